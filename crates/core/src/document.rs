@@ -1,0 +1,375 @@
+//! Signed documents: JWS compact serialization with Ed25519
+//! (RFC 7515, RFC 8037, RFC 9864), in both directions.
+//!
+//! A [`VerifiedLicense`] or [`VerifiedDenial`] can only be had from
+//! [`verify_license`] or [`verify_denial`]: the type is the proof. What a
+//! document says is taken from the verified payload, never from the JSON that
+//! stands beside it. `docs/license-format.md` describes the format.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::serde::ts_seconds;
+use chrono::{DateTime, Utc};
+use ed25519_dalek::Signature;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::keyring::Keyring;
+use crate::license::{Expiry, License};
+
+/// Longest document that is looked at, in bytes.
+pub const MAX_BYTES: usize = 64 * 1024;
+
+/// What a document is, named in the header's `typ`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DocumentType {
+    /// A license confirmed for one installation: a lease.
+    License,
+    /// A definite "no".
+    Denial,
+}
+
+impl DocumentType {
+    /// The value of `typ`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::License => "foxsight-license+jwt",
+            Self::Denial => "foxsight-denial+jwt",
+        }
+    }
+}
+
+/// The payload of a signed license. Instants are whole seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LicenseClaims {
+    /// Who issued it.
+    pub iss: String,
+    /// License id.
+    pub sub: String,
+    /// Id of this document.
+    pub jti: String,
+    /// When it was signed.
+    #[serde(with = "ts_seconds")]
+    pub iat: DateTime<Utc>,
+    /// Not before; equal to `iat`.
+    #[serde(with = "ts_seconds")]
+    pub nbf: DateTime<Utc>,
+    /// End of grace: after this instant the document is worth nothing.
+    #[serde(with = "ts_seconds")]
+    pub exp: DateTime<Utc>,
+    /// When the next validation is due.
+    #[serde(with = "ts_seconds")]
+    pub valid_until: DateTime<Utc>,
+    /// Grows with every document for this license and installation.
+    pub seq: u64,
+    /// The request's `X-License-Nonce`, absent when it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// The installation that asked.
+    pub installation_id: String,
+    /// The machine that holds the seat.
+    pub hardware_id: String,
+    /// An air-gapped lease: good until `validUntil` without any contact.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub offline: bool,
+    /// The whole license object.
+    pub license: Map<String, Value>,
+}
+
+/// The payload of a signed denial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DenialClaims {
+    /// Who issued it.
+    pub iss: String,
+    /// License id; empty when the license is unknown.
+    pub sub: String,
+    /// When it was signed.
+    #[serde(with = "ts_seconds")]
+    pub iat: DateTime<Utc>,
+    /// As in [`LicenseClaims::seq`].
+    pub seq: u64,
+    /// As in [`LicenseClaims::nonce`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// The installation that asked.
+    pub installation_id: String,
+    /// The machine that asked.
+    pub hardware_id: String,
+    /// Why.
+    pub reason: DenialReason,
+    /// Why, in words for the operator, and what to do about it.
+    pub message: String,
+}
+
+/// Why the License Server says no.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DenialReason {
+    /// The vendor has taken the license back for good.
+    Revoked,
+    /// The vendor has taken the license back for the time being.
+    Suspended,
+    /// The license's `expiresAt` has passed.
+    Expired,
+    /// This machine holds no seat of the license.
+    HardwareMismatch,
+    /// All seats are taken by other machines.
+    SeatLimit,
+    /// There is no such license.
+    UnknownLicense,
+    /// A reason that a later License Server has and this version does not
+    /// know. A signed "no" is a "no" all the same.
+    #[serde(untagged)]
+    Other(Box<str>),
+}
+
+impl DenialReason {
+    /// The reason as it stands on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Suspended => "suspended",
+            Self::Expired => "expired",
+            Self::HardwareMismatch => "hardware_mismatch",
+            Self::SeatLimit => "seat_limit",
+            Self::UnknownLicense => "unknown_license",
+            Self::Other(text) => text,
+        }
+    }
+}
+
+/// A license whose signature and form have been checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerifiedLicense {
+    jws: String,
+    claims: LicenseClaims,
+    license: License,
+}
+
+impl VerifiedLicense {
+    /// The document as it was signed.
+    #[must_use]
+    pub fn jws(&self) -> &str {
+        &self.jws
+    }
+
+    /// The verified payload.
+    #[must_use]
+    pub fn claims(&self) -> &LicenseClaims {
+        &self.claims
+    }
+
+    /// The license in the payload, with `signature` set to the document.
+    #[must_use]
+    pub fn license(&self) -> &License {
+        &self.license
+    }
+}
+
+/// A denial whose signature and form have been checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerifiedDenial {
+    jws: String,
+    claims: DenialClaims,
+}
+
+impl VerifiedDenial {
+    /// The document as it was signed.
+    #[must_use]
+    pub fn jws(&self) -> &str {
+        &self.jws
+    }
+
+    /// The verified payload.
+    #[must_use]
+    pub fn claims(&self) -> &DenialClaims {
+        &self.claims
+    }
+}
+
+/// Why a text is not a document that can be believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// Longer than [`MAX_BYTES`].
+    #[error("the document has {bytes} bytes, at most {MAX_BYTES} are read")]
+    TooLong {
+        /// Length found.
+        bytes: usize,
+    },
+    /// Not three parts separated by dots.
+    #[error("the document is not a JWS in compact serialization")]
+    NotCompact,
+    /// The header is not base64url of a JSON object with the right members.
+    #[error("the document's header cannot be read: {0}")]
+    Header(String),
+    /// `alg` is not `EdDSA` or `Ed25519`.
+    #[error("the document's algorithm '{0}' is not accepted")]
+    Algorithm(String),
+    /// The header has `crit` (RFC 7515, 4.1.11), and no extension is known.
+    #[error("the document demands an extension")]
+    CriticalExtension,
+    /// `typ` is missing or names another kind of document.
+    #[error("the document's type is '{found}', expected '{expected}'")]
+    Type {
+        /// What was asked for.
+        expected: &'static str,
+        /// What the header says.
+        found: String,
+    },
+    /// The header has no `kid`.
+    #[error("the document names no key")]
+    KeyIdMissing,
+    /// No trusted key has this id.
+    #[error("the document is signed by '{0}', which is not a trusted key")]
+    UnknownKeyId(String),
+    /// The signature is not 64 bytes in base64url.
+    #[error("the document's signature is malformed")]
+    SignatureMalformed,
+    /// The signature is not one of this text by that key.
+    #[error("the document's signature is wrong")]
+    SignatureMismatch,
+    /// The payload is signed, but is not what its type promises.
+    #[error("the document's payload cannot be read: {0}")]
+    Payload(String),
+    /// `iat`, `validUntil` and `exp` are not in this order.
+    #[error("the document's times contradict each other")]
+    TimesOutOfOrder,
+    /// The license inside has no `licenseKey`.
+    #[error("the document's license has no key")]
+    LicenseKeyMissing,
+    /// The license inside has an `expiresAt` that is no time.
+    #[error("the document's license has an expiry that cannot be read")]
+    ExpiryUnreadable,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    alg: String,
+    #[serde(default)]
+    kid: Option<String>,
+    #[serde(default)]
+    typ: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crit: Option<Value>,
+}
+
+/// Frames and signs `claims`. `sign` gets the signing input of RFC 7515,
+/// section 5.1, and returns the Ed25519 signature.
+///
+/// # Errors
+/// When the claims have no JSON form, which those of this module always have.
+pub fn encode<C: Serialize>(
+    document_type: DocumentType,
+    kid: &str,
+    claims: &C,
+    sign: impl FnOnce(&[u8]) -> [u8; 64],
+) -> Result<String, serde_json::Error> {
+    let header = Header {
+        alg: "EdDSA".into(),
+        kid: Some(kid.into()),
+        typ: Some(document_type.as_str().into()),
+        crit: None,
+    };
+    let mut jws = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);
+    jws.push('.');
+    jws.push_str(&URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?));
+    let signature = sign(jws.as_bytes());
+    jws.push('.');
+    jws.push_str(&URL_SAFE_NO_PAD.encode(signature));
+    Ok(jws)
+}
+
+/// Checks a signed license: signature first, then form. Whether it answers
+/// our question is checked by [`crate::contact`], whether it is still good by
+/// [`crate::standing`].
+///
+/// # Errors
+/// The first [`DocumentError`] that applies.
+pub fn verify_license(jws: &str, keyring: &Keyring) -> Result<VerifiedLicense, DocumentError> {
+    let claims: LicenseClaims = verify(jws, DocumentType::License, keyring)?;
+    if claims.iat > claims.valid_until || claims.valid_until > claims.exp {
+        return Err(DocumentError::TimesOutOfOrder);
+    }
+    let license = License::new(claims.license.clone());
+    if license.license_key().is_none() {
+        return Err(DocumentError::LicenseKeyMissing);
+    }
+    if license.expiry() == Expiry::Unreadable {
+        return Err(DocumentError::ExpiryUnreadable);
+    }
+    Ok(VerifiedLicense {
+        license: license.with_signature(jws),
+        jws: jws.to_owned(),
+        claims,
+    })
+}
+
+/// Checks a signed denial, in the same way.
+///
+/// # Errors
+/// The first [`DocumentError`] that applies.
+pub fn verify_denial(jws: &str, keyring: &Keyring) -> Result<VerifiedDenial, DocumentError> {
+    Ok(VerifiedDenial {
+        claims: verify(jws, DocumentType::Denial, keyring)?,
+        jws: jws.to_owned(),
+    })
+}
+
+fn verify<C: DeserializeOwned>(
+    jws: &str,
+    expected: DocumentType,
+    keyring: &Keyring,
+) -> Result<C, DocumentError> {
+    if jws.len() > MAX_BYTES {
+        return Err(DocumentError::TooLong { bytes: jws.len() });
+    }
+    let (signing_input, signature) = jws.rsplit_once('.').ok_or(DocumentError::NotCompact)?;
+    let (header, payload) = signing_input
+        .split_once('.')
+        .filter(|(_, payload)| !payload.contains('.'))
+        .ok_or(DocumentError::NotCompact)?;
+
+    let header: Header = read_part(header).map_err(DocumentError::Header)?;
+    if header.alg != "EdDSA" && header.alg != "Ed25519" {
+        return Err(DocumentError::Algorithm(header.alg));
+    }
+    if header.crit.is_some() {
+        return Err(DocumentError::CriticalExtension);
+    }
+    let found = header.typ.unwrap_or_default();
+    if found != expected.as_str() {
+        return Err(DocumentError::Type {
+            expected: expected.as_str(),
+            found,
+        });
+    }
+    let kid = header.kid.ok_or(DocumentError::KeyIdMissing)?;
+    let key = keyring.get(&kid).ok_or(DocumentError::UnknownKeyId(kid))?;
+    let signature = URL_SAFE_NO_PAD
+        .decode(signature)
+        .ok()
+        .and_then(|bytes| Signature::from_slice(&bytes).ok())
+        .ok_or(DocumentError::SignatureMalformed)?;
+    key.verify_strict(signing_input.as_bytes(), &signature)
+        .map_err(|_| DocumentError::SignatureMismatch)?;
+    read_part(payload).map_err(DocumentError::Payload)
+}
+
+fn read_part<T: DeserializeOwned>(part: &str) -> Result<T, String> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
+    serde_json::from_slice(&bytes).map_err(|e| e.to_string())
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde calls"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}

@@ -1,0 +1,206 @@
+//! What is known, and how each contact adds to it.
+//!
+//! Evidence is what a client stores: the lease, a denial, when contact was
+//! lost. What it is worth at some instant is never stored, but derived by
+//! [`crate::standing`].
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::contact::{Contact, Denial};
+use crate::document::{VerifiedDenial, VerifiedLicense};
+use crate::license::License;
+use crate::license_key;
+
+/// A license confirmed for this installation for a limited time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lease {
+    /// Confirmed by a document with a trusted signature.
+    Signed(Box<VerifiedLicense>),
+    /// Taken on the License Server's word (unsigned mode), or adopted from
+    /// the cache of version 1.0.0.
+    Unsigned {
+        /// The license as the License Server wrote it.
+        license: License,
+        /// When the next validation is due at the latest.
+        valid_until: DateTime<Utc>,
+    },
+}
+
+impl Lease {
+    /// What was bought.
+    #[must_use]
+    pub fn license(&self) -> &License {
+        match self {
+            Self::Signed(document) => document.license(),
+            Self::Unsigned { license, .. } => license,
+        }
+    }
+
+    /// When the next validation is due at the latest; grace starts here when
+    /// none was tried.
+    #[must_use]
+    pub fn valid_until(&self) -> DateTime<Utc> {
+        match self {
+            Self::Signed(document) => document.claims().valid_until,
+            Self::Unsigned { valid_until, .. } => *valid_until,
+        }
+    }
+
+    /// The signed end of grace. An unsigned lease has none.
+    #[must_use]
+    pub fn signed_end(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Signed(document) => Some(document.claims().exp),
+            Self::Unsigned { .. } => None,
+        }
+    }
+
+    /// Whether the lease holds until `validUntil` without any contact.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        matches!(self, Self::Signed(document) if document.claims().offline)
+    }
+
+    /// The document's sequence number.
+    #[must_use]
+    pub fn seq(&self) -> Option<u64> {
+        match self {
+            Self::Signed(document) => Some(document.claims().seq),
+            Self::Unsigned { .. } => None,
+        }
+    }
+}
+
+/// Everything that standing is derived from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// The key that was activated, as it was sent.
+    pub license_key: String,
+    /// The cached license; without one there is nothing else.
+    pub lease: Option<Lease>,
+    /// A verified denial that came after the lease.
+    pub denial: Option<VerifiedDenial>,
+    /// When the last validation or activation was confirmed.
+    pub confirmed_at: Option<DateTime<Utc>>,
+    /// The first unconfirmed validation since then.
+    pub grace_started_at: Option<DateTime<Utc>>,
+    /// The newest unconfirmed validation since then, for people to read.
+    pub last_failure: Option<Failure>,
+    /// The License Server says that it is in a grace period of its own
+    /// (`gracePeriodActive`). Shown, and nothing else.
+    pub server_in_grace: bool,
+}
+
+/// A validation that was not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// When it was tried.
+    pub at: DateTime<Utc>,
+    /// A short word that programs can compare.
+    pub reason: String,
+    /// What happened and what to do, for people.
+    pub message: String,
+    /// Whether the License Server itself said no.
+    pub denied: bool,
+}
+
+impl Evidence {
+    /// The highest sequence number seen for this license, which the next
+    /// document has to exceed. Another license starts anew.
+    #[must_use]
+    pub fn newest_seq(&self, license_key: &str) -> Option<u64> {
+        if !license_key::same(&self.license_key, license_key) {
+            return None;
+        }
+        let denied = self.denial.as_ref().map(|denial| denial.claims().seq);
+        self.lease.as_ref().and_then(Lease::seq).max(denied)
+    }
+
+    /// The evidence after a confirmed activation or validation.
+    ///
+    /// The lease that is already here stays when it is the newer one of the
+    /// same license: two calls that cross each other end with the same
+    /// evidence in either order.
+    #[must_use]
+    pub fn confirmed(
+        &self,
+        license_key: &str,
+        lease: Lease,
+        server_in_grace: bool,
+        now: DateTime<Utc>,
+    ) -> Self {
+        if lease.seq() < self.newest_seq(license_key) {
+            return self.clone();
+        }
+        Self {
+            license_key: license_key.to_owned(),
+            lease: Some(lease),
+            denial: None,
+            confirmed_at: Some(now),
+            grace_started_at: None,
+            last_failure: None,
+            server_in_grace,
+        }
+    }
+
+    /// The evidence after a validation, whatever came of it.
+    ///
+    /// Only the first unconfirmed validation starts the grace period, and
+    /// never later than the lease's own end of validity: failing again, or
+    /// failing late, does not make it longer.
+    #[must_use]
+    pub fn validated(
+        &self,
+        contact: &Contact,
+        now: DateTime<Utc>,
+        unsigned_validity: TimeDelta,
+    ) -> Self {
+        let Some(lease) = &self.lease else {
+            return self.clone();
+        };
+        let failure = match contact {
+            Contact::Confirmed(confirmation) => {
+                return self.confirmed(
+                    &self.license_key,
+                    confirmation.lease(now, unsigned_validity),
+                    confirmation.server_in_grace,
+                    now,
+                );
+            }
+            Contact::Denied(Denial::Signed(denial)) => {
+                if Some(denial.claims().seq) < self.newest_seq(&self.license_key) {
+                    return self.clone();
+                }
+                return Self {
+                    denial: Some((**denial).clone()),
+                    last_failure: Some(Failure {
+                        at: now,
+                        reason: denial.claims().reason.as_str().to_owned(),
+                        message: denial.claims().message.clone(),
+                        denied: true,
+                    }),
+                    ..self.clone()
+                };
+            }
+            Contact::Denied(Denial::Unsigned(refusal)) => Failure {
+                at: now,
+                reason: refusal.reason().to_owned(),
+                message: refusal.message().to_owned(),
+                denied: true,
+            },
+            Contact::None(why) => Failure {
+                at: now,
+                reason: why.code().to_owned(),
+                message: why.to_string(),
+                denied: false,
+            },
+        };
+        Self {
+            grace_started_at: self.grace_started_at.or(Some(now.min(lease.valid_until()))),
+            last_failure: Some(failure),
+            ..self.clone()
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The public keys that are trusted to sign, read from a JWK Set
+//! (RFC 7517, with Ed25519 keys as in RFC 8037).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::VerifyingKey;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Keys by `kid`; never empty.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    keys: BTreeMap<String, VerifyingKey>,
+}
+
+/// A JWK Set as it stands in a file or an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JwkSet {
+    /// The keys, newest first where we write it.
+    pub keys: Vec<Jwk>,
+}
+
+/// The members of a JWK that matter here; others are ignored (RFC 7517, 4).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Jwk {
+    /// Key type, `OKP` for ours.
+    pub kty: String,
+    /// Curve, `Ed25519` for ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crv: Option<String>,
+    /// Public key, 32 bytes in base64url.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x: Option<String>,
+    /// Private key. A set of trusted keys must not have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub d: Option<String>,
+    /// Key id; the RFC 7638 thumbprint where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// `EdDSA` for ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alg: Option<String>,
+    /// `sig` for ours.
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
+}
+
+/// Why a JWK Set cannot be trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyringError {
+    /// The text is not a JWK Set.
+    #[error("not a JWK Set: {0}")]
+    NotAJwkSet(String),
+    /// No key of the set is an Ed25519 signing key.
+    #[error("the JWK Set holds no Ed25519 key for signatures")]
+    Empty,
+    /// A private key stands where public ones belong.
+    #[error("the JWK Set holds the private key '{kid}'; export the public keys instead")]
+    PrivateKey {
+        /// Key id.
+        kid: String,
+    },
+    /// `x` is not a point of the curve, or one that anybody can sign for.
+    #[error("key '{kid}' is not a sound Ed25519 public key")]
+    UnsoundKey {
+        /// Key id.
+        kid: String,
+    },
+    /// Two keys have one id.
+    #[error("the JWK Set holds two keys with the id '{kid}'")]
+    DuplicateKeyId {
+        /// Key id.
+        kid: String,
+    },
+}
+
+impl Keyring {
+    /// Reads a JWK Set. Keys of other kinds are passed over, as RFC 7517,
+    /// section 5, asks.
+    ///
+    /// # Errors
+    /// One [`KeyringError`] for each reason not to trust the set.
+    pub fn from_json(text: &str) -> Result<Self, KeyringError> {
+        let set: JwkSet =
+            serde_json::from_str(text).map_err(|e| KeyringError::NotAJwkSet(e.to_string()))?;
+        Self::from_jwk_set(&set)
+    }
+
+    /// The same for a set that is already parsed.
+    ///
+    /// # Errors
+    /// As [`Keyring::from_json`].
+    pub fn from_jwk_set(set: &JwkSet) -> Result<Self, KeyringError> {
+        let mut keys = BTreeMap::new();
+        for jwk in &set.keys {
+            let Some((kid, key)) = jwk.verifying_key()? else {
+                continue;
+            };
+            if keys.insert(kid.clone(), key).is_some() {
+                return Err(KeyringError::DuplicateKeyId { kid });
+            }
+        }
+        if keys.is_empty() {
+            return Err(KeyringError::Empty);
+        }
+        Ok(Self { keys })
+    }
+
+    /// The key with this id.
+    #[must_use]
+    pub fn get(&self, kid: &str) -> Option<&VerifyingKey> {
+        self.keys.get(kid)
+    }
+
+    /// The ids of all keys.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(String::as_str)
+    }
+}
+
+impl Jwk {
+    /// The JWK of an Ed25519 public key, with its thumbprint as id.
+    #[must_use]
+    pub fn from_verifying_key(key: &VerifyingKey) -> Self {
+        let x = URL_SAFE_NO_PAD.encode(key.as_bytes());
+        Self {
+            kty: "OKP".into(),
+            crv: Some("Ed25519".into()),
+            kid: Some(thumbprint(&x)),
+            x: Some(x),
+            d: None,
+            alg: Some("EdDSA".into()),
+            usage: Some("sig".into()),
+        }
+    }
+
+    /// `None` for a key of another kind or use.
+    fn verifying_key(&self) -> Result<Option<(String, VerifyingKey)>, KeyringError> {
+        let (Some("Ed25519"), Some(x)) = (self.crv.as_deref(), &self.x) else {
+            return Ok(None);
+        };
+        if self.kty != "OKP" || self.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return Ok(None);
+        }
+        let kid = self.kid.clone().unwrap_or_else(|| thumbprint(x));
+        if self.d.is_some() {
+            return Err(KeyringError::PrivateKey { kid });
+        }
+        let key = URL_SAFE_NO_PAD
+            .decode(x)
+            .ok()
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+            .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
+            .filter(|key| !key.is_weak());
+        match key {
+            Some(key) => Ok(Some((kid, key))),
+            None => Err(KeyringError::UnsoundKey { kid }),
+        }
+    }
+}
+
+/// RFC 7638 thumbprint of an Ed25519 public key given in base64url.
+#[must_use]
+pub fn thumbprint(x: &str) -> String {
+    let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    URL_SAFE_NO_PAD.encode(Sha256::digest(canonical))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+
+    fn set(members: &str) -> Result<Keyring, KeyringError> {
+        Keyring::from_json(&format!(r#"{{"keys":[{members}]}}"#))
+    }
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_8037_appendix_a_3() {
+        assert_eq!(thumbprint(X), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    #[test]
+    fn a_key_without_an_id_is_known_by_its_thumbprint() {
+        let keyring = set(&format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}"}}"#));
+        assert!(keyring.is_ok_and(|k| k.get(&thumbprint(X)).is_some()));
+    }
+
+    #[test]
+    fn keys_of_other_kinds_are_passed_over_and_none_at_all_is_an_error() {
+        let rsa = r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#;
+        let encryption = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","use":"enc"}}"#);
+        assert_eq!(set(rsa).err(), Some(KeyringError::Empty));
+        assert_eq!(set(&encryption).err(), Some(KeyringError::Empty));
+        assert!(
+            set(&format!(
+                r#"{rsa},{{"kty":"OKP","crv":"Ed25519","x":"{X}"}}"#
+            ))
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn unsafe_sets_are_refused_with_the_reason() {
+        let key = |extra: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"k"{extra}}}"#);
+        let kid = || "k".to_owned();
+        assert_eq!(
+            set(&key(&format!(r#","x":"{X}","d":"AAAA""#))).err(),
+            Some(KeyringError::PrivateKey { kid: kid() })
+        );
+        assert_eq!(
+            set(&key(r#","x":"AAAA""#)).err(),
+            Some(KeyringError::UnsoundKey { kid: kid() })
+        );
+        // The neutral element: a signature by anybody verifies with it.
+        let neutral = format!(r#","x":"AQ{}""#, "A".repeat(41));
+        assert_eq!(
+            set(&key(&neutral)).err(),
+            Some(KeyringError::UnsoundKey { kid: kid() })
+        );
+        let good = key(&format!(r#","x":"{X}""#));
+        assert_eq!(
+            set(&format!("{good},{good}")).err(),
+            Some(KeyringError::DuplicateKeyId { kid: kid() })
+        );
+        assert!(matches!(
+            Keyring::from_json("[]"),
+            Err(KeyringError::NotAJwkSet(_))
+        ));
+    }
+}

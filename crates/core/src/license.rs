@@ -1,0 +1,239 @@
+//! What was bought: tier, features, limits, expiry.
+//!
+//! A license is kept as the License Server wrote it, every field in its order,
+//! and read through the methods here. Odd values are never an error: what
+//! cannot be read is absent.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::feature::{FeatureKey, FeatureKeyError};
+
+/// A license object of the cloud protocol.
+#[derive(Clone, Debug, PartialEq)]
+pub struct License {
+    data: Map<String, Value>,
+}
+
+/// When a license ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// `expiresAt` is null or absent.
+    Never,
+    /// `expiresAt` is a time; the license is good up to and including it.
+    At(DateTime<Utc>),
+    /// `expiresAt` is something else. An unsigned license then never expires;
+    /// a signed document that says so is not well-formed.
+    Unreadable,
+}
+
+/// The features that a license lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedFeatures {
+    /// Each listed key, once.
+    pub keys: BTreeSet<FeatureKey>,
+    /// Entries that cannot be a feature key, with the reason, for the log.
+    pub skipped: Vec<(String, SkippedFeature)>,
+}
+
+/// Why an entry of `enabledFeatures` does not count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SkippedFeature {
+    /// The entry is a number, an object or the like.
+    #[error("it is not a text")]
+    NotText,
+    /// The entry is a text that no feature can have.
+    #[error(transparent)]
+    NotAKey(#[from] FeatureKeyError),
+}
+
+impl License {
+    /// Takes the object as it is.
+    #[must_use]
+    pub fn new(data: Map<String, Value>) -> Self {
+        Self { data }
+    }
+
+    /// Every field, in the order of the License Server.
+    #[must_use]
+    pub fn data(&self) -> &Map<String, Value> {
+        &self.data
+    }
+
+    /// The license with `signature` set to the signed document it came from,
+    /// as callers and the cache expect it.
+    #[must_use]
+    pub fn with_signature(mut self, signature: &str) -> Self {
+        self.data.insert("signature".into(), signature.into());
+        self
+    }
+
+    /// `licenseKey`, when it is a text.
+    #[must_use]
+    pub fn license_key(&self) -> Option<&str> {
+        self.text("licenseKey")
+    }
+
+    /// `tier`: absent in the license is the empty text, null or odd is `None`,
+    /// as the status endpoint has always shown it.
+    #[must_use]
+    pub fn tier(&self) -> Option<&str> {
+        match self.data.get("tier") {
+            None => Some(""),
+            Some(value) => value.as_str(),
+        }
+    }
+
+    /// `status`, for display only: what a license is worth is decided by
+    /// [`crate::standing`].
+    #[must_use]
+    pub fn status(&self) -> &str {
+        self.text("status").unwrap_or("active")
+    }
+
+    /// `expiresAt` as written, when it is a text.
+    #[must_use]
+    pub fn expires_at_text(&self) -> Option<&str> {
+        self.text("expiresAt")
+    }
+
+    /// `expiresAt` as an instant.
+    #[must_use]
+    pub fn expiry(&self) -> Expiry {
+        match self.data.get("expiresAt") {
+            None | Some(Value::Null) => Expiry::Never,
+            Some(value) => value
+                .as_str()
+                .and_then(parse_instant)
+                .map_or(Expiry::Unreadable, Expiry::At),
+        }
+    }
+
+    /// `maxCameras`; a negative number is how some licenses say "unlimited".
+    #[must_use]
+    pub fn max_cameras(&self) -> Option<i64> {
+        self.integer("maxCameras")
+    }
+
+    /// `maxUsers`, likewise.
+    #[must_use]
+    pub fn max_users(&self) -> Option<i64> {
+        self.integer("maxUsers")
+    }
+
+    /// `signature` as the License Server sent it, empty when absent.
+    #[must_use]
+    pub fn signature(&self) -> &str {
+        self.text("signature").unwrap_or_default()
+    }
+
+    /// `enabledFeatures`: repeated entries count once, impossible ones are
+    /// skipped. A missing or odd list is an empty one.
+    #[must_use]
+    pub fn features(&self) -> ListedFeatures {
+        let mut listed = ListedFeatures::default();
+        let entries = self.data.get("enabledFeatures").and_then(Value::as_array);
+        for entry in entries.into_iter().flatten() {
+            let key = entry
+                .as_str()
+                .ok_or(SkippedFeature::NotText)
+                .and_then(|text| FeatureKey::parse(text).map_err(SkippedFeature::from));
+            match key {
+                Ok(key) => {
+                    listed.keys.insert(key);
+                }
+                Err(why) => listed.skipped.push((entry.to_string(), why)),
+            }
+        }
+        listed
+    }
+
+    fn text(&self, field: &str) -> Option<&str> {
+        self.data.get(field).and_then(Value::as_str)
+    }
+
+    /// Whole numbers only, but `64.0` is whole.
+    fn integer(&self, field: &str) -> Option<i64> {
+        let value = self.data.get(field)?;
+        value.as_i64().or_else(|| {
+            let float = value.as_f64()?;
+            let whole = float.fract() == 0.0 && float.abs() < 9e15;
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the bound above keeps the value exact"
+            )]
+            whole.then_some(float as i64)
+        })
+    }
+}
+
+/// Reads an instant as license servers write them: RFC 3339, or ISO 8601
+/// without a zone (then UTC), or a bare date (then its first instant).
+#[must_use]
+pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Some(instant.with_timezone(&Utc));
+    }
+    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"] {
+        if let Ok(naive) = NaiveDateTime::parse_from_str(text, format) {
+            return Some(naive.and_utc());
+        }
+    }
+    let date: NaiveDate = text.parse().ok()?;
+    date.and_hms_opt(0, 0, 0).map(|naive| naive.and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn license(value: &Value) -> License {
+        License::new(value.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn odd_limits_are_absent_and_whole_floats_count() {
+        assert_eq!(
+            license(&json!({"maxCameras": 64.0})).max_cameras(),
+            Some(64)
+        );
+        assert_eq!(license(&json!({"maxCameras": 64.5})).max_cameras(), None);
+        assert_eq!(license(&json!({"maxCameras": -1})).max_cameras(), Some(-1));
+        assert_eq!(license(&json!({"maxCameras": "many"})).max_cameras(), None);
+        assert_eq!(license(&json!({"maxCameras": 1e300})).max_cameras(), None);
+    }
+
+    #[test]
+    fn repeated_features_count_once_and_impossible_ones_are_reported() {
+        let long = "f".repeat(101);
+        let listed = license(&json!({"enabledFeatures": ["a", "a", 7, long, null]})).features();
+        assert_eq!(listed.keys.len(), 1);
+        assert_eq!(listed.skipped.len(), 3);
+        assert!(
+            license(&json!({"enabledFeatures": "a"}))
+                .features()
+                .keys
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn an_expiry_is_read_in_every_spelling_of_the_field() {
+        let at = |text: &str| license(&json!({ "expiresAt": text })).expiry();
+        let midnight = Expiry::At("2027-12-31T00:00:00Z".parse().unwrap());
+        assert_eq!(at("2027-12-31T00:00:00Z"), midnight);
+        assert_eq!(at("2027-12-31T01:00:00+01:00"), midnight);
+        assert_eq!(at("2027-12-31T00:00:00.000"), midnight);
+        assert_eq!(at("2027-12-31"), midnight);
+        assert_eq!(at("soon"), Expiry::Unreadable);
+        assert_eq!(license(&json!({})).expiry(), Expiry::Never);
+        assert_eq!(license(&json!({"expiresAt": null})).expiry(), Expiry::Never);
+        assert_eq!(
+            license(&json!({"expiresAt": 7})).expiry(),
+            Expiry::Unreadable
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! The messages between License Client and License Server.
+//!
+//! The three requests of version 1.0.0 keep their JSON bodies byte for byte;
+//! what is new rides in headers. `docs/api.md` shows whole exchanges.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::document::DenialReason;
+
+/// Path of activation, below `LICENSE_API_URL`.
+pub const ACTIVATE: &str = "/licenses/activate";
+/// Path of validation.
+pub const VALIDATE: &str = "/licenses/validate";
+/// Path of the heartbeat.
+pub const HEARTBEAT: &str = "/licenses/heartbeat";
+/// Path of deactivation.
+pub const DEACTIVATE: &str = "/licenses/deactivate";
+/// Path of the public keys.
+pub const KEYS: &str = "/licenses/keys";
+
+/// Header with the installation id.
+pub const INSTALLATION_ID_HEADER: &str = "x-installation-id";
+/// Header with 32 random bytes in base64url, which the answer must repeat.
+pub const NONCE_HEADER: &str = "x-license-nonce";
+/// Header that makes a repeated activation recognisable.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+
+/// Body of an activation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivateRequest {
+    /// The key as the customer typed it.
+    pub license_key: String,
+    /// The machine that asks for a seat.
+    pub hardware_id: String,
+    /// The installation that asks.
+    pub installation_id: String,
+    /// What people call it.
+    pub installation_name: String,
+    /// The VMS's version.
+    pub installation_version: String,
+}
+
+/// Body of a validation and of a deactivation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValidateRequest {
+    /// The activated key.
+    pub license_key: String,
+    /// The machine that holds the seat.
+    pub hardware_id: String,
+}
+
+/// Body of a heartbeat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeartbeatRequest {
+    /// The activated key.
+    pub license_key: String,
+    /// The machine that holds the seat.
+    pub hardware_id: String,
+    /// The installation that reports.
+    pub installation_id: String,
+    /// What is in use.
+    pub usage_metrics: UsageMetrics,
+    /// What it runs on.
+    pub system_info: SystemInfo,
+}
+
+/// What is in use on a site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageMetrics {
+    /// Cameras.
+    pub cameras_in_use: u64,
+    /// Users.
+    pub users_active: u64,
+    /// Recordings, in GB.
+    pub storage_used_gb: u64,
+}
+
+/// What a site runs on. The names are those of version 1.0.0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SystemInfo {
+    /// `Linux`.
+    pub os_platform: String,
+    /// Kernel release.
+    pub os_release: String,
+    /// Kernel version.
+    pub os_version: String,
+    /// Logical processors.
+    pub cpu_count: u64,
+    /// Memory in GiB, two decimals.
+    pub total_memory_gb: f64,
+    /// Host name.
+    pub hostname: String,
+    /// Machine, as `uname -m` says it.
+    pub architecture: String,
+}
+
+/// A success of activation.
+#[must_use]
+pub fn activated(license: &Map<String, Value>) -> Value {
+    json!({"success": true, "data": {"license": license}})
+}
+
+/// A success of validation.
+#[must_use]
+pub fn confirmed(license: &Map<String, Value>) -> Value {
+    json!({"success": true, "data": {"isValid": true, "license": license, "gracePeriodActive": false}})
+}
+
+/// A refused validation or heartbeat.
+#[must_use]
+pub fn denied(reason: &DenialReason, message: &str, signature: Option<&str>) -> Value {
+    json!({
+        "success": true,
+        "data": {"isValid": false, "reason": reason, "message": message, "signature": signature},
+    })
+}
+
+/// A refused activation or deactivation.
+#[must_use]
+pub fn refused(reason: &DenialReason, message: &str, signature: Option<&str>) -> Value {
+    json!({
+        "success": false,
+        "error": {"code": reason, "message": message},
+        "data": {"signature": signature},
+    })
+}

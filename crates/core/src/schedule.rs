@@ -1,0 +1,108 @@
+//! When to call the License Server next.
+//!
+//! Randomness comes in as a [`Jitter`], so that a fleet does not call in step
+//! and a test can still say exactly when.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::evidence::{Evidence, Lease};
+use crate::standing::Standing;
+
+/// First wait after a failed validation.
+pub const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
+/// Longest wait between failed validations.
+pub const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
+/// Wait between validations while lapsed, so that a reinstated site need not
+/// wait long.
+pub const LAPSED_RETRY: TimeDelta = TimeDelta::minutes(15);
+/// The part of a lease's span after which it is validated again; what remains
+/// is slack, so that a healthy site never comes near grace.
+const SPAN_USED: f64 = 0.8;
+/// The part by which a regular interval may be shortened.
+const SHORTENED_BY: f64 = 0.1;
+
+/// A random number from 0 (included) to 1 (not included).
+#[derive(Clone, Copy, Debug)]
+pub struct Jitter(f64);
+
+impl Jitter {
+    /// Makes one of 32 random bits.
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Self {
+        Self(f64::from(bits) / (f64::from(u32::MAX) + 1.0))
+    }
+}
+
+/// How long an unsigned lease holds, so that validating it after
+/// `interval` leaves the same slack as a signed one has.
+#[must_use]
+pub fn unsigned_validity(interval: TimeDelta) -> TimeDelta {
+    scale(interval, 1.0 / SPAN_USED)
+}
+
+/// When the next validation is due; `None` when none is: without a license,
+/// or with an air-gapped lease that still holds.
+///
+/// `failures` counts the unconfirmed validations in a row, `last` is when the
+/// newest validation was tried.
+#[must_use]
+pub fn next_validation(
+    evidence: &Evidence,
+    standing: &Standing,
+    failures: u32,
+    last: DateTime<Utc>,
+    interval: TimeDelta,
+    jitter: Jitter,
+) -> Option<DateTime<Utc>> {
+    let lease = evidence.lease.as_ref()?;
+    if lease.is_offline() && *standing == Standing::Active {
+        return None;
+    }
+    let wait = match standing {
+        Standing::Unlicensed => return None,
+        Standing::Lapsed(_) => shortened(LAPSED_RETRY, jitter),
+        Standing::Active | Standing::Grace { .. } if failures == 0 => {
+            shortened(validation_interval(lease, interval), jitter)
+        }
+        Standing::Active | Standing::Grace { .. } => retry_wait(failures, jitter),
+    };
+    Some(last + wait)
+}
+
+/// When the next heartbeat is due. A failed one is not repeated before its
+/// turn: it triggers a validation instead.
+#[must_use]
+pub fn next_heartbeat(last: DateTime<Utc>, interval: TimeDelta, jitter: Jitter) -> DateTime<Utc> {
+    last + shortened(interval, jitter)
+}
+
+/// The configured interval, or less where the lease is shorter.
+fn validation_interval(lease: &Lease, interval: TimeDelta) -> TimeDelta {
+    match lease {
+        Lease::Signed(document) => {
+            let claims = document.claims();
+            interval.min(scale(claims.valid_until - claims.iat, SPAN_USED))
+        }
+        Lease::Unsigned { .. } => interval,
+    }
+}
+
+/// One minute, doubled with each further failure up to an hour, times 0.5 to 1.
+fn retry_wait(failures: u32, jitter: Jitter) -> TimeDelta {
+    let doublings = failures.saturating_sub(1).min(6);
+    let wait = (FIRST_RETRY * 2_i32.pow(doublings)).min(LONGEST_RETRY);
+    scale(wait, 0.5 + 0.5 * jitter.0)
+}
+
+fn shortened(interval: TimeDelta, jitter: Jitter) -> TimeDelta {
+    scale(interval, 1.0 - SHORTENED_BY * jitter.0)
+}
+
+fn scale(span: TimeDelta, factor: f64) -> TimeDelta {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "spans are hours, far below 2^52 ms; a lost fraction of a millisecond is nothing"
+    )]
+    TimeDelta::milliseconds((span.num_milliseconds() as f64 * factor) as i64)
+}

@@ -1,0 +1,100 @@
+//! Evidence and the time → `Unlicensed`, `Active`, `Grace` or `Lapsed`.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::document::DenialReason;
+use crate::evidence::Evidence;
+use crate::license::Expiry;
+
+/// What a site's settings may decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How long a site may work without a confirmed validation
+    /// (`OFFLINE_GRACE_PERIOD_HOURS`). It can only shorten what is signed.
+    pub grace: TimeDelta,
+    /// Whether core features work before any license is activated
+    /// (`ALLOW_UNLICENSED_CORE_FEATURES`).
+    pub allow_unlicensed_core: bool,
+}
+
+/// Where a site stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No license is cached.
+    Unlicensed,
+    /// The license was confirmed and the next validation is not overdue.
+    Active,
+    /// Validations fail or are overdue; everything works until the instant
+    /// given, that instant included.
+    Grace {
+        /// End of grace.
+        until: DateTime<Utc>,
+    },
+    /// Licensed features are off.
+    Lapsed(LapseReason),
+}
+
+/// Why licensed features are off although there is a license.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LapseReason {
+    /// The License Server said no, signed.
+    Denied(DenialReason),
+    /// The license's `expiresAt` has passed.
+    LicenseExpired,
+    /// The grace period has passed.
+    GracePeriodExpired,
+}
+
+impl LapseReason {
+    /// A short word that programs can compare.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Denied(reason) => reason.as_str(),
+            Self::LicenseExpired => "license_expired",
+            Self::GracePeriodExpired => "grace_period_expired",
+        }
+    }
+}
+
+/// Derives the standing. The first rule that matches wins; all bounds are
+/// inclusive.
+#[must_use]
+pub fn standing(evidence: &Evidence, now: DateTime<Utc>, policy: &Policy) -> Standing {
+    let Some(lease) = &evidence.lease else {
+        return Standing::Unlicensed;
+    };
+    if let Some(denial) = &evidence.denial
+        && lease.seq().is_none_or(|seq| denial.claims().seq > seq)
+    {
+        return Standing::Lapsed(LapseReason::Denied(denial.claims().reason.clone()));
+    }
+    if let Expiry::At(end) = lease.license().expiry()
+        && now > end
+    {
+        return Standing::Lapsed(LapseReason::LicenseExpired);
+    }
+    let within_validity = now <= lease.valid_until();
+    if within_validity && (lease.is_offline() || evidence.grace_started_at.is_none()) {
+        return Standing::Active;
+    }
+    let until = grace_end(evidence, policy).unwrap_or(DateTime::<Utc>::MIN_UTC);
+    if now <= until {
+        return Standing::Grace { until };
+    }
+    Standing::Lapsed(LapseReason::GracePeriodExpired)
+}
+
+/// When grace ends or would end, should no validation succeed any more;
+/// `None` without a license.
+#[must_use]
+pub fn grace_end(evidence: &Evidence, policy: &Policy) -> Option<DateTime<Utc>> {
+    let lease = evidence.lease.as_ref()?;
+    let start = evidence
+        .grace_started_at
+        .unwrap_or_else(|| lease.valid_until());
+    let end = start
+        .checked_add_signed(policy.grace)
+        .unwrap_or(DateTime::<Utc>::MAX_UTC);
+    Some(lease.signed_end().map_or(end, |signed| signed.min(end)))
+}
