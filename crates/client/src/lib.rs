@@ -1,1 +1,26 @@
-//! .
+//! The License Client of Foxsight Central Command.
+//!
+//! It runs beside the VMS: activates a license key with the vendor's License
+//! Server, caches the license, validates it on a schedule, carries the site
+//! through outages, and answers on every request whether a feature is
+//! licensed. The rules are in `license_core`; this crate loads, calls, stores
+//! and answers.
+//!
+//! Imports run one way: `cli → serve → {http, jobs} → licensing → app →
+//! {store, upstream, identity, snapshot, …} → license_core`.
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod host;
+pub mod http;
+pub mod identity;
+pub mod jobs;
+pub mod licensing;
+pub mod random;
+pub mod serve;
+pub mod snapshot;
+pub mod store;
+pub mod telemetry;
+pub mod upstream;

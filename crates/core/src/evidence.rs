@@ -81,6 +81,8 @@ pub struct Evidence {
     pub lease: Option<Lease>,
     /// A verified denial that came after the lease.
     pub denial: Option<VerifiedDenial>,
+    /// When the key was activated last.
+    pub activated_at: Option<DateTime<Utc>>,
     /// When the last validation or activation was confirmed.
     pub confirmed_at: Option<DateTime<Utc>>,
     /// The first unconfirmed validation since then.
@@ -118,6 +120,15 @@ impl Evidence {
         self.lease.as_ref().and_then(Lease::seq).max(denied)
     }
 
+    /// The evidence after a confirmed activation.
+    #[must_use]
+    pub fn activated(&self, license_key: &str, lease: Lease, now: DateTime<Utc>) -> Self {
+        Self {
+            activated_at: Some(now),
+            ..self.confirmed(license_key, lease, false, now)
+        }
+    }
+
     /// The evidence after a confirmed activation or validation.
     ///
     /// The lease that is already here stays when it is the newer one of the
@@ -138,6 +149,7 @@ impl Evidence {
             license_key: license_key.to_owned(),
             lease: Some(lease),
             denial: None,
+            activated_at: self.activated_at,
             confirmed_at: Some(now),
             grace_started_at: None,
             last_failure: None,

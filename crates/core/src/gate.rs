@@ -21,6 +21,11 @@ impl Entitlements {
             switched_off: switched_off.into_iter().collect(),
         }
     }
+
+    /// Keys that are switched off locally.
+    pub fn switched_off(&self) -> impl Iterator<Item = &FeatureKey> {
+        self.switched_off.iter()
+    }
 }
 
 /// The answer to "may this feature be used?".

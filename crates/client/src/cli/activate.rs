@@ -1,0 +1,62 @@
+//! `license-client activate KEY`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use license_core::license_key::{LicenseKey, LicenseKeyError};
+use serde_json::{Value, json};
+
+use crate::cli::service::ServiceArgs;
+
+#[derive(Debug, Args)]
+pub(super) struct Activate {
+    /// The license key, in any spelling
+    key: String,
+
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+pub(super) async fn run(command: Activate) -> anyhow::Result<ExitCode> {
+    let key = match LicenseKey::parse(&command.key) {
+        Ok(key) => key.to_string(),
+        Err(error) => {
+            // Other makers' keys have other forms, so this is no error yet.
+            if error == LicenseKeyError::CheckCharacter {
+                eprintln!("note: {error}; trying it all the same");
+            }
+            command.key.trim().to_owned()
+        }
+    };
+    let body = json!({ "licenseKey": key });
+    let answer = command
+        .service
+        .post("/api/license/activate", Some(body))
+        .await?;
+    if !answer.ok {
+        return Err(answer.into_error());
+    }
+    if !command.service.print_json(&answer) {
+        let license = &answer.body["license"];
+        println!("{}", answer.text("message"));
+        println!("  License key  {key}");
+        println!("  Tier         {}", text(&license["tier"]));
+        println!("  Expires      {}", text(&license["expiresAt"]));
+        let features: Vec<&str> = license["enabledFeatures"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        println!("  Features     {}", features.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "never".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,52 @@
+//! `license-client check FEATURE…`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::NO;
+use crate::cli::service::ServiceArgs;
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Feature keys, such as `module.map_view`
+    #[arg(required = true, value_name = "FEATURE")]
+    features: Vec<String>,
+
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+pub(super) async fn run(command: Check) -> anyhow::Result<ExitCode> {
+    let mut all = true;
+    let mut answers = Vec::new();
+    for feature in &command.features {
+        let body = json!({ "featureKey": feature });
+        let answer = command
+            .service
+            .post("/api/license/feature/check", Some(body))
+            .await?;
+        if !answer.ok {
+            return Err(answer.into_error());
+        }
+        all &= answer.flag("available");
+        if !command.service.json {
+            let word = if answer.flag("available") {
+                "yes"
+            } else {
+                "no "
+            };
+            println!("{word}  {feature}  ({})", answer.text("reason"));
+        }
+        answers.push(answer.body);
+    }
+    if command.service.json {
+        println!("{:#}", Value::Array(answers));
+    }
+    Ok(if all {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NO)
+    })
+}

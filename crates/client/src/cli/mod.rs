@@ -1,0 +1,144 @@
+//! The command line. One file a subcommand; all but `serve` talk to a running
+//! service.
+
+mod activate;
+mod check;
+mod deactivate;
+mod health;
+mod heartbeat;
+mod serve;
+mod service;
+mod status;
+mod validate;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::cli::service::ServiceArgs;
+use crate::config::Settings;
+
+/// The answer is a "no": no license, a feature that is not available, a
+/// service that is not healthy.
+const NO: u8 = 3;
+
+/// On-premise license service of Foxsight Central Command
+#[derive(Debug, Parser)]
+#[command(
+    name = "license-client",
+    version,
+    after_help = "Exit codes: 0 yes or done, 1 error, 2 wrong usage, 3 the answer is no.\n\
+                  Settings are read from flags, the environment and .env; see 'license-client serve --help'."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    #[command(after_help = "Examples:\n  \
+        license-client serve\n  \
+        license-client serve --port 8010 --license-api-url https://licenses.example/api\n  \
+        DATABASE_URL=postgresql://vms:secret@db:5432/vms license-client serve")]
+    Serve(Box<Settings>),
+
+    /// Activate a license key
+    #[command(after_help = "Example:\n  license-client activate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
+    Activate(activate::Activate),
+
+    /// Show the license and how the site stands
+    #[command(
+        after_help = "Examples:\n  license-client status\n  license-client status --json | jq .standing"
+    )]
+    Status(ServiceArgs),
+
+    /// Ask the License Server now whether the license is still good
+    #[command(after_help = "Example:\n  license-client validate")]
+    Validate(ServiceArgs),
+
+    /// Ask whether features are available
+    #[command(after_help = "Examples:\n  \
+        license-client check module.map_view\n  \
+        license-client check module.live_view module.analytics_advanced --json")]
+    Check(check::Check),
+
+    /// Report to the License Server now
+    #[command(after_help = "Example:\n  license-client heartbeat")]
+    Heartbeat(ServiceArgs),
+
+    /// Give the seat back and forget the license
+    #[command(after_help = "Examples:\n  \
+        license-client deactivate\n  \
+        license-client deactivate --force   (the License Server cannot be reached)")]
+    Deactivate(deactivate::Deactivate),
+
+    /// Exit with 0 if the service is up, for container probes
+    #[command(
+        after_help = "Examples:\n  license-client health\n  HEALTHCHECK CMD [\"license-client\", \"health\"]"
+    )]
+    Health(health::Health),
+
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  \
+        license-client completions bash > /etc/bash_completion.d/license-client")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Cli {
+    /// Reads the command line; on a mistake says what is accepted, and exits
+    /// with 2.
+    #[must_use]
+    pub fn parse_or_exit() -> Self {
+        Self::parse()
+    }
+}
+
+/// Reads `.env` of the current directory, if there is one. Variables that are
+/// already set keep their values.
+///
+/// # Errors
+/// When the file cannot be read or a line is malformed.
+pub fn load_dot_env() -> anyhow::Result<()> {
+    let file = Path::new(".env");
+    if !file.exists() {
+        return Ok(());
+    }
+    dotenvy::from_path(file).context("the file .env cannot be read")
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Whatever keeps it from doing its work, in words for people.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot start")?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(settings) => serve::run(*settings).await,
+            Command::Activate(command) => activate::run(command).await,
+            Command::Status(service) => status::run(&service).await,
+            Command::Validate(service) => validate::run(&service).await,
+            Command::Check(command) => check::run(command).await,
+            Command::Heartbeat(service) => heartbeat::run(&service).await,
+            Command::Deactivate(command) => deactivate::run(command).await,
+            Command::Health(command) => health::run(&command).await,
+            Command::Completions { shell } => {
+                let mut command = Cli::command();
+                clap_complete::generate(
+                    shell,
+                    &mut command,
+                    "license-client",
+                    &mut std::io::stdout(),
+                );
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    })
+}

@@ -1,0 +1,130 @@
+//! Talking to a running service.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use reqwest::{Method, Url};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+
+/// Which service to talk to, and how to print.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ServiceArgs {
+    /// Address of the service; default is this machine at HOST and PORT
+    #[arg(long, env = "LICENSE_CLIENT_URL", value_name = "URL")]
+    url: Option<Url>,
+
+    /// Where the service listens
+    #[arg(long, env, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    host: IpAddr,
+
+    /// Where the service listens
+    #[arg(long, env, default_value_t = 8000, value_name = "PORT")]
+    port: u16,
+
+    /// Token for changes from outside the trusted networks
+    #[arg(long, env, hide_env_values = true, value_parser = secret, value_name = "TOKEN")]
+    admin_token: Option<SecretString>,
+
+    /// Print the service's answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// An answer of the service.
+pub(super) struct Answer {
+    pub(super) ok: bool,
+    pub(super) body: Value,
+}
+
+impl ServiceArgs {
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
+        self.send(Method::POST, path, body).await
+    }
+
+    /// Prints the answer as it came, if JSON is asked for; answers whether.
+    pub(super) fn print_json(&self, answer: &Answer) -> bool {
+        if self.json {
+            println!("{:#}", answer.body);
+        }
+        self.json
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Answer> {
+        let base = self.base_url();
+        // No proxy: the service is on this machine or beside it. The time-out
+        // leaves the service room for its own call to the License Server.
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(90))
+            .connect_timeout(Duration::from_secs(5))
+            .build()?;
+        let mut request = client.request(method, format!("{base}{path}"));
+        if let Some(token) = &self.admin_token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.with_context(|| {
+            format!("no License Client answers at {base}; start it with 'license-client serve', or name another with --url")
+        })?;
+        let ok = answer.status().is_success();
+        let status = answer.status();
+        let Ok(body) = answer.json().await else {
+            bail!("what answers at {base} is no License Client (HTTP {status})");
+        };
+        Ok(Answer { ok, body })
+    }
+
+    fn base_url(&self) -> String {
+        if let Some(url) = &self.url {
+            return url.as_str().trim_end_matches('/').to_owned();
+        }
+        // A service that listens everywhere is reached by loopback.
+        let host = match self.host {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+            other => other,
+        };
+        format!("http://{}", SocketAddr::new(host, self.port))
+    }
+}
+
+impl Answer {
+    /// The text in a field, empty where there is none.
+    pub(super) fn text(&self, field: &str) -> &str {
+        self.body
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    pub(super) fn flag(&self, field: &str) -> bool {
+        self.body.get(field).and_then(Value::as_bool) == Some(true)
+    }
+
+    /// The service's words for what went wrong.
+    pub(super) fn into_error(self) -> anyhow::Error {
+        match self.body.get("detail") {
+            Some(Value::String(detail)) => anyhow::anyhow!("{detail}"),
+            Some(detail) => anyhow::anyhow!("{detail}"),
+            None => anyhow::anyhow!("the service refuses: {}", self.body),
+        }
+    }
+}
+
+fn secret(text: &str) -> Result<SecretString, String> {
+    Ok(text.into())
+}

@@ -1,0 +1,55 @@
+//! `license-client status`
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use crate::cli::NO;
+use crate::cli::service::{Answer, ServiceArgs};
+
+pub(super) async fn run(service: &ServiceArgs) -> anyhow::Result<ExitCode> {
+    let answer = service.get("/api/license/status").await?;
+    if !answer.ok {
+        return Err(answer.into_error());
+    }
+    if !service.print_json(&answer) {
+        print(&answer);
+    }
+    Ok(match answer.text("standing") {
+        "active" | "grace" => ExitCode::SUCCESS,
+        _ => ExitCode::from(NO),
+    })
+}
+
+fn print(answer: &Answer) {
+    let headline = match answer.text("standing") {
+        "active" => "Active: the license is confirmed.",
+        "grace" => "Grace period: everything works, but the license is not being confirmed.",
+        "lapsed" => "Lapsed: licensed features are off, core features stay on.",
+        _ => "No license is activated. Activate one with 'license-client activate KEY'.",
+    };
+    println!("{headline}");
+    for (label, field) in [
+        ("License key", "licenseKey"),
+        ("Tier", "tier"),
+        ("Expires", "expiresAt"),
+        ("Cameras", "maxCameras"),
+        ("Users", "maxUsers"),
+        ("Last validated", "lastValidated"),
+        ("Next validation", "nextValidation"),
+        ("Grace ends", "gracePeriodExpires"),
+        ("Why", "message"),
+        ("Signatures", "trust"),
+    ] {
+        match &answer.body[field] {
+            Value::Null => {}
+            Value::String(text) if text.is_empty() => {}
+            Value::String(text) => println!("  {label:<16} {text}"),
+            other => println!("  {label:<16} {other}"),
+        }
+    }
+    let failure = &answer.body["lastFailure"];
+    if let (Some(at), Some(message)) = (failure["at"].as_str(), failure["message"].as_str()) {
+        println!("  {:<16} {at}: {message}", "Last failure");
+    }
+}

@@ -1,0 +1,360 @@
+//! Every setting: its name, default, meaning and bounds.
+//!
+//! One struct is the manual, the parser and `--help`. A setting comes from its
+//! flag, else from its environment variable, else from `.env` in the current
+//! directory, else from its default. Only `app.rs`, `serve.rs` and the command
+//! line read this; everything below them takes plain values.
+#![expect(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "the comments on settings are the texts of --help"
+)]
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use clap::Args;
+use ipnet::IpNet;
+use reqwest::Url;
+use secrecy::SecretString;
+
+use crate::telemetry::LogFormat;
+
+/// Settings of the service.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// License Server, the part before `/licenses/…`
+    #[arg(long, env, default_value = "http://localhost:4000/api", value_parser = http_url, value_name = "URL")]
+    pub license_api_url: Url,
+
+    /// Longest wait for one answer of the License Server, in seconds
+    #[arg(long, env, default_value = "30", value_parser = seconds, value_name = "SECONDS")]
+    pub license_api_timeout: Duration,
+
+    /// JWK Set of the keys that licenses must be signed with; without it the
+    /// License Server's word is taken unsigned
+    #[arg(long, env, value_name = "FILE")]
+    pub license_trusted_keys: Option<PathBuf>,
+
+    /// Certificate authorities to trust besides the system's, as PEM
+    #[arg(long, env, value_name = "FILE")]
+    pub license_ca_file: Option<PathBuf>,
+
+    /// Database: postgresql://user:password@host:5432/name or sqlite:FILE;
+    /// default is an SQLite file in STATE_DIR
+    #[arg(long, env, hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<DatabaseUrl>,
+
+    /// Directory for everything that has to survive a restart
+    #[arg(long, env, default_value = "license-client-data", value_name = "DIR")]
+    pub state_dir: PathBuf,
+
+    /// Id of this installation; default is the stored one, made once
+    #[arg(long, env, value_parser = id, value_name = "ID")]
+    pub installation_id: Option<String>,
+
+    /// Name of this installation, shown to the vendor
+    #[arg(long, env, default_value = "Foxsight Central Command VMS", value_parser = text, value_name = "NAME")]
+    pub installation_name: String,
+
+    /// Id of this machine; default is the stored one, made once
+    #[arg(long, env, value_parser = id, value_name = "ID")]
+    pub license_hardware_id: Option<String>,
+
+    /// Version of the VMS, as reported to the License Server and by /health
+    #[arg(long, env, default_value = "1.0.0", value_parser = text, value_name = "VERSION")]
+    pub app_version: String,
+
+    /// Hours between heartbeats
+    #[arg(long, env, default_value = "4", value_parser = interval, value_name = "HOURS")]
+    pub heartbeat_interval_hours: TimeDelta,
+
+    /// Hours between validations; a lease that is shorter is validated sooner
+    #[arg(long, env, default_value = "24", value_parser = interval, value_name = "HOURS")]
+    pub validation_interval_hours: TimeDelta,
+
+    /// Hours that features keep working without a confirmed validation; it
+    /// can only shorten the grace that is signed into a license
+    #[arg(long, env, default_value = "72", value_parser = hours, value_name = "HOURS")]
+    pub offline_grace_period_hours: TimeDelta,
+
+    /// Whether core features work before a license is activated
+    #[arg(long, env, default_value = "true", value_parser = truth, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub allow_unlicensed_core_features: bool,
+
+    /// Address to listen on
+    #[arg(long, env, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub host: IpAddr,
+
+    /// Port to listen on
+    #[arg(long, env, default_value_t = 8000, value_name = "PORT")]
+    pub port: u16,
+
+    /// Networks that may change things without a token: `loopback`,
+    /// `attached` (the subnets of this machine's interfaces), or CIDR
+    #[arg(
+        long,
+        env,
+        default_value = "loopback",
+        value_delimiter = ',',
+        value_name = "LIST"
+    )]
+    pub trusted_networks: Vec<TrustedNetwork>,
+
+    /// Bearer token that may change things from any other network
+    #[arg(long, env, hide_env_values = true, value_parser = secret, value_name = "TOKEN")]
+    pub admin_token: Option<SecretString>,
+
+    /// File with the bearer token
+    #[arg(long, env, conflicts_with = "admin_token", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// Host names, besides addresses and single-label names, that the service
+    /// may be called by
+    #[arg(long, env, value_delimiter = ',', value_name = "LIST")]
+    pub allowed_hosts: Vec<String>,
+
+    /// Origins whose pages may call the service, such as https://vms.example
+    #[arg(long, env, value_delimiter = ',', value_name = "LIST")]
+    pub cors_allowed_origins: Vec<String>,
+
+    /// What to log: `error`, `warn`, `info`, `debug`, or a filter of `tracing`
+    #[arg(long, env, default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
+    /// How to log
+    #[arg(long, env, default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// A database that the service can use.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The SQLite file in a state directory.
+    #[must_use]
+    pub fn in_state_dir(state_dir: &Path) -> Self {
+        let file = state_dir.join("license-client.sqlite");
+        Self(format!("sqlite:{}", file.display()))
+    }
+
+    /// The URL in the spelling of the database library. It may hold a
+    /// password: never log it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The file of an SQLite database.
+    #[must_use]
+    pub fn sqlite_file(&self) -> Option<&Path> {
+        self.0.strip_prefix("sqlite:").map(Path::new)
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(file) = text.strip_prefix("sqlite:") {
+            // SQLAlchemy writes sqlite:///relative and sqlite:////absolute.
+            let file = file.strip_prefix("///").unwrap_or(file);
+            if file.is_empty() {
+                return Err("an SQLite URL names a file: sqlite:/path/to/file".into());
+            }
+            return Ok(Self(format!("sqlite:{file}")));
+        }
+        // SQLAlchemy names its driver after a plus sign.
+        let postgres = text
+            .split_once("://")
+            .filter(|(scheme, _)| {
+                let scheme = scheme.split('+').next().unwrap_or_default();
+                scheme == "postgresql" || scheme == "postgres"
+            })
+            .map(|(_, rest)| format!("postgresql://{rest}"))
+            .ok_or("accepted are postgresql://user:password@host:5432/name and sqlite:FILE")?;
+        Url::parse(&postgres).map_err(|e| {
+            format!("{e}; special characters in the password are written %40 for @, %2F for /")
+        })?;
+        Ok(Self(postgres))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Without the password.
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Url::parse(&self.0) {
+            Ok(mut url) if url.password().is_some() => {
+                // Only URLs without a host refuse a password.
+                let _ = url.set_password(Some("****"));
+                f.write_str(url.as_str())
+            }
+            _ => f.write_str(&self.0),
+        }
+    }
+}
+
+/// A network whose hosts may change things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustedNetwork {
+    /// This machine.
+    Loopback,
+    /// The subnets of this machine's interfaces, as they are at start.
+    Attached,
+    /// One network.
+    Cidr(IpNet),
+}
+
+impl FromStr for TrustedNetwork {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "loopback" => Ok(Self::Loopback),
+            "attached" => Ok(Self::Attached),
+            other => other
+                .parse()
+                .or_else(|_| other.parse::<IpAddr>().map(IpNet::from))
+                .map(Self::Cidr)
+                .map_err(|_| {
+                    "accepted are loopback, attached and networks like 10.1.0.0/16".into()
+                }),
+        }
+    }
+}
+
+fn http_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| e.to_string())?;
+    if url.scheme() != "http" && url.scheme() != "https" {
+        return Err("accepted are http:// and https:// addresses".into());
+    }
+    Ok(url)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = number(text)?;
+    if !(0.1..=3600.0).contains(&seconds) {
+        return Err("accepted are 0.1 to 3600 seconds".into());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// Hours, with fractions, from 0 to ten years.
+fn hours(text: &str) -> Result<TimeDelta, String> {
+    let hours: f64 = number(text)?;
+    if !(0.0..=87_600.0).contains(&hours) {
+        return Err("accepted are 0 to 87600 hours; fractions may be used".into());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
+    Ok(TimeDelta::milliseconds((hours * 3_600_000.0) as i64))
+}
+
+fn interval(text: &str) -> Result<TimeDelta, String> {
+    let interval = hours(text)?;
+    if interval < TimeDelta::seconds(1) {
+        return Err("an interval is at least 0.0003 hours, which is one second".into());
+    }
+    Ok(interval)
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| "a number is needed".to_owned())
+}
+
+/// The spellings that the Python service took.
+fn truth(text: &str) -> Result<bool, String> {
+    match text.trim().to_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+        _ => Err("accepted are true and false".into()),
+    }
+}
+
+/// An id travels in a header and is stored in a column of 255 characters.
+fn id(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("accepted are 1 to 255 letters, digits and signs, without spaces".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn text(text: &str) -> Result<String, String> {
+    if text.chars().count() > 255 || text.contains('\0') {
+        return Err("accepted are up to 255 characters".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn secret(text: &str) -> Result<SecretString, String> {
+    if text.len() < 16 {
+        return Err("a token has at least 16 characters".into());
+    }
+    Ok(text.into())
+}
+
+impl Settings {
+    /// The database to use.
+    #[must_use]
+    pub fn database(&self) -> DatabaseUrl {
+        self.database_url
+            .clone()
+            .unwrap_or_else(|| DatabaseUrl::in_state_dir(&self.state_dir))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn database_urls_of_sqlalchemy_are_understood() {
+        let parsed = |text: &str| text.parse::<DatabaseUrl>().map(|url| url.0);
+        let expected = Ok("postgresql://u:p@h:5432/d".to_owned());
+        assert_eq!(parsed("postgresql://u:p@h:5432/d"), expected);
+        assert_eq!(parsed("postgres://u:p@h:5432/d"), expected);
+        assert_eq!(parsed("postgresql+psycopg2://u:p@h:5432/d"), expected);
+        assert_eq!(parsed("sqlite:////var/db"), Ok("sqlite:/var/db".to_owned()));
+        assert_eq!(parsed("sqlite:///db"), Ok("sqlite:db".to_owned()));
+        assert!(parsed("mysql://h/d").is_err());
+        assert!(parsed("sqlite:").is_err());
+    }
+
+    #[test]
+    fn a_database_password_is_never_shown() {
+        let url: DatabaseUrl = "postgresql://u:hunter2@h/d".parse().unwrap();
+        assert_eq!(format!("{url} {url:?}").matches("hunter2").count(), 0);
+    }
+
+    #[test]
+    fn hours_may_be_fractions_and_nonsense_is_refused() {
+        assert_eq!(hours("0.5"), Ok(TimeDelta::minutes(30)));
+        assert_eq!(interval("72"), Ok(TimeDelta::hours(72)));
+        for wrong in ["-1", "NaN", "inf", "", "1e9", "four"] {
+            assert!(hours(wrong).is_err(), "{wrong}");
+        }
+        assert!(interval("0").is_err());
+    }
+
+    #[test]
+    fn networks_are_words_addresses_or_cidr() {
+        assert_eq!("loopback".parse(), Ok(TrustedNetwork::Loopback));
+        assert_eq!(" attached".parse(), Ok(TrustedNetwork::Attached));
+        assert!("10.0.0.0/8".parse::<TrustedNetwork>().is_ok());
+        assert!("192.168.1.7".parse::<TrustedNetwork>().is_ok());
+        assert!("everyone".parse::<TrustedNetwork>().is_err());
+    }
+}

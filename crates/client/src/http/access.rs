@@ -1,0 +1,284 @@
+//! Who may do what: networks and the token, host names, origins.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use ipnet::IpNet;
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::csrf::{CsrfLayer, ProtectionError};
+
+use crate::config::TrustedNetwork;
+use crate::http::error::ApiError;
+
+/// The rules, made once at start.
+pub struct Access {
+    networks: Vec<IpNet>,
+    token_hash: Option<[u8; 32]>,
+    allowed_hosts: Vec<String>,
+    csrf: CsrfLayer<fn(ProtectionError) -> Response>,
+    origins: Vec<HeaderValue>,
+}
+
+/// Why the rules cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// An entry of `CORS_ALLOWED_ORIGINS` is no origin.
+    #[error(
+        "CORS_ALLOWED_ORIGINS: '{0}' is no origin; an origin looks like https://vms.example or http://10.1.2.3:8080"
+    )]
+    Origin(String),
+    /// The interfaces cannot be listed.
+    #[error("TRUSTED_NETWORKS: the interfaces cannot be listed: {0}")]
+    Interfaces(std::io::Error),
+}
+
+/// Whether a request may change things, and see license keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// From a trusted network, or with the token.
+    pub trusted: bool,
+}
+
+impl Access {
+    /// Makes the rules from the settings.
+    ///
+    /// # Errors
+    /// One [`AccessError`] for each setting that makes no rule.
+    pub fn new(
+        networks: &[TrustedNetwork],
+        token: Option<&SecretString>,
+        allowed_hosts: &[String],
+        cors_allowed_origins: &[String],
+    ) -> Result<Self, AccessError> {
+        let reject: fn(ProtectionError) -> Response = |_| ApiError::CrossSite.into_response();
+        let mut csrf = CsrfLayer::new();
+        let mut origins = Vec::new();
+        for origin in cors_allowed_origins {
+            let wrong = || AccessError::Origin(origin.clone());
+            csrf = csrf.add_trusted_origin(origin).map_err(|_| wrong())?;
+            origins.push(origin.parse().map_err(|_| wrong())?);
+        }
+        let mut trusted = Vec::new();
+        for network in networks {
+            match network {
+                TrustedNetwork::Loopback => trusted.extend(loopback()),
+                TrustedNetwork::Attached => trusted.extend(attached()?),
+                TrustedNetwork::Cidr(network) => trusted.push(*network),
+            }
+        }
+        Ok(Self {
+            networks: trusted,
+            token_hash: token.map(|token| hash(token.expose_secret())),
+            allowed_hosts: allowed_hosts
+                .iter()
+                .map(|host| host.trim().to_ascii_lowercase())
+                .collect(),
+            csrf: csrf.with_rejection_response(reject),
+            origins,
+        })
+    }
+
+    /// Refuses changes that a page of another site has sent.
+    pub fn csrf_layer(&self) -> CsrfLayer<fn(ProtectionError) -> Response> {
+        self.csrf.clone()
+    }
+
+    /// Answers browsers of the allowed origins. Without any, no header is
+    /// added, and browsers keep the answers from other sites' pages.
+    #[must_use]
+    pub fn cors_layer(&self) -> tower::util::Either<CorsLayer, tower::layer::util::Identity> {
+        if self.origins.is_empty() {
+            return tower::util::Either::Right(tower::layer::util::Identity::new());
+        }
+        tower::util::Either::Left(
+            CorsLayer::new()
+                .allow_origin(AllowOrigin::list(self.origins.clone()))
+                .allow_methods([Method::GET, Method::POST, Method::PUT])
+                .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION]),
+        )
+    }
+
+    fn trusts(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let peer = peer.to_canonical();
+        self.networks.iter().any(|network| network.contains(&peer)) || self.has_token(headers)
+    }
+
+    /// Hashes are compared, so that the time it takes tells nothing about the
+    /// token.
+    fn has_token(&self, headers: &HeaderMap) -> bool {
+        let sent = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| hash(token.trim()));
+        self.token_hash.is_some() && sent == self.token_hash
+    }
+
+    /// Names that a page on the internet cannot point at this machine: an
+    /// address, a name without dots, or a name on the list. This is what stops
+    /// DNS rebinding.
+    fn knows_host(&self, host: &str) -> bool {
+        let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+            if port.bytes().all(|b| b.is_ascii_digit()) {
+                name
+            } else {
+                host
+            }
+        });
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        if name.is_empty() {
+            return false;
+        }
+        !name.contains('.') && !name.contains(':')
+            || name.parse::<IpAddr>().is_ok()
+            || self
+                .allowed_hosts
+                .iter()
+                .any(|allowed| name.eq_ignore_ascii_case(allowed))
+    }
+}
+
+/// Lets a request in by its `Host`, and notes who is calling.
+pub(super) async fn identify(
+    State(access): State<Arc<Access>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    // HTTP/1.0 probes send no Host, and a browser always does.
+    if let Some(host) = request.headers().get(header::HOST) {
+        let host = host.to_str().unwrap_or_default();
+        if !access.knows_host(host) {
+            return ApiError::UnknownHost(host.to_owned()).into_response();
+        }
+    }
+    let trusted = access.trusts(peer.ip(), request.headers());
+    request.extensions_mut().insert(Caller { trusted });
+    next.run(request).await
+}
+
+/// Keeps those out who may not change things.
+pub(super) async fn only_trusted(
+    caller: Caller,
+    request: axum::http::Request<Body>,
+    next: Next,
+) -> Response {
+    if caller.trusted {
+        next.run(request).await
+    } else {
+        ApiError::Untrusted.into_response()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    /// Every request has passed [`identify`]; one that has not is a fault.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get().copied().ok_or(ApiError::Internal)
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+fn loopback() -> [IpNet; 2] {
+    [
+        IpNet::new_assert(IpAddr::from([127, 0, 0, 0]), 8),
+        IpNet::new_assert(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128),
+    ]
+}
+
+/// The subnets of this machine's interfaces: sibling containers and the host,
+/// not the customer's network behind them.
+fn attached() -> Result<Vec<IpNet>, AccessError> {
+    let interfaces = if_addrs::get_if_addrs().map_err(AccessError::Interfaces)?;
+    Ok(interfaces
+        .iter()
+        .filter_map(|interface| {
+            let length = match &interface.addr {
+                if_addrs::IfAddr::V4(address) => address.prefixlen,
+                if_addrs::IfAddr::V6(address) => address.prefixlen,
+            };
+            IpNet::new(interface.ip(), length).ok()
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(networks: &[TrustedNetwork], token: Option<&str>) -> Access {
+        let token = token.map(SecretString::from);
+        Access::new(networks, token.as_ref(), &["VMS.example".into()], &[]).unwrap()
+    }
+
+    #[test]
+    fn hosts_are_addresses_single_labels_or_listed() {
+        let access = access(&[], None);
+        for known in [
+            "localhost",
+            "localhost:8010",
+            "license-client:8000",
+            "10.1.2.3",
+            "10.1.2.3:8010",
+            "[::1]:8000",
+            "[fe80::1]",
+            "vms.example",
+            "vms.EXAMPLE:443",
+        ] {
+            assert!(access.knows_host(known), "{known}");
+        }
+        for unknown in [
+            "",
+            "evil.example",
+            "evil.example:8000",
+            "1.2.3.4.nip.io",
+            ":8000",
+            "vms.example.evil.com",
+        ] {
+            assert!(!access.knows_host(unknown), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn networks_and_the_token_are_trusted_and_nobody_else() {
+        let access = access(
+            &[TrustedNetwork::Loopback, "10.1.0.0/16".parse().unwrap()],
+            Some("0123456789abcdef"),
+        );
+        let none = HeaderMap::new();
+        let trusts = |ip: &str, headers: &HeaderMap| access.trusts(ip.parse().unwrap(), headers);
+        assert!(trusts("127.0.0.9", &none));
+        assert!(trusts("::1", &none));
+        assert!(trusts("::ffff:127.0.0.1", &none));
+        assert!(trusts("10.1.2.3", &none));
+        assert!(!trusts("10.2.0.1", &none));
+        let with = |value: &'static str| {
+            HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))])
+        };
+        assert!(trusts("10.2.0.1", &with("Bearer 0123456789abcdef")));
+        assert!(!trusts("10.2.0.1", &with("Bearer 0123456789abcdeF")));
+        assert!(!trusts("10.2.0.1", &with("Basic 0123456789abcdef")));
+        assert!(!trusts("10.2.0.1", &with("Bearer ")));
+    }
+
+    #[test]
+    fn without_a_token_no_token_is_right() {
+        let access = access(&[], None);
+        let empty =
+            HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("Bearer "))]);
+        assert!(!access.trusts("127.0.0.1".parse().unwrap(), &empty));
+    }
+}

@@ -1,0 +1,163 @@
+//! Request bodies, read as leniently and refused in the same words as by
+//! version 1.0.0.
+
+use axum::RequestExt as _;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
+use serde_json::{Map, Value, json};
+
+use crate::http::error::{ApiError, Invalid};
+
+/// A JSON object.
+pub(super) struct JsonObject(Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for JsonObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        match read(request).await? {
+            Some(value) => object(value).map(Self),
+            None => Err(missing(&["body"], Value::Null)),
+        }
+    }
+}
+
+/// A JSON object, or nothing at all.
+pub(super) struct OptionalJsonObject(pub(super) Option<JsonObject>);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let value = read(request).await?;
+        let read = value.map(object).transpose()?;
+        Ok(Self(read.map(JsonObject)))
+    }
+}
+
+impl JsonObject {
+    /// The text in a field that has to be there.
+    pub(super) fn text(mut self, field: &'static str) -> Result<String, ApiError> {
+        match self.0.swap_remove(field) {
+            Some(Value::String(text)) if text.contains('\0') => Err(invalid(
+                "value_error",
+                &["body", field],
+                "Value error, the text must not contain NUL characters",
+                text.into(),
+            )),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(invalid(
+                "string_type",
+                &["body", field],
+                "Input should be a valid string",
+                other,
+            )),
+            None => Err(missing(&["body", field], Value::Object(self.0))),
+        }
+    }
+
+    /// The truth value in a field, `false` where there is none.
+    pub(super) fn flag(&self, field: &'static str) -> Result<bool, ApiError> {
+        match self.0.get(field) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(other) => Err(invalid(
+                "bool_type",
+                &["body", field],
+                "Input should be a valid boolean",
+                other.clone(),
+            )),
+        }
+    }
+}
+
+/// The error for a text that is longer than `most` characters.
+pub(super) fn too_long(field: &'static str, text: String, most: usize) -> ApiError {
+    ApiError::Invalid(Box::new(Invalid {
+        kind: "string_too_long",
+        loc: vec!["body".into(), field.into()],
+        msg: format!("String should have at most {most} characters"),
+        input: text.into(),
+        ctx: Some(json!({ "max_length": most })),
+    }))
+}
+
+/// `None` for an empty body. What is not declared as JSON is a text, which is
+/// then refused for not being an object.
+async fn read(request: Request) -> Result<Option<Value>, ApiError> {
+    let is_json = is_json(request.headers());
+    let bytes: Bytes = request.extract().await.map_err(
+        |rejection: axum::extract::rejection::BytesRejection| {
+            ApiError::Body(rejection.status(), rejection.body_text())
+        },
+    )?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(&bytes);
+    if !is_json {
+        return Ok(Some(String::from_utf8_lossy(&bytes).into_owned().into()));
+    }
+    let text = text.map_err(|_| ApiError::NotUtf8)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    serde_json::from_str(text)
+        .map(Some)
+        .map_err(|error| not_json(text, &error))
+}
+
+/// Like FastAPI: `application/json` and `application/*+json`; and, like its
+/// older releases, a body that does not say what it is.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
+        return true;
+    };
+    let essence = content_type.to_str().unwrap_or_default();
+    let essence = essence.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    essence
+        .strip_prefix("application/")
+        .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+fn object(value: Value) -> Result<Map<String, Value>, ApiError> {
+    match value {
+        Value::Object(object) => Ok(object),
+        other => Err(invalid(
+            "model_attributes_type",
+            &["body"],
+            "Input should be a valid dictionary or object to extract fields from",
+            other,
+        )),
+    }
+}
+
+fn not_json(text: &str, error: &serde_json::Error) -> ApiError {
+    let before: usize = text
+        .split_inclusive('\n')
+        .take(error.line().saturating_sub(1))
+        .map(|line| line.chars().count())
+        .sum();
+    let position = before + error.column().saturating_sub(1);
+    ApiError::Invalid(Box::new(Invalid {
+        kind: "json_invalid",
+        loc: vec!["body".into(), position.into()],
+        msg: "JSON decode error".to_owned(),
+        input: json!({}),
+        ctx: Some(json!({ "error": error.to_string() })),
+    }))
+}
+
+fn missing(loc: &[&'static str], input: Value) -> ApiError {
+    invalid("missing", loc, "Field required", input)
+}
+
+fn invalid(kind: &'static str, loc: &[&'static str], msg: &str, input: Value) -> ApiError {
+    ApiError::Invalid(Box::new(Invalid {
+        kind,
+        loc: loc.iter().map(|part| (*part).into()).collect(),
+        msg: msg.to_owned(),
+        input,
+        ctx: None,
+    }))
+}

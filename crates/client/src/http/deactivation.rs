@@ -1,0 +1,70 @@
+//! Giving the seat back.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::http::body::OptionalJsonObject;
+use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
+use crate::licensing;
+use crate::licensing::deactivate::Seat;
+
+/// How to deactivate; the body may be left out.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
+pub(super) struct LicenseDeactivationRequest {
+    /// Deactivate even when the License Server cannot be told.
+    force: Option<bool>,
+}
+
+/// A deactivated license.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LicenseDeactivationResponse {
+    /// Always true; a failure is an error answer.
+    success: bool,
+    /// Whether the License Server has freed the seat.
+    seat_freed: bool,
+    /// In words.
+    message: String,
+}
+
+/// Deactivate License
+///
+/// Gives the seat back to the License Server and forgets the license here.
+/// Refuses when the License Server cannot be told, unless forced.
+#[utoipa::path(
+    post,
+    path = "/api/license/deactivate",
+    request_body = Option<LicenseDeactivationRequest>,
+    responses(
+        (status = 200, description = "Deactivated", body = LicenseDeactivationResponse),
+        (status = 409, description = "No license is active", body = ErrorResponse),
+        (status = 503, description = "No contact with the License Server or the database", body = ErrorResponse),
+        ChangeErrors,
+        BodyErrors,
+    )
+)]
+pub(super) async fn deactivate(
+    State(app): State<Arc<App>>,
+    OptionalJsonObject(body): OptionalJsonObject,
+) -> Result<Json<LicenseDeactivationResponse>, ApiError> {
+    let force = body.map_or(Ok(false), |body| body.flag("force"))?;
+    let seat = licensing::deactivate::deactivate(&app, force).await?;
+    let message = match seat {
+        Seat::Freed => "License deactivated; its seat is free",
+        Seat::NotHeld => "License deactivated; the License Server knew of no seat to free",
+        Seat::Unknown => {
+            "License deactivated here only: the License Server could not be told, so the vendor has to free the seat"
+        }
+    };
+    Ok(Json(LicenseDeactivationResponse {
+        success: true,
+        seat_freed: seat == Seat::Freed,
+        message: message.to_owned(),
+    }))
+}

@@ -1,0 +1,184 @@
+//! The only place where an error becomes a status code.
+//!
+//! Bodies keep the shape of version 1.0.0: `{"detail": …}`, which is a text,
+//! or for 422 a list of what is wrong where.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::{IntoResponses, ToSchema};
+
+use crate::licensing::activate::ActivateError;
+use crate::licensing::deactivate::DeactivateError;
+
+/// Why a request is not answered as hoped.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The body does not say what it has to.
+    Invalid(Box<Invalid>),
+    /// The body is not UTF-8.
+    NotUtf8,
+    /// The body is too long, or broke off.
+    Body(StatusCode, String),
+    /// The license was not activated.
+    Activate(Box<ActivateError>),
+    /// The license was not deactivated.
+    Deactivate(Box<DeactivateError>),
+    /// Changes need a trusted network or the token.
+    Untrusted,
+    /// A page of another site sent the request.
+    CrossSite,
+    /// The service is not called by this name.
+    UnknownHost(String),
+    /// There is no such path.
+    NotFound,
+    /// The path has other methods.
+    MethodNotAllowed,
+    /// A fault of ours; the log has it.
+    Internal,
+}
+
+/// One thing that is wrong with a body, in the words of version 1.0.0.
+#[derive(Debug, Serialize)]
+pub struct Invalid {
+    /// What kind of mistake.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Where: `body`, and the field or the position.
+    pub loc: Vec<Value>,
+    /// In words.
+    pub msg: String,
+    /// What was sent.
+    pub input: Value,
+    /// What else there is to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ctx: Option<Value>,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let detail = match self {
+            Self::Invalid(invalid) => json!([invalid]),
+            Self::NotUtf8 => "There was an error parsing the body".into(),
+            Self::Body(_, text) => text.into(),
+            Self::Activate(error) => error.to_string().into(),
+            Self::Deactivate(error) => error.to_string().into(),
+            Self::Untrusted => "Changes are allowed from TRUSTED_NETWORKS, or with the header \
+                                'Authorization: Bearer' and the ADMIN_TOKEN"
+                .into(),
+            Self::CrossSite => "The request comes from a page of another site; list its origin in \
+                                CORS_ALLOWED_ORIGINS if it may"
+                .into(),
+            Self::UnknownHost(host) => {
+                format!("The service is not known as '{host}'; list the name in ALLOWED_HOSTS")
+                    .into()
+            }
+            Self::NotFound => "Not Found".into(),
+            Self::MethodNotAllowed => "Method Not Allowed".into(),
+            Self::Internal => "Internal Server Error".into(),
+        };
+        let mut response = (status, Json(json!({ "detail": detail }))).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotUtf8 => StatusCode::BAD_REQUEST,
+            Self::Activate(error) => match **error {
+                ActivateError::Refused { .. } | ActivateError::NoContact(_) => {
+                    StatusCode::BAD_REQUEST
+                }
+                ActivateError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            Self::Body(status, _) => *status,
+            Self::Deactivate(error) => match **error {
+                DeactivateError::Unlicensed => StatusCode::CONFLICT,
+                DeactivateError::NoContact(_) | DeactivateError::NotStored(_) => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
+            },
+            Self::Untrusted => StatusCode::UNAUTHORIZED,
+            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<ActivateError> for ApiError {
+    fn from(error: ActivateError) -> Self {
+        Self::Activate(Box::new(error))
+    }
+}
+
+impl From<DeactivateError> for ApiError {
+    fn from(error: DeactivateError) -> Self {
+        Self::Deactivate(Box::new(error))
+    }
+}
+
+/// The body of every error but 422.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes JSON that is written by hand above")]
+pub struct ErrorResponse {
+    /// What went wrong and what to do about it.
+    detail: String,
+}
+
+/// The body of 422.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes JSON that is written by hand above")]
+pub struct HTTPValidationError {
+    /// What is wrong where.
+    detail: Vec<ValidationError>,
+}
+
+/// One entry of a 422.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes JSON that is written by hand above")]
+pub struct ValidationError {
+    /// Kind of mistake.
+    #[schema(rename = "type")]
+    kind: String,
+    /// `body`, and the field or the position.
+    loc: Vec<Value>,
+    /// In words.
+    msg: String,
+    /// What was sent.
+    input: Value,
+    /// What else there is to say.
+    ctx: Option<Value>,
+}
+
+/// Errors of routes that change something.
+#[derive(IntoResponses)]
+pub enum ChangeErrors {
+    /// Neither from a trusted network nor with the token.
+    #[response(status = 401)]
+    Untrusted(ErrorResponse),
+    /// Sent by a page of another site.
+    #[response(status = 403)]
+    CrossSite(ErrorResponse),
+}
+
+/// Errors of routes that take a body.
+#[derive(IntoResponses)]
+pub enum BodyErrors {
+    /// The body is not what it has to be.
+    #[response(status = 422)]
+    Invalid(HTTPValidationError),
+}

@@ -1,0 +1,44 @@
+//! A heartbeat by hand.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::http::error::ChangeErrors;
+use crate::licensing;
+use crate::licensing::heartbeat::Heartbeat;
+
+/// What came of it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HeartbeatResponse {
+    /// Whether the License Server has taken it, or there was nothing to send.
+    success: bool,
+    /// In words.
+    message: String,
+}
+
+/// Send Heartbeat
+///
+/// Reports to the License Server now. Heartbeats are sent on schedule anyway.
+#[utoipa::path(
+    post,
+    path = "/api/license/heartbeat",
+    operation_id = "send_heartbeat_api_license_heartbeat_post",
+    responses(
+        (status = 200, description = "What came of it", body = HeartbeatResponse),
+        ChangeErrors,
+    )
+)]
+pub(super) async fn heartbeat(State(app): State<Arc<App>>) -> Json<HeartbeatResponse> {
+    let (success, message) = match licensing::heartbeat::heartbeat(&app).await {
+        // Version 1.0.0 says the same when there is nothing to send.
+        Heartbeat::Sent | Heartbeat::NotNeeded => (true, "Heartbeat sent".to_owned()),
+        Heartbeat::Refused(refusal) => (false, refusal.message().to_owned()),
+        Heartbeat::NoContact(why) => (false, why.to_string()),
+    };
+    Json(HeartbeatResponse { success, message })
+}

@@ -1,0 +1,333 @@
+//! Activation, status and validation.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use license_core::contact::Trust;
+use license_core::evidence::Lease;
+use license_core::license::{Expiry, License};
+use license_core::license_key;
+use license_core::standing::{LapseReason, Standing};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::http::access::Caller;
+use crate::http::body::{JsonObject, too_long};
+use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
+use crate::http::instant::naive;
+use crate::licensing;
+use crate::licensing::activate::LONGEST_KEY;
+use crate::licensing::due::due;
+use crate::snapshot::Snapshot;
+
+/// What to activate.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
+pub(super) struct LicenseActivationRequest {
+    /// The license key, as the customer types it.
+    #[schema(example = "FXSGHT-AAAA-BBBB-CCCC-DDDD", max_length = 255)]
+    license_key: String,
+}
+
+/// An activated license.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LicenseActivationResponse {
+    /// Always true; a failure is an error answer.
+    success: bool,
+    /// The license as the License Server wrote it.
+    license: Option<Map<String, Value>>,
+    /// In words.
+    message: Option<String>,
+    /// Always null.
+    error: Option<String>,
+}
+
+/// Activate License
+///
+/// Asks the License Server for a seat with this key, and makes its license
+/// the one that counts. When it fails, for whatever reason, the license that
+/// was active before still is.
+#[utoipa::path(
+    post,
+    path = "/api/license/activate",
+    operation_id = "activate_license_api_license_activate_post",
+    request_body = LicenseActivationRequest,
+    responses(
+        (status = 200, description = "Activated", body = LicenseActivationResponse),
+        (status = 400, description = "Refused by the License Server, or no contact", body = ErrorResponse),
+        (status = 503, description = "The license could not be stored", body = ErrorResponse),
+        ChangeErrors,
+        BodyErrors,
+    )
+)]
+pub(super) async fn activate(
+    State(app): State<Arc<App>>,
+    body: JsonObject,
+) -> Result<Json<LicenseActivationResponse>, ApiError> {
+    let license_key = body.text("licenseKey")?;
+    if license_key.chars().count() > LONGEST_KEY {
+        return Err(too_long("licenseKey", license_key, LONGEST_KEY));
+    }
+    let license = licensing::activate::activate(&app, &license_key).await?;
+    Ok(Json(LicenseActivationResponse {
+        success: true,
+        license: Some(license.data().clone()),
+        message: Some("License activated successfully".to_owned()),
+        error: None,
+    }))
+}
+
+/// What is licensed, until when, and why not.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LicenseStatusResponse {
+    /// Whether a license is cached.
+    has_license: bool,
+    /// `no_license`, `invalid` when it has lapsed, or the license's own word.
+    status: String,
+    /// Masked for callers who may not change things.
+    license_key: Option<String>,
+    tier: Option<String>,
+    expires_at: Option<String>,
+    max_cameras: Option<i64>,
+    max_users: Option<i64>,
+    in_grace_period: Option<bool>,
+    /// UTC.
+    grace_period_expires: Option<String>,
+    /// The last confirmed activation or validation; UTC.
+    last_validated: Option<String>,
+    message: Option<String>,
+    reason: Option<String>,
+    /// `unlicensed`, `active`, `grace` or `lapsed`.
+    standing: &'static str,
+    /// `signed` where keys are trusted; `unsigned` where the License Server's
+    /// word is taken.
+    trust: &'static str,
+    /// When the License Server is asked next; UTC.
+    next_validation: Option<String>,
+    /// The newest validation that was not confirmed, since the last that was.
+    last_failure: Option<LastFailure>,
+}
+
+/// A validation that was not confirmed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LastFailure {
+    /// UTC.
+    at: String,
+    /// A short word that programs can compare.
+    reason: String,
+    /// What happened and what to do.
+    message: String,
+}
+
+/// Get License Status
+///
+/// Answers from memory: the License Server is not asked.
+#[utoipa::path(
+    get,
+    path = "/api/license/status",
+    operation_id = "get_license_status_api_license_status_get",
+    responses((status = 200, description = "The status", body = LicenseStatusResponse))
+)]
+pub(super) async fn status(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+) -> Json<LicenseStatusResponse> {
+    let now = app.clock.now();
+    let next_validation = due(&app, now).validation.map(naive);
+    let mut status = status_of(&app.snapshot(), now);
+    status.next_validation = next_validation;
+    status.trust = match app.trust {
+        Trust::Unsigned => "unsigned",
+        Trust::Keys(_) => "signed",
+    };
+    if !caller.trusted {
+        status.license_key = status.license_key.map(|key| license_key::mask(&key));
+    }
+    Json(status)
+}
+
+fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
+    let evidence = &snapshot.evidence;
+    let standing = snapshot.standing(now);
+    let view = View::of(snapshot, &standing);
+    let license = view.license;
+    LicenseStatusResponse {
+        has_license: evidence.lease.is_some(),
+        status: match (&standing, license) {
+            (Standing::Unlicensed, _) => "no_license".to_owned(),
+            (_, Some(license)) => license.status().to_owned(),
+            (_, None) => "invalid".to_owned(),
+        },
+        license_key: evidence
+            .lease
+            .as_ref()
+            .map(|_| evidence.license_key.clone()),
+        tier: license.and_then(License::tier).map(str::to_owned),
+        expires_at: license
+            .and_then(License::expires_at_text)
+            .map(str::to_owned),
+        max_cameras: license.and_then(License::max_cameras),
+        max_users: license.and_then(License::max_users),
+        in_grace_period: Some(view.in_grace_period),
+        grace_period_expires: view.grace_period_expires.map(naive),
+        last_validated: license.and(evidence.confirmed_at).map(naive),
+        message: match standing {
+            Standing::Unlicensed => Some("No license activated".to_owned()),
+            _ => view.message,
+        },
+        reason: match standing {
+            Standing::Unlicensed => None,
+            _ => view.reason,
+        },
+        standing: word(&standing),
+        trust: "",
+        next_validation: None,
+        last_failure: evidence.last_failure.as_ref().map(|failure| LastFailure {
+            at: naive(failure.at),
+            reason: failure.reason.clone(),
+            message: failure.message.clone(),
+        }),
+    }
+}
+
+/// What a validation came to.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LicenseValidationResponse {
+    /// Whether licensed features are available.
+    valid: bool,
+    /// The license, while it is valid.
+    license: Option<Map<String, Value>>,
+    in_grace_period: Option<bool>,
+    /// Always null.
+    valid_until: Option<String>,
+    /// UTC.
+    grace_period_expires: Option<String>,
+    reason: Option<String>,
+    message: Option<String>,
+    /// `unlicensed`, `active`, `grace` or `lapsed`.
+    standing: &'static str,
+}
+
+/// Validate License
+///
+/// Asks the License Server whether the license is still good, and answers how
+/// the site stands then.
+#[utoipa::path(
+    post,
+    path = "/api/license/validate",
+    operation_id = "validate_license_api_license_validate_post",
+    responses(
+        (status = 200, description = "The standing after the validation", body = LicenseValidationResponse),
+        ChangeErrors,
+    )
+)]
+pub(super) async fn validate(State(app): State<Arc<App>>) -> Json<LicenseValidationResponse> {
+    licensing::validate::validate(&app).await;
+    let now = app.clock.now();
+    let snapshot = app.snapshot();
+    let standing = snapshot.standing(now);
+    let view = View::of(&snapshot, &standing);
+    Json(LicenseValidationResponse {
+        valid: view.license.is_some(),
+        license: view.license.map(|license| license.data().clone()),
+        in_grace_period: Some(view.in_grace_period),
+        valid_until: None,
+        grace_period_expires: view.grace_period_expires.map(naive),
+        reason: view.reason,
+        message: view.message,
+        standing: word(&standing),
+    })
+}
+
+/// What both answers show, in each standing.
+struct View<'a> {
+    license: Option<&'a License>,
+    in_grace_period: bool,
+    grace_period_expires: Option<DateTime<Utc>>,
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+impl<'a> View<'a> {
+    fn of(snapshot: &'a Snapshot, standing: &Standing) -> Self {
+        let evidence = &snapshot.evidence;
+        let license = evidence.lease.as_ref().map(Lease::license);
+        let nothing = View {
+            license: None,
+            in_grace_period: false,
+            grace_period_expires: None,
+            reason: None,
+            message: None,
+        };
+        match standing {
+            Standing::Unlicensed => View {
+                reason: Some("no_license".to_owned()),
+                ..nothing
+            },
+            Standing::Active => View {
+                license,
+                in_grace_period: evidence.server_in_grace,
+                ..nothing
+            },
+            Standing::Grace { until } => {
+                // Without contact both are null, as they always were; a denial
+                // that is not signed gives its reason.
+                let denial = evidence.last_failure.as_ref().filter(|f| f.denied);
+                View {
+                    license,
+                    in_grace_period: true,
+                    grace_period_expires: Some(*until),
+                    reason: denial.map(|denial| denial.reason.clone()),
+                    message: denial.map(|denial| denial.message.clone()),
+                }
+            }
+            Standing::Lapsed(why) => View {
+                reason: Some(why.code().to_owned()),
+                message: Some(lapse_message(snapshot, why)),
+                ..nothing
+            },
+        }
+    }
+}
+
+fn lapse_message(snapshot: &Snapshot, why: &LapseReason) -> String {
+    let evidence = &snapshot.evidence;
+    match why {
+        LapseReason::GracePeriodExpired => {
+            "License validation failed and grace period has expired".to_owned()
+        }
+        LapseReason::Denied(reason) => match &evidence.denial {
+            Some(denial) => denial.claims().message.clone(),
+            None => reason.as_str().to_owned(),
+        },
+        LapseReason::LicenseExpired => {
+            let expiry = evidence
+                .lease
+                .as_ref()
+                .map(|lease| lease.license().expiry());
+            match expiry {
+                Some(Expiry::At(at)) => format!(
+                    "The license expired on {}; renew it with your vendor",
+                    at.format("%Y-%m-%d")
+                ),
+                _ => "The license has expired; renew it with your vendor".to_owned(),
+            }
+        }
+    }
+}
+
+fn word(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Unlicensed => "unlicensed",
+        Standing::Active => "active",
+        Standing::Grace { .. } => "grace",
+        Standing::Lapsed(_) => "lapsed",
+    }
+}

@@ -1,0 +1,111 @@
+//! The URL table, and what stands before every route.
+
+pub mod access;
+mod body;
+mod deactivation;
+mod docs;
+pub mod error;
+mod features;
+mod heartbeat;
+mod instant;
+mod license;
+mod probes;
+mod unrouted;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::http::access::Access;
+use crate::http::error::ApiError;
+
+/// Longest request body, in bytes.
+const LONGEST_BODY: usize = 64 * 1024;
+
+/// What handlers get.
+#[derive(Clone)]
+pub struct HttpState {
+    /// The service.
+    pub app: Arc<App>,
+    /// Who may do what.
+    pub access: Arc<Access>,
+}
+
+impl FromRef<HttpState> for Arc<App> {
+    fn from_ref(state: &HttpState) -> Self {
+        state.app.clone()
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Foxsight License Client Service",
+    description = "On-premise license management for Foxsight Central Command VMS"
+))]
+struct ApiDoc;
+
+/// Every route of the service.
+fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::with_openapi(ApiDoc::openapi())
+        // Changes: from trusted networks, or with the token.
+        .routes(routes!(license::activate))
+        .routes(routes!(license::validate))
+        .routes(routes!(heartbeat::heartbeat))
+        .routes(routes!(deactivation::deactivate))
+        .route_layer(middleware::from_fn(access::only_trusted))
+        // Reads: open.
+        .routes(routes!(license::status))
+        .routes(routes!(features::check))
+        .routes(routes!(probes::health))
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::readyz))
+}
+
+/// Paths that answer GET but, like version 1.0.0, not HEAD.
+const WITHOUT_HEAD: [&str; 2] = ["/health", "/api/license/status"];
+
+/// The whole service as a router.
+pub fn router(state: HttpState) -> Router {
+    let (router, openapi) = routes().split_for_parts();
+    let mut router = router
+        .route("/openapi.json", get(docs::openapi_json(&openapi)))
+        .merge(docs::pages());
+    for path in WITHOUT_HEAD {
+        router = router.route(path, axum::routing::head(unrouted::method_not_allowed));
+    }
+    let access = state.access.clone();
+    router
+        .fallback(unrouted::not_found)
+        .method_not_allowed_fallback(unrouted::method_not_allowed)
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(access.csrf_layer())
+        .layer(middleware::from_fn_with_state(
+            access.clone(),
+            access::identify,
+        ))
+        .layer(access.cors_layer())
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(state)
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that the layer calls"
+)]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let what = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    tracing::error!(what, "a request ended in a panic");
+    ApiError::Internal.into_response()
+}

@@ -1,0 +1,47 @@
+//! Requests that no route takes.
+
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::http::error::ApiError;
+
+/// 404, or 307 to the same path without its trailing slash, as version 1.0.0
+/// answers.
+pub(super) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
+    match without_slash(&uri, &headers) {
+        Some(location) => (
+            StatusCode::TEMPORARY_REDIRECT,
+            [(header::LOCATION, location)],
+        )
+            .into_response(),
+        None => ApiError::NotFound.into_response(),
+    }
+}
+
+/// 405; the router adds `Allow`.
+pub(super) async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
+}
+
+/// The redirect is absolute, built from the `Host` that was let in.
+fn without_slash(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let path = uri.path().strip_suffix('/')?;
+    if !KNOWN.contains(&path) {
+        return None;
+    }
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
+    Some(format!("http://{host}{path}{query}"))
+}
+
+/// Paths that version 1.0.0 redirects to.
+const KNOWN: [&str; 8] = [
+    "/health",
+    "/docs",
+    "/openapi.json",
+    "/api/license/activate",
+    "/api/license/status",
+    "/api/license/validate",
+    "/api/license/feature/check",
+    "/api/license/heartbeat",
+];

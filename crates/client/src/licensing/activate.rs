@@ -1,0 +1,146 @@
+//! Ask for a seat with a license key, and cache the license.
+
+use license_core::contact::{self, Contact, NoContact};
+use license_core::evidence::{Evidence, Lease};
+use license_core::license::License;
+use license_core::license_key;
+use license_core::protocol::ActivateRequest;
+use license_core::schedule::unsigned_validity;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::licensing::record;
+use crate::random;
+use crate::store::StoreError;
+use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
+
+/// Longest license key, in characters: the width of its column.
+pub const LONGEST_KEY: usize = 255;
+
+/// Why a license was not activated. The license that was active before still
+/// is, whatever the reason.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivateError {
+    /// The License Server says no.
+    #[error("{}", .message.as_deref().unwrap_or("Activation failed"))]
+    Refused {
+        /// Its words, when it has any.
+        message: Option<String>,
+    },
+    /// The License Server has not answered.
+    #[error("The license was not activated: {0}")]
+    NoContact(NoContact),
+    /// The License Server agreed, but the license could not be stored.
+    #[error(
+        "The license was not activated, because it could not be stored ({0}); mend the database and activate again, which takes no further seat"
+    )]
+    NotStored(#[from] StoreError),
+}
+
+/// Activates `license_key`. The license, its features and the line in the log
+/// of attempts are stored together, or nothing is.
+///
+/// # Errors
+/// One [`ActivateError`] for each reason; nothing has changed then.
+pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateError> {
+    let _turn = app.turn.lock().await;
+    let evidence = app.snapshot().evidence.clone();
+    match ask(app, license_key, &evidence).await {
+        Contact::Confirmed(confirmation) => {
+            let now = app.clock.now();
+            let lease = confirmation.lease(now, unsigned_validity(app.validation_interval));
+            let license = lease.license().clone();
+            store(app, license_key, lease).await?;
+            app.note_call(|calls| {
+                calls.validated_at = now;
+                calls.failures = 0;
+                calls.validation_wanted = false;
+                calls.validation_jitter = random::jitter();
+            });
+            tracing::info!(
+                license_key = license_key::mask(license_key),
+                tier = license.tier(),
+                "the license is activated"
+            );
+            Ok(license)
+        }
+        Contact::Denied(denial) => {
+            let error = ActivateError::Refused {
+                message: denial.message().map(str::to_owned),
+            };
+            tracing::warn!(
+                license_key = license_key::mask(license_key),
+                reason = denial.reason(),
+                "the License Server refuses the activation: {error}"
+            );
+            record_failure(app, license_key, &error).await;
+            // A refused activation is no evidence about the cached license,
+            // but a reason to ask about it.
+            if license_key::same(license_key, &evidence.license_key) {
+                app.note_call(|calls| calls.validation_wanted = true);
+            }
+            Err(error)
+        }
+        Contact::None(why) => {
+            let suspicious = why.is_suspicious();
+            let reason = why.code();
+            let error = ActivateError::NoContact(why);
+            let masked = license_key::mask(license_key);
+            if suspicious {
+                tracing::error!(security = true, license_key = masked, reason, "{error}");
+            } else {
+                tracing::warn!(license_key = masked, reason, "{error}");
+            }
+            record_failure(app, license_key, &error).await;
+            Err(error)
+        }
+    }
+}
+
+async fn ask(app: &App, license_key: &str, evidence: &Evidence) -> Contact {
+    let nonce = random::nonce();
+    let identity = &app.identity;
+    let request = ActivateRequest {
+        license_key: license_key.to_owned(),
+        hardware_id: identity.hardware_id.clone(),
+        installation_id: identity.installation_id.clone(),
+        installation_name: identity.installation_name.clone(),
+        installation_version: identity.app_version.clone(),
+    };
+    let idempotency_key = Uuid::new_v4().to_string();
+    let reply = app
+        .upstream
+        .activate(&request, &nonce, &idempotency_key)
+        .await;
+    let question = app.question(license_key, &nonce, evidence);
+    contact::activation(&reply, &question, &app.trust)
+}
+
+async fn store(app: &App, license_key: &str, lease: Lease) -> Result<(), StoreError> {
+    let attempt = Attempt {
+        license_key: license_key.to_owned(),
+        result: AttemptResult::Success,
+        error_message: None,
+    };
+    let now = app.clock.now();
+    let snapshot = record::change(app, Some(attempt), now, |current| {
+        current.activated(license_key, lease, now)
+    })
+    .await?;
+    app.publish(snapshot);
+    Ok(())
+}
+
+/// The log of attempts is for people; an activation does not fail twice
+/// because its line could not be written.
+async fn record_failure(app: &App, license_key: &str, error: &ActivateError) {
+    let attempt = Attempt {
+        license_key: license_key.to_owned(),
+        result: AttemptResult::Failed,
+        error_message: Some(error.to_string()),
+    };
+    let recorded = record::change(app, Some(attempt), app.clock.now(), Evidence::clone).await;
+    if let Err(error) = recorded {
+        tracing::error!(%error, "the failed activation could not be logged in the database");
+    }
+}

@@ -1,0 +1,68 @@
+//! Give the seat back, and forget the license.
+
+use license_core::contact::{self, NoContact};
+use license_core::license_key;
+use license_core::protocol::ValidateRequest;
+
+use crate::app::App;
+use crate::licensing::record;
+use crate::random;
+use crate::store::StoreError;
+
+/// What became of the seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// The License Server has freed it.
+    Freed,
+    /// The License Server answered that there is none to free.
+    NotHeld,
+    /// It could not be told; the vendor has to free it.
+    Unknown,
+}
+
+/// Why a license was not deactivated.
+#[derive(Debug, thiserror::Error)]
+pub enum DeactivateError {
+    /// There is none.
+    #[error("No license activated")]
+    Unlicensed,
+    /// The seat cannot be given back now, and that was not forced.
+    #[error(
+        "The license was not deactivated, because its seat cannot be given back: {0}. Try again later, or force it and have the vendor free the seat"
+    )]
+    NoContact(NoContact),
+    /// The database refuses.
+    #[error("The license was not deactivated, because the database refuses: {0}")]
+    NotStored(#[from] StoreError),
+}
+
+/// Deactivates the license. With `force` also when the License Server cannot
+/// be told.
+///
+/// # Errors
+/// One [`DeactivateError`] for each reason; the license still counts then.
+pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError> {
+    let _turn = app.turn.lock().await;
+    let evidence = app.snapshot().evidence.clone();
+    if evidence.lease.is_none() {
+        return Err(DeactivateError::Unlicensed);
+    }
+    let request = ValidateRequest {
+        license_key: evidence.license_key.clone(),
+        hardware_id: app.identity.hardware_id.clone(),
+    };
+    let reply = app.upstream.deactivate(&request, &random::nonce()).await;
+    let seat = match contact::acknowledgement(&reply) {
+        Ok(Ok(())) => Seat::Freed,
+        Ok(Err(_)) => Seat::NotHeld,
+        Err(_) if force => Seat::Unknown,
+        Err(why) => return Err(DeactivateError::NoContact(why)),
+    };
+    app.publish(record::forget(app, &evidence.license_key).await?);
+    tracing::info!(
+        license_key = license_key::mask(&evidence.license_key),
+        ?seat,
+        "the license is deactivated"
+    );
+    Ok(seat)
+}

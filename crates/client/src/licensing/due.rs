@@ -1,0 +1,56 @@
+//! What is due next.
+
+use chrono::{DateTime, Utc};
+use license_core::schedule::{next_heartbeat, next_validation};
+
+use crate::app::App;
+
+/// When to call the License Server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// For a validation; `None` when none is planned.
+    pub validation: Option<DateTime<Utc>>,
+    /// For a heartbeat; `None` without a license.
+    pub heartbeat: Option<DateTime<Utc>>,
+}
+
+impl Due {
+    /// The earlier of the two.
+    #[must_use]
+    pub fn earliest(self) -> Option<DateTime<Utc>> {
+        self.validation.into_iter().chain(self.heartbeat).min()
+    }
+}
+
+/// Says when the next calls are due, as things stand at `now`.
+#[must_use]
+pub fn due(app: &App, now: DateTime<Utc>) -> Due {
+    let snapshot = app.snapshot();
+    let calls = app.calls();
+    if snapshot.evidence.lease.is_none() {
+        return Due {
+            validation: None,
+            heartbeat: None,
+        };
+    }
+    let regular = next_validation(
+        &snapshot.evidence,
+        &snapshot.standing(now),
+        calls.failures,
+        calls.validated_at,
+        app.validation_interval,
+        calls.validation_jitter,
+    );
+    Due {
+        validation: if calls.validation_wanted {
+            Some(now)
+        } else {
+            regular
+        },
+        heartbeat: Some(next_heartbeat(
+            calls.heartbeat_at,
+            app.heartbeat_interval,
+            calls.heartbeat_jitter,
+        )),
+    }
+}

@@ -1,0 +1,13 @@
+//! The use cases, one verb a file.
+//!
+//! Each asks the License Server or the database, lets `license_core` decide,
+//! and records what follows. The rules themselves are not here.
+
+pub mod activate;
+pub mod deactivate;
+pub mod due;
+pub mod heartbeat;
+pub mod record;
+pub mod refresh;
+pub mod resume;
+pub mod validate;

@@ -1,0 +1,36 @@
+//! Randomness, from the operating system.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use license_core::schedule::Jitter;
+use sha2::{Digest as _, Sha256};
+
+/// A new `X-License-Nonce`: 32 random bytes in base64url.
+#[must_use]
+pub fn nonce() -> String {
+    URL_SAFE_NO_PAD.encode(bytes::<32>())
+}
+
+/// A new hardware id: the hash of a random secret, in the form of version
+/// 1.0.0 (64 lower-case hexadecimal digits).
+#[must_use]
+pub fn hardware_id() -> String {
+    let digest = Sha256::digest(bytes::<32>());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A new jitter.
+#[must_use]
+pub fn jitter() -> Jitter {
+    Jitter::from_bits(u32::from_le_bytes(bytes()))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "without randomness nothing here is safe; the operating system fails only before it has booted"
+)]
+fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}

@@ -1,0 +1,73 @@
+//! What the service knows, as one value in memory.
+//!
+//! Every answer is derived from the snapshot and the time: no database, no
+//! network and no lock is on the way of a request.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use license_core::evidence::Evidence;
+use license_core::feature::FeatureKey;
+use license_core::gate::{self, Decision, Entitlements};
+use license_core::standing::{Policy, Standing, grace_end, standing};
+
+/// Evidence, and what follows from it at any instant.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What is known.
+    pub evidence: Evidence,
+    entitlements: Entitlements,
+    policy: Policy,
+}
+
+impl Snapshot {
+    /// Joins evidence with what the site has switched off.
+    #[must_use]
+    pub fn new(evidence: Evidence, switched_off: BTreeSet<FeatureKey>, policy: Policy) -> Self {
+        let listed = evidence
+            .lease
+            .as_ref()
+            .map(|lease| lease.license().features().keys);
+        Self {
+            entitlements: Entitlements::new(listed.unwrap_or_default(), switched_off),
+            evidence,
+            policy,
+        }
+    }
+
+    /// The same site with other evidence.
+    #[must_use]
+    pub fn with_evidence(&self, evidence: Evidence) -> Self {
+        let switched_off = self.entitlements.switched_off().cloned().collect();
+        Self::new(evidence, switched_off, self.policy)
+    }
+
+    /// The standing at `now`.
+    #[must_use]
+    pub fn standing(&self, now: DateTime<Utc>) -> Standing {
+        standing(&self.evidence, now, &self.policy)
+    }
+
+    /// When grace ends or would end.
+    #[must_use]
+    pub fn grace_end(&self) -> Option<DateTime<Utc>> {
+        grace_end(&self.evidence, &self.policy)
+    }
+
+    /// Decides about one feature at `now`, and hands the decision to `answer`:
+    /// its reason borrows from the standing, so that nothing is copied.
+    pub fn decide<T>(
+        &self,
+        key: &str,
+        now: DateTime<Utc>,
+        answer: impl FnOnce(Decision<'_>) -> T,
+    ) -> T {
+        let standing = self.standing(now);
+        answer(gate::decide(
+            key,
+            &standing,
+            &self.entitlements,
+            &self.policy,
+        ))
+    }
+}

@@ -1,0 +1,85 @@
+//! `local_feature_flags`: what the newest license lists, and what the site has
+//! switched off (`system_enabled`).
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::feature::FeatureKey;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "local_feature_flags")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    id: i32,
+    #[sea_orm(unique)]
+    feature_key: String,
+    enabled: Option<bool>,
+    licensed: Option<bool>,
+    system_enabled: Option<bool>,
+    synced_at: Option<NaiveDateTime>,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Features that the site has switched off. A null switch counts as on.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn switched_off(db: &impl ConnectionTrait) -> Result<BTreeSet<FeatureKey>, StoreError> {
+    let rows = Entity::find()
+        .filter(Column::SystemEnabled.eq(false))
+        .all(db)
+        .await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| FeatureKey::parse(&row.feature_key).ok())
+        .collect())
+}
+
+/// Makes the rows say that exactly `keys` are licensed. The site's switches
+/// stay as they are.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn license(
+    db: &impl ConnectionTrait,
+    keys: &BTreeSet<FeatureKey>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let listed: Vec<&str> = keys.iter().map(FeatureKey::as_str).collect();
+    Entity::update_many()
+        .col_expr(Column::Enabled, false.into())
+        .col_expr(Column::Licensed, false.into())
+        .col_expr(Column::SyncedAt, now.naive_utc().into())
+        .filter(Column::FeatureKey.is_not_in(listed.iter().copied()))
+        .exec(db)
+        .await?;
+    for key in listed {
+        let row = ActiveModel {
+            id: ActiveValue::NotSet,
+            feature_key: ActiveValue::Set(key.to_owned()),
+            enabled: ActiveValue::Set(Some(true)),
+            licensed: ActiveValue::Set(Some(true)),
+            system_enabled: ActiveValue::Set(Some(true)),
+            synced_at: ActiveValue::Set(Some(now.naive_utc())),
+        };
+        let update = OnConflict::column(Column::FeatureKey)
+            .update_columns([Column::Enabled, Column::Licensed, Column::SyncedAt])
+            .to_owned();
+        Entity::insert(row)
+            .on_conflict(update)
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}

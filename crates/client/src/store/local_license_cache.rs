@@ -1,0 +1,178 @@
+//! `local_license_cache`: the license that was activated.
+//!
+//! A site has one current license: the newest activation that is not marked
+//! invalid. Older ones stay as rows, marked, as history.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, OnConflict, Query};
+use sea_orm::{Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use serde_json::{Map, Value};
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "local_license_cache")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    id: i32,
+    #[sea_orm(unique)]
+    license_key: String,
+    license_data: Json,
+    cached_at: Option<NaiveDateTime>,
+    valid_until: NaiveDateTime,
+    last_validated_at: Option<NaiveDateTime>,
+    is_valid: Option<bool>,
+    validation_error: Option<String>,
+    in_grace_period: Option<bool>,
+    grace_period_started_at: Option<NaiveDateTime>,
+    grace_period_expires_at: Option<NaiveDateTime>,
+    license_signature: String,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A row of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CachedLicense {
+    /// The key that was activated.
+    pub license_key: String,
+    /// The license object; empty where the column holds something else.
+    pub license_data: Map<String, Value>,
+    /// When it was activated.
+    pub cached_at: Option<DateTime<Utc>>,
+    /// When the next validation is due at the latest.
+    pub valid_until: DateTime<Utc>,
+    /// The last confirmed validation.
+    pub last_validated_at: Option<DateTime<Utc>>,
+    /// What came of the last validation, for people.
+    pub validation_error: Option<String>,
+    /// Whether a grace period runs, ours or the License Server's.
+    pub in_grace_period: bool,
+    /// When grace started.
+    pub grace_period_started_at: Option<DateTime<Utc>>,
+    /// When it ends. Ours is computed anew; the column is for readers of 1.0.0.
+    pub grace_period_expires_at: Option<DateTime<Utc>>,
+    /// The signed document, or whatever the License Server sent as signature.
+    pub license_signature: String,
+}
+
+/// The current license.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn current(db: &impl ConnectionTrait) -> Result<Option<CachedLicense>, StoreError> {
+    let row = Entity::find()
+        .filter(
+            Condition::any()
+                .add(Column::IsValid.eq(true))
+                .add(Column::IsValid.is_null()),
+        )
+        // An activation without a time is older than any with one, on both engines.
+        .order_by_desc(Expr::col(Column::CachedAt).is_not_null())
+        .order_by_desc(Column::CachedAt)
+        .order_by_desc(Column::Id)
+        .limit(1)
+        .one(db)
+        .await?;
+    Ok(row.map(CachedLicense::from))
+}
+
+/// Makes or changes the row of this key, and makes it the current one.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn save(db: &impl ConnectionTrait, cached: &CachedLicense) -> Result<(), StoreError> {
+    let others = Query::update()
+        .table(Entity)
+        .value(Column::IsValid, false)
+        .and_where(Column::LicenseKey.ne(&cached.license_key))
+        .to_owned();
+    db.execute(&others).await?;
+
+    let columns = [
+        Column::LicenseKey,
+        Column::LicenseData,
+        Column::CachedAt,
+        Column::ValidUntil,
+        Column::LastValidatedAt,
+        Column::IsValid,
+        Column::ValidationError,
+        Column::InGracePeriod,
+        Column::GracePeriodStartedAt,
+        Column::GracePeriodExpiresAt,
+        Column::LicenseSignature,
+    ];
+    let data = Value::Object(cached.license_data.clone()).to_string();
+    let values: [Expr; 11] = [
+        Expr::val(&cached.license_key),
+        // Bound as a JSON value it would reach PostgreSQL as `jsonb`, which
+        // forgets the order of the fields. Both engines have a conversion
+        // from text of this name that keeps it.
+        Func::cust("json")
+            .arg(Expr::val(data).cast_as("text"))
+            .into(),
+        Expr::val(cached.cached_at.map(naive)),
+        Expr::val(naive(cached.valid_until)),
+        Expr::val(cached.last_validated_at.map(naive)),
+        Expr::val(true),
+        Expr::val(cached.validation_error.clone()),
+        Expr::val(cached.in_grace_period),
+        Expr::val(cached.grace_period_started_at.map(naive)),
+        Expr::val(cached.grace_period_expires_at.map(naive)),
+        Expr::val(&cached.license_signature),
+    ];
+    let mut insert = Query::insert();
+    insert.into_table(Entity).columns(columns).on_conflict(
+        OnConflict::column(Column::LicenseKey)
+            .update_columns(columns)
+            .to_owned(),
+    );
+    insert
+        .values(values)
+        .map_err(|error| DbErr::Custom(error.to_string()))?;
+    db.execute(&insert).await?;
+    Ok(())
+}
+
+/// Removes the row of this key, after which no license is current.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn remove(db: &impl ConnectionTrait, license_key: &str) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::LicenseKey.eq(license_key))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+impl From<Model> for CachedLicense {
+    fn from(row: Model) -> Self {
+        let license_data = match row.license_data {
+            Value::Object(data) => data,
+            _ => Map::new(),
+        };
+        Self {
+            license_key: row.license_key,
+            license_data,
+            cached_at: row.cached_at.map(|time| time.and_utc()),
+            valid_until: row.valid_until.and_utc(),
+            last_validated_at: row.last_validated_at.map(|time| time.and_utc()),
+            validation_error: row.validation_error,
+            in_grace_period: row.in_grace_period.unwrap_or_default(),
+            grace_period_started_at: row.grace_period_started_at.map(|time| time.and_utc()),
+            grace_period_expires_at: row.grace_period_expires_at.map(|time| time.and_utc()),
+            license_signature: row.license_signature,
+        }
+    }
+}
+
+fn naive(time: DateTime<Utc>) -> NaiveDateTime {
+    time.naive_utc()
+}

@@ -1,0 +1,136 @@
+//! `local_license_validation_attempts`: the log of activations and
+//! validations.
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+
+use super::StoreError;
+
+/// Rows older than this are pruned.
+const KEPT_FOR: TimeDelta = TimeDelta::days(90);
+/// Most rows that are kept.
+const KEPT_ROWS: u64 = 10_000;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "local_license_validation_attempts")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    id: i32,
+    license_key: Option<String>,
+    result: String,
+    error_message: Option<String>,
+    hardware_id: Option<String>,
+    attempted_at: Option<NaiveDateTime>,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What came of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptResult {
+    /// Confirmed.
+    Success,
+    /// An activation that did not succeed, for whatever reason.
+    Failed,
+    /// A validation without contact.
+    Offline,
+    /// A validation that the License Server answered with no.
+    Denied,
+}
+
+impl AttemptResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Offline => "offline",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// One call that was made.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The key that it was about.
+    pub license_key: String,
+    /// What came of it.
+    pub result: AttemptResult,
+    /// Why it did not succeed.
+    pub error_message: Option<String>,
+}
+
+/// Adds a row.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn append(
+    db: &impl ConnectionTrait,
+    attempt: Attempt,
+    hardware_id: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        id: ActiveValue::NotSet,
+        license_key: ActiveValue::Set(Some(attempt.license_key)),
+        result: ActiveValue::Set(attempt.result.as_str().to_owned()),
+        error_message: ActiveValue::Set(attempt.error_message),
+        hardware_id: ActiveValue::Set(Some(hardware_id.to_owned())),
+        attempted_at: ActiveValue::Set(Some(now.naive_utc())),
+    };
+    Entity::insert(row).exec_without_returning(db).await?;
+    Ok(())
+}
+
+/// The hardware id of the newest success with this key: the identity that the
+/// License Server knows this machine by.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn newest_successful_hardware_id(
+    db: &impl ConnectionTrait,
+    license_key: &str,
+) -> Result<Option<String>, StoreError> {
+    let row = Entity::find()
+        .filter(Column::LicenseKey.eq(license_key))
+        .filter(Column::Result.eq(AttemptResult::Success.as_str()))
+        .filter(Column::HardwareId.is_not_null())
+        .order_by_desc(Column::Id)
+        .limit(1)
+        .one(db)
+        .await?;
+    Ok(row
+        .and_then(|row| row.hardware_id)
+        .filter(|id| !id.is_empty()))
+}
+
+/// Removes rows that are too old or too many; answers how many.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn prune(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64, StoreError> {
+    let too_old = Entity::delete_many()
+        .filter(Column::AttemptedAt.lt((now - KEPT_FOR).naive_utc()))
+        .exec(db)
+        .await?;
+    let first_too_many = Entity::find()
+        .order_by_desc(Column::Id)
+        .offset(KEPT_ROWS)
+        .limit(1)
+        .one(db)
+        .await?;
+    let Some(row) = first_too_many else {
+        return Ok(too_old.rows_affected);
+    };
+    let too_many = Entity::delete_many()
+        .filter(Column::Id.lte(row.id))
+        .exec(db)
+        .await?;
+    Ok(too_old.rows_affected + too_many.rows_affected)
+}

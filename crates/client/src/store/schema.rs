@@ -1,0 +1,149 @@
+//! Makes the tables of version 1.0.0 where they are missing.
+//!
+//! There is no migration framework on purpose: its bookkeeping would be a
+//! fifth table, and the tables must stay as the Python service knows them.
+//! What this service keeps besides goes into rows of `system_config`.
+
+use sea_orm::sea_query::{
+    Alias, ColumnDef, Index, IndexCreateStatement, IntoIden as _, Query, Table,
+    TableCreateStatement,
+};
+use sea_orm::{ConnectionTrait, DbErr};
+
+/// Makes each table that cannot be read, with its indexes. A table that can be
+/// read is left alone, so that a database user without rights to make tables
+/// is enough.
+pub(super) async fn create_missing_tables(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    for table in [
+        local_license_cache(),
+        local_license_validation_attempts(),
+        local_feature_flags(),
+        system_config(),
+    ] {
+        if exists(db, table.name).await {
+            continue;
+        }
+        db.execute(&table.create()).await?;
+        for index in table.indexes() {
+            db.execute(&index).await?;
+        }
+        tracing::info!(table = table.name, "made a table that was missing");
+    }
+    Ok(())
+}
+
+async fn exists(db: &impl ConnectionTrait, table: &'static str) -> bool {
+    let mut probe = Query::select();
+    probe.column("id").from(table).limit(1);
+    db.query_one(&probe).await.is_ok()
+}
+
+struct Definition {
+    name: &'static str,
+    columns: Vec<ColumnDef>,
+    unique: Option<&'static str>,
+    indexed: &'static [&'static str],
+}
+
+impl Definition {
+    fn create(&self) -> TableCreateStatement {
+        let mut statement = Table::create();
+        statement.table(self.name).if_not_exists();
+        let mut id = ColumnDef::new("id");
+        statement.col(id.integer().not_null().auto_increment().primary_key());
+        for column in &self.columns {
+            statement.col(column.clone());
+        }
+        statement
+    }
+
+    /// `id` has an index besides its primary key, as SQLAlchemy made it.
+    fn indexes(&self) -> Vec<IndexCreateStatement> {
+        let plain = self.indexed.iter().map(|column| (*column, false));
+        [("id", false)]
+            .into_iter()
+            .chain(plain)
+            .chain(self.unique.map(|column| (column, true)))
+            .map(|(column, unique)| {
+                let mut index = Index::create();
+                index
+                    .name(format!("ix_{}_{column}", self.name))
+                    .table(self.name)
+                    .col(Alias::new(column).into_iden())
+                    .if_not_exists();
+                if unique {
+                    index.unique();
+                }
+                index
+            })
+            .collect()
+    }
+}
+
+fn local_license_cache() -> Definition {
+    Definition {
+        name: "local_license_cache",
+        columns: vec![
+            column("license_key").string_len(255).not_null().take(),
+            column("license_data").json().not_null().take(),
+            column("cached_at").timestamp().take(),
+            column("valid_until").timestamp().not_null().take(),
+            column("last_validated_at").timestamp().take(),
+            column("is_valid").boolean().take(),
+            column("validation_error").text().take(),
+            column("in_grace_period").boolean().take(),
+            column("grace_period_started_at").timestamp().take(),
+            column("grace_period_expires_at").timestamp().take(),
+            column("license_signature").text().not_null().take(),
+        ],
+        unique: Some("license_key"),
+        indexed: &[],
+    }
+}
+
+fn local_license_validation_attempts() -> Definition {
+    Definition {
+        name: "local_license_validation_attempts",
+        columns: vec![
+            column("license_key").string_len(255).take(),
+            column("result").string_len(20).not_null().take(),
+            column("error_message").text().take(),
+            column("hardware_id").string_len(255).take(),
+            column("attempted_at").timestamp().take(),
+        ],
+        unique: None,
+        indexed: &["attempted_at"],
+    }
+}
+
+fn local_feature_flags() -> Definition {
+    Definition {
+        name: "local_feature_flags",
+        columns: vec![
+            column("feature_key").string_len(100).not_null().take(),
+            column("enabled").boolean().take(),
+            column("licensed").boolean().take(),
+            column("system_enabled").boolean().take(),
+            column("synced_at").timestamp().take(),
+        ],
+        unique: Some("feature_key"),
+        indexed: &[],
+    }
+}
+
+fn system_config() -> Definition {
+    Definition {
+        name: "system_config",
+        columns: vec![
+            column("key").string_len(100).not_null().take(),
+            column("value").text().not_null().take(),
+            column("updated_at").timestamp().take(),
+        ],
+        unique: Some("key"),
+        indexed: &[],
+    }
+}
+
+fn column(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name)
+}

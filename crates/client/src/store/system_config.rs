@@ -1,0 +1,108 @@
+//! `system_config`: texts by key. The installation id is the Python service's
+//! row; the other keys are ours.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use sea_orm::ConnectionTrait;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue, EntityTrait};
+
+use super::StoreError;
+
+/// Row with the installation id.
+pub const INSTALLATION_ID: &str = "installation_id";
+/// Row with the hardware id.
+pub const HARDWARE_ID: &str = "license_client.hardware_id";
+/// Row that changes with every change.
+pub const REVISION: &str = "license_client.revision";
+/// Row with what the columns of the license cache have no room for.
+pub const EVIDENCE: &str = "license_client.evidence";
+/// Row with the time of the last heartbeat.
+pub const HEARTBEAT_AT: &str = "license_client.heartbeat_at";
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "system_config")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    id: i32,
+    #[sea_orm(unique)]
+    key: String,
+    value: String,
+    updated_at: Option<NaiveDateTime>,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The value of a row, `None` without that row.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn get(db: &impl ConnectionTrait, key: &str) -> Result<Option<String>, StoreError> {
+    let row = Entity::find().filter(Column::Key.eq(key)).one(db).await?;
+    Ok(row.map(|row| row.value))
+}
+
+/// Makes or changes a row.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn set(
+    db: &impl ConnectionTrait,
+    key: &str,
+    value: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    Entity::insert(row(key, value, now))
+        .on_conflict(
+            OnConflict::column(Column::Key)
+                .update_columns([Column::Value, Column::UpdatedAt])
+                .to_owned(),
+        )
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+/// Makes a row unless there is one. Of two processes that start together, one
+/// wins, and both then read the same value.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn insert_if_missing(
+    db: &impl ConnectionTrait,
+    key: &str,
+    value: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    Entity::insert(row(key, value, now))
+        .on_conflict(OnConflict::column(Column::Key).do_nothing().to_owned())
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+/// Removes a row, if there is one.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn remove(db: &impl ConnectionTrait, key: &str) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::Key.eq(key))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+fn row(key: &str, value: &str, now: DateTime<Utc>) -> ActiveModel {
+    ActiveModel {
+        id: ActiveValue::NotSet,
+        key: ActiveValue::Set(key.to_owned()),
+        value: ActiveValue::Set(value.to_owned()),
+        updated_at: ActiveValue::Set(Some(now.naive_utc())),
+    }
+}

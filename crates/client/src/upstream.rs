@@ -1,0 +1,155 @@
+//! The HTTP client of the License Server.
+//!
+//! It sends and receives, and leaves to `license_core::contact` what an
+//! answer means. TLS is always verified, redirects are never followed, answers
+//! are read up to a limit.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use license_core::contact::{Reply, TransportFailure};
+use license_core::protocol::{
+    ACTIVATE, ActivateRequest, DEACTIVATE, HEARTBEAT, HeartbeatRequest, IDEMPOTENCY_HEADER,
+    INSTALLATION_ID_HEADER, NONCE_HEADER, VALIDATE, ValidateRequest,
+};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, RequestBuilder, Url};
+use serde::Serialize;
+
+/// Longest answer that is read, in bytes. A license with thousands of
+/// features stays far below.
+const LONGEST_ANSWER: usize = 1024 * 1024;
+
+/// A connection to one License Server.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    http: reqwest::Client,
+    base_url: String,
+    timeout: Duration,
+    installation_id: String,
+}
+
+/// Why the client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// `LICENSE_CA_FILE` is not a list of PEM certificates.
+    #[error("LICENSE_CA_FILE cannot be used: {0}")]
+    Roots(reqwest::Error),
+    /// TLS or proxy settings of the system are unusable.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(reqwest::Error),
+}
+
+impl Upstream {
+    /// Makes a client for the License Server at `base_url`, which trusts the
+    /// system's certificate authorities and those of `extra_roots` (PEM).
+    /// `timeout` bounds a whole call, from the name look-up to the last byte.
+    ///
+    /// # Errors
+    /// One [`UpstreamError`] for each part that cannot be set up.
+    pub fn new(
+        base_url: &Url,
+        timeout: Duration,
+        extra_roots: Option<&[u8]>,
+        installation_id: &str,
+    ) -> Result<Self, UpstreamError> {
+        let roots = extra_roots
+            .map(Certificate::from_pem_bundle)
+            .transpose()
+            .map_err(UpstreamError::Roots)?
+            .unwrap_or_default();
+        let http = reqwest::Client::builder()
+            .user_agent(concat!(
+                "foxsight-license-client/",
+                env!("CARGO_PKG_VERSION")
+            ))
+            .redirect(Policy::none())
+            .timeout(timeout)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .tls_certs_merge(roots)
+            .build()
+            .map_err(UpstreamError::Client)?;
+        Ok(Self {
+            http,
+            base_url: base_url.as_str().trim_end_matches('/').to_owned(),
+            timeout,
+            installation_id: installation_id.to_owned(),
+        })
+    }
+
+    /// Asks for a seat. `idempotency_key` is the same for each repetition of
+    /// one activation.
+    pub async fn activate(
+        &self,
+        body: &ActivateRequest,
+        nonce: &str,
+        idempotency_key: &str,
+    ) -> Reply {
+        let request = self
+            .post(ACTIVATE, body, nonce)
+            .header(IDEMPOTENCY_HEADER, idempotency_key);
+        self.send(request).await
+    }
+
+    /// Asks whether the license is still good.
+    pub async fn validate(&self, body: &ValidateRequest, nonce: &str) -> Reply {
+        self.send(self.post(VALIDATE, body, nonce)).await
+    }
+
+    /// Reports what is in use.
+    pub async fn heartbeat(&self, body: &HeartbeatRequest, nonce: &str) -> Reply {
+        self.send(self.post(HEARTBEAT, body, nonce)).await
+    }
+
+    /// Gives the seat back.
+    pub async fn deactivate(&self, body: &ValidateRequest, nonce: &str) -> Reply {
+        self.send(self.post(DEACTIVATE, body, nonce)).await
+    }
+
+    fn post(&self, path: &str, body: &impl Serialize, nonce: &str) -> RequestBuilder {
+        self.http
+            .post(format!("{}{path}", self.base_url))
+            .header(INSTALLATION_ID_HEADER, &self.installation_id)
+            .header(NONCE_HEADER, nonce)
+            .json(body)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Reply {
+        match self.exchange(request).await {
+            Ok((status, body)) => Reply::Answer { status, body },
+            Err(failure) => Reply::Failure(failure),
+        }
+    }
+
+    async fn exchange(&self, request: RequestBuilder) -> Result<(u16, Vec<u8>), TransportFailure> {
+        let mut answer = request.send().await.map_err(|e| self.failure(&e))?;
+        let status = answer.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|e| self.failure(&e))? {
+            if body.len() + chunk.len() > LONGEST_ANSWER {
+                let limit = LONGEST_ANSWER;
+                return Err(TransportFailure::TooLong { limit });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((status, body))
+    }
+
+    fn failure(&self, error: &reqwest::Error) -> TransportFailure {
+        if error.is_timeout() {
+            let seconds = self.timeout.as_secs();
+            return TransportFailure::TimedOut { seconds };
+        }
+        let mut innermost: &dyn std::error::Error = error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        // The outermost text would repeat the address, which may hold a password.
+        let detail = if error.source().is_some() {
+            innermost.to_string()
+        } else {
+            "the request could not be sent".to_owned()
+        };
+        TransportFailure::Unreachable { detail }
+    }
+}
