@@ -49,7 +49,8 @@ impl FromRef<HttpState> for Arc<App> {
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Foxsight License Client Service",
-    description = "On-premise license management for Foxsight Central Command VMS"
+    description = "On-premise license management for Foxsight Central Command VMS",
+    license(name = "Proprietary - Foxsight Technology Inc.")
 ))]
 struct ApiDoc;
 
@@ -83,10 +84,16 @@ pub fn router(state: HttpState) -> Router {
         router = router.route(path, axum::routing::head(unrouted::method_not_allowed));
     }
     let access = state.access.clone();
-    router
+    let router = router
         .fallback(unrouted::not_found)
         .method_not_allowed_fallback(unrouted::method_not_allowed)
+        .with_state(state);
+    // Around the whole router and not its routes, so that the layers see the
+    // answer as it goes out.
+    Router::new()
+        .fallback_service(router)
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(middleware::map_response(unrouted::tidy_allow))
         .layer(access.csrf_layer())
         .layer(middleware::from_fn_with_state(
             access.clone(),
@@ -94,7 +101,6 @@ pub fn router(state: HttpState) -> Router {
         ))
         .layer(access.cors_layer())
         .layer(CatchPanicLayer::custom(panicked))
-        .with_state(state)
 }
 
 #[expect(

@@ -23,6 +23,24 @@ pub(super) async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
+/// Makes `Allow` name the methods that version 1.0.0 named: the router adds
+/// HEAD wherever there is GET.
+pub(super) async fn tidy_allow(mut response: Response) -> Response {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = response.headers().get(header::ALLOW);
+        let allowed = allowed.and_then(|value| value.to_str().ok());
+        let methods: Vec<&str> = allowed
+            .unwrap_or("GET")
+            .split(',')
+            .filter(|method| *method != "HEAD")
+            .collect();
+        if let Ok(value) = methods.join(", ").parse() {
+            response.headers_mut().insert(header::ALLOW, value);
+        }
+    }
+    response
+}
+
 /// The redirect is absolute, built from the `Host` that was let in.
 fn without_slash(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let path = uri.path().strip_suffix('/')?;
@@ -35,9 +53,8 @@ fn without_slash(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Paths that version 1.0.0 redirects to.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 7] = [
     "/health",
-    "/docs",
     "/openapi.json",
     "/api/license/activate",
     "/api/license/status",

@@ -8,12 +8,12 @@ use sea_orm::sea_query::{
     Alias, ColumnDef, Index, IndexCreateStatement, IntoIden as _, Query, Table,
     TableCreateStatement,
 };
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, TransactionTrait as _};
 
 /// Makes each table that cannot be read, with its indexes. A table that can be
 /// read is left alone, so that a database user without rights to make tables
 /// is enough.
-pub(super) async fn create_missing_tables(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+pub(super) async fn create_missing_tables(db: &DatabaseConnection) -> Result<(), DbErr> {
     for table in [
         local_license_cache(),
         local_license_validation_attempts(),
@@ -23,19 +23,30 @@ pub(super) async fn create_missing_tables(db: &impl ConnectionTrait) -> Result<(
         if exists(db, table.name).await {
             continue;
         }
-        db.execute(&table.create()).await?;
-        for index in table.indexes() {
-            db.execute(&index).await?;
+        match create(db, &table).await {
+            Ok(()) => tracing::info!(table = table.name, "made a table that was missing"),
+            // Of two processes that start together, one comes too late.
+            Err(_) if exists(db, table.name).await => {}
+            Err(error) => return Err(error),
         }
-        tracing::info!(table = table.name, "made a table that was missing");
     }
     Ok(())
 }
 
-async fn exists(db: &impl ConnectionTrait, table: &'static str) -> bool {
+async fn exists(db: &DatabaseConnection, table: &'static str) -> bool {
     let mut probe = Query::select();
     probe.column("id").from(table).limit(1);
     db.query_one(&probe).await.is_ok()
+}
+
+/// In one transaction: nobody may see the table without its unique index.
+async fn create(db: &DatabaseConnection, table: &Definition) -> Result<(), DbErr> {
+    let transaction = db.begin().await?;
+    transaction.execute(&table.create()).await?;
+    for index in table.indexes() {
+        transaction.execute(&index).await?;
+    }
+    transaction.commit().await
 }
 
 struct Definition {

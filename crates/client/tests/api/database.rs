@@ -1,0 +1,113 @@
+//! A fresh database for each test, SQLite or PostgreSQL.
+
+use license_client::config::DatabaseUrl;
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Which engine a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes two tests of one async function that takes an [`Engine`].
+macro_rules! on_both_engines {
+    ($($(#[$attribute:meta])* $name:ident;)+) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                Box::pin(super::$name(crate::database::Engine::Sqlite)).await;
+            })+
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                Box::pin(super::$name(crate::database::Engine::Postgres)).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+/// A database that goes away with this value.
+pub struct TestDatabase {
+    pub url: String,
+    name: Option<String>,
+    _directory: TempDir,
+}
+
+impl TestDatabase {
+    pub async fn new(engine: Engine) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        match engine {
+            Engine::Sqlite => Self {
+                url: format!("sqlite:{}", directory.path().join("test.sqlite").display()),
+                name: None,
+                _directory: directory,
+            },
+            Engine::Postgres => {
+                let name = format!("client_{}", Uuid::new_v4().simple());
+                let server = postgres_server();
+                let admin = Database::connect(&server).await.unwrap();
+                let create = format!("CREATE DATABASE {name}");
+                admin.execute_unprepared(&create).await.unwrap();
+                admin.close().await.unwrap();
+                let (base, _) = server.rsplit_once('/').unwrap();
+                Self {
+                    url: format!("{base}/{name}"),
+                    name: Some(name),
+                    _directory: directory,
+                }
+            }
+        }
+    }
+
+    pub fn setting(&self) -> DatabaseUrl {
+        self.url.parse().unwrap()
+    }
+
+    /// A connection of the test's own, to look at rows and to change them as
+    /// somebody else would.
+    pub async fn connect(&self) -> DatabaseConnection {
+        Database::connect(&self.url).await.unwrap()
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        let connection = self.connect().await;
+        connection.execute_unprepared(sql).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// The first column of each row, as text.
+    pub async fn texts(&self, sql: &str) -> Vec<Option<String>> {
+        let connection = self.connect().await;
+        let statement =
+            sea_orm::Statement::from_string(connection.get_database_backend(), sql.to_owned());
+        let rows = connection.query_all_raw(statement).await.unwrap();
+        let texts = rows
+            .iter()
+            .map(|row| row.try_get_by_index::<Option<String>>(0).unwrap())
+            .collect();
+        connection.close().await.unwrap();
+        texts
+    }
+
+    pub async fn drop_database(&self) {
+        if let Some(name) = &self.name {
+            let admin = Database::connect(postgres_server()).await.unwrap();
+            let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+            admin.execute_unprepared(&drop).await.unwrap();
+            admin.close().await.unwrap();
+        }
+    }
+}
+
+/// `cargo xtask test` starts a private server and says here where it is.
+#[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
+fn postgres_server() -> String {
+    std::env::var("TEST_POSTGRES_URL").expect(
+        "TEST_POSTGRES_URL names no PostgreSQL server: run the tests with 'cargo xtask test'",
+    )
+}

@@ -1,0 +1,226 @@
+//! A running License Client.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Parser;
+use license_client::clock::{Clock as _, ManualClock};
+use license_client::config::Settings;
+use license_client::serve::serve;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::database::{Engine, TestDatabase};
+
+/// The ids of the recorded installation.
+pub const INSTALLATION_ID: &str = "b5684f06-7c6a-4b44-bfbd-68bd127e7617";
+pub const HARDWARE_ID: &str = "42aac9ae7f559498944c2f70daee1d98877b695d52072845a93173f78cf670ae";
+pub const KEY: &str = "FXSGHT-AAAA-BBBB-CCCC-DDDD";
+/// The instant at which tests begin.
+pub const START: &str = "2026-11-23T20:58:10.710449Z";
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// A License Client on a port of its own, with its database and its clock.
+pub struct Site {
+    pub url: String,
+    pub clock: Arc<ManualClock>,
+    pub database: TestDatabase,
+    pub http: reqwest::Client,
+    settings: Settings,
+    directory: TempDir,
+    running: Option<Running>,
+}
+
+struct Running {
+    shutdown: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Site {
+    /// Starts against `cloud_url`, with further settings as flags.
+    pub async fn start(engine: Engine, cloud_url: &str, flags: &[&str]) -> Self {
+        let database = TestDatabase::new(engine).await;
+        Self::start_on(database, cloud_url, flags).await
+    }
+
+    /// The same on a database that is already there.
+    pub async fn start_on(database: TestDatabase, cloud_url: &str, flags: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = settings(&database, directory.path(), cloud_url, flags);
+        let now: DateTime<Utc> = START.parse().unwrap();
+        let mut site = Self {
+            url: String::new(),
+            clock: Arc::new(ManualClock::at(now)),
+            database,
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap(),
+            settings,
+            directory,
+            running: None,
+        };
+        site.run().await;
+        site
+    }
+
+    /// A directory that lives as long as the site.
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    async fn run(&mut self) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        self.url = format!("http://{address}");
+        let shutdown = CancellationToken::new();
+        let (settings, clock) = (self.settings.clone(), self.clock.clone());
+        let stop = shutdown.clone();
+        let mut task = tokio::spawn(async move { serve(&settings, clock, listener, stop).await });
+        // The port is open before the service answers: wait for an answer.
+        tokio::select! {
+            ended = &mut task => panic!("the service did not start: {ended:?}"),
+            () = async {
+                while self.get("/livez").await.0 != StatusCode::OK {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            } => {}
+        }
+        self.running = Some(Running { shutdown, task });
+    }
+
+    /// Stops the service and starts it again on the same database.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.run().await;
+    }
+
+    /// Stops the service, which has to end well and in time.
+    pub async fn stop(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        running.shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(10), running.task)
+            .await
+            .expect("the service stops within 10 s")
+            .unwrap()
+            .unwrap();
+    }
+
+    /// Stops the service and removes the database.
+    pub async fn end(mut self) {
+        self.stop().await;
+        self.database.drop_database().await;
+    }
+
+    /// Changes a setting for the next start.
+    pub fn set(&mut self, cloud_url: &str, flags: &[&str]) {
+        self.settings = settings(&self.database, self.directory.path(), cloud_url, flags);
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    pub fn advance(&self, by: TimeDelta) {
+        self.clock.advance(by);
+    }
+
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        self.send(Method::POST, path, body).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let bytes = response.bytes().await.unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text.into_owned()));
+        (status, body)
+    }
+
+    pub async fn activate(&self, key: &str) -> (StatusCode, Value) {
+        self.post("/api/license/activate", Some(json!({ "licenseKey": key })))
+            .await
+    }
+
+    pub async fn validate(&self) -> Value {
+        let (status, body) = self.post("/api/license/validate", None).await;
+        assert_eq!(status, StatusCode::OK);
+        body
+    }
+
+    pub async fn status(&self) -> Value {
+        let (status, body) = self.get("/api/license/status").await;
+        assert_eq!(status, StatusCode::OK);
+        body
+    }
+
+    pub async fn standing(&self) -> String {
+        self.status().await["standing"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn is_available(&self, feature: &str) -> bool {
+        let body = json!({ "featureKey": feature });
+        let (status, body) = self.post("/api/license/feature/check", Some(body)).await;
+        assert_eq!(status, StatusCode::OK);
+        body["available"].as_bool().unwrap()
+    }
+
+    /// Waits until the background has brought something about; fails after
+    /// 10 s.
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
+        for _ in 0..1000 {
+            if holds().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never came about: {what}");
+    }
+}
+
+fn settings(
+    database: &TestDatabase,
+    directory: &Path,
+    cloud_url: &str,
+    flags: &[&str],
+) -> Settings {
+    let directory = directory.display().to_string();
+    let usual = [
+        "license-client",
+        "--license-api-url",
+        cloud_url,
+        "--database-url",
+        &database.url,
+        "--state-dir",
+        &directory,
+        "--installation-id",
+        INSTALLATION_ID,
+        "--license-hardware-id",
+        HARDWARE_ID,
+    ];
+    Line::parse_from(usual.iter().chain(flags)).settings
+}
