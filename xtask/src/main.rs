@@ -1,2 +1,64 @@
-//! .
-fn main() {}
+//! The project's own commands: `cargo xtask --help`.
+
+mod audit;
+mod bench;
+mod demo;
+mod packages;
+mod postgres;
+mod program;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Commands of the project
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Play the main job end to end: issue, activate, gate, lose the License
+    /// Server, come back, revoke
+    #[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --keep")]
+    Demo(demo::Demo),
+
+    /// Set up what tests need, then run every check and every test
+    #[command(after_help = "Examples:\n  \
+        cargo xtask test\n  \
+        cargo xtask test --only-tests -- -p license-client grace")]
+    Test(test::Test),
+
+    /// Check dependencies: licenses, bans, sources, and advisories when given
+    /// their database
+    #[command(after_help = "Examples:\n  \
+        cargo xtask audit\n  \
+        cargo xtask audit --advisories path/to/advisory-db.bundle")]
+    Audit(audit::Audit),
+
+    /// Measure the feature check against a bare axum route, with wrk
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --seconds 3 --rounds 1"
+    )]
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(command) => demo::run(&command),
+        Command::Test(command) => test::run(&command),
+        Command::Audit(command) => audit::run(&command),
+        Command::Bench(command) => bench::run(&command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! `cargo xtask demo`: the main job, end to end, with the real programs.
+//!
+//! Every step says what was done and what the service answered, and fails
+//! unless that is what has to happen.
+
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{cargo, free_port, now, output, root, step, stop};
+
+/// How to play.
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// Leave both programs running, and print how to use them
+    #[arg(long)]
+    keep: bool,
+}
+
+/// A lease is good for six seconds instead of a day …
+const LEASE_HOURS: &str = "0.0017";
+/// … and grace goes on for a minute instead of three days.
+const GRACE_HOURS: &str = "0.0167";
+/// A heartbeat every two seconds instead of every four hours.
+const HEARTBEAT_HOURS: &str = "0.00056";
+
+const PAID: &str = "module.analytics_advanced";
+const RECORDING: &str = "module.recording_basic";
+const LIVE_VIEW: &str = "module.live_view";
+
+pub(crate) fn run(command: &Demo) -> Result<()> {
+    let packages = ["-p", "license-server", "-p", "license-client"];
+    step(
+        "building License Server and License Client",
+        cargo(&["build", "--locked"]).args(packages),
+    )?;
+    let start = now();
+    let mut stage = Stage::new()?;
+    play(&mut stage)?;
+    println!(
+        "\nAll {} steps happened, in {:.0} s.",
+        stage.steps,
+        start.elapsed().as_secs_f64()
+    );
+    if command.keep {
+        stage.keep();
+        return Ok(());
+    }
+    stage.clean_up()
+}
+
+fn play(stage: &mut Stage) -> Result<()> {
+    stage.act("The vendor starts a License Server and exports its public keys");
+    stage.start_server()?;
+    let keys = stage.server(&[
+        "keys",
+        "export",
+        "--output",
+        &stage.path("trusted-keys.json"),
+    ])?;
+    stage.answer(&format!(
+        "listening on port {}; clients trust {}",
+        stage.server_port,
+        first_line(&keys, "trusted-keys.json")
+    ));
+
+    stage.act("The vendor issues a professional license");
+    let issued = stage.server(&[
+        "issue",
+        "--tier",
+        "professional",
+        "--customer",
+        "Demo Site",
+        "--json",
+    ])?;
+    let issued: Value = serde_json::from_str(&issued)?;
+    let key = issued["licenseKey"]
+        .as_str()
+        .context("no licenseKey was issued")?
+        .to_owned();
+    stage.answer(&key);
+
+    stage.act("The operator starts a License Client; nothing is licensed yet");
+    stage.start_client()?;
+    stage.expect_available(LIVE_VIEW, true)?;
+    stage.expect_available(PAID, false)?;
+
+    stage.act("The operator activates the key");
+    let activated = stage.client(&["activate", &key])?;
+    stage.answer(first_line(&activated, "activated"));
+    stage.expect_standing("active")?;
+    stage.expect_available(PAID, true)?;
+    stage.expect_available("module.nope", false)?;
+
+    stage.act("The License Client validates on schedule: the site stays active");
+    let first = stage.last_validated()?;
+    stage.wait("the next validation", |stage| {
+        Ok(stage.last_validated()? != first)
+    })?;
+    stage.expect_standing("active")?;
+
+    stage.act("The License Server goes away");
+    stage.stop_server()?;
+    stage.wait("the grace period", |stage| Ok(stage.standing()? == "grace"))?;
+    let status = stage.status()?;
+    stage.answer(&format!(
+        "grace until {} UTC: {}",
+        status["gracePeriodExpires"].as_str().unwrap_or("?"),
+        status["lastFailure"]["message"].as_str().unwrap_or("?")
+    ));
+    stage.expect_available(PAID, true)?;
+    stage.expect_available(RECORDING, true)?;
+
+    stage.act("The License Client is killed and started again, still without its server");
+    stage.kill_client()?;
+    stage.start_client()?;
+    stage.expect_standing("grace")?;
+    stage.expect_available(PAID, true)?;
+
+    stage.act("The License Server comes back");
+    stage.start_server()?;
+    stage.wait("a confirmed validation", |stage| {
+        Ok(stage.standing()? == "active")
+    })?;
+    stage.expect_available(PAID, true)?;
+
+    stage.act("The vendor revokes the license");
+    stage.server(&[
+        "revoke",
+        &key,
+        "--message",
+        "The invoice was not paid; call your vendor",
+    ])?;
+    stage.wait("the denial", |stage| Ok(stage.standing()? == "lapsed"))?;
+    let status = stage.status()?;
+    ensure!(
+        status["reason"] == "revoked",
+        "the reason is {}",
+        status["reason"]
+    );
+    stage.answer(&format!(
+        "revoked: {}",
+        status["message"].as_str().unwrap_or("?")
+    ));
+    stage.expect_available(PAID, false)?;
+    stage.expect_available(RECORDING, true)?;
+    stage.expect_available(LIVE_VIEW, true)?;
+    Ok(())
+}
+
+/// Both programs, in a directory of their own.
+struct Stage {
+    directory: TempDir,
+    programs: PathBuf,
+    server_port: u16,
+    client_port: u16,
+    server: Option<Child>,
+    client: Option<Child>,
+    steps: u32,
+}
+
+impl Stage {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            directory: tempfile::tempdir()?,
+            programs: root().join("target/debug"),
+            server_port: free_port()?,
+            client_port: free_port()?,
+            server: None,
+            client: None,
+            steps: 0,
+        })
+    }
+
+    fn act(&mut self, what: &str) {
+        self.steps += 1;
+        println!("\n{:>2}. {what}", self.steps);
+    }
+
+    fn answer(&self, what: &str) {
+        println!("    → {what}");
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    /// A program whose settings come from the demo alone.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("NO_PROXY", "127.0.0.1")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn server_program(&self) -> Command {
+        let mut command = self.program("license-server");
+        command
+            .env("STATE_DIR", self.path("server"))
+            .env("PORT", self.server_port.to_string())
+            .env("LEASE_HOURS", LEASE_HOURS)
+            .env("GRACE_HOURS", GRACE_HOURS);
+        command
+    }
+
+    fn client_program(&self) -> Command {
+        let mut command = self.program("license-client");
+        command
+            .env("STATE_DIR", self.path("client"))
+            .env("PORT", self.client_port.to_string())
+            .env(
+                "LICENSE_API_URL",
+                format!("http://127.0.0.1:{}/api", self.server_port),
+            )
+            .env("LICENSE_TRUSTED_KEYS", self.path("trusted-keys.json"))
+            .env("HEARTBEAT_INTERVAL_HOURS", HEARTBEAT_HOURS);
+        command
+    }
+
+    fn server(&self, arguments: &[&str]) -> Result<String> {
+        output(self.server_program().args(arguments))
+    }
+
+    fn client(&self, arguments: &[&str]) -> Result<String> {
+        output(self.client_program().args(arguments))
+    }
+
+    /// The client's answer as JSON; exit code 3 is an answer, too.
+    fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self
+            .client_program()
+            .args(arguments)
+            .arg("--json")
+            .output()?;
+        ensure!(
+            matches!(output.status.code(), Some(0 | 3)),
+            "license-client {} failed: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    fn status(&self) -> Result<Value> {
+        self.ask(&["status"])
+    }
+
+    fn standing(&self) -> Result<String> {
+        let status = self.status()?;
+        let standing = status["standing"].as_str().context("no standing")?;
+        Ok(standing.to_owned())
+    }
+
+    fn last_validated(&self) -> Result<Value> {
+        Ok(self.status()?["lastValidated"].clone())
+    }
+
+    fn expect_standing(&self, expected: &str) -> Result<()> {
+        let standing = self.standing()?;
+        self.answer(&format!("standing: {standing}"));
+        ensure!(
+            standing == expected,
+            "the standing is {standing}, expected {expected}"
+        );
+        Ok(())
+    }
+
+    fn expect_available(&self, feature: &str, expected: bool) -> Result<()> {
+        let answer = &self.ask(&["check", feature])?[0];
+        let available = answer["available"] == true;
+        self.answer(&format!(
+            "{feature}: {} ({})",
+            if available { "on" } else { "off" },
+            answer["reason"].as_str().unwrap_or("?")
+        ));
+        ensure!(
+            available == expected,
+            "{feature} should be {}",
+            if expected { "on" } else { "off" }
+        );
+        Ok(())
+    }
+
+    fn start_server(&mut self) -> Result<()> {
+        let log = self.path("server.log");
+        let mut command = self.server_program();
+        command.arg("serve");
+        self.server = Some(start(command, &log)?);
+        let port = self.server_port;
+        self.wait("the License Server to listen", |_| Ok(answers(port)))
+    }
+
+    fn stop_server(&mut self) -> Result<()> {
+        let mut server = self.server.take().context("no License Server runs")?;
+        let took = stop(&mut server)?;
+        self.answer(&format!("stopped in {} ms", took.as_millis()));
+        Ok(())
+    }
+
+    fn start_client(&mut self) -> Result<()> {
+        let log = self.path("client.log");
+        let mut command = self.client_program();
+        command.arg("serve");
+        self.client = Some(start(command, &log)?);
+        self.wait("the License Client to answer", |stage| {
+            Ok(stage.client(&["health"]).is_ok())
+        })
+    }
+
+    fn kill_client(&mut self) -> Result<()> {
+        let mut client = self.client.take().context("no License Client runs")?;
+        client.kill()?;
+        client.wait()?;
+        Ok(())
+    }
+
+    /// Waits until something has come about, and shows that it is waiting.
+    fn wait(
+        &mut self,
+        what: &str,
+        mut has_come: impl FnMut(&mut Self) -> Result<bool>,
+    ) -> Result<()> {
+        let start = now();
+        let terminal = std::io::stdout().is_terminal();
+        loop {
+            if has_come(self)? {
+                if terminal {
+                    print!("\r\x1b[K");
+                }
+                return Ok(());
+            }
+            for (name, program) in [("server", &mut self.server), ("client", &mut self.client)] {
+                if let Some(child) = program
+                    && let Some(status) = child.try_wait()?
+                {
+                    bail!(
+                        "the license-{name} ended ({status}); its log:\n{}",
+                        tail(&self.directory.path().join(format!("{name}.log")))
+                    );
+                }
+            }
+            let waited = start.elapsed();
+            if waited > Duration::from_secs(30) {
+                bail!(
+                    "waited 30 s in vain for {what}; the client's log:\n{}",
+                    tail(&self.directory.path().join("client.log"))
+                );
+            }
+            if terminal {
+                print!("\r    … waiting for {what} ({:.0} s)", waited.as_secs_f64());
+                std::io::stdout().flush()?;
+            }
+            std::thread::sleep(Duration::from_millis(150));
+        }
+    }
+
+    fn clean_up(mut self) -> Result<()> {
+        for child in [self.client.take(), self.server.take()]
+            .iter_mut()
+            .flatten()
+        {
+            stop(child)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of the programs and the directory.
+    fn keep(mut self) {
+        let pids: Vec<String> = [self.client.take(), self.server.take()]
+            .iter()
+            .flatten()
+            .map(|child| child.id().to_string())
+            .collect();
+        let client = self.programs.join("license-client");
+        let server = self.programs.join("license-server");
+        let server_state = self.path("server");
+        println!("\nBoth programs are still running, with short intervals.");
+        println!(
+            "  License Client  http://127.0.0.1:{}/docs",
+            self.client_port
+        );
+        println!(
+            "  License Server  http://127.0.0.1:{}/api",
+            self.server_port
+        );
+        println!(
+            "Ask the client:   {} status --port {}",
+            client.display(),
+            self.client_port
+        );
+        println!(
+            "Issue a license:  {} issue --tier enterprise --state-dir {server_state}",
+            server.display()
+        );
+        println!("Stop both:        kill {}", pids.join(" "));
+        println!("Then remove:      {}", self.directory.path().display());
+        self.directory.disable_cleanup(true);
+    }
+}
+
+/// A step that failed leaves no program behind.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for child in [&mut self.client, &mut self.server].into_iter().flatten() {
+            if let Err(error) = stop(child) {
+                eprintln!("warning: {error}");
+            }
+        }
+    }
+}
+
+fn start(mut command: Command, log: &str) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(log)?;
+    command.stdout(log.try_clone()?).stderr(log);
+    command
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))
+}
+
+fn answers(port: u16) -> bool {
+    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+fn first_line<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
+    text.lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or(otherwise)
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}

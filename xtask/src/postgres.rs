@@ -1,0 +1,144 @@
+//! A private PostgreSQL server: own directory, random port on loopback, an
+//! unprivileged user, gone when the value goes.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use crate::program::{free_port, is_root, now, output};
+use crate::{packages, program};
+
+/// A running server.
+pub(crate) struct Cluster {
+    port: u16,
+    server: Child,
+    _directory: TempDir,
+}
+
+/// Whom the server runs as; it refuses root.
+#[derive(Clone, Copy)]
+struct User {
+    uid: u32,
+    gid: u32,
+}
+
+impl Cluster {
+    /// Starts a server, after installing it if need be.
+    pub(crate) fn start() -> Result<Self> {
+        packages::ensure("postgresql", || programs().is_some())?;
+        let programs = programs().context("no PostgreSQL server is installed")?;
+        let directory = tempfile::tempdir()?;
+        let data = directory.path().join("data");
+        let user = if is_root() { Some(other_user()?) } else { None };
+        if let Some(user) = user {
+            chown(directory.path(), Some(user.uid), Some(user.gid))?;
+        }
+
+        let mut initdb = as_user(programs.join("initdb"), user);
+        initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8"]);
+        initdb
+            .args(["--locale=C", "--no-sync", "--pgdata"])
+            .arg(&data);
+        output(&mut initdb)?;
+
+        let port = free_port()?;
+        let log = fs::File::create(directory.path().join("log"))?;
+        let mut postgres = as_user(programs.join("postgres"), user);
+        postgres
+            .arg("-D")
+            .arg(&data)
+            .args(["-p", &port.to_string()]);
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "max_connections=200",
+            // The tests' data need not survive this machine.
+            "fsync=off",
+        ] {
+            postgres.args(["-c", setting]);
+        }
+        postgres.stdout(log.try_clone()?).stderr(log);
+        let server = postgres.spawn().context("PostgreSQL cannot start")?;
+        let mut cluster = Self {
+            port,
+            server,
+            _directory: directory,
+        };
+        cluster.wait(&programs)?;
+        Ok(cluster)
+    }
+
+    /// The server's maintenance database, as superuser.
+    pub(crate) fn url(&self) -> String {
+        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    fn wait(&mut self, programs: &std::path::Path) -> Result<()> {
+        let start = now();
+        while start.elapsed() < Duration::from_secs(30) {
+            let mut ready = Command::new(programs.join("pg_isready"));
+            ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+            if ready.status()?.success() {
+                return Ok(());
+            }
+            if let Some(status) = self.server.try_wait()? {
+                bail!("PostgreSQL ended at once ({status})");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("PostgreSQL is not ready after 30 s");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Err(error) = program::stop(&mut self.server) {
+            eprintln!("warning: {error}");
+        }
+    }
+}
+
+/// Where the newest installed server's programs are.
+fn programs() -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .filter(|programs| programs.join("initdb").exists())
+        .collect();
+    found.sort();
+    found.pop()
+}
+
+/// The user that Debian's package makes, or nobody.
+fn other_user() -> Result<User> {
+    let passwd = fs::read_to_string("/etc/passwd")?;
+    let find = |name: &str| {
+        let line = passwd
+            .lines()
+            .find(|l| l.starts_with(&format!("{name}:")))?;
+        let mut fields = line.split(':').skip(2);
+        Some(User {
+            uid: fields.next()?.parse().ok()?,
+            gid: fields.next()?.parse().ok()?,
+        })
+    };
+    find("postgres")
+        .or_else(|| find("nobody"))
+        .context("there is no user 'postgres' or 'nobody' to run PostgreSQL as")
+}
+
+fn as_user(program: PathBuf, user: Option<User>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir("/").stdin(Stdio::null());
+    if let Some(user) = user {
+        command.uid(user.uid).gid(user.gid);
+    }
+    command
+}

@@ -1,0 +1,104 @@
+//! Running other programs.
+
+use std::ffi::OsStr;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).unwrap_or(here)
+}
+
+/// `cargo`, in the workspace's folder.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// Runs a step to its end, with its output shown; prints how long it took.
+pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
+    println!("── {name}");
+    let start = now();
+    let status = command
+        .status()
+        .with_context(|| format!("{name}: cannot start {}", show(command)))?;
+    if !status.success() {
+        bail!("{name} failed: {}", show(command));
+    }
+    println!("── {name}: {:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Runs a command to its end and answers what it printed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {}", show(command)))?;
+    if !output.status.success() {
+        bail!(
+            "{} failed: {}",
+            show(command),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Asks a program to end, by its pid, and waits for it; insists after 12 s.
+pub(crate) fn stop(child: &mut Child) -> Result<Duration> {
+    let start = now();
+    if child.try_wait()?.is_none() {
+        output(Command::new("kill").args(["-TERM", &child.id().to_string()]))?;
+    }
+    while start.elapsed() < Duration::from_secs(12) {
+        if child.try_wait()?.is_some() {
+            return Ok(start.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill()?;
+    child.wait()?;
+    bail!("process {} did not end within 12 s of SIGTERM", child.id());
+}
+
+/// A port that is free now.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Whether a program is on the path.
+pub(crate) fn exists(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", "command -v \"$0\" >/dev/null", program])
+        .status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
+}
+
+/// For measuring how long things take.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "these commands measure real time"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+fn show(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
