@@ -1,2 +1,17 @@
-//! .
-fn main() {}
+//! `license-server`: see `license-server --help`.
+
+use std::process::ExitCode;
+
+use license_server::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    // Before any thread is started: this sets environment variables.
+    let done = cli::load_dot_env().and_then(|()| cli::run(Cli::parse_or_exit()));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

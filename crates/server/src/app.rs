@@ -1,0 +1,108 @@
+//! Everything that the use cases share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+
+use crate::clock::Clock;
+use crate::config::{Storage, Terms};
+use crate::signing::{self, SigningError, SigningKeys};
+use crate::store::{Store, StoreError};
+
+/// The running service, shared by requests and jobs.
+pub struct App {
+    /// The database.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is signed into a document.
+    pub terms: Terms,
+    keys_dir: PathBuf,
+    keys: ArcSwap<SigningKeys>,
+}
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database cannot be used.
+    #[error("DATABASE_URL is {url}: {error}")]
+    Store {
+        /// The database, without its password.
+        url: String,
+        /// Why.
+        error: StoreError,
+    },
+    /// The signing keys cannot be used.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+}
+
+impl App {
+    /// Opens the database and the keys. The first start makes a key.
+    ///
+    /// # Errors
+    /// When the database or the keys cannot be used.
+    pub async fn open(
+        storage: &Storage,
+        terms: Terms,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        let store = open_store(storage).await?;
+        let keys_dir = storage.keys();
+        let keys = match SigningKeys::load(&keys_dir) {
+            Err(SigningError::None(_)) => {
+                let kid = SigningKeys::create(&keys_dir, clock.now())?;
+                tracing::info!(
+                    kid,
+                    directory = %keys_dir.display(),
+                    "made the first signing key; back it up"
+                );
+                SigningKeys::load(&keys_dir)?
+            }
+            loaded => loaded?,
+        };
+        Ok(Self {
+            store,
+            clock,
+            terms,
+            keys_dir,
+            keys: ArcSwap::from_pointee(keys),
+        })
+    }
+
+    /// The keys that sign now.
+    #[must_use]
+    pub fn keys(&self) -> arc_swap::Guard<Arc<SigningKeys>> {
+        self.keys.load()
+    }
+
+    /// When the directory of the keys changed last.
+    #[must_use]
+    pub fn keys_changed_at(&self) -> Option<SystemTime> {
+        signing::changed_at(&self.keys_dir)
+    }
+
+    /// Reads the keys anew.
+    ///
+    /// # Errors
+    /// When a key cannot be used; the keys from before then go on signing.
+    pub fn reload_keys(&self) -> Result<(), SigningError> {
+        self.keys
+            .store(Arc::new(SigningKeys::load(&self.keys_dir)?));
+        Ok(())
+    }
+}
+
+/// Opens the database alone, for commands that need no key.
+///
+/// # Errors
+/// When the database cannot be used.
+pub async fn open_store(storage: &Storage) -> Result<Store, OpenError> {
+    let url = storage.database();
+    Store::open(&url).await.map_err(|error| OpenError::Store {
+        url: url.to_string(),
+        error,
+    })
+}

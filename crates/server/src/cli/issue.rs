@@ -1,0 +1,101 @@
+//! `license-server issue`
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use clap::Args;
+
+use crate::app::open_store;
+use crate::cli::licenses::describe;
+use crate::config::Storage;
+use crate::licensing::catalogue::Tier;
+use crate::licensing::issue::{IssueRequest, issue};
+
+#[derive(Debug, Args)]
+pub(super) struct Issue {
+    /// Features and limits to start from
+    #[arg(long)]
+    tier: Tier,
+
+    /// Whose license it is
+    #[arg(long, default_value = "", value_name = "NAME")]
+    customer: String,
+
+    /// Machines that may hold it at a time
+    #[arg(long, value_name = "N")]
+    seats: Option<u32>,
+
+    /// Cameras; -1 is unlimited
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    max_cameras: Option<i64>,
+
+    /// Users; -1 is unlimited
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    max_users: Option<i64>,
+
+    /// Recordings in GB; -1 is unlimited
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    max_storage_gb: Option<i64>,
+
+    /// Feature besides the tier's; may be repeated
+    #[arg(long, value_name = "KEY")]
+    with: Vec<String>,
+
+    /// Feature of the tier to leave out; may be repeated
+    #[arg(long, value_name = "KEY")]
+    without: Vec<String>,
+
+    /// Last day, or last instant, on which it may be used (UTC)
+    #[arg(long, value_parser = expiry, value_name = "DATE")]
+    expires_at: Option<DateTime<Utc>>,
+
+    /// The same, counted from now
+    #[arg(long, conflicts_with = "expires_at", value_name = "DAYS")]
+    expires_in_days: Option<u32>,
+
+    /// Key to use, such as one that was sold already; default is a new one
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+}
+
+pub(super) async fn run(
+    storage: &Storage,
+    command: Issue,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let expires_in = command.expires_in_days.map(|days| {
+        now.checked_add_signed(TimeDelta::days(days.into()))
+            .context("--expires-in-days is too far away")
+    });
+    let request = IssueRequest {
+        tier: command.tier,
+        customer: command.customer,
+        seats: command.seats,
+        max_cameras: command.max_cameras,
+        max_users: command.max_users,
+        max_storage_gb: command.max_storage_gb,
+        with: command.with,
+        without: command.without,
+        expires_at: command.expires_at.or(expires_in.transpose()?),
+        key: command.key,
+    };
+    let store = open_store(storage).await?;
+    let license = issue(&store, request, now).await?;
+    store.close().await;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&license)?);
+    } else {
+        println!("{}\n", license.license_key);
+        describe(&license);
+    }
+    Ok(())
+}
+
+/// A day means its end.
+fn expiry(text: &str) -> Result<DateTime<Utc>, String> {
+    let day = text.parse::<NaiveDate>().ok();
+    day.and_then(|day| day.and_hms_opt(23, 59, 59))
+        .map(|end| end.and_utc())
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| "accepted are 2030-12-31 and 2030-12-31T12:00:00Z".to_owned())
+}

@@ -1,0 +1,183 @@
+//! The command line. Commands work on the database, also while the service
+//! runs.
+
+mod issue;
+mod keys;
+mod licenses;
+mod seats;
+mod serve;
+mod table;
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Serve, Storage};
+use crate::store::licenses::Status;
+use crate::telemetry::{self, LogFormat};
+
+/// License Server of Foxsight Central Command
+#[derive(Debug, Parser)]
+#[command(
+    name = "license-server",
+    version,
+    after_help = "Exit codes: 0 done, 1 error, 2 wrong usage.\n\
+                  Settings are read from flags, the environment and .env."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    storage: Storage,
+
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    #[command(after_help = "Examples:\n  \
+        license-server serve\n  \
+        license-server serve --host 0.0.0.0 --port 4000\n  \
+        DATABASE_URL=postgresql://licenses:secret@db/licenses license-server serve")]
+    Serve(Serve),
+
+    /// Make, list and export signing keys
+    #[command(subcommand)]
+    Keys(keys::Keys),
+
+    /// Issue a license
+    #[command(after_help = "Examples:\n  \
+        license-server issue --tier professional --customer 'Harbour Ltd'\n  \
+        license-server issue --tier standard --with module.analytics_advanced --expires-in-days 30\n  \
+        license-server issue --tier enterprise --seats 5 --max-cameras 500 --expires-at 2030-12-31")]
+    Issue(issue::Issue),
+
+    /// List licenses, newest first
+    #[command(after_help = "Examples:\n  \
+        license-server list\n  license-server list --status revoked --customer Harbour --json")]
+    List(licenses::List),
+
+    /// Show one license and its seats
+    #[command(after_help = "Example:\n  license-server show FXSGHT-ABCD-EFGH-JKMN-PQRS")]
+    Show {
+        /// License key, in any spelling
+        key: String,
+    },
+
+    /// Take a license back for the time being
+    #[command(after_help = "Example:\n  \
+        license-server suspend FXSGHT-ABCD-EFGH-JKMN-PQRS --message 'Your invoice is overdue'")]
+    Suspend {
+        /// License key, in any spelling
+        key: String,
+        /// What the site's operator is told
+        #[arg(long, value_name = "TEXT")]
+        message: Option<String>,
+    },
+
+    /// Give a suspended license back
+    #[command(after_help = "Example:\n  license-server reinstate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
+    Reinstate {
+        /// License key, in any spelling
+        key: String,
+    },
+
+    /// Take a license back for good
+    #[command(after_help = "Example:\n  license-server revoke FXSGHT-ABCD-EFGH-JKMN-PQRS")]
+    Revoke {
+        /// License key, in any spelling
+        key: String,
+        /// What the site's operator is told
+        #[arg(long, value_name = "TEXT")]
+        message: Option<String>,
+    },
+
+    /// List seats, and free one
+    #[command(subcommand)]
+    Seats(seats::Seats),
+
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  \
+        license-server completions bash > /etc/bash_completion.d/license-server")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Cli {
+    /// Reads the command line; on a mistake says what is accepted, and exits
+    /// with 2.
+    #[must_use]
+    pub fn parse_or_exit() -> Self {
+        Self::parse()
+    }
+}
+
+/// Reads `.env` of the current directory, if there is one. Variables that are
+/// already set keep their values.
+///
+/// # Errors
+/// When the file cannot be read or a line is malformed.
+pub fn load_dot_env() -> anyhow::Result<()> {
+    let file = Path::new(".env");
+    if !file.exists() {
+        return Ok(());
+    }
+    dotenvy::from_path(file).context("the file .env cannot be read")
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Whatever keeps it from doing its work, in words for people.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot start")?;
+    runtime.block_on(dispatch(cli))
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let Cli {
+        storage,
+        json,
+        command,
+    } = cli;
+    let now = SystemClock.now();
+    if !matches!(command, Command::Serve(_)) {
+        // A command's output is its answer; its log is for trouble.
+        telemetry::start("warn", LogFormat::Text)?;
+    }
+    match command {
+        Command::Serve(settings) => serve::run(&storage, settings).await,
+        Command::Keys(command) => keys::run(&storage, command, json, now),
+        Command::Issue(command) => issue::run(&storage, command, json, now).await,
+        Command::List(command) => licenses::list(&storage, &command, json).await,
+        Command::Show { key } => licenses::show(&storage, &key, json).await,
+        Command::Suspend { key, message } => {
+            licenses::set(&storage, &key, Status::Suspended, message, json, now).await
+        }
+        Command::Reinstate { key } => {
+            licenses::set(&storage, &key, Status::Active, None, json, now).await
+        }
+        Command::Revoke { key, message } => {
+            licenses::set(&storage, &key, Status::Revoked, message, json, now).await
+        }
+        Command::Seats(command) => seats::run(&storage, command, json, now).await,
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(
+                shell,
+                &mut command,
+                "license-server",
+                &mut std::io::stdout(),
+            );
+            Ok(())
+        }
+    }
+}

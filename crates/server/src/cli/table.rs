@@ -1,0 +1,40 @@
+//! Tables of text for people.
+
+/// Prints columns that are as wide as their widest cell.
+pub(super) fn print<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
+    let mut widths = head.map(|cell| cell.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |cells: [&str; N]| {
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        println!("{}", padded.join("  ").trim_end());
+    };
+    line(head);
+    for row in rows {
+        line(row.each_ref().map(String::as_str));
+    }
+}
+
+/// A limit, where -1 is none.
+pub(super) fn limit(value: i64) -> String {
+    if value < 0 {
+        "unlimited".to_owned()
+    } else {
+        value.to_string()
+    }
+}
+
+/// A time to the minute, or a word for none.
+pub(super) fn time(time: Option<chrono::DateTime<chrono::Utc>>, none: &str) -> String {
+    time.map_or_else(
+        || none.to_owned(),
+        |time| time.format("%Y-%m-%d %H:%M").to_string(),
+    )
+}

@@ -1,0 +1,190 @@
+//! Every setting: its name, default, meaning and bounds.
+//!
+//! A setting comes from its flag, else from its environment variable, else
+//! from `.env` in the current directory, else from its default.
+#![expect(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "the comments on settings are the texts of --help"
+)]
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use chrono::TimeDelta;
+use clap::Args;
+
+use crate::telemetry::LogFormat;
+
+/// Where licenses and keys are kept. Every command needs it.
+#[derive(Clone, Debug, Args)]
+pub struct Storage {
+    /// Database: postgresql://user:password@host:5432/name or sqlite:FILE;
+    /// default is an SQLite file in STATE_DIR
+    #[arg(long, env, hide_env_values = true, global = true, value_name = "URL")]
+    pub database_url: Option<DatabaseUrl>,
+
+    /// Directory for the SQLite file and the signing keys
+    #[arg(
+        long,
+        env,
+        default_value = "license-server-data",
+        global = true,
+        value_name = "DIR"
+    )]
+    pub state_dir: PathBuf,
+
+    /// Directory of the signing keys; default is `keys` in STATE_DIR
+    #[arg(long, env, global = true, value_name = "DIR")]
+    pub keys_dir: Option<PathBuf>,
+}
+
+/// What is signed into a document.
+#[derive(Clone, Debug, Args)]
+pub struct Terms {
+    /// Who issues the documents
+    #[arg(
+        long,
+        env,
+        default_value = "foxsight-license-server",
+        value_name = "NAME"
+    )]
+    pub issuer: String,
+
+    /// Hours until an installation has to validate again
+    #[arg(long, env, default_value = "24", value_parser = hours, value_name = "HOURS")]
+    pub lease_hours: TimeDelta,
+
+    /// Hours that an installation may go on without a validation after that
+    #[arg(long, env, default_value = "72", value_parser = hours, value_name = "HOURS")]
+    pub grace_hours: TimeDelta,
+}
+
+/// Settings of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// What is signed into a document
+    #[command(flatten)]
+    pub terms: Terms,
+
+    /// Address to listen on
+    #[arg(long, env, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub host: IpAddr,
+
+    /// Port to listen on
+    #[arg(long, env, default_value_t = 4000, value_name = "PORT")]
+    pub port: u16,
+
+    /// What to log: `error`, `warn`, `info`, `debug`, or a filter of `tracing`
+    #[arg(long, env, default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
+    /// How to log
+    #[arg(long, env, default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+impl Storage {
+    /// The database to use.
+    #[must_use]
+    pub fn database(&self) -> DatabaseUrl {
+        self.database_url.clone().unwrap_or_else(|| {
+            let file = self.state_dir.join("license-server.sqlite");
+            DatabaseUrl(format!("sqlite:{}", file.display()))
+        })
+    }
+
+    /// The directory of the signing keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.keys_dir
+            .clone()
+            .unwrap_or_else(|| self.state_dir.join("keys"))
+    }
+}
+
+/// A database that the service can use.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The URL as the database library takes it. It may hold a password:
+    /// never log it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The file of an SQLite database.
+    #[must_use]
+    pub fn sqlite_file(&self) -> Option<&Path> {
+        self.0.strip_prefix("sqlite:").map(Path::new)
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let file = text.strip_prefix("sqlite:");
+        if file.is_some_and(|file| !file.is_empty()) {
+            return Ok(Self(text.to_owned()));
+        }
+        match text.split_once("://") {
+            Some(("postgresql" | "postgres", rest)) => Ok(Self(format!("postgresql://{rest}"))),
+            _ => {
+                Err("accepted are postgresql://user:password@host:5432/name and sqlite:FILE".into())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Without user and password.
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.rsplit_once('@') {
+            Some((_, host)) if self.sqlite_file().is_none() => write!(f, "postgresql://…@{host}"),
+            _ => f.write_str(&self.0),
+        }
+    }
+}
+
+/// Hours, with fractions, from one second to ten years: the times in a
+/// document are whole seconds.
+fn hours(text: &str) -> Result<TimeDelta, String> {
+    let hours: f64 = text.trim().parse().map_err(|_| "a number is needed")?;
+    if !(1.0 / 3600.0..=87_600.0).contains(&hours) {
+        return Err("accepted are 0.0003 to 87600 hours; fractions may be used".into());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
+    Ok(TimeDelta::milliseconds((hours * 3_600_000.0) as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_password_is_never_shown() {
+        let url: DatabaseUrl = "postgres://u:hunter2@h/d".parse().unwrap();
+        assert_eq!(url.to_string(), "postgresql://…@h/d");
+        assert_eq!(url.expose(), "postgresql://u:hunter2@h/d");
+        assert!("mysql://h/d".parse::<DatabaseUrl>().is_err());
+    }
+
+    #[test]
+    fn spans_are_positive_and_bounded() {
+        assert_eq!(hours("0.5"), Ok(TimeDelta::minutes(30)));
+        for wrong in ["0", "-1", "NaN", "1e9", "day"] {
+            assert!(hours(wrong).is_err(), "{wrong}");
+        }
+    }
+}

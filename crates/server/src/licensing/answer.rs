@@ -1,0 +1,263 @@
+//! Answer a site: activate, validate, heartbeat, deactivate.
+//!
+//! All four find the license, judge it, look at the machine's seat, and sign
+//! what follows, in one transaction that holds the license: the limit of
+//! seats and the sequence numbers are right whoever else asks at the time.
+
+use chrono::{DateTime, Utc};
+use license_core::document::DenialReason;
+use license_core::license_key::{LicenseKey, LicenseKeyError};
+use license_core::protocol::{ActivateRequest, HeartbeatRequest};
+use sea_orm::ConnectionTrait;
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::licensing::document::{Addressee, signed_denial, signed_license};
+use crate::store::StoreError;
+use crate::store::licenses::{self, License, Status};
+use crate::store::seats::{self, Seat};
+
+/// What a site asks for.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// A seat.
+    Activate(ActivateRequest),
+    /// Whether the license is still good.
+    Validate,
+    /// The same, and it reports what is in use.
+    Heartbeat(Box<HeartbeatRequest>),
+    /// To give its seat back.
+    Deactivate,
+}
+
+/// What it is told.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Yes: the license with its signed document.
+    License(Map<String, Value>),
+    /// Yes: the seat is free.
+    Deactivated,
+    /// No.
+    Denied {
+        /// Why.
+        reason: DenialReason,
+        /// Why, in words for the site's operator.
+        message: String,
+        /// The signed denial.
+        signature: String,
+    },
+}
+
+/// Why there is no answer: a fault of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The database refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A document could not be made.
+    #[error("a document has no JSON form: {0}")]
+    Document(#[from] serde_json::Error),
+}
+
+struct Denied {
+    reason: DenialReason,
+    message: String,
+}
+
+/// Answers a site.
+///
+/// # Errors
+/// When the database refuses; nothing has changed then.
+pub async fn answer(
+    app: &App,
+    question: &Question,
+    license_key: &str,
+    to: Addressee,
+) -> Result<Answer, AnswerError> {
+    let now = app.clock.now();
+    let key = LicenseKey::parse(license_key);
+    let transaction = app.store.begin().await?;
+    let license = match &key {
+        Ok(key) if licenses::lock(&transaction, key.as_str()).await? => {
+            licenses::find(&transaction, key.as_str()).await?
+        }
+        _ => None,
+    };
+    let Some(license) = license else {
+        let denied = unknown(key.err());
+        return deny(app, None, to, first_seq(now), denied, now);
+    };
+    let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
+    let to = complete(to, seat.as_ref());
+
+    let judged = judge(&license, now);
+    let judged = match judged {
+        Ok(()) => take_seat(&transaction, question, &license, seat.clone(), &to, now).await?,
+        Err(denied) => Err(denied),
+    };
+    let answer = match judged {
+        Ok(mut seat) => {
+            seat.last_seq = next_seq(seat.last_seq, now);
+            seats::save(&transaction, &seat).await?;
+            if seat.is_held() {
+                let license = signed_license(app, &license, &to, seat.last_seq, now)?;
+                Answer::License(license)
+            } else {
+                Answer::Deactivated
+            }
+        }
+        Err(denied) => {
+            let seq = match seat {
+                Some(mut seat) => {
+                    seat.last_seq = next_seq(seat.last_seq, now);
+                    seats::save(&transaction, &seat).await?;
+                    seat.last_seq
+                }
+                None => first_seq(now),
+            };
+            deny(app, Some(&license), to, seq, denied, now)?
+        }
+    };
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(answer)
+}
+
+/// Whether the license may be used at all.
+fn judge(license: &License, now: DateTime<Utc>) -> Result<(), Denied> {
+    let (reason, message) = match license.status {
+        Status::Active => match license.expires_at {
+            Some(end) if now > end => (
+                DenialReason::Expired,
+                format!(
+                    "The license expired on {}; renew it with your vendor",
+                    end.format("%Y-%m-%d")
+                ),
+            ),
+            _ => return Ok(()),
+        },
+        Status::Suspended => (
+            DenialReason::Suspended,
+            license.status_message.clone().unwrap_or_else(|| {
+                "The license is suspended; ask your vendor to reinstate it".to_owned()
+            }),
+        ),
+        Status::Revoked => (
+            DenialReason::Revoked,
+            license.status_message.clone().unwrap_or_else(|| {
+                "The license was revoked; ask your vendor for a new one".to_owned()
+            }),
+        ),
+    };
+    Err(Denied { reason, message })
+}
+
+/// The machine's seat as it is after the question: taken, kept or freed.
+async fn take_seat(
+    db: &impl ConnectionTrait,
+    question: &Question,
+    license: &License,
+    seat: Option<Seat>,
+    to: &Addressee,
+    now: DateTime<Utc>,
+) -> Result<Result<Seat, Denied>, StoreError> {
+    let held = seat.as_ref().is_some_and(Seat::is_held);
+    if !held {
+        let Question::Activate(_) = question else {
+            return Ok(Err(Denied {
+                reason: DenialReason::HardwareMismatch,
+                message: "This machine holds no seat of the license; activate it here again"
+                    .to_owned(),
+            }));
+        };
+        if seats::count_held(db, &license.id).await? >= u64::from(license.seats) {
+            return Ok(Err(seat_limit(license)));
+        }
+    }
+    let mut seat = seat.unwrap_or_else(|| Seat::new(&license.id, &to.hardware_id, now));
+    if !held {
+        seat.activated_at = now;
+        seat.freed_at = None;
+    }
+    seat.last_seen_at = now;
+    seat.installation_id.clone_from(&to.installation_id);
+    match question {
+        Question::Activate(request) => {
+            seat.installation_name
+                .clone_from(&request.installation_name);
+            seat.installation_version
+                .clone_from(&request.installation_version);
+        }
+        Question::Heartbeat(request) => {
+            seat.usage = serde_json::to_value(request.usage_metrics).ok();
+            seat.system_info = serde_json::to_value(&request.system_info).ok();
+        }
+        Question::Validate => {}
+        Question::Deactivate => seat.freed_at = Some(now),
+    }
+    Ok(Ok(seat))
+}
+
+fn seat_limit(license: &License) -> Denied {
+    let seats = match license.seats {
+        1 => "The license is for one machine, and another one holds it".to_owned(),
+        n => format!("The license is for {n} machines, and others hold all of its seats"),
+    };
+    Denied {
+        reason: DenialReason::SeatLimit,
+        message: format!(
+            "{seats}; deactivate it there, or ask your vendor to free a seat or sell another"
+        ),
+    }
+}
+
+fn unknown(error: Option<LicenseKeyError>) -> Denied {
+    let message = match error {
+        Some(LicenseKeyError::CheckCharacter) => {
+            "The license key contains a typing error; compare it with the one you were given"
+        }
+        _ => "There is no license with this key; compare it with the one you were given",
+    };
+    Denied {
+        reason: DenialReason::UnknownLicense,
+        message: message.to_owned(),
+    }
+}
+
+fn deny(
+    app: &App,
+    license: Option<&License>,
+    to: Addressee,
+    seq: u64,
+    denied: Denied,
+    now: DateTime<Utc>,
+) -> Result<Answer, AnswerError> {
+    let Denied { reason, message } = denied;
+    let signature = signed_denial(app, license, &to, seq, &reason, &message, now)?;
+    Ok(Answer::Denied {
+        reason,
+        message,
+        signature,
+    })
+}
+
+/// A site that does not say which installation it is, is the one that took
+/// the seat.
+fn complete(to: Addressee, seat: Option<&Seat>) -> Addressee {
+    match seat {
+        Some(seat) if to.installation_id.is_empty() => Addressee {
+            installation_id: seat.installation_id.clone(),
+            ..to
+        },
+        _ => to,
+    }
+}
+
+/// Grows with every document for a seat; a server that was restored from a
+/// backup stays ahead, because it starts from the time.
+fn next_seq(last: u64, now: DateTime<Utc>) -> u64 {
+    first_seq(now).max(last + 1)
+}
+
+fn first_seq(now: DateTime<Utc>) -> u64 {
+    u64::try_from(now.timestamp_millis()).unwrap_or_default()
+}

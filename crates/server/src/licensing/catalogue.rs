@@ -1,0 +1,73 @@
+//! The tiers that are sold.
+
+use clap::ValueEnum;
+
+/// No limit.
+pub const UNLIMITED: i64 = -1;
+
+/// A named bundle of features and limits. Each can be overridden when a
+/// license is issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tier {
+    /// Map view; 16 cameras, 5 users, 2 TB, one machine.
+    Standard,
+    /// Analytics and health monitoring as well; 64 cameras, 20 users, 20 TB,
+    /// one machine.
+    Professional,
+    /// Every feature, no limits, two machines.
+    Enterprise,
+}
+
+/// What a tier holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// The tier's name in a license.
+    pub name: &'static str,
+    /// Feature keys.
+    pub features: &'static [&'static str],
+    /// Or [`UNLIMITED`].
+    pub max_cameras: i64,
+    /// Or [`UNLIMITED`].
+    pub max_users: i64,
+    /// In GB, or [`UNLIMITED`].
+    pub max_storage_gb: i64,
+    /// Machines.
+    pub seats: u32,
+}
+
+impl Tier {
+    /// What the tier holds.
+    #[must_use]
+    pub fn bundle(self) -> Bundle {
+        match self {
+            Self::Standard => Bundle {
+                name: "standard",
+                features: &["module.map_view"],
+                max_cameras: 16,
+                max_users: 5,
+                max_storage_gb: 2_000,
+                seats: 1,
+            },
+            Self::Professional => Bundle {
+                name: "professional",
+                features: &[
+                    "module.map_view",
+                    "module.analytics_advanced",
+                    "module.health_monitoring",
+                ],
+                max_cameras: 64,
+                max_users: 20,
+                max_storage_gb: 20_000,
+                seats: 1,
+            },
+            Self::Enterprise => Bundle {
+                name: "enterprise",
+                features: &license_core::feature::LICENSED_FEATURES,
+                max_cameras: UNLIMITED,
+                max_users: UNLIMITED,
+                max_storage_gb: UNLIMITED,
+                seats: 2,
+            },
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Make the documents that sites are sent.
+
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
+use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::store::licenses::License;
+
+/// Whom a document is for.
+#[derive(Clone, Debug)]
+pub struct Addressee {
+    /// The request's nonce.
+    pub nonce: Option<String>,
+    /// The installation that asks.
+    pub installation_id: String,
+    /// The machine that asks.
+    pub hardware_id: String,
+}
+
+/// The license object of an answer, with the signed document as `signature`.
+///
+/// # Errors
+/// When the claims have no JSON form, which ours always have.
+pub fn signed_license(
+    app: &App,
+    license: &License,
+    to: &Addressee,
+    seq: u64,
+    now: DateTime<Utc>,
+) -> Result<Map<String, Value>, serde_json::Error> {
+    let mut object = license_object(license);
+    let iat = now.trunc_subsecs(0);
+    let valid_until = iat + app.terms.lease_hours;
+    let claims = LicenseClaims {
+        iss: app.terms.issuer.clone(),
+        sub: license.id.clone(),
+        jti: Uuid::new_v4().to_string(),
+        iat,
+        nbf: iat,
+        exp: valid_until + app.terms.grace_hours,
+        valid_until,
+        seq,
+        nonce: to.nonce.clone(),
+        installation_id: to.installation_id.clone(),
+        hardware_id: to.hardware_id.clone(),
+        offline: false,
+        license: object.clone(),
+    };
+    let jws = app.keys().sign(DocumentType::License, &claims)?;
+    object.insert("signature".to_owned(), jws.into());
+    Ok(object)
+}
+
+/// A signed denial.
+///
+/// # Errors
+/// When the claims have no JSON form, which ours always have.
+pub fn signed_denial(
+    app: &App,
+    license: Option<&License>,
+    to: &Addressee,
+    seq: u64,
+    reason: &DenialReason,
+    message: &str,
+    now: DateTime<Utc>,
+) -> Result<String, serde_json::Error> {
+    let claims = DenialClaims {
+        iss: app.terms.issuer.clone(),
+        sub: license
+            .map(|license| license.id.clone())
+            .unwrap_or_default(),
+        iat: now.trunc_subsecs(0),
+        seq,
+        nonce: to.nonce.clone(),
+        installation_id: to.installation_id.clone(),
+        hardware_id: to.hardware_id.clone(),
+        reason: reason.clone(),
+        message: message.to_owned(),
+    };
+    app.keys().sign(DocumentType::Denial, &claims)
+}
+
+fn license_object(license: &License) -> Map<String, Value> {
+    let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let object = json!({
+        "id": license.id,
+        "licenseKey": license.license_key,
+        "customer": license.customer,
+        "tier": license.tier,
+        "status": license.status,
+        "expiresAt": license.expires_at.map(time),
+        "maxCameras": license.max_cameras,
+        "maxUsers": license.max_users,
+        "maxStorageGb": license.max_storage_gb,
+        "seats": license.seats,
+        "enabledFeatures": license.features,
+        "issuedAt": time(license.created_at),
+    });
+    match object {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}

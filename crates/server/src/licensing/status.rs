@@ -1,0 +1,53 @@
+//! Suspend, reinstate and revoke.
+
+use chrono::{DateTime, Utc};
+
+use crate::licensing::look_up::{LookUpError, look_up};
+use crate::store::licenses::{self, License, Status};
+use crate::store::{Store, StoreError};
+
+/// Why a license keeps its status.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// There is no such license.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    /// Revoking is for good.
+    #[error("the license was revoked, which cannot be undone; issue a new one")]
+    Revoked,
+    /// The database refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Sets a license's status. Sites learn of it with their next validation.
+///
+/// # Errors
+/// One [`StatusError`] for each reason that it stays as it is.
+pub async fn set_status(
+    store: &Store,
+    key: &str,
+    status: Status,
+    message: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<License, StatusError> {
+    let license = look_up(store, key).await?;
+    let transaction = store.begin().await?;
+    licenses::lock(&transaction, &license.license_key).await?;
+    let license = licenses::find(&transaction, &license.license_key)
+        .await?
+        .unwrap_or(license);
+    if license.status == Status::Revoked && status != Status::Revoked {
+        return Err(StatusError::Revoked);
+    }
+    licenses::set_status(&transaction, &license.license_key, status, message, now).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    let license_key = license_core::license_key::mask(&license.license_key);
+    tracing::info!(license_key, %status, "the license's status is set");
+    Ok(License {
+        status,
+        status_message: message.map(str::to_owned),
+        updated_at: now,
+        ..license
+    })
+}

@@ -1,0 +1,246 @@
+//! `licenses`: what was sold.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use serde::Serialize;
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "licenses")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    id: String,
+    #[sea_orm(unique)]
+    license_key: String,
+    customer: String,
+    tier: String,
+    features: Json,
+    max_cameras: i64,
+    max_users: i64,
+    max_storage_gb: i64,
+    seats: i32,
+    status: String,
+    status_message: Option<String>,
+    expires_at: Option<NaiveDateTime>,
+    created_at: NaiveDateTime,
+    updated_at: NaiveDateTime,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A license as the vendor keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct License {
+    /// UUID.
+    pub id: String,
+    /// In canonical spelling.
+    pub license_key: String,
+    /// Whose it is; may be empty.
+    pub customer: String,
+    /// Name of the tier.
+    pub tier: String,
+    /// Feature keys.
+    pub features: Vec<String>,
+    /// -1 is unlimited.
+    pub max_cameras: i64,
+    /// -1 is unlimited.
+    pub max_users: i64,
+    /// In GB; -1 is unlimited.
+    pub max_storage_gb: i64,
+    /// How many machines may hold it at a time.
+    pub seats: u32,
+    /// Whether it may be used.
+    pub status: Status,
+    /// Why not, in the vendor's words.
+    pub status_message: Option<String>,
+    /// The last instant at which it may be used.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was issued.
+    pub created_at: DateTime<Utc>,
+    /// When it was changed last.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Whether a license may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It may.
+    Active,
+    /// Not for the time being.
+    Suspended,
+    /// Never again.
+    Revoked,
+}
+
+impl Status {
+    /// The text in the column.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Status {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        [Self::Active, Self::Suspended, Self::Revoked]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| StoreError::Value {
+                column: "licenses.status",
+                value: text.to_owned(),
+            })
+    }
+}
+
+/// Adds a license.
+///
+/// # Errors
+/// When the database refuses, as it does for a key that is already there.
+pub async fn insert(db: &impl ConnectionTrait, license: &License) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        id: ActiveValue::Set(license.id.clone()),
+        license_key: ActiveValue::Set(license.license_key.clone()),
+        customer: ActiveValue::Set(license.customer.clone()),
+        tier: ActiveValue::Set(license.tier.clone()),
+        features: ActiveValue::Set(license.features.clone().into()),
+        max_cameras: ActiveValue::Set(license.max_cameras),
+        max_users: ActiveValue::Set(license.max_users),
+        max_storage_gb: ActiveValue::Set(license.max_storage_gb),
+        seats: ActiveValue::Set(i32::try_from(license.seats).unwrap_or(i32::MAX)),
+        status: ActiveValue::Set(license.status.as_str().to_owned()),
+        status_message: ActiveValue::Set(license.status_message.clone()),
+        expires_at: ActiveValue::Set(license.expires_at.map(|time| time.naive_utc())),
+        created_at: ActiveValue::Set(license.created_at.naive_utc()),
+        updated_at: ActiveValue::Set(license.updated_at.naive_utc()),
+    };
+    Entity::insert(row).exec_without_returning(db).await?;
+    Ok(())
+}
+
+/// The license with this key, in canonical spelling.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    license_key: &str,
+) -> Result<Option<License>, StoreError> {
+    let row = Entity::find()
+        .filter(Column::LicenseKey.eq(license_key))
+        .one(db)
+        .await?;
+    row.map(License::try_from).transpose()
+}
+
+/// Holds the license until the transaction ends: whoever else wants to change
+/// something about it waits. Answers whether there is such a license.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn lock(db: &impl ConnectionTrait, license_key: &str) -> Result<bool, StoreError> {
+    // Changing a row to what it is takes its lock on PostgreSQL; SQLite's
+    // transaction has the whole file already.
+    let locked = Entity::update_many()
+        .col_expr(Column::Id, Expr::col(Column::Id))
+        .filter(Column::LicenseKey.eq(license_key))
+        .exec(db)
+        .await?;
+    Ok(locked.rows_affected > 0)
+}
+
+/// Licenses, newest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    status: Option<Status>,
+    customer: Option<&str>,
+    limit: u64,
+) -> Result<Vec<License>, StoreError> {
+    let mut query = Entity::find();
+    if let Some(status) = status {
+        query = query.filter(Column::Status.eq(status.as_str()));
+    }
+    if let Some(customer) = customer {
+        query = query.filter(Column::Customer.contains(customer));
+    }
+    let rows = query
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .all(db)
+        .await?;
+    rows.into_iter().map(License::try_from).collect()
+}
+
+/// Sets whether a license may be used.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn set_status(
+    db: &impl ConnectionTrait,
+    license_key: &str,
+    status: Status,
+    message: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    Entity::update_many()
+        .col_expr(Column::Status, status.as_str().into())
+        .col_expr(Column::StatusMessage, message.map(str::to_owned).into())
+        .col_expr(Column::UpdatedAt, now.naive_utc().into())
+        .filter(Column::LicenseKey.eq(license_key))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+impl TryFrom<Model> for License {
+    type Error = StoreError;
+
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        let features = row.features.as_array().into_iter().flatten();
+        Ok(Self {
+            features: features
+                .filter_map(|key| key.as_str().map(str::to_owned))
+                .collect(),
+            id: row.id,
+            license_key: row.license_key,
+            customer: row.customer,
+            tier: row.tier,
+            max_cameras: row.max_cameras,
+            max_users: row.max_users,
+            max_storage_gb: row.max_storage_gb,
+            seats: u32::try_from(row.seats).unwrap_or_default(),
+            status: row.status.parse()?,
+            status_message: row.status_message,
+            expires_at: row.expires_at.map(|time| time.and_utc()),
+            created_at: row.created_at.and_utc(),
+            updated_at: row.updated_at.and_utc(),
+        })
+    }
+}

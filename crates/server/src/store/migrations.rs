@@ -1,0 +1,108 @@
+//! The tables, as they came to be. Migrations are only ever added; each has
+//! sample data in `tests/migrations/` that all later ones must keep.
+
+use sea_orm::{ConnectionTrait as _, DbBackend};
+use sea_orm_migration::prelude::*;
+
+use super::{Store, StoreError};
+
+/// All migrations, in order.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(LicensesAndSeats)]
+    }
+}
+
+/// Applies what is missing, all of it or nothing. Of several processes that
+/// start together one does it, and the others wait.
+pub(super) async fn bring_up_to_date(store: &Store) -> Result<(), StoreError> {
+    // Commands open the database while the service runs: without need they
+    // take no lock, and need no right to make tables.
+    let db = &store.db;
+    let made = db.execute_unprepared("SELECT 1 FROM seaql_migrations LIMIT 1");
+    if made.await.is_ok() && Migrator::get_pending_migrations(db).await?.is_empty() {
+        return Ok(());
+    }
+    let transaction = store.begin().await?;
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        // Any number that no other program uses on this database.
+        transaction
+            .execute_unprepared("SELECT pg_advisory_xact_lock(4000731401)")
+            .await?;
+    }
+    Migrator::up(&transaction, None).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+struct LicensesAndSeats;
+
+impl MigrationName for LicensesAndSeats {
+    fn name(&self) -> &'static str {
+        "m0001_licenses_and_seats"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for LicensesAndSeats {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = |name: &'static str| ColumnDef::new(name);
+        let licenses = Table::create()
+            .table("licenses")
+            .col(column("id").string_len(36).not_null().primary_key())
+            .col(column("license_key").string_len(64).not_null().unique_key())
+            .col(column("customer").string_len(255).not_null())
+            .col(column("tier").string_len(64).not_null())
+            .col(column("features").json().not_null())
+            .col(column("max_cameras").big_integer().not_null())
+            .col(column("max_users").big_integer().not_null())
+            .col(column("max_storage_gb").big_integer().not_null())
+            .col(column("seats").integer().not_null())
+            .col(column("status").string_len(16).not_null())
+            .col(column("status_message").text())
+            .col(column("expires_at").timestamp())
+            .col(column("created_at").timestamp().not_null())
+            .col(column("updated_at").timestamp().not_null())
+            .to_owned();
+        let seats = Table::create()
+            .table("seats")
+            .col(
+                column("id")
+                    .integer()
+                    .not_null()
+                    .auto_increment()
+                    .primary_key(),
+            )
+            .col(column("license_id").string_len(36).not_null())
+            .col(column("hardware_id").string_len(255).not_null())
+            .col(column("installation_id").string_len(255).not_null())
+            .col(column("installation_name").string_len(255).not_null())
+            .col(column("installation_version").string_len(255).not_null())
+            .col(column("activated_at").timestamp().not_null())
+            .col(column("last_seen_at").timestamp().not_null())
+            .col(column("freed_at").timestamp())
+            .col(column("last_seq").big_integer().not_null())
+            .col(column("usage").json())
+            .col(column("system_info").json())
+            .foreign_key(
+                ForeignKey::create()
+                    .from("seats", "license_id")
+                    .to("licenses", "id"),
+            )
+            .to_owned();
+        let one_seat_a_machine = Index::create()
+            .name("seats_license_id_hardware_id")
+            .table("seats")
+            .col("license_id")
+            .col("hardware_id")
+            .unique()
+            .to_owned();
+        manager.create_table(licenses).await?;
+        manager.create_table(seats).await?;
+        manager.create_index(one_seat_a_machine).await
+    }
+}

@@ -1,0 +1,183 @@
+//! `seats`: which machine holds which license.
+//!
+//! A seat that was freed keeps its row: its sequence number goes on growing,
+//! and it is history.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "seats")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    id: i32,
+    license_id: String,
+    hardware_id: String,
+    installation_id: String,
+    installation_name: String,
+    installation_version: String,
+    activated_at: NaiveDateTime,
+    last_seen_at: NaiveDateTime,
+    freed_at: Option<NaiveDateTime>,
+    last_seq: i64,
+    usage: Option<Json>,
+    system_info: Option<Json>,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// One machine's hold on one license.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seat {
+    #[serde(skip)]
+    row: Option<i32>,
+    /// The license.
+    #[serde(skip)]
+    pub license_id: String,
+    /// The machine.
+    pub hardware_id: String,
+    /// The installation on it.
+    pub installation_id: String,
+    /// What people call it.
+    pub installation_name: String,
+    /// The VMS's version.
+    pub installation_version: String,
+    /// When the machine took the seat.
+    pub activated_at: DateTime<Utc>,
+    /// When the machine called last.
+    pub last_seen_at: DateTime<Utc>,
+    /// When the seat was given back; `None` while it is held.
+    pub freed_at: Option<DateTime<Utc>>,
+    /// Sequence number of the newest document for this seat.
+    pub last_seq: u64,
+    /// The usage of the newest heartbeat.
+    pub usage: Option<Value>,
+    /// The system of the newest heartbeat.
+    pub system_info: Option<Value>,
+}
+
+impl Seat {
+    /// A seat that is not in the database yet.
+    #[must_use]
+    pub fn new(license_id: &str, hardware_id: &str, now: DateTime<Utc>) -> Self {
+        Self {
+            row: None,
+            license_id: license_id.to_owned(),
+            hardware_id: hardware_id.to_owned(),
+            installation_id: String::new(),
+            installation_name: String::new(),
+            installation_version: String::new(),
+            activated_at: now,
+            last_seen_at: now,
+            freed_at: None,
+            last_seq: 0,
+            usage: None,
+            system_info: None,
+        }
+    }
+
+    /// Whether the machine holds the seat now.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.freed_at.is_none()
+    }
+}
+
+/// The seat of this machine, held or freed.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    hardware_id: &str,
+) -> Result<Option<Seat>, StoreError> {
+    let row = Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::HardwareId.eq(hardware_id))
+        .one(db)
+        .await?;
+    Ok(row.map(Seat::from))
+}
+
+/// How many seats of a license are held.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_held(db: &impl ConnectionTrait, license_id: &str) -> Result<u64, StoreError> {
+    Ok(Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::FreedAt.is_null())
+        .count(db)
+        .await?)
+}
+
+/// All seats of a license, in the order in which they were taken first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn list(db: &impl ConnectionTrait, license_id: &str) -> Result<Vec<Seat>, StoreError> {
+    let rows = Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .order_by_asc(Column::Id)
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(Seat::from).collect())
+}
+
+/// Adds or changes a seat.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        id: seat.row.map_or(ActiveValue::NotSet, ActiveValue::Unchanged),
+        license_id: ActiveValue::Set(seat.license_id.clone()),
+        hardware_id: ActiveValue::Set(seat.hardware_id.clone()),
+        installation_id: ActiveValue::Set(seat.installation_id.clone()),
+        installation_name: ActiveValue::Set(seat.installation_name.clone()),
+        installation_version: ActiveValue::Set(seat.installation_version.clone()),
+        activated_at: ActiveValue::Set(seat.activated_at.naive_utc()),
+        last_seen_at: ActiveValue::Set(seat.last_seen_at.naive_utc()),
+        freed_at: ActiveValue::Set(seat.freed_at.map(|time| time.naive_utc())),
+        last_seq: ActiveValue::Set(i64::try_from(seat.last_seq).unwrap_or(i64::MAX)),
+        usage: ActiveValue::Set(seat.usage.clone()),
+        system_info: ActiveValue::Set(seat.system_info.clone()),
+    };
+    if seat.row.is_some() {
+        Entity::update(row).exec(db).await?;
+    } else {
+        Entity::insert(row).exec_without_returning(db).await?;
+    }
+    Ok(())
+}
+
+impl From<Model> for Seat {
+    fn from(row: Model) -> Self {
+        Self {
+            row: Some(row.id),
+            license_id: row.license_id,
+            hardware_id: row.hardware_id,
+            installation_id: row.installation_id,
+            installation_name: row.installation_name,
+            installation_version: row.installation_version,
+            activated_at: row.activated_at.and_utc(),
+            last_seen_at: row.last_seen_at.and_utc(),
+            freed_at: row.freed_at.map(|time| time.and_utc()),
+            last_seq: u64::try_from(row.last_seq).unwrap_or_default(),
+            usage: row.usage,
+            system_info: row.system_info,
+        }
+    }
+}
