@@ -47,11 +47,14 @@ impl FromRef<HttpState> for Arc<App> {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Foxsight License Client Service",
-    description = "On-premise license management for Foxsight Central Command VMS",
-    license(name = "Proprietary - Foxsight Technology Inc.")
-))]
+#[openapi(
+    components(schemas(error::HTTPValidationError, error::ValidationError)),
+    info(
+        title = "Foxsight License Client Service",
+        description = "On-premise license management for Foxsight Central Command VMS",
+        license(name = "Proprietary - Foxsight Technology Inc.")
+    )
+)]
 struct ApiDoc;
 
 /// Every route of the service.

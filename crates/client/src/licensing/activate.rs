@@ -56,6 +56,7 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
                 calls.failures = 0;
                 calls.validation_wanted = false;
                 calls.validation_jitter = random::jitter();
+                calls.heartbeat_at = now;
             });
             tracing::info!(
                 license_key = license_key::mask(license_key),

@@ -38,7 +38,7 @@ pub async fn resume(app: &App) -> Result<(), StoreError> {
         // the next call off.
         calls.validated_at = validated_at.unwrap_or(now).min(now);
         calls.heartbeat_at = heartbeat_at
-            .or(evidence.confirmed_at)
+            .max(evidence.activated_at)
             .unwrap_or(now)
             .min(now);
         calls.failures = u32::from(failed_at.is_some());

@@ -1,6 +1,5 @@
 //! A fresh database for each test, SQLite or PostgreSQL.
 
-use license_client::config::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -64,8 +63,13 @@ impl TestDatabase {
         }
     }
 
-    pub fn setting(&self) -> DatabaseUrl {
-        self.url.parse().unwrap()
+    /// The same database for a second process; the first one removes it.
+    pub fn same_as(other: &Self) -> Self {
+        Self {
+            url: other.url.clone(),
+            name: None,
+            _directory: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// A connection of the test's own, to look at rows and to change them as

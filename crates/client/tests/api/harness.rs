@@ -1,7 +1,7 @@
 //! A running License Client.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub const KEY: &str = "FXSGHT-AAAA-BBBB-CCCC-DDDD";
 pub const START: &str = "2026-11-23T20:58:10.710449Z";
 
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Line {
     #[command(flatten)]
     settings: Settings,
@@ -39,7 +40,7 @@ pub struct Site {
     pub database: TestDatabase,
     pub http: reqwest::Client,
     settings: Settings,
-    directory: TempDir,
+    _directory: TempDir,
     running: Option<Running>,
 }
 
@@ -70,16 +71,11 @@ impl Site {
                 .build()
                 .unwrap(),
             settings,
-            directory,
+            _directory: directory,
             running: None,
         };
         site.run().await;
         site
-    }
-
-    /// A directory that lives as long as the site.
-    pub fn directory(&self) -> PathBuf {
-        self.directory.path().to_owned()
     }
 
     async fn run(&mut self) {
@@ -125,11 +121,6 @@ impl Site {
     pub async fn end(mut self) {
         self.stop().await;
         self.database.drop_database().await;
-    }
-
-    /// Changes a setting for the next start.
-    pub fn set(&mut self, cloud_url: &str, flags: &[&str]) {
-        self.settings = settings(&self.database, self.directory.path(), cloud_url, flags);
     }
 
     pub fn now(&self) -> DateTime<Utc> {
@@ -222,5 +213,7 @@ fn settings(
         "--license-hardware-id",
         HARDWARE_ID,
     ];
-    Line::parse_from(usual.iter().chain(flags)).settings
+    Line::try_parse_from(usual.iter().chain(flags))
+        .unwrap()
+        .settings
 }

@@ -1,7 +1,20 @@
 //! The License Client as its callers see it: over HTTP, on real databases,
-//! with a clock that the test moves.
+//! with a clock that the test moves, against the real License Server.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod access;
+mod chain;
+mod commands;
+mod concurrency;
 mod contract;
 mod database;
+mod durability;
+mod faults;
+mod forgery;
 mod harness;
+mod input;
+mod openapi;
+mod schedule;
+mod schema;
 mod scripted_cloud;
+mod vendor;

@@ -38,9 +38,12 @@ impl Scripted {
     }
 }
 
+type AnswerToNonce = Box<dyn Fn(&str) -> Scripted + Send>;
+
 #[derive(Default)]
 struct Script {
     next: VecDeque<Scripted>,
+    to_nonce: Option<AnswerToNonce>,
     always: Option<Scripted>,
     license: Option<Value>,
     arrived: Vec<Arrived>,
@@ -68,6 +71,11 @@ impl ScriptedCloud {
     /// Answers the next request like this.
     pub fn next(&self, answer: Scripted) {
         self.script.lock().unwrap().next.push_back(answer);
+    }
+
+    /// Answers the next request with what `answer` makes of its nonce.
+    pub fn answer_with(&self, answer: impl Fn(&str) -> Scripted + Send + 'static) {
+        self.script.lock().unwrap().to_nonce = Some(Box::new(answer));
     }
 
     /// Answers all further requests like this; `None` is well-behaved again.
@@ -114,7 +122,15 @@ async fn answer(
             headers,
             body: body.clone(),
         });
-        let scripted = script.next.pop_front().or_else(|| script.always.clone());
+        let nonce = script.arrived.last().map(|arrived| {
+            let nonce = arrived.headers.get("x-license-nonce").unwrap();
+            nonce.to_str().unwrap().to_owned()
+        });
+        let to_nonce = script.to_nonce.take().zip(nonce);
+        let scripted = to_nonce
+            .map(|(answer, nonce)| answer(&nonce))
+            .or_else(|| script.next.pop_front())
+            .or_else(|| script.always.clone());
         scripted.unwrap_or_else(|| well_behaved(&uri, &body, script.license.as_ref()))
     };
     tokio::time::sleep(scripted.delay).await;

@@ -85,7 +85,7 @@ pub async fn answer(
     };
     let Some(license) = license else {
         let denied = unknown(key.err());
-        return deny(app, None, to, first_seq(now), denied, now);
+        return deny(app, None, &to, first_seq(now), denied, now);
     };
     let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
     let to = complete(to, seat.as_ref());
@@ -115,7 +115,7 @@ pub async fn answer(
                 }
                 None => first_seq(now),
             };
-            deny(app, Some(&license), to, seq, denied, now)?
+            deny(app, Some(&license), &to, seq, denied, now)?
         }
     };
     transaction.commit().await.map_err(StoreError::from)?;
@@ -226,13 +226,13 @@ fn unknown(error: Option<LicenseKeyError>) -> Denied {
 fn deny(
     app: &App,
     license: Option<&License>,
-    to: Addressee,
+    to: &Addressee,
     seq: u64,
     denied: Denied,
     now: DateTime<Utc>,
 ) -> Result<Answer, AnswerError> {
     let Denied { reason, message } = denied;
-    let signature = signed_denial(app, license, &to, seq, &reason, &message, now)?;
+    let signature = signed_denial(app, license, to, seq, &reason, &message, now)?;
     Ok(Answer::Denied {
         reason,
         message,

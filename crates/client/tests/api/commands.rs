@@ -1,0 +1,128 @@
+//! The command line, as people and scripts use it.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::database::Engine;
+use crate::harness::Site;
+use crate::vendor::Vendor;
+
+async fn run(site: &Site, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_license-client"));
+    command.args(arguments).args(["--url", &site.url]);
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_license_is_managed_from_the_command_line() {
+    let mut vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let site = Site::start(Engine::Sqlite, &vendor.url, &flags).await;
+
+    let status = run(&site, &["status"]).await;
+    assert_eq!(status.status.code(), Some(3));
+    assert!(text(&status).contains("No license is activated"));
+    let check = run(&site, &["check", "module.live_view", "module.map_view"]).await;
+    assert_eq!(check.status.code(), Some(3));
+    assert!(text(&check).contains("yes  module.live_view  (core)"));
+    assert!(text(&check).contains("no   module.map_view  (no_license)"));
+
+    let wrong = run(&site, &["activate", "FXSGHT-AAAA-BBBB-CCCC-DDDD"]).await;
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong).contains("typing error"), "{}", text(&wrong));
+
+    let key = vendor.issue_professional().await;
+    let sloppy = key.to_lowercase().replace('-', " ");
+    let activate = run(&site, &["activate", &sloppy]).await;
+    assert_eq!(activate.status.code(), Some(0), "{}", text(&activate));
+    assert!(text(&activate).contains("professional"));
+
+    let status = run(&site, &["status", "--json"]).await;
+    assert_eq!(status.status.code(), Some(0));
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["licenseKey"], key.as_str());
+
+    for command in ["validate", "heartbeat", "health"] {
+        let done = run(&site, &[command]).await;
+        assert_eq!(done.status.code(), Some(0), "{command}: {}", text(&done));
+    }
+    let check = run(&site, &["check", "module.map_view", "--json"]).await;
+    let answers: Value = serde_json::from_slice(&check.stdout).unwrap();
+    assert_eq!(answers[0]["available"], true);
+
+    vendor.go_away().await;
+    let deactivate = run(&site, &["deactivate"]).await;
+    assert_eq!(deactivate.status.code(), Some(1));
+    assert!(text(&deactivate).contains("force"));
+    let deactivate = run(&site, &["deactivate", "--force"]).await;
+    assert_eq!(deactivate.status.code(), Some(0));
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_not_there_is_named_with_what_to_do() {
+    let output = Command::new(env!("CARGO_BIN_EXE_license-client"))
+        .args(["health", "--url", "http://127.0.0.1:1"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("license-client serve"));
+}
+
+#[test]
+fn help_shows_examples_and_completions_are_printed() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_license-client"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        text(&output)
+    };
+    for command in [
+        "serve",
+        "activate",
+        "status",
+        "validate",
+        "check",
+        "heartbeat",
+        "deactivate",
+        "health",
+    ] {
+        let help = run(&[command, "--help"]);
+        assert!(help.contains("Example"), "{command}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(run(&["completions", shell]).contains("license-client"));
+    }
+}
+
+#[test]
+fn a_wrong_setting_stops_the_start_and_is_named() {
+    for (variable, value, accepted) in [
+        ("HEARTBEAT_INTERVAL_HOURS", "four", "number"),
+        ("DATABASE_URL", "mysql://h/d", "postgresql://"),
+        ("LICENSE_API_URL", "ftp://h", "https://"),
+        ("ALLOW_UNLICENSED_CORE_FEATURES", "maybe", "true and false"),
+        ("TRUSTED_NETWORKS", "everyone", "loopback"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_license-client"))
+            .arg("serve")
+            .env(variable, value)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{variable}");
+        let said = text(&output);
+        let flag = variable.to_lowercase().replace('_', "-");
+        assert!(said.contains(&flag) && said.contains(value), "{said}");
+        assert!(said.contains(accepted), "{said}");
+    }
+}

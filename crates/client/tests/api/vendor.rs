@@ -1,0 +1,119 @@
+//! The real License Server, in this process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_server::app::App;
+use license_server::clock::{Clock as _, ManualClock};
+use license_server::config::{Storage, Terms};
+use license_server::licensing::catalogue::Tier;
+use license_server::licensing::issue::{IssueRequest, issue};
+use license_server::licensing::status::set_status;
+use license_server::serve::serve;
+use license_server::store::licenses::Status;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::START;
+
+/// A License Server that can go away and come back.
+pub struct Vendor {
+    pub url: String,
+    pub clock: Arc<ManualClock>,
+    pub app: Arc<App>,
+    address: SocketAddr,
+    storage: Storage,
+    directory: TempDir,
+    running: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
+}
+
+impl Vendor {
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Storage {
+            database_url: None,
+            state_dir: directory.path().to_owned(),
+            keys_dir: None,
+        };
+        let now: DateTime<Utc> = START.parse().unwrap();
+        let clock = Arc::new(ManualClock::at(now));
+        let app = open(&storage, &clock).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut vendor = Self {
+            url: format!("http://{address}/api"),
+            clock,
+            app,
+            address,
+            storage,
+            directory,
+            running: None,
+        };
+        vendor.listen(listener);
+        vendor
+    }
+
+    /// Closes the door: connections are refused.
+    pub async fn go_away(&mut self) {
+        let (shutdown, task) = self.running.take().expect("it is running");
+        shutdown.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    /// Opens it again, at the same address.
+    pub async fn come_back(&mut self) {
+        self.app = open(&self.storage, &self.clock).await;
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.listen(listener);
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(serve(self.app.clone(), listener, shutdown.clone()));
+        self.running = Some((shutdown, task));
+    }
+
+    /// The file for `LICENSE_TRUSTED_KEYS`.
+    pub fn trusted_keys(&self) -> String {
+        let file: PathBuf = self.directory.path().join("trusted-keys.json");
+        let set = serde_json::to_string(&self.app.keys().public()).unwrap();
+        std::fs::write(&file, set).unwrap();
+        file.display().to_string()
+    }
+
+    pub async fn issue(&self, request: IssueRequest) -> String {
+        let now = self.clock.now();
+        issue(&self.app.store, request, now)
+            .await
+            .unwrap()
+            .license_key
+    }
+
+    pub async fn issue_professional(&self) -> String {
+        self.issue(IssueRequest::of(Tier::Professional)).await
+    }
+
+    pub async fn set_status(&self, key: &str, status: Status, message: Option<&str>) {
+        let now = self.clock.now();
+        set_status(&self.app.store, key, status, message, now)
+            .await
+            .unwrap();
+    }
+
+    pub fn advance(&self, by: TimeDelta) {
+        self.clock.advance(by);
+    }
+}
+
+async fn open(storage: &Storage, clock: &Arc<ManualClock>) -> Arc<App> {
+    let terms = Terms {
+        issuer: "test".to_owned(),
+        lease_hours: TimeDelta::hours(24),
+        grace_hours: TimeDelta::hours(72),
+    };
+    Arc::new(App::open(storage, terms, clock.clone()).await.unwrap())
+}
