@@ -1,0 +1,375 @@
+//! The invariants, over random histories.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::contact::{Contact, Question, Reply, Trust, activation, validation};
+use license_core::document::{DocumentType, verify_license};
+use license_core::evidence::{Evidence, Lease};
+use license_core::feature::CORE_FEATURES;
+use license_core::gate::{Entitlements, decide};
+use license_core::keyring::Keyring;
+use license_core::license::parse_instant;
+use license_core::license_key::LicenseKey;
+use license_core::schedule::{Jitter, next_validation, unsigned_validity};
+use license_core::standing::{LapseReason, Policy, Standing, grace_end, standing};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::json;
+
+use crate::signer::{
+    HARDWARE, INSTALLATION, KEY, NONCE, Signer, denial_claims, license_claims, license_object,
+    signed_at,
+};
+
+const PAID: &str = "module.map_view";
+
+/// What comes of one validation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Confirmed,
+    NoContact,
+    Denied,
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    wait: TimeDelta,
+    outcome: Outcome,
+}
+
+/// One site: whether its License Server signs, its settings, what happens.
+#[derive(Clone, Debug)]
+struct History {
+    signed: bool,
+    policy: Policy,
+    expires_after: Option<TimeDelta>,
+    steps: Vec<Step>,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let outcome = prop_oneof![
+        4 => Just(Outcome::Confirmed),
+        6 => Just(Outcome::NoContact),
+        1 => Just(Outcome::Denied),
+    ];
+    let wait = prop_oneof![
+        Just(TimeDelta::zero()),
+        (1..120_i64).prop_map(TimeDelta::minutes),
+        (1..60_i64).prop_map(TimeDelta::hours),
+    ];
+    let step = (wait, outcome).prop_map(|(wait, outcome)| Step { wait, outcome });
+    prop::collection::vec(step, 1..12)
+}
+
+fn history() -> impl Strategy<Value = History> {
+    let expiry = prop::option::weighted(0.2, (1..400_i64).prop_map(TimeDelta::hours));
+    let policy = (0..100_i64, any::<bool>()).prop_map(|(hours, allow)| Policy {
+        grace: TimeDelta::hours(hours),
+        allow_unlicensed_core: allow,
+    });
+    (any::<bool>(), policy, expiry, steps()).prop_map(|(signed, policy, expires_after, steps)| {
+        History {
+            signed,
+            policy,
+            expires_after,
+            steps,
+        }
+    })
+}
+
+/// A License Server that answers at `now`, and a site that asks it.
+struct World {
+    signer: Signer,
+    signed: bool,
+    expires_at: Option<DateTime<Utc>>,
+    seq: u64,
+}
+
+impl World {
+    fn of(history: &History) -> Self {
+        Self {
+            signer: Signer::new(1),
+            signed: history.signed,
+            expires_at: history.expires_after.map(|after| signed_at() + after),
+            seq: 100,
+        }
+    }
+
+    fn trust(&self) -> Trust {
+        if self.signed {
+            Trust::Keys(self.signer.keyring())
+        } else {
+            Trust::Unsigned
+        }
+    }
+
+    /// The answer, read as the site reads it.
+    fn contact(&mut self, evidence: &Evidence, outcome: Outcome, now: DateTime<Utc>) -> Contact {
+        self.seq += 1;
+        let body = match outcome {
+            Outcome::Confirmed => {
+                let mut license = license_object();
+                let expires_at = self.expires_at.map(|at| at.to_rfc3339());
+                license.insert("expiresAt".into(), expires_at.into());
+                if self.signed {
+                    let mut claims = license_claims();
+                    (claims.iat, claims.nbf, claims.seq) = (now, now, self.seq);
+                    claims.valid_until = now + TimeDelta::hours(24);
+                    claims.exp = now + TimeDelta::hours(96);
+                    claims.license = license.clone();
+                    let jws = self.signer.sign(DocumentType::License, &claims);
+                    license.insert("signature".into(), jws.into());
+                }
+                json!({"isValid": true, "license": license}).to_string()
+            }
+            Outcome::Denied => {
+                let mut claims = denial_claims();
+                claims.seq = self.seq;
+                let jws = self.signer.sign(DocumentType::Denial, &claims);
+                json!({"success": false, "data": {"signature": jws}}).to_string()
+            }
+            Outcome::NoContact => "<html>".into(),
+        };
+        let body = body.into_bytes();
+        let question = Question {
+            nonce: NONCE,
+            license_key: KEY,
+            installation_id: INSTALLATION,
+            hardware_id: HARDWARE,
+            newest_seq: evidence.newest_seq(KEY),
+        };
+        validation(
+            &Reply::Answer { status: 200, body },
+            &question,
+            &self.trust(),
+        )
+    }
+
+    fn activate(&mut self) -> Evidence {
+        let now = signed_at();
+        let contact = self.contact(&Evidence::default(), Outcome::Confirmed, now);
+        let Contact::Confirmed(confirmation) = contact else {
+            panic!("not confirmed");
+        };
+        let lease = confirmation.lease(now, validity());
+        Evidence::default().activated(KEY, lease, now)
+    }
+}
+
+fn validity() -> TimeDelta {
+    unsigned_validity(TimeDelta::hours(24))
+}
+
+/// Plays a history; `look` sees the evidence after each step.
+fn play(history: &History, mut look: impl FnMut(&Evidence, DateTime<Utc>, Option<Outcome>)) {
+    let mut world = World::of(history);
+    let mut evidence = world.activate();
+    let mut now = signed_at();
+    look(&evidence, now, None);
+    for step in &history.steps {
+        now += step.wait;
+        look(&evidence, now, None);
+        let contact = world.contact(&evidence, step.outcome, now);
+        evidence = evidence.validated(&contact, now, validity());
+        look(&evidence, now, Some(step.outcome));
+    }
+}
+
+fn available(evidence: &Evidence, key: &str, now: DateTime<Utc>, policy: &Policy) -> bool {
+    let listed = evidence
+        .lease
+        .as_ref()
+        .map(|lease| lease.license().features().keys);
+    let entitlements = Entitlements::new(listed.unwrap_or_default(), BTreeSet::new());
+    let standing = standing(evidence, now, policy);
+    decide(key, &standing, &entitlements, policy).available
+}
+
+fn config() -> Config {
+    Config {
+        failure_persistence: None,
+        ..Config::with_cases(256)
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn core_features_are_never_off_except_unlicensed_with_the_setting_off(
+        history in history(), later in 0..10_000_i64,
+    ) {
+        play(&history, |evidence, now, _| {
+            for key in CORE_FEATURES {
+                assert!(available(evidence, key, now, &history.policy));
+                let much_later = now + TimeDelta::hours(later);
+                assert!(available(evidence, key, much_later, &history.policy));
+                let allow = history.policy.allow_unlicensed_core;
+                let nothing = Evidence::default();
+                assert_eq!(available(&nothing, key, now, &history.policy), allow);
+            }
+        });
+    }
+
+    #[test]
+    fn licensed_features_are_never_on_after_the_end_of_grace(
+        history in history(), later in 0..400_i64,
+    ) {
+        play(&history, |evidence, now, _| {
+            let end = grace_end(evidence, &history.policy).unwrap();
+            let lease = evidence.lease.as_ref().unwrap();
+            let last = end.max(lease.valid_until().min(lease.signed_end().unwrap_or(end)));
+            let after = last.max(now) + TimeDelta::seconds(1) + TimeDelta::hours(later);
+            assert!(!available(evidence, PAID, after, &history.policy));
+            if let Some(signed_end) = lease.signed_end() {
+                let after = signed_end + TimeDelta::seconds(1) + TimeDelta::hours(later);
+                assert!(!available(evidence, PAID, after, &history.policy));
+            }
+            if let Some(since) = evidence.grace_started_at {
+                assert!(end <= since + history.policy.grace);
+            }
+        });
+    }
+
+    #[test]
+    fn grace_never_grows_by_failing_more_often(
+        history in history(), place in 0..12_usize, wait in 0..60_i64, later in 0..200_i64,
+    ) {
+        // The same history with one more failed validation somewhere in it.
+        let mut oftener = history.clone();
+        let place = place % (history.steps.len() + 1);
+        let mut wait = TimeDelta::hours(wait);
+        if let Some(next) = oftener.steps.get_mut(place) {
+            wait = wait.min(next.wait);
+            next.wait -= wait;
+        }
+        oftener.steps.insert(place, Step { wait, outcome: Outcome::NoContact });
+
+        let last = |history: &History| {
+            let mut last = None;
+            play(history, |evidence, now, _| last = Some((evidence.clone(), now)));
+            last.unwrap()
+        };
+        let (rare, _) = last(&history);
+        let (often, now) = last(&oftener);
+        prop_assert!(grace_end(&often, &history.policy) <= grace_end(&rare, &history.policy));
+        let later = now + TimeDelta::hours(later);
+        if available(&often, PAID, later, &history.policy) {
+            prop_assert!(available(&rare, PAID, later, &history.policy));
+        }
+    }
+
+    #[test]
+    fn a_site_whose_calls_all_succeed_is_never_in_grace(
+        signed in any::<bool>(), jitters in prop::collection::vec(any::<u32>(), 1..20),
+        interval in 1..200_i64, grace in 0..100_i64,
+    ) {
+        let policy = Policy { grace: TimeDelta::hours(grace), allow_unlicensed_core: true };
+        let history = History { signed, policy, expires_after: None, steps: Vec::new() };
+        let interval = TimeDelta::hours(interval);
+        let mut world = World::of(&history);
+        let mut evidence = world.activate();
+        // The activation's lease is as long as this interval asks for.
+        if let Some(Lease::Unsigned { valid_until, .. }) = &mut evidence.lease {
+            *valid_until = signed_at() + unsigned_validity(interval);
+        }
+        let mut now = signed_at();
+        for bits in jitters {
+            let jitter = Jitter::from_bits(bits);
+            let next = next_validation(&evidence, &Standing::Active, 0, now, interval, jitter);
+            let next = next.unwrap();
+            prop_assert!(next > now);
+            for moment in [now, now + (next - now) / 2, next] {
+                prop_assert_eq!(standing(&evidence, moment, &policy), Standing::Active);
+            }
+            now = next;
+            let contact = world.contact(&evidence, Outcome::Confirmed, now);
+            evidence = evidence.validated(&contact, now, unsigned_validity(interval));
+        }
+    }
+
+    #[test]
+    fn a_fresh_confirmation_is_active_and_only_a_verified_denial_denies(history in history()) {
+        play(&history, |evidence, now, outcome| {
+            let standing = standing(evidence, now, &history.policy);
+            match outcome {
+                Some(Outcome::Confirmed) => {
+                    let expired = Standing::Lapsed(LapseReason::LicenseExpired);
+                    assert!(standing == Standing::Active || standing == expired, "{standing:?}");
+                }
+                Some(Outcome::Denied) if history.signed => {
+                    assert!(matches!(standing, Standing::Lapsed(LapseReason::Denied(_))));
+                }
+                _ => {}
+            }
+            if !history.signed {
+                assert!(!matches!(standing, Standing::Lapsed(LapseReason::Denied(_))));
+            }
+        });
+    }
+
+    #[test]
+    fn two_documents_that_cross_each_other_end_in_the_same_lease(seqs in (1..50_u64, 1..50_u64)) {
+        let lease = |seq| {
+            let mut claims = license_claims();
+            claims.seq = seq;
+            Lease::Signed(Box::new(Signer::new(1).license(&claims)))
+        };
+        let after = |first, second| {
+            let first = Evidence::default().activated(KEY, lease(first), signed_at());
+            first.activated(KEY, lease(second), signed_at()).lease.unwrap().seq()
+        };
+        prop_assert_eq!(after(seqs.0, seqs.1), after(seqs.1, seqs.0));
+        prop_assert_eq!(after(seqs.0, seqs.1), Some(seqs.0.max(seqs.1)));
+    }
+
+    #[test]
+    fn nothing_that_is_read_ever_panics(text in ".{0,80}", bytes in prop::collection::vec(any::<u8>(), 0..80), status in any::<u16>()) {
+        let keyring = Signer::new(1).keyring();
+        let _ = parse_instant(&text);
+        let _ = LicenseKey::parse(&text);
+        let _ = Keyring::from_json(&text);
+        let _ = verify_license(&text, &keyring);
+        let question = Question {
+            nonce: NONCE, license_key: KEY, installation_id: INSTALLATION, hardware_id: HARDWARE,
+            newest_seq: None,
+        };
+        for body in [bytes, text.into_bytes()] {
+            let reply = Reply::Answer { status, body };
+            for trust in [Trust::Unsigned, Trust::Keys(keyring.clone())] {
+                prop_assert!(!matches!(activation(&reply, &question, &trust), Contact::Confirmed(_)));
+                prop_assert!(!matches!(validation(&reply, &question, &trust), Contact::Confirmed(_)));
+            }
+        }
+    }
+}
+
+/// The histories above would prove nothing if they never got anywhere.
+#[test]
+fn the_histories_reach_every_standing() {
+    let mut runner = TestRunner::deterministic();
+    let (mut grace, mut lapsed, mut denied, mut expired) = (0, 0, 0, 0);
+    for _ in 0..200 {
+        let history = history().new_tree(&mut runner).unwrap().current();
+        let mut seen = BTreeSet::new();
+        play(&history, |evidence, now, _| {
+            seen.insert(match standing(evidence, now, &history.policy) {
+                Standing::Grace { .. } => "grace",
+                Standing::Lapsed(LapseReason::GracePeriodExpired) => "lapsed",
+                Standing::Lapsed(LapseReason::Denied(_)) => "denied",
+                Standing::Lapsed(LapseReason::LicenseExpired) => "expired",
+                Standing::Active | Standing::Unlicensed => "other",
+            });
+        });
+        grace += u32::from(seen.contains("grace"));
+        lapsed += u32::from(seen.contains("lapsed"));
+        denied += u32::from(seen.contains("denied"));
+        expired += u32::from(seen.contains("expired"));
+    }
+    assert!(grace > 100, "{grace}");
+    assert!(lapsed > 50, "{lapsed}");
+    assert!(denied > 15, "{denied}");
+    assert!(expired > 5, "{expired}");
+}
