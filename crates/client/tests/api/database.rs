@@ -47,7 +47,7 @@ impl TestDatabase {
                 _directory: directory,
             },
             Engine::Postgres => {
-                let name = format!("client_{}", Uuid::new_v4().simple());
+                let name = format!("test_{}", Uuid::new_v4().simple());
                 let server = postgres_server();
                 let admin = Database::connect(&server).await.unwrap();
                 let create = format!("CREATE DATABASE {name}");

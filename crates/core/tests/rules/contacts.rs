@@ -203,8 +203,9 @@ fn signed_answer(jws: Value) -> Reply {
     )
 }
 
-fn signed_refusal(jws: Value) -> Reply {
-    let body = json!({"success": false, "data": {"signature": jws}});
+fn signed_refusal(signature: impl Into<Value>) -> Reply {
+    let data = json!({"signature": signature.into()});
+    let body = json!({"success": false, "data": data});
     reply(200, body.to_string())
 }
 

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use license_core::document::{
     DenialReason, DocumentError, DocumentType, MAX_BYTES, verify_denial, verify_license,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::signer::{Signer, denial_claims, license_claims};
 
@@ -185,7 +185,7 @@ fn a_signed_payload_that_contradicts_itself_is_refused() {
             claims[field] = odd;
             let jws = signer.raw(&header("EdDSA", LICENSE, &kid), &claims.to_string());
             let error = verify_license(&jws, &signer.keyring());
-            if claims[field] != Value::from("x") || !field.ends_with("Id") {
+            if claims[field] != "x" || !field.ends_with("Id") {
                 assert!(matches!(error, Err(DocumentError::Payload(_))), "{field}");
             }
         }

@@ -1,0 +1,184 @@
+//! The vendor's commands, through the real program, while the service runs.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::database::{Engine, on_both_engines};
+use crate::harness::Vendor;
+
+on_both_engines! {
+    a_license_is_issued_shown_suspended_reinstated_revoked_and_its_seat_freed;
+}
+
+async fn run(vendor: &Vendor, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
+    command.args(arguments).args(vendor.flags());
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+async fn json(vendor: &Vendor, arguments: &[&str]) -> Value {
+    let output = run(vendor, &[arguments, &["--json"]].concat()).await;
+    assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn a_license_is_issued_shown_suspended_reinstated_revoked_and_its_seat_freed(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let issue = [
+        "issue",
+        "--tier",
+        "enterprise",
+        "--customer",
+        "Harbour Ltd",
+        "--seats",
+        "1",
+    ];
+    let issued = json(&vendor, &[&issue[..], &["--max-cameras", "-1"]].concat()).await;
+    let key = issued["licenseKey"].as_str().unwrap();
+    assert_eq!(issued["maxCameras"], -1);
+    assert_eq!(vendor.activate(key, "machine").await.word(), "yes");
+
+    let shown = json(&vendor, &["show", key]).await;
+    assert_eq!(shown["license"]["customer"], "Harbour Ltd");
+    assert_eq!(shown["seats"][0]["hardwareId"], "machine");
+    let text = said(&run(&vendor, &["show", &key.to_lowercase()]).await);
+    assert!(text.contains(key) && text.contains("unlimited"), "{text}");
+
+    let message = ["suspend", key, "--message", "Your invoice is overdue"];
+    assert_eq!(json(&vendor, &message).await["status"], "suspended");
+    assert_eq!(vendor.validate(key, "machine").await.word(), "suspended");
+    json(&vendor, &["reinstate", key]).await;
+    assert_eq!(vendor.validate(key, "machine").await.word(), "yes");
+
+    let list = said(&run(&vendor, &["list", "--customer", "Harbour"]).await);
+    assert!(list.contains(key) && list.contains("enterprise"), "{list}");
+    assert_eq!(
+        json(&vendor, &["list", "--status", "revoked"]).await,
+        Value::Array(vec![])
+    );
+
+    json(&vendor, &["seats", "free", key, "machine"]).await;
+    assert_eq!(
+        vendor.validate(key, "machine").await.word(),
+        "hardware_mismatch"
+    );
+    let seats = said(&run(&vendor, &["seats", "list", key]).await);
+    assert!(
+        seats.contains("machine") && !seats.contains("held"),
+        "{seats}"
+    );
+
+    json(&vendor, &["revoke", key]).await;
+    assert_eq!(vendor.activate(key, "machine").await.word(), "revoked");
+    let undone = run(&vendor, &["reinstate", key]).await;
+    assert_eq!(undone.status.code(), Some(1));
+    assert!(said(&undone).contains("cannot be undone"));
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_made_listed_and_exported_without_their_secrets() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let made = json(&vendor, &["keys", "create"]).await;
+    let listed = json(&vendor, &["keys", "list"]).await;
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    let exported = run(&vendor, &["keys", "export"]).await;
+    let exported = said(&exported);
+    assert!(exported.contains(made["kid"].as_str().unwrap()));
+    assert!(!exported.contains("\"d\""));
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mistakes_are_named_with_what_is_accepted() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    for (arguments, code, expected) in [
+        (&["issue", "--tier", "gold"][..], 2, "professional"),
+        (
+            &["issue", "--tier", "standard", "--seats", "0"],
+            1,
+            "1 to 1000000",
+        ),
+        (
+            &["issue", "--tier", "standard", "--without", "x"],
+            1,
+            "no feature 'x'",
+        ),
+        (
+            &["issue", "--tier", "standard", "--max-users", "-2"],
+            1,
+            "-1 for unlimited",
+        ),
+        (
+            &["issue", "--tier", "standard", "--expires-at", "2020-01-01"],
+            1,
+            "has passed",
+        ),
+        (
+            &["issue", "--tier", "standard", "--expires-at", "soon"],
+            2,
+            "2030-12-31",
+        ),
+        (
+            &[
+                "issue",
+                "--tier",
+                "standard",
+                "--key",
+                "FXSGHT-AAAA-BBBB-CCCC-DDDD",
+            ],
+            1,
+            "typing error",
+        ),
+        (
+            &["show", "FXSGHT-2222-2222-2222-2222"],
+            1,
+            "license-server list",
+        ),
+        (&["show", "nonsense"], 1, "FXSGHT-XXXX"),
+        (
+            &["seats", "free", "FXSGHT-2222-2222-2222-2222", "m"],
+            1,
+            "no license",
+        ),
+    ] {
+        let output = run(&vendor, arguments).await;
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+    vendor.end().await;
+}
+
+#[test]
+fn help_shows_examples() {
+    for command in [
+        &["serve"][..],
+        &["keys", "create"],
+        &["keys", "list"],
+        &["keys", "export"],
+        &["issue"],
+        &["list"],
+        &["show"],
+        &["suspend"],
+        &["reinstate"],
+        &["revoke"],
+        &["seats", "list"],
+        &["seats", "free"],
+        &["completions"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_license-server"))
+            .args(command)
+            .arg("--help")
+            .output()
+            .unwrap();
+        assert!(said(&output).contains("Example"), "{command:?}");
+    }
+}

@@ -1,0 +1,220 @@
+//! A running License Server, and a site that asks it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::document::{VerifiedDenial, VerifiedLicense, verify_denial, verify_license};
+use license_core::keyring::Keyring;
+use license_server::app::App;
+use license_server::clock::{Clock as _, ManualClock};
+use license_server::config::{Storage, Terms};
+use license_server::licensing::issue::{IssueRequest, issue};
+use license_server::licensing::status::set_status;
+use license_server::serve::serve;
+use license_server::store::licenses::Status;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::database::{Engine, TestDatabase};
+
+pub const NONCE: &str = "bm9uY2Utb2YtdGhpcy1yZXF1ZXN0LXdpdGgtMzItYnk";
+pub const INSTALLATION: &str = "b5684f06-7c6a-4b44-bfbd-68bd127e7617";
+
+/// A License Server on a port of its own.
+pub struct Vendor {
+    pub url: String,
+    pub clock: Arc<ManualClock>,
+    pub app: Arc<App>,
+    pub http: reqwest::Client,
+    pub database: Arc<TestDatabase>,
+    directory: Arc<TempDir>,
+    shutdown: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Vendor {
+    pub async fn start(engine: Engine) -> Self {
+        let database = Arc::new(TestDatabase::new(engine).await);
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let now: DateTime<Utc> = "2026-11-24T12:00:00.5Z".parse().unwrap();
+        let clock = Arc::new(ManualClock::at(now));
+        Self::start_on(database, directory, clock).await
+    }
+
+    /// A second process on the same database and keys.
+    pub async fn twin(&self) -> Self {
+        let (database, directory) = (self.database.clone(), self.directory.clone());
+        Self::start_on(database, directory, self.clock.clone()).await
+    }
+
+    async fn start_on(
+        database: Arc<TestDatabase>,
+        directory: Arc<TempDir>,
+        clock: Arc<ManualClock>,
+    ) -> Self {
+        let storage = storage(&database, directory.path());
+        let terms = Terms {
+            issuer: "test".to_owned(),
+            lease_hours: TimeDelta::hours(24),
+            grace_hours: TimeDelta::hours(72),
+        };
+        let app = App::open(&storage, terms, clock.clone()).await.unwrap();
+        let app = Arc::new(app);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(serve(app.clone(), listener, shutdown.clone()));
+        Self {
+            url,
+            clock,
+            app,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            database,
+            directory,
+            shutdown,
+            task,
+        }
+    }
+
+    pub fn keys_dir(&self) -> PathBuf {
+        self.directory.path().join("keys")
+    }
+
+    /// Flags that make a command work on this database.
+    pub fn flags(&self) -> Vec<String> {
+        let state_dir = self.directory.path().display().to_string();
+        let flags = [
+            "--database-url",
+            &self.database.url,
+            "--state-dir",
+            &state_dir,
+        ];
+        flags.map(str::to_owned).to_vec()
+    }
+
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    pub async fn end(self) {
+        let database = self.database.clone();
+        self.stop().await;
+        database.drop_database().await;
+    }
+
+    pub async fn issue(&self, request: IssueRequest) -> String {
+        let now = self.clock.now();
+        issue(&self.app.store, request, now)
+            .await
+            .unwrap()
+            .license_key
+    }
+
+    pub async fn set_status(&self, key: &str, status: Status) {
+        let now = self.clock.now();
+        set_status(&self.app.store, key, status, None, now)
+            .await
+            .unwrap();
+    }
+
+    pub fn keyring(&self) -> Keyring {
+        Keyring::from_jwk_set(&self.app.keys().public()).unwrap()
+    }
+
+    pub async fn post(&self, call: &str, body: Value) -> (StatusCode, Value) {
+        let response = self
+            .http
+            .post(format!("{}/api/licenses/{call}", self.url))
+            .header("x-installation-id", INSTALLATION)
+            .header("x-license-nonce", NONCE)
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    pub async fn activate(&self, key: &str, hardware_id: &str) -> Told {
+        let body = json!({
+            "licenseKey": key,
+            "hardwareId": hardware_id,
+            "installationId": INSTALLATION,
+            "installationName": "Test",
+            "installationVersion": "1.0.0",
+        });
+        self.told("activate", body).await
+    }
+
+    pub async fn validate(&self, key: &str, hardware_id: &str) -> Told {
+        let body = json!({"licenseKey": key, "hardwareId": hardware_id});
+        self.told("validate", body).await
+    }
+
+    pub async fn deactivate(&self, key: &str, hardware_id: &str) -> Told {
+        let body = json!({"licenseKey": key, "hardwareId": hardware_id});
+        self.told("deactivate", body).await
+    }
+
+    /// Asks, and verifies whatever document comes back.
+    pub async fn told(&self, call: &str, body: Value) -> Told {
+        let (status, answer) = self.post(call, body).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let data = &answer["data"];
+        if let Some(jws) = data["license"]["signature"].as_str() {
+            assert_eq!(answer["success"], true);
+            let document = verify_license(jws, &self.keyring()).unwrap();
+            assert_eq!(document.claims().nonce.as_deref(), Some(NONCE));
+            return Told::License(Box::new(document), answer);
+        }
+        match data["signature"].as_str() {
+            Some(jws) => {
+                let document = verify_denial(jws, &self.keyring()).unwrap();
+                assert_eq!(document.claims().nonce.as_deref(), Some(NONCE));
+                Told::Denied(Box::new(document))
+            }
+            None => Told::Other(answer),
+        }
+    }
+}
+
+/// What a site is told.
+#[derive(Debug)]
+pub enum Told {
+    License(Box<VerifiedLicense>, Value),
+    Denied(Box<VerifiedDenial>),
+    Other(Value),
+}
+
+impl Told {
+    /// `yes`, or the reason of the denial.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::License(..) => "yes",
+            Self::Denied(denial) => denial.claims().reason.as_str(),
+            Self::Other(answer) if answer["data"]["deactivated"] == true => "deactivated",
+            Self::Other(answer) => panic!("{answer}"),
+        }
+    }
+
+    pub fn seq(&self) -> u64 {
+        match self {
+            Self::License(license, _) => license.claims().seq,
+            Self::Denied(denial) => denial.claims().seq,
+            Self::Other(answer) => panic!("{answer}"),
+        }
+    }
+}
+
+pub fn storage(database: &TestDatabase, directory: &Path) -> Storage {
+    Storage {
+        database_url: Some(database.url.parse().unwrap()),
+        state_dir: directory.to_owned(),
+        keys_dir: None,
+    }
+}

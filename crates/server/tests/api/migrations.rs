@@ -1,0 +1,60 @@
+//! Every version of the tables, with data in it, becomes the newest one and
+//! keeps its data.
+
+use license_server::licensing::look_up::look_up;
+use license_server::store::{Migrator, Store, seats};
+use sea_orm::{ConnectionTrait as _, Database};
+use sea_orm_migration::MigratorTrait as _;
+
+use crate::database::{Engine, TestDatabase, on_both_engines};
+
+/// Sample rows of each migration, in order.
+const SAMPLES: [&str; 1] = [include_str!("../migrations/m0001_licenses_and_seats.sql")];
+
+on_both_engines! {
+    sample_data_of_every_version_survives_all_later_migrations;
+    two_processes_that_start_together_make_the_tables_once;
+}
+
+async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engine) {
+    assert_eq!(Migrator::migrations().len(), SAMPLES.len());
+    let database = TestDatabase::new(engine).await;
+    let url = if engine == Engine::Sqlite {
+        format!("{}?mode=rwc", database.url)
+    } else {
+        database.url.clone()
+    };
+    let connection = Database::connect(&url).await.unwrap();
+    for sample in SAMPLES {
+        Migrator::up(&connection, Some(1)).await.unwrap();
+        connection.execute_unprepared(sample).await.unwrap();
+    }
+    connection.close().await.unwrap();
+
+    let store = Store::open(&database.url.parse().unwrap()).await.unwrap();
+    let license = look_up(&store, "FXSGHT-2222-2222-2222-2222").await.unwrap();
+    assert_eq!(license.customer, "Harbour Ltd");
+    assert_eq!(license.features, ["module.map_view"]);
+    assert_eq!(
+        license.expires_at.unwrap().to_rfc3339(),
+        "2030-12-31T23:59:59+00:00"
+    );
+    let seats = seats::list(store.reader(), &license.id).await.unwrap();
+    assert_eq!(seats.len(), 2);
+    assert!(!seats[0].is_held() && seats[1].is_held());
+    assert_eq!(seats[1].last_seq, 1_795_521_600_000);
+    store.close().await;
+    database.drop_database().await;
+}
+
+async fn two_processes_that_start_together_make_the_tables_once(engine: Engine) {
+    let database = TestDatabase::new(engine).await;
+    let url = database.url.parse().unwrap();
+    let (one, two, three) = tokio::join!(Store::open(&url), Store::open(&url), Store::open(&url));
+    for store in [one, two, three] {
+        let store = store.unwrap();
+        store.ping().await.unwrap();
+        store.close().await;
+    }
+    database.drop_database().await;
+}

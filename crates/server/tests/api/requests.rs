@@ -1,0 +1,94 @@
+//! Requests that are not what they have to be: an error, never a denial,
+//! never a fault.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::database::Engine;
+use crate::harness::Vendor;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_request_is_an_error_and_no_denial() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let long = "x".repeat(256);
+    let good = json!({"licenseKey": "k", "hardwareId": "h"});
+    let bodies = [
+        json!({}),
+        json!([]),
+        json!(null),
+        json!({"licenseKey": 7, "hardwareId": "h"}),
+        json!({"licenseKey": "k"}),
+        json!({"licenseKey": "k", "hardwareId": ""}),
+        json!({"licenseKey": long, "hardwareId": "h"}),
+        json!({"licenseKey": "k", "hardwareId": long}),
+        json!({"licenseKey": "k\u{0}", "hardwareId": "h"}),
+    ];
+    for call in ["activate", "validate", "heartbeat", "deactivate"] {
+        for body in &bodies {
+            let (status, answer) = vendor.post(call, body.clone()).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{call} {body}");
+            assert_eq!(answer["error"]["code"], "bad_request");
+            assert!(answer.get("success").is_none());
+        }
+    }
+    let send = |header: &'static str, value: String, body: Vec<u8>| {
+        let url = format!("{}/api/licenses/validate", vendor.url);
+        vendor
+            .http
+            .post(url)
+            .header(header, value)
+            .body(body)
+            .send()
+    };
+    let good = good.to_string().into_bytes();
+    let nonce = send("x-license-nonce", "n".repeat(129), good.clone())
+        .await
+        .unwrap();
+    assert_eq!(nonce.status(), StatusCode::BAD_REQUEST);
+    let id = send("x-installation-id", long, good).await.unwrap();
+    assert_eq!(id.status(), StatusCode::BAD_REQUEST);
+    let broken = send("x-a", "a".into(), b"{\"licenseKey\":\"\xff".to_vec())
+        .await
+        .unwrap();
+    assert_eq!(broken.status(), StatusCode::BAD_REQUEST);
+    let huge = send("x-a", "a".into(), vec![b' '; 70_000]).await.unwrap();
+    assert_eq!(huge.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_paths_and_methods_are_errors_in_the_same_shape() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    for (path, expected) in [
+        ("/api/licenses/validate", StatusCode::METHOD_NOT_ALLOWED),
+        ("/api/licenses/nope", StatusCode::NOT_FOUND),
+        ("/livez", StatusCode::OK),
+        ("/readyz", StatusCode::OK),
+    ] {
+        let response = vendor
+            .http
+            .get(format!("{}{path}", vendor.url))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), expected, "{path}");
+        if !expected.is_success() {
+            let answer: Value = response.json().await.unwrap();
+            assert!(answer["error"]["message"].is_string());
+        }
+    }
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_of_version_1_0_0_without_a_nonce_is_answered() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let url = format!("{}/api/licenses/validate", vendor.url);
+    let body = json!({"licenseKey": "FXSGHT-2222-2222-2222-2222", "hardwareId": "h"});
+    let response = vendor.http.post(url).json(&body).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer: Value = response.json().await.unwrap();
+    assert_eq!(answer["data"]["isValid"], false);
+    assert_eq!(answer["data"]["reason"], "unknown_license");
+    vendor.end().await;
+}
