@@ -205,15 +205,16 @@ impl App {
     }
 }
 
-async fn open_store(
-    settings: &Settings,
+async fn open_store<'a>(
+    settings: &'a Settings,
     now: DateTime<Utc>,
 ) -> Result<(Store, Identity), StoreError> {
     let store = Store::open(&settings.database(), now).await?;
-    let installation_id =
-        identity::installation_id(&store, settings.installation_id.as_deref(), now).await?;
-    let hardware_id =
-        identity::hardware_id(&store, settings.license_hardware_id.as_deref(), now).await?;
+    let given = |id: &'a Option<String>| id.as_deref().filter(|id| !id.is_empty());
+    let installation_id = given(&settings.installation_id);
+    let installation_id = identity::installation_id(&store, installation_id, now).await?;
+    let hardware_id = given(&settings.license_hardware_id);
+    let hardware_id = identity::hardware_id(&store, hardware_id, now).await?;
     let identity = Identity {
         installation_id,
         hardware_id,

@@ -13,6 +13,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod database_url;
 pub mod host;
 pub mod http;
 pub mod identity;

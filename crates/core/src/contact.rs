@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use crate::document::{
     DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
 };
-use crate::evidence::Lease;
 use crate::keyring::Keyring;
+use crate::lease::Lease;
 use crate::license::License;
 use crate::license_key;
 

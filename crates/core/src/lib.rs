@@ -22,6 +22,7 @@ pub mod evidence;
 pub mod feature;
 pub mod gate;
 pub mod keyring;
+pub mod lease;
 pub mod license;
 pub mod license_key;
 pub mod protocol;

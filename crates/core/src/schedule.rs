@@ -5,7 +5,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::evidence::{Evidence, Lease};
+use crate::evidence::Evidence;
+use crate::lease::Lease;
 use crate::standing::Standing;
 
 /// First wait after a failed validation.

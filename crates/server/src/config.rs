@@ -4,18 +4,16 @@
 //! from `.env` in the current directory, else from its default.
 #![expect(
     clippy::doc_markdown,
-    rustdoc::bare_urls,
     reason = "the comments on settings are the texts of --help"
 )]
 
-use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::Args;
 
+use crate::database_url::DatabaseUrl;
 use crate::telemetry::LogFormat;
 
 /// Where licenses and keys are kept. Every command needs it.
@@ -90,10 +88,9 @@ impl Storage {
     /// The database to use.
     #[must_use]
     pub fn database(&self) -> DatabaseUrl {
-        self.database_url.clone().unwrap_or_else(|| {
-            let file = self.state_dir.join("license-server.sqlite");
-            DatabaseUrl(format!("sqlite:{}", file.display()))
-        })
+        self.database_url
+            .clone()
+            .unwrap_or_else(|| DatabaseUrl::in_state_dir(&self.state_dir))
     }
 
     /// The directory of the signing keys.
@@ -102,58 +99,6 @@ impl Storage {
         self.keys_dir
             .clone()
             .unwrap_or_else(|| self.state_dir.join("keys"))
-    }
-}
-
-/// A database that the service can use.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DatabaseUrl(String);
-
-impl DatabaseUrl {
-    /// The URL as the database library takes it. It may hold a password:
-    /// never log it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// The file of an SQLite database.
-    #[must_use]
-    pub fn sqlite_file(&self) -> Option<&Path> {
-        self.0.strip_prefix("sqlite:").map(Path::new)
-    }
-}
-
-impl FromStr for DatabaseUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let file = text.strip_prefix("sqlite:");
-        if file.is_some_and(|file| !file.is_empty()) {
-            return Ok(Self(text.to_owned()));
-        }
-        match text.split_once("://") {
-            Some(("postgresql" | "postgres", rest)) => Ok(Self(format!("postgresql://{rest}"))),
-            _ => {
-                Err("accepted are postgresql://user:password@host:5432/name and sqlite:FILE".into())
-            }
-        }
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Without user and password.
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.rsplit_once('@') {
-            Some((_, host)) if self.sqlite_file().is_none() => write!(f, "postgresql://…@{host}"),
-            _ => f.write_str(&self.0),
-        }
     }
 }
 
@@ -171,14 +116,6 @@ fn hours(text: &str) -> Result<TimeDelta, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_database_password_is_never_shown() {
-        let url: DatabaseUrl = "postgres://u:hunter2@h/d".parse().unwrap();
-        assert_eq!(url.to_string(), "postgresql://…@h/d");
-        assert_eq!(url.expose(), "postgresql://u:hunter2@h/d");
-        assert!("mysql://h/d".parse::<DatabaseUrl>().is_err());
-    }
 
     #[test]
     fn spans_are_positive_and_bounded() {

@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod database_url;
 pub mod http;
 pub mod licensing;
 pub mod serve;

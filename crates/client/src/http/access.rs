@@ -182,7 +182,7 @@ pub(super) async fn only_trusted(
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
-    /// Every request has passed [`identify`]; one that has not is a fault.
+    /// Every request has passed `identify`; one that has not is a fault.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         parts.extensions.get().copied().ok_or(ApiError::Internal)
     }

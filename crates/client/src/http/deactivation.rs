@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::http::body::OptionalJsonObject;
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
+use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::deactivate::Seat;
 
@@ -54,7 +55,8 @@ pub(super) async fn deactivate(
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Json<LicenseDeactivationResponse>, ApiError> {
     let force = body.map_or(Ok(false), |body| body.flag("force"))?;
-    let seat = licensing::deactivate::deactivate(&app, force).await?;
+    let seat =
+        to_the_end(async move { licensing::deactivate::deactivate(&app, force).await }).await??;
     let message = match seat {
         Seat::Freed => "License deactivated; its seat is free",
         Seat::NotHeld => "License deactivated; the License Server knew of no seat to free",

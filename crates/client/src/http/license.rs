@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use license_core::contact::Trust;
-use license_core::evidence::Lease;
+use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::license_key;
 use license_core::standing::{LapseReason, Standing};
@@ -19,6 +19,7 @@ use crate::http::access::Caller;
 use crate::http::body::{JsonObject, too_long};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
+use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::activate::LONGEST_KEY;
 use crate::licensing::due::due;
@@ -73,7 +74,9 @@ pub(super) async fn activate(
     if license_key.chars().count() > LONGEST_KEY {
         return Err(too_long("licenseKey", license_key, LONGEST_KEY));
     }
-    let license = licensing::activate::activate(&app, &license_key).await?;
+    let license =
+        to_the_end(async move { licensing::activate::activate(&app, &license_key).await })
+            .await??;
     Ok(Json(LicenseActivationResponse {
         success: true,
         license: Some(license.data().clone()),
@@ -228,13 +231,16 @@ pub(super) struct LicenseValidationResponse {
         ChangeErrors,
     )
 )]
-pub(super) async fn validate(State(app): State<Arc<App>>) -> Json<LicenseValidationResponse> {
-    licensing::validate::validate(&app).await;
+pub(super) async fn validate(
+    State(app): State<Arc<App>>,
+) -> Result<Json<LicenseValidationResponse>, ApiError> {
+    let validating = app.clone();
+    to_the_end(async move { licensing::validate::validate(&validating).await }).await?;
     let now = app.clock.now();
     let snapshot = app.snapshot();
     let standing = snapshot.standing(now);
     let view = View::of(&snapshot, &standing);
-    Json(LicenseValidationResponse {
+    Ok(Json(LicenseValidationResponse {
         valid: view.license.is_some(),
         license: view.license.map(|license| license.data().clone()),
         in_grace_period: Some(view.in_grace_period),
@@ -243,7 +249,7 @@ pub(super) async fn validate(State(app): State<Arc<App>>) -> Json<LicenseValidat
         reason: view.reason,
         message: view.message,
         standing: word(&standing),
-    })
+    }))
 }
 
 /// What both answers show, in each standing.

@@ -10,6 +10,7 @@ mod heartbeat;
 mod instant;
 mod license;
 mod probes;
+mod to_the_end;
 mod unrouted;
 
 use std::any::Any;

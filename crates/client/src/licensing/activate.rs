@@ -1,7 +1,8 @@
 //! Ask for a seat with a license key, and cache the license.
 
 use license_core::contact::{self, Contact, NoContact};
-use license_core::evidence::{Evidence, Lease};
+use license_core::evidence::Evidence;
+use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
 use license_core::protocol::ActivateRequest;

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use license_core::contact::Trust;
-use license_core::document::{VerifiedDenial, verify_denial, verify_license};
-use license_core::evidence::{Evidence, Failure, Lease};
+use license_core::document::{DocumentError, VerifiedDenial, verify_denial, verify_license};
+use license_core::evidence::{Evidence, Failure};
+use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
 use license_core::standing::{Policy, grace_end};
@@ -57,15 +58,20 @@ pub async fn recall(
     trust: &Trust,
     now: DateTime<Utc>,
 ) -> Result<Recalled, StoreError> {
-    let nothing = Recalled {
-        evidence: Evidence::default(),
-        adopted: false,
-    };
     let Some(cached) = local_license_cache::current(db).await? else {
-        return Ok(nothing);
+        return Ok(Recalled {
+            evidence: Evidence::default(),
+            adopted: false,
+        });
     };
-    let Some(lease) = lease(&cached, trust) else {
-        return Ok(nothing);
+    let lease = match lease(&cached, trust) {
+        Ok(lease) => lease,
+        Err(error) => {
+            return Ok(Recalled {
+                evidence: not_genuine(cached, &error, now),
+                adopted: false,
+            });
+        }
     };
     let memo = memo(db).await?.filter(|memo| {
         memo.license_key == cached.license_key && memo.activated_at == cached.cached_at
@@ -200,32 +206,51 @@ pub async fn forget(app: &App, license_key: &str) -> Result<Snapshot, StoreError
     Ok(snapshot)
 }
 
-/// The lease in a row; `None`, with a line in the security log, when it bears
-/// a signature that cannot be believed.
-fn lease(cached: &CachedLicense, trust: &Trust) -> Option<Lease> {
-    let unsigned = || Lease::Unsigned {
-        license: License::new(cached.license_data.clone()),
-        valid_until: cached.valid_until,
-    };
-    let Trust::Keys(keyring) = trust else {
-        return Some(unsigned());
-    };
-    // A signed document has two dots; the signatures of unsigned servers,
-    // which version 1.0.0 stored as they came, do not.
-    if cached.license_signature.matches('.').count() != 2 {
-        return Some(unsigned());
-    }
-    match verify_license(&cached.license_signature, keyring) {
-        Ok(document) => Some(Lease::Signed(Box::new(document))),
-        Err(error) => {
-            tracing::error!(
-                security = true,
-                license_key = license_key::mask(&cached.license_key),
-                %error,
-                "the cached license is not genuine and does not count; activate the license again"
-            );
-            None
+/// The lease in a row; where keys are trusted, a signature has to be right.
+fn lease(cached: &CachedLicense, trust: &Trust) -> Result<Lease, DocumentError> {
+    match trust {
+        // A signed document has two dots; the signatures of unsigned servers,
+        // which version 1.0.0 stored as they came, do not.
+        Trust::Keys(keyring) if cached.license_signature.matches('.').count() == 2 => {
+            let document = verify_license(&cached.license_signature, keyring)?;
+            Ok(Lease::Signed(Box::new(document)))
         }
+        Trust::Keys(_) | Trust::Unsigned => Ok(unsigned_lease(cached, cached.valid_until)),
+    }
+}
+
+fn unsigned_lease(cached: &CachedLicense, valid_until: DateTime<Utc>) -> Lease {
+    Lease::Unsigned {
+        license: License::new(cached.license_data.clone()),
+        valid_until,
+    }
+}
+
+/// A license whose signature cannot be believed is worth nothing, but there
+/// was one: the site has lapsed, its core features stay on, and the License
+/// Server is asked.
+fn not_genuine(cached: CachedLicense, error: &DocumentError, now: DateTime<Utc>) -> Evidence {
+    tracing::error!(
+        security = true,
+        license_key = license_key::mask(&cached.license_key),
+        %error,
+        "the cached license is not genuine and does not count until the License Server confirms it"
+    );
+    let long_ago = DateTime::UNIX_EPOCH;
+    Evidence {
+        lease: Some(unsigned_lease(&cached, long_ago)),
+        license_key: cached.license_key,
+        denial: None,
+        activated_at: cached.cached_at,
+        confirmed_at: cached.last_validated_at,
+        grace_started_at: Some(long_ago),
+        last_failure: Some(Failure {
+            at: now,
+            reason: "not_genuine".to_owned(),
+            message: format!("the cached license is not genuine: {error}"),
+            denied: false,
+        }),
+        server_in_grace: false,
     }
 }
 

@@ -19,7 +19,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use crate::config::DatabaseUrl;
+use crate::database_url::DatabaseUrl;
 
 /// A database with the four tables in it.
 #[derive(Clone, Debug)]

@@ -146,3 +146,27 @@ async fn grace_goes_on_after_a_restart_and_does_not_begin_anew(engine: Engine) {
     assert_eq!(site.standing().await, "lapsed");
     site.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_activation_goes_on_when_the_caller_hangs_up() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    let license = json!({"success": true, "data": {"license": {"licenseKey": KEY}}});
+    cloud.next(crate::scripted_cloud::Scripted {
+        delay: Duration::from_millis(500),
+        ..crate::scripted_cloud::Scripted::new(200, license.to_string())
+    });
+    let hasty = site
+        .http
+        .post(format!("{}/api/license/activate", site.url))
+        .json(&json!({"licenseKey": KEY}))
+        .timeout(Duration::from_millis(200))
+        .send()
+        .await;
+    assert!(hasty.is_err());
+    site.until("the license is active", async || {
+        site.standing().await == "active"
+    })
+    .await;
+    site.end().await;
+}

@@ -239,9 +239,14 @@ fn vendor_signer(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_edited_by_hand_changes_nothing() {
-    let vendor = Vendor::start().await;
+    let mut vendor = Vendor::start().await;
     let keys = vendor.trusted_keys();
-    let flags = ["--license-trusted-keys", keys.as_str()];
+    let flags = [
+        "--license-trusted-keys",
+        keys.as_str(),
+        "--allow-unlicensed-core-features",
+        "false",
+    ];
     let mut site = Site::start(Engine::Sqlite, &vendor.url, &flags).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
     site.activate(&key).await;
@@ -258,15 +263,23 @@ async fn a_row_edited_by_hand_changes_nothing() {
     assert_eq!(site.status().await["tier"], "standard");
     assert!(!site.is_available(PAID).await);
 
-    // A signature that is broken is worse than none: the license is gone, and
-    // comes back with the next activation.
+    // A signature that is broken is worth nothing, but the license was there:
+    // core features stay on whatever the settings, and the License Server,
+    // once it is asked, puts things right.
     let broken = "UPDATE local_license_cache SET license_signature = 'a.b.c'";
     site.database.execute(broken).await;
+    vendor.go_away().await;
     site.restart().await;
-    assert_eq!(site.standing().await, "unlicensed");
+    assert_eq!(site.standing().await, "lapsed");
+    site.until("it is asked at once", async || {
+        site.status().await["lastFailure"]["reason"] == "unreachable"
+    })
+    .await;
+    assert!(!site.is_available("module.map_view").await);
     assert!(site.is_available("module.live_view").await);
-    assert_eq!(site.activate(&key).await.0, StatusCode::OK);
-    assert_eq!(site.standing().await, "active");
+    vendor.come_back().await;
+    assert_eq!(site.validate().await["valid"], true);
+    assert!(site.is_available("module.map_view").await);
     site.end().await;
 }
 

@@ -216,10 +216,7 @@ fn where_keys_are_trusted_only_their_documents_count() {
     let license = |signer: &Signer| signer.sign(DocumentType::License, &license_claims());
     let denial = |signer: &Signer| signer.sign(DocumentType::Denial, &denial_claims());
     assert_eq!(means(&signed_answer(license(&signer).into())), "confirmed");
-    assert_eq!(
-        means(&signed_refusal(denial(&signer).into())),
-        "denied: revoked"
-    );
+    assert_eq!(means(&signed_refusal(denial(&signer))), "denied: revoked");
     for (reply, expected) in [
         (signed_answer(Value::Null), "server_does_not_sign"),
         (signed_answer("".into()), "server_does_not_sign"),
@@ -230,11 +227,8 @@ fn where_keys_are_trusted_only_their_documents_count() {
             "not_genuine",
         ),
         (signed_refusal(Value::Null), "server_does_not_sign"),
-        (signed_refusal(license(&signer).into()), "not_genuine"),
-        (
-            signed_refusal(denial(&Signer::new(2)).into()),
-            "not_genuine",
-        ),
+        (signed_refusal(license(&signer)), "not_genuine"),
+        (signed_refusal(denial(&Signer::new(2))), "not_genuine"),
     ] {
         assert_eq!(means(&reply), expected);
     }
@@ -295,7 +289,7 @@ fn a_genuine_document_for_something_else_is_not_for_us() {
     let mut claims = denial_claims();
     claims.nonce = None;
     let replayed = signer.sign(DocumentType::Denial, &claims);
-    let contact = validation(&signed_refusal(replayed.into()), &question, &keyed(&signer));
+    let contact = validation(&signed_refusal(replayed), &question, &keyed(&signer));
     assert_eq!(word(&contact), "not_for_us");
     assert!(matches!(&contact, Contact::None(why) if why.is_suspicious()));
 }
@@ -311,7 +305,7 @@ fn a_key_in_another_spelling_is_the_same_key() {
     };
     let contact = validation(&signed_answer(jws.into()), &question, &keyed(&signer));
     assert_eq!(word(&contact), "confirmed");
-    let refusal = signed_refusal(signer.sign(DocumentType::Denial, &denial_claims()).into());
+    let refusal = signed_refusal(signer.sign(DocumentType::Denial, &denial_claims()));
     let contact = validation(&refusal, &question, &keyed(&signer));
     assert!(matches!(contact, Contact::Denied(Denial::Signed(_))));
 }

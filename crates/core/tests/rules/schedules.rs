@@ -1,7 +1,8 @@
 //! When the License Server is called next.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::evidence::{Evidence, Lease};
+use license_core::evidence::Evidence;
+use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::schedule::{Jitter, next_heartbeat, next_validation, unsigned_validity};
 use license_core::standing::{LapseReason, Standing};

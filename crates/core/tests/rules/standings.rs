@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::DenialReason;
-use license_core::evidence::{Evidence, Lease};
+use license_core::evidence::Evidence;
+use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::standing::{LapseReason, Policy, Standing, standing};
 

@@ -14,6 +14,8 @@ use crate::{serve, telemetry};
 
 pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()> {
     telemetry::start(&settings.log, settings.log_format)?;
+    // The port opens last: whoever can connect finds a key and a database.
+    let app = App::open(storage, settings.terms.clone(), Arc::new(SystemClock)).await?;
     let listener = TcpListener::bind((settings.host, settings.port))
         .await
         .with_context(|| {
@@ -22,7 +24,6 @@ pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()
                 settings.host, settings.port
             )
         })?;
-    let app = App::open(storage, settings.terms, Arc::new(SystemClock)).await?;
     let shutdown = CancellationToken::new();
     stop_on_signal(&shutdown)?;
     serve::serve(Arc::new(app), listener, shutdown).await

@@ -14,7 +14,7 @@ use sea_orm::{
     SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 
-use crate::config::DatabaseUrl;
+use crate::database_url::DatabaseUrl;
 pub use migrations::Migrator;
 
 /// A database with the newest tables.
