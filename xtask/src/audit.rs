@@ -30,24 +30,33 @@ pub(crate) fn run(command: &Audit) -> Result<()> {
         return Ok(());
     };
 
-    // cargo-deny wants to fetch its database from a git address. It gets a
-    // clone in a directory of its own, and deny.toml with that address.
+    // Offline, cargo-deny looks for its database in a directory of this name,
+    // made of the hash of the address that it would fetch from.
     let directory = tempfile::tempdir()?;
-    let clone = directory.path().join("advisory-db");
+    let clone = directory.path().join("advisory-db-3157b0e258782691");
     output(
         Command::new("git")
-            .args(["clone", "--quiet"])
+            .args(["-c", "advice.detachedHead=false", "clone", "--quiet"])
             .arg(database)
             .arg(&clone),
     )?;
+    // A bundle of a shallow clone lacks the parents of its newest commit, and
+    // does not say so.
+    let newest = output(
+        Command::new("git")
+            .arg("-C")
+            .arg(&clone)
+            .args(["rev-parse", "HEAD"]),
+    )?;
+    std::fs::write(clone.join(".git/shallow"), newest)?;
+
     let config = directory.path().join("deny.toml");
     let rules = std::fs::read_to_string(root().join("deny.toml"))?;
-    let advisories = format!(
-        "{rules}\n[advisories]\ndb-path = {:?}\ndb-urls = [\"file://{}\"]\n",
-        directory.path().join("databases"),
-        clone.display()
-    );
+    let advisories = format!("{rules}\n[advisories]\ndb-path = {:?}\n", directory.path());
     std::fs::write(&config, advisories)?;
-    let mut check = cargo(&["deny", "--workspace", "check", "--config"]);
-    step("advisories", check.arg(&config).arg("advisories"))
+    let mut check = cargo(&["deny", "--workspace", "--offline", "--config"]);
+    step(
+        "advisories",
+        check.arg(&config).args(["check", "advisories"]),
+    )
 }
