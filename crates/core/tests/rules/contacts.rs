@@ -1,311 +1,707 @@
-//! What each answer means: confirmed, denied, or no contact, and why.
+//! Which answers are a yes, which a no, and which are no contact at all.
 
+use chrono::TimeDelta;
 use license_core::contact::{
-    Contact, Denial, Question, Reply, TransportFailure, Trust, acknowledgement, activation,
-    validation,
+    Confirmation, Contact, Denial, Mismatch, NoContact, Question, Reply, TransportFailure, Trust,
+    acknowledgement, activation, validation,
 };
-use license_core::document::DocumentType;
+use license_core::document::{DenialClaims, DocumentError, LicenseClaims};
+use license_core::lease::Lease;
+use license_core::protocol;
 use serde_json::{Value, json};
 
 use crate::signer::{
-    HARDWARE, INSTALLATION, KEY, NONCE, Signer, denial_claims, license_claims, license_object,
+    KEY, SEQ, Signer, T0, answer, denial_claims, license_claims, license_object, question,
 };
 
-fn question() -> Question<'static> {
-    Question {
-        nonce: NONCE,
-        license_key: KEY,
-        installation_id: INSTALLATION,
-        hardware_id: HARDWARE,
-        newest_seq: None,
-    }
-}
+const YES: &str = r#"{"success":true,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#;
+const NO: &str = r#"{"success":true,"data":{"isValid":false,"reason":"revoked"}}"#;
+const REFUSED: &str = r#"{"success":false,"error":{"code":"revoked","message":"No"}}"#;
+const HTML: &str = "<html><body>Please sign in</body></html>";
 
-fn reply(status: u16, body: impl Into<Vec<u8>>) -> Reply {
-    Reply::Answer {
-        status,
-        body: body.into(),
-    }
-}
+type Call = fn(&Reply, &Question, &Trust) -> Contact;
+const CALLS: [Call; 2] = [activation, validation];
 
+/// The classification in one word, with its code.
 fn word(contact: &Contact) -> String {
     match contact {
-        Contact::Confirmed(_) => "confirmed".into(),
-        Contact::Denied(denial) => format!("denied: {}", denial.reason()),
-        Contact::None(why) => why.code().into(),
+        Contact::Confirmed(_) => "yes".into(),
+        Contact::Denied(denial) => format!("no: {}", denial.reason()),
+        Contact::None(why) => format!("none: {}", why.code()),
     }
 }
 
-/// Status, body, and the word for it as an answer to a validation, unsigned.
-const VALIDATIONS: [(u16, &str, &str); 34] = [
-    (
-        200,
-        r#"{"success":true,"data":{"isValid":true,"license":{"licenseKey":"k"}}}"#,
-        "confirmed",
-    ),
-    (
-        200,
-        r#"{"isValid":true,"license":{"licenseKey":"k"}}"#,
-        "confirmed",
-    ),
-    (
-        201,
-        r#"{"isValid":true,"license":{"licenseKey":"k"}}"#,
-        "confirmed",
-    ),
-    (
-        400,
-        r#"{"isValid":true,"license":{"licenseKey":"k"}}"#,
-        "unexpected_answer",
-    ),
-    (200, r#"{"isValid":true,"license":{}}"#, "unexpected_answer"),
-    (
-        200,
-        r#"{"isValid":true,"license":null}"#,
-        "unexpected_answer",
-    ),
-    (
-        200,
-        r#"{"isValid":"true","license":{"licenseKey":"k"}}"#,
-        "unexpected_answer",
-    ),
-    (
-        200,
-        r#"{"success":true,"data":{"isValid":false,"reason":"revoked"}}"#,
-        "denied: revoked",
-    ),
-    (200, r#"{"isValid":false}"#, "denied: denied"),
-    (
-        403,
-        r#"{"isValid":false,"reason":"suspended"}"#,
-        "denied: suspended",
-    ),
-    (200, r#"{"success":false}"#, "denied: denied"),
-    (
-        403,
-        r#"{"success":false,"error":{"code":"REVOKED"}}"#,
-        "denied: REVOKED",
-    ),
-    (
-        404,
-        r#"{"success":false,"error":{"message":"none"}}"#,
-        "denied: denied",
-    ),
-    (200, r#"{"success":false,"error":"boom"}"#, "denied: denied"),
-    (200, r#"{"success":false,"error":null}"#, "denied: denied"),
-    (200, r#"{"success":false,"data":null}"#, "denied: denied"),
-    (200, r#"{"success":true}"#, "unexpected_answer"),
-    (200, r#"{"success":true,"data":null}"#, "unexpected_answer"),
-    (200, r#"{"success":true,"data":[]}"#, "unexpected_answer"),
-    (200, "{}", "unexpected_answer"),
-    (404, "{}", "unexpected_answer"),
-    (200, "[]", "unexpected_answer"),
-    (200, "null", "unexpected_answer"),
-    (200, "", "unexpected_answer"),
-    (200, "<html>", "unexpected_answer"),
-    (302, r#"{"isValid":false}"#, "redirected"),
-    (304, "", "redirected"),
-    (407, r#"{"isValid":false}"#, "proxy_sign_in"),
-    (408, r#"{"isValid":false}"#, "server_busy"),
-    (425, r#"{"isValid":false}"#, "server_busy"),
-    (429, r#"{"isValid":false}"#, "server_busy"),
-    (500, r#"{"isValid":false}"#, "server_fault"),
-    (503, r#"{"success":false}"#, "server_fault"),
-    (511, r#"{"success":false}"#, "proxy_sign_in"),
-];
+/// What the same answer without any signature is where keys are trusted.
+fn word_with_keys(unsigned: &str) -> &str {
+    if unsigned.starts_with("none: ") {
+        unsigned
+    } else {
+        "none: server_does_not_sign"
+    }
+}
+
+fn no_contact(contact: Contact) -> NoContact {
+    let Contact::None(why) = contact else {
+        panic!("{contact:?} is contact");
+    };
+    why
+}
+
+fn confirmation(contact: Contact) -> Confirmation {
+    let Contact::Confirmed(confirmation) = contact else {
+        panic!("{contact:?} is no confirmation");
+    };
+    confirmation
+}
+
+fn denial(contact: Contact) -> Denial {
+    let Contact::Denied(denial) = contact else {
+        panic!("{contact:?} is no denial");
+    };
+    denial
+}
 
 #[test]
-fn an_unsigned_answer_to_a_validation_means_exactly_one_thing() {
-    for (status, body, expected) in VALIDATIONS {
-        let contact = validation(&reply(status, body), &question(), &Trust::Unsigned);
-        assert_eq!(word(&contact), expected, "{status} {body}");
+fn some_status_codes_are_no_contact_whatever_the_body() {
+    let trusts = [Trust::Unsigned, Signer::vendor().trust()];
+    let cases = [
+        (300, "redirected"),
+        (301, "redirected"),
+        (302, "redirected"),
+        (304, "redirected"),
+        (307, "redirected"),
+        (308, "redirected"),
+        (399, "redirected"),
+        (407, "proxy_sign_in"),
+        (511, "proxy_sign_in"),
+        (408, "server_busy"),
+        (425, "server_busy"),
+        (429, "server_busy"),
+        (500, "server_fault"),
+        (501, "server_fault"),
+        (502, "server_fault"),
+        (503, "server_fault"),
+        (504, "server_fault"),
+        (599, "server_fault"),
+    ];
+    for (status, code) in cases {
+        for body in [YES, NO, REFUSED, HTML, "", "{}"] {
+            for (call, trust) in CALLS
+                .iter()
+                .flat_map(|c| trusts.iter().map(move |t| (c, t)))
+            {
+                let contact = call(&answer(status, body), &question(), trust);
+                assert_eq!(
+                    word(&contact),
+                    format!("none: {code}"),
+                    "{status} with {body}"
+                );
+            }
+        }
     }
 }
 
 #[test]
-fn an_activation_takes_a_license_wrapped_or_bare() {
-    let means = |body: &str| {
-        let contact = activation(&reply(200, body), &question(), &Trust::Unsigned);
-        word(&contact)
-    };
-    let confirmed = "confirmed";
-    assert_eq!(
-        means(r#"{"success":true,"data":{"license":{"licenseKey":"k"}}}"#),
-        confirmed
-    );
-    assert_eq!(
-        means(r#"{"success":true,"data":{"licenseKey":"k","tier":"t"}}"#),
-        confirmed
-    );
-    assert_eq!(
-        means(r#"{"success":true,"data":{"license":null}}"#),
-        "unexpected_answer"
-    );
-    assert_eq!(means(r#"{"success":true,"data":{}}"#), "unexpected_answer");
-    assert_eq!(means(r#"{"licenseKey":"k"}"#), "unexpected_answer");
-}
-
-#[test]
-fn an_unsigned_denial_is_told_in_the_license_servers_words() {
-    let told = |body: &str| match validation(&reply(200, body), &question(), &Trust::Unsigned) {
-        Contact::Denied(denial) => denial.message().map(str::to_owned),
-        other => panic!("{other:?}"),
-    };
-    let some = |text: &str| Some(text.to_owned());
-    assert_eq!(
-        told(r#"{"success":false,"error":{"message":"m"}}"#),
-        some("m")
-    );
-    assert_eq!(told(r#"{"isValid":false,"message":"m"}"#), some("m"));
-    assert_eq!(told(r#"{"success":false,"error":"boom"}"#), some("boom"));
-    assert_eq!(told(r#"{"success":false,"error":{"message":null}}"#), None);
-    let long = format!(r#"{{"success":false,"error":"{}"}}"#, "x".repeat(5000));
-    assert_eq!(told(&long).unwrap().len(), 1000);
-}
-
-#[test]
-fn what_never_arrived_is_no_contact() {
-    for (failure, code) in [
-        (TransportFailure::TimedOut { seconds: 30 }, "timed_out"),
+fn a_call_without_a_complete_answer_is_no_contact() {
+    let detail = || "connection refused".to_owned();
+    let cases = [
         (
-            TransportFailure::Unreachable { detail: "x".into() },
+            TransportFailure::Unreachable { detail: detail() },
             "unreachable",
         ),
-        (TransportFailure::TooLong { limit: 1 }, "unexpected_answer"),
-    ] {
-        let contact = validation(&Reply::Failure(failure), &question(), &Trust::Unsigned);
-        assert_eq!(word(&contact), code);
+        (TransportFailure::TimedOut { seconds: 30 }, "timed_out"),
+        (
+            TransportFailure::TooLong { limit: 1_000_000 },
+            "unexpected_answer",
+        ),
+    ];
+    for (failure, code) in cases {
+        for call in CALLS {
+            let reply = Reply::Failure(failure.clone());
+            let why = no_contact(call(&reply, &question(), &Trust::Unsigned));
+            assert_eq!(why, NoContact::Transport(failure.clone()));
+            assert_eq!(why.code(), code);
+            assert_eq!(why.to_string(), failure.to_string());
+        }
+    }
+}
+
+/// Status, body, what it is as an activation, what it is as a validation.
+#[test]
+fn an_unsigned_answer_is_read_by_its_form() {
+    const ODD: &str = "none: unexpected_answer";
+    const REVOKED: &str = "no: revoked";
+    const DENIED: &str = "no: denied";
+    #[rustfmt::skip]
+    let cases = [
+        // Not JSON, or not an object.
+        (200, HTML, ODD, ODD),
+        (403, HTML, ODD, ODD),
+        (404, HTML, ODD, ODD),
+        (200, "", ODD, ODD),
+        (204, "", ODD, ODD),
+        (200, "\u{feff}{}", ODD, ODD),
+        (200, r#"{"success":false"#, ODD, ODD),
+        (200, "[]", ODD, ODD),
+        (200, r#"[{"success":false}]"#, ODD, ODD),
+        (200, "null", ODD, ODD),
+        (200, "false", ODD, ODD),
+        (200, r#""isValid:false""#, ODD, ODD),
+        // Objects that say neither yes nor no.
+        (200, "{}", ODD, ODD),
+        (404, "{}", ODD, ODD),
+        (404, r#"{"detail":"Not Found"}"#, ODD, ODD),
+        (401, r#"{"error":{"code":"unauthorized"}}"#, ODD, ODD),
+        (200, r#"{"success":true}"#, ODD, ODD),
+        (200, r#"{"success":true,"data":null}"#, ODD, ODD),
+        (200, r#"{"success":true,"data":[]}"#, ODD, ODD),
+        (200, r#"{"success":true,"data":{}}"#, ODD, ODD),
+        (200, r#"{"success":true,"data":{"license":null}}"#, ODD, ODD),
+        (200, r#"{"success":true,"data":{"license":"L"}}"#, ODD, ODD),
+        (200, r#"{"success":true,"data":{"isValid":true}}"#, ODD, ODD),
+        (200, r#"{"success":true,"data":{"isValid":true,"license":null}}"#, ODD, ODD),
+        (200, r#"{"isValid":true,"license":null}"#, ODD, ODD),
+        (200, r#"{"isValid":true,"license":{"tier":"basic"}}"#, ODD, ODD),
+        (200, r#"{"data":{"isValid":true,"license":{"licenseKey":7}}}"#, ODD, ODD),
+        (200, r#"{"isValid":"false"}"#, ODD, ODD),
+        (200, r#"{"isValid":0,"success":0}"#, ODD, ODD),
+        (200, r#"{"success":null,"data":{"isValid":null}}"#, ODD, ODD),
+        // A yes that comes with the status of a no is neither.
+        (400, YES, ODD, ODD),
+        (403, YES, ODD, ODD),
+        (404, r#"{"isValid":true,"license":{"licenseKey":"K"}}"#, ODD, ODD),
+        // A yes to an activation alone, to a validation alone, or to both.
+        (200, r#"{"success":true,"data":{"licenseKey":"K"}}"#, "yes", ODD),
+        (200, r#"{"success":true,"data":{"license":{"licenseKey":"K"}}}"#, "yes", ODD),
+        (201, r#"{"success":true,"data":{"license":{"licenseKey":"K"}}}"#, "yes", ODD),
+        (200, r#"{"isValid":true,"license":{"licenseKey":"K"}}"#, ODD, "yes"),
+        (200, YES, "yes", "yes"),
+        // A no.
+        (200, NO, REVOKED, REVOKED),
+        (200, r#"{"isValid":false,"reason":"revoked"}"#, REVOKED, REVOKED),
+        (200, r#"{"isValid":false}"#, DENIED, DENIED),
+        (200, r#"{"data":{"isValid":false}}"#, DENIED, DENIED),
+        (400, r#"{"isValid":false}"#, DENIED, DENIED),
+        (403, r#"{"data":{"isValid":false}}"#, DENIED, DENIED),
+        (200, REFUSED, REVOKED, REVOKED),
+        (401, REFUSED, REVOKED, REVOKED),
+        (403, REFUSED, REVOKED, REVOKED),
+        (404, REFUSED, REVOKED, REVOKED),
+        (409, REFUSED, REVOKED, REVOKED),
+        (422, REFUSED, REVOKED, REVOKED),
+        (404, r#"{"success":false}"#, DENIED, DENIED),
+        (404, r#"{"success":false,"data":null,"error":null}"#, DENIED, DENIED),
+        (200, r#"{"success":false,"error":"No seat"}"#, DENIED, DENIED),
+        (200, r#"{"success":false,"error":{"code":7,"message":null}}"#, DENIED, DENIED),
+        (200, r#"{"success":false,"error":{"code":""}}"#, DENIED, DENIED),
+        // Who says both yes and no says no.
+        (200, r#"{"success":false,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, DENIED, DENIED),
+        (200, r#"{"success":true,"data":{"isValid":false,"license":{"licenseKey":"K"}}}"#, DENIED, DENIED),
+    ];
+    let keys = Signer::vendor().trust();
+    for (status, body, activated, validated) in cases {
+        let reply = answer(status, body);
+        for (call, expected) in [(activation as Call, activated), (validation, validated)] {
+            let unsigned = call(&reply, &question(), &Trust::Unsigned);
+            assert_eq!(word(&unsigned), expected, "{status} with {body}");
+            let keyed = call(&reply, &question(), &keys);
+            assert_eq!(
+                word(&keyed),
+                word_with_keys(expected),
+                "{status} with {body}, keyed"
+            );
+        }
     }
 }
 
 #[test]
-fn a_heartbeat_is_acknowledged_refused_or_lost() {
-    let ok = acknowledgement(&reply(200, "{\"success\":true}"));
-    assert!(matches!(ok, Ok(Ok(()))));
-    let refused = acknowledgement(&reply(200, r#"{"success":true,"data":{"isValid":false}}"#));
-    assert!(matches!(refused, Ok(Err(_))));
-    for (status, body) in [(500, "{}"), (200, "<html>"), (404, "{}")] {
-        assert!(acknowledgement(&reply(status, body)).is_err());
+fn bytes_that_are_not_utf_8_are_no_contact() {
+    let reply = answer(200, *b"{\"isValid\":false,\"reason\":\"\xff\"}");
+    let why = no_contact(validation(&reply, &question(), &Trust::Unsigned));
+    assert_eq!(why, NoContact::NotJson { status: 200 });
+}
+
+#[test]
+fn an_odd_answer_says_what_is_odd() {
+    let cases = [
+        ("[]", "not a JSON object"),
+        (r#"{"data":7}"#, "no data"),
+        ("{}", "no isValid"),
+        (r#"{"isValid":true}"#, "no license"),
+        (r#"{"isValid":true,"license":{}}"#, "no licenseKey"),
+    ];
+    for (body, what) in cases {
+        let why = no_contact(validation(
+            &answer(200, body),
+            &question(),
+            &Trust::Unsigned,
+        ));
+        assert_eq!(why, NoContact::Unexpected { status: 200, what });
+    }
+    let why = no_contact(validation(&answer(404, YES), &question(), &Trust::Unsigned));
+    let what = "neither success nor refusal";
+    assert_eq!(why, NoContact::Unexpected { status: 404, what });
+}
+
+#[test]
+fn the_words_of_a_refusal_are_taken_from_wherever_they_stand() {
+    let standard = "The License Server says that the license is not valid";
+    let cases = [
+        (
+            r#"{"isValid":false,"reason":"expired","message":"Over"}"#,
+            "expired",
+            "Over",
+        ),
+        (
+            r#"{"success":false,"error":{"code":"seat_limit","message":"Full"}}"#,
+            "seat_limit",
+            "Full",
+        ),
+        (r#"{"success":false,"error":"Full"}"#, "denied", "Full"),
+        (
+            r#"{"isValid":false,"reason":7,"message":null}"#,
+            "denied",
+            standard,
+        ),
+        (r#"{"isValid":false,"message":""}"#, "denied", standard),
+    ];
+    for (body, reason, message) in cases {
+        let contact = validation(&answer(200, body), &question(), &Trust::Unsigned);
+        let Denial::Unsigned(refusal) = denial(contact) else {
+            panic!("{body} is signed");
+        };
+        assert_eq!(
+            (refusal.reason(), refusal.message()),
+            (reason, message),
+            "{body}"
+        );
     }
 }
 
-fn keyed(signer: &Signer) -> Trust {
-    Trust::Keys(signer.keyring())
+#[test]
+fn the_words_of_a_refusal_are_cut_at_one_thousand_characters() {
+    let body = json!({"success": false, "error": "é".repeat(1001)}).to_string();
+    let contact = validation(&answer(200, body), &question(), &Trust::Unsigned);
+    assert_eq!(denial(contact).message(), Some("é".repeat(1000)).as_deref());
 }
 
-fn signed_answer(jws: Value) -> Reply {
+#[test]
+fn an_unsigned_license_of_another_spelling_of_the_key_is_taken() {
+    let contact = validation(&answer(200, YES), &question(), &Trust::Unsigned);
+    let lease = confirmation(contact).lease(T0, TimeDelta::hours(30));
+    assert_eq!(lease.license().license_key(), Some("K"));
+    assert_eq!(lease.valid_until(), T0 + TimeDelta::hours(30));
+    assert_eq!((lease.signed_end(), lease.seq()), (None, None));
+}
+
+#[test]
+fn the_servers_own_grace_period_is_passed_on() {
+    for (value, expected) in [
+        (json!(true), true),
+        (json!(false), false),
+        (json!("true"), false),
+    ] {
+        let body =
+            json!({"isValid": true, "license": {"licenseKey": "K"}, "gracePeriodActive": value});
+        let contact = validation(
+            &answer(200, body.to_string()),
+            &question(),
+            &Trust::Unsigned,
+        );
+        assert_eq!(confirmation(contact).server_in_grace, expected);
+    }
+}
+
+#[test]
+fn an_acknowledgement_needs_no_signature() {
+    assert_eq!(
+        acknowledgement(&answer(200, r#"{"success":true}"#)),
+        Ok(Ok(()))
+    );
+    assert_eq!(acknowledgement(&answer(200, "{}")), Ok(Ok(())));
+    let refusal = acknowledgement(&answer(403, REFUSED)).unwrap().unwrap_err();
+    assert_eq!((refusal.reason(), refusal.message()), ("revoked", "No"));
+    assert_eq!(
+        acknowledgement(&answer(503, REFUSED)),
+        Err(NoContact::ServerFault { status: 503 })
+    );
+    assert_eq!(
+        acknowledgement(&answer(200, HTML)),
+        Err(NoContact::NotJson { status: 200 })
+    );
+    let what = "neither success nor refusal";
+    assert_eq!(
+        acknowledgement(&answer(404, "{}")),
+        Err(NoContact::Unexpected { status: 404, what })
+    );
+}
+
+/// What a signing License Server answers to both calls.
+fn answers_of(jws: &str) -> [(Call, Reply); 2] {
     let mut license = license_object();
-    license.insert("enabledFeatures".into(), json!(["module.everything"]));
-    license.insert("signature".into(), jws);
-    reply(
+    license.insert("signature".into(), jws.into());
+    let validated = protocol::confirmed(&license).to_string();
+    let activated = protocol::activated(&license).to_string();
+    [
+        (activation as Call, answer(200, activated)),
+        (validation, answer(200, validated)),
+    ]
+}
+
+/// Why both calls take an answer with these signed claims for no contact.
+fn rejected(question: &Question, change: impl FnOnce(&mut LicenseClaims)) -> NoContact {
+    let vendor = Signer::vendor();
+    let mut claims = license_claims();
+    change(&mut claims);
+    let [activated, validated] = answers_of(&vendor.license(&claims))
+        .map(|(call, reply)| no_contact(call(&reply, question, &vendor.trust())));
+    assert_eq!(activated, validated);
+    activated
+}
+
+fn denied(signature: Option<&str>) -> Reply {
+    let claims = denial_claims();
+    answer(
         200,
-        json!({"isValid": true, "license": license}).to_string(),
+        protocol::denied(&claims.reason, &claims.message, signature).to_string(),
     )
 }
 
-fn signed_refusal(signature: impl Into<Value>) -> Reply {
-    let data = json!({"signature": signature.into()});
-    let body = json!({"success": false, "data": data});
-    reply(200, body.to_string())
-}
-
-#[test]
-fn where_keys_are_trusted_only_their_documents_count() {
-    let signer = Signer::new(1);
-    let means = |reply: &Reply| word(&validation(reply, &question(), &keyed(&signer)));
-    let license = |signer: &Signer| signer.sign(DocumentType::License, &license_claims());
-    let denial = |signer: &Signer| signer.sign(DocumentType::Denial, &denial_claims());
-    assert_eq!(means(&signed_answer(license(&signer).into())), "confirmed");
-    assert_eq!(means(&signed_refusal(denial(&signer))), "denied: revoked");
-    for (reply, expected) in [
-        (signed_answer(Value::Null), "server_does_not_sign"),
-        (signed_answer("".into()), "server_does_not_sign"),
-        (signed_answer("x".into()), "not_genuine"),
-        (signed_answer(denial(&signer).into()), "not_genuine"),
-        (
-            signed_answer(license(&Signer::new(2)).into()),
-            "not_genuine",
-        ),
-        (signed_refusal(Value::Null), "server_does_not_sign"),
-        (signed_refusal(license(&signer)), "not_genuine"),
-        (signed_refusal(denial(&Signer::new(2))), "not_genuine"),
-    ] {
-        assert_eq!(means(&reply), expected);
-    }
-}
-
-#[test]
-fn what_stands_beside_a_signed_license_is_not_believed() {
-    let signer = Signer::new(1);
-    let jws = signer.sign(DocumentType::License, &license_claims());
-    let reply = signed_answer(jws.into());
-    let Contact::Confirmed(confirmation) = validation(&reply, &question(), &keyed(&signer)) else {
-        panic!("not confirmed");
-    };
-    let lease = confirmation.lease(crate::signer::signed_at(), chrono::TimeDelta::hours(30));
-    let keys = lease.license().features().keys;
-    let listed: Vec<&str> = keys
-        .iter()
-        .map(license_core::feature::FeatureKey::as_str)
-        .collect();
-    assert_eq!(listed, ["module.analytics_advanced", "module.map_view"]);
-}
-
-#[test]
-fn a_genuine_document_for_something_else_is_not_for_us() {
-    let signer = Signer::new(1);
-    type Change = fn(&mut license_core::document::LicenseClaims);
-    let changes: [(&str, Change); 6] = [
-        ("another nonce", |c| c.nonce = Some("x".into())),
-        ("no nonce", |c| c.nonce = None),
-        ("another installation", |c| c.installation_id = "x".into()),
-        ("another machine", |c| c.hardware_id = "x".into()),
-        ("another key", |c| {
-            c.license.insert("licenseKey".into(), "FXSGHT-X".into());
-        }),
-        ("an old sequence number", |c| c.seq = 41),
-    ];
-    let question = Question {
-        newest_seq: Some(42),
-        ..question()
-    };
-    for (what, change) in changes {
-        let mut claims = license_claims();
-        change(&mut claims);
-        let jws = signer.sign(DocumentType::License, &claims);
-        let contact = validation(&signed_answer(jws.into()), &question, &keyed(&signer));
-        assert_eq!(word(&contact), "not_for_us", "{what}");
-    }
-    let mut claims = license_claims();
-    claims.seq = 42;
-    let equal = signer.sign(DocumentType::License, &claims);
-    let contact = validation(&signed_answer(equal.into()), &question, &keyed(&signer));
-    assert_eq!(word(&contact), "not_for_us");
-    claims.seq = 43;
-    let newer = signer.sign(DocumentType::License, &claims);
-    let contact = validation(&signed_answer(newer.into()), &question, &keyed(&signer));
-    assert_eq!(word(&contact), "confirmed");
-
+/// Why a validation takes an answer with these signed claims for no contact.
+fn denial_rejected(question: &Question, change: impl FnOnce(&mut DenialClaims)) -> NoContact {
+    let vendor = Signer::vendor();
     let mut claims = denial_claims();
-    claims.nonce = None;
-    let replayed = signer.sign(DocumentType::Denial, &claims);
-    let contact = validation(&signed_refusal(replayed), &question, &keyed(&signer));
-    assert_eq!(word(&contact), "not_for_us");
-    assert!(matches!(&contact, Contact::None(why) if why.is_suspicious()));
+    change(&mut claims);
+    let reply = denied(Some(&vendor.denial(&claims)));
+    no_contact(validation(&reply, question, &vendor.trust()))
 }
 
 #[test]
-fn a_key_in_another_spelling_is_the_same_key() {
-    let signer = Signer::new(1);
-    let jws = signer.sign(DocumentType::License, &license_claims());
-    let spelled = KEY.to_lowercase().replace('-', " ");
+fn a_signed_answer_to_this_request_is_a_yes() {
+    let vendor = Signer::vendor();
+    let jws = vendor.license(&license_claims());
+    for (call, reply) in answers_of(&jws) {
+        let contact = call(&reply, &question(), &vendor.trust());
+        let Lease::Signed(document) = confirmation(contact).lease(T0, TimeDelta::hours(999)) else {
+            panic!("the lease is not signed");
+        };
+        assert_eq!(document.jws(), jws);
+        assert_eq!(*document.claims(), license_claims());
+    }
+}
+
+#[test]
+fn the_key_of_a_signed_license_may_be_spelled_otherwise() {
+    let vendor = Signer::vendor();
     let question = Question {
-        license_key: &spelled,
+        license_key: " fxsght aaaa bbbb cccc dddd ",
         ..question()
     };
-    let contact = validation(&signed_answer(jws.into()), &question, &keyed(&signer));
-    assert_eq!(word(&contact), "confirmed");
-    let refusal = signed_refusal(signer.sign(DocumentType::Denial, &denial_claims()));
-    let contact = validation(&refusal, &question, &keyed(&signer));
-    assert!(matches!(contact, Contact::Denied(Denial::Signed(_))));
+    for (call, reply) in answers_of(&vendor.license(&license_claims())) {
+        assert_eq!(word(&call(&reply, &question, &vendor.trust())), "yes");
+    }
+}
+
+#[test]
+fn a_signed_denial_of_this_request_is_a_no() {
+    let vendor = Signer::vendor();
+    let jws = vendor.denial(&denial_claims());
+    let claims = denial_claims();
+    let refused = protocol::refused(&claims.reason, &claims.message, Some(&jws)).to_string();
+    let cases = [
+        (validation as Call, denied(Some(&jws))),
+        (activation, answer(200, refused.clone())),
+        (activation, answer(403, refused)),
+        (
+            validation,
+            answer(200, json!({"isValid": false, "signature": jws}).to_string()),
+        ),
+    ];
+    for (call, reply) in cases {
+        let contact = call(&reply, &question(), &vendor.trust());
+        let Denial::Signed(document) = denial(contact) else {
+            panic!("the denial is not signed");
+        };
+        assert_eq!(*document.claims(), claims);
+    }
+}
+
+#[test]
+fn the_reason_of_a_signed_denial_is_the_signed_one() {
+    let vendor = Signer::vendor();
+    let jws = vendor.denial(&denial_claims());
+    let body =
+        json!({"isValid": false, "reason": "seat_limit", "message": "Full", "signature": jws});
+    let contact = validation(&answer(200, body.to_string()), &question(), &vendor.trust());
+    let denial = denial(contact);
+    assert_eq!(denial.reason(), "revoked");
+    assert_eq!(denial.message(), Some(denial_claims().message.as_str()));
+}
+
+#[test]
+fn the_license_that_counts_is_the_signed_one() {
+    let vendor = Signer::vendor();
+    let tampered = json!({
+        "licenseKey": "FXSGHT-ZZZZ-ZZZZ-ZZZZ-ZZZZ",
+        "tier": "enterprise",
+        "maxCameras": 100_000,
+        "enabledFeatures": ["module.health_monitoring"],
+        "expiresAt": "2999-01-01T00:00:00Z",
+        "signature": vendor.license(&license_claims()),
+    });
+    let body = protocol::confirmed(tampered.as_object().unwrap()).to_string();
+    let contact = validation(&answer(200, body), &question(), &vendor.trust());
+    let lease = confirmation(contact).lease(T0, TimeDelta::hours(24));
+    let license = lease.license();
+    assert_eq!(license.license_key(), Some(KEY));
+    assert_eq!(license.tier(), Some("professional"));
+    assert_eq!(license.max_cameras(), Some(64));
+    assert_eq!(license.expires_at_text(), None);
+    let listed: Vec<String> = license
+        .features()
+        .keys
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            "acme.drone_dock",
+            "module.analytics_advanced",
+            "module.map_view"
+        ]
+    );
+}
+
+#[test]
+fn a_yes_without_a_signature_is_no_contact_where_keys_are_trusted() {
+    let trust = Signer::vendor().trust();
+    for signature in [json!(""), json!(null), json!(7)] {
+        let mut license = license_object();
+        license.insert("signature".into(), signature);
+        let reply = answer(200, protocol::confirmed(&license).to_string());
+        let why = no_contact(validation(&reply, &question(), &trust));
+        assert_eq!(why, NoContact::ServerDoesNotSign);
+        assert_eq!(why.code(), "server_does_not_sign");
+        assert!(!why.is_suspicious());
+    }
+}
+
+#[test]
+fn a_no_without_a_signature_is_no_contact_where_keys_are_trusted() {
+    let trust = Signer::vendor().trust();
+    let why = no_contact(validation(&denied(None), &question(), &trust));
+    assert_eq!(why, NoContact::ServerDoesNotSign);
+}
+
+#[test]
+fn an_answer_to_another_request_is_no_contact() {
+    let expected = NoContact::NotForUs(Mismatch::Nonce);
+    let wrong = |nonce: Option<&str>| {
+        let nonce = nonce.map(str::to_owned);
+        rejected(&question(), |claims| claims.nonce = nonce)
+    };
+    assert_eq!(wrong(Some("another")), expected);
+    assert_eq!(wrong(Some("")), expected);
+    assert_eq!(wrong(None), expected);
+    let why = denial_rejected(&question(), |claims| claims.nonce = Some("another".into()));
+    assert_eq!(why, expected);
+    let why = denial_rejected(&question(), |claims| claims.nonce = None);
+    assert_eq!(why, expected);
+    assert_eq!(why.code(), "not_for_us");
+    assert!(why.is_suspicious());
+}
+
+#[test]
+fn an_answer_for_another_installation_is_no_contact() {
+    let found = || "0d2c".to_owned();
+    let expected = NoContact::NotForUs(Mismatch::Installation { found: found() });
+    assert_eq!(
+        rejected(&question(), |claims| claims.installation_id = found()),
+        expected
+    );
+    assert_eq!(
+        denial_rejected(&question(), |claims| claims.installation_id = found()),
+        expected
+    );
+}
+
+#[test]
+fn an_answer_for_another_machine_is_no_contact() {
+    let expected = NoContact::NotForUs(Mismatch::Hardware);
+    assert_eq!(
+        rejected(&question(), |claims| claims.hardware_id = "0d2c".into()),
+        expected
+    );
+    assert_eq!(
+        denial_rejected(&question(), |claims| claims.hardware_id = "0d2c".into()),
+        expected
+    );
+}
+
+#[test]
+fn an_answer_about_another_key_is_no_contact() {
+    let why = rejected(&question(), |claims| {
+        let other = "FXSGHT-ZZZZ-ZZZZ-ZZZZ-ZZZZ";
+        claims.license.insert("licenseKey".into(), other.into());
+    });
+    assert_eq!(why, NoContact::NotForUs(Mismatch::LicenseKey));
+}
+
+#[test]
+fn an_answer_that_is_not_newer_than_the_newest_is_no_contact() {
+    let question = Question {
+        newest_seq: Some(SEQ),
+        ..question()
+    };
+    for found in [0, SEQ - 1, SEQ] {
+        let expected = NoContact::NotForUs(Mismatch::Sequence { found, newest: SEQ });
+        assert_eq!(rejected(&question, |claims| claims.seq = found), expected);
+        assert_eq!(
+            denial_rejected(&question, |claims| claims.seq = found),
+            expected
+        );
+    }
+    let vendor = Signer::vendor();
+    let mut claims = license_claims();
+    claims.seq = SEQ + 1;
+    for (call, reply) in answers_of(&vendor.license(&claims)) {
+        assert_eq!(word(&call(&reply, &question, &vendor.trust())), "yes");
+    }
+}
+
+#[test]
+fn a_document_that_cannot_be_believed_is_no_contact() {
+    let vendor = Signer::vendor();
+    let stranger = Signer::stranger();
+    let cases = [
+        (
+            stranger.license(&license_claims()),
+            DocumentError::UnknownKeyId(stranger.kid),
+        ),
+        (
+            Signer::stranger()
+                .posing_as(&vendor)
+                .license(&license_claims()),
+            DocumentError::SignatureMismatch,
+        ),
+        (
+            vendor.denial(&denial_claims()),
+            DocumentError::Type {
+                expected: "foxsight-license+jwt",
+                found: "foxsight-denial+jwt".into(),
+            },
+        ),
+        ("sig-0001".to_owned(), DocumentError::NotCompact),
+    ];
+    for (jws, error) in cases {
+        for (call, reply) in answers_of(&jws) {
+            let why = no_contact(call(&reply, &question(), &vendor.trust()));
+            assert_eq!(why, NoContact::NotGenuine(error.clone()));
+            assert_eq!(why.code(), "not_genuine");
+            assert!(why.is_suspicious());
+        }
+    }
+}
+
+#[test]
+fn a_denial_that_cannot_be_believed_is_no_contact() {
+    let vendor = Signer::vendor();
+    let stranger = Signer::stranger();
+    let cases = [
+        (
+            stranger.denial(&denial_claims()),
+            DocumentError::UnknownKeyId(stranger.kid),
+        ),
+        (
+            Signer::stranger()
+                .posing_as(&vendor)
+                .denial(&denial_claims()),
+            DocumentError::SignatureMismatch,
+        ),
+        (
+            vendor.license(&license_claims()),
+            DocumentError::Type {
+                expected: "foxsight-denial+jwt",
+                found: "foxsight-license+jwt".into(),
+            },
+        ),
+    ];
+    for (jws, error) in cases {
+        let why = no_contact(validation(
+            &denied(Some(&jws)),
+            &question(),
+            &vendor.trust(),
+        ));
+        assert_eq!(why, NoContact::NotGenuine(error));
+    }
+}
+
+#[test]
+fn a_no_in_the_words_beside_a_signed_yes_is_not_a_signed_no() {
+    let vendor = Signer::vendor();
+    let mut license = license_object();
+    license.insert("signature".into(), vendor.license(&license_claims()).into());
+    let body = json!({"success": true, "data": {"isValid": false, "license": license}});
+    let why = no_contact(validation(
+        &answer(200, body.to_string()),
+        &question(),
+        &vendor.trust(),
+    ));
+    assert_eq!(why, NoContact::ServerDoesNotSign);
+}
+
+#[test]
+fn every_flipped_bit_of_a_signature_on_the_wire_is_no_contact() {
+    let vendor = Signer::vendor();
+    let trust = vendor.trust();
+    let jws = vendor.license(&license_claims());
+    let [_, (call, reply)] = answers_of(&jws);
+    let Reply::Answer { body, .. } = reply else {
+        panic!("no answer");
+    };
+    let start = body
+        .windows(jws.len())
+        .position(|window| window == jws.as_bytes())
+        .unwrap();
+    for index in start..start + jws.len() {
+        for bit in 0..8 {
+            let mut flipped = body.clone();
+            flipped[index] ^= 1 << bit;
+            let contact = call(&answer(200, flipped), &question(), &trust);
+            assert!(
+                matches!(contact, Contact::None(_)),
+                "bit {bit} of byte {index}: {contact:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_reason_for_no_contact_says_what_to_do() {
+    let cases: [(NoContact, &str); 6] = [
+        (
+            NoContact::Redirected { status: 302 },
+            "check LICENSE_API_URL",
+        ),
+        (
+            NoContact::SignInDemanded { status: 407 },
+            "check HTTPS_PROXY",
+        ),
+        (NoContact::Busy { status: 429 }, "asked again later"),
+        (NoContact::ServerFault { status: 502 }, "asked again later"),
+        (NoContact::NotJson { status: 200 }, "check LICENSE_API_URL"),
+        (NoContact::ServerDoesNotSign, "remove LICENSE_TRUSTED_KEYS"),
+    ];
+    for (why, advice) in cases {
+        assert!(why.to_string().contains(advice), "{why}");
+    }
+}
+
+#[test]
+fn a_refusal_reads_the_same_however_null_is_written() {
+    let message_null = json!({"success": true, "data": {"isValid": false, "message": Value::Null}});
+    let reply = answer(200, message_null.to_string());
+    let contact = validation(&reply, &question(), &Trust::Unsigned);
+    assert_eq!(denial(contact).message(), None);
 }

@@ -1,81 +1,201 @@
-//! The reason of each decision.
+//! Which features are available in each standing, and the reason.
 
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use license_core::document::DenialReason;
-use license_core::feature::{CORE_FEATURES, FeatureKey};
-use license_core::gate::{Entitlements, decide};
+use license_core::feature::{CORE_FEATURES, FeatureKey, LICENSED_FEATURES};
+use license_core::gate::{Decision, Entitlements, Reason, decide};
 use license_core::standing::{LapseReason, Policy, Standing};
 
-use crate::signer::signed_at;
+use crate::signer::at;
 
-fn keys(keys: &[&str]) -> BTreeSet<FeatureKey> {
-    keys.iter()
-        .map(|key| FeatureKey::parse(key).unwrap())
-        .collect()
+const LIVE_VIEW: &str = "module.live_view";
+const MAP_VIEW: &str = "module.map_view";
+const CUSTOM: &str = "acme.drone_dock";
+const SWITCHED_OFF: &str = "module.alarm_advanced";
+const UNLISTED: &str = "module.health_monitoring";
+
+const POLICY: Policy = Policy {
+    grace: TimeDelta::hours(72),
+    allow_unlicensed_core: true,
+};
+const STRICT: Policy = Policy {
+    allow_unlicensed_core: false,
+    ..POLICY
+};
+
+fn keys<const N: usize>(keys: [&str; N]) -> BTreeSet<FeatureKey> {
+    keys.map(|key| FeatureKey::parse(key).unwrap()).into()
 }
 
-fn decided(key: &str, standing: &Standing, allow_unlicensed_core: bool) -> (bool, String) {
-    let listed = keys(&["module.map_view", "module.off", "custom.feature"]);
-    // A core feature cannot be switched off; its entry is ignored.
-    let off = keys(&["module.off", "module.live_view"]);
-    let policy = Policy {
-        grace: TimeDelta::hours(72),
-        allow_unlicensed_core,
-    };
-    let entitlements = Entitlements::new(listed, off);
-    let decision = decide(key, standing, &entitlements, &policy);
-    (decision.available, decision.reason.code().to_owned())
+/// Lists two features and a switched-off one; the switches also name a core
+/// feature and one that is not listed.
+fn entitlements() -> Entitlements {
+    Entitlements::new(
+        keys([MAP_VIEW, CUSTOM, SWITCHED_OFF]),
+        keys([SWITCHED_OFF, LIVE_VIEW, UNLISTED]),
+    )
 }
 
-#[test]
-fn each_case_has_its_reason() {
-    let grace = Standing::Grace { until: signed_at() };
-    let revoked = Standing::Lapsed(LapseReason::Denied(DenialReason::Revoked));
-    let expired = Standing::Lapsed(LapseReason::LicenseExpired);
-    let cases = [
-        ("module.map_view", &Standing::Active, true, "licensed"),
-        ("custom.feature", &Standing::Active, true, "licensed"),
-        ("module.map_view", &grace, true, "grace_period"),
-        ("module.map_view", &revoked, false, "revoked"),
-        ("module.map_view", &expired, false, "license_expired"),
-        (
-            "module.map_view",
-            &Standing::Unlicensed,
-            false,
-            "no_license",
-        ),
-        ("module.nope", &Standing::Active, false, "not_in_license"),
-        ("module.nope", &revoked, false, "not_in_license"),
-        ("module.off", &Standing::Active, false, "switched_off"),
-        (
-            "MODULE.LIVE_VIEW",
-            &Standing::Active,
-            false,
-            "not_in_license",
-        ),
-    ];
-    for (key, standing, available, reason) in cases {
-        let expected = (available, reason.to_owned());
-        assert_eq!(decided(key, standing, true), expected, "{key} {standing:?}");
+fn grace() -> Standing {
+    Standing::Grace { until: at(96) }
+}
+
+fn lapsed() -> [Standing; 3] {
+    [
+        LapseReason::Denied(DenialReason::SeatLimit),
+        LapseReason::LicenseExpired,
+        LapseReason::GracePeriodExpired,
+    ]
+    .map(Standing::Lapsed)
+}
+
+/// Asserts the answer about each key in turn.
+fn check(standing: &Standing, policy: &Policy, expected: &[(&str, bool, &str)]) {
+    let entitlements = entitlements();
+    for (key, available, code) in expected {
+        let decision = decide(key, standing, &entitlements, policy);
+        assert_eq!(
+            (decision.available, decision.reason.code()),
+            (*available, *code),
+            "{key} while {standing:?}"
+        );
     }
 }
 
 #[test]
-fn core_features_stay_on_in_every_standing_but_one() {
-    let standings = [
-        Standing::Active,
-        Standing::Grace { until: signed_at() },
-        Standing::Lapsed(LapseReason::GracePeriodExpired),
-        Standing::Unlicensed,
-    ];
+fn while_active_what_is_listed_and_switched_on_is_available() {
+    check(
+        &Standing::Active,
+        &POLICY,
+        &[
+            (LIVE_VIEW, true, "core"),
+            (MAP_VIEW, true, "licensed"),
+            (CUSTOM, true, "licensed"),
+            (SWITCHED_OFF, false, "switched_off"),
+            (UNLISTED, false, "not_in_license"),
+        ],
+    );
+}
+
+#[test]
+fn while_in_grace_the_same_is_available_for_another_reason() {
+    check(
+        &grace(),
+        &POLICY,
+        &[
+            (LIVE_VIEW, true, "core"),
+            (MAP_VIEW, true, "grace_period"),
+            (CUSTOM, true, "grace_period"),
+            (SWITCHED_OFF, false, "switched_off"),
+            (UNLISTED, false, "not_in_license"),
+        ],
+    );
+}
+
+#[test]
+fn while_lapsed_only_core_is_available_and_the_reason_is_the_lapse() {
+    for (standing, code) in
+        lapsed()
+            .iter()
+            .zip(["seat_limit", "license_expired", "grace_period_expired"])
+    {
+        check(
+            standing,
+            &STRICT,
+            &[
+                (LIVE_VIEW, true, "core"),
+                (MAP_VIEW, false, code),
+                (CUSTOM, false, code),
+                (SWITCHED_OFF, false, "switched_off"),
+                (UNLISTED, false, "not_in_license"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn without_a_license_only_core_is_available() {
+    check(
+        &Standing::Unlicensed,
+        &POLICY,
+        &[
+            (LIVE_VIEW, true, "core"),
+            (MAP_VIEW, false, "no_license"),
+            (SWITCHED_OFF, false, "no_license"),
+            (UNLISTED, false, "no_license"),
+        ],
+    );
+}
+
+#[test]
+fn without_a_license_core_is_off_where_the_site_says_so() {
     for key in CORE_FEATURES {
-        for standing in &standings {
-            assert_eq!(decided(key, standing, true), (true, "core".into()));
-        }
-        let refused = (false, "no_license".into());
-        assert_eq!(decided(key, &Standing::Unlicensed, false), refused);
-        assert_eq!(decided(key, &standings[2], false), (true, "core".into()));
+        let nothing = Entitlements::default();
+        let decision = decide(key, &Standing::Unlicensed, &nothing, &STRICT);
+        assert_eq!(
+            decision,
+            Decision {
+                available: false,
+                reason: Reason::NoLicense
+            }
+        );
     }
+}
+
+#[test]
+fn a_core_feature_that_is_switched_off_stays_available() {
+    let [expired, denied, no_more_grace] = lapsed();
+    for standing in [Standing::Active, grace(), expired, denied, no_more_grace] {
+        for key in CORE_FEATURES {
+            let switched_off = Entitlements::new(BTreeSet::new(), keys(CORE_FEATURES));
+            let decision = decide(key, &standing, &switched_off, &STRICT);
+            assert_eq!(
+                decision,
+                Decision {
+                    available: true,
+                    reason: Reason::Core
+                }
+            );
+        }
+    }
+}
+
+#[test]
+fn no_sold_feature_is_available_unless_it_is_listed() {
+    let nothing = Entitlements::default();
+    for key in LICENSED_FEATURES {
+        let decision = decide(key, &Standing::Active, &nothing, &POLICY);
+        assert_eq!(decision.reason, Reason::NotInLicense);
+    }
+}
+
+#[test]
+fn keys_are_compared_exactly() {
+    for key in [
+        "",
+        " ",
+        "MODULE.MAP_VIEW",
+        "module.map_view ",
+        "module.map_view\0",
+        "Module.Live_View",
+        "module",
+    ] {
+        check(
+            &Standing::Active,
+            &POLICY,
+            &[(key, false, "not_in_license")],
+        );
+    }
+}
+
+#[test]
+fn any_text_may_be_asked_about() {
+    let long = "é".repeat(100_000);
+    check(
+        &Standing::Active,
+        &POLICY,
+        &[(&long, false, "not_in_license")],
+    );
 }

@@ -1,4 +1,6 @@
-//! The rules, each at its bounds, and their invariants over random histories.
+//! The rules of licensing: every document that is refused, every answer that
+//! counts or does not, every bound of every standing, and the invariants that
+//! hold in any history.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod contacts;

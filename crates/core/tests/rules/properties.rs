@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::contact::{Contact, Question, Reply, Trust, activation, validation};
-use license_core::document::{DocumentType, verify_license};
+use license_core::document::verify_license;
 use license_core::evidence::Evidence;
 use license_core::feature::CORE_FEATURES;
 use license_core::gate::{Entitlements, decide};
@@ -20,8 +20,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
 use crate::signer::{
-    HARDWARE, INSTALLATION, KEY, NONCE, Signer, denial_claims, license_claims, license_object,
-    signed_at,
+    HARDWARE, INSTALLATION, KEY, NONCE, Signer, T0, denial_claims, license_claims, license_object,
 };
 
 const PAID: &str = "module.map_view";
@@ -91,9 +90,9 @@ struct World {
 impl World {
     fn of(history: &History) -> Self {
         Self {
-            signer: Signer::new(1),
+            signer: Signer::vendor(),
             signed: history.signed,
-            expires_at: history.expires_after.map(|after| signed_at() + after),
+            expires_at: history.expires_after.map(|after| T0 + after),
             seq: 100,
         }
     }
@@ -120,7 +119,7 @@ impl World {
                     claims.valid_until = now + TimeDelta::hours(24);
                     claims.exp = now + TimeDelta::hours(96);
                     claims.license = license.clone();
-                    let jws = self.signer.sign(DocumentType::License, &claims);
+                    let jws = self.signer.license(&claims);
                     license.insert("signature".into(), jws.into());
                 }
                 json!({"isValid": true, "license": license}).to_string()
@@ -128,7 +127,7 @@ impl World {
             Outcome::Denied => {
                 let mut claims = denial_claims();
                 claims.seq = self.seq;
-                let jws = self.signer.sign(DocumentType::Denial, &claims);
+                let jws = self.signer.denial(&claims);
                 json!({"success": false, "data": {"signature": jws}}).to_string()
             }
             Outcome::NoContact => "<html>".into(),
@@ -149,7 +148,7 @@ impl World {
     }
 
     fn activate(&mut self) -> Evidence {
-        let now = signed_at();
+        let now = T0;
         let contact = self.contact(&Evidence::default(), Outcome::Confirmed, now);
         let Contact::Confirmed(confirmation) = contact else {
             panic!("not confirmed");
@@ -167,7 +166,7 @@ fn validity() -> TimeDelta {
 fn play(history: &History, mut look: impl FnMut(&Evidence, DateTime<Utc>, Option<Outcome>)) {
     let mut world = World::of(history);
     let mut evidence = world.activate();
-    let mut now = signed_at();
+    let mut now = T0;
     look(&evidence, now, None);
     for step in &history.steps {
         now += step.wait;
@@ -274,9 +273,9 @@ proptest! {
         let mut evidence = world.activate();
         // The activation's lease is as long as this interval asks for.
         if let Some(Lease::Unsigned { valid_until, .. }) = &mut evidence.lease {
-            *valid_until = signed_at() + unsigned_validity(interval);
+            *valid_until = T0 + unsigned_validity(interval);
         }
-        let mut now = signed_at();
+        let mut now = T0;
         for bits in jitters {
             let jitter = Jitter::from_bits(bits);
             let next = next_validation(&evidence, &Standing::Active, 0, now, interval, jitter);
@@ -316,11 +315,11 @@ proptest! {
         let lease = |seq| {
             let mut claims = license_claims();
             claims.seq = seq;
-            Lease::Signed(Box::new(Signer::new(1).license(&claims)))
+            Signer::vendor().lease(&claims)
         };
         let after = |first, second| {
-            let first = Evidence::default().activated(KEY, lease(first), signed_at());
-            first.activated(KEY, lease(second), signed_at()).lease.unwrap().seq()
+            let first = Evidence::default().activated(KEY, lease(first), T0);
+            first.activated(KEY, lease(second), T0).lease.unwrap().seq()
         };
         prop_assert_eq!(after(seqs.0, seqs.1), after(seqs.1, seqs.0));
         prop_assert_eq!(after(seqs.0, seqs.1), Some(seqs.0.max(seqs.1)));
@@ -328,7 +327,7 @@ proptest! {
 
     #[test]
     fn nothing_that_is_read_ever_panics(text in ".{0,80}", bytes in prop::collection::vec(any::<u8>(), 0..80), status in any::<u16>()) {
-        let keyring = Signer::new(1).keyring();
+        let keyring = Signer::vendor().keyring();
         let _ = parse_instant(&text);
         let _ = LicenseKey::parse(&text);
         let _ = Keyring::from_json(&text);

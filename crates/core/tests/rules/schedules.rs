@@ -2,132 +2,201 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::evidence::Evidence;
-use license_core::lease::Lease;
-use license_core::license::License;
-use license_core::schedule::{Jitter, next_heartbeat, next_validation, unsigned_validity};
+use license_core::schedule::{
+    Jitter, LAPSED_RETRY, next_heartbeat, next_validation, unsigned_validity,
+};
 use license_core::standing::{LapseReason, Standing};
 
-use crate::signer::{KEY, Signer, license_claims, license_object, signed_at};
+use crate::signer::{KEY, Signer, T0, at, license_claims, unsigned_lease};
 
-const NONE: u32 = 0;
-const MOST: u32 = u32::MAX;
+const DAY: TimeDelta = TimeDelta::hours(24);
+const GRACE: Standing = Standing::Grace { until: T0 };
+const LAPSED: Standing = Standing::Lapsed(LapseReason::GracePeriodExpired);
+
+fn least() -> Jitter {
+    Jitter::from_bits(0)
+}
+
+fn most() -> Jitter {
+    Jitter::from_bits(u32::MAX)
+}
 
 fn unsigned() -> Evidence {
-    let lease = Lease::Unsigned {
-        license: License::new(license_object()),
-        valid_until: signed_at() + TimeDelta::hours(30),
-    };
-    Evidence::default().activated(KEY, lease, signed_at())
+    Evidence::default().activated(KEY, unsigned_lease(), T0)
 }
 
-fn wait(evidence: &Evidence, standing: &Standing, failures: u32, jitter: u32) -> Option<TimeDelta> {
-    let day = TimeDelta::hours(24);
-    let jitter = Jitter::from_bits(jitter);
-    let next = next_validation(evidence, standing, failures, signed_at(), day, jitter);
-    next.map(|next| next - signed_at())
-}
-
-fn lapsed() -> Standing {
-    Standing::Lapsed(LapseReason::GracePeriodExpired)
-}
-
-#[test]
-fn a_healthy_site_validates_at_its_interval_or_up_to_a_tenth_earlier() {
-    let active = Standing::Active;
-    assert_eq!(
-        wait(&unsigned(), &active, 0, NONE),
-        Some(TimeDelta::hours(24))
-    );
-    let earliest = wait(&unsigned(), &active, 0, MOST).unwrap();
-    assert!(earliest >= TimeDelta::minutes(24 * 54) && earliest < TimeDelta::minutes(24 * 54 + 1));
-}
-
-#[test]
-fn a_short_lease_is_validated_after_four_fifths_of_its_span() {
+/// Signed for `hours` of validity.
+fn signed(hours: i64, offline: bool) -> Evidence {
     let mut claims = license_claims();
-    claims.valid_until = claims.iat + TimeDelta::hours(10);
-    let lease = Lease::Signed(Box::new(Signer::new(1).license(&claims)));
-    let evidence = Evidence::default().activated(KEY, lease, signed_at());
-    assert_eq!(
-        wait(&evidence, &Standing::Active, 0, NONE),
-        Some(TimeDelta::hours(8))
-    );
+    claims.valid_until = at(hours);
+    claims.exp = at(hours + 72);
+    claims.offline = offline;
+    Signer::vendor().evidence(&claims)
+}
+
+/// The wait before the next validation, after one at [`T0`].
+fn wait(
+    evidence: &Evidence,
+    standing: &Standing,
+    failures: u32,
+    interval: TimeDelta,
+    jitter: Jitter,
+) -> Option<TimeDelta> {
+    next_validation(evidence, standing, failures, T0, interval, jitter).map(since)
+}
+
+fn since(next: DateTime<Utc>) -> TimeDelta {
+    next - T0
 }
 
 #[test]
-fn failures_double_the_wait_from_one_minute_to_one_hour() {
-    let grace = Standing::Grace { until: signed_at() };
-    for (failures, minutes) in [
-        (1, 1),
-        (2, 2),
-        (3, 4),
-        (4, 8),
-        (5, 16),
-        (6, 32),
-        (7, 60),
-        (8, 60),
-    ] {
-        let shortest = TimeDelta::seconds(minutes * 30);
-        assert_eq!(
-            wait(&unsigned(), &grace, failures, NONE),
-            Some(shortest),
-            "{failures}"
-        );
-        let longest = wait(&unsigned(), &grace, failures, MOST).unwrap();
-        let bound = TimeDelta::minutes(minutes);
-        assert!(
-            longest <= bound && longest > bound - TimeDelta::seconds(1),
-            "{failures}"
-        );
-    }
-    assert_eq!(
-        wait(&unsigned(), &grace, u32::MAX, NONE),
-        Some(TimeDelta::minutes(30))
-    );
-}
-
-#[test]
-fn a_lapsed_site_asks_every_quarter_of_an_hour() {
-    for failures in [0, 1, 100] {
-        assert_eq!(
-            wait(&unsigned(), &lapsed(), failures, NONE),
-            Some(TimeDelta::minutes(15))
-        );
+fn a_failed_validation_is_repeated_after_one_two_four_to_sixty_minutes() {
+    let minutes = [1, 2, 4, 8, 16, 32, 60, 60, 60];
+    for (failures, minutes) in (1..).zip(minutes) {
+        let full = TimeDelta::minutes(minutes);
+        for standing in [Standing::Active, GRACE] {
+            let wait = |jitter| wait(&unsigned(), &standing, failures, DAY, jitter);
+            assert_eq!(wait(least()), Some(full / 2), "{failures} failures");
+            // The random number is below 1, so the whole wait is never reached.
+            let longest = full - TimeDelta::milliseconds(1);
+            assert_eq!(wait(most()), Some(longest), "{failures} failures");
+        }
     }
 }
 
 #[test]
-fn nothing_is_due_without_a_license_or_with_an_offline_lease_that_holds() {
+fn the_wait_grows_evenly_with_the_random_number() {
+    let half = Jitter::from_bits(1 << 31);
     assert_eq!(
-        wait(&Evidence::default(), &Standing::Unlicensed, 0, NONE),
+        wait(&unsigned(), &GRACE, 1, DAY, half),
+        Some(TimeDelta::seconds(45))
+    );
+    assert_eq!(
+        wait(&unsigned(), &Standing::Active, 0, DAY, half),
+        Some(DAY * 95 / 100)
+    );
+}
+
+#[test]
+fn a_lapsed_site_asks_every_fifteen_minutes() {
+    assert_eq!(LAPSED_RETRY, TimeDelta::minutes(15));
+    for failures in [0, 1, 500] {
+        let wait = |jitter| wait(&signed(24, false), &LAPSED, failures, DAY, jitter);
+        assert_eq!(wait(least()), Some(TimeDelta::minutes(15)));
+        assert_eq!(wait(most()), Some(TimeDelta::seconds(13 * 60 + 30)));
+    }
+}
+
+#[test]
+fn a_confirmed_lease_is_validated_at_the_configured_interval() {
+    for evidence in [unsigned(), signed(48, false)] {
+        let wait = |jitter| wait(&evidence, &Standing::Active, 0, DAY, jitter);
+        assert_eq!(wait(least()), Some(DAY));
+        assert_eq!(wait(most()), Some(DAY * 9 / 10));
+    }
+}
+
+#[test]
+fn a_signed_lease_shorter_than_the_interval_is_validated_after_four_fifths_of_it() {
+    let evidence = signed(10, false);
+    let wait = |jitter| wait(&evidence, &Standing::Active, 0, DAY, jitter);
+    assert_eq!(wait(least()), Some(TimeDelta::hours(8)));
+    assert_eq!(wait(most()), Some(TimeDelta::minutes(8 * 54)));
+}
+
+#[test]
+fn a_signed_lease_of_one_day_is_not_used_up_by_an_interval_of_one_day() {
+    assert_eq!(
+        wait(&signed(24, false), &Standing::Active, 0, DAY, least()),
+        Some(TimeDelta::minutes(24 * 48))
+    );
+}
+
+#[test]
+fn randomness_makes_a_regular_call_only_earlier() {
+    for bits in [1, 1 << 16, 1 << 31, u32::MAX] {
+        let jitter = Jitter::from_bits(bits);
+        let validation = wait(&unsigned(), &Standing::Active, 0, DAY, jitter).unwrap();
+        let heartbeat = since(next_heartbeat(T0, DAY, jitter));
+        for wait in [validation, heartbeat] {
+            assert!(wait < DAY && wait >= DAY * 9 / 10, "{wait}");
+        }
+    }
+}
+
+#[test]
+fn a_heartbeat_is_sent_at_its_interval() {
+    let interval = TimeDelta::hours(4);
+    assert_eq!(since(next_heartbeat(T0, interval, least())), interval);
+    assert_eq!(
+        since(next_heartbeat(T0, interval, most())),
+        interval * 9 / 10
+    );
+}
+
+#[test]
+fn without_a_license_nothing_is_validated() {
+    let nothing = Evidence::default();
+    assert_eq!(wait(&nothing, &Standing::Unlicensed, 0, DAY, least()), None);
+    assert_eq!(
+        wait(&unsigned(), &Standing::Unlicensed, 3, DAY, least()),
         None
     );
-    let mut claims = license_claims();
-    claims.offline = true;
-    let lease = Lease::Signed(Box::new(Signer::new(1).license(&claims)));
-    let evidence = Evidence::default().activated(KEY, lease, signed_at());
-    assert_eq!(wait(&evidence, &Standing::Active, 0, NONE), None);
-    assert!(wait(&evidence, &lapsed(), 0, NONE).is_some());
 }
 
 #[test]
-fn heartbeats_come_at_their_interval_or_up_to_a_tenth_earlier() {
-    let four = TimeDelta::hours(4);
-    let next = |bits| next_heartbeat(signed_at(), four, Jitter::from_bits(bits)) - signed_at();
-    assert_eq!(next(NONE), four);
-    assert!(next(MOST) >= TimeDelta::minutes(216) && next(MOST) < four);
+fn an_offline_lease_is_not_validated_while_it_holds() {
+    let evidence = signed(24, true);
+    for failures in [0, 1, 9] {
+        assert_eq!(
+            wait(&evidence, &Standing::Active, failures, DAY, least()),
+            None
+        );
+    }
+}
+
+#[test]
+fn an_offline_lease_that_ran_out_is_validated_again() {
+    let evidence = signed(24, true);
+    let four_fifths = Some(TimeDelta::minutes(24 * 48));
+    assert_eq!(wait(&evidence, &GRACE, 0, DAY, least()), four_fifths);
     assert_eq!(
-        unsigned_validity(TimeDelta::hours(24)),
-        TimeDelta::hours(30)
+        wait(&evidence, &LAPSED, 0, DAY, least()),
+        Some(LAPSED_RETRY)
     );
 }
 
 #[test]
-fn the_longest_settings_do_not_overflow() {
-    let ten_years = TimeDelta::hours(87_600);
-    let far: DateTime<Utc> = "9999-01-01T00:00:00Z".parse().unwrap();
-    let jitter = Jitter::from_bits(1);
-    next_validation(&unsigned(), &Standing::Active, 0, far, ten_years, jitter).unwrap();
-    assert!(next_heartbeat(far, ten_years, jitter) > far);
-    assert!(unsigned_validity(ten_years) > ten_years);
+fn an_unsigned_lease_holds_a_quarter_longer_than_the_interval() {
+    assert_eq!(unsigned_validity(DAY), TimeDelta::hours(30));
+    assert_eq!(
+        unsigned_validity(TimeDelta::seconds(1)),
+        TimeDelta::milliseconds(1250)
+    );
+}
+
+#[test]
+fn a_very_long_outage_is_still_asked_about_hourly() {
+    for failures in [7, 1_000, u32::MAX] {
+        assert_eq!(
+            wait(&unsigned(), &GRACE, failures, DAY, least()),
+            Some(TimeDelta::minutes(30))
+        );
+    }
+}
+
+#[test]
+fn a_very_long_interval_is_taken_as_it_is() {
+    let ages = TimeDelta::days(365_000);
+    assert_eq!(
+        wait(&unsigned(), &Standing::Active, 0, ages, least()),
+        Some(ages)
+    );
+    assert_eq!(
+        wait(&signed(24, false), &Standing::Active, 0, ages, least()),
+        Some(TimeDelta::minutes(24 * 48))
+    );
+    assert_eq!(since(next_heartbeat(T0, ages, least())), ages);
+    assert_eq!(unsigned_validity(ages), ages * 5 / 4);
+    assert_eq!(unsigned_validity(TimeDelta::MAX), TimeDelta::MAX);
 }

@@ -1,51 +1,171 @@
-//! A vendor's key, and what is signed with it.
+//! A License Server's signing key, and what it or an adversary makes with one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
+use license_core::contact::{Question, Reply, Trust};
 use license_core::document::{
-    DenialClaims, DenialReason, DocumentType, LicenseClaims, VerifiedDenial, VerifiedLicense,
-    encode, verify_denial, verify_license,
+    DenialClaims, DenialReason, DocumentType, LicenseClaims, VerifiedDenial, encode, verify_denial,
+    verify_license,
 };
+use license_core::evidence::Evidence;
 use license_core::keyring::{Jwk, JwkSet, Keyring};
-use serde::Serialize;
+use license_core::lease::Lease;
+use license_core::license::License;
 use serde_json::{Map, Value, json};
 
 pub const KEY: &str = "FXSGHT-AAAA-BBBB-CCCC-DDDD";
 pub const INSTALLATION: &str = "b5684f06-7c6a-4b44-bfbd-68bd127e7617";
 pub const HARDWARE: &str = "42aac9ae7f559498944c2f70daee1d98877b695d52072845a93173f78cf670ae";
-pub const NONCE: &str = "bm9uY2Utb2YtdGhpcy1yZXF1ZXN0LXdpdGgtMzItYnk";
+pub const NONCE: &str = "3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// 2026-03-01T00:00:00Z, when the default documents were signed.
+pub const T0: DateTime<Utc> = DateTime::from_timestamp(1_772_323_200, 0).unwrap();
+/// The default lease's sequence number.
+pub const SEQ: u64 = 1_000;
+/// The private key of RFC 8037, appendix A.1.
+const RFC_8037_SEED: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
 
-/// The instant at which documents are signed unless they say otherwise.
-pub fn signed_at() -> DateTime<Utc> {
-    "2026-11-24T12:00:00Z".parse().unwrap()
+/// The instant `hours` after [`T0`].
+pub fn at(hours: i64) -> DateTime<Utc> {
+    T0 + TimeDelta::hours(hours)
 }
 
+/// A second more than `hours` after [`T0`].
+pub fn just_after(hours: i64) -> DateTime<Utc> {
+    at(hours) + TimeDelta::seconds(1)
+}
+
+/// Who signs.
+pub struct Signer {
+    key: SigningKey,
+    pub kid: String,
+}
+
+impl Signer {
+    fn new(seed: &[u8; 32]) -> Self {
+        let key = SigningKey::from_bytes(seed);
+        let kid = Jwk::from_verifying_key(&key.verifying_key()).kid.unwrap();
+        Self { key, kid }
+    }
+
+    /// The one whose key is trusted.
+    pub fn vendor() -> Self {
+        let seed = URL_SAFE_NO_PAD.decode(RFC_8037_SEED).unwrap();
+        Self::new(&seed.try_into().unwrap())
+    }
+
+    /// One whose key is not.
+    pub fn stranger() -> Self {
+        Self::new(&[7; 32])
+    }
+
+    /// The same key under another's name.
+    pub fn posing_as(mut self, other: &Self) -> Self {
+        self.kid.clone_from(&other.kid);
+        self
+    }
+
+    pub fn jwk_set(&self) -> JwkSet {
+        JwkSet {
+            keys: vec![Jwk::from_verifying_key(&self.key.verifying_key())],
+        }
+    }
+
+    pub fn keyring(&self) -> Keyring {
+        Keyring::from_jwk_set(&self.jwk_set()).unwrap()
+    }
+
+    pub fn trust(&self) -> Trust {
+        Trust::Keys(self.keyring())
+    }
+
+    pub fn license(&self, claims: &LicenseClaims) -> String {
+        let sign = |input: &[u8]| self.key.sign(input).to_bytes();
+        encode(DocumentType::License, &self.kid, claims, sign).unwrap()
+    }
+
+    pub fn denial(&self, claims: &DenialClaims) -> String {
+        let sign = |input: &[u8]| self.key.sign(input).to_bytes();
+        encode(DocumentType::Denial, &self.kid, claims, sign).unwrap()
+    }
+
+    /// A lease as it is after verification.
+    pub fn lease(&self, claims: &LicenseClaims) -> Lease {
+        let document = verify_license(&self.license(claims), &self.keyring()).unwrap();
+        Lease::Signed(Box::new(document))
+    }
+
+    /// A denial as it is after verification.
+    pub fn verified_denial(&self, claims: &DenialClaims) -> VerifiedDenial {
+        verify_denial(&self.denial(claims), &self.keyring()).unwrap()
+    }
+
+    /// Evidence of one activation with `claims`, at the time they were signed.
+    pub fn evidence(&self, claims: &LicenseClaims) -> Evidence {
+        Evidence::default().activated(KEY, self.lease(claims), claims.iat)
+    }
+
+    /// The header that [`encode`] writes for a license.
+    pub fn license_header(&self) -> String {
+        format!(
+            r#"{{"alg":"EdDSA","kid":"{}","typ":"foxsight-license+jwt"}}"#,
+            self.kid
+        )
+    }
+
+    /// Any texts, signed: header and payload as they are.
+    pub fn raw(&self, header: &str, payload: &str) -> String {
+        self.raw_parts(
+            &URL_SAFE_NO_PAD.encode(header),
+            &URL_SAFE_NO_PAD.encode(payload),
+        )
+    }
+
+    /// Any two parts, signed as they are.
+    pub fn raw_parts(&self, header: &str, payload: &str) -> String {
+        let input = format!("{header}.{payload}");
+        let signature = URL_SAFE_NO_PAD.encode(self.signature(&input));
+        format!("{input}.{signature}")
+    }
+
+    pub fn signature(&self, input: &str) -> [u8; 64] {
+        self.key.sign(input.as_bytes()).to_bytes()
+    }
+}
+
+/// The license that was bought, without an expiry.
 pub fn license_object() -> Map<String, Value> {
-    let object = json!({
+    object(json!({
         "licenseKey": KEY,
         "tier": "professional",
         "status": "active",
-        "expiresAt": "2027-12-31T00:00:00Z",
+        "expiresAt": null,
         "maxCameras": 64,
         "maxUsers": 20,
-        "enabledFeatures": ["module.map_view", "module.analytics_advanced"],
-    });
-    object.as_object().unwrap().clone()
+        "enabledFeatures": ["module.map_view", "module.analytics_advanced", "acme.drone_dock"],
+    }))
 }
 
+pub fn object(value: Value) -> Map<String, Value> {
+    let Value::Object(object) = value else {
+        panic!("{value} is not an object");
+    };
+    object
+}
+
+/// A lease as a License Server makes it by default: validated again within
+/// 24 hours, worth nothing after 96.
 pub fn license_claims() -> LicenseClaims {
-    let iat = signed_at();
     LicenseClaims {
-        iss: "foxsight-license-server".into(),
-        sub: "0b0e3a58-3a3c-4f0e-9c5c-3f2b5d3c7a11".into(),
-        jti: "7f7a0c36-6a43-4d51-8f0f-0e6f7f2f1f10".into(),
-        iat,
-        nbf: iat,
-        exp: iat + TimeDelta::hours(96),
-        valid_until: iat + TimeDelta::hours(24),
-        seq: 1_795_521_600_000,
+        iss: "https://licenses.example".into(),
+        sub: "lic_01".into(),
+        jti: "doc_01".into(),
+        iat: T0,
+        nbf: T0,
+        exp: at(96),
+        valid_until: at(24),
+        seq: SEQ,
         nonce: Some(NONCE.into()),
         installation_id: INSTALLATION.into(),
         hardware_id: HARDWARE.into(),
@@ -54,66 +174,41 @@ pub fn license_claims() -> LicenseClaims {
     }
 }
 
+/// A denial that is newer than the default lease.
 pub fn denial_claims() -> DenialClaims {
     DenialClaims {
-        iss: "foxsight-license-server".into(),
-        sub: "0b0e3a58-3a3c-4f0e-9c5c-3f2b5d3c7a11".into(),
-        iat: signed_at(),
-        seq: 1_795_521_600_001,
+        iss: "https://licenses.example".into(),
+        sub: "lic_01".into(),
+        iat: T0,
+        seq: SEQ + 1,
         nonce: Some(NONCE.into()),
         installation_id: INSTALLATION.into(),
         hardware_id: HARDWARE.into(),
         reason: DenialReason::Revoked,
-        message: "The license was revoked; ask your vendor for a new one".into(),
+        message: "The license was revoked; ask your vendor".into(),
     }
 }
 
-/// A key made from one byte.
-pub struct Signer(SigningKey);
-
-impl Signer {
-    pub fn new(seed: u8) -> Self {
-        Self(SigningKey::from_bytes(&[seed; 32]))
+/// What version 1.0.0 would have cached, or a server that does not sign says.
+pub fn unsigned_lease() -> Lease {
+    Lease::Unsigned {
+        license: License::new(license_object()),
+        valid_until: at(24),
     }
+}
 
-    pub fn jwk(&self) -> Jwk {
-        Jwk::from_verifying_key(&self.0.verifying_key())
+/// The request that the default documents answer.
+pub fn question() -> Question<'static> {
+    Question {
+        nonce: NONCE,
+        license_key: KEY,
+        installation_id: INSTALLATION,
+        hardware_id: HARDWARE,
+        newest_seq: None,
     }
+}
 
-    pub fn kid(&self) -> String {
-        self.jwk().kid.unwrap()
-    }
-
-    pub fn keyring(&self) -> Keyring {
-        let keys = vec![self.jwk()];
-        Keyring::from_jwk_set(&JwkSet { keys }).unwrap()
-    }
-
-    pub fn sign<C: Serialize>(&self, document_type: DocumentType, claims: &C) -> String {
-        encode(document_type, &self.kid(), claims, |input| {
-            self.0.sign(input).to_bytes()
-        })
-        .unwrap()
-    }
-
-    pub fn license(&self, claims: &LicenseClaims) -> VerifiedLicense {
-        let jws = self.sign(DocumentType::License, claims);
-        verify_license(&jws, &self.keyring()).unwrap()
-    }
-
-    pub fn denial(&self, claims: &DenialClaims) -> VerifiedDenial {
-        let jws = self.sign(DocumentType::Denial, claims);
-        verify_denial(&jws, &self.keyring()).unwrap()
-    }
-
-    /// Any header and payload, with a right signature over them.
-    pub fn raw(&self, header: &str, payload: &str) -> String {
-        let input = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header),
-            URL_SAFE_NO_PAD.encode(payload)
-        );
-        let signature = self.0.sign(input.as_bytes()).to_bytes();
-        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
+pub fn answer(status: u16, body: impl Into<Vec<u8>>) -> Reply {
+    let body = body.into();
+    Reply::Answer { status, body }
 }

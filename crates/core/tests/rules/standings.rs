@@ -1,195 +1,455 @@
 //! Each rule of standing, on both sides of each bound.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use license_core::document::DenialReason;
-use license_core::evidence::Evidence;
+use chrono::TimeDelta;
+use license_core::contact::{
+    Contact, Denial, NoContact, Reply, TransportFailure, Trust, validation,
+};
+use license_core::document::{DenialReason, LicenseClaims};
+use license_core::evidence::{Evidence, Failure};
 use license_core::lease::Lease;
 use license_core::license::License;
-use license_core::standing::{LapseReason, Policy, Standing, standing};
+use license_core::protocol;
+use license_core::standing::{LapseReason, Policy, Standing, grace_end, standing};
+use serde_json::json;
 
-use crate::signer::{KEY, Signer, denial_claims, license_claims, license_object, signed_at};
+use crate::signer::{
+    KEY, SEQ, Signer, answer, at, denial_claims, just_after, license_claims, license_object,
+    question, unsigned_lease,
+};
 
 const POLICY: Policy = Policy {
     grace: TimeDelta::hours(72),
     allow_unlicensed_core: true,
 };
+const NO_MORE_GRACE: Standing = Standing::Lapsed(LapseReason::GracePeriodExpired);
+const EXPIRED: Standing = Standing::Lapsed(LapseReason::LicenseExpired);
+const REVOKED: Standing = Standing::Lapsed(LapseReason::Denied(DenialReason::Revoked));
 
-fn at(hours: i64) -> DateTime<Utc> {
-    signed_at() + TimeDelta::hours(hours)
+fn policy(grace_hours: i64) -> Policy {
+    Policy {
+        grace: TimeDelta::hours(grace_hours),
+        ..POLICY
+    }
 }
 
-fn second() -> TimeDelta {
-    TimeDelta::seconds(1)
+fn grace_until(hours: i64) -> Standing {
+    Standing::Grace { until: at(hours) }
 }
 
+/// Activated with the default lease: valid for 24 hours, ends after 96.
 fn signed() -> Evidence {
-    let lease = Lease::Signed(Box::new(Signer::new(1).license(&license_claims())));
-    Evidence::default().activated(KEY, lease, signed_at())
+    Signer::vendor().evidence(&license_claims())
+}
+
+fn signed_with(change: impl FnOnce(&mut LicenseClaims)) -> Evidence {
+    let mut claims = license_claims();
+    change(&mut claims);
+    Signer::vendor().evidence(&claims)
 }
 
 fn unsigned() -> Evidence {
-    let lease = Lease::Unsigned {
-        license: License::new(license_object()),
-        valid_until: at(30),
-    };
-    Evidence::default().activated(KEY, lease, signed_at())
+    Evidence::default().activated(KEY, unsigned_lease(), at(0))
 }
 
-fn denied(seq: u64) -> Evidence {
+fn silence() -> Contact {
+    let reply = Reply::Failure(TransportFailure::TimedOut { seconds: 30 });
+    validation(&reply, &question(), &Trust::Unsigned)
+}
+
+fn unsigned_denial() -> Contact {
+    let body = protocol::denied(&DenialReason::Suspended, "Unpaid", None).to_string();
+    validation(&answer(200, body), &question(), &Trust::Unsigned)
+}
+
+fn signed_denial(seq: u64) -> Contact {
     let mut claims = denial_claims();
     claims.seq = seq;
-    Evidence {
-        denial: Some(Signer::new(1).denial(&claims)),
-        ..signed()
+    let denial = Signer::vendor().verified_denial(&claims);
+    Contact::Denied(Denial::Signed(Box::new(denial)))
+}
+
+fn confirmation(seq: u64, hours: i64) -> Contact {
+    let vendor = Signer::vendor();
+    let mut claims = license_claims();
+    claims.seq = seq;
+    claims.iat = at(hours);
+    claims.valid_until = at(hours + 24);
+    claims.exp = at(hours + 96);
+    let mut license = license_object();
+    license.insert("signature".into(), vendor.license(&claims).into());
+    let body = protocol::confirmed(&license).to_string();
+    validation(&answer(200, body), &question(), &vendor.trust())
+}
+
+fn after(evidence: &Evidence, contact: &Contact, hours: i64) -> Evidence {
+    evidence.validated(contact, at(hours), TimeDelta::hours(30))
+}
+
+// 1: no license cached.
+
+#[test]
+fn without_a_license_a_site_is_unlicensed() {
+    let nothing = Evidence::default();
+    assert_eq!(standing(&nothing, at(0), &POLICY), Standing::Unlicensed);
+    assert_eq!(grace_end(&nothing, &POLICY), None);
+}
+
+#[test]
+fn a_validation_without_a_license_leaves_no_evidence() {
+    let nothing = Evidence::default();
+    for contact in [silence(), unsigned_denial(), signed_denial(SEQ)] {
+        assert_eq!(after(&nothing, &contact, 0), nothing);
     }
 }
 
-fn grace(until: DateTime<Utc>) -> Standing {
-    Standing::Grace { until }
-}
+// 2: a verified denial newer than the lease.
 
-fn expired_grace() -> Standing {
-    Standing::Lapsed(LapseReason::GracePeriodExpired)
+#[test]
+fn a_newer_signed_denial_lapses_at_once() {
+    let denied = after(&signed(), &signed_denial(SEQ + 1), 1);
+    assert_eq!(standing(&denied, at(1), &POLICY), REVOKED);
 }
 
 #[test]
-fn without_a_license_there_is_no_standing_but_unlicensed() {
-    let evidence = Evidence {
-        grace_started_at: Some(at(0)),
-        ..Evidence::default()
-    };
-    assert_eq!(standing(&evidence, at(0), &POLICY), Standing::Unlicensed);
+fn a_denial_older_than_the_lease_does_not_count() {
+    let evidence = signed();
+    let denied = after(&evidence, &signed_denial(SEQ - 1), 1);
+    assert_eq!(denied, evidence);
+    assert_eq!(standing(&denied, at(1), &POLICY), Standing::Active);
 }
 
 #[test]
-fn only_a_denial_newer_than_the_lease_counts() {
-    let seq = license_claims().seq;
-    let lapsed = Standing::Lapsed(LapseReason::Denied(DenialReason::Revoked));
-    assert_eq!(standing(&denied(seq + 1), at(0), &POLICY), lapsed);
-    assert_eq!(standing(&denied(seq), at(0), &POLICY), Standing::Active);
-    assert_eq!(standing(&denied(seq - 1), at(0), &POLICY), Standing::Active);
-    // A lease without a signature is older than any denial.
-    let evidence = Evidence {
-        denial: denied(1).denial,
-        ..unsigned()
-    };
-    assert_eq!(standing(&evidence, at(0), &POLICY), lapsed);
+fn a_stored_denial_that_is_not_newer_than_the_lease_does_not_count() {
+    for seq in [SEQ - 1, SEQ] {
+        let mut claims = denial_claims();
+        claims.seq = seq;
+        let evidence = Evidence {
+            denial: Some(Signer::vendor().verified_denial(&claims)),
+            ..signed()
+        };
+        assert_eq!(standing(&evidence, at(1), &POLICY), Standing::Active);
+    }
 }
+
+#[test]
+fn a_signed_denial_counts_against_an_unsigned_lease() {
+    let denied = after(&unsigned(), &signed_denial(0), 1);
+    assert_eq!(standing(&denied, at(1), &POLICY), REVOKED);
+}
+
+#[test]
+fn a_denial_outlives_the_grace_period_and_failed_validations() {
+    let denied = after(&signed(), &signed_denial(SEQ + 1), 1);
+    let denied = after(&denied, &silence(), 2);
+    for hours in [2, 200, 20_000] {
+        assert_eq!(standing(&denied, at(hours), &POLICY), REVOKED);
+    }
+}
+
+#[test]
+fn a_confirmation_newer_than_the_denial_reinstates() {
+    let denied = after(&signed(), &signed_denial(SEQ + 1), 1);
+    let reinstated = after(&denied, &confirmation(SEQ + 2, 2), 2);
+    assert_eq!(standing(&reinstated, at(2), &POLICY), Standing::Active);
+    assert_eq!((reinstated.denial, reinstated.last_failure), (None, None));
+}
+
+#[test]
+fn a_confirmation_older_than_the_denial_does_not_reinstate() {
+    let denied = after(&signed(), &signed_denial(SEQ + 2), 1);
+    assert_eq!(after(&denied, &confirmation(SEQ + 1, 2), 2), denied);
+}
+
+#[test]
+fn a_denial_is_named_before_the_expiry() {
+    let evidence = signed_with(|claims| {
+        claims
+            .license
+            .insert("expiresAt".into(), json!("2026-03-01"));
+    });
+    let denied = after(&evidence, &signed_denial(SEQ + 1), 1);
+    assert_eq!(standing(&denied, at(2), &POLICY), REVOKED);
+}
+
+// 3: the license's expiry.
 
 #[test]
 fn a_license_is_good_up_to_and_including_its_expiry() {
-    let mut claims = license_claims();
-    let end = at(2);
-    claims
-        .license
-        .insert("expiresAt".into(), end.to_rfc3339().into());
-    let lease = Lease::Signed(Box::new(Signer::new(1).license(&claims)));
-    let evidence = Evidence::default().activated(KEY, lease, at(0));
-    assert_eq!(standing(&evidence, end, &POLICY), Standing::Active);
+    let evidence = signed_with(|claims| {
+        let expiry = json!("2026-03-01T10:00:00Z");
+        claims.license.insert("expiresAt".into(), expiry);
+    });
+    assert_eq!(standing(&evidence, at(10), &POLICY), Standing::Active);
+    assert_eq!(standing(&evidence, just_after(10), &POLICY), EXPIRED);
+}
+
+#[test]
+fn grace_does_not_outlast_the_license() {
+    let evidence = signed_with(|claims| {
+        let expiry = json!("2026-03-02T10:00:00Z");
+        claims.license.insert("expiresAt".into(), expiry);
+    });
+    assert_eq!(standing(&evidence, at(34), &POLICY), grace_until(96));
+    assert_eq!(standing(&evidence, just_after(34), &POLICY), EXPIRED);
+}
+
+#[test]
+fn an_offline_lease_does_not_outlast_the_license() {
+    let evidence = signed_with(|claims| {
+        claims.offline = true;
+        let expiry = json!("2026-03-01T10:00:00Z");
+        claims.license.insert("expiresAt".into(), expiry);
+    });
+    assert_eq!(standing(&evidence, at(10), &POLICY), Standing::Active);
+    assert_eq!(standing(&evidence, just_after(10), &POLICY), EXPIRED);
+}
+
+#[test]
+fn an_unsigned_license_without_a_readable_expiry_never_expires() {
+    for expiry in [json!(null), json!("soon"), json!(0)] {
+        let mut license = license_object();
+        license.insert("expiresAt".into(), expiry);
+        let lease = Lease::Unsigned {
+            license: License::new(license),
+            valid_until: at(1_000_000),
+        };
+        let evidence = Evidence::default().activated(KEY, lease, at(0));
+        assert_eq!(
+            standing(&evidence, at(1_000_000), &POLICY),
+            Standing::Active
+        );
+    }
+}
+
+#[test]
+fn what_the_license_calls_its_status_decides_nothing() {
+    for status in ["revoked", "suspended", "expired"] {
+        let evidence = signed_with(|claims| {
+            claims.license.insert("status".into(), status.into());
+        });
+        assert_eq!(standing(&evidence, at(1), &POLICY), Standing::Active);
+    }
+}
+
+// 4: an offline lease.
+
+#[test]
+fn an_offline_lease_is_active_until_the_end_of_its_validity_whatever_contact_does() {
+    let evidence = signed_with(|claims| claims.offline = true);
+    let failed = after(&evidence, &silence(), 1);
+    for evidence in [&evidence, &failed] {
+        assert_eq!(standing(evidence, at(24), &policy(0)), Standing::Active);
+        assert_eq!(
+            standing(evidence, just_after(24), &policy(0)),
+            NO_MORE_GRACE
+        );
+    }
+}
+
+#[test]
+fn an_offline_lease_that_ran_out_untried_has_its_grace() {
+    let evidence = signed_with(|claims| claims.offline = true);
     assert_eq!(
-        standing(&evidence, end + second(), &POLICY),
-        Standing::Lapsed(LapseReason::LicenseExpired)
+        standing(&evidence, just_after(24), &POLICY),
+        grace_until(96)
     );
 }
 
 #[test]
-fn a_confirmed_lease_is_active_up_to_its_validity_and_then_in_grace_until_its_signed_end() {
-    assert_eq!(standing(&signed(), at(24), &POLICY), Standing::Active);
+fn a_signed_denial_ends_an_offline_lease() {
+    let evidence = signed_with(|claims| claims.offline = true);
+    let denied = after(&evidence, &signed_denial(SEQ + 1), 1);
+    assert_eq!(standing(&denied, at(1), &POLICY), REVOKED);
+}
+
+// 5: confirmed, and not overdue.
+
+#[test]
+fn a_confirmed_lease_is_active_up_to_and_including_the_end_of_its_validity() {
+    for evidence in [signed(), unsigned()] {
+        assert_eq!(standing(&evidence, at(24), &POLICY), Standing::Active);
+        assert_eq!(
+            standing(&evidence, just_after(24), &POLICY),
+            grace_until(96)
+        );
+    }
+}
+
+#[test]
+fn a_lease_is_active_before_the_time_it_was_signed() {
+    assert_eq!(standing(&signed(), at(-1), &POLICY), Standing::Active);
+}
+
+// 6 and 7: grace, and its end.
+
+#[test]
+fn grace_starts_at_the_first_failed_validation() {
+    for contact in [silence(), unsigned_denial()] {
+        let failed = after(&unsigned(), &contact, 10);
+        assert_eq!(failed.grace_started_at, Some(at(10)));
+        assert_eq!(standing(&failed, at(10), &POLICY), grace_until(82));
+    }
+}
+
+#[test]
+fn grace_ends_exactly_72_hours_after_the_first_failure() {
+    for evidence in [signed(), unsigned()] {
+        let failed = after(&evidence, &silence(), 10);
+        assert_eq!(standing(&failed, at(82), &POLICY), grace_until(82));
+        assert_eq!(standing(&failed, just_after(82), &POLICY), NO_MORE_GRACE);
+    }
+}
+
+#[test]
+fn grace_starts_at_the_end_of_validity_when_nothing_was_tried() {
+    for evidence in [signed(), unsigned()] {
+        assert_eq!(standing(&evidence, at(96), &POLICY), grace_until(96));
+        assert_eq!(standing(&evidence, just_after(96), &POLICY), NO_MORE_GRACE);
+    }
+}
+
+#[test]
+fn grace_never_starts_later_than_the_end_of_validity() {
+    let failed = after(&unsigned(), &silence(), 90);
+    assert_eq!(failed.grace_started_at, Some(at(24)));
+    assert_eq!(standing(&failed, at(96), &POLICY), grace_until(96));
+    assert_eq!(standing(&failed, just_after(96), &POLICY), NO_MORE_GRACE);
+}
+
+#[test]
+fn failing_again_does_not_move_the_grace_period() {
+    let mut evidence = after(&unsigned(), &silence(), 10);
+    for hours in 11..82 {
+        evidence = after(&evidence, &unsigned_denial(), hours);
+        assert_eq!(evidence.grace_started_at, Some(at(10)));
+        assert_eq!(standing(&evidence, at(hours), &POLICY), grace_until(82));
+    }
+}
+
+#[test]
+fn a_confirmation_ends_the_grace_period() {
+    let failed = after(&signed(), &silence(), 10);
+    let confirmed = after(&failed, &confirmation(SEQ + 1, 20), 20);
+    assert_eq!(confirmed.grace_started_at, None);
+    assert_eq!(confirmed.confirmed_at, Some(at(20)));
+    assert_eq!(standing(&confirmed, at(44), &POLICY), Standing::Active);
+    let failed = after(&confirmed, &silence(), 30);
+    assert_eq!(standing(&failed, at(30), &POLICY), grace_until(102));
+}
+
+#[test]
+fn a_confirmation_after_everything_lapsed_is_active_again() {
+    let failed = after(&signed(), &silence(), 10);
+    assert_eq!(standing(&failed, at(500), &POLICY), NO_MORE_GRACE);
+    let confirmed = after(&failed, &confirmation(SEQ + 1, 500), 500);
+    assert_eq!(standing(&confirmed, at(500), &POLICY), Standing::Active);
+}
+
+#[test]
+fn the_setting_shortens_a_signed_grace_period() {
+    assert_eq!(standing(&signed(), at(34), &policy(10)), grace_until(34));
     assert_eq!(
-        standing(&signed(), at(24) + second(), &POLICY),
-        grace(at(96))
-    );
-    assert_eq!(standing(&signed(), at(96), &POLICY), grace(at(96)));
-    assert_eq!(
-        standing(&signed(), at(96) + second(), &POLICY),
-        expired_grace()
+        standing(&signed(), just_after(34), &policy(10)),
+        NO_MORE_GRACE
     );
 }
 
 #[test]
-fn grace_ends_72_hours_after_the_first_failure() {
-    let evidence = Evidence {
-        grace_started_at: Some(at(10)),
-        ..signed()
-    };
-    assert_eq!(standing(&evidence, at(10), &POLICY), grace(at(82)));
-    assert_eq!(standing(&evidence, at(82), &POLICY), grace(at(82)));
-    assert_eq!(
-        standing(&evidence, at(82) + second(), &POLICY),
-        expired_grace()
-    );
-}
-
-#[test]
-fn the_setting_shortens_the_signed_grace_and_never_stretches_it() {
-    let with = |hours| Policy {
-        grace: TimeDelta::hours(hours),
-        ..POLICY
-    };
-    assert_eq!(standing(&signed(), at(25), &with(1)), grace(at(25)));
-    assert_eq!(
-        standing(&signed(), at(25) + second(), &with(1)),
-        expired_grace()
-    );
-    assert_eq!(standing(&signed(), at(96), &with(9999)), grace(at(96)));
-    assert_eq!(
-        standing(&signed(), at(96) + second(), &with(9999)),
-        expired_grace()
-    );
-    assert_eq!(
-        standing(&signed(), at(24) + second(), &with(0)),
-        expired_grace()
-    );
-}
-
-#[test]
-fn an_unsigned_lease_has_no_end_but_the_settings() {
-    assert_eq!(standing(&unsigned(), at(30), &POLICY), Standing::Active);
-    assert_eq!(standing(&unsigned(), at(102), &POLICY), grace(at(102)));
-    assert_eq!(
-        standing(&unsigned(), at(102) + second(), &POLICY),
-        expired_grace()
-    );
-}
-
-#[test]
-fn an_offline_lease_is_active_until_its_validity_whatever_contact_does() {
-    let mut claims = license_claims();
-    claims.offline = true;
-    let lease = Lease::Signed(Box::new(Signer::new(1).license(&claims)));
-    let evidence = Evidence {
-        grace_started_at: Some(at(1)),
-        ..Evidence::default().activated(KEY, lease, at(0))
-    };
-    assert_eq!(standing(&evidence, at(24), &POLICY), Standing::Active);
-    assert_eq!(
-        standing(&evidence, at(24) + second(), &POLICY),
-        grace(at(73))
-    );
-}
-
-#[test]
-fn unreadable_expiry_of_an_unsigned_license_never_expires() {
-    let mut license = license_object();
-    license.insert("expiresAt".into(), "soon".into());
-    let lease = Lease::Unsigned {
-        license: License::new(license),
-        valid_until: at(30),
-    };
-    let evidence = Evidence::default().activated(KEY, lease, at(0));
-    assert_eq!(standing(&evidence, at(30), &POLICY), Standing::Active);
-}
-
-#[test]
-fn absurd_settings_and_instants_do_not_overflow() {
-    let policy = Policy {
+fn the_setting_never_lengthens_a_signed_grace_period() {
+    let forever = Policy {
         grace: TimeDelta::MAX,
         ..POLICY
     };
-    for now in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
-        for evidence in [signed(), unsigned()] {
-            let standing = standing(&evidence, now, &policy);
-            assert_ne!(standing, Standing::Unlicensed);
-        }
+    for policy in [policy(73), policy(87_600), forever] {
+        assert_eq!(grace_end(&signed(), &policy), Some(at(96)));
+        assert_eq!(standing(&signed(), at(96), &policy), grace_until(96));
+        assert_eq!(standing(&signed(), just_after(96), &policy), NO_MORE_GRACE);
     }
+}
+
+#[test]
+fn a_failure_late_in_the_validity_does_not_pass_the_signed_end() {
+    let evidence = signed_with(|claims| claims.exp = at(30));
+    let failed = after(&evidence, &silence(), 23);
+    assert_eq!(standing(&failed, at(30), &POLICY), grace_until(30));
+    assert_eq!(standing(&failed, just_after(30), &POLICY), NO_MORE_GRACE);
+}
+
+#[test]
+fn without_grace_a_site_lapses_right_after_the_failure() {
+    let failed = after(&signed(), &silence(), 10);
+    assert_eq!(standing(&failed, at(10), &policy(0)), grace_until(10));
+    assert_eq!(standing(&failed, just_after(10), &policy(0)), NO_MORE_GRACE);
+}
+
+// What each validation leaves behind.
+
+#[test]
+fn a_failed_validation_is_kept_in_words() {
+    let failed = after(&signed(), &silence(), 10).last_failure;
+    let timed_out = NoContact::from(TransportFailure::TimedOut { seconds: 30 });
+    assert_eq!(
+        failed,
+        Some(Failure {
+            at: at(10),
+            reason: "timed_out".into(),
+            message: timed_out.to_string(),
+            denied: false,
+        })
+    );
+    let denied = after(&unsigned(), &unsigned_denial(), 11).last_failure;
+    assert_eq!(
+        denied,
+        Some(Failure {
+            at: at(11),
+            reason: "suspended".into(),
+            message: "Unpaid".into(),
+            denied: true,
+        })
+    );
+}
+
+#[test]
+fn the_newest_number_is_that_of_the_lease_or_of_the_denial() {
+    assert_eq!(Evidence::default().newest_seq(KEY), None);
+    assert_eq!(unsigned().newest_seq(KEY), None);
+    assert_eq!(signed().newest_seq(KEY), Some(SEQ));
+    let denied = after(&signed(), &signed_denial(SEQ + 5), 1);
+    assert_eq!(denied.newest_seq(KEY), Some(SEQ + 5));
+    assert_eq!(
+        denied.newest_seq("fxsght aaaa bbbb cccc dddd"),
+        Some(SEQ + 5)
+    );
+    assert_eq!(denied.newest_seq("FXSGHT-ZZZZ-ZZZZ-ZZZZ-ZZZZ"), None);
+}
+
+#[test]
+fn another_license_replaces_the_old_one_whatever_its_number() {
+    let other = "FXSGHT-ZZZZ-ZZZZ-ZZZZ-ZZZZ";
+    let mut claims = license_claims();
+    claims.seq = 1;
+    claims.license.insert("licenseKey".into(), other.into());
+    let lease = Signer::vendor().lease(&claims);
+    let denied = after(&signed(), &signed_denial(SEQ + 1), 1);
+    let activated = denied.activated(other, lease.clone(), at(2));
+    let expected = Evidence {
+        license_key: other.into(),
+        lease: Some(lease),
+        activated_at: Some(at(2)),
+        confirmed_at: Some(at(2)),
+        ..Evidence::default()
+    };
+    assert_eq!(activated, expected);
+}
+
+#[test]
+fn every_lapse_has_a_word_that_programs_compare() {
+    let codes = [REVOKED, EXPIRED, NO_MORE_GRACE].map(|standing| match standing {
+        Standing::Lapsed(reason) => reason.code().to_owned(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(
+        codes,
+        ["revoked", "license_expired", "grace_period_expired"]
+    );
 }
