@@ -13,7 +13,7 @@ use license_core::protocol::{
     INSTALLATION_ID_HEADER, NONCE_HEADER, VALIDATE, ValidateRequest,
 };
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, RequestBuilder, Url};
+use reqwest::{Certificate, ClientBuilder, RequestBuilder, Url};
 use serde::Serialize;
 
 /// Longest answer that is read, in bytes. A license with thousands of
@@ -36,8 +36,31 @@ pub enum UpstreamError {
     #[error("LICENSE_CA_FILE cannot be used: {0}")]
     Roots(reqwest::Error),
     /// TLS or proxy settings of the system are unusable.
-    #[error("the HTTP client cannot be set up: {0}")]
+    #[error("the HTTP client cannot be set up: {0:?}")]
     Client(reqwest::Error),
+}
+
+/// Makes an HTTP client that trusts the system's certificate authorities and
+/// `extra_roots`. A system without any, such as an empty container, has to do
+/// with the extra ones: plain HTTP works, and HTTPS fails when it is used.
+///
+/// # Errors
+/// When TLS or proxy settings are unusable.
+pub fn http_client(
+    configure: impl Fn() -> ClientBuilder,
+    extra_roots: Vec<Certificate>,
+) -> reqwest::Result<reqwest::Client> {
+    match configure().tls_certs_merge(extra_roots.clone()).build() {
+        Ok(client) => Ok(client),
+        Err(error) => {
+            let client = configure().tls_certs_only(extra_roots).build()?;
+            tracing::warn!(
+                %error,
+                "this system has no certificate authorities; only those of LICENSE_CA_FILE are trusted"
+            );
+            Ok(client)
+        }
+    }
 }
 
 impl Upstream {
@@ -58,17 +81,17 @@ impl Upstream {
             .transpose()
             .map_err(UpstreamError::Roots)?
             .unwrap_or_default();
-        let http = reqwest::Client::builder()
-            .user_agent(concat!(
-                "foxsight-license-client/",
-                env!("CARGO_PKG_VERSION")
-            ))
-            .redirect(Policy::none())
-            .timeout(timeout)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .tls_certs_merge(roots)
-            .build()
-            .map_err(UpstreamError::Client)?;
+        let configure = || {
+            reqwest::Client::builder()
+                .user_agent(concat!(
+                    "foxsight-license-client/",
+                    env!("CARGO_PKG_VERSION")
+                ))
+                .redirect(Policy::none())
+                .timeout(timeout)
+                .pool_idle_timeout(Duration::from_secs(30))
+        };
+        let http = http_client(configure, roots).map_err(UpstreamError::Client)?;
         Ok(Self {
             http,
             base_url: base_url.as_str().trim_end_matches('/').to_owned(),

@@ -16,6 +16,9 @@ pub const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
 /// Wait between validations while lapsed, so that a reinstated site need not
 /// wait long.
 pub const LAPSED_RETRY: TimeDelta = TimeDelta::minutes(15);
+/// Shortest wait between regular validations: a lease that is over as soon as
+/// it is signed does not make a site call without pause.
+pub const SHORTEST_INTERVAL: TimeDelta = TimeDelta::seconds(1);
 /// The part of a lease's span after which it is validated again; what remains
 /// is slack, so that a healthy site never comes near grace.
 const SPAN_USED: f64 = 0.8;
@@ -82,7 +85,8 @@ fn validation_interval(lease: &Lease, interval: TimeDelta) -> TimeDelta {
     match lease {
         Lease::Signed(document) => {
             let claims = document.claims();
-            interval.min(scale(claims.valid_until - claims.iat, SPAN_USED))
+            let span_used = scale(claims.valid_until - claims.iat, SPAN_USED);
+            interval.min(span_used).max(SHORTEST_INTERVAL)
         }
         Lease::Unsigned { .. } => interval,
     }

@@ -9,6 +9,8 @@ use reqwest::{Method, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
+use crate::upstream::http_client;
+
 /// Which service to talk to, and how to print.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ServiceArgs {
@@ -65,11 +67,13 @@ impl ServiceArgs {
         let base = self.base_url();
         // No proxy: the service is on this machine or beside it. The time-out
         // leaves the service room for its own call to the License Server.
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(90))
-            .connect_timeout(Duration::from_secs(5))
-            .build()?;
+        let configure = || {
+            reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(90))
+                .connect_timeout(Duration::from_secs(5))
+        };
+        let client = http_client(configure, Vec::new())?;
         let mut request = client.request(method, format!("{base}{path}"));
         if let Some(token) = &self.admin_token {
             request = request.bearer_auth(token.expose_secret());

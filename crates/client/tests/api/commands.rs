@@ -126,3 +126,70 @@ fn a_wrong_setting_stops_the_start_and_is_named() {
         assert!(said.contains(accepted), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_system_without_certificate_authorities_is_no_reason_not_to_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let bare = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_license-client"));
+        command
+            .args(arguments)
+            .args(["--port", &port])
+            .env("SSL_CERT_DIR", directory.path())
+            .env("SSL_CERT_FILE", directory.path().join("none"));
+        command
+    };
+    let state_dir = directory.path().join("state").display().to_string();
+    let serve = ["serve", "--state-dir", &state_dir];
+    let mut service = bare(&serve)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut healthy = false;
+    for _ in 0..250 {
+        healthy = bare(&["health"]).output().unwrap().status.success();
+        if healthy {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    service.kill().unwrap();
+    service.wait().unwrap();
+    assert!(healthy);
+}
+
+/// The README's table names every setting, with its default.
+#[test]
+fn the_readme_lists_every_setting_with_its_default() {
+    use clap::CommandFactory as _;
+    let readme = include_str!("../../../../README.md");
+    let command = license_client::cli::Cli::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    let mut settings = 0;
+    for argument in serve.get_arguments() {
+        let Some(variable) = argument.get_env() else {
+            continue;
+        };
+        let row = format!("| `{}` | ", variable.display());
+        let row = readme
+            .lines()
+            .find_map(|line| line.strip_prefix(row.as_str()));
+        let row = row.unwrap_or_else(|| panic!("{} is missing", variable.display()));
+        if let Some(default) = argument.get_default_values().first() {
+            let default = format!("`{}` |", default.display());
+            assert!(row.starts_with(&default), "{}: {row}", variable.display());
+        }
+        settings += 1;
+    }
+    let rows = readme
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .count();
+    assert_eq!(
+        settings, rows,
+        "the README lists settings that do not exist"
+    );
+}

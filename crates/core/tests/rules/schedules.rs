@@ -105,6 +105,12 @@ fn a_signed_lease_shorter_than_the_interval_is_validated_after_four_fifths_of_it
 }
 
 #[test]
+fn a_lease_that_is_over_when_it_is_signed_does_not_make_a_site_call_without_pause() {
+    let wait = wait(&signed(0, false), &Standing::Active, 0, DAY, least());
+    assert_eq!(wait, Some(TimeDelta::seconds(1)));
+}
+
+#[test]
 fn a_signed_lease_of_one_day_is_not_used_up_by_an_interval_of_one_day() {
     assert_eq!(
         wait(&signed(24, false), &Standing::Active, 0, DAY, least()),
