@@ -11,9 +11,9 @@ use license_core::evidence::Evidence;
 use license_core::keyring::{Keyring, KeyringError};
 use license_core::schedule::Jitter;
 use license_core::standing::Policy;
+use license_service::clock::Clock;
 use tokio::sync::Notify;
 
-use crate::clock::Clock;
 use crate::config::Settings;
 use crate::identity::{self, Identity};
 use crate::random;

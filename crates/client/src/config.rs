@@ -18,11 +18,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use clap::Args;
 use ipnet::IpNet;
+use license_service::database_url::DatabaseUrl;
+use license_service::telemetry::LogFormat;
 use reqwest::Url;
 use secrecy::SecretString;
-
-use crate::database_url::DatabaseUrl;
-use crate::telemetry::LogFormat;
 
 /// Settings of the service.
 #[derive(Clone, Debug, Args)]
@@ -239,7 +238,7 @@ impl Settings {
     pub fn database(&self) -> DatabaseUrl {
         self.database_url
             .clone()
-            .unwrap_or_else(|| DatabaseUrl::in_state_dir(&self.state_dir))
+            .unwrap_or_else(|| DatabaseUrl::of_file(&self.state_dir.join("license-client.sqlite")))
     }
 }
 

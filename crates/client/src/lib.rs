@@ -7,13 +7,11 @@
 //! and answers.
 //!
 //! Imports run one way: `cli → serve → {http, jobs} → licensing → app →
-//! {store, upstream, identity, snapshot, …} → license_core`.
+//! {store, upstream, identity, snapshot, …} → {license_core, license_service}`.
 
 pub mod app;
 pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod database_url;
 pub mod host;
 pub mod http;
 pub mod identity;
@@ -23,5 +21,4 @@ pub mod random;
 pub mod serve;
 pub mod snapshot;
 pub mod store;
-pub mod telemetry;
 pub mod upstream;

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use license_client::cli::{self, Cli};
+use license_service::dot_env;
 
 fn main() -> ExitCode {
     // Before any thread is started: this sets environment variables.
-    if let Err(error) = cli::load_dot_env() {
+    if let Err(error) = dot_env::load() {
         eprintln!("error: {error:#}");
         return ExitCode::FAILURE;
     }

@@ -1,31 +1,22 @@
 //! Run the service until it is told to stop.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use axum_server::Handle;
-use hyper_util::rt::TokioTimer;
 use license_core::contact::Trust;
+use license_service::clock::Clock;
+use license_service::listener;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::clock::Clock;
 use crate::config::Settings;
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
 use crate::jobs;
 use crate::licensing::resume::resume;
-
-/// Requests in flight get this long to finish; SIGTERM to exit takes at most
-/// 10 s.
-const DRAIN: Duration = Duration::from_secs(8);
-/// A client gets this long to send its request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Serves on `listener` until `shutdown` is cancelled.
 ///
@@ -52,15 +43,11 @@ pub async fn serve(
 
     let tracker = TaskTracker::new();
     jobs::start(&app, &tracker, &shutdown);
-    let served = listen(
-        HttpState {
-            app: app.clone(),
-            access,
-        },
-        listener,
-        shutdown.clone(),
-    )
-    .await;
+    let router = http::router(HttpState {
+        app: app.clone(),
+        access,
+    });
+    let served = listener::serve(router, listener, shutdown.clone()).await;
 
     // The server may have ended by itself: then the jobs end, too.
     shutdown.cancel();
@@ -69,32 +56,6 @@ pub async fn serve(
     app.store.clone().close().await;
     tracing::info!("stopped");
     served
-}
-
-async fn listen(
-    state: HttpState,
-    listener: TcpListener,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let handle = Handle::new();
-    let drain = tokio::spawn({
-        let handle = handle.clone();
-        async move {
-            shutdown.cancelled().await;
-            tracing::info!("stopping: finishing the requests in flight");
-            handle.graceful_shutdown(Some(DRAIN));
-        }
-    });
-    let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(handle);
-    server
-        .http_builder()
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
-    let service = http::router(state).into_make_service_with_connect_info::<SocketAddr>();
-    let served = server.serve(service).await;
-    drain.abort();
-    served.context("the listener failed")
 }
 
 fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::Result<()> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use license_service::clock::Clock;
 
-use crate::clock::Clock;
 use crate::config::{Storage, Terms};
 use crate::signing::{self, SigningError, SigningKeys};
 use crate::store::{Store, StoreError};

@@ -12,9 +12,8 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::Args;
-
-use crate::database_url::DatabaseUrl;
-use crate::telemetry::LogFormat;
+use license_service::database_url::DatabaseUrl;
+use license_service::telemetry::LogFormat;
 
 /// Where licenses and keys are kept. Every command needs it.
 #[derive(Clone, Debug, Args)]
@@ -90,7 +89,7 @@ impl Storage {
     pub fn database(&self) -> DatabaseUrl {
         self.database_url
             .clone()
-            .unwrap_or_else(|| DatabaseUrl::in_state_dir(&self.state_dir))
+            .unwrap_or_else(|| DatabaseUrl::of_file(&self.state_dir.join("license-server.sqlite")))
     }
 
     /// The directory of the signing keys.

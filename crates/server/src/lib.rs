@@ -2,16 +2,13 @@
 //! and revokes licenses, and receives heartbeats.
 //!
 //! Imports run one way: `cli → serve → http → licensing → app →
-//! {store, signing, clock} → license_core`.
+//! {store, signing} → {license_core, license_service}`.
 
 pub mod app;
 pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod database_url;
 pub mod http;
 pub mod licensing;
 pub mod serve;
 pub mod signing;
 pub mod store;
-pub mod telemetry;

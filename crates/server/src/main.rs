@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use license_server::cli::{self, Cli};
+use license_service::dot_env;
 
 fn main() -> ExitCode {
     // Before any thread is started: this sets environment variables.
-    let done = cli::load_dot_env().and_then(|()| cli::run(Cli::parse_or_exit()));
+    let done = dot_env::load().and_then(|()| cli::run(Cli::parse_or_exit()));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

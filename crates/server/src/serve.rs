@@ -3,20 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use axum_server::Handle;
-use hyper_util::rt::TokioTimer;
+use license_service::listener;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::http;
 
-/// Requests in flight get this long to finish; SIGTERM to exit takes at most
-/// 10 s.
-const DRAIN: Duration = Duration::from_secs(8);
-/// A client gets this long to send its request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often the directory of the keys is looked at.
 const WATCH_KEYS_EVERY: Duration = Duration::from_secs(2);
 
@@ -31,29 +24,11 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, keys = ?app.keys().list(), "listening");
     let watch = tokio::spawn(watch_keys(app.clone()));
-    let handle = Handle::new();
-    let drain = tokio::spawn({
-        let handle = handle.clone();
-        async move {
-            shutdown.cancelled().await;
-            tracing::info!("stopping: finishing the requests in flight");
-            handle.graceful_shutdown(Some(DRAIN));
-        }
-    });
-    let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(handle);
-    server
-        .http_builder()
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
-    let served = server
-        .serve(http::router(app.clone()).into_make_service())
-        .await;
-    drain.abort();
+    let served = listener::serve(http::router(app.clone()), listener, shutdown).await;
     watch.abort();
     app.store.clone().close().await;
     tracing::info!("stopped");
-    served.context("the listener failed")
+    served
 }
 
 /// Takes up keys that a command has made in the meantime.

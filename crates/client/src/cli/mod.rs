@@ -11,7 +11,6 @@ mod service;
 mod status;
 mod validate;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -98,19 +97,6 @@ impl Cli {
     pub fn parse_or_exit() -> Self {
         Self::parse()
     }
-}
-
-/// Reads `.env` of the current directory, if there is one. Variables that are
-/// already set keep their values.
-///
-/// # Errors
-/// When the file cannot be read or a line is malformed.
-pub fn load_dot_env() -> anyhow::Result<()> {
-    let file = Path::new(".env");
-    if !file.exists() {
-        return Ok(());
-    }
-    dotenvy::from_path(file).context("the file .env cannot be read")
 }
 
 /// Runs the subcommand.

@@ -3,41 +3,16 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use license_service::clock::SystemClock;
+use license_service::{listener, shutdown, telemetry};
 
-use crate::clock::SystemClock;
 use crate::config::Settings;
-use crate::{serve, telemetry};
+use crate::serve;
 
 pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     telemetry::start(&settings.log, settings.log_format)?;
-    let listener = TcpListener::bind((settings.host, settings.port))
-        .await
-        .with_context(|| {
-            format!(
-                "cannot listen on {}:{}; is another service using the port? Choose one with PORT",
-                settings.host, settings.port
-            )
-        })?;
-    let shutdown = CancellationToken::new();
-    stop_on_signal(&shutdown)?;
+    let listener = listener::bind(settings.host, settings.port).await?;
+    let shutdown = shutdown::on_signal()?;
     serve::serve(&settings, Arc::new(SystemClock), listener, shutdown).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn stop_on_signal(shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let shutdown = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        shutdown.cancel();
-    });
-    Ok(())
 }

@@ -20,6 +20,7 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
+use license_service::listener;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -112,10 +113,6 @@ pub fn router(state: HttpState) -> Router {
     reason = "the form that the layer calls"
 )]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let what = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    tracing::error!(what, "a request ended in a panic");
+    listener::log_panic(&*panic);
     ApiError::Internal.into_response()
 }

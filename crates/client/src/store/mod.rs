@@ -10,16 +10,13 @@ pub mod local_license_validation_attempts;
 mod schema;
 pub mod system_config;
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
+use license_service::database::{self, ConnectError};
+use license_service::database_url::DatabaseUrl;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
-    TransactionTrait as _,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait as _,
 };
 use uuid::Uuid;
-
-use crate::database_url::DatabaseUrl;
 
 /// A database with the four tables in it.
 #[derive(Clone, Debug)]
@@ -30,15 +27,10 @@ pub struct Store {
 /// What can go wrong with a database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The directory of the SQLite file cannot be made.
-    #[error("the directory '{directory}' cannot be made: {error}")]
-    Directory {
-        /// Which one.
-        directory: String,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The database cannot be reached or refuses a statement.
+    /// The database cannot be connected to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The database refuses a statement.
     #[error("the database refuses: {0}")]
     Database(#[from] DbErr),
 }
@@ -50,24 +42,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached or refuses to make a table.
     pub async fn open(url: &DatabaseUrl, now: DateTime<Utc>) -> Result<Self, StoreError> {
-        let mut options = ConnectOptions::new(url.expose());
-        options
-            .max_connections(5)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_timeout(Duration::from_secs(5))
-            .sqlx_logging(false);
-        if let Some(file) = url.sqlite_file() {
-            make_directory(file)?;
-            options.map_sqlx_sqlite_opts(|sqlite| {
-                // FULL: an acknowledged activation survives a power cut.
-                sqlite
-                    .create_if_missing(true)
-                    .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
-                    .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
-                    .busy_timeout(Duration::from_secs(5))
-            });
-        }
-        let db = Database::connect(options).await?;
+        let db = database::connect(url).await?;
         schema::create_missing_tables(&db).await?;
         system_config::insert_if_missing(&db, system_config::REVISION, &new_revision(), now)
             .await?;
@@ -109,24 +84,12 @@ impl Store {
         &self.db
     }
 
-    /// Closes all connections; SQLite folds its log into the file.
+    /// Closes all connections.
     pub async fn close(self) {
-        if let Err(error) = self.db.close().await {
-            tracing::warn!(%error, "the database was not closed cleanly");
-        }
+        database::close(self.db).await;
     }
 }
 
 fn new_revision() -> String {
     Uuid::new_v4().to_string()
-}
-
-fn make_directory(file: &std::path::Path) -> Result<(), StoreError> {
-    let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    std::fs::create_dir_all(directory).map_err(|error| StoreError::Directory {
-        directory: directory.display().to_string(),
-        error,
-    })
 }

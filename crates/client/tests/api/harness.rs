@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
-use license_client::clock::{Clock as _, ManualClock};
 use license_client::config::Settings;
 use license_client::serve::serve;
+use license_service::clock::{Clock as _, ManualClock};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_server::app::App;
-use license_server::clock::{Clock as _, ManualClock};
 use license_server::config::{Storage, Terms};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::{IssueRequest, issue};
 use license_server::licensing::status::set_status;
 use license_server::serve::serve;
 use license_server::store::licenses::Status;
+use license_service::clock::{Clock as _, ManualClock};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

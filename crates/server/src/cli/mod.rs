@@ -8,15 +8,13 @@ mod seats;
 mod serve;
 mod table;
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use license_service::clock::{Clock as _, SystemClock};
+use license_service::telemetry::{self, LogFormat};
 
-use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Serve, Storage};
 use crate::store::licenses::Status;
-use crate::telemetry::{self, LogFormat};
 
 /// License Server of Foxsight Central Command
 #[derive(Debug, Parser)]
@@ -118,19 +116,6 @@ impl Cli {
     pub fn parse_or_exit() -> Self {
         Self::parse()
     }
-}
-
-/// Reads `.env` of the current directory, if there is one. Variables that are
-/// already set keep their values.
-///
-/// # Errors
-/// When the file cannot be read or a line is malformed.
-pub fn load_dot_env() -> anyhow::Result<()> {
-    let file = Path::new(".env");
-    if !file.exists() {
-        return Ok(());
-    }
-    dotenvy::from_path(file).context("the file .env cannot be read")
 }
 
 /// Runs the subcommand.

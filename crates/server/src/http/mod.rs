@@ -13,6 +13,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use license_service::listener;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -52,10 +53,6 @@ pub fn router(app: Arc<App>) -> Router {
     reason = "the form that the layer calls"
 )]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let what = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    tracing::error!(what, "a request ended in a panic");
+    listener::log_panic(&*panic);
     ApiError::Internal.into_response()
 }

@@ -6,15 +6,13 @@ pub mod licenses;
 mod migrations;
 pub mod seats;
 
-use std::path::Path;
-use std::time::Duration;
-
+use license_service::database::{self, ConnectError};
+use license_service::database_url::DatabaseUrl;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait as _,
 };
 
-use crate::database_url::DatabaseUrl;
 pub use migrations::Migrator;
 
 /// A database with the newest tables.
@@ -26,15 +24,10 @@ pub struct Store {
 /// What can go wrong with a database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The directory of the SQLite file cannot be made.
-    #[error("the directory '{directory}' cannot be made: {error}")]
-    Directory {
-        /// Which one.
-        directory: String,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The database cannot be reached or refuses a statement.
+    /// The database cannot be connected to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The database refuses a statement.
     #[error("the database refuses: {0}")]
     Database(#[from] DbErr),
     /// A row holds something that this program never writes.
@@ -53,27 +46,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached or changed.
     pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let mut options = ConnectOptions::new(url.expose());
-        options
-            .max_connections(10)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_timeout(Duration::from_secs(5))
-            .sqlx_logging(false);
-        if let Some(file) = url.sqlite_file() {
-            make_directory(file)?;
-            options.map_sqlx_sqlite_opts(|sqlite| {
-                // FULL: an issued license survives a power cut.
-                sqlite
-                    .create_if_missing(true)
-                    .foreign_keys(true)
-                    .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
-                    .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
-                    .busy_timeout(Duration::from_secs(5))
-            });
-        }
-        let store = Self {
-            db: Database::connect(options).await?,
-        };
+        let db = database::connect(url).await?;
+        let store = Self { db };
         migrations::bring_up_to_date(&store).await?;
         Ok(store)
     }
@@ -106,20 +80,8 @@ impl Store {
         Ok(self.db.ping().await?)
     }
 
-    /// Closes all connections; SQLite folds its log into the file.
+    /// Closes all connections.
     pub async fn close(self) {
-        if let Err(error) = self.db.close().await {
-            tracing::warn!(%error, "the database was not closed cleanly");
-        }
+        database::close(self.db).await;
     }
-}
-
-fn make_directory(file: &Path) -> Result<(), StoreError> {
-    let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    std::fs::create_dir_all(directory).map_err(|error| StoreError::Directory {
-        directory: directory.display().to_string(),
-        error,
-    })
 }

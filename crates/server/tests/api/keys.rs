@@ -3,10 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use license_core::keyring::{JwkSet, Keyring};
-use license_server::clock::Clock as _;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::signing::{SigningError, SigningKeys};
+use license_service::clock::Clock as _;
 
 use crate::database::Engine;
 use crate::harness::Vendor;

@@ -4,17 +4,16 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use reqwest::Url;
+use url::Url;
 
 /// A database that the service can use.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
 
 impl DatabaseUrl {
-    /// The SQLite file in a state directory.
+    /// An SQLite file.
     #[must_use]
-    pub fn in_state_dir(state_dir: &Path) -> Self {
-        let file = state_dir.join("license-client.sqlite");
+    pub fn of_file(file: &Path) -> Self {
         Self(format!("sqlite:{}", file.display()))
     }
 

@@ -37,9 +37,7 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), LogFilterError> {
 
 /// The filter cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "LOG is '{filter}', which is no log filter ({error}); try 'info' or 'license_server=debug'"
-)]
+#[error("LOG is '{filter}', which is no log filter ({error}); try 'info' or 'license_core=debug'")]
 pub struct LogFilterError {
     filter: String,
     error: String,
