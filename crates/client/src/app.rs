@@ -57,8 +57,8 @@ pub struct Calls {
     pub failures: u32,
     /// Something happened that only a validation can explain: it is due now.
     pub validation_wanted: bool,
-    /// Validations that were tried since the start, for callers who waited
-    /// while somebody else validated.
+    /// Validations that began since the start, for callers who waited while
+    /// somebody else validated.
     pub validations: u64,
     /// The newest heartbeat that was tried.
     pub heartbeat_at: DateTime<Utc>,

@@ -13,12 +13,13 @@ use crate::random;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
 /// Validates the license, if there is one. What came of it is in the snapshot
-/// afterwards. A caller who had to wait for somebody else's validation takes
-/// that one's result.
+/// afterwards. A caller who had to wait takes the result of a validation that
+/// began after this one was asked for, and of no earlier one: that could have
+/// failed for a reason that the caller has just removed.
 pub async fn validate(app: &App) {
-    let validations = app.calls().validations;
+    let begun = app.calls().validations;
     let _turn = app.turn.lock().await;
-    if app.calls().validations != validations {
+    if app.calls().validations != begun {
         return;
     }
     let evidence = app.snapshot().evidence.clone();
@@ -26,13 +27,13 @@ pub async fn validate(app: &App) {
         app.note_call(|calls| calls.validation_wanted = false);
         return;
     }
+    app.note_call(|calls| calls.validations += 1);
     let contact = ask(app, &evidence).await;
     let now = app.clock.now();
     log(&evidence.license_key, &contact);
     record_contact(app, &evidence, &contact, now).await;
     app.note_call(|calls| {
         calls.validated_at = now;
-        calls.validations += 1;
         calls.validation_wanted = false;
         calls.validation_jitter = random::jitter();
         calls.failures = match contact {

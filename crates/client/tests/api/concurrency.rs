@@ -77,7 +77,7 @@ async fn two_processes_on_one_database_end_in_one_consistent_license(engine: Eng
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn validations_at_once_are_one_call() {
+async fn validations_at_once_share_their_calls() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
     site.activate("k").await;
@@ -85,11 +85,20 @@ async fn validations_at_once_are_one_call() {
         delay: std::time::Duration::from_millis(300),
         ..crate::scripted_cloud::Scripted::new(503, "")
     }));
-    let (a, b, c) = tokio::join!(site.validate(), site.validate(), site.validate());
-    for answer in [a, b, c] {
+    let (a, b, c, d, e) = tokio::join!(
+        site.validate(),
+        site.validate(),
+        site.validate(),
+        site.validate(),
+        site.validate()
+    );
+    for answer in [a, b, c, d, e] {
         assert_eq!(answer["inGracePeriod"], true);
     }
-    assert_eq!(cloud.arrived().len(), 2);
+    // The first to come makes a call; the others share the one after it, since
+    // the answer to the first may be older than their question.
+    let validations = cloud.arrived().len() - 1;
+    assert!((1..=2).contains(&validations), "{validations}");
     site.end().await;
 }
 
