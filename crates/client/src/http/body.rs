@@ -1,13 +1,19 @@
 //! Request bodies, read as leniently and refused in the same words as by
 //! version 1.0.0.
 
-use axum::RequestExt as _;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::http::error::{ApiError, Invalid};
+
+/// Longest request body, in bytes.
+const LONGEST_BODY: usize = 64 * 1024;
+/// How much of a longer one is read and thrown away, so that its sender hears
+/// why it is refused instead of finding the connection closed.
+const LONGEST_REFUSED_BODY: usize = 1024 * 1024;
 
 /// A JSON object.
 pub(super) struct JsonObject(Map<String, Value>);
@@ -87,11 +93,7 @@ pub(super) fn too_long(field: &'static str, text: String, most: usize) -> ApiErr
 /// then refused for not being an object.
 async fn read(request: Request) -> Result<Option<Value>, ApiError> {
     let is_json = is_json(request.headers());
-    let bytes: Bytes = request.extract().await.map_err(
-        |rejection: axum::extract::rejection::BytesRejection| {
-            ApiError::Body(rejection.status(), rejection.body_text())
-        },
-    )?;
+    let bytes = collect(request.into_body()).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -104,6 +106,24 @@ async fn read(request: Request) -> Result<Option<Value>, ApiError> {
     serde_json::from_str(text)
         .map(Some)
         .map_err(|error| not_json(text, &error))
+}
+
+async fn collect(mut body: Body) -> Result<Vec<u8>, ApiError> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::BrokenOff)?;
+        let data = frame.into_data().unwrap_or_default();
+        length += data.len();
+        if length <= LONGEST_BODY {
+            bytes.extend_from_slice(&data);
+        } else if length > LONGEST_REFUSED_BODY {
+            break;
+        }
+    }
+    if length > LONGEST_BODY {
+        return Err(ApiError::TooLong { most: LONGEST_BODY });
+    }
+    Ok(bytes)
 }
 
 /// Like FastAPI: `application/json` and `application/*+json`; and, like its

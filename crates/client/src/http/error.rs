@@ -20,8 +20,13 @@ pub enum ApiError {
     Invalid(Box<Invalid>),
     /// The body is not UTF-8.
     NotUtf8,
-    /// The body is too long, or broke off.
-    Body(StatusCode, String),
+    /// The body is too long.
+    TooLong {
+        /// Longest body that is taken, in bytes.
+        most: usize,
+    },
+    /// The caller hung up within the body.
+    BrokenOff,
     /// The license was not activated.
     Activate(Box<ActivateError>),
     /// The license was not deactivated.
@@ -63,7 +68,10 @@ impl IntoResponse for ApiError {
         let detail = match self {
             Self::Invalid(invalid) => json!([invalid]),
             Self::NotUtf8 => "There was an error parsing the body".into(),
-            Self::Body(_, text) => text.into(),
+            Self::TooLong { most } => {
+                format!("The body is too long; at most {most} bytes are taken").into()
+            }
+            Self::BrokenOff => "The body broke off".into(),
             Self::Activate(error) => error.to_string().into(),
             Self::Deactivate(error) => error.to_string().into(),
             Self::Untrusted => "Changes are allowed from TRUSTED_NETWORKS, or with the header \
@@ -102,7 +110,8 @@ impl ApiError {
                 }
                 ActivateError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
-            Self::Body(status, _) => *status,
+            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BrokenOff => StatusCode::BAD_REQUEST,
             Self::Deactivate(error) => match **error {
                 DeactivateError::Unlicensed => StatusCode::CONFLICT,
                 DeactivateError::NoContact(_) | DeactivateError::NotStored(_) => {

@@ -16,7 +16,7 @@ mod unrouted;
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::extract::FromRef;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
@@ -29,9 +29,6 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::http::access::Access;
 use crate::http::error::ApiError;
-
-/// Longest request body, in bytes.
-const LONGEST_BODY: usize = 64 * 1024;
 
 /// What handlers get.
 #[derive(Clone)]
@@ -97,7 +94,6 @@ pub fn router(state: HttpState) -> Router {
     // answer as it goes out.
     Router::new()
         .fallback_service(router)
-        .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(middleware::map_response(unrouted::tidy_allow))
         .layer(access.csrf_layer())
         .layer(middleware::from_fn_with_state(
