@@ -4,6 +4,8 @@
 //! lost. What it is worth at some instant is never stored, but derived by
 //! [`crate::standing`].
 
+use std::cmp::Ordering;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +155,41 @@ impl Evidence {
             grace_started_at: self.grace_started_at.or(Some(now.min(lease.valid_until()))),
             last_failure: Some(failure),
             ..self.clone()
+        }
+    }
+
+    /// What is known when two processes that share a site, or one process and
+    /// its own notes from before, know different things.
+    ///
+    /// `self` is what all share, and decides which license it is about. Of two
+    /// that are about the same one, the newer contact counts as a whole; with
+    /// none newer, the grace period that started earlier.
+    #[must_use]
+    pub fn merged(&self, other: &Self) -> Self {
+        if self.lease.is_none() || !license_key::same(&self.license_key, &other.license_key) {
+            return self.clone();
+        }
+        let age = |evidence: &Self| {
+            let seq = evidence.newest_seq(&self.license_key);
+            (seq, evidence.confirmed_at, evidence.activated_at)
+        };
+        match age(self).cmp(&age(other)) {
+            Ordering::Greater => self.clone(),
+            Ordering::Less => other.clone(),
+            Ordering::Equal => {
+                let starts = [self.grace_started_at, other.grace_started_at];
+                let failure = |evidence: &Self| evidence.last_failure.as_ref().map(|f| f.at);
+                let newer = if failure(self) < failure(other) {
+                    other
+                } else {
+                    self
+                };
+                Self {
+                    grace_started_at: starts.into_iter().flatten().min(),
+                    last_failure: newer.last_failure.clone(),
+                    ..self.clone()
+                }
+            }
         }
     }
 }

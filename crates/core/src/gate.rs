@@ -22,6 +22,11 @@ impl Entitlements {
         }
     }
 
+    /// Keys that the license lists.
+    pub fn listed(&self) -> impl Iterator<Item = &FeatureKey> {
+        self.listed.iter()
+    }
+
     /// Keys that are switched off locally.
     pub fn switched_off(&self) -> impl Iterator<Item = &FeatureKey> {
         self.switched_off.iter()

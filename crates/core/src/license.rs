@@ -123,6 +123,12 @@ impl License {
         self.integer("maxUsers")
     }
 
+    /// `maxStorageGb`, likewise.
+    #[must_use]
+    pub fn max_storage_gb(&self) -> Option<i64> {
+        self.integer("maxStorageGb")
+    }
+
     /// `signature` as the License Server sent it, empty when absent.
     #[must_use]
     pub fn signature(&self) -> &str {

@@ -6,7 +6,9 @@
 mod contacts;
 mod documents;
 mod gating;
+mod hardware;
 mod interop;
+mod limits;
 mod properties;
 mod schedules;
 mod signer;

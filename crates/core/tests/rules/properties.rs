@@ -162,6 +162,26 @@ fn validity() -> TimeDelta {
     unsigned_validity(TimeDelta::hours(24))
 }
 
+/// What two replicas know, which parted after some step of a history and each
+/// went on for themselves, and when that was.
+fn parted(history: &History, first: &[Step], second: &[Step]) -> [(Evidence, DateTime<Utc>); 2] {
+    let mut world = World::of(history);
+    let (mut evidence, mut now) = (world.activate(), T0);
+    let mut go_on = |evidence: &mut Evidence, now: &mut DateTime<Utc>, steps: &[Step]| {
+        for step in steps {
+            *now += step.wait;
+            let contact = world.contact(evidence, step.outcome, *now);
+            *evidence = evidence.validated(&contact, *now, validity());
+        }
+    };
+    go_on(&mut evidence, &mut now, &history.steps);
+    [first, second].map(|steps| {
+        let (mut evidence, mut now) = (evidence.clone(), now);
+        go_on(&mut evidence, &mut now, steps);
+        (evidence, now)
+    })
+}
+
 /// Plays a history; `look` sees the evidence after each step.
 fn play(history: &History, mut look: impl FnMut(&Evidence, DateTime<Utc>, Option<Outcome>)) {
     let mut world = World::of(history);
@@ -211,6 +231,30 @@ proptest! {
                 assert_eq!(available(&nothing, key, now, &history.policy), allow);
             }
         });
+    }
+
+    #[test]
+    fn what_replicas_know_is_joined_in_either_order_and_gives_nobody_more(
+        history in history(), first in steps(), second in steps(), later in 0..200_i64,
+    ) {
+        let [(one, at_one), (two, at_two)] = parted(&history, &first, &second);
+        let now = at_one.max(at_two) + TimeDelta::hours(later);
+        let merged = one.merged(&two);
+        prop_assert_eq!(one.merged(&one), one.clone());
+        prop_assert_eq!(merged.merged(&two), merged.clone());
+        let policy = &history.policy;
+        // Equal failures at the same instant may be either's.
+        let other_way = two.merged(&one);
+        prop_assert_eq!(standing(&merged, now, policy), standing(&other_way, now, policy));
+        prop_assert_eq!(grace_end(&merged, policy), grace_end(&other_way, policy));
+        let ends = [&one, &two].map(|evidence| grace_end(evidence, policy));
+        prop_assert!(grace_end(&merged, policy) <= ends.into_iter().max().flatten());
+        let anyone = [&one, &two].iter().any(|known| available(known, PAID, now, policy));
+        prop_assert!(anyone || !available(&merged, PAID, now, policy));
+        // Somebody else's license is not ours to change.
+        let stranger = Evidence { license_key: "another".into(), ..two };
+        prop_assert_eq!(one.merged(&stranger), one.clone());
+        prop_assert_eq!(Evidence::default().merged(&one), Evidence::default());
     }
 
     #[test]

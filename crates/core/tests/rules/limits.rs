@@ -1,0 +1,104 @@
+//! What is in use, and how much more may be.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::license::License;
+use license_core::limits::{LimitReason, check};
+use license_core::standing::Policy;
+use license_core::usage::{Gauge, Gauges, Resource, Usage, in_use};
+use serde_json::json;
+
+const POLICY: Policy = Policy {
+    grace: TimeDelta::hours(72),
+    allow_unlicensed_core: true,
+};
+
+fn license() -> License {
+    let data = json!({"maxCameras": 64, "maxUsers": -1, "maxStorageGb": 64.5});
+    License::new(data.as_object().unwrap().clone())
+}
+
+#[test]
+fn what_fits_is_allowed_up_to_and_including_the_limit() {
+    let license = license();
+    for (used, requested, allowed, remaining) in [
+        (Some(0), 64, true, 64),
+        (Some(0), 65, false, 64),
+        (Some(63), 1, true, 1),
+        (Some(64), 1, false, 0),
+        (Some(64), 0, true, 0),
+        (Some(100), 0, true, 0),
+        (Some(100), 1, false, 0),
+        (None, 64, true, 64),
+        (Some(u64::MAX), u64::MAX, false, 0),
+    ] {
+        let decision = check(Some(&license), Resource::Cameras, requested, used, &POLICY);
+        assert_eq!(decision.allowed, allowed, "{used:?} {requested}");
+        assert_eq!(decision.remaining, Some(remaining), "{used:?} {requested}");
+        assert_eq!(decision.limit, Some(64));
+        let reason = if allowed {
+            LimitReason::WithinLimit
+        } else {
+            LimitReason::LimitReached
+        };
+        assert_eq!(decision.reason, reason);
+    }
+}
+
+#[test]
+fn negative_odd_and_absent_limits_are_none() {
+    for resource in [Resource::Users, Resource::StorageGb] {
+        let decision = check(Some(&license()), resource, 1_000_000, Some(7), &POLICY);
+        assert!(decision.allowed);
+        assert_eq!(decision.reason, LimitReason::Unlimited);
+        assert_eq!((decision.limit, decision.remaining), (None, None));
+        assert_eq!(decision.in_use, Some(7));
+    }
+}
+
+#[test]
+fn without_a_license_the_setting_for_core_features_decides() {
+    for allow in [true, false] {
+        let policy = Policy {
+            allow_unlicensed_core: allow,
+            ..POLICY
+        };
+        let decision = check(None, Resource::Cameras, 1, None, &policy);
+        assert_eq!(decision.allowed, allow);
+        assert_eq!(decision.reason.code(), "no_license");
+    }
+}
+
+#[test]
+fn reports_are_summed_while_they_count_and_stand_before_what_was_measured() {
+    let now: DateTime<Utc> = "2026-11-23T20:58:10Z".parse().unwrap();
+    let gauge = |cameras, users, seconds| Gauge {
+        usage: Usage {
+            cameras,
+            users,
+            storage_gb: None,
+        },
+        until: now + TimeDelta::seconds(seconds),
+    };
+    let gauges = Gauges::from([
+        ("recorder-1".to_owned(), gauge(Some(20), None, 0)),
+        ("recorder-2".to_owned(), gauge(Some(u64::MAX), None, -1)),
+        ("recorder-3".to_owned(), gauge(Some(22), Some(0), 60)),
+    ]);
+    let measured = Usage {
+        cameras: Some(1),
+        users: Some(5),
+        storage_gb: Some(9),
+    };
+    let expected = Usage {
+        cameras: Some(42),
+        users: Some(0),
+        storage_gb: Some(9),
+    };
+    assert_eq!(in_use(&gauges, &measured, now), expected);
+    let later = now + TimeDelta::seconds(61);
+    assert_eq!(in_use(&gauges, &measured, later), measured);
+    assert_eq!(
+        in_use(&Gauges::new(), &Usage::default(), now),
+        Usage::default()
+    );
+}
