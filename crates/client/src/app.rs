@@ -1,30 +1,42 @@
 //! Everything that the use cases share.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::contact::{Question, Trust};
 use license_core::evidence::Evidence;
+use license_core::hardware::{Comparison, Verdict};
 use license_core::keyring::{Keyring, KeyringError};
 use license_core::schedule::Jitter;
 use license_core::standing::Policy;
 use license_service::clock::Clock;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::config::Settings;
-use crate::identity::{self, Identity};
+use crate::identity::{Identity, Prescribed};
+use crate::local_copy::LocalCopy;
+use crate::metrics::Metrics;
 use crate::random;
+use crate::scheduler::Scheduler;
 use crate::snapshot::Snapshot;
+use crate::store::local_license_validation_attempts::Attempt;
 use crate::store::{Store, StoreError};
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{Sender, Upstream, UpstreamError};
+use crate::usage::{Meter, Queries};
+
+/// Most lines for the log of attempts that wait for the database.
+const WAITING_ATTEMPTS: usize = 1000;
 
 /// The running service, shared by requests and jobs.
 pub struct App {
     /// The database.
     pub store: Store,
+    /// What the service knows, as a file.
+    pub local_copy: LocalCopy,
     /// The License Server.
     pub upstream: Upstream,
     /// The time.
@@ -33,19 +45,37 @@ pub struct App {
     pub trust: Trust,
     /// What the site's settings decide.
     pub policy: Policy,
-    /// Who we are.
-    pub identity: Identity,
+    /// The ids that settings prescribe.
+    pub prescribed: Prescribed,
+    /// What people call the installation.
+    pub installation_name: String,
+    /// Version of the VMS.
+    pub app_version: String,
+    /// Where the machine's own files are: `/`.
+    pub root: PathBuf,
     /// Regular interval of validations.
     pub validation_interval: TimeDelta,
     /// Regular interval of heartbeats.
     pub heartbeat_interval: TimeDelta,
+    /// Which process makes the scheduled calls.
+    pub scheduler: Scheduler,
+    /// What is in use.
+    pub meter: Meter,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Held while evidence is being changed, so that calls to the License
     /// Server that change it take turns.
     pub turn: tokio::sync::Mutex<()>,
     /// Rung when the next call may be due at another time than before.
     pub calls_changed: Notify,
+    /// Rung when another process has changed something in the database.
+    pub database_changed: Notify,
+    identity: ArcSwapOption<Identity>,
+    comparison: ArcSwapOption<Comparison>,
     snapshot: ArcSwap<Snapshot>,
     calls: Mutex<Calls>,
+    unwritten: Mutex<Unwritten>,
+    database: Mutex<Database>,
 }
 
 /// When the License Server was called, which says when it is called next.
@@ -66,6 +96,29 @@ pub struct Calls {
     pub validation_jitter: Jitter,
     /// Drawn anew with each heartbeat.
     pub heartbeat_jitter: Jitter,
+}
+
+/// What could not be stored and waits for the database to come back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unwritten {
+    /// The evidence in memory is newer than what is stored.
+    pub evidence: bool,
+    /// The time of the last heartbeat.
+    pub heartbeat: bool,
+    /// What services have reported.
+    pub usage: bool,
+    /// Lines for the log of attempts.
+    pub attempts: Vec<Attempt>,
+}
+
+/// How it is with the database.
+#[derive(Clone, Debug, Default)]
+pub struct Database {
+    /// It has been reached since the start, and its tables are there.
+    pub is_open: bool,
+    /// What is wrong with it now.
+    pub trouble: Option<String>,
 }
 
 /// Why the service cannot start.
@@ -98,12 +151,12 @@ pub enum OpenError {
 }
 
 impl App {
-    /// Opens the database and settles the identity. The evidence is loaded by
-    /// `licensing::resume`, which has to come next.
+    /// Makes the service of the settings. It knows nothing yet:
+    /// `licensing::resume` has to come next.
     ///
     /// # Errors
-    /// One [`OpenError`] for each thing that keeps the service from starting.
-    pub async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+    /// One [`OpenError`] for each setting that cannot be used.
+    pub async fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let trust = match &settings.license_trusted_keys {
             Some(file) => {
                 let text = read("LICENSE_TRUSTED_KEYS", file)?;
@@ -116,18 +169,18 @@ impl App {
             .as_deref()
             .map(|file| read("LICENSE_CA_FILE", file))
             .transpose()?;
-
-        let now = clock.now();
-        let (store, identity) = open_store(settings, now).await.map_err(|error| {
-            let url = settings.database().to_string();
-            OpenError::Store { url, error }
-        })?;
         let upstream = Upstream::new(
             &settings.license_api_url,
             settings.license_api_timeout,
             roots.as_deref(),
-            &identity.installation_id,
         )?;
+        let database = settings.database();
+        let store = Store::new(&database).await.map_err(|error| {
+            let url = database.to_string();
+            OpenError::Store { url, error }
+        })?;
+
+        let now = clock.now();
         let policy = Policy {
             grace: settings.offline_grace_period_hours,
             allow_unlicensed_core: settings.allow_unlicensed_core_features,
@@ -135,14 +188,31 @@ impl App {
         let nothing = Snapshot::new(Evidence::default(), BTreeSet::new(), policy);
         Ok(Self {
             store,
+            local_copy: LocalCopy::in_directory(&settings.state_dir),
             upstream,
             trust,
             policy,
-            identity,
+            prescribed: Prescribed {
+                installation_id: settings.installation_id.clone(),
+                hardware_id: settings.license_hardware_id.clone(),
+            },
+            installation_name: settings.installation_name.clone(),
+            app_version: settings.app_version.clone(),
+            root: PathBuf::from("/"),
             validation_interval: settings.validation_interval_hours,
             heartbeat_interval: settings.heartbeat_interval_hours,
+            scheduler: Scheduler::new(),
+            meter: Meter::new(Queries {
+                cameras: settings.usage_cameras_query.clone(),
+                users: settings.usage_users_query.clone(),
+                storage_gb: settings.usage_storage_gb_query.clone(),
+            }),
+            metrics: Metrics::new(),
             turn: tokio::sync::Mutex::new(()),
             calls_changed: Notify::new(),
+            database_changed: Notify::new(),
+            identity: ArcSwapOption::empty(),
+            comparison: ArcSwapOption::empty(),
             snapshot: ArcSwap::from_pointee(nothing),
             calls: Mutex::new(Calls {
                 validated_at: now,
@@ -153,8 +223,34 @@ impl App {
                 validation_jitter: random::jitter(),
                 heartbeat_jitter: random::jitter(),
             }),
+            unwritten: Mutex::default(),
+            database: Mutex::default(),
             clock,
         })
+    }
+
+    /// Who this installation is; `None` until the database has been reached
+    /// for the first time.
+    #[must_use]
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.load_full()
+    }
+
+    /// Settles who this installation is.
+    pub fn settle_identity(&self, identity: Identity) {
+        self.identity.store(Some(Arc::new(identity)));
+    }
+
+    /// How this machine compares with the one that is known; `None` until the
+    /// database has been reached.
+    #[must_use]
+    pub fn comparison(&self) -> Option<Arc<Comparison>> {
+        self.comparison.load_full()
+    }
+
+    /// Notes how this machine compares.
+    pub fn note_comparison(&self, comparison: Comparison) {
+        self.comparison.store(Some(Arc::new(comparison)));
     }
 
     /// What is known now.
@@ -172,19 +268,48 @@ impl App {
     /// When the License Server was called.
     #[must_use]
     pub fn calls(&self) -> Calls {
-        *self.lock_calls()
+        *lock(&self.calls)
     }
 
     /// Notes a call, and wakes the scheduler.
     pub fn note_call(&self, note: impl FnOnce(&mut Calls)) {
-        note(&mut self.lock_calls());
+        note(&mut lock(&self.calls));
         self.calls_changed.notify_one();
+    }
+
+    /// What waits for the database.
+    #[must_use]
+    pub fn unwritten(&self) -> Unwritten {
+        lock(&self.unwritten).clone()
+    }
+
+    /// Notes what waits for the database, or does so no longer. Of too many
+    /// lines for the log, the oldest are dropped.
+    pub fn note_unwritten(&self, note: impl FnOnce(&mut Unwritten)) {
+        let mut unwritten = lock(&self.unwritten);
+        note(&mut unwritten);
+        let too_many = unwritten.attempts.len().saturating_sub(WAITING_ATTEMPTS);
+        unwritten.attempts.drain(..too_many);
+    }
+
+    /// How it is with the database.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        lock(&self.database).clone()
+    }
+
+    /// Notes how it is with the database; answers how it was before.
+    pub fn note_database(&self, note: impl FnOnce(&mut Database)) -> Database {
+        let mut database = lock(&self.database);
+        let before = database.clone();
+        note(&mut database);
+        before
     }
 
     /// What an answer about `license_key` has to fit.
     #[must_use]
     pub fn question<'a>(
-        &'a self,
+        identity: &'a Identity,
         license_key: &'a str,
         nonce: &'a str,
         evidence: &Evidence,
@@ -192,36 +317,35 @@ impl App {
         Question {
             nonce,
             license_key,
-            installation_id: &self.identity.installation_id,
-            hardware_id: &self.identity.hardware_id,
+            installation_id: &identity.installation_id,
+            hardware_id: &identity.hardware_id,
             newest_seq: evidence.newest_seq(license_key),
         }
     }
 
-    /// The numbers inside are plain copies: a panic elsewhere cannot have
-    /// left them half written.
-    fn lock_calls(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the License Server is told about the sender of a request.
+    #[must_use]
+    pub fn sender(&self, identity: &Identity) -> Sender {
+        let drift = self.comparison().filter(|c| c.verdict == Verdict::Drifted);
+        Sender {
+            installation_id: identity.installation_id.clone(),
+            drift: drift.map(|comparison| comparison.changed().collect()),
+        }
     }
 }
 
-async fn open_store<'a>(
-    settings: &'a Settings,
-    now: DateTime<Utc>,
-) -> Result<(Store, Identity), StoreError> {
-    let store = Store::open(&settings.database(), now).await?;
-    let given = |id: &'a Option<String>| id.as_deref().filter(|id| !id.is_empty());
-    let installation_id = given(&settings.installation_id);
-    let installation_id = identity::installation_id(&store, installation_id, now).await?;
-    let hardware_id = given(&settings.license_hardware_id);
-    let hardware_id = identity::hardware_id(&store, hardware_id, now).await?;
-    let identity = Identity {
-        installation_id,
-        hardware_id,
-        installation_name: settings.installation_name.clone(),
-        app_version: settings.app_version.clone(),
-    };
-    Ok((store, identity))
+impl Unwritten {
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.evidence && !self.heartbeat && !self.usage && self.attempts.is_empty()
+    }
+}
+
+/// What is locked here is replaced as a whole: a panic elsewhere cannot have
+/// left it half written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, OpenError> {

@@ -85,6 +85,20 @@ pub struct Settings {
     #[arg(long, env, default_value = "true", value_parser = truth, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub allow_unlicensed_core_features: bool,
 
+    /// Query on the VMS's database that yields the number of cameras; default
+    /// counts the table `cameras`, if there is one
+    #[arg(long, env, value_parser = query, value_name = "SQL")]
+    pub usage_cameras_query: Option<String>,
+
+    /// Query that yields the number of users; default counts the table
+    /// `users`, if there is one
+    #[arg(long, env, value_parser = query, value_name = "SQL")]
+    pub usage_users_query: Option<String>,
+
+    /// Query that yields the recordings in GB
+    #[arg(long, env, value_parser = query, value_name = "SQL")]
+    pub usage_storage_gb_query: Option<String>,
+
     /// Address to listen on
     #[arg(long, env, default_value = "127.0.0.1", value_name = "ADDRESS")]
     pub host: IpAddr,
@@ -221,6 +235,14 @@ fn id(text: &str) -> Result<String, String> {
 fn text(text: &str) -> Result<String, String> {
     if text.chars().count() > 255 || text.contains('\0') {
         return Err("accepted are up to 255 characters".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn query(text: &str) -> Result<String, String> {
+    let start = text.trim_start().get(..6).unwrap_or_default();
+    if !start.eq_ignore_ascii_case("select") && !start.to_ascii_lowercase().starts_with("with ") {
+        return Err("accepted is one SELECT that yields one number".into());
     }
     Ok(text.to_owned())
 }

@@ -1,89 +1,145 @@
 //! Who this installation is, towards the License Server.
 
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
+use sea_orm::DatabaseConnection;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::host::version_1;
 use crate::random;
 use crate::store::{
-    Store, StoreError, local_license_cache, local_license_validation_attempts, system_config,
+    StoreError, local_license_cache, local_license_validation_attempts, system_config,
 };
 
-/// Settled at start, and the same until the process ends.
-#[derive(Clone, Debug)]
+/// The two ids, settled when the database is first reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// This installation: made once.
     pub installation_id: String,
     /// This machine: computed once, stored, never computed again, so that a
     /// new network card or container does not lose the license.
     pub hardware_id: String,
-    /// What people call the installation.
-    pub installation_name: String,
-    /// Version of the VMS.
-    pub app_version: String,
 }
 
-/// The installation id: the setting, else the stored one, else a new one.
+/// The ids that settings prescribe, instead of the stored ones.
+#[derive(Clone, Debug, Default)]
+pub struct Prescribed {
+    /// `INSTALLATION_ID`.
+    pub installation_id: Option<String>,
+    /// `LICENSE_HARDWARE_ID`.
+    pub hardware_id: Option<String>,
+}
+
+/// Where a hardware id that was not stored yet comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Setting,
+    NewestSuccess,
+    Version1,
+    Random,
+}
+
+/// Settles both ids, and stores those that are not stored yet.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn installation_id(
-    store: &Store,
-    setting: Option<&str>,
+pub async fn settle(
+    db: &DatabaseConnection,
+    prescribed: &Prescribed,
+    secret: &[u8; 64],
+    root: &Path,
     now: DateTime<Utc>,
-) -> Result<String, StoreError> {
-    let candidate = setting.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
-    settle(
-        store,
-        system_config::INSTALLATION_ID,
-        setting,
-        &candidate,
-        now,
-    )
-    .await
+) -> Result<Identity, StoreError> {
+    let key = system_config::INSTALLATION_ID;
+    let setting = prescribed.installation_id.as_deref();
+    let installation_id = match stored(db, key).await? {
+        Some(stored) => prefer(key, setting, stored),
+        None => {
+            let candidate = setting.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+            keep_first(db, key, &candidate, now).await?
+        }
+    };
+
+    let key = system_config::HARDWARE_ID;
+    let setting = prescribed.hardware_id.as_deref();
+    let hardware_id = match stored(db, key).await? {
+        Some(stored) => prefer(key, setting, stored),
+        None => {
+            let (candidate, origin) = match setting {
+                Some(id) => (id.to_owned(), Origin::Setting),
+                None => first_hardware_id(db, secret, root).await?,
+            };
+            tracing::info!(hardware_id = candidate, ?origin, "settled the hardware id");
+            keep_first(db, key, &candidate, now).await?
+        }
+    };
+    Ok(Identity {
+        installation_id,
+        hardware_id,
+    })
 }
 
-/// The hardware id: the setting, else the stored one, else the one that the
-/// License Server already knows this machine by, else a new one.
+/// The secret of this installation, made once.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn hardware_id(
-    store: &Store,
-    setting: Option<&str>,
-    now: DateTime<Utc>,
-) -> Result<String, StoreError> {
-    let candidate = match setting {
-        Some(id) => id.to_owned(),
-        None => known_hardware_id(store)
-            .await?
-            .unwrap_or_else(random::hardware_id),
-    };
-    settle(store, system_config::HARDWARE_ID, setting, &candidate, now).await
+pub async fn secret(db: &DatabaseConnection, now: DateTime<Utc>) -> Result<[u8; 64], StoreError> {
+    let candidate = hex(&random::secret());
+    let kept = keep_first(db, system_config::SECRET, &candidate, now).await?;
+    // One that somebody has edited is hashed into one of the right length.
+    let mut secret = [0; 64];
+    secret[..32].copy_from_slice(&Sha256::digest(&kept));
+    Ok(secret)
 }
 
-async fn known_hardware_id(store: &Store) -> Result<Option<String>, StoreError> {
-    let Some(cached) = local_license_cache::current(store.reader()).await? else {
-        return Ok(None);
-    };
-    local_license_validation_attempts::newest_successful_hardware_id(
-        store.reader(),
-        &cached.license_key,
-    )
-    .await
+/// The id that the License Server knows a machine by that ran version 1.0.0,
+/// or a new one.
+async fn first_hardware_id(
+    db: &DatabaseConnection,
+    secret: &[u8; 64],
+    root: &Path,
+) -> Result<(String, Origin), StoreError> {
+    if let Some(cached) = local_license_cache::current(db).await? {
+        let key = &cached.license_key;
+        let newest = local_license_validation_attempts::newest_successful_hardware_id(db, key);
+        if let Some(id) = newest.await? {
+            return Ok((id, Origin::NewestSuccess));
+        }
+    }
+    if !local_license_cache::is_empty(db).await?
+        && let Some(id) = version_1::hardware_id(root)
+    {
+        return Ok((id, Origin::Version1));
+    }
+    Ok((hex(&Sha256::digest(secret)), Origin::Random))
 }
 
-/// Stores `candidate` unless there is a row, and answers the setting or what
-/// is stored then.
-async fn settle(
-    store: &Store,
-    key: &'static str,
-    setting: Option<&str>,
+async fn stored(db: &DatabaseConnection, key: &str) -> Result<Option<String>, StoreError> {
+    let value = system_config::get(db, key).await?;
+    Ok(value.filter(|value| !value.trim().is_empty()))
+}
+
+/// Stores `candidate` unless there is a row, and answers what is stored then:
+/// of two processes that start together, both have the id of the first.
+async fn keep_first(
+    db: &DatabaseConnection,
+    key: &str,
     candidate: &str,
     now: DateTime<Utc>,
 ) -> Result<String, StoreError> {
-    system_config::insert_if_missing(store.reader(), key, candidate, now).await?;
-    let stored = system_config::get(store.reader(), key).await?;
-    let stored = stored.unwrap_or_else(|| candidate.to_owned());
+    system_config::insert_if_missing(db, key, candidate, now).await?;
+    match stored(db, key).await? {
+        Some(stored) => Ok(stored),
+        None => {
+            system_config::set(db, key, candidate, now).await?;
+            Ok(candidate.to_owned())
+        }
+    }
+}
+
+fn prefer(key: &str, setting: Option<&str>, stored: String) -> String {
     match setting {
         Some(setting) if setting != stored => {
             tracing::warn!(
@@ -92,8 +148,12 @@ async fn settle(
                 stored,
                 "the setting differs from the stored id; the setting counts"
             );
-            Ok(setting.to_owned())
+            setting.to_owned()
         }
-        _ => Ok(stored),
+        _ => stored,
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

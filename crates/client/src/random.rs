@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use license_core::schedule::Jitter;
-use sha2::{Digest as _, Sha256};
 
 /// A new `X-License-Nonce`: 32 random bytes in base64url.
 #[must_use]
@@ -11,12 +10,10 @@ pub fn nonce() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<32>())
 }
 
-/// A new hardware id: the hash of a random secret, in the form of version
-/// 1.0.0 (64 lower-case hexadecimal digits).
+/// A new secret of an installation.
 #[must_use]
-pub fn hardware_id() -> String {
-    let digest = Sha256::digest(bytes::<32>());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+pub fn secret() -> [u8; 64] {
+    bytes()
 }
 
 /// A new jitter.

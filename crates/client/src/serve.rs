@@ -1,6 +1,7 @@
 //! Run the service until it is told to stop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use license_core::contact::Trust;
@@ -17,6 +18,9 @@ use crate::http::access::Access;
 use crate::http::{self, HttpState};
 use crate::jobs;
 use crate::licensing::resume::resume;
+
+/// How long a database may take at the very end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves on `listener` until `shutdown` is cancelled.
 ///
@@ -35,10 +39,10 @@ pub async fn serve(
         &settings.allowed_hosts,
         &settings.cors_allowed_origins,
     )?);
-    let app = Arc::new(App::open(settings, clock).await?);
-    resume(&app)
-        .await
-        .context("the evidence cannot be loaded")?;
+    let app = Arc::new(App::new(settings, clock).await?);
+    if let Err(error) = resume(&app).await {
+        jobs::follow_database::note_trouble(&app, &error).await;
+    }
     announce(settings, &app, &listener)?;
 
     let tracker = TaskTracker::new();
@@ -53,7 +57,8 @@ pub async fn serve(
     shutdown.cancel();
     tracker.close();
     tracker.wait().await;
-    app.store.clone().close().await;
+    give_back_the_schedule(&app).await;
+    app.store.close().await;
     tracing::info!("stopped");
     served
 }
@@ -73,10 +78,20 @@ fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::R
         address = %listener.local_addr()?,
         license_server = %settings.license_api_url,
         database = %settings.database(),
-        installation_id = app.identity.installation_id,
+        installation_id = app.identity().map(|identity| identity.installation_id.clone()),
         "listening"
     );
     Ok(())
+}
+
+/// So that another process need not wait for it.
+async fn give_back_the_schedule(app: &App) {
+    let db = app.store.db();
+    let giving = app.scheduler.give_back(&db, app.clock.now());
+    let giving = tokio::time::timeout(LAST_WORDS, giving).await;
+    if let Ok(Err(error)) = giving {
+        tracing::debug!(%error, "the lease of the scheduled calls was not given back");
+    }
 }
 
 fn admin_token(settings: &Settings) -> anyhow::Result<Option<SecretString>> {

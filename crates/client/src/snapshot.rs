@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
 use license_core::gate::{self, Decision, Entitlements};
+use license_core::lease::Lease;
+use license_core::license::License;
 use license_core::standing::{Policy, Standing, grace_end, standing};
 
 /// Evidence, and what follows from it at any instant.
@@ -40,6 +42,18 @@ impl Snapshot {
     pub fn with_evidence(&self, evidence: Evidence) -> Self {
         let switched_off = self.entitlements.switched_off().cloned().collect();
         Self::new(evidence, switched_off, self.policy)
+    }
+
+    /// What the license lists, and what is switched off.
+    #[must_use]
+    pub fn entitlements(&self) -> &Entitlements {
+        &self.entitlements
+    }
+
+    /// The license, whatever it is worth now.
+    #[must_use]
+    pub fn license(&self) -> Option<&License> {
+        self.evidence.lease.as_ref().map(Lease::license)
     }
 
     /// The standing at `now`.

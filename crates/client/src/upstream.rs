@@ -8,9 +8,10 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use license_core::contact::{Reply, TransportFailure};
+use license_core::hardware::Component;
 use license_core::protocol::{
-    ACTIVATE, ActivateRequest, DEACTIVATE, HEARTBEAT, HeartbeatRequest, IDEMPOTENCY_HEADER,
-    INSTALLATION_ID_HEADER, NONCE_HEADER, VALIDATE, ValidateRequest,
+    ACTIVATE, ActivateRequest, DEACTIVATE, DRIFT_HEADER, HEARTBEAT, HeartbeatRequest,
+    IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, NONCE_HEADER, VALIDATE, ValidateRequest,
 };
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder, RequestBuilder, Url};
@@ -26,7 +27,16 @@ pub struct Upstream {
     http: reqwest::Client,
     base_url: String,
     timeout: Duration,
-    installation_id: String,
+}
+
+/// Who sends a request.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// The installation.
+    pub installation_id: String,
+    /// The components that have changed, when so much has changed that the
+    /// machine may be another one. Only their names are sent.
+    pub drift: Option<Vec<Component>>,
 }
 
 /// Why the client cannot be made.
@@ -74,7 +84,6 @@ impl Upstream {
         base_url: &Url,
         timeout: Duration,
         extra_roots: Option<&[u8]>,
-        installation_id: &str,
     ) -> Result<Self, UpstreamError> {
         let roots = extra_roots
             .map(Certificate::from_pem_bundle)
@@ -96,7 +105,6 @@ impl Upstream {
             http,
             base_url: base_url.as_str().trim_end_matches('/').to_owned(),
             timeout,
-            installation_id: installation_id.to_owned(),
         })
     }
 
@@ -104,37 +112,50 @@ impl Upstream {
     /// one activation.
     pub async fn activate(
         &self,
+        sender: &Sender,
         body: &ActivateRequest,
         nonce: &str,
         idempotency_key: &str,
     ) -> Reply {
         let request = self
-            .post(ACTIVATE, body, nonce)
+            .post(ACTIVATE, sender, body, nonce)
             .header(IDEMPOTENCY_HEADER, idempotency_key);
         self.send(request).await
     }
 
     /// Asks whether the license is still good.
-    pub async fn validate(&self, body: &ValidateRequest, nonce: &str) -> Reply {
-        self.send(self.post(VALIDATE, body, nonce)).await
+    pub async fn validate(&self, sender: &Sender, body: &ValidateRequest, nonce: &str) -> Reply {
+        self.send(self.post(VALIDATE, sender, body, nonce)).await
     }
 
     /// Reports what is in use.
-    pub async fn heartbeat(&self, body: &HeartbeatRequest, nonce: &str) -> Reply {
-        self.send(self.post(HEARTBEAT, body, nonce)).await
+    pub async fn heartbeat(&self, sender: &Sender, body: &HeartbeatRequest, nonce: &str) -> Reply {
+        self.send(self.post(HEARTBEAT, sender, body, nonce)).await
     }
 
     /// Gives the seat back.
-    pub async fn deactivate(&self, body: &ValidateRequest, nonce: &str) -> Reply {
-        self.send(self.post(DEACTIVATE, body, nonce)).await
+    pub async fn deactivate(&self, sender: &Sender, body: &ValidateRequest, nonce: &str) -> Reply {
+        self.send(self.post(DEACTIVATE, sender, body, nonce)).await
     }
 
-    fn post(&self, path: &str, body: &impl Serialize, nonce: &str) -> RequestBuilder {
-        self.http
+    fn post(
+        &self,
+        path: &str,
+        sender: &Sender,
+        body: &impl Serialize,
+        nonce: &str,
+    ) -> RequestBuilder {
+        let mut request = self
+            .http
             .post(format!("{}{path}", self.base_url))
-            .header(INSTALLATION_ID_HEADER, &self.installation_id)
+            .header(INSTALLATION_ID_HEADER, &sender.installation_id)
             .header(NONCE_HEADER, nonce)
-            .json(body)
+            .json(body);
+        if let Some(drift) = &sender.drift {
+            let names: Vec<&str> = drift.iter().map(|c| c.as_str()).collect();
+            request = request.header(DRIFT_HEADER, names.join(","));
+        }
+        request
     }
 
     async fn send(&self, request: RequestBuilder) -> Reply {

@@ -26,6 +26,10 @@ pub const NONCE_HEADER: &str = "x-license-nonce";
 /// Header that makes a repeated activation recognisable.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 
+/// Header with the names of the hardware components that have changed, when
+/// the machine may be another one.
+pub const DRIFT_HEADER: &str = "x-license-drift";
+
 /// Body of an activation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -62,6 +62,8 @@ pub struct Gauge {
     /// The amounts; the source says nothing about those that are `None`.
     #[serde(flatten)]
     pub usage: Usage,
+    /// When it was reported.
+    pub reported_at: DateTime<Utc>,
     /// The report counts up to and including this instant.
     pub until: DateTime<Utc>,
 }
@@ -69,6 +71,23 @@ pub struct Gauge {
 /// The reports by the name of their source. A new one replaces the older one
 /// of the same source.
 pub type Gauges = BTreeMap<String, Gauge>;
+
+/// The reports that still count at `now`, of two processes that may have heard
+/// different ones: for each source the newer.
+#[must_use]
+pub fn merged(one: Gauges, other: Gauges, now: DateTime<Utc>) -> Gauges {
+    let mut merged = one;
+    for (source, gauge) in other {
+        match merged.get(&source) {
+            Some(known) if known.reported_at >= gauge.reported_at => {}
+            _ => {
+                merged.insert(source, gauge);
+            }
+        }
+    }
+    merged.retain(|_, gauge| now <= gauge.until);
+    merged
+}
 
 /// What is in use at `now`: for each resource the sum of the reports that
 /// still count, else what was measured.

@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use tokio::sync::watch;
@@ -12,9 +13,18 @@ pub trait Clock: Send + Sync {
     /// The current instant, in whole microseconds: what a database column holds.
     fn now(&self) -> DateTime<Utc>;
 
+    /// How long the process has been running, for measuring waits: it does not
+    /// jump when the wall clock is set.
+    fn uptime(&self) -> Duration {
+        BEGINNING.elapsed()
+    }
+
     /// Waits until the clock shows `instant`.
     fn sleep_until(&self, instant: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
+
+#[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The machine's wall clock.
 #[derive(Debug, Default)]

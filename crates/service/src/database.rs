@@ -3,14 +3,21 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
-use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
+    SqlxSqliteConnector,
+};
+use sqlx::postgres::PgListener;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::database_url::DatabaseUrl;
 
 /// How long a statement waits for others to finish, and a caller for a
 /// connection.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Most connections to one database.
+const CONNECTIONS: u32 = 10;
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,25 +40,105 @@ pub enum ConnectError {
 /// # Errors
 /// When the directory cannot be made or the database cannot be reached.
 pub async fn connect(url: &DatabaseUrl) -> Result<DatabaseConnection, ConnectError> {
+    if let Some(file) = url.sqlite_file() {
+        make_directory(file)?;
+    }
+    Ok(Database::connect(options(url)).await?)
+}
+
+/// Makes a pool that connects with its first statement, for a service that
+/// goes on while its database is away. The directory of an SQLite file has to
+/// be made by [`make_directory`].
+///
+/// # Errors
+/// When the URL cannot be used at all.
+pub async fn connect_lazily(url: &DatabaseUrl) -> Result<DatabaseConnection, DbErr> {
+    if let Some(file) = url.sqlite_file() {
+        // The library would open the file at once.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(PATIENCE)
+            .connect_lazy_with(sqlite_options(SqliteConnectOptions::new().filename(file)));
+        return Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool));
+    }
+    Database::connect(options(url).connect_lazy(true).to_owned()).await
+}
+
+/// Why a PostgreSQL database cannot be connected to; `None` when it can, and
+/// for SQLite. A pool waits and says only that it has waited too long.
+pub async fn why_not(url: &DatabaseUrl) -> Option<String> {
+    if url.sqlite_file().is_some() {
+        return None;
+    }
+    let connecting = async {
+        let options: sqlx::postgres::PgConnectOptions = url.expose().parse()?;
+        options.connect().await?.close().await
+    };
+    match tokio::time::timeout(PATIENCE, connecting).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// Hears the notifications of other processes on a PostgreSQL database.
+pub struct Listener(PgListener);
+
+impl Listener {
+    /// Listens to `channel`, with a connection of its own; `None` on SQLite,
+    /// which has no notifications.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn start(db: &DatabaseConnection, channel: &str) -> Result<Option<Self>, DbErr> {
+        if db.get_database_backend() != DatabaseBackend::Postgres {
+            return Ok(None);
+        }
+        let listening = async {
+            let mut listener = PgListener::connect_with(db.get_postgres_connection_pool()).await?;
+            listener.listen(channel).await?;
+            Ok(listener)
+        };
+        listening.await.map(|it| Some(Self(it))).map_err(db_error)
+    }
+
+    /// Waits for the next notification, or for the moment at which the
+    /// connection is back after it was lost: something may have been missed
+    /// then.
+    ///
+    /// # Errors
+    /// When the connection is lost and cannot be made again.
+    pub async fn heard(&mut self) -> Result<(), DbErr> {
+        self.0.try_recv().await.map(|_| ()).map_err(db_error)
+    }
+}
+
+fn db_error(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+}
+
+fn options(url: &DatabaseUrl) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.expose());
     options
-        .max_connections(10)
+        .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE)
         .connect_timeout(PATIENCE)
         .sqlx_logging(false);
-    if let Some(file) = url.sqlite_file() {
-        make_directory(file)?;
-        options.map_sqlx_sqlite_opts(|sqlite| {
-            // FULL: what was acknowledged survives a power cut.
-            sqlite
-                .create_if_missing(true)
-                .foreign_keys(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .busy_timeout(PATIENCE)
-        });
+    if url.sqlite_file().is_some() {
+        options.map_sqlx_sqlite_opts(sqlite_options);
     }
-    Ok(Database::connect(options).await?)
+    options
+}
+
+/// FULL: what was acknowledged survives a power cut.
+fn sqlite_options(sqlite: SqliteConnectOptions) -> SqliteConnectOptions {
+    sqlite
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(PATIENCE)
+        .disable_statement_logging()
 }
 
 /// Closes all connections; SQLite folds its log into the file.
@@ -61,7 +148,11 @@ pub async fn close(db: DatabaseConnection) {
     }
 }
 
-fn make_directory(file: &Path) -> Result<(), ConnectError> {
+/// Makes the directory of an SQLite file, if need be.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_directory(file: &Path) -> Result<(), ConnectError> {
     let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty()) else {
         return Ok(());
     };

@@ -44,7 +44,7 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
 
 impl JsonObject {
     /// The text in a field that has to be there.
-    pub(super) fn text(mut self, field: &'static str) -> Result<String, ApiError> {
+    pub(super) fn text(&mut self, field: &'static str) -> Result<String, ApiError> {
         match self.0.swap_remove(field) {
             Some(Value::String(text)) if text.contains('\0') => Err(invalid(
                 "value_error",
@@ -59,8 +59,75 @@ impl JsonObject {
                 "Input should be a valid string",
                 other,
             )),
-            None => Err(missing(&["body", field], Value::Object(self.0))),
+            None => Err(self.lacks(field)),
         }
+    }
+
+    /// The texts in a list that has to be there, at most `most`.
+    pub(super) fn texts(
+        &mut self,
+        field: &'static str,
+        most: usize,
+    ) -> Result<Vec<String>, ApiError> {
+        let list = match self.0.swap_remove(field) {
+            Some(Value::Array(list)) => list,
+            Some(other) => {
+                return Err(invalid(
+                    "list_type",
+                    &["body", field],
+                    "Input should be a valid list",
+                    other,
+                ));
+            }
+            None => return Err(self.lacks(field)),
+        };
+        if list.len() > most {
+            return Err(invalid(
+                "too_long",
+                &["body", field],
+                &format!("List should have at most {most} items"),
+                list.len().into(),
+            ));
+        }
+        let text = |entry| match entry {
+            Value::String(text) => Ok(text),
+            other => Err(invalid(
+                "string_type",
+                &["body", field],
+                "Input should be a valid string",
+                other,
+            )),
+        };
+        list.into_iter().map(text).collect()
+    }
+
+    /// The whole number in a field, not below zero; `None` where there is none.
+    pub(super) fn number(&self, field: &'static str) -> Result<Option<u64>, ApiError> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(number) => Ok(Some(number)),
+                None => Err(invalid(
+                    "int_type",
+                    &["body", field],
+                    "Input should be a whole number, 0 or more",
+                    value.clone(),
+                )),
+            },
+        }
+    }
+
+    /// The truth value in a field that has to be there.
+    pub(super) fn required_flag(&self, field: &'static str) -> Result<bool, ApiError> {
+        if self.0.contains_key(field) {
+            self.flag(field)
+        } else {
+            Err(self.lacks(field))
+        }
+    }
+
+    fn lacks(&self, field: &'static str) -> ApiError {
+        missing(&["body", field], Value::Object(self.0.clone()))
     }
 
     /// The truth value in a field, `false` where there is none.
@@ -76,6 +143,21 @@ impl JsonObject {
             )),
         }
     }
+}
+
+/// The error for a query that is not accepted.
+pub(super) fn unacceptable_query(why: &str) -> ApiError {
+    invalid("value_error", &["query"], why, Value::Null)
+}
+
+/// The error for a value of the right type that is not accepted.
+pub(super) fn unacceptable(field: &'static str, why: &str, value: Value) -> ApiError {
+    invalid(
+        "value_error",
+        &["body", field],
+        &format!("Value error, {why}"),
+        value,
+    )
 }
 
 /// The error for a text that is longer than `most` characters.

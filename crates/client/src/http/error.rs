@@ -12,6 +12,9 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::licensing::activate::ActivateError;
 use crate::licensing::deactivate::DeactivateError;
+use crate::licensing::switch::SwitchError;
+use crate::licensing::usage::ReportError;
+use crate::store::StoreError;
 
 /// Why a request is not answered as hoped.
 #[derive(Debug)]
@@ -31,6 +34,12 @@ pub enum ApiError {
     Activate(Box<ActivateError>),
     /// The license was not deactivated.
     Deactivate(Box<DeactivateError>),
+    /// The feature was not switched.
+    Switch(Box<SwitchError>),
+    /// The report of usage was not taken.
+    Report(ReportError),
+    /// What is asked for is in the database, which does not answer.
+    Store(Box<StoreError>),
     /// Changes need a trusted network or the token.
     Untrusted,
     /// A page of another site sent the request.
@@ -74,6 +83,9 @@ impl IntoResponse for ApiError {
             Self::BrokenOff => "The body broke off".into(),
             Self::Activate(error) => error.to_string().into(),
             Self::Deactivate(error) => error.to_string().into(),
+            Self::Switch(error) => error.to_string().into(),
+            Self::Report(error) => error.to_string().into(),
+            Self::Store(error) => error.to_string().into(),
             Self::Untrusted => "Changes are allowed from TRUSTED_NETWORKS, or with the header \
                                 'Authorization: Bearer' and the ADMIN_TOKEN"
                 .into(),
@@ -118,6 +130,13 @@ impl ApiError {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
             },
+            Self::Switch(error) => match **error {
+                SwitchError::Core(_) => StatusCode::CONFLICT,
+                SwitchError::Unknown(_) => StatusCode::NOT_FOUND,
+                SwitchError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            Self::Report(ReportError::TooManySources) => StatusCode::CONFLICT,
+            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Untrusted => StatusCode::UNAUTHORIZED,
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
@@ -131,6 +150,18 @@ impl ApiError {
 impl From<ActivateError> for ApiError {
     fn from(error: ActivateError) -> Self {
         Self::Activate(Box::new(error))
+    }
+}
+
+impl From<SwitchError> for ApiError {
+    fn from(error: SwitchError) -> Self {
+        Self::Switch(Box::new(error))
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
     }
 }
 

@@ -3,13 +3,20 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use chrono::{DateTime, Utc};
+use license_core::feature::is_core;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::body::JsonObject;
-use crate::http::error::{ApiError, BodyErrors};
+use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
+use crate::http::to_the_end::to_the_end;
+use crate::licensing;
+
+/// Most keys in one request.
+const MOST_KEYS: usize = 1000;
 
 /// What is asked.
 #[derive(ToSchema)]
@@ -49,16 +56,153 @@ pub(super) struct FeatureCheckResponse {
 )]
 pub(super) async fn check(
     State(app): State<Arc<App>>,
-    body: JsonObject,
+    mut body: JsonObject,
 ) -> Result<Json<FeatureCheckResponse>, ApiError> {
     let feature_key = body.text("featureKey")?;
-    let snapshot = app.snapshot();
-    let (available, reason) = snapshot.decide(&feature_key, app.clock.now(), |decision| {
+    Ok(Json(decide(&app, feature_key, app.clock.now())))
+}
+
+/// What is asked about several features.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
+pub(super) struct FeaturesCheckRequest {
+    /// At most 1000 texts.
+    #[schema(example = json!(["module.live_view", "module.map_view"]))]
+    feature_keys: Vec<String>,
+}
+
+/// The answers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FeaturesCheckResponse {
+    /// One for each key, in the order of the request, all of one instant.
+    features: Vec<FeatureCheckResponse>,
+}
+
+/// Check Features
+///
+/// Answers about several features in one call.
+#[utoipa::path(
+    post,
+    path = "/api/license/features/check",
+    request_body = FeaturesCheckRequest,
+    responses(
+        (status = 200, description = "The decisions", body = FeaturesCheckResponse),
+        BodyErrors,
+    )
+)]
+pub(super) async fn check_many(
+    State(app): State<Arc<App>>,
+    mut body: JsonObject,
+) -> Result<Json<FeaturesCheckResponse>, ApiError> {
+    let keys = body.texts("featureKeys", MOST_KEYS)?;
+    let now = app.clock.now();
+    let features = keys.into_iter().map(|key| decide(&app, key, now)).collect();
+    Ok(Json(FeaturesCheckResponse { features }))
+}
+
+fn decide(app: &App, feature_key: String, now: DateTime<Utc>) -> FeatureCheckResponse {
+    let (available, reason) = app.snapshot().decide(&feature_key, now, |decision| {
+        app.metrics.decided(&decision);
         (decision.available, decision.reason.code().to_owned())
     });
-    Ok(Json(FeatureCheckResponse {
+    FeatureCheckResponse {
         feature_key,
         available,
         reason,
-    }))
+    }
+}
+
+/// A feature of the product or the license.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Feature {
+    feature_key: String,
+    /// Whether it may be used.
+    available: bool,
+    /// Why, or why not, as in a check.
+    reason: String,
+    /// Core features are always available.
+    core: bool,
+    /// Whether the license lists it.
+    licensed: bool,
+    /// Whether it is switched on for this site.
+    system_enabled: bool,
+}
+
+/// The features.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FeatureListResponse {
+    /// By key.
+    features: Vec<Feature>,
+}
+
+/// List Features
+///
+/// Every feature of the product and of the license, with its reason.
+#[utoipa::path(
+    get,
+    path = "/api/license/features",
+    responses((status = 200, description = "The features", body = FeatureListResponse))
+)]
+pub(super) async fn list(State(app): State<Arc<App>>) -> Json<FeatureListResponse> {
+    let now = app.clock.now();
+    let keys = licensing::switch::known(&app);
+    let features = keys.iter().map(|key| describe(&app, key.as_str(), now));
+    Json(FeatureListResponse {
+        features: features.collect(),
+    })
+}
+
+fn describe(app: &App, key: &str, now: DateTime<Utc>) -> Feature {
+    let snapshot = app.snapshot();
+    let entitlements = snapshot.entitlements();
+    let core = is_core(key);
+    snapshot.decide(key, now, |decision| Feature {
+        feature_key: key.to_owned(),
+        available: decision.available,
+        reason: decision.reason.code().to_owned(),
+        core,
+        licensed: entitlements.listed().any(|listed| listed.as_str() == key),
+        system_enabled: core || !entitlements.switched_off().any(|off| off.as_str() == key),
+    })
+}
+
+/// How to switch.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
+pub(super) struct FeatureSwitchRequest {
+    /// Whether the feature is on for this site.
+    system_enabled: bool,
+}
+
+/// Switch Feature
+///
+/// Switches a feature off or on for this site, whatever the license lists. It
+/// stays so with the next license. Core features cannot be switched off.
+#[utoipa::path(
+    put,
+    path = "/api/license/features/{key}",
+    params(("key" = String, Path, description = "A feature key")),
+    request_body = FeatureSwitchRequest,
+    responses(
+        (status = 200, description = "Switched", body = Feature),
+        (status = 404, description = "No such feature", body = ErrorResponse),
+        (status = 409, description = "A core feature", body = ErrorResponse),
+        (status = 503, description = "It could not be stored", body = ErrorResponse),
+        ChangeErrors,
+        BodyErrors,
+    )
+)]
+pub(super) async fn switch(
+    State(app): State<Arc<App>>,
+    Path(key): Path<String>,
+    body: JsonObject,
+) -> Result<Json<Feature>, ApiError> {
+    let on = body.required_flag("systemEnabled")?;
+    let switching = app.clone();
+    let feature = key.clone();
+    to_the_end(async move { licensing::switch::switch(&switching, &feature, on).await }).await??;
+    Ok(Json(describe(&app, &key, app.clock.now())))
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use license_core::contact::Trust;
+use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::license_key;
@@ -18,6 +19,7 @@ use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::body::{JsonObject, too_long};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
+use crate::http::hardware::drift;
 use crate::http::instant::naive;
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
@@ -68,7 +70,7 @@ pub(super) struct LicenseActivationResponse {
 )]
 pub(super) async fn activate(
     State(app): State<Arc<App>>,
-    body: JsonObject,
+    mut body: JsonObject,
 ) -> Result<Json<LicenseActivationResponse>, ApiError> {
     let license_key = body.text("licenseKey")?;
     if license_key.chars().count() > LONGEST_KEY {
@@ -115,6 +117,11 @@ pub(super) struct LicenseStatusResponse {
     next_validation: Option<String>,
     /// The newest validation that was not confirmed, since the last that was.
     last_failure: Option<LastFailure>,
+    /// `none`, `drifted` when this looks like another machine than the one the
+    /// license was activated on, `unknown` when there is too little to compare.
+    hardware_drift: &'static str,
+    /// The hardware components that have changed.
+    hardware_changed: Vec<&'static str>,
 }
 
 /// A validation that was not confirmed.
@@ -145,6 +152,10 @@ pub(super) async fn status(
     let next_validation = due(&app, now).validation.map(naive);
     let mut status = status_of(&app.snapshot(), now);
     status.next_validation = next_validation;
+    if let Some(comparison) = app.comparison() {
+        status.hardware_drift = drift(comparison.verdict);
+        status.hardware_changed = comparison.changed().map(Component::as_str).collect();
+    }
     status.trust = match app.trust {
         Trust::Unsigned => "unsigned",
         Trust::Keys(_) => "signed",
@@ -196,6 +207,8 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
             reason: failure.reason.clone(),
             message: failure.message.clone(),
         }),
+        hardware_drift: drift(Verdict::Unknown),
+        hardware_changed: Vec::new(),
     }
 }
 
@@ -329,7 +342,7 @@ fn lapse_message(snapshot: &Snapshot, why: &LapseReason) -> String {
     }
 }
 
-fn word(standing: &Standing) -> &'static str {
+pub(super) fn word(standing: &Standing) -> &'static str {
     match standing {
         Standing::Unlicensed => "unlicensed",
         Standing::Active => "active",

@@ -1,17 +1,22 @@
 //! The URL table, and what stands before every route.
 
 pub mod access;
+mod attempts;
 mod body;
 mod deactivation;
 mod docs;
 pub mod error;
 mod features;
+mod hardware;
 mod heartbeat;
 mod instant;
 mod license;
+mod limits;
+mod metrics;
 mod probes;
 mod to_the_end;
 mod unrouted;
+mod usage;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -64,10 +69,18 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(license::validate))
         .routes(routes!(heartbeat::heartbeat))
         .routes(routes!(deactivation::deactivate))
+        .routes(routes!(features::switch))
+        .routes(routes!(usage::report))
         .route_layer(middleware::from_fn(access::only_trusted))
         // Reads: open.
         .routes(routes!(license::status))
         .routes(routes!(features::check))
+        .routes(routes!(features::check_many))
+        .routes(routes!(features::list))
+        .routes(routes!(limits::check))
+        .routes(routes!(attempts::list))
+        .routes(routes!(hardware::show))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(probes::health))
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))

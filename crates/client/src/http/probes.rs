@@ -20,7 +20,9 @@ pub(super) struct HealthCheckResponse {
     service: &'static str,
     /// `APP_VERSION`.
     version: String,
+    /// Null until the database has been reached for the first time.
     installation_id: Option<String>,
+    /// Likewise.
     hardware_id: Option<String>,
     /// Version of this program.
     release: &'static str,
@@ -37,12 +39,13 @@ pub(super) struct HealthCheckResponse {
     responses((status = 200, description = "Here", body = HealthCheckResponse))
 )]
 pub(super) async fn health(State(app): State<Arc<App>>) -> Json<HealthCheckResponse> {
+    let identity = app.identity();
     Json(HealthCheckResponse {
         status: "healthy",
         service: "license-client",
-        version: app.identity.app_version.clone(),
-        installation_id: Some(app.identity.installation_id.clone()),
-        hardware_id: Some(app.identity.hardware_id.clone()),
+        version: app.app_version.clone(),
+        installation_id: identity.as_ref().map(|it| it.installation_id.clone()),
+        hardware_id: identity.as_ref().map(|it| it.hardware_id.clone()),
         release: env!("CARGO_PKG_VERSION"),
     })
 }
@@ -57,11 +60,14 @@ pub(super) async fn livez() -> &'static str {
 
 /// What readiness depends on.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ReadinessResponse {
     /// Whether everything below is well.
     ready: bool,
     /// `ok`, or what is wrong. Decisions are answered from memory either way.
     database: String,
+    /// Whether something waits for the database to be written.
+    unwritten: bool,
 }
 
 /// Ready
@@ -72,13 +78,29 @@ pub(super) struct ReadinessResponse {
     path = "/readyz",
     responses(
         (status = 200, description = "Ready", body = ReadinessResponse),
-        (status = 503, description = "The database does not answer", body = ReadinessResponse),
+        (status = 503, description = "The database does not take changes", body = ReadinessResponse),
     )
 )]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<ReadinessResponse>) {
-    let (status, ready, database) = match app.store.ping().await {
-        Ok(()) => (StatusCode::OK, true, "ok".to_owned()),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, false, error.to_string()),
+    let unwritten = !app.unwritten().is_empty();
+    let database = app.database();
+    let trouble = match database.trouble {
+        Some(trouble) => Some(trouble),
+        None => app.store.ping().await.err().map(|error| error.to_string()),
     };
-    (status, Json(ReadinessResponse { ready, database }))
+    let ready = trouble.is_none() && database.is_open && !unwritten;
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let database = trouble.unwrap_or_else(|| "ok".to_owned());
+    (
+        status,
+        Json(ReadinessResponse {
+            ready,
+            database,
+            unwritten,
+        }),
+    )
 }

@@ -10,8 +10,11 @@ use license_core::schedule::unsigned_validity;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::licensing::record;
+use crate::identity::Identity;
+use crate::licensing::{hardware, record};
+use crate::metrics::Call;
 use crate::random;
+use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
@@ -45,13 +48,17 @@ pub enum ActivateError {
 /// One [`ActivateError`] for each reason; nothing has changed then.
 pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateError> {
     let _turn = app.turn.lock().await;
+    let identity = app.identity().ok_or(StoreError::NotReached)?;
     let evidence = app.snapshot().evidence.clone();
-    match ask(app, license_key, &evidence).await {
+    let contact = ask(app, &identity, license_key, &evidence).await;
+    app.metrics.contacted(Call::Activate, &contact);
+    match contact {
         Contact::Confirmed(confirmation) => {
             let now = app.clock.now();
             let lease = confirmation.lease(now, unsigned_validity(app.validation_interval));
             let license = lease.license().clone();
-            store(app, license_key, lease).await?;
+            let snapshot = store(app, license_key, lease).await?;
+            // Before the license is there to be called about.
             app.note_call(|calls| {
                 calls.validated_at = now;
                 calls.failures = 0;
@@ -59,6 +66,11 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
                 calls.validation_jitter = random::jitter();
                 calls.heartbeat_at = now;
             });
+            record::publish(app, snapshot).await;
+            // The license is bound to the machine as it is now.
+            if let Err(error) = hardware::accept(app, now).await {
+                tracing::warn!(%error, "the machine's fingerprint could not be stored");
+            }
             tracing::info!(
                 license_key = license_key::mask(license_key),
                 tier = license.tier(),
@@ -99,50 +111,53 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
     }
 }
 
-async fn ask(app: &App, license_key: &str, evidence: &Evidence) -> Contact {
+async fn ask(app: &App, identity: &Identity, license_key: &str, evidence: &Evidence) -> Contact {
     let nonce = random::nonce();
-    let identity = &app.identity;
     let request = ActivateRequest {
         license_key: license_key.to_owned(),
         hardware_id: identity.hardware_id.clone(),
         installation_id: identity.installation_id.clone(),
-        installation_name: identity.installation_name.clone(),
-        installation_version: identity.app_version.clone(),
+        installation_name: app.installation_name.clone(),
+        installation_version: app.app_version.clone(),
     };
     let idempotency_key = Uuid::new_v4().to_string();
     let reply = app
         .upstream
-        .activate(&request, &nonce, &idempotency_key)
+        .activate(&app.sender(identity), &request, &nonce, &idempotency_key)
         .await;
-    let question = app.question(license_key, &nonce, evidence);
+    let question = App::question(identity, license_key, &nonce, evidence);
     contact::activation(&reply, &question, &app.trust)
 }
 
-async fn store(app: &App, license_key: &str, lease: Lease) -> Result<(), StoreError> {
+async fn store(app: &App, license_key: &str, lease: Lease) -> Result<Snapshot, StoreError> {
+    let now = app.clock.now();
     let attempt = Attempt {
+        at: now,
         license_key: license_key.to_owned(),
         result: AttemptResult::Success,
         error_message: None,
     };
-    let now = app.clock.now();
-    let snapshot = record::change(app, Some(attempt), now, |current| {
+    record::change(app, Some(attempt), now, |current| {
         current.activated(license_key, lease, now)
     })
-    .await?;
-    app.publish(snapshot);
-    Ok(())
+    .await
 }
 
 /// The log of attempts is for people; an activation does not fail twice
 /// because its line could not be written.
 async fn record_failure(app: &App, license_key: &str, error: &ActivateError) {
+    let now = app.clock.now();
     let attempt = Attempt {
+        at: now,
         license_key: license_key.to_owned(),
         result: AttemptResult::Failed,
         error_message: Some(error.to_string()),
     };
-    let recorded = record::change(app, Some(attempt), app.clock.now(), Evidence::clone).await;
-    if let Err(error) = recorded {
-        tracing::error!(%error, "the failed activation could not be logged in the database");
+    match record::change(app, Some(attempt.clone()), now, Evidence::clone).await {
+        Ok(snapshot) => record::publish(app, snapshot).await,
+        Err(error) => {
+            tracing::error!(%error, "the failed activation could not be logged in the database");
+            app.note_unwritten(|unwritten| unwritten.attempts.push(attempt));
+        }
     }
 }

@@ -6,6 +6,7 @@ use license_core::protocol::ValidateRequest;
 
 use crate::app::App;
 use crate::licensing::record;
+use crate::metrics::{Call, Outcome};
 use crate::random;
 use crate::store::StoreError;
 
@@ -47,18 +48,24 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
     if evidence.lease.is_none() {
         return Err(DeactivateError::Unlicensed);
     }
+    let identity = app.identity().ok_or(StoreError::NotReached)?;
     let request = ValidateRequest {
         license_key: evidence.license_key.clone(),
-        hardware_id: app.identity.hardware_id.clone(),
+        hardware_id: identity.hardware_id.clone(),
     };
-    let reply = app.upstream.deactivate(&request, &random::nonce()).await;
-    let seat = match contact::acknowledgement(&reply) {
+    let sender = app.sender(&identity);
+    let nonce = random::nonce();
+    let reply = app.upstream.deactivate(&sender, &request, &nonce).await;
+    let acknowledged = contact::acknowledgement(&reply);
+    app.metrics
+        .called(Call::Deactivate, Outcome::of(&acknowledged));
+    let seat = match acknowledged {
         Ok(Ok(())) => Seat::Freed,
         Ok(Err(_)) => Seat::NotHeld,
         Err(_) if force => Seat::Unknown,
         Err(why) => return Err(DeactivateError::NoContact(why)),
     };
-    app.publish(record::forget(app, &evidence.license_key).await?);
+    record::forget(app, &evidence.license_key).await?;
     tracing::info!(
         license_key = license_key::mask(&evidence.license_key),
         ?seat,

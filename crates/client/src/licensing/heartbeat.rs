@@ -4,10 +4,15 @@ use license_core::contact::{self, NoContact, Refusal};
 use license_core::protocol::{HeartbeatRequest, UsageMetrics};
 use license_core::standing::Standing;
 
+use chrono::{DateTime, Utc};
+
 use crate::app::App;
-use crate::host;
+use crate::host::system::system_info;
+use crate::licensing::keep::keep;
+use crate::licensing::usage::measure;
+use crate::metrics::{Call, Outcome};
 use crate::random;
-use crate::store::system_config;
+use crate::store::{StoreError, system_config};
 
 /// What came of a heartbeat.
 #[derive(Debug)]
@@ -27,18 +32,28 @@ pub enum Heartbeat {
 /// the validations did not.
 pub async fn heartbeat(app: &App) -> Heartbeat {
     let snapshot = app.snapshot().clone();
-    if snapshot.evidence.lease.is_none() {
+    let (Some(identity), Some(_)) = (app.identity(), &snapshot.evidence.lease) else {
         return Heartbeat::NotNeeded;
-    }
+    };
+    let usage = measure(app).await;
     let request = HeartbeatRequest {
         license_key: snapshot.evidence.license_key.clone(),
-        hardware_id: app.identity.hardware_id.clone(),
-        installation_id: app.identity.installation_id.clone(),
-        usage_metrics: UsageMetrics::default(),
-        system_info: host::system_info(),
+        hardware_id: identity.hardware_id.clone(),
+        installation_id: identity.installation_id.clone(),
+        usage_metrics: UsageMetrics {
+            cameras_in_use: usage.cameras.unwrap_or_default(),
+            users_active: usage.users.unwrap_or_default(),
+            storage_used_gb: usage.storage_gb.unwrap_or_default(),
+        },
+        system_info: system_info(&app.root),
     };
-    let reply = app.upstream.heartbeat(&request, &random::nonce()).await;
-    let outcome = match contact::acknowledgement(&reply) {
+    let sender = app.sender(&identity);
+    let nonce = random::nonce();
+    let reply = app.upstream.heartbeat(&sender, &request, &nonce).await;
+    let acknowledged = contact::acknowledgement(&reply);
+    app.metrics
+        .called(Call::Heartbeat, Outcome::of(&acknowledged));
+    let outcome = match acknowledged {
         Ok(Ok(())) => Heartbeat::Sent,
         Ok(Err(refusal)) => Heartbeat::Refused(refusal),
         Err(why) => Heartbeat::NoContact(why),
@@ -59,15 +74,26 @@ pub async fn heartbeat(app: &App) -> Heartbeat {
             true
         }
     };
-    let at = now.to_rfc3339();
-    let stored = system_config::set(app.store.reader(), system_config::HEARTBEAT_AT, &at, now);
-    if let Err(error) = stored.await {
-        tracing::warn!(%error, "the time of the heartbeat could not be stored");
-    }
     app.note_call(|calls| {
         calls.heartbeat_at = now;
         calls.heartbeat_jitter = random::jitter();
         calls.validation_wanted |= wanted;
     });
+    if let Err(error) = store(app, now).await {
+        tracing::warn!(%error, "the time of the heartbeat could not be stored; it is kept until the database takes it");
+        app.note_unwritten(|unwritten| unwritten.heartbeat = true);
+        keep(app).await;
+    }
     outcome
+}
+
+async fn store(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
+    app.store
+        .within(async {
+            let transaction = app.store.begin(now).await?;
+            let at = now.to_rfc3339();
+            system_config::set(&transaction, system_config::HEARTBEAT_AT, &at, now).await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
 }

@@ -6,8 +6,13 @@
 pub mod activate;
 pub mod deactivate;
 pub mod due;
+pub mod hardware;
 pub mod heartbeat;
+pub mod keep;
 pub mod record;
 pub mod refresh;
 pub mod resume;
+pub mod rows;
+pub mod switch;
+pub mod usage;
 pub mod validate;

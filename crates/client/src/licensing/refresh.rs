@@ -2,16 +2,17 @@
 
 use crate::app::App;
 use crate::licensing::record;
-use crate::store::StoreError;
+use crate::licensing::rows::Rows;
+use crate::store::{StoreError, system_config};
 
-/// Loads the evidence anew if the database has another revision than `seen`;
+/// Loads what is known anew if the database has another revision than `seen`;
 /// answers the revision that is now known. While this process is changing
 /// something itself, it is left for the next time.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, StoreError> {
-    let revision = app.store.revision().await?;
+    let revision = app.store.within(app.store.revision()).await?;
     if revision == seen {
         return Ok(seen);
     }
@@ -19,19 +20,34 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
         return Ok(seen);
     };
     let now = app.clock.now();
-    let evidence = record::recall(app.store.reader(), &app.trust, now)
-        .await?
-        .evidence;
-    let snapshot = record::snapshot(app.store.reader(), evidence, app.policy).await?;
-    if snapshot.evidence != app.snapshot().evidence {
+    let loading = async {
+        let db = app.store.db();
+        let evidence = Rows::load(&db).await?.recall(&app.trust, now).evidence;
+        let heartbeat_at = system_config::get(&db, system_config::HEARTBEAT_AT).await?;
+        let gauges = record::load_usage(&db).await?;
+        let snapshot = record::snapshot(&db, evidence, app.policy).await?;
+        Ok((snapshot, heartbeat_at, gauges))
+    };
+    let (snapshot, heartbeat_at, gauges) = app.store.within(loading).await?;
+    app.meter.take_over(gauges);
+    let heartbeat_at = heartbeat_at.and_then(|text| text.parse().ok());
+    app.note_call(|calls| {
+        calls.heartbeat_at = calls.heartbeat_at.max(heartbeat_at.unwrap_or(now).min(now));
+    });
+    let evidence = &snapshot.evidence;
+    if *evidence != app.snapshot().evidence {
         tracing::info!(standing = ?snapshot.standing(now), "took over a change from the database");
-        if let Some(confirmed_at) = snapshot.evidence.confirmed_at {
+        let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
+        if let Some(tried_at) = evidence.confirmed_at.max(failed_at) {
             app.note_call(|calls| {
-                calls.validated_at = calls.validated_at.max(confirmed_at.min(now));
-                calls.failures = u32::from(snapshot.evidence.last_failure.is_some());
+                calls.validated_at = calls.validated_at.max(tried_at.min(now));
+                calls.failures = match failed_at {
+                    Some(_) => calls.failures.max(1),
+                    None => 0,
+                };
             });
         }
     }
-    app.publish(snapshot);
+    record::publish(app, snapshot).await;
     Ok(revision)
 }

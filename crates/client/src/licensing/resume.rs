@@ -1,34 +1,91 @@
 //! Take up the work where the last run left it.
 
+use chrono::{DateTime, Utc};
 use license_core::evidence::Evidence;
+use license_core::hardware::Verdict;
 use license_core::license_key;
 use license_core::standing::Standing;
 
 use crate::app::App;
-use crate::licensing::record;
+use crate::identity;
+use crate::licensing::rows::Rows;
+use crate::licensing::{hardware, keep, record};
 use crate::store::{StoreError, system_config};
 
-/// Loads the evidence and says when the next calls are due. A license that
-/// version 1.0.0 activated is adopted.
-///
-/// # Errors
-/// When the database refuses.
+/// Takes up what the local copy says, and then what the database says, if it
+/// answers. If not, [`open`] has to be tried again.
 pub async fn resume(app: &App) -> Result<(), StoreError> {
     let now = app.clock.now();
-    let recalled = record::recall(app.store.reader(), &app.trust, now).await?;
-    let snapshot = if recalled.adopted {
+    if let Some(kept) = keep::recall(app, now) {
+        app.settle_identity(kept.identity);
+        app.note_unwritten(|unwritten| *unwritten = kept.unwritten);
+        app.publish(kept.snapshot);
+        take_up_calls(app, Some(kept.heartbeat_at), now);
+    }
+    open(app).await
+}
+
+/// Makes the missing tables, settles who this installation is, and loads what
+/// is known. A license that version 1.0.0 activated is adopted.
+///
+/// # Errors
+/// When the database refuses; it can be tried again.
+pub async fn open(app: &App) -> Result<(), StoreError> {
+    let _turn = app.turn.lock().await;
+    let now = app.clock.now();
+    let (identity, comparison, adopted, heartbeat_at) = app
+        .store
+        .within(async {
+            app.store.prepare(now).await?;
+            let db = app.store.db();
+            let secret = identity::secret(&db, now).await?;
+            let identity = identity::settle(&db, &app.prescribed, &secret, &app.root, now).await?;
+            let comparison = hardware::examine(app, &db, &secret, now).await?;
+            let recalled = Rows::load(&db).await?.recall(&app.trust, now);
+            let adopted = recalled.adopted.then_some(recalled.evidence.license_key);
+            let heartbeat_at = system_config::get(&db, system_config::HEARTBEAT_AT).await?;
+            app.meter.take_over(record::load_usage(&db).await?);
+            Ok((identity, comparison, adopted, heartbeat_at))
+        })
+        .await?;
+    if let Some(license_key) = adopted {
         tracing::info!(
-            license_key = license_key::mask(&recalled.evidence.license_key),
+            license_key = license_key::mask(&license_key),
             "adopted the license of the Python service; it is validated now"
         );
-        record::change(app, None, now, Evidence::clone).await?
-    } else {
-        record::snapshot(app.store.reader(), recalled.evidence, app.policy).await?
-    };
-    let heartbeat_at = system_config::get(app.store.reader(), system_config::HEARTBEAT_AT)
-        .await?
-        .and_then(|text| text.parse().ok());
+    }
+    let is_ours = app
+        .identity()
+        .is_some_and(|known| known.installation_id == identity.installation_id);
+    app.settle_identity(identity);
+    // A local copy of this installation may know more than the database: it
+    // was away, or is a restored backup.
+    app.note_unwritten(|unwritten| {
+        if is_ours {
+            unwritten.evidence = true;
+        } else {
+            *unwritten = Default::default();
+        }
+    });
+    let drifted = comparison.verdict == Verdict::Drifted;
+    app.note_comparison(comparison);
+    let snapshot = record::change(app, None, now, Evidence::clone).await?;
+    record::publish(app, snapshot).await;
+    app.note_database(|database| {
+        database.is_open = true;
+        database.trouble = None;
+    });
+    take_up_calls(app, heartbeat_at.and_then(|text| text.parse().ok()), now);
+    if drifted {
+        app.note_call(|calls| calls.validation_wanted = true);
+    }
+    tracing::info!(standing = ?app.snapshot().standing(now), "the evidence is loaded");
+    Ok(())
+}
 
+/// Says when the next calls are due.
+fn take_up_calls(app: &App, heartbeat_at: Option<DateTime<Utc>>, now: DateTime<Utc>) {
+    let snapshot = app.snapshot();
     let evidence = &snapshot.evidence;
     let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
     let validated_at = evidence.confirmed_at.max(failed_at);
@@ -46,7 +103,4 @@ pub async fn resume(app: &App) -> Result<(), StoreError> {
         // whether it is better.
         calls.validation_wanted = matches!(standing, Standing::Grace { .. } | Standing::Lapsed(_));
     });
-    tracing::info!(?standing, "the evidence is loaded");
-    app.publish(snapshot);
-    Ok(())
 }

@@ -8,8 +8,11 @@ use license_core::protocol::ValidateRequest;
 use license_core::schedule::unsigned_validity;
 
 use crate::app::App;
+use crate::identity::Identity;
 use crate::licensing::record;
+use crate::metrics::Call;
 use crate::random;
+use crate::snapshot::Snapshot;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
 /// Validates the license, if there is one. What came of it is in the snapshot
@@ -23,15 +26,16 @@ pub async fn validate(app: &App) {
         return;
     }
     let evidence = app.snapshot().evidence.clone();
-    if evidence.lease.is_none() {
+    let (Some(identity), Some(_)) = (app.identity(), &evidence.lease) else {
         app.note_call(|calls| calls.validation_wanted = false);
         return;
-    }
+    };
     app.note_call(|calls| calls.validations += 1);
-    let contact = ask(app, &evidence).await;
+    let contact = ask(app, &identity, &evidence).await;
+    app.metrics.contacted(Call::Validate, &contact);
     let now = app.clock.now();
     log(&evidence.license_key, &contact);
-    record_contact(app, &evidence, &contact, now).await;
+    let snapshot = record_contact(app, &evidence, &contact, now).await;
     app.note_call(|calls| {
         calls.validated_at = now;
         calls.validation_wanted = false;
@@ -41,22 +45,29 @@ pub async fn validate(app: &App) {
             Contact::Denied(_) | Contact::None(_) => calls.failures.saturating_add(1),
         };
     });
+    record::publish(app, snapshot).await;
 }
 
-async fn ask(app: &App, evidence: &Evidence) -> Contact {
+async fn ask(app: &App, identity: &Identity, evidence: &Evidence) -> Contact {
     let nonce = random::nonce();
     let request = ValidateRequest {
         license_key: evidence.license_key.clone(),
-        hardware_id: app.identity.hardware_id.clone(),
+        hardware_id: identity.hardware_id.clone(),
     };
-    let reply = app.upstream.validate(&request, &nonce).await;
-    let question = app.question(&evidence.license_key, &nonce, evidence);
+    let sender = app.sender(identity);
+    let reply = app.upstream.validate(&sender, &request, &nonce).await;
+    let question = App::question(identity, &evidence.license_key, &nonce, evidence);
     contact::validation(&reply, &question, &app.trust)
 }
 
 /// An answer that cannot be stored still counts: it is evidence all the same,
-/// and the next validation stores its own.
-async fn record_contact(app: &App, asked: &Evidence, contact: &Contact, now: DateTime<Utc>) {
+/// and is written when the database is back.
+async fn record_contact(
+    app: &App,
+    asked: &Evidence,
+    contact: &Contact,
+    now: DateTime<Utc>,
+) -> Snapshot {
     let validity = unsigned_validity(app.validation_interval);
     let change = |current: &Evidence| {
         // Another process may have activated another key in the meantime,
@@ -67,18 +78,19 @@ async fn record_contact(app: &App, asked: &Evidence, contact: &Contact, now: Dat
             current.clone()
         }
     };
-    let attempt = attempt(&asked.license_key, contact);
-    let snapshot = match record::change(app, Some(attempt), now, change).await {
-        Ok(snapshot) => snapshot,
-        Err(error) => {
-            tracing::error!(%error, "the result of the validation could not be stored");
-            app.snapshot().with_evidence(change(asked))
-        }
-    };
-    app.publish(snapshot);
+    let attempt = attempt(&asked.license_key, contact, now);
+    let recorded = record::change(app, Some(attempt.clone()), now, change).await;
+    recorded.unwrap_or_else(|error| {
+        tracing::error!(%error, "the result of the validation could not be stored; it is kept until the database takes it");
+        app.note_unwritten(|unwritten| {
+            unwritten.evidence = true;
+            unwritten.attempts.push(attempt);
+        });
+        app.snapshot().with_evidence(change(asked))
+    })
 }
 
-fn attempt(license_key: &str, contact: &Contact) -> Attempt {
+fn attempt(license_key: &str, contact: &Contact, at: DateTime<Utc>) -> Attempt {
     let (result, error_message) = match contact {
         Contact::Confirmed(_) => (AttemptResult::Success, None),
         Contact::Denied(denial) => (
@@ -88,6 +100,7 @@ fn attempt(license_key: &str, contact: &Contact) -> Attempt {
         Contact::None(why) => (AttemptResult::Offline, Some(why.to_string())),
     };
     Attempt {
+        at,
         license_key: license_key.to_owned(),
         result,
         error_message,

@@ -83,3 +83,32 @@ pub async fn license(
     }
     Ok(())
 }
+
+/// Switches a feature off or on for this site, whether a license lists it or
+/// not.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn switch(
+    db: &impl ConnectionTrait,
+    key: &FeatureKey,
+    on: bool,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        id: ActiveValue::NotSet,
+        feature_key: ActiveValue::Set(key.as_str().to_owned()),
+        enabled: ActiveValue::Set(Some(false)),
+        licensed: ActiveValue::Set(Some(false)),
+        system_enabled: ActiveValue::Set(Some(on)),
+        synced_at: ActiveValue::Set(Some(now.naive_utc())),
+    };
+    let update = OnConflict::column(Column::FeatureKey)
+        .update_column(Column::SystemEnabled)
+        .to_owned();
+    Entity::insert(row)
+        .on_conflict(update)
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}

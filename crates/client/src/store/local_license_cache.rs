@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, OnConflict, Query};
 use sea_orm::{Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::StoreError;
@@ -38,7 +39,8 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// A row of the table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CachedLicense {
     /// The key that was activated.
     pub license_key: String,
@@ -81,6 +83,14 @@ pub async fn current(db: &impl ConnectionTrait) -> Result<Option<CachedLicense>,
         .one(db)
         .await?;
     Ok(row.map(CachedLicense::from))
+}
+
+/// Whether a license was ever activated here.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn is_empty(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
+    Ok(Entity::find().limit(1).one(db).await?.is_none())
 }
 
 /// Makes or changes the row of this key, and makes it the current one.

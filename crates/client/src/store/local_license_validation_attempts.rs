@@ -4,6 +4,7 @@
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 
@@ -32,7 +33,8 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// What came of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum AttemptResult {
     /// Confirmed.
     Success,
@@ -56,8 +58,11 @@ impl AttemptResult {
 }
 
 /// One call that was made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Attempt {
+    /// When.
+    pub at: DateTime<Utc>,
     /// The key that it was about.
     pub license_key: String,
     /// What came of it.
@@ -74,7 +79,6 @@ pub async fn append(
     db: &impl ConnectionTrait,
     attempt: Attempt,
     hardware_id: &str,
-    now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let row = ActiveModel {
         id: ActiveValue::NotSet,
@@ -82,7 +86,7 @@ pub async fn append(
         result: ActiveValue::Set(attempt.result.as_str().to_owned()),
         error_message: ActiveValue::Set(attempt.error_message),
         hardware_id: ActiveValue::Set(Some(hardware_id.to_owned())),
-        attempted_at: ActiveValue::Set(Some(now.naive_utc())),
+        attempted_at: ActiveValue::Set(Some(attempt.at.naive_utc())),
     };
     Entity::insert(row).exec_without_returning(db).await?;
     Ok(())
@@ -108,6 +112,51 @@ pub async fn newest_successful_hardware_id(
     Ok(row
         .and_then(|row| row.hardware_id)
         .filter(|id| !id.is_empty()))
+}
+
+/// A line of the log, as it is shown. Those of version 1.0.0 may lack anything.
+#[derive(Clone, Debug)]
+pub struct LoggedAttempt {
+    /// Grows with each line.
+    pub id: i32,
+    /// The key that it was about.
+    pub license_key: Option<String>,
+    /// `success`, `failed`, `offline` or `denied`.
+    pub result: String,
+    /// Why it did not succeed.
+    pub error_message: Option<String>,
+    /// The machine that called.
+    pub hardware_id: Option<String>,
+    /// When.
+    pub attempted_at: Option<DateTime<Utc>>,
+}
+
+/// The newest lines of the log, or the newest of those before the line
+/// `before`; at most `most`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn page(
+    db: &impl ConnectionTrait,
+    before: Option<i32>,
+    most: u64,
+) -> Result<Vec<LoggedAttempt>, StoreError> {
+    let mut lines = Entity::find().order_by_desc(Column::Id).limit(most);
+    if let Some(before) = before {
+        lines = lines.filter(Column::Id.lt(before));
+    }
+    let rows = lines.all(db).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| LoggedAttempt {
+            id: row.id,
+            license_key: row.license_key,
+            result: row.result,
+            error_message: row.error_message,
+            hardware_id: row.hardware_id,
+            attempted_at: row.attempted_at.map(|at| at.and_utc()),
+        })
+        .collect())
 }
 
 /// Removes rows that are too old or too many; answers how many.

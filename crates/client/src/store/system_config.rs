@@ -19,6 +19,14 @@ pub const REVISION: &str = "license_client.revision";
 pub const EVIDENCE: &str = "license_client.evidence";
 /// Row with the time of the last heartbeat.
 pub const HEARTBEAT_AT: &str = "license_client.heartbeat_at";
+/// Row with the installation's secret, which hashes of hardware are keyed with.
+pub const SECRET: &str = "license_client.secret";
+/// Row with the fingerprints of the machines that are known.
+pub const FINGERPRINTS: &str = "license_client.fingerprints";
+/// Row with the lease of the process that calls the License Server on schedule.
+pub const SCHEDULER: &str = "license_client.scheduler";
+/// Row with what services of the VMS have reported.
+pub const USAGE: &str = "license_client.usage";
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -84,6 +92,28 @@ pub async fn insert_if_missing(
         .exec_without_returning(db)
         .await?;
     Ok(())
+}
+
+/// Changes a row from one value to another; answers whether it had the former.
+/// Of two processes that try at the same time, one succeeds.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn replace(
+    db: &impl ConnectionTrait,
+    key: &str,
+    from: &str,
+    to: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let changed = Entity::update_many()
+        .col_expr(Column::Value, to.into())
+        .col_expr(Column::UpdatedAt, now.naive_utc().into())
+        .filter(Column::Key.eq(key))
+        .filter(Column::Value.eq(from))
+        .exec(db)
+        .await?;
+    Ok(changed.rows_affected > 0)
 }
 
 /// Removes a row, if there is one.

@@ -263,12 +263,19 @@ async fn a_row_edited_by_hand_changes_nothing() {
     assert_eq!(site.status().await["tier"], "standard");
     assert!(!site.is_available(PAID).await);
 
-    // A signature that is broken is worth nothing, but the license was there:
-    // core features stay on whatever the settings, and the License Server,
-    // once it is asked, puts things right.
+    // The local copy still has what was signed.
     let broken = "UPDATE local_license_cache SET license_signature = 'a.b.c'";
     site.database.execute(broken).await;
     vendor.go_away().await;
+    site.restart().await;
+    assert_eq!(site.standing().await, "active");
+
+    // Without it, a signature that is broken is worth nothing, but the license
+    // was there: core features stay on whatever the settings, and the License
+    // Server, once it is asked, puts things right.
+    site.database.execute(broken).await;
+    site.stop().await;
+    std::fs::remove_file(site.state_file("local-copy.json")).unwrap();
     site.restart().await;
     assert_eq!(site.standing().await, "lapsed");
     site.until("it is asked at once", async || {

@@ -1,7 +1,7 @@
 //! A running License Client.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub struct Site {
     pub database: TestDatabase,
     pub http: reqwest::Client,
     settings: Settings,
-    _directory: TempDir,
+    directory: TempDir,
     running: Option<Running>,
 }
 
@@ -71,7 +71,7 @@ impl Site {
                 .build()
                 .unwrap(),
             settings,
-            _directory: directory,
+            directory,
             running: None,
         };
         site.run().await;
@@ -121,6 +121,11 @@ impl Site {
     pub async fn end(mut self) {
         self.stop().await;
         self.database.drop_database().await;
+    }
+
+    /// A file in the site's `STATE_DIR`.
+    pub fn state_file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     pub fn now(&self) -> DateTime<Utc> {

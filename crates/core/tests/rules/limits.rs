@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::license::License;
 use license_core::limits::{LimitReason, check};
 use license_core::standing::Policy;
-use license_core::usage::{Gauge, Gauges, Resource, Usage, in_use};
+use license_core::usage::{Gauge, Gauges, Resource, Usage, in_use, merged};
 use serde_json::json;
 
 const POLICY: Policy = Policy {
@@ -77,6 +77,7 @@ fn reports_are_summed_while_they_count_and_stand_before_what_was_measured() {
             users,
             storage_gb: None,
         },
+        reported_at: now,
         until: now + TimeDelta::seconds(seconds),
     };
     let gauges = Gauges::from([
@@ -100,5 +101,38 @@ fn reports_are_summed_while_they_count_and_stand_before_what_was_measured() {
     assert_eq!(
         in_use(&Gauges::new(), &Usage::default(), now),
         Usage::default()
+    );
+}
+
+#[test]
+fn of_two_reports_of_one_source_the_newer_counts() {
+    let now: DateTime<Utc> = "2026-11-23T20:58:10Z".parse().unwrap();
+    let gauge = |cameras, minute, until| Gauge {
+        usage: Usage {
+            cameras: Some(cameras),
+            ..Usage::default()
+        },
+        reported_at: now + TimeDelta::minutes(minute),
+        until: now + TimeDelta::minutes(until),
+    };
+    let one = Gauges::from([
+        ("a".to_owned(), gauge(1, 0, 60)),
+        ("b".to_owned(), gauge(2, 2, 60)),
+        ("over".to_owned(), gauge(9, 0, 3)),
+    ]);
+    let other = Gauges::from([
+        ("a".to_owned(), gauge(3, 1, 10)),
+        ("b".to_owned(), gauge(4, 1, 60)),
+        ("c".to_owned(), gauge(5, 1, 60)),
+    ]);
+    let at = now + TimeDelta::minutes(4);
+    let cameras: Vec<_> = merged(one.clone(), other.clone(), at)
+        .into_values()
+        .filter_map(|gauge| gauge.usage.cameras)
+        .collect();
+    assert_eq!(cameras, [3, 2, 5]);
+    assert_eq!(
+        merged(one.clone(), other.clone(), at),
+        merged(other, one, at)
     );
 }

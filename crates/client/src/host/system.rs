@@ -1,39 +1,33 @@
-//! What this machine says about itself.
+//! What a heartbeat reports about the machine.
 
-use std::fs;
+use std::path::Path;
 
 use license_core::protocol::SystemInfo;
+
+use super::line;
 
 /// Reads what the heartbeat reports. What cannot be read is empty or 0: a
 /// locked-down container still has a heartbeat.
 #[must_use]
-pub fn system_info() -> SystemInfo {
+pub fn system_info(root: &Path) -> SystemInfo {
+    let line = |path| line(root, path).unwrap_or_default();
+    let memory = line("proc/meminfo");
+    let memory = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"));
     SystemInfo {
         os_platform: "Linux".to_owned(),
-        os_release: line("/proc/sys/kernel/osrelease"),
-        os_version: line("/proc/sys/kernel/version"),
-        cpu_count: online_cpus(&line("/sys/devices/system/cpu/online")),
-        total_memory_gb: memory_gib(&line_starting("/proc/meminfo", "MemTotal:")),
-        hostname: line("/proc/sys/kernel/hostname"),
+        os_release: line("proc/sys/kernel/osrelease"),
+        os_version: line("proc/sys/kernel/version"),
+        cpu_count: online_cpus(&line("sys/devices/system/cpu/online")),
+        total_memory_gb: memory_gib(memory.unwrap_or_default()),
+        hostname: line("proc/sys/kernel/hostname"),
         architecture: std::env::consts::ARCH.to_owned(),
     }
 }
 
-fn line(path: &str) -> String {
-    fs::read_to_string(path)
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
-}
-
-fn line_starting(path: &str, prefix: &str) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(prefix));
-    line.unwrap_or_default().trim().to_owned()
-}
-
 /// Counts the processors of a kernel list such as `0-3,8`.
-fn online_cpus(list: &str) -> u64 {
+pub(super) fn online_cpus(list: &str) -> u64 {
     list.split(',')
         .filter_map(|range| {
             let (first, last) = range.split_once('-').unwrap_or((range, range));

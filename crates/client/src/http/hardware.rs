@@ -1,0 +1,72 @@
+//! What this machine is known by, and whether it is still the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use license_core::hardware::{Change, Verdict};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+
+/// How this machine compares with the one that the license was activated on.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HardwareResponse {
+    /// Null until the database has been reached for the first time.
+    hardware_id: Option<String>,
+    /// `none`, `drifted` or `unknown`.
+    drift: &'static str,
+    /// Each component that is or was there: `same`, `changed`, `missing` or
+    /// `new`. No value of a component is shown anywhere.
+    components: BTreeMap<&'static str, &'static str>,
+    /// In words.
+    message: &'static str,
+}
+
+/// Show Hardware
+///
+/// Drift is reported, and denies nothing by itself.
+#[utoipa::path(
+    get,
+    path = "/api/license/hardware",
+    responses((status = 200, description = "The comparison", body = HardwareResponse))
+)]
+pub(super) async fn show(State(app): State<Arc<App>>) -> Json<HardwareResponse> {
+    let comparison = app.comparison();
+    let verdict = comparison.as_ref().map_or(Verdict::Unknown, |c| c.verdict);
+    let components = comparison.iter().flat_map(|c| &c.components);
+    Json(HardwareResponse {
+        hardware_id: app.identity().map(|identity| identity.hardware_id.clone()),
+        drift: drift(verdict),
+        components: components
+            .map(|(component, change)| (component.as_str(), word(*change)))
+            .collect(),
+        message: match verdict {
+            Verdict::Same => "This is the machine that is known",
+            Verdict::Drifted => {
+                "This looks like another machine; if that is right, activate the license key again"
+            }
+            Verdict::Unknown => "There is too little to compare, as is usual in a container",
+        },
+    })
+}
+
+pub(super) fn drift(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Same => "none",
+        Verdict::Drifted => "drifted",
+        Verdict::Unknown => "unknown",
+    }
+}
+
+fn word(change: Change) -> &'static str {
+    match change {
+        Change::Same => "same",
+        Change::Changed => "changed",
+        Change::Missing => "missing",
+        Change::New => "new",
+    }
+}

@@ -1,0 +1,92 @@
+//! "May this much more be put to use?"
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use license_core::limits;
+use license_core::usage::Resource;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::http::body::{JsonObject, unacceptable};
+use crate::http::error::{ApiError, BodyErrors};
+use crate::licensing::usage::measure;
+
+/// What is asked.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
+pub(super) struct LimitCheckRequest {
+    /// `cameras`, `users` or `storage_gb`.
+    resource: String,
+    /// How much more; 1 where nothing is said.
+    requested: Option<u64>,
+}
+
+/// The answer.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LimitCheckResponse {
+    resource: &'static str,
+    requested: u64,
+    /// Whether this much more may be added.
+    allowed: bool,
+    /// `within_limit`, `limit_reached`, `unlimited` or `no_license`.
+    reason: &'static str,
+    /// In words.
+    message: String,
+    /// The most that the license allows; null without a limit.
+    limit: Option<u64>,
+    /// What is in use; null when nobody knows.
+    in_use: Option<u64>,
+    /// What may still be added; null without a limit.
+    remaining: Option<u64>,
+}
+
+/// Check Limit
+///
+/// Whether this much more may be added. Being over a limit never switches off
+/// what already runs.
+#[utoipa::path(
+    post,
+    path = "/api/license/limits/check",
+    request_body = LimitCheckRequest,
+    responses(
+        (status = 200, description = "The decision", body = LimitCheckResponse),
+        BodyErrors,
+    )
+)]
+pub(super) async fn check(
+    State(app): State<Arc<App>>,
+    mut body: JsonObject,
+) -> Result<Json<LimitCheckResponse>, ApiError> {
+    let requested = body.number("requested")?.unwrap_or(1);
+    let name = body.text("resource")?;
+    let Some(resource) = Resource::ALL.into_iter().find(|r| r.as_str() == name) else {
+        let why = "accepted are cameras, users and storage_gb";
+        return Err(unacceptable("resource", why, name.into()));
+    };
+    let in_use = measure(&app).await.of(resource);
+    let snapshot = app.snapshot();
+    let decision = limits::check(snapshot.license(), resource, requested, in_use, &app.policy);
+    let resource = resource.as_str();
+    let message = match (decision.limit, in_use) {
+        (None, _) if !decision.allowed => "No license is activated".to_owned(),
+        (None, _) => format!("There is no limit for {resource}"),
+        (Some(limit), Some(in_use)) => format!("{in_use} of {limit} {resource} are in use"),
+        (Some(limit), None) => {
+            format!("The limit is {limit} {resource}; how many are in use is not known")
+        }
+    };
+    Ok(Json(LimitCheckResponse {
+        resource,
+        requested,
+        allowed: decision.allowed,
+        reason: decision.reason.code(),
+        message,
+        limit: decision.limit,
+        in_use,
+        remaining: decision.remaining,
+    }))
+}

@@ -1,0 +1,145 @@
+//! What Prometheus scrapes.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use license_core::contact::Trust;
+use license_core::hardware::{Component, Verdict};
+use license_core::license::Expiry;
+use license_core::limits::limit;
+use license_core::usage::Resource;
+
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::http::license::word;
+use crate::licensing::due::due;
+use crate::metrics::Readings;
+
+/// Metrics
+///
+/// In the `OpenMetrics` text format. What there is not is absent, rather
+/// than 0.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, description = "Metrics", content_type = "application/openmetrics-text"))
+)]
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<impl IntoResponse, ApiError> {
+    let text = app.metrics.text(&readings(&app)).map_err(|error| {
+        tracing::error!(%error, "the metrics cannot be written");
+        ApiError::Internal
+    })?;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, content_type)], text))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+fn readings(app: &App) -> Readings {
+    let now = app.clock.now();
+    let snapshot = app.snapshot();
+    let mut readings = Readings::new();
+    let mut r = |name: &str, help: &str, value: Option<f64>| {
+        readings.number(&format!("foxsight_license_{name}"), help, value);
+    };
+    let truth = |value: bool| Some(f64::from(value));
+    let instant = |at: Option<chrono::DateTime<chrono::Utc>>| {
+        at.map(|at| at.timestamp_millis() as f64 / 1000.0)
+    };
+    let license = snapshot.license();
+    let expiry = license.and_then(|license| match license.expiry() {
+        Expiry::At(at) => Some(at),
+        Expiry::Never | Expiry::Unreadable => None,
+    });
+    r(
+        "expiry_timestamp_seconds",
+        "When the license ends",
+        instant(expiry),
+    );
+    r(
+        "grace_end_timestamp_seconds",
+        "When grace ends, or would end if no validation succeeded any more",
+        instant(snapshot.grace_end()),
+    );
+    r(
+        "last_contact_timestamp_seconds",
+        "The last confirmed validation or activation",
+        instant(license.and(snapshot.evidence.confirmed_at)),
+    );
+    r(
+        "next_validation_timestamp_seconds",
+        "When the License Server is asked next",
+        instant(due(app, now).validation),
+    );
+    r(
+        "signed",
+        "Whether licenses have to be signed",
+        truth(matches!(app.trust, Trust::Keys(_))),
+    );
+    r(
+        "scheduler",
+        "Whether this process makes the scheduled calls",
+        truth(app.scheduler.may_call(app.clock.uptime())),
+    );
+    let database = app.database();
+    r(
+        "database_up",
+        "Whether the database works",
+        truth(database.is_open && database.trouble.is_none()),
+    );
+    r(
+        "unwritten_changes",
+        "Whether something waits for the database to be written",
+        truth(!app.unwritten().is_empty()),
+    );
+    let comparison = app.comparison();
+    let drift = comparison.as_ref().and_then(|c| match c.verdict {
+        Verdict::Same => Some(0.0),
+        Verdict::Drifted => Some(1.0),
+        Verdict::Unknown => None,
+    });
+    r(
+        "hardware_drift",
+        "Whether this looks like another machine than the known one",
+        drift,
+    );
+
+    let changed = comparison.iter().flat_map(|c| c.changed());
+    readings.labelled(
+        "foxsight_license_hardware_component_changed",
+        "Hardware components that have changed",
+        "component",
+        changed.map(|component: Component| (component.as_str(), Some(1.0))),
+    );
+    let standing = word(&snapshot.standing(now));
+    readings.labelled(
+        "foxsight_license_standing",
+        "How the site stands",
+        "standing",
+        ["unlicensed", "active", "grace", "lapsed"].map(|word| (word, truth(word == standing))),
+    );
+    let usage = app.meter.usage(now);
+    readings.labelled(
+        "foxsight_license_usage",
+        "What is in use",
+        "resource",
+        Resource::ALL.map(|r| (r.as_str(), usage.of(r).map(|n| n as f64))),
+    );
+    readings.labelled(
+        "foxsight_license_limit",
+        "The most that the license allows",
+        "resource",
+        Resource::ALL.map(|r| {
+            let limit = license.and_then(|license| limit(license, r));
+            (r.as_str(), limit.map(|n| n as f64))
+        }),
+    );
+    readings.labelled(
+        "foxsight_license_client_info",
+        "Version of this program",
+        "version",
+        [(env!("CARGO_PKG_VERSION"), Some(1.0))],
+    );
+    readings
+}

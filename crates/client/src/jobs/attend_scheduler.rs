@@ -1,0 +1,24 @@
+//! Keeps the lease of the scheduled calls, or waits for it.
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::scheduler::RENEWED_EVERY;
+
+pub(super) async fn run(app: Arc<App>) {
+    loop {
+        let uptime = app.clock.uptime();
+        let could = app.scheduler.may_call(uptime);
+        let attended = app
+            .scheduler
+            .attend(&app.store, app.clock.now(), uptime)
+            .await;
+        if let Err(error) = attended {
+            tracing::debug!(%error, "the lease of the scheduled calls could not be attended to");
+        }
+        if app.scheduler.may_call(app.clock.uptime()) != could {
+            app.calls_changed.notify_one();
+        }
+        tokio::time::sleep(RENEWED_EVERY).await;
+    }
+}

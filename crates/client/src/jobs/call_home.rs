@@ -1,0 +1,51 @@
+//! Calls the License Server when a validation or a heartbeat is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::app::App;
+use crate::licensing::due::due;
+use crate::licensing::heartbeat::heartbeat;
+use crate::licensing::validate::validate;
+
+/// How long to sleep when nothing is due.
+const IDLE: TimeDelta = TimeDelta::hours(1);
+/// How often a process that does not make the scheduled calls looks whether it
+/// does now.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(app: Arc<App>) {
+    loop {
+        let ours = app.scheduler.may_call(app.clock.uptime());
+        call_what_is_due(&app, ours).await;
+        let wait = async {
+            if ours {
+                let now = app.clock.now();
+                let next = due(&app, now).earliest().unwrap_or(now + IDLE);
+                app.clock.sleep_until(next).await;
+            } else {
+                tokio::time::sleep(WATCH_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = wait => {}
+            () = app.calls_changed.notified() => {}
+        }
+    }
+}
+
+/// Makes the calls that are due, the heartbeat first: it may ask for a
+/// validation. A validation that is wanted here and now is made by every
+/// process, scheduled calls only by the one whose turn it is.
+async fn call_what_is_due(app: &App, ours: bool) {
+    let now = app.clock.now();
+    let has_come = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
+    if ours && has_come(due(app, now).heartbeat) {
+        heartbeat(app).await;
+    }
+    if (ours || app.calls().validation_wanted) && has_come(due(app, now).validation) {
+        validate(app).await;
+    }
+}

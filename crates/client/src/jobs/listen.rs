@@ -1,0 +1,32 @@
+//! Hears that another process has changed something, where the database
+//! announces it. What is missed is found by looking.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::store::StoreError;
+
+/// How long to wait before a lost connection is made again.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(app: Arc<App>) {
+    loop {
+        match listen(&app).await {
+            // Nothing is ever announced on SQLite.
+            Ok(()) => return,
+            Err(error) => tracing::debug!(%error, "announcements of changes cannot be heard"),
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+async fn listen(app: &App) -> Result<(), StoreError> {
+    let Some(mut listener) = app.store.listen().await? else {
+        return Ok(());
+    };
+    loop {
+        listener.heard().await?;
+        app.database_changed.notify_one();
+    }
+}

@@ -1,0 +1,24 @@
+//! Keeps the log of attempts from growing for ever.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use crate::app::App;
+use crate::store::local_license_validation_attempts::prune;
+
+/// How often.
+const PRUNED_EVERY: TimeDelta = TimeDelta::hours(24);
+
+pub(super) async fn run(app: Arc<App>) {
+    loop {
+        if app.database().is_open {
+            match prune(&app.store.db(), app.clock.now()).await {
+                Ok(0) => {}
+                Ok(rows) => tracing::info!(rows, "pruned the log of attempts"),
+                Err(error) => tracing::warn!(%error, "the log of attempts was not pruned"),
+            }
+        }
+        app.clock.sleep_until(app.clock.now() + PRUNED_EVERY).await;
+    }
+}

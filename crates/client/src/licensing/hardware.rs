@@ -1,0 +1,94 @@
+//! Compare this machine with the ones that are known.
+
+use chrono::{DateTime, Utc};
+use license_core::hardware::{Change, Comparison, Fingerprint, Verdict, compare};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+
+use crate::app::App;
+use crate::host::components;
+use crate::identity;
+use crate::store::{StoreError, system_config};
+
+/// Most machines that are remembered: replicas share one database.
+const MOST_MACHINES: usize = 16;
+
+/// Compares this machine with the known ones. The first one, and one that
+/// joins others that are alive, becomes known. Drift is only noted: it denies
+/// nothing.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn examine(
+    app: &App,
+    db: &DatabaseConnection,
+    secret: &[u8; 64],
+    now: DateTime<Utc>,
+) -> Result<Comparison, StoreError> {
+    let machine = Fingerprint::of(&components::read(&app.root), secret);
+    let known = load(db).await?;
+    let mut comparison = compare(&known, &machine);
+    let joins =
+        comparison.verdict == Verdict::Drifted && app.scheduler.others_are_alive(db, now).await?;
+    if joins || (known.is_empty() && !machine.is_empty()) {
+        remember(db, known, &machine, now).await?;
+        comparison = compare(std::slice::from_ref(&machine), &machine);
+    }
+    let changed: Vec<&str> = comparison
+        .changed()
+        .map(license_core::hardware::Component::as_str)
+        .collect();
+    match comparison.verdict {
+        Verdict::Drifted => tracing::warn!(
+            ?changed,
+            "this looks like another machine than the license was activated on; \
+             if that is right, activate the license key again"
+        ),
+        Verdict::Same if !changed.is_empty() => {
+            tracing::info!(?changed, "the same machine, with changes");
+        }
+        Verdict::Same | Verdict::Unknown => {}
+    }
+    Ok(comparison)
+}
+
+/// Makes this machine a known one: an activation binds the license to it.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn accept(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let accepted = app.store.within(async {
+        let db = app.store.db();
+        let secret = identity::secret(&db, now).await?;
+        let machine = Fingerprint::of(&components::read(&app.root), &secret);
+        let known = load(&db).await?;
+        let comparison = compare(std::slice::from_ref(&machine), &machine);
+        let unchanged = |change: &Change| *change == Change::Same;
+        if !compare(&known, &machine).components.values().all(unchanged) {
+            remember(&db, known, &machine, now).await?;
+        }
+        Ok(comparison)
+    });
+    app.note_comparison(accepted.await?);
+    Ok(())
+}
+
+/// Rows that cannot be read are none.
+async fn load(db: &impl ConnectionTrait) -> Result<Vec<Fingerprint>, StoreError> {
+    let text = system_config::get(db, system_config::FINGERPRINTS).await?;
+    Ok(text
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default())
+}
+
+async fn remember(
+    db: &impl ConnectionTrait,
+    known: Vec<Fingerprint>,
+    machine: &Fingerprint,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut machines = vec![machine.clone()];
+    machines.extend(known.into_iter().filter(|known| known != machine));
+    machines.truncate(MOST_MACHINES);
+    let text = serde_json::to_string(&machines).map_err(|e| DbErr::Json(e.to_string()))?;
+    system_config::set(db, system_config::FINGERPRINTS, &text, now).await
+}

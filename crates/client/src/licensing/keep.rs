@@ -1,0 +1,77 @@
+//! Keep a local copy of what is known, and recall it.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use license_core::feature::FeatureKey;
+use serde::{Deserialize, Serialize};
+
+use crate::app::{App, Unwritten};
+use crate::identity::Identity;
+use crate::licensing::rows::Rows;
+use crate::snapshot::Snapshot;
+
+/// What the local copy holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Content {
+    installation_id: String,
+    hardware_id: String,
+    rows: Rows,
+    switched_off: BTreeSet<String>,
+    heartbeat_at: DateTime<Utc>,
+    unwritten: Unwritten,
+}
+
+/// Writes the local copy.
+pub async fn keep(app: &App) {
+    let Some(identity) = app.identity() else {
+        return;
+    };
+    let content = || {
+        let snapshot = app.snapshot();
+        let switched_off = snapshot.entitlements().switched_off();
+        Content {
+            installation_id: identity.installation_id.clone(),
+            hardware_id: identity.hardware_id.clone(),
+            rows: Rows::of(&snapshot.evidence, &app.policy),
+            switched_off: switched_off.map(ToString::to_string).collect(),
+            heartbeat_at: app.calls().heartbeat_at,
+            unwritten: app.unwritten(),
+        }
+    };
+    app.local_copy.write(content).await;
+}
+
+/// What the local copy says.
+pub struct Kept {
+    /// Who this installation is.
+    pub identity: Identity,
+    /// What was known.
+    pub snapshot: Snapshot,
+    /// When the last heartbeat was tried.
+    pub heartbeat_at: DateTime<Utc>,
+    /// What the database did not have.
+    pub unwritten: Unwritten,
+}
+
+/// Reads the local copy, if there is one. What is signed is verified.
+#[must_use]
+pub fn recall(app: &App, now: DateTime<Utc>) -> Option<Kept> {
+    let content: Content = app.local_copy.read()?;
+    let prescribed = app.prescribed.clone();
+    let switched_off = content.switched_off.iter();
+    let switched_off = switched_off.filter_map(|key| FeatureKey::parse(key).ok());
+    let evidence = content.rows.recall(&app.trust, now).evidence;
+    Some(Kept {
+        identity: Identity {
+            installation_id: prescribed
+                .installation_id
+                .unwrap_or(content.installation_id),
+            hardware_id: prescribed.hardware_id.unwrap_or(content.hardware_id),
+        },
+        snapshot: Snapshot::new(evidence, switched_off.collect(), app.policy),
+        heartbeat_at: content.heartbeat_at,
+        unwritten: content.unwritten,
+    })
+}

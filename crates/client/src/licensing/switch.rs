@@ -1,0 +1,70 @@
+//! Switch a feature off or on for this site.
+
+use license_core::feature::{CORE_FEATURES, FeatureKey, LICENSED_FEATURES, is_core};
+
+use crate::app::App;
+use crate::licensing::record;
+use crate::store::{StoreError, local_feature_flags};
+
+/// Why a feature was not switched.
+#[derive(Debug, thiserror::Error)]
+pub enum SwitchError {
+    /// Core features are always on.
+    #[error("'{0}' is a core feature, which cannot be switched off")]
+    Core(String),
+    /// Nobody knows such a feature.
+    #[error("There is no feature '{0}'; GET /api/license/features lists those that there are")]
+    Unknown(String),
+    /// The database refuses.
+    #[error("The feature was not switched, because the database refuses: {0}")]
+    NotStored(#[from] StoreError),
+}
+
+/// Switches a feature that the license lists, or may list, off or on. What is
+/// switched off stays off with the next license.
+///
+/// # Errors
+/// One [`SwitchError`] for each reason; nothing has changed then.
+pub async fn switch(app: &App, key: &str, on: bool) -> Result<(), SwitchError> {
+    if is_core(key) {
+        return if on {
+            Ok(())
+        } else {
+            Err(SwitchError::Core(key.to_owned()))
+        };
+    }
+    let unknown = || SwitchError::Unknown(key.to_owned());
+    let key = FeatureKey::parse(key).map_err(|_| unknown())?;
+    if !known(app).contains(&key) {
+        return Err(unknown());
+    }
+    let _turn = app.turn.lock().await;
+    let now = app.clock.now();
+    let switching = async {
+        let transaction = app.store.begin(now).await?;
+        local_feature_flags::switch(&transaction, &key, on, now).await?;
+        let evidence = app.snapshot().evidence.clone();
+        let snapshot = record::snapshot(&transaction, evidence, app.policy).await?;
+        transaction.commit().await?;
+        Ok(snapshot)
+    };
+    let snapshot = app.store.within(switching).await?;
+    record::publish(app, snapshot).await;
+    tracing::info!(%key, on, "a feature is switched");
+    Ok(())
+}
+
+/// Every feature that there is a reason to show: those of the product, those
+/// of the license, and those that are switched off.
+#[must_use]
+pub fn known(app: &App) -> std::collections::BTreeSet<FeatureKey> {
+    let snapshot = app.snapshot();
+    let entitlements = snapshot.entitlements();
+    CORE_FEATURES
+        .iter()
+        .chain(&LICENSED_FEATURES)
+        .filter_map(|key| FeatureKey::parse(key).ok())
+        .chain(entitlements.listed().cloned())
+        .chain(entitlements.switched_off().cloned())
+        .collect()
+}

@@ -1,0 +1,63 @@
+//! Know what is in use.
+
+use chrono::{DateTime, Utc};
+use license_core::usage::{Gauge, Usage};
+
+use crate::app::App;
+use crate::licensing::record;
+use crate::store::StoreError;
+
+/// Most services that may report, so that the row stays small.
+pub const MOST_SOURCES: usize = 256;
+
+/// Why a report is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// There are too many sources already.
+    #[error(
+        "{MOST_SOURCES} sources have reported already; use the same name again for the same service"
+    )]
+    TooManySources,
+}
+
+/// Takes a service's report of what it uses. It counts at once, and is shared
+/// with the other processes as soon as the database takes it.
+///
+/// # Errors
+/// One [`ReportError`] for each reason.
+pub async fn report(app: &App, source: String, gauge: Gauge) -> Result<Usage, ReportError> {
+    let now = gauge.reported_at;
+    let known = app.meter.gauges();
+    let others = known
+        .iter()
+        .filter(|(name, gauge)| **name != source && now <= gauge.until);
+    if others.count() >= MOST_SOURCES {
+        return Err(ReportError::TooManySources);
+    }
+    app.meter.report(source, gauge);
+    if let Err(error) = store(app, now).await {
+        tracing::warn!(%error, "a report of usage could not be stored; it is kept until the database takes it");
+        app.note_unwritten(|unwritten| unwritten.usage = true);
+    }
+    Ok(app.meter.usage(now))
+}
+
+/// What is in use, counted anew where the database answers.
+pub async fn measure(app: &App) -> Usage {
+    let database = app.database();
+    if database.is_open && database.trouble.is_none() {
+        let uptime = || app.clock.uptime();
+        app.meter.count(&app.store.db(), uptime).await;
+    }
+    app.meter.usage(app.clock.now())
+}
+
+async fn store(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
+    app.store
+        .within(async {
+            let transaction = app.store.begin(now).await?;
+            record::save_usage(&transaction, app, now).await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
+}

@@ -1,0 +1,99 @@
+//! A file with what the service knows, for a start while the database is
+//! away.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+
+/// The file in `STATE_DIR`.
+#[derive(Debug)]
+pub struct LocalCopy {
+    file: PathBuf,
+    /// Held while writing; whether the last attempt failed.
+    failing: Mutex<bool>,
+}
+
+impl LocalCopy {
+    /// Names the file; it need not be there.
+    #[must_use]
+    pub fn in_directory(directory: &Path) -> Self {
+        Self {
+            file: directory.join("local-copy.json"),
+            failing: Mutex::new(false),
+        }
+    }
+
+    /// What the file holds. A file that cannot be read is none: the database
+    /// has the same.
+    #[must_use]
+    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        let text = match std::fs::read(&self.file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                let file = self.file.display();
+                tracing::warn!(%file, %error, "the local copy cannot be read");
+                return None;
+            }
+        };
+        serde_json::from_slice(&text)
+            .inspect_err(|error| {
+                let file = self.file.display();
+                tracing::warn!(%file, %error, "the local copy is not one, and does not count");
+            })
+            .ok()
+    }
+
+    /// Replaces the file with what `content` answers, whole or not at all.
+    /// Failures are logged, once: the database is the place that counts.
+    pub async fn write<T: Serialize>(&self, content: impl FnOnce() -> T) {
+        let mut failing = self.failing.lock().await;
+        let text = serde_json::to_vec(&content());
+        let file = self.file.clone();
+        let written = tokio::task::spawn_blocking(move || replace(&file, &text?)).await;
+        let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        match written {
+            Ok(()) => *failing = false,
+            Err(error) if !*failing => {
+                *failing = true;
+                tracing::warn!(
+                    file = %self.file.display(), %error,
+                    "the local copy cannot be written; a start without the database would know nothing"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let mut new = tempfile::NamedTempFile::new_in(directory)?;
+    new.write_all(text)?;
+    new.as_file().sync_all()?;
+    new.persist(file)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_written_is_read_and_nonsense_is_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let copy = LocalCopy::in_directory(&directory.path().join("made on demand"));
+        assert_eq!(copy.read::<String>(), None);
+        copy.write(|| "one").await;
+        copy.write(|| "two").await;
+        assert_eq!(copy.read::<String>().as_deref(), Some("two"));
+        std::fs::write(&copy.file, "{").unwrap();
+        assert_eq!(copy.read::<String>(), None);
+        let names = std::fs::read_dir(copy.file.parent().unwrap()).unwrap();
+        assert_eq!(names.count(), 1, "nothing is left behind");
+    }
+}

@@ -1,0 +1,239 @@
+//! What Prometheus scrapes.
+//!
+//! Counters live here and are counted where things happen. Everything that is
+//! known anyway is read when it is scraped, so that it cannot be out of date;
+//! what there is not is absent, rather than 0.
+
+use std::sync::atomic::AtomicU64;
+
+use license_core::contact::Contact;
+use license_core::gate::{Decision, Reason};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The counters.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    decisions: [Counter; REASONS.len()],
+    calls: Family<CallLabels, Counter>,
+    security_events: Counter,
+}
+
+/// A call to the License Server.
+#[derive(Clone, Copy, Debug)]
+pub enum Call {
+    /// An activation.
+    Activate,
+    /// A validation.
+    Validate,
+    /// A heartbeat.
+    Heartbeat,
+    /// A deactivation.
+    Deactivate,
+}
+
+/// What came of a call.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome {
+    /// The License Server said yes.
+    Confirmed,
+    /// It said no.
+    Denied,
+    /// Nobody said anything that counts.
+    NoContact,
+}
+
+impl Outcome {
+    /// What an answer without a license in it came to.
+    #[must_use]
+    pub fn of<T, R, N>(acknowledged: &Result<Result<T, R>, N>) -> Self {
+        match acknowledged {
+            Ok(Ok(_)) => Self::Confirmed,
+            Ok(Err(_)) => Self::Denied,
+            Err(_) => Self::NoContact,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    call: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    available: &'static str,
+    reason: &'static str,
+}
+
+/// The reasons that are told apart, and whether they are a yes. A lapse counts
+/// as one, so that the number of series is bounded.
+const REASONS: [(&str, &str); 7] = [
+    ("core", "true"),
+    ("licensed", "true"),
+    ("grace_period", "true"),
+    ("no_license", "false"),
+    ("not_in_license", "false"),
+    ("switched_off", "false"),
+    ("lapsed", "false"),
+];
+
+/// The place of a reason in [`REASONS`].
+fn index(reason: Reason<'_>) -> usize {
+    match reason {
+        Reason::Core => 0,
+        Reason::Licensed => 1,
+        Reason::GracePeriod => 2,
+        Reason::NoLicense => 3,
+        Reason::NotInLicense => 4,
+        Reason::SwitchedOff => 5,
+        Reason::Lapsed(_) => 6,
+    }
+}
+
+impl Metrics {
+    /// Counters at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let decisions = Family::<DecisionLabels, Counter>::default();
+        registry.register(
+            "foxsight_license_decisions",
+            "Feature checks that were answered",
+            decisions.clone(),
+        );
+        let calls = Family::<CallLabels, Counter>::default();
+        registry.register(
+            "foxsight_license_upstream_requests",
+            "Calls to the License Server",
+            calls.clone(),
+        );
+        let security_events = Counter::default();
+        registry.register(
+            "foxsight_license_security_events",
+            "Answers that were forged, replayed or meant for somebody else",
+            security_events.clone(),
+        );
+        Self {
+            registry,
+            // Looked up once: a feature check then counts without a lock.
+            decisions: REASONS.map(|(reason, available)| {
+                let labels = DecisionLabels { available, reason };
+                decisions.get_or_create(&labels).clone()
+            }),
+            calls,
+            security_events,
+        }
+    }
+
+    /// Counts a decision about a feature.
+    pub fn decided(&self, decision: &Decision<'_>) {
+        self.decisions[index(decision.reason)].inc();
+    }
+
+    /// Counts a call to the License Server.
+    pub fn called(&self, call: Call, outcome: Outcome) {
+        let call = match call {
+            Call::Activate => "activate",
+            Call::Validate => "validate",
+            Call::Heartbeat => "heartbeat",
+            Call::Deactivate => "deactivate",
+        };
+        let outcome = match outcome {
+            Outcome::Confirmed => "confirmed",
+            Outcome::Denied => "denied",
+            Outcome::NoContact => "no_contact",
+        };
+        self.calls
+            .get_or_create(&CallLabels { call, outcome })
+            .inc();
+    }
+
+    /// Counts what an activation or a validation came to.
+    pub fn contacted(&self, call: Call, contact: &Contact) {
+        let outcome = match contact {
+            Contact::Confirmed(_) => Outcome::Confirmed,
+            Contact::Denied(_) => Outcome::Denied,
+            Contact::None(why) => {
+                if why.is_suspicious() {
+                    self.security_events.inc();
+                }
+                Outcome::NoContact
+            }
+        };
+        self.called(call, outcome);
+    }
+
+    /// The text that is scraped: the counters, and what is known now.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a text does not fail.
+    pub fn text(&self, readings: &Readings) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        // Each text of the format ends with a mark; there is to be one.
+        let end = text.len() - text.strip_suffix("# EOF\n").map_or(0, |_| "# EOF\n".len());
+        text.truncate(end);
+        encode(&mut text, &readings.registry)?;
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+type Labels = Vec<(&'static str, &'static str)>;
+type Number = Gauge<f64, AtomicU64>;
+
+/// What is read when it is scraped.
+#[derive(Debug, Default)]
+pub struct Readings {
+    registry: Registry,
+}
+
+impl Readings {
+    /// Nothing read yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one number; `None` is absent.
+    pub fn number(&mut self, name: &str, help: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            let gauge = Number::default();
+            gauge.set(value);
+            self.registry.register(name, help, gauge);
+        }
+    }
+
+    /// Adds several numbers that one label tells apart; `None` is absent.
+    pub fn labelled(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl IntoIterator<Item = (&'static str, Option<f64>)>,
+    ) {
+        let family = Family::<Labels, Number>::default();
+        let mut any = false;
+        for (word, value) in values {
+            if let Some(value) = value {
+                family.get_or_create(&vec![(label, word)]).set(value);
+                any = true;
+            }
+        }
+        if any {
+            self.registry.register(name, help, family);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Which of several processes on one database calls the License Server on
+//! schedule.
+//!
+//! A row of `system_config` is the lease. Its holder changes it every few
+//! seconds; another process takes it over when it has not seen a change for
+//! [`TAKEN_OVER_AFTER`]. Nobody's clock is compared with another's. The number
+//! in the row grows with each takeover: a holder that was away, whose number
+//! is no longer the row's, finds out with its next renewal and holds nothing.
+//! Leases that belong to a database session would not survive a pooler.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::DatabaseConnection;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::store::{Store, StoreError, system_config};
+
+/// How often the holder renews, and the others look.
+pub const RENEWED_EVERY: Duration = Duration::from_secs(3);
+/// How long a lease may stand still before another process takes it.
+pub const TAKEN_OVER_AFTER: Duration = Duration::from_secs(10);
+/// A lease that was renewed this recently shows that another process is alive.
+const ALIVE: TimeDelta = TimeDelta::seconds(30);
+
+/// This process's part in it.
+#[derive(Debug)]
+pub struct Scheduler {
+    process: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the lease was last renewed by us; `None` while another holds it.
+    renewed: Option<Duration>,
+    /// Another holder's row, and since when it has stood still.
+    seen: Option<(String, Duration)>,
+    /// Since when the database has not answered.
+    cut_off: Option<Duration>,
+}
+
+/// The row.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Lease {
+    /// The process that holds it; `None` when it was given back.
+    holder: Option<String>,
+    /// Grows with each takeover.
+    fence: u64,
+    /// Grows with each renewal.
+    renewals: u64,
+    /// Only for people and for [`ALIVE`].
+    renewed_at: DateTime<Utc>,
+}
+
+impl Scheduler {
+    /// A process that does not hold the lease yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            process: Uuid::new_v4().to_string(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether this process may make the scheduled calls: it holds the lease,
+    /// or the database has been away for so long that nobody can hold it.
+    /// Several processes then call, which is harmless.
+    #[must_use]
+    pub fn may_call(&self, uptime: Duration) -> bool {
+        let state = self.lock();
+        let recent = |since: Duration| uptime.saturating_sub(since) < TAKEN_OVER_AFTER;
+        match (state.renewed, state.cut_off) {
+            (Some(renewed), _) if recent(renewed) => true,
+            (_, Some(cut_off)) => !recent(cut_off),
+            _ => false,
+        }
+    }
+
+    /// Renews the lease, takes it where that is right, or looks at it; answers
+    /// whether this process holds it then.
+    ///
+    /// # Errors
+    /// When the database refuses; what was held is held until it is too old.
+    pub async fn attend(
+        &self,
+        store: &Store,
+        now: DateTime<Utc>,
+        uptime: Duration,
+    ) -> Result<bool, StoreError> {
+        let db = store.db();
+        let attended = store.within(self.renew_or_take(&db, now, uptime)).await;
+        let mut state = self.lock();
+        match attended {
+            Ok(held) => {
+                state.cut_off = None;
+                state.renewed = held.then_some(uptime);
+                Ok(held)
+            }
+            Err(error) => {
+                state.cut_off = state.cut_off.or(Some(uptime));
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the lease back, so that another process need not wait.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn give_back(
+        &self,
+        db: &DatabaseConnection,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let Some(text) = system_config::get(db, system_config::SCHEDULER).await? else {
+            return Ok(());
+        };
+        match read(&text) {
+            Some(lease) if lease.holder.as_ref() == Some(&self.process) => {
+                let free = write(None, lease.fence, 0, now);
+                system_config::replace(db, system_config::SCHEDULER, &text, &free, now).await?;
+            }
+            _ => {}
+        }
+        self.lock().renewed = None;
+        Ok(())
+    }
+
+    /// Whether another process has the lease and is alive.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn others_are_alive(
+        &self,
+        db: &DatabaseConnection,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let text = system_config::get(db, system_config::SCHEDULER).await?;
+        let lease = text.as_deref().and_then(read);
+        Ok(lease.is_some_and(|lease| {
+            let other = lease.holder.is_some_and(|holder| holder != self.process);
+            other && (now - lease.renewed_at).abs() < ALIVE
+        }))
+    }
+
+    async fn renew_or_take(
+        &self,
+        db: &DatabaseConnection,
+        now: DateTime<Utc>,
+        uptime: Duration,
+    ) -> Result<bool, StoreError> {
+        const KEY: &str = system_config::SCHEDULER;
+        let Some(text) = system_config::get(db, KEY).await? else {
+            let first = write(Some(&self.process), 1, 0, now);
+            system_config::insert_if_missing(db, KEY, &first, now).await?;
+            return Ok(system_config::get(db, KEY).await? == Some(first));
+        };
+        // A row that nobody can read is nobody's.
+        let lease = read(&text);
+        let (fence, renewals) = lease
+            .as_ref()
+            .map_or((0, 0), |lease| (lease.fence, lease.renewals));
+        let holder = lease.and_then(|lease| lease.holder);
+        let next = match holder {
+            Some(holder) if holder == self.process => fence,
+            Some(_) if !self.has_stood_still(&text, uptime) => return Ok(false),
+            Some(_) | None => fence + 1,
+        };
+        let ours = write(Some(&self.process), next, renewals + 1, now);
+        let taken = system_config::replace(db, KEY, &text, &ours, now).await?;
+        if taken && next != fence {
+            tracing::info!(fence = next, "this process makes the scheduled calls now");
+        }
+        Ok(taken)
+    }
+
+    /// Whether another holder's row is the same as long ago.
+    fn has_stood_still(&self, text: &str, uptime: Duration) -> bool {
+        let mut state = self.lock();
+        match &state.seen {
+            Some((seen, since)) if seen == text => {
+                uptime.saturating_sub(*since) >= TAKEN_OVER_AFTER
+            }
+            _ => {
+                state.seen = Some((text.to_owned(), uptime));
+                false
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn read(text: &str) -> Option<Lease> {
+    serde_json::from_str(text).ok()
+}
+
+fn write(holder: Option<&str>, fence: u64, renewals: u64, now: DateTime<Utc>) -> String {
+    let lease = serde_json::json!({
+        "holder": holder, "fence": fence, "renewals": renewals, "renewedAt": now,
+    });
+    lease.to_string()
+}

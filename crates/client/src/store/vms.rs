@@ -1,0 +1,74 @@
+//! Numbers from the tables of the VMS, which are not ours: read only, and
+//! never for long.
+
+use std::time::Duration;
+
+use sea_orm::{
+    AccessMode, ConnectionTrait, DatabaseBackend, DatabaseConnection, Statement,
+    TransactionTrait as _,
+};
+
+use super::StoreError;
+
+/// How long a query may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The number that `query` yields: the first column of its only row, rounded
+/// down. `None` for no row, null, or a number below zero.
+///
+/// # Errors
+/// When the database refuses the query, or takes too long.
+pub async fn number(db: &DatabaseConnection, query: &str) -> Result<Option<u64>, StoreError> {
+    let query = query.trim().trim_end_matches(';');
+    let backend = db.get_database_backend();
+    let number = match backend {
+        DatabaseBackend::Postgres => "double precision",
+        _ => "real",
+    };
+    // A subquery can only read; the cast makes one type of all numbers.
+    let sql = format!("SELECT CAST(({query}) AS {number})");
+    let asking = async {
+        // SQLite has no such mode, and needs none.
+        let mode = (backend == DatabaseBackend::Postgres).then_some(AccessMode::ReadOnly);
+        let transaction = db.begin_with_config(None, mode).await?;
+        if backend == DatabaseBackend::Postgres {
+            // Otherwise the server would go on after we have given up.
+            let limit = format!("SET LOCAL statement_timeout = {}", PATIENCE.as_millis());
+            transaction.execute_unprepared(&limit).await?;
+        }
+        let row = transaction
+            .query_one_raw(Statement::from_string(backend, sql))
+            .await?;
+        transaction.rollback().await?;
+        let value = row.map(|row| row.try_get_by_index::<Option<f64>>(0));
+        Ok(value.transpose()?.flatten())
+    };
+    let value: Option<f64> =
+        tokio::time::timeout(PATIENCE, asking)
+            .await
+            .unwrap_or(Err(StoreError::TooSlow {
+                seconds: PATIENCE.as_secs(),
+            }))?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "not below zero, and a number too great becomes the greatest"
+    )]
+    Ok(value.filter(|v| *v >= 0.0).map(|v| v as u64))
+}
+
+/// Whether there is a table of this name where the VMS has its tables.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn has_table(db: &DatabaseConnection, table: &'static str) -> Result<bool, StoreError> {
+    let backend = db.get_database_backend();
+    let sql = match backend {
+        DatabaseBackend::Postgres => {
+            format!("SELECT 1 WHERE to_regclass('{table}') IS NOT NULL")
+        }
+        _ => format!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"),
+    };
+    let row = db.query_one_raw(Statement::from_string(backend, sql));
+    Ok(row.await?.is_some())
+}
