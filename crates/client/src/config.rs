@@ -10,13 +10,15 @@
     reason = "the comments on settings are the texts of --help"
 )]
 
+use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use clap::Args;
+use clap::builder::Resettable;
+use clap::{Args, Command};
 use ipnet::IpNet;
 use license_service::database_url::DatabaseUrl;
 use license_service::telemetry::LogFormat;
@@ -252,6 +254,59 @@ fn secret(text: &str) -> Result<SecretString, String> {
         return Err("a token has at least 16 characters".into());
     }
     Ok(text.into())
+}
+
+/// Takes variables that are set to nothing as not set: compose files pass on
+/// what is not there.
+#[must_use]
+pub fn without_empty_variables(command: Command) -> Command {
+    command
+        .mut_args(|argument| {
+            let is_empty = argument.get_env().is_some_and(is_set_to_nothing);
+            if is_empty {
+                argument.env(Resettable::Reset)
+            } else {
+                argument
+            }
+        })
+        .mut_subcommands(without_empty_variables)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
+fn is_set_to_nothing(variable: &OsStr) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value.is_empty())
+}
+
+/// The variables that say how to reach the License Server by a proxy, and
+/// their values without passwords.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
+pub fn proxy_variables() -> Vec<(&'static str, String)> {
+    let names = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ];
+    let value = |name| Some((name, without_password(&std::env::var(name).ok()?)));
+    names.into_iter().filter_map(value).collect()
+}
+
+/// An address as it may be shown.
+#[must_use]
+pub fn without_password(address: &str) -> String {
+    match Url::parse(address) {
+        Ok(mut url) if url.password().is_some() => {
+            // Only URLs without a host refuse a password.
+            let _ = url.set_password(Some("****"));
+            url.to_string()
+        }
+        _ => address.to_owned(),
+    }
 }
 
 impl Settings {

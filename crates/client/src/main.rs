@@ -7,12 +7,14 @@ use license_service::dot_env;
 
 fn main() -> ExitCode {
     // Before any thread is started: this sets environment variables.
-    if let Err(error) = dot_env::load() {
-        eprintln!("error: {error:#}");
-        return ExitCode::FAILURE;
-    }
-    let cli = Cli::parse_or_exit();
-    match cli::run(cli) {
+    let from_file = match dot_env::load() {
+        Ok(variables) => variables,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match cli::run(Cli::parse_or_exit(), &from_file) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

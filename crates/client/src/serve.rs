@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::config::Settings;
+use crate::config::{Settings, without_password};
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
 use crate::jobs;
@@ -76,7 +76,7 @@ fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::R
     }
     tracing::info!(
         address = %listener.local_addr()?,
-        license_server = %settings.license_api_url,
+        license_server = without_password(settings.license_api_url.as_str()),
         database = %settings.database(),
         installation_id = app.identity().map(|identity| identity.installation_id.clone()),
         "listening"

@@ -7,7 +7,7 @@ use license_service::dot_env;
 
 fn main() -> ExitCode {
     // Before any thread is started: this sets environment variables.
-    let done = dot_env::load().and_then(|()| cli::run(Cli::parse_or_exit()));
+    let done = dot_env::load().and_then(|_| cli::run(Cli::parse_or_exit()));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -44,10 +45,13 @@ pub async fn serve(
         let handle = handle.clone();
         async move {
             shutdown.cancelled().await;
+            tell_supervisor(NotifyState::Stopping);
             tracing::info!("stopping: finishing the requests in flight");
             handle.graceful_shutdown(Some(DRAIN));
         }
     });
+    // The port has been open since `bind`; what connects now is answered.
+    tell_supervisor(NotifyState::Ready);
     let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(handle);
     server
         .http_builder()
@@ -59,6 +63,13 @@ pub async fn serve(
         .await;
     drain.abort();
     served.context("the listener failed")
+}
+
+/// Tells systemd, where it has started us (`sd_notify(3)`).
+fn tell_supervisor(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the supervisor of this process could not be told");
+    }
 }
 
 /// Logs a panic that ended a request.

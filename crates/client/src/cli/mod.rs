@@ -2,10 +2,17 @@
 //! service.
 
 mod activate;
+mod attempts;
 mod check;
+mod config;
 mod deactivate;
+mod doctor;
+mod features;
+mod hardware;
 mod health;
 mod heartbeat;
+mod limits;
+mod line;
 mod serve;
 mod service;
 mod status;
@@ -14,7 +21,7 @@ mod validate;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, Parser, Subcommand};
 
 use crate::cli::service::ServiceArgs;
 use crate::config::Settings;
@@ -34,6 +41,12 @@ const NO: u8 = 3;
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+/// The command line, and where each part of it came from.
+pub struct Line {
+    cli: Cli,
+    matches: ArgMatches,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,6 +78,27 @@ enum Command {
         license-client check module.live_view module.analytics_advanced --json")]
     Check(check::Check),
 
+    /// List features with their reasons, or switch one off or on for this site
+    #[command(after_help = "Examples:\n  \
+        license-client features\n  \
+        license-client features off module.map_view\n  \
+        license-client features on module.map_view")]
+    Features(features::Features),
+
+    /// Ask whether more cameras, users or storage fit the license
+    #[command(after_help = "Examples:\n  \
+        license-client limits\n  \
+        license-client limits cameras 8")]
+    Limits(limits::Limits),
+
+    /// Show the log of activations and validations
+    #[command(after_help = "Example:\n  license-client attempts --limit 20")]
+    Attempts(attempts::Attempts),
+
+    /// Show what this machine is known by, and what has changed
+    #[command(after_help = "Example:\n  license-client hardware")]
+    Hardware(ServiceArgs),
+
     /// Report to the License Server now
     #[command(after_help = "Example:\n  license-client heartbeat")]
     Heartbeat(ServiceArgs),
@@ -81,6 +115,18 @@ enum Command {
     )]
     Health(health::Health),
 
+    /// Show the settings that are in effect, and where each comes from
+    #[command(after_help = "Examples:\n  \
+        license-client config\n  \
+        license-client config --port 8010 --json")]
+    Config(Box<config::Config>),
+
+    /// Check everything that the service depends on, and say what to do
+    #[command(after_help = "Examples:\n  \
+        license-client doctor\n  \
+        license-client doctor --bundle support.json   (holds no license key, token or password)")]
+    Doctor(Box<doctor::Doctor>),
+
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  \
         license-client completions bash > /etc/bash_completion.d/license-client")]
@@ -94,24 +140,30 @@ impl Cli {
     /// Reads the command line; on a mistake says what is accepted, and exits
     /// with 2.
     #[must_use]
-    pub fn parse_or_exit() -> Self {
-        Self::parse()
+    pub fn parse_or_exit() -> Line {
+        line::parse(Self::command()).unwrap_or_else(|error| error.exit())
     }
 }
 
-/// Runs the subcommand.
+/// Runs the subcommand. `from_file` are the variables that `.env` has set.
 ///
 /// # Errors
 /// Whatever keeps it from doing its work, in words for people.
-pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+pub fn run(line: Line, from_file: &[String]) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot start")?;
     runtime.block_on(async {
-        match cli.command {
+        match line.cli.command {
             Command::Serve(settings) => serve::run(*settings).await,
             Command::Activate(command) => activate::run(command).await,
             Command::Status(service) => status::run(&service).await,
             Command::Validate(service) => validate::run(&service).await,
             Command::Check(command) => check::run(command).await,
+            Command::Features(command) => features::run(command).await,
+            Command::Limits(command) => limits::run(command).await,
+            Command::Attempts(command) => attempts::run(command).await,
+            Command::Hardware(service) => hardware::run(&service).await,
+            Command::Config(command) => config::run(&command, &line.matches, from_file),
+            Command::Doctor(command) => doctor::run(&command, &line.matches, from_file).await,
             Command::Heartbeat(service) => heartbeat::run(&service).await,
             Command::Deactivate(command) => deactivate::run(command).await,
             Command::Health(command) => health::run(&command).await,

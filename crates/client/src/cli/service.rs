@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use reqwest::{Method, Url};
+use reqwest::{Method, Response, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -42,12 +42,32 @@ pub(super) struct Answer {
 }
 
 impl ServiceArgs {
+    /// The service on this machine at an address of its settings.
+    pub(super) fn at(host: IpAddr, port: u16) -> Self {
+        Self {
+            url: None,
+            host,
+            port,
+            admin_token: None,
+            json: false,
+        }
+    }
+
+    /// An answer that is not JSON.
+    pub(super) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
+        Ok(self.request(Method::GET, path, None).await?.text().await?)
+    }
+
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(Method::GET, path, None).await
     }
 
     pub(super) async fn post(&self, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
         self.send(Method::POST, path, body).await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
+        self.send(Method::PUT, path, Some(body)).await
     }
 
     /// Prints the answer as it came, if JSON is asked for; answers whether.
@@ -64,6 +84,22 @@ impl ServiceArgs {
         path: &str,
         body: Option<Value>,
     ) -> anyhow::Result<Answer> {
+        let answer = self.request(method, path, body).await?;
+        let ok = answer.status().is_success();
+        let status = answer.status();
+        let Ok(body) = answer.json().await else {
+            let base = self.base_url();
+            bail!("what answers at {base} is no License Client (HTTP {status})");
+        };
+        Ok(Answer { ok, body })
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Response> {
         let base = self.base_url();
         // No proxy: the service is on this machine or beside it. The time-out
         // leaves the service room for its own call to the License Server.
@@ -81,15 +117,9 @@ impl ServiceArgs {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.with_context(|| {
+        request.send().await.with_context(|| {
             format!("no License Client answers at {base}; start it with 'license-client serve', or name another with --url")
-        })?;
-        let ok = answer.status().is_success();
-        let status = answer.status();
-        let Ok(body) = answer.json().await else {
-            bail!("what answers at {base} is no License Client (HTTP {status})");
-        };
-        Ok(Answer { ok, body })
+        })
     }
 
     fn base_url(&self) -> String {

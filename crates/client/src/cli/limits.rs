@@ -1,0 +1,59 @@
+//! `license-client limits [RESOURCE [REQUESTED]]`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use license_core::usage::Resource;
+use serde_json::{Value, json};
+
+use crate::cli::NO;
+use crate::cli::service::ServiceArgs;
+
+#[derive(Debug, Args)]
+pub(super) struct Limits {
+    /// `cameras`, `users` or `storage_gb`; default shows all three
+    resource: Option<String>,
+
+    /// How much more
+    #[arg(default_value_t = 1)]
+    requested: u64,
+
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+pub(super) async fn run(command: Limits) -> anyhow::Result<ExitCode> {
+    let (resources, requested) = match command.resource {
+        Some(resource) => (vec![resource], command.requested),
+        // Nothing more is asked for: what there is, is shown.
+        None => (Resource::ALL.map(|r| r.as_str().to_owned()).to_vec(), 0),
+    };
+    let mut all = true;
+    let mut answers = Vec::new();
+    for resource in resources {
+        let body = json!({"resource": resource, "requested": requested});
+        let path = "/api/license/limits/check";
+        let answer = command.service.post(path, Some(body)).await?;
+        if !answer.ok {
+            return Err(answer.into_error());
+        }
+        all &= answer.flag("allowed");
+        if !command.service.json {
+            let word = if answer.flag("allowed") { "yes" } else { "no " };
+            println!(
+                "{word}  {}  ({})",
+                answer.text("message"),
+                answer.text("reason")
+            );
+        }
+        answers.push(answer.body);
+    }
+    if command.service.json {
+        println!("{:#}", Value::Array(answers));
+    }
+    Ok(if all {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NO)
+    })
+}

@@ -1,0 +1,77 @@
+//! Does the database answer, and may we do what we have to?
+
+use license_service::clock::Clock;
+use sea_orm::{ConnectionTrait as _, Statement};
+
+use super::Finding;
+use crate::config::Settings;
+use crate::store::{Store, StoreError};
+
+const WHAT: &str = "database";
+const TABLES: [&str; 4] = [
+    "system_config",
+    "local_license_cache",
+    "local_license_validation_attempts",
+    "local_feature_flags",
+];
+
+pub(super) async fn check(settings: &Settings, clock: &dyn Clock) -> Vec<Finding> {
+    let url = settings.database();
+    if let Some(file) = url.sqlite_file()
+        && !file.exists()
+    {
+        let found = format!("{url} is not there yet; it is made at the first start");
+        return vec![Finding::ok(WHAT, found)];
+    }
+    let advice =
+        "check DATABASE_URL, that the server runs, and that it lets this machine and user in";
+    let store = match Store::new(&url).await {
+        Ok(store) => store,
+        Err(error) => return vec![Finding::error(WHAT, format!("{url}: {error}"), advice)],
+    };
+    if let Some(why) = store.why_not().await {
+        return vec![Finding::error(WHAT, format!("{url}: {why}"), advice)];
+    }
+    let findings = vec![
+        Finding::ok(WHAT, format!("{url} answers")),
+        rights(&store, clock).await,
+    ];
+    store.close().await;
+    findings
+}
+
+async fn rights(store: &Store, clock: &dyn Clock) -> Finding {
+    const WHAT: &str = "database rights";
+    let db = store.db();
+    let mut missing = Vec::new();
+    for table in TABLES {
+        let sql = format!("SELECT 1 FROM {table} LIMIT 1");
+        let probe = Statement::from_string(db.get_database_backend(), sql);
+        if db.query_one_raw(probe).await.is_err() {
+            missing.push(table);
+        }
+    }
+    if !missing.is_empty() {
+        return Finding::warning(
+            WHAT,
+            format!(
+                "tables that are not there, or cannot be read: {}",
+                missing.join(", ")
+            ),
+            "they are made at the start, if the user may CREATE; otherwise make them, or GRANT SELECT, INSERT, UPDATE, DELETE",
+        );
+    }
+    // Rolled back: nothing is changed by looking.
+    let writing = async {
+        let transaction = store.begin(clock.now()).await?;
+        Ok::<(), StoreError>(transaction.rollback().await?)
+    };
+    match store.within(writing).await {
+        Ok(()) => Finding::ok(WHAT, "the four tables can be read and written"),
+        Err(error) => Finding::error(
+            WHAT,
+            format!("the tables cannot be written: {error}"),
+            "GRANT SELECT, INSERT, UPDATE, DELETE on the four tables and USAGE on their sequences; a standby can only be read",
+        ),
+    }
+}

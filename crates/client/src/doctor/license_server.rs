@@ -1,0 +1,155 @@
+//! Can the License Server be reached, by name, through the proxy and TLS, and
+//! do its clock and ours agree?
+
+use chrono::{DateTime, TimeDelta};
+use license_core::protocol::KEYS;
+use license_service::clock::Clock;
+use reqwest::header::DATE;
+use reqwest::{Certificate, Response};
+
+use super::Finding;
+use crate::config::{Settings, proxy_variables, without_password};
+use crate::upstream::http_client;
+
+const WHAT: &str = "License Server";
+/// What clocks may differ by without anybody noticing.
+const TOLERATED: TimeDelta = TimeDelta::minutes(5);
+
+pub(super) async fn check(settings: &Settings, clock: &dyn Clock) -> Vec<Finding> {
+    let mut findings = vec![proxy(), name(settings).await];
+    match ask(settings).await {
+        Ok(answer) => {
+            findings.push(answered(settings, &answer));
+            findings.push(time(&answer, clock));
+        }
+        Err(finding) => findings.push(finding),
+    }
+    findings
+}
+
+fn proxy() -> Finding {
+    let variables = proxy_variables();
+    if variables.is_empty() {
+        return Finding::ok(
+            "proxy",
+            "none is set; the License Server is called directly",
+        );
+    }
+    let shown: Vec<String> = variables.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    Finding::ok("proxy", shown.join(", "))
+}
+
+async fn name(settings: &Settings) -> Finding {
+    const WHAT: &str = "name";
+    let url = &settings.license_api_url;
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or(443);
+    let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
+    match found.map(|addresses| addresses.map(|a| a.ip().to_string()).collect::<Vec<_>>()) {
+        Ok(addresses) if !addresses.is_empty() => {
+            Finding::ok(WHAT, format!("{host} is {}", addresses.join(", ")))
+        }
+        Ok(_) => unknown(WHAT, host, "no address"),
+        Err(error) => unknown(WHAT, host, &error.to_string()),
+    }
+}
+
+fn unknown(what: &'static str, host: &str, why: &str) -> Finding {
+    Finding::warning(
+        what,
+        format!("{host} has no address here: {why}"),
+        "check LICENSE_API_URL and this machine's DNS; behind a proxy, the proxy may know it all the same",
+    )
+}
+
+async fn ask(settings: &Settings) -> Result<Response, Finding> {
+    let url = without_password(settings.license_api_url.as_str());
+    let roots = match &settings.license_ca_file {
+        None => Vec::new(),
+        Some(file) => std::fs::read(file)
+            .map_err(|error| error.to_string())
+            .and_then(|pem| Certificate::from_pem_bundle(&pem).map_err(|e| e.to_string()))
+            .map_err(|error| {
+                let found = format!("'{}' cannot be used: {error}", file.display());
+                Finding::error(
+                    "LICENSE_CA_FILE",
+                    found,
+                    "name a file with PEM certificates",
+                )
+            })?,
+    };
+    let configure = || {
+        reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(settings.license_api_timeout)
+    };
+    let broken = |error: &reqwest::Error| {
+        let mut why: &dyn std::error::Error = error;
+        while let Some(source) = why.source() {
+            why = source;
+        }
+        let why = why.to_string();
+        let advice = if why.to_lowercase().contains("certificate") {
+            "the certificate is not trusted: a proxy that looks into TLS needs its authority in LICENSE_CA_FILE; a wrong clock does this, too"
+        } else if error.is_timeout() {
+            "a firewall may be in between: allow this machine to call the License Server, or set HTTPS_PROXY"
+        } else {
+            "check LICENSE_API_URL, the network, and the proxy"
+        };
+        Finding::error(WHAT, format!("{url} cannot be reached: {why}"), advice)
+    };
+    let client = http_client(configure, roots).map_err(|error| broken(&error))?;
+    let base = settings.license_api_url.as_str().trim_end_matches('/');
+    let asked = client.get(format!("{base}{KEYS}")).send().await;
+    asked.map_err(|error| broken(&error))
+}
+
+fn answered(settings: &Settings, answer: &Response) -> Finding {
+    let url = without_password(settings.license_api_url.as_str());
+    let status = answer.status();
+    let signed = settings.license_trusted_keys.is_some();
+    if status.is_success() {
+        return if signed {
+            Finding::ok(WHAT, format!("{url} answers, and publishes its keys"))
+        } else {
+            Finding::warning(
+                WHAT,
+                format!("{url} answers, and publishes its keys, but its answers are not verified"),
+                "set LICENSE_TRUSTED_KEYS to the vendor's public keys",
+            )
+        };
+    }
+    if status.as_u16() == 404 && !signed {
+        return Finding::ok(WHAT, format!("{url} answers; it signs nothing"));
+    }
+    Finding::error(
+        WHAT,
+        format!("{url} answers with HTTP {status}"),
+        "something else may be answering, such as a proxy or a sign-in page; check LICENSE_API_URL, the part before /licenses",
+    )
+}
+
+fn time(answer: &Response, clock: &dyn Clock) -> Finding {
+    const WHAT: &str = "clock";
+    let date = answer.headers().get(DATE).and_then(|d| d.to_str().ok());
+    let Some(theirs) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) else {
+        return Finding::ok(WHAT, "the License Server does not say what time it is");
+    };
+    let ahead = clock.now() - theirs.to_utc();
+    if ahead.abs() <= TOLERATED {
+        return Finding::ok(WHAT, "agrees with the License Server's");
+    }
+    let (minutes, word) = (
+        ahead.num_minutes().abs(),
+        if ahead > TimeDelta::zero() {
+            "ahead of"
+        } else {
+            "behind"
+        },
+    );
+    Finding::warning(
+        WHAT,
+        format!("is {minutes} min {word} the License Server's"),
+        "set it, and keep it right with NTP: licenses and grace are counted by it",
+    )
+}

@@ -1,0 +1,56 @@
+//! What this machine can be known by, and the keys that it trusts.
+
+use std::path::Path;
+
+use license_core::keyring::Keyring;
+
+use super::Finding;
+use crate::config::Settings;
+use crate::host::components;
+
+pub(super) fn check(settings: &Settings) -> Vec<Finding> {
+    [
+        Some(hardware()),
+        keys(settings.license_trusted_keys.as_deref()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn hardware() -> Finding {
+    const WHAT: &str = "hardware";
+    let components = components::read(Path::new("/"));
+    let readable: Vec<&str> = components
+        .iter()
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(component, _)| component.as_str())
+        .collect();
+    let found = format!("components that can be read: {}", readable.join(", "));
+    if readable.len() < 2 {
+        return Finding::warning(
+            WHAT,
+            found,
+            "with fewer than two, another machine is not noticed; that is usual in a container",
+        );
+    }
+    Finding::ok(WHAT, found)
+}
+
+fn keys(file: Option<&Path>) -> Option<Finding> {
+    const WHAT: &str = "LICENSE_TRUSTED_KEYS";
+    let file = file?;
+    let shown = file.display();
+    let advice = "name the file that the vendor has exported with 'license-server keys export'";
+    let read = std::fs::read(file).map_err(|error| error.to_string());
+    let keyring = read.and_then(|text| {
+        Keyring::from_json(&String::from_utf8_lossy(&text)).map_err(|error| error.to_string())
+    });
+    Some(match keyring {
+        Ok(keyring) => {
+            let ids: Vec<&str> = keyring.key_ids().collect();
+            Finding::ok(WHAT, format!("'{shown}' holds {}", ids.join(", ")))
+        }
+        Err(error) => Finding::error(WHAT, format!("'{shown}' cannot be used: {error}"), advice),
+    })
+}

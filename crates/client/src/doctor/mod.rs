@@ -1,0 +1,107 @@
+//! Checks of everything that the service depends on. Each says what it found,
+//! and what to do where that is not well. Nothing is changed by looking.
+
+mod database;
+mod disk;
+mod license_server;
+mod machine;
+mod port;
+
+use std::fmt;
+
+use license_service::clock::Clock;
+use serde::Serialize;
+
+use crate::config::Settings;
+
+/// How well something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// As it should be.
+    Ok,
+    /// It works, and may cause trouble.
+    Warning,
+    /// It does not work.
+    Error,
+}
+
+/// What a check has found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub what: &'static str,
+    /// How well it is.
+    pub health: Health,
+    /// What was found.
+    pub found: String,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+impl Finding {
+    fn ok(what: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            what,
+            health: Health::Ok,
+            found: found.into(),
+            advice: None,
+        }
+    }
+
+    fn warning(what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            what,
+            health: Health::Warning,
+            found: found.into(),
+            advice: Some(advice.into()),
+        }
+    }
+
+    fn error(what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            health: Health::Error,
+            ..Self::warning(what, found, advice)
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.health {
+            Health::Ok => "ok     ",
+            Health::Warning => "warning",
+            Health::Error => "ERROR  ",
+        };
+        write!(f, "{word}  {}: {}", self.what, self.found)?;
+        match &self.advice {
+            Some(advice) => write!(f, "\n         → {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes all checks; `show` sees each finding as soon as it is there.
+pub async fn examine(
+    settings: &Settings,
+    clock: &dyn Clock,
+    mut show: impl FnMut(&Finding),
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |finding: Finding| {
+        show(&finding);
+        findings.push(finding);
+    };
+    add(disk::check(&settings.state_dir));
+    for finding in database::check(settings, clock).await {
+        add(finding);
+    }
+    for finding in license_server::check(settings, clock).await {
+        add(finding);
+    }
+    for finding in machine::check(settings) {
+        add(finding);
+    }
+    add(port::check(settings).await);
+    findings
+}

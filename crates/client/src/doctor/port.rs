@@ -1,0 +1,57 @@
+//! Is the port ours?
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use super::Finding;
+use crate::config::Settings;
+use crate::upstream::http_client;
+
+const WHAT: &str = "port";
+
+pub(super) async fn check(settings: &Settings) -> Finding {
+    let (host, port) = (settings.host, settings.port);
+    match TcpListener::bind((host, port)).await {
+        Ok(_) => Finding::ok(
+            WHAT,
+            format!("{host}:{port} is free; no service is running there"),
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            match who_answers(host, port).await {
+                Some(service) if service == "license-client" => {
+                    Finding::ok(WHAT, format!("the service is running on {host}:{port}"))
+                }
+                _ => Finding::error(
+                    WHAT,
+                    format!("another program has {host}:{port}"),
+                    "end it, or choose another port with PORT",
+                ),
+            }
+        }
+        Err(error) => Finding::error(
+            WHAT,
+            format!("{host}:{port} cannot be used: {error}"),
+            "choose an address of this machine with HOST, and a port above 1023",
+        ),
+    }
+}
+
+async fn who_answers(host: IpAddr, port: u16) -> Option<String> {
+    let host = if host.is_unspecified() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        host
+    };
+    let configure = || {
+        reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(3))
+    };
+    let client = http_client(configure, Vec::new()).ok()?;
+    let url = format!("http://{}/health", SocketAddr::new(host, port));
+    let answer: Value = client.get(url).send().await.ok()?.json().await.ok()?;
+    answer["service"].as_str().map(str::to_owned)
+}
