@@ -193,8 +193,8 @@ impl App {
             trust,
             policy,
             prescribed: Prescribed {
-                installation_id: settings.installation_id.clone(),
-                hardware_id: settings.license_hardware_id.clone(),
+                installation_id: given(settings.installation_id.as_ref()),
+                hardware_id: given(settings.license_hardware_id.as_ref()),
             },
             installation_name: settings.installation_name.clone(),
             app_version: settings.app_version.clone(),
@@ -346,6 +346,11 @@ impl Unwritten {
 /// left it half written.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An empty id counts as none.
+fn given(id: Option<&String>) -> Option<String> {
+    id.filter(|id| !id.is_empty()).cloned()
 }
 
 fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, OpenError> {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use license_core::usage::{Gauge, Gauges, Resource, Usage, in_use};
+use license_core::usage::{Gauge, Gauges, Resource, Usage, in_use, merged};
 use sea_orm::DatabaseConnection;
 
 use crate::store::{StoreError, vms};
@@ -68,9 +68,10 @@ impl Meter {
         self.lock().gauges.insert(source, gauge);
     }
 
-    /// Takes over what all processes know.
-    pub fn take_over(&self, gauges: Gauges) {
-        self.lock().gauges = gauges;
+    /// Joins what other processes have heard with what this one has.
+    pub fn join(&self, gauges: Gauges, now: DateTime<Utc>) {
+        let mut known = self.lock();
+        known.gauges = merged(std::mem::take(&mut known.gauges), gauges, now);
     }
 
     /// Counts anew, unless that was done just now. What cannot be counted

@@ -167,11 +167,10 @@ pub async fn save_usage(
     app: &App,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let gauges = usage::merged(app.meter.gauges(), load_usage(db).await?, now);
-    let text = serde_json::to_string(&gauges).map_err(|e| DbErr::Json(e.to_string()))?;
-    system_config::set(db, system_config::USAGE, &text, now).await?;
-    app.meter.take_over(gauges);
-    Ok(())
+    app.meter.join(load_usage(db).await?, now);
+    let text = serde_json::to_string(&app.meter.gauges());
+    let text = text.map_err(|e| DbErr::Json(e.to_string()))?;
+    system_config::set(db, system_config::USAGE, &text, now).await
 }
 
 /// The reports in the database. A row that cannot be read is none.

@@ -29,7 +29,7 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
         Ok((snapshot, heartbeat_at, gauges))
     };
     let (snapshot, heartbeat_at, gauges) = app.store.within(loading).await?;
-    app.meter.take_over(gauges);
+    app.meter.join(gauges, now);
     let heartbeat_at = heartbeat_at.and_then(|text| text.parse().ok());
     app.note_call(|calls| {
         calls.heartbeat_at = calls.heartbeat_at.max(heartbeat_at.unwrap_or(now).min(now));

@@ -44,7 +44,7 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
             let recalled = Rows::load(&db).await?.recall(&app.trust, now);
             let adopted = recalled.adopted.then_some(recalled.evidence.license_key);
             let heartbeat_at = system_config::get(&db, system_config::HEARTBEAT_AT).await?;
-            app.meter.take_over(record::load_usage(&db).await?);
+            app.meter.join(record::load_usage(&db).await?, now);
             Ok((identity, comparison, adopted, heartbeat_at))
         })
         .await?;

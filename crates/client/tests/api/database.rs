@@ -41,11 +41,15 @@ impl TestDatabase {
     pub async fn new(engine: Engine) -> Self {
         let directory = tempfile::tempdir().unwrap();
         match engine {
-            Engine::Sqlite => Self {
-                url: format!("sqlite:{}", directory.path().join("test.sqlite").display()),
-                name: None,
-                _directory: directory,
-            },
+            Engine::Sqlite => {
+                let file = directory.path().join("test.sqlite");
+                std::fs::File::create(&file).unwrap();
+                Self {
+                    url: format!("sqlite:{}", file.display()),
+                    name: None,
+                    _directory: directory,
+                }
+            }
             Engine::Postgres => {
                 let name = format!("test_{}", Uuid::new_v4().simple());
                 let server = postgres_server();

@@ -1,13 +1,13 @@
 //! What was acknowledged is there after a restart, and after a kill.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use reqwest::StatusCode;
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::json;
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
 use crate::harness::{KEY, Site};
+use crate::program::Program;
 use crate::scripted_cloud::ScriptedCloud;
 use crate::vendor::Vendor;
 
@@ -15,62 +15,6 @@ on_both_engines! {
     an_acknowledged_activation_survives_kill_9;
     a_license_is_passed_through_unchanged_and_in_order_also_after_a_restart;
     grace_goes_on_after_a_restart_and_does_not_begin_anew;
-}
-
-/// The real program, as its own process.
-struct Program {
-    child: Child,
-    port: u16,
-}
-
-impl Program {
-    async fn start(database: &TestDatabase, cloud_url: &str, keys: &str) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let child = Command::new(env!("CARGO_BIN_EXE_license-client"))
-            .args(["serve", "--log", "error", "--port", &port.to_string()])
-            .args(["--database-url", &database.url])
-            .args([
-                "--license-api-url",
-                cloud_url,
-                "--license-trusted-keys",
-                keys,
-            ])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let program = Self { child, port };
-        for _ in 0..500 {
-            if program.get("/livez").await.is_ok() {
-                return program;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("the program did not start");
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    async fn get(&self, path: &str) -> reqwest::Result<reqwest::Response> {
-        reqwest::get(self.url(path)).await
-    }
-
-    /// SIGKILL: nothing of the program runs any more.
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have been killed already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 async fn an_acknowledged_activation_survives_kill_9(engine: Engine) {
@@ -82,27 +26,30 @@ async fn an_acknowledged_activation_survives_kill_9(engine: Engine) {
     let database = TestDatabase::new(engine).await;
     for _ in 0..3 {
         let key = vendor.issue_professional().await;
-        let mut program = Program::start(&database, &vendor.url, &keys).await;
-        let response = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .unwrap()
-            .post(program.url("/api/license/activate"))
-            .json(&json!({"licenseKey": key}))
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
+        let mut program = Program::start(&[
+            "--database-url",
+            &database.url,
+            "--license-api-url",
+            &vendor.url,
+            "--license-trusted-keys",
+            &keys,
+        ])
+        .await;
+        let body = json!({"licenseKey": key});
+        let answer = program.send(Method::POST, "/api/license/activate", &body);
+        assert_eq!(answer.await.0, 200);
         program.kill();
 
-        let mut program = Program::start(&database, &vendor.url, &keys).await;
-        let status: Value = program
-            .get("/api/license/status")
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
+        let mut program = Program::start(&[
+            "--database-url",
+            &database.url,
+            "--license-api-url",
+            &vendor.url,
+            "--license-trusted-keys",
+            &keys,
+        ])
+        .await;
+        let status = program.json("/api/license/status").await;
         assert_eq!(status["licenseKey"], key.as_str());
         assert_eq!(status["standing"], "active");
         program.kill();

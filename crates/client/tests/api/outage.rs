@@ -1,0 +1,325 @@
+//! The database is away, slow, read-only or full of others: checks and status
+//! are answered from memory, and what could not be written is written later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use chrono::TimeDelta;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::database::{Engine, TestDatabase};
+use crate::harness::{HARDWARE_ID, INSTALLATION_ID, KEY, Site};
+use crate::scripted_cloud::{Scripted, ScriptedCloud};
+
+/// How the way to the database is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Open,
+    /// Connections end at once.
+    Cut,
+    /// Connections stand, and nothing comes through.
+    Silent,
+}
+
+/// A way to the database that a test can block.
+struct Gate {
+    way: Arc<watch::Sender<Way>>,
+    database: TestDatabase,
+}
+
+impl Gate {
+    async fn before(direct: &TestDatabase, way: Way) -> Self {
+        let url = reqwest::Url::parse(&direct.url).unwrap();
+        let server = (url.host_str().unwrap().to_owned(), url.port().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut database = TestDatabase::same_as(direct);
+        let port = listener.local_addr().unwrap().port();
+        database.url = database
+            .url
+            .replace(&format!(":{}/", server.1), &format!(":{port}/"));
+        let way = Arc::new(watch::Sender::new(way));
+        let watched = way.clone();
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                tokio::spawn(forward(client, server.clone(), watched.subscribe()));
+            }
+        });
+        Self { way, database }
+    }
+
+    fn set(&self, way: Way) {
+        self.way.send_replace(way);
+    }
+}
+
+/// Connections do not outlive a change of the way, but hang while it is silent.
+async fn forward(mut client: TcpStream, server: (String, u16), mut way: watch::Receiver<Way>) {
+    if *way.borrow_and_update() == Way::Open {
+        let mut server = TcpStream::connect(server).await.unwrap();
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+            _ = way.changed() => {}
+        }
+    }
+    while *way.borrow_and_update() == Way::Silent {
+        if way.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn site_behind_gate(cloud: &ScriptedCloud, flags: &[&str]) -> (Site, Gate, TestDatabase) {
+    let direct = TestDatabase::new(Engine::Postgres).await;
+    let gate = Gate::before(&direct, Way::Open).await;
+    let through = TestDatabase::same_as(&gate.database);
+    let site = Site::start_on(through, &cloud.url, flags).await;
+    (site, gate, direct)
+}
+
+/// Checks and status are answered, and at once.
+async fn answers_from_memory(site: &Site) {
+    let start = Instant::now();
+    for _ in 0..10 {
+        assert!(site.is_available("module.map_view").await);
+        assert_eq!(site.get("/livez").await.0, StatusCode::OK);
+        assert_eq!(site.status().await["hasLicense"], true);
+    }
+    let each = start.elapsed() / 30;
+    assert!(each < Duration::from_millis(100), "{each:?}");
+}
+
+async fn ready(site: &Site) -> bool {
+    site.get("/readyz").await.0 == StatusCode::OK
+}
+
+async fn until_ready(site: &Site) {
+    site.until("the service is ready", async || ready(site).await)
+        .await;
+}
+
+async fn rows(database: &TestDatabase, sql: &str) -> Vec<String> {
+    database.texts(sql).await.into_iter().flatten().collect()
+}
+
+const RESULTS: &str = "SELECT result FROM local_license_validation_attempts ORDER BY id";
+const GRACE: &str = "SELECT grace_period_started_at::text FROM local_license_cache";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_database_is_away_memory_answers_and_the_rest_is_written_later() {
+    let cloud = ScriptedCloud::start().await;
+    let (mut site, gate, direct) = site_behind_gate(&cloud, &[]).await;
+    site.activate(KEY).await;
+    assert!(ready(&site).await);
+
+    gate.set(Way::Cut);
+    cloud.always(Some(Scripted::new(503, "")));
+    let answer = site.validate().await;
+    assert_eq!(answer["inGracePeriod"], true);
+    answers_from_memory(&site).await;
+    let (status, readiness) = site.get("/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(readiness["unwritten"], true);
+    let (_, metrics) = site.get("/metrics").await;
+    assert!(
+        metrics
+            .as_str()
+            .unwrap()
+            .contains("foxsight_license_unwritten_changes 1")
+    );
+    let ends = site.status().await["gracePeriodExpires"].clone();
+
+    // Neither is it forgotten by a restart without the database.
+    site.advance(TimeDelta::hours(1));
+    site.restart().await;
+    answers_from_memory(&site).await;
+    assert_eq!(site.status().await["gracePeriodExpires"], ends);
+    let (_, health) = site.get("/health").await;
+    assert_eq!(health["installationId"], INSTALLATION_ID);
+    assert_eq!(health["hardwareId"], HARDWARE_ID);
+    assert_eq!(rows(&direct, RESULTS).await, ["success"]);
+
+    gate.set(Way::Open);
+    until_ready(&site).await;
+    assert_eq!(site.status().await["gracePeriodExpires"], ends);
+    let results = rows(&direct, RESULTS).await;
+    assert!(
+        results.len() >= 2 && results[1..].iter().all(|it| it == "offline"),
+        "{results:?}"
+    );
+    assert_eq!(rows(&direct, GRACE).await.len(), 1);
+
+    cloud.always(None);
+    assert_eq!(site.validate().await["valid"], true);
+    assert_eq!(site.standing().await, "active");
+    site.stop().await;
+    direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_without_the_database_goes_on_until_it_is_there() {
+    let cloud = ScriptedCloud::start().await;
+    let direct = TestDatabase::new(Engine::Postgres).await;
+    let gate = Gate::before(&direct, Way::Cut).await;
+    let through = TestDatabase::same_as(&gate.database);
+    let mut site = Site::start_on(through, &cloud.url, &[]).await;
+    assert!(site.is_available("module.live_view").await);
+    assert!(!site.is_available("module.map_view").await);
+    assert_eq!(site.get("/health").await.1["installationId"], Value::Null);
+    let (status, answer) = site.activate(KEY).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert!(
+        cloud.arrived().is_empty(),
+        "no seat is taken that could not be stored"
+    );
+    let (_, readiness) = site.get("/readyz").await;
+    assert!(!readiness["database"].as_str().unwrap().is_empty());
+
+    gate.set(Way::Open);
+    until_ready(&site).await;
+    assert_eq!(site.activate(KEY).await.0, StatusCode::OK);
+    assert_eq!(
+        site.get("/health").await.1["installationId"],
+        INSTALLATION_ID
+    );
+    site.stop().await;
+    direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_hangs_holds_nobody_up_for_long() {
+    let cloud = ScriptedCloud::start().await;
+    let (mut site, gate, direct) = site_behind_gate(&cloud, &[]).await;
+    site.activate(KEY).await;
+    gate.set(Way::Silent);
+    let start = Instant::now();
+    let (activation, ()) = tokio::join!(site.activate("another"), answers_from_memory(&site));
+    assert_eq!(
+        activation.0,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{}",
+        activation.1
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(site.status().await["licenseKey"], KEY);
+    assert!(!ready(&site).await);
+    gate.set(Way::Open);
+    until_ready(&site).await;
+    assert_eq!(site.activate("another").await.0, StatusCode::OK);
+    site.stop().await;
+    direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_was_restarted_is_used_again() {
+    let cloud = ScriptedCloud::start().await;
+    let (mut site, gate, direct) = site_behind_gate(&cloud, &[]).await;
+    site.activate(KEY).await;
+    for _ in 0..3 {
+        gate.set(Way::Cut);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        gate.set(Way::Open);
+        assert_eq!(site.validate().await["valid"], true);
+        let (status, answer) = site.activate(KEY).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    until_ready(&site).await;
+    site.stop().await;
+    direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_can_only_be_read_is_told_and_caught_up_with() {
+    let cloud = ScriptedCloud::start().await;
+    let (mut site, gate, direct) = site_behind_gate(&cloud, &[]).await;
+    site.activate(KEY).await;
+    let name = direct.url.rsplit('/').next().unwrap().to_owned();
+    let set =
+        |value: &str| format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}");
+    direct.execute(&set("on")).await;
+    gate.set(Way::Cut);
+    gate.set(Way::Open);
+    site.until("it is not ready", async || {
+        let (_, readiness) = site.get("/readyz").await;
+        readiness["database"]
+            .as_str()
+            .is_some_and(|it| it.contains("only be read"))
+    })
+    .await;
+    cloud.always(Some(Scripted::new(503, "")));
+    assert_eq!(site.validate().await["inGracePeriod"], true);
+    let body = json!({"source": "s", "cameras": 7});
+    assert_eq!(site.put("/api/license/usage", body).await.1["cameras"], 7);
+    answers_from_memory(&site).await;
+    let switch = site.put(
+        "/api/license/features/module.map_view",
+        json!({"systemEnabled": false}),
+    );
+    assert_eq!(switch.await.0, StatusCode::SERVICE_UNAVAILABLE);
+
+    let back = format!("BEGIN READ WRITE; {}; COMMIT", set("off"));
+    direct.execute(&back).await;
+    gate.set(Way::Cut);
+    gate.set(Way::Open);
+    until_ready(&site).await;
+    assert_eq!(rows(&direct, GRACE).await.len(), 1);
+    let usage = "SELECT value FROM system_config WHERE key = 'license_client.usage'";
+    assert!(rows(&direct, usage).await[0].contains("\"cameras\":7"));
+    site.stop().await;
+    direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_that_take_all_connections_only_delay_what_is_written() {
+    let cloud = ScriptedCloud::start().await;
+    let direct = TestDatabase::new(Engine::Postgres).await;
+    let name = direct.url.rsplit('/').next().unwrap().to_owned();
+    let role = format!("user_{name}");
+    direct
+        .execute(&format!(
+            "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}"
+        ))
+        .await;
+    let mut limited = TestDatabase::same_as(&direct);
+    limited.url = limited.url.replace("postgres@", &format!("{role}@"));
+    let gate = Gate::before(&limited, Way::Open).await;
+    let through = TestDatabase::same_as(&gate.database);
+    let mut site = Site::start_on(through, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+
+    direct
+        .execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 0"))
+        .await;
+    gate.set(Way::Cut);
+    gate.set(Way::Open);
+    assert_eq!(site.validate().await["valid"], true);
+    answers_from_memory(&site).await;
+    site.until("it says why", async || {
+        let (_, readiness) = site.get("/readyz").await;
+        readiness["database"]
+            .as_str()
+            .is_some_and(|it| it.contains("too many connections"))
+    })
+    .await;
+    direct
+        .execute(&format!("ALTER ROLE {role} CONNECTION LIMIT -1"))
+        .await;
+    until_ready(&site).await;
+    assert_eq!(rows(&direct, RESULTS).await, ["success", "success"]);
+    site.stop().await;
+    direct
+        .execute(&format!(
+            "REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}; DROP ROLE {role}"
+        ))
+        .await;
+    direct.drop_database().await;
+}

@@ -1,0 +1,98 @@
+//! The real program, as its own process.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A process with a `STATE_DIR` of its own.
+pub struct Program {
+    child: Child,
+    pub port: u16,
+    directory: TempDir,
+}
+
+impl Program {
+    /// Starts `license-client serve`, with settings as flags.
+    pub async fn start(flags: &[&str]) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let directory = tempfile::tempdir().unwrap();
+        let log = File::create(directory.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_license-client"))
+            .args(["serve", "--port", &port.to_string(), "--state-dir"])
+            .arg(directory.path().join("state"))
+            .args(flags)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let program = Self {
+            child,
+            port,
+            directory,
+        };
+        for _ in 0..750 {
+            if program.try_get("/livez").await.is_ok() {
+                return program;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the program did not start: {}", program.log());
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.file("log")).unwrap()
+    }
+
+    /// A file beside its `STATE_DIR`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    async fn try_get(&self, path: &str) -> reqwest::Result<reqwest::Response> {
+        reqwest::get(self.url(path)).await
+    }
+
+    pub async fn text(&self, path: &str) -> String {
+        self.try_get(path).await.unwrap().text().await.unwrap()
+    }
+
+    pub async fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.text(path).await).unwrap()
+    }
+
+    /// The status code and the body.
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> (u16, String) {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let response = http.request(method, self.url(path)).json(body).send();
+        let response = response.await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// SIGKILL: nothing of the program runs any more.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have been killed already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
