@@ -6,6 +6,7 @@ mod demo;
 mod packages;
 mod postgres;
 mod program;
+mod secrets;
 mod test;
 
 use std::process::ExitCode;

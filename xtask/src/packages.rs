@@ -9,24 +9,31 @@ use crate::program::{exists, is_root, step};
 /// Installs `package` unless `is_there`; where that is not allowed, says
 /// exactly what is missing.
 pub(crate) fn ensure(package: &str, is_there: impl Fn() -> bool) -> Result<()> {
+    ensure_all(&[package], is_there)
+}
+
+/// The same for several that are needed together.
+pub(crate) fn ensure_all(packages: &[&str], is_there: impl Fn() -> bool) -> Result<()> {
     if is_there() {
         return Ok(());
     }
+    let names = packages.join(" ");
     if !is_root() || !exists("apt-get") {
-        bail!("the tests need {package}; install it with: sudo apt-get install {package}");
+        bail!("the tests need {names}; install with: sudo apt-get install {names}");
     }
     step(
         "updating the package lists",
         Command::new("apt-get").args(["-q", "update"]),
     )?;
     step(
-        &format!("installing {package}"),
+        &format!("installing {names}"),
         Command::new("apt-get")
-            .args(["-q", "install", "-y", "--no-install-recommends", package])
+            .args(["-q", "install", "-y", "--no-install-recommends"])
+            .args(packages)
             .env("DEBIAN_FRONTEND", "noninteractive"),
     )?;
     if !is_there() {
-        bail!("{package} is installed, but what the tests need of it is not there");
+        bail!("{names}: installed, but what the tests need of it is not there");
     }
     Ok(())
 }

@@ -1,10 +1,22 @@
 //! `cargo xtask test`: what CI runs.
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::Args;
 
 use crate::postgres::Cluster;
-use crate::program::{cargo, now, step};
+use crate::program::{cargo, now, output, step};
+use crate::{packages, secrets};
+
+/// What the Python service and the gateways of the VMS are made of.
+const PYTHON: [&str; 5] = [
+    "python3-fastapi",
+    "python3-httpx",
+    "python3-psycopg2",
+    "python3-sqlalchemy",
+    "python3-uvicorn",
+];
 
 /// What to run.
 #[derive(Args)]
@@ -44,7 +56,9 @@ pub(crate) fn run(command: &Test) -> Result<()> {
             cargo(&doc).env("RUSTDOCFLAGS", "-D warnings"),
         )?;
     }
+    packages::ensure_all(&PYTHON, python_is_there)?;
     let cluster = Cluster::start()?;
+    let logs = tempfile::tempdir()?;
     let mut tests = cargo(&["test", "--locked"]);
     if command.arguments.is_empty() {
         tests.arg("--workspace");
@@ -52,9 +66,16 @@ pub(crate) fn run(command: &Test) -> Result<()> {
     tests
         .args(&command.arguments)
         .env("TEST_POSTGRES_URL", cluster.url())
+        .env("TEST_LOGS", logs.path())
         // Snapshots are reviewed, never written by a test run.
         .env("INSTA_UPDATE", "no");
     step("tests on SQLite and PostgreSQL", &mut tests)?;
+    secrets::search(logs.path())?;
     println!("── all done: {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn python_is_there() -> bool {
+    let import = "import fastapi, httpx, psycopg2, sqlalchemy, uvicorn";
+    output(Command::new("/usr/bin/python3").args(["-c", import])).is_ok()
 }

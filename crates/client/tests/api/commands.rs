@@ -108,8 +108,6 @@ fn help_shows_examples_and_completions_are_printed() {
 #[test]
 fn a_wrong_setting_stops_the_start_and_is_named() {
     for (variable, value, accepted) in [
-        ("HEARTBEAT_INTERVAL_HOURS", "four", "number"),
-        ("DATABASE_URL", "mysql://h/d", "postgresql://"),
         ("LICENSE_API_URL", "ftp://h", "https://"),
         ("ALLOW_UNLICENSED_CORE_FEATURES", "maybe", "true and false"),
         ("TRUSTED_NETWORKS", "everyone", "loopback"),
@@ -192,4 +190,151 @@ fn the_readme_lists_every_setting_with_its_default() {
         settings, rows,
         "the README lists settings that do not exist"
     );
+}
+
+fn client(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_license-client"))
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(directory.path())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_wrong_setting_is_one_line_with_its_name_its_value_and_what_is_accepted() {
+    for (variable, value, line) in [
+        (
+            "HEARTBEAT_INTERVAL_HOURS",
+            "four",
+            "error: HEARTBEAT_INTERVAL_HOURS (--heartbeat-interval-hours) is 'four': a number is needed\n",
+        ),
+        (
+            "LOG_FORMAT",
+            "xml",
+            "error: LOG_FORMAT (--log-format) is 'xml': accepted are text, json\n",
+        ),
+        (
+            "PORT",
+            "80000",
+            "error: PORT (--port) is '80000': 80000 is not in 0..=65535\n",
+        ),
+        (
+            "DATABASE_URL",
+            "mysql://u:p@h/d",
+            "error: DATABASE_URL (--database-url) has a value that is not shown here: accepted are postgresql://user:password@host:5432/name and sqlite:FILE\n",
+        ),
+        (
+            "USAGE_CAMERAS_QUERY",
+            "DROP TABLE cameras",
+            "error: USAGE_CAMERAS_QUERY (--usage-cameras-query) is 'DROP TABLE cameras': accepted is one SELECT that yields one number\n",
+        ),
+    ] {
+        let output = client(&["serve"], &[(variable, value)]);
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), line);
+    }
+}
+
+#[test]
+fn the_settings_are_shown_with_their_source_and_without_secrets() {
+    let environment = [
+        ("DATABASE_URL", "postgresql+psycopg2://vms:hunter2@db/vms"),
+        ("ADMIN_TOKEN", "hunter2hunter2hunter2"),
+        ("LICENSE_API_URL", ""),
+        ("HEARTBEAT_INTERVAL_HOURS", "0.5"),
+    ];
+    let output = client(&["config", "--json", "--port", "8010"], &environment);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+    let settings: Value = serde_json::from_str(&text).unwrap();
+    for (variable, value, source) in [
+        (
+            "DATABASE_URL",
+            "postgresql://vms:****@db/vms",
+            "environment",
+        ),
+        ("ADMIN_TOKEN", "****", "environment"),
+        ("LICENSE_API_URL", "http://localhost:4000/api", "default"),
+        ("HEARTBEAT_INTERVAL_HOURS", "0.5", "environment"),
+        ("PORT", "8010", "flag"),
+    ] {
+        assert_eq!(settings[variable]["value"], value, "{variable}");
+        assert_eq!(settings[variable]["source"], source, "{variable}");
+    }
+}
+
+#[test]
+fn settings_of_a_file_are_read_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(".env"), "PORT=8123\nLOG=debug\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_license-client"))
+        .args(["config", "--json"])
+        .env("LOG", "warn")
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let settings: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        settings["PORT"],
+        serde_json::json!({"value": "8123", "source": ".env"})
+    );
+    assert_eq!(settings["LOG"]["source"], "environment");
+}
+
+/// Copied as it is, the template changes nothing; it names every setting.
+#[test]
+fn the_template_of_settings_is_complete() {
+    use clap::CommandFactory as _;
+    let template = include_str!("../../../../.env.template");
+    let command = license_client::cli::Cli::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    let mut settings = 0;
+    for argument in serve.get_arguments() {
+        let Some(variable) = argument.get_env() else {
+            continue;
+        };
+        let default = argument.get_default_values().first();
+        let default = default
+            .map(|it| it.display().to_string())
+            .unwrap_or_default();
+        let line = format!("#{}={default}", variable.display());
+        assert!(template.lines().any(|it| it == line), "{line} is missing");
+        settings += 1;
+    }
+    let set = template
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    assert_eq!(set.count(), 0);
+    let named = template.lines().filter(|line| {
+        line.starts_with('#')
+            && line.as_bytes().get(1).is_some_and(u8::is_ascii_uppercase)
+            && line.contains('=')
+    });
+    assert_eq!(named.count(), settings);
+}
+
+#[test]
+fn the_doctor_says_what_is_wrong_and_what_to_do() {
+    let output = client(
+        &["doctor", "--json"],
+        &[
+            ("DATABASE_URL", "postgresql://u:p@127.0.0.1:1/d"),
+            ("LICENSE_API_URL", "http://127.0.0.1:1/api"),
+        ],
+    );
+    assert_eq!(output.status.code(), Some(3));
+    let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let find = |what: &str| {
+        let findings = findings.as_array().unwrap();
+        let found = findings.iter().find(|finding| finding["what"] == what);
+        found.unwrap_or_else(|| panic!("{what}")).clone()
+    };
+    for broken in ["database", "License Server"] {
+        assert_eq!(find(broken)["health"], "error");
+        assert!(find(broken)["found"].as_str().unwrap().contains("refused"));
+        assert!(find(broken)["advice"].is_string());
+    }
+    assert_eq!(find("STATE_DIR")["health"], "ok");
 }

@@ -79,6 +79,7 @@ impl Site {
     }
 
     async fn run(&mut self) {
+        log_to_file();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         self.url = format!("http://{address}");
@@ -200,6 +201,23 @@ impl Site {
         }
         panic!("never came about: {what}");
     }
+}
+
+/// Everything that is logged goes to `TEST_LOGS`, where `cargo xtask test`
+/// looks for secrets in it.
+#[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
+fn log_to_file() {
+    static STARTED: std::sync::Once = std::sync::Once::new();
+    STARTED.call_once(|| {
+        if let Some(directory) = std::env::var_os("TEST_LOGS") {
+            let file = std::fs::File::create(Path::new(&directory).join("client")).unwrap();
+            tracing_subscriber::fmt()
+                .with_env_filter("trace,hyper=debug,h2=debug,mio=info")
+                .with_ansi(false)
+                .with_writer(std::sync::Mutex::new(file))
+                .init();
+        }
+    });
 }
 
 fn settings(

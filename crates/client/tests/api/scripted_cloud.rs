@@ -122,9 +122,9 @@ async fn answer(
             headers,
             body: body.clone(),
         });
-        let nonce = script.arrived.last().map(|arrived| {
-            let nonce = arrived.headers.get("x-license-nonce").unwrap();
-            nonce.to_str().unwrap().to_owned()
+        let nonce = script.arrived.last().and_then(|arrived| {
+            let nonce = arrived.headers.get("x-license-nonce")?;
+            Some(nonce.to_str().unwrap().to_owned())
         });
         let to_nonce = script.to_nonce.take().zip(nonce);
         let scripted = to_nonce
