@@ -127,7 +127,10 @@ impl Left {
             sql(Some(
                 now() + TimeDelta::days((self.number % 40) as i64 - 10)
             )),
-            sql((self.number % 2 == 0).then(|| now() - TimeDelta::hours(5))),
+            sql(self
+                .number
+                .is_multiple_of(2)
+                .then(|| now() - TimeDelta::hours(5))),
             self.valid_flag,
             self.grace != Grace::None,
             sql(start),

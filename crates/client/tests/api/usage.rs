@@ -19,8 +19,8 @@ async fn sent(site: &Site, cloud: &ScriptedCloud) -> Value {
     let (_, answer) = site.post("/api/license/heartbeat", None).await;
     assert_eq!(answer["success"], true);
     let arrived = cloud.arrived();
-    let heartbeats = arrived.iter().filter(|it| it.path.ends_with("heartbeat"));
-    let body: Value = serde_json::from_str(&heartbeats.last().unwrap().body).unwrap();
+    let mut heartbeats = arrived.iter().filter(|it| it.path.ends_with("heartbeat"));
+    let body: Value = serde_json::from_str(&heartbeats.next_back().unwrap().body).unwrap();
     body["usageMetrics"].clone()
 }
 
