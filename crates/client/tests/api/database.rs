@@ -1,6 +1,6 @@
 //! A fresh database for each test, SQLite or PostgreSQL.
 
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -79,7 +79,10 @@ impl TestDatabase {
     /// A connection of the test's own, to look at rows and to change them as
     /// somebody else would.
     pub async fn connect(&self) -> DatabaseConnection {
-        Database::connect(&self.url).await.unwrap()
+        // What a test writes as somebody else is not for the product's log.
+        let mut options = ConnectOptions::new(&self.url);
+        options.sqlx_logging(false);
+        Database::connect(options).await.unwrap()
     }
 
     pub async fn execute(&self, sql: &str) {
