@@ -1,6 +1,7 @@
 //! The command line. Commands work on the database, also while the service
 //! runs.
 
+mod health;
 mod issue;
 mod keys;
 mod licenses;
@@ -100,6 +101,10 @@ enum Command {
     #[command(subcommand)]
     Seats(seats::Seats),
 
+    /// Ask whether the service is ready, for container probes
+    #[command(after_help = "Example:\n  license-server health --port 4000")]
+    Health(health::Health),
+
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  \
         license-server completions bash > /etc/bash_completion.d/license-server")]
@@ -154,6 +159,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
             licenses::set(&storage, &key, Status::Revoked, message, json, now).await
         }
         Command::Seats(command) => seats::run(&storage, command, json, now).await,
+        Command::Health(command) => health::run(&command, json).await,
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(

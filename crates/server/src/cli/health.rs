@@ -1,0 +1,50 @@
+//! `license-server health`
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+
+/// Longest wait for the answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+#[derive(Debug, Args)]
+pub(super) struct Health {
+    /// Where the service listens
+    #[arg(long, env, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    host: IpAddr,
+
+    /// Where the service listens
+    #[arg(long, env, default_value_t = 4000, value_name = "PORT")]
+    port: u16,
+}
+
+pub(super) async fn run(command: &Health, json: bool) -> anyhow::Result<()> {
+    // A service that listens everywhere is reached by loopback.
+    let host = match command.host {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    };
+    let address = SocketAddr::new(host, command.port);
+    // No certificates: it is plain HTTP on this machine, and an image without
+    // an operating system has none.
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .timeout(PATIENCE)
+        .build()?;
+    let asked = client.get(format!("http://{address}/readyz")).send().await;
+    let answer = asked.with_context(|| {
+        format!("no License Server answers at {address}; start it with 'license-server serve'")
+    })?;
+    let status = answer.status();
+    let text = answer.text().await?;
+    ensure!(
+        status.is_success(),
+        "the License Server is not ready: {text}"
+    );
+    println!("{}", if json { &text } else { "ready" });
+    Ok(())
+}
