@@ -30,6 +30,9 @@ pub(crate) fn ensure_all(packages: &[&str], is_there: impl Fn() -> bool) -> Resu
         Command::new("apt-get")
             .args(["-q", "install", "-y", "--no-install-recommends"])
             .args(packages)
+            // Debian starts a service when it is installed, except when this
+            // says that the machine is not up yet. Tests start their own.
+            .env("RUNLEVEL", "1")
             .env("DEBIAN_FRONTEND", "noninteractive"),
     )?;
     if !is_there() {

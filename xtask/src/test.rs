@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::postgres::Cluster;
-use crate::program::{cargo, now, output, step};
+use crate::program::{cargo, exists, now, output, step};
 use crate::{packages, secrets};
 
 /// What the Python service and the gateways of the VMS are made of.
@@ -57,6 +57,7 @@ pub(crate) fn run(command: &Test) -> Result<()> {
         )?;
     }
     packages::ensure_all(&PYTHON, python_is_there)?;
+    packages::ensure("nginx", || exists("nginx"))?;
     let cluster = Cluster::start()?;
     let logs = tempfile::tempdir()?;
     let mut tests = cargo(&["test", "--locked"]);

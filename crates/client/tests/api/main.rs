@@ -8,6 +8,7 @@ mod commands;
 mod concurrency;
 mod contract;
 mod database;
+mod deployment;
 mod durability;
 mod faults;
 mod forgery;
