@@ -3,6 +3,7 @@
 mod audit;
 mod bench;
 mod demo;
+mod deployment;
 mod packages;
 mod postgres;
 mod program;
@@ -46,6 +47,12 @@ enum Command {
         after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --seconds 3 --rounds 1"
     )]
     Bench(bench::Bench),
+
+    /// Check what is shipped in deploy/: alert rules, the systemd unit, and the
+    /// static programs alone in a read-only directory
+    #[command(after_help = "Examples:\n  \
+        cargo xtask deployment --only-files\n  cargo xtask deployment    # as root")]
+    Deployment(deployment::Deployment),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +61,7 @@ fn main() -> ExitCode {
         Command::Test(command) => test::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Bench(command) => bench::run(&command),
+        Command::Deployment(command) => deployment::run(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

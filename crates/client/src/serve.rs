@@ -18,6 +18,7 @@ use crate::http::access::Access;
 use crate::http::{self, HttpState};
 use crate::jobs;
 use crate::licensing::resume::resume;
+use crate::store::left_behind;
 
 /// How long a database may take at the very end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -44,6 +45,13 @@ pub async fn serve(
         jobs::follow_database::note_trouble(&app, &error).await;
     }
     announce(settings, &app, &listener)?;
+    if settings.database_url.is_none() {
+        tokio::spawn(
+            shutdown
+                .clone()
+                .run_until_cancelled_owned(warn_of_left_behind()),
+        );
+    }
 
     let tracker = TaskTracker::new();
     jobs::start(&app, &tracker, &shutdown);
@@ -82,6 +90,17 @@ fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::R
         "listening"
     );
     Ok(())
+}
+
+/// Nobody is to wonder where the license has gone.
+async fn warn_of_left_behind() {
+    if let Some(licenses) = left_behind::licenses(left_behind::DEFAULT_OF_VERSION_1).await {
+        tracing::error!(
+            licenses,
+            "DATABASE_URL is not set, so an SQLite file is used; but the database that the Python service used by default is here: \
+             to go on with it, set DATABASE_URL to what its README calls the default (vms_db on localhost), and start again"
+        );
+    }
 }
 
 /// So that another process need not wait for it.

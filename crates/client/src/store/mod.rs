@@ -4,6 +4,7 @@
 //! here and go no further up. The database is a cache, never an authority: a
 //! signed document is stored as it came and verified each time it is read.
 
+pub mod left_behind;
 pub mod local_feature_flags;
 pub mod local_license_cache;
 pub mod local_license_validation_attempts;

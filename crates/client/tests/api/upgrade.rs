@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use license_client::store::left_behind;
 use serde_json::{Value, json};
 
 use crate::database::{Engine, TestDatabase};
@@ -402,5 +403,19 @@ async fn the_python_service_can_go_on_and_give_it_back() {
         "SECOND-OF-PYTHON"
     );
     assert_eq!(tables(&database).await, before);
+    database.drop_database().await;
+}
+
+/// Without `DATABASE_URL` the service looks whether one was left behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_was_left_behind_is_found() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    assert_eq!(left_behind::licenses(&database.url).await, None);
+    database.execute(&recorded_schema()).await;
+    assert_eq!(left_behind::licenses(&database.url).await, Some(0));
+    database.execute(&Left::number(0).statements()).await;
+    assert_eq!(left_behind::licenses(&database.url).await, Some(1));
+    let nobody = "postgresql://u:p@127.0.0.1:1/d";
+    assert_eq!(left_behind::licenses(nobody).await, None);
     database.drop_database().await;
 }
