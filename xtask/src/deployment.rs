@@ -26,6 +26,8 @@ pub(crate) struct Deployment {
     only_files: bool,
 }
 
+/// Devices that a container engine provides, and the programs use.
+const DEVICES: [&str; 3] = ["null", "random", "urandom"];
 /// The user of the Dockerfile.
 const USER: u32 = 10_001;
 
@@ -199,6 +201,11 @@ impl Bare {
         let volume = self.directory.path().join("volume");
         fs::rename(root.join("data"), &volume)?;
         fs::create_dir(root.join("data"))?;
+        // Every container engine provides devices.
+        fs::create_dir(root.join("dev"))?;
+        for device in DEVICES {
+            fs::write(root.join("dev").join(device), "")?;
+        }
         let mut bind = |from: &Path, to: &Path| -> Result<()> {
             output(Command::new("mount").arg("--bind").arg(from).arg(to))?;
             self.mounts.push(to.to_owned());
@@ -206,6 +213,12 @@ impl Bare {
         };
         bind(&root, &root)?;
         bind(&volume, &root.join("data"))?;
+        for device in DEVICES {
+            bind(
+                &Path::new("/dev").join(device),
+                &root.join("dev").join(device),
+            )?;
+        }
         let remount = ["-o", "remount,ro,bind"];
         output(Command::new("mount").args(remount).arg(&root))?;
         ensure!(
@@ -216,7 +229,8 @@ impl Bare {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("chroot");
+        // Without the environment there is no path to look for it on.
+        let mut command = Command::new("/usr/sbin/chroot");
         command
             .arg(format!("--userspec={USER}:{USER}"))
             .arg("--groups=")
