@@ -6,25 +6,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::contact::{Question, Trust};
+use license_core::contact::Question;
 use license_core::evidence::Evidence;
 use license_core::hardware::{Comparison, Verdict};
-use license_core::keyring::{Keyring, KeyringError};
 use license_core::schedule::Jitter;
 use license_core::standing::Policy;
+use license_core::time_guard::ClockEvent;
 use license_service::clock::Clock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::config::Settings;
+use crate::effective_clock::EffectiveClock;
 use crate::identity::{Identity, Prescribed};
-use crate::local_copy::LocalCopy;
 use crate::metrics::Metrics;
 use crate::random;
 use crate::scheduler::Scheduler;
 use crate::snapshot::Snapshot;
+use crate::state_file::StateFile;
 use crate::store::local_license_validation_attempts::Attempt;
 use crate::store::{Store, StoreError};
+use crate::trusted_keys::{TrustedKeys, TrustedKeysError};
 use crate::upstream::{Sender, Upstream, UpstreamError};
 use crate::usage::{Meter, Queries};
 
@@ -36,13 +38,18 @@ pub struct App {
     /// The database.
     pub store: Store,
     /// What the service knows, as a file.
-    pub local_copy: LocalCopy,
+    pub local_copy: StateFile,
+    /// The effective time, for the next start.
+    pub kept_time: StateFile,
     /// The License Server.
     pub upstream: Upstream,
-    /// The time.
+    /// The time that everything is judged by: the effective time where keys
+    /// are trusted, else the wall clock.
     pub clock: Arc<dyn Clock>,
+    /// The same clock, where it is the effective time.
+    pub effective: Option<Arc<EffectiveClock>>,
     /// Whose word counts.
-    pub trust: Trust,
+    pub keys: TrustedKeys,
     /// What the site's settings decide.
     pub policy: Policy,
     /// The ids that settings prescribe.
@@ -135,8 +142,8 @@ pub enum OpenError {
         error: std::io::Error,
     },
     /// The trusted keys cannot be trusted.
-    #[error("LICENSE_TRUSTED_KEYS: {0}")]
-    TrustedKeys(#[from] KeyringError),
+    #[error(transparent)]
+    TrustedKeys(#[from] TrustedKeysError),
     /// The database cannot be used.
     #[error("DATABASE_URL is {url}: {error}")]
     Store {
@@ -157,12 +164,16 @@ impl App {
     /// # Errors
     /// One [`OpenError`] for each setting that cannot be used.
     pub async fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let trust = match &settings.license_trusted_keys {
-            Some(file) => {
-                let text = read("LICENSE_TRUSTED_KEYS", file)?;
-                Trust::Keys(Keyring::from_json(&String::from_utf8_lossy(&text))?)
-            }
-            None => Trust::Unsigned,
+        let keys = TrustedKeys::load(settings.license_trusted_keys.as_deref())?;
+        let kept_time = StateFile::in_directory(&settings.state_dir, "time.json");
+        let effective = keys.are_required().then(|| {
+            let (clock, events) = EffectiveClock::start(clock.clone(), kept_time.read().as_ref());
+            events.iter().for_each(log_clock_event);
+            Arc::new(clock)
+        });
+        let clock: Arc<dyn Clock> = match &effective {
+            Some(effective) => effective.clone(),
+            None => clock,
         };
         let roots = settings
             .license_ca_file
@@ -173,6 +184,7 @@ impl App {
             &settings.license_api_url,
             settings.license_api_timeout,
             roots.as_deref(),
+            effective.clone().map(|clock| clock as Arc<dyn Clock>),
         )?;
         let database = settings.database();
         let store = Store::new(&database).await.map_err(|error| {
@@ -188,9 +200,11 @@ impl App {
         let nothing = Snapshot::new(Evidence::default(), BTreeSet::new(), policy);
         Ok(Self {
             store,
-            local_copy: LocalCopy::in_directory(&settings.state_dir),
+            local_copy: StateFile::in_directory(&settings.state_dir, "local-copy.json"),
+            kept_time,
             upstream,
-            trust,
+            effective,
+            keys,
             policy,
             prescribed: Prescribed {
                 installation_id: given(settings.installation_id.as_ref()),
@@ -261,6 +275,9 @@ impl App {
 
     /// Makes new knowledge the one that answers.
     pub fn publish(&self, snapshot: Snapshot) {
+        if let Some(signed) = snapshot.evidence.newest_signed_at() {
+            self.learn_time(signed);
+        }
         self.snapshot.store(Arc::new(snapshot));
         self.calls_changed.notify_one();
     }
@@ -306,6 +323,20 @@ impl App {
         before
     }
 
+    /// A signed answer to our own question says what time it is.
+    pub fn prove_time(&self, signed: DateTime<Utc>) {
+        if let Some(clock) = &self.effective {
+            clock.prove(signed).iter().for_each(log_clock_event);
+        }
+    }
+
+    /// A signed document says that it is no earlier than this.
+    pub fn learn_time(&self, signed: DateTime<Utc>) {
+        if let Some(clock) = &self.effective {
+            clock.learn(signed).iter().for_each(log_clock_event);
+        }
+    }
+
     /// What an answer about `license_key` has to fit.
     #[must_use]
     pub fn question<'a>(
@@ -329,8 +360,42 @@ impl App {
         let drift = self.comparison().filter(|c| c.verdict == Verdict::Drifted);
         Sender {
             installation_id: identity.installation_id.clone(),
+            newest_seq: newest_seq(&self.snapshot().evidence),
             drift: drift.map(|comparison| comparison.changed().collect()),
         }
+    }
+}
+
+/// The highest sequence number that is known for the cached license.
+fn newest_seq(evidence: &Evidence) -> Option<u64> {
+    evidence.newest_seq(&evidence.license_key)
+}
+
+/// Says what there is to say about the machine's clocks.
+pub fn log_clock_event(event: &ClockEvent) {
+    let minutes = |by: TimeDelta| by.num_minutes();
+    match event {
+        ClockEvent::Behind { by } => tracing::error!(
+            security = true,
+            minutes = minutes(*by),
+            "the wall clock is behind the effective time, and is ignored; set it, and keep it right with NTP"
+        ),
+        ClockEvent::Doubted { ahead } => tracing::warn!(
+            minutes = minutes(*ahead),
+            "the wall clock is far ahead of what is known, and is not believed until the License Server confirms it or it has stood for 72 h"
+        ),
+        ClockEvent::Believed { ahead } => tracing::warn!(
+            minutes = minutes(*ahead),
+            "the wall clock has stood for 72 h, and is believed now"
+        ),
+        ClockEvent::BootClockLeapt { by } => tracing::warn!(
+            minutes = minutes(*by),
+            "the boot clock has leapt further than is believed"
+        ),
+        ClockEvent::Set { by } => tracing::info!(
+            minutes = minutes(*by),
+            "a signed answer has set the effective time"
+        ),
     }
 }
 

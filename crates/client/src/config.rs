@@ -102,11 +102,11 @@ pub struct Settings {
     pub usage_storage_gb_query: Option<String>,
 
     /// Address to listen on
-    #[arg(long, env, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    #[arg(long, env, default_value = "127.0.0.1", value_parser = address, value_name = "ADDRESS")]
     pub host: IpAddr,
 
     /// Port to listen on
-    #[arg(long, env, default_value_t = 8000, value_name = "PORT")]
+    #[arg(long, env, default_value = "8000", value_parser = port, value_name = "PORT")]
     pub port: u16,
 
     /// Networks that may change things without a token: `loopback`,
@@ -176,11 +176,24 @@ impl FromStr for TrustedNetwork {
 }
 
 fn http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| e.to_string())?;
+    let accepted = "accepted are http:// and https:// addresses";
+    let url = Url::parse(text).map_err(|error| format!("{error}; {accepted}"))?;
     if url.scheme() != "http" && url.scheme() != "https" {
-        return Err("accepted are http:// and https:// addresses".into());
+        return Err(accepted.into());
     }
     Ok(url)
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| "accepted are addresses such as 127.0.0.1, 0.0.0.0 and ::1".to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| "accepted are numbers from 0 to 65535".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

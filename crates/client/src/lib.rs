@@ -10,20 +10,23 @@
 //! {store, upstream, identity, snapshot, …} → {license_core, license_service}`.
 
 pub mod app;
+pub mod certificate_time;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+pub mod effective_clock;
 pub mod host;
 pub mod http;
 pub mod identity;
 pub mod jobs;
 pub mod licensing;
-pub mod local_copy;
 pub mod metrics;
 pub mod random;
 pub mod scheduler;
 pub mod serve;
 pub mod snapshot;
+pub mod state_file;
 pub mod store;
+pub mod trusted_keys;
 pub mod upstream;
 pub mod usage;

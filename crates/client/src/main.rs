@@ -6,6 +6,7 @@ use license_client::cli::{self, Cli};
 use license_service::dot_env;
 
 fn main() -> ExitCode {
+    license_service::stdout::end_quietly_when_it_is_closed();
     // Before any thread is started: this sets environment variables.
     let from_file = match dot_env::load() {
         Ok(variables) => variables,

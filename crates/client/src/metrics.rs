@@ -117,7 +117,7 @@ impl Metrics {
         let security_events = Counter::default();
         registry.register(
             "foxsight_license_security_events",
-            "Answers that were forged, replayed or meant for somebody else",
+            "Answers, rows and key sets that were forged, replayed or meant for somebody else",
             security_events.clone(),
         );
         Self {
@@ -155,6 +155,11 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts something that belongs in the security log.
+    pub fn security_event(&self) {
+        self.security_events.inc();
+    }
+
     /// Counts what an activation or a validation came to.
     pub fn contacted(&self, call: Call, contact: &Contact) {
         let outcome = match contact {
@@ -162,7 +167,7 @@ impl Metrics {
             Contact::Denied(_) => Outcome::Denied,
             Contact::None(why) => {
                 if why.is_suspicious() {
-                    self.security_events.inc();
+                    self.security_event();
                 }
                 Outcome::NoContact
             }

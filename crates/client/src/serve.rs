@@ -65,6 +65,10 @@ pub async fn serve(
     shutdown.cancel();
     tracker.close();
     tracker.wait().await;
+    if let Some(clock) = &app.effective {
+        clock.observe();
+        app.kept_time.write(|| clock.believed()).await;
+    }
     give_back_the_schedule(&app).await;
     app.store.close().await;
     tracing::info!("stopped");
@@ -72,7 +76,7 @@ pub async fn serve(
 }
 
 fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::Result<()> {
-    match &app.trust {
+    match &**app.keys.trust() {
         Trust::Keys(keyring) => {
             let keys: Vec<&str> = keyring.key_ids().collect();
             tracing::info!(?keys, "licenses have to be signed by a trusted key");

@@ -5,17 +5,22 @@
 //! are read up to a limit.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use license_core::contact::{Reply, TransportFailure};
 use license_core::hardware::Component;
 use license_core::protocol::{
     ACTIVATE, ActivateRequest, DEACTIVATE, DRIFT_HEADER, HEARTBEAT, HeartbeatRequest,
-    IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, NONCE_HEADER, VALIDATE, ValidateRequest,
+    IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, KEYS, NONCE_HEADER, SEQ_HEADER, VALIDATE,
+    ValidateRequest,
 };
+use license_service::clock::Clock;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder, RequestBuilder, Url};
 use serde::Serialize;
+
+use crate::certificate_time::tls_config;
 
 /// Longest answer that is read, in bytes. A license with thousands of
 /// features stays far below.
@@ -37,6 +42,9 @@ pub struct Sender {
     /// The components that have changed, when so much has changed that the
     /// machine may be another one. Only their names are sent.
     pub drift: Option<Vec<Component>>,
+    /// The highest sequence number that is known for the license: the License
+    /// Server notices when two machines share one identity.
+    pub newest_seq: Option<u64>,
 }
 
 /// Why the client cannot be made.
@@ -77,6 +85,7 @@ impl Upstream {
     /// Makes a client for the License Server at `base_url`, which trusts the
     /// system's certificate authorities and those of `extra_roots` (PEM).
     /// `timeout` bounds a whole call, from the name look-up to the last byte.
+    /// With `effective`, a certificate may also be valid at that time.
     ///
     /// # Errors
     /// One [`UpstreamError`] for each part that cannot be set up.
@@ -84,14 +93,23 @@ impl Upstream {
         base_url: &Url,
         timeout: Duration,
         extra_roots: Option<&[u8]>,
+        effective: Option<Arc<dyn Clock>>,
     ) -> Result<Self, UpstreamError> {
         let roots = extra_roots
             .map(Certificate::from_pem_bundle)
             .transpose()
             .map_err(UpstreamError::Roots)?
             .unwrap_or_default();
+        // A system without any authority gets the usual client: plain HTTP
+        // works, and HTTPS fails when it is used.
+        let tls = effective.and_then(|clock| tls_config(extra_roots, clock).ok());
         let configure = || {
-            reqwest::Client::builder()
+            let builder = reqwest::Client::builder();
+            let builder = match &tls {
+                Some(tls) => builder.tls_backend_preconfigured(tls.clone()),
+                None => builder,
+            };
+            builder
                 .user_agent(concat!(
                     "foxsight-license-client/",
                     env!("CARGO_PKG_VERSION")
@@ -100,7 +118,11 @@ impl Upstream {
                 .timeout(timeout)
                 .pool_idle_timeout(Duration::from_secs(30))
         };
-        let http = http_client(configure, roots).map_err(UpstreamError::Client)?;
+        let http = match &tls {
+            Some(_) => configure().build(),
+            None => http_client(configure, roots),
+        };
+        let http = http.map_err(UpstreamError::Client)?;
         Ok(Self {
             http,
             base_url: base_url.as_str().trim_end_matches('/').to_owned(),
@@ -138,6 +160,12 @@ impl Upstream {
         self.send(self.post(DEACTIVATE, sender, body, nonce)).await
     }
 
+    /// Asks for the signed key sets after version `after`.
+    pub async fn key_sets(&self, after: u64) -> Reply {
+        let url = format!("{}{KEYS}?after={after}", self.base_url);
+        self.send(self.http.get(url)).await
+    }
+
     fn post(
         &self,
         path: &str,
@@ -151,6 +179,9 @@ impl Upstream {
             .header(INSTALLATION_ID_HEADER, &sender.installation_id)
             .header(NONCE_HEADER, nonce)
             .json(body);
+        if let Some(seq) = sender.newest_seq {
+            request = request.header(SEQ_HEADER, seq);
+        }
         if let Some(drift) = &sender.drift {
             let names: Vec<&str> = drift.iter().map(|c| c.as_str()).collect();
             request = request.header(DRIFT_HEADER, names.join(","));

@@ -82,10 +82,11 @@ impl Meter {
         if self.lock().counted_at.is_some_and(is_fresh) {
             return;
         }
-        let cameras = counted(db, Resource::Cameras, self.queries.cameras.as_deref()).await;
-        let users = counted(db, Resource::Users, self.queries.users.as_deref()).await;
-        let storage = self.queries.storage_gb.as_deref();
-        let storage_gb = counted(db, Resource::StorageGb, storage).await;
+        let (cameras, users, storage_gb) = tokio::join!(
+            counted(db, Resource::Cameras, self.queries.cameras.as_deref()),
+            counted(db, Resource::Users, self.queries.users.as_deref()),
+            counted(db, Resource::StorageGb, self.queries.storage_gb.as_deref()),
+        );
         let mut known = self.lock();
         known.counted = Usage {
             cameras: cameras.unwrap_or(known.counted.cameras),

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use crate::document::{
-    DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
+    DenialReason, DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
 };
 use crate::keyring::Keyring;
 use crate::lease::Lease;
@@ -244,10 +244,35 @@ impl NoContact {
         }
     }
 
+    /// Whether the License Server signs with a key that is not known here: its
+    /// newer key sets may say that it may.
+    #[must_use]
+    pub fn is_unknown_key(&self) -> bool {
+        matches!(self, Self::NotGenuine(DocumentError::UnknownKeyId(_)))
+    }
+
     /// Whether somebody may be tampering, which belongs in the security log.
     #[must_use]
     pub fn is_suspicious(&self) -> bool {
         matches!(self, Self::NotGenuine(_) | Self::NotForUs(_))
+    }
+}
+
+impl Contact {
+    /// What a signed answer to our own question proves: when it was signed,
+    /// and the version of the License Server's newest key set.
+    #[must_use]
+    pub fn proof(&self) -> Option<(DateTime<Utc>, Option<u64>)> {
+        match self {
+            Self::Confirmed(Confirmation {
+                license: ConfirmedLicense::Signed(document),
+                ..
+            }) => Some((document.claims().iat, document.claims().key_set)),
+            Self::Denied(Denial::Signed(document)) => {
+                Some((document.claims().iat, document.claims().key_set))
+            }
+            Self::Confirmed(_) | Self::Denied(Denial::Unsigned(_)) | Self::None(_) => None,
+        }
     }
 }
 
@@ -287,6 +312,21 @@ impl Denial {
 }
 
 impl Refusal {
+    /// A message is shown to many and logged: a license key in it is masked.
+    fn without_key(self, license_key: &str) -> Self {
+        let masked = |text: String| {
+            if license_key.is_empty() {
+                return text;
+            }
+            text.replace(license_key, &license_key::mask(license_key))
+        };
+        Self {
+            reason: self.reason.map(masked),
+            message: self.message.map(masked),
+            signature: self.signature,
+        }
+    }
+
     /// A short word that programs can compare; `denied` when the License
     /// Server gives none.
     #[must_use]
@@ -331,8 +371,44 @@ pub fn validation(reply: &Reply, question: &Question, trust: &Trust) -> Contact 
     })
 }
 
-/// Reads the answer to a heartbeat or a deactivation, which proves nothing
-/// about the license and therefore need not be signed.
+/// Reads the answer to a deactivation: a receipt, or the License Server's no.
+/// Where keys are trusted, both are signed: nothing that stands between makes
+/// a site give its license up in vain.
+///
+/// # Errors
+/// `Ok(Err(_))` is the License Server's no; `Err(_)` is no contact.
+pub fn deactivation(
+    reply: &Reply,
+    question: &Question,
+    trust: &Trust,
+) -> Result<Result<(), Denial>, NoContact> {
+    let (status, answer) = read(reply)?;
+    if let Some(refusal) = refusal(&answer) {
+        return Ok(Err(judge_refusal(refusal, question, trust)?));
+    }
+    let unexpected = |what| NoContact::Unexpected { status, what };
+    if !(200..300).contains(&status) {
+        return Err(unexpected("neither success nor refusal"));
+    }
+    let Trust::Keys(_) = trust else {
+        return Ok(Ok(()));
+    };
+    let signature = inner(&answer).and_then(|inner| inner.get("signature"));
+    let receipt = Refusal {
+        reason: None,
+        message: None,
+        signature: signature.and_then(Value::as_str).map(str::to_owned),
+    };
+    match judge_refusal(receipt, question, trust)? {
+        Denial::Signed(document) if document.claims().reason == DenialReason::Deactivated => {
+            Ok(Ok(()))
+        }
+        _ => Err(unexpected("no receipt")),
+    }
+}
+
+/// Reads the answer to a heartbeat, which proves nothing about the license and
+/// therefore need not be signed.
 ///
 /// # Errors
 /// `Ok(Err(_))` is the License Server's no; `Err(_)` is no contact.
@@ -348,6 +424,22 @@ pub fn acknowledgement(reply: &Reply) -> Result<Result<(), Refusal>, NoContact> 
     Ok(Ok(()))
 }
 
+/// Reads the answer to a question for key sets: the signed sets, in order.
+/// Whether they are to be followed is up to [`crate::rotation`].
+///
+/// # Errors
+/// One [`NoContact`] for each reason.
+pub fn key_sets(reply: &Reply) -> Result<Vec<String>, NoContact> {
+    let (status, answer) = read(reply)?;
+    let chain = answer.get("chain").and_then(Value::as_array);
+    let Some(chain) = chain.filter(|_| (200..300).contains(&status)) else {
+        let what = "no chain of key sets";
+        return Err(NoContact::Unexpected { status, what });
+    };
+    let texts = chain.iter().filter_map(Value::as_str);
+    Ok(texts.map(str::to_owned).collect())
+}
+
 fn classify(
     reply: &Reply,
     question: &Question,
@@ -356,6 +448,7 @@ fn classify(
 ) -> Contact {
     let judged = read(reply).and_then(|(status, answer)| {
         if let Some(refusal) = refusal(&answer) {
+            let refusal = refusal.without_key(question.license_key);
             return judge_refusal(refusal, question, trust).map(Contact::Denied);
         }
         let unexpected = |what| NoContact::Unexpected { status, what };
@@ -425,7 +518,7 @@ fn judge_refusal(
 }
 
 /// A genuine document counts only as the answer to this very request.
-fn check_binding(
+pub(crate) fn check_binding(
     question: &Question,
     nonce: Option<&str>,
     installation_id: &str,
@@ -490,7 +583,9 @@ fn refusal(answer: &Map<String, Value>) -> Option<Refusal> {
     let error = answer.get("error");
     let text = |value: Option<&Value>| {
         let text = value?.as_str()?;
-        let short: String = text.chars().take(LONGEST_TEXT).collect();
+        // A database holds no NUL.
+        let printable = text.chars().filter(|c| *c != '\0');
+        let short: String = printable.take(LONGEST_TEXT).collect();
         Some(short).filter(|text| !text.is_empty())
     };
     let member = |value: Option<&Value>, name| text(value?.get(name));

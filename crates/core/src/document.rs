@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, KeyringError};
 use crate::license::{Expiry, License};
 
 /// Longest document that is looked at, in bytes.
@@ -28,6 +28,8 @@ pub enum DocumentType {
     License,
     /// A definite "no".
     Denial,
+    /// The keys that are trusted from now on: see [`crate::rotation`].
+    KeySet,
 }
 
 impl DocumentType {
@@ -37,6 +39,7 @@ impl DocumentType {
         match self {
             Self::License => "foxsight-license+jwt",
             Self::Denial => "foxsight-denial+jwt",
+            Self::KeySet => "foxsight-keyset+jwt",
         }
     }
 }
@@ -75,6 +78,10 @@ pub struct LicenseClaims {
     /// An air-gapped lease: good until `validUntil` without any contact.
     #[serde(default, skip_serializing_if = "is_false")]
     pub offline: bool,
+    /// Version of the License Server's newest key set, so that a client
+    /// notices that it has to catch up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_set: Option<u64>,
     /// The whole license object.
     pub license: Map<String, Value>,
 }
@@ -99,6 +106,9 @@ pub struct DenialClaims {
     pub installation_id: String,
     /// The machine that asked.
     pub hardware_id: String,
+    /// As in [`LicenseClaims::key_set`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_set: Option<u64>,
     /// Why.
     pub reason: DenialReason,
     /// Why, in words for the operator, and what to do about it.
@@ -121,6 +131,9 @@ pub enum DenialReason {
     SeatLimit,
     /// There is no such license.
     UnknownLicense,
+    /// The site itself has given the license up: the receipt of an air-gapped
+    /// deactivation.
+    Deactivated,
     /// A reason that a later License Server has and this version does not
     /// know. A signed "no" is a "no" all the same.
     #[serde(untagged)]
@@ -138,6 +151,7 @@ impl DenialReason {
             Self::HardwareMismatch => "hardware_mismatch",
             Self::SeatLimit => "seat_limit",
             Self::UnknownLicense => "unknown_license",
+            Self::Deactivated => "deactivated",
             Self::Other(text) => text,
         }
     }
@@ -228,6 +242,17 @@ pub enum DocumentError {
     /// No trusted key has this id.
     #[error("the document is signed by '{0}', which is not a trusted key")]
     UnknownKeyId(String),
+    /// The key with this id was revoked.
+    #[error("the document is signed by '{0}', a key that was revoked")]
+    RevokedKeyId(String),
+    /// The key was not in use when the document says that it was signed.
+    #[error("the document is signed by '{kid}', which did not sign at {iat}")]
+    KeyNotInUse {
+        /// Key id.
+        kid: String,
+        /// When the document says that it was signed.
+        iat: DateTime<Utc>,
+    },
     /// The signature is not 64 bytes in base64url.
     #[error("the document's signature is malformed")]
     SignatureMalformed,
@@ -246,6 +271,17 @@ pub enum DocumentError {
     /// The license inside has an `expiresAt` that is no time.
     #[error("the document's license has an expiry that cannot be read")]
     ExpiryUnreadable,
+    /// A key set does not follow the one that is known.
+    #[error("the key set has version {found}, expected {expected}")]
+    KeySetVersion {
+        /// What the document says.
+        found: u64,
+        /// One above the version that is known.
+        expected: u64,
+    },
+    /// A key set holds keys that cannot be trusted.
+    #[error("the key set cannot be used: {0}")]
+    KeySet(#[from] KeyringError),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -321,7 +357,32 @@ pub fn verify_denial(jws: &str, keyring: &Keyring) -> Result<VerifiedDenial, Doc
     })
 }
 
-fn verify<C: DeserializeOwned>(
+/// The id of the key that a document names. Nothing is verified.
+#[must_use]
+pub fn key_id(jws: &str) -> Option<String> {
+    let header: Header = read_part(jws.split('.').next()?).ok()?;
+    header.kid
+}
+
+/// What every payload says.
+pub(crate) trait Claims: DeserializeOwned {
+    /// When it was signed.
+    fn iat(&self) -> DateTime<Utc>;
+}
+
+impl Claims for LicenseClaims {
+    fn iat(&self) -> DateTime<Utc> {
+        self.iat
+    }
+}
+
+impl Claims for DenialClaims {
+    fn iat(&self) -> DateTime<Utc> {
+        self.iat
+    }
+}
+
+pub(crate) fn verify<C: Claims>(
     jws: &str,
     expected: DocumentType,
     keyring: &Keyring,
@@ -350,18 +411,29 @@ fn verify<C: DeserializeOwned>(
         });
     }
     let kid = header.kid.ok_or(DocumentError::KeyIdMissing)?;
-    let key = keyring.get(&kid).ok_or(DocumentError::UnknownKeyId(kid))?;
+    let Some(key) = keyring.get(&kid) else {
+        return Err(match keyring.is_revoked(&kid) {
+            true => DocumentError::RevokedKeyId(kid),
+            false => DocumentError::UnknownKeyId(kid),
+        });
+    };
     let signature = URL_SAFE_NO_PAD
         .decode(signature)
         .ok()
         .and_then(|bytes| Signature::from_slice(&bytes).ok())
         .ok_or(DocumentError::SignatureMalformed)?;
-    key.verify_strict(signing_input.as_bytes(), &signature)
+    key.verifying_key()
+        .verify_strict(signing_input.as_bytes(), &signature)
         .map_err(|_| DocumentError::SignatureMismatch)?;
-    read_part(payload).map_err(DocumentError::Payload)
+    let claims: C = read_part(payload).map_err(DocumentError::Payload)?;
+    let iat = claims.iat();
+    if !key.covers(iat) {
+        return Err(DocumentError::KeyNotInUse { kid, iat });
+    }
+    Ok(claims)
 }
 
-fn read_part<T: DeserializeOwned>(part: &str) -> Result<T, String> {
+pub(crate) fn read_part<T: DeserializeOwned>(part: &str) -> Result<T, String> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
     serde_json::from_slice(&bytes).map_err(|e| e.to_string())
 }

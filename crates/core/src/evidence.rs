@@ -62,6 +62,16 @@ impl Evidence {
         self.lease.as_ref().and_then(Lease::seq).max(denied)
     }
 
+    /// When the newest signed document was made.
+    #[must_use]
+    pub fn newest_signed_at(&self) -> Option<DateTime<Utc>> {
+        let leased = match &self.lease {
+            Some(Lease::Signed(document)) => Some(document.claims().iat),
+            _ => None,
+        };
+        leased.max(self.denial.as_ref().map(|denial| denial.claims().iat))
+    }
+
     /// The evidence after a confirmed activation.
     #[must_use]
     pub fn activated(&self, license_key: &str, lease: Lease, now: DateTime<Utc>) -> Self {

@@ -1,25 +1,48 @@
 //! The public keys that are trusted to sign, read from a JWK Set
 //! (RFC 7517, with Ed25519 keys as in RFC 8037).
+//!
+//! A set has a version. How one set follows another is in [`crate::rotation`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::serde::ts_seconds_option;
+use chrono::{DateTime, Utc};
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+/// Most keys in one set, so that no set is expensive to read.
+pub const MOST_KEYS: usize = 64;
+
 /// Keys by `kid`; never empty.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Keyring {
-    keys: BTreeMap<String, VerifyingKey>,
+    version: u64,
+    keys: BTreeMap<String, TrustedKey>,
+    revoked: BTreeSet<String>,
+}
+
+/// A key, and which documents it may have signed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrustedKey {
+    key: VerifyingKey,
+    not_before: Option<DateTime<Utc>>,
+    not_after: Option<DateTime<Utc>>,
 }
 
 /// A JWK Set as it stands in a file or an answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JwkSet {
     /// The keys, newest first where we write it.
     pub keys: Vec<Jwk>,
+    /// Which one of the vendor's sets this is; 1 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// Ids of keys that must never be trusted again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
 }
 
 /// The members of a JWK that matter here; others are ignored (RFC 7517, 4).
@@ -45,6 +68,20 @@ pub struct Jwk {
     /// `sig` for ours.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
+    /// The key has signed nothing with an `iat` before this instant.
+    #[serde(
+        default,
+        with = "ts_seconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub nbf: Option<DateTime<Utc>>,
+    /// The key has signed nothing with an `iat` after this instant.
+    #[serde(
+        default,
+        with = "ts_seconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub exp: Option<DateTime<Utc>>,
 }
 
 /// Why a JWK Set cannot be trusted.
@@ -53,9 +90,15 @@ pub enum KeyringError {
     /// The text is not a JWK Set.
     #[error("not a JWK Set: {0}")]
     NotAJwkSet(String),
-    /// No key of the set is an Ed25519 signing key.
+    /// No key of the set is an Ed25519 signing key that is not revoked.
     #[error("the JWK Set holds no Ed25519 key for signatures")]
     Empty,
+    /// More than [`MOST_KEYS`].
+    #[error("the JWK Set holds {found} keys, at most {MOST_KEYS} are read")]
+    TooManyKeys {
+        /// How many.
+        found: usize,
+    },
     /// A private key stands where public ones belong.
     #[error("the JWK Set holds the private key '{kid}'; export the public keys instead")]
     PrivateKey {
@@ -93,30 +136,73 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::from_json`].
     pub fn from_jwk_set(set: &JwkSet) -> Result<Self, KeyringError> {
+        let found = set.keys.len();
+        if found > MOST_KEYS {
+            return Err(KeyringError::TooManyKeys { found });
+        }
         let mut keys = BTreeMap::new();
         for jwk in &set.keys {
-            let Some((kid, key)) = jwk.verifying_key()? else {
+            let Some((kid, key)) = jwk.trusted_key()? else {
                 continue;
             };
             if keys.insert(kid.clone(), key).is_some() {
                 return Err(KeyringError::DuplicateKeyId { kid });
             }
         }
+        let revoked: BTreeSet<String> = set.revoked.iter().cloned().collect();
+        keys.retain(|kid, _| !revoked.contains(kid));
         if keys.is_empty() {
             return Err(KeyringError::Empty);
         }
-        Ok(Self { keys })
+        Ok(Self {
+            version: set.version.unwrap_or(1),
+            keys,
+            revoked,
+        })
+    }
+
+    /// Which one of the vendor's sets this is.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// The key with this id.
     #[must_use]
-    pub fn get(&self, kid: &str) -> Option<&VerifyingKey> {
+    pub fn get(&self, kid: &str) -> Option<&TrustedKey> {
         self.keys.get(kid)
+    }
+
+    /// Whether the key with this id must never be trusted again.
+    #[must_use]
+    pub fn is_revoked(&self, kid: &str) -> bool {
+        self.revoked.contains(kid)
+    }
+
+    /// The ids of the keys that must never be trusted again.
+    pub fn revoked(&self) -> impl Iterator<Item = &str> {
+        self.revoked.iter().map(String::as_str)
     }
 
     /// The ids of all keys.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.keys.keys().map(String::as_str)
+    }
+}
+
+impl TrustedKey {
+    /// The key itself.
+    #[must_use]
+    pub fn verifying_key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// Whether the key may have signed a document at `iat`. Both bounds are
+    /// inclusive. It is the document's own time that counts: a document does
+    /// not become false because its key is retired.
+    #[must_use]
+    pub fn covers(&self, iat: DateTime<Utc>) -> bool {
+        self.not_before.is_none_or(|from| from <= iat) && self.not_after.is_none_or(|to| iat <= to)
     }
 }
 
@@ -133,11 +219,13 @@ impl Jwk {
             d: None,
             alg: Some("EdDSA".into()),
             usage: Some("sig".into()),
+            nbf: None,
+            exp: None,
         }
     }
 
     /// `None` for a key of another kind or use.
-    fn verifying_key(&self) -> Result<Option<(String, VerifyingKey)>, KeyringError> {
+    fn trusted_key(&self) -> Result<Option<(String, TrustedKey)>, KeyringError> {
         let (Some("Ed25519"), Some(x)) = (self.crv.as_deref(), &self.x) else {
             return Ok(None);
         };
@@ -155,7 +243,14 @@ impl Jwk {
             .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
             .filter(|key| !key.is_weak());
         match key {
-            Some(key) => Ok(Some((kid, key))),
+            Some(key) => {
+                let key = TrustedKey {
+                    key,
+                    not_before: self.nbf,
+                    not_after: self.exp,
+                };
+                Ok(Some((kid, key)))
+            }
             None => Err(KeyringError::UnsoundKey { kid }),
         }
     }

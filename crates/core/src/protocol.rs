@@ -16,7 +16,10 @@ pub const VALIDATE: &str = "/licenses/validate";
 pub const HEARTBEAT: &str = "/licenses/heartbeat";
 /// Path of deactivation.
 pub const DEACTIVATE: &str = "/licenses/deactivate";
-/// Path of the public keys.
+/// Path of air-gapped requests.
+pub const OFFLINE: &str = "/licenses/offline";
+/// Path of the public keys; `?after=N` adds the signed sets that follow
+/// version N.
 pub const KEYS: &str = "/licenses/keys";
 
 /// Header with the installation id.
@@ -26,6 +29,8 @@ pub const NONCE_HEADER: &str = "x-license-nonce";
 /// Header that makes a repeated activation recognisable.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 
+/// Header with the highest sequence number that the site has seen.
+pub const SEQ_HEADER: &str = "x-license-seq";
 /// Header with the names of the hardware components that have changed, when
 /// the machine may be another one.
 pub const DRIFT_HEADER: &str = "x-license-drift";

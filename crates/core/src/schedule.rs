@@ -73,11 +73,22 @@ pub fn next_validation(
     Some(last + wait)
 }
 
-/// When the next heartbeat is due. A failed one is not repeated before its
-/// turn: it triggers a validation instead.
+/// When the next heartbeat is due; `None` when none is, as for validations. A
+/// failed one is not repeated before its turn: it triggers a validation
+/// instead.
 #[must_use]
-pub fn next_heartbeat(last: DateTime<Utc>, interval: TimeDelta, jitter: Jitter) -> DateTime<Utc> {
-    last + shortened(interval, jitter)
+pub fn next_heartbeat(
+    evidence: &Evidence,
+    standing: &Standing,
+    last: DateTime<Utc>,
+    interval: TimeDelta,
+    jitter: Jitter,
+) -> Option<DateTime<Utc>> {
+    let lease = evidence.lease.as_ref()?;
+    if lease.is_offline() && *standing == Standing::Active {
+        return None;
+    }
+    Some(last + shortened(interval, jitter))
 }
 
 /// The configured interval, or less where the lease is shorter.

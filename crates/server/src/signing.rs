@@ -161,6 +161,7 @@ impl SigningKeys {
     pub fn public(&self) -> JwkSet {
         JwkSet {
             keys: self.keys.iter().map(|key| key.public.clone()).collect(),
+            ..JwkSet::default()
         }
     }
 

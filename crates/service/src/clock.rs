@@ -6,7 +6,11 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
+
+/// What a clock's wait is.
+pub type Wait<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Where "now" comes from.
 pub trait Clock: Send + Sync {
@@ -14,13 +18,35 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> DateTime<Utc>;
 
     /// How long the process has been running, for measuring waits: it does not
-    /// jump when the wall clock is set.
+    /// jump when the wall clock is set, and is real also where time is moved by
+    /// hand.
     fn uptime(&self) -> Duration {
         BEGINNING.elapsed()
     }
 
+    /// How long the process has been running, without suspends.
+    fn running(&self) -> Duration;
+
+    /// The machine's boot clock.
+    fn machine(&self) -> MachineClocks;
+
     /// Waits until the clock shows `instant`.
-    fn sleep_until(&self, instant: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    fn sleep_until(&self, instant: DateTime<Utc>) -> Wait<'_>;
+
+    /// Waits for `duration`, or less where time is moved by hand.
+    fn sleep(&self, duration: Duration) -> Wait<'_>;
+
+    /// The program's own date, before which it cannot be.
+    fn floor(&self) -> DateTime<Utc>;
+}
+
+/// The machine's boot clock, which nobody sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineClocks {
+    /// How long ago the machine was started, with suspends (`CLOCK_BOOTTIME`).
+    pub since_boot: Duration,
+    /// Which start of the machine that was; `None` where nobody says.
+    pub boot_id: Option<String>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
@@ -40,7 +66,20 @@ impl Clock for SystemClock {
         Utc::now().trunc_subsecs(6)
     }
 
-    fn sleep_until(&self, instant: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn running(&self) -> Duration {
+        BEGINNING.elapsed()
+    }
+
+    fn machine(&self) -> MachineClocks {
+        MachineClocks {
+            since_boot: clock_gettime(ClockId::Boottime)
+                .try_into()
+                .unwrap_or_default(),
+            boot_id: BOOT_ID.clone(),
+        }
+    }
+
+    fn sleep_until(&self, instant: DateTime<Utc>) -> Wait<'_> {
         Box::pin(async move {
             while let Ok(wait) = (instant - self.now()).to_std()
                 && !wait.is_zero()
@@ -49,35 +88,108 @@ impl Clock for SystemClock {
             }
         })
     }
+
+    fn sleep(&self, duration: Duration) -> Wait<'_> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn floor(&self) -> DateTime<Utc> {
+        let seconds = env!("BUILD_DATE").parse().unwrap_or_default();
+        DateTime::from_timestamp(seconds, 0).unwrap_or_default()
+    }
 }
+
+/// The kernel draws it at every start.
+static BOOT_ID: LazyLock<Option<String>> = LazyLock::new(|| {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+});
+
+/// How long a manual clock lets sleep.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// A clock that stands still until it is moved, for tests.
 #[derive(Debug)]
-pub struct ManualClock(watch::Sender<DateTime<Utc>>);
+pub struct ManualClock(watch::Sender<Shown>);
+
+/// What a manual clock shows.
+#[derive(Clone, Debug)]
+struct Shown {
+    wall: DateTime<Utc>,
+    running: Duration,
+    machine: MachineClocks,
+    starts: u32,
+}
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// A clock that shows `now`, on a machine that was started an hour ago.
     #[must_use]
     pub fn at(now: DateTime<Utc>) -> Self {
-        Self(watch::Sender::new(now))
+        Self(watch::Sender::new(Shown {
+            wall: now,
+            running: Duration::ZERO,
+            machine: MachineClocks {
+                since_boot: Duration::from_secs(3600),
+                boot_id: Some("start-1".to_owned()),
+            },
+            starts: 1,
+        }))
     }
 
-    /// Moves the clock forward, and wakes those who sleep.
+    /// Lets time go by, and wakes those who sleep.
     pub fn advance(&self, by: TimeDelta) {
-        self.0.send_modify(|now| *now += by);
+        self.0.send_modify(|shown| {
+            let passed = by.to_std().unwrap_or_default();
+            shown.wall += by;
+            shown.running += passed;
+            shown.machine.since_boot += passed;
+        });
+    }
+
+    /// Somebody sets the wall clock.
+    pub fn set_wall(&self, to: DateTime<Utc>) {
+        self.0.send_modify(|shown| shown.wall = to);
+    }
+
+    /// The machine is switched off, and on again after `off`. Its battery
+    /// keeps the wall clock going.
+    pub fn restart_machine(&self, off: TimeDelta) {
+        self.0.send_modify(|shown| {
+            shown.starts += 1;
+            shown.wall += off;
+            shown.machine.since_boot = Duration::from_secs(60);
+            shown.machine.boot_id = Some(format!("start-{}", shown.starts));
+        });
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> DateTime<Utc> {
-        *self.0.borrow()
+        self.0.borrow().wall
     }
 
-    fn sleep_until(&self, instant: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn running(&self) -> Duration {
+        self.0.borrow().running
+    }
+
+    fn machine(&self) -> MachineClocks {
+        self.0.borrow().machine.clone()
+    }
+
+    fn sleep_until(&self, instant: DateTime<Utc>) -> Wait<'_> {
         let mut shown = self.0.subscribe();
         Box::pin(async move {
             // The sender lives in `self`, so waiting cannot fail.
-            let _ = shown.wait_for(|now| *now >= instant).await;
+            let _ = shown.wait_for(|shown| shown.wall >= instant).await;
         })
+    }
+
+    /// For a moment: whoever sleeps looks whether the clock was moved.
+    fn sleep(&self, duration: Duration) -> Wait<'_> {
+        Box::pin(tokio::time::sleep(duration.min(MOMENT)))
+    }
+
+    fn floor(&self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH
     }
 }

@@ -1,5 +1,7 @@
 //! Connections to SQLite or PostgreSQL.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -159,5 +161,13 @@ pub fn make_directory(file: &Path) -> Result<(), ConnectError> {
     std::fs::create_dir_all(directory).map_err(|error| ConnectError::Directory {
         directory: directory.display().to_string(),
         error,
-    })
+    })?;
+    // License keys are in it: only its owner may read a file that is made here.
+    // One that cannot be made is reported by the library that opens it.
+    let _ = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
+    Ok(())
 }

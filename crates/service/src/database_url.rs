@@ -52,10 +52,14 @@ impl FromStr for DatabaseUrl {
             })
             .map(|(_, rest)| format!("postgresql://{rest}"))
             .ok_or("accepted are postgresql://user:password@host:5432/name and sqlite:FILE")?;
-        Url::parse(&postgres).map_err(|e| {
-            format!("{e}; special characters in the password are written %40 for @, %2F for /")
-        })?;
-        Ok(Self(postgres))
+        match Url::parse(&postgres) {
+            Ok(_) => Ok(Self(postgres)),
+            // With a user but no host, the host is in the query, or the socket.
+            Err(url::ParseError::EmptyHost) => Ok(Self(postgres.replacen("@/", "@localhost/", 1))),
+            Err(error) => Err(format!(
+                "{error}; special characters in the password are written %40 for @, %2F for /"
+            )),
+        }
     }
 }
 
@@ -69,9 +73,14 @@ impl fmt::Debug for DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Url::parse(&self.0) {
-            Ok(mut url) if url.password().is_some() => {
-                // Only URLs without a host refuse a password.
-                let _ = url.set_password(Some("****"));
+            Ok(mut url) if self.sqlite_file().is_none() => {
+                if url.password().is_some() {
+                    // Only URLs without a host refuse a password.
+                    let _ = url.set_password(Some("****"));
+                }
+                if url.query().is_some_and(|query| query.contains("password")) {
+                    url.set_query(Some("****"));
+                }
                 f.write_str(url.as_str())
             }
             _ => f.write_str(&self.0),
@@ -90,6 +99,10 @@ mod tests {
         assert_eq!(parsed("postgresql://u:p@h:5432/d"), expected);
         assert_eq!(parsed("postgres://u:p@h:5432/d"), expected);
         assert_eq!(parsed("postgresql+psycopg2://u:p@h:5432/d"), expected);
+        assert_eq!(
+            parsed("postgresql://u:p@/d?host=/run/postgresql"),
+            Ok("postgresql://u:p@localhost/d?host=/run/postgresql".to_owned())
+        );
         assert_eq!(parsed("sqlite:////var/db"), Ok("sqlite:/var/db".to_owned()));
         assert_eq!(parsed("sqlite:///db"), Ok("sqlite:db".to_owned()));
         assert!(parsed("mysql://h/d").is_err());
@@ -99,6 +112,8 @@ mod tests {
     #[test]
     fn a_database_password_is_never_shown() {
         let url: DatabaseUrl = "postgresql://u:hunter2@h/d".parse().unwrap();
+        assert_eq!(format!("{url} {url:?}").matches("hunter2").count(), 0);
+        let url: DatabaseUrl = "postgresql://u@h/d?password=hunter2".parse().unwrap();
         assert_eq!(format!("{url} {url:?}").matches("hunter2").count(), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 /// Reads `.env` of the current directory, if there is one, into the
 /// environment, and answers which variables it has set. Those that are already
@@ -11,25 +11,132 @@ use anyhow::Context as _;
 /// Call it before any thread is started: it sets environment variables.
 ///
 /// # Errors
-/// When the file cannot be read or a line is malformed.
+/// When the file cannot be read or a line is no setting.
 pub fn load() -> anyhow::Result<Vec<String>> {
     let file = Path::new(".env");
     if !file.exists() {
         return Ok(Vec::new());
     }
-    let unreadable = "the file .env cannot be read";
-    let mut set = Vec::new();
-    for variable in dotenvy::from_path_iter(file).context(unreadable)? {
-        let (name, _) = variable.context(unreadable)?;
-        if !is_set(&name) {
-            set.push(name);
+    let text = std::fs::read_to_string(file).context("the file .env cannot be read")?;
+    let settings = parse(&text)?;
+    let quoted: String = settings
+        .iter()
+        .map(|(name, value)| format!("{name}={}\n", quoted(value)))
+        .collect();
+    let missing = settings.into_iter().map(|(name, _)| name);
+    let missing = missing.filter(|name| !is_set(name)).collect();
+    dotenvy::from_read(quoted.as_bytes()).context("the file .env cannot be read")?;
+    Ok(missing)
+}
+
+/// Reads lines as the Python service did: a value need not be quoted to hold
+/// spaces, and a `$` is a `$`.
+fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let mut settings = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = || {
+            let number = index + 1;
+            anyhow!("the file .env, line {number}: a line is NAME=value, or NAME='value'")
+        };
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (name, value) = line.split_once('=').ok_or_else(wrong)?;
+        let name = name.trim();
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || !name.chars().all(is_name) {
+            return Err(wrong());
+        }
+        settings.push((name.to_owned(), value_of(value.trim()).ok_or_else(wrong)?));
+    }
+    Ok(settings)
+}
+
+/// The value without its quotes, or without the remark behind it.
+fn value_of(text: &str) -> Option<String> {
+    if let Some(rest) = text.strip_prefix('\'') {
+        let (value, after) = rest.split_once('\'')?;
+        return is_remark(after).then(|| value.to_owned());
+    }
+    if let Some(rest) = text.strip_prefix('"') {
+        let mut value = String::new();
+        let mut rest = rest.chars();
+        loop {
+            match rest.next()? {
+                '"' => return is_remark(rest.as_str()).then_some(value),
+                '\\' => match rest.next()? {
+                    'n' => value.push('\n'),
+                    other => value.push(other),
+                },
+                other => value.push(other),
+            }
         }
     }
-    dotenvy::from_path(file).context(unreadable)?;
-    Ok(set)
+    let value = text.split_once(" #").map_or(text, |(value, _)| value);
+    Some(value.trim_end().to_owned())
+}
+
+fn is_remark(text: &str) -> bool {
+    let text = text.trim_start();
+    text.is_empty() || text.starts_with('#')
+}
+
+/// The value as the library that sets the environment reads it to the letter.
+fn quoted(value: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in value.chars() {
+        match c {
+            '\n' => quoted.push_str("\\n"),
+            '"' | '\\' | '$' => quoted.extend(['\\', c]),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
 fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_with_and_without_quotes_and_dollars_stay() {
+        let text = "# remark\n\nA=two words # remark\nexport B='it is $5 # not a remark'\n\
+                    C=\"say \\\"hi\\\"\"  # remark\nD=\nE=p$ss#word\n F = x \n";
+        let expected = [
+            ("A", "two words"),
+            ("B", "it is $5 # not a remark"),
+            ("C", "say \"hi\""),
+            ("D", ""),
+            ("E", "p$ss#word"),
+            ("F", "x"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(parse(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_set_is_what_was_written() {
+        for value in ["", "p$ss#w'o\"r\\d", "two  words", "${HOME}", "a\nb"] {
+            let text = format!("X={}\n", quoted(value));
+            let read: Vec<_> = dotenvy::from_read_iter(text.as_bytes()).collect();
+            let read = read.into_iter().next().unwrap().unwrap();
+            assert_eq!(read, ("X".to_owned(), value.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_setting_is_named() {
+        for text in ["X=1\nnonsense\n", "X=1\n=2\n", "X=1\nA B=2", "X=1\nY='open"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("line 2"), "{text}: {error}");
+        }
+    }
 }

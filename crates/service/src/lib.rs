@@ -9,4 +9,5 @@ pub mod database_url;
 pub mod dot_env;
 pub mod listener;
 pub mod shutdown;
+pub mod stdout;
 pub mod telemetry;

@@ -153,6 +153,10 @@ impl Answer {
     pub(super) fn into_error(self) -> anyhow::Error {
         match self.body.get("detail") {
             Some(Value::String(detail)) => anyhow::anyhow!("{detail}"),
+            Some(Value::Array(details)) => {
+                let words: Vec<&str> = details.iter().filter_map(|it| it["msg"].as_str()).collect();
+                anyhow::anyhow!("{}", words.join("; "))
+            }
             Some(detail) => anyhow::anyhow!("{detail}"),
             None => anyhow::anyhow!("the service refuses: {}", self.body),
         }

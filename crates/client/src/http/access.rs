@@ -154,12 +154,16 @@ pub(super) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    // HTTP/1.0 probes send no Host, and a browser always does.
-    if let Some(host) = request.headers().get(header::HOST) {
-        let host = host.to_str().unwrap_or_default();
-        if !access.knows_host(host) {
-            return ApiError::UnknownHost(host.to_owned()).into_response();
-        }
+    // HTTP/1.0 probes send no Host, and a browser always does. HTTP/2 and
+    // requests through a proxy name it in the address.
+    let named = request.headers().get_all(header::HOST).iter();
+    let named = named.map(|host| host.to_str().unwrap_or_default());
+    let address = request
+        .uri()
+        .authority()
+        .map(axum::http::uri::Authority::as_str);
+    if let Some(host) = named.chain(address).find(|host| !access.knows_host(host)) {
+        return ApiError::UnknownHost(host.to_owned()).into_response();
     }
     let trusted = access.trusts(peer.ip(), request.headers());
     request.extensions_mut().insert(Caller { trusted });

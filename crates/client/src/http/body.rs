@@ -1,6 +1,8 @@
 //! Request bodies, read as leniently and refused in the same words as by
 //! version 1.0.0.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
@@ -11,6 +13,8 @@ use crate::http::error::{ApiError, Invalid};
 
 /// Longest request body, in bytes.
 const LONGEST_BODY: usize = 64 * 1024;
+/// A caller gets this long to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of a longer one is read and thrown away, so that its sender hears
 /// why it is refused instead of finding the connection closed.
 const LONGEST_REFUSED_BODY: usize = 1024 * 1024;
@@ -175,7 +179,9 @@ pub(super) fn too_long(field: &'static str, text: String, most: usize) -> ApiErr
 /// then refused for not being an object.
 async fn read(request: Request) -> Result<Option<Value>, ApiError> {
     let is_json = is_json(request.headers());
-    let bytes = collect(request.into_body()).await?;
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body()))
+        .await
+        .map_err(|_| ApiError::TooSlow)??;
     if bytes.is_empty() {
         return Ok(None);
     }

@@ -28,6 +28,8 @@ pub enum ApiError {
         /// Longest body that is taken, in bytes.
         most: usize,
     },
+    /// The body took too long to arrive.
+    TooSlow,
     /// The caller hung up within the body.
     BrokenOff,
     /// The license was not activated.
@@ -80,6 +82,7 @@ impl IntoResponse for ApiError {
             Self::TooLong { most } => {
                 format!("The body is too long; at most {most} bytes are taken").into()
             }
+            Self::TooSlow => "The body took too long to arrive".into(),
             Self::BrokenOff => "The body broke off".into(),
             Self::Activate(error) => error.to_string().into(),
             Self::Deactivate(error) => error.to_string().into(),
@@ -123,6 +126,7 @@ impl ApiError {
                 ActivateError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenOff => StatusCode::BAD_REQUEST,
             Self::Deactivate(error) => match **error {
                 DeactivateError::Unlicensed => StatusCode::CONFLICT,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use license_core::contact::Trust;
 use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
@@ -156,9 +155,10 @@ pub(super) async fn status(
         status.hardware_drift = drift(comparison.verdict);
         status.hardware_changed = comparison.changed().map(Component::as_str).collect();
     }
-    status.trust = match app.trust {
-        Trust::Unsigned => "unsigned",
-        Trust::Keys(_) => "signed",
+    status.trust = if app.keys.are_required() {
+        "signed"
+    } else {
+        "unsigned"
     };
     if !caller.trusted {
         status.license_key = status.license_key.map(|key| license_key::mask(&key));

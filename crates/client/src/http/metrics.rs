@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use license_core::contact::Trust;
 use license_core::hardware::{Component, Verdict};
 use license_core::license::Expiry;
 use license_core::limits::limit;
@@ -75,7 +74,7 @@ fn readings(app: &App) -> Readings {
     r(
         "signed",
         "Whether licenses have to be signed",
-        truth(matches!(app.trust, Trust::Keys(_))),
+        truth(app.keys.are_required()),
     );
     r(
         "scheduler",

@@ -1,6 +1,6 @@
 //! Ask for a seat with a license key, and cache the license.
 
-use license_core::contact::{self, Contact, NoContact};
+use license_core::contact::{self, Contact, NoContact, Reply, Trust};
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
 use license_core::license::License;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::identity::Identity;
+use crate::licensing::catch_up::judged;
 use crate::licensing::{hardware, record};
 use crate::metrics::Call;
 use crate::random;
@@ -126,7 +127,8 @@ async fn ask(app: &App, identity: &Identity, license_key: &str, evidence: &Evide
         .activate(&app.sender(identity), &request, &nonce, &idempotency_key)
         .await;
     let question = App::question(identity, license_key, &nonce, evidence);
-    contact::activation(&reply, &question, &app.trust)
+    let judge = |reply: &Reply, trust: &Trust| contact::activation(reply, &question, trust);
+    judged(app, &reply, judge).await
 }
 
 async fn store(app: &App, license_key: &str, lease: Lease) -> Result<Snapshot, StoreError> {

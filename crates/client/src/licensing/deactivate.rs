@@ -49,6 +49,8 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
         return Err(DeactivateError::Unlicensed);
     }
     let identity = app.identity().ok_or(StoreError::NotReached)?;
+    // No seat is given back that would be needed again at once.
+    app.store.ping().await?;
     let request = ValidateRequest {
         license_key: evidence.license_key.clone(),
         hardware_id: identity.hardware_id.clone(),
@@ -56,7 +58,8 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
     let sender = app.sender(&identity);
     let nonce = random::nonce();
     let reply = app.upstream.deactivate(&sender, &request, &nonce).await;
-    let acknowledged = contact::acknowledgement(&reply);
+    let question = App::question(&identity, &evidence.license_key, &nonce, &evidence);
+    let acknowledged = contact::deactivation(&reply, &question, &app.keys.trust());
     app.metrics
         .called(Call::Deactivate, Outcome::of(&acknowledged));
     let seat = match acknowledged {

@@ -10,7 +10,7 @@ use crate::app::App;
 pub struct Due {
     /// For a validation; `None` when none is planned.
     pub validation: Option<DateTime<Utc>>,
-    /// For a heartbeat; `None` without a license.
+    /// For a heartbeat; `None` when none is planned.
     pub heartbeat: Option<DateTime<Utc>>,
 }
 
@@ -27,30 +27,26 @@ impl Due {
 pub fn due(app: &App, now: DateTime<Utc>) -> Due {
     let snapshot = app.snapshot();
     let calls = app.calls();
-    if snapshot.evidence.lease.is_none() {
-        return Due {
-            validation: None,
-            heartbeat: None,
-        };
-    }
+    let standing = snapshot.standing(now);
     let regular = next_validation(
         &snapshot.evidence,
-        &snapshot.standing(now),
+        &standing,
         calls.failures,
         calls.validated_at,
         app.validation_interval,
         calls.validation_jitter,
     );
     Due {
-        validation: if calls.validation_wanted {
-            Some(now)
-        } else {
-            regular
+        validation: match &snapshot.evidence.lease {
+            Some(_) if calls.validation_wanted => Some(now),
+            _ => regular,
         },
-        heartbeat: Some(next_heartbeat(
+        heartbeat: next_heartbeat(
+            &snapshot.evidence,
+            &standing,
             calls.heartbeat_at,
             app.heartbeat_interval,
             calls.heartbeat_jitter,
-        )),
+        ),
     }
 }

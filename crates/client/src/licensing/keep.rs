@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::{App, Unwritten};
 use crate::identity::Identity;
+use crate::licensing::catch_up::go_on;
 use crate::licensing::rows::Rows;
 use crate::snapshot::Snapshot;
 
@@ -21,6 +22,8 @@ struct Content {
     switched_off: BTreeSet<String>,
     heartbeat_at: DateTime<Utc>,
     unwritten: Unwritten,
+    #[serde(default)]
+    key_sets: Vec<String>,
 }
 
 /// Writes the local copy.
@@ -38,6 +41,7 @@ pub async fn keep(app: &App) {
             switched_off: switched_off.map(ToString::to_string).collect(),
             heartbeat_at: app.calls().heartbeat_at,
             unwritten: app.unwritten(),
+            key_sets: app.keys.chain(),
         }
     };
     app.local_copy.write(content).await;
@@ -59,18 +63,23 @@ pub struct Kept {
 #[must_use]
 pub fn recall(app: &App, now: DateTime<Utc>) -> Option<Kept> {
     let content: Content = app.local_copy.read()?;
+    go_on(app, &content.key_sets);
     let prescribed = app.prescribed.clone();
+    let identity = Identity {
+        installation_id: prescribed
+            .installation_id
+            .unwrap_or(content.installation_id),
+        hardware_id: prescribed.hardware_id.unwrap_or(content.hardware_id),
+    };
     let switched_off = content.switched_off.iter();
     let switched_off = switched_off.filter_map(|key| FeatureKey::parse(key).ok());
-    let evidence = content.rows.recall(&app.trust, now).evidence;
+    let recalled = content.rows.recall(&app.keys, &identity, now);
+    if recalled.tampered {
+        app.metrics.security_event();
+    }
     Some(Kept {
-        identity: Identity {
-            installation_id: prescribed
-                .installation_id
-                .unwrap_or(content.installation_id),
-            hardware_id: prescribed.hardware_id.unwrap_or(content.hardware_id),
-        },
-        snapshot: Snapshot::new(evidence, switched_off.collect(), app.policy),
+        identity,
+        snapshot: Snapshot::new(recalled.evidence, switched_off.collect(), app.policy),
         heartbeat_at: content.heartbeat_at,
         unwritten: content.unwritten,
     })

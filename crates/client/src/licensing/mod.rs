@@ -4,6 +4,7 @@
 //! and records what follows. The rules themselves are not here.
 
 pub mod activate;
+pub mod catch_up;
 pub mod deactivate;
 pub mod due;
 pub mod hardware;

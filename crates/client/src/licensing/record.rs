@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use license_core::evidence::Evidence;
 use license_core::standing::Policy;
 use license_core::usage;
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait as _};
 
 use crate::app::App;
 use crate::licensing::keep::keep;
@@ -58,24 +58,26 @@ pub async fn change(
         .within(async {
             let identity = app.identity().ok_or(StoreError::NotReached)?;
             let transaction = app.store.begin(now).await?;
-            let stored = Rows::load(&transaction).await?.recall(&app.trust, now);
+            let rows = Rows::load(&transaction).await?;
+            let stored = rows.recall(&app.keys, &identity, now);
             let before = match &ours {
                 Some(ours) => stored.evidence.merged(ours),
                 None => stored.evidence.clone(),
             };
             let after = change(&before);
-            if stored.adopted || after != stored.evidence {
+            if stored.tampered {
+                app.metrics.security_event();
+            }
+            if stored.adopted || stored.tampered || after != stored.evidence {
                 Rows::of(&after, &app.policy)
                     .save(&transaction, now)
                     .await?;
-                if after.lease != stored.evidence.lease {
+                if stored.tampered || after.lease != stored.evidence.lease {
                     save_features(&transaction, &after, now).await?;
                 }
             }
             for attempt in waiting.attempts.iter().cloned().chain(attempt) {
-                let hardware_id = &identity.hardware_id;
-                local_license_validation_attempts::append(&transaction, attempt, hardware_id)
-                    .await?;
+                append(&transaction, attempt, &identity.hardware_id).await?;
             }
             if waiting.heartbeat {
                 let at = app.calls().heartbeat_at.to_rfc3339();
@@ -98,6 +100,25 @@ pub async fn change(
         unwritten.attempts.drain(..written);
     });
     Ok(snapshot)
+}
+
+/// Adds a line to the log of attempts. One that the database cannot hold, such
+/// as a text in another script than its own, is dropped: it must not keep the
+/// evidence from being written.
+async fn append(
+    transaction: &DatabaseTransaction,
+    attempt: Attempt,
+    hardware_id: &str,
+) -> Result<(), StoreError> {
+    let savepoint = transaction.begin().await?;
+    match local_license_validation_attempts::append(&savepoint, attempt, hardware_id).await {
+        Ok(()) => savepoint.commit().await?,
+        Err(error) => {
+            savepoint.rollback().await?;
+            tracing::error!(%error, "a line of the log of attempts cannot be stored, and is dropped");
+        }
+    }
+    Ok(())
 }
 
 /// Writes what the database could not take before. The caller holds

@@ -1,8 +1,8 @@
 //! Take over what another process has changed in the database.
 
 use crate::app::App;
-use crate::licensing::record;
 use crate::licensing::rows::Rows;
+use crate::licensing::{catch_up, record};
 use crate::store::{StoreError, system_config};
 
 /// Loads what is known anew if the database has another revision than `seen`;
@@ -22,7 +22,13 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
     let now = app.clock.now();
     let loading = async {
         let db = app.store.db();
-        let evidence = Rows::load(&db).await?.recall(&app.trust, now).evidence;
+        catch_up::recall(&db, app).await?;
+        let identity = app.identity().ok_or(StoreError::NotReached)?;
+        let recalled = Rows::load(&db).await?.recall(&app.keys, &identity, now);
+        if recalled.tampered {
+            app.metrics.security_event();
+        }
+        let evidence = recalled.evidence;
         let heartbeat_at = system_config::get(&db, system_config::HEARTBEAT_AT).await?;
         let gauges = record::load_usage(&db).await?;
         let snapshot = record::snapshot(&db, evidence, app.policy).await?;

@@ -1,7 +1,7 @@
 //! Ask whether the license is still good, and record the answer.
 
 use chrono::{DateTime, Utc};
-use license_core::contact::{self, Contact};
+use license_core::contact::{self, Contact, Reply, Trust};
 use license_core::evidence::Evidence;
 use license_core::license_key;
 use license_core::protocol::ValidateRequest;
@@ -9,6 +9,7 @@ use license_core::schedule::unsigned_validity;
 
 use crate::app::App;
 use crate::identity::Identity;
+use crate::licensing::catch_up::judged;
 use crate::licensing::record;
 use crate::metrics::Call;
 use crate::random;
@@ -57,7 +58,8 @@ async fn ask(app: &App, identity: &Identity, evidence: &Evidence) -> Contact {
     let sender = app.sender(identity);
     let reply = app.upstream.validate(&sender, &request, &nonce).await;
     let question = App::question(identity, &evidence.license_key, &nonce, evidence);
-    contact::validation(&reply, &question, &app.trust)
+    let judge = |reply: &Reply, trust: &Trust| contact::validation(reply, &question, trust);
+    judged(app, &reply, judge).await
 }
 
 /// An answer that cannot be stored still counts: it is evidence all the same,

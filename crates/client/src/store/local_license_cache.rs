@@ -20,7 +20,9 @@ pub struct Model {
     id: i32,
     #[sea_orm(unique)]
     license_key: String,
-    license_data: Json,
+    // As text: what no parser reads must not hide the license.
+    #[sea_orm(column_type = "Json", select_as = "text")]
+    license_data: String,
     cached_at: Option<NaiveDateTime>,
     valid_until: NaiveDateTime,
     last_validated_at: Option<NaiveDateTime>,
@@ -164,9 +166,10 @@ pub async fn remove(db: &impl ConnectionTrait, license_key: &str) -> Result<(), 
 
 impl From<Model> for CachedLicense {
     fn from(row: Model) -> Self {
-        let license_data = match row.license_data {
-            Value::Object(data) => data,
-            _ => Map::new(),
+        let license_data = match serde_json::from_str(&row.license_data) {
+            Ok(Value::Object(data)) => data,
+            // Odd data of the Python service is left out.
+            Ok(_) | Err(_) => Map::new(),
         };
         Self {
             license_key: row.license_key,

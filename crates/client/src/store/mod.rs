@@ -12,11 +12,13 @@ mod schema;
 pub mod system_config;
 pub mod vms;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
 use license_service::database::{self, ConnectError, Listener};
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{
@@ -57,6 +59,9 @@ pub enum StoreError {
         /// How long was waited.
         seconds: u64,
     },
+    /// A row holds a value that is no value of ours, such as an infinite time.
+    #[error("a row holds a value that cannot be read, such as the time 'infinity'; mend it")]
+    Unreadable,
     /// The database answers, but can only be read.
     #[error("the database can only be read")]
     ReadOnly,
@@ -101,8 +106,12 @@ impl Store {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        if let Ok(worked) = tokio::time::timeout(PATIENCE, work).await {
-            return worked;
+        // A value that the database library cannot represent makes it panic.
+        let work = AssertUnwindSafe(work).catch_unwind();
+        match tokio::time::timeout(PATIENCE, work).await {
+            Ok(Ok(worked)) => return worked,
+            Ok(Err(_)) => return Err(StoreError::Unreadable),
+            Err(_) => {}
         }
         self.reconnect().await?;
         Err(StoreError::TooSlow {

@@ -28,6 +28,12 @@ pub const SCHEDULER: &str = "license_client.scheduler";
 /// Row with what services of the VMS have reported.
 pub const USAGE: &str = "license_client.usage";
 
+/// Row with the signed key sets that lead from the keys of this program to those
+/// that are trusted now.
+pub const KEY_SETS: &str = "license_client.key_sets";
+/// Row with the requests by file that wait for an answer.
+pub const OFFLINE_REQUESTS: &str = "license_client.offline_requests";
+
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "system_config")]

@@ -218,7 +218,7 @@ fn a_wrong_setting_is_one_line_with_its_name_its_value_and_what_is_accepted() {
         (
             "PORT",
             "80000",
-            "error: PORT (--port) is '80000': 80000 is not in 0..=65535\n",
+            "error: PORT (--port) is '80000': accepted are numbers from 0 to 65535\n",
         ),
         (
             "DATABASE_URL",

@@ -63,6 +63,7 @@ fn claims(site: &Site, nonce: &str, seq: u64) -> LicenseClaims {
         installation_id: INSTALLATION_ID.into(),
         hardware_id: HARDWARE_ID.into(),
         offline: false,
+        key_set: None,
         license: license.as_object().unwrap().clone(),
     }
 }

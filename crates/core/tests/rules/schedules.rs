@@ -123,21 +123,39 @@ fn randomness_makes_a_regular_call_only_earlier() {
     for bits in [1, 1 << 16, 1 << 31, u32::MAX] {
         let jitter = Jitter::from_bits(bits);
         let validation = wait(&unsigned(), &Standing::Active, 0, DAY, jitter).unwrap();
-        let heartbeat = since(next_heartbeat(T0, DAY, jitter));
+        let heartbeat = since(heartbeat(DAY, jitter));
         for wait in [validation, heartbeat] {
             assert!(wait < DAY && wait >= DAY * 9 / 10, "{wait}");
         }
     }
 }
 
+fn heartbeat(interval: TimeDelta, jitter: Jitter) -> DateTime<Utc> {
+    next_heartbeat(&unsigned(), &Standing::Active, T0, interval, jitter).unwrap()
+}
+
+#[test]
+fn a_site_without_internet_sends_no_heartbeats_while_its_lease_holds() {
+    let next = |standing| next_heartbeat(&signed(24, true), &standing, T0, DAY, least());
+    assert_eq!(next(Standing::Active), None);
+    assert_eq!(next(Standing::Grace { until: at(96) }), Some(T0 + DAY));
+    assert_eq!(
+        next_heartbeat(
+            &Evidence::default(),
+            &Standing::Unlicensed,
+            T0,
+            DAY,
+            least()
+        ),
+        None
+    );
+}
+
 #[test]
 fn a_heartbeat_is_sent_at_its_interval() {
     let interval = TimeDelta::hours(4);
-    assert_eq!(since(next_heartbeat(T0, interval, least())), interval);
-    assert_eq!(
-        since(next_heartbeat(T0, interval, most())),
-        interval * 9 / 10
-    );
+    assert_eq!(since(heartbeat(interval, least())), interval);
+    assert_eq!(since(heartbeat(interval, most())), interval * 9 / 10);
 }
 
 #[test]
@@ -202,7 +220,7 @@ fn a_very_long_interval_is_taken_as_it_is() {
         wait(&signed(24, false), &Standing::Active, 0, ages, least()),
         Some(TimeDelta::minutes(24 * 48))
     );
-    assert_eq!(since(next_heartbeat(T0, ages, least())), ages);
+    assert_eq!(since(heartbeat(ages, least())), ages);
     assert_eq!(unsigned_validity(ages), ages * 5 / 4);
     assert_eq!(unsigned_validity(TimeDelta::MAX), TimeDelta::MAX);
 }

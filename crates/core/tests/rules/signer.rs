@@ -69,6 +69,7 @@ impl Signer {
     pub fn jwk_set(&self) -> JwkSet {
         JwkSet {
             keys: vec![Jwk::from_verifying_key(&self.key.verifying_key())],
+            ..JwkSet::default()
         }
     }
 
@@ -170,6 +171,7 @@ pub fn license_claims() -> LicenseClaims {
         installation_id: INSTALLATION.into(),
         hardware_id: HARDWARE.into(),
         offline: false,
+        key_set: None,
         license: license_object(),
     }
 }
@@ -184,6 +186,7 @@ pub fn denial_claims() -> DenialClaims {
         nonce: Some(NONCE.into()),
         installation_id: INSTALLATION.into(),
         hardware_id: HARDWARE.into(),
+        key_set: None,
         reason: DenialReason::Revoked,
         message: "The license was revoked; ask your vendor".into(),
     }

@@ -110,7 +110,7 @@ fn confirmation(answer: Answer) -> Value {
             message,
             signature,
         } => denied(&reason, &message, Some(&signature)),
-        Answer::Deactivated => deactivated(),
+        Answer::Deactivated { receipt } => deactivated(&receipt),
     }
 }
 
@@ -121,12 +121,13 @@ fn refusal(answer: Answer) -> Value {
             message,
             signature,
         } => refused(&reason, &message, Some(&signature)),
-        Answer::License(_) | Answer::Deactivated => deactivated(),
+        Answer::License(license) => confirmed(&license),
+        Answer::Deactivated { receipt } => deactivated(&receipt),
     }
 }
 
-fn deactivated() -> Value {
-    json!({"success": true, "data": {"deactivated": true}})
+fn deactivated(receipt: &str) -> Value {
+    json!({"success": true, "data": {"deactivated": true, "signature": receipt}})
 }
 
 /// Sites always send JSON, whatever they call it.

@@ -36,7 +36,10 @@ pub enum Answer {
     /// Yes: the license with its signed document.
     License(Map<String, Value>),
     /// Yes: the seat is free.
-    Deactivated,
+    Deactivated {
+        /// The signed receipt: a denial with the reason `deactivated`.
+        receipt: String,
+    },
     /// No.
     Denied {
         /// Why.
@@ -90,7 +93,11 @@ pub async fn answer(
     let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
     let to = complete(to, seat.as_ref());
 
-    let judged = judge(&license, now);
+    let judged = match question {
+        // A seat may be given back whatever has become of the license.
+        Question::Deactivate => Ok(()),
+        _ => judge(&license, now),
+    };
     let judged = match judged {
         Ok(()) => take_seat(&transaction, question, &license, seat.clone(), &to, now).await?,
         Err(denied) => Err(denied),
@@ -103,7 +110,15 @@ pub async fn answer(
                 let license = signed_license(app, &license, &to, seat.last_seq, now)?;
                 Answer::License(license)
             } else {
-                Answer::Deactivated
+                let receipt = Denied {
+                    reason: DenialReason::Deactivated,
+                    message: "The license was deactivated on this machine".to_owned(),
+                };
+                let Denied { reason, message } = &receipt;
+                let seq = seat.last_seq;
+                Answer::Deactivated {
+                    receipt: signed_denial(app, Some(&license), &to, seq, reason, message, now)?,
+                }
             }
         }
         Err(denied) => {

@@ -46,6 +46,7 @@ pub fn signed_license(
         installation_id: to.installation_id.clone(),
         hardware_id: to.hardware_id.clone(),
         offline: false,
+        key_set: None,
         license: object.clone(),
     };
     let jws = app.keys().sign(DocumentType::License, &claims)?;
@@ -76,6 +77,7 @@ pub fn signed_denial(
         nonce: to.nonce.clone(),
         installation_id: to.installation_id.clone(),
         hardware_id: to.hardware_id.clone(),
+        key_set: None,
         reason: reason.clone(),
         message: message.to_owned(),
     };

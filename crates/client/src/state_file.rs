@@ -1,5 +1,5 @@
-//! A file with what the service knows, for a start while the database is
-//! away.
+//! A file in `STATE_DIR` that holds one value: a copy of what the service
+//! knows, for a start while the database is away, and the time.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,26 +8,25 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
-/// The file in `STATE_DIR`.
+/// One file.
 #[derive(Debug)]
-pub struct LocalCopy {
+pub struct StateFile {
     file: PathBuf,
     /// Held while writing; whether the last attempt failed.
     failing: Mutex<bool>,
 }
 
-impl LocalCopy {
+impl StateFile {
     /// Names the file; it need not be there.
     #[must_use]
-    pub fn in_directory(directory: &Path) -> Self {
+    pub fn in_directory(directory: &Path, name: &str) -> Self {
         Self {
-            file: directory.join("local-copy.json"),
+            file: directory.join(name),
             failing: Mutex::new(false),
         }
     }
 
-    /// What the file holds. A file that cannot be read is none: the database
-    /// has the same.
+    /// What the file holds. A file that cannot be read is none.
     #[must_use]
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
         let text = match std::fs::read(&self.file) {
@@ -35,14 +34,14 @@ impl LocalCopy {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
             Err(error) => {
                 let file = self.file.display();
-                tracing::warn!(%file, %error, "the local copy cannot be read");
+                tracing::warn!(%file, %error, "a file of STATE_DIR cannot be read");
                 return None;
             }
         };
         serde_json::from_slice(&text)
             .inspect_err(|error| {
                 let file = self.file.display();
-                tracing::warn!(%file, %error, "the local copy is not one, and does not count");
+                tracing::warn!(%file, %error, "a file of STATE_DIR is damaged, and does not count");
             })
             .ok()
     }
@@ -61,7 +60,7 @@ impl LocalCopy {
                 *failing = true;
                 tracing::warn!(
                     file = %self.file.display(), %error,
-                    "the local copy cannot be written; a start without the database would know nothing"
+                    "a file of STATE_DIR cannot be written; a start without the database would know nothing"
                 );
             }
             Err(_) => {}
@@ -86,7 +85,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_written_is_read_and_nonsense_is_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let copy = LocalCopy::in_directory(&directory.path().join("made on demand"));
+        let copy = StateFile::in_directory(&directory.path().join("made on demand"), "file.json");
         assert_eq!(copy.read::<String>(), None);
         copy.write(|| "one").await;
         copy.write(|| "two").await;

@@ -1,0 +1,145 @@
+//! The time that deadlines are judged by where keys are trusted.
+//!
+//! The rules are in `license_core::time_guard`. Here they are fed with the
+//! machine's clocks. Asking for the time takes no lock: between two
+//! observations it passes with the running process alone.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, SubsecRound as _, Utc};
+use license_core::time_guard::{Believed, ClockEvent, Readings, TimeGuard};
+use license_service::clock::{Clock, MachineClocks, Wait};
+use tokio::sync::Notify;
+
+/// Longest sleep before the time is looked at again: it may have been set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// A clock that a licensee cannot turn back.
+pub struct EffectiveClock {
+    machine: Arc<dyn Clock>,
+    guard: ArcSwap<TimeGuard>,
+    /// Held while the guard is replaced.
+    turn: Mutex<()>,
+    /// Rung when the time was set.
+    set: Notify,
+    /// Nothing was kept from an earlier run, and no document was seen yet.
+    knows_nothing: AtomicBool,
+}
+
+impl EffectiveClock {
+    /// Begins with what an earlier run has kept; answers what there is to say.
+    #[must_use]
+    pub fn start(machine: Arc<dyn Clock>, kept: Option<&Believed>) -> (Self, Vec<ClockEvent>) {
+        let (guard, events) = TimeGuard::start(kept, None, machine.floor(), readings(&*machine));
+        let clock = Self {
+            machine,
+            guard: ArcSwap::from_pointee(guard),
+            turn: Mutex::new(()),
+            set: Notify::new(),
+            knows_nothing: AtomicBool::new(kept.is_none()),
+        };
+        (clock, events)
+    }
+
+    /// Looks at the machine's clocks; answers what there is to say.
+    pub fn observe(&self) -> Vec<ClockEvent> {
+        self.replace(TimeGuard::observed)
+    }
+
+    /// A signed answer to our own question says what time it is.
+    pub fn prove(&self, signed: DateTime<Utc>) -> Vec<ClockEvent> {
+        self.knows_nothing.store(false, Ordering::Relaxed);
+        let events = self.replace(|guard, readings| {
+            let (guard, event) = guard.proven(signed, readings);
+            (guard, event.into_iter().collect())
+        });
+        if !events.is_empty() {
+            self.set.notify_waiters();
+        }
+        events
+    }
+
+    /// A signed document that was made at `signed` is here: it is no earlier
+    /// than that. Without anything else to go by, time begins there.
+    pub fn learn(&self, signed: DateTime<Utc>) -> Vec<ClockEvent> {
+        let begins = self.knows_nothing.swap(false, Ordering::Relaxed);
+        self.replace(|guard, readings| {
+            if begins {
+                TimeGuard::start(None, Some(signed), self.machine.floor(), readings)
+            } else {
+                (guard.at_least(signed, readings), Vec::new())
+            }
+        })
+    }
+
+    /// What to keep for the next run.
+    #[must_use]
+    pub fn believed(&self) -> Believed {
+        self.guard.load().believed()
+    }
+
+    /// The guard as it is now.
+    #[must_use]
+    pub fn guard(&self) -> arc_swap::Guard<Arc<TimeGuard>> {
+        self.guard.load()
+    }
+
+    fn replace(
+        &self,
+        next: impl FnOnce(&TimeGuard, Readings) -> (TimeGuard, Vec<ClockEvent>),
+    ) -> Vec<ClockEvent> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (guard, events) = next(&self.guard.load(), readings(&*self.machine));
+        self.guard.store(Arc::new(guard));
+        events
+    }
+}
+
+impl Clock for EffectiveClock {
+    fn now(&self) -> DateTime<Utc> {
+        let running = self.machine.running();
+        self.guard.load().now(running).trunc_subsecs(6)
+    }
+
+    fn running(&self) -> Duration {
+        self.machine.running()
+    }
+
+    fn machine(&self) -> MachineClocks {
+        self.machine.machine()
+    }
+
+    fn sleep_until(&self, instant: DateTime<Utc>) -> Wait<'_> {
+        Box::pin(async move {
+            while let Ok(wait) = (instant - self.now()).to_std()
+                && !wait.is_zero()
+            {
+                tokio::select! {
+                    () = self.machine.sleep(wait.min(LONGEST_SLEEP)) => {}
+                    () = self.set.notified() => {}
+                }
+            }
+        })
+    }
+
+    fn sleep(&self, duration: Duration) -> Wait<'_> {
+        self.machine.sleep(duration)
+    }
+
+    fn floor(&self) -> DateTime<Utc> {
+        self.machine.floor()
+    }
+}
+
+fn readings(clock: &dyn Clock) -> Readings {
+    let machine = clock.machine();
+    Readings {
+        running: clock.running(),
+        wall: clock.now(),
+        since_boot: machine.since_boot,
+        boot_id: machine.boot_id,
+    }
+}

@@ -1,0 +1,150 @@
+//! The keys that licenses have to be signed with: where they come from, and
+//! how far along the vendor's chain of key sets this service is.
+//!
+//! A vendor's build has its keys built in, and then no setting replaces or adds
+//! one. Other builds read them from the file that `LICENSE_TRUSTED_KEYS` names.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+use chrono::{DateTime, Utc};
+use license_core::contact::Trust;
+use license_core::keyring::{Keyring, KeyringError};
+use license_core::rotation::{Walk, walk};
+
+/// The JWK Set of a vendor's build: the file that `LICENSE_EMBEDDED_KEYS` named
+/// when this program was compiled.
+const EMBEDDED: Option<&str> = option_env!("EMBEDDED_KEYS");
+/// Until when such a build adopts licenses that version 1.0.0 has cached, in
+/// seconds since 1970.
+const ADOPTION_ENDS: Option<&str> = option_env!("EMBEDDED_ADOPTION_ENDS");
+
+/// Whose word counts, now and from where.
+pub struct TrustedKeys {
+    /// The set that this program began with; `None` in unsigned mode.
+    root: Option<Keyring>,
+    trust: ArcSwap<Trust>,
+    /// The signed sets that lead from the root to what is trusted now.
+    chain: Mutex<Vec<String>>,
+    adoption_ends: Option<DateTime<Utc>>,
+}
+
+/// Why keys cannot be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustedKeysError {
+    /// The file cannot be read.
+    #[error("LICENSE_TRUSTED_KEYS: the file '{file}' cannot be read: {error}")]
+    File {
+        /// Which file.
+        file: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file holds no keys to trust.
+    #[error("LICENSE_TRUSTED_KEYS: {0}")]
+    Setting(KeyringError),
+    /// The program was built with something that holds no keys to trust.
+    #[error("the keys that this program was built with cannot be used: {0}")]
+    Embedded(KeyringError),
+}
+
+impl TrustedKeys {
+    /// The keys of this build, else those of `file`, else none.
+    ///
+    /// # Errors
+    /// One [`TrustedKeysError`] for each reason.
+    pub fn load(file: Option<&Path>) -> Result<Self, TrustedKeysError> {
+        if let Some(embedded) = EMBEDDED {
+            if let Some(file) = file {
+                tracing::warn!(
+                    file = %file.display(),
+                    "LICENSE_TRUSTED_KEYS is ignored: the vendor's keys are built into this program"
+                );
+            }
+            let root = Keyring::from_json(embedded).map_err(TrustedKeysError::Embedded)?;
+            let ends = ADOPTION_ENDS.and_then(|seconds| seconds.parse().ok());
+            let ends = ends.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+            return Ok(Self::of(Some(root), Some(ends.unwrap_or_default())));
+        }
+        let Some(file) = file else {
+            return Ok(Self::of(None, None));
+        };
+        let text = std::fs::read(file).map_err(|error| TrustedKeysError::File {
+            file: file.display().to_string(),
+            error,
+        })?;
+        let root = Keyring::from_json(&String::from_utf8_lossy(&text));
+        Ok(Self::of(
+            Some(root.map_err(TrustedKeysError::Setting)?),
+            None,
+        ))
+    }
+
+    fn of(root: Option<Keyring>, adoption_ends: Option<DateTime<Utc>>) -> Self {
+        let trust = root.clone().map_or(Trust::Unsigned, Trust::Keys);
+        Self {
+            root,
+            trust: ArcSwap::from_pointee(trust),
+            chain: Mutex::default(),
+            adoption_ends,
+        }
+    }
+
+    /// Whether the keys were built into this program.
+    #[must_use]
+    pub fn are_embedded() -> bool {
+        EMBEDDED.is_some()
+    }
+
+    /// Whose word counts now.
+    #[must_use]
+    pub fn trust(&self) -> Guard<Arc<Trust>> {
+        self.trust.load()
+    }
+
+    /// Whether answers have to be signed.
+    #[must_use]
+    pub fn are_required(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// Version of the key set that is trusted now; `None` in unsigned mode.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        match &**self.trust.load() {
+            Trust::Unsigned => None,
+            Trust::Keys(keyring) => Some(keyring.version()),
+        }
+    }
+
+    /// Whether a license that nobody has signed, of version 1.0.0's cache, is
+    /// still adopted at `now`.
+    #[must_use]
+    pub fn adopt_unsigned(&self, now: DateTime<Utc>) -> bool {
+        self.adoption_ends.is_none_or(|ends| now <= ends)
+    }
+
+    /// The signed sets that lead to what is trusted now.
+    #[must_use]
+    pub fn chain(&self) -> Vec<String> {
+        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        chain.clone()
+    }
+
+    /// Goes on along the chain as far as `more` leads from what is trusted
+    /// now; answers the walk.
+    pub fn go_on(&self, more: &[String]) -> Option<Walk> {
+        let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let Trust::Keys(keyring) = &**self.trust.load() else {
+            return None;
+        };
+        let walk = walk(keyring.clone(), more);
+        if !walk.chain.is_empty() {
+            chain.extend(walk.chain.iter().cloned());
+            self.trust
+                .store(Arc::new(Trust::Keys(walk.keyring.clone())));
+        }
+        Some(walk)
+    }
+}

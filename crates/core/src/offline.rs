@@ -1,0 +1,369 @@
+//! Licensing by file, for sites without internet: the site writes a request,
+//! the vendor answers it with a license file, the site reads that.
+//!
+//! Files are text in an armour like PEM's (RFC 7468), and survive an e-mail:
+//! what stands around the armour, line endings and marks of quoting do not
+//! matter. An answer is a signed document like any other; it counts once, for
+//! the request whose nonce it bears.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::contact::{Mismatch, Question, check_binding};
+use crate::document::{
+    DenialReason, DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
+};
+use crate::keyring::Keyring;
+use crate::license_key;
+
+/// Longest file that is read, in bytes.
+pub const LONGEST_FILE: usize = 128 * 1024;
+/// Most requests that may wait for an answer.
+pub const MOST_PENDING: usize = 16;
+/// Characters in a line of a file.
+const LINE: usize = 64;
+/// What the label of a request says.
+const REQUEST: &str = "FOXSIGHT LICENSE REQUEST";
+/// What the label of an answer says.
+const ANSWER: &str = "FOXSIGHT LICENSE FILE";
+
+/// What a site asks for by file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// A seat.
+    Activate,
+    /// A longer lease.
+    Renew,
+    /// To give its seat back. The site has already given the license up.
+    Deactivate,
+}
+
+/// What a request says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfflineRequest {
+    /// What for.
+    pub purpose: Purpose,
+    /// The license key.
+    pub license_key: String,
+    /// The machine.
+    pub hardware_id: String,
+    /// The installation.
+    pub installation_id: String,
+    /// What people call it.
+    #[serde(default)]
+    pub installation_name: String,
+    /// The VMS's version.
+    #[serde(default)]
+    pub installation_version: String,
+    /// 32 random bytes in base64url, which the answer must repeat.
+    pub nonce: String,
+    /// When the request was written.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A request that waits for its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pending {
+    /// What was asked for.
+    pub purpose: Purpose,
+    /// About which license.
+    pub license_key: String,
+    /// The request's nonce.
+    pub nonce: String,
+    /// When the request was written.
+    pub created_at: DateTime<Utc>,
+    /// The highest sequence number that was known then.
+    pub newest_seq: Option<u64>,
+}
+
+/// Why a text is not a file of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// Longer than [`LONGEST_FILE`].
+    #[error("the file has {bytes} bytes, at most {LONGEST_FILE} are read")]
+    TooLong {
+        /// Length found.
+        bytes: usize,
+    },
+    /// There is no line that begins an armour.
+    #[error("this is no such file: there is no line '-----BEGIN {expected}-----'")]
+    NotAFile {
+        /// The label that was looked for.
+        expected: &'static str,
+    },
+    /// A file of ours, but of the other kind.
+    #[error("this is a '{found}', expected a '{expected}'")]
+    OtherKind {
+        /// The label that was looked for.
+        expected: &'static str,
+        /// The label that was found.
+        found: &'static str,
+    },
+    /// The line that ends the armour is missing.
+    #[error("the file is cut off: the line '-----END {expected}-----' is missing; copy it again")]
+    Truncated {
+        /// The label.
+        expected: &'static str,
+    },
+    /// What is inside the armour cannot be read.
+    #[error("the file is damaged ({0}); copy it again")]
+    Damaged(String),
+}
+
+/// Why a license file does not count. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// It is no license file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It cannot be believed.
+    #[error("the license file is not genuine: {0}")]
+    NotGenuine(#[from] DocumentError),
+    /// It was made for somebody else.
+    #[error("the license file is not for this site: {0}")]
+    Foreign(#[source] Mismatch),
+    /// It was imported before.
+    #[error("the license file was used before; every request has one answer")]
+    Reused,
+    /// It answers no request of this site that still waits.
+    #[error(
+        "the license file answers none of this site's open requests; write a new request and have it signed"
+    )]
+    NotRequested,
+    /// Its lease has run out while it was on its way.
+    #[error(
+        "the license file has expired at {valid_until}; write a new request and have it signed"
+    )]
+    Expired {
+        /// Until when it was good.
+        valid_until: DateTime<Utc>,
+    },
+    /// It is an answer for a site with internet.
+    #[error("the license file holds no lease for a site without internet")]
+    NotOffline,
+    /// It answers another question than the one that was asked.
+    #[error("the license file does not answer what was asked for")]
+    OtherPurpose,
+}
+
+/// A license file that counts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Imported {
+    /// A lease, as answer to an activation or a renewal.
+    License(Box<VerifiedLicense>),
+    /// The License Server says no.
+    Denied(Box<VerifiedDenial>),
+    /// The receipt of a deactivation: the seat is free.
+    Deactivated,
+}
+
+/// Who reads a license file.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    /// This installation.
+    pub installation_id: &'a str,
+    /// This machine.
+    pub hardware_id: &'a str,
+    /// The requests that wait.
+    pub pending: &'a [Pending],
+    /// The license that is cached, and the highest sequence number seen for
+    /// it.
+    pub current: Option<(&'a str, Option<u64>)>,
+}
+
+impl OfflineRequest {
+    /// The request as a file.
+    #[must_use]
+    pub fn to_file(&self) -> String {
+        // A struct of texts always has a JSON form.
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        armour(REQUEST, &STANDARD.encode(json))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// One [`FileError`] for each reason.
+    pub fn from_file(text: &str) -> Result<Self, FileError> {
+        let damaged = |why: String| FileError::Damaged(why);
+        let inside = unarmour(REQUEST, text)?;
+        let json = STANDARD
+            .decode(inside)
+            .map_err(|error| damaged(error.to_string()))?;
+        serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))
+    }
+
+    /// What the site keeps of it.
+    #[must_use]
+    pub fn pending(&self, newest_seq: Option<u64>) -> Pending {
+        Pending {
+            purpose: self.purpose,
+            license_key: self.license_key.clone(),
+            nonce: self.nonce.clone(),
+            created_at: self.created_at,
+            newest_seq,
+        }
+    }
+}
+
+/// A signed document as a license file.
+#[must_use]
+pub fn to_file(jws: &str) -> String {
+    armour(ANSWER, jws)
+}
+
+/// The document in a license file, which is not verified yet.
+///
+/// # Errors
+/// One [`FileError`] for each reason.
+pub fn from_file(text: &str) -> Result<String, FileError> {
+    unarmour(ANSWER, text)
+}
+
+/// Reads a license file; answers what it says, and which request it answers.
+///
+/// # Errors
+/// One [`ImportError`] for each reason.
+pub fn import(
+    text: &str,
+    reader: &Reader<'_>,
+    keyring: &Keyring,
+    now: DateTime<Utc>,
+) -> Result<(Imported, Pending), ImportError> {
+    let jws = from_file(text)?;
+    match verify_license(&jws, keyring) {
+        Ok(license) => {
+            let claims = license.claims();
+            let key = license.license().license_key().unwrap_or_default();
+            let pending = reader.request(claims.nonce.as_deref(), Some(key), claims.seq)?;
+            reader.check(
+                &pending,
+                &claims.installation_id,
+                &claims.hardware_id,
+                claims.seq,
+            )?;
+            if !license_key::same(key, &pending.license_key) {
+                return Err(ImportError::Foreign(Mismatch::LicenseKey));
+            }
+            if pending.purpose == Purpose::Deactivate {
+                return Err(ImportError::OtherPurpose);
+            }
+            if !claims.offline {
+                return Err(ImportError::NotOffline);
+            }
+            let valid_until = claims.valid_until;
+            if valid_until < now {
+                return Err(ImportError::Expired { valid_until });
+            }
+            Ok((Imported::License(Box::new(license)), pending))
+        }
+        Err(DocumentError::Type { .. }) => {
+            let denial = verify_denial(&jws, keyring)?;
+            let claims = denial.claims();
+            let pending = reader.request(claims.nonce.as_deref(), None, claims.seq)?;
+            reader.check(
+                &pending,
+                &claims.installation_id,
+                &claims.hardware_id,
+                claims.seq,
+            )?;
+            let is_receipt = claims.reason == DenialReason::Deactivated;
+            match (is_receipt, pending.purpose) {
+                (true, Purpose::Deactivate) => Ok((Imported::Deactivated, pending)),
+                (true, _) => Err(ImportError::OtherPurpose),
+                (false, _) => Ok((Imported::Denied(Box::new(denial)), pending)),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Reader<'_> {
+    /// The request that a document answers.
+    fn request(
+        &self,
+        nonce: Option<&str>,
+        license_key: Option<&str>,
+        seq: u64,
+    ) -> Result<Pending, ImportError> {
+        let found = self.pending.iter().find(|it| nonce == Some(&it.nonce));
+        found.cloned().ok_or_else(|| match self.current {
+            Some((current, Some(newest)))
+                if seq <= newest
+                    && license_key.is_none_or(|key| license_key::same(key, current)) =>
+            {
+                ImportError::Reused
+            }
+            _ => ImportError::NotRequested,
+        })
+    }
+
+    fn check(
+        &self,
+        pending: &Pending,
+        installation_id: &str,
+        hardware_id: &str,
+        seq: u64,
+    ) -> Result<(), ImportError> {
+        let current = self
+            .current
+            .filter(|(key, _)| license_key::same(key, &pending.license_key));
+        let question = Question {
+            nonce: &pending.nonce,
+            license_key: &pending.license_key,
+            installation_id: self.installation_id,
+            hardware_id: self.hardware_id,
+            newest_seq: current.and_then(|(_, seq)| seq).max(pending.newest_seq),
+        };
+        let nonce = Some(pending.nonce.as_str());
+        check_binding(&question, nonce, installation_id, hardware_id, seq)
+            .map_err(ImportError::Foreign)
+    }
+}
+
+fn armour(label: &str, inside: &str) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
+    let mut rest = inside;
+    while !rest.is_empty() {
+        // What is inside is ASCII: every character is one byte.
+        let (line, next) = rest.split_at(rest.len().min(LINE));
+        text.push_str(line);
+        text.push('\n');
+        rest = next;
+    }
+    text.push_str(&format!("-----END {label}-----\n"));
+    text
+}
+
+fn unarmour(label: &'static str, text: &str) -> Result<String, FileError> {
+    if text.len() > LONGEST_FILE {
+        return Err(FileError::TooLong { bytes: text.len() });
+    }
+    let expected = label;
+    let begin = format!("-----BEGIN {label}-----");
+    let Some((_, after)) = text.split_once(&begin) else {
+        let other = [REQUEST, ANSWER]
+            .into_iter()
+            .find(|other| text.contains(&format!("-----BEGIN {other}-----")));
+        return Err(match other {
+            Some(found) => FileError::OtherKind { expected, found },
+            None => FileError::NotAFile { expected },
+        });
+    };
+    let (inside, _) = after
+        .split_once(&format!("-----END {label}-----"))
+        .ok_or(FileError::Truncated { expected })?;
+    // White space, and the marks of a quotation.
+    let meant = |c: &char| !c.is_whitespace() && *c != '>';
+    let inside: String = inside.chars().filter(meant).collect();
+    if !inside.is_ascii() {
+        return Err(FileError::Damaged("it holds foreign characters".to_owned()));
+    }
+    Ok(inside)
+}

@@ -1,0 +1,337 @@
+//! Effective time: a clock that a licensee cannot turn back, and that a broken
+//! one cannot poison.
+//!
+//! Time passes with the running machine, whatever its wall clock shows. What
+//! else there is are claims that it is later than that: by the wall clock, or
+//! by the boot clock after a suspend. Claims that add up to at most
+//! [`BELIEVED_LEAD`] since the last proof are believed. A greater one is in
+//! doubt until a signed answer settles it or it has stood for
+//! [`DOUBT_STANDS`]. A claim that it is earlier is never believed. A signed
+//! answer to our own question is proof, and sets the time in either direction.
+//!
+//! So time spent running always counts, and a machine that was switched off
+//! for ten days, or whose clock battery is dead, has the grace it had.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+/// By how much claims may move the time forward between two proofs.
+pub const BELIEVED_LEAD: TimeDelta = TimeDelta::hours(24);
+/// After how much running time a claim that stands is believed.
+pub const DOUBT_STANDS: TimeDelta = TimeDelta::hours(72);
+/// A wall clock that is behind by no more than this is not worth a word.
+pub const SILENT: TimeDelta = TimeDelta::minutes(5);
+/// A signed answer that differs by no more than this agrees: it was on its
+/// way, and its time is in whole seconds.
+pub const AGREES: TimeDelta = TimeDelta::seconds(60);
+/// Clocks of one machine are read one after the other.
+const JITTER: TimeDelta = TimeDelta::seconds(5);
+
+/// The clocks of a machine, read at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readings {
+    /// The wall clock: anybody may set it.
+    pub wall: DateTime<Utc>,
+    /// How long this process has been running. It does not count suspends.
+    pub running: Duration,
+    /// How long ago the machine was started (`CLOCK_BOOTTIME`), with suspends.
+    pub since_boot: Duration,
+    /// Which start of the machine that was; `None` where nobody says.
+    pub boot_id: Option<String>,
+}
+
+/// What is kept for the next start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Believed {
+    /// The effective time …
+    pub at: DateTime<Utc>,
+    /// … when the machine had been running for so long, in milliseconds …
+    pub since_boot_ms: u64,
+    /// … since this start.
+    pub boot_id: Option<String>,
+    /// What claims have added since the last proof, in milliseconds.
+    pub lead_ms: i64,
+    /// A claim that is not believed yet.
+    pub doubt: Option<Doubt>,
+    /// How far the wall clock is off, as a signed answer has shown during this
+    /// start of the machine, in milliseconds.
+    #[serde(default)]
+    pub refuted_ms: Option<i64>,
+}
+
+/// A claim that is not believed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Doubt {
+    /// How far ahead it was when it was first made, in milliseconds.
+    pub ahead_ms: i64,
+    /// For how much running time it has stood, in milliseconds.
+    pub stood_ms: i64,
+}
+
+/// Something about the clocks that the log and the vendor's support want to
+/// know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockEvent {
+    /// The wall clock is behind the effective time. It is ignored.
+    Behind {
+        /// By how much.
+        by: TimeDelta,
+    },
+    /// The wall clock is too far ahead to be believed now.
+    Doubted {
+        /// By how much.
+        ahead: TimeDelta,
+    },
+    /// A wall clock that was in doubt has stood long enough.
+    Believed {
+        /// By how much the time has moved.
+        ahead: TimeDelta,
+    },
+    /// The boot clock has leapt further than is believed.
+    BootClockLeapt {
+        /// By how much.
+        by: TimeDelta,
+    },
+    /// A signed answer has set the time.
+    Set {
+        /// By how much; negative is back.
+        by: TimeDelta,
+    },
+}
+
+/// The effective time of one process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimeGuard {
+    /// The effective time …
+    at: DateTime<Utc>,
+    /// … when the clocks showed this.
+    anchor: Readings,
+    lead: TimeDelta,
+    doubt: Option<Doubt>,
+    /// How far the wall clock was off when a signed answer set the time. While
+    /// it is off by the same, it claims nothing new.
+    refuted: Option<TimeDelta>,
+    /// Being behind is said once.
+    is_behind: bool,
+}
+
+impl TimeGuard {
+    /// Begins with what is known: what was kept by an earlier process, and
+    /// `signed`, the newest time that a signed document has. The effective
+    /// time is never before `floor`, the program's own date. Where nothing is
+    /// known there is nothing to protect, and the wall clock is believed.
+    #[must_use]
+    pub fn start(
+        kept: Option<&Believed>,
+        signed: Option<DateTime<Utc>>,
+        floor: DateTime<Utc>,
+        readings: Readings,
+    ) -> (Self, Vec<ClockEvent>) {
+        let carried = kept.map(|kept| kept.carried_to(&readings));
+        let known = carried.max(signed);
+        let at = known.unwrap_or(readings.wall).max(floor);
+        let lead = kept.map_or(TimeDelta::zero(), |kept| milliseconds(kept.lead_ms));
+        let same_start = kept.filter(|kept| kept.is_of_this_start(&readings));
+        let begun = Self {
+            at,
+            lead: lead.clamp(TimeDelta::zero(), BELIEVED_LEAD),
+            doubt: kept.and_then(|kept| kept.doubt),
+            refuted: same_start.and_then(|kept| kept.refuted_ms.map(milliseconds)),
+            is_behind: false,
+            anchor: readings.clone(),
+        };
+        begun.observed(readings)
+    }
+
+    /// The effective time when this process has been running for `running`.
+    /// Between two observations it passes with the running process alone.
+    #[must_use]
+    pub fn now(&self, running: Duration) -> DateTime<Utc> {
+        add(self.at, running.saturating_sub(self.anchor.running))
+    }
+
+    /// Looks at all clocks. To be done every few seconds.
+    #[must_use]
+    pub fn observed(&self, readings: Readings) -> (Self, Vec<ClockEvent>) {
+        let mut events = Vec::new();
+        let mut next = self.clone();
+        let elapsed = readings.running.saturating_sub(self.anchor.running);
+        next.at = self.now(readings.running);
+        next.suspended(&readings, elapsed, &mut events);
+        next.looked_at_the_wall(readings.wall, delta(elapsed), &mut events);
+        next.anchor = readings;
+        (next, events)
+    }
+
+    /// A signed answer to our own question says that it is `signed` now.
+    #[must_use]
+    pub fn proven(&self, signed: DateTime<Utc>, readings: Readings) -> (Self, Option<ClockEvent>) {
+        let before = self.now(readings.running);
+        let by = signed - before;
+        let agrees = by.abs() <= AGREES;
+        let at = if agrees { before } else { signed };
+        let off = readings.wall - at;
+        let next = Self {
+            at,
+            lead: TimeDelta::zero(),
+            doubt: None,
+            refuted: Some(off).filter(|off| off.abs() > AGREES),
+            is_behind: off < -SILENT,
+            anchor: readings,
+        };
+        (next, (!agrees).then_some(ClockEvent::Set { by }))
+    }
+
+    /// A signed document that was made at `signed`, some time ago, has come by
+    /// hand: it is no earlier than that.
+    #[must_use]
+    pub fn at_least(&self, signed: DateTime<Utc>, readings: Readings) -> Self {
+        Self {
+            at: self.now(readings.running).max(signed),
+            anchor: readings,
+            ..self.clone()
+        }
+    }
+
+    /// What to keep for the next start.
+    #[must_use]
+    pub fn believed(&self) -> Believed {
+        Believed {
+            at: self.at,
+            since_boot_ms: u64::try_from(self.anchor.since_boot.as_millis()).unwrap_or(u64::MAX),
+            boot_id: self.anchor.boot_id.clone(),
+            lead_ms: self.lead.num_milliseconds(),
+            doubt: self.doubt,
+            refuted_ms: self.refuted.map(|off| off.num_milliseconds()),
+        }
+    }
+
+    /// How far the wall clock was ahead when it was last looked at; negative
+    /// is behind.
+    #[must_use]
+    pub fn wall_ahead(&self) -> TimeDelta {
+        self.anchor.wall - self.at
+    }
+
+    /// Whether the wall clock is too far ahead to be believed.
+    #[must_use]
+    pub fn doubts(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// The boot clock goes on while the machine sleeps, and this process does
+    /// not.
+    fn suspended(&mut self, readings: &Readings, elapsed: Duration, events: &mut Vec<ClockEvent>) {
+        let since_boot = readings.since_boot.saturating_sub(self.anchor.since_boot);
+        let by = delta(since_boot.saturating_sub(elapsed));
+        if by <= JITTER {
+            return;
+        }
+        if by <= BELIEVED_LEAD - self.lead {
+            self.at = self.at.checked_add_signed(by).unwrap_or(self.at);
+            self.lead += by;
+        } else {
+            events.push(ClockEvent::BootClockLeapt { by });
+        }
+    }
+
+    fn looked_at_the_wall(
+        &mut self,
+        wall: DateTime<Utc>,
+        elapsed: TimeDelta,
+        events: &mut Vec<ClockEvent>,
+    ) {
+        let ahead = wall - self.at;
+        if let Some(off) = self.refuted {
+            if (ahead - off).abs() <= JITTER {
+                return;
+            }
+            // Somebody has set it: that is a claim of its own.
+            self.refuted = None;
+        }
+        if ahead <= TimeDelta::zero() {
+            self.doubt = None;
+            let is_behind = ahead < -SILENT;
+            if is_behind && !self.is_behind {
+                events.push(ClockEvent::Behind { by: -ahead });
+            }
+            self.is_behind = is_behind;
+            return;
+        }
+        self.is_behind = false;
+        if ahead <= BELIEVED_LEAD - self.lead {
+            self.at = wall;
+            self.lead += ahead;
+            self.doubt = None;
+            return;
+        }
+        let standing = self.doubt.filter(|doubt| {
+            let grown = ahead - milliseconds(doubt.ahead_ms);
+            grown.abs() <= BELIEVED_LEAD
+        });
+        let Some(doubt) = standing else {
+            events.push(ClockEvent::Doubted { ahead });
+            self.doubt = Some(Doubt {
+                ahead_ms: ahead.num_milliseconds(),
+                stood_ms: 0,
+            });
+            return;
+        };
+        let stood = milliseconds(doubt.stood_ms)
+            .checked_add(&elapsed)
+            .unwrap_or(DOUBT_STANDS);
+        if stood < DOUBT_STANDS {
+            self.doubt = Some(Doubt {
+                stood_ms: stood.num_milliseconds(),
+                ..doubt
+            });
+            return;
+        }
+        events.push(ClockEvent::Believed { ahead });
+        self.at = wall;
+        self.lead = TimeDelta::zero();
+        self.doubt = None;
+    }
+}
+
+impl Believed {
+    /// The effective time that follows from what was kept, with the running
+    /// time since then: all of it within one start of the machine, else what
+    /// has passed since the machine was started.
+    fn carried_to(&self, readings: &Readings) -> DateTime<Utc> {
+        if self.boot_id.is_none() || readings.boot_id.is_none() {
+            return self.at;
+        }
+        let ran = if self.is_of_this_start(readings) {
+            let before = Duration::from_millis(self.since_boot_ms);
+            readings.since_boot.saturating_sub(before)
+        } else {
+            readings.since_boot
+        };
+        add(self.at, ran)
+    }
+
+    fn is_of_this_start(&self, readings: &Readings) -> bool {
+        self.boot_id.is_some() && self.boot_id == readings.boot_id
+    }
+}
+
+/// A time that is out of bounds stands still.
+fn add(at: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+    at.checked_add_signed(delta(by)).unwrap_or(at)
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+/// A number that somebody has written into a file is bounded: sums of a few
+/// stay within what can be counted.
+fn milliseconds(number: i64) -> TimeDelta {
+    const MOST: i64 = 1_000_000_000_000_000;
+    TimeDelta::milliseconds(number.clamp(-MOST, MOST))
+}
