@@ -32,5 +32,6 @@ pub mod protocol;
 pub mod rotation;
 pub mod schedule;
 pub mod standing;
+pub mod suspicion;
 pub mod time_guard;
 pub mod usage;

@@ -22,6 +22,8 @@ use crate::license_key;
 pub const LONGEST_FILE: usize = 128 * 1024;
 /// Most requests that may wait for an answer.
 pub const MOST_PENDING: usize = 16;
+/// What stands between the documents of a file; no document holds it.
+const BETWEEN: char = '~';
 /// Characters in a line of a file.
 const LINE: usize = 64;
 /// What the label of a request says.
@@ -63,6 +65,10 @@ pub struct OfflineRequest {
     pub nonce: String,
     /// When the request was written.
     pub created_at: DateTime<Utc>,
+    /// Version of the key set that the site has; newer ones come with the
+    /// answer.
+    #[serde(default)]
+    pub key_set: u64,
 }
 
 /// A request that waits for its answer.
@@ -212,32 +218,42 @@ impl OfflineRequest {
     }
 }
 
-/// A signed document as a license file.
+/// A signed document as a license file, with the signed key sets that the site
+/// may need for believing it.
 #[must_use]
-pub fn to_file(jws: &str) -> String {
-    armour(ANSWER, jws)
+pub fn to_file(key_sets: &[String], jws: &str) -> String {
+    let mut inside = String::new();
+    for key_set in key_sets {
+        inside.push_str(key_set);
+        inside.push(BETWEEN);
+    }
+    inside.push_str(jws);
+    armour(ANSWER, &inside)
 }
 
-/// The document in a license file, which is not verified yet.
+/// The key sets and the document in a license file. Nothing is verified yet.
 ///
 /// # Errors
 /// One [`FileError`] for each reason.
-pub fn from_file(text: &str) -> Result<String, FileError> {
-    unarmour(ANSWER, text)
+pub fn from_file(text: &str) -> Result<(Vec<String>, String), FileError> {
+    let inside = unarmour(ANSWER, text)?;
+    let mut documents: Vec<String> = inside.split(BETWEEN).map(str::to_owned).collect();
+    let document = documents.pop().unwrap_or_default();
+    Ok((documents, document))
 }
 
-/// Reads a license file; answers what it says, and which request it answers.
+/// Judges the document of a license file; answers what it says, and which
+/// request it answers.
 ///
 /// # Errors
 /// One [`ImportError`] for each reason.
 pub fn import(
-    text: &str,
+    jws: &str,
     reader: &Reader<'_>,
     keyring: &Keyring,
     now: DateTime<Utc>,
 ) -> Result<(Imported, Pending), ImportError> {
-    let jws = from_file(text)?;
-    match verify_license(&jws, keyring) {
+    match verify_license(jws, keyring) {
         Ok(license) => {
             let claims = license.claims();
             let key = license.license().license_key().unwrap_or_default();
@@ -264,7 +280,7 @@ pub fn import(
             Ok((Imported::License(Box::new(license)), pending))
         }
         Err(DocumentError::Type { .. }) => {
-            let denial = verify_denial(&jws, keyring)?;
+            let denial = verify_denial(jws, keyring)?;
             let claims = denial.claims();
             let pending = reader.request(claims.nonce.as_deref(), None, claims.seq)?;
             reader.check(
@@ -322,8 +338,12 @@ impl Reader<'_> {
             newest_seq: current.and_then(|(_, seq)| seq).max(pending.newest_seq),
         };
         let nonce = Some(pending.nonce.as_str());
-        check_binding(&question, nonce, installation_id, hardware_id, seq)
-            .map_err(ImportError::Foreign)
+        check_binding(&question, nonce, installation_id, hardware_id, seq).map_err(|mismatch| {
+            match mismatch {
+                Mismatch::Sequence { .. } => ImportError::Reused,
+                other => ImportError::Foreign(other),
+            }
+        })
     }
 }
 

@@ -48,12 +48,12 @@ pub struct Walk {
     pub error: Option<DocumentError>,
 }
 
-/// Checks that `jws` follows `keyring`, and answers the set in it. Keys that
-/// were revoked once stay revoked.
+/// Checks that `jws` follows `keyring`, and answers the set in it, and what it
+/// says to the letter. Keys that were revoked once stay revoked.
 ///
 /// # Errors
 /// The first [`DocumentError`] that applies.
-pub fn follow(keyring: &Keyring, jws: &str) -> Result<Keyring, DocumentError> {
+pub fn follow(keyring: &Keyring, jws: &str) -> Result<(Keyring, KeySetClaims), DocumentError> {
     let claims: KeySetClaims = verify(jws, DocumentType::KeySet, keyring)?;
     let expected = keyring.version().saturating_add(1);
     if claims.version != expected {
@@ -62,14 +62,14 @@ pub fn follow(keyring: &Keyring, jws: &str) -> Result<Keyring, DocumentError> {
             expected,
         });
     }
-    let mut revoked = claims.revoked;
+    let mut revoked = claims.revoked.clone();
     revoked.extend(keyring.revoked().map(str::to_owned));
     let set = JwkSet {
-        keys: claims.keys,
+        keys: claims.keys.clone(),
         version: Some(claims.version),
         revoked,
     };
-    Ok(Keyring::from_jwk_set(&set)?)
+    Ok((Keyring::from_jwk_set(&set)?, claims))
 }
 
 /// Walks from `root` along `chain` as far as it goes. Sets that are not newer
@@ -86,7 +86,7 @@ pub fn walk(root: Keyring, chain: &[String]) -> Walk {
             continue;
         }
         match follow(&walk.keyring, jws) {
-            Ok(keyring) => {
+            Ok((keyring, _)) => {
                 walk.keyring = keyring;
                 walk.chain.push(jws.clone());
             }

@@ -51,18 +51,7 @@ impl App {
     ) -> Result<Self, OpenError> {
         let store = open_store(storage).await?;
         let keys_dir = storage.keys();
-        let keys = match SigningKeys::load(&keys_dir) {
-            Err(SigningError::None(_)) => {
-                let kid = SigningKeys::create(&keys_dir, clock.now())?;
-                tracing::info!(
-                    kid,
-                    directory = %keys_dir.display(),
-                    "made the first signing key; back it up"
-                );
-                SigningKeys::load(&keys_dir)?
-            }
-            loaded => loaded?,
-        };
+        let keys = SigningKeys::load_or_create(&keys_dir, clock.now())?;
         Ok(Self {
             store,
             clock,

@@ -57,6 +57,10 @@ pub struct Terms {
     /// Hours that an installation may go on without a validation after that
     #[arg(long, env, default_value = "72", value_parser = hours, value_name = "HOURS")]
     pub grace_hours: TimeDelta,
+
+    /// Days that a license file for a site without internet is good for
+    #[arg(long, env, default_value = "90", value_parser = days, value_name = "DAYS")]
+    pub offline_days: TimeDelta,
 }
 
 /// Settings of `serve`.
@@ -110,6 +114,16 @@ fn hours(text: &str) -> Result<TimeDelta, String> {
     }
     #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
     Ok(TimeDelta::milliseconds((hours * 3_600_000.0) as i64))
+}
+
+/// Days, with fractions, from one minute to ten years.
+fn days(text: &str) -> Result<TimeDelta, String> {
+    let days: f64 = text.trim().parse().map_err(|_| "a number is needed")?;
+    if !(1.0 / 1440.0..=3650.0).contains(&days) {
+        return Err("accepted are 0.0007 to 3650 days; fractions may be used".into());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
+    Ok(TimeDelta::seconds((days * 86_400.0) as i64))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    tracing::info!(address = %listener.local_addr()?, keys = ?app.keys().list(), "listening");
+    tracing::info!(address = %listener.local_addr()?, keys = ?app.keys(), "listening");
     let watch = tokio::spawn(watch_keys(app.clone()));
     let served = listener::serve(http::router(app.clone()), listener, shutdown).await;
     watch.abort();
@@ -42,7 +42,7 @@ async fn watch_keys(app: Arc<App>) {
         }
         seen = changed_at;
         match app.reload_keys() {
-            Ok(()) => tracing::info!(keys = ?app.keys().list(), "the signing keys have changed"),
+            Ok(()) => tracing::info!(keys = ?app.keys(), "the signing keys have changed"),
             Err(error) => tracing::error!(
                 %error,
                 "the signing keys were not read anew; those from before go on signing"

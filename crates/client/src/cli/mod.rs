@@ -13,6 +13,7 @@ mod health;
 mod heartbeat;
 mod limits;
 mod line;
+mod offline;
 mod serve;
 mod service;
 mod status;
@@ -109,6 +110,10 @@ enum Command {
         license-client deactivate --force   (the License Server cannot be reached)")]
     Deactivate(deactivate::Deactivate),
 
+    /// License a site without internet, by file
+    #[command(subcommand)]
+    Offline(offline::Offline),
+
     /// Exit with 0 if the service is up, for container probes
     #[command(
         after_help = "Examples:\n  license-client health\n  HEALTHCHECK CMD [\"license-client\", \"health\"]"
@@ -166,6 +171,7 @@ pub fn run(line: Line, from_file: &[String]) -> anyhow::Result<ExitCode> {
             Command::Doctor(command) => doctor::run(&command, &line.matches, from_file).await,
             Command::Heartbeat(service) => heartbeat::run(&service).await,
             Command::Deactivate(command) => deactivate::run(command).await,
+            Command::Offline(command) => offline::run(command).await,
             Command::Health(command) => health::run(&command).await,
             Command::Completions { shell } => {
                 let mut command = Cli::command();

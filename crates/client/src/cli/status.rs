@@ -38,6 +38,8 @@ fn print(answer: &Answer) {
         ("Last validated", "lastValidated"),
         ("Next validation", "nextValidation"),
         ("Grace ends", "gracePeriodExpires"),
+        ("Offline until", "offlineUntil"),
+        ("Clock ahead (s)", "clockAheadSeconds"),
         ("Why", "message"),
         ("Signatures", "trust"),
     ] {

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::http::error::{ApiError, Invalid};
 
-/// Longest request body, in bytes.
-const LONGEST_BODY: usize = 64 * 1024;
+/// Longest request body, in bytes. A license file of the longest kind fits.
+const LONGEST_BODY: usize = 192 * 1024;
 /// A caller gets this long to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of a longer one is read and thrown away, so that its sender hears

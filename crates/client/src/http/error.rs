@@ -12,6 +12,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::licensing::activate::ActivateError;
 use crate::licensing::deactivate::DeactivateError;
+use crate::licensing::offline::OfflineError;
 use crate::licensing::switch::SwitchError;
 use crate::licensing::usage::ReportError;
 use crate::store::StoreError;
@@ -36,6 +37,8 @@ pub enum ApiError {
     Activate(Box<ActivateError>),
     /// The license was not deactivated.
     Deactivate(Box<DeactivateError>),
+    /// Licensing by file failed.
+    Offline(Box<OfflineError>),
     /// The feature was not switched.
     Switch(Box<SwitchError>),
     /// The report of usage was not taken.
@@ -86,6 +89,7 @@ impl IntoResponse for ApiError {
             Self::BrokenOff => "The body broke off".into(),
             Self::Activate(error) => error.to_string().into(),
             Self::Deactivate(error) => error.to_string().into(),
+            Self::Offline(error) => error.to_string().into(),
             Self::Switch(error) => error.to_string().into(),
             Self::Report(error) => error.to_string().into(),
             Self::Store(error) => error.to_string().into(),
@@ -134,6 +138,11 @@ impl ApiError {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
             },
+            Self::Offline(error) => match **error {
+                OfflineError::Unsigned | OfflineError::Unlicensed => StatusCode::CONFLICT,
+                OfflineError::File(_) => StatusCode::BAD_REQUEST,
+                OfflineError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
             Self::Switch(error) => match **error {
                 SwitchError::Core(_) => StatusCode::CONFLICT,
                 SwitchError::Unknown(_) => StatusCode::NOT_FOUND,
@@ -154,6 +163,12 @@ impl ApiError {
 impl From<ActivateError> for ApiError {
     fn from(error: ActivateError) -> Self {
         Self::Activate(Box::new(error))
+    }
+}
+
+impl From<OfflineError> for ApiError {
+    fn from(error: OfflineError) -> Self {
+        Self::Offline(Box::new(error))
     }
 }
 

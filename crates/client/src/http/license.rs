@@ -10,6 +10,7 @@ use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::license_key;
 use license_core::standing::{LapseReason, Standing};
+use license_core::time_guard::SILENT;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -112,6 +113,12 @@ pub(super) struct LicenseStatusResponse {
     /// `signed` where keys are trusted; `unsigned` where the License Server's
     /// word is taken.
     trust: &'static str,
+    /// The lease holds until then without any contact, as an imported license
+    /// file says; UTC.
+    offline_until: Option<String>,
+    /// How far the wall clock is ahead of the time that counts, in seconds,
+    /// when that is more than five minutes; negative is behind.
+    clock_ahead_seconds: Option<i64>,
     /// When the License Server is asked next; UTC.
     next_validation: Option<String>,
     /// The newest validation that was not confirmed, since the last that was.
@@ -160,6 +167,13 @@ pub(super) async fn status(
     } else {
         "unsigned"
     };
+    let ahead = app
+        .effective
+        .as_ref()
+        .map(|clock| clock.guard().wall_ahead());
+    status.clock_ahead_seconds = ahead
+        .filter(|ahead| ahead.abs() > SILENT)
+        .map(|ahead| ahead.num_seconds());
     if !caller.trusted {
         status.license_key = status.license_key.map(|key| license_key::mask(&key));
     }
@@ -201,6 +215,12 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
         },
         standing: word(&standing),
         trust: "",
+        offline_until: evidence
+            .lease
+            .as_ref()
+            .filter(|lease| lease.is_offline())
+            .map(|lease| naive(lease.valid_until())),
+        clock_ahead_seconds: None,
         next_validation: None,
         last_failure: evidence.last_failure.as_ref().map(|failure| LastFailure {
             at: naive(failure.at),

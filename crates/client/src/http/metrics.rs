@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use license_core::hardware::{Component, Verdict};
+use license_core::lease::Lease;
 use license_core::license::Expiry;
 use license_core::limits::limit;
 use license_core::usage::Resource;
@@ -65,6 +66,23 @@ fn readings(app: &App) -> Readings {
         "last_contact_timestamp_seconds",
         "The last confirmed validation or activation",
         instant(license.and(snapshot.evidence.confirmed_at)),
+    );
+    let lease = snapshot.evidence.lease.as_ref();
+    r(
+        "lease_end_timestamp_seconds",
+        "Until when the lease is good without a validation",
+        instant(lease.map(Lease::valid_until)),
+    );
+    let clock = app.effective.as_ref().map(|clock| clock.guard());
+    r(
+        "clock_ahead_seconds",
+        "How far the wall clock is ahead of the time that counts",
+        clock.map(|guard| guard.wall_ahead().num_milliseconds() as f64 / 1000.0),
+    );
+    r(
+        "key_set_version",
+        "Version of the vendor's key set that is trusted",
+        app.keys.version().map(|version| version as f64),
     );
     r(
         "next_validation_timestamp_seconds",

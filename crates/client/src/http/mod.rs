@@ -13,6 +13,7 @@ mod instant;
 mod license;
 mod limits;
 mod metrics;
+mod offline;
 mod probes;
 mod to_the_end;
 mod unrouted;
@@ -69,6 +70,8 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(license::validate))
         .routes(routes!(heartbeat::heartbeat))
         .routes(routes!(deactivation::deactivate))
+        .routes(routes!(offline::request))
+        .routes(routes!(offline::import))
         .routes(routes!(features::switch))
         .routes(routes!(usage::report))
         .route_layer(middleware::from_fn(access::only_trusted))

@@ -4,6 +4,7 @@
 
 mod access;
 mod chain;
+mod clocks;
 mod commands;
 mod concurrency;
 mod contract;
@@ -16,15 +17,18 @@ mod gateway;
 mod hardware;
 mod harness;
 mod input;
+mod offline;
 mod openapi;
 mod outage;
 mod program;
 mod replicas;
+mod rotation;
 mod schedule;
 mod schema;
 mod scripted_cloud;
 mod secrets;
 mod switches;
+mod tampering;
 mod upgrade;
 mod usage;
 mod vendor;

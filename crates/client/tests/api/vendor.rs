@@ -11,6 +11,7 @@ use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::{IssueRequest, issue};
 use license_server::licensing::status::set_status;
 use license_server::serve::serve;
+use license_server::signing::SigningKeys;
 use license_server::store::licenses::Status;
 use license_service::clock::{Clock as _, ManualClock};
 use tempfile::TempDir;
@@ -80,7 +81,7 @@ impl Vendor {
     /// The file for `LICENSE_TRUSTED_KEYS`.
     pub fn trusted_keys(&self) -> String {
         let file: PathBuf = self.directory.path().join("trusted-keys.json");
-        let set = serde_json::to_string(&self.app.keys().public()).unwrap();
+        let set = serde_json::to_string(self.app.keys().public()).unwrap();
         std::fs::write(&file, set).unwrap();
         file.display().to_string()
     }
@@ -104,6 +105,24 @@ impl Vendor {
             .unwrap();
     }
 
+    /// Makes the next key, which signs after `overlap`.
+    pub fn rotate(&mut self, overlap: TimeDelta) {
+        let now = self.clock.now();
+        SigningKeys::rotate(&self.storage.keys(), "test", now, overlap).unwrap();
+        self.app.reload_keys().unwrap();
+    }
+
+    pub fn revoke(&mut self, kid: &str) {
+        let now = self.clock.now();
+        SigningKeys::revoke(&self.storage.keys(), "test", kid, now).unwrap();
+        self.app.reload_keys().unwrap();
+    }
+
+    pub fn oldest_key(&self) -> String {
+        let keys = self.app.keys().list(self.clock.now());
+        keys.last().unwrap().kid.clone()
+    }
+
     pub fn advance(&self, by: TimeDelta) {
         self.clock.advance(by);
     }
@@ -114,6 +133,7 @@ async fn open(storage: &Storage, clock: &Arc<ManualClock>) -> Arc<App> {
         issuer: "test".to_owned(),
         lease_hours: TimeDelta::hours(24),
         grace_hours: TimeDelta::hours(72),
+        offline_days: TimeDelta::days(90),
     };
     Arc::new(App::open(storage, terms, clock.clone()).await.unwrap())
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -13,20 +13,64 @@ use crate::signing::SigningKeys;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
-    /// Make a signing key; it signs from now on, and older keys stay published
+    /// Make the first signing key; a server that starts without one does the
+    /// same
     #[command(after_help = "Example:\n  license-server keys create")]
     Create,
 
-    /// List the signing keys, newest first
+    /// List the signing keys, and what each is good for
     #[command(after_help = "Example:\n  license-server keys list")]
     List,
 
     /// Export the public keys, for the License Clients' `LICENSE_TRUSTED_KEYS`
+    /// and for builds with embedded keys
     #[command(after_help = "Example:\n  license-server keys export --output trusted-keys.json")]
     Export {
         /// File to write; default is standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+
+    /// Make the next signing key, and publish it in a signed set that clients
+    /// follow by themselves
+    #[command(after_help = "Examples:\n  \
+        license-server keys rotate                    (signs in 7 days)\n  \
+        license-server keys rotate --at-once          (the old one is not safe any more)")]
+    Rotate {
+        /// Days until the new key signs; until then the old one does
+        #[arg(long, default_value_t = 7, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(..=365))]
+        overlap_days: u16,
+
+        /// The new key signs from now on
+        #[arg(long, conflicts_with = "overlap_days")]
+        at_once: bool,
+
+        /// Who issues the set
+        #[arg(
+            long,
+            env,
+            default_value = "foxsight-license-server",
+            value_name = "NAME"
+        )]
+        issuer: String,
+    },
+
+    /// Revoke a key: nothing that it has signed counts any more
+    #[command(
+        after_help = "Example:\n  license-server keys rotate --at-once && license-server keys revoke KEY"
+    )]
+    Revoke {
+        /// Key id, as 'keys list' shows it
+        kid: String,
+
+        /// Who issues the set
+        #[arg(
+            long,
+            env,
+            default_value = "foxsight-license-server",
+            value_name = "NAME"
+        )]
+        issuer: String,
     },
 }
 
@@ -49,28 +93,11 @@ pub(super) fn run(
                 );
             }
         }
-        Keys::List => {
-            let keys = SigningKeys::load(&directory)?.list();
-            if json {
-                println!("{}", serde_json::to_string_pretty(&keys)?);
-            } else {
-                let rows: Vec<_> = keys
-                    .into_iter()
-                    .map(|key| {
-                        let signs = if key.signs { "yes" } else { "" };
-                        [
-                            key.kid,
-                            table::time(Some(key.created), ""),
-                            signs.to_owned(),
-                        ]
-                    })
-                    .collect();
-                table::print(["KEY", "CREATED", "SIGNS"], &rows);
-            }
-        }
+        Keys::List => list(&SigningKeys::load(&directory)?, json, now)?,
         Keys::Export { output } => {
-            let set = SigningKeys::load(&directory)?.public();
-            let text = serde_json::to_string_pretty(&set)?;
+            let keys = SigningKeys::load_or_create(&directory, now)?;
+            let set = keys.public();
+            let text = serde_json::to_string_pretty(set)?;
             match output {
                 Some(file) => {
                     std::fs::write(&file, text + "\n")
@@ -84,6 +111,55 @@ pub(super) fn run(
                 None => println!("{text}"),
             }
         }
+        Keys::Rotate {
+            overlap_days,
+            at_once,
+            issuer,
+        } => {
+            let days = if at_once { 0 } else { overlap_days };
+            let overlap = TimeDelta::days(days.into());
+            let (kid, signs_from) = SigningKeys::rotate(&directory, &issuer, now, overlap)?;
+            if json {
+                println!("{:#}", json!({ "kid": kid, "signsFrom": signs_from }));
+            } else {
+                let from = table::time(Some(signs_from), "");
+                println!("Made the signing key {kid}, which signs from {from} UTC on");
+                println!("Running servers take it up within seconds. Back the directory up.");
+            }
+        }
+        Keys::Revoke { kid, issuer } => {
+            let version = SigningKeys::revoke(&directory, &issuer, &kid, now)?;
+            if json {
+                println!("{:#}", json!({ "kid": kid, "keySet": version }));
+            } else {
+                println!(
+                    "Revoked {kid} with key set {version}; sites learn of it with their next validation"
+                );
+            }
+        }
     }
+    Ok(())
+}
+
+fn list(keys: &SigningKeys, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let version = keys.version();
+    let keys = keys.list(now);
+    if json {
+        println!("{:#}", json!({ "keySet": version, "keys": keys }));
+        return Ok(());
+    }
+    let rows: Vec<_> = keys
+        .into_iter()
+        .map(|key| {
+            [
+                key.kid,
+                key.state.to_owned(),
+                table::time(Some(key.signs_from), ""),
+                table::time(Some(key.created), ""),
+            ]
+        })
+        .collect();
+    println!("Key set {version}\n");
+    table::print(["KEY", "STATE", "SIGNS FROM", "CREATED"], &rows);
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::config::Storage;
 use crate::licensing::look_up::look_up;
 use crate::licensing::status::set_status;
 use crate::store::licenses::{License, Status};
+use crate::store::suspicions;
 
 #[derive(Debug, Args)]
 pub(super) struct List {
@@ -64,9 +65,10 @@ pub(super) async fn show(storage: &Storage, key: &str, json: bool) -> anyhow::Re
     let store = open_store(storage).await?;
     let license = look_up(&store, key).await?;
     let held = crate::store::seats::list(store.reader(), &license.id).await?;
+    let suspected = suspicions::list(store.reader(), Some(&license.id), 100).await?;
     store.close().await;
     if json {
-        let both = json!({ "license": license, "seats": held });
+        let both = json!({ "license": license, "seats": held, "suspicions": suspected });
         println!("{both:#}");
         return Ok(());
     }
@@ -74,6 +76,10 @@ pub(super) async fn show(storage: &Storage, key: &str, json: bool) -> anyhow::Re
     describe(&license);
     println!();
     seats::print(&held);
+    if !suspected.is_empty() {
+        println!();
+        super::suspicions::print(&suspected);
+    }
     Ok(())
 }
 

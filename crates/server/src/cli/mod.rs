@@ -5,8 +5,10 @@ mod health;
 mod issue;
 mod keys;
 mod licenses;
+mod offline;
 mod seats;
 mod serve;
+mod suspicions;
 mod table;
 
 use anyhow::Context as _;
@@ -46,7 +48,7 @@ enum Command {
         DATABASE_URL=postgresql://licenses:secret@db/licenses license-server serve")]
     Serve(Serve),
 
-    /// Make, list and export signing keys
+    /// Make, list, export, rotate and revoke signing keys
     #[command(subcommand)]
     Keys(keys::Keys),
 
@@ -100,6 +102,16 @@ enum Command {
     /// List seats, and free one
     #[command(subcommand)]
     Seats(seats::Seats),
+
+    /// License sites without internet, by file
+    #[command(subcommand)]
+    Offline(offline::Offline),
+
+    /// List what a person should look at: copies, impossible sequences, changed
+    /// hardware
+    #[command(after_help = "Examples:\n  \
+        license-server suspicions\n  license-server suspicions FXSGHT-ABCD-EFGH-JKMN-PQRS")]
+    Suspicions(suspicions::Suspicions),
 
     /// Ask whether the service is ready, for container probes
     #[command(after_help = "Example:\n  license-server health --port 4000")]
@@ -159,6 +171,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
             licenses::set(&storage, &key, Status::Revoked, message, json, now).await
         }
         Command::Seats(command) => seats::run(&storage, command, json, now).await,
+        Command::Offline(command) => offline::run(&storage, command, json).await,
+        Command::Suspicions(command) => suspicions::run(&storage, &command, json).await,
         Command::Health(command) => health::run(&command, json).await,
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::licensing::answer::AnswerError;
+use crate::licensing::offline::OfflineError;
 
 /// Why a request is not answered.
 #[derive(Debug)]
@@ -48,6 +49,15 @@ impl IntoResponse for ApiError {
         };
         let body = json!({"error": {"code": code, "message": message}});
         (status, Json(body)).into_response()
+    }
+}
+
+impl From<OfflineError> for ApiError {
+    fn from(error: OfflineError) -> Self {
+        match error {
+            OfflineError::Answer(error) => error.into(),
+            OfflineError::File(_) | OfflineError::Field(_) => Self::BadRequest(error.to_string()),
+        }
     }
 }
 

@@ -7,21 +7,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use license_core::keyring::JwkSet;
 use license_core::protocol::{
-    ActivateRequest, HeartbeatRequest, INSTALLATION_ID_HEADER, NONCE_HEADER, ValidateRequest,
-    activated, confirmed, denied, refused,
+    ActivateRequest, DRIFT_HEADER, HeartbeatRequest, INSTALLATION_ID_HEADER, NONCE_HEADER,
+    SEQ_HEADER, ValidateRequest, activated, confirmed, denied, refused,
 };
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::http::error::ApiError;
-use crate::licensing::answer::{Answer, Question, answer};
+use crate::licensing::answer::{Answer, Call, Question, answer};
 use crate::licensing::document::Addressee;
+use crate::licensing::offline;
 
 /// Longest id, name or key, in characters: the width of its column.
 const LONGEST_TEXT: usize = 255;
@@ -43,17 +44,20 @@ pub(super) async fn activate(State(app): State<Arc<App>>, headers: HeaderMap, bo
     }
     let key = request.license_key.clone();
     let question = Question::Activate(request);
-    Ok(Json(match ask(&app, &question, &key, to).await? {
-        Answer::License(license) => activated(&license),
-        other => refusal(other),
-    }))
+    Ok(Json(
+        match ask(&app, &question, &key, to, &call(&headers)).await? {
+            Answer::License(license) => activated(&license),
+            other => refusal(other),
+        },
+    ))
 }
 
 /// Says whether a machine may go on using a license.
 pub(super) async fn validate(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Reply {
     let request: ValidateRequest = read(body)?;
     let to = addressee(&headers, &request.hardware_id)?;
-    let answer = ask(&app, &Question::Validate, &request.license_key, to).await?;
+    let call = call(&headers);
+    let answer = ask(&app, &Question::Validate, &request.license_key, to, &call).await?;
     Ok(Json(confirmation(answer)))
 }
 
@@ -71,7 +75,7 @@ pub(super) async fn heartbeat(
     }
     let key = request.license_key.clone();
     let question = Question::Heartbeat(Box::new(request));
-    let answer = ask(&app, &question, &key, to).await?;
+    let answer = ask(&app, &question, &key, to, &call(&headers)).await?;
     Ok(Json(confirmation(answer)))
 }
 
@@ -83,13 +87,48 @@ pub(super) async fn deactivate(
 ) -> Reply {
     let request: ValidateRequest = read(body)?;
     let to = addressee(&headers, &request.hardware_id)?;
-    let answer = ask(&app, &Question::Deactivate, &request.license_key, to).await?;
+    let call = call(&headers);
+    let answer = ask(&app, &Question::Deactivate, &request.license_key, to, &call).await?;
     Ok(Json(refusal(answer)))
 }
 
-/// The public keys that documents are signed with, newest first.
-pub(super) async fn keys(State(app): State<Arc<App>>) -> Json<JwkSet> {
-    Json(app.keys().public())
+/// Answers the request of a site without internet, which somebody brings.
+pub(super) async fn offline(State(app): State<Arc<App>>, body: Body) -> Reply {
+    let request: OfflineBody = read(body)?;
+    let signed = offline::sign(&app, &request.request, app.terms.offline_days).await?;
+    let (granted, message) = match &signed.answer {
+        Answer::License(_) => (true, "The license file holds a lease"),
+        Answer::Deactivated { .. } => (true, "The license file holds the receipt"),
+        Answer::Denied { message, .. } => (false, message.as_str()),
+    };
+    let data = json!({"granted": granted, "message": message, "file": signed.file});
+    Ok(Json(json!({"success": true, "data": data})))
+}
+
+#[derive(Deserialize)]
+struct OfflineBody {
+    /// The request file as it is.
+    request: String,
+}
+
+/// Which signed sets to add.
+#[derive(Deserialize)]
+pub(super) struct After {
+    after: Option<u64>,
+}
+
+/// The public keys that documents are signed with, newest first; and on demand
+/// the signed sets that follow a version.
+pub(super) async fn keys(
+    State(app): State<Arc<App>>,
+    Query(query): Query<After>,
+) -> Result<Json<Value>, ApiError> {
+    let keys = app.keys();
+    let mut set = serde_json::to_value(keys.public()).map_err(|_| ApiError::Internal)?;
+    if let Some(after) = query.after {
+        set["chain"] = keys.chain(after).into();
+    }
+    Ok(Json(set))
 }
 
 async fn ask(
@@ -97,9 +136,10 @@ async fn ask(
     question: &Question,
     license_key: &str,
     to: Addressee,
+    call: &Call,
 ) -> Result<Answer, ApiError> {
     check("licenseKey", license_key)?;
-    Ok(answer(app, question, license_key, to).await?)
+    Ok(answer(app, question, license_key, to, call).await?)
 }
 
 fn confirmation(answer: Answer) -> Value {
@@ -135,6 +175,16 @@ fn read<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
     let bytes = body.map_err(|error| ApiError::Body(error.status(), error.body_text()))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::BadRequest(format!("The body is not as it has to be: {error}")))
+}
+
+/// What the headers say of the sender. One that cannot be read says nothing.
+fn call(headers: &HeaderMap) -> Call {
+    let text = |name: &'static str| headers.get(name)?.to_str().ok();
+    Call {
+        offline: None,
+        newest_seq: text(SEQ_HEADER).and_then(|seq| seq.parse().ok()),
+        drifted: text(DRIFT_HEADER).is_some_and(|names| !names.is_empty()),
+    }
 }
 
 fn addressee(headers: &HeaderMap, hardware_id: &str) -> Result<Addressee, ApiError> {

@@ -32,6 +32,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/validate", post(licenses::validate))
         .route("/heartbeat", post(licenses::heartbeat))
         .route("/deactivate", post(licenses::deactivate))
+        .route("/offline", post(licenses::offline))
         .route("/keys", get(licenses::keys));
     Router::new()
         .nest("/api/licenses", licenses)

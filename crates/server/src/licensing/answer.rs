@@ -4,18 +4,21 @@
 //! what follows, in one transaction that holds the license: the limit of
 //! seats and the sequence numbers are right whoever else asks at the time.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::DenialReason;
 use license_core::license_key::{LicenseKey, LicenseKeyError};
 use license_core::protocol::{ActivateRequest, HeartbeatRequest};
+use license_core::suspicion::Report;
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::licensing::document::{Addressee, signed_denial, signed_license};
+use crate::signing::SignError;
 use crate::store::StoreError;
 use crate::store::licenses::{self, License, Status};
 use crate::store::seats::{self, Seat};
+use crate::store::suspicions;
 
 /// What a site asks for.
 #[derive(Clone, Debug)]
@@ -28,6 +31,17 @@ pub enum Question {
     Heartbeat(Box<HeartbeatRequest>),
     /// To give its seat back.
     Deactivate,
+}
+
+/// How a site asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call {
+    /// By file, and for so long a lease.
+    pub offline: Option<TimeDelta>,
+    /// The highest sequence number that it says it knows.
+    pub newest_seq: Option<u64>,
+    /// It says that its hardware has changed.
+    pub drifted: bool,
 }
 
 /// What it is told.
@@ -58,8 +72,8 @@ pub enum AnswerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A document could not be made.
-    #[error("a document has no JSON form: {0}")]
-    Document(#[from] serde_json::Error),
+    #[error(transparent)]
+    Document(#[from] SignError),
 }
 
 struct Denied {
@@ -76,6 +90,7 @@ pub async fn answer(
     question: &Question,
     license_key: &str,
     to: Addressee,
+    call: &Call,
 ) -> Result<Answer, AnswerError> {
     let now = app.clock.now();
     let key = LicenseKey::parse(license_key);
@@ -92,6 +107,10 @@ pub async fn answer(
     };
     let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
     let to = complete(to, seat.as_ref());
+    let seat = match seat {
+        Some(seat) => Some(follow(&transaction, seat, question, &to, call, now).await?),
+        None => None,
+    };
 
     let judged = match question {
         // A seat may be given back whatever has become of the license.
@@ -105,9 +124,12 @@ pub async fn answer(
     let answer = match judged {
         Ok(mut seat) => {
             seat.last_seq = next_seq(seat.last_seq, now);
+            if question.is_kept() {
+                seat.note_answered();
+            }
             seats::save(&transaction, &seat).await?;
             if seat.is_held() {
-                let license = signed_license(app, &license, &to, seat.last_seq, now)?;
+                let license = signed_license(app, &license, &to, seat.last_seq, now, call.offline)?;
                 Answer::License(license)
             } else {
                 let receipt = Denied {
@@ -125,6 +147,9 @@ pub async fn answer(
             let seq = match seat {
                 Some(mut seat) => {
                     seat.last_seq = next_seq(seat.last_seq, now);
+                    if question.is_kept() {
+                        seat.note_answered();
+                    }
                     seats::save(&transaction, &seat).await?;
                     seat.last_seq
                 }
@@ -135,6 +160,46 @@ pub async fn answer(
     };
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(answer)
+}
+
+impl Question {
+    /// Whether a site keeps the document that it is answered with.
+    fn is_kept(&self) -> bool {
+        match self {
+            Self::Activate(_) | Self::Validate => true,
+            Self::Heartbeat(_) | Self::Deactivate => false,
+        }
+    }
+}
+
+/// Follows a machine's trail, and notes what a person should look at. An
+/// activation may come from a machine that was set up anew, and says nothing.
+async fn follow(
+    db: &impl ConnectionTrait,
+    mut seat: Seat,
+    question: &Question,
+    to: &Addressee,
+    call: &Call,
+    now: DateTime<Utc>,
+) -> Result<Seat, StoreError> {
+    let report = Report {
+        newest_seq: call
+            .newest_seq
+            .filter(|_| !matches!(question, Question::Activate(_))),
+        installation_id: &to.installation_id,
+        drifted: call.drifted,
+    };
+    let (trail, found) = seat.trail().followed(&report);
+    seat.set_trail(trail);
+    for suspicion in found {
+        tracing::warn!(
+            hardware_id = seat.hardware_id,
+            suspicion = suspicion.as_str(),
+            "a site should be looked at"
+        );
+        suspicions::note(db, &seat.license_id, &seat.hardware_id, suspicion, now).await?;
+    }
+    Ok(seat)
 }
 
 /// Whether the license may be used at all.

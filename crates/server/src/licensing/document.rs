@@ -1,11 +1,12 @@
 //! Make the documents that sites are sent.
 
-use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::signing::SignError;
 use crate::store::licenses::License;
 
 /// Whom a document is for.
@@ -19,7 +20,8 @@ pub struct Addressee {
     pub hardware_id: String,
 }
 
-/// The license object of an answer, with the signed document as `signature`.
+/// The license object of an answer, with the signed document as `signature`. A
+/// lease for a site without internet ends with the license at the latest.
 ///
 /// # Errors
 /// When the claims have no JSON form, which ours always have.
@@ -29,10 +31,16 @@ pub fn signed_license(
     to: &Addressee,
     seq: u64,
     now: DateTime<Utc>,
-) -> Result<Map<String, Value>, serde_json::Error> {
+    offline: Option<TimeDelta>,
+) -> Result<Map<String, Value>, SignError> {
+    let keys = app.keys();
     let mut object = license_object(license);
     let iat = now.trunc_subsecs(0);
-    let valid_until = iat + app.terms.lease_hours;
+    let valid_until = iat + offline.unwrap_or(app.terms.lease_hours);
+    let valid_until = match license.expires_at {
+        Some(end) if offline.is_some() => valid_until.min(end.trunc_subsecs(0)).max(iat),
+        _ => valid_until,
+    };
     let claims = LicenseClaims {
         iss: app.terms.issuer.clone(),
         sub: license.id.clone(),
@@ -45,11 +53,11 @@ pub fn signed_license(
         nonce: to.nonce.clone(),
         installation_id: to.installation_id.clone(),
         hardware_id: to.hardware_id.clone(),
-        offline: false,
-        key_set: None,
+        offline: offline.is_some(),
+        key_set: Some(keys.version()),
         license: object.clone(),
     };
-    let jws = app.keys().sign(DocumentType::License, &claims)?;
+    let jws = keys.sign(DocumentType::License, &claims, now)?;
     object.insert("signature".to_owned(), jws.into());
     Ok(object)
 }
@@ -66,7 +74,8 @@ pub fn signed_denial(
     reason: &DenialReason,
     message: &str,
     now: DateTime<Utc>,
-) -> Result<String, serde_json::Error> {
+) -> Result<String, SignError> {
+    let keys = app.keys();
     let claims = DenialClaims {
         iss: app.terms.issuer.clone(),
         sub: license
@@ -77,11 +86,11 @@ pub fn signed_denial(
         nonce: to.nonce.clone(),
         installation_id: to.installation_id.clone(),
         hardware_id: to.hardware_id.clone(),
-        key_set: None,
+        key_set: Some(keys.version()),
         reason: reason.clone(),
         message: message.to_owned(),
     };
-    app.keys().sign(DocumentType::Denial, &claims)
+    keys.sign(DocumentType::Denial, &claims, now)
 }
 
 fn license_object(license: &License) -> Map<String, Value> {

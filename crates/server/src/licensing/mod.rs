@@ -5,5 +5,6 @@ pub mod catalogue;
 pub mod document;
 pub mod issue;
 pub mod look_up;
+pub mod offline;
 pub mod seats;
 pub mod status;

@@ -13,7 +13,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(LicensesAndSeats)]
+        vec![Box::new(LicensesAndSeats), Box::new(Suspicions)]
     }
 }
 
@@ -104,5 +104,61 @@ impl MigrationTrait for LicensesAndSeats {
         manager.create_table(licenses).await?;
         manager.create_table(seats).await?;
         manager.create_index(one_seat_a_machine).await
+    }
+}
+
+struct Suspicions;
+
+impl MigrationName for Suspicions {
+    fn name(&self) -> &'static str {
+        "m0002_suspicions"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Suspicions {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = |name: &'static str| ColumnDef::new(name);
+        // SQLite adds one column at a time.
+        for column in [
+            column("answered_seq").big_integer().not_null().default(0),
+            column("behind_seq").big_integer(),
+            column("behind").integer().not_null().default(0),
+            column("former_installation_id").string_len(255),
+        ] {
+            let add = Table::alter().table("seats").add_column(column).to_owned();
+            manager.alter_table(add).await?;
+        }
+        let suspicions = Table::create()
+            .table("suspicions")
+            .col(
+                column("id")
+                    .integer()
+                    .not_null()
+                    .auto_increment()
+                    .primary_key(),
+            )
+            .col(column("license_id").string_len(36).not_null())
+            .col(column("hardware_id").string_len(255).not_null())
+            .col(column("kind").string_len(32).not_null())
+            .col(column("first_seen_at").timestamp().not_null())
+            .col(column("last_seen_at").timestamp().not_null())
+            .col(column("times").big_integer().not_null())
+            .foreign_key(
+                ForeignKey::create()
+                    .from("suspicions", "license_id")
+                    .to("licenses", "id"),
+            )
+            .to_owned();
+        let once = Index::create()
+            .name("suspicions_license_id_hardware_id_kind")
+            .table("suspicions")
+            .col("license_id")
+            .col("hardware_id")
+            .col("kind")
+            .unique()
+            .to_owned();
+        manager.create_table(suspicions).await?;
+        manager.create_index(once).await
     }
 }

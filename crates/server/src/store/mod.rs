@@ -5,6 +5,7 @@
 pub mod licenses;
 mod migrations;
 pub mod seats;
+pub mod suspicions;
 
 use license_service::database::{self, ConnectError};
 use license_service::database_url::DatabaseUrl;

@@ -4,6 +4,7 @@
 //! and it is history.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::suspicion::Trail;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
 use serde::Serialize;
@@ -28,6 +29,10 @@ pub struct Model {
     last_seq: i64,
     usage: Option<Json>,
     system_info: Option<Json>,
+    answered_seq: i64,
+    behind_seq: Option<i64>,
+    behind: i32,
+    former_installation_id: Option<String>,
 }
 
 /// There are no relations.
@@ -65,6 +70,9 @@ pub struct Seat {
     pub usage: Option<Value>,
     /// The system of the newest heartbeat.
     pub system_info: Option<Value>,
+    /// What tells a copy from the machine itself.
+    #[serde(skip)]
+    trail: Trail,
 }
 
 impl Seat {
@@ -84,7 +92,29 @@ impl Seat {
             last_seq: 0,
             usage: None,
             system_info: None,
+            trail: Trail::default(),
         }
+    }
+
+    /// What tells a copy of the machine from the machine itself.
+    #[must_use]
+    pub fn trail(&self) -> Trail {
+        Trail {
+            issued: self.last_seq,
+            installation_id: self.installation_id.clone(),
+            ..self.trail.clone()
+        }
+    }
+
+    /// Takes a trail that was followed further. The installation is noted
+    /// by whoever answers it.
+    pub fn set_trail(&mut self, trail: Trail) {
+        self.trail = trail;
+    }
+
+    /// Notes that the site will know the newest sequence number.
+    pub fn note_answered(&mut self) {
+        self.trail.answered = self.last_seq;
     }
 
     /// Whether the machine holds the seat now.
@@ -151,9 +181,13 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         activated_at: ActiveValue::Set(seat.activated_at.naive_utc()),
         last_seen_at: ActiveValue::Set(seat.last_seen_at.naive_utc()),
         freed_at: ActiveValue::Set(seat.freed_at.map(|time| time.naive_utc())),
-        last_seq: ActiveValue::Set(i64::try_from(seat.last_seq).unwrap_or(i64::MAX)),
+        last_seq: ActiveValue::Set(number(seat.last_seq)),
         usage: ActiveValue::Set(seat.usage.clone()),
         system_info: ActiveValue::Set(seat.system_info.clone()),
+        answered_seq: ActiveValue::Set(number(seat.trail.answered)),
+        behind_seq: ActiveValue::Set(seat.trail.behind_at.map(number)),
+        behind: ActiveValue::Set(i32::try_from(seat.trail.behind).unwrap_or(i32::MAX)),
+        former_installation_id: ActiveValue::Set(seat.trail.former_installation_id.clone()),
     };
     if seat.row.is_some() {
         Entity::update(row).exec(db).await?;
@@ -161,6 +195,10 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         Entity::insert(row).exec_without_returning(db).await?;
     }
     Ok(())
+}
+
+fn number(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
 impl From<Model> for Seat {
@@ -178,6 +216,13 @@ impl From<Model> for Seat {
             last_seq: u64::try_from(row.last_seq).unwrap_or_default(),
             usage: row.usage,
             system_info: row.system_info,
+            trail: Trail {
+                answered: u64::try_from(row.answered_seq).unwrap_or_default(),
+                behind_at: row.behind_seq.and_then(|seq| u64::try_from(seq).ok()),
+                behind: u32::try_from(row.behind).unwrap_or_default(),
+                former_installation_id: row.former_installation_id,
+                ..Trail::default()
+            },
         }
     }
 }

@@ -86,9 +86,12 @@ async fn a_license_is_issued_shown_suspended_reinstated_revoked_and_its_seat_fre
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_are_made_listed_and_exported_without_their_secrets() {
     let vendor = Vendor::start(Engine::Sqlite).await;
-    let made = json(&vendor, &["keys", "create"]).await;
+    let again = run(&vendor, &["keys", "create"]).await;
+    assert!(!again.status.success() && said(&again).contains("rotate"));
+    let made = json(&vendor, &["keys", "rotate", "--at-once"]).await;
     let listed = json(&vendor, &["keys", "list"]).await;
-    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!(listed["keySet"], 2);
+    assert_eq!(listed["keys"].as_array().unwrap().len(), 2);
     let exported = run(&vendor, &["keys", "export"]).await;
     let exported = said(&exported);
     assert!(exported.contains(made["kid"].as_str().unwrap()));

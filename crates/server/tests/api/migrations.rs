@@ -2,14 +2,17 @@
 //! keeps its data.
 
 use license_server::licensing::look_up::look_up;
-use license_server::store::{Migrator, Store, seats};
+use license_server::store::{Migrator, Store, seats, suspicions};
 use sea_orm::{ConnectionTrait as _, Database};
 use sea_orm_migration::MigratorTrait as _;
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 1] = [include_str!("../migrations/m0001_licenses_and_seats.sql")];
+const SAMPLES: [&str; 2] = [
+    include_str!("../migrations/m0001_licenses_and_seats.sql"),
+    include_str!("../migrations/m0002_suspicions.sql"),
+];
 
 on_both_engines! {
     sample_data_of_every_version_survives_all_later_migrations;
@@ -43,6 +46,14 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     assert_eq!(seats.len(), 2);
     assert!(!seats[0].is_held() && seats[1].is_held());
     assert_eq!(seats[1].last_seq, 1_795_521_600_000);
+    let trail = seats[1].trail();
+    assert_eq!(trail.answered, 1_795_521_600_000);
+    assert_eq!(
+        (trail.behind_at, trail.behind),
+        (Some(1_795_521_500_000), 1)
+    );
+    let suspected = suspicions::list(store.reader(), Some(&license.id), 9).await;
+    assert_eq!(suspected.unwrap()[0].times, 3);
     store.close().await;
     database.drop_database().await;
 }

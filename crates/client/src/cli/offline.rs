@@ -1,0 +1,125 @@
+//! `license-client offline …`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::cli::NO;
+use crate::cli::service::ServiceArgs;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Offline {
+    /// Write a request file for the vendor
+    #[command(after_help = "Examples:\n  \
+        license-client offline request activate FXSGHT-ABCD-EFGH-JKMN-PQRS --output request.txt\n  \
+        license-client offline request renew --output request.txt\n  \
+        license-client offline request deactivate    (gives the license up at once)")]
+    Request(Request),
+
+    /// Import the license file that the vendor has answered with
+    #[command(after_help = "Example:\n  license-client offline import license.txt")]
+    Import(Import),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Request {
+    /// What for
+    purpose: Purpose,
+
+    /// The license key, to activate
+    #[arg(required_if_eq("purpose", "activate"))]
+    key: Option<String>,
+
+    /// File to write; default is standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Purpose {
+    /// Take a seat
+    Activate,
+    /// Get a longer lease
+    Renew,
+    /// Give the license up, and its seat back
+    Deactivate,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The license file; - is standard input
+    file: PathBuf,
+
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+pub(super) async fn run(command: Offline) -> anyhow::Result<ExitCode> {
+    match command {
+        Offline::Request(command) => request(command).await,
+        Offline::Import(command) => import(command).await,
+    }
+}
+
+async fn request(command: Request) -> anyhow::Result<ExitCode> {
+    let purpose = match command.purpose {
+        Purpose::Activate => "activate",
+        Purpose::Renew => "renew",
+        Purpose::Deactivate => "deactivate",
+    };
+    let body = json!({ "purpose": purpose, "licenseKey": command.key });
+    let answer = command
+        .service
+        .post("/api/license/offline/request", Some(body))
+        .await?;
+    if !answer.ok {
+        return Err(answer.into_error());
+    }
+    if command.service.print_json(&answer) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let file = answer.text("file");
+    match command.output {
+        Some(output) => {
+            std::fs::write(&output, file)
+                .with_context(|| format!("'{}' cannot be written", output.display()))?;
+            println!(
+                "Wrote {}; send it to your vendor, and import what comes back with 'license-client offline import FILE'",
+                output.display()
+            );
+        }
+        None => print!("{file}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn import(command: Import) -> anyhow::Result<ExitCode> {
+    let file = if command.file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin()).context("standard input cannot be read")?
+    } else {
+        std::fs::read_to_string(&command.file)
+            .with_context(|| format!("'{}' cannot be read", command.file.display()))?
+    };
+    let body = json!({ "file": file });
+    let answer = command
+        .service
+        .post("/api/license/offline/import", Some(body))
+        .await?;
+    if !answer.ok {
+        return Err(answer.into_error());
+    }
+    if !command.service.print_json(&answer) {
+        println!("{}", answer.text("message"));
+    }
+    Ok(if answer.flag("success") {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NO)
+    })
+}

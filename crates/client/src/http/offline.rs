@@ -1,0 +1,154 @@
+//! Licensing by file.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use license_core::offline::Purpose;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::http::body::{JsonObject, too_long, unacceptable};
+use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
+use crate::http::to_the_end::to_the_end;
+use crate::licensing;
+use crate::licensing::activate::LONGEST_KEY;
+use crate::licensing::offline::Outcome;
+
+/// What the request is for.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
+pub(super) struct OfflineRequestRequest {
+    /// `activate`, `renew` or `deactivate`. One to deactivate gives the license
+    /// up at once.
+    #[schema(example = "activate")]
+    purpose: String,
+    /// The license key, to activate.
+    license_key: Option<String>,
+}
+
+/// A request file.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OfflineRequestResponse {
+    /// What to save it as.
+    file_name: String,
+    /// The file, which is text.
+    file: String,
+}
+
+/// Write Offline Request
+///
+/// Makes the file that the vendor answers with a license file, for a site
+/// without internet.
+#[utoipa::path(
+    post,
+    path = "/api/license/offline/request",
+    request_body = OfflineRequestRequest,
+    responses(
+        (status = 200, description = "The file", body = OfflineRequestResponse),
+        (status = 409, description = "No license is active, or no keys are trusted", body = ErrorResponse),
+        (status = 503, description = "The database refuses", body = ErrorResponse),
+        ChangeErrors,
+        BodyErrors,
+    )
+)]
+pub(super) async fn request(
+    State(app): State<Arc<App>>,
+    mut body: JsonObject,
+) -> Result<Json<OfflineRequestResponse>, ApiError> {
+    let word = body.text("purpose")?;
+    let purpose = match word.as_str() {
+        "activate" => Purpose::Activate,
+        "renew" => Purpose::Renew,
+        "deactivate" => Purpose::Deactivate,
+        _ => {
+            let why = "accepted are activate, renew and deactivate";
+            return Err(unacceptable("purpose", why, word.into()));
+        }
+    };
+    let license_key = match purpose {
+        Purpose::Activate => Some(body.text("licenseKey")?),
+        Purpose::Renew | Purpose::Deactivate => None,
+    };
+    if let Some(key) = license_key
+        .as_ref()
+        .filter(|key| key.chars().count() > LONGEST_KEY)
+    {
+        return Err(too_long("licenseKey", key.clone(), LONGEST_KEY));
+    }
+    let writing =
+        to_the_end(async move { licensing::offline::request(&app, purpose, license_key).await });
+    let request = writing.await??;
+    Ok(Json(OfflineRequestResponse {
+        file_name: format!("foxsight-{word}-request.txt"),
+        file: request.to_file(),
+    }))
+}
+
+/// What to import.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
+pub(super) struct OfflineImportRequest {
+    /// The license file as it is.
+    file: String,
+}
+
+/// What came of it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OfflineImportResponse {
+    /// False when the vendor says no.
+    success: bool,
+    /// `licensed`, `denied` or `deactivated`.
+    result: &'static str,
+    /// The license that counts now.
+    license: Option<Map<String, Value>>,
+    /// In words.
+    message: String,
+}
+
+/// Import License File
+///
+/// Lets a license file count: a lease, the vendor's no, or the receipt of a
+/// deactivation. A file that cannot be believed changes nothing.
+#[utoipa::path(
+    post,
+    path = "/api/license/offline/import",
+    request_body = OfflineImportRequest,
+    responses(
+        (status = 200, description = "Imported", body = OfflineImportResponse),
+        (status = 400, description = "The file does not count, with the reason", body = ErrorResponse),
+        (status = 409, description = "No keys are trusted", body = ErrorResponse),
+        (status = 503, description = "The database refuses", body = ErrorResponse),
+        ChangeErrors,
+        BodyErrors,
+    )
+)]
+pub(super) async fn import(
+    State(app): State<Arc<App>>,
+    mut body: JsonObject,
+) -> Result<Json<OfflineImportResponse>, ApiError> {
+    let file = body.text("file")?;
+    let importing = to_the_end(async move { licensing::offline::import(&app, &file).await });
+    let nothing = |success, result, message: &str| OfflineImportResponse {
+        success,
+        result,
+        license: None,
+        message: message.to_owned(),
+    };
+    Ok(Json(match importing.await?? {
+        Outcome::Licensed(license) => OfflineImportResponse {
+            license: Some(license.data().clone()),
+            ..nothing(true, "licensed", "License file imported successfully")
+        },
+        Outcome::Denied { message } => nothing(false, "denied", &message),
+        Outcome::Deactivated => nothing(
+            true,
+            "deactivated",
+            "The vendor confirms that the seat is free",
+        ),
+    }))
+}

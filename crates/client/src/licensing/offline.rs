@@ -1,0 +1,268 @@
+//! Licensing by file: write a request, and read what answers it.
+
+use license_core::contact::{Contact, Denial, Trust};
+use license_core::lease::Lease;
+use license_core::license::License;
+use license_core::license_key;
+use license_core::offline::{
+    ImportError, Imported, MOST_PENDING, OfflineRequest, Pending, Purpose, Reader, from_file,
+    import as judge,
+};
+use license_core::schedule::unsigned_validity;
+use sea_orm::{ConnectionTrait, DbErr};
+
+use crate::app::App;
+use crate::licensing::catch_up::{self, go_on};
+use crate::licensing::{hardware, record};
+use crate::random;
+use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
+use crate::store::{StoreError, system_config};
+
+/// Why there is no request, or a file is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    /// Without keys nobody can tell a license file from a forged one.
+    #[error(
+        "Licensing by file needs the vendor's public keys; set LICENSE_TRUSTED_KEYS to the file that the vendor has given you"
+    )]
+    Unsigned,
+    /// There is no license to renew or to give up.
+    #[error("No license activated")]
+    Unlicensed,
+    /// The file does not count; nothing has changed.
+    #[error("The file was not imported: {0}")]
+    File(#[from] ImportError),
+    /// The database refuses.
+    #[error("Nothing was changed, because the database refuses: {0}")]
+    NotStored(#[from] StoreError),
+}
+
+/// What came of an import.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The license counts, until then.
+    Licensed(License),
+    /// The vendor says no.
+    Denied {
+        /// In the vendor's words.
+        message: String,
+    },
+    /// The seat is free.
+    Deactivated,
+}
+
+/// Writes a request. One for a deactivation gives the license up at once: the
+/// vendor frees the seat because of it.
+///
+/// # Errors
+/// One [`OfflineError`] for each reason; nothing has changed then.
+pub async fn request(
+    app: &App,
+    purpose: Purpose,
+    license_key: Option<String>,
+) -> Result<OfflineRequest, OfflineError> {
+    let _turn = app.turn.lock().await;
+    let key_set = app.keys.version().ok_or(OfflineError::Unsigned)?;
+    let identity = app.identity().ok_or(StoreError::NotReached)?;
+    let evidence = app.snapshot().evidence.clone();
+    let license_key = match (purpose, license_key) {
+        (Purpose::Activate, Some(key)) => key,
+        _ if evidence.lease.is_some() => evidence.license_key.clone(),
+        _ => return Err(OfflineError::Unlicensed),
+    };
+    let now = app.clock.now();
+    let request = OfflineRequest {
+        purpose,
+        license_key,
+        hardware_id: identity.hardware_id.clone(),
+        installation_id: identity.installation_id.clone(),
+        installation_name: app.installation_name.clone(),
+        installation_version: app.app_version.clone(),
+        nonce: random::nonce(),
+        created_at: now,
+        key_set,
+    };
+    let newest_seq = evidence.newest_seq(&request.license_key);
+    let remembering = async {
+        let transaction = app.store.begin(now).await?;
+        let mut pending = load(&transaction).await?;
+        pending.insert(0, request.pending(newest_seq));
+        pending.truncate(MOST_PENDING);
+        store(&transaction, &pending, now).await?;
+        Ok(transaction.commit().await?)
+    };
+    app.store.within(remembering).await?;
+    if purpose == Purpose::Deactivate {
+        record::forget(app, &request.license_key).await?;
+    }
+    tracing::info!(
+        license_key = license_key::mask(&request.license_key),
+        ?purpose,
+        "a request by file is written"
+    );
+    Ok(request)
+}
+
+/// Reads a license file, and lets it count.
+///
+/// # Errors
+/// One [`OfflineError`] for each reason; nothing has changed then.
+pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
+    let _turn = app.turn.lock().await;
+    let (key_sets, document) = from_file(text).map_err(ImportError::from)?;
+    if go_on(app, &key_sets) {
+        app.store
+            .within(catch_up::store(&app.store.db(), app))
+            .await?;
+    }
+    let trust = app.keys.trust().clone();
+    let Trust::Keys(keyring) = &*trust else {
+        return Err(OfflineError::Unsigned);
+    };
+    let identity = app.identity().ok_or(StoreError::NotReached)?;
+    let evidence = app.snapshot().evidence.clone();
+    let db = app.store.db();
+    let pending = app.store.within(load(&db)).await?;
+    let reader = Reader {
+        installation_id: &identity.installation_id,
+        hardware_id: &identity.hardware_id,
+        pending: &pending,
+        current: evidence.lease.as_ref().map(|_| {
+            (
+                &*evidence.license_key,
+                evidence.newest_seq(&evidence.license_key),
+            )
+        }),
+    };
+    let judged = judge(&document, &reader, keyring, app.clock.now());
+    let (imported, answered) = judged.inspect_err(|error| note_refusal(app, error))?;
+    let outcome = match imported {
+        Imported::License(document) => {
+            app.learn_time(document.claims().iat);
+            take(app, Lease::Signed(document), &answered).await?
+        }
+        Imported::Denied(denial) => {
+            app.learn_time(denial.claims().iat);
+            let message = denial.claims().message.clone();
+            refuse(app, Denial::Signed(denial), &answered, &message).await?;
+            Outcome::Denied { message }
+        }
+        Imported::Deactivated => Outcome::Deactivated,
+    };
+    let now = app.clock.now();
+    let forgetting = async {
+        let transaction = app.store.begin(now).await?;
+        let mut pending = load(&transaction).await?;
+        pending.retain(|it| it.nonce != answered.nonce);
+        store(&transaction, &pending, now).await?;
+        Ok(transaction.commit().await?)
+    };
+    // The document counts by now, and cannot be used again in any case: its
+    // sequence number is known.
+    if let Err(error) = app.store.within(forgetting).await {
+        tracing::warn!(%error, "the answered request is still noted as waiting");
+    }
+    Ok(outcome)
+}
+
+async fn take(app: &App, lease: Lease, answered: &Pending) -> Result<Outcome, StoreError> {
+    let now = app.clock.now();
+    let license = lease.license().clone();
+    let attempt = attempt(app, answered, AttemptResult::Success, None);
+    let snapshot = record::change(app, Some(attempt), now, |current| match answered.purpose {
+        Purpose::Renew => current.confirmed(&answered.license_key, lease, false, now),
+        Purpose::Activate | Purpose::Deactivate => {
+            current.activated(&answered.license_key, lease, now)
+        }
+    })
+    .await?;
+    app.note_call(|calls| {
+        calls.validated_at = now;
+        calls.failures = 0;
+        calls.validation_wanted = false;
+        calls.validation_jitter = random::jitter();
+    });
+    record::publish(app, snapshot).await;
+    if let Err(error) = hardware::accept(app, now).await {
+        tracing::warn!(%error, "the machine's fingerprint could not be stored");
+    }
+    tracing::info!(
+        license_key = license_key::mask(&answered.license_key),
+        purpose = ?answered.purpose,
+        "a license file is imported"
+    );
+    Ok(Outcome::Licensed(license))
+}
+
+/// A denied renewal is evidence about the license. A denied activation is not,
+/// and changes nothing.
+async fn refuse(
+    app: &App,
+    denial: Denial,
+    answered: &Pending,
+    message: &str,
+) -> Result<(), StoreError> {
+    let now = app.clock.now();
+    let validity = unsigned_validity(app.validation_interval);
+    let contact = Contact::Denied(denial);
+    let result = match answered.purpose {
+        Purpose::Renew => AttemptResult::Denied,
+        Purpose::Activate | Purpose::Deactivate => AttemptResult::Failed,
+    };
+    let attempt = attempt(app, answered, result, Some(message.to_owned()));
+    let snapshot = record::change(app, Some(attempt), now, |current| {
+        let is_it = license_key::same(&current.license_key, &answered.license_key);
+        match answered.purpose {
+            Purpose::Renew if is_it => current.validated(&contact, now, validity),
+            _ => current.clone(),
+        }
+    })
+    .await?;
+    record::publish(app, snapshot).await;
+    tracing::warn!(
+        license_key = license_key::mask(&answered.license_key),
+        message,
+        "the vendor refuses by file"
+    );
+    Ok(())
+}
+
+fn attempt(
+    app: &App,
+    answered: &Pending,
+    result: AttemptResult,
+    error_message: Option<String>,
+) -> Attempt {
+    Attempt {
+        at: app.clock.now(),
+        license_key: answered.license_key.clone(),
+        result,
+        error_message,
+    }
+}
+
+fn note_refusal(app: &App, error: &ImportError) {
+    let is_suspicious = matches!(error, ImportError::NotGenuine(_) | ImportError::Foreign(_));
+    if is_suspicious {
+        app.metrics.security_event();
+        tracing::error!(security = true, "a license file was not imported: {error}");
+    } else {
+        tracing::warn!("a license file was not imported: {error}");
+    }
+}
+
+/// A row that cannot be read is none.
+async fn load(db: &impl ConnectionTrait) -> Result<Vec<Pending>, StoreError> {
+    let text = system_config::get(db, system_config::OFFLINE_REQUESTS).await?;
+    let pending = text.and_then(|text| serde_json::from_str(&text).ok());
+    Ok(pending.unwrap_or_default())
+}
+
+async fn store(
+    db: &impl ConnectionTrait,
+    pending: &[Pending],
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<(), StoreError> {
+    let text = serde_json::to_string(pending).map_err(|error| DbErr::Json(error.to_string()))?;
+    system_config::set(db, system_config::OFFLINE_REQUESTS, &text, now).await
+}

@@ -1,0 +1,224 @@
+//! A site without internet: requests and license files, there and back.
+
+use chrono::TimeDelta;
+use license_server::licensing::catalogue::Tier;
+use license_server::licensing::issue::IssueRequest;
+use license_server::licensing::offline::sign;
+use license_server::store::licenses::Status;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::database::{Engine, TestDatabase, on_both_engines};
+use crate::harness::Site;
+use crate::vendor::Vendor;
+
+const PAID: &str = "module.analytics_advanced";
+
+on_both_engines! {
+    a_site_without_internet_is_licensed_renewed_and_given_up_by_file;
+    a_file_that_does_not_count_changes_nothing_and_says_why;
+    the_vendors_no_comes_by_file_too;
+    a_license_file_brings_the_key_sets_that_it_needs;
+}
+
+/// Nothing ever answers there.
+const NOWHERE: &str = "http://127.0.0.1:1/api";
+
+async fn site(engine: Engine, vendor: &Vendor, flags: &[&str]) -> Site {
+    let keys = vendor.trusted_keys();
+    let flags = [&["--license-trusted-keys", &keys], flags].concat();
+    Site::start(engine, NOWHERE, &flags).await
+}
+
+async fn write_request(site: &Site, purpose: &str, key: Option<&str>) -> String {
+    let body = json!({"purpose": purpose, "licenseKey": key});
+    let (status, answer) = site.post("/api/license/offline/request", Some(body)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer["file"].as_str().unwrap().to_owned()
+}
+
+async fn signed(vendor: &Vendor, request: &str) -> String {
+    let days = TimeDelta::days(90);
+    sign(&vendor.app, request, days).await.unwrap().file
+}
+
+async fn import(site: &Site, file: &str) -> (StatusCode, Value) {
+    let body = json!({ "file": file });
+    site.post("/api/license/offline/import", Some(body)).await
+}
+
+/// The reason why a file is refused, and that nothing has changed.
+async fn refusal(site: &Site, file: &str) -> String {
+    let before = site.status().await;
+    let (status, answer) = import(site, file).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert_eq!(site.status().await, before);
+    answer["detail"].as_str().unwrap().to_owned()
+}
+
+async fn a_site_without_internet_is_licensed_renewed_and_given_up_by_file(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let mut site = site(engine, &vendor, &[]).await;
+    let key = vendor.issue_professional().await;
+    let request = write_request(&site, "activate", Some(&key)).await;
+    assert!(request.lines().all(|line| line.len() <= 64), "{request}");
+    let file = signed(&vendor, &request).await;
+    // As an e-mail program may have it.
+    let quoted: String = file.lines().map(|line| format!("> {line}\r\n")).collect();
+    let (status, answer) = import(&site, &format!("Dear customer,\r\n\r\n{quoted}--\r\n")).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["result"], "licensed");
+    assert_eq!(answer["license"]["licenseKey"], key.as_str());
+    let status = site.status().await;
+    assert_eq!(status["standing"], "active");
+    assert_eq!(status["nextValidation"], Value::Null);
+    assert!(status["offlineUntil"].is_string());
+
+    // For 90 days nobody is called, also after a restart; then there is grace.
+    site.advance(TimeDelta::days(89));
+    site.restart().await;
+    assert_eq!(site.standing().await, "active");
+    assert!(site.is_available(PAID).await);
+    let (_, attempts) = site.get("/api/license/attempts").await;
+    assert_eq!(attempts["attempts"].as_array().unwrap().len(), 1);
+    site.advance(TimeDelta::days(2));
+    assert_eq!(site.standing().await, "grace");
+
+    vendor.advance(TimeDelta::days(91));
+    let renewal = signed(&vendor, &write_request(&site, "renew", None).await).await;
+    assert_eq!(import(&site, &renewal).await.0, StatusCode::OK);
+    assert_eq!(site.standing().await, "active");
+
+    let given_up = write_request(&site, "deactivate", None).await;
+    assert_eq!(site.standing().await, "unlicensed");
+    assert!(!site.is_available(PAID).await);
+    let receipt = signed(&vendor, &given_up).await;
+    let (_, answer) = import(&site, &receipt).await;
+    assert_eq!(answer["result"], "deactivated", "{answer}");
+    // The old lease does not come back, and the seat is free for another.
+    assert!(refusal(&site, &renewal).await.contains("open requests"));
+    let other = TestDatabase::new(engine).await;
+    let keys = vendor.trusted_keys();
+    let flags = [
+        "--license-trusted-keys",
+        &keys,
+        "--license-hardware-id",
+        "b",
+    ];
+    let other = Site::start_on(other, &vendor.url, &flags).await;
+    assert_eq!(other.activate(&key).await.0, StatusCode::OK);
+    other.end().await;
+    site.end().await;
+}
+
+async fn a_file_that_does_not_count_changes_nothing_and_says_why(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let site = site(engine, &vendor, &[]).await;
+    let key = vendor.issue_professional().await;
+    let request = write_request(&site, "activate", Some(&key)).await;
+    let file = signed(&vendor, &request).await;
+    let cut_off = &file[..file.len() / 2];
+    assert!(refusal(&site, cut_off).await.contains("cut off"));
+    assert!(refusal(&site, &request).await.contains("expected a"));
+    assert!(refusal(&site, "hello").await.contains("no such file"));
+    let lines: Vec<&str> = file.lines().collect();
+    let without_a_line = [&lines[..3], &lines[4..]].concat().join("\n");
+    assert!(
+        refusal(&site, &without_a_line)
+            .await
+            .contains("not genuine")
+    );
+
+    // Another vendor's, and another site's.
+    let stranger = Vendor::start().await;
+    let foreign_key = stranger.issue_professional().await;
+    let foreign = write_request(&site, "activate", Some(&foreign_key)).await;
+    let foreign = signed(&stranger, &foreign).await;
+    assert!(refusal(&site, &foreign).await.contains("not a trusted key"));
+    let keys = vendor.trusted_keys();
+    let flags = [
+        "--license-trusted-keys",
+        &keys,
+        "--installation-id",
+        "other",
+    ];
+    let database = TestDatabase::new(engine).await;
+    let other = Site::start_on(database, NOWHERE, &flags).await;
+    assert!(refusal(&other, &file).await.contains("open requests"));
+
+    // Too late; and once, and never again.
+    let month = TimeDelta::days(30);
+    let short = sign(&vendor.app, &request, month).await.unwrap().file;
+    site.advance(TimeDelta::days(31));
+    assert!(refusal(&site, &short).await.contains("expired"));
+    assert_eq!(import(&site, &file).await.0, StatusCode::OK);
+    assert!(refusal(&site, &file).await.contains("used before"));
+    assert!(refusal(&site, &short).await.contains("open requests"));
+    assert_eq!(site.standing().await, "active");
+
+    // A site that trusts no keys cannot tell what is genuine.
+    let unsigned = Site::start(engine, NOWHERE, &[]).await;
+    let body = json!({"purpose": "activate", "licenseKey": key});
+    let (status, answer) = unsigned
+        .post("/api/license/offline/request", Some(body))
+        .await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(
+        answer["detail"]
+            .as_str()
+            .unwrap()
+            .contains("LICENSE_TRUSTED_KEYS")
+    );
+    for it in [unsigned, other, site] {
+        it.end().await;
+    }
+}
+
+async fn the_vendors_no_comes_by_file_too(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let mut site = site(engine, &vendor, &[]).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let file = signed(&vendor, &write_request(&site, "activate", Some(&key)).await).await;
+    import(&site, &file).await;
+
+    // A refused activation of another key changes nothing.
+    let other = vendor.issue_professional().await;
+    vendor.set_status(&other, Status::Revoked, None).await;
+    let refused = write_request(&site, "activate", Some(&other)).await;
+    let (_, answer) = import(&site, &signed(&vendor, &refused).await).await;
+    assert_eq!(
+        (&answer["success"], &answer["result"]),
+        (&json!(false), &json!("denied"))
+    );
+    assert_eq!(site.standing().await, "active");
+
+    // A refused renewal takes effect at once, and outlives a restart.
+    vendor
+        .set_status(&key, Status::Suspended, Some("Overdue"))
+        .await;
+    vendor.advance(TimeDelta::seconds(1));
+    let renewal = write_request(&site, "renew", None).await;
+    let (_, answer) = import(&site, &signed(&vendor, &renewal).await).await;
+    assert_eq!(answer["message"], "Overdue");
+    site.restart().await;
+    let status = site.status().await;
+    assert_eq!(status["standing"], "lapsed");
+    assert_eq!(status["reason"], "suspended");
+    assert!(site.is_available("module.recording_basic").await);
+    site.end().await;
+}
+
+async fn a_license_file_brings_the_key_sets_that_it_needs(engine: Engine) {
+    let mut vendor = Vendor::start().await;
+    let mut site = site(engine, &vendor, &[]).await;
+    let key = vendor.issue_professional().await;
+    vendor.rotate(TimeDelta::zero());
+    let old = vendor.oldest_key();
+    vendor.revoke(&old);
+    let file = signed(&vendor, &write_request(&site, "activate", Some(&key)).await).await;
+    let (status, answer) = import(&site, &file).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    site.restart().await;
+    assert_eq!(site.standing().await, "active");
+    site.end().await;
+}

@@ -1,0 +1,214 @@
+//! Somebody with root edits what is stored, and gains nothing.
+
+use chrono::TimeDelta;
+use license_server::licensing::catalogue::Tier;
+use license_server::licensing::issue::IssueRequest;
+use serde_json::{Value, json};
+
+use crate::database::{Engine, TestDatabase, on_both_engines};
+use crate::harness::Site;
+use crate::vendor::Vendor;
+
+on_both_engines! {
+    a_row_that_was_edited_changes_nothing_and_is_a_security_event;
+    a_signature_that_was_removed_takes_the_license_with_it;
+    the_license_of_another_installation_does_not_count;
+    a_license_that_nobody_signed_has_one_grace_period_where_keys_are_trusted;
+}
+
+const NOT_BOUGHT: &str = "module.analytics_advanced";
+
+/// A site with a standard license, whose vendor is away.
+async fn standard(engine: Engine, flags: &[&str]) -> (Site, Vendor, String) {
+    let mut vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = [&["--license-trusted-keys", &keys], flags].concat();
+    let site = Site::start(engine, &vendor.url, &flags).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    site.activate(&key).await;
+    assert_eq!(site.standing().await, "active");
+    assert!(!site.is_available(NOT_BOUGHT).await);
+    vendor.go_away().await;
+    (site, vendor, key)
+}
+
+async fn security_events(site: &Site) -> u64 {
+    let (_, metrics) = site.get("/metrics").await;
+    let metrics = metrics.as_str().unwrap().to_owned();
+    let mut lines = metrics.lines();
+    let name = "foxsight_license_security_events_total ";
+    let count = lines.find_map(|line| line.strip_prefix(name)).unwrap();
+    count.parse().unwrap()
+}
+
+fn bigger(key: &str) -> String {
+    json!({"licenseKey": key, "tier": "enterprise", "maxCameras": -1, "enabledFeatures": [NOT_BOUGHT]})
+        .to_string()
+}
+
+/// Edits while the service is down, with and without the local copy.
+async fn edit(site: &mut Site, sql: &str, keep_local_copy: bool) {
+    site.stop().await;
+    site.database.execute(sql).await;
+    if !keep_local_copy {
+        std::fs::remove_file(site.state_file("local-copy.json")).unwrap();
+    }
+    site.restart().await;
+}
+
+async fn a_row_that_was_edited_changes_nothing_and_is_a_security_event(engine: Engine) {
+    let (mut site, _vendor, key) = standard(engine, &[]).await;
+    let sql = format!(
+        "UPDATE local_license_cache SET license_data = '{}', valid_until = '2099-01-01 00:00:00', \
+         grace_period_started_at = NULL, in_grace_period = false",
+        bigger(&key)
+    );
+    for keep in [true, false] {
+        edit(&mut site, &sql, keep).await;
+        assert!(security_events(&site).await > 0);
+        let status = site.status().await;
+        assert_eq!(status["tier"], "standard");
+        assert_ne!(status["maxCameras"], -1);
+        assert!(!site.is_available(NOT_BOUGHT).await);
+        // The row says again what is signed.
+        let tier = "SELECT license_data::text FROM local_license_cache";
+        let tier = if engine == Engine::Sqlite {
+            tier.replace("::text", "")
+        } else {
+            tier.to_owned()
+        };
+        let data = site.database.texts(&tier).await.remove(0).unwrap();
+        assert!(data.contains("standard"), "{data}");
+        // Once it is written anew there is nothing to report.
+        site.restart().await;
+        assert_eq!(security_events(&site).await, 0);
+    }
+    // Beyond what is signed there is nothing, whatever the rows say.
+    site.advance(TimeDelta::hours(97));
+    edit(&mut site, &sql, false).await;
+    assert_eq!(site.standing().await, "lapsed");
+    assert!(site.is_available("module.recording_basic").await);
+    site.end().await;
+}
+
+async fn a_signature_that_was_removed_takes_the_license_with_it(engine: Engine) {
+    let (mut site, mut vendor, key) = standard(engine, &[]).await;
+    let sql = format!(
+        "UPDATE local_license_cache SET license_data = '{}', valid_until = '2099-01-01 00:00:00', \
+         license_signature = 'x'",
+        bigger(&key)
+    );
+    edit(&mut site, &sql, false).await;
+    assert!(security_events(&site).await > 0);
+    assert_eq!(site.standing().await, "lapsed");
+    assert!(!site.is_available(NOT_BOUGHT).await);
+    assert!(site.is_available("module.recording_basic").await);
+
+    // The same in the local copy, with the database away.
+    let file = site.state_file("local-copy.json");
+    vendor.come_back().await;
+    assert_eq!(site.validate().await["standing"], "active");
+    site.stop().await;
+    let mut copy: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let cached = &mut copy["rows"]["cached"];
+    cached["licenseSignature"] = "x".into();
+    cached["licenseData"] = serde_json::from_str(&bigger(&key)).unwrap();
+    cached["validUntil"] = "2099-01-01T00:00:00Z".into();
+    std::fs::write(&file, copy.to_string()).unwrap();
+    site.restart().await;
+    assert_eq!(site.standing().await, "active");
+    assert!(!site.is_available(NOT_BOUGHT).await);
+    site.end().await;
+}
+
+async fn the_license_of_another_installation_does_not_count(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = [
+        "--license-trusted-keys",
+        &keys,
+        "--license-hardware-id",
+        "a",
+    ];
+    let mut first = Site::start(engine, &vendor.url, &flags).await;
+    first.activate(&vendor.issue_professional().await).await;
+    let second_database = TestDatabase::new(engine).await;
+    let flags = [
+        "--license-trusted-keys",
+        &keys,
+        "--license-hardware-id",
+        "b",
+    ];
+    let mut second = Site::start_on(second_database, "http://127.0.0.1:1/api", &flags).await;
+    assert_eq!(second.standing().await, "unlicensed");
+    first.stop().await;
+    second.stop().await;
+
+    // The whole row, with what belongs to it, and the local copy.
+    let columns = [
+        "license_key",
+        "license_data",
+        "license_signature",
+        "cached_at",
+        "valid_until",
+        "last_validated_at",
+    ];
+    let mut values = Vec::new();
+    for column in columns {
+        let text = format!("SELECT CAST({column} AS text) FROM local_license_cache");
+        values.push(format!(
+            "'{}'",
+            first.database.texts(&text).await.remove(0).unwrap()
+        ));
+    }
+    let memo = "SELECT value FROM system_config WHERE key = 'license_client.evidence'";
+    let memo = first.database.texts(memo).await.remove(0).unwrap();
+    second
+        .database
+        .execute(&format!(
+            "INSERT INTO local_license_cache ({}, is_valid) VALUES ({}, true)",
+            columns.join(", "),
+            values.join(", ")
+        ))
+        .await;
+    second
+        .database
+        .execute(&format!(
+            "INSERT INTO system_config (key, value) VALUES ('license_client.evidence', '{memo}')"
+        ))
+        .await;
+    let copy = std::fs::read(first.state_file("local-copy.json")).unwrap();
+    for with_copy in [false, true] {
+        if with_copy {
+            std::fs::write(second.state_file("local-copy.json"), &copy).unwrap();
+        }
+        second.restart().await;
+        assert_eq!(second.standing().await, "lapsed");
+        assert!(!second.is_available(NOT_BOUGHT).await);
+        assert!(security_events(&second).await > 0);
+        second.stop().await;
+    }
+    first.end().await;
+    second.end().await;
+}
+
+async fn a_license_that_nobody_signed_has_one_grace_period_where_keys_are_trusted(engine: Engine) {
+    let (mut site, _vendor, key) = standard(engine, &[]).await;
+    // As the Python service would have left it, and again as soon as it is over.
+    let sql = format!(
+        "UPDATE local_license_cache SET license_data = '{}', valid_until = '2099-01-01 00:00:00', \
+         license_signature = 'x', grace_period_started_at = NULL; \
+         DELETE FROM system_config WHERE key = 'license_client.evidence'",
+        bigger(&key)
+    );
+    edit(&mut site, &sql, false).await;
+    // Never active: this is what an upgrade needs, and no more.
+    assert_eq!(site.standing().await, "grace");
+    site.advance(TimeDelta::hours(73));
+    assert_eq!(site.standing().await, "lapsed");
+    let again =
+        "UPDATE local_license_cache SET grace_period_started_at = NULL, in_grace_period = false";
+    edit(&mut site, again, false).await;
+    assert_eq!(site.standing().await, "lapsed");
+    site.end().await;
+}

@@ -1,0 +1,105 @@
+//! What a License Server notices about its sites, and tells the vendor.
+//!
+//! Nothing here denies anything: a restored backup looks like a copy, and it is
+//! people who tell the two apart.
+
+use serde::{Deserialize, Serialize};
+
+/// So many calls in a row that do not know the last answer, each another one,
+/// are two machines that share one identity.
+pub const CALLS_BEHIND: u32 = 3;
+
+/// Something that a person should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Suspicion {
+    /// Two machines alternate on one identity: a copy, or a backup that is
+    /// restored again and again.
+    SharedIdentity,
+    /// A site knows a sequence number that was never issued to it.
+    ImpossibleSequence,
+    /// A site says that its hardware is another one.
+    HardwareDrift,
+}
+
+impl Suspicion {
+    /// A short word that programs can compare.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SharedIdentity => "shared_identity",
+            Self::ImpossibleSequence => "impossible_sequence",
+            Self::HardwareDrift => "hardware_drift",
+        }
+    }
+}
+
+/// What is known of a seat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// The highest sequence number issued, in any answer.
+    pub issued: u64,
+    /// The newest one that the site must know: it was issued in answer to an
+    /// activation or a validation, whose documents it keeps.
+    pub answered: u64,
+    /// What a site last said that it knows, when that was not [`Self::answered`].
+    pub behind_at: Option<u64>,
+    /// How many calls in a row were behind, each at another number.
+    pub behind: u32,
+    /// The installation that called last.
+    pub installation_id: String,
+    /// The one that called before another took over.
+    pub former_installation_id: Option<String>,
+}
+
+/// What a call says of its sender.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report<'a> {
+    /// The highest sequence number that the site knows.
+    pub newest_seq: Option<u64>,
+    /// The installation; empty when the site does not say.
+    pub installation_id: &'a str,
+    /// The site says that its hardware has changed.
+    pub drifted: bool,
+}
+
+impl Trail {
+    /// Adds a call to the trail; answers what is to be looked at.
+    ///
+    /// A site whose answer was lost asks again with the number that it had,
+    /// however often: that counts once.
+    #[must_use]
+    pub fn followed(&self, report: &Report<'_>) -> (Self, Vec<Suspicion>) {
+        let mut next = self.clone();
+        let mut found = Vec::new();
+        if report.drifted {
+            found.push(Suspicion::HardwareDrift);
+        }
+        match report.newest_seq {
+            None => {}
+            Some(seq) if seq > self.issued => found.push(Suspicion::ImpossibleSequence),
+            Some(seq) if seq >= self.answered => {
+                next.behind = 0;
+                next.behind_at = None;
+            }
+            Some(seq) if self.behind_at != Some(seq) => {
+                next.behind = self.behind.saturating_add(1);
+                next.behind_at = Some(seq);
+            }
+            Some(_) => {}
+        }
+        let mut shared = next.behind >= CALLS_BEHIND && next.behind != self.behind;
+        let caller = report.installation_id;
+        if !caller.is_empty() && caller != self.installation_id {
+            shared |= self.former_installation_id.as_deref() == Some(caller);
+            if !self.installation_id.is_empty() {
+                next.former_installation_id = Some(self.installation_id.clone());
+            }
+            next.installation_id = caller.to_owned();
+        }
+        if shared {
+            found.push(Suspicion::SharedIdentity);
+        }
+        (next, found)
+    }
+}

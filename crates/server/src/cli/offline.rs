@@ -1,0 +1,80 @@
+//! `license-server offline …`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use license_service::clock::SystemClock;
+use serde_json::json;
+
+use crate::app::App;
+use crate::config::{Storage, Terms};
+use crate::licensing::answer::Answer;
+use crate::licensing::offline::sign;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Offline {
+    /// Answer the request file of a site without internet
+    #[command(after_help = "Examples:\n  \
+        license-server offline sign request.txt --output license.txt\n  \
+        license-server offline sign request.txt --offline-days 30")]
+    Sign {
+        /// The file that 'license-client offline request' has written; - is
+        /// standard input
+        file: PathBuf,
+
+        /// File to write; default is standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+
+        #[command(flatten)]
+        terms: Terms,
+    },
+}
+
+pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyhow::Result<()> {
+    let Offline::Sign {
+        file,
+        output,
+        terms,
+    } = command;
+    let request = if file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin()).context("standard input cannot be read")?
+    } else {
+        std::fs::read_to_string(&file)
+            .with_context(|| format!("'{}' cannot be read", file.display()))?
+    };
+    let lease = terms.offline_days;
+    let app = App::open(storage, terms, Arc::new(SystemClock)).await?;
+    let signed = sign(&app, &request, lease).await?;
+    app.store.clone().close().await;
+    let what = match &signed.answer {
+        Answer::License(license) => format!(
+            "a lease of {} days for {}",
+            lease.num_days(),
+            license
+                .get("licenseKey")
+                .and_then(|key| key.as_str())
+                .unwrap_or_default()
+        ),
+        Answer::Deactivated { .. } => "the receipt of a deactivation; the seat is free".to_owned(),
+        Answer::Denied { message, .. } => format!("a refusal: {message}"),
+    };
+    match output {
+        Some(output) => {
+            std::fs::write(&output, &signed.file)
+                .with_context(|| format!("'{}' cannot be written", output.display()))?;
+            if json {
+                println!("{:#}", json!({"file": output, "holds": what}));
+            } else {
+                println!("Wrote {what} to {}", output.display());
+            }
+        }
+        None => {
+            eprintln!("{what}");
+            print!("{}", signed.file);
+        }
+    }
+    Ok(())
+}

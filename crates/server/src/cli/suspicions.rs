@@ -1,0 +1,53 @@
+//! `license-server suspicions`
+
+use clap::Args;
+
+use crate::app::open_store;
+use crate::cli::table;
+use crate::config::Storage;
+use crate::licensing::look_up::look_up;
+use crate::store::suspicions::{Suspected, list};
+
+#[derive(Debug, Args)]
+pub(super) struct Suspicions {
+    /// Only those about this license
+    key: Option<String>,
+
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    limit: u64,
+}
+
+pub(super) async fn run(storage: &Storage, command: &Suspicions, json: bool) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let license = match &command.key {
+        Some(key) => Some(look_up(&store, key).await?.id),
+        None => None,
+    };
+    let found = list(store.reader(), license.as_deref(), command.limit).await?;
+    store.close().await;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&found)?);
+    } else if found.is_empty() {
+        println!("Nothing suspicious was seen.");
+    } else {
+        print(&found);
+    }
+    Ok(())
+}
+
+pub(super) fn print(found: &[Suspected]) {
+    let rows: Vec<_> = found
+        .iter()
+        .map(|it| {
+            [
+                it.kind.clone(),
+                it.hardware_id.clone(),
+                it.times.to_string(),
+                table::time(Some(it.first_seen_at), ""),
+                table::time(Some(it.last_seen_at), ""),
+            ]
+        })
+        .collect();
+    table::print(["SUSPICION", "HARDWARE", "TIMES", "FIRST", "LAST"], &rows);
+}

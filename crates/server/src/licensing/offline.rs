@@ -1,0 +1,94 @@
+//! Answer a request that came by file, with a file.
+
+use chrono::TimeDelta;
+use license_core::offline::{FileError, OfflineRequest, Purpose, to_file};
+use license_core::protocol::ActivateRequest;
+
+use crate::app::App;
+use crate::licensing::answer::{Answer, AnswerError, Call, Question, answer};
+use crate::licensing::document::Addressee;
+
+/// Why there is no license file.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    /// The request cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A text in the request is longer than any real one.
+    #[error("the request is not one of a License Client: {0} is empty or too long")]
+    Field(&'static str),
+    /// A fault of ours.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+}
+
+/// A license file, and what is in it.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// The request.
+    pub request: OfflineRequest,
+    /// What the site is told.
+    pub answer: Answer,
+    /// The file.
+    pub file: String,
+}
+
+/// Longest text in a request, in characters: the width of its column.
+const LONGEST_TEXT: usize = 255;
+
+/// Answers a request file: a lease of `days`, a denial, or the receipt of a
+/// deactivation. The key sets that the site does not have yet come along.
+///
+/// # Errors
+/// One [`OfflineError`] for each reason; nothing has changed then.
+pub async fn sign(app: &App, file: &str, lease: TimeDelta) -> Result<Signed, OfflineError> {
+    let request = OfflineRequest::from_file(file)?;
+    for (field, text, may_be_empty) in [
+        ("licenseKey", &request.license_key, false),
+        ("hardwareId", &request.hardware_id, false),
+        ("installationId", &request.installation_id, false),
+        ("nonce", &request.nonce, false),
+        ("installationName", &request.installation_name, true),
+        ("installationVersion", &request.installation_version, true),
+    ] {
+        let is_long = text.chars().count() > LONGEST_TEXT || text.contains('\0');
+        if is_long || (text.is_empty() && !may_be_empty) {
+            return Err(OfflineError::Field(field));
+        }
+    }
+    let question = match request.purpose {
+        Purpose::Activate => Question::Activate(ActivateRequest {
+            license_key: request.license_key.clone(),
+            hardware_id: request.hardware_id.clone(),
+            installation_id: request.installation_id.clone(),
+            installation_name: request.installation_name.clone(),
+            installation_version: request.installation_version.clone(),
+        }),
+        Purpose::Renew => Question::Validate,
+        Purpose::Deactivate => Question::Deactivate,
+    };
+    let to = Addressee {
+        nonce: Some(request.nonce.clone()),
+        installation_id: request.installation_id.clone(),
+        hardware_id: request.hardware_id.clone(),
+    };
+    let call = Call {
+        offline: Some(lease),
+        ..Call::default()
+    };
+    let answer = answer(app, &question, &request.license_key, to, &call).await?;
+    let document = match &answer {
+        Answer::License(license) => license
+            .get("signature")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default(),
+        Answer::Deactivated { receipt } => receipt,
+        Answer::Denied { signature, .. } => signature,
+    };
+    let file = to_file(app.keys().chain(request.key_set), document);
+    Ok(Signed {
+        request,
+        answer,
+        file,
+    })
+}

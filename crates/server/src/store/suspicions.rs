@@ -1,0 +1,115 @@
+//! `suspicions`: what a person should look at.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::suspicion::Suspicion;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use serde::Serialize;
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "suspicions")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    id: i32,
+    license_id: String,
+    hardware_id: String,
+    kind: String,
+    first_seen_at: NaiveDateTime,
+    last_seen_at: NaiveDateTime,
+    times: i64,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Something about one machine and one license.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Suspected {
+    /// The license.
+    #[serde(skip)]
+    pub license_id: String,
+    /// The machine.
+    pub hardware_id: String,
+    /// `shared_identity`, `impossible_sequence` or `hardware_drift`.
+    pub kind: String,
+    /// When it was seen first.
+    pub first_seen_at: DateTime<Utc>,
+    /// When it was seen last.
+    pub last_seen_at: DateTime<Utc>,
+    /// How often it was seen.
+    pub times: u64,
+}
+
+/// Notes a suspicion, once more if it is known.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn note(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    hardware_id: &str,
+    suspicion: Suspicion,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        id: ActiveValue::NotSet,
+        license_id: ActiveValue::Set(license_id.to_owned()),
+        hardware_id: ActiveValue::Set(hardware_id.to_owned()),
+        kind: ActiveValue::Set(suspicion.as_str().to_owned()),
+        first_seen_at: ActiveValue::Set(now.naive_utc()),
+        last_seen_at: ActiveValue::Set(now.naive_utc()),
+        times: ActiveValue::Set(1),
+    };
+    let mut again = OnConflict::columns([Column::LicenseId, Column::HardwareId, Column::Kind]);
+    again
+        .value(Column::Times, Expr::col((Entity, Column::Times)).add(1))
+        .value(Column::LastSeenAt, now.naive_utc());
+    Entity::insert(row)
+        .on_conflict(again)
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+/// The newest suspicions, of one license or of all.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    license_id: Option<&str>,
+    most: u64,
+) -> Result<Vec<Suspected>, StoreError> {
+    let mut found = Entity::find();
+    if let Some(license_id) = license_id {
+        found = found.filter(Column::LicenseId.eq(license_id));
+    }
+    let rows = found
+        .order_by_desc(Column::LastSeenAt)
+        .order_by_desc(Column::Id)
+        .limit(most)
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(Suspected::from).collect())
+}
+
+impl From<Model> for Suspected {
+    fn from(row: Model) -> Self {
+        Self {
+            license_id: row.license_id,
+            hardware_id: row.hardware_id,
+            kind: row.kind,
+            first_seen_at: row.first_seen_at.and_utc(),
+            last_seen_at: row.last_seen_at.and_utc(),
+            times: u64::try_from(row.times).unwrap_or_default(),
+        }
+    }
+}
