@@ -57,7 +57,9 @@ pub(crate) fn run(command: &Test) -> Result<()> {
         )?;
     }
     packages::ensure_all(&PYTHON, python_is_there)?;
-    packages::ensure("nginx", || exists("nginx"))?;
+    for program in ["nginx", "openssl", "faketime"] {
+        packages::ensure(program, || exists(program))?;
+    }
     let cluster = Cluster::start()?;
     let logs = tempfile::tempdir()?;
     let mut tests = cargo(&["test", "--locked"]);

@@ -3,19 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
-use std::process::{Child, Command};
-use std::time::Duration;
 
 use clap::CommandFactory as _;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use reqwest::Method;
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::database::Engine;
 use crate::harness::{KEY, Site};
+use crate::nginx::Nginx;
 use crate::scripted_cloud::ScriptedCloud;
 use crate::vendor::Vendor;
 
@@ -23,7 +20,6 @@ const DOCKERFILE: &str = include_str!("../../../../Dockerfile");
 const COMPOSE: &str = include_str!("../../../../deploy/compose/compose.yaml");
 const UNIT: &str = include_str!("../../../../deploy/systemd/license-client.service");
 const ALERTS: &str = include_str!("../../../../deploy/prometheus/alerts.yaml");
-const NGINX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nginx");
 
 fn variables(command: &clap::Command) -> BTreeSet<String> {
     let serve = command.find_subcommand("serve").unwrap();
@@ -112,119 +108,62 @@ async fn alerts_are_about_metrics_that_there_are() {
     site.end().await;
 }
 
-struct Nginx {
-    child: Child,
-    url: String,
-    _directory: TempDir,
-}
-
-impl Nginx {
-    /// A gateway with our rules before `license_client`.
-    async fn start(license_client: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let upstream = std::fs::read_to_string(Path::new(NGINX).join("upstream.conf")).unwrap();
-        let address = license_client.strip_prefix("http://").unwrap();
-        let upstream = upstream.replace("license-client:8010", address);
-        let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|kind| format!("{kind}_temp_path {}/{kind};\n", root.display()))
-            .collect();
-        let config = format!(
-            "daemon off;\npid {root}/pid;\nerror_log stderr warn;\nevents {{}}\n\
-             http {{\naccess_log off;\n{scratch}{upstream}\n\
-             server {{ listen 127.0.0.1:{port}; include {NGINX}/api.conf; }}\n}}\n",
-            root = root.display(),
-        );
-        let file = root.join("nginx.conf");
-        std::fs::write(&file, config).unwrap();
-        let child = Command::new("nginx")
-            .arg("-c")
-            .arg(&file)
-            .arg("-p")
-            .arg(root)
-            .spawn()
-            .expect("nginx is installed by 'cargo xtask test'");
-        let url = format!("http://127.0.0.1:{port}");
-        let nginx = Self {
-            child,
-            url,
-            _directory: directory,
-        };
-        for _ in 0..500 {
-            if reqwest::get(&nginx.url).await.is_ok() {
-                return nginx;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("nginx did not start");
+/// The status code of a request that comes from `caller`.
+async fn send(nginx: &Nginx, caller: [u8; 4], method: Method, path: &str) -> u16 {
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .local_address(IpAddr::from(Ipv4Addr::from(caller)))
+        .build()
+        .unwrap();
+    let body = json!({"licenseKey": KEY, "featureKey": "module.map_view", "systemEnabled": true,
+        "featureKeys": ["module.map_view"], "resource": "cameras", "source": "s", "cameras": 1});
+    let mut request = http.request(method.clone(), format!("{}{path}", nginx.url));
+    if method != Method::GET {
+        request = request.json(&body);
     }
-
-    /// The status code of a request that comes from `caller`.
-    async fn send(&self, caller: [u8; 4], method: Method, path: &str) -> u16 {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .local_address(IpAddr::from(Ipv4Addr::from(caller)))
-            .build()
-            .unwrap();
-        let body = json!({"licenseKey": KEY, "featureKey": "module.map_view", "systemEnabled": true,
-            "featureKeys": ["module.map_view"], "resource": "cameras", "source": "s", "cameras": 1});
-        let mut request = http.request(method.clone(), format!("{}{path}", self.url));
-        if method != Method::GET {
-            request = request.json(&body);
-        }
-        request.send().await.unwrap().status().as_u16()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // SIGTERM lets nginx end its workers, which SIGKILL would leave behind.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let _ = self.child.wait();
-    }
+    request.send().await.unwrap().status().as_u16()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gateway_passes_questions_for_all_and_changes_for_operators_only() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
-    let nginx = Nginx::start(&site.url).await;
+    let nginx = Nginx::gateway(&site.url).await;
     let (operator, visitor) = ([127, 0, 0, 1], [127, 0, 0, 2]);
     for path in ["activate", "validate", "heartbeat", "deactivate"] {
         let path = format!("/api/license/{path}");
         assert_eq!(
-            nginx.send(visitor, Method::POST, &path).await,
+            send(&nginx, visitor, Method::POST, &path).await,
             403,
             "{path}"
         );
     }
     let switch = "/api/license/features/module.map_view";
-    assert_eq!(nginx.send(visitor, Method::PUT, switch).await, 403);
+    assert_eq!(send(&nginx, visitor, Method::PUT, switch).await, 403);
     let usage = "/api/license/usage";
-    assert_eq!(nginx.send(visitor, Method::PUT, usage).await, 403);
+    assert_eq!(send(&nginx, visitor, Method::PUT, usage).await, 403);
     assert!(cloud.arrived().is_empty());
 
     let activate = "/api/license/activate";
-    assert_eq!(nginx.send(operator, Method::POST, activate).await, 200);
-    assert_eq!(nginx.send(operator, Method::PUT, switch).await, 200);
-    assert_eq!(nginx.send(operator, Method::PUT, usage).await, 200);
+    assert_eq!(send(&nginx, operator, Method::POST, activate).await, 200);
+    assert_eq!(send(&nginx, operator, Method::PUT, switch).await, 200);
+    assert_eq!(send(&nginx, operator, Method::PUT, usage).await, 200);
     for path in ["status", "features", "attempts", "hardware"] {
         let path = format!("/api/license/{path}");
-        assert_eq!(nginx.send(visitor, Method::GET, &path).await, 200, "{path}");
-    }
-    for path in ["feature/check", "features/check", "limits/check"] {
-        let path = format!("/api/license/{path}");
         assert_eq!(
-            nginx.send(visitor, Method::POST, &path).await,
+            send(&nginx, visitor, Method::GET, &path).await,
             200,
             "{path}"
         );
     }
-    assert_eq!(nginx.send(visitor, Method::GET, "/metrics").await, 404);
+    for path in ["feature/check", "features/check", "limits/check"] {
+        let path = format!("/api/license/{path}");
+        assert_eq!(
+            send(&nginx, visitor, Method::POST, &path).await,
+            200,
+            "{path}"
+        );
+    }
+    assert_eq!(send(&nginx, visitor, Method::GET, "/metrics").await, 404);
     site.end().await;
 }

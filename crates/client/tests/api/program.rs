@@ -19,15 +19,21 @@ pub struct Program {
 impl Program {
     /// Starts `license-client serve`, with settings as flags.
     pub async fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub async fn start_with(flags: &[&str], environment: &[(&str, String)]) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let directory = tempfile::tempdir().unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_license-client"))
-            .args(["serve", "--port", &port.to_string(), "--state-dir"])
-            .arg(directory.path().join("state"))
+            .args(["serve", "--port", &port.to_string()])
             .args(flags)
+            .env("STATE_DIR", directory.path().join("state"))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -80,6 +86,14 @@ impl Program {
         let response = http.request(method, self.url(path)).json(body).send();
         let response = response.await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// SIGTERM: it ends in good order.
+    pub fn terminate(&mut self) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(told.success());
+        assert!(self.child.wait().unwrap().success(), "{}", self.log());
     }
 
     /// SIGKILL: nothing of the program runs any more.

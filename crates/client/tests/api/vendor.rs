@@ -28,21 +28,33 @@ pub struct Vendor {
     pub app: Arc<App>,
     address: SocketAddr,
     storage: Storage,
+    terms: Terms,
     directory: TempDir,
     running: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
 }
 
 impl Vendor {
     pub async fn start() -> Self {
+        let (day, grace) = (TimeDelta::hours(24), TimeDelta::hours(72));
+        Self::start_at(START.parse().unwrap(), day, grace).await
+    }
+
+    /// With another time, and other spans in what it signs.
+    pub async fn start_at(now: DateTime<Utc>, lease: TimeDelta, grace: TimeDelta) -> Self {
+        let terms = Terms {
+            issuer: "test".to_owned(),
+            lease_hours: lease,
+            grace_hours: grace,
+            offline_days: TimeDelta::days(90),
+        };
         let directory = tempfile::tempdir().unwrap();
         let storage = Storage {
             database_url: None,
             state_dir: directory.path().to_owned(),
             keys_dir: None,
         };
-        let now: DateTime<Utc> = START.parse().unwrap();
         let clock = Arc::new(ManualClock::at(now));
-        let app = open(&storage, &clock).await;
+        let app = open(&storage, &terms, &clock).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut vendor = Self {
@@ -51,6 +63,7 @@ impl Vendor {
             app,
             address,
             storage,
+            terms,
             directory,
             running: None,
         };
@@ -67,7 +80,7 @@ impl Vendor {
 
     /// Opens it again, at the same address.
     pub async fn come_back(&mut self) {
-        self.app = open(&self.storage, &self.clock).await;
+        self.app = open(&self.storage, &self.terms, &self.clock).await;
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.listen(listener);
     }
@@ -128,12 +141,7 @@ impl Vendor {
     }
 }
 
-async fn open(storage: &Storage, clock: &Arc<ManualClock>) -> Arc<App> {
-    let terms = Terms {
-        issuer: "test".to_owned(),
-        lease_hours: TimeDelta::hours(24),
-        grace_hours: TimeDelta::hours(72),
-        offline_days: TimeDelta::days(90),
-    };
-    Arc::new(App::open(storage, terms, clock.clone()).await.unwrap())
+async fn open(storage: &Storage, terms: &Terms, clock: &Arc<ManualClock>) -> Arc<App> {
+    let app = App::open(storage, terms.clone(), clock.clone()).await;
+    Arc::new(app.unwrap())
 }

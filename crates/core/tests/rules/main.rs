@@ -3,13 +3,19 @@
 //! hold in any history.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod clocks;
+mod conformance;
 mod contacts;
 mod documents;
+mod exhaustive;
 mod gating;
 mod hardware;
 mod interop;
 mod limits;
+mod offline_files;
 mod properties;
 mod schedules;
 mod signer;
+mod simulator;
 mod standings;
+mod suspicions;

@@ -13,6 +13,7 @@ use license_core::evidence::Evidence;
 use license_core::keyring::{Jwk, JwkSet, Keyring};
 use license_core::lease::Lease;
 use license_core::license::License;
+use license_core::rotation::KeySetClaims;
 use serde_json::{Map, Value, json};
 
 pub const KEY: &str = "FXSGHT-AAAA-BBBB-CCCC-DDDD";
@@ -58,6 +59,16 @@ impl Signer {
     /// One whose key is not.
     pub fn stranger() -> Self {
         Self::new(&[7; 32])
+    }
+
+    /// One of the keys that come after the vendor's first.
+    pub fn numbered(number: u8) -> Self {
+        Self::new(&[100 + number; 32])
+    }
+
+    pub fn key_set(&self, claims: &KeySetClaims) -> String {
+        let sign = |input: &[u8]| self.key.sign(input).to_bytes();
+        encode(DocumentType::KeySet, &self.kid, claims, sign).unwrap()
     }
 
     /// The same key under another's name.

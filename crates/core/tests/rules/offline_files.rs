@@ -1,0 +1,259 @@
+//! License files: what survives an e-mail, and why all else is refused.
+
+use chrono::TimeDelta;
+use license_core::contact::Mismatch;
+use license_core::document::{DenialReason, DocumentError, LicenseClaims};
+use license_core::offline::{
+    FileError, ImportError, Imported, LONGEST_FILE, OfflineRequest, Pending, Purpose, Reader,
+    from_file, import, to_file,
+};
+
+use crate::signer::{
+    HARDWARE, INSTALLATION, KEY, NONCE, SEQ, Signer, T0, at, denial_claims, license_claims,
+};
+
+fn request() -> OfflineRequest {
+    OfflineRequest {
+        purpose: Purpose::Activate,
+        license_key: KEY.into(),
+        hardware_id: HARDWARE.into(),
+        installation_id: INSTALLATION.into(),
+        installation_name: "Zürich – Hafen".into(),
+        installation_version: "1.0.0".into(),
+        nonce: NONCE.into(),
+        created_at: T0,
+        key_set: 3,
+    }
+}
+
+fn pending(purpose: Purpose) -> Pending {
+    let request = OfflineRequest {
+        purpose,
+        ..request()
+    };
+    request.pending(None)
+}
+
+fn offline() -> LicenseClaims {
+    LicenseClaims {
+        offline: true,
+        valid_until: at(24 * 90),
+        exp: at(24 * 93),
+        ..license_claims()
+    }
+}
+
+struct Site {
+    pending: Vec<Pending>,
+    current: Option<(&'static str, Option<u64>)>,
+    installation_id: &'static str,
+    hardware_id: &'static str,
+}
+
+impl Site {
+    fn waiting_for(purpose: Purpose) -> Self {
+        Self {
+            pending: vec![pending(purpose)],
+            current: None,
+            installation_id: INSTALLATION,
+            hardware_id: HARDWARE,
+        }
+    }
+
+    fn import(&self, jws: &str) -> Result<Imported, ImportError> {
+        let reader = Reader {
+            installation_id: self.installation_id,
+            hardware_id: self.hardware_id,
+            pending: &self.pending,
+            current: self.current,
+        };
+        import(jws, &reader, &Signer::vendor().keyring(), at(1)).map(|(imported, answered)| {
+            assert_eq!(answered, self.pending[0]);
+            imported
+        })
+    }
+}
+
+#[test]
+fn a_request_survives_what_happens_to_text() {
+    let file = request().to_file();
+    assert!(file.starts_with("-----BEGIN FOXSIGHT LICENSE REQUEST-----\n"));
+    assert!(file.ends_with("-----END FOXSIGHT LICENSE REQUEST-----\n"));
+    assert!(file.lines().all(|line| line.len() <= 64));
+    for changed in [
+        file.clone(),
+        file.replace('\n', "\r\n"),
+        file.replace('\n', "\n> "),
+        format!("Hello,\n\n{file}\n-- \nKind regards"),
+        file.replace('\n', "   \n\n\t"),
+    ] {
+        assert_eq!(OfflineRequest::from_file(&changed), Ok(request()));
+    }
+}
+
+#[test]
+fn a_file_that_is_none_is_refused_with_the_reason() {
+    let file = request().to_file();
+    let read = OfflineRequest::from_file;
+    let expected = "FOXSIGHT LICENSE REQUEST";
+    let other = "FOXSIGHT LICENSE FILE";
+    assert_eq!(read(""), Err(FileError::NotAFile { expected }));
+    assert_eq!(read("hello"), Err(FileError::NotAFile { expected }));
+    let found = other;
+    assert_eq!(
+        read(&to_file(&[], "a.b.c")),
+        Err(FileError::OtherKind { expected, found })
+    );
+    assert_eq!(
+        from_file(&file),
+        Err(FileError::OtherKind {
+            expected: other,
+            found: expected
+        })
+    );
+    let end = file.find("-----END").unwrap();
+    for length in [45, 100, end, end + 10, file.len() - 2] {
+        assert_eq!(
+            read(&file[..length]),
+            Err(FileError::Truncated { expected }),
+            "{length}"
+        );
+    }
+    let lines: Vec<&str> = file.lines().collect();
+    let missing = [&lines[..2], &lines[3..]].concat().join("\n");
+    assert!(matches!(read(&missing), Err(FileError::Damaged(_))));
+    let foreign = file.replacen(&lines[1][..4], "äöü!", 1);
+    assert!(matches!(read(&foreign), Err(FileError::Damaged(_))));
+    let long = format!("{file}{}", " ".repeat(LONGEST_FILE + 1 - file.len()));
+    let bytes = long.len();
+    assert_eq!(read(&long), Err(FileError::TooLong { bytes }));
+    assert!(read(&format!("{file}{}", " ".repeat(LONGEST_FILE - file.len()))).is_ok());
+}
+
+#[test]
+fn a_license_file_holds_the_key_sets_and_the_document() {
+    let sets = ["a.b.c".to_owned(), "d.e.f".to_owned()];
+    let read = from_file(&to_file(&sets, "g.h.i")).unwrap();
+    assert_eq!(read, (sets.to_vec(), "g.h.i".to_owned()));
+    assert_eq!(from_file(&to_file(&[], "x")).unwrap(), (vec![], "x".into()));
+}
+
+#[test]
+fn an_answer_counts_for_the_request_that_it_answers() {
+    let vendor = Signer::vendor();
+    let license = vendor.license(&offline());
+    for purpose in [Purpose::Activate, Purpose::Renew] {
+        let imported = Site::waiting_for(purpose).import(&license);
+        assert!(matches!(imported, Ok(Imported::License(_))), "{imported:?}");
+    }
+    assert_eq!(
+        Site::waiting_for(Purpose::Deactivate).import(&license),
+        Err(ImportError::OtherPurpose)
+    );
+    let denial = vendor.denial(&denial_claims());
+    for purpose in [Purpose::Activate, Purpose::Renew, Purpose::Deactivate] {
+        let imported = Site::waiting_for(purpose).import(&denial);
+        assert!(matches!(imported, Ok(Imported::Denied(_))), "{imported:?}");
+    }
+    let mut receipt = denial_claims();
+    receipt.reason = DenialReason::Deactivated;
+    let receipt = vendor.denial(&receipt);
+    assert_eq!(
+        Site::waiting_for(Purpose::Deactivate).import(&receipt),
+        Ok(Imported::Deactivated)
+    );
+    for purpose in [Purpose::Activate, Purpose::Renew] {
+        assert_eq!(
+            Site::waiting_for(purpose).import(&receipt),
+            Err(ImportError::OtherPurpose)
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_does_not_count_is_refused_with_the_reason() {
+    let vendor = Signer::vendor();
+    let refusal = |change: &dyn Fn(&mut LicenseClaims, &mut Site)| {
+        let (mut claims, mut site) = (offline(), Site::waiting_for(Purpose::Activate));
+        change(&mut claims, &mut site);
+        site.import(&vendor.license(&claims)).unwrap_err()
+    };
+    assert_eq!(
+        refusal(&|claims, _| claims.offline = false),
+        ImportError::NotOffline
+    );
+    let valid_until = at(1) - TimeDelta::seconds(1);
+    assert_eq!(
+        refusal(&|claims, _| claims.valid_until = valid_until),
+        ImportError::Expired { valid_until }
+    );
+    assert_eq!(
+        refusal(&|claims, _| claims.nonce = Some("other".into())),
+        ImportError::NotRequested
+    );
+    assert_eq!(
+        refusal(&|claims, _| claims.nonce = None),
+        ImportError::NotRequested
+    );
+    assert_eq!(
+        refusal(&|_, site| site.installation_id = "other"),
+        ImportError::Foreign(Mismatch::Installation {
+            found: INSTALLATION.into()
+        })
+    );
+    assert_eq!(
+        refusal(&|_, site| site.hardware_id = "other"),
+        ImportError::Foreign(Mismatch::Hardware)
+    );
+    assert_eq!(
+        refusal(&|_, site| site.pending[0].license_key = "other".into()),
+        ImportError::Foreign(Mismatch::LicenseKey)
+    );
+    // The last instant counts.
+    let site = Site::waiting_for(Purpose::Activate);
+    let mut claims = offline();
+    claims.valid_until = at(1);
+    assert!(site.import(&vendor.license(&claims)).is_ok());
+    assert!(matches!(
+        site.import(&Signer::stranger().license(&offline())),
+        Err(ImportError::NotGenuine(DocumentError::UnknownKeyId(_)))
+    ));
+    assert!(matches!(
+        site.import("a.b.c"),
+        Err(ImportError::NotGenuine(_))
+    ));
+}
+
+#[test]
+fn an_answer_counts_once() {
+    let vendor = Signer::vendor();
+    let (license, denial) = (vendor.license(&offline()), vendor.denial(&denial_claims()));
+    // It still waits, and what it brought is known: by the license …
+    let mut site = Site::waiting_for(Purpose::Renew);
+    site.current = Some((KEY, Some(SEQ)));
+    assert_eq!(site.import(&license), Err(ImportError::Reused));
+    assert!(site.import(&denial).is_ok());
+    site.current = Some((KEY, Some(SEQ - 1)));
+    assert!(site.import(&license).is_ok());
+    // … or by what was known when it was asked for.
+    site.current = None;
+    site.pending[0].newest_seq = Some(SEQ);
+    assert_eq!(site.import(&license), Err(ImportError::Reused));
+    // Another license's numbers say nothing.
+    site.pending[0].newest_seq = None;
+    site.current = Some(("other", Some(SEQ + 9)));
+    assert!(site.import(&license).is_ok());
+
+    // It waits no more.
+    let mut site = Site::waiting_for(Purpose::Renew);
+    site.pending.clear();
+    site.current = Some((KEY, Some(SEQ + 1)));
+    assert_eq!(site.import(&license), Err(ImportError::Reused));
+    assert_eq!(site.import(&denial), Err(ImportError::Reused));
+    site.current = Some((KEY, Some(SEQ - 1)));
+    assert_eq!(site.import(&license), Err(ImportError::NotRequested));
+    site.current = Some((KEY, None));
+    assert_eq!(site.import(&license), Err(ImportError::NotRequested));
+    site.current = Some(("other", Some(SEQ + 9)));
+    assert_eq!(site.import(&license), Err(ImportError::NotRequested));
+}

@@ -1,0 +1,144 @@
+//! What looks like a copy, and what only looks like bad luck.
+
+use license_core::suspicion::{CALLS_BEHIND, Report, Suspicion, Trail};
+
+const SHARED: &[Suspicion] = &[Suspicion::SharedIdentity];
+
+/// A License Server's side of one seat.
+struct Seat {
+    trail: Trail,
+    found: Vec<Suspicion>,
+}
+
+impl Seat {
+    fn new() -> Self {
+        let trail = Trail {
+            issued: 100,
+            answered: 100,
+            installation_id: "a".into(),
+            ..Trail::default()
+        };
+        Self {
+            trail,
+            found: Vec::new(),
+        }
+    }
+
+    /// A validation by a site that knows `seq`; answers the new number.
+    fn validate(&mut self, seq: u64, installation_id: &str) -> u64 {
+        let report = Report {
+            newest_seq: Some(seq),
+            installation_id,
+            drifted: false,
+        };
+        let (trail, found) = self.trail.followed(&report);
+        self.trail = trail;
+        self.found.extend(found);
+        self.trail.issued += 1;
+        self.trail.answered = self.trail.issued;
+        self.trail.issued
+    }
+}
+
+#[test]
+fn an_honest_site_is_never_suspected_however_many_answers_are_lost() {
+    let mut seat = Seat::new();
+    let mut known = 100;
+    for round in 0..50_u64 {
+        for _ in 0..round % 7 {
+            // The answer is lost: the site asks again with what it has.
+            seat.validate(known, "a");
+        }
+        known = seat.validate(known, "a");
+        // A heartbeat's document is not kept by the site.
+        seat.trail.issued += 1;
+    }
+    assert_eq!(seat.found, []);
+}
+
+#[test]
+fn two_machines_on_one_identity_are_noticed_with_the_third_crossing() {
+    let mut seat = Seat::new();
+    let mut known = [100, 100];
+    let mut calls = 0;
+    while seat.found.is_empty() {
+        let machine = calls % 2;
+        known[machine] = seat.validate(known[machine], "a");
+        calls += 1;
+        assert!(calls < 10);
+    }
+    assert_eq!(seat.found, SHARED);
+    assert_eq!(seat.trail.behind, CALLS_BEHIND);
+    assert_eq!(calls, 4);
+    // It goes on, and is noted again with every call.
+    seat.validate(known[0], "a");
+    assert_eq!(seat.found.len(), 2);
+}
+
+#[test]
+fn a_backup_that_is_restored_once_is_no_copy() {
+    let mut seat = Seat::new();
+    let mut known = seat.validate(100, "a");
+    for _ in 0..5 {
+        known = seat.validate(known, "a");
+    }
+    known = seat.validate(101, "a");
+    for _ in 0..5 {
+        known = seat.validate(known, "a");
+    }
+    assert_eq!(seat.found, []);
+    assert_eq!((seat.trail.behind, seat.trail.behind_at), (0, None));
+}
+
+#[test]
+fn installations_that_alternate_on_one_machine_are_noticed_and_one_that_follows_is_not() {
+    let mut seat = Seat::new();
+    let known = seat.validate(100, "a");
+    let known = seat.validate(known, "b");
+    assert_eq!(seat.found, []);
+    let known = seat.validate(known, "b");
+    assert_eq!(seat.found, []);
+    let known = seat.validate(known, "a");
+    assert_eq!(seat.found, SHARED);
+    // One that does not say who it is says nothing.
+    seat.validate(known, "");
+    assert_eq!(seat.found, SHARED);
+    assert_eq!(seat.trail.installation_id, "a");
+    let mut first = Seat::new();
+    first.trail.installation_id = String::new();
+    first.validate(100, "a");
+    assert_eq!(first.trail.former_installation_id, None);
+}
+
+#[test]
+fn a_number_that_was_never_issued_and_changed_hardware_are_noticed() {
+    let seat = Seat::new();
+    let found = |newest_seq, drifted| {
+        let report = Report {
+            newest_seq,
+            installation_id: "a",
+            drifted,
+        };
+        seat.trail.followed(&report).1
+    };
+    assert_eq!(found(Some(100), false), []);
+    assert_eq!(found(Some(101), false), [Suspicion::ImpossibleSequence]);
+    assert_eq!(found(None, true), [Suspicion::HardwareDrift]);
+    assert_eq!(found(None, false), []);
+    let words: Vec<&str> = [
+        Suspicion::SharedIdentity,
+        Suspicion::ImpossibleSequence,
+        Suspicion::HardwareDrift,
+    ]
+    .map(Suspicion::as_str)
+    .to_vec();
+    assert_eq!(
+        words,
+        ["shared_identity", "impossible_sequence", "hardware_drift"]
+    );
+    for word in words {
+        let json = serde_json::to_string(word).unwrap();
+        let read: Suspicion = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.as_str(), word);
+    }
+}
