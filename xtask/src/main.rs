@@ -4,9 +4,12 @@ mod audit;
 mod bench;
 mod demo;
 mod deployment;
+mod embedded_keys;
+mod fuzz;
 mod packages;
 mod postgres;
 mod program;
+mod prove;
 mod secrets;
 mod test;
 
@@ -53,6 +56,21 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         cargo xtask deployment --only-files\n  cargo xtask deployment    # as root")]
     Deployment(deployment::Deployment),
+
+    /// Prove the rules: every flipped bit of twenty documents, replays, simulated
+    /// sites, mutated inputs
+    #[command(after_help = "Examples:\n  \
+        cargo xtask prove\n  cargo xtask prove --hours 10000000 --seed 7")]
+    Prove(prove::Prove),
+
+    /// Fuzz what takes bytes from strangers, with cargo-fuzz
+    #[command(after_help = "Examples:\n  \
+        cargo xtask fuzz\n  cargo xtask fuzz document contact --runs 10000000")]
+    Fuzz(fuzz::Fuzz),
+
+    /// Build a vendor's License Client, with keys in it, and try to replace them
+    #[command(after_help = "Example:\n  cargo xtask embedded-keys")]
+    EmbeddedKeys,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +80,9 @@ fn main() -> ExitCode {
         Command::Audit(command) => audit::run(&command),
         Command::Bench(command) => bench::run(&command),
         Command::Deployment(command) => deployment::run(&command),
+        Command::Prove(command) => prove::run(&command),
+        Command::Fuzz(command) => fuzz::run(&command),
+        Command::EmbeddedKeys => embedded_keys::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,178 @@
+//! What takes bytes from strangers, as functions of bytes.
+//!
+//! Each function panics when something is not as it has to be: that something
+//! was believed that nobody has signed, or that an answer is a fault of ours.
+//! The fuzzers in `fuzz/` drive them, and so does a small test here.
+#![expect(clippy::unwrap_used, reason = "a panic is what a fuzzer looks for")]
+
+mod request;
+
+pub use request::request;
+
+use chrono::{DateTime, Utc};
+use clap::Parser;
+use license_client::config::Settings;
+use license_core::contact::{self, Contact, Denial, Question, Reply, Trust};
+use license_core::document::{verify_denial, verify_license};
+use license_core::keyring::Keyring;
+use license_core::offline::{OfflineRequest, Reader, from_file, import};
+use license_core::rotation::{follow, walk};
+
+/// A function of bytes, by its name.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 6] = [
+    ("document", document),
+    ("key_set", key_set),
+    ("contact", contact),
+    ("license_file", license_file),
+    ("configuration", configuration),
+    ("request", request),
+];
+
+/// Documents that are genuine, one a line; they are what mutations begin with.
+pub const SEEDS: &str = include_str!("../seeds.txt");
+
+/// A key whose private part nobody has: what it verifies is in [`SEEDS`].
+const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}]}"#;
+
+fn keyring() -> Keyring {
+    Keyring::from_json(KEYS).unwrap()
+}
+
+fn is_a_seed(text: &str) -> bool {
+    SEEDS.lines().any(|seed| seed == text)
+}
+
+/// Nothing but what was signed is believed.
+pub fn document(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let keyring = keyring();
+    let believed = verify_license(text, &keyring).is_ok() || verify_denial(text, &keyring).is_ok();
+    assert!(!believed || is_a_seed(text), "{text}");
+}
+
+/// Sets that are read are sound, and nothing but what was signed is followed.
+pub fn key_set(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(keyring) = Keyring::from_json(&text) {
+        let ids: Vec<String> = keyring.key_ids().map(str::to_owned).collect();
+        assert!(!ids.is_empty() && ids.iter().all(|id| !keyring.is_revoked(id)));
+    }
+    let keyring = keyring();
+    assert!(
+        follow(&keyring, &text).is_err() || is_a_seed(&text),
+        "{text}"
+    );
+    let chain: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    let walk = walk(keyring, &chain);
+    assert!(walk.chain.iter().all(|document| is_a_seed(document)));
+}
+
+/// Nobody but the vendor confirms or denies, whatever the status and the body.
+pub fn contact(data: &[u8]) {
+    let (head, body) = data.split_at(data.len().min(2));
+    let status = 100 + head.iter().fold(0, |sum, byte| sum + u16::from(*byte));
+    let body = body.to_vec();
+    let reply = Reply::Answer { status, body };
+    let question = Question {
+        nonce: "3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        license_key: "FXSGHT-AAAA-BBBB-CCCC-DDDD",
+        installation_id: "b5684f06-7c6a-4b44-bfbd-68bd127e7617",
+        hardware_id: "42aac9ae7f559498944c2f70daee1d98877b695d52072845a93173f78cf670ae",
+        newest_seq: Some(9_000_000),
+    };
+    let signed = Trust::Keys(keyring());
+    for trust in [&Trust::Unsigned, &signed] {
+        for judged in [
+            contact::activation(&reply, &question, trust),
+            contact::validation(&reply, &question, trust),
+        ] {
+            let is_error = !(200..300).contains(&status);
+            match &judged {
+                Contact::Confirmed(_) => assert!(!is_error),
+                Contact::Denied(_) => assert!((200..500).contains(&status)),
+                Contact::None(why) => assert!(!why.to_string().is_empty()),
+            }
+            // The seeds are older than what is known: none of them counts.
+            let counts = matches!(
+                judged,
+                Contact::Confirmed(_) | Contact::Denied(Denial::Signed(_))
+            );
+            assert!(matches!(trust, Trust::Unsigned) || !counts);
+        }
+    }
+    let _ = contact::acknowledgement(&reply);
+    let _ = contact::key_sets(&reply);
+    assert!(!matches!(
+        contact::deactivation(&reply, &question, &signed),
+        Ok(Ok(()))
+    ));
+}
+
+/// A file is read or refused; what was written is read again.
+pub fn license_file(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(request) = OfflineRequest::from_file(&text) {
+        assert_eq!(OfflineRequest::from_file(&request.to_file()), Ok(request));
+    }
+    let reader = Reader {
+        installation_id: "i",
+        hardware_id: "h",
+        pending: &[],
+        current: None,
+    };
+    if let Ok((_, document)) = from_file(&text) {
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        assert!(import(&document, &reader, &keyring(), now).is_err());
+    }
+}
+
+#[derive(Parser)]
+#[command(args_override_self = true)]
+struct Line {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// A setting is taken or refused in words; what is shown of it is no secret.
+pub fn configuration(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut line = text.lines();
+    let flags = [
+        "--license-api-url",
+        "--license-api-timeout",
+        "--database-url",
+        "--installation-id",
+        "--installation-name",
+        "--heartbeat-interval-hours",
+        "--offline-grace-period-hours",
+        "--allow-unlicensed-core-features",
+        "--usage-cameras-query",
+        "--host",
+        "--port",
+        "--trusted-networks",
+        "--allowed-hosts",
+        "--log-format",
+    ];
+    let Some(flag) = line.next().map(|first| {
+        let number = first
+            .bytes()
+            .fold(0_usize, |sum, byte| sum + usize::from(byte));
+        flags[number % flags.len()]
+    }) else {
+        return;
+    };
+    let value = line.next().unwrap_or_default();
+    let argument = format!("{flag}={value}");
+    match Line::try_parse_from(["license-client", &argument]) {
+        Ok(line) => {
+            let shown = format!("{} {:?}", line.settings.database(), line.settings);
+            assert!(!shown.is_empty());
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}

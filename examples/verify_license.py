@@ -1,0 +1,165 @@
+#!/usr/bin/python3
+"""Verifies the signed documents of the License Server: licenses, denials and key sets.
+
+    verify_license.py KEYS.json [license|denial|keyset] < document
+    verify_license.py --vectors vectors.json
+
+KEYS.json is the JWK Set that is trusted. Checked is what a document says by itself, and not whether
+its time has come (`exp`), whom it is for, or whether `nonce` and `seq` are those that were expected.
+A document is refused by any exception: by one from need(), or by Python's own where it is malformed.
+"""
+import base64, datetime, hashlib, json, re, sys
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+CLAIMS = {  # texts and whole numbers; those with "?" may be absent
+    "license": ("iss sub jti nonce? installationId hardwareId", "iat nbf validUntil exp seq keySet?"),
+    "denial": ("iss sub nonce? installationId hardwareId reason message", "iat seq keySet?"),
+    "keyset": ("iss", "iat version")}
+RFC3339 = r"(?a)\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:[0-5]\d)"
+P = 2**255 - 19  # Ed25519's curve is -x² + y² = 1 + D·x²·y² modulo P
+D = -121665 * pow(121666, -1, P)
+
+
+def need(condition, reason):
+    if not condition:
+        raise ValueError(reason)
+
+
+def check(value, texts, wholes):
+    for kind, names in (str, texts), (int, wholes):
+        for name in names.split():
+            absent = kind() if name.endswith("?") else None  # and type(), as True is an instance of int
+            need(type(value.get(name.rstrip("?"), absent)) is kind, f"{name} has to be {kind.__name__}")
+
+
+def encode(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def decode(text):
+    data = base64.urlsafe_b64decode(text + "==")  # which is lenient: the way back has to come to the same
+    need(encode(data) == text, "not strict base64url")
+    return data
+
+
+def unique(pairs):
+    need(len(dict(pairs)) == len(pairs), "a member is there twice")
+    return dict(pairs)
+
+
+def parse(data):
+    return json.loads(data.decode(), object_pairs_hook=unique, parse_constant=lambda nan: need(False, nan))
+
+
+def sound(point):
+    """A point of the curve, and not of order 1 or 2 (where x = 0), 4 (y = 0) or 8 (x² + y² = 0)."""
+    y = int.from_bytes(point, "little") % 2**255  # the bit above is the sign of x
+    xx = (y * y - 1) * pow(D * y * y + 1, -1, P) % P  # has to be a square, and not 0
+    return len(point) == 32 and y < P and pow(xx, P // 2, P) == 1 and y * (xx + y * y) % P != 0
+
+
+def trust(key_set, revoked):
+    """The keys of the set by their id, without the revoked ones."""
+    need(type(key_set["keys"]) is list and len(key_set["keys"]) <= 64, "no list of keys, or a too long one")
+    need(type(revoked) is list and all(type(kid) is str for kid in revoked), "revoked is no list of ids")
+    trusted = {}
+    for key in key_set["keys"]:
+        need("d" not in key, "a private key")
+        if (key.get("kty"), key.get("crv"), key.get("use", "sig")) == ("OKP", "Ed25519", "sig"):
+            check(key, "x kid?", "nbf? exp?")
+            need(sound(decode(key["x"])), "an unsound key")
+            thumbprint = hashlib.sha256(b'{"crv":"Ed25519","kty":"OKP","x":"%s"}' % key["x"].encode())
+            kid = key.get("kid", encode(thumbprint.digest()))
+            need(kid not in trusted, "two keys with one id")
+            trusted[kid] = key
+    need(trusted.keys() - revoked, "no key is left")
+    return {kid: key for kid, key in trusted.items() if kid not in revoked}
+
+
+def split(document):
+    need(len(document) <= 65536 and document.count(".") == 2, "too long, or not of three parts")
+    return map(decode, document.split("."))
+
+
+def verify(trusted, kind, document):
+    """The payload of a document that one of the trusted keys has signed."""
+    header, payload, signature = split(document)
+    header = parse(header)
+    need(header.get("typ") == f"foxsight-{kind}+jwt" and "crit" not in header, f"no {kind}, or with crit")
+    need(header.get("alg") in ("EdDSA", "Ed25519"), "another algorithm")
+    need(header.get("kid") in trusted, "signed by no trusted key")
+    key, signed = trusted[header["kid"]], document.rpartition(".")[0].encode()
+    need(sound(signature[:32]), "an unsound signature")  # OpenSSL sees to the rest of RFC 8032, 5.1.7
+    Ed25519PublicKey.from_public_bytes(decode(key["x"])).verify(signature, signed)
+    payload = parse(payload)
+    check(payload, *CLAIMS[kind])
+    iat = payload["iat"]
+    need(payload.get("seq", 0) >= 0, "seq is below zero")
+    need(key.get("nbf", iat) <= iat <= key.get("exp", iat), "the key was not in use")
+    if kind == "license":
+        need(iat <= payload["validUntil"] <= payload["exp"], "the times are out of order")
+        need(type(payload.get("offline", True)) is bool, "offline is not true or false")
+        check(payload["license"], "licenseKey", "")
+        expires = payload["license"].get("expiresAt")
+        if expires is not None:
+            need(re.fullmatch(RFC3339, expires), "expiresAt is not RFC 3339")
+            datetime.datetime.fromisoformat(expires.upper())  # fails for a 13th month
+    return payload
+
+
+def walk(key_set, chain=()):
+    """The keys that are trusted at the end of a chain of key sets."""
+    check(key_set, "", "version?")
+    version, revoked = key_set.get("version", 1), key_set.get("revoked", [])
+    trusted = trust(key_set, revoked)
+    for document in chain:
+        _, unverified, _ = split(document)
+        claimed = parse(unverified).get("version")
+        if type(claimed) is not int or claimed > version:  # and is passed over otherwise
+            payload = verify(trusted, "keyset", document)
+            need(payload["version"] == version + 1, "a version is left out")
+            version, revoked = version + 1, revoked + payload.get("revoked", [])
+            trusted = trust(payload, revoked)
+    return trusted
+
+
+# The command line
+
+def accepted(case):
+    try:
+        if case["kind"] == "keyset":
+            walk(case["keys"], case["documents"])
+        else:
+            verify(walk(case["keys"]), case["kind"], case["documents"][-1])
+        return True
+    except Exception:
+        return False
+
+
+def main(first="", second="license"):
+    if first == "--vectors":
+        with open(second, encoding="utf-8") as file:
+            cases = json.load(file)
+        wrong = [case["name"] for case in cases if accepted(case) != (case["expect"] == "ok")]
+        right = len(cases) - len(wrong)
+        print(f"{right} of {len(cases)} vectors come to what they have to", *wrong, sep="\n")
+        return 1 if wrong else 0
+    try:
+        need(second in CLAIMS, "the kind is license, denial or keyset")
+        with open(first, "rb") as file:
+            keys = parse(file.read())
+        document = sys.stdin.read().removesuffix("\n")  # the one that ends a text file
+        payload = verify(walk(keys), second, document)
+        if second == "keyset":
+            trust(payload, [])
+            walk(keys, [document])  # it has to follow the set in KEYS.json, or be older
+    except Exception as error:
+        return f"refused: {error!r}"
+    print(json.dumps(payload, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3) or sys.argv[1:] == ["--vectors"]:
+        sys.exit("usage: verify_license.py KEYS.json [license|denial|keyset] < document, or --vectors FILE")
+    sys.exit(main(*sys.argv[1:]))

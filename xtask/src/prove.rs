@@ -1,0 +1,46 @@
+//! `cargo xtask prove`: the proofs of the rules, as large as one likes.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::program::{cargo, step};
+
+/// How large.
+#[derive(Args)]
+pub(crate) struct Prove {
+    /// Hours of simulated sites
+    #[arg(long, default_value_t = 1_000_000)]
+    hours: u64,
+
+    /// Seed of the first site
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Replayed answers
+    #[arg(long, default_value_t = 100_000)]
+    replays: u64,
+
+    /// Mutated inputs for each function that takes bytes from strangers
+    #[arg(long, default_value_t = 200_000)]
+    inputs: u64,
+}
+
+pub(crate) fn run(command: &Prove) -> Result<()> {
+    let tests = ["test", "--release", "--locked"];
+    step(
+        "flipped bits, truncations, replays, and simulated sites",
+        cargo(&tests)
+            .args(["-p", "license-core", "--test", "rules", "--"])
+            .args(["exhaustive", "simulator", "--nocapture", "--test-threads=2"])
+            .env("GOLDEN_DOCUMENTS", "20")
+            .env("REPLAYS", command.replays.to_string())
+            .env("SIMULATED_HOURS", command.hours.to_string())
+            .env("SIMULATOR_SEED", command.seed.to_string()),
+    )?;
+    step(
+        "mutated inputs",
+        cargo(&tests)
+            .args(["-p", "license-hostile-input", "--", "--nocapture"])
+            .env("HOSTILE_INPUTS", command.inputs.to_string()),
+    )
+}
