@@ -10,7 +10,8 @@ use crate::program::{cargo, exists, now, output, step};
 use crate::{packages, secrets};
 
 /// What the Python service and the gateways of the VMS are made of.
-const PYTHON: [&str; 5] = [
+const PYTHON: [&str; 6] = [
+    "python3-cryptography",
     "python3-fastapi",
     "python3-httpx",
     "python3-psycopg2",
@@ -79,6 +80,6 @@ pub(crate) fn run(command: &Test) -> Result<()> {
 }
 
 fn python_is_there() -> bool {
-    let import = "import fastapi, httpx, psycopg2, sqlalchemy, uvicorn";
+    let import = "import cryptography, fastapi, httpx, psycopg2, sqlalchemy, uvicorn";
     output(Command::new("/usr/bin/python3").args(["-c", import])).is_ok()
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
 use license_core::feature::is_core;
@@ -197,9 +198,11 @@ pub(super) struct FeatureSwitchRequest {
 )]
 pub(super) async fn switch(
     State(app): State<Arc<App>>,
-    Path(key): Path<String>,
+    key: Result<Path<String>, PathRejection>,
     body: JsonObject,
 ) -> Result<Json<Feature>, ApiError> {
+    // A key that is no text is none of ours.
+    let Path(key) = key.map_err(|_| ApiError::NotFound)?;
     let on = body.required_flag("systemEnabled")?;
     let switching = app.clone();
     let feature = key.clone();

@@ -52,7 +52,8 @@ pub enum Outcome {
 }
 
 /// Writes a request. One for a deactivation gives the license up at once: the
-/// vendor frees the seat because of it.
+/// vendor frees the seat because of it. It can be written again until its
+/// receipt is here.
 ///
 /// # Errors
 /// One [`OfflineError`] for each reason; nothing has changed then.
@@ -65,9 +66,14 @@ pub async fn request(
     let key_set = app.keys.version().ok_or(OfflineError::Unsigned)?;
     let identity = app.identity().ok_or(StoreError::NotReached)?;
     let evidence = app.snapshot().evidence.clone();
-    let license_key = match (purpose, license_key) {
-        (Purpose::Activate, Some(key)) => key,
-        _ if evidence.lease.is_some() => evidence.license_key.clone(),
+    let db = app.store.db();
+    let given_up = |pending: &Pending| pending.purpose == Purpose::Deactivate;
+    let known = app.store.within(load(&db)).await?;
+    let again = known.into_iter().find(given_up);
+    let (license_key, nonce) = match (purpose, license_key, again) {
+        (Purpose::Activate, Some(key), _) => (key, random::nonce()),
+        _ if evidence.lease.is_some() => (evidence.license_key.clone(), random::nonce()),
+        (Purpose::Deactivate, _, Some(again)) => (again.license_key, again.nonce),
         _ => return Err(OfflineError::Unlicensed),
     };
     let now = app.clock.now();
@@ -78,7 +84,7 @@ pub async fn request(
         installation_id: identity.installation_id.clone(),
         installation_name: app.installation_name.clone(),
         installation_version: app.app_version.clone(),
-        nonce: random::nonce(),
+        nonce,
         created_at: now,
         key_set,
     };
@@ -86,13 +92,14 @@ pub async fn request(
     let remembering = async {
         let transaction = app.store.begin(now).await?;
         let mut pending = load(&transaction).await?;
+        pending.retain(|it| it.nonce != request.nonce);
         pending.insert(0, request.pending(newest_seq));
         pending.truncate(MOST_PENDING);
         store(&transaction, &pending, now).await?;
         Ok(transaction.commit().await?)
     };
     app.store.within(remembering).await?;
-    if purpose == Purpose::Deactivate {
+    if purpose == Purpose::Deactivate && evidence.lease.is_some() {
         record::forget(app, &request.license_key).await?;
     }
     tracing::info!(

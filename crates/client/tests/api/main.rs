@@ -34,3 +34,4 @@ mod tampering;
 mod upgrade;
 mod usage;
 mod vendor;
+mod verifier;

@@ -1,6 +1,7 @@
 //! A site without internet: requests and license files, there and back.
 
 use chrono::TimeDelta;
+use license_core::offline::OfflineRequest;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::offline::sign;
@@ -92,7 +93,11 @@ async fn a_site_without_internet_is_licensed_renewed_and_given_up_by_file(engine
     let given_up = write_request(&site, "deactivate", None).await;
     assert_eq!(site.standing().await, "unlicensed");
     assert!(!site.is_available(PAID).await);
-    let receipt = signed(&vendor, &given_up).await;
+    // A request that was lost is written again, and is the same one.
+    let again = write_request(&site, "deactivate", None).await;
+    let nonce = |file: &str| OfflineRequest::from_file(file).unwrap().nonce;
+    assert_eq!(nonce(&again), nonce(&given_up));
+    let receipt = signed(&vendor, &again).await;
     let (_, answer) = import(&site, &receipt).await;
     assert_eq!(answer["result"], "deactivated", "{answer}");
     // The old lease does not come back, and the seat is free for another.

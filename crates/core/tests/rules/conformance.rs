@@ -291,6 +291,16 @@ fn headers(cases: &mut Cases) {
         &payload,
     );
     cases.add("license", "a header with two algorithms", twice, "Header");
+    let twice = cases.vendor.raw(
+        &format!(r#"{{"alg":"none","alg":"EdDSA","kid":"{kid}","typ":"{typ}"}}"#),
+        &payload,
+    );
+    cases.add(
+        "license",
+        "two algorithms, the good one last",
+        twice,
+        "Header",
+    );
 }
 
 fn signatures(cases: &mut Cases) {
@@ -466,6 +476,25 @@ fn claims(cases: &mut Cases) {
         "license",
         license(json!({"expiresAt": "2027-12-31T23:59:59+02:00"})),
         "ok",
+    );
+    let month = license(json!({"expiresAt": "2027-13-01T00:00:00Z"}));
+    cases.claim(
+        "an expiry in a 13th month",
+        "license",
+        month,
+        "ExpiryUnreadable",
+    );
+    cases.claim(
+        "a sequence number that is true",
+        "seq",
+        Some(json!(true)),
+        "Payload",
+    );
+    cases.claim(
+        "a time with a fraction",
+        "iat",
+        Some(json!(1772323200.5)),
+        "Payload",
     );
     cases.claim(
         "a lease for a site without internet",
@@ -719,6 +748,32 @@ fn sets_of_keys(cases: &mut Cases) {
         "a trusted key without an id",
         vec![changed(&|key| key.kid = None)],
         "ok",
+    );
+    add(
+        "a trusted key of another type",
+        vec![changed(&|key| key.kty = "EC".into())],
+        "Empty",
+    );
+    let many = (0..65).map(|n| changed(&|key| key.kid = Some(format!("key-{n}"))));
+    add("65 trusted keys", many.collect(), "TooManyKeys");
+    // Whoever has no secret signs for the neutral element: the point itself,
+    // and a scalar of 0 (RFC 8032, 5.1.7).
+    let neutral = [&[1][..], &[0; 31]].concat();
+    let [header, payload, _] = parts(&document).map(str::to_owned);
+    let signature = URL_SAFE_NO_PAD.encode([&neutral[..], &[0; 32]].concat());
+    let forged = format!("{header}.{payload}.{signature}");
+    let keys = JwkSet {
+        keys: vec![changed(&|key| {
+            key.x = Some(URL_SAFE_NO_PAD.encode(&neutral));
+        })],
+        ..JwkSet::default()
+    };
+    cases.with_keys(
+        "license",
+        "signed by nobody for a key of small order",
+        keys,
+        vec![forged],
+        "UnsoundKey",
     );
 }
 
