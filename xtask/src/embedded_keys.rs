@@ -132,6 +132,8 @@ impl Client {
             .envs(settings.iter().map(|(name, value)| (name, value)))
             .env("PORT", port.to_string())
             .env("LICENSE_API_URL", server)
+            // Every one of them is the machine that holds the seat.
+            .env("LICENSE_HARDWARE_ID", "one-machine")
             .current_dir(directory.path())
             .stdin(Stdio::null())
             .stderr(Stdio::null())

@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 use license_core::contact::{
     Confirmation, Contact, Denial, Mismatch, NoContact, Question, Reply, TransportFailure, Trust,
-    acknowledgement, activation, validation,
+    acknowledgement, activation, deactivation, key_sets, validation,
 };
-use license_core::document::{DenialClaims, DocumentError, LicenseClaims};
+use license_core::document::{DenialClaims, DenialReason, DocumentError, LicenseClaims};
 use license_core::lease::Lease;
 use license_core::protocol;
 use serde_json::{Value, json};
@@ -704,4 +704,141 @@ fn a_refusal_reads_the_same_however_null_is_written() {
     let reply = answer(200, message_null.to_string());
     let contact = validation(&reply, &question(), &Trust::Unsigned);
     assert_eq!(denial(contact).message(), None);
+}
+
+/// The answer to a deactivation, with a receipt.
+fn receipt(change: impl FnOnce(&mut DenialClaims)) -> Reply {
+    let mut claims = denial_claims();
+    claims.reason = DenialReason::Deactivated;
+    change(&mut claims);
+    let signature = Signer::vendor().denial(&claims);
+    let data = json!({"deactivated": true, "signature": signature});
+    answer(200, json!({"success": true, "data": data}).to_string())
+}
+
+#[test]
+fn a_deactivation_needs_a_signed_receipt_where_keys_are_trusted() {
+    let trust = Signer::vendor().trust();
+    let read = |reply: &Reply| deactivation(reply, &question(), &trust);
+    assert!(matches!(read(&receipt(|_| {})), Ok(Ok(()))));
+    // A denial for another reason is no receipt, though it stands where one does.
+    let other = receipt(|claims| claims.reason = DenialReason::Revoked);
+    assert!(matches!(
+        read(&other),
+        Err(NoContact::Unexpected {
+            what: "no receipt",
+            ..
+        })
+    ));
+    let replayed = receipt(|claims| claims.nonce = Some("other".into()));
+    assert!(matches!(
+        read(&replayed),
+        Err(NoContact::NotForUs(Mismatch::Nonce))
+    ));
+    let bare = answer(200, r#"{"success":true,"data":{"deactivated":true}}"#);
+    assert!(matches!(read(&bare), Err(NoContact::ServerDoesNotSign)));
+    let status = answer(404, r#"{"success":true,"data":{"deactivated":true}}"#);
+    assert!(matches!(
+        read(&status),
+        Err(NoContact::Unexpected { status: 404, .. })
+    ));
+    assert!(matches!(
+        read(&answer(503, HTML)),
+        Err(NoContact::ServerFault { .. })
+    ));
+    // The License Server's no, signed and not.
+    let no = denied(Some(&Signer::vendor().denial(&denial_claims())));
+    assert!(matches!(read(&no), Ok(Err(Denial::Signed(_)))));
+    assert!(matches!(
+        read(&answer(403, REFUSED)),
+        Err(NoContact::ServerDoesNotSign)
+    ));
+    let unsigned = |reply: &Reply| deactivation(reply, &question(), &Trust::Unsigned);
+    assert!(matches!(unsigned(&bare), Ok(Ok(()))));
+    assert!(matches!(
+        unsigned(&answer(403, REFUSED)),
+        Ok(Err(Denial::Unsigned(_)))
+    ));
+    assert!(matches!(
+        unsigned(&status),
+        Err(NoContact::Unexpected { .. })
+    ));
+}
+
+#[test]
+fn a_chain_of_key_sets_is_taken_as_it_comes() {
+    let read = |status, body: &str| key_sets(&answer(status, body));
+    let two = read(200, r#"{"keys":[],"chain":["a","b"]}"#);
+    assert_eq!(two, Ok(vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(read(200, r#"{"chain":[]}"#), Ok(vec![]));
+    // What is no text is no document.
+    assert_eq!(read(200, r#"{"chain":[1,"a",null]}"#), Ok(vec!["a".into()]));
+    for body in [r#"{"keys":[]}"#, r#"{"chain":"a"}"#, r#"{"chain":null}"#] {
+        assert!(matches!(
+            read(200, body),
+            Err(NoContact::Unexpected { status: 200, .. })
+        ));
+    }
+    assert!(matches!(
+        read(404, r#"{"chain":["a"]}"#),
+        Err(NoContact::Unexpected { status: 404, .. })
+    ));
+    assert!(matches!(
+        read(302, r#"{"chain":["a"]}"#),
+        Err(NoContact::Redirected { .. })
+    ));
+}
+
+#[test]
+fn only_an_unknown_key_is_a_reason_to_ask_for_newer_ones() {
+    let of = |error| NoContact::NotGenuine(error).is_unknown_key();
+    assert!(of(DocumentError::UnknownKeyId("x".into())));
+    assert!(!of(DocumentError::RevokedKeyId("x".into())));
+    assert!(!of(DocumentError::SignatureMismatch));
+    assert!(!NoContact::ServerDoesNotSign.is_unknown_key());
+}
+
+#[test]
+fn a_signed_answer_proves_when_it_was_signed_and_which_keys_are_newest() {
+    let vendor = Signer::vendor();
+    let trust = vendor.trust();
+    let mut claims = license_claims();
+    claims.key_set = Some(7);
+    let [_, (call, reply)] = answers_of(&vendor.license(&claims));
+    let contact = call(&reply, &question(), &trust);
+    assert_eq!(contact.proof(), Some((T0, Some(7))));
+    let no = denied(Some(&vendor.denial(&denial_claims())));
+    let contact = validation(&no, &question(), &trust);
+    assert_eq!(contact.proof(), Some((denial_claims().iat, None)));
+    for (reply, trust) in [
+        (answer(200, YES), &Trust::Unsigned),
+        (answer(200, NO), &Trust::Unsigned),
+        (answer(200, YES), &trust),
+        (answer(500, YES), &trust),
+    ] {
+        assert_eq!(validation(&reply, &question(), trust).proof(), None);
+    }
+}
+
+#[test]
+fn a_license_key_in_a_refusal_is_masked_and_a_nul_is_left_out() {
+    let body = format!(
+        r#"{{"success":false,"error":{{"code":"bad {KEY}","message":"License {KEY} is\u0000 gone"}}}}"#
+    );
+    let contact = activation(&answer(400, body), &question(), &Trust::Unsigned);
+    let denial = denial(contact);
+    let masked = license_core::license_key::mask(KEY);
+    assert!(!masked.contains("BBBB"));
+    assert_eq!(denial.reason(), format!("bad {masked}"));
+    assert_eq!(
+        denial.message(),
+        Some(&*format!("License {masked} is gone"))
+    );
+    // An empty key stands everywhere, and is nowhere.
+    let nobody = Question {
+        license_key: "",
+        ..question()
+    };
+    let contact = activation(&answer(400, REFUSED), &nobody, &Trust::Unsigned);
+    assert_eq!(word(&contact), "no: revoked");
 }

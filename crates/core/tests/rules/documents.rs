@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use license_core::document::{
-    DenialReason, DocumentError, LicenseClaims, MAX_BYTES, verify_denial, verify_license,
+    DenialReason, DocumentError, LicenseClaims, MAX_BYTES, key_id, verify_denial, verify_license,
 };
 use serde_json::{Value, json};
 
@@ -548,5 +548,21 @@ fn every_truncation_makes_a_document_worthless() {
             verify_license(&jws[jws.len() - length..], &keyring).is_err(),
             "last {length}"
         );
+    }
+}
+
+#[test]
+fn a_document_names_its_key_before_anything_is_verified() {
+    let vendor = Signer::vendor();
+    assert_eq!(
+        key_id(&vendor.license(&license_claims())),
+        Some(vendor.kid.clone())
+    );
+    assert_eq!(
+        key_id(&Signer::stranger().denial(&denial_claims())),
+        Some(Signer::stranger().kid)
+    );
+    for text in ["", "a.b.c", &with_header(&json!({"alg": "EdDSA"}))] {
+        assert_eq!(key_id(text), None, "{text}");
     }
 }
