@@ -74,7 +74,10 @@ pub(crate) fn run(command: &Test) -> Result<()> {
         // Snapshots are reviewed, never written by a test run.
         .env("INSTA_UPDATE", "no");
     step("tests on SQLite and PostgreSQL", &mut tests)?;
-    secrets::search(logs.path())?;
+    // A part of the tests may log nothing.
+    if command.arguments.is_empty() {
+        secrets::search(logs.path())?;
+    }
     println!("── all done: {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod commands;
+mod copies;
 #[expect(dead_code, reason = "the License Client's tests use more of it")]
 #[path = "../../../client/tests/api/database.rs"]
 mod database;
 mod harness;
 mod keys;
 mod migrations;
+mod offline;
 mod requests;
 mod seats;
 mod sites;
