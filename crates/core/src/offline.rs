@@ -257,16 +257,13 @@ pub fn import(
         Ok(license) => {
             let claims = license.claims();
             let key = license.license().license_key().unwrap_or_default();
-            let pending = reader.request(claims.nonce.as_deref(), Some(key), claims.seq)?;
-            reader.check(
-                &pending,
-                &claims.installation_id,
-                &claims.hardware_id,
-                claims.seq,
-            )?;
-            if !license_key::same(key, &pending.license_key) {
-                return Err(ImportError::Foreign(Mismatch::LicenseKey));
-            }
+            let pending = reader.answered(&Address {
+                nonce: claims.nonce.as_deref(),
+                license_key: Some(key),
+                installation_id: &claims.installation_id,
+                hardware_id: &claims.hardware_id,
+                seq: claims.seq,
+            })?;
             if pending.purpose == Purpose::Deactivate {
                 return Err(ImportError::OtherPurpose);
             }
@@ -282,13 +279,13 @@ pub fn import(
         Err(DocumentError::Type { .. }) => {
             let denial = verify_denial(jws, keyring)?;
             let claims = denial.claims();
-            let pending = reader.request(claims.nonce.as_deref(), None, claims.seq)?;
-            reader.check(
-                &pending,
-                &claims.installation_id,
-                &claims.hardware_id,
-                claims.seq,
-            )?;
+            let pending = reader.answered(&Address {
+                nonce: claims.nonce.as_deref(),
+                license_key: None,
+                installation_id: &claims.installation_id,
+                hardware_id: &claims.hardware_id,
+                seq: claims.seq,
+            })?;
             let is_receipt = claims.reason == DenialReason::Deactivated;
             match (is_receipt, pending.purpose) {
                 (true, Purpose::Deactivate) => Ok((Imported::Deactivated, pending)),
@@ -300,36 +297,25 @@ pub fn import(
     }
 }
 
+/// Whom a document is for, and which one it is.
+struct Address<'a> {
+    nonce: Option<&'a str>,
+    /// A denial names none.
+    license_key: Option<&'a str>,
+    installation_id: &'a str,
+    hardware_id: &'a str,
+    seq: u64,
+}
+
 impl Reader<'_> {
     /// The request that a document answers.
-    fn request(
-        &self,
-        nonce: Option<&str>,
-        license_key: Option<&str>,
-        seq: u64,
-    ) -> Result<Pending, ImportError> {
-        let found = self.pending.iter().find(|it| nonce == Some(&it.nonce));
-        found.cloned().ok_or_else(|| match self.current {
-            Some((current, Some(newest)))
-                if seq <= newest
-                    && license_key.is_none_or(|key| license_key::same(key, current)) =>
-            {
-                ImportError::Reused
-            }
-            _ => ImportError::NotRequested,
-        })
-    }
-
-    fn check(
-        &self,
-        pending: &Pending,
-        installation_id: &str,
-        hardware_id: &str,
-        seq: u64,
-    ) -> Result<(), ImportError> {
-        let current = self
-            .current
-            .filter(|(key, _)| license_key::same(key, &pending.license_key));
+    fn answered(&self, to: &Address<'_>) -> Result<Pending, ImportError> {
+        let found = self.pending.iter().find(|it| to.nonce == Some(&it.nonce));
+        let Some(pending) = found else {
+            return Err(self.not_requested(to));
+        };
+        let is_it = |key: &str| license_key::same(key, &pending.license_key);
+        let current = self.current.filter(|(key, _)| is_it(key));
         let question = Question {
             nonce: &pending.nonce,
             license_key: &pending.license_key,
@@ -337,13 +323,37 @@ impl Reader<'_> {
             hardware_id: self.hardware_id,
             newest_seq: current.and_then(|(_, seq)| seq).max(pending.newest_seq),
         };
-        let nonce = Some(pending.nonce.as_str());
-        check_binding(&question, nonce, installation_id, hardware_id, seq).map_err(|mismatch| {
-            match mismatch {
-                Mismatch::Sequence { .. } => ImportError::Reused,
-                other => ImportError::Foreign(other),
+        check_binding(
+            &question,
+            to.nonce,
+            to.installation_id,
+            to.hardware_id,
+            to.seq,
+        )
+        .map_err(|mismatch| match mismatch {
+            Mismatch::Sequence { .. } => ImportError::Reused,
+            other => ImportError::Foreign(other),
+        })?;
+        if !to.license_key.is_none_or(is_it) {
+            return Err(ImportError::Foreign(Mismatch::LicenseKey));
+        }
+        Ok(pending.clone())
+    }
+
+    /// No request waits for this document: it was here already, or nobody has
+    /// asked for it.
+    fn not_requested(&self, to: &Address<'_>) -> ImportError {
+        match self.current {
+            Some((current, Some(newest)))
+                if to.seq <= newest
+                    && to
+                        .license_key
+                        .is_none_or(|key| license_key::same(key, current)) =>
+            {
+                ImportError::Reused
             }
-        })
+            _ => ImportError::NotRequested,
+        }
     }
 }
 

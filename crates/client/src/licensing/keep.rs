@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::{App, Unwritten};
 use crate::identity::Identity;
-use crate::licensing::catch_up::go_on;
+use crate::licensing::key_sets::go_on;
 use crate::licensing::rows::Rows;
 use crate::snapshot::Snapshot;
 

@@ -10,6 +10,7 @@ pub mod due;
 pub mod hardware;
 pub mod heartbeat;
 pub mod keep;
+pub mod key_sets;
 pub mod offline;
 pub mod record;
 pub mod refresh;

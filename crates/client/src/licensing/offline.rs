@@ -12,8 +12,7 @@ use license_core::schedule::unsigned_validity;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::app::App;
-use crate::licensing::catch_up::{self, go_on};
-use crate::licensing::{hardware, record};
+use crate::licensing::{hardware, key_sets, record};
 use crate::random;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 use crate::store::{StoreError, system_config};
@@ -116,10 +115,10 @@ pub async fn request(
 /// One [`OfflineError`] for each reason; nothing has changed then.
 pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     let _turn = app.turn.lock().await;
-    let (key_sets, document) = from_file(text).map_err(ImportError::from)?;
-    if go_on(app, &key_sets) {
+    let (sets, document) = from_file(text).map_err(ImportError::from)?;
+    if key_sets::go_on(app, &sets) {
         app.store
-            .within(catch_up::store(&app.store.db(), app))
+            .within(key_sets::store(&app.store.db(), app))
             .await?;
     }
     let trust = app.keys.trust().clone();

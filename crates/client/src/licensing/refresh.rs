@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::licensing::rows::Rows;
-use crate::licensing::{catch_up, record};
+use crate::licensing::{key_sets, record};
 use crate::store::{StoreError, system_config};
 
 /// Loads what is known anew if the database has another revision than `seen`;
@@ -22,7 +22,7 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
     let now = app.clock.now();
     let loading = async {
         let db = app.store.db();
-        catch_up::recall(&db, app).await?;
+        key_sets::recall(&db, app).await?;
         let identity = app.identity().ok_or(StoreError::NotReached)?;
         let recalled = Rows::load(&db).await?.recall(&app.keys, &identity, now);
         if recalled.tampered {

@@ -9,7 +9,7 @@ use license_core::standing::Standing;
 use crate::app::App;
 use crate::identity;
 use crate::licensing::rows::Rows;
-use crate::licensing::{catch_up, hardware, keep, record};
+use crate::licensing::{hardware, keep, key_sets, record};
 use crate::store::{StoreError, system_config};
 
 /// Takes up what the local copy says, and then what the database says, if it
@@ -41,7 +41,7 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
             let secret = identity::secret(&db, now).await?;
             let identity = identity::settle(&db, &app.prescribed, &secret, &app.root, now).await?;
             let comparison = hardware::examine(app, &db, &secret, now).await?;
-            catch_up::recall(&db, app).await?;
+            key_sets::recall(&db, app).await?;
             let recalled = Rows::load(&db).await?.recall(&app.keys, &identity, now);
             let adopted = recalled.adopted.then_some(recalled.evidence.license_key);
             let heartbeat_at = system_config::get(&db, system_config::HEARTBEAT_AT).await?;

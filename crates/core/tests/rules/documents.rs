@@ -554,10 +554,7 @@ fn every_truncation_makes_a_document_worthless() {
 #[test]
 fn a_document_names_its_key_before_anything_is_verified() {
     let vendor = Signer::vendor();
-    assert_eq!(
-        key_id(&vendor.license(&license_claims())),
-        Some(vendor.kid.clone())
-    );
+    assert_eq!(key_id(&vendor.license(&license_claims())), Some(vendor.kid));
     assert_eq!(
         key_id(&Signer::stranger().denial(&denial_claims())),
         Some(Signer::stranger().kid)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::cli::table;
@@ -45,14 +45,8 @@ pub(super) enum Keys {
         #[arg(long, conflicts_with = "overlap_days")]
         at_once: bool,
 
-        /// Who issues the set
-        #[arg(
-            long,
-            env,
-            default_value = "foxsight-license-server",
-            value_name = "NAME"
-        )]
-        issuer: String,
+        #[command(flatten)]
+        issuer: Issuer,
     },
 
     /// Revoke a key: nothing that it has signed counts any more
@@ -63,15 +57,22 @@ pub(super) enum Keys {
         /// Key id, as 'keys list' shows it
         kid: String,
 
-        /// Who issues the set
-        #[arg(
-            long,
-            env,
-            default_value = "foxsight-license-server",
-            value_name = "NAME"
-        )]
-        issuer: String,
+        #[command(flatten)]
+        issuer: Issuer,
     },
+}
+
+/// Who issues a key set.
+#[derive(Debug, Args)]
+pub(super) struct Issuer {
+    /// Who issues the set
+    #[arg(
+        long,
+        env,
+        default_value = "foxsight-license-server",
+        value_name = "NAME"
+    )]
+    issuer: String,
 }
 
 pub(super) fn run(
@@ -118,7 +119,7 @@ pub(super) fn run(
         } => {
             let days = if at_once { 0 } else { overlap_days };
             let overlap = TimeDelta::days(days.into());
-            let (kid, signs_from) = SigningKeys::rotate(&directory, &issuer, now, overlap)?;
+            let (kid, signs_from) = SigningKeys::rotate(&directory, &issuer.issuer, now, overlap)?;
             if json {
                 println!("{:#}", json!({ "kid": kid, "signsFrom": signs_from }));
             } else {
@@ -128,7 +129,7 @@ pub(super) fn run(
             }
         }
         Keys::Revoke { kid, issuer } => {
-            let version = SigningKeys::revoke(&directory, &issuer, &kid, now)?;
+            let version = SigningKeys::revoke(&directory, &issuer.issuer, &kid, now)?;
             if json {
                 println!("{:#}", json!({ "kid": kid, "keySet": version }));
             } else {

@@ -1,0 +1,202 @@
+//! The directory of the keys.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use ed25519_dalek::SigningKey;
+use license_core::keyring::{Jwk, JwkSet, Keyring, KeyringError};
+use license_core::rotation::follow;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{Key, SigningError};
+
+/// The keys of a directory, in no order; never none.
+pub(super) fn read_keys(directory: &Path) -> Result<Vec<Key>, SigningError> {
+    let mut keys = Vec::new();
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(SigningError::None(directory.display().to_string()));
+        }
+        Err(error) => return Err(io(directory)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(io(directory))?.path();
+        if path.extension().is_some_and(|extension| extension == "jwk") {
+            keys.push(Key::read(&path)?);
+        }
+    }
+    if keys.is_empty() {
+        return Err(SigningError::None(directory.display().to_string()));
+    }
+    Ok(keys)
+}
+
+/// The set that is published now, and the chain that leads to it.
+pub(super) fn published(directory: &Path) -> Result<(JwkSet, Vec<String>), SigningError> {
+    let shown = || directory.display().to_string();
+    let first = match fs::read(set_file(directory, 1)) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| SigningError::FirstSet {
+            path: shown(),
+            error: KeyringError::NotAJwkSet(error.to_string()),
+        })?,
+        // A key alone was left by a process that was ended in between.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(SigningError::None(shown()));
+        }
+        Err(error) => return Err(io(directory)(error)),
+    };
+    let mut chain = Vec::new();
+    for version in 2.. {
+        match fs::read_to_string(set_file(directory, version)) {
+            Ok(jws) => chain.push(jws.trim().to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+            Err(error) => return Err(io(directory)(error)),
+        }
+    }
+    let root = Keyring::from_jwk_set(&first).map_err(|error| SigningError::FirstSet {
+        path: shown(),
+        error,
+    })?;
+    let mut set = first;
+    let mut keyring = root;
+    for jws in &chain {
+        let broken = |error| SigningError::BrokenChain {
+            path: shown(),
+            error,
+        };
+        let (next, claims) = follow(&keyring, jws).map_err(broken)?;
+        set = JwkSet {
+            keys: claims.keys,
+            version: Some(claims.version),
+            revoked: claims.revoked,
+        };
+        keyring = next;
+    }
+    Ok((set, chain))
+}
+
+/// A key's file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeyFile {
+    pub(super) kty: String,
+    pub(super) crv: String,
+    pub(super) x: String,
+    pub(super) d: Zeroizing<String>,
+    pub(super) kid: String,
+    pub(super) created: DateTime<Utc>,
+    /// Absent for the first key, which signs from the beginning.
+    #[serde(default, rename = "signsFrom", skip_serializing_if = "Option::is_none")]
+    pub(super) signs_from: Option<DateTime<Utc>>,
+}
+
+impl Key {
+    fn read(path: &Path) -> Result<Self, SigningError> {
+        let shown = path.display().to_string();
+        let mode = fs::metadata(path).map_err(io(path))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(SigningError::ReadableByOthers(shown));
+        }
+        let not_a_key = |why: String| SigningError::NotAKey {
+            path: shown.clone(),
+            why,
+        };
+        let text = Zeroizing::new(fs::read(path).map_err(io(path))?);
+        let file: KeyFile = serde_json::from_slice(&text).map_err(|e| not_a_key(e.to_string()))?;
+        let seed = seed(&file.d).ok_or_else(|| not_a_key("'d' is not 32 bytes".to_owned()))?;
+        let secret = SigningKey::from_bytes(&seed);
+        let public = Jwk::from_verifying_key(&secret.verifying_key());
+        if public.x.as_ref() != Some(&file.x) || public.kid.as_ref() != Some(&file.kid) {
+            return Err(not_a_key("its public and private parts differ".to_owned()));
+        }
+        Ok(Self {
+            kid: file.kid,
+            created: file.created,
+            signs_from: file.signs_from.unwrap_or(file.created),
+            secret,
+        })
+    }
+}
+
+/// When the directory changed last, for noticing new keys cheaply.
+#[must_use]
+pub fn changed_at(directory: &Path) -> Option<SystemTime> {
+    fs::metadata(directory).ok()?.modified().ok()
+}
+
+pub(super) fn write_key(directory: &Path, file: &KeyFile) -> Result<PathBuf, SigningError> {
+    let json = Zeroizing::new(serde_json::to_vec_pretty(file).map_err(not_json(directory))?);
+    let path = directory.join(format!("{}.jwk", file.kid));
+    write_new(&path, &json)?;
+    Ok(path)
+}
+
+pub(super) fn set_file(directory: &Path, version: u64) -> PathBuf {
+    let extension = if version == 1 { "json" } else { "jws" };
+    directory.join(format!("set-{version:06}.{extension}"))
+}
+
+pub(super) fn make_directory(directory: &Path) -> Result<(), SigningError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(io(directory))
+}
+
+/// Whole or not at all, never over another file, and never readable by others,
+/// not for an instant.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), SigningError> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(directory)
+        .map_err(io(directory))?;
+    file.write_all(bytes).map_err(io(path))?;
+    file.as_file().sync_all().map_err(io(path))?;
+    file.persist_noclobber(path).map_err(|error| {
+        if error.error.kind() == std::io::ErrorKind::AlreadyExists {
+            SigningError::Raced
+        } else {
+            io(path)(error.error)
+        }
+    })?;
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(io(directory))
+}
+
+pub(super) fn not_json(directory: &Path) -> impl FnOnce(serde_json::Error) -> SigningError {
+    let path = directory.display().to_string();
+    move |error| SigningError::NotAKey {
+        path,
+        why: error.to_string(),
+    }
+}
+
+pub(super) fn base64url(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn seed(d: &str) -> Option<Zeroizing<[u8; 32]>> {
+    use base64::Engine as _;
+    let bytes = Zeroizing::new(
+        base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .decode(d)
+            .ok()?,
+    );
+    <[u8; 32]>::try_from(bytes.as_slice())
+        .ok()
+        .map(Zeroizing::new)
+}
+
+pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> SigningError {
+    let path = path.display().to_string();
+    move |error| SigningError::Io { path, error }
+}

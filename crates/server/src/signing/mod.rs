@@ -1,0 +1,256 @@
+//! Signing keys, and the sets in which they are published.
+//!
+//! A key is a private JWK (RFC 8037) in a file of mode 0600. The sets are files
+//! beside it: the first one is what clients begin with, and each further one is
+//! signed by a key of the set before it (`license_core::rotation`). A key signs
+//! from an instant of its own on, until that of the next one.
+//!
+//! Here is what signs; `rotate.rs` makes and revokes keys, `files.rs` reads and
+//! writes them.
+
+mod files;
+mod rotate;
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use ed25519_dalek::{Signer as _, SigningKey};
+use license_core::document::{self, DocumentError, DocumentType};
+use license_core::keyring::{Jwk, JwkSet, KeyringError};
+use serde::Serialize;
+
+pub use files::changed_at;
+use files::{published, read_keys};
+
+/// The keys of a directory.
+#[derive(Clone)]
+pub struct SigningKeys {
+    /// The one that signs last comes first; never empty.
+    keys: Vec<Key>,
+    /// The set that is published now.
+    set: JwkSet,
+    /// The signed sets, from version 2 on.
+    chain: Vec<String>,
+}
+
+#[derive(Clone)]
+struct Key {
+    kid: String,
+    created: DateTime<Utc>,
+    signs_from: DateTime<Utc>,
+    secret: SigningKey,
+}
+
+/// What can go wrong with keys.
+#[derive(Debug, thiserror::Error)]
+pub enum SigningError {
+    /// A file or directory cannot be read or written.
+    #[error("the key store '{path}' cannot be used: {error}")]
+    Io {
+        /// Which one.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// There is no key.
+    #[error("there is no signing key in '{0}'; make one with 'license-server keys create'")]
+    None(String),
+    /// There is a key already.
+    #[error(
+        "there is a signing key in '{0}' already; 'license-server keys rotate' makes the next one"
+    )]
+    Exists(String),
+    /// No key may sign now.
+    #[error("no key may sign now; make one with 'license-server keys rotate --at-once'")]
+    NoneSignsNow,
+    /// The key is not in the published set.
+    #[error("there is no key '{0}'; 'license-server keys list' shows those that there are")]
+    UnknownKey(String),
+    /// Nothing would be left to sign with.
+    #[error(
+        "'{0}' is the only key that may sign now; make another one first: license-server keys rotate --at-once"
+    )]
+    OnlyKey(String),
+    /// The published sets do not follow each other.
+    #[error("the key sets in '{path}' do not follow each other: {error}")]
+    BrokenChain {
+        /// Which directory.
+        path: String,
+        /// Why.
+        error: DocumentError,
+    },
+    /// The first set holds no keys to trust.
+    #[error("the first key set in '{path}' cannot be used: {error}")]
+    FirstSet {
+        /// Which directory.
+        path: String,
+        /// Why.
+        error: KeyringError,
+    },
+    /// Two commands wanted to publish the same version.
+    #[error(
+        "somebody else has changed the keys at the same moment; look with 'license-server keys list', and try again"
+    )]
+    Raced,
+    /// Somebody else may read a private key.
+    #[error("the private key '{0}' can be read by others; allow its owner only: chmod 600 '{0}'")]
+    ReadableByOthers(String),
+    /// A file is not a key.
+    #[error("the file '{path}' is not a signing key: {why}")]
+    NotAKey {
+        /// Which one.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no random bytes: {0}")]
+    NoRandomness(getrandom::Error),
+}
+
+/// Why something was not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// No key may sign.
+    #[error(transparent)]
+    Key(#[from] SigningError),
+    /// The claims have no JSON form.
+    #[error("a document has no JSON form: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What `keys list` shows.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyInfo {
+    /// Key id.
+    pub kid: String,
+    /// When it was made.
+    pub created: DateTime<Utc>,
+    /// From when on it signs.
+    pub signs_from: DateTime<Utc>,
+    /// `signs`, `next`, `retired` or `revoked`.
+    pub state: &'static str,
+}
+
+impl SigningKeys {
+    /// Reads the keys and sets of a directory.
+    ///
+    /// # Errors
+    /// One [`SigningError`] for each reason not to use them.
+    pub fn load(directory: &Path) -> Result<Self, SigningError> {
+        let mut keys = read_keys(directory)?;
+        keys.sort_by(|a, b| (b.signs_from, &b.kid).cmp(&(a.signs_from, &a.kid)));
+        let (set, chain) = published(directory)?;
+        Ok(Self { keys, set, chain })
+    }
+
+    /// Reads them, and makes the first key where there is none.
+    ///
+    /// # Errors
+    /// As [`SigningKeys::load`], and when the directory cannot be written.
+    pub fn load_or_create(directory: &Path, now: DateTime<Utc>) -> Result<Self, SigningError> {
+        match Self::load(directory) {
+            Err(SigningError::None(_)) => {}
+            loaded => return loaded,
+        }
+        match Self::create(directory, now) {
+            Ok(kid) => tracing::info!(
+                kid,
+                directory = %directory.display(),
+                "made the first signing key; back it up"
+            ),
+            // Another process was faster.
+            Err(SigningError::Exists(_)) => {}
+            Err(error) => return Err(error),
+        }
+        Self::load(directory)
+    }
+
+    /// Signs claims with the key whose turn it is at `now`.
+    ///
+    /// # Errors
+    /// When there is none, or the claims have no JSON form, which ours always
+    /// have.
+    pub fn sign<C: Serialize>(
+        &self,
+        document_type: DocumentType,
+        claims: &C,
+        now: DateTime<Utc>,
+    ) -> Result<String, SignError> {
+        let key = self.signer(now)?;
+        Ok(document::encode(
+            document_type,
+            &key.kid,
+            claims,
+            |input| key.secret.sign(input).to_bytes(),
+        )?)
+    }
+
+    /// The public keys as a set.
+    #[must_use]
+    pub fn public(&self) -> &JwkSet {
+        &self.set
+    }
+
+    /// Version of the set.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.set.version.unwrap_or(1)
+    }
+
+    /// The signed sets after version `after`, in order.
+    #[must_use]
+    pub fn chain(&self, after: u64) -> &[String] {
+        // The first document of the chain is version 2.
+        let known = usize::try_from(after.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.chain.get(known..).unwrap_or_default()
+    }
+
+    /// The keys, without what is secret.
+    #[must_use]
+    pub fn list(&self, now: DateTime<Utc>) -> Vec<KeyInfo> {
+        let signer = self.signer(now).ok().map(|key| key.kid.as_str());
+        let state = |key: &Key| {
+            if self.set.revoked.contains(&key.kid) {
+                "revoked"
+            } else if signer == Some(&key.kid) {
+                "signs"
+            } else if key.signs_from > now {
+                "next"
+            } else {
+                "retired"
+            }
+        };
+        let info = |key: &Key| KeyInfo {
+            kid: key.kid.clone(),
+            created: key.created,
+            signs_from: key.signs_from,
+            state: state(key),
+        };
+        self.keys.iter().map(info).collect()
+    }
+
+    /// The key whose turn it is.
+    fn signer(&self, now: DateTime<Utc>) -> Result<&Key, SigningError> {
+        let mut keys = self.keys.iter();
+        keys.find(|key| self.may_sign(key, now))
+            .ok_or(SigningError::NoneSignsNow)
+    }
+
+    /// Whether clients believe what this key signs now.
+    fn may_sign(&self, key: &Key, now: DateTime<Utc>) -> bool {
+        let published = |jwk: &&Jwk| jwk.kid.as_deref() == Some(&key.kid);
+        let published = self.set.keys.iter().find(published);
+        key.signs_from <= now && published.is_some_and(|jwk| jwk.exp.is_none_or(|exp| now <= exp))
+    }
+}
+
+/// Without the secrets.
+impl std::fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.keys.iter().map(|key| &key.kid))
+            .finish()
+    }
+}

@@ -1,0 +1,174 @@
+//! Make the first key, the next one, and revoke one: each with a set that says
+//! so.
+
+use std::fs;
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ed25519_dalek::{Signer as _, SigningKey};
+use license_core::document::{self, DocumentType};
+use license_core::keyring::{Jwk, JwkSet};
+use license_core::rotation::KeySetClaims;
+use zeroize::Zeroizing;
+
+use super::files::{
+    KeyFile, base64url, io, make_directory, not_json, set_file, write_key, write_new,
+};
+use super::{Key, SigningError, SigningKeys};
+
+/// By how much the times of a published key are wider than those at which it
+/// signs: the clocks of several servers differ.
+const SLACK: TimeDelta = TimeDelta::hours(1);
+
+impl SigningKeys {
+    /// Makes the first key of a directory, which is made as well; answers its
+    /// id.
+    ///
+    /// # Errors
+    /// When there is a key already, or the directory cannot be written.
+    pub fn create(directory: &Path, now: DateTime<Utc>) -> Result<String, SigningError> {
+        make_directory(directory)?;
+        let (file, kid) = new_key(now, None)?;
+        let public = public(&file, None, None);
+        let first = JwkSet {
+            keys: vec![public],
+            version: Some(1),
+            revoked: Vec::new(),
+        };
+        // The key comes before the set that names it: whoever finds the set
+        // finds its key.
+        let path = write_key(directory, &file)?;
+        let set = serde_json::to_vec_pretty(&first).map_err(not_json(directory))?;
+        match write_new(&set_file(directory, 1), &set) {
+            Ok(()) => Ok(kid),
+            Err(error) => {
+                fs::remove_file(&path).map_err(io(&path))?;
+                Err(match error {
+                    SigningError::Raced => SigningError::Exists(directory.display().to_string()),
+                    other => other,
+                })
+            }
+        }
+    }
+
+    /// Makes the next key, which signs after `overlap`, and publishes it in a
+    /// new set; answers its id and from when on it signs.
+    ///
+    /// # Errors
+    /// When no key may sign the set, or the directory cannot be written.
+    pub fn rotate(
+        directory: &Path,
+        issuer: &str,
+        now: DateTime<Utc>,
+        overlap: TimeDelta,
+    ) -> Result<(String, DateTime<Utc>), SigningError> {
+        let known = Self::load(directory)?;
+        let signs_from = now + overlap;
+        let (file, kid) = new_key(now, Some(signs_from))?;
+        let ends = signs_from + SLACK;
+        let mut keys = vec![public(&file, Some(signs_from - SLACK), None)];
+        keys.extend(known.set.keys.iter().cloned().map(|key| Jwk {
+            exp: Some(key.exp.map_or(ends, |exp| exp.min(ends))),
+            ..key
+        }));
+        let path = write_key(directory, &file)?;
+        let revoked = known.set.revoked.clone();
+        let signer = known.signer(now)?;
+        if let Err(error) = known.publish(directory, issuer, signer, keys, revoked, now) {
+            fs::remove_file(&path).map_err(io(&path))?;
+            return Err(error);
+        }
+        Ok((kid, signs_from))
+    }
+
+    /// Publishes a set in which a key is revoked: nothing that it has signed
+    /// counts any more.
+    ///
+    /// # Errors
+    /// When there is no such key, or none would be left.
+    pub fn revoke(
+        directory: &Path,
+        issuer: &str,
+        kid: &str,
+        now: DateTime<Utc>,
+    ) -> Result<u64, SigningError> {
+        let known = Self::load(directory)?;
+        let is_it = |key: &Jwk| key.kid.as_deref() == Some(kid);
+        if !known.set.keys.iter().any(is_it) {
+            return Err(SigningError::UnknownKey(kid.to_owned()));
+        }
+        let others = known.keys.iter().filter(|key| key.kid != kid);
+        let signer = others.clone().find(|key| known.may_sign(key, now));
+        let signer = signer.ok_or_else(|| SigningError::OnlyKey(kid.to_owned()))?;
+        let keys = known.set.keys.iter().filter(|key| !is_it(key));
+        let mut revoked = known.set.revoked.clone();
+        revoked.push(kid.to_owned());
+        known.publish(
+            directory,
+            issuer,
+            signer,
+            keys.cloned().collect(),
+            revoked,
+            now,
+        )
+    }
+
+    fn publish(
+        &self,
+        directory: &Path,
+        issuer: &str,
+        signer: &Key,
+        keys: Vec<Jwk>,
+        revoked: Vec<String>,
+        now: DateTime<Utc>,
+    ) -> Result<u64, SigningError> {
+        let version = self.version() + 1;
+        let claims = KeySetClaims {
+            iss: issuer.to_owned(),
+            iat: now,
+            version,
+            keys,
+            revoked,
+        };
+        let sign = |input: &[u8]| signer.secret.sign(input).to_bytes();
+        let jws = document::encode(DocumentType::KeySet, &signer.kid, &claims, sign)
+            .map_err(not_json(directory))?;
+        write_new(&set_file(directory, version), jws.as_bytes())?;
+        Ok(version)
+    }
+}
+
+fn new_key(
+    now: DateTime<Utc>,
+    signs_from: Option<DateTime<Utc>>,
+) -> Result<(KeyFile, String), SigningError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed).map_err(SigningError::NoRandomness)?;
+    let public = Jwk::from_verifying_key(&SigningKey::from_bytes(&seed).verifying_key());
+    let kid = public.kid.unwrap_or_default();
+    let file = KeyFile {
+        kty: public.kty,
+        crv: "Ed25519".to_owned(),
+        x: public.x.unwrap_or_default(),
+        d: Zeroizing::new(base64url(&*seed)),
+        kid: kid.clone(),
+        created: now,
+        signs_from,
+    };
+    Ok((file, kid))
+}
+
+/// What is published of a key.
+fn public(file: &KeyFile, nbf: Option<DateTime<Utc>>, exp: Option<DateTime<Utc>>) -> Jwk {
+    Jwk {
+        kty: file.kty.clone(),
+        crv: Some(file.crv.clone()),
+        x: Some(file.x.clone()),
+        d: None,
+        kid: Some(file.kid.clone()),
+        alg: Some("EdDSA".to_owned()),
+        usage: Some("sig".to_owned()),
+        nbf,
+        exp,
+    }
+}
