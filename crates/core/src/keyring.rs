@@ -299,6 +299,19 @@ mod tests {
     }
 
     #[test]
+    fn a_set_holds_at_most_64_keys() {
+        let keys = |number: usize| {
+            let key = |n| format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"{n}"}}"#);
+            set(&(0..number).map(key).collect::<Vec<_>>().join(","))
+        };
+        let full = keys(MOST_KEYS).unwrap();
+        assert_eq!(full.key_ids().count(), 64);
+        assert!(full.key_ids().any(|id| id == "63"));
+        let found = MOST_KEYS + 1;
+        assert_eq!(keys(found).err(), Some(KeyringError::TooManyKeys { found }));
+    }
+
+    #[test]
     fn unsafe_sets_are_refused_with_the_reason() {
         let key = |extra: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"k"{extra}}}"#);
         let kid = || "k".to_owned();

@@ -213,6 +213,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_is_what_was_written() {
+        let text = json!({"licenseKey": "k", "status": "trial", "expiresAt": "2027-12-31"});
+        let shown = license(&text);
+        assert_eq!(shown.status(), "trial");
+        assert_eq!(shown.expires_at_text(), Some("2027-12-31"));
+        assert_eq!(Value::Object(shown.data().clone()), text);
+        let limits = license(&json!({"maxUsers": 7, "maxStorageGb": 8}));
+        assert_eq!(
+            (limits.max_users(), limits.max_storage_gb()),
+            (Some(7), Some(8))
+        );
+        let odd = license(&json!({"status": 7, "expiresAt": 7}));
+        assert_eq!((odd.status(), odd.expires_at_text()), ("active", None));
+    }
+
+    #[test]
     fn repeated_features_count_once_and_impossible_ones_are_reported() {
         let long = "f".repeat(101);
         let listed = license(&json!({"enabledFeatures": ["a", "a", 7, long, null]})).features();

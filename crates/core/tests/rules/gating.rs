@@ -199,3 +199,24 @@ fn any_text_may_be_asked_about() {
         &[(&long, false, "not_in_license")],
     );
 }
+
+#[test]
+fn what_is_listed_and_what_is_switched_off_can_be_told() {
+    let entitlements = entitlements();
+    let told = |keys: Vec<&FeatureKey>| {
+        let mut keys: Vec<String> = keys
+            .into_iter()
+            .map(|key| key.as_str().to_owned())
+            .collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(
+        told(entitlements.listed().collect()),
+        [CUSTOM, SWITCHED_OFF, MAP_VIEW]
+    );
+    assert_eq!(
+        told(entitlements.switched_off().collect()),
+        [SWITCHED_OFF, UNLISTED, LIVE_VIEW]
+    );
+}

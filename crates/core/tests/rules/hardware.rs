@@ -150,3 +150,32 @@ fn hashes_need_the_secret_and_tell_components_apart() {
     // An empty list of values is no component.
     assert!(machine(&[(NetworkCards, &[])]).is_empty());
 }
+
+#[test]
+fn nothing_known_is_nothing_and_a_machine_that_is_known_beats_one_that_cannot_be_compared() {
+    assert!(machine(&[]).is_empty());
+    let now = machine(&[
+        (MachineId, &["a"]),
+        (RootDisk, &["b"]),
+        (BoardSerial, &["c"]),
+    ]);
+    assert!(!now.is_empty());
+    // More is the same as with the stranger, and less can be compared.
+    let unknown = machine(&[(MachineId, &["a"])]);
+    let drifted = machine(&[(MachineId, &["x"]), (RootDisk, &["y"])]);
+    let same = machine(&[(MachineId, &["a"]), (RootDisk, &["b"])]);
+    let verdict = |known: &[&Fingerprint]| {
+        let known: Vec<Fingerprint> = known.iter().map(|it| (*it).clone()).collect();
+        compare(&known, &now).verdict
+    };
+    for known in [
+        [&unknown, &drifted, &same],
+        [&same, &drifted, &unknown],
+        [&drifted, &same, &unknown],
+    ] {
+        assert_eq!(verdict(&known), Verdict::Same);
+    }
+    assert_eq!(verdict(&[&unknown, &drifted]), Verdict::Drifted);
+    assert_eq!(verdict(&[&drifted, &unknown]), Verdict::Drifted);
+    assert_eq!(verdict(&[&unknown]), Verdict::Unknown);
+}

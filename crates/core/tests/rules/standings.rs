@@ -13,7 +13,7 @@ use license_core::standing::{LapseReason, Policy, Standing, grace_end, standing}
 use serde_json::json;
 
 use crate::signer::{
-    KEY, SEQ, Signer, answer, at, denial_claims, just_after, license_claims, license_object,
+    KEY, SEQ, Signer, T0, answer, at, denial_claims, just_after, license_claims, license_object,
     question, unsigned_lease,
 };
 
@@ -452,4 +452,49 @@ fn every_lapse_has_a_word_that_programs_compare() {
         codes,
         ["revoked", "license_expired", "grace_period_expired"]
     );
+}
+
+#[test]
+fn a_failure_is_kept_for_people_to_read_and_the_newest_one_counts() {
+    let evidence = after(&signed(), &silence(), 1);
+    let failure = |evidence: &Evidence| evidence.last_failure.clone().unwrap();
+    assert_eq!(failure(&evidence).at, at(1));
+    assert!(!failure(&evidence).denied);
+    let denied = after(&evidence, &signed_denial(SEQ + 1), 2);
+    assert_eq!(failure(&denied).at, at(2));
+    assert_eq!(failure(&denied).reason, "revoked");
+    assert!(failure(&denied).denied);
+    // An older denial adds nothing; the very one that is known may come again.
+    assert_eq!(after(&evidence, &signed_denial(SEQ - 1), 2), evidence);
+    let again = after(&denied, &signed_denial(SEQ + 1), 3);
+    assert_eq!(failure(&again).at, at(3));
+}
+
+#[test]
+fn two_that_failed_separately_agree_on_the_earlier_grace_and_the_newer_failure() {
+    let one = after(&signed(), &silence(), 1);
+    let two = after(&signed(), &unsigned_denial(), 2);
+    for merged in [one.merged(&two), two.merged(&one)] {
+        assert_eq!(merged.grace_started_at, Some(at(1)));
+        assert_eq!(merged.last_failure, two.last_failure);
+    }
+    let none = signed();
+    assert_eq!(one.merged(&none).last_failure, one.last_failure);
+    assert_eq!(none.merged(&one).last_failure, one.last_failure);
+    // Of equally new ones the shared one stays.
+    let same = after(&signed(), &unsigned_denial(), 1);
+    assert_eq!(one.merged(&same).last_failure, one.last_failure);
+}
+
+#[test]
+fn the_newest_document_says_when_it_was_signed() {
+    assert_eq!(Evidence::default().newest_signed_at(), None);
+    assert_eq!(unsigned().newest_signed_at(), None);
+    assert_eq!(signed().newest_signed_at(), Some(T0));
+    let later = signed_with(|claims| claims.iat = at(5));
+    assert_eq!(later.newest_signed_at(), Some(at(5)));
+    let denied = after(&unsigned(), &signed_denial(SEQ + 1), 1);
+    assert_eq!(denied.newest_signed_at(), Some(denial_claims().iat));
+    let denied = after(&later, &signed_denial(SEQ + 1), 6);
+    assert_eq!(denied.newest_signed_at(), Some(at(5)));
 }
