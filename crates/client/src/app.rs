@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use crate::config::Settings;
 use crate::effective_clock::EffectiveClock;
+use crate::gate_routes::{GateRoutes, GateRoutesError};
 use crate::identity::{Identity, Prescribed};
 use crate::metrics::Metrics;
 use crate::random;
@@ -66,6 +67,8 @@ pub struct App {
     pub heartbeat_interval: TimeDelta,
     /// Which process makes the scheduled calls.
     pub scheduler: Scheduler,
+    /// Which paths of the VMS need which feature.
+    pub gate_routes: GateRoutes,
     /// What is in use.
     pub meter: Meter,
     /// What is counted.
@@ -152,6 +155,9 @@ pub enum OpenError {
         /// Why.
         error: StoreError,
     },
+    /// The table of the gate cannot be used.
+    #[error(transparent)]
+    GateRoutes(#[from] GateRoutesError),
     /// The HTTP client cannot be made.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -216,6 +222,7 @@ impl App {
             validation_interval: settings.validation_interval_hours,
             heartbeat_interval: settings.heartbeat_interval_hours,
             scheduler: Scheduler::new(),
+            gate_routes: GateRoutes::load(settings.gate_routes.as_deref())?,
             meter: Meter::new(Queries {
                 cameras: settings.usage_cameras_query.clone(),
                 users: settings.usage_users_query.clone(),

@@ -101,6 +101,11 @@ pub struct Settings {
     #[arg(long, env, value_parser = query, value_name = "SQL")]
     pub usage_storage_gb_query: Option<String>,
 
+    /// Table of which paths of the VMS need which feature, for gateways that ask
+    /// by path (TOML); read anew on SIGHUP
+    #[arg(long, env, value_name = "FILE")]
+    pub gate_routes: Option<PathBuf>,
+
     /// Address to listen on
     #[arg(long, env, default_value = "127.0.0.1", value_parser = address, value_name = "ADDRESS")]
     pub host: IpAddr,

@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod effective_clock;
+pub mod gate_routes;
 pub mod host;
 pub mod http;
 pub mod identity;

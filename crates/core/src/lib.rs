@@ -30,6 +30,7 @@ pub mod limits;
 pub mod offline;
 pub mod protocol;
 pub mod rotation;
+pub mod route;
 pub mod schedule;
 pub mod standing;
 pub mod suspicion;

@@ -2,6 +2,7 @@
 
 pub mod access;
 mod attempts;
+mod authorize;
 mod body;
 mod deactivation;
 mod docs;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Router, middleware};
 use license_service::listener;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -102,13 +103,25 @@ pub fn router(state: HttpState) -> Router {
         router = router.route(path, axum::routing::head(unrouted::method_not_allowed));
     }
     let access = state.access.clone();
+    // Gateways pass on whatever a visitor has sent: no rule of ours about hosts
+    // or origins stands before the one question, which changes nothing.
+    let gate = [
+        authorize::PATH,
+        authorize::PATH_OF_ROOT,
+        authorize::ANY_PATH,
+    ]
+    .iter()
+    .fold(Router::new(), |gate, path| {
+        gate.route(path, any(authorize::authorize))
+    })
+    .with_state(state.clone());
     let router = router
         .fallback(unrouted::not_found)
         .method_not_allowed_fallback(unrouted::method_not_allowed)
         .with_state(state);
     // Around the whole router and not its routes, so that the layers see the
     // answer as it goes out.
-    Router::new()
+    let service = Router::new()
         .fallback_service(router)
         .layer(middleware::map_response(unrouted::tidy_allow))
         .layer(access.csrf_layer())
@@ -116,7 +129,8 @@ pub fn router(state: HttpState) -> Router {
             access.clone(),
             access::identify,
         ))
-        .layer(access.cors_layer())
+        .layer(access.cors_layer());
+    gate.fallback_service(service)
         .layer(CatchPanicLayer::custom(panicked))
 }
 

@@ -6,6 +6,7 @@ mod call_home;
 pub(crate) mod follow_database;
 mod listen;
 mod prune_log;
+mod reload_routes;
 mod watch_clocks;
 
 use std::pin::Pin;
@@ -36,5 +37,6 @@ pub fn start(app: &Arc<App>, tracker: &TaskTracker, shutdown: &CancellationToken
         Box::pin(attend_scheduler::run(app.clone())),
     );
     run("watch clocks", Box::pin(watch_clocks::run(app.clone())));
+    run("reload routes", Box::pin(reload_routes::run(app.clone())));
     run("prune log", Box::pin(prune_log::run(app.clone())));
 }

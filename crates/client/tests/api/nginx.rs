@@ -18,11 +18,23 @@ pub struct Nginx {
 impl Nginx {
     /// The VMS's gateway with our rules, before `license_client`.
     pub async fn gateway(license_client: &str) -> Self {
-        let upstream = std::fs::read_to_string(Path::new(SHIPPED).join("upstream.conf")).unwrap();
-        let address = license_client.strip_prefix("http://").unwrap();
-        let upstream = upstream.replace("license-client:8010", address);
         let server = format!("include {SHIPPED}/api.conf;");
-        Self::start(tempfile::tempdir().unwrap(), "http", &upstream, &server).await
+        let directory = tempfile::tempdir().unwrap();
+        Self::start(directory, "http", &upstream(license_client), &server).await
+    }
+
+    /// A gateway that asks `license_client` before it lets pass: by feature below
+    /// `/feature/`, by path below `/api/`.
+    pub async fn gate(license_client: &str) -> Self {
+        let server = format!(
+            "include {SHIPPED}/gate.conf; \
+             location ~ ^/feature/(?<key>.+)$ {{ set $license_feature $key; auth_request /_license; \
+             error_page 403 = @unlicensed; root /; try_files /nowhere @behind; }} \
+             location /api/ {{ auth_request /_license_by_path; root /; try_files /nowhere @behind; }} \
+             location @behind {{ return 200 'behind the gate'; }}"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        Self::start(directory, "http", &upstream(license_client), &server).await
     }
 
     /// A proxy that speaks TLS before a License Server, with a certificate of
@@ -101,6 +113,13 @@ impl Nginx {
         }
         panic!("nginx did not start");
     }
+}
+
+/// What we ship, for another address.
+fn upstream(license_client: &str) -> String {
+    let upstream = std::fs::read_to_string(Path::new(SHIPPED).join("upstream.conf")).unwrap();
+    let address = license_client.strip_prefix("http://").unwrap();
+    upstream.replace("license-client:8010", address)
 }
 
 impl Drop for Nginx {

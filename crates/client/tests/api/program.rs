@@ -88,11 +88,20 @@ impl Program {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
+    /// SIGHUP: it reads anew what it can.
+    pub fn hang_up(&mut self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&mut self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(told.success());
+    }
+
     /// SIGTERM: it ends in good order.
     pub fn terminate(&mut self) {
-        let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(told.success());
+        self.signal("-TERM");
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
     }
 

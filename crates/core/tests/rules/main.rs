@@ -14,6 +14,7 @@ mod interop;
 mod limits;
 mod offline_files;
 mod properties;
+mod routes;
 mod schedules;
 mod signer;
 mod simulator;

@@ -1,0 +1,186 @@
+//! The table of `GATE_ROUTES`: which feature a path of the VMS needs.
+
+use std::path::{Path, PathBuf};
+
+use arc_swap::{ArcSwap, Guard};
+use license_core::feature::FeatureKey;
+use license_core::route::{Otherwise, Pattern, Route, RouteTable};
+use serde::Deserialize;
+use std::sync::Arc;
+use toml::Spanned;
+
+/// The table, and where it comes from.
+pub struct GateRoutes {
+    file: Option<PathBuf>,
+    table: ArcSwap<RouteTable>,
+}
+
+/// Why there is no table.
+#[derive(Debug, thiserror::Error)]
+pub enum GateRoutesError {
+    /// The file cannot be read.
+    #[error("GATE_ROUTES: the file '{file}' cannot be read: {error}")]
+    File {
+        /// Which file.
+        file: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A line is wrong.
+    #[error("GATE_ROUTES: '{file}', line {line}: {why}")]
+    Line {
+        /// Which file.
+        file: String,
+        /// Which line, from 1 on.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// What becomes of a request that no route is for.
+    #[serde(default)]
+    default: Default,
+    /// Compare paths without regard to case.
+    #[serde(default)]
+    ignore_case: bool,
+    #[serde(default)]
+    route: Vec<Line>,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Default {
+    #[default]
+    Allow,
+    Deny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    path: Spanned<String>,
+    #[serde(default)]
+    methods: Vec<Spanned<String>>,
+    /// Absent for a path that needs nothing.
+    feature: Option<Spanned<String>>,
+}
+
+impl GateRoutes {
+    /// Reads the table; without a file there is none.
+    ///
+    /// # Errors
+    /// One [`GateRoutesError`] for each reason, with the line at fault.
+    pub fn load(file: Option<&Path>) -> Result<Self, GateRoutesError> {
+        let table = file.map(read).transpose()?.unwrap_or_default();
+        Ok(Self {
+            file: file.map(Path::to_owned),
+            table: ArcSwap::from_pointee(table),
+        })
+    }
+
+    /// Reads it anew; answers how many routes there are.
+    ///
+    /// # Errors
+    /// As [`GateRoutes::load`]; the table from before then goes on.
+    pub fn reload(&self) -> Result<usize, GateRoutesError> {
+        let table = self.file.as_deref().map(read).transpose()?;
+        let table = table.unwrap_or_default();
+        let routes = table.len();
+        self.table.store(Arc::new(table));
+        Ok(routes)
+    }
+
+    /// The table; `None` where none is configured.
+    #[must_use]
+    pub fn table(&self) -> Option<Guard<Arc<RouteTable>>> {
+        self.file.as_ref().map(|_| self.table.load())
+    }
+}
+
+fn read(file: &Path) -> Result<RouteTable, GateRoutesError> {
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| GateRoutesError::File {
+        file: shown.clone(),
+        error,
+    })?;
+    parse(&text).map_err(|(at, why)| GateRoutesError::Line {
+        file: shown,
+        line: text[..at.min(text.len())].matches('\n').count() + 1,
+        why,
+    })
+}
+
+/// The table, or where the text is wrong, and why.
+fn parse(text: &str) -> Result<RouteTable, (usize, String)> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        (at, error.message().to_owned())
+    })?;
+    let mut routes = Vec::with_capacity(file.route.len());
+    for line in file.route {
+        let wrong = |at: &Spanned<String>, why: String| (at.span().start, why);
+        let pattern = Pattern::parse(line.path.as_ref());
+        let pattern = pattern.map_err(|error| wrong(&line.path, error.to_string()))?;
+        let mut methods = Vec::new();
+        for method in line.methods {
+            let name = method.as_ref().to_ascii_uppercase();
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                return Err(wrong(&method, format!("'{name}' is no method")));
+            }
+            methods.push(name);
+        }
+        let feature = match &line.feature {
+            None => None,
+            Some(key) => Some(
+                FeatureKey::parse(key.as_ref()).map_err(|error| wrong(key, error.to_string()))?,
+            ),
+        };
+        routes.push(Route {
+            methods,
+            pattern,
+            feature,
+        });
+    }
+    let otherwise = match file.default {
+        Default::Allow => Otherwise::Allow,
+        Default::Deny => Otherwise::Deny,
+    };
+    Ok(RouteTable::new(routes, otherwise, file.ignore_case))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_and_a_wrong_line_is_named() {
+        let good = "default = \"deny\"\n\n[[route]]\npath = \"/api/map/**\"\nmethods = [\"get\"]\n\
+                    feature = \"module.map_view\"\n\n[[route]]\npath = \"/free\"\n";
+        assert_eq!(parse(good).unwrap().len(), 2);
+        assert!(parse("").unwrap().is_empty());
+        for (wrong, line, why) in [
+            ("default = \"perhaps\"", 1, "perhaps"),
+            ("[[route]]\npaht = \"/x\"", 2, "paht"),
+            ("[[route]]\nfeature = \"x\"", 1, "path"),
+            ("[[route]]\npath = \"x\"", 2, "slash"),
+            ("[[route]]\npath = \"/a/**/b\"", 2, "last"),
+            ("[[route]]\npath = \"/a\"\nfeature = \"\"", 3, "empty"),
+            (
+                "[[route]]\npath = \"/a\"\nmethods = [\"GET\", \"P T\"]",
+                3,
+                "P T",
+            ),
+            ("[[route]]\npath = \"/a\"\n[[rout", 3, ""),
+        ] {
+            let (at, found) = parse(wrong).err().unwrap();
+            let number = wrong[..at].matches('\n').count() + 1;
+            assert_eq!(number, line, "{wrong}: {found}");
+            assert!(found.contains(why), "{wrong}: {found}");
+        }
+    }
+}

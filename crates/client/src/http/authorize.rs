@@ -1,0 +1,175 @@
+//! Forward authentication: may this request of the VMS pass?
+//!
+//! Gateways read the status code alone: 200 or 403, and nothing else. An
+//! allowance has no body: nginx opens a new connection after every answer of a
+//! gate that has one.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use license_core::license::License;
+use license_core::route::Need;
+use serde_json::json;
+
+use crate::app::App;
+
+/// Where gateways ask; Envoy appends the path of the request.
+pub(super) const PATH: &str = "/api/license/authorize";
+/// The same for the path `/`.
+pub(super) const PATH_OF_ROOT: &str = "/api/license/authorize/";
+/// The same for every other path.
+pub(super) const ANY_PATH: &str = "/api/license/authorize/{*path}";
+/// The feature, when the gateway says it in a header.
+const FEATURE: &str = "x-license-feature";
+/// The path of the request, as Traefik, Caddy and others say it.
+const FORWARDED_URI: &str = "x-forwarded-uri";
+/// Its method.
+const FORWARDED_METHOD: &str = "x-forwarded-method";
+/// The path of the request, as nginx is usually made to say it.
+const ORIGINAL_URI: &str = "x-original-uri";
+/// Its method.
+const ORIGINAL_METHOD: &str = "x-original-method";
+
+/// Why a request may pass or not.
+struct Verdict {
+    allowed: bool,
+    reason: String,
+    feature: Option<String>,
+}
+
+/// Authorize
+///
+/// Everything that says what the request needs has to allow it: a header that a
+/// visitor has slipped in can only close the gate.
+pub(super) async fn authorize(State(app): State<Arc<App>>, request: Request) -> Response {
+    let verdicts = asked(&app, &request);
+    let verdict = verdicts
+        .into_iter()
+        .reduce(|sum, next| if sum.allowed { next } else { sum })
+        .unwrap_or_else(|| refused("no_feature"));
+    answer(&app, &verdict)
+}
+
+/// One verdict for each thing that says what the request needs.
+fn asked(app: &App, request: &Request) -> Vec<Verdict> {
+    let headers = request.headers();
+    let mut verdicts = Vec::new();
+    let query = request.uri().query().unwrap_or_default();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if name == "feature" {
+            verdicts.push(decide(app, &value));
+        }
+    }
+    for value in headers.get_all(FEATURE) {
+        verdicts.push(match value.to_str() {
+            Ok(key) => decide(app, key.trim()),
+            Err(_) => refused("bad_feature"),
+        });
+    }
+    let Some(table) = app.gate_routes.table() else {
+        return verdicts;
+    };
+    let mut by_path = |method: Option<&str>, path: &str| {
+        let method = method.unwrap_or("GET");
+        verdicts.push(match table.need(method, path) {
+            Need::Feature(key) => decide(app, key.as_str()),
+            Need::Nothing => Verdict {
+                allowed: true,
+                reason: "no_feature_needed".to_owned(),
+                feature: None,
+            },
+            Need::Unlisted => refused("not_listed"),
+            Need::BadPath(_) => refused("bad_path"),
+        });
+    };
+    for (path, method) in [
+        (FORWARDED_URI, FORWARDED_METHOD),
+        (ORIGINAL_URI, ORIGINAL_METHOD),
+    ] {
+        let method = text(headers, method);
+        for value in headers.get_all(path) {
+            // What is no text is no path either, and is refused as such.
+            by_path(method, value.to_str().unwrap_or_default());
+        }
+    }
+    let path = request.uri().path();
+    if let Some(rest) = path.strip_prefix(PATH).filter(|rest| !rest.is_empty()) {
+        by_path(Some(request.method().as_str()), rest);
+    }
+    verdicts
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn decide(app: &App, key: &str) -> Verdict {
+    app.snapshot().decide(key, app.clock.now(), |decision| {
+        app.metrics.decided(&decision);
+        Verdict {
+            allowed: decision.available,
+            reason: decision.reason.code().to_owned(),
+            feature: Some(key.to_owned()),
+        }
+    })
+}
+
+fn refused(reason: &str) -> Verdict {
+    Verdict {
+        allowed: false,
+        reason: reason.to_owned(),
+        feature: None,
+    }
+}
+
+fn answer(app: &App, verdict: &Verdict) -> Response {
+    let mut response = if verdict.allowed {
+        StatusCode::OK.into_response()
+    } else {
+        let detail = in_words(verdict);
+        let body = json!({
+            "detail": detail, "reason": verdict.reason, "feature": verdict.feature,
+        });
+        let json = HeaderValue::from_static("application/json");
+        (
+            StatusCode::FORBIDDEN,
+            [(header::CONTENT_TYPE, json)],
+            body.to_string(),
+        )
+            .into_response()
+    };
+    let snapshot = app.snapshot();
+    let tier = snapshot.license().and_then(License::tier);
+    let headers = response.headers_mut();
+    for (name, text) in [
+        ("x-license-reason", Some(verdict.reason.as_str())),
+        ("x-license-tier", tier),
+    ] {
+        // A tier that no header can hold is left out.
+        let value = text.and_then(|text| HeaderValue::from_str(text).ok());
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// What a user may be shown.
+fn in_words(verdict: &Verdict) -> String {
+    let feature = verdict.feature.as_deref().unwrap_or_default();
+    match verdict.reason.as_str() {
+        "no_license" => "No license is activated on this site".to_owned(),
+        "not_in_license" => format!("The license does not include '{feature}'"),
+        "switched_off" => format!("'{feature}' is switched off on this site"),
+        "no_feature" => "The gateway does not say what the request needs".to_owned(),
+        "not_listed" => "The gateway's table does not list this path".to_owned(),
+        "bad_path" | "bad_feature" => "The request cannot be read".to_owned(),
+        "license_expired" => "The license has expired".to_owned(),
+        "grace_period_expired" => {
+            "The license could not be confirmed for too long; ask the operator".to_owned()
+        }
+        _ => "The license is not valid; ask the operator".to_owned(),
+    }
+}

@@ -1,0 +1,281 @@
+//! Forward authentication: 200 or 403, whatever is asked in whatever way.
+
+use std::time::Duration;
+
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+use crate::database::Engine;
+use crate::harness::{KEY, Site};
+use crate::nginx::Nginx;
+use crate::program::Program;
+use crate::scripted_cloud::ScriptedCloud;
+
+const PATH: &str = "/api/license/authorize";
+const ROUTES: &str = r#"
+[[route]]
+path = "/api/analytics/public"
+
+[[route]]
+path = "/api/analytics/**"
+feature = "module.analytics_advanced"
+
+[[route]]
+path = "/api/alarms/**"
+methods = ["POST"]
+feature = "module.alarm_advanced"
+"#;
+
+struct Gate {
+    site: Site,
+    _directory: tempfile::TempDir,
+}
+
+/// A licensed site with a table; it has analytics, and no alarms.
+async fn gate(routes: &str) -> Gate {
+    let cloud = ScriptedCloud::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("routes.toml");
+    std::fs::write(&file, routes).unwrap();
+    let file = file.display().to_string();
+    let flags = ["--gate-routes", file.as_str()];
+    let site = Site::start(Engine::Sqlite, &cloud.url, &flags).await;
+    site.activate(KEY).await;
+    Gate {
+        site,
+        _directory: directory,
+    }
+}
+
+impl Gate {
+    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut request = self
+            .site
+            .http
+            .request(method, format!("{}{path}", self.site.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> u16 {
+        self.ask(Method::GET, path, headers).await.status().as_u16()
+    }
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response
+        .headers()
+        .get(name)
+        .map_or("", |it| it.to_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_allowance_has_no_body_and_a_refusal_one_that_can_be_shown() {
+    let gate = gate("").await;
+    let yes = gate
+        .ask(Method::GET, &format!("{PATH}?feature=module.map_view"), &[])
+        .await;
+    assert_eq!(yes.status(), 200);
+    assert_eq!(header(&yes, "x-license-reason"), "licensed");
+    assert_eq!(header(&yes, "x-license-tier"), "professional");
+    assert_eq!(yes.text().await.unwrap(), "");
+    let no = gate
+        .ask(
+            Method::GET,
+            &format!("{PATH}?feature=module.alarm_advanced"),
+            &[],
+        )
+        .await;
+    assert_eq!(no.status(), 403);
+    assert_eq!(header(&no, "x-license-reason"), "not_in_license");
+    let body: Value = no.json().await.unwrap();
+    assert_eq!(body["reason"], "not_in_license");
+    assert_eq!(body["feature"], "module.alarm_advanced");
+    assert!(
+        body["detail"]
+            .as_str()
+            .unwrap()
+            .contains("does not include")
+    );
+    for (feature, status) in [
+        ("module.live_view", 200),
+        ("module.nope", 403),
+        ("", 403),
+        ("module.map_view&feature=module.nope", 403),
+        ("%00%ff", 403),
+    ] {
+        let path = format!("{PATH}?feature={feature}");
+        assert_eq!(gate.get(&path, &[]).await, status, "{feature}");
+    }
+    assert_eq!(gate.get(PATH, &[]).await, 403, "nobody says what is needed");
+    gate.site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_way_of_saying_the_path_is_understood_and_the_strictest_counts() {
+    let gate = gate(ROUTES).await;
+    let (paid, alarms, open) = ("/api/analytics/heat", "/api/alarms/7", "/api/open");
+    for name in ["x-forwarded-uri", "x-original-uri"] {
+        assert_eq!(gate.get(PATH, &[(name, paid)]).await, 200, "{name}");
+        assert_eq!(gate.get(PATH, &[(name, alarms)]).await, 200, "{name}: GET");
+        assert_eq!(gate.get(PATH, &[(name, open)]).await, 200, "{name}");
+        let method = name.replace("uri", "method");
+        let post = [(name, alarms), (method.as_str(), "POST")];
+        assert_eq!(gate.get(PATH, &post).await, 403, "{name}: POST");
+        assert_eq!(gate.get(PATH, &[(name, "/a/%zz")]).await, 403);
+        assert_eq!(gate.get(PATH, &[(name, "")]).await, 403);
+    }
+    // Envoy appends the path, and sends the method as it is.
+    assert_eq!(gate.get(&format!("{PATH}{paid}?a=b"), &[]).await, 200);
+    assert_eq!(gate.get(&format!("{PATH}/"), &[]).await, 200);
+    let post = gate
+        .ask(Method::POST, &format!("{PATH}{alarms}"), &[])
+        .await;
+    assert_eq!(post.status(), 403);
+    for method in ["PUT", "DELETE", "OPTIONS", "HEAD", "PATCH", "PROPFIND"] {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let answer = gate
+            .ask(method.clone(), &format!("{PATH}{alarms}"), &[])
+            .await;
+        assert_eq!(answer.status(), 200, "{method}");
+    }
+
+    // Whatever a visitor slips in can only close the gate.
+    let slipped = "module.live_view";
+    let to_alarms = [("x-original-uri", alarms), ("x-original-method", "POST")];
+    for slip in [
+        ("x-license-feature", slipped),
+        ("x-forwarded-uri", open),
+        ("x-original-uri", open),
+    ] {
+        let headers = [&to_alarms[..], &[slip]].concat();
+        assert_eq!(gate.get(PATH, &headers).await, 403, "{slip:?}");
+    }
+    let both = format!("{PATH}?feature=module.alarm_advanced");
+    assert_eq!(
+        gate.get(&both, &[("x-license-feature", slipped)]).await,
+        403
+    );
+    let path = format!("{PATH}?feature=module.map_view");
+    assert_eq!(gate.get(&path, &[("x-license-feature", "x")]).await, 403);
+    // A visitor's Host and origin are no reason to answer anything else.
+    let visitor = [
+        ("host", "vms.customer.example"),
+        ("origin", "https://elsewhere.example"),
+        ("sec-fetch-site", "cross-site"),
+    ];
+    assert_eq!(gate.get(&path, &visitor).await, 200);
+    let answer = gate.ask(Method::POST, &path, &visitor).await;
+    assert_eq!(answer.status(), 200);
+    let long = "x".repeat(9_000);
+    let answer = gate
+        .get(PATH, &[("x-original-uri", &format!("/{long}"))])
+        .await;
+    assert_eq!(answer, 403);
+    gate.site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_table_is_read_anew_on_sighup_and_a_wrong_one_is_refused_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("routes.toml");
+    let shown = file.display().to_string();
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("[[route]]\npath = \"/x\"\nfeature = \"module.map_view\"\n");
+    let mut program = Program::start(&["--gate-routes", &shown]).await;
+    let status = async |program: &Program, path: &str| {
+        let url = format!("{PATH}{path}");
+        let (status, _) = program.send(Method::GET, &url, &Value::Null).await;
+        status
+    };
+    assert_eq!(status(&program, "/x").await, 403);
+    assert_eq!(status(&program, "/y").await, 200);
+    write("[[route]]\npath = \"/y\"\nfeature = \"module.map_view\"\n");
+    program.hang_up();
+    for _ in 0..200 {
+        if status(&program, "/y").await == 403 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(status(&program, "/y").await, 403);
+    assert_eq!(status(&program, "/x").await, 200);
+
+    write("[[route]]\npath = \"/z\"\n\n[[route]]\npath = \"/a/**/b\"\n");
+    program.hang_up();
+    for _ in 0..200 {
+        if program.log().contains("line 5") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let log = program.log();
+    assert!(log.contains("line 5: '**' stands for the rest"), "{log}");
+    assert_eq!(status(&program, "/y").await, 403);
+    program.kill();
+
+    // At the start it is a reason not to start.
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_license-client"))
+        .args(["serve", "--port", "0", "--gate-routes", &shown])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("GATE_ROUTES") && said.contains("line 5"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_gates_with_the_shipped_rules() {
+    let mut gate = gate(ROUTES).await;
+    let nginx = Nginx::gate(&gate.site.url).await;
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("{}{path}", nginx.url)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    // By feature: licensed, not licensed, core, unknown.
+    assert_eq!(
+        get("/feature/module.map_view").await,
+        (200, "behind the gate".into())
+    );
+    let (status, body) = get("/feature/module.alarm_advanced").await;
+    assert_eq!(status, 403);
+    assert!(body.contains("not licensed"), "{body}");
+    assert_eq!(get("/feature/module.live_view").await.0, 200);
+    assert_eq!(get("/feature/module.nope").await.0, 403);
+    // By path, in odd spellings, too.
+    assert_eq!(get("/api/analytics/heat").await.0, 200);
+    let post = gate.site.http.clone();
+    for path in [
+        "/api/alarms/7",
+        "/api//alarms/7",
+        "/api/%61larms/7",
+        "/api/x/../alarms/7",
+        "/api/x/%2e%2e/alarms/7",
+    ] {
+        let answer = post
+            .post(format!("{}{path}", nginx.url))
+            .body("x")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 403, "{path}");
+    }
+    // A visitor's headers open nothing.
+    let answer = post
+        .get(format!("{}/feature/module.alarm_advanced", nginx.url))
+        .header("x-license-feature", "module.live_view")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 403);
+    // Without the License Client nothing that is gated passes.
+    gate.site.stop().await;
+    assert!(get("/feature/module.map_view").await.0 >= 500);
+    gate.site.end().await;
+}
