@@ -14,8 +14,9 @@ use license_core::standing::Policy;
 use license_core::time_guard::ClockEvent;
 use license_service::clock::Clock;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use crate::announced::Announced;
 use crate::config::Settings;
 use crate::effective_clock::EffectiveClock;
 use crate::gate_routes::{GateRoutes, GateRoutesError};
@@ -78,6 +79,10 @@ pub struct App {
     pub turn: tokio::sync::Mutex<()>,
     /// Rung when the next call may be due at another time than before.
     pub calls_changed: Notify,
+    /// What subscribers are told.
+    pub announced: watch::Sender<Arc<Announced>>,
+    /// Rung when they may have to be told something else.
+    pub changed: Notify,
     /// Rung when another process has changed something in the database.
     pub database_changed: Notify,
     identity: ArcSwapOption<Identity>,
@@ -231,6 +236,8 @@ impl App {
             metrics: Metrics::new(),
             turn: tokio::sync::Mutex::new(()),
             calls_changed: Notify::new(),
+            announced: watch::Sender::new(Arc::default()),
+            changed: Notify::new(),
             database_changed: Notify::new(),
             identity: ArcSwapOption::empty(),
             comparison: ArcSwapOption::empty(),
@@ -286,6 +293,7 @@ impl App {
             self.learn_time(signed);
         }
         self.snapshot.store(Arc::new(snapshot));
+        self.changed.notify_one();
         self.calls_changed.notify_one();
     }
 
@@ -334,6 +342,7 @@ impl App {
     pub fn prove_time(&self, signed: DateTime<Utc>) {
         if let Some(clock) = &self.effective {
             clock.prove(signed).iter().for_each(log_clock_event);
+            self.changed.notify_one();
         }
     }
 

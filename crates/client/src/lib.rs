@@ -9,6 +9,7 @@
 //! Imports run one way: `cli → serve → {http, jobs} → licensing → app →
 //! {store, upstream, identity, snapshot, …} → {license_core, license_service}`.
 
+pub mod announced;
 pub mod app;
 pub mod certificate_time;
 pub mod cli;

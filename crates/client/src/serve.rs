@@ -55,10 +55,8 @@ pub async fn serve(
 
     let tracker = TaskTracker::new();
     jobs::start(&app, &tracker, &shutdown);
-    let router = http::router(HttpState {
-        app: app.clone(),
-        access,
-    });
+    let state = HttpState::new(app.clone(), access, shutdown.clone());
+    let router = http::router(state);
     let served = listener::serve(router, listener, shutdown.clone()).await;
 
     // The server may have ended by itself: then the jobs end, too.

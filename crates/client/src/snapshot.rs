@@ -11,7 +11,7 @@ use license_core::feature::FeatureKey;
 use license_core::gate::{self, Decision, Entitlements};
 use license_core::lease::Lease;
 use license_core::license::License;
-use license_core::standing::{Policy, Standing, grace_end, standing};
+use license_core::standing::{Policy, Standing, grace_end, holds_until, standing};
 
 /// Evidence, and what follows from it at any instant.
 #[derive(Clone, Debug)]
@@ -60,6 +60,12 @@ impl Snapshot {
     #[must_use]
     pub fn standing(&self, now: DateTime<Utc>) -> Standing {
         standing(&self.evidence, now, &self.policy)
+    }
+
+    /// Until when the standing of `now` holds if nothing new becomes known.
+    #[must_use]
+    pub fn holds_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        holds_until(&self.evidence, now, &self.policy)
     }
 
     /// When grace ends or would end.

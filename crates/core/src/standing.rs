@@ -34,6 +34,19 @@ pub enum Standing {
     Lapsed(LapseReason),
 }
 
+impl Standing {
+    /// A short word that programs can compare.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unlicensed => "unlicensed",
+            Self::Active => "active",
+            Self::Grace { .. } => "grace",
+            Self::Lapsed(_) => "lapsed",
+        }
+    }
+}
+
 /// Why licensed features are off although there is a license.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LapseReason {
@@ -97,4 +110,32 @@ pub fn grace_end(evidence: &Evidence, policy: &Policy) -> Option<DateTime<Utc>> 
         .checked_add_signed(policy.grace)
         .unwrap_or(DateTime::<Utc>::MAX_UTC);
     Some(lease.signed_end().map_or(end, |signed| signed.min(end)))
+}
+
+/// Until when the standing of `now` holds if nothing new becomes known, that
+/// instant included; `None` when it holds for ever.
+#[must_use]
+pub fn holds_until(
+    evidence: &Evidence,
+    now: DateTime<Utc>,
+    policy: &Policy,
+) -> Option<DateTime<Utc>> {
+    let lease = evidence.lease.as_ref()?;
+    let expiry = match lease.license().expiry() {
+        Expiry::At(end) => Some(end),
+        Expiry::Never | Expiry::Unreadable => None,
+    };
+    let bounds = [
+        expiry,
+        Some(lease.valid_until()),
+        grace_end(evidence, policy),
+    ];
+    let mut bounds: Vec<DateTime<Utc>> = bounds.into_iter().flatten().collect();
+    bounds.retain(|bound| *bound >= now);
+    bounds.sort_unstable();
+    let current = standing(evidence, now, policy);
+    bounds.into_iter().find(|bound| {
+        let after = bound.checked_add_signed(TimeDelta::nanoseconds(1));
+        after.is_some_and(|after| standing(evidence, after, policy) != current)
+    })
 }

@@ -17,6 +17,7 @@ use license_service::clock::ManualClock;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::Line;
@@ -50,13 +51,15 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let access = Arc::new(access);
     Service {
         runtime,
-        router: router(HttpState { app, access }),
+        router: router(HttpState::new(app, access, CancellationToken::new())),
         _directory: directory,
     }
 });
 
 /// What can be asked without the License Server.
-const ROUTES: [(&str, &str); 9] = [
+const ROUTES: [(&str, &str); 11] = [
+    ("POST", "/ofrep/v1/evaluate/flags/module.map_view"),
+    ("POST", "/ofrep/v1/evaluate/flags"),
     ("POST", "/api/license/feature/check"),
     ("POST", "/api/license/features/check"),
     ("POST", "/api/license/limits/check"),

@@ -47,6 +47,11 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
 }
 
 impl JsonObject {
+    /// What is in a field, whatever it is.
+    pub(super) fn take(&mut self, field: &str) -> Option<Value> {
+        self.0.swap_remove(field)
+    }
+
     /// The text in a field that has to be there.
     pub(super) fn text(&mut self, field: &'static str) -> Result<String, ApiError> {
         match self.0.swap_remove(field) {

@@ -51,6 +51,8 @@ pub enum ApiError {
     CrossSite,
     /// The service is not called by this name.
     UnknownHost(String),
+    /// There are too many subscribers to events.
+    TooManySubscribers,
     /// There is no such path.
     NotFound,
     /// The path has other methods.
@@ -103,6 +105,7 @@ impl IntoResponse for ApiError {
                 format!("The service is not known as '{host}'; list the name in ALLOWED_HOSTS")
                     .into()
             }
+            Self::TooManySubscribers => "There are too many subscribers; try again later".into(),
             Self::NotFound => "Not Found".into(),
             Self::MethodNotAllowed => "Method Not Allowed".into(),
             Self::Internal => "Internal Server Error".into(),
@@ -153,6 +156,7 @@ impl ApiError {
             Self::Untrusted => StatusCode::UNAUTHORIZED,
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::TooManySubscribers => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

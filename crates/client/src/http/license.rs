@@ -213,7 +213,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
             Standing::Unlicensed => None,
             _ => view.reason,
         },
-        standing: word(&standing),
+        standing: standing.as_str(),
         trust: "",
         offline_until: evidence
             .lease
@@ -281,7 +281,7 @@ pub(super) async fn validate(
         grace_period_expires: view.grace_period_expires.map(naive),
         reason: view.reason,
         message: view.message,
-        standing: word(&standing),
+        standing: standing.as_str(),
     }))
 }
 
@@ -359,14 +359,5 @@ fn lapse_message(snapshot: &Snapshot, why: &LapseReason) -> String {
                 _ => "The license has expired; renew it with your vendor".to_owned(),
             }
         }
-    }
-}
-
-pub(super) fn word(standing: &Standing) -> &'static str {
-    match standing {
-        Standing::Unlicensed => "unlicensed",
-        Standing::Active => "active",
-        Standing::Grace { .. } => "grace",
-        Standing::Lapsed(_) => "lapsed",
     }
 }

@@ -13,7 +13,6 @@ use license_core::usage::Resource;
 
 use crate::app::App;
 use crate::http::error::ApiError;
-use crate::http::license::word;
 use crate::licensing::due::due;
 use crate::metrics::Readings;
 
@@ -129,7 +128,7 @@ fn readings(app: &App) -> Readings {
         "component",
         changed.map(|component: Component| (component.as_str(), Some(1.0))),
     );
-    let standing = word(&snapshot.standing(now));
+    let standing = snapshot.standing(now).as_str();
     readings.labelled(
         "foxsight_license_standing",
         "How the site stands",

@@ -7,6 +7,7 @@ mod body;
 mod deactivation;
 mod docs;
 pub mod error;
+mod events;
 mod features;
 mod hardware;
 mod heartbeat;
@@ -15,6 +16,7 @@ mod license;
 mod limits;
 mod metrics;
 mod offline;
+mod ofrep;
 mod probes;
 mod to_the_end;
 mod unrouted;
@@ -28,6 +30,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 use axum::{Router, middleware};
 use license_service::listener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -37,6 +41,9 @@ use crate::app::App;
 use crate::http::access::Access;
 use crate::http::error::ApiError;
 
+/// Most subscribers to events at a time.
+const MOST_SUBSCRIBERS: usize = 4096;
+
 /// What handlers get.
 #[derive(Clone)]
 pub struct HttpState {
@@ -44,6 +51,23 @@ pub struct HttpState {
     pub app: Arc<App>,
     /// Who may do what.
     pub access: Arc<Access>,
+    /// Cancelled when the service stops: streams end then.
+    pub shutdown: CancellationToken,
+    /// Places for subscribers.
+    pub subscribers: Arc<Semaphore>,
+}
+
+impl HttpState {
+    /// What handlers get, with all places free.
+    #[must_use]
+    pub fn new(app: Arc<App>, access: Arc<Access>, shutdown: CancellationToken) -> Self {
+        Self {
+            app,
+            access,
+            shutdown,
+            subscribers: Arc::new(Semaphore::new(MOST_SUBSCRIBERS)),
+        }
+    }
 }
 
 impl FromRef<HttpState> for Arc<App> {
@@ -84,6 +108,10 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(limits::check))
         .routes(routes!(attempts::list))
         .routes(routes!(hardware::show))
+        .routes(routes!(events::events))
+        .routes(routes!(events::ofrep_events))
+        .routes(routes!(ofrep::evaluate))
+        .routes(routes!(ofrep::evaluate_all))
         .routes(routes!(metrics::metrics))
         .routes(routes!(probes::health))
         .routes(routes!(probes::livez))

@@ -1,6 +1,7 @@
 //! The background loops. Each waits, and calls one step that can be tested
 //! alone.
 
+mod announce;
 mod attend_scheduler;
 mod call_home;
 pub(crate) mod follow_database;
@@ -26,6 +27,7 @@ pub fn start(app: &Arc<App>, tracker: &TaskTracker, shutdown: &CancellationToken
             tracing::debug!(job, "stopped");
         });
     };
+    run("announce", Box::pin(announce::run(app.clone())));
     run("call home", Box::pin(call_home::run(app.clone())));
     run(
         "follow database",

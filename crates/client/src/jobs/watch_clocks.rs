@@ -20,6 +20,9 @@ pub(super) async fn run(app: Arc<App>) {
         let doubted = clock.guard().doubts();
         let events = clock.observe();
         events.iter().for_each(log_clock_event);
+        if !events.is_empty() {
+            app.changed.notify_one();
+        }
         if clock.guard().doubts() && !doubted {
             // The License Server settles it.
             app.note_call(|calls| calls.validation_wanted = true);

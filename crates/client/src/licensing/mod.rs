@@ -7,6 +7,7 @@ pub mod activate;
 pub mod catch_up;
 pub mod deactivate;
 pub mod due;
+pub mod entitlements;
 pub mod hardware;
 pub mod heartbeat;
 pub mod keep;

@@ -9,7 +9,7 @@ use license_core::evidence::{Evidence, Failure};
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::protocol;
-use license_core::standing::{LapseReason, Policy, Standing, grace_end, standing};
+use license_core::standing::{LapseReason, Policy, Standing, grace_end, holds_until, standing};
 use serde_json::json;
 
 use crate::signer::{
@@ -497,4 +497,29 @@ fn the_newest_document_says_when_it_was_signed() {
     assert_eq!(denied.newest_signed_at(), Some(denial_claims().iat));
     let denied = after(&later, &signed_denial(SEQ + 1), 6);
     assert_eq!(denied.newest_signed_at(), Some(at(5)));
+}
+
+#[test]
+fn a_standing_holds_until_the_bound_at_which_another_begins() {
+    let until = |evidence: &Evidence, hours: i64| holds_until(evidence, at(hours), &policy(72));
+    assert_eq!(until(&Evidence::default(), 0), None);
+    // Active, then grace, then lapsed for good.
+    assert_eq!(until(&signed(), 0), Some(at(24)));
+    assert_eq!(until(&signed(), 24), Some(at(24)));
+    assert_eq!(until(&signed(), 25), Some(at(96)));
+    assert_eq!(until(&signed(), 97), None);
+    // In grace since the first failure, the end of validity changes nothing.
+    let failing = after(&signed(), &silence(), 2);
+    assert_eq!(until(&failing, 3), Some(at(74)));
+    let expiring = signed_with(|claims| {
+        claims
+            .license
+            .insert("expiresAt".into(), at(5).to_rfc3339().into());
+    });
+    assert_eq!(until(&expiring, 0), Some(at(5)));
+    assert_eq!(until(&expiring, 6), None);
+    assert_eq!(
+        until(&after(&signed(), &signed_denial(SEQ + 1), 1), 1),
+        None
+    );
 }

@@ -1,0 +1,38 @@
+//! Tells subscribers what the site may use, whenever that is something else:
+//! because something new is known, or because the clock alone has ended a
+//! lease, a grace period or a license.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use crate::app::App;
+use crate::licensing::entitlements::entitlements;
+
+pub(super) async fn run(app: Arc<App>) {
+    loop {
+        let now = app.clock.now();
+        let state = entitlements(&app, now);
+        app.announced.send_if_modified(|told| {
+            let is_new = told.id != state.id;
+            if is_new {
+                *told = Arc::new(state);
+            }
+            is_new
+        });
+        let over = async {
+            match app.snapshot().holds_until(now) {
+                // The end itself is included.
+                Some(end) => {
+                    let after = end + TimeDelta::microseconds(1);
+                    app.clock.sleep_until(after).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = over => {}
+            () = app.changed.notified() => {}
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Subscribers hear of every change, and of nothing else.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use reqwest::Response;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use crate::database::{Engine, TestDatabase};
+use crate::harness::{KEY, Site};
+use crate::scripted_cloud::{Scripted, ScriptedCloud};
+
+/// An event that has come.
+#[derive(Debug)]
+struct Event {
+    name: String,
+    id: String,
+    data: Value,
+}
+
+/// A subscriber that reads the stream itself.
+struct Subscriber {
+    response: Response,
+    text: String,
+}
+
+impl Subscriber {
+    async fn to(site: &Site, path: &str, last: Option<&str>) -> Self {
+        let mut request = site.http.get(format!("{}{path}", site.url));
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let kind = response.headers()["content-type"].to_str().unwrap();
+        assert_eq!(kind, "text/event-stream");
+        Self {
+            response,
+            text: String::new(),
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        loop {
+            while let Some((event, rest)) = self.text.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.text = rest;
+                let field = |name: &str| {
+                    let mut lines = event.lines();
+                    lines
+                        .find_map(|line| line.strip_prefix(name))
+                        .unwrap_or_default()
+                        .trim()
+                        .to_owned()
+                };
+                if !event.starts_with(':') {
+                    let data = serde_json::from_str(&field("data:")).unwrap();
+                    let (name, id) = (field("event:"), field("id:"));
+                    return Event { name, id, data };
+                }
+            }
+            let chunk = self
+                .response
+                .chunk()
+                .await
+                .unwrap()
+                .expect("the stream goes on");
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    async fn soon(&mut self) -> Event {
+        timeout(Duration::from_secs(5), self.next())
+            .await
+            .expect("an event")
+    }
+
+    async fn hears_nothing(&mut self) {
+        let event = timeout(Duration::from_millis(300), self.next()).await;
+        assert!(event.is_err(), "{event:?}");
+    }
+}
+
+const EVENTS: &str = "/api/license/events";
+const MAP_VIEW: &str = "module.map_view";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_whole_state_comes_first_and_then_every_change_once() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    let mut subscriber = Subscriber::to(&site, EVENTS, None).await;
+    let first = subscriber.soon().await;
+    assert_eq!(first.name, "snapshot");
+    assert_eq!(first.data["standing"], "unlicensed");
+    assert_eq!(
+        first.data["features"]["module.live_view"]["available"],
+        true
+    );
+    subscriber.hears_nothing().await;
+
+    site.activate(KEY).await;
+    let licensed = subscriber.soon().await;
+    assert_eq!(licensed.name, "changed");
+    assert_eq!(licensed.data["standing"], "active");
+    assert_eq!(licensed.data["tier"], "professional");
+    assert_eq!(
+        licensed.data["features"][MAP_VIEW],
+        json!({"available": true, "reason": "licensed"})
+    );
+    assert_eq!(licensed.data["limits"]["cameras"], 64);
+    assert!(licensed.data["holdsUntil"].is_string());
+    assert_ne!(licensed.id, first.id);
+
+    // Who comes back with what is known hears only what is new.
+    let mut again = Subscriber::to(&site, EVENTS, Some(&licensed.id)).await;
+    again.hears_nothing().await;
+    let path = format!("/api/license/features/{MAP_VIEW}");
+    site.put(&path, json!({"systemEnabled": false})).await;
+    for subscriber in [&mut subscriber, &mut again] {
+        let event = subscriber.soon().await;
+        assert_eq!(event.data["features"][MAP_VIEW]["reason"], "switched_off");
+    }
+    let mut old = Subscriber::to(&site, EVENTS, Some(&first.id)).await;
+    assert_eq!(old.soon().await.name, "changed");
+    // A call that changes nothing is no event.
+    site.get("/api/license/status").await;
+    site.put(&path, json!({"systemEnabled": false})).await;
+    subscriber.hears_nothing().await;
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_the_clock_alone_makes_are_told_within_a_tenth_of_a_second() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+    cloud.always(Some(Scripted::new(503, "")));
+    let mut subscriber = Subscriber::to(&site, EVENTS, None).await;
+    subscriber.soon().await;
+    site.validate().await;
+    let grace = subscriber.soon().await;
+    assert_eq!(grace.data["standing"], "grace");
+    assert_eq!(grace.data["graceUntil"], grace.data["holdsUntil"]);
+    // Up to the end, the end included, nothing; and a moment later it is told.
+    site.advance(TimeDelta::hours(72));
+    let start = Instant::now();
+    site.advance(TimeDelta::milliseconds(1));
+    let mut lapsed = subscriber.soon().await;
+    // The first failure may have been a moment before.
+    while lapsed.data["standing"] != "lapsed" {
+        lapsed = subscriber.soon().await;
+    }
+    let took = start.elapsed();
+    println!("told {took:?} after the end of grace");
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    assert_eq!(lapsed.data["features"][MAP_VIEW]["available"], false);
+    assert_eq!(
+        lapsed.data["features"]["module.playback"]["available"],
+        true
+    );
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_through_another_process_is_told_within_two_seconds() {
+    let cloud = ScriptedCloud::start().await;
+    let one = Site::start(Engine::Postgres, &cloud.url, &[]).await;
+    let shared = TestDatabase::same_as(&one.database);
+    let two = Site::start_on(shared, &cloud.url, &[]).await;
+    let mut subscriber = Subscriber::to(&two, EVENTS, None).await;
+    subscriber.soon().await;
+    // The other process listens from soon after its start on.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let start = Instant::now();
+    one.activate(KEY).await;
+    assert_eq!(subscriber.soon().await.data["standing"], "active");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    two.end().await;
+    one.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_subscribers_hear_of_one_change_and_none_holds_up_the_end() {
+    let cloud = ScriptedCloud::start().await;
+    let mut site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+    let mut subscribers = Vec::new();
+    for _ in 0..1_000 {
+        let mut subscriber = Subscriber::to(&site, EVENTS, None).await;
+        subscriber.soon().await;
+        subscribers.push(subscriber);
+    }
+    // Some never read: nothing is kept for them.
+    let start = Instant::now();
+    let path = format!("/api/license/features/{MAP_VIEW}");
+    site.put(&path, json!({"systemEnabled": false})).await;
+    for subscriber in subscribers.iter_mut().skip(10) {
+        subscriber.soon().await;
+    }
+    println!(
+        "990 of 1000 subscribers heard of a change within {:?}",
+        start.elapsed()
+    );
+    let start = Instant::now();
+    site.stop().await;
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        start.elapsed()
+    );
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn providers_are_told_to_evaluate_again() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    let mut provider = Subscriber::to(&site, "/ofrep/v1/events", None).await;
+    let first = provider.soon().await;
+    assert_eq!(
+        first.data,
+        json!({"type": "refetchEvaluation", "etag": first.id})
+    );
+    site.activate(KEY).await;
+    let event = provider.soon().await;
+    assert_eq!(event.name, "", "providers look at the data alone");
+    assert_eq!(event.data["type"], "refetchEvaluation");
+    let body = json!({"context": {"targetingKey": "site"}});
+    let url = format!("{}/ofrep/v1/evaluate/flags", site.url);
+    let answer = site.http.post(url).json(&body).send().await.unwrap();
+    let etag = answer.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(etag, format!("\"{}\"", event.id));
+    site.end().await;
+}
