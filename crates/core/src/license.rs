@@ -210,6 +210,9 @@ mod tests {
         assert_eq!(license(&json!({"maxCameras": -1})).max_cameras(), Some(-1));
         assert_eq!(license(&json!({"maxCameras": "many"})).max_cameras(), None);
         assert_eq!(license(&json!({"maxCameras": 1e300})).max_cameras(), None);
+        let exact = |limit: f64| license(&json!({ "maxCameras": limit })).max_cameras();
+        assert_eq!(exact(8.9e15), Some(8_900_000_000_000_000));
+        assert_eq!(exact(9e15), None);
     }
 
     #[test]

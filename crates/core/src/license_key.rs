@@ -217,6 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn random_bytes_make_this_key_and_no_other() {
+        let key = |bytes: &[u8]| LicenseKey::from_random(bytes).unwrap().to_string();
+        let counting: Vec<u8> = (0..15).collect();
+        assert_eq!(key(&counting), "FXSGHT-2345-6789-ABCD-EFGH");
+        // What is above 247 is passed over; the rest is taken modulo 31.
+        let mut others = vec![248, 255, 247, 31, 30];
+        others.extend(&counting);
+        assert_eq!(key(&others), "FXSGHT-Z2Z2-3456-789A-BCD9");
+    }
+
+    #[test]
     fn too_little_randomness_makes_no_key() {
         assert_eq!(LicenseKey::from_random(&[255; 64]), None);
         assert_eq!(LicenseKey::from_random(&[1; 14]), None);
@@ -229,6 +240,9 @@ mod tests {
             "FXSGHT-****-****-****-DDDD"
         );
         assert_eq!(mask("short"), "****");
+        assert_eq!(mask("123456789012345"), "****");
+        assert_eq!(mask("1234567890123456"), "-****-****-****-3456");
+        assert!(format!("{:?}", key()).starts_with("LicenseKey(FXSGHT-****"));
         assert!(!format!("{:?}", key()).contains(&key().as_str()[7..21]));
     }
 

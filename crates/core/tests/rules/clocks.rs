@@ -389,3 +389,49 @@ fn what_is_kept_is_what_was_believed() {
     assert_eq!((kept.at, kept.since_boot_ms), (T0, 600_000));
     assert_eq!(kept.doubt.unwrap().ahead_ms, hours(100).num_milliseconds());
 }
+
+#[test]
+fn a_wall_clock_that_was_shown_to_be_behind_is_not_reported_again() {
+    for (seconds, said) in [(300, 1), (301, 0)] {
+        let mut machine = Machine::new();
+        let guard = begun(&machine);
+        machine.wall = T0 - TimeDelta::seconds(seconds);
+        let (guard, _) = guard.proven(T0, machine.read());
+        // Somebody sets it, and it is behind all the same.
+        machine.wall = T0 - TimeDelta::seconds(400);
+        let (_, events) = guard.observed(machine.read());
+        assert_eq!(events.len(), said, "{seconds}");
+    }
+    // One that is ahead is not behind.
+    let mut machine = Machine::new();
+    let guard = begun(&machine);
+    machine.wall = at(5);
+    let (guard, _) = guard.proven(T0, machine.read());
+    machine.wall = at(-5);
+    let (_, events) = guard.observed(machine.read());
+    assert_eq!(events, [ClockEvent::Behind { by: hours(5) }]);
+}
+
+#[test]
+fn a_wall_clock_that_agrees_with_a_signed_answer_is_not_refuted() {
+    for (seconds, believed) in [(60, true), (61, false)] {
+        let mut machine = Machine::new();
+        let guard = begun(&machine);
+        machine.wall = T0 + TimeDelta::seconds(seconds);
+        let (guard, _) = guard.proven(T0, machine.read());
+        let (guard, _) = guard.observed(machine.read());
+        let expected = if believed { machine.wall } else { T0 };
+        assert_eq!(guard.now(machine.running), expected, "{seconds}");
+    }
+}
+
+#[test]
+fn time_goes_on_from_a_document_that_came_by_hand() {
+    let mut machine = Machine::new();
+    let guard = begun(&machine);
+    machine.run(hours(5));
+    let guard = guard.at_least(at(7), machine.read());
+    assert_eq!(guard.now(machine.running), at(7));
+    machine.run(hours(1));
+    assert_eq!(guard.now(machine.running), at(8));
+}

@@ -136,3 +136,9 @@ fn of_two_reports_of_one_source_the_newer_counts() {
         merged(other, one, at)
     );
 }
+
+#[test]
+fn resources_have_words_that_programs_compare() {
+    let words = Resource::ALL.map(Resource::as_str);
+    assert_eq!(words, ["cameras", "users", "storage_gb"]);
+}

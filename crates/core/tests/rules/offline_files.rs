@@ -126,6 +126,7 @@ fn a_file_that_is_none_is_refused_with_the_reason() {
     assert!(matches!(read(&foreign), Err(FileError::Damaged(_))));
     let long = format!("{file}{}", " ".repeat(LONGEST_FILE + 1 - file.len()));
     let bytes = long.len();
+    assert_eq!(bytes, 128 * 1024 + 1);
     assert_eq!(read(&long), Err(FileError::TooLong { bytes }));
     assert!(read(&format!("{file}{}", " ".repeat(LONGEST_FILE - file.len()))).is_ok());
 }
