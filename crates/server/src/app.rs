@@ -9,7 +9,7 @@ use license_service::clock::Clock;
 
 use crate::config::{Storage, Terms};
 use crate::signing::{self, SigningError, SigningKeys};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, seats};
 
 /// The running service, shared by requests and jobs.
 pub struct App {
@@ -37,13 +37,22 @@ pub enum OpenError {
     /// The signing keys cannot be used.
     #[error(transparent)]
     Signing(#[from] SigningError),
+    /// Sites hold licenses that were signed with keys that are gone.
+    #[error(
+        "there is no signing key in '{directory}', but sites hold seats: a new key would sign what none of them believes; restore the directory from a backup, or begin anew with 'license-server keys create'"
+    )]
+    KeysLost {
+        /// Where they should be.
+        directory: String,
+    },
 }
 
 impl App {
     /// Opens the database and the keys. The first start makes a key.
     ///
     /// # Errors
-    /// When the database or the keys cannot be used.
+    /// When the database or the keys cannot be used, or keys are gone that
+    /// there have been.
     pub async fn open(
         storage: &Storage,
         terms: Terms,
@@ -51,7 +60,13 @@ impl App {
     ) -> Result<Self, OpenError> {
         let store = open_store(storage).await?;
         let keys_dir = storage.keys();
-        let keys = SigningKeys::load_or_create(&keys_dir, clock.now())?;
+        let keys = match SigningKeys::load(&keys_dir) {
+            Err(SigningError::None(directory)) if any_held(&store, storage).await? => {
+                return Err(OpenError::KeysLost { directory });
+            }
+            Err(SigningError::None(_)) => SigningKeys::load_or_create(&keys_dir, clock.now())?,
+            loaded => loaded?,
+        };
         Ok(Self {
             store,
             clock,
@@ -82,6 +97,14 @@ impl App {
             .store(Arc::new(SigningKeys::load(&self.keys_dir)?));
         Ok(())
     }
+}
+
+async fn any_held(store: &Store, storage: &Storage) -> Result<bool, OpenError> {
+    let held = seats::any_held(store.reader()).await;
+    held.map_err(|error| OpenError::Store {
+        url: storage.database().to_string(),
+        error,
+    })
 }
 
 /// Opens the database alone, for commands that need no key.

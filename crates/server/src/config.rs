@@ -58,7 +58,8 @@ pub struct Terms {
     #[arg(long, env, default_value = "72", value_parser = hours, value_name = "HOURS")]
     pub grace_hours: TimeDelta,
 
-    /// Days that a license file for a site without internet is good for
+    /// Days that a license file for a site without internet is good for; with
+    /// 0, request files are not answered
     #[arg(long, env, default_value = "90", value_parser = days, value_name = "DAYS")]
     pub offline_days: TimeDelta,
 }
@@ -116,11 +117,11 @@ fn hours(text: &str) -> Result<TimeDelta, String> {
     Ok(TimeDelta::milliseconds((hours * 3_600_000.0) as i64))
 }
 
-/// Days, with fractions, from one minute to ten years.
+/// Days, with fractions, from one minute to ten years; or none.
 fn days(text: &str) -> Result<TimeDelta, String> {
     let days: f64 = text.trim().parse().map_err(|_| "a number is needed")?;
-    if !(1.0 / 1440.0..=3650.0).contains(&days) {
-        return Err("accepted are 0.0007 to 3650 days; fractions may be used".into());
+    if days != 0.0 && !(1.0 / 1440.0..=3650.0).contains(&days) {
+        return Err("accepted are 0, and 0.0007 to 3650 days; fractions may be used".into());
     }
     #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
     Ok(TimeDelta::seconds((days * 86_400.0) as i64))
@@ -135,6 +136,11 @@ mod tests {
         assert_eq!(hours("0.5"), Ok(TimeDelta::minutes(30)));
         for wrong in ["0", "-1", "NaN", "1e9", "day"] {
             assert!(hours(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(days("0"), Ok(TimeDelta::zero()));
+        assert_eq!(days("0.5"), Ok(TimeDelta::hours(12)));
+        for wrong in ["0.0001", "-1", "NaN", "3651", "day"] {
+            assert!(days(wrong).is_err(), "{wrong}");
         }
     }
 }

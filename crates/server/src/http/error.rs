@@ -18,6 +18,8 @@ pub(super) enum ApiError {
     BadRequest(String),
     /// The body cannot be read: too long, or broken off.
     Body(StatusCode, String),
+    /// The vendor has switched this off.
+    NotOffered(String),
     /// There is no such path.
     NotFound,
     /// The path has other methods.
@@ -31,6 +33,7 @@ impl IntoResponse for ApiError {
         let (status, code, message) = match self {
             Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "bad_request", message),
             Self::Body(status, message) => (status, "bad_request", message),
+            Self::NotOffered(message) => (StatusCode::FORBIDDEN, "not_offered", message),
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
                 "not_found",
@@ -56,7 +59,10 @@ impl From<OfflineError> for ApiError {
     fn from(error: OfflineError) -> Self {
         match error {
             OfflineError::Answer(error) => error.into(),
-            OfflineError::File(_) | OfflineError::Field(_) => Self::BadRequest(error.to_string()),
+            OfflineError::NotOffered => Self::NotOffered(error.to_string()),
+            OfflineError::File(_) | OfflineError::Field(_) | OfflineError::Outdated(_) => {
+                Self::BadRequest(error.to_string())
+            }
         }
     }
 }

@@ -14,18 +14,26 @@ pub(super) async fn livez() -> &'static str {
     "ok"
 }
 
-/// 200 while the database answers. There always is a signing key: without one
-/// the service does not start.
+/// 200 while the database answers and a key may sign.
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
-    match app.store.ping().await {
-        Ok(()) => (
-            StatusCode::OK,
-            Json(json!({"ready": true, "database": "ok"})),
-        ),
-        Err(error) => {
-            tracing::error!(%error, "not ready");
-            let body = json!({"ready": false, "database": "does not answer"});
-            (StatusCode::SERVICE_UNAVAILABLE, Json(body))
-        }
+    let database = app.store.ping().await;
+    let key = app.keys().check(app.clock.now());
+    if let Err(error) = &database {
+        tracing::error!(%error, "not ready");
     }
+    if let Err(error) = &key {
+        tracing::error!(%error, "not ready");
+    }
+    let is_ready = database.is_ok() && key.is_ok();
+    let status = match is_ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let word = |ok: bool, otherwise: &'static str| if ok { "ok" } else { otherwise };
+    let body = json!({
+        "ready": is_ready,
+        "database": word(database.is_ok(), "does not answer"),
+        "signing": word(key.is_ok(), "no key may sign"),
+    });
+    (status, Json(body))
 }

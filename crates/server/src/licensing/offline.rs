@@ -1,12 +1,14 @@
 //! Answer a request that came by file, with a file.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use license_core::license_key::LicenseKey;
 use license_core::offline::{FileError, OfflineRequest, Purpose, to_file};
 use license_core::protocol::ActivateRequest;
 
 use crate::app::App;
 use crate::licensing::answer::{Answer, AnswerError, Call, Question, answer};
 use crate::licensing::document::Addressee;
+use crate::store::{licenses, seats};
 
 /// Why there is no license file.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +19,16 @@ pub enum OfflineError {
     /// A text in the request is longer than any real one.
     #[error("the request is not one of a License Client: {0} is empty or too long")]
     Field(&'static str),
+    /// The vendor answers no request files.
+    #[error(
+        "this License Server answers no request files: OFFLINE_DAYS is 0; 'license-server offline sign --offline-days 90' answers one"
+    )]
+    NotOffered,
+    /// The machine has taken its seat after the request was written.
+    #[error(
+        "the request to deactivate is older than the activation of {0}, and would free a seat that is in use; write a new one there"
+    )]
+    Outdated(DateTime<Utc>),
     /// A fault of ours.
     #[error(transparent)]
     Answer(#[from] AnswerError),
@@ -42,6 +54,9 @@ const LONGEST_TEXT: usize = 255;
 /// # Errors
 /// One [`OfflineError`] for each reason; nothing has changed then.
 pub async fn sign(app: &App, file: &str, lease: TimeDelta) -> Result<Signed, OfflineError> {
+    if lease <= TimeDelta::zero() {
+        return Err(OfflineError::NotOffered);
+    }
     let request = OfflineRequest::from_file(file)?;
     for (field, text, may_be_empty) in [
         ("licenseKey", &request.license_key, false),
@@ -55,6 +70,9 @@ pub async fn sign(app: &App, file: &str, lease: TimeDelta) -> Result<Signed, Off
         if is_long || (text.is_empty() && !may_be_empty) {
             return Err(OfflineError::Field(field));
         }
+    }
+    if request.purpose == Purpose::Deactivate {
+        refuse_outdated(app, &request).await?;
     }
     let question = match request.purpose {
         Purpose::Activate => Question::Activate(ActivateRequest {
@@ -91,4 +109,25 @@ pub async fn sign(app: &App, file: &str, lease: TimeDelta) -> Result<Signed, Off
         answer,
         file,
     })
+}
+
+/// A request that was kept from an earlier time must not free the seat of now.
+/// A site's clock never is behind what was signed for it, which is to the
+/// second.
+async fn refuse_outdated(app: &App, request: &OfflineRequest) -> Result<(), OfflineError> {
+    let db = app.store.reader();
+    let Ok(key) = LicenseKey::parse(&request.license_key) else {
+        return Ok(());
+    };
+    let license = licenses::find(db, key.as_str()).await;
+    let Some(license) = license.map_err(AnswerError::from)? else {
+        return Ok(());
+    };
+    let seat = seats::find(db, &license.id, &request.hardware_id).await;
+    match seat.map_err(AnswerError::from)? {
+        Some(seat) if request.created_at < seat.activated_at.trunc_subsecs(0) => {
+            Err(OfflineError::Outdated(seat.activated_at.trunc_subsecs(0)))
+        }
+        _ => Ok(()),
+    }
 }

@@ -45,9 +45,12 @@ pub(super) fn published(directory: &Path) -> Result<(JwkSet, Vec<String>), Signi
             path: shown(),
             error: KeyringError::NotAJwkSet(error.to_string()),
         })?,
-        // A key alone was left by a process that was ended in between.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(SigningError::None(shown()));
+            return Err(match set_file(directory, 2).exists() {
+                true => SigningError::SetMissing(set_file(directory, 1).display().to_string()),
+                // A key alone was left by a process that was ended in between.
+                false => SigningError::None(shown()),
+            });
         }
         Err(error) => return Err(io(directory)(error)),
     };

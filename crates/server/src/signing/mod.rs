@@ -16,7 +16,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use license_core::document::{self, DocumentError, DocumentType};
-use license_core::keyring::{Jwk, JwkSet, KeyringError};
+use license_core::keyring::{Jwk, JwkSet, KeyringError, MOST_KEYS};
 use serde::Serialize;
 
 pub use files::changed_at;
@@ -87,6 +87,19 @@ pub enum SigningError {
         /// Why.
         error: KeyringError,
     },
+    /// The first set is gone, and others are there.
+    #[error(
+        "the key set '{0}' is missing; without it nobody can follow the others: restore the directory of the keys from a backup"
+    )]
+    SetMissing(String),
+    /// A set can hold no more keys.
+    #[error(
+        "the published set holds {MOST_KEYS} keys, and clients read no more; revoke one that has retired: license-server keys revoke KEY"
+    )]
+    TooManyKeys,
+    /// Clients would not follow the new set.
+    #[error("the new key set was not published, because no client would follow it: {0}")]
+    UnusableSet(DocumentError),
     /// Two commands wanted to publish the same version.
     #[error(
         "somebody else has changed the keys at the same moment; look with 'license-server keys list', and try again"
@@ -229,6 +242,14 @@ impl SigningKeys {
             state: state(key),
         };
         self.keys.iter().map(info).collect()
+    }
+
+    /// Whether some key may sign at `now`.
+    ///
+    /// # Errors
+    /// [`SigningError::NoneSignsNow`].
+    pub fn check(&self, now: DateTime<Utc>) -> Result<(), SigningError> {
+        self.signer(now).map(|_| ())
     }
 
     /// The key whose turn it is.

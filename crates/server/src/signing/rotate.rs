@@ -7,8 +7,8 @@ use std::path::Path;
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use license_core::document::{self, DocumentType};
-use license_core::keyring::{Jwk, JwkSet};
-use license_core::rotation::KeySetClaims;
+use license_core::keyring::{Jwk, JwkSet, Keyring, MOST_KEYS};
+use license_core::rotation::{KeySetClaims, follow};
 use zeroize::Zeroizing;
 
 use super::files::{
@@ -63,17 +63,19 @@ impl SigningKeys {
         overlap: TimeDelta,
     ) -> Result<(String, DateTime<Utc>), SigningError> {
         let known = Self::load(directory)?;
+        let signer = known.signer(now)?;
+        if known.set.keys.len() >= MOST_KEYS {
+            return Err(SigningError::TooManyKeys);
+        }
         let signs_from = now + overlap;
         let (file, kid) = new_key(now, Some(signs_from))?;
-        let ends = signs_from + SLACK;
         let mut keys = vec![public(&file, Some(signs_from - SLACK), None)];
-        keys.extend(known.set.keys.iter().cloned().map(|key| Jwk {
-            exp: Some(key.exp.map_or(ends, |exp| exp.min(ends))),
-            ..key
-        }));
+        keys.extend(known.set.keys.iter().cloned());
+        let mut turns = known.turns();
+        turns.push((signs_from, kid.clone()));
+        let keys = take_turns(keys, turns, now);
         let path = write_key(directory, &file)?;
         let revoked = known.set.revoked.clone();
-        let signer = known.signer(now)?;
         if let Err(error) = known.publish(directory, issuer, signer, keys, revoked, now) {
             fs::remove_file(&path).map_err(io(&path))?;
             return Err(error);
@@ -101,16 +103,22 @@ impl SigningKeys {
         let signer = others.clone().find(|key| known.may_sign(key, now));
         let signer = signer.ok_or_else(|| SigningError::OnlyKey(kid.to_owned()))?;
         let keys = known.set.keys.iter().filter(|key| !is_it(key));
+        let mut turns = known.turns();
+        turns.retain(|(_, other)| other != kid);
+        let keys = take_turns(keys.cloned().collect(), turns, now);
         let mut revoked = known.set.revoked.clone();
         revoked.push(kid.to_owned());
-        known.publish(
-            directory,
-            issuer,
-            signer,
-            keys.cloned().collect(),
-            revoked,
-            now,
-        )
+        known.publish(directory, issuer, signer, keys, revoked, now)
+    }
+
+    /// From when on each published key signs.
+    fn turns(&self) -> Vec<(DateTime<Utc>, String)> {
+        let is_published = |key: &&Key| {
+            let mut published = self.set.keys.iter();
+            published.any(|jwk| jwk.kid.as_deref() == Some(&key.kid))
+        };
+        let turn = |key: &Key| (key.signs_from, key.kid.clone());
+        self.keys.iter().filter(is_published).map(turn).collect()
     }
 
     fn publish(
@@ -133,9 +141,32 @@ impl SigningKeys {
         let sign = |input: &[u8]| signer.secret.sign(input).to_bytes();
         let jws = document::encode(DocumentType::KeySet, &signer.kid, &claims, sign)
             .map_err(not_json(directory))?;
+        // What clients would not follow must never be written: no later set
+        // could reach them.
+        let unusable = |error| SigningError::UnusableSet(error);
+        let known = Keyring::from_jwk_set(&self.set).map_err(|error| unusable(error.into()))?;
+        follow(&known, &jws).map_err(unusable)?;
         write_new(&set_file(directory, version), jws.as_bytes())?;
         Ok(version)
     }
+}
+
+/// Each key is believed until the next one has begun to sign, and the last one
+/// for good. What has ended stays ended.
+fn take_turns(
+    mut keys: Vec<Jwk>,
+    mut turns: Vec<(DateTime<Utc>, String)>,
+    now: DateTime<Utc>,
+) -> Vec<Jwk> {
+    turns.sort();
+    for key in &mut keys {
+        let is_it = |(_, kid): &(DateTime<Utc>, String)| key.kid.as_deref() == Some(kid);
+        let has_ended = key.exp.is_some_and(|exp| exp < now);
+        if let (Some(turn), false) = (turns.iter().position(is_it), has_ended) {
+            key.exp = turns.get(turn + 1).map(|(next, _)| *next + SLACK);
+        }
+    }
+    keys
 }
 
 fn new_key(

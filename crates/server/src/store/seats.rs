@@ -141,6 +141,15 @@ pub async fn find(
     Ok(row.map(Seat::from))
 }
 
+/// Whether any seat of any license is held.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn any_held(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
+    let held = Entity::find().filter(Column::FreedAt.is_null());
+    Ok(held.one(db).await?.is_some())
+}
+
 /// How many seats of a license are held.
 ///
 /// # Errors

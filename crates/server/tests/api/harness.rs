@@ -39,30 +39,37 @@ pub struct Vendor {
 
 impl Vendor {
     pub async fn start(engine: Engine) -> Self {
+        Self::start_with_leases(engine, TimeDelta::days(90)).await
+    }
+
+    /// The same, with leases by file that are so long.
+    pub async fn start_with_leases(engine: Engine, by_file: TimeDelta) -> Self {
         let database = Arc::new(TestDatabase::new(engine).await);
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let now: DateTime<Utc> = "2026-11-24T12:00:00.5Z".parse().unwrap();
         let clock = Arc::new(ManualClock::at(now));
-        Self::start_on(database, directory, clock).await
+        Self::start_on(database, directory, clock, by_file).await
     }
 
     /// A second process on the same database and keys.
     pub async fn twin(&self) -> Self {
         let (database, directory) = (self.database.clone(), self.directory.clone());
-        Self::start_on(database, directory, self.clock.clone()).await
+        let by_file = self.app.terms.offline_days;
+        Self::start_on(database, directory, self.clock.clone(), by_file).await
     }
 
     async fn start_on(
         database: Arc<TestDatabase>,
         directory: Arc<TempDir>,
         clock: Arc<ManualClock>,
+        by_file: TimeDelta,
     ) -> Self {
         let storage = storage(&database, directory.path());
         let terms = Terms {
             issuer: "test".to_owned(),
             lease_hours: TimeDelta::hours(24),
             grace_hours: TimeDelta::hours(72),
-            offline_days: TimeDelta::days(90),
+            offline_days: by_file,
         };
         let app = App::open(&storage, terms, clock.clone()).await.unwrap();
         let app = Arc::new(app);
@@ -80,6 +87,11 @@ impl Vendor {
             shutdown,
             task,
         }
+    }
+
+    /// Where its database and its keys are.
+    pub fn storage(&self) -> Storage {
+        storage(&self.database, self.directory.path())
     }
 
     pub fn keys_dir(&self) -> PathBuf {

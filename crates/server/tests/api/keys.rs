@@ -4,8 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::keyring::{JwkSet, Keyring};
+use license_core::document::DocumentType;
+use license_core::keyring::{JwkSet, Keyring, MOST_KEYS};
 use license_core::rotation::walk;
+use license_server::app::App;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::signing::{SigningError, SigningKeys};
@@ -68,6 +70,150 @@ fn keys_overlap_when_they_are_rotated_and_a_revoked_one_is_gone_for_good() {
     let walk = walk(root, keys.chain(0));
     assert_eq!((walk.keyring.version(), walk.error), (3, None));
     assert!(walk.keyring.is_revoked(&first) && walk.keyring.get(&second).is_some());
+}
+
+/// Every minute from `from` to `to` some key signs, and clients believe it.
+fn signs_throughout(directory: &Path, root: &Keyring, from: DateTime<Utc>, to: DateTime<Utc>) {
+    let keys = SigningKeys::load(directory).unwrap();
+    let walk = walk(root.clone(), keys.chain(0));
+    assert_eq!(walk.error, None);
+    let mut now = from;
+    while now <= to {
+        keys.check(now).unwrap();
+        let claims = serde_json::json!({"iat": now.timestamp()});
+        let jws = keys.sign(DocumentType::License, &claims, now).unwrap();
+        let kid = license_core::document::key_id(&jws).unwrap();
+        let key = walk.keyring.get(&kid).unwrap();
+        assert!(key.covers(now), "{now}");
+        now += TimeDelta::minutes(10);
+    }
+}
+
+#[test]
+fn some_key_signs_whichever_is_revoked_or_added() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+    SigningKeys::create(directory, now).unwrap();
+    let root = Keyring::from_jwk_set(SigningKeys::load(directory).unwrap().public()).unwrap();
+    let week = TimeDelta::days(7);
+    let end = now + week * 2;
+
+    // The next one is revoked before it has signed anything.
+    let (next, _) = SigningKeys::rotate(directory, "test", now, week).unwrap();
+    signs_throughout(directory, &root, now, end);
+    SigningKeys::revoke(directory, "test", &next, now).unwrap();
+    signs_throughout(directory, &root, now, end);
+
+    // One that signs at once comes before the next one, which keeps its turn.
+    let (next, _) = SigningKeys::rotate(directory, "test", now, week).unwrap();
+    let soon = now + TimeDelta::hours(2);
+    let (hurried, _) = SigningKeys::rotate(directory, "test", soon, TimeDelta::zero()).unwrap();
+    signs_throughout(directory, &root, now, end);
+    let keys = SigningKeys::load(directory).unwrap();
+    let signer = |now| keys.list(now).into_iter().find(|key| key.state == "signs");
+    assert_eq!(signer(soon).unwrap().kid, hurried);
+    assert_eq!(signer(end).unwrap().kid, next);
+    SigningKeys::revoke(directory, "test", &hurried, soon).unwrap();
+    signs_throughout(directory, &root, soon, end);
+
+    // What has ended stays ended: the first key's last hour is over.
+    let later = now + week + TimeDelta::hours(2);
+    let (_, _) = SigningKeys::rotate(directory, "test", later, TimeDelta::zero()).unwrap();
+    SigningKeys::revoke(directory, "test", &next, later).unwrap();
+    let keys = SigningKeys::load(directory).unwrap();
+    assert_eq!(
+        states(&keys, later),
+        ["signs", "revoked", "revoked", "revoked", "retired"]
+    );
+    let first = keys.public().keys.last().unwrap();
+    assert_eq!(first.exp, Some(now + week + TimeDelta::hours(1)));
+}
+
+#[test]
+fn a_set_is_never_longer_than_clients_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+    let first = SigningKeys::create(directory, now).unwrap();
+    let rotate = |now| SigningKeys::rotate(directory, "test", now, TimeDelta::zero());
+    let files = || std::fs::read_dir(directory).unwrap().count();
+    for _ in 1..MOST_KEYS {
+        now += TimeDelta::days(1);
+        rotate(now).unwrap();
+    }
+    let before = files();
+    assert!(matches!(rotate(now), Err(SigningError::TooManyKeys)));
+    assert_eq!(files(), before);
+    SigningKeys::revoke(directory, "test", &first, now).unwrap();
+    rotate(now).unwrap();
+    assert_eq!(
+        SigningKeys::load(directory).unwrap().public().keys.len(),
+        MOST_KEYS
+    );
+}
+
+#[test]
+fn nothing_is_left_behind_when_no_key_may_sign_the_next_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+    SigningKeys::create(directory, now).unwrap();
+    // The clock is a year behind what the key says.
+    let files = || std::fs::read_dir(directory).unwrap().count();
+    let before = files();
+    let early = now - TimeDelta::days(365);
+    let rotated = SigningKeys::rotate(directory, "test", early, TimeDelta::zero());
+    assert!(matches!(rotated, Err(SigningError::NoneSignsNow)));
+    assert_eq!(files(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_are_gone_are_not_replaced_where_sites_hold_seats() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let directory = vendor.keys_dir();
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
+    let open = async || {
+        let terms = vendor.app.terms.clone();
+        let app = App::open(&vendor.storage(), terms, vendor.clock.clone()).await;
+        app.map(|_| ()).map_err(|error| error.to_string())
+    };
+    open().await.unwrap();
+
+    // A set is gone.
+    let now = vendor.clock.now() + TimeDelta::seconds(1);
+    SigningKeys::rotate(&directory, "test", now, TimeDelta::zero()).unwrap();
+    let first = directory.join("set-000001.json");
+    let aside = directory.join("aside");
+    std::fs::rename(&first, &aside).unwrap();
+    assert!(open().await.unwrap_err().contains("from a backup"));
+    std::fs::rename(&aside, &first).unwrap();
+    open().await.unwrap();
+
+    // All are gone: a new key would sign what no site believes.
+    std::fs::rename(&directory, directory.with_extension("lost")).unwrap();
+    assert!(open().await.unwrap_err().contains("sites hold seats"));
+    assert!(!directory.exists());
+    SigningKeys::create(&directory, now).unwrap();
+    open().await.unwrap();
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_cannot_sign_is_not_ready() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let ready = async || {
+        let url = format!("{}/readyz", vendor.url);
+        let answer = vendor.http.get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(ready().await.0, 200);
+    vendor.clock.advance(-TimeDelta::days(1));
+    let (status, text) = ready().await;
+    assert_eq!(status, 503);
+    assert!(text.contains("no key may sign"), "{text}");
+    vendor.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use license_core::offline::{OfflineRequest, Purpose, from_file};
 use license_core::rotation::walk;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
+use license_server::licensing::offline::sign;
 use license_server::signing::SigningKeys;
 use license_server::store::licenses::Status;
 use license_service::clock::Clock as _;
@@ -19,6 +20,7 @@ on_both_engines! {
     a_request_is_answered_with_a_lease_as_long_as_the_vendor_allows;
     a_lease_by_file_ends_with_the_license;
     a_site_that_is_given_up_frees_its_seat_whatever_has_become_of_the_license;
+    a_request_that_was_kept_does_not_free_the_seat_of_a_later_activation;
 }
 
 fn request(purpose: Purpose, key: &str, now: DateTime<Utc>) -> OfflineRequest {
@@ -127,5 +129,50 @@ async fn a_site_that_is_given_up_frees_its_seat_whatever_has_become_of_the_licen
     assert_eq!(data["granted"], true);
     vendor.set_status(&key, Status::Active).await;
     assert_eq!(vendor.activate(&key, "another").await.word(), "yes");
+    vendor.end().await;
+}
+
+async fn a_request_that_was_kept_does_not_free_the_seat_of_a_later_activation(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    answered(&vendor, Purpose::Activate, &key).await;
+    vendor.clock.advance(TimeDelta::hours(1));
+    let kept = request(Purpose::Deactivate, &key, vendor.clock.now());
+    let (status, answer) = bring(&vendor, &kept.to_file()).await;
+    assert_eq!(
+        (status, &answer["data"]["granted"]),
+        (StatusCode::OK, &json!(true))
+    );
+    // As long as nothing else has happened, it may be brought again.
+    assert_eq!(bring(&vendor, &kept.to_file()).await.0, StatusCode::OK);
+
+    vendor.clock.advance(TimeDelta::hours(1));
+    answered(&vendor, Purpose::Activate, &key).await;
+    let lower = OfflineRequest {
+        license_key: key.to_lowercase(),
+        ..kept.clone()
+    };
+    for kept in [&kept, &lower] {
+        let (status, answer) = bring(&vendor, &kept.to_file()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("older than the activation"), "{message}");
+    }
+    assert_eq!(vendor.validate(&key, "machine").await.word(), "yes");
+    // One of the same second counts: a site's time is that of its document.
+    answered(&vendor, Purpose::Deactivate, &key).await;
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vendor_may_answer_no_request_files() {
+    let vendor = Vendor::start_with_leases(Engine::Sqlite, TimeDelta::zero()).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let file = request(Purpose::Activate, &key, vendor.clock.now()).to_file();
+    let (status, answer) = bring(&vendor, &file).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert_eq!(answer["error"]["code"], "not_offered");
+    // By hand it still can.
+    assert!(sign(&vendor.app, &file, TimeDelta::days(90)).await.is_ok());
     vendor.end().await;
 }
