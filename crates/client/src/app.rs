@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -338,12 +339,34 @@ impl App {
         before
     }
 
-    /// A signed answer to our own question says what time it is.
-    pub fn prove_time(&self, signed: DateTime<Utc>) {
+    /// A signed answer to our own question, sent when the process had been
+    /// running for `sent`, says what time it is.
+    pub fn prove_time(&self, signed: DateTime<Utc>, sent: Duration) {
         if let Some(clock) = &self.effective {
-            clock.prove(signed).iter().for_each(log_clock_event);
-            self.changed.notify_one();
+            let waited = clock.running().saturating_sub(sent);
+            self.time_was_set(&clock.prove(signed, waited));
         }
+    }
+
+    /// A signed answer has come by hand, to a question that was asked then.
+    pub fn answer_time(&self, signed: DateTime<Utc>, asked: DateTime<Utc>) {
+        if let Some(clock) = &self.effective {
+            self.time_was_set(&clock.answer(signed, asked));
+        }
+    }
+
+    fn time_was_set(&self, events: &[ClockEvent]) {
+        if events.is_empty() {
+            return;
+        }
+        events.iter().for_each(log_clock_event);
+        // What was done at a time that has not come yet was done just now.
+        let now = self.clock.now();
+        self.note_call(|calls| {
+            calls.validated_at = calls.validated_at.min(now);
+            calls.heartbeat_at = calls.heartbeat_at.min(now);
+        });
+        self.changed.notify_one();
     }
 
     /// A signed document says that it is no earlier than this.

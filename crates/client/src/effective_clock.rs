@@ -24,7 +24,7 @@ pub struct EffectiveClock {
     /// Held while the guard is replaced.
     turn: Mutex<()>,
     /// Rung when the time was set.
-    set: Notify,
+    was_set: Notify,
     /// Nothing was kept from an earlier run, and no document was seen yet.
     knows_nothing: AtomicBool,
 }
@@ -38,7 +38,7 @@ impl EffectiveClock {
             machine,
             guard: ArcSwap::from_pointee(guard),
             turn: Mutex::new(()),
-            set: Notify::new(),
+            was_set: Notify::new(),
             knows_nothing: AtomicBool::new(kept.is_none()),
         };
         (clock, events)
@@ -49,15 +49,28 @@ impl EffectiveClock {
         self.replace(TimeGuard::observed)
     }
 
-    /// A signed answer to our own question says what time it is.
-    pub fn prove(&self, signed: DateTime<Utc>) -> Vec<ClockEvent> {
+    /// A signed answer to our own question, which was `waited` for, says what
+    /// time it is.
+    pub fn prove(&self, signed: DateTime<Utc>, waited: Duration) -> Vec<ClockEvent> {
+        self.set(|guard, readings| guard.proven(signed, waited, readings))
+    }
+
+    /// A signed answer has come by hand, to a question that was asked then.
+    pub fn answer(&self, signed: DateTime<Utc>, asked: DateTime<Utc>) -> Vec<ClockEvent> {
+        self.set(|guard, readings| guard.answered(signed, asked, readings))
+    }
+
+    fn set(
+        &self,
+        next: impl FnOnce(&TimeGuard, Readings) -> (TimeGuard, Option<ClockEvent>),
+    ) -> Vec<ClockEvent> {
         self.knows_nothing.store(false, Ordering::Relaxed);
         let events = self.replace(|guard, readings| {
-            let (guard, event) = guard.proven(signed, readings);
+            let (guard, event) = next(guard, readings);
             (guard, event.into_iter().collect())
         });
         if !events.is_empty() {
-            self.set.notify_waiters();
+            self.was_set.notify_waiters();
         }
         events
     }
@@ -119,7 +132,7 @@ impl Clock for EffectiveClock {
             {
                 tokio::select! {
                     () = self.machine.sleep(wait.min(LONGEST_SLEEP)) => {}
-                    () = self.set.notified() => {}
+                    () = self.was_set.notified() => {}
                 }
             }
         })

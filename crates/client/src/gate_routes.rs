@@ -169,7 +169,11 @@ mod tests {
             ("[[route]]\nfeature = \"x\"", 1, "path"),
             ("[[route]]\npath = \"x\"", 2, "slash"),
             ("[[route]]\npath = \"/a/**/b\"", 2, "last"),
-            ("[[route]]\npath = \"/a\"\nfeature = \"\"", 3, "empty"),
+            (
+                "[[route]]\npath = \"/a\"\nfeature = \"\"",
+                3,
+                "one character",
+            ),
             (
                 "[[route]]\npath = \"/a\"\nmethods = [\"GET\", \"P T\"]",
                 3,

@@ -22,11 +22,13 @@ pub fn jitter() -> Jitter {
     Jitter::from_bits(u32::from_le_bytes(bytes()))
 }
 
+/// New random bytes.
+#[must_use]
 #[expect(
     clippy::expect_used,
     reason = "without randomness nothing here is safe; the operating system fails only before it has booted"
 )]
-fn bytes<const N: usize>() -> [u8; N] {
+pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes

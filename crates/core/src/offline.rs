@@ -7,7 +7,7 @@
 //! the request whose nonce it bears.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use crate::keyring::Keyring;
 use crate::license_key;
 
 /// Longest file that is read, in bytes.
-pub const LONGEST_FILE: usize = 128 * 1024;
+pub const LONGEST_FILE: usize = 1024 * 1024;
 /// Most requests that may wait for an answer.
 pub const MOST_PENDING: usize = 16;
 /// What stands between the documents of a file; no document holds it.
@@ -153,6 +153,9 @@ pub enum ImportError {
     /// It is an answer for a site with internet.
     #[error("the license file holds no lease for a site without internet")]
     NotOffline,
+    /// The license that it renews was given up or replaced.
+    #[error("the license that this file renews is not the one that is active here")]
+    NotCurrent,
     /// It answers another question than the one that was asked.
     #[error("the license file does not answer what was asked for")]
     OtherPurpose,
@@ -181,6 +184,40 @@ pub struct Reader<'a> {
     /// The license that is cached, and the highest sequence number seen for
     /// it.
     pub current: Option<(&'a str, Option<u64>)>,
+}
+
+impl Imported {
+    /// When it was signed; a receipt need not say.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::License(document) => Some(document.claims().iat),
+            Self::Denied(document) => Some(document.claims().iat),
+            Self::Deactivated => None,
+        }
+    }
+
+    /// Whether its lease still holds at `now`.
+    ///
+    /// # Errors
+    /// [`ImportError::Expired`] when it does not.
+    pub fn is_still_good(&self, now: DateTime<Utc>) -> Result<(), ImportError> {
+        match self {
+            Self::License(document) if document.claims().valid_until < now => {
+                let valid_until = document.claims().valid_until;
+                Err(ImportError::Expired { valid_until })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Pending {
+    /// When it was asked, by its nonce, which the signed answer repeats.
+    #[must_use]
+    pub fn asked_at(&self) -> Option<DateTime<Utc>> {
+        asked_at(&self.nonce)
+    }
 }
 
 impl OfflineRequest {
@@ -242,8 +279,24 @@ pub fn from_file(text: &str) -> Result<(Vec<String>, String), FileError> {
     Ok((documents, document))
 }
 
+/// The nonce of a request that is written at `asked`: 24 random bytes and the
+/// time, so that the signed answer says when it was asked for.
+#[must_use]
+pub fn nonce(random: [u8; 24], asked: DateTime<Utc>) -> String {
+    let seconds = asked.timestamp().to_be_bytes();
+    URL_SAFE_NO_PAD.encode([&random[..], &seconds].concat())
+}
+
+/// When a question with this nonce was asked.
+fn asked_at(nonce: &str) -> Option<DateTime<Utc>> {
+    let bytes = URL_SAFE_NO_PAD.decode(nonce).ok()?;
+    let seconds: [u8; 8] = bytes.get(24..32)?.try_into().ok()?;
+    DateTime::from_timestamp(i64::from_be_bytes(seconds), 0)
+}
+
 /// Judges the document of a license file; answers what it says, and which
-/// request it answers.
+/// request it answers. Whether it is still good is another question, once the
+/// time that it proves is known: [`Imported::is_still_good`].
 ///
 /// # Errors
 /// One [`ImportError`] for each reason.
@@ -251,7 +304,6 @@ pub fn import(
     jws: &str,
     reader: &Reader<'_>,
     keyring: &Keyring,
-    now: DateTime<Utc>,
 ) -> Result<(Imported, Pending), ImportError> {
     match verify_license(jws, keyring) {
         Ok(license) => {
@@ -270,9 +322,9 @@ pub fn import(
             if !claims.offline {
                 return Err(ImportError::NotOffline);
             }
-            let valid_until = claims.valid_until;
-            if valid_until < now {
-                return Err(ImportError::Expired { valid_until });
+            let is_it = |(current, _): (&str, _)| license_key::same(current, key);
+            if pending.purpose == Purpose::Renew && !reader.current.is_some_and(is_it) {
+                return Err(ImportError::NotCurrent);
             }
             Ok((Imported::License(Box::new(license)), pending))
         }

@@ -26,6 +26,8 @@ pub const SILENT: TimeDelta = TimeDelta::minutes(5);
 /// A signed answer that differs by no more than this agrees: it was on its
 /// way, and its time is in whole seconds.
 pub const AGREES: TimeDelta = TimeDelta::seconds(60);
+/// No clock of ours shows more: what comes after has to be counted, too.
+const LATEST: DateTime<Utc> = DateTime::from_timestamp(16_725_225_600, 0).unwrap();
 /// Clocks of one machine are read one after the other.
 const JITTER: TimeDelta = TimeDelta::seconds(5);
 
@@ -133,7 +135,7 @@ impl TimeGuard {
     ) -> (Self, Vec<ClockEvent>) {
         let carried = kept.map(|kept| kept.carried_to(&readings));
         let known = carried.max(signed);
-        let at = known.unwrap_or(readings.wall).max(floor);
+        let at = known.unwrap_or(readings.wall).max(floor).min(LATEST);
         let lead = kept.map_or(TimeDelta::zero(), |kept| milliseconds(kept.lead_ms));
         let same_start = kept.filter(|kept| kept.is_of_this_start(&readings));
         let begun = Self {
@@ -167,13 +169,21 @@ impl TimeGuard {
         (next, events)
     }
 
-    /// A signed answer to our own question says that it is `signed` now.
+    /// A signed answer to our own question says that it was `signed` when it
+    /// was made; it has been waited for for `waited`. An answer that somebody
+    /// has held back does not hold back the time.
     #[must_use]
-    pub fn proven(&self, signed: DateTime<Utc>, readings: Readings) -> (Self, Option<ClockEvent>) {
+    pub fn proven(
+        &self,
+        signed: DateTime<Utc>,
+        waited: Duration,
+        readings: Readings,
+    ) -> (Self, Option<ClockEvent>) {
         let before = self.now(readings.running);
-        let by = signed - before;
-        let agrees = by.abs() <= AGREES;
-        let at = if agrees { before } else { signed };
+        let latest = add(signed, waited);
+        let agrees = (signed - AGREES..=latest + AGREES).contains(&before);
+        let at = if agrees { before } else { latest };
+        let by = at - before;
         let off = readings.wall - at;
         let next = Self {
             at,
@@ -195,6 +205,36 @@ impl TimeGuard {
             anchor: readings,
             ..self.clone()
         }
+    }
+
+    /// A signed answer that has come by hand, made at `signed`, to a question
+    /// that was asked when the effective time was `asked`. It was made after it
+    /// was asked for, so it is at the latest `signed` and what has passed since
+    /// the question: a time that was far ahead comes back to that.
+    #[must_use]
+    pub fn answered(
+        &self,
+        signed: DateTime<Utc>,
+        asked: DateTime<Utc>,
+        readings: Readings,
+    ) -> (Self, Option<ClockEvent>) {
+        let before = self.now(readings.running);
+        let passed = (before - asked).max(TimeDelta::zero());
+        let latest = signed.checked_add_signed(passed).unwrap_or(before);
+        let at = before.min(latest).max(signed);
+        if at == before {
+            return (self.clone(), None);
+        }
+        let next = Self {
+            at,
+            anchor: readings,
+            lead: TimeDelta::zero(),
+            doubt: None,
+            refuted: None,
+            is_behind: self.is_behind,
+        };
+        let by = at - before;
+        (next, Some(ClockEvent::Set { by }))
     }
 
     /// What to keep for the next start.
@@ -245,6 +285,7 @@ impl TimeGuard {
         elapsed: TimeDelta,
         events: &mut Vec<ClockEvent>,
     ) {
+        let wall = wall.min(LATEST);
         let ahead = wall - self.at;
         if let Some(off) = self.refuted {
             if (ahead - off).abs() <= JITTER {
@@ -322,7 +363,7 @@ impl Believed {
 
 /// A time that is out of bounds stands still.
 fn add(at: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
-    at.checked_add_signed(delta(by)).unwrap_or(at)
+    at.checked_add_signed(delta(by)).unwrap_or(at).min(LATEST)
 }
 
 fn delta(duration: Duration) -> TimeDelta {

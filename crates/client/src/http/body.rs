@@ -12,12 +12,12 @@ use serde_json::{Map, Value, json};
 use crate::http::error::{ApiError, Invalid};
 
 /// Longest request body, in bytes. A license file of the longest kind fits.
-const LONGEST_BODY: usize = 192 * 1024;
+const LONGEST_BODY: usize = 1152 * 1024;
 /// A caller gets this long to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of a longer one is read and thrown away, so that its sender hears
 /// why it is refused instead of finding the connection closed.
-const LONGEST_REFUSED_BODY: usize = 1024 * 1024;
+const LONGEST_REFUSED_BODY: usize = 4 * 1024 * 1024;
 
 /// A JSON object.
 pub(super) struct JsonObject(Map<String, Value>);

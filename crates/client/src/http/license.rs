@@ -110,8 +110,9 @@ pub(super) struct LicenseStatusResponse {
     reason: Option<String>,
     /// `unlicensed`, `active`, `grace` or `lapsed`.
     standing: &'static str,
-    /// `signed` where keys are trusted; `unsigned` where the License Server's
-    /// word is taken.
+    /// `signed` where keys are trusted; `adopted` there for a license of
+    /// version 1.0.0 that nobody has signed; `unsigned` where the License
+    /// Server's word is taken.
     trust: &'static str,
     /// The lease holds until then without any contact, as an imported license
     /// file says; UTC.
@@ -162,10 +163,11 @@ pub(super) async fn status(
         status.hardware_drift = drift(comparison.verdict);
         status.hardware_changed = comparison.changed().map(Component::as_str).collect();
     }
-    status.trust = if app.keys.are_required() {
-        "signed"
-    } else {
-        "unsigned"
+    let lease = app.snapshot().evidence.lease.clone();
+    status.trust = match (app.keys.are_required(), lease) {
+        (false, _) => "unsigned",
+        (true, Some(Lease::Unsigned { .. })) => "adopted",
+        (true, _) => "signed",
     };
     let ahead = app
         .effective

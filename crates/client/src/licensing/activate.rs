@@ -113,6 +113,7 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
 }
 
 async fn ask(app: &App, identity: &Identity, license_key: &str, evidence: &Evidence) -> Contact {
+    let sent = app.clock.running();
     let nonce = random::nonce();
     let request = ActivateRequest {
         license_key: license_key.to_owned(),
@@ -128,7 +129,7 @@ async fn ask(app: &App, identity: &Identity, license_key: &str, evidence: &Evide
         .await;
     let question = App::question(identity, license_key, &nonce, evidence);
     let judge = |reply: &Reply, trust: &Trust| contact::activation(reply, &question, trust);
-    judged(app, &reply, judge).await
+    judged(app, &reply, sent, judge).await
 }
 
 async fn store(app: &App, license_key: &str, lease: Lease) -> Result<Snapshot, StoreError> {

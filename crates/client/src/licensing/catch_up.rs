@@ -5,6 +5,8 @@
 //! for the signed sets in between, and follows them as far as they can be
 //! believed.
 
+use std::time::Duration;
+
 use license_core::contact::{self, Contact, Reply, Trust};
 use license_core::document::key_id;
 use license_core::evidence::Evidence;
@@ -16,10 +18,12 @@ use crate::licensing::key_sets;
 
 /// Judges an answer with `judge`; an answer that is signed by a key of a newer
 /// set is judged again when the sets lead there. What a signed answer proves
-/// is noted: the time, and that there are newer sets.
+/// is noted: the time, and that there are newer sets. The question was sent
+/// when the process had been running for `sent`.
 pub async fn judged(
     app: &App,
     reply: &Reply,
+    sent: Duration,
     judge: impl Fn(&Reply, &Trust) -> Contact,
 ) -> Contact {
     let mut contact = judge(reply, &app.keys.trust());
@@ -30,7 +34,7 @@ pub async fn judged(
         contact = judge(reply, &app.keys.trust());
     }
     if let Some((signed_at, newest)) = contact.proof() {
-        app.prove_time(signed_at);
+        app.prove_time(signed_at, sent);
         if newest > app.keys.version() {
             catch_up(app).await;
         }

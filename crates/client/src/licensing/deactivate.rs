@@ -68,7 +68,7 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
         Err(_) if force => Seat::Unknown,
         Err(why) => return Err(DeactivateError::NoContact(why)),
     };
-    record::forget(app, &evidence.license_key).await?;
+    record::forget(app, &evidence.license_key, None).await?;
     tracing::info!(
         license_key = license_key::mask(&evidence.license_key),
         ?seat,

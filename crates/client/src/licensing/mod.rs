@@ -15,6 +15,7 @@ pub mod key_sets;
 pub mod offline;
 pub mod record;
 pub mod refresh;
+pub mod requests;
 pub mod resume;
 pub mod rows;
 pub mod switch;

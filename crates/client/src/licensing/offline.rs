@@ -1,21 +1,22 @@
 //! Licensing by file: write a request, and read what answers it.
 
+use chrono::{DateTime, Utc};
 use license_core::contact::{Contact, Denial, Trust};
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
 use license_core::offline::{
     ImportError, Imported, MOST_PENDING, OfflineRequest, Pending, Purpose, Reader, from_file,
-    import as judge,
+    import as judge, nonce,
 };
 use license_core::schedule::unsigned_validity;
-use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::app::App;
+use crate::licensing::requests::{load, store};
 use crate::licensing::{hardware, key_sets, record};
 use crate::random;
+use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
-use crate::store::{StoreError, system_config};
 
 /// Why there is no request, or a file is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +70,14 @@ pub async fn request(
     let given_up = |pending: &Pending| pending.purpose == Purpose::Deactivate;
     let known = app.store.within(load(&db)).await?;
     let again = known.into_iter().find(given_up);
+    let now = app.clock.now();
+    let fresh = nonce(random::bytes(), now);
     let (license_key, nonce) = match (purpose, license_key, again) {
-        (Purpose::Activate, Some(key), _) => (key, random::nonce()),
-        _ if evidence.lease.is_some() => (evidence.license_key.clone(), random::nonce()),
+        (Purpose::Activate, Some(key), _) => (key, fresh),
+        _ if evidence.lease.is_some() => (evidence.license_key.clone(), fresh),
         (Purpose::Deactivate, _, Some(again)) => (again.license_key, again.nonce),
         _ => return Err(OfflineError::Unlicensed),
     };
-    let now = app.clock.now();
     let request = OfflineRequest {
         purpose,
         license_key,
@@ -88,18 +90,12 @@ pub async fn request(
         key_set,
     };
     let newest_seq = evidence.newest_seq(&request.license_key);
-    let remembering = async {
-        let transaction = app.store.begin(now).await?;
-        let mut pending = load(&transaction).await?;
-        pending.retain(|it| it.nonce != request.nonce);
-        pending.insert(0, request.pending(newest_seq));
-        pending.truncate(MOST_PENDING);
-        store(&transaction, &pending, now).await?;
-        Ok(transaction.commit().await?)
-    };
-    app.store.within(remembering).await?;
+    let waiting = request.pending(newest_seq);
     if purpose == Purpose::Deactivate && evidence.lease.is_some() {
-        record::forget(app, &request.license_key).await?;
+        // What else was asked for about it must not bring it back.
+        record::forget(app, &request.license_key, Some(waiting)).await?;
+    } else {
+        app.store.within(remember(app, waiting, now)).await?;
     }
     tracing::info!(
         license_key = license_key::mask(&request.license_key),
@@ -140,15 +136,16 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
             )
         }),
     };
-    let judged = judge(&document, &reader, keyring, app.clock.now());
+    let judged = judge(&document, &reader, keyring);
     let (imported, answered) = judged.inspect_err(|error| note_refusal(app, error))?;
+    if let Some(signed) = imported.signed_at() {
+        let asked = answered.asked_at().unwrap_or(answered.created_at);
+        app.answer_time(signed, asked);
+    }
+    imported.is_still_good(app.clock.now())?;
     let outcome = match imported {
-        Imported::License(document) => {
-            app.learn_time(document.claims().iat);
-            take(app, Lease::Signed(document), &answered).await?
-        }
+        Imported::License(document) => take(app, Lease::Signed(document), &answered).await?,
         Imported::Denied(denial) => {
-            app.learn_time(denial.claims().iat);
             let message = denial.claims().message.clone();
             refuse(app, Denial::Signed(denial), &answered, &message).await?;
             Outcome::Denied { message }
@@ -247,6 +244,16 @@ fn attempt(
     }
 }
 
+async fn remember(app: &App, waiting: Pending, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let transaction = app.store.begin(now).await?;
+    let mut pending = load(&transaction).await?;
+    pending.retain(|it| it.nonce != waiting.nonce);
+    pending.insert(0, waiting);
+    pending.truncate(MOST_PENDING);
+    store(&transaction, &pending, now).await?;
+    Ok(transaction.commit().await?)
+}
+
 fn note_refusal(app: &App, error: &ImportError) {
     let is_suspicious = matches!(error, ImportError::NotGenuine(_) | ImportError::Foreign(_));
     if is_suspicious {
@@ -255,20 +262,4 @@ fn note_refusal(app: &App, error: &ImportError) {
     } else {
         tracing::warn!("a license file was not imported: {error}");
     }
-}
-
-/// A row that cannot be read is none.
-async fn load(db: &impl ConnectionTrait) -> Result<Vec<Pending>, StoreError> {
-    let text = system_config::get(db, system_config::OFFLINE_REQUESTS).await?;
-    let pending = text.and_then(|text| serde_json::from_str(&text).ok());
-    Ok(pending.unwrap_or_default())
-}
-
-async fn store(
-    db: &impl ConnectionTrait,
-    pending: &[Pending],
-    now: chrono::DateTime<chrono::Utc>,
-) -> Result<(), StoreError> {
-    let text = serde_json::to_string(pending).map_err(|error| DbErr::Json(error.to_string()))?;
-    system_config::set(db, system_config::OFFLINE_REQUESTS, &text, now).await
 }

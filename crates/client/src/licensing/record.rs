@@ -8,12 +8,14 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use license_core::evidence::Evidence;
+use license_core::offline::Pending;
 use license_core::standing::Policy;
 use license_core::usage;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait as _};
 
 use crate::app::App;
 use crate::licensing::keep::keep;
+use crate::licensing::requests;
 use crate::licensing::rows::Rows;
 use crate::snapshot::Snapshot;
 use crate::store::local_license_validation_attempts::Attempt;
@@ -133,12 +135,18 @@ pub async fn write_back(app: &App, now: DateTime<Utc>) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Removes the license and what is known about it. The site's switches stay.
-/// The caller holds `app.turn`.
+/// Removes the license and what is known about it, with all requests by file
+/// that wait for an answer: none of them must bring it back. `waiting` is the
+/// one that gives it up. The site's switches stay. The caller holds
+/// `app.turn`.
 ///
 /// # Errors
 /// When the database refuses; then nothing is changed.
-pub async fn forget(app: &App, license_key: &str) -> Result<(), StoreError> {
+pub async fn forget(
+    app: &App,
+    license_key: &str,
+    waiting: Option<Pending>,
+) -> Result<(), StoreError> {
     let now = app.clock.now();
     let snapshot = app
         .store
@@ -147,6 +155,8 @@ pub async fn forget(app: &App, license_key: &str) -> Result<(), StoreError> {
             local_license_cache::remove(&transaction, license_key).await?;
             local_feature_flags::license(&transaction, &BTreeSet::new(), now).await?;
             system_config::remove(&transaction, system_config::EVIDENCE).await?;
+            let waiting: Vec<Pending> = waiting.into_iter().collect();
+            requests::store(&transaction, &waiting, now).await?;
             let snapshot = snapshot(&transaction, Evidence::default(), app.policy).await?;
             transaction.commit().await?;
             Ok(snapshot)

@@ -265,7 +265,12 @@ fn unsigned(
             cached.grace_period_started_at,
             memo.grace_started_at.filter(|_| on_probation),
         ];
-        starts.into_iter().flatten().min()
+        // Nobody has a grace period that has not begun.
+        starts
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|start| start.min(now))
     });
     let (adopted, grace_started_at) = match known {
         Some(start) if start.is_some() || !on_probation => (false, start),

@@ -50,6 +50,7 @@ pub async fn validate(app: &App) {
 }
 
 async fn ask(app: &App, identity: &Identity, evidence: &Evidence) -> Contact {
+    let sent = app.clock.running();
     let nonce = random::nonce();
     let request = ValidateRequest {
         license_key: evidence.license_key.clone(),
@@ -59,7 +60,7 @@ async fn ask(app: &App, identity: &Identity, evidence: &Evidence) -> Contact {
     let reply = app.upstream.validate(&sender, &request, &nonce).await;
     let question = App::question(identity, &evidence.license_key, &nonce, evidence);
     let judge = |reply: &Reply, trust: &Trust| contact::validation(reply, &question, trust);
-    judged(app, &reply, judge).await
+    judged(app, &reply, sent, judge).await
 }
 
 /// An answer that cannot be stored still counts: it is evidence all the same,

@@ -1,6 +1,6 @@
 //! A site without internet: requests and license files, there and back.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use license_core::offline::OfflineRequest;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
-use crate::harness::Site;
+use crate::harness::{START, Site};
 use crate::vendor::Vendor;
 
 const PAID: &str = "module.analytics_advanced";
@@ -20,6 +20,8 @@ on_both_engines! {
     a_file_that_does_not_count_changes_nothing_and_says_why;
     the_vendors_no_comes_by_file_too;
     a_license_file_brings_the_key_sets_that_it_needs;
+    a_license_that_was_given_up_does_not_come_back_by_a_file_that_was_kept;
+    a_time_that_was_far_ahead_comes_back_with_a_license_file;
 }
 
 /// Nothing ever answers there.
@@ -225,5 +227,79 @@ async fn a_license_file_brings_the_key_sets_that_it_needs(engine: Engine) {
     assert_eq!(status, StatusCode::OK, "{answer}");
     site.restart().await;
     assert_eq!(site.standing().await, "active");
+    site.end().await;
+}
+
+async fn a_license_that_was_given_up_does_not_come_back_by_a_file_that_was_kept(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let site = site(engine, &vendor, &[]).await;
+    let key = vendor.issue_professional().await;
+    let file = signed(&vendor, &write_request(&site, "activate", Some(&key)).await).await;
+    assert_eq!(import(&site, &file).await.0, StatusCode::OK);
+
+    // The answers to these are kept until the seat has been given to another.
+    let mut kept = Vec::new();
+    for (purpose, key) in [("renew", None), ("activate", Some(key.as_str()))] {
+        vendor.advance(TimeDelta::seconds(1));
+        kept.push(signed(&vendor, &write_request(&site, purpose, key).await).await);
+    }
+    let receipt = signed(&vendor, &write_request(&site, "deactivate", None).await).await;
+    for file in &kept {
+        assert!(refusal(&site, file).await.contains("open requests"));
+    }
+    assert_eq!(import(&site, &receipt).await.0, StatusCode::OK);
+    for file in &kept {
+        assert!(refusal(&site, file).await.contains("open requests"));
+    }
+
+    // Nor does a renewal count for a license that has taken its place.
+    let file = signed(&vendor, &write_request(&site, "activate", Some(&key)).await).await;
+    assert_eq!(import(&site, &file).await.0, StatusCode::OK);
+    let renewal = signed(&vendor, &write_request(&site, "renew", None).await).await;
+    let other = vendor.issue_professional().await;
+    let file = signed(
+        &vendor,
+        &write_request(&site, "activate", Some(&other)).await,
+    )
+    .await;
+    assert_eq!(import(&site, &file).await.0, StatusCode::OK);
+    assert!(refusal(&site, &renewal).await.contains("not the one"));
+    site.end().await;
+}
+
+async fn a_time_that_was_far_ahead_comes_back_with_a_license_file(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let mut site = site(engine, &vendor, &[]).await;
+    let key = vendor.issue_professional().await;
+    let file = signed(&vendor, &write_request(&site, "activate", Some(&key)).await).await;
+    import(&site, &file).await;
+
+    // Somebody has the clock wrong for so long that it is believed, and mends
+    // it: nobody but the vendor can say that it was wrong.
+    site.clock.set_wall("2040-01-01T00:00:00Z".parse().unwrap());
+    let passed = std::cell::Cell::new(TimeDelta::zero());
+    site.until("the clock is believed", async || {
+        site.advance(TimeDelta::hours(1));
+        passed.set(passed.get() + TimeDelta::hours(1));
+        site.standing().await == "lapsed"
+    })
+    .await;
+    assert!(passed.get() < TimeDelta::days(90));
+    let now: DateTime<Utc> = START.parse().unwrap();
+    site.clock.set_wall(now + passed.get());
+    site.restart().await;
+    assert_eq!(site.standing().await, "lapsed");
+
+    vendor.advance(passed.get());
+    let file = signed(&vendor, &write_request(&site, "renew", None).await).await;
+    let (status, answer) = import(&site, &file).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(site.standing().await, "active");
+    site.restart().await;
+    assert_eq!(site.standing().await, "active");
+    site.advance(TimeDelta::days(89));
+    assert_eq!(site.standing().await, "active");
+    site.advance(TimeDelta::days(2));
+    assert_eq!(site.standing().await, "grace");
     site.end().await;
 }

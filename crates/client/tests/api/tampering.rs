@@ -14,6 +14,7 @@ on_both_engines! {
     a_signature_that_was_removed_takes_the_license_with_it;
     the_license_of_another_installation_does_not_count;
     a_license_that_nobody_signed_has_one_grace_period_where_keys_are_trusted;
+    a_grace_period_that_is_said_to_begin_later_begins_now;
 }
 
 const NOT_BOUGHT: &str = "module.analytics_advanced";
@@ -209,6 +210,25 @@ async fn a_license_that_nobody_signed_has_one_grace_period_where_keys_are_truste
     let again =
         "UPDATE local_license_cache SET grace_period_started_at = NULL, in_grace_period = false";
     edit(&mut site, again, false).await;
+    assert_eq!(site.standing().await, "lapsed");
+    assert_eq!(site.status().await["trust"], "adopted");
+    site.end().await;
+}
+
+async fn a_grace_period_that_is_said_to_begin_later_begins_now(engine: Engine) {
+    let (mut site, _vendor, key) = standard(engine, &[]).await;
+    let sql = format!(
+        "UPDATE local_license_cache SET license_data = '{}', valid_until = '2099-01-01 00:00:00', \
+         license_signature = 'x', in_grace_period = true, \
+         grace_period_started_at = '2098-01-01 00:00:00'; \
+         DELETE FROM system_config WHERE key = 'license_client.evidence'",
+        bigger(&key)
+    );
+    edit(&mut site, &sql, false).await;
+    assert_eq!(site.standing().await, "grace");
+    site.advance(TimeDelta::hours(73));
+    assert_eq!(site.standing().await, "lapsed");
+    site.restart().await;
     assert_eq!(site.standing().await, "lapsed");
     site.end().await;
 }

@@ -172,7 +172,7 @@ fn a_signed_answer_sets_the_time_down_and_up_and_what_it_refutes_stays_refuted()
         let mut machine = Machine::new();
         let guard = begun(&machine);
         let truth = at(hours_off);
-        let (guard, event) = guard.proven(truth, machine.read());
+        let (guard, event) = guard.proven(truth, Duration::ZERO, machine.read());
         assert_eq!(guard.now(machine.running), truth);
         let by = hours(hours_off);
         assert_eq!(event, Some(ClockEvent::Set { by }));
@@ -204,7 +204,7 @@ fn a_signed_answer_that_agrees_within_a_minute_changes_nothing_but_ends_doubt() 
         let (guard, _) = guard.observed(machine.read());
         assert!(guard.doubts());
         let signed = T0 + TimeDelta::seconds(seconds);
-        let (guard, event) = guard.proven(signed, machine.read());
+        let (guard, event) = guard.proven(signed, Duration::ZERO, machine.read());
         assert_eq!(event.is_some(), set, "{seconds}");
         let expected = if set { signed } else { T0 };
         assert_eq!(guard.now(machine.running), expected);
@@ -212,6 +212,73 @@ fn a_signed_answer_that_agrees_within_a_minute_changes_nothing_but_ends_doubt() 
         let believed = guard.believed();
         assert_eq!((believed.lead_ms, believed.doubt), (0, None));
     }
+}
+
+#[test]
+fn an_answer_that_was_held_back_does_not_hold_back_the_time() {
+    // Sent at T0, signed at once, and brought after 20 minutes.
+    let waited = Duration::from_secs(20 * 60);
+    let passed = TimeDelta::minutes(20);
+    for (seconds_off, expected) in [
+        // As it was signed, as it arrived, and in between: all agree.
+        (0, None),
+        (600, None),
+        (1200, None),
+        (-60, None),
+        (1260, None),
+        (-61, Some(T0 + passed)),
+        (1261, Some(T0 + passed)),
+    ] {
+        let mut machine = Machine::new();
+        machine.wall = T0 + TimeDelta::seconds(seconds_off);
+        let (guard, _) = TimeGuard::start(None, None, DateTime::UNIX_EPOCH, machine.read());
+        let (guard, event) = guard.proven(T0, waited, machine.read());
+        let now = guard.now(machine.running);
+        assert_eq!(now, expected.unwrap_or(machine.wall), "{seconds_off}");
+        let by = now - machine.wall;
+        assert_eq!(event, expected.map(|_| ClockEvent::Set { by }));
+    }
+}
+
+#[test]
+fn an_answer_by_hand_brings_back_a_time_that_was_far_ahead() {
+    let (asked, signed) = (at(40_000), at(24));
+    let mut machine = Machine::new();
+    machine.wall = asked;
+    let (guard, _) = TimeGuard::start(None, None, DateTime::UNIX_EPOCH, machine.read());
+    // The file takes three days; the question says how many at most.
+    machine.run(hours(72));
+    let (guard, event) = guard.answered(signed, asked, machine.read());
+    assert_eq!(guard.now(machine.running), at(24 + 72));
+    let by = at(24 + 72) - at(40_072);
+    assert_eq!(event, Some(ClockEvent::Set { by }));
+    // A wall clock that is still wrong claims something anew.
+    let (guard, events) = guard.observed(machine.read());
+    assert!(matches!(events[..], [ClockEvent::Doubted { .. }]));
+    machine.run(hours(1));
+    assert_eq!(guard.now(machine.running), at(24 + 73));
+}
+
+#[test]
+fn an_answer_by_hand_never_gives_time_to_a_site_whose_time_is_right() {
+    let mut machine = Machine::new();
+    let guard = begun(&machine);
+    machine.run(hours(72));
+    // Signed a day after it was asked for: by now it is anything from then on.
+    let (guard, event) = guard.answered(at(24), T0, machine.read());
+    assert_eq!((guard.now(machine.running), event), (at(72), None));
+    // A site that is behind learns what time it is at least.
+    let (guard, event) = guard.answered(at(100), T0, machine.read());
+    let by = hours(28);
+    assert_eq!(guard.now(machine.running), at(100));
+    assert_eq!(event, Some(ClockEvent::Set { by }));
+    // An answer that was signed before it was asked for only says how early.
+    let (guard, event) = guard.answered(at(99), at(100), machine.read());
+    assert_eq!(guard.now(machine.running), at(99));
+    assert_eq!(event, Some(ClockEvent::Set { by: -hours(1) }));
+    // Nor does one that will be asked for later.
+    let (guard, _) = guard.answered(at(98), at(500), machine.read());
+    assert_eq!(guard.now(machine.running), at(98));
 }
 
 #[test]
@@ -307,7 +374,7 @@ fn doubt_and_lead_outlive_restarts() {
 fn what_was_refuted_is_remembered_within_one_start_of_the_machine_only() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
-    let (guard, _) = guard.proven(at(-5), machine.read());
+    let (guard, _) = guard.proven(at(-5), Duration::ZERO, machine.read());
     let kept = guard.believed();
     machine.run(hours(1));
     machine.running = Duration::ZERO;
@@ -396,7 +463,7 @@ fn a_wall_clock_that_was_shown_to_be_behind_is_not_reported_again() {
         let mut machine = Machine::new();
         let guard = begun(&machine);
         machine.wall = T0 - TimeDelta::seconds(seconds);
-        let (guard, _) = guard.proven(T0, machine.read());
+        let (guard, _) = guard.proven(T0, Duration::ZERO, machine.read());
         // Somebody sets it, and it is behind all the same.
         machine.wall = T0 - TimeDelta::seconds(400);
         let (_, events) = guard.observed(machine.read());
@@ -406,7 +473,7 @@ fn a_wall_clock_that_was_shown_to_be_behind_is_not_reported_again() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.wall = at(5);
-    let (guard, _) = guard.proven(T0, machine.read());
+    let (guard, _) = guard.proven(T0, Duration::ZERO, machine.read());
     machine.wall = at(-5);
     let (_, events) = guard.observed(machine.read());
     assert_eq!(events, [ClockEvent::Behind { by: hours(5) }]);
@@ -418,7 +485,7 @@ fn a_wall_clock_that_agrees_with_a_signed_answer_is_not_refuted() {
         let mut machine = Machine::new();
         let guard = begun(&machine);
         machine.wall = T0 + TimeDelta::seconds(seconds);
-        let (guard, _) = guard.proven(T0, machine.read());
+        let (guard, _) = guard.proven(T0, Duration::ZERO, machine.read());
         let (guard, _) = guard.observed(machine.read());
         let expected = if believed { machine.wall } else { T0 };
         assert_eq!(guard.now(machine.running), expected, "{seconds}");

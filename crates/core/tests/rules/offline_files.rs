@@ -5,7 +5,7 @@ use license_core::contact::Mismatch;
 use license_core::document::{DenialReason, DocumentError, LicenseClaims};
 use license_core::offline::{
     FileError, ImportError, Imported, LONGEST_FILE, OfflineRequest, Pending, Purpose, Reader,
-    from_file, import, to_file,
+    from_file, import, nonce, to_file,
 };
 
 use crate::signer::{
@@ -54,7 +54,7 @@ impl Site {
     fn waiting_for(purpose: Purpose) -> Self {
         Self {
             pending: vec![pending(purpose)],
-            current: None,
+            current: Some((KEY, None)),
             installation_id: INSTALLATION,
             hardware_id: HARDWARE,
         }
@@ -67,7 +67,7 @@ impl Site {
             pending: &self.pending,
             current: self.current,
         };
-        import(jws, &reader, &Signer::vendor().keyring(), at(1)).map(|(imported, answered)| {
+        import(jws, &reader, &Signer::vendor().keyring()).map(|(imported, answered)| {
             assert_eq!(answered, self.pending[0]);
             imported
         })
@@ -126,7 +126,7 @@ fn a_file_that_is_none_is_refused_with_the_reason() {
     assert!(matches!(read(&foreign), Err(FileError::Damaged(_))));
     let long = format!("{file}{}", " ".repeat(LONGEST_FILE + 1 - file.len()));
     let bytes = long.len();
-    assert_eq!(bytes, 128 * 1024 + 1);
+    assert_eq!(bytes, 1024 * 1024 + 1);
     assert_eq!(read(&long), Err(FileError::TooLong { bytes }));
     assert!(read(&format!("{file}{}", " ".repeat(LONGEST_FILE - file.len()))).is_ok());
 }
@@ -183,11 +183,6 @@ fn an_answer_that_does_not_count_is_refused_with_the_reason() {
         refusal(&|claims, _| claims.offline = false),
         ImportError::NotOffline
     );
-    let valid_until = at(1) - TimeDelta::seconds(1);
-    assert_eq!(
-        refusal(&|claims, _| claims.valid_until = valid_until),
-        ImportError::Expired { valid_until }
-    );
     assert_eq!(
         refusal(&|claims, _| claims.nonce = Some("other".into())),
         ImportError::NotRequested
@@ -210,11 +205,17 @@ fn an_answer_that_does_not_count_is_refused_with_the_reason() {
         refusal(&|_, site| site.pending[0].license_key = "other".into()),
         ImportError::Foreign(Mismatch::LicenseKey)
     );
-    // The last instant counts.
+    for current in [None, Some(("other", None))] {
+        let not_current = |site: &mut Site| {
+            site.pending = vec![pending(Purpose::Renew)];
+            site.current = current;
+        };
+        assert_eq!(
+            refusal(&|_, site| not_current(site)),
+            ImportError::NotCurrent
+        );
+    }
     let site = Site::waiting_for(Purpose::Activate);
-    let mut claims = offline();
-    claims.valid_until = at(1);
-    assert!(site.import(&vendor.license(&claims)).is_ok());
     assert!(matches!(
         site.import(&Signer::stranger().license(&offline())),
         Err(ImportError::NotGenuine(DocumentError::UnknownKeyId(_)))
@@ -223,6 +224,44 @@ fn an_answer_that_does_not_count_is_refused_with_the_reason() {
         site.import("a.b.c"),
         Err(ImportError::NotGenuine(_))
     ));
+}
+
+#[test]
+fn a_file_is_good_until_its_lease_ends() {
+    let vendor = Signer::vendor();
+    let mut claims = offline();
+    claims.valid_until = at(1);
+    let imported = Site::waiting_for(Purpose::Renew).import(&vendor.license(&claims));
+    let imported = imported.unwrap();
+    assert_eq!(imported.signed_at(), Some(claims.iat));
+    // The last instant counts.
+    assert_eq!(imported.is_still_good(at(1)), Ok(()));
+    assert_eq!(
+        imported.is_still_good(at(1) + TimeDelta::milliseconds(1)),
+        Err(ImportError::Expired { valid_until: at(1) })
+    );
+    let denial = vendor.denial(&denial_claims());
+    let denied = Site::waiting_for(Purpose::Renew).import(&denial).unwrap();
+    assert_eq!(denied.signed_at(), Some(denial_claims().iat));
+    assert_eq!(denied.is_still_good(at(90_000)), Ok(()));
+    assert_eq!(Imported::Deactivated.signed_at(), None);
+    assert_eq!(Imported::Deactivated.is_still_good(at(90_000)), Ok(()));
+}
+
+#[test]
+fn a_nonce_says_when_it_was_asked_and_differs_all_the_same() {
+    let pending = |nonce: String| Pending {
+        nonce,
+        ..pending(Purpose::Renew)
+    };
+    let asked = T0 + TimeDelta::milliseconds(999);
+    let nonce_of = |byte| nonce([byte; 24], asked);
+    assert_ne!(nonce_of(1), nonce_of(2));
+    assert_eq!(nonce_of(1).len(), 43);
+    assert_eq!(pending(nonce_of(1)).asked_at(), Some(T0));
+    for other in ["", "nonce", &"A".repeat(42), "%"] {
+        assert_eq!(pending(other.to_owned()).asked_at(), None, "{other}");
+    }
 }
 
 #[test]
@@ -237,6 +276,7 @@ fn an_answer_counts_once() {
     site.current = Some((KEY, Some(SEQ - 1)));
     assert!(site.import(&license).is_ok());
     // … or by what was known when it was asked for.
+    let mut site = Site::waiting_for(Purpose::Activate);
     site.current = None;
     site.pending[0].newest_seq = Some(SEQ);
     assert_eq!(site.import(&license), Err(ImportError::Reused));

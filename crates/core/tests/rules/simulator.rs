@@ -414,7 +414,7 @@ impl World {
         let contact = validation(&reply, &question, &self.trust);
         if let Some((signed, _)) = contact.proof() {
             assert_eq!(self.way, Way::Open, "only the vendor proves anything");
-            let (guard, _) = self.guard.proven(signed, self.readings());
+            let (guard, _) = self.guard.proven(signed, Duration::ZERO, self.readings());
             self.guard = guard;
             self.last_effective = self.now();
             self.keep();

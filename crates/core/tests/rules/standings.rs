@@ -523,3 +523,16 @@ fn a_standing_holds_until_the_bound_at_which_another_begins() {
         None
     );
 }
+
+#[test]
+fn standings_have_words_that_programs_compare() {
+    let words = [
+        (Standing::Unlicensed, "unlicensed"),
+        (Standing::Active, "active"),
+        (grace_until(1), "grace"),
+        (Standing::Lapsed(LapseReason::GracePeriodExpired), "lapsed"),
+    ];
+    for (standing, word) in words {
+        assert_eq!(standing.as_str(), word);
+    }
+}
