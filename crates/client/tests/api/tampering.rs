@@ -193,16 +193,20 @@ async fn the_license_of_another_installation_does_not_count(engine: Engine) {
     second.end().await;
 }
 
+/// Makes a license look like one of version 1.0.0.
+fn unsigned(key: &str, grace_started_at: &str) -> String {
+    format!(
+        "UPDATE local_license_cache SET license_data = '{}', valid_until = '2099-01-01 00:00:00', \
+         license_signature = 'x', grace_period_started_at = {grace_started_at}; \
+         DELETE FROM system_config WHERE key = 'license_client.evidence'",
+        bigger(key)
+    )
+}
+
 async fn a_license_that_nobody_signed_has_one_grace_period_where_keys_are_trusted(engine: Engine) {
     let (mut site, _vendor, key) = standard(engine, &[]).await;
     // As the Python service would have left it, and again as soon as it is over.
-    let sql = format!(
-        "UPDATE local_license_cache SET license_data = '{}', valid_until = '2099-01-01 00:00:00', \
-         license_signature = 'x', grace_period_started_at = NULL; \
-         DELETE FROM system_config WHERE key = 'license_client.evidence'",
-        bigger(&key)
-    );
-    edit(&mut site, &sql, false).await;
+    edit(&mut site, &unsigned(&key, "NULL"), false).await;
     // Never active: this is what an upgrade needs, and no more.
     assert_eq!(site.standing().await, "grace");
     site.advance(TimeDelta::hours(73));
@@ -217,14 +221,7 @@ async fn a_license_that_nobody_signed_has_one_grace_period_where_keys_are_truste
 
 async fn a_grace_period_that_is_said_to_begin_later_begins_now(engine: Engine) {
     let (mut site, _vendor, key) = standard(engine, &[]).await;
-    let sql = format!(
-        "UPDATE local_license_cache SET license_data = '{}', valid_until = '2099-01-01 00:00:00', \
-         license_signature = 'x', in_grace_period = true, \
-         grace_period_started_at = '2098-01-01 00:00:00'; \
-         DELETE FROM system_config WHERE key = 'license_client.evidence'",
-        bigger(&key)
-    );
-    edit(&mut site, &sql, false).await;
+    edit(&mut site, &unsigned(&key, "'2098-01-01 00:00:00'"), false).await;
     assert_eq!(site.standing().await, "grace");
     site.advance(TimeDelta::hours(73));
     assert_eq!(site.standing().await, "lapsed");
