@@ -9,13 +9,14 @@ use clap::Args;
 
 use crate::program::{cargo, now, output, root};
 
-const TARGETS: [&str; 6] = [
+const TARGETS: [&str; 7] = [
     "document",
     "key_set",
     "contact",
     "license_file",
     "configuration",
     "request",
+    "path",
 ];
 
 /// How much to fuzz.
@@ -73,6 +74,8 @@ pub(crate) fn run(command: &Fuzz) -> Result<()> {
 /// Begins with what is genuine, so that the fuzzer gets past the first check.
 fn seed(corpus: &Path) -> Result<()> {
     fs::create_dir_all(corpus)?;
+    let path = "/api//v2/./x/..%2f%2e%2E/Cameras;v=1/%252e%252e/a%20b?x=1#y";
+    fs::write(corpus.join("path"), path)?;
     let seeds = fs::read_to_string(root().join("crates/hostile-input/seeds.txt"))?;
     for (number, seed) in seeds.lines().enumerate() {
         fs::write(corpus.join(format!("seed-{number}")), seed)?;

@@ -16,18 +16,20 @@ use license_core::document::{verify_denial, verify_license};
 use license_core::keyring::Keyring;
 use license_core::offline::{OfflineRequest, Reader, from_file, import};
 use license_core::rotation::{follow, walk};
+use license_core::route::{LONGEST_PATH, PlainPath};
 
 /// A function of bytes, by its name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("document", document),
     ("key_set", key_set),
     ("contact", contact),
     ("license_file", license_file),
     ("configuration", configuration),
     ("request", request),
+    ("path", path),
 ];
 
 /// Documents that are genuine, one a line; they are what mutations begin with.
@@ -126,6 +128,37 @@ pub fn license_file(data: &[u8]) {
     };
     if let Ok((_, document)) = from_file(&text) {
         assert!(import(&document, &reader, &keyring()).is_err());
+    }
+}
+
+/// A path is refused, or plain: no spelling is left that somebody behind the
+/// gate might read otherwise.
+pub fn path(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for raw in [text.to_string(), format!("/{text}")] {
+        let Ok(plain) = PlainPath::parse(&raw) else {
+            continue;
+        };
+        for segment in plain.segments() {
+            let is_plain = !segment.contains(['/', '\\', ';', '%']);
+            let leads_nowhere = !matches!(segment.as_str(), "" | "." | "..");
+            assert!(is_plain && leads_nowhere, "{raw:?}: {segment:?}");
+            assert!(!segment.chars().any(char::is_control), "{raw:?}");
+        }
+        // With every byte escaped it is the same path.
+        let escaped: String = plain
+            .segments()
+            .iter()
+            .flat_map(|segment| std::iter::once(b'/').chain(segment.bytes()))
+            .map(|byte| format!("%{byte:02x}"))
+            .collect();
+        if escaped.len() < LONGEST_PATH {
+            assert_eq!(
+                PlainPath::parse(&format!("/{escaped}")),
+                Ok(plain),
+                "{raw:?}"
+            );
+        }
     }
 }
 
