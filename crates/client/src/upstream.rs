@@ -53,6 +53,9 @@ pub enum UpstreamError {
     /// `LICENSE_CA_FILE` is not a list of PEM certificates.
     #[error("LICENSE_CA_FILE cannot be used: {0}")]
     Roots(reqwest::Error),
+    /// `LICENSE_CA_FILE` has no certificate in it.
+    #[error("LICENSE_CA_FILE cannot be used: there is no PEM certificate in it")]
+    NoRoots,
     /// TLS or proxy settings of the system are unusable.
     #[error("the HTTP client cannot be set up: {0:?}")]
     Client(reqwest::Error),
@@ -81,6 +84,18 @@ pub fn http_client(
     }
 }
 
+/// Reads certificate authorities (PEM).
+///
+/// # Errors
+/// When there is none, or one cannot be read.
+pub fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, UpstreamError> {
+    let found = Certificate::from_pem_bundle(pem).map_err(UpstreamError::Roots)?;
+    if found.is_empty() {
+        return Err(UpstreamError::NoRoots);
+    }
+    Ok(found)
+}
+
 impl Upstream {
     /// Makes a client for the License Server at `base_url`, which trusts the
     /// system's certificate authorities and those of `extra_roots` (PEM).
@@ -96,9 +111,8 @@ impl Upstream {
         effective: Option<Arc<dyn Clock>>,
     ) -> Result<Self, UpstreamError> {
         let roots = extra_roots
-            .map(Certificate::from_pem_bundle)
-            .transpose()
-            .map_err(UpstreamError::Roots)?
+            .map(authorities)
+            .transpose()?
             .unwrap_or_default();
         // A system without any authority gets the usual client: plain HTTP
         // works, and HTTPS fails when it is used.
@@ -226,5 +240,20 @@ impl Upstream {
             "the request could not be sent".to_owned()
         };
         TransportFailure::Unreachable { detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_authorities_has_at_least_one() {
+        let begun = "-----BEGIN CERTIFICATE-----\nYQ==\n";
+        for pem in ["", "hello", "/etc/ssl/certs\n", begun] {
+            assert!(authorities(pem.as_bytes()).is_err(), "{pem}");
+        }
+        let none = authorities(b"hello").unwrap_err();
+        assert!(none.to_string().contains("no PEM certificate"), "{none}");
     }
 }

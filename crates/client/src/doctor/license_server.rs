@@ -4,12 +4,12 @@
 use chrono::{DateTime, TimeDelta};
 use license_core::protocol::KEYS;
 use license_service::clock::Clock;
+use reqwest::Response;
 use reqwest::header::DATE;
-use reqwest::{Certificate, Response};
 
 use super::Finding;
 use crate::config::{Settings, proxy_variables, without_password};
-use crate::upstream::http_client;
+use crate::upstream::{authorities, http_client};
 
 const WHAT: &str = "License Server";
 /// What clocks may differ by without anybody noticing.
@@ -67,15 +67,11 @@ async fn ask(settings: &Settings) -> Result<Response, Finding> {
     let roots = match &settings.license_ca_file {
         None => Vec::new(),
         Some(file) => std::fs::read(file)
-            .map_err(|error| error.to_string())
-            .and_then(|pem| Certificate::from_pem_bundle(&pem).map_err(|e| e.to_string()))
-            .map_err(|error| {
-                let found = format!("'{}' cannot be used: {error}", file.display());
-                Finding::error(
-                    "LICENSE_CA_FILE",
-                    found,
-                    "name a file with PEM certificates",
-                )
+            .map_err(|error| format!("'{}' cannot be read: {error}", file.display()))
+            .and_then(|pem| authorities(&pem).map_err(|error| error.to_string()))
+            .map_err(|found| {
+                let advice = "name a file with PEM certificates";
+                Finding::error("LICENSE_CA_FILE", found, advice)
             })?,
     };
     let configure = || {
