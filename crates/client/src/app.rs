@@ -370,7 +370,7 @@ impl App {
     }
 
     /// A signed document says that it is no earlier than this.
-    pub fn learn_time(&self, signed: DateTime<Utc>) {
+    fn learn_time(&self, signed: DateTime<Utc>) {
         if let Some(clock) = &self.effective {
             clock.learn(signed).iter().for_each(log_clock_event);
         }

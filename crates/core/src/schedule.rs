@@ -58,10 +58,7 @@ pub fn next_validation(
     interval: TimeDelta,
     jitter: Jitter,
 ) -> Option<DateTime<Utc>> {
-    let lease = evidence.lease.as_ref()?;
-    if lease.is_offline() && *standing == Standing::Active {
-        return None;
-    }
+    let lease = lease_to_call_about(evidence, standing)?;
     let wait = match standing {
         Standing::Unlicensed => return None,
         Standing::Lapsed(_) => shortened(LAPSED_RETRY, jitter),
@@ -84,11 +81,16 @@ pub fn next_heartbeat(
     interval: TimeDelta,
     jitter: Jitter,
 ) -> Option<DateTime<Utc>> {
-    let lease = evidence.lease.as_ref()?;
-    if lease.is_offline() && *standing == Standing::Active {
-        return None;
-    }
+    lease_to_call_about(evidence, standing)?;
     Some(last + shortened(interval, jitter))
+}
+
+/// The lease, unless it needs no contact: one that came by file does not as
+/// long as it holds.
+fn lease_to_call_about<'a>(evidence: &'a Evidence, standing: &Standing) -> Option<&'a Lease> {
+    let lease = evidence.lease.as_ref()?;
+    let needs_none = lease.is_offline() && *standing == Standing::Active;
+    (!needs_none).then_some(lease)
 }
 
 /// The configured interval, or less where the lease is shorter.

@@ -1,6 +1,5 @@
 //! Licensing by file: write a request, and read what answers it.
 
-use chrono::{DateTime, Utc};
 use license_core::contact::{Contact, Denial, Trust};
 use license_core::lease::Lease;
 use license_core::license::License;
@@ -12,8 +11,7 @@ use license_core::offline::{
 use license_core::schedule::unsigned_validity;
 
 use crate::app::App;
-use crate::licensing::requests::{load, store};
-use crate::licensing::{hardware, key_sets, record};
+use crate::licensing::{hardware, key_sets, record, requests};
 use crate::random;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
@@ -68,7 +66,7 @@ pub async fn request(
     let evidence = app.snapshot().evidence.clone();
     let db = app.store.db();
     let given_up = |pending: &Pending| pending.purpose == Purpose::Deactivate;
-    let known = app.store.within(load(&db)).await?;
+    let known = app.store.within(requests::load(&db)).await?;
     let again = known.into_iter().find(given_up);
     let now = app.clock.now();
     let fresh = nonce(random::bytes(), now);
@@ -95,7 +93,12 @@ pub async fn request(
         // What else was asked for about it must not bring it back.
         record::forget(app, &request.license_key, Some(waiting)).await?;
     } else {
-        app.store.within(remember(app, waiting, now)).await?;
+        let remember = |pending: &mut Vec<Pending>| {
+            pending.retain(|it| it.nonce != waiting.nonce);
+            pending.insert(0, waiting);
+            pending.truncate(MOST_PENDING);
+        };
+        requests::change(app, now, remember).await?;
     }
     tracing::info!(
         license_key = license_key::mask(&request.license_key),
@@ -124,7 +127,7 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     let identity = app.identity().ok_or(StoreError::NotReached)?;
     let evidence = app.snapshot().evidence.clone();
     let db = app.store.db();
-    let pending = app.store.within(load(&db)).await?;
+    let pending = app.store.within(requests::load(&db)).await?;
     let reader = Reader {
         installation_id: &identity.installation_id,
         hardware_id: &identity.hardware_id,
@@ -152,17 +155,10 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
         }
         Imported::Deactivated => Outcome::Deactivated,
     };
-    let now = app.clock.now();
-    let forgetting = async {
-        let transaction = app.store.begin(now).await?;
-        let mut pending = load(&transaction).await?;
-        pending.retain(|it| it.nonce != answered.nonce);
-        store(&transaction, &pending, now).await?;
-        Ok(transaction.commit().await?)
-    };
+    let forget = |pending: &mut Vec<Pending>| pending.retain(|it| it.nonce != answered.nonce);
     // The document counts by now, and cannot be used again in any case: its
     // sequence number is known.
-    if let Err(error) = app.store.within(forgetting).await {
+    if let Err(error) = requests::change(app, app.clock.now(), forget).await {
         tracing::warn!(%error, "the answered request is still noted as waiting");
     }
     Ok(outcome)
@@ -242,16 +238,6 @@ fn attempt(
         result,
         error_message,
     }
-}
-
-async fn remember(app: &App, waiting: Pending, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let transaction = app.store.begin(now).await?;
-    let mut pending = load(&transaction).await?;
-    pending.retain(|it| it.nonce != waiting.nonce);
-    pending.insert(0, waiting);
-    pending.truncate(MOST_PENDING);
-    store(&transaction, &pending, now).await?;
-    Ok(transaction.commit().await?)
 }
 
 fn note_refusal(app: &App, error: &ImportError) {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use license_core::offline::Pending;
 use sea_orm::{ConnectionTrait, DbErr};
 
+use crate::app::App;
 use crate::store::{StoreError, system_config};
 
 /// The requests, the newest first. A row that cannot be read is none.
@@ -14,6 +15,25 @@ pub async fn load(db: &impl ConnectionTrait) -> Result<Vec<Pending>, StoreError>
     let text = system_config::get(db, system_config::OFFLINE_REQUESTS).await?;
     let pending = text.and_then(|text| serde_json::from_str(&text).ok());
     Ok(pending.unwrap_or_default())
+}
+
+/// Changes them in a transaction of their own.
+///
+/// # Errors
+/// When the database refuses; then nothing is changed.
+pub async fn change(
+    app: &App,
+    now: DateTime<Utc>,
+    change: impl FnOnce(&mut Vec<Pending>),
+) -> Result<(), StoreError> {
+    let changing = async {
+        let transaction = app.store.begin(now).await?;
+        let mut pending = load(&transaction).await?;
+        change(&mut pending);
+        store(&transaction, &pending, now).await?;
+        Ok(transaction.commit().await?)
+    };
+    app.store.within(changing).await
 }
 
 /// Stores them.
