@@ -18,6 +18,8 @@ use crate::database_url::DatabaseUrl;
 /// How long a statement waits for others to finish, and a caller for a
 /// connection.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries to open an SQLite file that another process has.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Most connections to one database.
 const CONNECTIONS: u32 = 10;
 
@@ -45,7 +47,30 @@ pub async fn connect(url: &DatabaseUrl) -> Result<DatabaseConnection, ConnectErr
     if let Some(file) = url.sqlite_file() {
         make_directory(file)?;
     }
-    Ok(Database::connect(options(url)).await?)
+    let until_free = async {
+        loop {
+            match Database::connect(options(url)).await {
+                Err(error) if is_locked(&error) => tokio::time::sleep(PAUSE).await,
+                answer => return answer,
+            }
+        }
+    };
+    match tokio::time::timeout(PATIENCE, until_free).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Ok(Database::connect(options(url)).await?),
+    }
+}
+
+/// Whether another process has an SQLite file for itself. Where a file is
+/// changed to write-ahead logging, SQLite says so at once, however long it has
+/// been told to wait (sqlite.org/wal.html, section 8).
+fn is_locked(error: &DbErr) -> bool {
+    const SQLITE_BUSY: &str = "5";
+    let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|it| it.code());
+    code.is_some_and(|it| it == SQLITE_BUSY)
 }
 
 /// Makes a pool that connects with its first statement, for a service that

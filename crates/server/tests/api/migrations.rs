@@ -3,6 +3,7 @@
 
 use license_server::licensing::look_up::look_up;
 use license_server::store::{Migrator, Store, seats, suspicions};
+use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database};
 use sea_orm_migration::MigratorTrait as _;
 
@@ -60,10 +61,13 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
 
 async fn two_processes_that_start_together_make_the_tables_once(engine: Engine) {
     let database = TestDatabase::new(engine).await;
-    let url = database.url.parse().unwrap();
-    let (one, two, three) = tokio::join!(Store::open(&url), Store::open(&url), Store::open(&url));
-    for store in [one, two, three] {
-        let store = store.unwrap();
+    let url: DatabaseUrl = database.url.parse().unwrap();
+    let opening = (0..8).map(|_| {
+        let url = url.clone();
+        tokio::spawn(async move { Store::open(&url).await })
+    });
+    for store in opening.collect::<Vec<_>>() {
+        let store = store.await.unwrap().unwrap();
         store.ping().await.unwrap();
         store.close().await;
     }
