@@ -69,7 +69,8 @@ fn is_locked(error: &DbErr) -> bool {
     let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else {
         return false;
     };
-    let code = error.as_database_error().and_then(|it| it.code());
+    let code = error.as_database_error();
+    let code = code.and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|it| it == SQLITE_BUSY)
 }
 
