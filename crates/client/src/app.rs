@@ -80,8 +80,8 @@ pub struct App {
     pub turn: tokio::sync::Mutex<()>,
     /// Rung when the next call may be due at another time than before.
     pub calls_changed: Notify,
-    /// What subscribers are told.
-    pub announced: watch::Sender<Arc<Announced>>,
+    /// What subscribers are told; `None` before there is anything.
+    pub announced: watch::Sender<Option<Arc<Announced>>>,
     /// Rung when they may have to be told something else.
     pub changed: Notify,
     /// Rung when another process has changed something in the database.
@@ -237,7 +237,7 @@ impl App {
             metrics: Metrics::new(),
             turn: tokio::sync::Mutex::new(()),
             calls_changed: Notify::new(),
-            announced: watch::Sender::new(Arc::default()),
+            announced: watch::Sender::new(None),
             changed: Notify::new(),
             database_changed: Notify::new(),
             identity: ArcSwapOption::empty(),

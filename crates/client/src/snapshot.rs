@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use license_core::announcement::{Announcement, announce};
 use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
 use license_core::gate::{self, Decision, Entitlements};
@@ -66,6 +67,17 @@ impl Snapshot {
     #[must_use]
     pub fn holds_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         holds_until(&self.evidence, now, &self.policy)
+    }
+
+    /// What others are told of `known` features at `now`.
+    #[must_use]
+    pub fn announce(&self, known: &BTreeSet<FeatureKey>, now: DateTime<Utc>) -> Announcement {
+        let Self {
+            evidence,
+            entitlements,
+            policy,
+        } = self;
+        announce(evidence, entitlements, policy, known, now)
     }
 
     /// When grace ends or would end.

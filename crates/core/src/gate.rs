@@ -27,6 +27,12 @@ impl Entitlements {
         self.listed.iter()
     }
 
+    /// Whether the license lists `key`.
+    #[must_use]
+    pub fn lists(&self, key: &str) -> bool {
+        self.listed.contains(key)
+    }
+
     /// Keys that are switched off locally.
     pub fn switched_off(&self) -> impl Iterator<Item = &FeatureKey> {
         self.switched_off.iter()
@@ -77,6 +83,25 @@ impl<'a> Reason<'a> {
     }
 }
 
+/// What a user may be shown who is refused at a gate, for a reason's code.
+#[must_use]
+pub fn in_words(code: &str, feature: &str) -> String {
+    match code {
+        "no_license" => "No license is activated on this site".to_owned(),
+        "not_in_license" => format!("The license does not include '{feature}'"),
+        "switched_off" => format!("'{feature}' is switched off on this site"),
+        "license_expired" => "The license has expired".to_owned(),
+        "grace_period_expired" => {
+            "The license could not be confirmed for too long; ask the operator".to_owned()
+        }
+        "no_contact" => "The license cannot be looked up at the moment".to_owned(),
+        "no_feature" => "The gateway does not say what the request needs".to_owned(),
+        "not_listed" => "The gateway's table does not list this path".to_owned(),
+        "bad_path" | "bad_feature" => "The request cannot be read".to_owned(),
+        _ => "The license is not valid; ask the operator".to_owned(),
+    }
+}
+
 /// Decides about one feature. Any text may be asked about; what no license
 /// lists is not available.
 #[must_use]
@@ -112,7 +137,7 @@ fn reason<'a>(
         Standing::Grace { .. } => Reason::GracePeriod,
         Standing::Lapsed(why) => Reason::Lapsed(why),
     };
-    if !entitlements.listed.contains(key) {
+    if !entitlements.lists(key) {
         return Reason::NotInLicense;
     }
     if entitlements.switched_off.contains(key) {

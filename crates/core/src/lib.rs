@@ -7,7 +7,8 @@
 //! Where to start: an answer from the License Server is read by [`contact`],
 //! which leaves [`evidence`] behind; [`standing`] turns the evidence and the
 //! time into one of four words; [`gate`] turns that word into a decision about
-//! one feature; [`schedule`] says when to ask the License Server again.
+//! one feature; [`schedule`] says when to ask the License Server again, and
+//! [`announcement`] what others are told.
 //!
 //! Invariants, each held by a property test in `tests/properties.rs`:
 //! - a core feature is never off, except without any license while
@@ -16,6 +17,7 @@
 //! - grace never grows by failing more often;
 //! - a site whose validations all succeed is never in grace.
 
+pub mod announcement;
 pub mod contact;
 pub mod document;
 pub mod evidence;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use license_core::gate::in_words;
 use license_core::license::License;
 use license_core::route::Need;
 use serde_json::json;
@@ -128,7 +129,8 @@ fn answer(app: &App, verdict: &Verdict) -> Response {
     let mut response = if verdict.allowed {
         StatusCode::OK.into_response()
     } else {
-        let detail = in_words(verdict);
+        let feature = verdict.feature.as_deref().unwrap_or_default();
+        let detail = in_words(&verdict.reason, feature);
         let body = json!({
             "detail": detail, "reason": verdict.reason, "feature": verdict.feature,
         });
@@ -154,22 +156,4 @@ fn answer(app: &App, verdict: &Verdict) -> Response {
         }
     }
     response
-}
-
-/// What a user may be shown.
-fn in_words(verdict: &Verdict) -> String {
-    let feature = verdict.feature.as_deref().unwrap_or_default();
-    match verdict.reason.as_str() {
-        "no_license" => "No license is activated on this site".to_owned(),
-        "not_in_license" => format!("The license does not include '{feature}'"),
-        "switched_off" => format!("'{feature}' is switched off on this site"),
-        "no_feature" => "The gateway does not say what the request needs".to_owned(),
-        "not_listed" => "The gateway's table does not list this path".to_owned(),
-        "bad_path" | "bad_feature" => "The request cannot be read".to_owned(),
-        "license_expired" => "The license has expired".to_owned(),
-        "grace_period_expired" => {
-            "The license could not be confirmed for too long; ask the operator".to_owned()
-        }
-        _ => "The license is not valid; ask the operator".to_owned(),
-    }
 }

@@ -8,46 +8,79 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::announced::Announced;
+use crate::app::App;
 use crate::http::HttpState;
-use crate::http::error::ApiError;
+use crate::http::access::Caller;
+use crate::http::body::unacceptable_query;
+use crate::http::error::{ApiError, BodyErrors};
+use crate::licensing::entitlements::envelope;
 
 /// A comment is sent when nothing has changed for so long, so that proxies
 /// keep the connection.
 const KEPT_ALIVE_EVERY: Duration = Duration::from_secs(15);
 
-/// What is sent for a state.
-type Words = fn(&Announced, first: bool) -> Event;
+/// What a subscriber is sent for a state.
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    /// The state itself, with what proves it if need be.
+    State { with_proof: bool },
+    /// That it is another one.
+    Refetch,
+}
+
+/// What may be asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    signed: bool,
+}
 
 /// Subscribe To Events
 ///
 /// The whole state first, and again after every change: `standing`, `tier`,
 /// `features` with their reasons, `limits`, and until when all of it holds if
-/// nothing else happens. With `Last-Event-ID` of the current state, only what
-/// follows.
+/// nothing else happens, and what then (`then`). With `Last-Event-ID` of the
+/// current state, only what follows. With `signed=true`, for trusted callers,
+/// the signed license that proves it is there too.
 #[utoipa::path(
     get,
     path = "/api/license/events",
-    params(("Last-Event-ID" = Option<String>, Header, description = "The newest event that is known")),
+    params(
+        ("signed" = Option<bool>, Query, description = "Whether the signed license comes with it"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The newest event that is known"),
+    ),
     responses(
         (status = 200, description = "Events `snapshot` and `changed`", content_type = "text/event-stream"),
+        (status = 401, description = "The signed license is for trusted callers", body = crate::http::error::ErrorResponse),
         (status = 503, description = "There are too many subscribers", body = crate::http::error::ErrorResponse),
+        BodyErrors,
     )
 )]
-pub(super) async fn events(state: State<HttpState>, headers: HeaderMap) -> Response {
-    subscribe(state, &headers, |state, first| {
-        let name = if first { "snapshot" } else { "changed" };
-        Event::default().event(name).data(&state.text)
-    })
+pub(super) async fn events(
+    state: State<HttpState>,
+    caller: Caller,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Query(wanted) = wanted.map_err(|error| unacceptable_query(&error.body_text()))?;
+    // The license key is in what is signed.
+    if wanted.signed && !caller.trusted {
+        return Err(ApiError::Untrusted);
+    }
+    let with_proof = wanted.signed;
+    subscribe(state, &headers, Sent::State { with_proof })
 }
 
 /// Subscribe To OFREP Events
@@ -61,36 +94,42 @@ pub(super) async fn events(state: State<HttpState>, headers: HeaderMap) -> Respo
         (status = 503, description = "There are too many subscribers", body = crate::http::error::ErrorResponse),
     )
 )]
-pub(super) async fn ofrep_events(state: State<HttpState>, headers: HeaderMap) -> Response {
-    subscribe(state, &headers, |state, _| {
-        let refetch = json!({"type": "refetchEvaluation", "etag": state.id});
-        Event::default().data(refetch.to_string())
-    })
+pub(super) async fn ofrep_events(
+    state: State<HttpState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    subscribe(state, &headers, Sent::Refetch)
 }
 
 /// One subscription.
 struct Subscription {
-    announced: watch::Receiver<Arc<Announced>>,
+    app: Arc<App>,
+    announced: watch::Receiver<Option<Arc<Announced>>>,
     shutdown: CancellationToken,
     /// The state that the subscriber knows.
     known: Option<String>,
     first: bool,
-    words: Words,
+    sent: Sent,
     _place: OwnedSemaphorePermit,
 }
 
-fn subscribe(State(state): State<HttpState>, headers: &HeaderMap, words: Words) -> Response {
+fn subscribe(
+    State(state): State<HttpState>,
+    headers: &HeaderMap,
+    sent: Sent,
+) -> Result<Response, ApiError> {
     let Ok(place) = state.subscribers.clone().try_acquire_owned() else {
-        return ApiError::TooManySubscribers.into_response();
+        return Err(ApiError::TooManySubscribers);
     };
     let known = headers.get("last-event-id");
     let known = known.and_then(|id| id.to_str().ok()).map(str::to_owned);
     let subscription = Subscription {
         announced: state.app.announced.subscribe(),
+        app: state.app,
         shutdown: state.shutdown,
         first: known.is_none(),
         known,
-        words,
+        sent,
         _place: place,
     };
     let stream = unfold(subscription, async |mut it| {
@@ -98,7 +137,7 @@ fn subscribe(State(state): State<HttpState>, headers: &HeaderMap, words: Words) 
         Some((Ok::<_, Infallible>(event), it))
     });
     let alive = KeepAlive::new().interval(KEPT_ALIVE_EVERY);
-    Sse::new(Box::pin(stream)).keep_alive(alive).into_response()
+    Ok(Sse::new(Box::pin(stream)).keep_alive(alive).into_response())
 }
 
 impl Subscription {
@@ -107,8 +146,10 @@ impl Subscription {
     async fn next(&mut self) -> Option<Event> {
         loop {
             let state = self.announced.borrow_and_update().clone();
-            if !state.id.is_empty() && self.known.as_ref() != Some(&state.id) {
-                let event = (self.words)(&state, self.first).id(&state.id);
+            if let Some(state) = state
+                && self.known.as_ref() != Some(&state.id)
+            {
+                let event = self.event(&state).id(&state.id);
                 self.first = false;
                 self.known = Some(state.id.clone());
                 return Some(event);
@@ -116,6 +157,20 @@ impl Subscription {
             tokio::select! {
                 changed = self.announced.changed() => changed.ok()?,
                 () = self.shutdown.cancelled() => return None,
+            }
+        }
+    }
+
+    fn event(&self, state: &Announced) -> Event {
+        match self.sent {
+            Sent::State { with_proof } => {
+                let name = if self.first { "snapshot" } else { "changed" };
+                let envelope = envelope(&self.app, with_proof);
+                Event::default().event(name).data(state.text(&envelope))
+            }
+            Sent::Refetch => {
+                let refetch = json!({"type": "refetchEvaluation", "etag": state.id});
+                Event::default().data(refetch.to_string())
             }
         }
     }

@@ -129,26 +129,25 @@ fn not_found(key: &str) -> Response {
 
 fn flags(state: &Announced) -> impl Iterator<Item = Value> {
     let common = metadata(state);
-    let of = |name: &str| state.value[name].as_object().cloned().unwrap_or_default();
-    let features = of("features").into_iter().map({
+    let announcement = &state.announcement;
+    let features = announcement.features.iter().map({
         let common = common.clone();
-        move |(key, decided)| {
+        move |(key, told)| {
             let mut metadata = common.clone();
-            metadata.insert("reason".to_owned(), decided["reason"].clone());
-            let reason = match decided["reason"].as_str() {
-                Some("switched_off") => "DISABLED",
+            metadata.insert("reason".to_owned(), json!(told.reason));
+            let reason = match told.reason.as_str() {
+                "switched_off" => "DISABLED",
                 _ => "STATIC",
             };
-            let available = &decided["available"];
-            let variant = if *available == true { "on" } else { "off" };
+            let variant = if told.available { "on" } else { "off" };
             json!({
-                "key": key, "value": available, "reason": reason, "variant": variant,
+                "key": key, "value": told.available, "reason": reason, "variant": variant,
                 "metadata": metadata,
             })
         }
     });
-    let limits = of("limits").into_iter().map(move |(resource, limit)| {
-        let (value, variant) = match limit.as_u64() {
+    let limits = announcement.limits.iter().map(move |(resource, limit)| {
+        let (value, variant) = match limit {
             Some(limit) => (json!(limit), "limited"),
             None => (json!(-1), "unlimited"),
         };
@@ -162,9 +161,14 @@ fn flags(state: &Announced) -> impl Iterator<Item = Value> {
 
 /// What is said of all flags. There are no nulls in it.
 fn metadata(state: &Announced) -> Map<String, Value> {
-    ["standing", "tier", "graceUntil"]
-        .into_iter()
-        .map(|name| (name.to_owned(), state.value[name].clone()))
-        .filter(|(_, value)| value.is_string())
-        .collect()
+    let announcement = &state.announcement;
+    [
+        ("standing", json!(announcement.standing)),
+        ("tier", json!(announcement.tier)),
+        ("graceUntil", json!(announcement.grace_until)),
+    ]
+    .into_iter()
+    .filter(|(_, value)| value.is_string())
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
 }

@@ -14,9 +14,9 @@ pub(super) async fn run(app: Arc<App>) {
         let now = app.clock.now();
         let state = entitlements(&app, now);
         app.announced.send_if_modified(|told| {
-            let is_new = told.id != state.id;
+            let is_new = told.as_ref().is_none_or(|told| told.id != state.id);
             if is_new {
-                *told = Arc::new(state);
+                *told = Some(Arc::new(state));
             }
             is_new
         });

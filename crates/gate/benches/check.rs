@@ -1,0 +1,2 @@
+//! How long a check takes, and what two threads make of it.
+fn main() {}

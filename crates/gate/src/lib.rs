@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod clock;
+mod decision;
+mod follow;
+mod gate;
+mod known;
+mod layer;
+mod refusal;
+mod table;
+mod trusted_keys;
+
+pub use decision::{Decision, Reason};
+pub use gate::{Gate, GateBuilder, GateError};
+pub use known::WithoutContact;
+pub use layer::{GateLayer, Gated};
+pub use license_core::route;
+pub use license_core::usage::Resource;
