@@ -3,6 +3,7 @@
 //! hold in any history.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod announcements;
 mod clocks;
 mod conformance;
 mod contacts;

@@ -1,0 +1,220 @@
+//! What others are told: the same that a client itself would decide, at every
+//! instant to come, and never more than a signed license proves.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::announcement::{Announcement, announce, held_against};
+use license_core::document::{LicenseClaims, VerifiedLicense, verify_license};
+use license_core::evidence::Evidence;
+use license_core::feature::FeatureKey;
+use license_core::gate::{Entitlements, decide};
+use license_core::standing::{Policy, standing};
+use proptest::prelude::*;
+
+use crate::signer::{Signer, T0, at, just_after, license_claims, license_object, object};
+
+const MAP_VIEW: &str = "module.map_view";
+const ALARM: &str = "module.alarm_advanced";
+const LIVE_VIEW: &str = "module.live_view";
+const POLICY: Policy = Policy {
+    grace: TimeDelta::hours(72),
+    allow_unlicensed_core: true,
+};
+
+fn known() -> BTreeSet<FeatureKey> {
+    [MAP_VIEW, ALARM, LIVE_VIEW, "module.analytics_advanced"]
+        .into_iter()
+        .map(|key| FeatureKey::parse(key).unwrap())
+        .collect()
+}
+
+fn entitlements(evidence: &Evidence) -> Entitlements {
+    let lease = evidence.lease.as_ref();
+    let listed = lease.map(|lease| lease.license().features().keys);
+    let off = FeatureKey::parse("module.analytics_advanced").unwrap();
+    Entitlements::new(listed.unwrap_or_default(), BTreeSet::from([off]))
+}
+
+fn told(evidence: &Evidence, now: DateTime<Utc>) -> Announcement {
+    announce(evidence, &entitlements(evidence), &POLICY, &known(), now)
+}
+
+fn verified(claims: &LicenseClaims) -> VerifiedLicense {
+    let vendor = Signer::vendor();
+    verify_license(&vendor.license(claims), &vendor.keyring()).unwrap()
+}
+
+/// What is told of a feature at an instant.
+fn say<'a>(told: &'a Announcement, key: &str, at: DateTime<Utc>) -> (bool, &'a str) {
+    let (_, features, unlisted) = told.state(at);
+    let said = features.get(key).unwrap_or(unlisted);
+    (said.available, said.reason.as_str())
+}
+
+fn expiring(hours: i64) -> LicenseClaims {
+    let mut license = license_object();
+    license.insert("expiresAt".into(), at(hours).to_rfc3339().into());
+    LicenseClaims {
+        license,
+        ..license_claims()
+    }
+}
+
+#[test]
+fn every_end_to_come_is_told_with_what_holds_after_it() {
+    let told = told(&Signer::vendor().evidence(&license_claims()), T0);
+    assert_eq!(told.standing, "active");
+    assert_eq!(told.holds_until, Some(at(24)));
+    let then = told.then.iter();
+    let then: Vec<_> = then
+        .map(|later| (later.after, later.standing.as_str()))
+        .collect();
+    assert_eq!(then, [(at(24), "grace"), (at(96), "lapsed")]);
+    assert_eq!(say(&told, MAP_VIEW, at(24)), (true, "licensed"));
+    assert_eq!(say(&told, MAP_VIEW, just_after(24)), (true, "grace_period"));
+    let lapsed = (false, "grace_period_expired");
+    assert_eq!(say(&told, MAP_VIEW, just_after(96)), lapsed);
+    assert_eq!(say(&told, LIVE_VIEW, just_after(96)), (true, "core"));
+    let off = say(&told, "module.analytics_advanced", at(1));
+    assert_eq!(off, (false, "switched_off"));
+    assert_eq!(say(&told, "module.nope", at(1)), (false, "not_in_license"));
+}
+
+#[test]
+fn a_site_without_a_license_has_nothing_to_come() {
+    let told = told(&Evidence::default(), T0);
+    assert!(told.then.is_empty());
+    assert_eq!(say(&told, MAP_VIEW, at(1000)), (false, "no_license"));
+    assert_eq!(say(&told, "module.nope", T0), (false, "no_license"));
+}
+
+#[test]
+fn it_survives_the_wire() {
+    let told = told(&Signer::vendor().evidence(&license_claims()), T0);
+    let text = serde_json::to_string(&told).unwrap();
+    assert_eq!(serde_json::from_str::<Announcement>(&text).unwrap(), told);
+    // Some of it is for people and programs of other languages.
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["limits"]["cameras"], 64);
+    assert_eq!(value["then"][0]["standing"], "grace");
+}
+
+#[test]
+fn a_client_that_says_more_than_is_signed_is_not_believed() {
+    let mut told = told(&Signer::vendor().evidence(&license_claims()), T0);
+    for later in &mut told.then {
+        later.features.clone_from(&told.features);
+    }
+    told.features.get_mut(ALARM).unwrap().available = true;
+    told.features.get_mut(ALARM).unwrap().reason = "core".to_owned();
+    told.unlisted.available = true;
+    let held = held_against(&told, Some(&verified(&license_claims())), T0);
+    assert_eq!(say(&held, ALARM, T0), (false, "not_signed"));
+    assert!(!say(&held, "module.nope", T0).0);
+    assert_eq!(say(&held, MAP_VIEW, at(96)), (true, "licensed"));
+    let ended = (false, "grace_period_expired");
+    assert_eq!(say(&held, MAP_VIEW, just_after(96)), ended);
+
+    let nothing = held_against(&told, None, T0);
+    assert_eq!(say(&nothing, MAP_VIEW, T0), (false, "not_signed"));
+    assert_eq!(say(&nothing, LIVE_VIEW, at(1000)), (true, "core"));
+}
+
+#[test]
+fn a_license_that_is_signed_ends_when_it_says_whatever_the_client_says() {
+    let told = told(&Signer::vendor().evidence(&license_claims()), T0);
+    let held = held_against(&told, Some(&verified(&expiring(10))), T0);
+    assert_eq!(say(&held, MAP_VIEW, at(10)), (true, "licensed"));
+    assert_eq!(
+        say(&held, MAP_VIEW, just_after(10)),
+        (false, "license_expired")
+    );
+    let past = held_against(&told, Some(&verified(&expiring(10))), at(11));
+    assert_eq!(say(&past, MAP_VIEW, at(11)), (false, "license_expired"));
+}
+
+#[test]
+fn an_honest_client_loses_nothing_by_being_held_against_its_license() {
+    for claims in [license_claims(), expiring(30), expiring(1)] {
+        let evidence = Signer::vendor().evidence(&claims);
+        for hour in [0, 5, 23, 24, 25, 95, 96, 97, 500] {
+            let told = told(&evidence, at(hour));
+            let held = held_against(&told, Some(&verified(&claims)), at(hour));
+            for later in hour..hour + 120 {
+                for key in known() {
+                    let key = key.as_str();
+                    let both = [say(&told, key, at(later)), say(&held, key, at(later))];
+                    assert_eq!(both[0], both[1], "{key} told at {hour} about {later}");
+                }
+            }
+        }
+    }
+}
+
+/// Hours since the beginning, to the nanosecond around whole ones.
+fn moments() -> impl Strategy<Value = DateTime<Utc>> {
+    (-2..200_i64, -1..2_i64)
+        .prop_map(|(hours, nanoseconds)| at(hours) + TimeDelta::nanoseconds(nanoseconds))
+}
+
+fn claims() -> impl Strategy<Value = LicenseClaims> {
+    let lists =
+        prop::sample::subsequence(vec![MAP_VIEW, ALARM, "module.analytics_advanced"], 0..=3);
+    let expiry = prop::option::of(-1..120_i64);
+    (lists, expiry, any::<bool>()).prop_map(|(lists, expiry, offline)| LicenseClaims {
+        offline,
+        license: object(serde_json::json!({
+            "licenseKey": crate::signer::KEY,
+            "enabledFeatures": lists,
+            "expiresAt": expiry.map(|hours| at(hours).to_rfc3339()),
+        })),
+        ..license_claims()
+    })
+}
+
+proptest! {
+    #![proptest_config(proptest::test_runner::Config {
+        failure_persistence: None,
+        ..proptest::test_runner::Config::with_cases(512)
+    })]
+
+    #[test]
+    fn what_is_told_at_one_instant_is_what_is_decided_at_any_later_one(
+        claims in claims(), now in moments(), later in moments(),
+        grace_started in prop::option::of(moments()),
+    ) {
+        prop_assume!(later >= now);
+        let evidence = Evidence {
+            grace_started_at: grace_started,
+            ..Signer::vendor().evidence(&claims)
+        };
+        let told = told(&evidence, now);
+        let standing = standing(&evidence, later, &POLICY);
+        prop_assert_eq!(told.state(later).0, standing.as_str());
+        for key in [MAP_VIEW, ALARM, LIVE_VIEW, "module.analytics_advanced", "module.nope"] {
+            let decided = decide(key, &standing, &entitlements(&evidence), &POLICY);
+            let expected = (decided.available, decided.reason.code());
+            prop_assert_eq!(say(&told, key, later), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_held_against_a_license_is_never_more_than_either_says(
+        told_of in claims(), signed in claims(), now in moments(), later in moments(),
+    ) {
+        prop_assume!(later >= now);
+        let told = told(&Signer::vendor().evidence(&told_of), now);
+        let held = held_against(&told, Some(&verified(&signed)), now);
+        let proof = Signer::vendor().evidence(&signed);
+        let proven = standing(&proof, later, &Policy { grace: TimeDelta::MAX, ..POLICY });
+        let lists = Entitlements::new(
+            proof.lease.as_ref().unwrap().license().features().keys, BTreeSet::new(),
+        );
+        for key in [MAP_VIEW, ALARM, LIVE_VIEW, "module.analytics_advanced", "module.nope"] {
+            let both = say(&told, key, later).0
+                && decide(key, &proven, &lists, &POLICY).available;
+            prop_assert_eq!(say(&held, key, later).0, both, "{}", key);
+        }
+    }
+}
