@@ -1,0 +1,171 @@
+//! Contact is lost and found.
+
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use license_gate::{Gate, GateBuilder, WithoutContact};
+
+use crate::scripted_client::{
+    ALARM, LIVE_VIEW, MAP_VIEW, Manner, ScriptedClient, announcement, said, text, until,
+};
+use crate::signer::{Signer, T0, at, license_claims};
+
+/// What a licensed site says.
+fn licensed() -> String {
+    let evidence = Signer::vendor().evidence(&license_claims());
+    text(&announcement(&evidence, T0), T0, None)
+}
+
+fn with(client: &ScriptedClient, policy: WithoutContact) -> GateBuilder {
+    Gate::builder(&client.url)
+        .without_contact(policy)
+        .patience(Duration::from_millis(200))
+}
+
+/// Waits until the gate has lost contact.
+async fn lost(gate: &Gate) {
+    for _ in 0..500 {
+        if !gate.is_in_contact() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("contact is not lost");
+}
+
+#[tokio::test]
+async fn before_the_first_contact_the_policy_decides() {
+    let client = ScriptedClient::start(Manner::Hangs);
+    for (policy, map_view) in [
+        (WithoutContact::KeepUntilEnd, false),
+        (WithoutContact::Deny, false),
+        (WithoutContact::Allow, true),
+    ] {
+        let gate = with(&client, policy).start().unwrap();
+        assert!(!gate.ready(Duration::from_millis(50)).await);
+        assert_eq!(gate.check(MAP_VIEW).available, map_view, "{policy:?}");
+        assert_eq!(gate.check(MAP_VIEW).reason.code(), "no_contact");
+        assert!(gate.check(LIVE_VIEW).available, "{policy:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_license_client_that_goes_away_takes_nothing_with_it_until_the_end() {
+    let mut client = ScriptedClient::start(Manner::Says(licensed()));
+    let gate = with(&client, WithoutContact::KeepUntilEnd).start().unwrap();
+    until(&gate, MAP_VIEW, "licensed").await;
+    client.stop();
+    lost(&gate).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(gate.check(MAP_VIEW).reason.code(), "licensed");
+    client.start_again();
+    until(&gate, MAP_VIEW, "licensed").await;
+    for _ in 0..700 {
+        if gate.is_in_contact() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("contact is not found again");
+}
+
+#[tokio::test]
+async fn what_ends_while_it_is_away_ends() {
+    let evidence = Signer::vendor().evidence(&license_claims());
+    let now = at(96) - chrono::TimeDelta::milliseconds(800);
+    let mut client = ScriptedClient::start(said(&announcement(&evidence, now), now, None));
+    let keeps = with(&client, WithoutContact::KeepUntilEnd).start().unwrap();
+    let allows = with(&client, WithoutContact::Allow).start().unwrap();
+    for gate in [&keeps, &allows] {
+        until(gate, MAP_VIEW, "grace_period").await;
+    }
+    client.stop();
+    until(&keeps, MAP_VIEW, "grace_period_expired").await;
+    // Past its patience the other holds on to what was so when contact was lost.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(allows.check(MAP_VIEW).reason.code(), "grace_period");
+    assert!(!allows.check(ALARM).available);
+}
+
+#[tokio::test]
+async fn a_gate_that_denies_without_contact_has_patience_and_keeps_core_features() {
+    let mut client = ScriptedClient::start(Manner::Says(licensed()));
+    let gate = with(&client, WithoutContact::Deny)
+        .patience(Duration::from_millis(1500))
+        .start()
+        .unwrap();
+    until(&gate, MAP_VIEW, "licensed").await;
+    client.stop();
+    lost(&gate).await;
+    assert_eq!(gate.check(MAP_VIEW).reason.code(), "licensed");
+    until(&gate, MAP_VIEW, "no_contact").await;
+    assert!(!gate.check(MAP_VIEW).available);
+    assert_eq!(gate.check(ALARM).reason.code(), "not_in_license");
+    assert_eq!(gate.check(LIVE_VIEW).reason.code(), "core");
+    client.start_again();
+    until(&gate, MAP_VIEW, "licensed").await;
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_is_dead() {
+    for manner in [Manner::Hangs, Manner::FallsSilentAfter(licensed())] {
+        let client = ScriptedClient::start(manner.clone());
+        let gate = with(&client, WithoutContact::KeepUntilEnd)
+            .silence(Duration::from_millis(300))
+            .start()
+            .unwrap();
+        for _ in 0..500 {
+            if client.asked().len() > 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(client.asked().len() > 1, "{manner:?}: it was not given up");
+        client.now(Manner::Says(licensed()));
+        until(&gate, MAP_VIEW, "licensed").await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_license_client_is_asked_ever_more_rarely() {
+    for manner in [
+        Manner::Refuses(StatusCode::NOT_FOUND),
+        Manner::Refuses(StatusCode::UNAUTHORIZED),
+        Manner::Refuses(StatusCode::SERVICE_UNAVAILABLE),
+        Manner::Refuses(StatusCode::FOUND),
+        Manner::EndsAfter("{}".to_owned()),
+        Manner::EndsAfter("<html>".to_owned()),
+        Manner::EndsAfter(r#"{"now": 1}"#.to_owned()),
+    ] {
+        let client = ScriptedClient::start(manner.clone());
+        let gate = Gate::builder(&client.url).start().unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(900) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // After 0, 100, 300 and 700 ms.
+        let asked = client.asked().len();
+        assert!((2..=4).contains(&asked), "{manner:?}: asked {asked} times");
+        assert_eq!(gate.check(MAP_VIEW).reason.code(), "no_contact");
+        assert!(gate.check(LIVE_VIEW).available);
+    }
+}
+
+#[tokio::test]
+async fn nobody_follows_for_a_gate_that_is_gone() {
+    let client = ScriptedClient::start(Manner::Says(licensed()));
+    let gate = Gate::builder(&client.url).start().unwrap();
+    let twin = gate.clone();
+    until(&gate, MAP_VIEW, "licensed").await;
+    drop(gate);
+    until(&twin, MAP_VIEW, "licensed").await;
+    assert_eq!(client.subscribers(), 1);
+    drop(twin);
+    for _ in 0..500 {
+        if client.subscribers() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the connection is still there");
+}

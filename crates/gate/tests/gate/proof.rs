@@ -1,0 +1,184 @@
+//! A gate with keys of its own believes no more than is signed.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::announcement::{Announcement, Signed};
+use license_core::document::LicenseClaims;
+use license_core::keyring::Jwk;
+use license_core::rotation::KeySetClaims;
+use license_gate::{Gate, GateBuilder};
+
+use crate::scripted_client::{
+    ALARM, LIVE_VIEW, MAP_VIEW, Manner, ScriptedClient, announcement, said, until,
+};
+use crate::signer::{INSTALLATION, SEQ, Signer, license_claims};
+
+/// Now, as the wall clock has it: documents are held against it.
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(chrono_now(), 0).unwrap()
+}
+
+fn chrono_now() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(since.as_secs()).unwrap()
+}
+
+/// The default license, signed at `iat`.
+fn signed_at(iat: DateTime<Utc>) -> LicenseClaims {
+    LicenseClaims {
+        iat,
+        nbf: iat,
+        valid_until: iat + TimeDelta::hours(24),
+        exp: iat + TimeDelta::hours(96),
+        ..license_claims()
+    }
+}
+
+fn proof(signer: &Signer, claims: &LicenseClaims) -> Option<Signed> {
+    Some(Signed {
+        license: signer.license(claims),
+        key_sets: Vec::new(),
+    })
+}
+
+/// What a License Client says of `claims`, honestly.
+fn honest(claims: &LicenseClaims, now: DateTime<Utc>) -> Announcement {
+    announcement(&Signer::vendor().evidence(claims), now)
+}
+
+fn with_keys(client: &ScriptedClient) -> GateBuilder {
+    let keys = serde_json::to_string(&Signer::vendor().jwk_set()).unwrap();
+    Gate::builder(&client.url).keys(&keys)
+}
+
+#[tokio::test]
+async fn an_honest_license_client_is_believed() {
+    let claims = signed_at(now());
+    let said = said(
+        &honest(&claims, now()),
+        now(),
+        proof(&Signer::vendor(), &claims),
+    );
+    let client = ScriptedClient::start(said);
+    let gate = with_keys(&client)
+        .installation(INSTALLATION)
+        .start()
+        .unwrap();
+    until(&gate, MAP_VIEW, "licensed").await;
+    assert!(gate.check(LIVE_VIEW).available);
+    assert_eq!(gate.check(ALARM).reason.code(), "not_in_license");
+    let asked = client.asked();
+    assert_eq!(asked[0].to_string(), "/api/license/events?signed=true");
+}
+
+#[tokio::test]
+async fn an_impostor_is_not() {
+    let claims = signed_at(now());
+    let honest = honest(&claims, now());
+    let vendor = Signer::vendor();
+    let mut generous = honest.clone();
+    let told = generous.features.get_mut(ALARM).unwrap();
+    (told.available, told.reason) = (true, "licensed".to_owned());
+
+    let mut foreign = claims.clone();
+    "another".clone_into(&mut foreign.installation_id);
+    let stranger = Signer::stranger();
+    let posing = Signer::stranger().posing_as(&vendor);
+    for (name, said, feature) in [
+        ("nothing signed", said(&honest, now(), None), MAP_VIEW),
+        (
+            "signed by a stranger",
+            said(&honest, now(), proof(&stranger, &claims)),
+            MAP_VIEW,
+        ),
+        (
+            "signed by a stranger with the vendor's key id",
+            said(&honest, now(), proof(&posing, &claims)),
+            MAP_VIEW,
+        ),
+        (
+            "of another installation",
+            said(&honest, now(), proof(&vendor, &foreign)),
+            MAP_VIEW,
+        ),
+        (
+            "more than is signed",
+            said(&generous, now(), proof(&vendor, &claims)),
+            ALARM,
+        ),
+    ] {
+        let client = ScriptedClient::start(said);
+        let gate = with_keys(&client)
+            .installation(INSTALLATION)
+            .start()
+            .unwrap();
+        until(&gate, feature, "not_signed").await;
+        assert!(!gate.check(feature).available, "{name}");
+        assert!(gate.check(LIVE_VIEW).available, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_license_is_not_stretched_by_a_clock_that_stands_still() {
+    // A day and a minute ago somebody recorded what the License Client said, of
+    // a lease that has ended since.
+    let recorded = now() - TimeDelta::hours(20);
+    let claims = LicenseClaims {
+        valid_until: recorded + TimeDelta::hours(5),
+        exp: recorded + TimeDelta::hours(10),
+        ..signed_at(recorded)
+    };
+    let said = said(
+        &honest(&claims, recorded),
+        recorded,
+        proof(&Signer::vendor(), &claims),
+    );
+    let client = ScriptedClient::start(said);
+    let gate = with_keys(&client).start().unwrap();
+    until(&gate, MAP_VIEW, "grace_period_expired").await;
+    assert!(gate.check(LIVE_VIEW).available);
+}
+
+#[tokio::test]
+async fn an_older_license_than_the_one_that_is_known_is_a_replay() {
+    let vendor = Signer::vendor();
+    let old = signed_at(now());
+    let mut new = signed_at(now());
+    new.seq = SEQ + 1;
+    new.license["enabledFeatures"] = serde_json::json!([]);
+    let client = ScriptedClient::start(said(&honest(&new, now()), now(), proof(&vendor, &new)));
+    let gate = with_keys(&client).start().unwrap();
+    until(&gate, MAP_VIEW, "not_in_license").await;
+    client.now(said(&honest(&old, now()), now(), proof(&vendor, &old)));
+    until(&gate, MAP_VIEW, "not_signed").await;
+}
+
+#[tokio::test]
+async fn keys_that_follow_are_followed() {
+    let (first, second) = (Signer::vendor(), Signer::numbered(2));
+    let set = KeySetClaims {
+        iss: "https://licenses.example".into(),
+        iat: now(),
+        version: 2,
+        keys: second.jwk_set().keys.into_iter().collect::<Vec<Jwk>>(),
+        revoked: Vec::new(),
+    };
+    let claims = signed_at(now());
+    let honest = honest(&claims, now());
+    let signed = |key_sets| Signed {
+        license: second.license(&claims),
+        key_sets,
+    };
+    let client = ScriptedClient::start(said(
+        &honest,
+        now(),
+        Some(signed(vec![first.key_set(&set)])),
+    ));
+    let gate = with_keys(&client).start().unwrap();
+    until(&gate, MAP_VIEW, "licensed").await;
+    // A set that a stranger has signed leads nowhere.
+    let forged = Signer::stranger().posing_as(&first).key_set(&set);
+    client.now(said(&honest, now(), Some(signed(vec![forged]))));
+    until(&gate, MAP_VIEW, "not_signed").await;
+    client.now(Manner::Says("{}".to_owned()));
+    assert!(gate.check(LIVE_VIEW).available);
+}

@@ -1,0 +1,35 @@
+//! Settings that cannot be used.
+
+use license_gate::Gate;
+
+#[tokio::test]
+async fn what_is_wrong_is_said_with_what_is_accepted() {
+    for (url, says) in [
+        (
+            "",
+            "'' is no address of a License Client; one looks like http://license-client:8010",
+        ),
+        ("license-client", "'license-client' is no address"),
+        ("ftp://license-client", "accepted are http"),
+    ] {
+        let error = Gate::builder(url).start().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let error = Gate::builder("http://x").keys("{}").start().unwrap_err();
+    assert!(
+        error.to_string().starts_with("the keys of the gate: "),
+        "{error}"
+    );
+    let none = r#"{"keys": []}"#;
+    let error = Gate::builder("http://x").keys(none).start().unwrap_err();
+    assert!(error.to_string().contains("no Ed25519 key"), "{error}");
+}
+
+#[test]
+fn a_gate_needs_a_runtime() {
+    let error = Gate::builder("http://x").start().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a gate has to be started on a tokio runtime"
+    );
+}
