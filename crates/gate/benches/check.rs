@@ -1,2 +1,71 @@
-//! How long a check takes, and what two threads make of it.
-fn main() {}
+//! How long one check takes, and whether two threads check twice as much.
+#![expect(clippy::unwrap_used, reason = "a measurement may panic")]
+#![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use license_gate::Gate;
+
+use crate::scripted_client::{ALARM, LIVE_VIEW, MAP_VIEW, ScriptedClient, announcement, said};
+use crate::signer::{Signer, T0, license_claims};
+
+#[path = "../tests/gate/scripted_client.rs"]
+#[expect(dead_code, reason = "the tests need more of it")]
+mod scripted_client;
+#[path = "../../core/tests/rules/signer.rs"]
+#[expect(dead_code, reason = "the tests need more of it")]
+mod signer;
+
+fn checks(criterion: &mut Criterion) {
+    let evidence = Signer::vendor().evidence(&license_claims());
+    let client = ScriptedClient::start(said(&announcement(&evidence, T0), T0, None));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let gate = runtime.block_on(async {
+        let gate = Gate::builder(&client.url).start().unwrap();
+        assert!(gate.ready(Duration::from_secs(5)).await);
+        gate
+    });
+    for (name, feature) in [
+        ("licensed", MAP_VIEW),
+        ("core", LIVE_VIEW),
+        ("not in the license", ALARM),
+        ("unknown", "module.nope"),
+    ] {
+        criterion.bench_function(&format!("check, {name}"), |bencher| {
+            bencher.iter(|| gate.check(black_box(feature)));
+        });
+    }
+    // The time for so many checks on each thread: it stays the same while
+    // threads do not wait for each other.
+    for threads in [1, 2] {
+        criterion.bench_function(&format!("check, {threads} threads at once"), |bencher| {
+            bencher.iter_custom(|times| at_once(&gate, threads, times));
+        });
+    }
+}
+
+fn at_once(gate: &Gate, threads: usize, times: u64) -> Duration {
+    let start = std::sync::Barrier::new(threads);
+    let work = || {
+        start.wait();
+        let begun = Instant::now();
+        for _ in 0..times {
+            black_box(gate.check(black_box(MAP_VIEW)));
+        }
+        begun.elapsed()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let spent = threads.into_iter().map(|thread| thread.join().unwrap());
+        spent.max().unwrap()
+    })
+}
+
+criterion_group!(benches, checks);
+criterion_main!(benches);

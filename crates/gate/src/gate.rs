@@ -96,7 +96,7 @@ impl Gate {
     #[must_use]
     pub fn check(&self, feature: &str) -> Decision {
         let table = self.shared.table.load();
-        table.decide(feature, clock::instant())
+        table.decide(feature, clock::ticks())
     }
 
     /// The license's limit of cameras, users or storage; `None` where it has
@@ -222,10 +222,10 @@ impl GateBuilder {
             .transpose()?;
         let keys = keys.map(|keys| TrustedKeys::new(keys, self.installation));
         let subscription = Subscription::new(&base, keys.is_some(), self.token, self.silence)?;
-        let (readings, instant) = (clock::readings(), clock::instant());
+        let (readings, at) = (clock::readings(), clock::ticks());
         let mut known = Known::nothing(self.without_contact, self.patience, keys, &readings);
         let shared = Arc::new(Shared {
-            table: ArcSwap::from_pointee(known.table(&readings, instant)),
+            table: ArcSwap::from_pointee(known.table(&readings, at)),
             known: Mutex::new(known),
             told: watch::Sender::new(false),
         });
@@ -279,7 +279,7 @@ impl Shared {
     }
 
     fn publish(&self, known: &mut Known) {
-        let table = known.table(&clock::readings(), clock::instant());
+        let table = known.table(&clock::readings(), clock::ticks());
         self.table.store(Arc::new(table));
     }
 }

@@ -1,6 +1,6 @@
 //! What a gate knows, and what follows from it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hashbrown::HashMap;
@@ -123,10 +123,11 @@ impl Known {
         self.told.is_some()
     }
 
-    /// What follows, when the clocks show `readings` and [`Instant`] is `at`.
+    /// What follows, when the clocks show `readings`, and the one that decisions
+    /// are checked by shows `at`.
     /// To be asked for again every second or so: the machine may have been
     /// asleep, and its wall clock may have been set.
-    pub(crate) fn table(&mut self, readings: &Readings, at: Instant) -> Table {
+    pub(crate) fn table(&mut self, readings: &Readings, at: Duration) -> Table {
         let Some(told) = &self.told else {
             return Table::unknown(match self.without_contact {
                 WithoutContact::Allow => Decision::yes(Reason::NoContact),
@@ -161,7 +162,7 @@ impl Known {
 
 /// The table of an announcement, when it is `now`, and `at` on the clock that
 /// decisions are checked by.
-fn table(announcement: &Announcement, now: DateTime<Utc>, at: Instant) -> Table {
+fn table(announcement: &Announcement, now: DateTime<Utc>, at: Duration) -> Table {
     let later = || announcement.then.iter().filter(|later| later.after >= now);
     let instant = |after: DateTime<Utc>| {
         let wait = (after - now).to_std().unwrap_or_default();
@@ -183,7 +184,7 @@ fn table(announcement: &Announcement, now: DateTime<Utc>, at: Instant) -> Table 
 
 type Features = std::collections::BTreeMap<String, announcement::Told>;
 
-fn step(until: Option<Instant>, features: &Features, unlisted: &announcement::Told) -> Step {
+fn step(until: Option<Duration>, features: &Features, unlisted: &announcement::Told) -> Step {
     let decided = features
         .iter()
         .map(|(key, told)| (key.clone(), told.into()));

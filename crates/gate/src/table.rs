@@ -1,6 +1,6 @@
 //! What is looked at for every check: all decisions, and until when they hold.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use license_core::feature::CORE_FEATURES;
@@ -20,8 +20,9 @@ pub(crate) struct Table {
 /// Decisions that hold until an instant.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    /// The last instant; `None` for ever.
-    pub(crate) until: Option<Instant>,
+    /// The last instant, on the clock of [`crate::clock::ticks`]; `None` for
+    /// ever.
+    pub(crate) until: Option<Duration>,
     /// Every feature that is known.
     pub(crate) features: HashMap<String, Decision>,
     /// Any other feature.
@@ -58,7 +59,7 @@ impl Table {
     }
 
     /// The decision about `feature` at `now`.
-    pub(crate) fn decide(&self, feature: &str, now: Instant) -> Decision {
+    pub(crate) fn decide(&self, feature: &str, now: Duration) -> Decision {
         let mut steps = self.steps.iter();
         let step = steps.find(|step| step.until.is_none_or(|until| now <= until));
         let Some(step) = step.or(self.steps.last()) else {

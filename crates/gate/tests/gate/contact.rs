@@ -1,6 +1,6 @@
 //! Contact is lost and found.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use license_gate::{Gate, GateBuilder, WithoutContact};
@@ -139,10 +139,7 @@ async fn what_is_no_license_client_is_asked_ever_more_rarely() {
     ] {
         let client = ScriptedClient::start(manner.clone());
         let gate = Gate::builder(&client.url).start().unwrap();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(900) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        tokio::time::sleep(Duration::from_millis(900)).await;
         // After 0, 100, 300 and 700 ms.
         let asked = client.asked().len();
         assert!((2..=4).contains(&asked), "{manner:?}: asked {asked} times");
