@@ -96,6 +96,10 @@ pub fn in_words(code: &str, feature: &str) -> String {
         }
         "no_contact" => "The license cannot be looked up at the moment".to_owned(),
         "no_feature" => "The gateway does not say what the request needs".to_owned(),
+        "no_table" => {
+            "The gateway asks by path, and the License Client has no table; see GATE_ROUTES"
+                .to_owned()
+        }
         "not_listed" => "The gateway's table does not list this path".to_owned(),
         "bad_path" | "bad_feature" => "The request cannot be read".to_owned(),
         _ => "The license is not valid; ask the operator".to_owned(),

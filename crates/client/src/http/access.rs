@@ -102,7 +102,13 @@ impl Access {
             CorsLayer::new()
                 .allow_origin(AllowOrigin::list(self.origins.clone()))
                 .allow_methods([Method::GET, Method::POST, Method::PUT])
-                .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION]),
+                .allow_headers([
+                    header::AUTHORIZATION,
+                    header::CONTENT_TYPE,
+                    header::IF_NONE_MATCH,
+                ])
+                // What OpenFeature's provider for browsers compares.
+                .expose_headers([header::ETAG]),
         )
     }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use license_core::gate::in_words;
 use license_core::license::License;
@@ -49,7 +49,10 @@ pub(super) async fn authorize(State(app): State<Arc<App>>, request: Request) -> 
     let verdict = verdicts
         .into_iter()
         .reduce(|sum, next| if sum.allowed { next } else { sum })
-        .unwrap_or_else(|| refused("no_feature"));
+        .unwrap_or_else(|| {
+            let by_path = paths(&request).next().is_some();
+            refused(if by_path { "no_table" } else { "no_feature" })
+        });
     answer(&app, &verdict)
 }
 
@@ -58,7 +61,8 @@ fn asked(app: &App, request: &Request) -> Vec<Verdict> {
     let headers = request.headers();
     let mut verdicts = Vec::new();
     let query = request.uri().query().unwrap_or_default();
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    let query = Some(query).filter(|_| !query_is_the_visitors(request));
+    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         if name == "feature" {
             verdicts.push(decide(app, &value));
         }
@@ -72,9 +76,8 @@ fn asked(app: &App, request: &Request) -> Vec<Verdict> {
     let Some(table) = app.gate_routes.table() else {
         return verdicts;
     };
-    let mut by_path = |method: Option<&str>, path: &str| {
-        let method = method.unwrap_or("GET");
-        verdicts.push(match table.need(method, path) {
+    verdicts.extend(
+        paths(request).map(|(method, path)| match table.need(method, path) {
             Need::Feature(key) => decide(app, key.as_str()),
             Need::Nothing => Verdict {
                 allowed: true,
@@ -83,27 +86,43 @@ fn asked(app: &App, request: &Request) -> Vec<Verdict> {
             },
             Need::Unlisted => refused("not_listed"),
             Need::BadPath(_) => refused("bad_path"),
-        });
-    };
-    for (path, method) in [
-        (FORWARDED_URI, FORWARDED_METHOD),
-        (ORIGINAL_URI, ORIGINAL_METHOD),
-    ] {
-        let method = text(headers, method);
-        for value in headers.get_all(path) {
-            // What is no text is no path either, and is refused as such.
-            by_path(method, value.to_str().unwrap_or_default());
-        }
-    }
-    let path = request.uri().path();
-    if let Some(rest) = path.strip_prefix(PATH).filter(|rest| !rest.is_empty()) {
-        by_path(Some(request.method().as_str()), rest);
-    }
+        }),
+    );
     verdicts
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+/// Methods and paths of the request, as gateways say them.
+fn paths(request: &Request) -> impl Iterator<Item = (&str, &str)> {
+    let headers = request.headers();
+    let named = [
+        (FORWARDED_URI, FORWARDED_METHOD),
+        (ORIGINAL_URI, ORIGINAL_METHOD),
+    ];
+    let named = named.into_iter().flat_map(|(path, method)| {
+        let method = headers.get(method).and_then(|method| method.to_str().ok());
+        let method = method.unwrap_or("GET");
+        // What is no text is no path either, and is refused as such.
+        let paths = headers.get_all(path).iter();
+        paths.map(move |path| (method, path.to_str().unwrap_or_default()))
+    });
+    named.chain(appended(request).map(|path| (request.method().as_str(), path)))
+}
+
+/// The path of the request, as Envoy says it.
+fn appended(request: &Request) -> Option<&str> {
+    let rest = request.uri().path().strip_prefix(PATH)?;
+    Some(rest).filter(|rest| !rest.is_empty())
+}
+
+/// Some gateways pass on the query of the visitor, who must not choose a
+/// feature: those that append the path, and Caddy unless it is told otherwise.
+fn query_is_the_visitors(request: &Request) -> bool {
+    let query = request.uri().query();
+    let is_the_same = |(_, path): (&str, &str)| {
+        let (_, asked) = path.split_once('?').unwrap_or_default();
+        query == Some(asked)
+    };
+    appended(request).is_some() || paths(request).any(is_the_same)
 }
 
 fn decide(app: &App, key: &str) -> Verdict {

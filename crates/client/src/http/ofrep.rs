@@ -18,7 +18,7 @@ use crate::licensing::entitlements::entitlements;
 
 /// What the keys of limits begin with: `limit.cameras`.
 const LIMIT: &str = "limit.";
-/// For how long a provider may hear nothing before it looks for itself.
+/// After how long a page that nobody looks at gives its stream back.
 const INACTIVITY_SECONDS: u64 = 60;
 
 /// Evaluate Flag

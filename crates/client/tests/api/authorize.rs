@@ -114,6 +114,55 @@ async fn an_allowance_has_no_body_and_a_refusal_one_that_can_be_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visitor_does_not_choose_the_feature() {
+    let with_table = gate(ROUTES).await;
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let without = Gate {
+        site,
+        _directory: directory,
+    };
+    let (slipped_in, alarms) = ("?feature=module.live_view", "/api/alarms/7");
+    let uri = format!("{alarms}{slipped_in}");
+    // Envoy appends path and query; Caddy's query is that of the visitor.
+    let below = format!("{PATH}{uri}");
+    let beside = format!("{PATH}{slipped_in}");
+    for name in ["x-forwarded-uri", "x-original-uri"] {
+        for (path, headers) in [(&below, vec![]), (&beside, vec![(name, uri.as_str())])] {
+            let answer = without.ask(Method::GET, path, &headers).await;
+            assert_eq!(answer.status(), 403, "{path} {headers:?}");
+            assert_eq!(header(&answer, "x-license-reason"), "no_table");
+        }
+    }
+    // Where there is a table, it alone decides: what a visitor names neither
+    // opens nor closes the gate.
+    for feature in ["module.live_view", "module.nope"] {
+        let uri = format!("/api/open?feature={feature}");
+        let beside = format!("{PATH}?feature={feature}");
+        assert_eq!(with_table.get(&format!("{PATH}{uri}"), &[]).await, 200);
+        let forwarded = [("x-forwarded-uri", uri.as_str())];
+        assert_eq!(with_table.get(&beside, &forwarded).await, 200);
+        let post = with_table
+            .ask(
+                Method::POST,
+                &format!("{PATH}{alarms}?feature={feature}"),
+                &[],
+            )
+            .await;
+        assert_eq!(post.status(), 403);
+    }
+    // The gateway's own word counts also beside a path.
+    let forwarded = [("x-forwarded-uri", "/map/1?zoom=2")];
+    let path = format!("{PATH}?feature=module.live_view");
+    assert_eq!(without.get(&path, &forwarded).await, 200);
+    let header = [("x-license-feature", "module.live_view")];
+    assert_eq!(without.get(&format!("{PATH}/map/1"), &header).await, 200);
+    with_table.site.end().await;
+    without.site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_way_of_saying_the_path_is_understood_and_the_strictest_counts() {
     let gate = gate(ROUTES).await;
     let (paid, alarms, open) = ("/api/analytics/heat", "/api/alarms/7", "/api/open");
