@@ -6,6 +6,7 @@ mod demo;
 mod deployment;
 mod embedded_keys;
 mod fuzz;
+mod gateways;
 mod packages;
 mod postgres;
 mod program;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::postgres::Cluster;
 use crate::program::{cargo, exists, now, output, step};
-use crate::{packages, secrets};
+use crate::{gateways, packages, secrets};
 
 /// What the Python service and the gateways of the VMS are made of.
 const PYTHON: [&str; 6] = [
@@ -61,6 +61,7 @@ pub(crate) fn run(command: &Test) -> Result<()> {
     for program in ["nginx", "openssl", "faketime"] {
         packages::ensure(program, || exists(program))?;
     }
+    gateways::ensure()?;
     let cluster = Cluster::start()?;
     let logs = tempfile::tempdir()?;
     let mut tests = cargo(&["test", "--locked"]);

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use crate::database::Engine;
 use crate::harness::{KEY, Site};
-use crate::nginx::Nginx;
 use crate::program::Program;
 use crate::scripted_cloud::ScriptedCloud;
 
@@ -277,54 +276,4 @@ async fn the_table_is_read_anew_on_sighup_and_a_wrong_one_is_refused_with_its_li
         said.contains("GATE_ROUTES") && said.contains("line 5"),
         "{said}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nginx_gates_with_the_shipped_rules() {
-    let mut gate = gate(ROUTES).await;
-    let nginx = Nginx::gate(&gate.site.url).await;
-    let get = async |path: &str| {
-        let answer = reqwest::get(format!("{}{path}", nginx.url)).await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
-    };
-    // By feature: licensed, not licensed, core, unknown.
-    assert_eq!(
-        get("/feature/module.map_view").await,
-        (200, "behind the gate".into())
-    );
-    let (status, body) = get("/feature/module.alarm_advanced").await;
-    assert_eq!(status, 403);
-    assert!(body.contains("not licensed"), "{body}");
-    assert_eq!(get("/feature/module.live_view").await.0, 200);
-    assert_eq!(get("/feature/module.nope").await.0, 403);
-    // By path, in odd spellings, too.
-    assert_eq!(get("/api/analytics/heat").await.0, 200);
-    let post = gate.site.http.clone();
-    for path in [
-        "/api/alarms/7",
-        "/api//alarms/7",
-        "/api/%61larms/7",
-        "/api/x/../alarms/7",
-        "/api/x/%2e%2e/alarms/7",
-    ] {
-        let answer = post
-            .post(format!("{}{path}", nginx.url))
-            .body("x")
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), 403, "{path}");
-    }
-    // A visitor's headers open nothing.
-    let answer = post
-        .get(format!("{}/feature/module.alarm_advanced", nginx.url))
-        .header("x-license-feature", "module.live_view")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 403);
-    // Without the License Client nothing that is gated passes.
-    gate.site.stop().await;
-    assert!(get("/feature/module.map_view").await.0 >= 500);
-    gate.site.end().await;
 }

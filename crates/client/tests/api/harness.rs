@@ -80,7 +80,9 @@ impl Site {
 
     async fn run(&mut self) {
         log_to_file();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Who knows the address finds the service there again.
+        let address = self.url.strip_prefix("http://").unwrap_or("127.0.0.1:0");
+        let listener = TcpListener::bind(address).await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         self.url = format!("http://{address}");
         let shutdown = CancellationToken::new();

@@ -5,6 +5,7 @@
 mod access;
 mod authorize;
 mod chain;
+mod chromium;
 mod clocks;
 mod commands;
 mod concurrency;
@@ -16,7 +17,7 @@ mod events;
 mod faked_time;
 mod faults;
 mod forgery;
-mod gateway;
+mod gates;
 mod hardware;
 mod harness;
 mod input;

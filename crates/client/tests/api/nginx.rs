@@ -1,16 +1,17 @@
 //! A real nginx.
 
 use std::path::Path;
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::process::Command;
 
 use tempfile::TempDir;
+
+use crate::gates::process::{Process, free_port};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nginx");
 
 /// A running nginx on a port of its own.
 pub struct Nginx {
-    child: Child,
+    _process: Process,
     pub url: String,
     directory: TempDir,
 }
@@ -23,16 +24,10 @@ impl Nginx {
         Self::start(directory, "http", &upstream(license_client), &server).await
     }
 
-    /// A gateway that asks `license_client` before it lets pass: by feature below
-    /// `/feature/`, by path below `/api/`.
-    pub async fn gate(license_client: &str) -> Self {
-        let server = format!(
-            "include {SHIPPED}/gate.conf; \
-             location ~ ^/feature/(?<key>.+)$ {{ set $license_feature $key; auth_request /_license; \
-             error_page 403 = @unlicensed; root /; try_files /nowhere @behind; }} \
-             location /api/ {{ auth_request /_license_by_path; root /; try_files /nowhere @behind; }} \
-             location @behind {{ return 200 'behind the gate'; }}"
-        );
+    /// A gateway that asks `license_client` before it lets pass, with our rules
+    /// and these locations.
+    pub async fn gate(license_client: &str, locations: &str) -> Self {
+        let server = format!("include {SHIPPED}/gate.conf; {locations}");
         let directory = tempfile::tempdir().unwrap();
         Self::start(directory, "http", &upstream(license_client), &server).await
     }
@@ -74,9 +69,7 @@ impl Nginx {
 
     async fn start(directory: TempDir, scheme: &str, http: &str, server: &str) -> Self {
         let root = directory.path();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
             .map(|kind| format!("{kind}_temp_path {}/{kind};\n", root.display()))
@@ -90,28 +83,14 @@ impl Nginx {
         );
         let file = root.join("nginx.conf");
         std::fs::write(&file, config).unwrap();
-        let child = Command::new("nginx")
-            .arg("-c")
-            .arg(&file)
-            .arg("-p")
-            .arg(root)
-            .spawn()
-            .expect("nginx is installed by 'cargo xtask test'");
-        let nginx = Self {
-            child,
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(&file).arg("-p").arg(root);
+        let process = Process::start(&mut command, port).await;
+        Self {
+            _process: process,
             url: format!("{scheme}://127.0.0.1:{port}"),
             directory,
-        };
-        for _ in 0..500 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port))
-                .await
-                .is_ok()
-            {
-                return nginx;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("nginx did not start");
     }
 }
 
@@ -120,13 +99,4 @@ fn upstream(license_client: &str) -> String {
     let upstream = std::fs::read_to_string(Path::new(SHIPPED).join("upstream.conf")).unwrap();
     let address = license_client.strip_prefix("http://").unwrap();
     upstream.replace("license-client:8010", address)
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // SIGTERM lets nginx end its workers, which SIGKILL would leave behind.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let _ = self.child.wait();
-    }
 }

