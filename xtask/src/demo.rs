@@ -14,7 +14,7 @@ use clap::Args;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{cargo, free_port, now, output, root, step, stop};
+use crate::program::{answers, cargo, free_port, now, output, root, step, stop};
 
 /// How to play.
 #[derive(Args)]
@@ -425,10 +425,6 @@ fn start(mut command: Command, log: &str) -> Result<Child> {
     command
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))
-}
-
-fn answers(port: u16) -> bool {
-    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
 fn first_line<'a>(text: &'a str, otherwise: &'a str) -> &'a str {

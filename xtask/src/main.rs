@@ -46,10 +46,10 @@ enum Command {
         cargo xtask audit --advisories path/to/advisory-db.bundle")]
     Audit(audit::Audit),
 
-    /// Measure the feature check against a bare axum route, with wrk
-    #[command(
-        after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --seconds 3 --rounds 1"
-    )]
+    /// Measure the feature check, a gated nginx, or subscribers to events
+    #[command(after_help = "Examples:\n  \
+        cargo xtask bench\n  cargo xtask bench gate --seconds 3 --rounds 1\n  \
+        cargo xtask bench events")]
     Bench(bench::Bench),
 
     /// Check what is shipped in deploy/: alert rules, the systemd unit, and the
