@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    open_many_files();
     let handle = Handle::new();
     let drain = tokio::spawn({
         let handle = handle.clone();
@@ -63,6 +65,20 @@ pub async fn serve(
         .await;
     drain.abort();
     served.context("the listener failed")
+}
+
+/// A connection is an open file, and the usual limit of 1,024 is there for
+/// programs that know no more (`select(2)`). As many as are allowed is what a
+/// service wants.
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, ?limit, "no more files can be opened than usual");
+    }
 }
 
 /// Tells systemd, where it has started us (`sd_notify(3)`).

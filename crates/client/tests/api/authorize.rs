@@ -217,6 +217,22 @@ async fn every_way_of_saying_the_path_is_understood_and_the_strictest_counts() {
     assert_eq!(gate.get(&path, &visitor).await, 200);
     let answer = gate.ask(Method::POST, &path, &visitor).await;
     assert_eq!(answer.status(), 200);
+    // What comes back holds nothing that a visitor has made up.
+    let answer = gate
+        .ask(
+            Method::GET,
+            &format!("{PATH}?feature=%0d%0aX-Made-Up:%201"),
+            &[],
+        )
+        .await;
+    assert_eq!(answer.status(), 403);
+    assert!(!answer.headers().contains_key("x-made-up"));
+    // Headers that are too large are not read, and open nothing.
+    let enormous = "x".repeat(1 << 20);
+    let answer = gate
+        .ask(Method::GET, &path, &[("x-enormous", &enormous)])
+        .await;
+    assert_eq!(answer.status(), 431);
     let long = "x".repeat(9_000);
     let answer = gate
         .get(PATH, &[("x-original-uri", &format!("/{long}"))])

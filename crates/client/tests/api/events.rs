@@ -5,11 +5,13 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use reqwest::Response;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
 use crate::database::{Engine, TestDatabase};
 use crate::harness::{KEY, Site};
 use crate::scripted_cloud::{Scripted, ScriptedCloud};
+use crate::vendor::Vendor;
 
 /// An event that has come.
 #[derive(Debug)]
@@ -84,6 +86,70 @@ impl Subscriber {
 
 const EVENTS: &str = "/api/license/events";
 const MAP_VIEW: &str = "module.map_view";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_signed_is_for_trusted_callers() {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let site = Site::start(Engine::Sqlite, &vendor.url, &flags).await;
+    let key = vendor.issue_professional().await;
+    site.activate(&key).await;
+    let mut subscriber = Subscriber::to(&site, "/api/license/events?signed=true", None).await;
+    let first = subscriber.soon().await;
+    let signed = first.data["signed"]["license"].as_str().unwrap();
+    assert_eq!(signed.split('.').count(), 3);
+    assert_eq!(first.data["signed"]["keySets"], json!([]));
+    let then = first.data["then"].as_array().unwrap();
+    let standings: Vec<_> = then.iter().map(|later| &later["standing"]).collect();
+    assert_eq!(standings, ["grace", "lapsed"]);
+    assert_eq!(first.data["holdsUntil"], then[0]["after"]);
+    // Others are told the same without it: the license key is in it.
+    let mut open = Subscriber::to(&site, EVENTS, None).await;
+    let open = open.soon().await;
+    assert_eq!(open.id, first.id);
+    assert!(!open.data.to_string().contains(&key));
+    site.end().await;
+
+    let flags = ["--trusted-networks", "10.99.0.0/16"];
+    let site = Site::start(Engine::Sqlite, &vendor.url, &flags).await;
+    let (status, _) = site.get("/api/license/events?signed=true").await;
+    assert_eq!(status, 401);
+    let (status, _) = site.get("/api/license/events?signed=perhaps").await;
+    assert_eq!(status, 422);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_subscribers_is_turned_away_and_harms_nobody() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    let address = site.url.strip_prefix("http://").unwrap();
+    let mut streams = Vec::new();
+    let mut refused = 0;
+    for _ in 0..4_200 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        match &status {
+            b"HTTP/1.1 200" => streams.push(stream),
+            b"HTTP/1.1 503" => refused += 1,
+            other => panic!("{}", String::from_utf8_lossy(other)),
+        }
+    }
+    assert_eq!((streams.len(), refused), (4_096, 104));
+    assert_eq!(site.standing().await, "unlicensed");
+    // Who goes makes place.
+    streams.truncate(4_000);
+    let is_welcome = || async {
+        let answer = site.http.get(format!("{}{EVENTS}", site.url)).send().await;
+        answer.unwrap().status() == 200
+    };
+    site.until("a place is free", is_welcome).await;
+    site.end().await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_whole_state_comes_first_and_then_every_change_once() {

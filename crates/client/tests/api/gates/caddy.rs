@@ -62,6 +62,7 @@ async fn the_shipped_caddyfile_gates_by_path() {
         assert_eq!(answer.status(), 403, "{path}");
     }
     licensed.is_shut_without_it(&caddy.url, 503).await;
+    licensed.is_shut_while_it_hangs(&caddy.url).await;
     licensed.end().await;
 }
 

@@ -69,5 +69,6 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     let seen: serde_json::Value = through.json().await.unwrap();
     assert_eq!(seen["headers"]["x-license-reason"], "licensed");
     licensed.is_shut_without_it(&envoy.url, 503).await;
+    licensed.is_shut_while_it_hangs(&envoy.url).await;
     licensed.end().await;
 }

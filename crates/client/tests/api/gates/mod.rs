@@ -137,6 +137,32 @@ impl Licensed {
             assert_eq!(body["detail"], detail, "{body}");
         }
         self.site.restart().await;
+        self.is_passed_again_by(gateway).await;
+    }
+
+    /// One that hangs is no other case, and keeps nobody waiting for long.
+    async fn is_shut_while_it_hangs(&mut self, gateway: &str) {
+        self.site.stop().await;
+        let address = self.site.url.strip_prefix("http://").unwrap();
+        let hanging = tokio::net::TcpListener::bind(address).await.unwrap();
+        let accepting = tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok(connection) = hanging.accept().await {
+                held.push(connection);
+            }
+        });
+        let begun = tokio::time::Instant::now();
+        let answer = get(gateway, "/map/1", &[]).await;
+        assert_eq!(answer.status(), 503);
+        let waited = begun.elapsed();
+        assert!(waited.as_millis() < 5_000, "{waited:?}");
+        accepting.abort();
+        let _ = accepting.await;
+        self.site.restart().await;
+        self.is_passed_again_by(gateway).await;
+    }
+
+    async fn is_passed_again_by(&self, gateway: &str) {
         let site = &self.site;
         let is_back = || async { get(gateway, "/map/1", &[]).await.status() == 200 };
         site.until("the gate opens again", is_back).await;

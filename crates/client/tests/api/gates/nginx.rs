@@ -31,6 +31,7 @@ async fn the_shipped_rules_gate_by_feature() {
         assert_eq!(answer.status(), 200, "{header}");
     }
     licensed.is_shut_without_it(&nginx.url, 503).await;
+    licensed.is_shut_while_it_hangs(&nginx.url).await;
     licensed.end().await;
 }
 
