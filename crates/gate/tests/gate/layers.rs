@@ -1,17 +1,18 @@
 //! The layer, around services of all kinds.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use axum::routing::get;
 use license_core::feature::FeatureKey;
 use license_gate::Gate;
 use license_gate::route::{Otherwise, Pattern, Route, RouteTable};
 use serde_json::{Value, json};
-use tower::{Layer as _, ServiceExt as _, service_fn};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tower::ServiceExt as _;
 
 use crate::scripted_client::{ALARM, LIVE_VIEW, MAP_VIEW, ScriptedClient, announcement, said};
 use crate::signer::{Signer, T0, license_claims};
@@ -112,26 +113,33 @@ async fn a_whole_gateway_is_gated_by_path() {
 #[tokio::test]
 async fn grpc_is_refused_in_its_own_way() {
     let (_client, gate) = licensed().await;
-    // A service of `http` types and nothing of axum, as tonic's are.
-    let behind = service_fn(|_: Request<String>| async {
-        Ok::<_, Infallible>(Response::new(
-            http_body_util::Full::<bytes::Bytes>::default(),
-        ))
-    });
-    let gated = gate.layer(ALARM).layer(behind);
-    let request = Request::builder()
-        .uri("/vms.Alarms/List")
-        .header("content-type", "application/grpc+proto");
-    let response = gated
-        .oneshot(request.body(String::new()).unwrap())
-        .await
-        .unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.headers()["content-type"], "application/grpc");
-    assert_eq!(response.headers()["grpc-status"], "7");
-    let message = &response.headers()["grpc-message"];
-    assert_eq!(
-        message,
-        "The license does not include 'module.alarm_advanced'"
-    );
+    for (feature, status) in [
+        (MAP_VIEW, Ok(())),
+        (
+            ALARM,
+            Err("The license does not include 'module.alarm_advanced'"),
+        ),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // A real service of gRPC, behind the layer.
+        let (_reporter, health) = tonic_health::server::health_reporter();
+        let server = tonic::transport::Server::builder()
+            .layer(gate.layer(feature))
+            .add_service(health);
+        let incoming = tonic::transport::server::TcpIncoming::from(listener);
+        let serving = tokio::spawn(server.serve_with_incoming(incoming));
+
+        let endpoint = tonic::transport::Endpoint::new(format!("http://{address}")).unwrap();
+        let mut caller = HealthClient::new(endpoint.connect().await.unwrap());
+        let answer = caller.check(HealthCheckRequest::default()).await;
+        let said = answer.map(drop).map_err(|refused| {
+            assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+            let reason = refused.metadata().get("x-license-reason").unwrap();
+            assert_eq!(reason, "not_in_license");
+            refused.message().to_owned()
+        });
+        assert_eq!(said, status.map_err(str::to_owned), "{feature}");
+        serving.abort();
+    }
 }
