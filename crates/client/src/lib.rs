@@ -6,7 +6,7 @@
 //! licensed. The rules are in `license_core`; this crate loads, calls, stores
 //! and answers.
 //!
-//! Imports run one way: `cli → serve → {http, jobs} → licensing → app →
+//! Imports run one way: `cli → serve → {console, jobs} → http → licensing → app →
 //! {store, upstream, identity, snapshot, …} → {license_core, license_service}`.
 
 pub mod announced;
@@ -14,6 +14,7 @@ pub mod app;
 pub mod certificate_time;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod doctor;
 pub mod effective_clock;
 pub mod gate_routes;
@@ -24,6 +25,7 @@ pub mod jobs;
 pub mod licensing;
 pub mod metrics;
 pub mod random;
+mod running_service;
 pub mod scheduler;
 pub mod serve;
 pub mod snapshot;

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::config::{Settings, without_password};
+use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
 use crate::jobs;
@@ -39,6 +40,7 @@ pub async fn serve(
         token.as_ref(),
         &settings.allowed_hosts,
         &settings.cors_allowed_origins,
+        clock.clone(),
     )?);
     let app = Arc::new(App::new(settings, clock).await?);
     if let Err(error) = resume(&app).await {
@@ -56,7 +58,8 @@ pub async fn serve(
     let tracker = TaskTracker::new();
     jobs::start(&app, &tracker, &shutdown);
     let state = HttpState::new(app.clone(), access, shutdown.clone());
-    let router = http::router(state);
+    let pages = console::pages(settings.clone());
+    let router = http::router(state, pages);
     let served = listener::serve(router, listener, shutdown.clone()).await;
 
     // The server may have ended by itself: then the jobs end, too.

@@ -116,6 +116,25 @@ pub fn same(a: &str, b: &str) -> bool {
     a == b || fold(a) == fold(b)
 }
 
+/// The key that somebody meant who has typed or pasted this: in its canonical
+/// spelling where there is one in it, and otherwise the text as it is, for
+/// License Servers of other makers.
+#[must_use]
+pub fn as_it_was_meant(text: &str) -> String {
+    let folded = fold(text);
+    let key = folded.match_indices(PREFIX).find_map(|(start, _)| {
+        let groups: Vec<char> = folded[start + PREFIX.len()..].chars().take(16).collect();
+        let is_key = groups.len() == 16 && groups.iter().all(char::is_ascii_alphanumeric);
+        is_key.then_some(groups)
+    });
+    let Some(key) = key else {
+        return LicenseKey::parse(text).map_or(text.trim().to_owned(), |key| key.to_string());
+    };
+    let groups = key.chunks(4).map(String::from_iter);
+    let groups: Vec<String> = groups.collect();
+    format!("{PREFIX}-{}", groups.join("-"))
+}
+
 /// A key as it may appear in logs and to strangers: the first group and the
 /// last four characters, and nothing of a key that is too short for that.
 #[must_use]
@@ -149,6 +168,24 @@ fn is_dash(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_is_pasted_is_the_key_that_was_meant() {
+        let key = "FXSGHT-AAAA-BBBB-CCCC-DDDD";
+        for text in [
+            key,
+            "  fxsght-aaaa-bbbb-cccc-dddd\n",
+            "FXSGHTAAAABBBBCCCCDDDD",
+            "fxsght aaaa bbbb cccc dddd",
+            "FXSGHT–AAAA—BBBB‑CCCC−DDDD",
+            "Your license key: FXSGHT-AAAA-BBBB-CCCC-DDDD (Harbour Ltd)",
+        ] {
+            assert_eq!(as_it_was_meant(text), key, "{text}");
+        }
+        for other in ["", "ACME-1", "FXSGHT-AAAA"] {
+            assert_eq!(as_it_was_meant(&format!(" {other} ")), other);
+        }
+    }
 
     fn key() -> LicenseKey {
         LicenseKey::from_random(&[7, 99, 3, 200, 41, 0, 30, 31, 247, 5, 6, 77, 8, 9, 10]).unwrap()

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::service::ServiceArgs;
+use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Attempts {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::NO;
-use crate::cli::service::ServiceArgs;
+use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {

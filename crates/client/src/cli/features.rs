@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::cli::service::{Answer, ServiceArgs};
+use crate::running_service::{Answer, ServiceArgs};
 
 #[derive(Debug, Args)]
 pub(super) struct Features {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::NO;
-use crate::cli::service::ServiceArgs;
+use crate::running_service::ServiceArgs;
 
 pub(super) async fn run(service: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let answer = service.get("/api/license/hardware").await?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::NO;
-use crate::cli::service::ServiceArgs;
+use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Health {

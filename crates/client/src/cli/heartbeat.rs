@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::cli::service::ServiceArgs;
+use crate::running_service::ServiceArgs;
 
 pub(super) async fn run(service: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let answer = service.post("/api/license/heartbeat", None).await?;

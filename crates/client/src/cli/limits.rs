@@ -7,7 +7,7 @@ use license_core::usage::Resource;
 use serde_json::{Value, json};
 
 use crate::cli::NO;
-use crate::cli::service::ServiceArgs;
+use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Limits {

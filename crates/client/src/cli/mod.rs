@@ -15,7 +15,6 @@ mod limits;
 mod line;
 mod offline;
 mod serve;
-mod service;
 mod status;
 mod validate;
 
@@ -24,8 +23,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{ArgMatches, CommandFactory as _, Parser, Subcommand};
 
-use crate::cli::service::ServiceArgs;
 use crate::config::Settings;
+use crate::running_service::ServiceArgs;
 
 /// The answer is a "no": no license, a feature that is not available, a
 /// service that is not healthy.

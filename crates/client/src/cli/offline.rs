@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::cli::NO;
-use crate::cli::service::ServiceArgs;
+use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Offline {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use crate::cli::NO;
-use crate::cli::service::{Answer, ServiceArgs};
+use crate::running_service::{Answer, ServiceArgs};
 
 pub(super) async fn run(service: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let answer = service.get("/api/license/status").await?;

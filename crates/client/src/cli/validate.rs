@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::cli::service::ServiceArgs;
 use crate::cli::status;
+use crate::running_service::ServiceArgs;
 
 /// Validates, and shows the status that follows.
 pub(super) async fn run(service: &ServiceArgs) -> anyhow::Result<ExitCode> {

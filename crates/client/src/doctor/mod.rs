@@ -6,6 +6,7 @@ mod disk;
 mod license_server;
 mod machine;
 mod port;
+pub mod support_file;
 
 use std::fmt;
 

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
+use license_service::clock::Clock;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -17,6 +18,7 @@ use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::config::TrustedNetwork;
 use crate::http::error::ApiError;
+use crate::http::sessions::Sessions;
 
 /// The rules, made once at start.
 pub struct Access {
@@ -25,6 +27,8 @@ pub struct Access {
     allowed_hosts: Vec<String>,
     csrf: CsrfLayer<fn(ProtectionError) -> Response>,
     origins: Vec<HeaderValue>,
+    sessions: Sessions,
+    clock: Arc<dyn Clock>,
 }
 
 /// Why the rules cannot be made.
@@ -43,8 +47,21 @@ pub enum AccessError {
 /// Whether a request may change things, and see license keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// From a trusted network, or with the token.
+    /// From a trusted network, with the token, or in a session.
     pub trusted: bool,
+    /// In a session.
+    pub signed_in: bool,
+}
+
+/// Why nobody was signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// It is another token, or there is none.
+    #[error("This is not the administrator's token.")]
+    WrongToken,
+    /// There were too many wrong ones.
+    #[error("There were too many wrong tokens. Wait a minute, and try again.")]
+    TooMany,
 }
 
 impl Access {
@@ -57,6 +74,7 @@ impl Access {
         token: Option<&SecretString>,
         allowed_hosts: &[String],
         cors_allowed_origins: &[String],
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
         let reject: fn(ProtectionError) -> Response = |_| ApiError::CrossSite.into_response();
         let mut csrf = CsrfLayer::new();
@@ -83,6 +101,8 @@ impl Access {
                 .collect(),
             csrf: csrf.with_rejection_response(reject),
             origins,
+            sessions: Sessions::default(),
+            clock,
         })
     }
 
@@ -110,6 +130,34 @@ impl Access {
                 // What OpenFeature's provider for browsers compares.
                 .expose_headers([header::ETAG]),
         )
+    }
+
+    /// Whether there is a token to sign in with.
+    #[must_use]
+    pub fn has_a_token(&self) -> bool {
+        self.token_hash.is_some()
+    }
+
+    /// Begins a session for who shows the token; answers the cookie to set.
+    ///
+    /// # Errors
+    /// One [`SignInError`] for each reason not to.
+    pub fn sign_in(&self, token: &str, peer: IpAddr) -> Result<HeaderValue, SignInError> {
+        let (peer, now) = (peer.to_canonical(), self.clock.running());
+        if !self.sessions.may_try(peer, now) {
+            return Err(SignInError::TooMany);
+        }
+        if self.token_hash != Some(hash(token)) {
+            self.sessions.note_failure(peer, now);
+            return Err(SignInError::WrongToken);
+        }
+        Ok(self.sessions.begin(now))
+    }
+
+    /// Ends the request's session; answers the cookie to set.
+    #[must_use]
+    pub fn sign_out(&self, headers: &HeaderMap) -> HeaderValue {
+        self.sessions.end(headers)
     }
 
     fn trusts(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
@@ -171,8 +219,13 @@ pub(super) async fn identify(
     if let Some(host) = named.chain(address).find(|host| !access.knows_host(host)) {
         return ApiError::UnknownHost(host.to_owned()).into_response();
     }
-    let trusted = access.trusts(peer.ip(), request.headers());
-    request.extensions_mut().insert(Caller { trusted });
+    let headers = request.headers();
+    let signed_in = access.sessions.goes_on(headers, access.clock.running());
+    let caller = Caller {
+        trusted: signed_in || access.trusts(peer.ip(), headers),
+        signed_in,
+    };
+    request.extensions_mut().insert(caller);
     next.run(request).await
 }
 
@@ -231,7 +284,9 @@ mod tests {
 
     fn access(networks: &[TrustedNetwork], token: Option<&str>) -> Access {
         let token = token.map(SecretString::from);
-        Access::new(networks, token.as_ref(), &["VMS.example".into()], &[]).unwrap()
+        let clock = Arc::new(license_service::clock::SystemClock);
+        let hosts = ["VMS.example".into()];
+        Access::new(networks, token.as_ref(), &hosts, &[], clock).unwrap()
     }
 
     #[test]

@@ -83,32 +83,7 @@ impl IntoResponse for ApiError {
         let status = self.status();
         let detail = match self {
             Self::Invalid(invalid) => json!([invalid]),
-            Self::NotUtf8 => "There was an error parsing the body".into(),
-            Self::TooLong { most } => {
-                format!("The body is too long; at most {most} bytes are taken").into()
-            }
-            Self::TooSlow => "The body took too long to arrive".into(),
-            Self::BrokenOff => "The body broke off".into(),
-            Self::Activate(error) => error.to_string().into(),
-            Self::Deactivate(error) => error.to_string().into(),
-            Self::Offline(error) => error.to_string().into(),
-            Self::Switch(error) => error.to_string().into(),
-            Self::Report(error) => error.to_string().into(),
-            Self::Store(error) => error.to_string().into(),
-            Self::Untrusted => "Changes are allowed from TRUSTED_NETWORKS, or with the header \
-                                'Authorization: Bearer' and the ADMIN_TOKEN"
-                .into(),
-            Self::CrossSite => "The request comes from a page of another site; list its origin in \
-                                CORS_ALLOWED_ORIGINS if it may"
-                .into(),
-            Self::UnknownHost(host) => {
-                format!("The service is not known as '{host}'; list the name in ALLOWED_HOSTS")
-                    .into()
-            }
-            Self::TooManySubscribers => "There are too many subscribers; try again later".into(),
-            Self::NotFound => "Not Found".into(),
-            Self::MethodNotAllowed => "Method Not Allowed".into(),
-            Self::Internal => "Internal Server Error".into(),
+            other => other.detail().into(),
         };
         let mut response = (status, Json(json!({ "detail": detail }))).into_response();
         if status == StatusCode::UNAUTHORIZED {
@@ -122,7 +97,44 @@ impl IntoResponse for ApiError {
 }
 
 impl ApiError {
-    fn status(&self) -> StatusCode {
+    /// What went wrong and what to do about it, in words.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Invalid(invalid) => invalid.msg.clone(),
+            Self::NotUtf8 => "There was an error parsing the body".to_owned(),
+            Self::TooLong { most } => {
+                format!("The body is too long; at most {most} bytes are taken")
+            }
+            Self::TooSlow => "The body took too long to arrive".to_owned(),
+            Self::BrokenOff => "The body broke off".to_owned(),
+            Self::Activate(error) => error.to_string(),
+            Self::Deactivate(error) => error.to_string(),
+            Self::Offline(error) => error.to_string(),
+            Self::Switch(error) => error.to_string(),
+            Self::Report(error) => error.to_string(),
+            Self::Store(error) => error.to_string(),
+            Self::Untrusted => "Changes are allowed from TRUSTED_NETWORKS, or with the header \
+                                'Authorization: Bearer' and the ADMIN_TOKEN"
+                .to_owned(),
+            Self::CrossSite => "The request comes from a page of another site; list its origin in \
+                                CORS_ALLOWED_ORIGINS if it may"
+                .to_owned(),
+            Self::UnknownHost(host) => {
+                format!("The service is not known as '{host}'; list the name in ALLOWED_HOSTS")
+            }
+            Self::TooManySubscribers => {
+                "There are too many subscribers; try again later".to_owned()
+            }
+            Self::NotFound => "Not Found".to_owned(),
+            Self::MethodNotAllowed => "Method Not Allowed".to_owned(),
+            Self::Internal => "Internal Server Error".to_owned(),
+        }
+    }
+
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotUtf8 => StatusCode::BAD_REQUEST,

@@ -54,7 +54,7 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Json<HardwareResponse> 
     })
 }
 
-pub(super) fn drift(verdict: Verdict) -> &'static str {
+pub(crate) fn drift(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Same => "none",
         Verdict::Drifted => "drifted",
@@ -62,7 +62,7 @@ pub(super) fn drift(verdict: Verdict) -> &'static str {
     }
 }
 
-fn word(change: Change) -> &'static str {
+pub(crate) fn word(change: Change) -> &'static str {
     match change {
         Change::Same => "same",
         Change::Changed => "changed",

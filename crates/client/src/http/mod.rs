@@ -9,7 +9,7 @@ mod docs;
 pub mod error;
 mod events;
 mod features;
-mod hardware;
+pub(crate) mod hardware;
 mod heartbeat;
 mod instant;
 mod license;
@@ -18,7 +18,8 @@ mod metrics;
 mod offline;
 mod ofrep;
 mod probes;
-mod to_the_end;
+mod sessions;
+pub(crate) mod to_the_end;
 mod unrouted;
 mod usage;
 
@@ -121,12 +122,13 @@ fn routes() -> OpenApiRouter<HttpState> {
 /// Paths that answer GET but, like version 1.0.0, not HEAD.
 const WITHOUT_HEAD: [&str; 2] = ["/health", "/api/license/status"];
 
-/// The whole service as a router.
-pub fn router(state: HttpState) -> Router {
+/// The whole service as a router, with `pages` for people.
+pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let (router, openapi) = routes().split_for_parts();
     let mut router = router
         .route("/openapi.json", get(docs::openapi_json(&openapi)))
-        .merge(docs::pages());
+        .merge(docs::pages())
+        .merge(pages);
     for path in WITHOUT_HEAD {
         router = router.route(path, axum::routing::head(unrouted::method_not_allowed));
     }

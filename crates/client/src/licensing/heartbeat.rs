@@ -32,20 +32,8 @@ pub enum Heartbeat {
 /// the validations did not.
 pub async fn heartbeat(app: &App) -> Heartbeat {
     let snapshot = app.snapshot().clone();
-    let (Some(identity), Some(_)) = (app.identity(), &snapshot.evidence.lease) else {
+    let (Some(identity), Some(request)) = (app.identity(), report(app).await) else {
         return Heartbeat::NotNeeded;
-    };
-    let usage = measure(app).await;
-    let request = HeartbeatRequest {
-        license_key: snapshot.evidence.license_key.clone(),
-        hardware_id: identity.hardware_id.clone(),
-        installation_id: identity.installation_id.clone(),
-        usage_metrics: UsageMetrics {
-            cameras_in_use: usage.cameras.unwrap_or_default(),
-            users_active: usage.users.unwrap_or_default(),
-            storage_used_gb: usage.storage_gb.unwrap_or_default(),
-        },
-        system_info: system_info(&app.root),
     };
     let sender = app.sender(&identity);
     let nonce = random::nonce();
@@ -85,6 +73,25 @@ pub async fn heartbeat(app: &App) -> Heartbeat {
         keep(app).await;
     }
     outcome
+}
+
+/// What a heartbeat says now; `None` without a license.
+pub async fn report(app: &App) -> Option<HeartbeatRequest> {
+    let identity = app.identity()?;
+    let evidence = app.snapshot().evidence.clone();
+    evidence.lease?;
+    let usage = measure(app).await;
+    Some(HeartbeatRequest {
+        license_key: evidence.license_key,
+        hardware_id: identity.hardware_id.clone(),
+        installation_id: identity.installation_id.clone(),
+        usage_metrics: UsageMetrics {
+            cameras_in_use: usage.cameras.unwrap_or_default(),
+            users_active: usage.users.unwrap_or_default(),
+            storage_used_gb: usage.storage_gb.unwrap_or_default(),
+        },
+        system_info: system_info(&app.root),
+    })
 }
 
 async fn store(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {

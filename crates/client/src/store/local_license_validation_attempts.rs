@@ -145,9 +145,26 @@ pub async fn page(
     if let Some(before) = before {
         lines = lines.filter(Column::Id.lt(before));
     }
-    let rows = lines.all(db).await?;
-    Ok(rows
-        .into_iter()
+    Ok(logged(lines.all(db).await?))
+}
+
+/// The lines since `from`, newest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn since(
+    db: &impl ConnectionTrait,
+    from: DateTime<Utc>,
+) -> Result<Vec<LoggedAttempt>, StoreError> {
+    let lines = Entity::find()
+        .filter(Column::AttemptedAt.gte(from.naive_utc()))
+        .order_by_desc(Column::Id)
+        .limit(KEPT_ROWS);
+    Ok(logged(lines.all(db).await?))
+}
+
+fn logged(rows: Vec<Model>) -> Vec<LoggedAttempt> {
+    rows.into_iter()
         .map(|row| LoggedAttempt {
             id: row.id,
             license_key: row.license_key,
@@ -156,7 +173,7 @@ pub async fn page(
             hardware_id: row.hardware_id,
             attempted_at: row.attempted_at.map(|at| at.and_utc()),
         })
-        .collect())
+        .collect()
 }
 
 /// Removes rows that are too old or too many; answers how many.

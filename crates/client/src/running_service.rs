@@ -13,7 +13,7 @@ use crate::upstream::http_client;
 
 /// Which service to talk to, and how to print.
 #[derive(Clone, Debug, Args)]
-pub(super) struct ServiceArgs {
+pub(crate) struct ServiceArgs {
     /// Address of the service; default is this machine at HOST and PORT
     #[arg(long, env = "LICENSE_CLIENT_URL", value_name = "URL")]
     url: Option<Url>,
@@ -32,18 +32,18 @@ pub(super) struct ServiceArgs {
 
     /// Print the service's answer as JSON
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 /// An answer of the service.
-pub(super) struct Answer {
-    pub(super) ok: bool,
-    pub(super) body: Value,
+pub(crate) struct Answer {
+    pub(crate) ok: bool,
+    pub(crate) body: Value,
 }
 
 impl ServiceArgs {
     /// The service on this machine at an address of its settings.
-    pub(super) fn at(host: IpAddr, port: u16) -> Self {
+    pub(crate) fn at(host: IpAddr, port: u16) -> Self {
         Self {
             url: None,
             host,
@@ -54,24 +54,24 @@ impl ServiceArgs {
     }
 
     /// An answer that is not JSON.
-    pub(super) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
+    pub(crate) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
         Ok(self.request(Method::GET, path, None).await?.text().await?)
     }
 
-    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(Method::GET, path, None).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
+    pub(crate) async fn post(&self, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
         self.send(Method::POST, path, body).await
     }
 
-    pub(super) async fn put(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
         self.send(Method::PUT, path, Some(body)).await
     }
 
     /// Prints the answer as it came, if JSON is asked for; answers whether.
-    pub(super) fn print_json(&self, answer: &Answer) -> bool {
+    pub(crate) fn print_json(&self, answer: &Answer) -> bool {
         if self.json {
             println!("{:#}", answer.body);
         }
@@ -138,19 +138,19 @@ impl ServiceArgs {
 
 impl Answer {
     /// The text in a field, empty where there is none.
-    pub(super) fn text(&self, field: &str) -> &str {
+    pub(crate) fn text(&self, field: &str) -> &str {
         self.body
             .get(field)
             .and_then(Value::as_str)
             .unwrap_or_default()
     }
 
-    pub(super) fn flag(&self, field: &str) -> bool {
+    pub(crate) fn flag(&self, field: &str) -> bool {
         self.body.get(field).and_then(Value::as_bool) == Some(true)
     }
 
     /// The service's words for what went wrong.
-    pub(super) fn into_error(self) -> anyhow::Error {
+    pub(crate) fn into_error(self) -> anyhow::Error {
         match self.body.get("detail") {
             Some(Value::String(detail)) => anyhow::anyhow!("{detail}"),
             Some(Value::Array(details)) => {

@@ -1,0 +1,72 @@
+//! Activation by key.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Form;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use license_core::license_key::as_it_was_meant;
+use serde::Deserialize;
+
+use super::frame::{Done, Frame, show, to_sign_in};
+use crate::app::App;
+use crate::http::access::Caller;
+use crate::http::error::ApiError;
+use crate::http::to_the_end::to_the_end;
+use crate::licensing;
+use crate::licensing::activate::LONGEST_KEY;
+
+#[derive(Template)]
+#[template(path = "activate.html")]
+struct Activate {
+    frame: Frame,
+    key: String,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Given {
+    #[serde(default)]
+    key: String,
+}
+
+pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Response {
+    let page = Activate {
+        frame: Frame::new("activate", &app, caller),
+        key: String::new(),
+        error: None,
+    };
+    show(StatusCode::OK, &page)
+}
+
+pub(super) async fn activate(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Form(given): Form<Given>,
+) -> Response {
+    if !caller.trusted {
+        return to_sign_in();
+    }
+    let key = as_it_was_meant(&given.key);
+    let refused = |status, error: String| {
+        let page = Activate {
+            frame: Frame::new("activate", &app, caller),
+            key: given.key.clone(),
+            error: Some(error),
+        };
+        show(status, &page)
+    };
+    if key.is_empty() || key.chars().count() > LONGEST_KEY {
+        let why = "This is no license key. One looks like FXSGHT-XXXX-XXXX-XXXX-XXXX.";
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, why.to_owned());
+    }
+    let activating = app.clone();
+    let activated =
+        to_the_end(async move { licensing::activate::activate(&activating, &key).await }).await;
+    match activated.and_then(|activated| activated.map_err(ApiError::from)) {
+        Ok(_) => Done::Activated.go_on(),
+        Err(error) => refused(error.status(), error.detail()),
+    }
+}

@@ -1,0 +1,65 @@
+//! Giving the seat back, after a question.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Form;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::frame::{Done, Frame, show, to_sign_in};
+use crate::app::App;
+use crate::http::access::Caller;
+use crate::http::error::ApiError;
+use crate::http::to_the_end::to_the_end;
+use crate::licensing;
+use crate::licensing::deactivate::Seat;
+
+#[derive(Template)]
+#[template(path = "deactivate.html")]
+struct Deactivate {
+    frame: Frame,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    force: bool,
+}
+
+pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Response {
+    if !caller.trusted {
+        return to_sign_in();
+    }
+    let frame = Frame::new("deactivate", &app, caller);
+    show(StatusCode::OK, &Deactivate { frame, error: None })
+}
+
+pub(super) async fn deactivate(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Form(wanted): Form<Wanted>,
+) -> Response {
+    if !caller.trusted {
+        return to_sign_in();
+    }
+    let deactivating = app.clone();
+    let seat =
+        to_the_end(
+            async move { licensing::deactivate::deactivate(&deactivating, wanted.force).await },
+        );
+    match seat.await.and_then(|seat| seat.map_err(ApiError::from)) {
+        Ok(Seat::Freed | Seat::NotHeld) => Done::Deactivated.go_on(),
+        Ok(Seat::Unknown) => Done::DeactivatedHereOnly.go_on(),
+        Err(error) => {
+            let page = Deactivate {
+                frame: Frame::new("deactivate", &app, caller),
+                error: Some(error.detail()),
+            };
+            show(error.status(), &page)
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Instants and spans, as people read them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// An instant.
+pub(super) struct Moment {
+    /// For programs.
+    pub(super) iso: String,
+    /// For people: to the minute, in UTC.
+    pub(super) text: String,
+}
+
+impl Moment {
+    pub(super) fn of(at: DateTime<Utc>) -> Self {
+        Self {
+            iso: at.to_rfc3339(),
+            text: at.format("%-d %B %Y, %H:%M UTC").to_string(),
+        }
+    }
+}
+
+/// A span that is left, as the script goes on to show it.
+pub(super) fn left(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0);
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    if days > 0 {
+        return format!("{days} d {hours:02} h {minutes:02} min {seconds:02} s");
+    }
+    format!("{hours} h {minutes:02} min {seconds:02} s")
+}

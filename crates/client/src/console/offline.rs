@@ -1,0 +1,160 @@
+//! Licensing by file, in three steps.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Multipart, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use license_core::license_key::as_it_was_meant;
+use license_core::offline::Purpose;
+use qrcode::render::svg;
+use qrcode::{EcLevel, QrCode};
+use serde::Deserialize;
+
+use super::frame::{Done, Frame, show, to_sign_in};
+use crate::app::App;
+use crate::http::access::Caller;
+use crate::http::error::ApiError;
+use crate::http::to_the_end::to_the_end;
+use crate::licensing;
+use crate::licensing::activate::LONGEST_KEY;
+use crate::licensing::offline::Outcome;
+
+#[derive(Template)]
+#[template(path = "offline.html")]
+struct Offline {
+    frame: Frame,
+    signed: bool,
+    licensed: bool,
+    key: String,
+    request: Option<RequestFile>,
+    error: Option<String>,
+}
+
+struct RequestFile {
+    name: String,
+    text: String,
+    base64: String,
+    /// SVG; `None` where the file is too long for one.
+    qr: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    purpose: String,
+    #[serde(default)]
+    key: String,
+}
+
+impl Offline {
+    fn new(app: &App, caller: Caller) -> Self {
+        Self {
+            frame: Frame::new("offline", app, caller),
+            signed: app.keys.are_required(),
+            licensed: app.snapshot().evidence.lease.is_some(),
+            key: String::new(),
+            request: None,
+            error: None,
+        }
+    }
+}
+
+pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Response {
+    show(StatusCode::OK, &Offline::new(&app, caller))
+}
+
+pub(super) async fn request(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Form(wanted): Form<Wanted>,
+) -> Response {
+    if !caller.trusted {
+        return to_sign_in();
+    }
+    let key = as_it_was_meant(&wanted.key);
+    let (purpose, key) = match wanted.purpose.as_str() {
+        "renew" => (Purpose::Renew, None),
+        "deactivate" => (Purpose::Deactivate, None),
+        _ => (Purpose::Activate, Some(key)),
+    };
+    let mut page = Offline::new(&app, caller);
+    page.key.clone_from(&wanted.key);
+    let is_key = |key: &String| !key.is_empty() && key.chars().count() <= LONGEST_KEY;
+    if key.as_ref().is_some_and(|key| !is_key(key)) {
+        let why = "This is no license key. One looks like FXSGHT-XXXX-XXXX-XXXX-XXXX.";
+        page.error = Some(why.to_owned());
+        return show(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    }
+    let asking = app.clone();
+    let writing =
+        to_the_end(async move { licensing::offline::request(&asking, purpose, key).await });
+    match writing.await.and_then(|it| it.map_err(ApiError::from)) {
+        Ok(request) => {
+            let text = request.to_file();
+            page.licensed = app.snapshot().evidence.lease.is_some();
+            page.request = Some(RequestFile {
+                name: format!("foxsight-{}-request.txt", wanted_word(purpose)),
+                base64: STANDARD.encode(&text),
+                qr: qr(&text),
+                text,
+            });
+            show(StatusCode::OK, &page)
+        }
+        Err(error) => {
+            page.error = Some(error.detail());
+            show(error.status(), &page)
+        }
+    }
+}
+
+fn wanted_word(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Activate => "activate",
+        Purpose::Renew => "renew",
+        Purpose::Deactivate => "deactivate",
+    }
+}
+
+fn qr(text: &str) -> Option<String> {
+    let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
+    let mut renderer = code.render::<svg::Color<'_>>();
+    let svg = renderer.min_dimensions(240, 240).build();
+    // Within a page an SVG has no declaration of its own.
+    Some(
+        svg.split_once("?>")
+            .map_or(svg.clone(), |(_, svg)| svg.to_owned()),
+    )
+}
+
+pub(super) async fn import(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    mut form: Multipart,
+) -> Response {
+    if !caller.trusted {
+        return to_sign_in();
+    }
+    let mut text = String::new();
+    while let Ok(Some(field)) = form.next_field().await {
+        if field.name() == Some("file") {
+            text = field.text().await.unwrap_or_default();
+        }
+    }
+    let importing = app.clone();
+    let imported =
+        to_the_end(async move { licensing::offline::import(&importing, &text).await }).await;
+    match imported.and_then(|it| it.map_err(ApiError::from)) {
+        Ok(Outcome::Licensed(_)) => Done::Imported.go_on(),
+        Ok(Outcome::Denied { .. }) => Done::Denied.go_on(),
+        Ok(Outcome::Deactivated) => Done::GivenUp.go_on(),
+        Err(error) => {
+            let mut page = Offline::new(&app, caller);
+            page.error = Some(error.detail());
+            show(error.status(), &page)
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! How the site stands.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use license_core::evidence::Failure;
+use license_core::feature::is_core;
+use license_core::hardware::Verdict;
+use license_core::lease::Lease;
+use license_core::license::{Expiry, License};
+use license_core::license_key;
+use license_core::limits::limit;
+use license_core::standing::{LapseReason, Standing};
+use license_core::usage::Resource;
+
+use super::frame::{Frame, Said, show};
+use super::moment::{Moment, left};
+use super::timeline::{Timeline, timeline};
+use crate::app::App;
+use crate::http::access::Caller;
+use crate::http::hardware::{drift, word};
+use crate::licensing::due::due;
+use crate::licensing::switch::known;
+use crate::licensing::usage::measure;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    frame: Frame,
+    title: &'static str,
+    standing: &'static str,
+    /// Why it has lapsed.
+    reason: String,
+    /// The vendor's own words.
+    message: Option<String>,
+    failure: Option<Failure>,
+    until: Moment,
+    seconds_left: i64,
+    left: String,
+    confirmed: Moment,
+    offline_until: Option<Moment>,
+    unsigned: bool,
+    license: Option<Shown>,
+    next_validation: Option<Moment>,
+    installation_id: String,
+    hardware_id: String,
+    hardware_id_short: String,
+    drift: &'static str,
+    components: Vec<Component>,
+    gauges: Vec<Gauge>,
+    usage_known: bool,
+    features: Vec<Feature>,
+    timeline: Option<Timeline>,
+}
+
+struct Shown {
+    key: String,
+    tier: String,
+    expires: String,
+}
+
+struct Component {
+    name: &'static str,
+    change: &'static str,
+}
+
+struct Gauge {
+    resource: &'static str,
+    in_use: String,
+    limit: Option<u64>,
+    /// Of the limit, at most 100.
+    percent: u64,
+    tone: &'static str,
+}
+
+struct Feature {
+    key: String,
+    available: bool,
+    reason: String,
+    core: bool,
+    switched_off: bool,
+    /// Core features cannot, and what the license does not list need not.
+    can_be_switched: bool,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    said: Result<Query<Said>, QueryRejection>,
+) -> Response {
+    let done = said.map(|Query(said)| said).unwrap_or_default().done;
+    let frame = Frame::new("overview", &app, caller).after(done);
+    let usage = measure(&app).await;
+    let now = app.clock.now();
+    let timeline = timeline(&app, now).await;
+    let snapshot = app.snapshot().clone();
+    let evidence = &snapshot.evidence;
+    let standing = snapshot.standing(now);
+    let license = snapshot.license();
+    let until = snapshot.grace_end().unwrap_or(now);
+    let identity = app.identity();
+    let hardware_id = identity.as_ref().map(|it| it.hardware_id.clone());
+    let hardware_id = hardware_id.unwrap_or_default();
+    let comparison = app.comparison();
+    let confirmed = evidence.confirmed_at.or(evidence.activated_at);
+    let is_offline = evidence.lease.as_ref().is_some_and(Lease::is_offline);
+    let overview = Overview {
+        frame,
+        title: match &standing {
+            Standing::Unlicensed => "No license yet",
+            Standing::Active => "All is well",
+            Standing::Grace { .. } => "The License Server cannot confirm the license",
+            Standing::Lapsed(reason) => lapsed(reason),
+        },
+        standing: standing.as_str(),
+        reason: match &standing {
+            Standing::Lapsed(reason) => reason.code().to_owned(),
+            _ => String::new(),
+        },
+        message: evidence
+            .denial
+            .as_ref()
+            .map(|denial| denial.claims().message.clone()),
+        failure: evidence.last_failure.clone(),
+        until: Moment::of(until),
+        seconds_left: (until - now).num_seconds(),
+        left: left(until - now),
+        confirmed: Moment::of(confirmed.unwrap_or(now)),
+        offline_until: evidence
+            .lease
+            .as_ref()
+            .filter(|_| is_offline)
+            .map(|lease| Moment::of(lease.valid_until())),
+        unsigned: !app.keys.are_required(),
+        license: license.map(|license| Shown {
+            key: shown_key(&evidence.license_key, caller),
+            tier: license.tier().unwrap_or_default().to_owned(),
+            expires: expires(license),
+        }),
+        next_validation: due(&app, now).validation.map(Moment::of),
+        installation_id: identity
+            .map(|identity| identity.installation_id.clone())
+            .unwrap_or_default(),
+        hardware_id_short: hardware_id.chars().take(16).chain("…".chars()).collect(),
+        hardware_id,
+        drift: drift(
+            comparison
+                .as_ref()
+                .map_or(Verdict::Unknown, |it| it.verdict),
+        ),
+        components: comparison
+            .iter()
+            .flat_map(|comparison| &comparison.components)
+            .map(|(component, change)| Component {
+                name: component.as_str(),
+                change: word(*change),
+            })
+            .collect(),
+        gauges: Resource::ALL
+            .into_iter()
+            .map(|resource| gauge(resource, usage.of(resource), license))
+            .collect(),
+        usage_known: Resource::ALL.iter().any(|it| usage.of(*it).is_some()),
+        features: features(&app, now),
+        timeline,
+    };
+    show(StatusCode::OK, &overview)
+}
+
+fn lapsed(reason: &LapseReason) -> &'static str {
+    match reason {
+        LapseReason::Denied(_) => "The vendor has withdrawn the license",
+        LapseReason::LicenseExpired => "The license has expired",
+        LapseReason::GracePeriodExpired => "The grace period has ended",
+    }
+}
+
+/// Whoever may not change things sees the key masked.
+fn shown_key(key: &str, caller: Caller) -> String {
+    if caller.trusted {
+        key.to_owned()
+    } else {
+        license_key::mask(key)
+    }
+}
+
+fn expires(license: &License) -> String {
+    match license.expiry() {
+        Expiry::Never => "Never".to_owned(),
+        Expiry::At(at) => Moment::of(at).text,
+        Expiry::Unreadable => license.expires_at_text().unwrap_or("?").to_owned(),
+    }
+}
+
+fn gauge(resource: Resource, in_use: Option<u64>, license: Option<&License>) -> Gauge {
+    let limit = license.and_then(|license| limit(license, resource));
+    let used = in_use.unwrap_or_default();
+    let percent = limit.map_or(0, |limit| {
+        used.saturating_mul(100)
+            .checked_div(limit)
+            .unwrap_or(100)
+            .min(100)
+    });
+    Gauge {
+        resource: resource.as_str(),
+        in_use: in_use.map_or("–".to_owned(), |used| used.to_string()),
+        limit,
+        percent,
+        tone: match percent {
+            0..80 => "",
+            80..100 => "wait",
+            _ => "bad",
+        },
+    }
+}
+
+fn features(app: &App, now: DateTime<Utc>) -> Vec<Feature> {
+    let snapshot = app.snapshot();
+    let off: Vec<_> = snapshot.entitlements().switched_off().collect();
+    let mut features: Vec<Feature> = known(app)
+        .iter()
+        .map(|key| {
+            snapshot.decide(key.as_str(), now, |decision| Feature {
+                key: key.as_str().to_owned(),
+                available: decision.available,
+                reason: decision.reason.code().to_owned(),
+                core: is_core(key.as_str()),
+                switched_off: off.contains(&key),
+                can_be_switched: !is_core(key.as_str())
+                    && (off.contains(&key) || snapshot.entitlements().lists(key.as_str())),
+            })
+        })
+        .collect();
+    features.sort_by_key(|feature| !feature.core);
+    features
+}

@@ -1,0 +1,72 @@
+//! Sessions for browsers outside the trusted networks.
+
+use std::net::SocketAddr;
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::frame::{Done, Frame, show};
+use crate::http::HttpState;
+use crate::http::access::{Caller, SignInError};
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn {
+    frame: Frame,
+    possible: bool,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Shown {
+    #[serde(default)]
+    token: String,
+}
+
+pub(super) async fn page(State(state): State<HttpState>, caller: Caller) -> Response {
+    let page = SignIn {
+        frame: Frame::new("sign-in", &state.app, caller),
+        possible: state.access.has_a_token(),
+        error: None,
+    };
+    show(StatusCode::OK, &page)
+}
+
+pub(super) async fn sign_in(
+    State(state): State<HttpState>,
+    caller: Caller,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Form(shown): Form<Shown>,
+) -> Response {
+    match state.access.sign_in(shown.token.trim(), peer.ip()) {
+        Ok(cookie) => {
+            let mut response = Done::SignedIn.go_on();
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+            response
+        }
+        Err(error) => {
+            tracing::warn!(security = true, peer = %peer.ip(), "nobody was signed in: {error}");
+            let status = match error {
+                SignInError::WrongToken => StatusCode::UNAUTHORIZED,
+                SignInError::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            };
+            let page = SignIn {
+                frame: Frame::new("sign-in", &state.app, caller),
+                possible: state.access.has_a_token(),
+                error: Some(error.to_string()),
+            };
+            show(status, &page)
+        }
+    }
+}
+
+pub(super) async fn sign_out(State(state): State<HttpState>, headers: HeaderMap) -> Response {
+    let mut response = Done::SignedOut.go_on();
+    let cookie = state.access.sign_out(&headers);
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    response
+}

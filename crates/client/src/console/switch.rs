@@ -1,0 +1,38 @@
+//! Switching a feature off or on for this site.
+
+use std::sync::Arc;
+
+use axum::Form;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use super::frame::{Done, to_sign_in};
+use crate::app::App;
+use crate::http::access::Caller;
+use crate::http::error::ApiError;
+use crate::http::to_the_end::to_the_end;
+use crate::licensing;
+
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    feature: String,
+    on: bool,
+}
+
+pub(super) async fn switch(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Form(wanted): Form<Wanted>,
+) -> Response {
+    if !caller.trusted {
+        return to_sign_in();
+    }
+    let switching =
+        async move { licensing::switch::switch(&app, &wanted.feature, wanted.on).await };
+    match to_the_end(switching).await {
+        Ok(Ok(())) => Done::Switched.go_on(),
+        Ok(Err(error)) => ApiError::from(error).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
