@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::VerifiedLicense;
 use crate::evidence::Evidence;
-use crate::feature::FeatureKey;
-use crate::gate::{Decision, Entitlements, decide};
+use crate::feature::{CORE_FEATURES, FeatureKey};
+use crate::gate::{Decision, Entitlements, Reason, decide};
 use crate::lease::Lease;
 use crate::license::License;
 use crate::limits::limit;
@@ -159,8 +159,8 @@ pub fn announce(
 }
 
 /// What is left of `told` when only that counts which `license` proves: core
-/// features, and those that it lists, until its signed end. Without a license
-/// that is proven, nothing but core features is left.
+/// features, and those that it lists, until its signed end, within its limits.
+/// Without a license that is proven, nothing but core features is left.
 #[must_use]
 pub fn held_against(
     told: &Announcement,
@@ -200,11 +200,48 @@ pub fn held_against(
         features,
         unlisted,
         then: then.collect(),
+        tier: proof.license().and_then(License::tier).map(str::to_owned),
+        limits: Resource::ALL
+            .into_iter()
+            .map(|resource| {
+                let said = told.limits.get(resource.as_str()).copied().flatten();
+                let proven = match proof.license() {
+                    Some(license) => limit(license, resource),
+                    None => Some(0),
+                };
+                // No limit is more than any.
+                let least = said.into_iter().chain(proven).min();
+                (resource.as_str().to_owned(), least)
+            })
+            .collect(),
         ..told.clone()
     }
 }
 
 impl Announcement {
+    /// The same, with core features on wherever there is a license: nobody
+    /// switches them off, whatever he says.
+    #[must_use]
+    pub fn with_core(mut self) -> Self {
+        let later = self.then.iter_mut();
+        let later = later.map(|later| (&later.standing, &mut later.features));
+        for (standing, features) in
+            std::iter::once((&self.standing, &mut self.features)).chain(later)
+        {
+            if standing == Standing::Unlicensed.as_str() {
+                continue;
+            }
+            for key in CORE_FEATURES {
+                let core = Told {
+                    available: true,
+                    reason: Reason::Core.code().to_owned(),
+                };
+                features.insert(key.to_owned(), core);
+            }
+        }
+        self
+    }
+
     /// Standing, features and any other feature at `at`.
     #[must_use]
     pub fn state(&self, at: DateTime<Utc>) -> (&str, &BTreeMap<String, Told>, &Told) {
@@ -239,6 +276,10 @@ impl Proof {
                 ..Evidence::default()
             },
         }
+    }
+
+    fn license(&self) -> Option<&License> {
+        self.evidence.lease.as_ref().map(Lease::license)
     }
 
     /// When what is proven changes, from `now` on.

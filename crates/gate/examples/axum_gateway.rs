@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use license_gate::{Gate, Resource};
+use license_gate::{Gate, Limit, Resource};
 
 /// What is behind the gate, and what each part needs.
 pub fn router(gate: &Gate) -> Router {
     let page = || get(|| async { "behind the gate" });
     let limits = gate.clone();
     let cameras = move || async move {
-        let limit = limits.limit(Resource::Cameras);
-        limit.map_or("unlimited".to_owned(), |limit| limit.to_string())
+        match limits.limit(Resource::Cameras) {
+            Limit::AtMost(limit) => limit.to_string(),
+            Limit::Unlimited => "unlimited".to_owned(),
+            Limit::Unknown => "unknown".to_owned(),
+        }
     };
     Router::new()
         .route("/map/{*rest}", page().layer(gate.layer("module.map_view")))

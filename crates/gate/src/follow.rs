@@ -2,13 +2,15 @@
 //! is lost.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use http::{StatusCode, header};
+use http_body_util::BodyDataStream;
 use license_core::announcement::{Announcement, Envelope};
 use reqwest::redirect;
-use sse_stream::SseStream;
+use sse_stream::SseByteStream;
 use url::Url;
 
 use crate::gate::Shared;
@@ -19,6 +21,8 @@ const CONNECTING: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Longest event that is heard, in bytes.
+const LONGEST_EVENT: usize = 4 * 1024 * 1024;
 /// What knows too little of a sleeping machine is asked so often.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
@@ -28,6 +32,7 @@ pub(crate) struct Subscription {
     http: reqwest::Client,
     events: Url,
     token: Option<String>,
+    silence: Duration,
 }
 
 /// Why there is no contact.
@@ -47,6 +52,12 @@ enum Lost {
     /// The stream is broken.
     #[error("its events break off: {}", chain(.0))]
     Stream(sse_stream::Error),
+    /// It says nothing of what it is asked.
+    #[error("it does not say how the site stands")]
+    Silent,
+    /// An event has no end.
+    #[error("one of its events is longer than {LONGEST_EVENT} bytes")]
+    TooLong,
     /// The stream is over.
     #[error("it has ended the connection")]
     Ended,
@@ -81,6 +92,7 @@ impl Subscription {
             http,
             events,
             token,
+            silence,
         })
     }
 }
@@ -128,9 +140,28 @@ async fn hear(
         StatusCode::UNAUTHORIZED => return Err(Lost::Untrusted),
         status => return Err(Lost::Status(status)),
     }
+    let unread = Arc::new(AtomicUsize::new(0));
     let body = http::Response::from(response).into_body();
-    let mut events = SseStream::new(body);
-    while let Some(event) = events.next().await {
+    let bounded = BodyDataStream::new(body).map({
+        let unread = unread.clone();
+        move |chunk| {
+            let chunk = chunk?;
+            match unread.fetch_add(chunk.len(), Ordering::Relaxed) {
+                0..LONGEST_EVENT => Ok(chunk),
+                _ => Err(Lost::TooLong),
+            }
+        }
+    });
+    let mut events = SseByteStream::new(bounded);
+    // The state comes first, and at once; after that comments will do.
+    let mut patience = subscription.silence;
+    loop {
+        let event = tokio::time::timeout(patience, events.next()).await;
+        let Some(event) = event.map_err(|_| Lost::Silent)? else {
+            return Err(Lost::Ended);
+        };
+        patience = Duration::MAX;
+        unread.store(0, Ordering::Relaxed);
         let Some(data) = event.map_err(Lost::Stream)?.data else {
             continue;
         };
@@ -139,7 +170,6 @@ async fn hear(
         shared.hear(announcement, &envelope);
         *wait = FIRST_WAIT;
     }
-    Err(Lost::Ended)
 }
 
 /// An error with what has led to it: the outermost one says little.

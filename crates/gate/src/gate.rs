@@ -19,7 +19,7 @@ use crate::decision::Decision;
 use crate::follow::{Subscription, follow, keep_time};
 use crate::known::{Known, WithoutContact};
 use crate::layer::GateLayer;
-use crate::table::Table;
+use crate::table::{Limit, Table};
 use crate::trusted_keys::TrustedKeys;
 
 /// How long contact may be lost before [`WithoutContact::Deny`] and
@@ -69,6 +69,9 @@ pub enum GateError {
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot be made: {0}")]
     Http(#[from] reqwest::Error),
+    /// Keys prove nothing while everything is let through.
+    #[error("a gate with keys cannot allow everything without contact: choose one of the two")]
+    Contradiction,
     /// There is no runtime to follow the License Client on.
     #[error("a gate has to be started on a tokio runtime")]
     NoRuntime,
@@ -99,10 +102,10 @@ impl Gate {
         table.decide(feature, clock::ticks())
     }
 
-    /// The license's limit of cameras, users or storage; `None` where it has
-    /// none, or none is known.
+    /// The license's limit of cameras, users or storage. Being over a limit
+    /// switches off nothing that already runs.
     #[must_use]
-    pub fn limit(&self, resource: Resource) -> Option<u64> {
+    pub fn limit(&self, resource: Resource) -> Limit {
         self.shared.table.load().limit(resource)
     }
 
@@ -220,6 +223,9 @@ impl GateBuilder {
             .keys
             .map(|text| Keyring::from_json(&text))
             .transpose()?;
+        if keys.is_some() && self.without_contact == WithoutContact::Allow {
+            return Err(GateError::Contradiction);
+        }
         let keys = keys.map(|keys| TrustedKeys::new(keys, self.installation));
         let subscription = Subscription::new(&base, keys.is_some(), self.token, self.silence)?;
         let (readings, at) = (clock::readings(), clock::ticks());

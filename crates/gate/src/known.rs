@@ -84,21 +84,23 @@ impl Known {
             since_boot: readings.since_boot,
         };
         let unproven = self.keys.as_mut().and_then(|keys| {
-            let verified = keys.verify(envelope.signed.as_ref());
-            if let Ok((license, true)) = &verified {
-                let signed = Some(license.claims().iat);
-                let floor = DateTime::<Utc>::UNIX_EPOCH;
-                self.guard = Some(TimeGuard::start(None, signed, floor, readings).0);
-            }
-            let (license, unproven) = match verified {
-                Ok((license, _)) => (Some(license), None),
+            let (license, unproven) = match keys.verify(envelope.signed.as_ref()) {
+                Ok(license) => (Some(license), None),
                 Err(why) => (None, Some(why)),
             };
+            if let Some(license) = license {
+                let signed = license.claims().iat;
+                self.guard = Some(match &self.guard {
+                    Some(guard) => guard.at_least(signed, readings),
+                    None => first_time(signed, readings),
+                });
+            }
             // From the client's own time on: what the guard adds is seen when
             // the table is made.
             told.announcement = held_against(&told.announcement, license, told.now);
             unproven
         });
+        told.announcement = told.announcement.with_core();
         self.told = Some(told);
         self.lost_at = None;
         // No license is no reason to complain.
@@ -160,6 +162,13 @@ impl Known {
     }
 }
 
+/// The time when nothing was known before: what the wall clock shows, and no
+/// earlier than what is signed. A recorded license that has ended does not
+/// begin anew with every start of the gateway.
+fn first_time(signed: DateTime<Utc>, readings: Readings) -> TimeGuard {
+    TimeGuard::start(None, None, signed, readings).0
+}
+
 /// The table of an announcement, when it is `now`, and `at` on the clock that
 /// decisions are checked by.
 fn table(announcement: &Announcement, now: DateTime<Utc>, at: Duration) -> Table {
@@ -176,10 +185,9 @@ fn table(announcement: &Announcement, now: DateTime<Utc>, at: Duration) -> Table
         let until = ends.next().flatten();
         then.push(step(until, &later.features, &later.unlisted));
     }
-    let limits = announcement.limits.iter();
-    let limits = limits.filter_map(|(resource, limit)| Some((resource.clone(), (*limit)?)));
+    let limits = announcement.limits.clone().into_iter().collect();
     let tier = announcement.tier.clone();
-    Table::new(first, then, tier, limits.collect())
+    Table::new(first, then, tier, Some(limits))
 }
 
 type Features = std::collections::BTreeMap<String, announcement::Told>;

@@ -16,3 +16,4 @@ pub use known::WithoutContact;
 pub use layer::{GateLayer, Gated};
 pub use license_core::route;
 pub use license_core::usage::Resource;
+pub use table::Limit;

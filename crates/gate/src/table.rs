@@ -14,7 +14,19 @@ pub(crate) struct Table {
     steps: Vec<Step>,
     /// The license's tier.
     pub(crate) tier: Option<String>,
-    limits: HashMap<String, u64>,
+    /// `None` where nothing is known; a limit that is `None` is no limit.
+    limits: Option<HashMap<String, Option<u64>>>,
+}
+
+/// What a license allows at most of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So many.
+    AtMost(u64),
+    /// As many as one likes.
+    Unlimited,
+    /// Nobody has said yet.
+    Unknown,
 }
 
 /// Decisions that hold until an instant.
@@ -35,7 +47,7 @@ impl Table {
         first: Step,
         then: impl IntoIterator<Item = Step>,
         tier: Option<String>,
-        limits: HashMap<String, u64>,
+        limits: Option<HashMap<String, Option<u64>>>,
     ) -> Self {
         let mut steps = vec![first];
         steps.extend(then);
@@ -55,7 +67,7 @@ impl Table {
             features: core.into_iter().collect(),
             otherwise,
         };
-        Self::new(only, [], None, HashMap::new())
+        Self::new(only, [], None, None)
     }
 
     /// The decision about `feature` at `now`.
@@ -71,8 +83,13 @@ impl Table {
             .unwrap_or(step.otherwise)
     }
 
-    /// The license's limit; `None` where it has none.
-    pub(crate) fn limit(&self, resource: Resource) -> Option<u64> {
-        self.limits.get(resource.as_str()).copied()
+    /// The license's limit.
+    pub(crate) fn limit(&self, resource: Resource) -> Limit {
+        let limits = self.limits.as_ref();
+        match limits.and_then(|limits| limits.get(resource.as_str())) {
+            Some(Some(limit)) => Limit::AtMost(*limit),
+            Some(None) => Limit::Unlimited,
+            None => Limit::Unknown,
+        }
     }
 }

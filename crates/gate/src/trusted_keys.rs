@@ -8,9 +8,9 @@ use license_core::rotation::walk;
 /// The keys that a gateway trusts, and what they have signed.
 #[derive(Debug)]
 pub(crate) struct TrustedKeys {
-    root: Keyring,
+    trusted: Keyring,
     installation: Option<String>,
-    /// The newest license that was verified. An older one is a replay.
+    /// The newest license that was verified.
     newest: Option<VerifiedLicense>,
 }
 
@@ -26,32 +26,27 @@ pub(crate) enum Unproven {
     /// The license is that of another installation.
     #[error("the signed license is for the installation '{0}'")]
     Foreign(String),
-    /// An older license than the one that is known.
-    #[error("the signed license is older than one that came before")]
-    Older,
 }
 
 impl TrustedKeys {
-    pub(crate) fn new(root: Keyring, installation: Option<String>) -> Self {
+    pub(crate) fn new(trusted: Keyring, installation: Option<String>) -> Self {
         Self {
-            root,
+            trusted,
             installation,
             newest: None,
         }
     }
 
-    /// The license that `signed` proves; whether it is a newer one than was
-    /// known.
+    /// The newest license that is proven, with `signed`.
     ///
     /// # Errors
-    /// One [`Unproven`] for each reason not to believe it.
-    pub(crate) fn verify(
-        &mut self,
-        signed: Option<&Signed>,
-    ) -> Result<(&VerifiedLicense, bool), Unproven> {
+    /// One [`Unproven`] for each reason not to believe `signed`.
+    pub(crate) fn verify(&mut self, signed: Option<&Signed>) -> Result<&VerifiedLicense, Unproven> {
         let signed = signed.ok_or(Unproven::Nothing)?;
-        let trusted = walk(self.root.clone(), &signed.key_sets);
-        let license = verify_license(&signed.license, &trusted.keyring)?;
+        // From the newest set that was reached: a key that was revoked in it
+        // stays so, whatever is left out now.
+        self.trusted = walk(self.trusted.clone(), &signed.key_sets).keyring;
+        let license = verify_license(&signed.license, &self.trusted)?;
         let installation = &license.claims().installation_id;
         if self
             .installation
@@ -60,13 +55,13 @@ impl TrustedKeys {
         {
             return Err(Unproven::Foreign(installation.clone()));
         }
-        // What is known of another license says nothing about this one.
-        let known = self.newest.as_ref().map(VerifiedLicense::claims);
-        let known = known.filter(|known| known.sub == license.claims().sub);
-        let is_newer = known.is_none_or(|known| known.seq < license.claims().seq);
-        if known.is_some_and(|known| license.claims().seq < known.seq) {
-            return Err(Unproven::Older);
-        }
-        Ok((self.newest.insert(license), is_newer))
+        // What is known of another license says nothing about this one. Of the
+        // same one the newest counts: another process of the site may be a
+        // little behind, and what somebody has recorded is far behind.
+        let known = self.newest.take().filter(|known| {
+            let (known, new) = (known.claims(), license.claims());
+            known.sub == new.sub && known.seq > new.seq
+        });
+        Ok(self.newest.insert(known.unwrap_or(license)))
     }
 }

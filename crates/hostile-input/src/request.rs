@@ -13,7 +13,7 @@ use license_client::app::App;
 use license_client::http::access::Access;
 use license_client::http::{HttpState, router};
 use license_client::licensing::resume::resume;
-use license_service::clock::ManualClock;
+use license_service::clock::{ManualClock, SystemClock};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -47,11 +47,15 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
         resume(&app).await.unwrap();
         Arc::new(app)
     });
-    let access = Access::new(&settings.trusted_networks, None, &[], &[]).unwrap();
+    let clock = Arc::new(SystemClock);
+    let access = Access::new(&settings.trusted_networks, None, &[], &[], clock).unwrap();
     let access = Arc::new(access);
     Service {
         runtime,
-        router: router(HttpState::new(app, access, CancellationToken::new())),
+        router: router(
+            HttpState::new(app, access, CancellationToken::new()),
+            Router::new(),
+        ),
         _directory: directory,
     }
 });

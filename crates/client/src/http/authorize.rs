@@ -33,6 +33,9 @@ const ORIGINAL_URI: &str = "x-original-uri";
 /// Its method.
 const ORIGINAL_METHOD: &str = "x-original-method";
 
+/// What a request may be of which nobody says the method.
+const ANY_METHOD: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
 /// Why a request may pass or not.
 struct Verdict {
     allowed: bool,
@@ -60,8 +63,12 @@ pub(super) async fn authorize(State(app): State<Arc<App>>, request: Request) -> 
 fn asked(app: &App, request: &Request) -> Vec<Verdict> {
     let headers = request.headers();
     let mut verdicts = Vec::new();
-    let query = request.uri().query().unwrap_or_default();
-    let query = Some(query).filter(|_| !query_is_the_visitors(request));
+    // Behind an appended path the query is the visitor's, who must not choose a
+    // feature.
+    let query = request
+        .uri()
+        .query()
+        .filter(|_| appended(request).is_none());
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         if name == "feature" {
             verdicts.push(decide(app, &value));
@@ -74,25 +81,37 @@ fn asked(app: &App, request: &Request) -> Vec<Verdict> {
         });
     }
     let Some(table) = app.gate_routes.table() else {
+        let by_header = headers.contains_key(FEATURE);
+        if !by_header && query_may_be_the_visitors(request) {
+            verdicts.push(refused("no_table"));
+        }
         return verdicts;
     };
-    verdicts.extend(
-        paths(request).map(|(method, path)| match table.need(method, path) {
-            Need::Feature(key) => decide(app, key.as_str()),
-            Need::Nothing => Verdict {
-                allowed: true,
-                reason: "no_feature_needed".to_owned(),
-                feature: None,
-            },
-            Need::Unlisted => refused("not_listed"),
-            Need::BadPath(_) => refused("bad_path"),
-        }),
-    );
+    for (method, path) in paths(request) {
+        // Without a method it may be any.
+        let any = ANY_METHOD.iter().copied().filter(|_| method.is_none());
+        for method in method.into_iter().chain(any) {
+            verdicts.push(by_path(app, table.need(method, path)));
+        }
+    }
     verdicts
 }
 
+fn by_path(app: &App, need: Need<'_>) -> Verdict {
+    match need {
+        Need::Feature(key) => decide(app, key.as_str()),
+        Need::Nothing => Verdict {
+            allowed: true,
+            reason: "no_feature_needed".to_owned(),
+            feature: None,
+        },
+        Need::Unlisted => refused("not_listed"),
+        Need::BadPath(_) => refused("bad_path"),
+    }
+}
+
 /// Methods and paths of the request, as gateways say them.
-fn paths(request: &Request) -> impl Iterator<Item = (&str, &str)> {
+fn paths(request: &Request) -> impl Iterator<Item = (Option<&str>, &str)> {
     let headers = request.headers();
     let named = [
         (FORWARDED_URI, FORWARDED_METHOD),
@@ -100,12 +119,12 @@ fn paths(request: &Request) -> impl Iterator<Item = (&str, &str)> {
     ];
     let named = named.into_iter().flat_map(|(path, method)| {
         let method = headers.get(method).and_then(|method| method.to_str().ok());
-        let method = method.unwrap_or("GET");
         // What is no text is no path either, and is refused as such.
         let paths = headers.get_all(path).iter();
         paths.map(move |path| (method, path.to_str().unwrap_or_default()))
     });
-    named.chain(appended(request).map(|path| (request.method().as_str(), path)))
+    let method = Some(request.method().as_str());
+    named.chain(appended(request).map(move |path| (method, path)))
 }
 
 /// The path of the request, as Envoy says it.
@@ -114,15 +133,14 @@ fn appended(request: &Request) -> Option<&str> {
     Some(rest).filter(|rest| !rest.is_empty())
 }
 
-/// Some gateways pass on the query of the visitor, who must not choose a
-/// feature: those that append the path, and Caddy unless it is told otherwise.
-fn query_is_the_visitors(request: &Request) -> bool {
+/// Caddy passes on the query of the visitor, unless it is told otherwise: then
+/// what the query says can close the gate and not open it.
+fn query_may_be_the_visitors(request: &Request) -> bool {
     let query = request.uri().query();
-    let is_the_same = |(_, path): (&str, &str)| {
+    paths(request).any(|(_, path)| {
         let (_, asked) = path.split_once('?').unwrap_or_default();
         query == Some(asked)
-    };
-    appended(request).is_some() || paths(request).any(is_the_same)
+    })
 }
 
 fn decide(app: &App, key: &str) -> Verdict {

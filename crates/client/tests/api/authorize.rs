@@ -134,14 +134,19 @@ async fn a_visitor_does_not_choose_the_feature() {
             assert_eq!(header(&answer, "x-license-reason"), "no_table");
         }
     }
-    // Where there is a table, it alone decides: what a visitor names neither
-    // opens nor closes the gate.
+    // Behind an appended path what a visitor names neither opens nor closes the
+    // gate; where it may be the gateway's own word, it can close it.
+    let word = "module.alarm_advanced";
+    let mirrored = [("x-forwarded-uri", "/api/open?feature=module.alarm_advanced")];
+    let path = format!("{PATH}?feature={word}");
+    assert_eq!(with_table.get(&path, &mirrored).await, 403);
     for feature in ["module.live_view", "module.nope"] {
         let uri = format!("/api/open?feature={feature}");
         let beside = format!("{PATH}?feature={feature}");
         assert_eq!(with_table.get(&format!("{PATH}{uri}"), &[]).await, 200);
         let forwarded = [("x-forwarded-uri", uri.as_str())];
-        assert_eq!(with_table.get(&beside, &forwarded).await, 200);
+        let expected = if feature == "module.nope" { 403 } else { 200 };
+        assert_eq!(with_table.get(&beside, &forwarded).await, expected);
         let post = with_table
             .ask(
                 Method::POST,
@@ -167,7 +172,9 @@ async fn every_way_of_saying_the_path_is_understood_and_the_strictest_counts() {
     let (paid, alarms, open) = ("/api/analytics/heat", "/api/alarms/7", "/api/open");
     for name in ["x-forwarded-uri", "x-original-uri"] {
         assert_eq!(gate.get(PATH, &[(name, paid)]).await, 200, "{name}");
-        assert_eq!(gate.get(PATH, &[(name, alarms)]).await, 200, "{name}: GET");
+        assert_eq!(gate.get(PATH, &[(name, alarms)]).await, 403, "{name}: any");
+        let get = [(name, alarms), (&name.replace("uri", "method"), "GET")];
+        assert_eq!(gate.get(PATH, &get).await, 200, "{name}: GET");
         assert_eq!(gate.get(PATH, &[(name, open)]).await, 200, "{name}");
         let method = name.replace("uri", "method");
         let post = [(name, alarms), (method.as_str(), "POST")];

@@ -127,6 +127,22 @@ async fn a_connection_on_which_nothing_comes_is_dead() {
 }
 
 #[tokio::test]
+async fn an_event_without_an_end_is_not_kept() {
+    let endless = "x".repeat(6 * 1024 * 1024);
+    let client = ScriptedClient::start(Manner::Says(endless));
+    let gate = with(&client, WithoutContact::KeepUntilEnd).start().unwrap();
+    for _ in 0..500 {
+        if client.asked().len() > 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(client.asked().len() > 2, "it was not given up");
+    client.now(Manner::Says(licensed()));
+    until(&gate, MAP_VIEW, "licensed").await;
+}
+
+#[tokio::test]
 async fn what_is_no_license_client_is_asked_ever_more_rarely() {
     for manner in [
         Manner::Refuses(StatusCode::NOT_FOUND),

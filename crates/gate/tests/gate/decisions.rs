@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use license_core::evidence::Evidence;
-use license_gate::{Gate, Resource};
+use license_gate::{Gate, Limit, Resource};
 
 use crate::scripted_client::{
     ALARM, LIVE_VIEW, MAP_VIEW, ScriptedClient, announcement, said, until,
@@ -29,8 +29,8 @@ async fn a_gate_decides_as_the_license_client_does() {
         assert_eq!(decision.available, available, "{feature}");
         assert_eq!(decision.reason.code(), reason, "{feature}");
     }
-    assert_eq!(gate.limit(Resource::Cameras), Some(64));
-    assert_eq!(gate.limit(Resource::StorageGb), None);
+    assert_eq!(gate.limit(Resource::Cameras), Limit::AtMost(64));
+    assert_eq!(gate.limit(Resource::StorageGb), Limit::Unlimited);
     assert_eq!(gate.tier().as_deref(), Some("professional"));
 }
 

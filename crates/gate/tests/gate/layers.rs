@@ -92,7 +92,7 @@ async fn a_whole_gateway_is_gated_by_path() {
             Method::POST,
             "/api//map/%2e%2e/alarms;x=1/1",
             StatusCode::FORBIDDEN,
-            "not_in_license",
+            "bad_path",
         ),
         (
             Method::GET,

@@ -5,7 +5,7 @@ use license_core::announcement::{Announcement, Signed};
 use license_core::document::LicenseClaims;
 use license_core::keyring::Jwk;
 use license_core::rotation::KeySetClaims;
-use license_gate::{Gate, GateBuilder};
+use license_gate::{Gate, GateBuilder, Limit, Resource};
 
 use crate::scripted_client::{
     ALARM, LIVE_VIEW, MAP_VIEW, Manner, ScriptedClient, announcement, said, until,
@@ -139,6 +139,78 @@ async fn an_old_license_is_not_stretched_by_a_clock_that_stands_still() {
 }
 
 #[tokio::test]
+async fn a_stock_of_recorded_leases_keeps_nothing_on() {
+    // All were recorded ten days ago, and none is good any more.
+    let recorded = now() - TimeDelta::days(10);
+    let lease = |number: i64| LicenseClaims {
+        seq: SEQ + u64::try_from(number).unwrap(),
+        sub: format!("lic_{number}"),
+        ..signed_at(recorded + TimeDelta::seconds(number))
+    };
+    let said_of = |claims: &LicenseClaims| {
+        let proof = proof(&Signer::vendor(), claims);
+        said(&honest(claims, claims.iat), claims.iat, proof)
+    };
+    let client = ScriptedClient::start(said_of(&lease(0)));
+    let gate = with_keys(&client).start().unwrap();
+    until(&gate, MAP_VIEW, "grace_period_expired").await;
+    for number in 1..4 {
+        client.now(said_of(&lease(number)));
+        for _ in 0..20 {
+            assert!(!gate.check(MAP_VIEW).available, "lease {number}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+    assert!(gate.check(LIVE_VIEW).available);
+}
+
+#[tokio::test]
+async fn limits_and_core_features_are_no_matter_of_what_is_said() {
+    let claims = signed_at(now());
+    let mut generous = honest(&claims, now());
+    generous.limits.insert("cameras".to_owned(), None);
+    generous.limits.insert("users".to_owned(), Some(3));
+    generous.tier = Some("enterprise".to_owned());
+    generous.features.get_mut(LIVE_VIEW).unwrap().available = false;
+    let proven = proof(&Signer::vendor(), &claims);
+    let client = ScriptedClient::start(said(&generous, now(), proven));
+    let gate = with_keys(&client).start().unwrap();
+    until(&gate, MAP_VIEW, "licensed").await;
+    assert_eq!(gate.limit(Resource::Cameras), Limit::AtMost(64));
+    assert_eq!(gate.limit(Resource::Users), Limit::AtMost(3));
+    assert_eq!(gate.tier().as_deref(), Some("professional"));
+    assert!(gate.check(LIVE_VIEW).available);
+    generous.features.clear();
+    client.now(said(&generous, now(), None));
+    until(&gate, MAP_VIEW, "not_in_license").await;
+    assert_eq!(gate.limit(Resource::Cameras), Limit::AtMost(0));
+    assert!(gate.check(LIVE_VIEW).available);
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_stays_so() {
+    let (first, second) = (Signer::vendor(), Signer::numbered(2));
+    let set = KeySetClaims {
+        iss: "https://licenses.example".into(),
+        iat: now(),
+        version: 2,
+        keys: second.jwk_set().keys,
+        revoked: vec![first.kid.clone()],
+    };
+    let claims = signed_at(now());
+    let honest = honest(&claims, now());
+    let rotated = Signed {
+        license: second.license(&claims),
+        key_sets: vec![first.key_set(&set)],
+    };
+    let client = ScriptedClient::start(said(&honest, now(), Some(rotated)));
+    let gate = with_keys(&client).start().unwrap();
+    until(&gate, MAP_VIEW, "licensed").await;
+    client.now(said(&honest, now(), proof(&first, &claims)));
+    until(&gate, MAP_VIEW, "not_signed").await;
+}
+
+#[tokio::test]
 async fn an_older_license_than_the_one_that_is_known_is_a_replay() {
     let vendor = Signer::vendor();
     let old = signed_at(now());
@@ -178,7 +250,10 @@ async fn keys_that_follow_are_followed() {
     // A set that a stranger has signed leads nowhere.
     let forged = Signer::stranger().posing_as(&first).key_set(&set);
     client.now(said(&honest, now(), Some(signed(vec![forged]))));
-    until(&gate, MAP_VIEW, "not_signed").await;
+    let other = with_keys(&client).start().unwrap();
+    until(&other, MAP_VIEW, "not_signed").await;
+    // Who has followed the right one before does not go back.
+    until(&gate, MAP_VIEW, "licensed").await;
     client.now(Manner::Says("{}".to_owned()));
     assert!(gate.check(LIVE_VIEW).available);
 }

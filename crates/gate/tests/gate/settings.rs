@@ -25,6 +25,15 @@ async fn what_is_wrong_is_said_with_what_is_accepted() {
     assert!(error.to_string().contains("no Ed25519 key"), "{error}");
 }
 
+#[tokio::test]
+async fn keys_and_letting_everything_through_contradict_each_other() {
+    let keys = serde_json::to_string(&crate::signer::Signer::vendor().jwk_set()).unwrap();
+    let gate = Gate::builder("http://x").keys(&keys);
+    let gate = gate.without_contact(license_gate::WithoutContact::Allow);
+    let error = gate.start().unwrap_err().to_string();
+    assert!(error.contains("choose one of the two"), "{error}");
+}
+
 #[test]
 fn a_gate_needs_a_runtime() {
     let error = Gate::builder("http://x").start().unwrap_err();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use license_gate::{Gate, Resource};
+use license_gate::{Gate, Limit, Resource};
 use serde_json::json;
 
 use super::{Licensed, get};
@@ -40,7 +40,7 @@ async fn the_example_gateway_decides_in_the_process() {
     assert!(gate.ready(Duration::from_secs(10)).await);
     let gateway = serve(&gate).await;
     licensed.is_gated_by(&gateway).await;
-    assert_eq!(gate.limit(Resource::Cameras), Some(64));
+    assert_eq!(gate.limit(Resource::Cameras), Limit::AtMost(64));
 
     let path = "/api/license/features/module.map_view";
     licensed

@@ -39,7 +39,7 @@ fn by_path(licensed: &Licensed) -> String {
                 &format!("import {}", import.display()),
             ),
             ("vms:8000", &licensed.backend.address.to_string()),
-            ("order", CONFINED),
+            ("order request", &format!("{CONFINED} request")),
         ],
     )
 }
@@ -49,6 +49,7 @@ async fn the_shipped_caddyfile_gates_by_path() {
     let mut licensed = Licensed::by_path().await;
     let (caddy, _directory) = caddy(&licensed, &by_path(&licensed)).await;
     licensed.is_gated_by(&caddy.url).await;
+    licensed.is_not_led_astray(&caddy.url).await;
     licensed
         .is_not_talked_into_anything_by_visitors(&caddy.url)
         .await;
@@ -84,6 +85,7 @@ async fn caddy_gates_by_feature() {
     let config = by_path(&licensed).replace("@map path", &format!("{handles}@map path"));
     let (caddy, _directory) = caddy(&licensed, &config).await;
     licensed.is_gated_by(&caddy.url).await;
+    licensed.is_not_led_astray(&caddy.url).await;
     licensed
         .is_not_talked_into_anything_by_visitors(&caddy.url)
         .await;

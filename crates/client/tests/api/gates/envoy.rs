@@ -49,6 +49,7 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     let envoy = Process::start(&mut command, port).await;
 
     licensed.is_gated_by(&envoy.url).await;
+    licensed.is_not_led_astray(&envoy.url).await;
     licensed
         .is_not_talked_into_anything_by_visitors(&envoy.url)
         .await;

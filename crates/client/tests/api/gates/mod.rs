@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::database::Engine;
 use crate::harness::Site;
@@ -122,6 +123,34 @@ impl Licensed {
         assert_eq!(answer.status(), 200);
         let seen: Value = answer.json().await.unwrap();
         assert_ne!(seen["headers"]["x-license-tier"], "enterprise", "{seen}");
+    }
+
+    /// No path leads from what is allowed to what is not, or back, whatever is
+    /// behind the gateway makes of it.
+    async fn is_not_led_astray(&self, gateway: &str) {
+        let address = gateway.strip_prefix("http://").unwrap();
+        for path in [
+            "/alarms/x/../../live/1",
+            "/alarms/x/%2e%2e/%2e%2e/live/1",
+            "/alarms/x%2f..%2f..%2flive/1",
+            "/alarms/x/..;/..;/live/1",
+            "/alarms/x\\..\\..\\live",
+            "/alarms/x%5c..%5c..%5clive",
+            "/live/../alarms/1",
+            "/live/%2e%2e/alarms/1",
+        ] {
+            // A client of its own would make the path plain.
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: vms\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            let status = answer.get(9..12).unwrap_or_default();
+            let refused = ["400", "403"].contains(&status);
+            // A gateway that follows the dots itself passes on the plain path.
+            let is_plain = answer.contains(r#""path":"/live"#);
+            assert!(refused || is_plain, "{path}: {answer}");
+        }
     }
 
     /// Without the License Client nothing that is gated passes, and with it

@@ -24,6 +24,7 @@ async fn the_shipped_rules_gate_by_feature() {
     .collect();
     let nginx = Nginx::gate(&licensed.site.url, &locations).await;
     licensed.is_gated_by(&nginx.url).await;
+    licensed.is_not_led_astray(&nginx.url).await;
     for header in ["x-license-feature", "x-forwarded-uri", "x-original-uri"] {
         let answer = get(&nginx.url, "/alarms/1", &[(header, "module.live_view")]).await;
         assert_eq!(answer.status(), 403, "{header}");
@@ -45,6 +46,7 @@ async fn the_shipped_rules_gate_by_path() {
     );
     let nginx = Nginx::gate(&licensed.site.url, &locations).await;
     licensed.is_gated_by(&nginx.url).await;
+    licensed.is_not_led_astray(&nginx.url).await;
     for path in [
         "//alarms/1",
         "/%61larms/1",
@@ -55,7 +57,8 @@ async fn the_shipped_rules_gate_by_path() {
         "/alarms%5c1",
     ] {
         let answer = get(&nginx.url, path, &[]).await;
-        assert_eq!(answer.status(), 403, "{path}");
+        let refused = [400, 403].contains(&answer.status().as_u16());
+        assert!(refused, "{path}");
     }
     licensed.is_shut_without_it(&nginx.url, 503).await;
     licensed.end().await;
