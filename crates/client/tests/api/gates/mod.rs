@@ -16,6 +16,8 @@ mod traefik;
 
 use std::net::SocketAddr;
 
+use chrono::{DateTime, TimeDelta};
+use license_service::clock::Clock as _;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -69,10 +71,22 @@ impl Licensed {
     }
 
     async fn with(flags: &[&str]) -> Self {
-        let vendor = Vendor::start().await;
+        Self::of(Vendor::start().await, flags).await
+    }
+
+    /// A site of today: a gate with keys looks at its own wall clock, too.
+    async fn today() -> Self {
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+        let now = DateTime::UNIX_EPOCH + TimeDelta::from_std(since).unwrap();
+        let (day, grace) = (TimeDelta::hours(24), TimeDelta::hours(72));
+        Self::of(Vendor::start_at(now, day, grace).await, &[]).await
+    }
+
+    async fn of(vendor: Vendor, flags: &[&str]) -> Self {
         let keys = vendor.trusted_keys();
         let flags = [&["--license-trusted-keys", keys.as_str()], flags].concat();
         let site = Site::start(Engine::Sqlite, &vendor.url, &flags).await;
+        site.advance(vendor.clock.now() - site.now());
         let key = vendor.issue_professional().await;
         assert_eq!(site.activate(&key).await.0, 200);
         Self {
@@ -141,7 +155,8 @@ impl Licensed {
         ] {
             // A client of its own would make the path plain.
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let request = format!("GET {path} HTTP/1.1\r\nHost: vms\r\nConnection: close\r\n\r\n");
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
