@@ -45,6 +45,9 @@ class LicenseGate:
 
     @staticmethod
     def feature(path):
+        # Routes below may be less exact than this is.
+        parts = [part.split(";")[0] for part in path.lower().replace("\\", "/").split("/")]
+        path = "/" + "/".join(part for part in parts if part)
         for prefix, feature in FEATURES.items():
             if path == prefix or path.startswith(prefix + "/"):
                 return feature
@@ -62,5 +65,5 @@ async def page(page: str):
 
 if __name__ == "__main__":
     port, license_client = int(sys.argv[1]), sys.argv[2]
-    api.set_provider(LicenseProvider(license_client))
+    api.set_provider_and_wait(LicenseProvider(license_client))
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")

@@ -27,14 +27,22 @@ function answer(response, status, body) {
   response.end(JSON.stringify(body));
 }
 
-const server = http.createServer(async (request, response) => {
-  const { pathname } = new URL(request.url, 'http://gateway');
-  if (pathname === '/limits') {
+// Which feature a path needs. What is not plain is nobody's honest request.
+function featureOf(path) {
+  if (!/^(\/[\w.~%+@:,=-]+)*\/?$/.test(path) || /%2f|%5c|%25|\/\.\.?(\/|$)/i.test(path)) return undefined;
+  const plain = decodeURIComponent(path).toLowerCase();
+  const prefix = Object.keys(features).find((it) => plain === it || plain.startsWith(`${it}/`));
+  return prefix ? features[prefix] : null;
+}
+
+async function gate(request, response) {
+  const path = request.url.split('?')[0];
+  if (path === '/limits') {
     return answer(response, 200, { cameras: await client.getNumberValue('limit.cameras', 0) });
   }
-  const prefix = Object.keys(features).find((it) => pathname === it || pathname.startsWith(`${it}/`));
-  if (prefix) {
-    const feature = features[prefix];
+  const feature = featureOf(path);
+  if (feature === undefined) return answer(response, 400, { detail: 'The path cannot be read' });
+  if (feature) {
     const decided = await client.getBooleanDetails(feature, false);
     if (!decided.value && decided.errorCode && decided.errorCode !== ErrorCode.FLAG_NOT_FOUND) {
       return answer(response, 503, { detail: 'The license cannot be checked right now' });
@@ -44,6 +52,10 @@ const server = http.createServer(async (request, response) => {
       return answer(response, 403, { detail: 'Not licensed', reason, feature });
     }
   }
-  return answer(response, 200, { page: pathname });
+  return answer(response, 200, { page: path });
+}
+
+const server = http.createServer((request, response) => {
+  gate(request, response).catch(() => answer(response, 400, { detail: 'The request cannot be read' }));
 });
 server.listen(Number(port), '127.0.0.1');

@@ -55,8 +55,11 @@ pub async fn serve(
     // The port has been open since `bind`; what connects now is answered.
     tell_supervisor(NotifyState::Ready);
     let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(handle);
-    server
-        .http_builder()
+    // Where a connection may also speak HTTP/2, nobody waits for its first bytes
+    // with a clock in hand; what is before us speaks HTTP/1.1 to services.
+    let builder = server.http_builder();
+    *builder = builder.clone().http1_only();
+    builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT);

@@ -20,6 +20,10 @@ use crate::config::TrustedNetwork;
 use crate::http::error::ApiError;
 use crate::http::sessions::Sessions;
 
+/// What proxies say whom they speak for with. Who has one of these is no
+/// neighbour, whatever it says.
+const PASSED_ON: [&str; 3] = ["x-forwarded-for", "forwarded", "x-real-ip"];
+
 /// The rules, made once at start.
 pub struct Access {
     networks: Vec<IpNet>,
@@ -162,7 +166,10 @@ impl Access {
 
     fn trusts(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
-        self.networks.iter().any(|network| network.contains(&peer)) || self.has_token(headers)
+        // Behind a proxy the peer is the proxy, and the caller somebody else.
+        let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
+        let is_near = self.networks.iter().any(|network| network.contains(&peer));
+        is_near && !is_passed_on || self.has_token(headers)
     }
 
     /// Hashes are compared, so that the time it takes tells nothing about the

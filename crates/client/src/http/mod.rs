@@ -42,8 +42,11 @@ use crate::app::App;
 use crate::http::access::Access;
 use crate::http::error::ApiError;
 
-/// Most subscribers to events at a time.
+/// Most subscribers to events at a time …
 const MOST_SUBSCRIBERS: usize = 4096;
+/// … of which so many places are for trusted callers alone: gateways have to
+/// come through, whoever else wants to know.
+const RESERVED: usize = 1024;
 
 /// What handlers get.
 #[derive(Clone)]
@@ -54,8 +57,10 @@ pub struct HttpState {
     pub access: Arc<Access>,
     /// Cancelled when the service stops: streams end then.
     pub shutdown: CancellationToken,
-    /// Places for subscribers.
+    /// Places for subscribers, whoever they are.
     pub subscribers: Arc<Semaphore>,
+    /// Places for trusted ones.
+    pub reserved: Arc<Semaphore>,
 }
 
 impl HttpState {
@@ -66,7 +71,8 @@ impl HttpState {
             app,
             access,
             shutdown,
-            subscribers: Arc::new(Semaphore::new(MOST_SUBSCRIBERS)),
+            subscribers: Arc::new(Semaphore::new(MOST_SUBSCRIBERS - RESERVED)),
+            reserved: Arc::new(Semaphore::new(RESERVED)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use chrono::TimeDelta;
 
 use super::process::{Process, free_port};
-use super::{Licensed, get, shipped};
+use super::{Licensed, get, raw, shipped};
 
 fn python() -> Command {
     let mut command = Command::new("/usr/bin/python3");
@@ -22,7 +22,13 @@ async fn the_example_gateway_decides_in_the_process() {
     command.arg(shipped::file("examples/fastapi/gateway.py"));
     command.args([&port.to_string(), &licensed.site.url]);
     let gateway = Process::start(&mut command, port).await;
+    let is_told = || async { get(&gateway.url, "/map/1", &[]).await.status() == 200 };
+    licensed.site.until("the first event", is_told).await;
     licensed.is_gated_by(&gateway.url).await;
+
+    for path in ["//alarms/1", "/ALARMS/1", "/alarms;x/1", "/%61larms/1"] {
+        assert_eq!(raw(&gateway.url, path).await, "403", "{path}");
+    }
 
     // A change arrives, and an end needs no message.
     let status = |path: &'static str| {
@@ -61,6 +67,17 @@ async fn the_example_gateway_decides_in_the_process() {
     );
     assert_eq!(status("/live/1").await, 200);
     licensed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn core_features_wait_for_nobody() {
+    let (port, nobody) = (free_port(), free_port());
+    let mut command = python();
+    command.arg(shipped::file("examples/fastapi/gateway.py"));
+    command.args([&port.to_string(), &format!("http://127.0.0.1:{nobody}")]);
+    let gateway = Process::start(&mut command, port).await;
+    assert_eq!(get(&gateway.url, "/live/1", &[]).await.status(), 200);
+    assert_eq!(get(&gateway.url, "/map/1", &[]).await.status(), 503);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

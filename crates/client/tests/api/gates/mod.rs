@@ -142,7 +142,6 @@ impl Licensed {
     /// No path leads from what is allowed to what is not, or back, whatever is
     /// behind the gateway makes of it.
     async fn is_not_led_astray(&self, gateway: &str) {
-        let address = gateway.strip_prefix("http://").unwrap();
         for path in [
             "/alarms/x/../../live/1",
             "/alarms/x/%2e%2e/%2e%2e/live/1",
@@ -153,13 +152,7 @@ impl Licensed {
             "/live/../alarms/1",
             "/live/%2e%2e/alarms/1",
         ] {
-            // A client of its own would make the path plain.
-            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let request =
-                format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
+            let answer = raw_answer(gateway, path).await;
             let status = answer.get(9..12).unwrap_or_default();
             let refused = ["400", "403"].contains(&status);
             // A gateway that follows the dots itself passes on the plain path.
@@ -225,6 +218,23 @@ async fn get(gateway: &str, path: &str, headers: &[(&str, &str)]) -> Response {
         request = request.header(*name, *value);
     }
     request.send().await.unwrap()
+}
+
+/// The answer to a path as it is: a client of HTTP would make it plain.
+async fn raw_answer(gateway: &str, path: &str) -> String {
+    let address = gateway.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Its status.
+async fn raw(gateway: &str, path: &str) -> String {
+    let answer = raw_answer(gateway, path).await;
+    answer.get(9..12).unwrap_or_default().to_owned()
 }
 
 /// What is behind the gateway: it tells what has come through.

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::process::{Process, free_port};
-use super::{Licensed, get, shipped};
+use super::{Licensed, get, raw, shipped};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_example_gateway_asks_through_openfeature() {
@@ -21,6 +21,20 @@ async fn the_example_gateway_asks_through_openfeature() {
         limits.json::<Value>().await.unwrap(),
         json!({"cameras": 64})
     );
+    for path in [
+        "//",
+        "//alarms/1",
+        "/%61larms/1",
+        "/ALARMS/1",
+        "/alarms%2f1",
+        "/live/../alarms/1",
+    ] {
+        let status = raw(&gateway.url, path).await;
+        assert!(
+            ["400", "403"].contains(&status.as_str()),
+            "{path}: {status}"
+        );
+    }
     licensed.site.stop().await;
     assert_eq!(get(&gateway.url, "/map/1", &[]).await.status(), 503);
     licensed.site.restart().await;
