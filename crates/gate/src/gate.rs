@@ -216,7 +216,8 @@ impl GateBuilder {
             &["http"]
         };
         if !schemes.contains(&base.scheme()) {
-            let why = format!("accepted are {}", schemes.join(" and "));
+            let accepted = schemes.join(" and ");
+            let why = format!("accepted are {accepted}; https needs the feature 'tls'");
             return Err(address(why));
         }
         let keys = self

@@ -14,6 +14,7 @@ pub use decision::{Decision, Reason};
 pub use gate::{Gate, GateBuilder, GateError};
 pub use known::WithoutContact;
 pub use layer::{GateLayer, Gated};
+pub use license_core::feature::FeatureKey;
 pub use license_core::route;
 pub use license_core::usage::Resource;
 pub use table::Limit;
