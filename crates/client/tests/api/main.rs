@@ -9,6 +9,7 @@ mod chromium;
 mod clocks;
 mod commands;
 mod concurrency;
+mod console;
 mod contract;
 mod database;
 mod deployment;

@@ -11,7 +11,7 @@ mod nginx;
 mod node;
 mod openfeature;
 pub mod process;
-mod shipped;
+pub mod shipped;
 mod traefik;
 
 use std::net::SocketAddr;
