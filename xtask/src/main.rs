@@ -11,6 +11,7 @@ mod packages;
 mod postgres;
 mod program;
 mod prove;
+mod screenshots;
 mod secrets;
 mod test;
 
@@ -69,6 +70,10 @@ enum Command {
         cargo xtask fuzz\n  cargo xtask fuzz document contact --runs 10000000")]
     Fuzz(fuzz::Fuzz),
 
+    /// Take the pictures of the documents
+    #[command(after_help = "Example:\n  cargo xtask screenshots")]
+    Screenshots,
+
     /// Build a vendor's License Client, with keys in it, and try to replace them
     #[command(after_help = "Example:\n  cargo xtask embedded-keys")]
     EmbeddedKeys,
@@ -83,6 +88,7 @@ fn main() -> ExitCode {
         Command::Deployment(command) => deployment::run(&command),
         Command::Prove(command) => prove::run(&command),
         Command::Fuzz(command) => fuzz::run(&command),
+        Command::Screenshots => screenshots::run(),
         Command::EmbeddedKeys => embedded_keys::run(),
     };
     match done {

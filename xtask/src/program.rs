@@ -1,12 +1,13 @@
 //! Running other programs.
 
 use std::ffi::OsStr;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// The workspace's folder.
 pub(crate) fn root() -> PathBuf {
@@ -76,6 +77,24 @@ pub(crate) fn free_port() -> Result<u16> {
 /// Whether somebody listens on a port.
 pub(crate) fn answers(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// Asks a service on this machine with JSON; fails unless it answers 200.
+pub(crate) fn ask(port: u16, method: &str, path: &str, body: &str) -> Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(
+        answer.starts_with("HTTP/1.1 200"),
+        "{method} {path}: {answer}"
+    );
+    Ok(())
 }
 
 /// Whether a program is on the path.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Bench;
 use super::measure::{median, resident_kib};
 use super::programs::{Program, build, license_client, ours};
-use crate::program::{free_port, now, output};
+use crate::program::{ask, free_port, now, output};
 
 /// Threads that listen for all subscribers.
 const LISTENERS: usize = 8;
@@ -136,21 +136,4 @@ fn until_event(stream: &mut TcpStream) -> Result<()> {
             return Ok(());
         }
     }
-}
-
-fn ask(port: u16, method: &str, path: &str, body: &str) -> Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    ensure!(
-        answer.starts_with("HTTP/1.1 200"),
-        "{method} {path}: {answer}"
-    );
-    Ok(())
 }
