@@ -13,7 +13,7 @@ use reqwest::redirect;
 use sse_stream::SseByteStream;
 use url::Url;
 
-use crate::gate::Shared;
+use crate::live::Live;
 
 /// How long a connection may take to be made.
 const CONNECTING: Duration = Duration::from_secs(5);
@@ -98,11 +98,11 @@ impl Subscription {
 }
 
 /// Hears what the License Client says, for ever.
-pub(crate) async fn follow(shared: Arc<Shared>, subscription: Subscription) {
+pub(crate) async fn follow(live: Arc<Live>, subscription: Subscription) {
     let mut wait = FIRST_WAIT;
     loop {
-        let Err(lost) = hear(&shared, &subscription, &mut wait).await;
-        if shared.lose_contact() {
+        let Err(lost) = hear(&live, &subscription, &mut wait).await;
+        if live.lose_contact() {
             tracing::warn!(
                 url = %subscription.events,
                 "contact with the License Client is lost: {lost}"
@@ -116,16 +116,16 @@ pub(crate) async fn follow(shared: Arc<Shared>, subscription: Subscription) {
 }
 
 /// Looks at the clocks again and again.
-pub(crate) async fn keep_time(shared: Arc<Shared>) {
+pub(crate) async fn keep_time(live: Arc<Live>) {
     let mut turns = tokio::time::interval(LOOKS_EVERY);
     loop {
         turns.tick().await;
-        shared.look_at_the_clocks();
+        live.look_at_the_clocks();
     }
 }
 
 async fn hear(
-    shared: &Shared,
+    live: &Live,
     subscription: &Subscription,
     wait: &mut Duration,
 ) -> Result<std::convert::Infallible, Lost> {
@@ -167,7 +167,7 @@ async fn hear(
         };
         let announcement: Announcement = serde_json::from_str(&data).map_err(Lost::Unreadable)?;
         let envelope: Envelope = serde_json::from_str(&data).map_err(Lost::Unreadable)?;
-        shared.hear(announcement, &envelope);
+        live.hear(announcement, &envelope);
         *wait = FIRST_WAIT;
     }
 }

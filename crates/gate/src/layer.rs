@@ -25,6 +25,21 @@ pub struct GateLayer {
     needs: Arc<Needs>,
 }
 
+impl Gate {
+    /// A layer that lets requests through while `feature` is available.
+    #[must_use]
+    pub fn layer(&self, feature: &str) -> GateLayer {
+        GateLayer::for_feature(self.clone(), feature)
+    }
+
+    /// A layer that lets requests through while the feature is available that
+    /// `routes` name for their path.
+    #[must_use]
+    pub fn layer_by_path(&self, routes: RouteTable) -> GateLayer {
+        GateLayer::by_path(self.clone(), routes)
+    }
+}
+
 /// What says what a request needs.
 #[derive(Debug)]
 enum Needs {
