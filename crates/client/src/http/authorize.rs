@@ -4,24 +4,27 @@
 //! allowance has no body: nginx opens a new connection after every answer of a
 //! gate that has one.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::future::Either;
 use license_core::gate::in_words;
 use license_core::license::License;
 use license_core::route::Need;
 use serde_json::json;
+use tower::Service;
 
 use crate::app::App;
+use crate::http::panicked;
 
-/// Where gateways ask; Envoy appends the path of the request.
-pub(super) const PATH: &str = "/api/license/authorize";
-/// The same for the path `/`.
-pub(super) const PATH_OF_ROOT: &str = "/api/license/authorize/";
-/// The same for every other path.
-pub(super) const ANY_PATH: &str = "/api/license/authorize/{*path}";
+/// Where gateways ask, with any method; Envoy appends the path of the request.
+const PATH: &str = "/api/license/authorize";
 /// The feature, when the gateway says it in a header.
 const FEATURE: &str = "x-license-feature";
 /// The path of the request, as Traefik, Caddy and others say it.
@@ -43,20 +46,58 @@ struct Verdict {
     feature: Option<String>,
 }
 
-/// Authorize
+/// Answers gateways, and passes on everything else.
 ///
+/// Gateways ask with every request of the VMS, and pass on whatever a visitor
+/// has sent: neither a table of routes nor rules about hosts and origins stand
+/// before the one question, which changes nothing.
+#[derive(Clone)]
+pub(super) struct Gatehouse<S> {
+    app: Arc<App>,
+    behind: S,
+}
+
+impl<S> Gatehouse<S> {
+    pub(super) fn new(app: Arc<App>, behind: S) -> Self {
+        Self { app, behind }
+    }
+}
+
+impl<S> Service<Request> for Gatehouse<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Response, Infallible>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.behind.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let rest = request.uri().path().strip_prefix(PATH);
+        if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return Either::Right(self.behind.call(request));
+        }
+        let answer = AssertUnwindSafe(|| authorize(&self.app, &request));
+        let answer = std::panic::catch_unwind(answer).unwrap_or_else(panicked);
+        Either::Left(ready(Ok(answer)))
+    }
+}
+
 /// Everything that says what the request needs has to allow it: a header that a
 /// visitor has slipped in can only close the gate.
-pub(super) async fn authorize(State(app): State<Arc<App>>, request: Request) -> Response {
-    let verdicts = asked(&app, &request);
+fn authorize(app: &App, request: &Request) -> Response {
+    let verdicts = asked(app, request);
     let verdict = verdicts
         .into_iter()
         .reduce(|sum, next| if sum.allowed { next } else { sum })
         .unwrap_or_else(|| {
-            let by_path = paths(&request).next().is_some();
+            let by_path = paths(request).next().is_some();
             refused(if by_path { "no_table" } else { "no_feature" })
         });
-    answer(&app, &verdict)
+    answer(app, &verdict)
 }
 
 /// One verdict for each thing that says what the request needs.

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get};
+use axum::routing::get;
 use axum::{Router, middleware};
 use license_service::listener;
 use tokio::sync::Semaphore;
@@ -40,6 +40,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::http::access::Access;
+use crate::http::authorize::Gatehouse;
 use crate::http::error::ApiError;
 
 /// Most subscribers to events at a time …
@@ -139,18 +140,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         router = router.route(path, axum::routing::head(unrouted::method_not_allowed));
     }
     let access = state.access.clone();
-    // Gateways pass on whatever a visitor has sent: no rule of ours about hosts
-    // or origins stands before the one question, which changes nothing.
-    let gate = [
-        authorize::PATH,
-        authorize::PATH_OF_ROOT,
-        authorize::ANY_PATH,
-    ]
-    .iter()
-    .fold(Router::new(), |gate, path| {
-        gate.route(path, any(authorize::authorize))
-    })
-    .with_state(state.clone());
+    let app = state.app.clone();
     let router = router
         .fallback(unrouted::not_found)
         .method_not_allowed_fallback(unrouted::method_not_allowed)
@@ -165,9 +155,9 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
             access.clone(),
             access::identify,
         ))
-        .layer(access.cors_layer());
-    gate.fallback_service(service)
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(access.cors_layer())
+        .layer(CatchPanicLayer::custom(panicked));
+    Router::new().fallback_service(Gatehouse::new(app, service))
 }
 
 #[expect(
