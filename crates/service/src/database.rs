@@ -86,6 +86,8 @@ pub async fn connect_lazily(url: &DatabaseUrl) -> Result<DatabaseConnection, DbE
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(PATIENCE)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .connect_lazy_with(sqlite_options(SqliteConnectOptions::new().filename(file)));
         return Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool));
     }
@@ -151,6 +153,11 @@ fn options(url: &DatabaseUrl) -> ConnectOptions {
         .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE)
         .connect_timeout(PATIENCE)
+        // What looks after idle connections has been seen to count below zero
+        // and never to end (sqlx-core 0.9.0, `spawn_maintenance_tasks`); ten
+        // connections may as well stay. A dead one is noticed before it is used.
+        .idle_timeout(None)
+        .max_lifetime(None)
         .sqlx_logging(false);
     if url.sqlite_file().is_some() {
         options.map_sqlx_sqlite_opts(sqlite_options);
