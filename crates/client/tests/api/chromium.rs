@@ -52,8 +52,14 @@ impl Chromium {
         }
     }
 
-    /// Runs a function's body in the page and waits for what it answers.
+    /// Runs a function's body in the page, and waits for what it answers. Null
+    /// while the page makes place for the next: what is waited for there never
+    /// comes.
     pub async fn run(&self, script: &str) -> Value {
+        if !script.contains("await ") {
+            let answer = self.page.execute(script, Vec::new()).await;
+            return answer.unwrap_or_default();
+        }
         let script = format!(
             "const done = arguments[arguments.length - 1]; \
              (async () => {{ {script} }})().then(done, (error) => done(String(error)));"

@@ -109,7 +109,7 @@ async fn a_key_is_activated_however_it_is_pasted_and_a_refused_one_says_why() {
     let mut said = Value::Null;
     for _ in 0..200 {
         said = scene.browser.run(error).await;
-        if said != "" {
+        if said.as_str().is_some_and(|said| !said.is_empty()) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
