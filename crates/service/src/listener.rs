@@ -55,8 +55,8 @@ pub async fn serve(
     // The port has been open since `bind`; what connects now is answered.
     tell_supervisor(NotifyState::Ready);
     let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(handle);
-    // Where a connection may also speak HTTP/2, nobody waits for its first bytes
-    // with a clock in hand; what is before us speaks HTTP/1.1 to services.
+    // What is before us speaks HTTP/1.1 to services. A connection that sends
+    // nothing at all is not ended by this time-out, which begins with a byte.
     let builder = server.http_builder();
     *builder = builder.clone().http1_only();
     builder
