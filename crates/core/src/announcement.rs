@@ -147,13 +147,7 @@ pub fn announce(
         holds_until: holds_until_now,
         features: current.features,
         unlisted: current.unlisted,
-        limits: Resource::ALL
-            .into_iter()
-            .map(|resource| {
-                let limit = license.and_then(|license| limit(license, resource));
-                (resource.as_str().to_owned(), limit)
-            })
-            .collect(),
+        limits: limits(|resource| license.and_then(|license| limit(license, resource))),
         then,
     }
 }
@@ -201,21 +195,23 @@ pub fn held_against(
         unlisted,
         then: then.collect(),
         tier: proof.license().and_then(License::tier).map(str::to_owned),
-        limits: Resource::ALL
-            .into_iter()
-            .map(|resource| {
-                let said = told.limits.get(resource.as_str()).copied().flatten();
-                let proven = match proof.license() {
-                    Some(license) => limit(license, resource),
-                    None => Some(0),
-                };
-                // No limit is more than any.
-                let least = said.into_iter().chain(proven).min();
-                (resource.as_str().to_owned(), least)
-            })
-            .collect(),
+        limits: limits(|resource| {
+            let said = told.limits.get(resource.as_str()).copied().flatten();
+            let proven = match proof.license() {
+                Some(license) => limit(license, resource),
+                None => Some(0),
+            };
+            // No limit is more than any.
+            said.into_iter().chain(proven).min()
+        }),
         ..told.clone()
     }
+}
+
+fn limits(of: impl Fn(Resource) -> Option<u64>) -> BTreeMap<String, Option<u64>> {
+    let all = Resource::ALL.into_iter();
+    all.map(|resource| (resource.as_str().to_owned(), of(resource)))
+        .collect()
 }
 
 impl Announcement {

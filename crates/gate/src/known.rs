@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use hashbrown::HashMap;
 use license_core::announcement::{self, Announcement, Envelope, held_against};
+use license_core::standing::Standing;
 use license_core::time_guard::{Readings, TimeGuard};
 
 use crate::decision::{Decision, Reason};
@@ -105,7 +106,9 @@ impl Known {
         self.lost_at = None;
         // No license is no reason to complain.
         let licensed = self.told.as_ref();
-        unproven.filter(|_| licensed.is_some_and(|told| told.announcement.standing != "unlicensed"))
+        unproven.filter(|_| {
+            licensed.is_some_and(|told| told.announcement.standing != Standing::Unlicensed.as_str())
+        })
     }
 
     /// Contact is lost; answers whether there was any.

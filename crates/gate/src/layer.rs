@@ -29,14 +29,21 @@ impl Gate {
     /// A layer that lets requests through while `feature` is available.
     #[must_use]
     pub fn layer(&self, feature: &str) -> GateLayer {
-        GateLayer::for_feature(self.clone(), feature)
+        self.layer_for(Needs::Feature(feature.to_owned()))
     }
 
     /// A layer that lets requests through while the feature is available that
     /// `routes` name for their path.
     #[must_use]
     pub fn layer_by_path(&self, routes: RouteTable) -> GateLayer {
-        GateLayer::by_path(self.clone(), routes)
+        self.layer_for(Needs::ByPath(Box::new(routes)))
+    }
+
+    fn layer_for(&self, needs: Needs) -> GateLayer {
+        GateLayer {
+            gate: self.clone(),
+            needs: Arc::new(needs),
+        }
     }
 }
 
@@ -55,22 +62,6 @@ pub struct Gated<S> {
 }
 
 impl GateLayer {
-    pub(crate) fn for_feature(gate: Gate, feature: &str) -> Self {
-        let needs = Needs::Feature(feature.to_owned());
-        Self {
-            gate,
-            needs: Arc::new(needs),
-        }
-    }
-
-    pub(crate) fn by_path(gate: Gate, routes: RouteTable) -> Self {
-        let needs = Needs::ByPath(Box::new(routes));
-        Self {
-            gate,
-            needs: Arc::new(needs),
-        }
-    }
-
     /// The decision about a request, and the feature that it needs.
     fn decide<B>(&self, request: &Request<B>) -> (Decision, Option<&str>) {
         let feature = match &*self.needs {

@@ -10,7 +10,7 @@ use axum::response::Response;
 use license_core::license_key::as_it_was_meant;
 use serde::Deserialize;
 
-use super::frame::{Done, Frame, show, to_sign_in};
+use super::frame::{Done, Frame, show};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::error::ApiError;
@@ -32,6 +32,16 @@ pub(super) struct Given {
     key: String,
 }
 
+/// What is said of a text that is no license key.
+pub(super) const NO_KEY: &str =
+    "This is no license key. One looks like FXSGHT-XXXX-XXXX-XXXX-XXXX.";
+
+/// The license key that somebody has typed or pasted.
+pub(super) fn typed(text: &str) -> Option<String> {
+    let key = as_it_was_meant(text);
+    Some(key).filter(|key| !key.is_empty() && key.chars().count() <= LONGEST_KEY)
+}
+
 pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Response {
     let page = Activate {
         frame: Frame::new("activate", &app, caller),
@@ -46,10 +56,6 @@ pub(super) async fn activate(
     caller: Caller,
     Form(given): Form<Given>,
 ) -> Response {
-    if !caller.trusted {
-        return to_sign_in();
-    }
-    let key = as_it_was_meant(&given.key);
     let refused = |status, error: String| {
         let page = Activate {
             frame: Frame::new("activate", &app, caller),
@@ -58,10 +64,9 @@ pub(super) async fn activate(
         };
         show(status, &page)
     };
-    if key.is_empty() || key.chars().count() > LONGEST_KEY {
-        let why = "This is no license key. One looks like FXSGHT-XXXX-XXXX-XXXX-XXXX.";
-        return refused(StatusCode::UNPROCESSABLE_ENTITY, why.to_owned());
-    }
+    let Some(key) = typed(&given.key) else {
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, NO_KEY.to_owned());
+    };
     let activating = app.clone();
     let activated =
         to_the_end(async move { licensing::activate::activate(&activating, &key).await }).await;

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::frame::{Done, Frame, show, to_sign_in};
+use super::frame::{Done, Frame, show};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::error::ApiError;
@@ -31,9 +31,6 @@ pub(super) struct Wanted {
 }
 
 pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Response {
-    if !caller.trusted {
-        return to_sign_in();
-    }
     let frame = Frame::new("deactivate", &app, caller);
     show(StatusCode::OK, &Deactivate { frame, error: None })
 }
@@ -43,9 +40,6 @@ pub(super) async fn deactivate(
     caller: Caller,
     Form(wanted): Form<Wanted>,
 ) -> Response {
-    if !caller.trusted {
-        return to_sign_in();
-    }
     let deactivating = app.clone();
     let seat =
         to_the_end(

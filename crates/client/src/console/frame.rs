@@ -101,8 +101,3 @@ pub(super) fn show(status: StatusCode, page: &impl Template) -> Response {
         }
     }
 }
-
-/// Who may not change things goes to sign in.
-pub(super) fn to_sign_in() -> Response {
-    Redirect::to("/console/sign-in").into_response()
-}

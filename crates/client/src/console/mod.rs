@@ -1,7 +1,8 @@
 //! The web console: how the site stands, why, until when, and what to do.
 //!
 //! Pages are rendered here and work without JavaScript; `assets/console.js`
-//! keeps them up to date. All texts are in `templates/`.
+//! keeps them up to date. Texts are in `templates/`, and in `frame.rs` what is
+//! said after a change.
 
 mod activate;
 pub(crate) mod assets;
@@ -21,12 +22,13 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use crate::config::Settings;
 use crate::http::HttpState;
+use crate::http::access::Caller;
 
 /// Nothing but what this service serves, no script or style within a page, and
 /// no page of others around one of ours.
@@ -36,22 +38,23 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Every page.
 pub fn pages(settings: Settings) -> Router<HttpState> {
     Router::new()
-        .route("/", get(overview::page))
-        .route(
-            "/console/activate",
-            get(activate::page).post(activate::activate),
-        )
+        // Changes, and what strangers are not told.
+        .route("/console/activate", post(activate::activate))
         .route("/console/validate", post(validate::validate))
         .route("/console/switch", post(switch::switch))
         .route(
             "/console/deactivate",
             get(deactivate::page).post(deactivate::deactivate),
         )
-        .route("/console/offline", get(offline::page))
         .route("/console/offline/request", post(offline::request))
         .route("/console/offline/import", post(offline::import))
-        .route("/console/diagnostics", get(diagnostics::page))
         .route("/console/support-file", get(diagnostics::support_file))
+        .route_layer(from_fn(only_trusted))
+        // For everybody.
+        .route("/", get(overview::page))
+        .route("/console/activate", get(activate::page))
+        .route("/console/offline", get(offline::page))
+        .route("/console/diagnostics", get(diagnostics::page))
         .route(
             "/console/sign-in",
             get(sign_in::page).post(sign_in::sign_in),
@@ -60,6 +63,15 @@ pub fn pages(settings: Settings) -> Router<HttpState> {
         .layer(from_fn(guarded))
         .route("/console/assets/{hash}/{name}", get(assets::asset))
         .layer(Extension(Arc::new(settings)))
+}
+
+/// Who may not change things goes to sign in.
+async fn only_trusted(caller: Caller, request: Request, next: Next) -> Response {
+    if caller.trusted {
+        next.run(request).await
+    } else {
+        Redirect::to("/console/sign-in").into_response()
+    }
 }
 
 /// What every page is sent with.

@@ -13,7 +13,6 @@ use license_core::feature::is_core;
 use license_core::hardware::Verdict;
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
-use license_core::license_key;
 use license_core::limits::limit;
 use license_core::standing::{LapseReason, Standing};
 use license_core::usage::Resource;
@@ -138,7 +137,7 @@ pub(super) async fn page(
             .map(|lease| Moment::of(lease.valid_until())),
         unsigned: !app.keys.are_required(),
         license: license.map(|license| Shown {
-            key: shown_key(&evidence.license_key, caller),
+            key: caller.sees(&evidence.license_key),
             tier: license.tier().unwrap_or_default().to_owned(),
             expires: expires(license),
         }),
@@ -177,15 +176,6 @@ fn lapsed(reason: &LapseReason) -> &'static str {
         LapseReason::Denied(_) => "The vendor has withdrawn the license",
         LapseReason::LicenseExpired => "The license has expired",
         LapseReason::GracePeriodExpired => "The grace period has ended",
-    }
-}
-
-/// Whoever may not change things sees the key masked.
-fn shown_key(key: &str, caller: Caller) -> String {
-    if caller.trusted {
-        key.to_owned()
-    } else {
-        license_key::mask(key)
     }
 }
 

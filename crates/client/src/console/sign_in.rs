@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::frame::{Done, Frame, show};
 use crate::http::HttpState;
-use crate::http::access::{Caller, SignInError};
+use crate::http::access::Caller;
+use crate::http::error::ApiError;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -50,16 +51,13 @@ pub(super) async fn sign_in(
         }
         Err(error) => {
             tracing::warn!(security = true, peer = %peer.ip(), "nobody was signed in: {error}");
-            let status = match error {
-                SignInError::WrongToken => StatusCode::UNAUTHORIZED,
-                SignInError::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            };
+            let error = ApiError::SignIn(error);
             let page = SignIn {
                 frame: Frame::new("sign-in", &state.app, caller),
                 possible: state.access.has_a_token(),
-                error: Some(error.to_string()),
+                error: Some(error.detail()),
             };
-            show(status, &page)
+            show(error.status(), &page)
         }
     }
 }

@@ -10,7 +10,7 @@ use super::moment::Moment;
 use crate::app::App;
 use crate::store::local_license_validation_attempts::{LoggedAttempt, since};
 
-const DAYS: u64 = 30;
+const DAYS: usize = 30;
 /// Failures that are listed.
 const LISTED: usize = 5;
 /// What is drawn in these takes the page's colours: see [`plot`].
@@ -47,11 +47,11 @@ struct Day {
 
 /// `None` when the log cannot be read.
 pub(super) async fn timeline(app: &App, now: DateTime<Utc>) -> Option<Timeline> {
-    let from = now - TimeDelta::days(30);
+    let from = now - TimeDelta::days(DAYS as i64);
     let db = app.store.db();
     let attempts = app.store.within(since(&db, from)).await.ok()?;
     let today = now.date_naive();
-    let mut days = [Day::default(); DAYS as usize];
+    let mut days = [Day::default(); DAYS];
     for attempt in &attempts {
         let at = attempt.attempted_at.map(|at| at.date_naive());
         let Some(day) =

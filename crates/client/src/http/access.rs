@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
+use license_core::license_key;
 use license_service::clock::Clock;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
@@ -55,6 +56,18 @@ pub struct Caller {
     pub trusted: bool,
     /// In a session.
     pub signed_in: bool,
+}
+
+impl Caller {
+    /// A license key as this caller may see it.
+    #[must_use]
+    pub fn sees(self, key: &str) -> String {
+        if self.trusted {
+            key.to_owned()
+        } else {
+            license_key::mask(key)
+        }
+    }
 }
 
 /// Why nobody was signed in.

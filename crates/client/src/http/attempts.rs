@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use license_core::license_key;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -93,11 +92,7 @@ pub(super) async fn list(
 }
 
 fn shown_to(caller: Caller, line: LoggedAttempt) -> Attempt {
-    let license_key = if caller.trusted {
-        line.license_key
-    } else {
-        line.license_key.map(|key| license_key::mask(&key))
-    };
+    let license_key = line.license_key.map(|key| caller.sees(&key));
     Attempt {
         id: line.id,
         license_key,

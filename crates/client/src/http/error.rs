@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::http::access::SignInError;
 use crate::licensing::activate::ActivateError;
 use crate::licensing::deactivate::DeactivateError;
 use crate::licensing::offline::OfflineError;
@@ -47,6 +48,8 @@ pub enum ApiError {
     Store(Box<StoreError>),
     /// Changes need a trusted network or the token.
     Untrusted,
+    /// Nobody was signed in.
+    SignIn(SignInError),
     /// A page of another site sent the request.
     CrossSite,
     /// The service is not called by this name.
@@ -117,6 +120,7 @@ impl ApiError {
             Self::Untrusted => "Changes are allowed from TRUSTED_NETWORKS, or with the header \
                                 'Authorization: Bearer' and the ADMIN_TOKEN"
                 .to_owned(),
+            Self::SignIn(error) => error.to_string(),
             Self::CrossSite => "The request comes from a page of another site; list its origin in \
                                 CORS_ALLOWED_ORIGINS if it may"
                 .to_owned(),
@@ -166,6 +170,8 @@ impl ApiError {
             Self::Report(ReportError::TooManySources) => StatusCode::CONFLICT,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Untrusted => StatusCode::UNAUTHORIZED,
+            Self::SignIn(SignInError::WrongToken) => StatusCode::UNAUTHORIZED,
+            Self::SignIn(SignInError::TooMany) => StatusCode::TOO_MANY_REQUESTS,
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::TooManySubscribers => StatusCode::SERVICE_UNAVAILABLE,

@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
-use license_core::license_key;
 use license_core::standing::{LapseReason, Standing};
 use license_core::time_guard::SILENT;
 use serde::Serialize;
@@ -176,9 +175,7 @@ pub(super) async fn status(
     status.clock_ahead_seconds = ahead
         .filter(|ahead| ahead.abs() > SILENT)
         .map(|ahead| ahead.num_seconds());
-    if !caller.trusted {
-        status.license_key = status.license_key.map(|key| license_key::mask(&key));
-    }
+    status.license_key = status.license_key.map(|key| caller.sees(&key));
     Json(status)
 }
 

@@ -8,13 +8,13 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use license_core::announcement::Announcement;
 use serde_json::{Map, Value, json};
 
-use crate::announced::Announced;
 use crate::app::App;
 use crate::http::body::JsonObject;
 use crate::http::error::ApiError;
-use crate::licensing::entitlements::entitlements;
+use crate::licensing::entitlements::{announcement, entitlements};
 
 /// What the keys of limits begin with: `limit.cameras`.
 const LIMIT: &str = "limit.";
@@ -46,8 +46,9 @@ pub(super) async fn evaluate(
         let error = json!({"key": key, "errorCode": code, "errorDetails": why});
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
-    let state = entitlements(&app, app.clock.now());
-    match flags(&state).find(|flag| flag["key"] == key.as_str()) {
+    // One flag needs no name of the whole, which is a hash of it all.
+    let announcement = announcement(&app, app.clock.now());
+    match flags(&announcement).find(|flag| flag["key"] == key.as_str()) {
         Some(flag) => Json(flag).into_response(),
         None => not_found(&key),
     }
@@ -89,10 +90,10 @@ pub(super) async fn evaluate_all(
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let flags: Vec<Value> = flags(&state).collect();
+        let flags: Vec<Value> = flags(&state.announcement).collect();
         Json(json!({
             "flags": flags,
-            "metadata": metadata(&state),
+            "metadata": metadata(&state.announcement),
             "eventStreams": [{
                 "type": "sse",
                 "endpoint": {"requestUri": "/ofrep/v1/events"},
@@ -127,9 +128,8 @@ fn not_found(key: &str) -> Response {
     (StatusCode::NOT_FOUND, Json(error)).into_response()
 }
 
-fn flags(state: &Announced) -> impl Iterator<Item = Value> {
-    let common = metadata(state);
-    let announcement = &state.announcement;
+fn flags(announcement: &Announcement) -> impl Iterator<Item = Value> {
+    let common = metadata(announcement);
     let features = announcement.features.iter().map({
         let common = common.clone();
         move |(key, told)| {
@@ -160,8 +160,7 @@ fn flags(state: &Announced) -> impl Iterator<Item = Value> {
 }
 
 /// What is said of all flags. There are no nulls in it.
-fn metadata(state: &Announced) -> Map<String, Value> {
-    let announcement = &state.announcement;
+fn metadata(announcement: &Announcement) -> Map<String, Value> {
     [
         ("standing", json!(announcement.standing)),
         ("tier", json!(announcement.tier)),

@@ -2,7 +2,7 @@
 //! providers are told.
 
 use chrono::{DateTime, Utc};
-use license_core::announcement::{Envelope, Signed};
+use license_core::announcement::{Announcement, Envelope, Signed};
 use license_core::lease::Lease;
 
 use crate::announced::Announced;
@@ -11,8 +11,14 @@ use crate::licensing::switch::known;
 
 /// What the site may use at `now`, and after.
 #[must_use]
+pub fn announcement(app: &App, now: DateTime<Utc>) -> Announcement {
+    app.snapshot().announce(&known(app), now)
+}
+
+/// The same with a name.
+#[must_use]
 pub fn entitlements(app: &App, now: DateTime<Utc>) -> Announced {
-    Announced::new(app.snapshot().announce(&known(app), now))
+    Announced::new(announcement(app, now))
 }
 
 /// What goes with it now; `with_proof` for who has keys of his own.
