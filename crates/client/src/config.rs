@@ -20,10 +20,10 @@ use chrono::TimeDelta;
 use clap::builder::Resettable;
 use clap::{Args, Command};
 use ipnet::IpNet;
+use license_service::admin_token::AdminTokenSettings;
 use license_service::database_url::DatabaseUrl;
 use license_service::telemetry::LogFormat;
 use reqwest::Url;
-use secrecy::SecretString;
 
 /// Settings of the service.
 #[derive(Clone, Debug, Args)]
@@ -125,13 +125,9 @@ pub struct Settings {
     )]
     pub trusted_networks: Vec<TrustedNetwork>,
 
-    /// Bearer token that may change things from any other network
-    #[arg(long, env, hide_env_values = true, value_parser = secret, value_name = "TOKEN")]
-    pub admin_token: Option<SecretString>,
-
-    /// File with the bearer token
-    #[arg(long, env, conflicts_with = "admin_token", value_name = "FILE")]
-    pub admin_token_file: Option<PathBuf>,
+    /// Who may change things from any other network
+    #[command(flatten)]
+    pub admin_token: AdminTokenSettings,
 
     /// Host names, besides addresses and single-label names, that the service
     /// may be called by
@@ -265,13 +261,6 @@ fn query(text: &str) -> Result<String, String> {
         return Err("accepted is one SELECT that yields one number".into());
     }
     Ok(text.to_owned())
-}
-
-fn secret(text: &str) -> Result<SecretString, String> {
-    if text.len() < 16 {
-        return Err("a token has at least 16 characters".into());
-    }
-    Ok(text.into())
 }
 
 /// Takes variables that are set to nothing as not set: compose files pass on

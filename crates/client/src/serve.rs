@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use license_core::contact::Trust;
 use license_service::clock::Clock;
 use license_service::listener;
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,10 +32,10 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let token = admin_token(settings)?;
+    let token = settings.admin_token.load()?;
     let access = Arc::new(Access::new(
         &settings.trusted_networks,
-        token.as_ref(),
+        token,
         &settings.allowed_hosts,
         &settings.cors_allowed_origins,
         clock.clone(),
@@ -116,18 +114,4 @@ async fn give_back_the_schedule(app: &App) {
     if let Ok(Err(error)) = giving {
         tracing::debug!(%error, "the lease of the scheduled calls was not given back");
     }
-}
-
-fn admin_token(settings: &Settings) -> anyhow::Result<Option<SecretString>> {
-    let Some(file) = &settings.admin_token_file else {
-        return Ok(settings.admin_token.clone());
-    };
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("ADMIN_TOKEN_FILE: '{}' cannot be read", file.display()))?;
-    let token = text.trim();
-    anyhow::ensure!(
-        token.len() >= 16,
-        "ADMIN_TOKEN_FILE: a token has at least 16 characters"
-    );
-    Ok(Some(token.into()))
 }

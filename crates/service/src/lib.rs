@@ -1,13 +1,18 @@
 //! The ground that License Client and License Server stand on.
 //!
 //! Nothing here knows about licenses: it is the clock, the logs, the settings
-//! of a database, a listener with its limits, and how a process stops.
+//! of a database, a listener with its limits, who may come in, and how a process
+//! stops.
 
+pub mod admin_token;
 pub mod clock;
 pub mod database;
 pub mod database_url;
 pub mod dot_env;
+pub mod hosts;
 pub mod listener;
+pub mod random;
+pub mod sessions;
 pub mod shutdown;
 pub mod stdout;
 pub mod telemetry;

@@ -10,7 +10,9 @@ use axum::response::Response;
 use license_core::license_key::as_it_was_meant;
 use serde::Deserialize;
 
-use super::frame::{Done, Frame, show};
+use license_console::page::show;
+
+use super::frame::{Done, Frame};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::error::ApiError;

@@ -9,7 +9,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::frame::{Done, Frame, show};
+use license_console::page::show;
+
+use super::frame::{Done, Frame};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::error::ApiError;

@@ -9,14 +9,16 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use license_service::clock::SystemClock;
 
-use super::frame::{Frame, show};
-use super::moment::Moment;
+use license_console::page::show;
+
+use super::frame::Frame;
 use crate::app::App;
 use crate::config::{Settings, without_password};
 use crate::doctor::{Finding, Health, examine, support_file};
 use crate::http::access::Caller;
 use crate::licensing::due::due;
 use crate::licensing::heartbeat::report;
+use license_console::moment::Moment;
 
 #[derive(Template)]
 #[template(path = "diagnostics.html")]

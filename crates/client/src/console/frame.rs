@@ -1,12 +1,10 @@
-//! What is around every page, and how a page becomes an answer.
+//! What is around every page, and what it says after a change.
 
-use askama::Template;
-use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
+use license_console::page::Notice;
 
 use crate::app::App;
 use crate::http::access::Caller;
-use crate::http::error::ApiError;
 
 /// What is around every page.
 pub(super) struct Frame {
@@ -19,14 +17,8 @@ pub(super) struct Frame {
     pub(super) notice: Option<Notice>,
 }
 
-/// Something that has just been done.
-pub(super) struct Notice {
-    pub(super) tone: &'static str,
-    pub(super) text: &'static str,
-}
-
 /// What has been done, as the address says it after a redirect.
-#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Done {
     Activated,
@@ -66,38 +58,22 @@ impl Frame {
 
 impl Done {
     fn notice(self) -> Notice {
-        let (tone, text) = match self {
-            Self::Activated => ("good", "The license is activated."),
-            Self::Deactivated => ("good", "The license is deactivated; its seat is free."),
-            Self::DeactivatedHereOnly => (
-                "wait",
-                "The license is deactivated here. The License Server could not be told: the vendor has to free the seat.",
-            ),
-            Self::Imported => ("good", "The license file is imported."),
-            Self::Denied => ("bad", "The file is imported, and it says no."),
-            Self::GivenUp => ("good", "The vendor confirms that the seat is free."),
-            Self::Switched => ("good", "Done. It is so on this site from now on."),
-            Self::SignedIn => ("good", "You are signed in."),
-            Self::SignedOut => ("good", "You are signed out."),
+        let (tone, code) = match self {
+            Self::Activated => ("good", "activated"),
+            Self::Deactivated => ("good", "deactivated"),
+            Self::DeactivatedHereOnly => ("wait", "deactivated-here-only"),
+            Self::Imported => ("good", "imported"),
+            Self::Denied => ("bad", "denied"),
+            Self::GivenUp => ("good", "given-up"),
+            Self::Switched => ("good", "switched"),
+            Self::SignedIn => ("good", "signed-in"),
+            Self::SignedOut => ("good", "signed-out"),
         };
-        Notice { tone, text }
+        Notice { tone, code }
     }
 
     /// Goes on to the overview, which says so.
     pub(super) fn go_on(self) -> Response {
-        let done = serde_json::json!(self);
-        let done = done.as_str().unwrap_or_default();
-        Redirect::to(&format!("/?done={done}")).into_response()
-    }
-}
-
-/// A page as an answer.
-pub(super) fn show(status: StatusCode, page: &impl Template) -> Response {
-    match page.render() {
-        Ok(text) => (status, Html(text)).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "a page cannot be rendered");
-            ApiError::Internal.into_response()
-        }
+        Redirect::to(&format!("/?done={}", self.notice().code)).into_response()
     }
 }

@@ -1,15 +1,13 @@
 //! The web console: how the site stands, why, until when, and what to do.
 //!
-//! Pages are rendered here and work without JavaScript; `assets/console.js`
-//! keeps them up to date. Texts are in `templates/`, and in `frame.rs` what is
-//! said after a change.
+//! Pages are rendered here and work without JavaScript, which keeps them up to
+//! date. All texts are in `templates/`; style, script, plots and words are
+//! those of `license_console`.
 
 mod activate;
-pub(crate) mod assets;
 mod deactivate;
 mod diagnostics;
 mod frame;
-mod moment;
 mod offline;
 mod overview;
 mod sign_in;
@@ -20,20 +18,16 @@ mod validate;
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use license_console::assets::asset;
+use license_console::page::guarded;
 
 use crate::config::Settings;
 use crate::http::HttpState;
 use crate::http::access::Caller;
-
-/// Nothing but what this service serves, no script or style within a page, and
-/// no page of others around one of ours.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Every page.
 pub fn pages(settings: Settings) -> Router<HttpState> {
@@ -61,7 +55,7 @@ pub fn pages(settings: Settings) -> Router<HttpState> {
         )
         .route("/console/sign-out", post(sign_in::sign_out))
         .layer(from_fn(guarded))
-        .route("/console/assets/{hash}/{name}", get(assets::asset))
+        .route("/console/assets/{hash}/{name}", get(asset))
         .layer(Extension(Arc::new(settings)))
 }
 
@@ -72,19 +66,4 @@ async fn only_trusted(caller: Caller, request: Request, next: Next) -> Response 
     } else {
         Redirect::to("/console/sign-in").into_response()
     }
-}
-
-/// What every page is sent with.
-async fn guarded(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
 }

@@ -15,7 +15,9 @@ use qrcode::{EcLevel, QrCode};
 use serde::Deserialize;
 
 use super::activate::{NO_KEY, typed};
-use super::frame::{Done, Frame, show};
+use license_console::page::show;
+
+use super::frame::{Done, Frame};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::error::ApiError;

@@ -8,6 +8,9 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use license_console::gauge::Gauge;
+use license_console::moment::{Moment, left};
+use license_console::page::show;
 use license_core::evidence::Failure;
 use license_core::feature::is_core;
 use license_core::hardware::Verdict;
@@ -17,8 +20,7 @@ use license_core::limits::limit;
 use license_core::standing::{LapseReason, Standing};
 use license_core::usage::Resource;
 
-use super::frame::{Frame, Said, show};
-use super::moment::{Moment, left};
+use super::frame::{Frame, Said};
 use super::timeline::{Timeline, timeline};
 use crate::app::App;
 use crate::http::access::Caller;
@@ -31,10 +33,11 @@ use crate::licensing::usage::measure;
 #[template(path = "overview.html")]
 struct Overview {
     frame: Frame,
-    title: &'static str,
     standing: &'static str,
     /// Why it has lapsed.
     reason: String,
+    /// The vendor has withdrawn it.
+    denied: bool,
     /// The vendor's own words.
     message: Option<String>,
     failure: Option<Failure>,
@@ -66,15 +69,6 @@ struct Shown {
 struct Component {
     name: &'static str,
     change: &'static str,
-}
-
-struct Gauge {
-    resource: &'static str,
-    in_use: String,
-    limit: Option<u64>,
-    /// Of the limit, at most 100.
-    percent: u64,
-    tone: &'static str,
 }
 
 struct Feature {
@@ -110,17 +104,12 @@ pub(super) async fn page(
     let is_offline = evidence.lease.as_ref().is_some_and(Lease::is_offline);
     let overview = Overview {
         frame,
-        title: match &standing {
-            Standing::Unlicensed => "No license yet",
-            Standing::Active => "All is well",
-            Standing::Grace { .. } => "The License Server cannot confirm the license",
-            Standing::Lapsed(reason) => lapsed(reason),
-        },
         standing: standing.as_str(),
         reason: match &standing {
             Standing::Lapsed(reason) => reason.code().to_owned(),
             _ => String::new(),
         },
+        denied: matches!(standing, Standing::Lapsed(LapseReason::Denied(_))),
         message: evidence
             .denial
             .as_ref()
@@ -162,7 +151,10 @@ pub(super) async fn page(
             .collect(),
         gauges: Resource::ALL
             .into_iter()
-            .map(|resource| gauge(resource, usage.of(resource), license))
+            .map(|resource| {
+                let limit = license.and_then(|license| limit(license, resource));
+                Gauge::of(resource.as_str(), usage.of(resource), limit)
+            })
             .collect(),
         usage_known: Resource::ALL.iter().any(|it| usage.of(*it).is_some()),
         features: features(&app, now),
@@ -171,41 +163,11 @@ pub(super) async fn page(
     show(StatusCode::OK, &overview)
 }
 
-fn lapsed(reason: &LapseReason) -> &'static str {
-    match reason {
-        LapseReason::Denied(_) => "The vendor has withdrawn the license",
-        LapseReason::LicenseExpired => "The license has expired",
-        LapseReason::GracePeriodExpired => "The grace period has ended",
-    }
-}
-
 fn expires(license: &License) -> String {
     match license.expiry() {
         Expiry::Never => "Never".to_owned(),
         Expiry::At(at) => Moment::of(at).text,
         Expiry::Unreadable => license.expires_at_text().unwrap_or("?").to_owned(),
-    }
-}
-
-fn gauge(resource: Resource, in_use: Option<u64>, license: Option<&License>) -> Gauge {
-    let limit = license.and_then(|license| limit(license, resource));
-    let used = in_use.unwrap_or_default();
-    let percent = limit.map_or(0, |limit| {
-        used.saturating_mul(100)
-            .checked_div(limit)
-            .unwrap_or(100)
-            .min(100)
-    });
-    Gauge {
-        resource: resource.as_str(),
-        in_use: in_use.map_or("–".to_owned(), |used| used.to_string()),
-        limit,
-        percent,
-        tone: match percent {
-            0..80 => "",
-            80..100 => "wait",
-            _ => "bad",
-        },
     }
 }
 

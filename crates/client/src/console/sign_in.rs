@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::frame::{Done, Frame, show};
+use license_console::page::show;
+
+use super::frame::{Done, Frame};
 use crate::http::HttpState;
 use crate::http::access::Caller;
 use crate::http::error::ApiError;
@@ -41,9 +43,13 @@ pub(super) async fn sign_in(
     State(state): State<HttpState>,
     caller: Caller,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     Form(shown): Form<Shown>,
 ) -> Response {
-    match state.access.sign_in(shown.token.trim(), peer.ip()) {
+    match state
+        .access
+        .sign_in(shown.token.trim(), peer.ip(), &headers)
+    {
         Ok(cookie) => {
             let mut response = Done::SignedIn.go_on();
             response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -11,15 +11,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
 use license_core::license_key;
+use license_service::admin_token::AdminToken;
 use license_service::clock::Clock;
-use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
+use license_service::hosts::Hosts;
+use license_service::sessions::{Sessions, SignInError};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::config::TrustedNetwork;
 use crate::http::error::ApiError;
-use crate::http::sessions::Sessions;
 
 /// What proxies say whom they speak for with. Who has one of these is no
 /// neighbour, whatever it says.
@@ -28,8 +28,8 @@ const PASSED_ON: [&str; 3] = ["x-forwarded-for", "forwarded", "x-real-ip"];
 /// The rules, made once at start.
 pub struct Access {
     networks: Vec<IpNet>,
-    token_hash: Option<[u8; 32]>,
-    allowed_hosts: Vec<String>,
+    token: Option<AdminToken>,
+    hosts: Hosts,
     csrf: CsrfLayer<fn(ProtectionError) -> Response>,
     origins: Vec<HeaderValue>,
     sessions: Sessions,
@@ -70,17 +70,6 @@ impl Caller {
     }
 }
 
-/// Why nobody was signed in.
-#[derive(Debug, thiserror::Error)]
-pub enum SignInError {
-    /// It is another token, or there is none.
-    #[error("This is not the administrator's token.")]
-    WrongToken,
-    /// There were too many wrong ones.
-    #[error("There were too many wrong tokens. Wait a minute, and try again.")]
-    TooMany,
-}
-
 impl Access {
     /// Makes the rules from the settings.
     ///
@@ -88,7 +77,7 @@ impl Access {
     /// One [`AccessError`] for each setting that makes no rule.
     pub fn new(
         networks: &[TrustedNetwork],
-        token: Option<&SecretString>,
+        token: Option<AdminToken>,
         allowed_hosts: &[String],
         cors_allowed_origins: &[String],
         clock: Arc<dyn Clock>,
@@ -111,14 +100,11 @@ impl Access {
         }
         Ok(Self {
             networks: trusted,
-            token_hash: token.map(|token| hash(token.expose_secret())),
-            allowed_hosts: allowed_hosts
-                .iter()
-                .map(|host| host.trim().to_ascii_lowercase())
-                .collect(),
+            token,
+            hosts: Hosts::new(allowed_hosts),
             csrf: csrf.with_rejection_response(reject),
             origins,
-            sessions: Sessions::default(),
+            sessions: Sessions::named("license_session"),
             clock,
         })
     }
@@ -152,23 +138,21 @@ impl Access {
     /// Whether there is a token to sign in with.
     #[must_use]
     pub fn has_a_token(&self) -> bool {
-        self.token_hash.is_some()
+        self.token.is_some()
     }
 
     /// Begins a session for who shows the token; answers the cookie to set.
     ///
     /// # Errors
     /// One [`SignInError`] for each reason not to.
-    pub fn sign_in(&self, token: &str, peer: IpAddr) -> Result<HeaderValue, SignInError> {
-        let (peer, now) = (peer.to_canonical(), self.clock.running());
-        if !self.sessions.may_try(peer, now) {
-            return Err(SignInError::TooMany);
-        }
-        if self.token_hash != Some(hash(token)) {
-            self.sessions.note_failure(peer, now);
-            return Err(SignInError::WrongToken);
-        }
-        Ok(self.sessions.begin(now))
+    pub fn sign_in(
+        &self,
+        shown: &str,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Result<HeaderValue, SignInError> {
+        let now = self.clock.running();
+        self.sessions.sign_in(self.token, shown, peer, headers, now)
     }
 
     /// Ends the request's session; answers the cookie to set.
@@ -182,42 +166,7 @@ impl Access {
         // Behind a proxy the peer is the proxy, and the caller somebody else.
         let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
         let is_near = self.networks.iter().any(|network| network.contains(&peer));
-        is_near && !is_passed_on || self.has_token(headers)
-    }
-
-    /// Hashes are compared, so that the time it takes tells nothing about the
-    /// token.
-    fn has_token(&self, headers: &HeaderMap) -> bool {
-        let sent = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| hash(token.trim()));
-        self.token_hash.is_some() && sent == self.token_hash
-    }
-
-    /// Names that a page on the internet cannot point at this machine: an
-    /// address, a name without dots, or a name on the list. This is what stops
-    /// DNS rebinding.
-    fn knows_host(&self, host: &str) -> bool {
-        let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-            if port.bytes().all(|b| b.is_ascii_digit()) {
-                name
-            } else {
-                host
-            }
-        });
-        let name = name.trim_start_matches('[').trim_end_matches(']');
-        if name.is_empty() {
-            return false;
-        }
-        !name.contains('.') && !name.contains(':')
-            || name.parse::<IpAddr>().is_ok()
-            || self
-                .allowed_hosts
-                .iter()
-                .any(|allowed| name.eq_ignore_ascii_case(allowed))
+        is_near && !is_passed_on || self.token.is_some_and(|token| token.is_shown_in(headers))
     }
 }
 
@@ -228,16 +177,8 @@ pub(super) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    // HTTP/1.0 probes send no Host, and a browser always does. HTTP/2 and
-    // requests through a proxy name it in the address.
-    let named = request.headers().get_all(header::HOST).iter();
-    let named = named.map(|host| host.to_str().unwrap_or_default());
-    let address = request
-        .uri()
-        .authority()
-        .map(axum::http::uri::Authority::as_str);
-    if let Some(host) = named.chain(address).find(|host| !access.knows_host(host)) {
-        return ApiError::UnknownHost(host.to_owned()).into_response();
+    if let Some(host) = access.hosts.stranger(&request) {
+        return ApiError::UnknownHost(host).into_response();
     }
     let headers = request.headers();
     let signed_in = access.sessions.goes_on(headers, access.clock.running());
@@ -271,10 +212,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token).into()
-}
-
 fn loopback() -> [IpNet; 2] {
     [
         IpNet::new_assert(IpAddr::from([127, 0, 0, 0]), 8),
@@ -303,38 +240,9 @@ mod tests {
     use super::*;
 
     fn access(networks: &[TrustedNetwork], token: Option<&str>) -> Access {
-        let token = token.map(SecretString::from);
+        let token = token.map(|token| AdminToken::new(&token.into()));
         let clock = Arc::new(license_service::clock::SystemClock);
-        let hosts = ["VMS.example".into()];
-        Access::new(networks, token.as_ref(), &hosts, &[], clock).unwrap()
-    }
-
-    #[test]
-    fn hosts_are_addresses_single_labels_or_listed() {
-        let access = access(&[], None);
-        for known in [
-            "localhost",
-            "localhost:8010",
-            "license-client:8000",
-            "10.1.2.3",
-            "10.1.2.3:8010",
-            "[::1]:8000",
-            "[fe80::1]",
-            "vms.example",
-            "vms.EXAMPLE:443",
-        ] {
-            assert!(access.knows_host(known), "{known}");
-        }
-        for unknown in [
-            "",
-            "evil.example",
-            "evil.example:8000",
-            "1.2.3.4.nip.io",
-            ":8000",
-            "vms.example.evil.com",
-        ] {
-            assert!(!access.knows_host(unknown), "{unknown}");
-        }
+        Access::new(networks, token, &[], &[], clock).unwrap()
     }
 
     #[test]

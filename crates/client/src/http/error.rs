@@ -6,11 +6,11 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use license_service::sessions::SignInError;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::http::access::SignInError;
 use crate::licensing::activate::ActivateError;
 use crate::licensing::deactivate::DeactivateError;
 use crate::licensing::offline::OfflineError;

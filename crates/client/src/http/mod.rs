@@ -18,7 +18,6 @@ mod metrics;
 mod offline;
 mod ofrep;
 mod probes;
-mod sessions;
 pub(crate) mod to_the_end;
 mod unrouted;
 mod usage;

@@ -1,5 +1,5 @@
-// Keeps the page what the License Client knows. Without it everything works, and the page
-// is as old as its last load.
+// Keeps the page what the service knows. Without it everything works, and the page is as
+// old as its last load.
 'use strict';
 
 (() => {
@@ -18,6 +18,7 @@
     asking = (async () => {
       const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
       if (!answer.ok) return;
+      lost(false);
       const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
       const fresh = page.getElementById('live');
       if (!fresh || isBusy()) return;
@@ -52,12 +53,15 @@
     const banner = document.getElementById('lost');
     if (banner) banner.hidden = !is;
   }
-  const events = new EventSource('/api/license/events');
-  events.addEventListener('snapshot', () => { lost(false); if (events.known) refresh(); events.known = true; });
-  events.addEventListener('changed', () => { lost(false); refresh(); });
-  events.onopen = () => lost(false);
-  events.onerror = () => lost(true);
-  // What is no change of the license is seen sooner or later: usage, the next call.
-  setInterval(() => { if (!document.hidden) refresh(); }, 60000);
+  const { events: address, every } = document.body.dataset;
+  if (address) {
+    const events = new EventSource(address);
+    events.addEventListener('snapshot', () => { lost(false); if (events.known) refresh(); events.known = true; });
+    events.addEventListener('changed', () => { lost(false); refresh(); });
+    events.onopen = () => lost(false);
+    events.onerror = () => lost(true);
+  }
+  // What no event tells is seen sooner or later.
+  setInterval(() => { if (!document.hidden) refresh(); }, 1000 * Number(every));
   begin();
 })();

@@ -3,15 +3,18 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// An instant.
-pub(super) struct Moment {
+#[derive(Clone, Debug)]
+pub struct Moment {
     /// For programs.
-    pub(super) iso: String,
+    pub iso: String,
     /// For people: to the minute, in UTC.
-    pub(super) text: String,
+    pub text: String,
 }
 
 impl Moment {
-    pub(super) fn of(at: DateTime<Utc>) -> Self {
+    /// At this instant.
+    #[must_use]
+    pub fn of(at: DateTime<Utc>) -> Self {
         Self {
             iso: at.to_rfc3339(),
             text: at.format("%-d %B %Y, %H:%M UTC").to_string(),
@@ -20,7 +23,8 @@ impl Moment {
 }
 
 /// A span that is left, as the script goes on to show it.
-pub(super) fn left(span: TimeDelta) -> String {
+#[must_use]
+pub fn left(span: TimeDelta) -> String {
     let seconds = span.num_seconds().max(0);
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
@@ -28,4 +32,16 @@ pub(super) fn left(span: TimeDelta) -> String {
         return format!("{days} d {hours:02} h {minutes:02} min {seconds:02} s");
     }
     format!("{hours} h {minutes:02} min {seconds:02} s")
+}
+
+/// How long ago something was, roughly.
+#[must_use]
+pub fn ago(since: TimeDelta) -> String {
+    let minutes = since.num_minutes();
+    match minutes {
+        ..2 => "just now".to_owned(),
+        2..120 => format!("{minutes} min ago"),
+        120..2880 => format!("{} h ago", minutes / 60),
+        _ => format!("{} days ago", minutes / 1440),
+    }
 }

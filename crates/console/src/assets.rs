@@ -12,17 +12,17 @@ const ASSETS: [(&str, &str, &str); 3] = [
     (
         "console.css",
         "text/css",
-        include_str!("../../assets/console.css"),
+        include_str!("../assets/console.css"),
     ),
     (
         "console.js",
         "text/javascript",
-        include_str!("../../assets/console.js"),
+        include_str!("../assets/console.js"),
     ),
     (
         "icon.svg",
         "image/svg+xml",
-        include_str!("../../assets/icon.svg"),
+        include_str!("../assets/icon.svg"),
     ),
 ];
 
@@ -33,11 +33,14 @@ static HASH: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Where an asset is.
-pub(crate) fn url(name: &str) -> String {
+#[must_use]
+pub fn url(name: &str) -> String {
     format!("/console/assets/{}/{name}", *HASH)
 }
 
-pub(super) async fn asset(Path((_, name)): Path<(String, String)>) -> Response {
+/// Answers `/console/assets/{hash}/{name}`.
+#[expect(clippy::unused_async, reason = "handlers are async")]
+pub async fn asset(Path((_, name)): Path<(String, String)>) -> Response {
     let Some((_, kind, text)) = ASSETS.iter().find(|(known, _, _)| *known == name) else {
         return StatusCode::NOT_FOUND.into_response();
     };

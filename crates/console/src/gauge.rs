@@ -1,0 +1,54 @@
+//! How full something is.
+
+/// What is in use, beside what may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gauge {
+    /// The resource's code in `words.html`.
+    pub resource: &'static str,
+    /// As people read it.
+    pub in_use: String,
+    /// `None` without a limit.
+    pub limit: Option<u64>,
+    /// Of the limit, at most 100.
+    pub percent: u64,
+    /// Class of the bar.
+    pub tone: &'static str,
+}
+
+impl Gauge {
+    /// `in_use` is `None` where nobody knows, and `limit` where there is none.
+    #[must_use]
+    pub fn of(resource: &'static str, in_use: Option<u64>, limit: Option<u64>) -> Self {
+        let used = in_use.unwrap_or_default().saturating_mul(100);
+        let percent = limit.map_or(0, |limit| used.checked_div(limit).unwrap_or(100).min(100));
+        Self {
+            resource,
+            in_use: in_use.map_or("–".to_owned(), |used| used.to_string()),
+            limit,
+            percent,
+            tone: match percent {
+                0..80 => "",
+                80..100 => "wait",
+                _ => "bad",
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Gauge;
+
+    #[test]
+    fn a_gauge_is_full_at_its_limit_and_never_fuller() {
+        let of = |in_use, limit| {
+            let gauge = Gauge::of("cameras", in_use, limit);
+            (gauge.in_use, gauge.percent, gauge.tone)
+        };
+        assert_eq!(of(None, Some(10)), ("–".to_owned(), 0, ""));
+        assert_eq!(of(Some(8), Some(10)), ("8".to_owned(), 80, "wait"));
+        assert_eq!(of(Some(u64::MAX), Some(10)).1, 100);
+        assert_eq!(of(Some(3), None).1, 0);
+        assert_eq!(of(Some(0), Some(0)), ("0".to_owned(), 100, "bad"));
+    }
+}

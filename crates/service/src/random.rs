@@ -1,0 +1,22 @@
+//! Randomness, from the operating system.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// 32 random bytes in base64url: what nobody guesses and nobody meets twice.
+#[must_use]
+pub fn nonce() -> String {
+    URL_SAFE_NO_PAD.encode(bytes::<32>())
+}
+
+/// New random bytes.
+#[must_use]
+#[expect(
+    clippy::expect_used,
+    reason = "without randomness nothing here is safe; the operating system fails only before it has booted"
+)]
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
