@@ -8,5 +8,6 @@
 pub mod assets;
 pub mod gauge;
 pub mod moment;
+pub mod number;
 pub mod page;
 pub mod plot;

@@ -22,6 +22,7 @@ pub mod contact;
 pub mod document;
 pub mod evidence;
 pub mod feature;
+pub mod fleet;
 pub mod gate;
 pub mod hardware;
 pub mod keyring;

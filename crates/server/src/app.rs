@@ -1,6 +1,6 @@
 //! Everything that the use cases share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,6 +10,7 @@ use license_service::clock::Clock;
 use crate::config::{Storage, Terms};
 use crate::signing::{self, SigningError, SigningKeys};
 use crate::store::{Store, StoreError, seats};
+use crate::traffic::Traffic;
 
 /// The running service, shared by requests and jobs.
 pub struct App {
@@ -19,6 +20,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What is signed into a document.
     pub terms: Terms,
+    /// Calls of sites that were counted.
+    pub traffic: Traffic,
     keys_dir: PathBuf,
     keys: ArcSwap<SigningKeys>,
 }
@@ -71,9 +74,16 @@ impl App {
             store,
             clock,
             terms,
+            traffic: Traffic::default(),
             keys_dir,
             keys: ArcSwap::from_pointee(keys),
         })
+    }
+
+    /// The directory of the keys.
+    #[must_use]
+    pub fn keys_dir(&self) -> &Path {
+        &self.keys_dir
     }
 
     /// The keys that sign now.

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::Args;
+use license_service::admin_token::AdminTokenSettings;
 use license_service::database_url::DatabaseUrl;
 use license_service::telemetry::LogFormat;
 
@@ -78,6 +79,16 @@ pub struct Serve {
     /// Port to listen on
     #[arg(long, env, default_value_t = 4000, value_name = "PORT")]
     pub port: u16,
+
+    /// Who may administer it, over HTTP and with a browser; nobody, if nothing
+    /// is set
+    #[command(flatten)]
+    pub admin_token: AdminTokenSettings,
+
+    /// Host names, besides addresses and single-label names, by which the
+    /// console and the administration may be called
+    #[arg(long, env, value_delimiter = ',', value_name = "LIST")]
+    pub allowed_hosts: Vec<String>,
 
     /// What to log: `error`, `warn`, `info`, `debug`, or a filter of `tracing`
     #[arg(long, env, default_value = "info", value_name = "FILTER")]

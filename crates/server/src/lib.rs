@@ -1,14 +1,16 @@
 //! The vendor's License Server: issues, signs, activates, validates, suspends
 //! and revokes licenses, and receives heartbeats.
 //!
-//! Imports run one way: `cli → serve → http → licensing → app →
+//! Imports run one way: `cli → serve → console → http → licensing → app →
 //! {store, signing} → {license_core, license_service}`.
 
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod http;
 pub mod licensing;
 pub mod serve;
 pub mod signing;
 pub mod store;
+pub mod traffic;

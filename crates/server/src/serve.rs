@@ -8,10 +8,18 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::http;
+use crate::console;
+use crate::http::access::Access;
+use crate::http::{self, HttpState};
+use crate::licensing::history;
 
 /// How often the directory of the keys is looked at.
 const WATCH_KEYS_EVERY: Duration = Duration::from_secs(2);
+
+/// How often the counts of calls are written down.
+const WRITTEN_EVERY: Duration = Duration::from_secs(10);
+/// How often old history is removed.
+const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Serves on `listener` until `shutdown` is cancelled.
 ///
@@ -19,16 +27,52 @@ const WATCH_KEYS_EVERY: Duration = Duration::from_secs(2);
 /// When the listener fails.
 pub async fn serve(
     app: Arc<App>,
+    access: Access,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, keys = ?app.keys(), "listening");
+    if !access.has_a_token() {
+        tracing::info!("no ADMIN_TOKEN is set: the console and /api/admin are closed");
+    }
     let watch = tokio::spawn(watch_keys(app.clone()));
-    let served = listener::serve(http::router(app.clone()), listener, shutdown).await;
+    let keep = tokio::spawn(keep_history(app.clone()));
+    let access = Arc::new(access);
+    let state = HttpState {
+        app: app.clone(),
+        access: access.clone(),
+    };
+    let router = http::router(state, console::pages(access.clone()));
+    let served = listener::serve(router, listener, shutdown).await;
     watch.abort();
+    keep.abort();
+    write_traffic_down(&app).await;
     app.store.clone().close().await;
     tracing::info!("stopped");
     served
+}
+
+/// Writes down what was counted, and forgets what is too old.
+async fn keep_history(app: Arc<App>) {
+    let mut forgot_at = None;
+    loop {
+        let now = app.clock.running();
+        let is_due = forgot_at.is_none_or(|at| now.saturating_sub(at) >= FORGET_EVERY);
+        if is_due {
+            forgot_at = Some(now);
+            if let Err(error) = history::forget(&app).await {
+                tracing::warn!(%error, "old history was not removed");
+            }
+        }
+        tokio::time::sleep(WRITTEN_EVERY).await;
+        write_traffic_down(&app).await;
+    }
+}
+
+async fn write_traffic_down(app: &App) {
+    if let Err(error) = app.traffic.write_down(&app.store).await {
+        tracing::warn!(%error, "the counts of calls are not written down yet");
+    }
 }
 
 /// Takes up keys that a command has made in the meantime.

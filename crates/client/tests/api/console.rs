@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use fantoccini::Locator;
+use license_server::licensing::audit::Actor;
 use license_server::licensing::offline::sign;
 use license_server::store::licenses::Status;
 use serde_json::{Value, json};
@@ -248,7 +249,13 @@ async fn a_site_without_internet_is_licensed_in_three_steps() {
     }
     let qr = "return document.querySelectorAll('.qr svg').length";
     assert_eq!(scene.browser.run(qr).await, json!(1));
-    let signed = sign(&scene.vendor.app, &text, TimeDelta::days(90)).await;
+    let signed = sign(
+        &scene.vendor.app,
+        &text,
+        TimeDelta::days(90),
+        Actor::CommandLine,
+    )
+    .await;
     let signed = signed.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("license.txt");

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::offline::OfflineRequest;
+use license_server::licensing::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::offline::sign;
@@ -42,7 +43,8 @@ async fn write_request(site: &Site, purpose: &str, key: Option<&str>) -> String 
 
 async fn signed(vendor: &Vendor, request: &str) -> String {
     let days = TimeDelta::days(90);
-    sign(&vendor.app, request, days).await.unwrap().file
+    let signed = sign(&vendor.app, request, days, Actor::CommandLine).await;
+    signed.unwrap().file
 }
 
 async fn import(site: &Site, file: &str) -> (StatusCode, Value) {
@@ -155,7 +157,8 @@ async fn a_file_that_does_not_count_changes_nothing_and_says_why(engine: Engine)
 
     // Too late; and once, and never again.
     let month = TimeDelta::days(30);
-    let short = sign(&vendor.app, &request, month).await.unwrap().file;
+    let short = sign(&vendor.app, &request, month, Actor::CommandLine).await;
+    let short = short.unwrap().file;
     site.advance(TimeDelta::days(31));
     assert!(refusal(&site, &short).await.contains("expired"));
     assert_eq!(import(&site, &file).await.0, StatusCode::OK);

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_server::app::App;
 use license_server::config::{Storage, Terms};
+use license_server::http::access::Access;
+use license_server::licensing::audit::{Actor, Change};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::{IssueRequest, issue};
 use license_server::licensing::status::set_status;
@@ -86,8 +88,9 @@ impl Vendor {
     }
 
     fn listen(&mut self, listener: TcpListener) {
+        let access = Access::new(None, &[], self.clock.clone());
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(self.app.clone(), listener, shutdown.clone()));
+        let task = tokio::spawn(serve(self.app.clone(), access, listener, shutdown.clone()));
         self.running = Some((shutdown, task));
     }
 
@@ -100,8 +103,8 @@ impl Vendor {
     }
 
     pub async fn issue(&self, request: IssueRequest) -> String {
-        let now = self.clock.now();
-        issue(&self.app.store, request, now)
+        let change = Change::now(&self.app, Actor::CommandLine);
+        issue(&self.app.store, request, &change)
             .await
             .unwrap()
             .license_key
@@ -112,8 +115,8 @@ impl Vendor {
     }
 
     pub async fn set_status(&self, key: &str, status: Status, message: Option<&str>) {
-        let now = self.clock.now();
-        set_status(&self.app.store, key, status, message, now)
+        let change = Change::now(&self.app, Actor::CommandLine);
+        set_status(&self.app.store, key, status, message, &change)
             .await
             .unwrap();
     }

@@ -9,6 +9,7 @@ mod conformance;
 mod contacts;
 mod documents;
 mod exhaustive;
+mod fleet;
 mod gating;
 mod hardware;
 mod interop;

@@ -1,14 +1,15 @@
 //! `license-server issue`
 
 use anyhow::Context as _;
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 
 use crate::app::open_store;
+use crate::cli::by_hand;
 use crate::cli::licenses::describe;
 use crate::config::Storage;
 use crate::licensing::catalogue::Tier;
-use crate::licensing::issue::{IssueRequest, issue};
+use crate::licensing::issue::{IssueRequest, end_of, issue};
 
 #[derive(Debug, Args)]
 pub(super) struct Issue {
@@ -44,6 +45,17 @@ pub(super) struct Issue {
     #[arg(long, value_name = "KEY")]
     without: Vec<String>,
 
+    #[command(flatten)]
+    until: Until,
+
+    /// Key to use, such as one that was sold already; default is a new one
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+}
+
+/// Until when a license may be used.
+#[derive(Debug, Args)]
+pub(super) struct Until {
     /// Last day, or last instant, on which it may be used (UTC)
     #[arg(long, value_parser = expiry, value_name = "DATE")]
     expires_at: Option<DateTime<Utc>>,
@@ -51,10 +63,17 @@ pub(super) struct Issue {
     /// The same, counted from now
     #[arg(long, conflicts_with = "expires_at", value_name = "DAYS")]
     expires_in_days: Option<u32>,
+}
 
-    /// Key to use, such as one that was sold already; default is a new one
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
+impl Until {
+    /// The last instant; `None` where nothing was said.
+    pub(super) fn end(&self, now: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
+        let expires_in = self.expires_in_days.map(|days| {
+            now.checked_add_signed(TimeDelta::days(days.into()))
+                .context("--expires-in-days is too far away")
+        });
+        Ok(self.expires_at.or(expires_in.transpose()?))
+    }
 }
 
 pub(super) async fn run(
@@ -63,10 +82,6 @@ pub(super) async fn run(
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let expires_in = command.expires_in_days.map(|days| {
-        now.checked_add_signed(TimeDelta::days(days.into()))
-            .context("--expires-in-days is too far away")
-    });
     let request = IssueRequest {
         tier: command.tier,
         customer: command.customer,
@@ -76,11 +91,11 @@ pub(super) async fn run(
         max_storage_gb: command.max_storage_gb,
         with: command.with,
         without: command.without,
-        expires_at: command.expires_at.or(expires_in.transpose()?),
+        expires_at: command.until.end(now)?,
         key: command.key,
     };
     let store = open_store(storage).await?;
-    let license = issue(&store, request, now).await?;
+    let license = issue(&store, request, &by_hand(now)).await?;
     store.close().await;
     if json {
         println!("{}", serde_json::to_string_pretty(&license)?);
@@ -91,11 +106,6 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// A day means its end.
 fn expiry(text: &str) -> Result<DateTime<Utc>, String> {
-    let day = text.parse::<NaiveDate>().ok();
-    day.and_then(|day| day.and_hms_opt(23, 59, 59))
-        .map(|end| end.and_utc())
-        .or_else(|| text.parse().ok())
-        .ok_or_else(|| "accepted are 2030-12-31 and 2030-12-31T12:00:00Z".to_owned())
+    end_of(text).ok_or_else(|| "accepted are 2030-12-31 and 2030-12-31T12:00:00Z".to_owned())
 }

@@ -7,8 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::cli::table;
+use crate::app::open_store;
+use crate::cli::{by_hand, table};
 use crate::config::Storage;
+use crate::licensing;
 use crate::signing::SigningKeys;
 
 #[derive(Debug, Subcommand)]
@@ -75,7 +77,7 @@ pub(super) struct Issuer {
     issuer: String,
 }
 
-pub(super) fn run(
+pub(super) async fn run(
     storage: &Storage,
     command: Keys,
     json: bool,
@@ -119,7 +121,12 @@ pub(super) fn run(
         } => {
             let days = if at_once { 0 } else { overlap_days };
             let overlap = TimeDelta::days(days.into());
-            let (kid, signs_from) = SigningKeys::rotate(&directory, &issuer.issuer, now, overlap)?;
+            let store = open_store(storage).await?;
+            let change = by_hand(now);
+            let rotating =
+                licensing::keys::rotate(&store, &directory, &issuer.issuer, overlap, &change);
+            let (kid, signs_from) = rotating.await?;
+            store.close().await;
             if json {
                 println!("{:#}", json!({ "kid": kid, "signsFrom": signs_from }));
             } else {
@@ -129,7 +136,12 @@ pub(super) fn run(
             }
         }
         Keys::Revoke { kid, issuer } => {
-            let version = SigningKeys::revoke(&directory, &issuer.issuer, &kid, now)?;
+            let store = open_store(storage).await?;
+            let change = by_hand(now);
+            let revoking =
+                licensing::keys::revoke(&store, &directory, &issuer.issuer, &kid, &change);
+            let version = revoking.await?;
+            store.close().await;
             if json {
                 println!("{:#}", json!({ "kid": kid, "keySet": version }));
             } else {

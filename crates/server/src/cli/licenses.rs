@@ -5,11 +5,13 @@ use clap::Args;
 use serde_json::json;
 
 use crate::app::open_store;
-use crate::cli::{seats, table};
+use crate::cli::issue::Until;
+use crate::cli::{by_hand, seats, table};
 use crate::config::Storage;
+use crate::licensing;
 use crate::licensing::look_up::look_up;
 use crate::licensing::status::set_status;
-use crate::store::licenses::{License, Status};
+use crate::store::licenses::{License, Search, Status};
 use crate::store::suspicions;
 
 #[derive(Debug, Args)]
@@ -18,24 +20,38 @@ pub(super) struct List {
     #[arg(long)]
     status: Option<Status>,
 
-    /// Only licenses whose customer contains this text
-    #[arg(long, value_name = "TEXT")]
-    customer: Option<String>,
+    /// Only licenses whose customer, key or installation contains this text, or
+    /// which a machine with this hardware id holds
+    #[arg(long, alias = "customer", default_value = "", value_name = "TEXT")]
+    search: String,
 
     /// At most so many
     #[arg(long, default_value_t = 100, value_name = "N")]
     limit: u64,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Renew {
+    /// License key, in any spelling
+    key: String,
+
+    #[command(flatten)]
+    until: Until,
+
+    /// It never expires
+    #[arg(long, conflicts_with_all = ["expires_at", "expires_in_days"])]
+    never: bool,
+}
+
 pub(super) async fn list(storage: &Storage, command: &List, json: bool) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
-    let licenses = crate::store::licenses::list(
-        store.reader(),
-        command.status,
-        command.customer.as_deref(),
-        command.limit,
-    )
-    .await?;
+    let search = Search {
+        text: command.search.clone(),
+        status: command.status,
+        ..Search::default()
+    };
+    let found = crate::store::licenses::list(store.reader(), &search, 0, command.limit);
+    let licenses = found.await?;
     store.close().await;
     if json {
         println!("{}", serde_json::to_string_pretty(&licenses)?);
@@ -92,7 +108,7 @@ pub(super) async fn set(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
-    let license = set_status(&store, key, status, message.as_deref(), now).await?;
+    let license = set_status(&store, key, status, message.as_deref(), &by_hand(now)).await?;
     store.close().await;
     if json {
         println!("{}", serde_json::to_string_pretty(&license)?);
@@ -100,6 +116,32 @@ pub(super) async fn set(
         println!(
             "{} is {status}; its sites learn of it with their next validation",
             license.license_key
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn renew(
+    storage: &Storage,
+    command: &Renew,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let end = command.until.end(now)?;
+    anyhow::ensure!(
+        end.is_some() || command.never,
+        "say until when: --expires-at 2030-12-31, --expires-in-days 365, or --never"
+    );
+    let store = open_store(storage).await?;
+    let license = licensing::renew::renew(&store, &command.key, end, &by_hand(now)).await?;
+    store.close().await;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&license)?);
+    } else {
+        println!(
+            "{} expires {}; its sites learn of it with their next validation",
+            license.license_key,
+            table::time(license.expires_at, "never")
         );
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The command line. Commands work on the database, also while the service
 //! runs.
 
+mod audit;
 mod health;
 mod issue;
 mod keys;
@@ -12,11 +13,13 @@ mod suspicions;
 mod table;
 
 use anyhow::Context as _;
+use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use license_service::clock::{Clock as _, SystemClock};
 use license_service::telemetry::{self, LogFormat};
 
 use crate::config::{Serve, Storage};
+use crate::licensing::audit::{Actor, Change};
 use crate::store::licenses::Status;
 
 /// License Server of Foxsight Central Command
@@ -61,7 +64,7 @@ enum Command {
 
     /// List licenses, newest first
     #[command(after_help = "Examples:\n  \
-        license-server list\n  license-server list --status revoked --customer Harbour --json")]
+        license-server list\n  license-server list --status revoked --search Harbour --json")]
     List(licenses::List),
 
     /// Show one license and its seats
@@ -81,6 +84,12 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         message: Option<String>,
     },
+
+    /// Set the end of a license
+    #[command(after_help = "Examples:\n  \
+        license-server renew FXSGHT-ABCD-EFGH-JKMN-PQRS --expires-at 2030-12-31\n  \
+        license-server renew FXSGHT-ABCD-EFGH-JKMN-PQRS --never")]
+    Renew(licenses::Renew),
 
     /// Give a suspended license back
     #[command(after_help = "Example:\n  license-server reinstate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
@@ -112,6 +121,11 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         license-server suspicions\n  license-server suspicions FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Suspicions(suspicions::Suspicions),
+
+    /// Print who has changed what, the oldest first
+    #[command(after_help = "Examples:\n  \
+        license-server audit\n  license-server audit --json > audit.jsonl")]
+    Audit(audit::Audit),
 
     /// Ask whether the service is ready, for container probes
     #[command(after_help = "Example:\n  license-server health --port 4000")]
@@ -157,13 +171,14 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     }
     match command {
         Command::Serve(settings) => serve::run(&storage, settings).await,
-        Command::Keys(command) => keys::run(&storage, command, json, now),
+        Command::Keys(command) => keys::run(&storage, command, json, now).await,
         Command::Issue(command) => issue::run(&storage, command, json, now).await,
         Command::List(command) => licenses::list(&storage, &command, json).await,
         Command::Show { key } => licenses::show(&storage, &key, json).await,
         Command::Suspend { key, message } => {
             licenses::set(&storage, &key, Status::Suspended, message, json, now).await
         }
+        Command::Renew(command) => licenses::renew(&storage, &command, json, now).await,
         Command::Reinstate { key } => {
             licenses::set(&storage, &key, Status::Active, None, json, now).await
         }
@@ -173,6 +188,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Seats(command) => seats::run(&storage, command, json, now).await,
         Command::Offline(command) => offline::run(&storage, command, json).await,
         Command::Suspicions(command) => suspicions::run(&storage, &command, json).await,
+        Command::Audit(command) => audit::run(&storage, &command, json).await,
         Command::Health(command) => health::run(&command, json).await,
         Command::Completions { shell } => {
             let mut command = Cli::command();
@@ -184,5 +200,13 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
             );
             Ok(())
         }
+    }
+}
+
+/// What a command does, somebody on this machine does.
+fn by_hand(now: DateTime<Utc>) -> Change {
+    Change {
+        by: Actor::CommandLine,
+        at: now,
     }
 }

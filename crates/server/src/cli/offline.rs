@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::config::{Storage, Terms};
 use crate::licensing::answer::Answer;
+use crate::licensing::audit::Actor;
 use crate::licensing::offline::sign;
 
 #[derive(Debug, Subcommand)]
@@ -47,7 +48,7 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
     };
     let lease = terms.offline_days;
     let app = App::open(storage, terms, Arc::new(SystemClock)).await?;
-    let signed = sign(&app, &request, lease).await?;
+    let signed = sign(&app, &request, lease, Actor::CommandLine).await?;
     app.store.clone().close().await;
     let what = match &signed.answer {
         Answer::License(license) => format!(

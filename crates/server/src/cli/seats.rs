@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 
 use crate::app::open_store;
-use crate::cli::table;
+use crate::cli::{by_hand, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::look_up::look_up;
@@ -48,7 +48,7 @@ pub(super) async fn run(
             }
         }
         Seats::Free { key, hardware_id } => {
-            let seat = licensing::seats::free(&store, &key, &hardware_id, now).await?;
+            let seat = licensing::seats::free(&store, &key, &hardware_id, &by_hand(now)).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {

@@ -7,13 +7,17 @@ use license_service::{listener, shutdown, telemetry};
 
 use crate::app::App;
 use crate::config::{Serve, Storage};
+use crate::http::access::Access;
 use crate::serve;
 
 pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()> {
     telemetry::start(&settings.log, settings.log_format)?;
+    let token = settings.admin_token.load()?;
     // The port opens last: whoever can connect finds a key and a database.
-    let app = App::open(storage, settings.terms.clone(), Arc::new(SystemClock)).await?;
+    let clock = Arc::new(SystemClock);
+    let app = App::open(storage, settings.terms.clone(), clock.clone()).await?;
+    let access = Access::new(token, &settings.allowed_hosts, clock);
     let listener = listener::bind(settings.host, settings.port).await?;
     let shutdown = shutdown::on_signal()?;
-    serve::serve(Arc::new(app), listener, shutdown).await
+    serve::serve(Arc::new(app), access, listener, shutdown).await
 }

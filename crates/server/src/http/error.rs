@@ -6,52 +6,146 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use license_service::sessions::SignInError;
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::http::access::CHALLENGE;
 use crate::licensing::answer::AnswerError;
+use crate::licensing::issue::IssueError;
+use crate::licensing::keys::KeysError;
+use crate::licensing::look_up::LookUpError;
 use crate::licensing::offline::OfflineError;
+use crate::licensing::renew::RenewError;
+use crate::licensing::seats::FreeError;
+use crate::licensing::status::StatusError;
+use crate::signing::SigningError;
+use crate::store::StoreError;
 
 /// Why a request is not answered.
 #[derive(Debug)]
-pub(super) enum ApiError {
-    /// The body or a header is not what it has to be.
+pub enum ApiError {
+    /// The body, a header or a parameter is not what it has to be.
     BadRequest(String),
     /// The body cannot be read: too long, or broken off.
     Body(StatusCode, String),
     /// The vendor has switched this off.
     NotOffered(String),
+    /// There is no such thing.
+    Unknown(String),
+    /// It cannot be done as things stand.
+    Conflict(String),
+    /// The token is needed.
+    Unauthorized,
+    /// There is no token to show.
+    NoToken,
+    /// Nobody was signed in.
+    SignIn(SignInError),
+    /// A page of another site has sent it.
+    CrossSite,
+    /// The service is called by a name that is none of its.
+    UnknownHost(String),
     /// There is no such path.
     NotFound,
     /// The path has other methods.
     MethodNotAllowed,
+    /// The database does not do what it is asked; the log has why.
+    Unavailable,
     /// A fault of ours; the log has it.
     Internal,
 }
 
+/// What a caller is told.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    error: ErrorDetail,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorDetail {
+    /// A short word that programs can compare.
+    code: &'static str,
+    /// What is wrong, and what to do.
+    message: String,
+}
+
+impl ApiError {
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Body(status, _) => *status,
+            Self::NotOffered(_) | Self::NoToken | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::Unknown(_) | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Unauthorized | Self::SignIn(SignInError::WrongToken) => StatusCode::UNAUTHORIZED,
+            Self::SignIn(SignInError::TooMany) => StatusCode::TOO_MANY_REQUESTS,
+            Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What is wrong, and what to do.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::BadRequest(message)
+            | Self::Body(_, message)
+            | Self::NotOffered(message)
+            | Self::Unknown(message)
+            | Self::Conflict(message) => capitalised(message),
+            Self::SignIn(error) => error.to_string(),
+            Self::Unauthorized => {
+                "The header 'Authorization: Bearer' has to show the ADMIN_TOKEN".to_owned()
+            }
+            Self::NoToken => "The License Server has no administrator's token; set ADMIN_TOKEN \
+                              or ADMIN_TOKEN_FILE, and restart it"
+                .to_owned(),
+            Self::CrossSite => "The request comes from a page of another site".to_owned(),
+            Self::UnknownHost(host) => {
+                format!("The service is not known as '{host}'; list the name in ALLOWED_HOSTS")
+            }
+            Self::NotFound => "There is no such path".to_owned(),
+            Self::MethodNotAllowed => "The path has other methods".to_owned(),
+            Self::Unavailable => {
+                "The database does not do what it is asked; the log says why".to_owned()
+            }
+            Self::Internal => "The License Server has a fault; it is in its log".to_owned(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) | Self::Body(..) => "bad_request",
+            Self::NotOffered(_) => "not_offered",
+            Self::Unknown(_) | Self::NotFound => "not_found",
+            Self::Conflict(_) => "conflict",
+            Self::Unauthorized | Self::SignIn(SignInError::WrongToken) => "unauthorized",
+            Self::SignIn(SignInError::TooMany) => "too_many_tries",
+            Self::NoToken => "no_admin_token",
+            Self::CrossSite => "cross_site",
+            Self::UnknownHost(_) => "unknown_host",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, code, message) = match self {
-            Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "bad_request", message),
-            Self::Body(status, message) => (status, "bad_request", message),
-            Self::NotOffered(message) => (StatusCode::FORBIDDEN, "not_offered", message),
-            Self::NotFound => (
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "There is no such path".to_owned(),
-            ),
-            Self::MethodNotAllowed => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "The path has other methods".to_owned(),
-            ),
-            Self::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "The License Server has a fault; it is in its log".to_owned(),
-            ),
+        let error = ErrorDetail {
+            code: self.code(),
+            message: self.message(),
         };
-        let body = json!({"error": {"code": code, "message": message}});
-        (status, Json(body)).into_response()
+        let body = (self.status(), Json(ErrorBody { error }));
+        match self {
+            Self::Unauthorized => ([CHALLENGE], body).into_response(),
+            _ => body.into_response(),
+        }
     }
 }
 
@@ -72,4 +166,100 @@ impl From<AnswerError> for ApiError {
         tracing::error!(%error, "a request could not be answered");
         Self::Internal
     }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "a request could not be answered");
+        Self::Unavailable
+    }
+}
+
+impl From<LookUpError> for ApiError {
+    fn from(error: LookUpError) -> Self {
+        match error {
+            LookUpError::Store(error) => error.into(),
+            LookUpError::Key(_) => Self::BadRequest(error.to_string()),
+            LookUpError::Unknown(_) | LookUpError::UnknownId(_) => Self::Unknown(error.to_string()),
+        }
+    }
+}
+
+impl From<IssueError> for ApiError {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Store(error) => error.into(),
+            IssueError::Exists(_) => Self::Conflict(error.to_string()),
+            IssueError::NoRandomness(_) => {
+                tracing::error!(%error, "no license could be issued");
+                Self::Internal
+            }
+            IssueError::Key(_)
+            | IssueError::Feature { .. }
+            | IssueError::NotInTier(_)
+            | IssueError::Limit { .. }
+            | IssueError::Seats(_)
+            | IssueError::Expiry(_)
+            | IssueError::Customer => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<RenewError> for ApiError {
+    fn from(error: RenewError) -> Self {
+        match error {
+            RenewError::LookUp(error) => error.into(),
+            RenewError::Store(error) => error.into(),
+            RenewError::Revoked => Self::Conflict(error.to_string()),
+            RenewError::Expiry(_) => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<StatusError> for ApiError {
+    fn from(error: StatusError) -> Self {
+        match error {
+            StatusError::LookUp(error) => error.into(),
+            StatusError::Store(error) => error.into(),
+            StatusError::Revoked => Self::Conflict(error.to_string()),
+            StatusError::Message => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<FreeError> for ApiError {
+    fn from(error: FreeError) -> Self {
+        match error {
+            FreeError::LookUp(error) => error.into(),
+            FreeError::Store(error) => error.into(),
+            FreeError::NotHeld(_) => Self::Conflict(error.to_string()),
+        }
+    }
+}
+
+impl From<KeysError> for ApiError {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Store(error) => error.into(),
+            KeysError::Signing(SigningError::UnknownKey(_)) => Self::Unknown(error.to_string()),
+            KeysError::Signing(
+                SigningError::OnlyKey(_)
+                | SigningError::TooManyKeys
+                | SigningError::Raced
+                | SigningError::NoneSignsNow,
+            ) => Self::Conflict(error.to_string()),
+            KeysError::Signing(_) | KeysError::BrokenOff => {
+                tracing::error!(%error, "the signing keys could not be changed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+/// Errors of programs begin with a small letter, because they stand after a
+/// colon.
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(chars).collect()
 }

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::licensing::answer::{Answer, Call, Question, answer};
+use crate::licensing::audit::Actor;
 use crate::licensing::document::Addressee;
 use crate::licensing::offline;
 
@@ -95,7 +96,7 @@ pub(super) async fn deactivate(
 /// Answers the request of a site without internet, which somebody brings.
 pub(super) async fn offline(State(app): State<Arc<App>>, body: Body) -> Reply {
     let request: OfflineBody = read(body)?;
-    let signed = offline::sign(&app, &request.request, app.terms.offline_days).await?;
+    let signed = offline::sign(&app, &request.request, app.terms.offline_days, Actor::Site).await?;
     let (granted, message) = match &signed.answer {
         Answer::License(_) => (true, "The license file holds a lease"),
         Answer::Deactivated { .. } => (true, "The license file holds the receipt"),

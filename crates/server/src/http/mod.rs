@@ -1,6 +1,9 @@
 //! The URL table, and what stands before every route.
 
-mod error;
+pub mod access;
+pub(crate) mod admin;
+pub mod error;
+mod given;
 mod licenses;
 mod probes;
 
@@ -8,16 +11,18 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use axum::{Router, middleware};
 use license_service::listener;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::app::App;
+use crate::http::access::Access;
 use crate::http::error::ApiError;
 
 /// Longest request body, in bytes.
@@ -25,8 +30,44 @@ const LONGEST_BODY: usize = 64 * 1024;
 /// Longest time for one request.
 const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 
-/// Every route of the service.
-pub fn router(app: Arc<App>) -> Router {
+/// What handlers get.
+#[derive(Clone)]
+pub struct HttpState {
+    /// The service.
+    pub app: Arc<App>,
+    /// Who may do what the vendor's staff do.
+    pub access: Arc<Access>,
+}
+
+impl FromRef<HttpState> for Arc<App> {
+    fn from_ref(state: &HttpState) -> Self {
+        state.app.clone()
+    }
+}
+
+impl FromRef<HttpState> for Arc<Access> {
+    fn from_ref(state: &HttpState) -> Self {
+        state.access.clone()
+    }
+}
+
+/// Every route of the service, with `pages` for people.
+pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
+    let access = state.access.clone();
+    let (admin, openapi) = admin::routes().split_for_parts();
+    let document = openapi.to_json().unwrap_or_default();
+    let document = ([(header::CONTENT_TYPE, "application/json")], document);
+    let docs: Router<HttpState> = SwaggerUi::new("/docs")
+        .config(Config::from("/openapi.json"))
+        .into();
+    let known = || middleware::from_fn_with_state(access.clone(), access::by_known_host);
+    let admin = admin
+        .layer(middleware::from_fn_with_state(
+            access.clone(),
+            access::with_token,
+        ))
+        .layer(known());
+    let pages = pages.layer(access::csrf_layer()).layer(known());
     let licenses = Router::new()
         .route("/activate", post(licenses::activate))
         .route("/validate", post(licenses::validate))
@@ -36,6 +77,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys", get(licenses::keys));
     Router::new()
         .nest("/api/licenses", licenses)
+        .merge(admin)
+        .merge(pages)
+        .merge(docs)
+        .route("/openapi.json", get(async move || document.clone()))
         .route("/livez", get(probes::livez))
         .route("/readyz", get(probes::readyz))
         .fallback(async || ApiError::NotFound)
@@ -46,7 +91,7 @@ pub fn router(app: Arc<App>) -> Router {
             LONGEST_REQUEST,
         ))
         .layer(CatchPanicLayer::custom(panicked))
-        .with_state(app)
+        .with_state(state)
 }
 
 #[expect(

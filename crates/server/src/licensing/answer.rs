@@ -10,15 +10,17 @@ use license_core::license_key::{LicenseKey, LicenseKeyError};
 use license_core::protocol::{ActivateRequest, HeartbeatRequest};
 use license_core::suspicion::Report;
 use sea_orm::ConnectionTrait;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::licensing::audit::{Action, Actor, Change};
 use crate::licensing::document::{Addressee, signed_denial, signed_license};
+use crate::licensing::judge::judge;
 use crate::signing::SignError;
-use crate::store::StoreError;
-use crate::store::licenses::{self, License, Status};
+use crate::store::installations::reported;
+use crate::store::licenses::{self, License};
 use crate::store::seats::{self, Seat};
-use crate::store::suspicions;
+use crate::store::{StoreError, suspicions, usage_days};
 
 /// What a site asks for.
 #[derive(Clone, Debug)]
@@ -93,6 +95,23 @@ pub async fn answer(
     call: &Call,
 ) -> Result<Answer, AnswerError> {
     let now = app.clock.now();
+    let answered = decide(app, question, license_key, to, call, now).await?;
+    let word = match &answered {
+        Answer::License(_) | Answer::Deactivated { .. } => "confirmed",
+        Answer::Denied { .. } => "denied",
+    };
+    app.traffic.note(question.kind(), word, now);
+    Ok(answered)
+}
+
+async fn decide(
+    app: &App,
+    question: &Question,
+    license_key: &str,
+    to: Addressee,
+    call: &Call,
+    now: DateTime<Utc>,
+) -> Result<Answer, AnswerError> {
     let key = LicenseKey::parse(license_key);
     let transaction = app.store.begin().await?;
     let license = match &key {
@@ -115,7 +134,7 @@ pub async fn answer(
     let judged = match question {
         // A seat may be given back whatever has become of the license.
         Question::Deactivate => Ok(()),
-        _ => judge(&license, now),
+        _ => permit(&license, now),
     };
     let judged = match judged {
         Ok(()) => take_seat(&transaction, question, &license, seat.clone(), &to, now).await?,
@@ -127,11 +146,16 @@ pub async fn answer(
             if question.is_kept() {
                 seat.note_answered();
             }
-            seats::save(&transaction, &seat).await?;
             if seat.is_held() {
-                let license = signed_license(app, &license, &to, seat.last_seq, now, call.offline)?;
+                let (license, signed) =
+                    signed_license(app, &license, &to, seat.last_seq, now, call.offline)?;
+                if question.is_kept() {
+                    seat.signed = Some(signed);
+                }
+                seats::save(&transaction, &seat).await?;
                 Answer::License(license)
             } else {
+                seats::save(&transaction, &seat).await?;
                 let receipt = Denied {
                     reason: DenialReason::Deactivated,
                     message: "The license was deactivated on this machine".to_owned(),
@@ -163,6 +187,16 @@ pub async fn answer(
 }
 
 impl Question {
+    /// The word in statistics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Activate(_) => "activate",
+            Self::Validate => "validate",
+            Self::Heartbeat(_) => "heartbeat",
+            Self::Deactivate => "deactivate",
+        }
+    }
+
     /// Whether a site keeps the document that it is answered with.
     fn is_kept(&self) -> bool {
         match self {
@@ -202,31 +236,25 @@ async fn follow(
     Ok(seat)
 }
 
-/// Whether the license may be used at all.
-fn judge(license: &License, now: DateTime<Utc>) -> Result<(), Denied> {
-    let (reason, message) = match license.status {
-        Status::Active => match license.expires_at {
-            Some(end) if now > end => (
-                DenialReason::Expired,
-                format!(
-                    "The license expired on {}; renew it with your vendor",
-                    end.format("%Y-%m-%d")
-                ),
-            ),
-            _ => return Ok(()),
-        },
-        Status::Suspended => (
-            DenialReason::Suspended,
-            license.status_message.clone().unwrap_or_else(|| {
-                "The license is suspended; ask your vendor to reinstate it".to_owned()
-            }),
+/// Whether the license may be used at all, and if not, in which words.
+fn permit(license: &License, now: DateTime<Utc>) -> Result<(), Denied> {
+    let Some(reason) = judge(license.status, license.expires_at, now) else {
+        return Ok(());
+    };
+    let end = license.expires_at.unwrap_or(now);
+    let usual = match reason {
+        DenialReason::Expired => format!(
+            "The license expired on {}; renew it with your vendor",
+            end.format("%Y-%m-%d")
         ),
-        Status::Revoked => (
-            DenialReason::Revoked,
-            license.status_message.clone().unwrap_or_else(|| {
-                "The license was revoked; ask your vendor for a new one".to_owned()
-            }),
-        ),
+        DenialReason::Suspended => {
+            "The license is suspended; ask your vendor to reinstate it".to_owned()
+        }
+        _ => "The license was revoked; ask your vendor for a new one".to_owned(),
+    };
+    let message = match reason {
+        DenialReason::Expired => usual,
+        _ => license.status_message.clone().unwrap_or(usual),
     };
     Err(Denied { reason, message })
 }
@@ -254,9 +282,14 @@ async fn take_seat(
         }
     }
     let mut seat = seat.unwrap_or_else(|| Seat::new(&license.id, &to.hardware_id, now));
+    let change = Change {
+        by: Actor::Site,
+        at: now,
+    };
     if !held {
         seat.activated_at = now;
         seat.freed_at = None;
+        seat.signed = None;
     }
     seat.last_seen_at = now;
     seat.installation_id.clone_from(&to.installation_id);
@@ -266,13 +299,34 @@ async fn take_seat(
                 .clone_from(&request.installation_name);
             seat.installation_version
                 .clone_from(&request.installation_version);
+            if !held {
+                let details = json!({"installation": seat.installation_name});
+                change
+                    .note_seat(db, Action::SeatTaken, &license.id, &to.hardware_id, details)
+                    .await?;
+            }
         }
         Question::Heartbeat(request) => {
             seat.usage = serde_json::to_value(request.usage_metrics).ok();
             seat.system_info = serde_json::to_value(&request.system_info).ok();
+            let usage = reported(seat.usage.clone());
+            let day = now.date_naive();
+            usage_days::note(db, &license.id, &to.hardware_id, day, &usage).await?;
         }
         Question::Validate => {}
-        Question::Deactivate => seat.freed_at = Some(now),
+        Question::Deactivate => {
+            seat.freed_at = Some(now);
+            let details = json!({"installation": seat.installation_name});
+            change
+                .note_seat(
+                    db,
+                    Action::SeatGivenBack,
+                    &license.id,
+                    &to.hardware_id,
+                    details,
+                )
+                .await?;
+        }
     }
     Ok(Ok(seat))
 }

@@ -1,13 +1,16 @@
 //! The tiers that are sold.
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// No limit.
 pub const UNLIMITED: i64 = -1;
 
 /// A named bundle of features and limits. Each can be overridden when a
 /// license is issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Map view; 16 cameras, 5 users, 2 TB, one machine.
     Standard,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims};
+use license_core::fleet::Signed;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -20,7 +21,8 @@ pub struct Addressee {
     pub hardware_id: String,
 }
 
-/// The license object of an answer, with the signed document as `signature`. A
+/// The license object of an answer, with the signed document as `signature`, and
+/// for how long that is good. A
 /// lease for a site without internet ends with the license at the latest.
 ///
 /// # Errors
@@ -32,7 +34,7 @@ pub fn signed_license(
     seq: u64,
     now: DateTime<Utc>,
     offline: Option<TimeDelta>,
-) -> Result<Map<String, Value>, SignError> {
+) -> Result<(Map<String, Value>, Signed), SignError> {
     let keys = app.keys();
     let mut object = license_object(license);
     let iat = now.trunc_subsecs(0);
@@ -59,7 +61,11 @@ pub fn signed_license(
     };
     let jws = keys.sign(DocumentType::License, &claims, now)?;
     object.insert("signature".to_owned(), jws.into());
-    Ok(object)
+    let signed = Signed {
+        valid_until,
+        exp: claims.exp,
+    };
+    Ok((object, signed))
 }
 
 /// A signed denial.

@@ -1,10 +1,12 @@
 //! Issue a license.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use license_core::feature::{FeatureKey, FeatureKeyError};
-use license_core::license_key::{LicenseKey, LicenseKeyError};
+use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::licensing::audit::{Action, Change};
 use crate::licensing::catalogue::{Tier, UNLIMITED};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
@@ -57,7 +59,7 @@ impl IssueRequest {
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// The key is not one of ours.
-    #[error("--key: {0}")]
+    #[error("the license key cannot be used: {0}")]
     Key(#[from] LicenseKeyError),
     /// There already is a license with this key.
     #[error("a license with the key {0} exists already")]
@@ -82,13 +84,13 @@ pub enum IssueError {
         value: i64,
     },
     /// No seats, or absurdly many.
-    #[error("--seats is {0}; accepted are 1 to 1000000")]
+    #[error("{0} seats; accepted are 1 to 1000000")]
     Seats(u32),
-    /// The license would have expired before it is issued.
-    #[error("the license would expire at {0}, which has passed")]
-    Expired(DateTime<Utc>),
+    /// The end cannot be.
+    #[error(transparent)]
+    Expiry(#[from] ExpiryError),
     /// The customer's name does not fit.
-    #[error("--customer has at most 255 characters")]
+    #[error("the customer's name has at most 255 characters")]
     Customer,
     /// The operating system gives no randomness.
     #[error("the operating system gives no random bytes: {0}")]
@@ -98,6 +100,43 @@ pub enum IssueError {
     Store(#[from] StoreError),
 }
 
+/// Why a license cannot end at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpiryError {
+    /// It would have ended before.
+    #[error("the license would expire at {0}, which has passed")]
+    Passed(DateTime<Utc>),
+    /// Programs write years with four digits (RFC 3339, section 1).
+    #[error(
+        "the license would expire after the year 9999; leave the end out for one that never does"
+    )]
+    TooFar,
+}
+
+/// The instant that somebody means: a day is meant with its end.
+#[must_use]
+pub fn end_of(text: &str) -> Option<DateTime<Utc>> {
+    let day = text.parse::<NaiveDate>().ok();
+    day.and_then(|day| day.and_hms_opt(23, 59, 59))
+        .map(|end| end.and_utc())
+        .or_else(|| text.parse().ok())
+}
+
+/// Whether a license may end at an instant, or never.
+///
+/// # Errors
+/// One [`ExpiryError`] for each reason that it may not.
+pub fn check_expiry(
+    expires_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), ExpiryError> {
+    match expires_at {
+        Some(end) if end <= now => Err(ExpiryError::Passed(end)),
+        Some(end) if end.year() > 9999 => Err(ExpiryError::TooFar),
+        _ => Ok(()),
+    }
+}
+
 /// Issues a license.
 ///
 /// # Errors
@@ -105,28 +144,39 @@ pub enum IssueError {
 pub async fn issue(
     store: &Store,
     request: IssueRequest,
-    now: DateTime<Utc>,
+    change: &Change,
 ) -> Result<License, IssueError> {
+    let license = draft(request, change.at)?;
+    let transaction = store.begin().await?;
+    let known = licenses::find(&transaction, &license.license_key).await?;
+    if known.is_some() {
+        return Err(IssueError::Exists(license.license_key));
+    }
+    licenses::insert(&transaction, &license).await?;
+    let details = json!({
+        "tier": license.tier,
+        "customer": license.customer,
+        "seats": license.seats,
+        "expiresAt": license.expires_at,
+    });
+    change
+        .note(&transaction, Action::Issued, &license, details)
+        .await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    let license_key = mask(&license.license_key);
+    tracing::info!(license_key, tier = license.tier, "a license is issued");
+    Ok(license)
+}
+
+/// The license that would be issued, with its key.
+///
+/// # Errors
+/// As [`issue`], for all that is wrong with the request itself.
+pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, IssueError> {
     let key = match &request.key {
         Some(text) => LicenseKey::parse(text)?,
         None => random_key()?,
     };
-    let license = license(request, &key, now)?;
-    let transaction = store.begin().await?;
-    if licenses::find(&transaction, key.as_str()).await?.is_some() {
-        return Err(IssueError::Exists(key.to_string()));
-    }
-    licenses::insert(&transaction, &license).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
-    tracing::info!(license_key = ?key, tier = license.tier, "a license is issued");
-    Ok(license)
-}
-
-fn license(
-    request: IssueRequest,
-    key: &LicenseKey,
-    now: DateTime<Utc>,
-) -> Result<License, IssueError> {
     let bundle = request.tier.bundle();
     let limit = |name, value: Option<i64>, default| {
         let value = value.unwrap_or(default);
@@ -142,17 +192,19 @@ fn license(
     if request.customer.chars().count() > 255 || request.customer.contains('\0') {
         return Err(IssueError::Customer);
     }
-    if let Some(end) = request.expires_at.filter(|end| *end <= now) {
-        return Err(IssueError::Expired(end));
-    }
+    check_expiry(request.expires_at, now)?;
     Ok(License {
         id: Uuid::new_v4().to_string(),
         license_key: key.to_string(),
         tier: bundle.name.to_owned(),
-        max_cameras: limit("--max-cameras", request.max_cameras, bundle.max_cameras)?,
-        max_users: limit("--max-users", request.max_users, bundle.max_users)?,
+        max_cameras: limit(
+            "the limit of cameras",
+            request.max_cameras,
+            bundle.max_cameras,
+        )?,
+        max_users: limit("the limit of users", request.max_users, bundle.max_users)?,
         max_storage_gb: limit(
-            "--max-storage-gb",
+            "the limit of storage",
             request.max_storage_gb,
             bundle.max_storage_gb,
         )?,

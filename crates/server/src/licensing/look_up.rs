@@ -1,6 +1,7 @@
 //! Find a license by whatever the caller typed.
 
 use license_core::license_key::{LicenseKey, LicenseKeyError};
+use uuid::Uuid;
 
 use crate::store::licenses::{self, License};
 use crate::store::{Store, StoreError};
@@ -14,17 +15,25 @@ pub enum LookUpError {
     /// There is none with this key.
     #[error("there is no license with the key {0}; see 'license-server list'")]
     Unknown(LicenseKey),
+    /// There is none with this id.
+    #[error("there is no license with the id {0}; see 'license-server list'")]
+    UnknownId(Uuid),
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The license that a command names.
+/// The license that somebody names, by its key in any spelling or by its id.
 ///
 /// # Errors
 /// One [`LookUpError`] for each reason that there is none.
-pub async fn look_up(store: &Store, key: &str) -> Result<License, LookUpError> {
-    let key = LicenseKey::parse(key)?;
-    let found = licenses::find(store.reader(), key.as_str()).await?;
+pub async fn look_up(store: &Store, license: &str) -> Result<License, LookUpError> {
+    let db = store.reader();
+    if let Ok(id) = Uuid::try_parse(license.trim()) {
+        let found = licenses::find_by_id(db, &id.to_string()).await?;
+        return found.ok_or(LookUpError::UnknownId(id));
+    }
+    let key = LicenseKey::parse(license)?;
+    let found = licenses::find(db, key.as_str()).await?;
     found.ok_or(LookUpError::Unknown(key))
 }

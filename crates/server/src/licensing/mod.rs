@@ -1,10 +1,16 @@
 //! The use cases: what the vendor does with licenses, and what sites ask.
 
 pub mod answer;
+pub mod audit;
 pub mod catalogue;
 pub mod document;
+pub mod fleet;
+pub mod history;
 pub mod issue;
+pub mod judge;
+pub mod keys;
 pub mod look_up;
 pub mod offline;
+pub mod renew;
 pub mod seats;
 pub mod status;

@@ -4,11 +4,13 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use license_core::license_key::LicenseKey;
 use license_core::offline::{FileError, OfflineRequest, Purpose, to_file};
 use license_core::protocol::ActivateRequest;
+use serde_json::json;
 
 use crate::app::App;
 use crate::licensing::answer::{Answer, AnswerError, Call, Question, answer};
+use crate::licensing::audit::{Action, Actor, Change};
 use crate::licensing::document::Addressee;
-use crate::store::{licenses, seats};
+use crate::store::{StoreError, licenses, seats};
 
 /// Why there is no license file.
 #[derive(Debug, thiserror::Error)]
@@ -48,15 +50,11 @@ pub struct Signed {
 /// Longest text in a request, in characters: the width of its column.
 const LONGEST_TEXT: usize = 255;
 
-/// Answers a request file: a lease of `days`, a denial, or the receipt of a
-/// deactivation. The key sets that the site does not have yet come along.
+/// Reads a request file, without answering it.
 ///
 /// # Errors
-/// One [`OfflineError`] for each reason; nothing has changed then.
-pub async fn sign(app: &App, file: &str, lease: TimeDelta) -> Result<Signed, OfflineError> {
-    if lease <= TimeDelta::zero() {
-        return Err(OfflineError::NotOffered);
-    }
+/// When it is none.
+pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
     let request = OfflineRequest::from_file(file)?;
     for (field, text, may_be_empty) in [
         ("licenseKey", &request.license_key, false),
@@ -71,6 +69,24 @@ pub async fn sign(app: &App, file: &str, lease: TimeDelta) -> Result<Signed, Off
             return Err(OfflineError::Field(field));
         }
     }
+    Ok(request)
+}
+
+/// Answers a request file: a lease of `days`, a denial, or the receipt of a
+/// deactivation. The key sets that the site does not have yet come along.
+///
+/// # Errors
+/// One [`OfflineError`] for each reason; nothing has changed then.
+pub async fn sign(
+    app: &App,
+    file: &str,
+    lease: TimeDelta,
+    by: Actor,
+) -> Result<Signed, OfflineError> {
+    if lease <= TimeDelta::zero() {
+        return Err(OfflineError::NotOffered);
+    }
+    let request = read(file)?;
     if request.purpose == Purpose::Deactivate {
         refuse_outdated(app, &request).await?;
     }
@@ -103,12 +119,47 @@ pub async fn sign(app: &App, file: &str, lease: TimeDelta) -> Result<Signed, Off
         Answer::Deactivated { receipt } => receipt,
         Answer::Denied { signature, .. } => signature,
     };
+    note(app, &request, &answer, by)
+        .await
+        .map_err(AnswerError::from)?;
     let file = to_file(app.keys().chain(request.key_set), document);
     Ok(Signed {
         request,
         answer,
         file,
     })
+}
+
+async fn note(
+    app: &App,
+    request: &OfflineRequest,
+    answer: &Answer,
+    by: Actor,
+) -> Result<(), StoreError> {
+    let key = LicenseKey::parse(&request.license_key);
+    let db = app.store.reader();
+    let license = match &key {
+        Ok(key) => licenses::find(db, key.as_str()).await?,
+        Err(_) => None,
+    };
+    let Some(license) = license else {
+        return Ok(());
+    };
+    let change = Change::now(app, by);
+    let denied = match answer {
+        Answer::Denied { reason, .. } => Some(reason),
+        Answer::License(_) | Answer::Deactivated { .. } => None,
+    };
+    let details = json!({"purpose": request.purpose, "denied": denied});
+    change
+        .note_seat(
+            db,
+            Action::OfflineSigned,
+            &license.id,
+            &request.hardware_id,
+            details,
+        )
+        .await
 }
 
 /// A request that was kept from an earlier time must not free the seat of now.

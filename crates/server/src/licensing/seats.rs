@@ -1,7 +1,8 @@
 //! Who holds a license, and taking a seat from them.
 
-use chrono::{DateTime, Utc};
+use serde_json::json;
 
+use crate::licensing::audit::{Action, Change};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::seats::{self, Seat};
 use crate::store::{Store, StoreError, licenses};
@@ -26,19 +27,29 @@ pub enum FreeError {
 /// One [`FreeError`] for each reason; nothing has changed then.
 pub async fn free(
     store: &Store,
-    key: &str,
+    license: &str,
     hardware_id: &str,
-    now: DateTime<Utc>,
+    change: &Change,
 ) -> Result<Seat, FreeError> {
-    let license = look_up(store, key).await?;
+    let license = look_up(store, license).await?;
     let transaction = store.begin().await?;
     licenses::lock(&transaction, &license.license_key).await?;
     let seat = seats::find(&transaction, &license.id, hardware_id).await?;
     let Some(mut seat) = seat.filter(Seat::is_held) else {
         return Err(FreeError::NotHeld(hardware_id.to_owned()));
     };
-    seat.freed_at = Some(now);
+    seat.freed_at = Some(change.at);
     seats::save(&transaction, &seat).await?;
+    let details = json!({"installation": seat.installation_name});
+    change
+        .note_seat(
+            &transaction,
+            Action::SeatFreed,
+            &license.id,
+            hardware_id,
+            details,
+        )
+        .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(seat)
 }

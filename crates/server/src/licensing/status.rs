@@ -1,10 +1,14 @@
 //! Suspend, reinstate and revoke.
 
-use chrono::{DateTime, Utc};
+use serde_json::json;
 
+use crate::licensing::audit::{Action, Change};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
+
+/// Longest words for the site, in characters.
+pub const LONGEST_MESSAGE: usize = 1000;
 
 /// Why a license keeps its status.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +19,9 @@ pub enum StatusError {
     /// Revoking is for good.
     #[error("the license was revoked, which cannot be undone; issue a new one")]
     Revoked,
+    /// The words for the site do not fit.
+    #[error("the message has at most {LONGEST_MESSAGE} characters")]
+    Message,
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -26,12 +33,18 @@ pub enum StatusError {
 /// One [`StatusError`] for each reason that it stays as it is.
 pub async fn set_status(
     store: &Store,
-    key: &str,
+    license: &str,
     status: Status,
     message: Option<&str>,
-    now: DateTime<Utc>,
+    change: &Change,
 ) -> Result<License, StatusError> {
-    let license = look_up(store, key).await?;
+    if let Some(text) = message {
+        let is_long = text.chars().count() > LONGEST_MESSAGE;
+        if is_long || text.contains('\0') {
+            return Err(StatusError::Message);
+        }
+    }
+    let license = look_up(store, license).await?;
     let transaction = store.begin().await?;
     licenses::lock(&transaction, &license.license_key).await?;
     let license = licenses::find(&transaction, &license.license_key)
@@ -40,14 +53,28 @@ pub async fn set_status(
     if license.status == Status::Revoked && status != Status::Revoked {
         return Err(StatusError::Revoked);
     }
-    licenses::set_status(&transaction, &license.license_key, status, message, now).await?;
+    licenses::set_status(
+        &transaction,
+        &license.license_key,
+        status,
+        message,
+        change.at,
+    )
+    .await?;
+    let action = match status {
+        Status::Active => Action::Reinstated,
+        Status::Suspended => Action::Suspended,
+        Status::Revoked => Action::Revoked,
+    };
+    let details = json!({"from": license.status, "message": message});
+    change.note(&transaction, action, &license, details).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     let license_key = license_core::license_key::mask(&license.license_key);
     tracing::info!(license_key, %status, "the license's status is set");
     Ok(License {
         status,
         status_message: message.map(str::to_owned),
-        updated_at: now,
+        updated_at: change.at,
         ..license
     })
 }

@@ -18,6 +18,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use license_core::document::{self, DocumentError, DocumentType};
 use license_core::keyring::{Jwk, JwkSet, KeyringError, MOST_KEYS};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub use files::changed_at;
 use files::{published, read_keys};
@@ -133,7 +134,7 @@ pub enum SignError {
 }
 
 /// What `keys list` shows.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyInfo {
     /// Key id.

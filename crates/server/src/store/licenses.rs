@@ -5,10 +5,16 @@ use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
-use serde::Serialize;
+use sea_orm::sea_query::extension::postgres::PgExpr;
+use sea_orm::sea_query::{ExprTrait, LikeExpr, NullOrdering, Query};
+use sea_orm::{
+    ActiveValue, Condition, ConnectionTrait, DbBackend, EntityTrait, Order, QueryOrder as _,
+    QuerySelect as _,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::StoreError;
+use super::{StoreError, seats};
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -39,7 +45,7 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// A license as the vendor keeps it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct License {
     /// UUID.
@@ -73,7 +79,7 @@ pub struct License {
 }
 
 /// Whether a license may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It may.
@@ -156,6 +162,18 @@ pub async fn find(
     row.map(License::try_from).transpose()
 }
 
+/// The license with this id.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn find_by_id(
+    db: &impl ConnectionTrait,
+    id: &str,
+) -> Result<Option<License>, StoreError> {
+    let row = Entity::find_by_id(id).one(db).await?;
+    row.map(License::try_from).transpose()
+}
+
 /// Holds the license until the transaction ends: whoever else wants to change
 /// something about it waits. Answers whether there is such a license.
 ///
@@ -172,30 +190,176 @@ pub async fn lock(db: &impl ConnectionTrait, license_key: &str) -> Result<bool, 
     Ok(locked.rows_affected > 0)
 }
 
-/// Licenses, newest first.
+/// Which licenses.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// Of whom: part of the customer's name, of the license key, or of an
+    /// installation's name; or a whole hardware id. Empty for all.
+    pub text: String,
+    /// Only those with this status.
+    pub status: Option<Status>,
+    /// Only those of this tier.
+    pub tier: Option<String>,
+    /// Only those that end at this instant at the latest …
+    pub ends_by: Option<DateTime<Utc>>,
+    /// … and after this one.
+    pub ends_after: Option<DateTime<Utc>>,
+    /// What comes first.
+    pub sort: Sort,
+    /// The other way round.
+    pub reversed: bool,
+}
+
+/// What comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    /// The newest.
+    #[default]
+    Created,
+    /// What was changed last.
+    Updated,
+    /// Customers by their names.
+    Customer,
+    /// What ends first. What never ends comes last.
+    Expires,
+}
+
+/// Licenses, from `offset` on, at most `most`.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn list(
     db: &impl ConnectionTrait,
-    status: Option<Status>,
-    customer: Option<&str>,
-    limit: u64,
+    search: &Search,
+    offset: u64,
+    most: u64,
 ) -> Result<Vec<License>, StoreError> {
-    let mut query = Entity::find();
-    if let Some(status) = status {
-        query = query.filter(Column::Status.eq(status.as_str()));
-    }
-    if let Some(customer) = customer {
-        query = query.filter(Column::Customer.contains(customer));
-    }
+    let column = match search.sort {
+        Sort::Created => Column::CreatedAt,
+        Sort::Updated => Column::UpdatedAt,
+        Sort::Customer => Column::Customer,
+        Sort::Expires => Column::ExpiresAt,
+    };
+    let is_ascending = matches!(search.sort, Sort::Customer | Sort::Expires);
+    let order = match is_ascending != search.reversed {
+        true => Order::Asc,
+        false => Order::Desc,
+    };
+    let query = found(db, search);
+    let query = match search.sort {
+        Sort::Expires => query.order_by_with_nulls(column, order.clone(), NullOrdering::Last),
+        _ => query.order_by(column, order.clone()),
+    };
     let rows = query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
+        .order_by(Column::Id, order)
+        .offset(offset)
+        .limit(most)
         .all(db)
         .await?;
     rows.into_iter().map(License::try_from).collect()
+}
+
+/// How many there are.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count(db: &impl ConnectionTrait, search: &Search) -> Result<u64, StoreError> {
+    Ok(found(db, search).count(db).await?)
+}
+
+fn found(db: &impl ConnectionTrait, search: &Search) -> Select<Entity> {
+    let mut query = Entity::find();
+    if let Some(status) = search.status {
+        query = query.filter(Column::Status.eq(status.as_str()));
+    }
+    if let Some(tier) = &search.tier {
+        query = query.filter(Column::Tier.eq(tier));
+    }
+    if let Some(end) = search.ends_by {
+        query = query.filter(Column::ExpiresAt.lte(end.naive_utc()));
+    }
+    if let Some(end) = search.ends_after {
+        query = query.filter(Column::ExpiresAt.gt(end.naive_utc()));
+    }
+    // PostgreSQL takes no NUL, and no text here holds one.
+    let text = search.text.trim().replace('\0', "");
+    if text.is_empty() {
+        return query;
+    }
+    // SQLite's LIKE knows capitals from small letters in ASCII alone, and
+    // PostgreSQL's in no text: there it is ILIKE, which knows the backslash.
+    let matches = |column: Expr, text: &str| match db.get_database_backend() {
+        DbBackend::Postgres => PgExpr::ilike(column, containing(text)),
+        _ => ExprTrait::like(column, LikeExpr::new(containing(text)).escape('\\')),
+    };
+    let at = Query::select()
+        .column(seats::Column::LicenseId)
+        .from(seats::Entity)
+        .cond_where(
+            Condition::any()
+                .add(seats::Column::HardwareId.eq(text.as_str()))
+                .add(matches(Expr::col(seats::Column::InstallationName), &text)),
+        )
+        .to_owned();
+    query.filter(
+        Condition::any()
+            .add(matches(Expr::col((Entity, Column::Customer)), &text))
+            .add(matches(Expr::col((Entity, Column::LicenseKey)), &text))
+            .add(Column::Id.in_subquery(at)),
+    )
+}
+
+/// A pattern for texts that contain this one, whatever is in it.
+fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// How many licenses have each status.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_by_status(db: &impl ConnectionTrait) -> Result<Vec<(Status, u64)>, StoreError> {
+    let counts: Vec<(String, i64)> = Entity::find()
+        .select_only()
+        .column(Column::Status)
+        .column_as(Column::Id.count(), "licenses")
+        .group_by(Column::Status)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let counts = counts.into_iter();
+    counts
+        .map(|(status, count)| Ok((status.parse()?, count.unsigned_abs())))
+        .collect()
+}
+
+/// Sets the last instant at which a license may be used.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn set_expiry(
+    db: &impl ConnectionTrait,
+    license_key: &str,
+    expires_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let expires_at = expires_at.map(|end| end.naive_utc());
+    Entity::update_many()
+        .col_expr(Column::ExpiresAt, Expr::value(expires_at))
+        .col_expr(Column::UpdatedAt, now.naive_utc().into())
+        .filter(Column::LicenseKey.eq(license_key))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 /// Sets whether a license may be used.

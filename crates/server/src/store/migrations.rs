@@ -13,7 +13,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(LicensesAndSeats), Box::new(Suspicions)]
+        vec![
+            Box::new(LicensesAndSeats),
+            Box::new(Suspicions),
+            Box::new(AuditAndHistory),
+        ]
     }
 }
 
@@ -160,5 +164,86 @@ impl MigrationTrait for Suspicions {
             .to_owned();
         manager.create_table(suspicions).await?;
         manager.create_index(once).await
+    }
+}
+
+struct AuditAndHistory;
+
+impl MigrationName for AuditAndHistory {
+    fn name(&self) -> &'static str {
+        "m0003_audit_and_history"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AuditAndHistory {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = |name: &'static str| ColumnDef::new(name);
+        let audit_log = Table::create()
+            .table("audit_log")
+            .col(
+                column("id")
+                    .integer()
+                    .not_null()
+                    .auto_increment()
+                    .primary_key(),
+            )
+            .col(column("at").timestamp().not_null())
+            .col(column("actor").string_len(255).not_null())
+            .col(column("action").string_len(32).not_null())
+            .col(column("license_id").string_len(36))
+            .col(column("subject").string_len(255).not_null())
+            .col(column("details").json())
+            .to_owned();
+        let calls = Table::create()
+            .table("calls")
+            .col(column("hour").timestamp().not_null())
+            .col(column("kind").string_len(16).not_null())
+            .col(column("answer").string_len(16).not_null())
+            .col(column("times").big_integer().not_null())
+            .primary_key(Index::create().col("hour").col("kind").col("answer"))
+            .to_owned();
+        let usage_days = Table::create()
+            .table("usage_days")
+            .col(column("license_id").string_len(36).not_null())
+            .col(column("hardware_id").string_len(255).not_null())
+            .col(column("day").date().not_null())
+            .col(column("heartbeats").big_integer().not_null())
+            .col(column("cameras").big_integer().not_null())
+            .col(column("users").big_integer().not_null())
+            .col(column("storage_gb").big_integer().not_null())
+            .primary_key(
+                Index::create()
+                    .col("license_id")
+                    .col("hardware_id")
+                    .col("day"),
+            )
+            .to_owned();
+        for table in [audit_log, calls, usage_days] {
+            manager.create_table(table).await?;
+        }
+        for column in [column("valid_until").timestamp(), column("exp").timestamp()] {
+            let add = Table::alter().table("seats").add_column(column).to_owned();
+            manager.alter_table(add).await?;
+        }
+        for (table, columns) in [
+            ("audit_log", &["license_id", "id"][..]),
+            ("usage_days", &["day"]),
+            ("licenses", &["created_at", "id"]),
+            ("licenses", &["updated_at", "id"]),
+            ("licenses", &["customer", "id"]),
+            ("licenses", &["expires_at", "id"]),
+            ("seats", &["last_seen_at", "id"]),
+        ] {
+            let mut index = Index::create();
+            index
+                .name(format!("{table}_{}", columns.join("_")))
+                .table(table);
+            for column in columns {
+                index.col(*column);
+            }
+            manager.create_index(index).await?;
+        }
+        Ok(())
     }
 }

@@ -1,17 +1,21 @@
-//! Licenses and seats, on SQLite or PostgreSQL, with one set of queries.
+//! Licenses, seats and what has become of them, on SQLite or PostgreSQL, with one set of queries.
 //!
 //! One file a table. Rows become domain values here and go no further up.
 
+pub mod audit_log;
+pub mod calls;
+pub mod installations;
 pub mod licenses;
 mod migrations;
 pub mod seats;
 pub mod suspicions;
+pub mod usage_days;
 
 use license_service::database::{self, ConnectError};
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _,
+    StreamTrait, TransactionOptions, TransactionTrait as _,
 };
 
 pub use migrations::Migrator;
@@ -69,7 +73,7 @@ impl Store {
 
     /// The connection for reading.
     #[must_use]
-    pub fn reader(&self) -> &impl ConnectionTrait {
+    pub fn reader(&self) -> &(impl ConnectionTrait + StreamTrait + use<>) {
         &self.db
     }
 

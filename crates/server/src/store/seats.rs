@@ -3,12 +3,16 @@
 //! A seat that was freed keeps its row: its sequence number goes on growing,
 //! and it is history.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::fleet::Signed;
 use license_core::suspicion::Trail;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::StoreError;
 
@@ -33,16 +37,26 @@ pub struct Model {
     behind_seq: Option<i64>,
     behind: i32,
     former_installation_id: Option<String>,
+    valid_until: Option<NaiveDateTime>,
+    exp: Option<NaiveDateTime>,
 }
 
-/// There are no relations.
+/// Whose seat it is.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub enum Relation {
+    /// The license.
+    #[sea_orm(
+        belongs_to = "super::licenses::Entity",
+        from = "Column::LicenseId",
+        to = "super::licenses::Column::Id"
+    )]
+    License,
+}
 
 impl ActiveModelBehavior for ActiveModel {}
 
 /// One machine's hold on one license.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Seat {
     #[serde(skip)]
@@ -67,9 +81,14 @@ pub struct Seat {
     /// Sequence number of the newest document for this seat.
     pub last_seq: u64,
     /// The usage of the newest heartbeat.
+    #[schema(value_type = Option<Object>)]
     pub usage: Option<Value>,
     /// The system of the newest heartbeat.
+    #[schema(value_type = Option<Object>)]
     pub system_info: Option<Value>,
+    /// The newest lease that was signed for it.
+    #[serde(skip)]
+    pub signed: Option<Signed>,
     /// What tells a copy from the machine itself.
     #[serde(skip)]
     trail: Trail,
@@ -92,6 +111,7 @@ impl Seat {
             last_seq: 0,
             usage: None,
             system_info: None,
+            signed: None,
             trail: Trail::default(),
         }
     }
@@ -162,6 +182,29 @@ pub async fn count_held(db: &impl ConnectionTrait, license_id: &str) -> Result<u
         .await?)
 }
 
+/// How many seats of each of these licenses are held. Those that nobody holds
+/// are not among them.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_held_of(
+    db: &impl ConnectionTrait,
+    license_ids: Vec<String>,
+) -> Result<HashMap<String, u64>, StoreError> {
+    let counts: Vec<(String, i64)> = Entity::find()
+        .select_only()
+        .column(Column::LicenseId)
+        .column_as(Column::Id.count(), "held")
+        .filter(Column::LicenseId.is_in(license_ids))
+        .filter(Column::FreedAt.is_null())
+        .group_by(Column::LicenseId)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let counts = counts.into_iter();
+    Ok(counts.map(|(id, held)| (id, held.unsigned_abs())).collect())
+}
+
 /// All seats of a license, in the order in which they were taken first.
 ///
 /// # Errors
@@ -197,6 +240,8 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         behind_seq: ActiveValue::Set(seat.trail.behind_at.map(number)),
         behind: ActiveValue::Set(i32::try_from(seat.trail.behind).unwrap_or(i32::MAX)),
         former_installation_id: ActiveValue::Set(seat.trail.former_installation_id.clone()),
+        valid_until: ActiveValue::Set(seat.signed.map(|it| it.valid_until.naive_utc())),
+        exp: ActiveValue::Set(seat.signed.map(|it| it.exp.naive_utc())),
     };
     if seat.row.is_some() {
         Entity::update(row).exec(db).await?;
@@ -225,6 +270,10 @@ impl From<Model> for Seat {
             last_seq: u64::try_from(row.last_seq).unwrap_or_default(),
             usage: row.usage,
             system_info: row.system_info,
+            signed: row.valid_until.zip(row.exp).map(|(until, exp)| Signed {
+                valid_until: until.and_utc(),
+                exp: exp.and_utc(),
+            }),
             trail: Trail {
                 answered: u64::try_from(row.answered_seq).unwrap_or_default(),
                 behind_at: row.behind_seq.and_then(|seq| u64::try_from(seq).ok()),

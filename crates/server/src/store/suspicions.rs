@@ -1,11 +1,14 @@
 //! `suspicions`: what a person should look at.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::suspicion::Suspicion;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::StoreError;
 
@@ -30,7 +33,7 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// Something about one machine and one license.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Suspected {
     /// The license.
@@ -77,6 +80,31 @@ pub async fn note(
         .exec_without_returning(db)
         .await?;
     Ok(())
+}
+
+/// Which machines were suspected since an instant: hardware ids by license id.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn suspected_since(
+    db: &impl ConnectionTrait,
+    from: DateTime<Utc>,
+) -> Result<HashMap<String, HashSet<String>>, StoreError> {
+    let machines: Vec<(String, String)> = Entity::find()
+        .select_only()
+        .columns([Column::LicenseId, Column::HardwareId])
+        .filter(Column::LastSeenAt.gte(from.naive_utc()))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut by_license: HashMap<String, HashSet<String>> = HashMap::new();
+    for (license_id, hardware_id) in machines {
+        by_license
+            .entry(license_id)
+            .or_default()
+            .insert(hardware_id);
+    }
+    Ok(by_license)
 }
 
 /// The newest suspicions, of one license or of all.

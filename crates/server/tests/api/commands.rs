@@ -125,6 +125,17 @@ async fn mistakes_are_named_with_what_is_accepted() {
             "has passed",
         ),
         (
+            &[
+                "issue",
+                "--tier",
+                "standard",
+                "--expires-in-days",
+                "4000000",
+            ],
+            1,
+            "9999",
+        ),
+        (
             &["issue", "--tier", "standard", "--expires-at", "soon"],
             2,
             "2030-12-31",

@@ -8,11 +8,14 @@ use license_core::document::{VerifiedDenial, VerifiedLicense, verify_denial, ver
 use license_core::keyring::Keyring;
 use license_server::app::App;
 use license_server::config::{Storage, Terms};
+use license_server::http::access::Access;
+use license_server::licensing::audit::{Actor, Change};
 use license_server::licensing::issue::{IssueRequest, issue};
 use license_server::licensing::status::set_status;
 use license_server::serve::serve;
 use license_server::store::licenses::Status;
-use license_service::clock::{Clock as _, ManualClock};
+use license_service::admin_token::AdminToken;
+use license_service::clock::ManualClock;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -23,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::database::{Engine, TestDatabase};
 
 pub const NONCE: &str = "bm9uY2Utb2YtdGhpcy1yZXF1ZXN0LXdpdGgtMzItYnk";
+pub const ADMIN_TOKEN: &str = "a-token-of-sixteen-characters";
 pub const INSTALLATION: &str = "b5684f06-7c6a-4b44-bfbd-68bd127e7617";
 
 /// A License Server on a port of its own.
@@ -75,8 +79,10 @@ impl Vendor {
         let app = Arc::new(app);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let token = AdminToken::new(&ADMIN_TOKEN.into());
+        let access = Access::new(Some(token), &["licenses.example".into()], clock.clone());
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(app.clone(), listener, shutdown.clone()));
+        let task = tokio::spawn(serve(app.clone(), access, listener, shutdown.clone()));
         Self {
             url,
             clock,
@@ -122,16 +128,16 @@ impl Vendor {
     }
 
     pub async fn issue(&self, request: IssueRequest) -> String {
-        let now = self.clock.now();
-        issue(&self.app.store, request, now)
+        let change = Change::now(&self.app, Actor::CommandLine);
+        issue(&self.app.store, request, &change)
             .await
             .unwrap()
             .license_key
     }
 
     pub async fn set_status(&self, key: &str, status: Status) {
-        let now = self.clock.now();
-        set_status(&self.app.store, key, status, None, now)
+        let change = Change::now(&self.app, Actor::CommandLine);
+        set_status(&self.app.store, key, status, None, &change)
             .await
             .unwrap();
     }

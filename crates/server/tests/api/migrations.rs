@@ -1,8 +1,9 @@
 //! Every version of the tables, with data in it, becomes the newest one and
 //! keeps its data.
 
+use chrono::TimeDelta;
 use license_server::licensing::look_up::look_up;
-use license_server::store::{Migrator, Store, seats, suspicions};
+use license_server::store::{Migrator, Store, audit_log, calls, seats, suspicions, usage_days};
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database};
 use sea_orm_migration::MigratorTrait as _;
@@ -10,9 +11,10 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 2] = [
+const SAMPLES: [&str; 3] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
+    include_str!("../migrations/m0003_audit_and_history.sql"),
 ];
 
 on_both_engines! {
@@ -55,6 +57,20 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     );
     let suspected = suspicions::list(store.reader(), Some(&license.id), 9).await;
     assert_eq!(suspected.unwrap()[0].times, 3);
+    let signed = seats[1].signed.unwrap();
+    assert_eq!(signed.exp - signed.valid_until, TimeDelta::hours(72));
+    let log = audit_log::oldest(store.reader(), &audit_log::Filter::default(), 9).await;
+    let log = log.unwrap();
+    assert_eq!(
+        (log.len(), log[0].action.as_str(), log[0].number),
+        (1, "issued", 1)
+    );
+    let from = "2026-11-25T00:00:00Z".parse().unwrap();
+    let counted = calls::since(store.reader(), from).await.unwrap();
+    assert_eq!((counted.len(), counted[0].times), (1, 7));
+    let day = "2026-11-25".parse().unwrap();
+    let used = usage_days::since(store.reader(), &license.id, day).await;
+    assert_eq!(used.unwrap()[0].storage_gb, 500);
     store.close().await;
     database.drop_database().await;
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::verify_license;
 use license_core::offline::{OfflineRequest, Purpose, from_file};
 use license_core::rotation::walk;
+use license_server::licensing::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::offline::sign;
@@ -173,6 +174,7 @@ async fn a_vendor_may_answer_no_request_files() {
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert_eq!(answer["error"]["code"], "not_offered");
     // By hand it still can.
-    assert!(sign(&vendor.app, &file, TimeDelta::days(90)).await.is_ok());
+    let signed = sign(&vendor.app, &file, TimeDelta::days(90), Actor::CommandLine).await;
+    assert!(signed.is_ok());
     vendor.end().await;
 }

@@ -1,5 +1,6 @@
 //! Seats: the limit holds whoever asks at the same time.
 
+use license_server::licensing::audit::{Actor, Change};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::seats::free;
@@ -73,9 +74,9 @@ async fn a_seat_that_is_given_back_or_freed_goes_to_another_machine(engine: Engi
         "hardware_mismatch"
     );
 
-    let now = "2026-11-24T13:00:00Z".parse().unwrap();
-    free(&vendor.app.store, &key, "two", now).await.unwrap();
-    assert!(free(&vendor.app.store, &key, "two", now).await.is_err());
+    let change = Change::now(&vendor.app, Actor::CommandLine);
+    free(&vendor.app.store, &key, "two", &change).await.unwrap();
+    assert!(free(&vendor.app.store, &key, "two", &change).await.is_err());
     assert_eq!(
         vendor.validate(&key, "two").await.word(),
         "hardware_mismatch"

@@ -1,0 +1,60 @@
+//! `license-server audit`
+
+use clap::Args;
+
+use crate::app::open_store;
+use crate::cli::table;
+use crate::config::Storage;
+use crate::licensing::look_up::look_up;
+use crate::store::audit_log::{Entry, Filter, oldest};
+
+/// So many entries are read at a time.
+const AT_A_TIME: u64 = 1000;
+
+#[derive(Debug, Args)]
+pub(super) struct Audit {
+    /// Only what was done with this license
+    key: Option<String>,
+}
+
+pub(super) async fn run(storage: &Storage, command: &Audit, json: bool) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let license_id = match &command.key {
+        Some(key) => Some(look_up(&store, key).await?.id),
+        None => None,
+    };
+    let mut filter = Filter {
+        license_id,
+        ..Filter::default()
+    };
+    loop {
+        let entries = oldest(store.reader(), &filter, AT_A_TIME).await?;
+        for entry in &entries {
+            print(entry, json)?;
+        }
+        match entries.last() {
+            Some(last) => filter.after = Some(last.number),
+            None => break,
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// A line each: JSON Lines for programs.
+fn print(entry: &Entry, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(entry)?);
+        return Ok(());
+    }
+    let details = entry.details.as_ref().map(ToString::to_string);
+    println!(
+        "{}  {:<15}  {}  {}  {}",
+        table::time(Some(entry.at), ""),
+        entry.action,
+        entry.subject,
+        entry.actor,
+        details.unwrap_or_default()
+    );
+    Ok(())
+}

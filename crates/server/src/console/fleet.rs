@@ -1,0 +1,201 @@
+//! How all installations stand.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use license_console::moment::{Moment, ago};
+use license_console::number::grouped;
+use license_console::page::show;
+use license_console::plot::{self, Tone};
+
+use super::frame::{Frame, Said, trouble};
+use crate::app::App;
+use crate::licensing::fleet::{Fleet, Seen, fleet};
+use crate::licensing::history::{CallsOfDay, calls_by_day};
+use crate::store::licenses::{Search, Status};
+use crate::store::{StoreError, licenses, suspicions};
+
+/// Days of the plot.
+const DAYS: u32 = 30;
+/// What the plot is, for those who do not see it.
+const SUMMARY: &str = "Heartbeats of all sites on each of the last 30 days";
+/// Licenses that end so soon are worth a look.
+const SOON: TimeDelta = TimeDelta::days(30);
+/// Suspicions that are listed.
+const LISTED: u64 = 5;
+
+#[derive(Template)]
+#[template(path = "fleet.html")]
+struct Page {
+    frame: Frame,
+    installations: String,
+    is_empty: bool,
+    no_licenses: bool,
+    /// Code of the headline.
+    tone: &'static str,
+    standings: Vec<Standing>,
+    versions: Vec<Share>,
+    last_seen: Vec<Share>,
+    over_limit: u64,
+    suspected: u64,
+    ending: u64,
+    ends_by: String,
+    suspended: u64,
+    revoked: u64,
+    licenses: String,
+    plot: String,
+    confirmed: String,
+    denied: String,
+    suspicions: Vec<Suspected>,
+    at: Moment,
+}
+
+struct Standing {
+    code: &'static str,
+    count: String,
+    percent: u64,
+}
+
+struct Share {
+    /// A version, or the code of a span.
+    name: String,
+    count: String,
+    percent: u64,
+}
+
+struct Suspected {
+    license_id: String,
+    customer: String,
+    kind: String,
+    times: u64,
+    ago: String,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    said: Result<Query<Said>, QueryRejection>,
+) -> Response {
+    let done = said.map(|Query(said)| said).unwrap_or_default().done;
+    match look(&app).await {
+        Ok(mut page) => {
+            page.frame = Frame::new("fleet").after(done);
+            show(StatusCode::OK, &page)
+        }
+        Err(error) => trouble("fleet", error),
+    }
+}
+
+async fn look(app: &App) -> Result<Page, StoreError> {
+    let now = app.clock.now();
+    let fleet = fleet(app).await?;
+    let calls = calls_by_day(app, "heartbeat", DAYS, now).await?;
+    let ending = Search {
+        status: Some(Status::Active),
+        ends_by: Some(now + SOON),
+        ends_after: Some(now),
+        ..Search::default()
+    };
+    let ending = licenses::count(app.store.reader(), &ending).await?;
+    let all = fleet.installations;
+    let of = |status: Status| fleet.licenses.get(status.as_str()).copied().unwrap_or(0);
+    let licenses = fleet.licenses.values().sum();
+    let sum = |of: fn(&CallsOfDay) -> u64| grouped(calls.iter().map(of).sum());
+    Ok(Page {
+        frame: Frame::new("fleet"),
+        installations: grouped(all),
+        is_empty: all == 0,
+        no_licenses: licenses == 0,
+        tone: tone(&fleet),
+        standings: Seen::ALL
+            .into_iter()
+            .map(|seen| {
+                let count = fleet.standings.get(seen.as_str()).copied().unwrap_or(0);
+                Standing {
+                    code: seen.as_str(),
+                    count: grouped(count),
+                    percent: percent(count, all),
+                }
+            })
+            .collect(),
+        versions: fleet
+            .versions
+            .iter()
+            .map(|it| share(&it.version, it.installations, all))
+            .collect(),
+        last_seen: [
+            ("day", fleet.last_seen.day),
+            ("week", fleet.last_seen.week),
+            ("month", fleet.last_seen.month),
+            ("longer", fleet.last_seen.longer),
+        ]
+        .map(|(code, count)| share(code, count, all))
+        .into(),
+        over_limit: fleet.over_limit,
+        suspected: fleet.suspected,
+        ending,
+        ends_by: (now + SOON).format("%Y-%m-%d").to_string(),
+        suspended: of(Status::Suspended),
+        revoked: of(Status::Revoked),
+        licenses: grouped(licenses),
+        plot: plot(&calls, now.date_naive()),
+        confirmed: sum(|day| day.confirmed),
+        denied: sum(|day| day.denied),
+        suspicions: suspected(app, now).await?,
+        at: Moment::of(fleet.at),
+    })
+}
+
+fn share(name: &str, count: u64, all: u64) -> Share {
+    Share {
+        name: name.to_owned(),
+        count: grouped(count),
+        percent: percent(count, all),
+    }
+}
+
+fn percent(count: u64, all: u64) -> u64 {
+    (count * 100).checked_div(all).unwrap_or_default()
+}
+
+/// Whether somebody has to do something.
+fn tone(fleet: &Fleet) -> &'static str {
+    let of = |seen: Seen| fleet.standings.get(seen.as_str()).copied().unwrap_or(0);
+    if fleet.installations == 0 {
+        "unlicensed"
+    } else if of(Seen::Silent) > 0 || fleet.suspected > 0 {
+        "lapsed"
+    } else if of(Seen::Grace) > 0 || fleet.over_limit > 0 {
+        "grace"
+    } else {
+        "active"
+    }
+}
+
+fn plot(calls: &[CallsOfDay], today: NaiveDate) -> String {
+    let bars = calls.iter();
+    let bars: Vec<plot::Bar> = bars
+        .map(|day| vec![(Tone::Good, day.confirmed), (Tone::Bad, day.denied)])
+        .collect();
+    plot::daily(SUMMARY, today, &bars)
+}
+
+async fn suspected(app: &App, now: DateTime<Utc>) -> Result<Vec<Suspected>, StoreError> {
+    let db = app.store.reader();
+    let mut shown = Vec::new();
+    for it in suspicions::list(db, None, LISTED).await? {
+        let license = licenses::find_by_id(db, &it.license_id).await?;
+        shown.push(Suspected {
+            license_id: it.license_id,
+            customer: license.map(|license| license.customer).unwrap_or_default(),
+            kind: it.kind,
+            times: it.times,
+            ago: ago(now - it.last_seen_at),
+        });
+    }
+    Ok(shown)
+}

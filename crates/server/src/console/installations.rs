@@ -1,0 +1,126 @@
+//! Installations, with filters.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use license_console::gauge::Gauge;
+use license_console::moment::{Moment, ago};
+use license_console::page::show;
+use license_core::usage::Resource;
+use serde::Deserialize;
+
+use super::frame::{Frame, trouble};
+use super::pager::{Pager, ROWS};
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::licensing::fleet::{Filter, Member, Seen, installations};
+
+/// What the address says. What it does not say, or says wrongly, is everything.
+#[derive(Default, Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    standing: String,
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    over_limit: String,
+    #[serde(default)]
+    suspected: String,
+    #[serde(default)]
+    order: String,
+    #[serde(default)]
+    page: String,
+}
+
+#[derive(Template)]
+#[template(path = "installations.html")]
+struct Page {
+    frame: Frame,
+    wanted: Wanted,
+    standings: [Seen; 4],
+    rows: Vec<Row>,
+    pager: Pager,
+}
+
+struct Row {
+    name: String,
+    license_id: String,
+    customer: String,
+    version: String,
+    standing: &'static str,
+    seen: Moment,
+    ago: String,
+    gauges: Vec<Gauge>,
+    over_limit: bool,
+    suspected: bool,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Response {
+    let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
+    let filter = Filter {
+        standing: Seen::ALL
+            .into_iter()
+            .find(|seen| seen.as_str() == wanted.standing),
+        version: Some(wanted.version.clone()).filter(|version| !version.is_empty()),
+        over_limit: !wanted.over_limit.is_empty(),
+        suspected: !wanted.suspected.is_empty(),
+        newest_first: wanted.order != "silent",
+    };
+    let number = wanted.page.parse().unwrap_or(1);
+    let offset = usize::try_from(Pager::offset(number)).unwrap_or(usize::MAX);
+    let rows = usize::try_from(ROWS).unwrap_or(usize::MAX);
+    let now = app.clock.now();
+    let (members, total) = match installations(&app, &filter, offset, rows).await {
+        Ok(found) => found,
+        Err(error) => return trouble("installations", ApiError::from(error)),
+    };
+    let pager = Pager::new(
+        number,
+        u64::try_from(total).unwrap_or(u64::MAX),
+        &[
+            ("standing", &wanted.standing),
+            ("version", &wanted.version),
+            ("over_limit", &wanted.over_limit),
+            ("suspected", &wanted.suspected),
+            ("order", &wanted.order),
+        ],
+    );
+    let page = Page {
+        frame: Frame::new("installations"),
+        standings: Seen::ALL,
+        rows: members.into_iter().map(|it| row(it, now)).collect(),
+        pager,
+        wanted,
+    };
+    show(StatusCode::OK, &page)
+}
+
+fn row(member: Member, now: DateTime<Utc>) -> Row {
+    let it = member.installation;
+    Row {
+        gauges: Resource::ALL
+            .into_iter()
+            .map(|resource| {
+                let limit = u64::try_from(it.limit(resource)).ok();
+                Gauge::of(resource.as_str(), it.usage.of(resource), limit)
+            })
+            .collect(),
+        name: it.installation_name,
+        license_id: it.license_id,
+        customer: it.customer,
+        version: it.installation_version,
+        standing: member.seen.as_str(),
+        seen: Moment::of(it.last_seen_at),
+        ago: ago(now - it.last_seen_at),
+        over_limit: member.over_limit,
+        suspected: member.suspected,
+    }
+}

@@ -1,0 +1,183 @@
+//! Issue a license: a form, a question, done.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::{Extension, Form};
+use clap::ValueEnum as _;
+use license_console::page::show;
+use serde::{Deserialize, Serialize};
+
+use super::frame::{Done, Fact, Frame, Question};
+use super::license::address;
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::licensing::audit::{Actor, Change};
+use crate::licensing::catalogue::Tier;
+use crate::licensing::issue::{IssueError, IssueRequest, draft, end_of, issue as issue_license};
+use crate::licensing::look_up::look_up;
+use crate::store::licenses::License;
+
+/// What was filled in. Nothing means what the tier has.
+#[derive(Clone, Default, Deserialize, Serialize)]
+pub(super) struct Given {
+    #[serde(default)]
+    customer: String,
+    #[serde(default)]
+    tier: String,
+    #[serde(default)]
+    seats: String,
+    #[serde(default)]
+    max_cameras: String,
+    #[serde(default)]
+    max_users: String,
+    #[serde(default)]
+    max_storage_gb: String,
+    #[serde(default)]
+    with: String,
+    #[serde(default)]
+    without: String,
+    #[serde(default)]
+    day: String,
+    #[serde(default)]
+    key: String,
+}
+
+#[derive(Template)]
+#[template(path = "issue.html")]
+struct Page {
+    frame: Frame,
+    given: Given,
+    tiers: Vec<&'static str>,
+    error: Option<String>,
+}
+
+pub(super) async fn page() -> Response {
+    form(Given::default(), None)
+}
+
+fn form(given: Given, error: Option<&ApiError>) -> Response {
+    let status = error.map_or(StatusCode::OK, ApiError::status);
+    let page = Page {
+        frame: Frame::new("licenses"),
+        given,
+        tiers: Tier::value_variants()
+            .iter()
+            .map(|tier| tier.bundle().name)
+            .collect(),
+        error: error.map(ApiError::message),
+    };
+    show(status, &page)
+}
+
+/// Shows what would be issued. The key is made here: whoever answers twice
+/// issues it once.
+pub(super) async fn ask(State(app): State<Arc<App>>, Form(given): Form<Given>) -> Response {
+    let drafted = given
+        .request()
+        .and_then(|request| Ok(draft(request, app.clock.now())?));
+    match drafted {
+        Ok(license) => question(&given, &license).ask("licenses"),
+        Err(error) => form(given, Some(&error)),
+    }
+}
+
+pub(super) async fn issue(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Form(given): Form<Given>,
+) -> Response {
+    let request = match given.request() {
+        Ok(request) => request,
+        Err(error) => return form(given, Some(&error)),
+    };
+    let change = Change::now(&app, actor);
+    match issue_license(&app.store, request, &change).await {
+        Ok(license) => Done::Issued.go_on(&address(&license)),
+        Err(IssueError::Exists(key)) => match look_up(&app.store, &key).await {
+            Ok(license) => Redirect::to(&address(&license)).into_response(),
+            Err(error) => form(given, Some(&ApiError::from(error))),
+        },
+        Err(error) => form(given, Some(&ApiError::from(error))),
+    }
+}
+
+impl Given {
+    fn request(&self) -> Result<IssueRequest, ApiError> {
+        let tier = Tier::from_str(&self.tier, true)
+            .map_err(|_| ApiError::BadRequest("choose a tier".to_owned()))?;
+        let day = self.day.trim();
+        let expires_at = end_of(day);
+        if expires_at.is_none() && !day.is_empty() {
+            let message = "the day is written 2030-12-31".to_owned();
+            return Err(ApiError::BadRequest(message));
+        }
+        Ok(IssueRequest {
+            tier,
+            customer: self.customer.trim().to_owned(),
+            seats: number("seats", &self.seats)?,
+            max_cameras: number("cameras", &self.max_cameras)?,
+            max_users: number("users", &self.max_users)?,
+            max_storage_gb: number("storage", &self.max_storage_gb)?,
+            with: words(&self.with),
+            without: words(&self.without),
+            expires_at,
+            key: Some(self.key.trim().to_owned()).filter(|key| !key.is_empty()),
+        })
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<Option<T>, ApiError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let number = text.parse().map(Some);
+    number.map_err(|_| ApiError::BadRequest(format!("{name}: '{text}' is no number")))
+}
+
+fn words(text: &str) -> Vec<String> {
+    let separators = |c: char| c.is_whitespace() || c == ',';
+    let words = text.split(separators).filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
+}
+
+fn question(given: &Given, license: &License) -> Question {
+    let limit = |limit: i64| match u64::try_from(limit) {
+        Ok(limit) => limit.to_string(),
+        Err(_) => "∞".to_owned(),
+    };
+    let end = license.expires_at.map(|end| end.format("%Y-%m-%d"));
+    Question {
+        what: "issue",
+        action: "/console/licenses/issue".to_owned(),
+        back: "/console/licenses/new".to_owned(),
+        facts: vec![
+            Fact::new("customer", &license.customer),
+            Fact::new("tier", &license.tier),
+            Fact::new("features", license.features.join(", ")),
+            Fact::new("seats", license.seats.to_string()),
+            Fact::new("cameras", limit(license.max_cameras)),
+            Fact::new("users", limit(license.max_users)),
+            Fact::new("storage_gb", limit(license.max_storage_gb)),
+            Fact::new("ends", end.map_or("–".to_owned(), |end| end.to_string())),
+            Fact::new("key", &license.license_key),
+        ],
+        hidden: vec![
+            ("customer", given.customer.clone()),
+            ("tier", given.tier.clone()),
+            ("seats", given.seats.clone()),
+            ("max_cameras", given.max_cameras.clone()),
+            ("max_users", given.max_users.clone()),
+            ("max_storage_gb", given.max_storage_gb.clone()),
+            ("with", given.with.clone()),
+            ("without", given.without.clone()),
+            ("day", given.day.clone()),
+            ("key", license.license_key.clone()),
+        ],
+        ..Question::default()
+    }
+}

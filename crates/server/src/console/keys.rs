@@ -1,0 +1,125 @@
+//! Signing keys, and their rotation.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::{Extension, Form};
+use chrono::TimeDelta;
+use license_console::moment::Moment;
+use license_console::page::show;
+use serde::Deserialize;
+
+use super::frame::{Done, Fact, Frame, Question, Said};
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::licensing::audit::Actor;
+use crate::licensing::keys::{revoke_in, rotate_in};
+
+/// Days until the next key signs, if nobody says otherwise.
+const OVERLAP: &str = "7";
+/// Most of them.
+const LONGEST_OVERLAP: u16 = 365;
+
+#[derive(Template)]
+#[template(path = "keys.html")]
+struct Page {
+    frame: Frame,
+    key_set: u64,
+    keys: Vec<Row>,
+}
+
+struct Row {
+    kid: String,
+    state: &'static str,
+    signs_from: Moment,
+    created: Moment,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    said: Result<Query<Said>, QueryRejection>,
+) -> Response {
+    let done = said.map(|Query(said)| said).unwrap_or_default().done;
+    let keys = app.keys();
+    let rows = keys.list(app.clock.now()).into_iter();
+    let page = Page {
+        frame: Frame::new("keys").after(done),
+        key_set: keys.version(),
+        keys: rows
+            .map(|key| Row {
+                kid: key.kid,
+                state: key.state,
+                signs_from: Moment::of(key.signs_from),
+                created: Moment::of(key.created),
+            })
+            .collect(),
+    };
+    show(StatusCode::OK, &page)
+}
+
+pub(super) async fn ask_rotate() -> Response {
+    to_rotate(OVERLAP.to_owned()).ask("keys")
+}
+
+fn to_rotate(days: String) -> Question {
+    Question {
+        what: "rotate",
+        action: "/console/keys/rotate".to_owned(),
+        back: "/console/keys".to_owned(),
+        days: Some(days),
+        ..Question::default()
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Given {
+    #[serde(default)]
+    days: String,
+}
+
+pub(super) async fn rotate(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Form(given): Form<Given>,
+) -> Response {
+    let days = given.days.trim().parse::<u16>().ok();
+    let Some(days) = days.filter(|days| *days <= LONGEST_OVERLAP) else {
+        let error = format!("accepted are 0 to {LONGEST_OVERLAP} days");
+        let error = ApiError::BadRequest(error);
+        return to_rotate(given.days).ask_again("keys", &error);
+    };
+    match rotate_in(&app, TimeDelta::days(days.into()), actor).await {
+        Ok(_) => Done::KeyMade.go_on("/console/keys"),
+        Err(error) => to_rotate(given.days).ask_again("keys", &error.into()),
+    }
+}
+
+pub(super) async fn ask_revoke(Path(kid): Path<String>) -> Response {
+    to_revoke(&kid).ask("keys")
+}
+
+fn to_revoke(kid: &str) -> Question {
+    Question {
+        what: "revoke-key",
+        action: format!("/console/keys/{kid}/revoke"),
+        back: "/console/keys".to_owned(),
+        facts: vec![Fact::new("signing-key", kid)],
+        takes_away: true,
+        ..Question::default()
+    }
+}
+
+pub(super) async fn revoke(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(kid): Path<String>,
+) -> Response {
+    match revoke_in(&app, kid.clone(), actor).await {
+        Ok(_) => Done::KeyRevoked.go_on("/console/keys"),
+        Err(error) => to_revoke(&kid).ask_again("keys", &error.into()),
+    }
+}

@@ -1,0 +1,358 @@
+//! One license: what it is, who holds it, what was done with it; and what can be
+//! done.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::{Extension, Form};
+use chrono::{DateTime, NaiveTime, Utc};
+use license_console::gauge::Gauge;
+use license_console::moment::{Moment, ago};
+use license_console::page::show;
+use license_console::plot;
+use license_core::document::DenialReason;
+use license_core::fleet::standing_seen;
+use license_core::standing::Standing;
+use license_core::usage::Resource;
+use serde::Deserialize;
+
+use super::audit::{Entry, entry};
+use super::frame::{Done, Fact, Frame, Question, Said, trouble};
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::licensing::audit::{Actor, Change};
+use crate::licensing::history::{greatest, usage_by_day};
+use crate::licensing::issue::end_of;
+use crate::licensing::judge::judge;
+use crate::licensing::look_up::look_up;
+use crate::licensing::{renew, seats as freeing, status};
+use crate::store::audit_log::{self, Filter};
+use crate::store::installations::reported;
+use crate::store::licenses::{License, Status};
+use crate::store::seats::Seat;
+use crate::store::usage_days::UsageDay;
+use crate::store::{seats, suspicions};
+
+/// Days of usage that are shown.
+const DAYS: u32 = 90;
+/// Entries of its history that are shown.
+const HISTORY: u64 = 50;
+/// Suspicions that are shown.
+const SUSPICIONS: u64 = 20;
+
+#[derive(Template)]
+#[template(path = "license.html")]
+struct Page {
+    frame: Frame,
+    license: License,
+    ends: Option<Moment>,
+    issued: Moment,
+    /// `active`, `suspended`, `revoked` or `expired`.
+    state: &'static str,
+    limits: Vec<Limit>,
+    held: Vec<Machine>,
+    freed: Vec<Machine>,
+    suspicions: Vec<Suspected>,
+    plots: Vec<Plot>,
+    history: Vec<Entry>,
+}
+
+struct Machine {
+    name: String,
+    version: String,
+    hardware_id: String,
+    hardware_id_short: String,
+    standing: &'static str,
+    seen: Moment,
+    ago: String,
+    freed: Option<Moment>,
+    gauges: Vec<Gauge>,
+}
+
+struct Limit {
+    resource: &'static str,
+    limit: Option<u64>,
+}
+
+struct Suspected {
+    kind: String,
+    hardware_id_short: String,
+    times: u64,
+    last: Moment,
+}
+
+struct Plot {
+    resource: &'static str,
+    svg: String,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    Path(license): Path<String>,
+    said: Result<Query<Said>, QueryRejection>,
+) -> Response {
+    let done = said.map(|Query(said)| said).unwrap_or_default().done;
+    match look(&app, &license).await {
+        Ok(mut page) => {
+            page.frame = Frame::new("licenses").after(done);
+            show(StatusCode::OK, &page)
+        }
+        Err(error) => trouble("licenses", error),
+    }
+}
+
+async fn look(app: &App, license: &str) -> Result<Page, ApiError> {
+    let (db, now) = (app.store.reader(), app.clock.now());
+    let license = look_up(&app.store, license).await?;
+    let seats = seats::list(db, &license.id).await?;
+    let suspected = suspicions::list(db, Some(&license.id), SUSPICIONS).await?;
+    let used = usage_by_day(app, &license.id, DAYS).await?;
+    let of_this = Filter {
+        license_id: Some(license.id.clone()),
+        ..Filter::default()
+    };
+    let history = audit_log::newest(db, &of_this, HISTORY).await?;
+    let denial = judge(license.status, license.expires_at, now);
+    let (held, freed) = seats.iter().partition::<Vec<_>, _>(|seat| seat.is_held());
+    let machine = |seat: &Seat| machine(seat, &license, now);
+    Ok(Page {
+        frame: Frame::new("licenses"),
+        ends: license.expires_at.map(Moment::of),
+        issued: Moment::of(license.created_at),
+        state: match denial {
+            Some(DenialReason::Expired) => "expired",
+            _ => license.status.as_str(),
+        },
+        limits: Resource::ALL
+            .map(|resource| Limit {
+                resource: resource.as_str(),
+                limit: limit(&license, resource),
+            })
+            .into(),
+        held: held.into_iter().map(machine).collect(),
+        freed: freed.into_iter().map(machine).collect(),
+        suspicions: suspected
+            .into_iter()
+            .map(|it| Suspected {
+                kind: it.kind,
+                hardware_id_short: short(&it.hardware_id),
+                times: it.times,
+                last: Moment::of(it.last_seen_at),
+            })
+            .collect(),
+        plots: plots(&license, &used),
+        history: history.into_iter().map(entry).collect(),
+        license,
+    })
+}
+
+fn machine(seat: &Seat, license: &License, now: DateTime<Utc>) -> Machine {
+    let denial = judge(license.status, license.expires_at, now);
+    let usage = reported(seat.usage.clone());
+    Machine {
+        name: seat.installation_name.clone(),
+        version: seat.installation_version.clone(),
+        hardware_id: seat.hardware_id.clone(),
+        hardware_id_short: short(&seat.hardware_id),
+        standing: match standing_seen(denial.as_ref(), seat.signed, now) {
+            Standing::Lapsed(_) if denial.is_some() => "stopped",
+            Standing::Lapsed(_) => "silent",
+            standing => standing.as_str(),
+        },
+        seen: Moment::of(seat.last_seen_at),
+        ago: ago(now - seat.last_seen_at),
+        freed: seat.freed_at.map(Moment::of),
+        gauges: Resource::ALL
+            .into_iter()
+            .map(|resource| {
+                let limit = limit(license, resource);
+                Gauge::of(resource.as_str(), usage.of(resource), limit)
+            })
+            .collect(),
+    }
+}
+
+fn limit(license: &License, resource: Resource) -> Option<u64> {
+    let limit = match resource {
+        Resource::Cameras => license.max_cameras,
+        Resource::Users => license.max_users,
+        Resource::StorageGb => license.max_storage_gb,
+    };
+    u64::try_from(limit).ok()
+}
+
+/// Hardware ids are long; their beginning tells them apart.
+pub(super) fn short(hardware_id: &str) -> String {
+    match hardware_id.char_indices().nth(16) {
+        Some((end, _)) => format!("{}…", &hardware_id[..end]),
+        None => hardware_id.to_owned(),
+    }
+}
+
+fn plots(license: &License, used: &[UsageDay]) -> Vec<Plot> {
+    let days = greatest(used);
+    if days.len() < 2 {
+        return Vec::new();
+    }
+    Resource::ALL
+        .into_iter()
+        .map(|resource| {
+            let points: Vec<_> = days
+                .iter()
+                .map(|(day, usage)| {
+                    let at = day.and_time(NaiveTime::MIN).and_utc();
+                    (at, usage.of(resource).unwrap_or_default())
+                })
+                .collect();
+            let summary = format!("{} on each of the last {DAYS} days", resource.as_str());
+            Plot {
+                resource: resource.as_str(),
+                svg: plot::line(&summary, &points, limit(license, resource)),
+            }
+        })
+        .collect()
+}
+
+/// What can be done with a license.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum What {
+    Renew,
+    Suspend,
+    Reinstate,
+    Revoke,
+    Free,
+}
+
+/// What was filled in.
+#[derive(Default, Deserialize)]
+pub(super) struct Given {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    day: String,
+    #[serde(default)]
+    machine: String,
+}
+
+/// Which machine, if it is about one.
+#[derive(Default, Deserialize)]
+pub(super) struct About {
+    #[serde(default)]
+    machine: String,
+}
+
+pub(super) async fn ask(
+    State(app): State<Arc<App>>,
+    Path((license, what)): Path<(String, What)>,
+    about: Result<Query<About>, QueryRejection>,
+) -> Response {
+    let machine = about.map(|Query(about)| about.machine).unwrap_or_default();
+    match look_up(&app.store, &license).await {
+        Ok(license) => {
+            let day = license.expires_at.map(|end| end.format("%Y-%m-%d"));
+            let given = Given {
+                day: day.map(|day| day.to_string()).unwrap_or_default(),
+                machine,
+                ..Given::default()
+            };
+            question(&license, what, &given).ask("licenses")
+        }
+        Err(error) => trouble("licenses", error),
+    }
+}
+
+pub(super) async fn change(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path((license, what)): Path<(String, What)>,
+    Form(given): Form<Given>,
+) -> Response {
+    let license = match look_up(&app.store, &license).await {
+        Ok(license) => license,
+        Err(error) => return trouble("licenses", error),
+    };
+    match carry_out(&app, actor, &license, what, &given).await {
+        Ok(done) => done.go_on(&address(&license)),
+        Err(error) => question(&license, what, &given).ask_again("licenses", &error),
+    }
+}
+
+async fn carry_out(
+    app: &App,
+    actor: Actor,
+    license: &License,
+    what: What,
+    given: &Given,
+) -> Result<Done, ApiError> {
+    let (store, change) = (&app.store, Change::now(app, actor));
+    let words = Some(given.message.trim()).filter(|words| !words.is_empty());
+    let set = |status, words| status::set_status(store, &license.id, status, words, &change);
+    match what {
+        What::Renew => {
+            let day = given.day.trim();
+            let end = end_of(day);
+            if end.is_none() && !day.is_empty() {
+                let message = "The day is written 2030-12-31".to_owned();
+                return Err(ApiError::BadRequest(message));
+            }
+            renew::renew(store, &license.id, end, &change).await?;
+            Ok(Done::Renewed)
+        }
+        What::Suspend => {
+            set(Status::Suspended, words).await?;
+            Ok(Done::Suspended)
+        }
+        What::Reinstate => {
+            set(Status::Active, None).await?;
+            Ok(Done::Reinstated)
+        }
+        What::Revoke => {
+            set(Status::Revoked, words).await?;
+            Ok(Done::Revoked)
+        }
+        What::Free => {
+            freeing::free(store, &license.id, &given.machine, &change).await?;
+            Ok(Done::SeatFreed)
+        }
+    }
+}
+
+pub(super) fn address(license: &License) -> String {
+    format!("/console/licenses/{}", license.id)
+}
+
+fn question(license: &License, what: What, given: &Given) -> Question {
+    let word = match what {
+        What::Renew => "renew",
+        What::Suspend => "suspend",
+        What::Reinstate => "reinstate",
+        What::Revoke => "revoke",
+        What::Free => "free",
+    };
+    let mut facts = vec![
+        Fact::new("customer", &license.customer),
+        Fact::new("key", &license.license_key),
+        Fact::new("tier", &license.tier),
+    ];
+    let mut hidden = Vec::new();
+    if what == What::Free {
+        facts.push(Fact::new("machine", &given.machine));
+        hidden.push(("machine", given.machine.clone()));
+    }
+    Question {
+        what: word,
+        action: format!("{}/{word}", address(license)),
+        back: address(license),
+        facts,
+        hidden,
+        message: matches!(what, What::Suspend | What::Revoke).then(|| given.message.clone()),
+        day: (what == What::Renew).then(|| given.day.clone()),
+        days: None,
+        takes_away: matches!(what, What::Suspend | What::Revoke | What::Free),
+    }
+}

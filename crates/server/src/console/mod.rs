@@ -1,0 +1,64 @@
+//! The web console of the vendor's staff: the fleet at a glance, and whatever
+//! there is to do about a license.
+//!
+//! Pages are rendered here and work without JavaScript, which keeps them up to
+//! date. All texts are in `templates/`; style, script, plots and words are
+//! those of `license_console`. Whatever changes something asks first.
+
+mod audit;
+mod fleet;
+mod frame;
+mod installations;
+mod issue;
+mod keys;
+mod license;
+mod licenses;
+mod offline;
+mod pager;
+mod sign_in;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+use license_console::assets::asset;
+use license_console::page::guarded;
+
+use crate::http::HttpState;
+use crate::http::access::{Access, in_session};
+use std::sync::Arc;
+
+/// Every page.
+pub fn pages(access: Arc<Access>) -> Router<HttpState> {
+    Router::new()
+        .route("/", get(fleet::page))
+        .route("/console/installations", get(installations::page))
+        .route("/console/licenses", get(licenses::page))
+        .route("/console/licenses/new", get(issue::page).post(issue::ask))
+        .route("/console/licenses/issue", post(issue::issue))
+        .route("/console/licenses/{license}", get(license::page))
+        .route(
+            "/console/licenses/{license}/{what}",
+            get(license::ask).post(license::change),
+        )
+        .route("/console/offline", get(offline::page).post(offline::ask))
+        .route("/console/offline/sign", post(offline::sign))
+        .route("/console/keys", get(keys::page))
+        .route(
+            "/console/keys/rotate",
+            get(keys::ask_rotate).post(keys::rotate),
+        )
+        .route(
+            "/console/keys/{kid}/revoke",
+            get(keys::ask_revoke).post(keys::revoke),
+        )
+        .route("/console/audit", get(audit::page))
+        .route("/console/audit/export", get(audit::export))
+        .route_layer(axum::middleware::from_fn_with_state(access, in_session))
+        .route(
+            "/console/sign-in",
+            get(sign_in::page).post(sign_in::sign_in),
+        )
+        .route("/console/sign-out", post(sign_in::sign_out))
+        .layer(from_fn(guarded))
+        .route("/console/assets/{hash}/{name}", get(asset))
+}

@@ -1,0 +1,145 @@
+//! Answer the request file of a site without internet.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Multipart, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::{Extension, Form};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use license_console::page::show;
+use license_core::offline::{OfflineRequest, Purpose};
+use serde::Deserialize;
+
+use super::frame::{Fact, Frame, Question};
+use super::license::short;
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::licensing::answer::Answer;
+use crate::licensing::audit::Actor;
+use crate::licensing::offline::{Signed, read, sign as sign_request};
+
+#[derive(Template)]
+#[template(path = "offline.html")]
+struct Page {
+    frame: Frame,
+    /// What was pasted.
+    text: String,
+    answer: Option<LicenseFile>,
+    error: Option<String>,
+}
+
+struct LicenseFile {
+    /// Code of what is in it.
+    holds: &'static str,
+    /// Why it says no.
+    message: String,
+    text: String,
+    base64: String,
+}
+
+pub(super) async fn page() -> Response {
+    form(String::new(), None)
+}
+
+fn form(text: String, error: Option<&ApiError>) -> Response {
+    let page = Page {
+        frame: Frame::new("offline"),
+        text,
+        answer: None,
+        error: error.map(ApiError::message),
+    };
+    show(error.map_or(StatusCode::OK, ApiError::status), &page)
+}
+
+/// Shows what a request asks for, before anything is done.
+pub(super) async fn ask(State(_): State<Arc<App>>, mut given: Multipart) -> Response {
+    let mut text = String::new();
+    loop {
+        let field = match given.next_field().await {
+            Ok(Some(field)) => field,
+            Ok(None) => break,
+            Err(error) => {
+                let error = ApiError::Body(error.status(), error.body_text());
+                return form(text, Some(&error));
+            }
+        };
+        // A file or a pasted text: whichever is there.
+        if let Ok(part) = field.bytes().await
+            && !part.is_empty()
+        {
+            text = String::from_utf8_lossy(&part).into_owned();
+        }
+    }
+    match read(&text) {
+        Ok(request) => question(&request, text).ask("offline"),
+        Err(error) => form(text, Some(&ApiError::from(error))),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Given {
+    request: String,
+}
+
+pub(super) async fn sign(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Form(given): Form<Given>,
+) -> Response {
+    let lease = app.terms.offline_days;
+    match sign_request(&app, &given.request, lease, actor).await {
+        Ok(signed) => {
+            let page = Page {
+                frame: Frame::new("offline"),
+                text: String::new(),
+                answer: Some(license_file(signed)),
+                error: None,
+            };
+            show(StatusCode::OK, &page)
+        }
+        Err(error) => form(given.request, Some(&ApiError::from(error))),
+    }
+}
+
+fn license_file(signed: Signed) -> LicenseFile {
+    let (holds, message) = match signed.answer {
+        Answer::License(_) => ("lease", String::new()),
+        Answer::Deactivated { .. } => ("receipt", String::new()),
+        Answer::Denied { message, .. } => ("denial", message),
+    };
+    LicenseFile {
+        holds,
+        message,
+        base64: STANDARD.encode(&signed.file),
+        text: signed.file,
+    }
+}
+
+fn question(request: &OfflineRequest, text: String) -> Question {
+    let what = match request.purpose {
+        Purpose::Activate => "sign-activate",
+        Purpose::Renew => "sign-renew",
+        Purpose::Deactivate => "sign-deactivate",
+    };
+    Question {
+        what,
+        action: "/console/offline/sign".to_owned(),
+        back: "/console/offline".to_owned(),
+        facts: vec![
+            Fact::new("key", &request.license_key),
+            Fact::new("installation", &request.installation_name),
+            Fact::new("version", &request.installation_version),
+            Fact::new("machine", short(&request.hardware_id)),
+            Fact::new(
+                "written",
+                request.created_at.format("%Y-%m-%d %H:%M UTC").to_string(),
+            ),
+        ],
+        hidden: vec![("request", text)],
+        takes_away: request.purpose == Purpose::Deactivate,
+        ..Question::default()
+    }
+}

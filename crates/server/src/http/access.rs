@@ -1,0 +1,132 @@
+//! Who may do what the vendor's staff do: programs with the token, browsers in a
+//! session.
+//!
+//! Sites need neither: what they may do is decided by the license key.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use license_service::admin_token::AdminToken;
+use license_service::clock::Clock;
+use license_service::hosts::Hosts;
+use license_service::sessions::{Sessions, SignInError};
+use tower_http::csrf::{CsrfLayer, ProtectionError};
+
+use crate::http::error::ApiError;
+use crate::licensing::audit::Actor;
+
+/// The rules, made once at start.
+pub struct Access {
+    token: Option<AdminToken>,
+    hosts: Hosts,
+    sessions: Sessions,
+    clock: Arc<dyn Clock>,
+}
+
+impl Access {
+    /// Without a token nobody is let in.
+    #[must_use]
+    pub fn new(token: Option<AdminToken>, allowed_hosts: &[String], clock: Arc<dyn Clock>) -> Self {
+        Self {
+            token,
+            hosts: Hosts::new(allowed_hosts),
+            sessions: Sessions::named("license_server_session"),
+            clock,
+        }
+    }
+
+    /// Whether there is a token to sign in with.
+    #[must_use]
+    pub fn has_a_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Begins a session for who shows the token; answers the cookie to set.
+    ///
+    /// # Errors
+    /// One [`SignInError`] for each reason not to.
+    pub fn sign_in(
+        &self,
+        shown: &str,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Result<HeaderValue, SignInError> {
+        let now = self.clock.running();
+        self.sessions.sign_in(self.token, shown, peer, headers, now)
+    }
+
+    /// Ends the request's session; answers the cookie to set.
+    #[must_use]
+    pub fn sign_out(&self, headers: &HeaderMap) -> HeaderValue {
+        self.sessions.end(headers)
+    }
+}
+
+/// Refuses changes that a page of another site has sent.
+pub(super) fn csrf_layer() -> CsrfLayer<fn(ProtectionError) -> Response> {
+    let reject: fn(ProtectionError) -> Response = |_| ApiError::CrossSite.into_response();
+    CsrfLayer::new().with_rejection_response(reject)
+}
+
+/// Lets a request in by its `Host`.
+pub(super) async fn by_known_host(
+    State(access): State<Arc<Access>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match access.hosts.stranger(&request) {
+        Some(host) => ApiError::UnknownHost(host).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// Lets programs in that show the token.
+pub(super) async fn with_token(
+    State(access): State<Arc<Access>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(token) = access.token else {
+        return ApiError::NoToken.into_response();
+    };
+    if !token.is_shown_in(request.headers()) {
+        return ApiError::Unauthorized.into_response();
+    }
+    let actor = Actor::Api(peer.ip().to_canonical());
+    request.extensions_mut().insert(actor);
+    next.run(request).await
+}
+
+/// Lets browsers in that are in a session; all others go to sign in, and come
+/// back.
+pub(crate) async fn in_session(
+    State(access): State<Arc<Access>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let now = access.clock.running();
+    if !access.sessions.goes_on(request.headers(), now) {
+        // A change that was not made is asked for anew.
+        let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
+        let next: String = match *request.method() {
+            Method::GET => url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect(),
+            _ => "%2F".to_owned(),
+        };
+        return Redirect::to(&format!("/console/sign-in?next={next}")).into_response();
+    }
+    let actor = Actor::Console(peer.ip().to_canonical());
+    request.extensions_mut().insert(actor);
+    next.run(request).await
+}
+
+/// How a program is asked for the token (RFC 6750, section 3).
+pub(super) const CHALLENGE: (header::HeaderName, HeaderValue) = (
+    header::WWW_AUTHENTICATE,
+    HeaderValue::from_static("Bearer realm=\"license-server\""),
+);

@@ -1,0 +1,315 @@
+//! Licenses and their seats.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::MOST_ROWS;
+use crate::app::App;
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::given::{Body, Params};
+use crate::licensing;
+use crate::licensing::audit::{Actor, Change};
+use crate::licensing::catalogue::Tier;
+use crate::licensing::issue::IssueRequest;
+use crate::licensing::look_up::look_up;
+use crate::store::licenses::{License, Search, Sort, Status};
+use crate::store::seats::Seat;
+use crate::store::suspicions::Suspected;
+use crate::store::usage_days::UsageDay;
+use crate::store::{licenses, seats, suspicions};
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct Wanted {
+    /// Part of the customer's name, of the key or of an installation's name; or
+    /// a whole hardware id.
+    #[serde(default)]
+    search: String,
+    status: Option<Status>,
+    tier: Option<String>,
+    /// Only those that end at this instant at the latest.
+    ends_by: Option<DateTime<Utc>>,
+    /// Only those that end later.
+    ends_after: Option<DateTime<Utc>>,
+    #[serde(default)]
+    sort: Sort,
+    /// The other way round.
+    #[serde(default)]
+    reversed: bool,
+    #[serde(default)]
+    offset: u64,
+    /// At most 500; 50 if nothing is said.
+    limit: Option<u64>,
+}
+
+/// Some of the licenses that match.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct Page {
+    /// How many match.
+    total: u64,
+    licenses: Vec<Listed>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    #[serde(flatten)]
+    license: License,
+    /// How many machines hold it now.
+    seats_held: u64,
+}
+
+/// List licenses.
+#[utoipa::path(get, path = "/licenses", tag = "licenses", params(Wanted),
+    responses((status = 200, body = Page), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody)))]
+pub(in crate::http) async fn list(
+    State(app): State<Arc<App>>,
+    Params(wanted): Params<Wanted>,
+) -> Result<Json<Page>, ApiError> {
+    let db = app.store.reader();
+    let search = Search {
+        text: wanted.search,
+        status: wanted.status,
+        tier: wanted.tier,
+        ends_by: wanted.ends_by,
+        ends_after: wanted.ends_after,
+        sort: wanted.sort,
+        reversed: wanted.reversed,
+    };
+    let most = wanted.limit.unwrap_or(50).min(MOST_ROWS);
+    let found = licenses::list(db, &search, wanted.offset, most).await?;
+    let ids = found.iter().map(|license| license.id.clone()).collect();
+    let held = seats::count_held_of(db, ids).await?;
+    let listed = found.into_iter().map(|license| Listed {
+        seats_held: held.get(&license.id).copied().unwrap_or_default(),
+        license,
+    });
+    Ok(Json(Page {
+        licenses: listed.collect(),
+        total: licenses::count(db, &search).await?,
+    }))
+}
+
+/// What to issue: a tier, and what differs from it.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct ToIssue {
+    tier: Tier,
+    #[serde(default)]
+    customer: String,
+    seats: Option<u32>,
+    /// -1 is unlimited.
+    max_cameras: Option<i64>,
+    /// -1 is unlimited.
+    max_users: Option<i64>,
+    /// -1 is unlimited.
+    max_storage_gb: Option<i64>,
+    /// Features besides the tier's.
+    #[serde(default)]
+    with: Vec<String>,
+    /// Features of the tier to leave out.
+    #[serde(default)]
+    without: Vec<String>,
+    /// `null` is never.
+    expires_at: Option<DateTime<Utc>>,
+    /// A key that was sold already, or that makes a repeated call recognisable;
+    /// otherwise one is made.
+    license_key: Option<String>,
+}
+
+/// Issue a license.
+#[utoipa::path(post, path = "/licenses", tag = "licenses", request_body = ToIssue,
+    responses((status = 201, body = License), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "There is a license with this key already")))]
+pub(in crate::http) async fn issue(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Body(wanted): Body<ToIssue>,
+) -> Result<(StatusCode, Json<License>), ApiError> {
+    let request = IssueRequest {
+        tier: wanted.tier,
+        customer: wanted.customer,
+        seats: wanted.seats,
+        max_cameras: wanted.max_cameras,
+        max_users: wanted.max_users,
+        max_storage_gb: wanted.max_storage_gb,
+        with: wanted.with,
+        without: wanted.without,
+        expires_at: wanted.expires_at,
+        key: wanted.license_key,
+    };
+    let change = Change::now(&app, actor);
+    let license = licensing::issue::issue(&app.store, request, &change).await?;
+    Ok((StatusCode::CREATED, Json(license)))
+}
+
+/// A license, who holds it, and what a person should look at.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Whole {
+    license: License,
+    seats: Vec<Seat>,
+    suspicions: Vec<Suspected>,
+}
+
+/// Show a license, by its id or its key.
+#[utoipa::path(get, path = "/licenses/{license}", tag = "licenses", params(("license" = String, Path)),
+    responses((status = 200, body = Whole), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(in crate::http) async fn show(
+    State(app): State<Arc<App>>,
+    Path(license): Path<String>,
+) -> Result<Json<Whole>, ApiError> {
+    let license = look_up(&app.store, &license).await?;
+    let db = app.store.reader();
+    Ok(Json(Whole {
+        seats: seats::list(db, &license.id).await?,
+        suspicions: suspicions::list(db, Some(&license.id), MOST_ROWS).await?,
+        license,
+    }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct Days {
+    /// 1 to 400; 90 if nothing is said.
+    days: Option<u32>,
+}
+
+impl Days {
+    pub(in crate::http) fn or(&self, usual: u32) -> u32 {
+        self.days.unwrap_or(usual).clamp(1, 400)
+    }
+}
+
+/// What each machine has used, day by day.
+#[utoipa::path(get, path = "/licenses/{license}/usage", tag = "licenses",
+    params(("license" = String, Path), Days),
+    responses((status = 200, body = Vec<UsageDay>), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(in crate::http) async fn usage(
+    State(app): State<Arc<App>>,
+    Path(license): Path<String>,
+    Params(days): Params<Days>,
+) -> Result<Json<Vec<UsageDay>>, ApiError> {
+    let license = look_up(&app.store, &license).await?;
+    let used = licensing::history::usage_by_day(&app, &license.id, days.or(90));
+    Ok(Json(used.await?))
+}
+
+/// The new end of a license.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct End {
+    /// `null` is never.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// Set the end of a license.
+#[utoipa::path(post, path = "/licenses/{license}/renew", tag = "licenses", request_body = End,
+    params(("license" = String, Path)),
+    responses((status = 200, body = License), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub(in crate::http) async fn renew(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(license): Path<String>,
+    Body(end): Body<End>,
+) -> Result<Json<License>, ApiError> {
+    let change = Change::now(&app, actor);
+    let renewing = licensing::renew::renew(&app.store, &license, end.expires_at, &change);
+    Ok(Json(renewing.await?))
+}
+
+/// What a site's operator is told.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Words {
+    /// At most 1,000 characters.
+    message: Option<String>,
+}
+
+/// Take a license back for the time being.
+#[utoipa::path(post, path = "/licenses/{license}/suspend", tag = "licenses", request_body = Words,
+    params(("license" = String, Path)),
+    responses((status = 200, body = License), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub(in crate::http) async fn suspend(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(license): Path<String>,
+    Body(words): Body<Words>,
+) -> Result<Json<License>, ApiError> {
+    set(&app, actor, &license, Status::Suspended, words).await
+}
+
+/// Give a suspended license back.
+#[utoipa::path(post, path = "/licenses/{license}/reinstate", tag = "licenses",
+    params(("license" = String, Path)),
+    responses((status = 200, body = License), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub(in crate::http) async fn reinstate(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(license): Path<String>,
+) -> Result<Json<License>, ApiError> {
+    set(&app, actor, &license, Status::Active, Words::default()).await
+}
+
+/// Take a license back for good.
+#[utoipa::path(post, path = "/licenses/{license}/revoke", tag = "licenses", request_body = Words,
+    params(("license" = String, Path)),
+    responses((status = 200, body = License), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody)))]
+pub(in crate::http) async fn revoke(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(license): Path<String>,
+    Body(words): Body<Words>,
+) -> Result<Json<License>, ApiError> {
+    set(&app, actor, &license, Status::Revoked, words).await
+}
+
+async fn set(
+    app: &App,
+    actor: Actor,
+    license: &str,
+    status: Status,
+    words: Words,
+) -> Result<Json<License>, ApiError> {
+    let change = Change::now(app, actor);
+    let message = words.message.as_deref();
+    let setting = licensing::status::set_status(&app.store, license, status, message, &change);
+    Ok(Json(setting.await?))
+}
+
+/// A machine.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct Machine {
+    hardware_id: String,
+}
+
+/// Take a machine's seat, so that another machine may have it.
+#[utoipa::path(post, path = "/licenses/{license}/free-seat", tag = "licenses", request_body = Machine,
+    params(("license" = String, Path)),
+    responses((status = 200, body = Seat), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The machine holds no seat")))]
+pub(in crate::http) async fn free_seat(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(license): Path<String>,
+    Body(machine): Body<Machine>,
+) -> Result<Json<Seat>, ApiError> {
+    let change = Change::now(&app, actor);
+    let freeing = licensing::seats::free(&app.store, &license, &machine.hardware_id, &change);
+    Ok(Json(freeing.await?))
+}

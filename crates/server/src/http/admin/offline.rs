@@ -1,0 +1,57 @@
+//! Request files of sites without internet.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use license_core::document::DenialReason;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::given::Body;
+use crate::licensing::answer::Answer;
+use crate::licensing::audit::Actor;
+use crate::licensing::offline;
+
+/// A request file.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct RequestFile {
+    /// The file as it is.
+    request: String,
+}
+
+/// A license file.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct LicenseFile {
+    /// Whether it holds a yes.
+    granted: bool,
+    /// Why not; `null` with a yes.
+    reason: Option<String>,
+    /// The file.
+    file: String,
+}
+
+/// Answer a request file.
+#[utoipa::path(post, path = "/offline", tag = "offline", request_body = RequestFile,
+    responses((status = 200, body = LicenseFile), (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody), (status = 403, body = ErrorBody)))]
+pub(in crate::http) async fn sign(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Body(given): Body<RequestFile>,
+) -> Result<Json<LicenseFile>, ApiError> {
+    let lease = app.terms.offline_days;
+    let signed = offline::sign(&app, &given.request, lease, actor).await?;
+    let denied = match &signed.answer {
+        Answer::Denied { reason, .. } => Some(reason),
+        Answer::License(_) | Answer::Deactivated { .. } => None,
+    };
+    Ok(Json(LicenseFile {
+        granted: denied.is_none(),
+        reason: denied.map(DenialReason::as_str).map(str::to_owned),
+        file: signed.file,
+    }))
+}

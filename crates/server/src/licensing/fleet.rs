@@ -1,0 +1,275 @@
+//! How the installations of all customers stand.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::pin::pin;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::TryStreamExt as _;
+use license_core::fleet::{is_over, standing_seen};
+use license_core::standing::{LapseReason, Standing};
+use license_core::usage::Resource;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::licensing::judge::judge;
+use crate::store::installations::{Installation, all};
+use crate::store::licenses::Status;
+use crate::store::{StoreError, licenses, suspicions};
+
+/// Suspicions that are older count no more.
+const SUSPECTED_FOR: TimeDelta = TimeDelta::days(30);
+/// Versions that are told apart; the rest is one.
+const VERSIONS: usize = 12;
+
+/// How an installation stands, seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// Its lease is good.
+    Active,
+    /// It should have validated, and works until the end of grace.
+    Grace,
+    /// It has not validated for so long that its licensed features are off.
+    Silent,
+    /// Its license is suspended, revoked or has expired.
+    Stopped,
+}
+
+impl Seen {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Active, Self::Grace, Self::Silent, Self::Stopped];
+
+    /// The word in addresses and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Grace => "grace",
+            Self::Silent => "silent",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// All installations together.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fleet {
+    /// When this was so.
+    pub at: DateTime<Utc>,
+    /// Licenses by their status.
+    pub licenses: BTreeMap<String, u64>,
+    /// Machines that hold a seat.
+    pub installations: u64,
+    /// Those by standing: `active`, `grace`, `silent`, `stopped`.
+    pub standings: BTreeMap<String, u64>,
+    /// Those by the VMS's version, the most frequent first.
+    pub versions: Vec<Version>,
+    /// Those by when they called last.
+    pub last_seen: LastSeen,
+    /// How many use more than their license allows.
+    pub over_limit: u64,
+    /// How many are suspected of something, in the last 30 days.
+    pub suspected: u64,
+}
+
+/// How many installations have a version.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// As the site says it; empty for all further ones.
+    pub version: String,
+    /// How many.
+    pub installations: u64,
+}
+
+/// How many installations have called last within …
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastSeen {
+    /// … a day,
+    pub day: u64,
+    /// … a week but no day,
+    pub week: u64,
+    /// … thirty days but no week,
+    pub month: u64,
+    /// … more.
+    pub longer: u64,
+}
+
+/// Which installations.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only those that stand so.
+    pub standing: Option<Seen>,
+    /// Only those of this version.
+    pub version: Option<String>,
+    /// Only those that use more than their license allows.
+    pub over_limit: bool,
+    /// Only those that are suspected of something.
+    pub suspected: bool,
+    /// Those that called last come first.
+    pub newest_first: bool,
+}
+
+/// One of them, and how it stands.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// What is known of it.
+    pub installation: Installation,
+    /// How it stands.
+    pub seen: Seen,
+    /// Whether it uses more than its license allows.
+    pub over_limit: bool,
+    /// Whether it is suspected of something.
+    pub suspected: bool,
+}
+
+/// Looks at every installation, one after the other.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn fleet(app: &App) -> Result<Fleet, StoreError> {
+    let db = app.store.reader();
+    let now = app.clock.now();
+    let by_status = licenses::count_by_status(db).await?;
+    let mut known = [Status::Active, Status::Suspended, Status::Revoked]
+        .map(|status| (status.as_str().to_owned(), 0))
+        .into_iter()
+        .collect::<BTreeMap<_, _>>();
+    known.extend(
+        by_status
+            .into_iter()
+            .map(|(status, count)| (status.to_string(), count)),
+    );
+    let mut fleet = Fleet {
+        at: now,
+        licenses: known,
+        installations: 0,
+        standings: Seen::ALL.map(|seen| (seen.as_str().to_owned(), 0)).into(),
+        versions: Vec::new(),
+        last_seen: LastSeen::default(),
+        over_limit: 0,
+        suspected: 0,
+    };
+    let mut versions: BTreeMap<String, u64> = BTreeMap::new();
+    let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
+    let mut installations = pin!(all(db, true).await?);
+    while let Some(installation) = installations.try_next().await? {
+        let it = Member::of(installation, &suspected, now);
+        fleet.installations += 1;
+        *fleet
+            .standings
+            .entry(it.seen.as_str().to_owned())
+            .or_default() += 1;
+        fleet.last_seen.note(now - it.installation.last_seen_at);
+        fleet.over_limit += u64::from(it.over_limit);
+        fleet.suspected += u64::from(it.suspected);
+        *versions
+            .entry(it.installation.installation_version)
+            .or_default() += 1;
+    }
+    fleet.versions = most_frequent(versions);
+    Ok(fleet)
+}
+
+/// The installations that match, from `offset` on, at most `most`; and how many
+/// there are.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn installations(
+    app: &App,
+    filter: &Filter,
+    offset: usize,
+    most: usize,
+) -> Result<(Vec<Member>, usize), StoreError> {
+    let db = app.store.reader();
+    let now = app.clock.now();
+    let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
+    let mut rows = pin!(all(db, filter.newest_first).await?);
+    let (mut page, mut count) = (Vec::new(), 0);
+    while let Some(installation) = rows.try_next().await? {
+        let it = Member::of(installation, &suspected, now);
+        if !filter.takes(&it) {
+            continue;
+        }
+        if count >= offset && page.len() < most {
+            page.push(it);
+        }
+        count += 1;
+    }
+    Ok((page, count))
+}
+
+impl Filter {
+    fn takes(&self, it: &Member) -> bool {
+        let version = self.version.as_ref();
+        self.standing.is_none_or(|seen| seen == it.seen)
+            && version.is_none_or(|version| *version == it.installation.installation_version)
+            && (!self.over_limit || it.over_limit)
+            && (!self.suspected || it.suspected)
+    }
+}
+
+impl Member {
+    fn of(
+        installation: Installation,
+        suspected: &HashMap<String, HashSet<String>>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let denial = judge(installation.status, installation.expires_at, now);
+        let standing = standing_seen(denial.as_ref(), installation.signed, now);
+        let suspected = suspected.get(&installation.license_id);
+        Self {
+            seen: match standing {
+                Standing::Active => Seen::Active,
+                Standing::Grace { .. } => Seen::Grace,
+                Standing::Lapsed(LapseReason::GracePeriodExpired) | Standing::Unlicensed => {
+                    Seen::Silent
+                }
+                Standing::Lapsed(LapseReason::Denied(_) | LapseReason::LicenseExpired) => {
+                    Seen::Stopped
+                }
+            },
+            over_limit: is_over(&installation.usage, |resource: Resource| {
+                installation.limit(resource)
+            }),
+            suspected: suspected.is_some_and(|it| it.contains(&installation.hardware_id)),
+            installation,
+        }
+    }
+}
+
+impl LastSeen {
+    fn note(&mut self, ago: TimeDelta) {
+        let count = match ago.num_hours() {
+            ..24 => &mut self.day,
+            24..168 => &mut self.week,
+            168..720 => &mut self.month,
+            _ => &mut self.longer,
+        };
+        *count += 1;
+    }
+}
+
+fn most_frequent(versions: BTreeMap<String, u64>) -> Vec<Version> {
+    let versions = versions.into_iter();
+    let mut versions: Vec<_> = versions
+        .map(|(version, installations)| Version {
+            version,
+            installations,
+        })
+        .collect();
+    versions.sort_by_key(|it| std::cmp::Reverse(it.installations));
+    let rest = versions.split_off(versions.len().min(VERSIONS));
+    let installations = rest.iter().map(|it| it.installations).sum();
+    if installations > 0 {
+        versions.push(Version {
+            version: String::new(),
+            installations,
+        });
+    }
+    versions
+}

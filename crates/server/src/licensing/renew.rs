@@ -1,0 +1,61 @@
+//! Set the end of a license.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::licensing::audit::{Action, Change};
+use crate::licensing::issue::{ExpiryError, check_expiry};
+use crate::licensing::look_up::{LookUpError, look_up};
+use crate::store::licenses::{self, License, Status};
+use crate::store::{Store, StoreError};
+
+/// Why a license keeps its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    /// There is no such license.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    /// Revoking is for good.
+    #[error("the license was revoked, which cannot be undone; issue a new one")]
+    Revoked,
+    /// The end cannot be.
+    #[error(transparent)]
+    Expiry(#[from] ExpiryError),
+    /// The database refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Sets the last instant at which a license may be used; `None` is never.
+/// Sites learn of it with their next validation.
+///
+/// # Errors
+/// One [`RenewError`] for each reason that it stays as it is.
+pub async fn renew(
+    store: &Store,
+    license: &str,
+    expires_at: Option<DateTime<Utc>>,
+    change: &Change,
+) -> Result<License, RenewError> {
+    check_expiry(expires_at, change.at)?;
+    let license = look_up(store, license).await?;
+    let transaction = store.begin().await?;
+    licenses::lock(&transaction, &license.license_key).await?;
+    let license = licenses::find(&transaction, &license.license_key)
+        .await?
+        .unwrap_or(license);
+    if license.status == Status::Revoked {
+        return Err(RenewError::Revoked);
+    }
+    licenses::set_expiry(&transaction, &license.license_key, expires_at, change.at).await?;
+    let details = json!({"from": license.expires_at, "to": expires_at});
+    change
+        .note(&transaction, Action::Renewed, &license, details)
+        .await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(License {
+        expires_at,
+        updated_at: change.at,
+        ..license
+    })
+}

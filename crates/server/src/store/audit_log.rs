@@ -1,0 +1,136 @@
+//! `audit_log`: who has changed what. Rows are only ever added.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "audit_log")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    id: i32,
+    at: NaiveDateTime,
+    actor: String,
+    action: String,
+    license_id: Option<String>,
+    subject: String,
+    details: Option<Json>,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Something that was changed.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Grows with every entry. 0 until it is stored.
+    pub number: i32,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// `command line`, `console from 10.0.0.5`, `API from 10.0.0.5`, or `site`.
+    pub actor: String,
+    /// What was done: `issued`, `renewed`, `suspended`, `reinstated`, `revoked`,
+    /// `seat_taken`, `seat_given_back`, `seat_freed`, `offline_signed`,
+    /// `key_made` or `key_revoked`.
+    pub action: String,
+    /// About which license; `null` where it is about none.
+    pub license_id: Option<String>,
+    /// The masked license key, the hardware id, or the key id.
+    pub subject: String,
+    /// What else there is to say.
+    #[schema(value_type = Option<Object>)]
+    pub details: Option<Value>,
+}
+
+/// Which entries.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only those about this license.
+    pub license_id: Option<String>,
+    /// Only those older than this one.
+    pub before: Option<i32>,
+    /// Only those newer than this one.
+    pub after: Option<i32>,
+}
+
+/// Adds an entry.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn append(db: &impl ConnectionTrait, entry: Entry) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        id: ActiveValue::NotSet,
+        at: ActiveValue::Set(entry.at.naive_utc()),
+        actor: ActiveValue::Set(entry.actor),
+        action: ActiveValue::Set(entry.action),
+        license_id: ActiveValue::Set(entry.license_id),
+        subject: ActiveValue::Set(entry.subject),
+        details: ActiveValue::Set(entry.details),
+    };
+    Entity::insert(row).exec_without_returning(db).await?;
+    Ok(())
+}
+
+/// The newest entries, newest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn newest(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    most: u64,
+) -> Result<Vec<Entry>, StoreError> {
+    let found = filtered(filter).order_by_desc(Column::Id).limit(most);
+    Ok(found.all(db).await?.into_iter().map(Entry::from).collect())
+}
+
+/// The oldest entries, oldest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn oldest(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    most: u64,
+) -> Result<Vec<Entry>, StoreError> {
+    let found = filtered(filter).order_by_asc(Column::Id).limit(most);
+    Ok(found.all(db).await?.into_iter().map(Entry::from).collect())
+}
+
+fn filtered(filter: &Filter) -> Select<Entity> {
+    let mut found = Entity::find();
+    if let Some(license_id) = &filter.license_id {
+        found = found.filter(Column::LicenseId.eq(license_id));
+    }
+    if let Some(before) = filter.before {
+        found = found.filter(Column::Id.lt(before));
+    }
+    if let Some(after) = filter.after {
+        found = found.filter(Column::Id.gt(after));
+    }
+    found
+}
+
+impl From<Model> for Entry {
+    fn from(row: Model) -> Self {
+        Self {
+            number: row.id,
+            at: row.at.and_utc(),
+            actor: row.actor,
+            action: row.action,
+            license_id: row.license_id,
+            subject: row.subject,
+            details: row.details,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Every seat that is held, with what its license says of it.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use futures_util::{Stream, TryStreamExt as _};
+use license_core::fleet::Signed;
+use license_core::protocol::UsageMetrics;
+use license_core::usage::{Resource, Usage};
+use sea_orm::entity::prelude::*;
+use sea_orm::{
+    ConnectionTrait, FromQueryResult, JoinType, Order, QueryOrder as _, QuerySelect as _,
+    StreamTrait,
+};
+
+use super::licenses::{self, Status};
+use super::{StoreError, seats};
+
+/// One machine that holds a seat.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    /// The license.
+    pub license_id: String,
+    /// Its key, in canonical spelling.
+    pub license_key: String,
+    /// Whose it is.
+    pub customer: String,
+    /// Whether it may be used …
+    pub status: Status,
+    /// … and until when.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The machine.
+    pub hardware_id: String,
+    /// The installation on it.
+    pub installation_id: String,
+    /// What people call it.
+    pub installation_name: String,
+    /// The VMS's version.
+    pub installation_version: String,
+    /// When the machine called last.
+    pub last_seen_at: DateTime<Utc>,
+    /// The newest lease; `None` when it is older than the column.
+    pub signed: Option<Signed>,
+    /// What it has reported last.
+    pub usage: Usage,
+    limits: [i64; 3],
+}
+
+impl Installation {
+    /// What its license allows; negative without a limit.
+    #[must_use]
+    pub fn limit(&self, resource: Resource) -> i64 {
+        let [cameras, users, storage_gb] = self.limits;
+        match resource {
+            Resource::Cameras => cameras,
+            Resource::Users => users,
+            Resource::StorageGb => storage_gb,
+        }
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    license_id: String,
+    license_key: String,
+    customer: String,
+    status: String,
+    expires_at: Option<NaiveDateTime>,
+    max_cameras: i64,
+    max_users: i64,
+    max_storage_gb: i64,
+    hardware_id: String,
+    installation_id: String,
+    installation_name: String,
+    installation_version: String,
+    last_seen_at: NaiveDateTime,
+    valid_until: Option<NaiveDateTime>,
+    exp: Option<NaiveDateTime>,
+    usage: Option<Json>,
+}
+
+/// All of them, one after the other: those seen last come first, or last.
+///
+/// # Errors
+/// When the database refuses, at the start or in between.
+pub async fn all<C: ConnectionTrait + StreamTrait>(
+    db: &C,
+    newest_first: bool,
+) -> Result<impl Stream<Item = Result<Installation, StoreError>> + '_, StoreError> {
+    use seats::Column as Seat;
+    let order = if newest_first {
+        Order::Desc
+    } else {
+        Order::Asc
+    };
+    let rows = seats::Entity::find()
+        .select_only()
+        .columns([
+            Seat::LicenseId,
+            Seat::HardwareId,
+            Seat::InstallationId,
+            Seat::InstallationName,
+            Seat::InstallationVersion,
+            Seat::LastSeenAt,
+            Seat::ValidUntil,
+            Seat::Exp,
+            Seat::Usage,
+        ])
+        .columns([
+            licenses::Column::LicenseKey,
+            licenses::Column::Customer,
+            licenses::Column::Status,
+            licenses::Column::ExpiresAt,
+            licenses::Column::MaxCameras,
+            licenses::Column::MaxUsers,
+            licenses::Column::MaxStorageGb,
+        ])
+        .join(JoinType::InnerJoin, seats::Relation::License.def())
+        .filter(Seat::FreedAt.is_null())
+        .order_by(Seat::LastSeenAt, order.clone())
+        .order_by(Seat::Id, order)
+        .into_model::<Row>()
+        .stream(db)
+        .await?;
+    Ok(rows
+        .map_err(StoreError::from)
+        .and_then(|row| std::future::ready(Installation::try_from(row))))
+}
+
+impl TryFrom<Row> for Installation {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let utc = |time: Option<NaiveDateTime>| time.map(|time| time.and_utc());
+        let signed = utc(row.valid_until).zip(utc(row.exp));
+        Ok(Self {
+            license_id: row.license_id,
+            license_key: row.license_key,
+            customer: row.customer,
+            status: row.status.parse()?,
+            expires_at: utc(row.expires_at),
+            hardware_id: row.hardware_id,
+            installation_id: row.installation_id,
+            installation_name: row.installation_name,
+            installation_version: row.installation_version,
+            last_seen_at: row.last_seen_at.and_utc(),
+            signed: signed.map(|(valid_until, exp)| Signed { valid_until, exp }),
+            usage: reported(row.usage),
+            limits: [row.max_cameras, row.max_users, row.max_storage_gb],
+        })
+    }
+}
+
+/// What the newest heartbeat has reported.
+#[must_use]
+pub fn reported(usage: Option<Json>) -> Usage {
+    let metrics: Option<UsageMetrics> = usage.and_then(|it| serde_json::from_value(it).ok());
+    Usage {
+        cameras: metrics.map(|it| it.cameras_in_use),
+        users: metrics.map(|it| it.users_active),
+        storage_gb: metrics.map(|it| it.storage_used_gb),
+    }
+}

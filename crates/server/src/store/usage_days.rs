@@ -1,0 +1,146 @@
+//! `usage_days`: the most that each machine has reported on each day.
+
+use chrono::NaiveDate;
+use license_core::usage::Usage;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, OnConflict, SimpleExpr};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "usage_days")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    license_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    hardware_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    day: NaiveDate,
+    heartbeats: i64,
+    cameras: i64,
+    users: i64,
+    storage_gb: i64,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What one machine has used on one day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageDay {
+    /// The day, in UTC.
+    #[schema(value_type = String, format = Date)]
+    pub day: NaiveDate,
+    /// The machine.
+    pub hardware_id: String,
+    /// How often it has reported.
+    pub heartbeats: u64,
+    /// Most cameras in use.
+    pub cameras: u64,
+    /// Most users.
+    pub users: u64,
+    /// Most recordings, in GB.
+    pub storage_gb: u64,
+}
+
+/// Notes a heartbeat of a machine.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn note(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    hardware_id: &str,
+    day: NaiveDate,
+    usage: &Usage,
+) -> Result<(), StoreError> {
+    let number =
+        |amount: Option<u64>| i64::try_from(amount.unwrap_or_default()).unwrap_or(i64::MAX);
+    let (cameras, users) = (number(usage.cameras), number(usage.users));
+    let storage_gb = number(usage.storage_gb);
+    let row = ActiveModel {
+        license_id: ActiveValue::Set(license_id.to_owned()),
+        hardware_id: ActiveValue::Set(hardware_id.to_owned()),
+        day: ActiveValue::Set(day),
+        heartbeats: ActiveValue::Set(1),
+        cameras: ActiveValue::Set(cameras),
+        users: ActiveValue::Set(users),
+        storage_gb: ActiveValue::Set(storage_gb),
+    };
+    let mut again = OnConflict::columns([Column::LicenseId, Column::HardwareId, Column::Day]);
+    again
+        .value(
+            Column::Heartbeats,
+            Expr::col((Entity, Column::Heartbeats)).add(1),
+        )
+        .value(Column::Cameras, greater(Column::Cameras, cameras))
+        .value(Column::Users, greater(Column::Users, users))
+        .value(Column::StorageGb, greater(Column::StorageGb, storage_gb));
+    Entity::insert(row)
+        .on_conflict(again)
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+/// SQLite and PostgreSQL name the greater of two differently.
+fn greater(column: Column, amount: i64) -> SimpleExpr {
+    let known = || Expr::col((Entity, column));
+    CaseStatement::new()
+        .case(known().lt(amount), amount)
+        .finally(known())
+        .into()
+}
+
+/// What the machines of a license have used since a day, the oldest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn since(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    day: NaiveDate,
+) -> Result<Vec<UsageDay>, StoreError> {
+    let rows = Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::Day.gte(day))
+        .order_by_asc(Column::Day)
+        .order_by_asc(Column::HardwareId)
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(UsageDay::from).collect())
+}
+
+/// Forgets what is older.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(db: &impl ConnectionTrait, before: NaiveDate) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::Day.lt(before))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+impl From<Model> for UsageDay {
+    fn from(row: Model) -> Self {
+        let amount = |amount| u64::try_from(amount).unwrap_or_default();
+        Self {
+            day: row.day,
+            hardware_id: row.hardware_id,
+            heartbeats: amount(row.heartbeats),
+            cameras: amount(row.cameras),
+            users: amount(row.users),
+            storage_gb: amount(row.storage_gb),
+        }
+    }
+}
