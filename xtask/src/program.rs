@@ -1,7 +1,7 @@
 //! Running other programs.
 
 use std::ffi::OsStr;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -81,20 +81,48 @@ pub(crate) fn answers(port: u16) -> bool {
 
 /// Asks a service on this machine with JSON; fails unless it answers 200.
 pub(crate) fn ask(port: u16, method: &str, path: &str, body: &str) -> Result<()> {
+    ask_for(port, method, path, &[], body).map(|_| ())
+}
+
+/// The same, with headers, and for what it answers; 201 is as good.
+pub(crate) fn ask_for(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     let length = body.len();
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+         Content-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
     )?;
+    // Some leave the connection open, whatever they are told.
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut stream = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), None);
+    while !head.ends_with("\r\n\r\n") {
+        let from = head.len();
+        ensure!(stream.read_line(&mut head)? > 0, "{method} {path}: {head}");
+        let line = head[from..].split_once(':');
+        if let Some((name, value)) = line
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = Some(value.trim().parse()?);
+        }
+    }
     let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    ensure!(
-        answer.starts_with("HTTP/1.1 200"),
-        "{method} {path}: {answer}"
-    );
-    Ok(())
+    let length = length.unwrap_or(u64::MAX);
+    stream.take(length).read_to_string(&mut answer)?;
+    let is_good = ["200", "201"].map(|code| head.starts_with(&format!("HTTP/1.1 {code}")));
+    ensure!(is_good.contains(&true), "{method} {path}: {head}{answer}");
+    Ok(answer)
 }
 
 /// Whether a program is on the path.

@@ -61,8 +61,13 @@ fn finish(summary: &str, draw: impl FnOnce(&mut String) -> Result<(), Failure>) 
         )
 }
 
-fn area(svg: &mut String) -> DrawingArea<SVGBackend<'_>, Shift> {
-    SVGBackend::with_string(svg, (1000, 200)).into_drawing_area()
+/// As wide as a page.
+const WIDE: (u32, u32) = (1000, 200);
+/// As wide as half a page, where text must not be smaller.
+const HALF: (u32, u32) = (520, 150);
+
+fn area(svg: &mut String, size: (u32, u32)) -> DrawingArea<SVGBackend<'_>, Shift> {
+    SVGBackend::with_string(svg, size).into_drawing_area()
 }
 
 fn labels() -> TextStyle<'static> {
@@ -74,7 +79,7 @@ fn draw_bars(svg: &mut String, today: NaiveDate, bars: &[Bar]) -> Result<(), Fai
         .iter()
         .map(|bar| bar.iter().map(|(_, height)| height).sum::<u64>());
     let most = heights.max().unwrap_or_default().max(4);
-    let area = area(svg);
+    let area = area(svg, WIDE);
     let count = i32::try_from(bars.len())?;
     let mut chart = ChartBuilder::on(&area)
         .margin(6)
@@ -126,7 +131,7 @@ fn draw_line(
     );
     let most = points.iter().map(|(_, value)| *value).chain(limit).max();
     let most = most.unwrap_or_default().max(4);
-    let area = area(svg);
+    let area = area(svg, HALF);
     let mut chart = ChartBuilder::on(&area)
         .margin(6)
         .margin_right(24)
@@ -143,12 +148,12 @@ fn draw_line(
         .light_line_style(LINE.mix(0.0))
         .bold_line_style(LINE)
         .axis_style(LINE)
-        .x_labels(6)
+        .x_labels(4)
         .y_labels(4)
         .x_label_formatter(&day)
         .label_style(labels())
         .draw()?;
-    let thick = |tone: Tone| ShapeStyle::from(tone.color()).stroke_width(3);
+    let thick = |tone: Tone| ShapeStyle::from(tone.color()).stroke_width(2);
     if let Some(limit) = limit {
         chart.draw_series(LineSeries::new(
             [(first, limit), (last, limit)],
@@ -156,7 +161,7 @@ fn draw_line(
         ))?;
     }
     let points = points.iter().map(|(at, value)| (at.timestamp(), *value));
-    chart.draw_series(LineSeries::new(points, thick(Tone::Plain)).point_size(3))?;
+    chart.draw_series(LineSeries::new(points, thick(Tone::Plain)).point_size(2))?;
     area.present()?;
     Ok(())
 }

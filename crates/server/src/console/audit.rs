@@ -12,6 +12,7 @@ use license_console::page::show;
 use serde::Deserialize;
 
 use super::frame::{Frame, trouble};
+use super::license::short;
 use crate::app::App;
 use crate::http::admin::jsonl;
 use crate::store::audit_log::{self, Filter};
@@ -94,7 +95,7 @@ pub(super) fn entry(entry: audit_log::Entry) -> Entry {
         actor: entry.actor,
         action: entry.action,
         license_id: entry.license_id,
-        subject: entry.subject,
+        subject: short(&entry.subject),
         details: details.join(", "),
     }
 }

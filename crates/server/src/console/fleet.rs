@@ -38,6 +38,7 @@ struct Page {
     no_licenses: bool,
     /// Code of the headline.
     tone: &'static str,
+    worries: Vec<Worry>,
     standings: Vec<Standing>,
     versions: Vec<Share>,
     last_seen: Vec<Share>,
@@ -53,6 +54,12 @@ struct Page {
     denied: String,
     suspicions: Vec<Suspected>,
     at: Moment,
+}
+
+/// What somebody should look at.
+struct Worry {
+    code: &'static str,
+    count: String,
 }
 
 struct Standing {
@@ -111,10 +118,11 @@ async fn look(app: &App) -> Result<Page, StoreError> {
         is_empty: all == 0,
         no_licenses: licenses == 0,
         tone: tone(&fleet),
+        worries: worries(&fleet),
         standings: Seen::ALL
             .into_iter()
             .map(|seen| {
-                let count = fleet.standings.get(seen.as_str()).copied().unwrap_or(0);
+                let count = fleet.of(seen);
                 Standing {
                     code: seen.as_str(),
                     count: grouped(count),
@@ -162,14 +170,28 @@ fn percent(count: u64, all: u64) -> u64 {
     (count * 100).checked_div(all).unwrap_or_default()
 }
 
+fn worries(fleet: &Fleet) -> Vec<Worry> {
+    let worries = [
+        ("silent", fleet.of(Seen::Silent)),
+        ("grace", fleet.of(Seen::Grace)),
+        ("suspected", fleet.suspected),
+        ("over_limit", fleet.over_limit),
+    ];
+    let worries = worries.into_iter().filter(|(_, count)| *count > 0);
+    let worry = |(code, count)| Worry {
+        code,
+        count: grouped(count),
+    };
+    worries.map(worry).collect()
+}
+
 /// Whether somebody has to do something.
 fn tone(fleet: &Fleet) -> &'static str {
-    let of = |seen: Seen| fleet.standings.get(seen.as_str()).copied().unwrap_or(0);
     if fleet.installations == 0 {
         "unlicensed"
-    } else if of(Seen::Silent) > 0 || fleet.suspected > 0 {
+    } else if fleet.of(Seen::Silent) > 0 || fleet.suspected > 0 {
         "lapsed"
-    } else if of(Seen::Grace) > 0 || fleet.over_limit > 0 {
+    } else if fleet.of(Seen::Grace) > 0 || fleet.over_limit > 0 {
         "grace"
     } else {
         "active"

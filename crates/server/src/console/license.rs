@@ -185,9 +185,10 @@ fn limit(license: &License, resource: Resource) -> Option<u64> {
     u64::try_from(limit).ok()
 }
 
-/// Hardware ids are long; their beginning tells them apart.
+/// Hardware ids are long; their beginning tells them apart. A masked license key
+/// stays whole.
 pub(super) fn short(hardware_id: &str) -> String {
-    match hardware_id.char_indices().nth(16) {
+    match hardware_id.char_indices().nth(26) {
         Some((end, _)) => format!("{}…", &hardware_id[..end]),
         None => hardware_id.to_owned(),
     }

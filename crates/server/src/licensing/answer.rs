@@ -170,6 +170,9 @@ async fn decide(
         Err(denied) => {
             let seq = match seat {
                 Some(mut seat) => {
+                    if seat.is_held() {
+                        seat.last_seen_at = now;
+                    }
                     seat.last_seq = next_seq(seat.last_seq, now);
                     if question.is_kept() {
                         seat.note_answered();

@@ -203,6 +203,17 @@ pub async fn installations(
     Ok((page, count))
 }
 
+impl Fleet {
+    /// How many stand so.
+    #[must_use]
+    pub fn of(&self, seen: Seen) -> u64 {
+        self.standings
+            .get(seen.as_str())
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
 impl Filter {
     fn takes(&self, it: &Member) -> bool {
         let version = self.version.as_ref();

@@ -16,7 +16,7 @@ use license_server::serve::serve;
 use license_server::store::licenses::Status;
 use license_service::admin_token::AdminToken;
 use license_service::clock::ManualClock;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -125,6 +125,41 @@ impl Vendor {
         let database = self.database.clone();
         self.stop().await;
         database.drop_database().await;
+    }
+
+    /// What a program with the administrator's token is answered.
+    pub async fn admin(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        let request = self
+            .http
+            .request(method, format!("{}/api/admin{path}", self.url))
+            .bearer_auth(ADMIN_TOKEN);
+        let request = match body {
+            Value::Null => request,
+            body => request.json(&body),
+        };
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    /// The same, for what is only looked at.
+    pub async fn look(&self, path: &str) -> Value {
+        let (status, answer) = self.admin(Method::GET, path, Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    pub async fn heartbeat(&self, key: &str, hardware_id: &str, cameras: u64) -> Told {
+        let body = json!({
+            "licenseKey": key,
+            "hardwareId": hardware_id,
+            "installationId": INSTALLATION,
+            "usageMetrics": {"camerasInUse": cameras, "usersActive": 2, "storageUsedGb": 100},
+            "systemInfo": {
+                "os_platform": "Linux", "os_release": "6.1.0", "os_version": "#1 SMP",
+                "cpu_count": 4, "total_memory_gb": 7.75, "hostname": "vms", "architecture": "x86_64",
+            },
+        });
+        self.told("heartbeat", body).await
     }
 
     pub async fn issue(&self, request: IssueRequest) -> String {

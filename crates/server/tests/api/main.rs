@@ -2,6 +2,7 @@
 //! by its commands, on real databases.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod administration;
 mod commands;
 mod copies;
 #[expect(dead_code, reason = "the License Client's tests use more of it")]
