@@ -7,15 +7,13 @@ use fantoccini::Locator;
 use license_server::licensing::audit::Actor;
 use license_server::licensing::offline::sign;
 use license_server::store::licenses::Status;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::chromium::Chromium;
 use crate::database::{Engine, TestDatabase};
-use crate::gates::shipped;
 use crate::harness::Site;
 use crate::vendor::Vendor;
 
-const TITLE: &str = "return document.querySelector('h1').textContent";
 const FORM: &str = "application/x-www-form-urlencoded";
 const MAP_VIEW: &str = "module.map_view";
 
@@ -50,45 +48,23 @@ impl Scene {
     }
 
     async fn open(&self, path: &str) {
-        let address = format!("{}{path}", self.site.url);
-        self.browser.page.goto(&address).await.unwrap();
+        self.browser.open(&format!("{}{path}", self.site.url)).await;
     }
 
     async fn shows(&self, title: &str) {
-        self.browser.until(TITLE, &json!(title)).await;
-    }
-
-    async fn click(&self, selector: &str) {
-        let element = self.browser.page.find(Locator::Css(selector)).await;
-        element.unwrap().click().await.unwrap();
+        self.browser.shows(title).await;
     }
 
     async fn press(&self, words: &str) {
-        let path = format!(
-            "//main//*[self::button or self::a][starts-with(normalize-space(.), '{words}')]"
-        );
-        let element = self.browser.page.find(Locator::XPath(&path)).await;
-        element
-            .unwrap_or_else(|error| panic!("{words}: {error}"))
-            .click()
-            .await
-            .unwrap();
+        self.browser.press(words).await;
     }
 
     async fn type_into(&self, selector: &str, text: &str) {
-        let element = self
-            .browser
-            .page
-            .find(Locator::Css(selector))
-            .await
-            .unwrap();
-        element.clear().await.unwrap();
-        element.send_keys(text).await.unwrap();
+        self.browser.type_into(selector, text).await;
     }
 
     async fn text(&self) -> String {
-        let text = self.browser.run("return document.body.innerText").await;
-        text.as_str().unwrap().to_owned()
+        self.browser.text().await
     }
 
     async fn end(self) {
@@ -106,16 +82,8 @@ async fn a_key_is_activated_however_it_is_pasted_and_a_refused_one_says_why() {
     scene.shows("Activate a license").await;
     scene.type_into("#key", "FXSGHT-2222-2222-2222-2222").await;
     scene.press("Activate").await;
-    let error = "return (document.getElementById('error') || {}).textContent || ''";
-    let mut said = Value::Null;
-    for _ in 0..200 {
-        said = scene.browser.run(error).await;
-        if said.as_str().is_some_and(|said| !said.is_empty()) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(said.as_str().unwrap().contains("license"), "{said}");
+    let said = scene.browser.trouble().await;
+    assert!(said.contains("license"), "{said}");
 
     let key = scene.vendor.issue_professional().await;
     let pasted = format!("  Your key: {} ", key.to_lowercase().replace('-', " "));
@@ -261,19 +229,12 @@ async fn a_site_without_internet_is_licensed_in_three_steps() {
     let file = directory.path().join("license.txt");
     let import = async |content: &str| {
         std::fs::write(&file, content).unwrap();
-        let input = scene
-            .browser
-            .page
-            .find(Locator::Css("#file"))
-            .await
-            .unwrap();
-        input.send_keys(&file.display().to_string()).await.unwrap();
+        scene.browser.choose("#file", &file).await;
         scene.press("Import").await;
     };
     // A file that was cut on its way says so, and nothing is lost.
     import(&signed.file[..signed.file.len() / 2]).await;
-    let error = "return !!document.getElementById('error')";
-    scene.browser.until(error, &json!(true)).await;
+    scene.browser.trouble().await;
     import(&signed.file).await;
     scene.shows("All is well").await;
     assert!(scene.text().await.contains("without any contact"));
@@ -328,15 +289,14 @@ async fn strangers_see_no_secrets_and_sign_in_for_changes_until_the_session_ends
     assert_eq!(scene.site.standing().await, "active");
 
     scene.open("/").await;
-    scene.click("header button").await;
+    scene.browser.click("header button").await;
     scene.shows("Sign in").await;
     scene.type_into("#token", "another-token-entirely").await;
     scene.press("Sign in").await;
-    let error = "return !!document.getElementById('error')";
-    scene.browser.until(error, &json!(true)).await;
+    scene.browser.trouble().await;
     scene.open("/console/sign-in").await;
     scene.type_into("#token", TOKEN).await;
-    scene.click("main button").await;
+    scene.browser.click("main button").await;
     scene.shows("All is well").await;
     assert!(scene.text().await.contains(&key));
     let cookies = scene.browser.run("return document.cookie").await;
@@ -404,8 +364,7 @@ async fn hostile_text_is_shown_as_text() {
     scene.open("/console/activate").await;
     scene.type_into("#key", HOSTILE).await;
     scene.press("Activate").await;
-    let error = "return !!document.getElementById('error')";
-    scene.browser.until(error, &json!(true)).await;
+    scene.browser.trouble().await;
     let value = "return document.getElementById('key').value";
     assert_eq!(scene.browser.run(value).await, json!(HOSTILE));
     scene.end().await;
@@ -413,8 +372,6 @@ async fn hostile_text_is_shown_as_text() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_is_accessible_and_fits_every_width() {
-    let axe = std::fs::read_to_string(shipped::installed("pages/node_modules/axe-core/axe.min.js"));
-    let axe = axe.unwrap();
     let (mut scene, _) = Scene::licensed().await;
     for standing in ["active", "grace"] {
         if standing == "grace" {
@@ -429,26 +386,13 @@ async fn every_page_is_accessible_and_fits_every_width() {
             "/console/diagnostics",
             "/console/sign-in",
         ] {
-            for width in [360, 768, 1440] {
-                scene
-                    .browser
-                    .page
-                    .set_window_size(width, 900)
-                    .await
-                    .unwrap();
-                scene.open(path).await;
-                let wide = "return document.documentElement.scrollWidth - window.innerWidth";
-                let wide = scene.browser.run(wide).await.as_i64().unwrap();
-                assert!(wide <= 0, "{path} at {width}: {wide} px too wide");
-                let found = format!(
-                    "{axe}; const found = await window.axe.run(document, {{ resultTypes: ['violations'] }}); \
-                     return found.violations.map((it) => it.id + ': ' + it.nodes.map((n) => n.html).join(' | '))"
-                );
-                let found = scene.browser.run(&found).await;
-                assert_eq!(found, json!([]), "{path} at {width}, {standing}");
-            }
+            let address = format!("{}{path}", scene.site.url);
+            scene.browser.examine(&address).await;
         }
     }
+    // In the dark, too: colours are others there.
+    scene.browser.go_dark().await;
+    scene.browser.examine(&scene.site.url).await;
     scene.end().await;
 }
 

@@ -3,11 +3,21 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod administration;
+#[path = "../../../client/tests/api/chromium.rs"]
+mod chromium;
 mod commands;
+mod console;
 mod copies;
 #[expect(dead_code, reason = "the License Client's tests use more of it")]
 #[path = "../../../client/tests/api/database.rs"]
 mod database;
+/// What tests of both services have in common.
+#[path = "../../../client/tests/api/gates"]
+mod gates {
+    pub mod process;
+    #[expect(dead_code, reason = "the License Client's tests use more of it")]
+    pub mod shipped;
+}
 mod harness;
 mod keys;
 mod migrations;
