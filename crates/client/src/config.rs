@@ -28,6 +28,11 @@ use reqwest::Url;
 /// Settings of the service.
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
+    /// All of these as they may be shown, and where each comes from. Filled in
+    /// by commands, which know; `null` elsewhere.
+    #[arg(skip)]
+    pub shown: serde_json::Value,
+
     /// License Server, the part before `/licenses/…`
     #[arg(long, env, default_value = "http://localhost:4000/api", value_parser = http_url, value_name = "URL")]
     pub license_api_url: Url,

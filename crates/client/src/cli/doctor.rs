@@ -29,10 +29,11 @@ pub(super) struct Doctor {
 }
 
 pub(super) async fn run(
-    command: &Doctor,
+    mut command: Doctor,
     matches: &ArgMatches,
     from_file: &[String],
 ) -> anyhow::Result<ExitCode> {
+    command.settings.shown = config::as_json(&config::settings(matches, from_file));
     let findings = examine(&command.settings, &SystemClock, |finding| {
         if !command.json {
             println!("{finding}");
@@ -43,8 +44,7 @@ pub(super) async fn run(
         println!("{:#}", json!(findings));
     }
     if let Some(file) = &command.bundle {
-        let shown = config::as_json(&config::settings(matches, from_file));
-        let bundle = support_file(&command.settings, shown, &findings, &SystemClock).await;
+        let bundle = support_file(&command.settings, &findings, &SystemClock).await;
         std::fs::write(file, format!("{bundle:#}\n"))
             .with_context(|| format!("'{}' cannot be written", file.display()))?;
         if !command.json {

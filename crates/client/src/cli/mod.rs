@@ -157,7 +157,7 @@ pub fn run(line: Line, from_file: &[String]) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot start")?;
     runtime.block_on(async {
         match line.cli.command {
-            Command::Serve(settings) => serve::run(*settings).await,
+            Command::Serve(settings) => serve::run(*settings, &line.matches, from_file).await,
             Command::Activate(command) => activate::run(command).await,
             Command::Status(service) => status::run(&service).await,
             Command::Validate(service) => validate::run(&service).await,
@@ -167,7 +167,7 @@ pub fn run(line: Line, from_file: &[String]) -> anyhow::Result<ExitCode> {
             Command::Attempts(command) => attempts::run(command).await,
             Command::Hardware(service) => hardware::run(&service).await,
             Command::Config(command) => config::run(&command, &line.matches, from_file),
-            Command::Doctor(command) => doctor::run(&command, &line.matches, from_file).await,
+            Command::Doctor(command) => doctor::run(*command, &line.matches, from_file).await,
             Command::Heartbeat(service) => heartbeat::run(&service).await,
             Command::Deactivate(command) => deactivate::run(command).await,
             Command::Offline(command) => offline::run(command).await,

@@ -3,13 +3,20 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::ArgMatches;
 use license_service::clock::SystemClock;
 use license_service::{listener, shutdown, telemetry};
 
+use crate::cli::config;
 use crate::config::Settings;
 use crate::serve;
 
-pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    mut settings: Settings,
+    matches: &ArgMatches,
+    from_file: &[String],
+) -> anyhow::Result<ExitCode> {
+    settings.shown = config::as_json(&config::settings(matches, from_file));
     telemetry::start(&settings.log, settings.log_format)?;
     let listener = listener::bind(settings.host, settings.port).await?;
     let shutdown = shutdown::on_signal()?;

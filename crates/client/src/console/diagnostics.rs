@@ -52,9 +52,7 @@ pub(super) async fn page(
 
 pub(super) async fn support_file(Extension(settings): Extension<Arc<Settings>>) -> Response {
     let findings = examine(&settings, &SystemClock, |_| {}).await;
-    // Where settings come from is what the command knows, and not the service.
-    let shown = "license-client config".into();
-    let file = support_file::support_file(&settings, shown, &findings, &SystemClock).await;
+    let file = support_file::support_file(&settings, &findings, &SystemClock).await;
     let name = "attachment; filename=\"foxsight-license-support.json\"";
     let kind = HeaderValue::from_static("application/json");
     let name = HeaderValue::from_static(name);

@@ -11,17 +11,12 @@ use crate::running_service::ServiceArgs;
 
 /// What was found, the settings as they may be shown, and the running
 /// service's answers.
-pub async fn support_file(
-    settings: &Settings,
-    shown: Value,
-    findings: &[Finding],
-    clock: &dyn Clock,
-) -> Value {
+pub async fn support_file(settings: &Settings, findings: &[Finding], clock: &dyn Clock) -> Value {
     redacted(json!({
         "release": env!("CARGO_PKG_VERSION"),
         "createdAt": clock.now(),
         "findings": findings,
-        "settings": shown,
+        "settings": settings.shown,
         "service": answers(settings).await,
     }))
 }

@@ -1,17 +1,18 @@
 //! The console, in a real browser.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use fantoccini::Locator;
 use license_server::licensing::audit::Actor;
 use license_server::licensing::offline::sign;
 use license_server::store::licenses::Status;
+use license_service::clock::{Clock as _, SystemClock};
 use serde_json::json;
 
 use crate::chromium::Chromium;
 use crate::database::{Engine, TestDatabase};
+use crate::hardware::move_to_another_machine;
 use crate::harness::Site;
+use crate::program::Program;
 use crate::vendor::Vendor;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -193,6 +194,124 @@ async fn a_switch_is_seen_in_every_tab_and_the_license_can_be_given_up() {
     scene.end().await;
 }
 
+/// The request file that the page shows.
+async fn request(browser: &Chromium) -> String {
+    let there = "return !!document.getElementById('request')";
+    browser.until(there, &json!(true)).await;
+    let text = browser
+        .run("return document.getElementById('request').value")
+        .await;
+    text.as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_program_is_activated_switched_renewed_by_file_and_given_up() {
+    let now = SystemClock.now();
+    let vendor = Vendor::start_at(now, TimeDelta::hours(24), TimeDelta::hours(72)).await;
+    let key = vendor.issue_professional().await;
+    let keys = vendor.trusted_keys();
+    let flags = [
+        "--license-api-url",
+        &vendor.url,
+        "--license-trusted-keys",
+        &keys,
+    ];
+    let program = Program::start(&flags).await;
+    let browser = Chromium::start().await;
+    browser.open(&program.url("/console/activate")).await;
+    browser.type_into("#key", &key).await;
+    browser.press("Activate").await;
+    browser.shows("All is well").await;
+    browser.click("#switch-8").await;
+    browser
+        .until(
+            "return document.querySelectorAll('.features .chip.wait').length",
+            &json!(1),
+        )
+        .await;
+
+    // What is found, what will be sent, and what support is given.
+    browser.open(&program.url("/console/diagnostics")).await;
+    browser.shows("Diagnostics").await;
+    let sent = browser
+        .run("return JSON.parse(document.querySelector('pre').textContent)")
+        .await;
+    assert_eq!(
+        (&sent["licenseKey"], &sent["usageMetrics"]["camerasInUse"]),
+        (&json!(key), &json!(0))
+    );
+    let file = "const answer = await fetch('/console/support-file'); return await answer.json()";
+    let file = browser.run(file).await;
+    let address = &file["settings"]["LICENSE_API_URL"];
+    assert_eq!(*address, json!({"value": vendor.url, "source": "flag"}));
+    assert!(
+        !file.to_string().contains(&key),
+        "support needs no license key"
+    );
+
+    // Renewed by file: then it is good for as long as the vendor allows.
+    let import = async |request: &str| {
+        let days = TimeDelta::days(90);
+        let signed = sign(&vendor.app, request, days, Actor::CommandLine).await;
+        let file = program.file("license.txt");
+        std::fs::write(&file, signed.unwrap().file).unwrap();
+        browser.open(&program.url("/console/offline")).await;
+        browser.choose("#file", &file).await;
+        browser.press("Import").await;
+    };
+    browser.open(&program.url("/console/offline")).await;
+    browser.press("Make a request to renew").await;
+    import(&request(&browser).await).await;
+    browser.shows("All is well").await;
+    assert!(browser.text().await.contains("without any contact"));
+
+    // Given up by file, after a question.
+    browser.open(&program.url("/console/offline")).await;
+    browser.press("Give the license up").await;
+    browser.shows("Deactivate the license?").await;
+    browser.press("Give the license up by file").await;
+    let receipt = request(&browser).await;
+    browser.open(&program.url("/")).await;
+    browser.shows("No license yet").await;
+    import(&receipt).await;
+    browser.shows("No license yet").await;
+    assert!(
+        browser
+            .text()
+            .await
+            .contains("The vendor confirms that the seat is free.")
+    );
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_machine_is_shown_with_what_has_changed() {
+    let (mut scene, _) = Scene::licensed().await;
+    scene.open("/").await;
+    let machine = "return [...document.querySelectorAll('dt')].find((it) => it.textContent === 'This machine').nextElementSibling.innerText";
+    let known = scene.browser.run(machine).await;
+    if !move_to_another_machine(&scene.site).await {
+        println!("this machine has fewer than two components that can be read");
+        assert_eq!(known, json!("Too little to compare"));
+        return scene.end().await;
+    }
+    assert_eq!(known, json!("Known"));
+    scene.site.restart().await;
+    scene.open("/").await;
+    let other = scene.browser.run(machine).await;
+    let other = other.as_str().unwrap();
+    assert!(other.starts_with("Looks like another one\n"), "{other}");
+    assert!(
+        other
+            .lines()
+            .filter(|line| line.ends_with(": changed"))
+            .count()
+            >= 2,
+        "{other}"
+    );
+    scene.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_site_without_internet_is_licensed_in_three_steps() {
     let scene = Scene::unlicensed(&[]).await;
@@ -200,21 +319,7 @@ async fn a_site_without_internet_is_licensed_in_three_steps() {
     scene.open("/console/offline").await;
     scene.type_into("#key", &key).await;
     scene.press("Make a request to activate").await;
-    let request = "return (document.getElementById('request') || {}).value || ''";
-    let mut text = String::new();
-    for _ in 0..200 {
-        text = scene
-            .browser
-            .run(request)
-            .await
-            .as_str()
-            .unwrap()
-            .to_owned();
-        if !text.is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let text = request(&scene.browser).await;
     let qr = "return document.querySelectorAll('.qr svg').length";
     assert_eq!(scene.browser.run(qr).await, json!(1));
     let signed = sign(

@@ -18,7 +18,7 @@ on_both_engines! {
 const AGAIN: [&str; 4] = ["--installation-id", "", "--license-hardware-id", ""];
 
 /// Makes the stored fingerprints those of another machine.
-async fn move_to_another_machine(site: &Site) -> bool {
+pub async fn move_to_another_machine(site: &Site) -> bool {
     let stored = "SELECT value FROM system_config WHERE key = 'license_client.fingerprints'";
     let stored = site.database.texts(stored).await;
     let Some(Some(stored)) = stored.first() else {
