@@ -129,6 +129,13 @@ impl License {
         self.integer("maxStorageGb")
     }
 
+    /// `seats`: how many machines may hold the license at a time. Version 1.0.0
+    /// knew none; `None` when absent.
+    #[must_use]
+    pub fn seats(&self) -> Option<i64> {
+        self.integer("seats")
+    }
+
     /// `signature` as the License Server sent it, empty when absent.
     #[must_use]
     pub fn signature(&self) -> &str {

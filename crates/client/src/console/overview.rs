@@ -64,6 +64,7 @@ struct Shown {
     key: String,
     tier: String,
     expires: String,
+    seats: Option<i64>,
 }
 
 struct Component {
@@ -129,6 +130,7 @@ pub(super) async fn page(
             key: caller.sees(&evidence.license_key),
             tier: license.tier().unwrap_or_default().to_owned(),
             expires: expires(license),
+            seats: license.seats(),
         }),
         next_validation: due(&app, now).validation.map(Moment::of),
         installation_id: identity
