@@ -41,6 +41,7 @@ pub async fn serve(
     let state = HttpState {
         app: app.clone(),
         access: access.clone(),
+        survey: Arc::default(),
     };
     let router = http::router(state, console::pages(access.clone()));
     let served = listener::serve(router, listener, shutdown).await;

@@ -15,7 +15,7 @@ use license_console::plot::{self, Tone};
 
 use super::frame::{Frame, Said, trouble};
 use crate::app::App;
-use crate::licensing::fleet::{Fleet, Seen, fleet};
+use crate::licensing::fleet::{Fleet, Seen, Survey};
 use crate::licensing::history::{CallsOfDay, calls_by_day};
 use crate::store::licenses::{Search, Status};
 use crate::store::{StoreError, licenses, suspicions};
@@ -85,10 +85,11 @@ struct Suspected {
 
 pub(super) async fn page(
     State(app): State<Arc<App>>,
+    State(survey): State<Arc<Survey>>,
     said: Result<Query<Said>, QueryRejection>,
 ) -> Response {
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
-    match look(&app).await {
+    match look(&app, &survey).await {
         Ok(mut page) => {
             page.frame = Frame::new("fleet").after(done);
             show(StatusCode::OK, &page)
@@ -97,9 +98,9 @@ pub(super) async fn page(
     }
 }
 
-async fn look(app: &App) -> Result<Page, StoreError> {
+async fn look(app: &App, survey: &Survey) -> Result<Page, StoreError> {
     let now = app.clock.now();
-    let fleet = fleet(app).await?;
+    let fleet = survey.fleet(app).await?;
     let calls = calls_by_day(app, "heartbeat", DAYS, now).await?;
     let ending = Search {
         status: Some(Status::Active),

@@ -75,16 +75,15 @@ pub(super) async fn page(
         newest_first: wanted.order != "silent",
     };
     let number = wanted.page.parse().unwrap_or(1);
-    let offset = usize::try_from(Pager::offset(number)).unwrap_or(usize::MAX);
-    let rows = usize::try_from(ROWS).unwrap_or(usize::MAX);
+    let offset = Pager::offset(number);
     let now = app.clock.now();
-    let (members, total) = match installations(&app, &filter, offset, rows).await {
+    let (members, total) = match installations(&app, &filter, offset, ROWS).await {
         Ok(found) => found,
         Err(error) => return trouble("installations", ApiError::from(error)),
     };
     let pager = Pager::new(
         number,
-        u64::try_from(total).unwrap_or(u64::MAX),
+        total,
         &[
             ("standing", &wanted.standing),
             ("version", &wanted.version),

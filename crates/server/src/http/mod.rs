@@ -24,6 +24,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::app::App;
 use crate::http::access::Access;
 use crate::http::error::ApiError;
+use crate::licensing::fleet::Survey;
 
 /// Longest request body, in bytes.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -37,11 +38,19 @@ pub struct HttpState {
     pub app: Arc<App>,
     /// Who may do what the vendor's staff do.
     pub access: Arc<Access>,
+    /// How the fleet was seen last.
+    pub survey: Arc<Survey>,
 }
 
 impl FromRef<HttpState> for Arc<App> {
     fn from_ref(state: &HttpState) -> Self {
         state.app.clone()
+    }
+}
+
+impl FromRef<HttpState> for Arc<Survey> {
+    fn from_ref(state: &HttpState) -> Self {
+        state.survey.clone()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
@@ -9,11 +11,12 @@ use license_core::fleet::{is_over, standing_seen};
 use license_core::standing::{LapseReason, Standing};
 use license_core::usage::Resource;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::licensing::judge::judge;
-use crate::store::installations::{Installation, all};
+use crate::store::installations::{Installation, Window, all, count};
 use crate::store::licenses::Status;
 use crate::store::{StoreError, licenses, suspicions};
 
@@ -126,11 +129,48 @@ pub struct Member {
     pub suspected: bool,
 }
 
+/// How the fleet was seen last: looking at all of it takes some time, and pages
+/// that keep themselves up to date ask often.
+#[derive(Debug, Default)]
+pub struct Survey(Mutex<Option<Looked>>);
+
+#[derive(Debug)]
+struct Looked {
+    fleet: Arc<Fleet>,
+    /// When it was looked at, and how long that took, in time of the running
+    /// process.
+    at: Duration,
+    took: Duration,
+}
+
+impl Survey {
+    /// The fleet, as it is or was a moment ago. Looking takes at most a
+    /// twentieth of the time, and whoever asks meanwhile waits for the same
+    /// look.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn fleet(&self, app: &App) -> Result<Arc<Fleet>, StoreError> {
+        let mut last = self.0.lock().await;
+        let begun = app.clock.running();
+        if let Some(looked) = &*last
+            && begun.saturating_sub(looked.at) < looked.took * 20
+        {
+            return Ok(looked.fleet.clone());
+        }
+        let fleet = Arc::new(look(app).await?);
+        let at = app.clock.running();
+        *last = Some(Looked {
+            fleet: fleet.clone(),
+            at,
+            took: at.saturating_sub(begun),
+        });
+        Ok(fleet)
+    }
+}
+
 /// Looks at every installation, one after the other.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn fleet(app: &App) -> Result<Fleet, StoreError> {
+async fn look(app: &App) -> Result<Fleet, StoreError> {
     let db = app.store.reader();
     let now = app.clock.now();
     let by_status = licenses::count_by_status(db).await?;
@@ -155,7 +195,7 @@ pub async fn fleet(app: &App) -> Result<Fleet, StoreError> {
     };
     let mut versions: BTreeMap<String, u64> = BTreeMap::new();
     let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
-    let mut installations = pin!(all(db, true).await?);
+    let mut installations = pin!(all(db, Window::default()).await?);
     while let Some(installation) = installations.try_next().await? {
         let it = Member::of(installation, &suspected, now);
         fleet.installations += 1;
@@ -182,25 +222,36 @@ pub async fn fleet(app: &App) -> Result<Fleet, StoreError> {
 pub async fn installations(
     app: &App,
     filter: &Filter,
-    offset: usize,
-    most: usize,
-) -> Result<(Vec<Member>, usize), StoreError> {
+    offset: u64,
+    most: u64,
+) -> Result<(Vec<Member>, u64), StoreError> {
     let db = app.store.reader();
     let now = app.clock.now();
     let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
-    let mut rows = pin!(all(db, filter.newest_first).await?);
-    let (mut page, mut count) = (Vec::new(), 0);
+    let mut window = Window {
+        newest_first: filter.newest_first,
+        ..Window::default()
+    };
+    if filter.takes_all() {
+        // The database counts and passes over by itself what need not be judged.
+        window.part = Some((offset, most));
+        let rows = all(db, window).await?;
+        let page = rows.map_ok(|it| Member::of(it, &suspected, now));
+        return Ok((page.try_collect().await?, count(db).await?));
+    }
+    let mut rows = pin!(all(db, window).await?);
+    let (mut page, mut found) = (Vec::new(), 0);
     while let Some(installation) = rows.try_next().await? {
         let it = Member::of(installation, &suspected, now);
         if !filter.takes(&it) {
             continue;
         }
-        if count >= offset && page.len() < most {
+        if (offset..offset.saturating_add(most)).contains(&found) {
             page.push(it);
         }
-        count += 1;
+        found += 1;
     }
-    Ok((page, count))
+    Ok((page, found))
 }
 
 impl Fleet {
@@ -215,6 +266,10 @@ impl Fleet {
 }
 
 impl Filter {
+    fn takes_all(&self) -> bool {
+        self.standing.is_none() && self.version.is_none() && !self.over_limit && !self.suspected
+    }
+
     fn takes(&self, it: &Member) -> bool {
         let version = self.version.as_ref();
         self.standing.is_none_or(|seen| seen == it.seen)

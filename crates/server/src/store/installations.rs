@@ -8,7 +8,7 @@ use license_core::usage::{Resource, Usage};
 use sea_orm::entity::prelude::*;
 use sea_orm::{
     ConnectionTrait, FromQueryResult, JoinType, Order, QueryOrder as _, QuerySelect as _,
-    StreamTrait,
+    QueryTrait as _, StreamTrait,
 };
 
 use super::licenses::{self, Status};
@@ -77,16 +77,34 @@ struct Row {
     usage: Option<Json>,
 }
 
-/// All of them, one after the other: those seen last come first, or last.
+/// How many there are.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
+    let held = seats::Entity::find().filter(seats::Column::FreedAt.is_null());
+    Ok(held.count(db).await?)
+}
+
+/// Which of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    /// Those seen last come first.
+    pub newest_first: bool,
+    /// How many are passed over, and how many are then wanted; `None` for all.
+    pub part: Option<(u64, u64)>,
+}
+
+/// All that are in the window, one after the other.
 ///
 /// # Errors
 /// When the database refuses, at the start or in between.
 pub async fn all<C: ConnectionTrait + StreamTrait>(
     db: &C,
-    newest_first: bool,
+    window: Window,
 ) -> Result<impl Stream<Item = Result<Installation, StoreError>> + '_, StoreError> {
     use seats::Column as Seat;
-    let order = if newest_first {
+    let order = if window.newest_first {
         Order::Desc
     } else {
         Order::Asc
@@ -117,6 +135,9 @@ pub async fn all<C: ConnectionTrait + StreamTrait>(
         .filter(Seat::FreedAt.is_null())
         .order_by(Seat::LastSeenAt, order.clone())
         .order_by(Seat::Id, order)
+        .apply_if(window.part, |rows, (offset, most)| {
+            rows.offset(offset).limit(most)
+        })
         .into_model::<Row>()
         .stream(db)
         .await?;

@@ -15,14 +15,17 @@ use crate::app::App;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Params;
 use crate::licensing;
-use crate::licensing::fleet::{Filter, Fleet, Member, Seen};
+use crate::licensing::fleet::{Filter, Fleet, Member, Seen, Survey};
 use crate::licensing::history::{CallsOfDay, calls_by_day};
 
 /// Show all installations together.
 #[utoipa::path(get, path = "/fleet", tag = "fleet",
     responses((status = 200, body = Fleet), (status = 401, body = ErrorBody)))]
-pub(in crate::http) async fn fleet(State(app): State<Arc<App>>) -> Result<Json<Fleet>, ApiError> {
-    Ok(Json(licensing::fleet::fleet(&app).await?))
+pub(in crate::http) async fn fleet(
+    State(app): State<Arc<App>>,
+    State(survey): State<Arc<Survey>>,
+) -> Result<Json<Arc<Fleet>>, ApiError> {
+    Ok(Json(survey.fleet(&app).await?))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -41,7 +44,7 @@ pub(in crate::http) struct Wanted {
     #[serde(default)]
     newest_first: bool,
     #[serde(default)]
-    offset: usize,
+    offset: u64,
     /// At most 500; 50 if nothing is said.
     limit: Option<u64>,
 }
@@ -51,7 +54,7 @@ pub(in crate::http) struct Wanted {
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct Page {
     /// How many match.
-    total: usize,
+    total: u64,
     installations: Vec<Listed>,
 }
 
@@ -106,7 +109,6 @@ pub(in crate::http) async fn installations(
         newest_first: wanted.newest_first,
     };
     let most = wanted.limit.unwrap_or(50).min(MOST_ROWS);
-    let most = usize::try_from(most).unwrap_or_default();
     let found = licensing::fleet::installations(&app, &filter, wanted.offset, most);
     let (page, total) = found.await?;
     Ok(Json(Page {
