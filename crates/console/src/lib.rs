@@ -7,6 +7,7 @@
 
 pub mod assets;
 pub mod gauge;
+pub mod id;
 pub mod moment;
 pub mod number;
 pub mod page;

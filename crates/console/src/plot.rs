@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use plotters::coord::Shift;
+use plotters::coord::types::{RangedCoordi64, RangedCoordu64};
 use plotters::prelude::{
-    ChartBuilder, Color as _, DrawingArea, IntoDrawingArea as _, LineSeries, RGBColor, Rectangle,
-    SVGBackend, ShapeStyle,
+    Cartesian2d, ChartBuilder, ChartContext, Color as _, DrawingArea, IntoDrawingArea as _,
+    LineSeries, RGBColor, Rectangle, SVGBackend, ShapeStyle,
 };
-use plotters::style::{IntoFont as _, TextStyle};
+use plotters::style::IntoFont as _;
 
 /// What is drawn in these takes the page's colours: see [`finish`].
 const INK: RGBColor = RGBColor(1, 1, 1);
@@ -70,8 +71,26 @@ fn area(svg: &mut String, size: (u32, u32)) -> DrawingArea<SVGBackend<'_>, Shift
     SVGBackend::with_string(svg, size).into_drawing_area()
 }
 
-fn labels() -> TextStyle<'static> {
-    ("sans-serif", 13).into_font().color(&INK)
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordi64, RangedCoordu64>>;
+
+fn axes(
+    chart: &mut Chart<'_, '_>,
+    labels: usize,
+    day: &dyn Fn(&i64) -> String,
+) -> Result<(), Failure> {
+    let letters = ("sans-serif", 13).into_font().color(&INK);
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(LINE.mix(0.0))
+        .bold_line_style(LINE)
+        .axis_style(LINE)
+        .x_labels(labels)
+        .y_labels(4)
+        .x_label_formatter(day)
+        .label_style(letters)
+        .draw()?;
+    Ok(())
 }
 
 fn draw_bars(svg: &mut String, today: NaiveDate, bars: &[Bar]) -> Result<(), Failure> {
@@ -80,29 +99,19 @@ fn draw_bars(svg: &mut String, today: NaiveDate, bars: &[Bar]) -> Result<(), Fai
         .map(|bar| bar.iter().map(|(_, height)| height).sum::<u64>());
     let most = heights.max().unwrap_or_default().max(4);
     let area = area(svg, WIDE);
-    let count = i32::try_from(bars.len())?;
+    let count = i64::try_from(bars.len())?;
     let mut chart = ChartBuilder::on(&area)
         .margin(6)
         .margin_right(24)
         .x_label_area_size(26)
         .y_label_area_size(60)
         .build_cartesian_2d(0..count, 0..most + most / 8)?;
-    let day = |index: &i32| {
+    let day = |index: &i64| {
         let back = u64::try_from(count - 1 - index).unwrap_or_default();
         let day = today.checked_sub_days(Days::new(back)).unwrap_or(today);
         day.format("%-d %b").to_string()
     };
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(LINE.mix(0.0))
-        .bold_line_style(LINE)
-        .axis_style(LINE)
-        .x_labels(6)
-        .y_labels(4)
-        .x_label_formatter(&day)
-        .label_style(labels())
-        .draw()?;
+    axes(&mut chart, 6, &day)?;
     for (index, bar) in (0..).zip(bars) {
         let mut from = 0;
         for (tone, height) in bar {
@@ -142,17 +151,7 @@ fn draw_line(
         let at = DateTime::from_timestamp(*at, 0).unwrap_or_default();
         at.format("%-d %b").to_string()
     };
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(LINE.mix(0.0))
-        .bold_line_style(LINE)
-        .axis_style(LINE)
-        .x_labels(4)
-        .y_labels(4)
-        .x_label_formatter(&day)
-        .label_style(labels())
-        .draw()?;
+    axes(&mut chart, 4, &day)?;
     let thick = |tone: Tone| ShapeStyle::from(tone.color()).stroke_width(2);
     if let Some(limit) = limit {
         chart.draw_series(LineSeries::new(

@@ -32,7 +32,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, keys = ?app.keys(), "listening");
-    if !access.has_a_token() {
+    if !access.sessions.can_begin() {
         tracing::info!("no ADMIN_TOKEN is set: the console and /api/admin are closed");
     }
     let watch = tokio::spawn(watch_keys(app.clone()));

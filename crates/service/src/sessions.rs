@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
 use crate::admin_token::AdminToken;
+use crate::clock::Clock;
 use crate::random;
 
 /// A session ends after so long without a request.
@@ -41,9 +42,10 @@ pub enum SignInError {
 
 /// Sessions, and who has tried to get one in vain. Times are of the running
 /// process.
-#[derive(Debug)]
 pub struct Sessions {
     cookie: &'static str,
+    token: Option<AdminToken>,
+    clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
 }
 
@@ -60,14 +62,22 @@ struct Session {
 }
 
 impl Sessions {
-    /// No sessions yet. Browsers keep their names in this cookie: one for each
-    /// service, because a cookie knows no ports.
+    /// No sessions yet, and none ever without a token. Browsers keep their names
+    /// in this cookie: one for each service, because a cookie knows no ports.
     #[must_use]
-    pub fn named(cookie: &'static str) -> Self {
+    pub fn new(cookie: &'static str, token: Option<AdminToken>, clock: Arc<dyn Clock>) -> Self {
         Self {
             cookie,
+            token,
+            clock,
             kept: Mutex::default(),
         }
+    }
+
+    /// Whether there is a token to sign in with.
+    #[must_use]
+    pub fn can_begin(&self) -> bool {
+        self.token.is_some()
     }
 
     /// Begins a session for who shows the token; answers the cookie to set.
@@ -77,21 +87,19 @@ impl Sessions {
     /// One [`SignInError`] for each reason not to.
     pub fn sign_in(
         &self,
-        token: Option<AdminToken>,
         shown: &str,
         peer: IpAddr,
         headers: &HeaderMap,
-        now: Duration,
     ) -> Result<HeaderValue, SignInError> {
-        let peer = peer.to_canonical();
+        let (peer, now) = (peer.to_canonical(), self.clock.running());
         if !self.may_try(peer, now) {
             return Err(SignInError::TooMany);
         }
-        if token.is_none_or(|token| !token.is(shown)) {
+        if self.token.is_none_or(|token| !token.is(shown)) {
             self.lock().failures.push((peer, now));
             return Err(SignInError::WrongToken);
         }
-        Ok(self.set_cookie(&self.begin(now), came_by_tls(headers)))
+        Ok(self.set_cookie(&self.begin(), came_by_tls(headers)))
     }
 
     /// Whether somebody from `peer` may try now.
@@ -104,7 +112,8 @@ impl Sessions {
     }
 
     /// Begins a session; answers its name.
-    fn begin(&self, now: Duration) -> String {
+    fn begin(&self) -> String {
+        let now = self.clock.running();
         let name = random::nonce();
         let mut kept = self.lock();
         kept.sessions.retain(|_, session| session.lasts(now));
@@ -124,7 +133,8 @@ impl Sessions {
 
     /// Whether the request belongs to a session, which goes on then.
     #[must_use]
-    pub fn goes_on(&self, headers: &HeaderMap, now: Duration) -> bool {
+    pub fn goes_on(&self, headers: &HeaderMap) -> bool {
+        let now = self.clock.running();
         let mut kept = self.lock();
         kept.sessions.retain(|_, session| session.lasts(now));
         self.names(headers).any(|name| {
@@ -196,67 +206,79 @@ fn hash(name: &str) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, TimeDelta};
+
     use super::*;
+    use crate::clock::ManualClock;
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const SESSION: &str = "a_session";
+    const TOKEN: &str = "0123456789abcdef";
+
+    fn sessions() -> (Sessions, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));
+        let token = AdminToken::new(&TOKEN.into());
+        (Sessions::new(SESSION, Some(token), clock.clone()), clock)
+    }
 
     fn sent(name: &str) -> HeaderMap {
         let value = format!("other=1; {SESSION}={name}").parse().unwrap();
         HeaderMap::from_iter([(header::COOKIE, value)])
     }
 
-    fn minutes(minutes: u64) -> Duration {
-        Duration::from_secs(minutes * 60)
-    }
-
     #[test]
     fn a_session_goes_on_while_it_is_used_and_not_for_ever() {
-        let sessions = Sessions::named(SESSION);
-        let headers = sent(&sessions.begin(minutes(0)));
-        assert!(!sessions.goes_on(&HeaderMap::new(), minutes(0)));
+        let (sessions, clock) = sessions();
+        let headers = sent(&sessions.begin());
+        assert!(!sessions.goes_on(&HeaderMap::new()));
         for step in 1..=36 {
-            let lasts = sessions.goes_on(&headers, minutes(step * 20));
-            assert_eq!(lasts, step < 36, "after {} min", step * 20);
+            clock.advance(TimeDelta::minutes(20));
+            assert_eq!(
+                sessions.goes_on(&headers),
+                step < 36,
+                "after {} min",
+                step * 20
+            );
         }
-        let headers = sent(&sessions.begin(minutes(0)));
-        assert!(!sessions.goes_on(&headers, minutes(30)));
+        let headers = sent(&sessions.begin());
+        clock.advance(TimeDelta::minutes(30));
+        assert!(!sessions.goes_on(&headers));
     }
 
     #[test]
     fn an_ended_session_is_over_and_a_name_that_nobody_gave_is_none() {
-        let sessions = Sessions::named(SESSION);
-        let name = sessions.begin(minutes(0));
-        let others = Sessions::named("another_service");
-        assert!(!sessions.goes_on(&sent("AAAA"), minutes(0)));
-        assert!(!others.goes_on(&sent(&name), minutes(0)));
-        assert!(sessions.goes_on(&sent(&name), minutes(0)));
+        let (sessions, clock) = sessions();
+        let name = sessions.begin();
+        let others = Sessions::new("another_service", None, clock);
+        assert!(!sessions.goes_on(&sent("AAAA")));
+        assert!(!others.goes_on(&sent(&name)));
+        assert!(sessions.goes_on(&sent(&name)));
         let _ = sessions.end(&sent(&name));
-        assert!(!sessions.goes_on(&sent(&name), minutes(0)));
+        assert!(!sessions.goes_on(&sent(&name)));
     }
 
     #[test]
     fn who_guesses_has_to_wait() {
-        let sessions = Sessions::named(SESSION);
-        let token = Some(AdminToken::new(&"0123456789abcdef".into()));
+        let (sessions, clock) = sessions();
         let none = HeaderMap::new();
         let other = IpAddr::from([10, 0, 0, 1]);
-        let try_it = |shown: &str, peer, at| sessions.sign_in(token, shown, peer, &none, at);
         for _ in 0..TRIES {
-            let error = try_it("wrong", PEER, minutes(0)).unwrap_err();
+            let error = sessions.sign_in("wrong", PEER, &none).unwrap_err();
             assert_eq!(error, SignInError::WrongToken);
         }
-        let error = try_it("0123456789abcdef", PEER, minutes(0)).unwrap_err();
+        let error = sessions.sign_in(TOKEN, PEER, &none).unwrap_err();
         assert_eq!(error, SignInError::TooMany);
-        assert!(try_it("0123456789abcdef", other, minutes(0)).is_ok());
-        assert!(try_it("0123456789abcdef", PEER, minutes(1)).is_ok());
-        let without = sessions.sign_in(None, "", other, &none, minutes(2));
-        assert_eq!(without, Err(SignInError::WrongToken));
+        assert!(sessions.sign_in(TOKEN, other, &none).is_ok());
+        clock.advance(TimeDelta::minutes(1));
+        assert!(sessions.sign_in(TOKEN, PEER, &none).is_ok());
+        let without = Sessions::new(SESSION, None, clock);
+        let error = without.sign_in("", PEER, &none).unwrap_err();
+        assert_eq!(error, SignInError::WrongToken);
     }
 
     #[test]
     fn no_script_and_no_other_page_gets_the_cookie_and_tls_keeps_it() {
-        let sessions = Sessions::named(SESSION);
+        let (sessions, _) = sessions();
         let plain = sessions.set_cookie("name", false);
         let expected = "a_session=name; Path=/; HttpOnly; SameSite=Strict";
         assert_eq!(plain, expected);
@@ -271,12 +293,13 @@ mod tests {
 
     #[test]
     fn there_are_never_too_many() {
-        let sessions = Sessions::named(SESSION);
-        let first = sent(&sessions.begin(Duration::ZERO));
-        for second in 1..=100 {
-            sessions.begin(Duration::from_secs(second));
+        let (sessions, clock) = sessions();
+        let first = sent(&sessions.begin());
+        for _ in 1..=100 {
+            clock.advance(TimeDelta::seconds(1));
+            sessions.begin();
         }
-        assert!(!sessions.goes_on(&first, Duration::from_secs(101)));
+        assert!(!sessions.goes_on(&first));
         assert_eq!(sessions.lock().sessions.len(), MOST);
     }
 }

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use license_console::gauge::Gauge;
+use license_console::id::short;
 use license_console::moment::{Moment, left};
 use license_console::page::show;
 use license_core::evidence::Failure;
@@ -136,7 +137,7 @@ pub(super) async fn page(
         installation_id: identity
             .map(|identity| identity.installation_id.clone())
             .unwrap_or_default(),
-        hardware_id_short: hardware_id.chars().take(16).chain("…".chars()).collect(),
+        hardware_id_short: short(&hardware_id),
         hardware_id,
         drift: drift(
             comparison

@@ -33,7 +33,7 @@ pub(super) struct Shown {
 pub(super) async fn page(State(state): State<HttpState>, caller: Caller) -> Response {
     let page = SignIn {
         frame: Frame::new("sign-in", &state.app, caller),
-        possible: state.access.has_a_token(),
+        possible: state.access.sessions.can_begin(),
         error: None,
     };
     show(StatusCode::OK, &page)
@@ -48,6 +48,7 @@ pub(super) async fn sign_in(
 ) -> Response {
     match state
         .access
+        .sessions
         .sign_in(shown.token.trim(), peer.ip(), &headers)
     {
         Ok(cookie) => {
@@ -60,7 +61,7 @@ pub(super) async fn sign_in(
             let error = ApiError::SignIn(error);
             let page = SignIn {
                 frame: Frame::new("sign-in", &state.app, caller),
-                possible: state.access.has_a_token(),
+                possible: state.access.sessions.can_begin(),
                 error: Some(error.detail()),
             };
             show(error.status(), &page)
@@ -70,7 +71,7 @@ pub(super) async fn sign_in(
 
 pub(super) async fn sign_out(State(state): State<HttpState>, headers: HeaderMap) -> Response {
     let mut response = Done::SignedOut.go_on();
-    let cookie = state.access.sign_out(&headers);
+    let cookie = state.access.sessions.end(&headers);
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     response
 }

@@ -14,7 +14,7 @@ use license_core::license_key;
 use license_service::admin_token::AdminToken;
 use license_service::clock::Clock;
 use license_service::hosts::Hosts;
-use license_service::sessions::{Sessions, SignInError};
+use license_service::sessions::Sessions;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
@@ -32,8 +32,8 @@ pub struct Access {
     hosts: Hosts,
     csrf: CsrfLayer<fn(ProtectionError) -> Response>,
     origins: Vec<HeaderValue>,
-    sessions: Sessions,
-    clock: Arc<dyn Clock>,
+    /// Browsers that have shown the token.
+    pub sessions: Sessions,
 }
 
 /// Why the rules cannot be made.
@@ -104,8 +104,7 @@ impl Access {
             hosts: Hosts::new(allowed_hosts),
             csrf: csrf.with_rejection_response(reject),
             origins,
-            sessions: Sessions::named("license_session"),
-            clock,
+            sessions: Sessions::new("license_session", token, clock),
         })
     }
 
@@ -135,32 +134,6 @@ impl Access {
         )
     }
 
-    /// Whether there is a token to sign in with.
-    #[must_use]
-    pub fn has_a_token(&self) -> bool {
-        self.token.is_some()
-    }
-
-    /// Begins a session for who shows the token; answers the cookie to set.
-    ///
-    /// # Errors
-    /// One [`SignInError`] for each reason not to.
-    pub fn sign_in(
-        &self,
-        shown: &str,
-        peer: IpAddr,
-        headers: &HeaderMap,
-    ) -> Result<HeaderValue, SignInError> {
-        let now = self.clock.running();
-        self.sessions.sign_in(self.token, shown, peer, headers, now)
-    }
-
-    /// Ends the request's session; answers the cookie to set.
-    #[must_use]
-    pub fn sign_out(&self, headers: &HeaderMap) -> HeaderValue {
-        self.sessions.end(headers)
-    }
-
     fn trusts(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
         // Behind a proxy the peer is the proxy, and the caller somebody else.
@@ -181,7 +154,7 @@ pub(super) async fn identify(
         return ApiError::UnknownHost(host).into_response();
     }
     let headers = request.headers();
-    let signed_in = access.sessions.goes_on(headers, access.clock.running());
+    let signed_in = access.sessions.goes_on(headers);
     let caller = Caller {
         trusted: signed_in || access.trusts(peer.ip(), headers),
         signed_in,

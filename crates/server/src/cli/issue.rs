@@ -1,15 +1,15 @@
 //! `license-server issue`
 
-use anyhow::Context as _;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clap::Args;
 
 use crate::app::open_store;
 use crate::cli::by_hand;
 use crate::cli::licenses::describe;
+use crate::cli::until::Until;
 use crate::config::Storage;
 use crate::licensing::catalogue::Tier;
-use crate::licensing::issue::{IssueRequest, end_of, issue};
+use crate::licensing::issue::{IssueRequest, issue};
 
 #[derive(Debug, Args)]
 pub(super) struct Issue {
@@ -53,29 +53,6 @@ pub(super) struct Issue {
     key: Option<String>,
 }
 
-/// Until when a license may be used.
-#[derive(Debug, Args)]
-pub(super) struct Until {
-    /// Last day, or last instant, on which it may be used (UTC)
-    #[arg(long, value_parser = expiry, value_name = "DATE")]
-    expires_at: Option<DateTime<Utc>>,
-
-    /// The same, counted from now
-    #[arg(long, conflicts_with = "expires_at", value_name = "DAYS")]
-    expires_in_days: Option<u32>,
-}
-
-impl Until {
-    /// The last instant; `None` where nothing was said.
-    pub(super) fn end(&self, now: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
-        let expires_in = self.expires_in_days.map(|days| {
-            now.checked_add_signed(TimeDelta::days(days.into()))
-                .context("--expires-in-days is too far away")
-        });
-        Ok(self.expires_at.or(expires_in.transpose()?))
-    }
-}
-
 pub(super) async fn run(
     storage: &Storage,
     command: Issue,
@@ -104,8 +81,4 @@ pub(super) async fn run(
         describe(&license);
     }
     Ok(())
-}
-
-fn expiry(text: &str) -> Result<DateTime<Utc>, String> {
-    end_of(text).ok_or_else(|| "accepted are 2030-12-31 and 2030-12-31T12:00:00Z".to_owned())
 }

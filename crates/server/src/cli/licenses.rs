@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::app::open_store;
-use crate::cli::issue::Until;
+use crate::cli::until::Until;
 use crate::cli::{by_hand, seats, table};
 use crate::config::Storage;
 use crate::licensing;

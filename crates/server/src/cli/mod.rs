@@ -11,6 +11,7 @@ mod seats;
 mod serve;
 mod suspicions;
 mod table;
+mod until;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};

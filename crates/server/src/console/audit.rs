@@ -7,12 +7,12 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use license_console::id::short;
 use license_console::moment::Moment;
 use license_console::page::show;
 use serde::Deserialize;
 
 use super::frame::{Frame, trouble};
-use super::license::short;
 use crate::app::App;
 use crate::http::admin::jsonl;
 use crate::store::audit_log::{self, Filter};

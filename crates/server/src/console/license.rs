@@ -11,6 +11,7 @@ use axum::response::Response;
 use axum::{Extension, Form};
 use chrono::{DateTime, NaiveTime, Utc};
 use license_console::gauge::Gauge;
+use license_console::id::short;
 use license_console::moment::{Moment, ago};
 use license_console::page::show;
 use license_console::plot;
@@ -183,15 +184,6 @@ fn limit(license: &License, resource: Resource) -> Option<u64> {
         Resource::StorageGb => license.max_storage_gb,
     };
     u64::try_from(limit).ok()
-}
-
-/// Hardware ids are long; their beginning tells them apart. A masked license key
-/// stays whole.
-pub(super) fn short(hardware_id: &str) -> String {
-    match hardware_id.char_indices().nth(26) {
-        Some((end, _)) => format!("{}…", &hardware_id[..end]),
-        None => hardware_id.to_owned(),
-    }
 }
 
 fn plots(license: &License, used: &[UsageDay]) -> Vec<Plot> {

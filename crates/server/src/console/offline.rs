@@ -9,12 +9,12 @@ use axum::response::Response;
 use axum::{Extension, Form};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use license_console::id::short;
 use license_console::page::show;
 use license_core::offline::{OfflineRequest, Purpose};
 use serde::Deserialize;
 
 use super::frame::{Fact, Frame, Question};
-use super::license::short;
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::licensing::answer::Answer;

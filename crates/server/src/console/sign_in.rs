@@ -56,7 +56,7 @@ fn form(access: &Access, next: String, done: Option<Done>, error: Option<&ApiErr
     };
     let page = SignIn {
         frame,
-        possible: access.has_a_token(),
+        possible: access.sessions.can_begin(),
         next,
         error: error.map(ApiError::message),
     };
@@ -69,7 +69,10 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     Form(shown): Form<Shown>,
 ) -> Response {
-    match access.sign_in(shown.token.trim(), peer.ip(), &headers) {
+    match access
+        .sessions
+        .sign_in(shown.token.trim(), peer.ip(), &headers)
+    {
         Ok(cookie) => {
             tracing::info!(security = true, peer = %peer.ip(), "somebody has signed in");
             let mut response = Done::SignedIn.go_on(own_page(&shown.next));
@@ -92,7 +95,7 @@ fn own_page(next: &str) -> &str {
 
 pub(super) async fn sign_out(State(access): State<Arc<Access>>, headers: HeaderMap) -> Response {
     let mut response = Done::SignedOut.go_on("/console/sign-in");
-    let cookie = access.sign_out(&headers);
+    let cookie = access.sessions.end(&headers);
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     response
 }

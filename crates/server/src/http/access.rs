@@ -3,17 +3,17 @@
 //!
 //! Sites need neither: what they may do is decided by the license key.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use license_service::admin_token::AdminToken;
 use license_service::clock::Clock;
 use license_service::hosts::Hosts;
-use license_service::sessions::{Sessions, SignInError};
+use license_service::sessions::Sessions;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::http::error::ApiError;
@@ -23,8 +23,8 @@ use crate::licensing::audit::Actor;
 pub struct Access {
     token: Option<AdminToken>,
     hosts: Hosts,
-    sessions: Sessions,
-    clock: Arc<dyn Clock>,
+    /// Browsers that have shown the token.
+    pub sessions: Sessions,
 }
 
 impl Access {
@@ -34,35 +34,8 @@ impl Access {
         Self {
             token,
             hosts: Hosts::new(allowed_hosts),
-            sessions: Sessions::named("license_server_session"),
-            clock,
+            sessions: Sessions::new("license_server_session", token, clock),
         }
-    }
-
-    /// Whether there is a token to sign in with.
-    #[must_use]
-    pub fn has_a_token(&self) -> bool {
-        self.token.is_some()
-    }
-
-    /// Begins a session for who shows the token; answers the cookie to set.
-    ///
-    /// # Errors
-    /// One [`SignInError`] for each reason not to.
-    pub fn sign_in(
-        &self,
-        shown: &str,
-        peer: IpAddr,
-        headers: &HeaderMap,
-    ) -> Result<HeaderValue, SignInError> {
-        let now = self.clock.running();
-        self.sessions.sign_in(self.token, shown, peer, headers, now)
-    }
-
-    /// Ends the request's session; answers the cookie to set.
-    #[must_use]
-    pub fn sign_out(&self, headers: &HeaderMap) -> HeaderValue {
-        self.sessions.end(headers)
     }
 }
 
@@ -110,8 +83,7 @@ pub(crate) async fn in_session(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let now = access.clock.running();
-    if !access.sessions.goes_on(request.headers(), now) {
+    if !access.sessions.goes_on(request.headers()) {
         // A change that was not made is asked for anew.
         let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let next: String = match *request.method() {
@@ -124,9 +96,3 @@ pub(crate) async fn in_session(
     request.extensions_mut().insert(actor);
     next.run(request).await
 }
-
-/// How a program is asked for the token (RFC 6750, section 3).
-pub(super) const CHALLENGE: (header::HeaderName, HeaderValue) = (
-    header::WWW_AUTHENTICATE,
-    HeaderValue::from_static("Bearer realm=\"license-server\""),
-);

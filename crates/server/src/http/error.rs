@@ -4,13 +4,12 @@
 //! License Server's "no", and none of these is one.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use license_service::sessions::SignInError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::access::CHALLENGE;
 use crate::licensing::answer::AnswerError;
 use crate::licensing::issue::IssueError;
 use crate::licensing::keys::KeysError;
@@ -21,6 +20,12 @@ use crate::licensing::seats::FreeError;
 use crate::licensing::status::StatusError;
 use crate::signing::SigningError;
 use crate::store::StoreError;
+
+/// How a program is asked for the token (RFC 6750, section 3).
+const CHALLENGE: (HeaderName, HeaderValue) = (
+    header::WWW_AUTHENTICATE,
+    HeaderValue::from_static("Bearer realm=\"license-server\""),
+);
 
 /// Why a request is not answered.
 #[derive(Debug)]

@@ -1,0 +1,34 @@
+//! The flags that say when a license ends.
+
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
+
+use crate::licensing::issue::end_of;
+
+/// Until when a license may be used.
+#[derive(Debug, Args)]
+pub(super) struct Until {
+    /// Last day, or last instant, on which it may be used (UTC)
+    #[arg(long, value_parser = expiry, value_name = "DATE")]
+    expires_at: Option<DateTime<Utc>>,
+
+    /// The same, counted from now
+    #[arg(long, conflicts_with = "expires_at", value_name = "DAYS")]
+    expires_in_days: Option<u32>,
+}
+
+impl Until {
+    /// The last instant; `None` where nothing was said.
+    pub(super) fn end(&self, now: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
+        let expires_in = self.expires_in_days.map(|days| {
+            now.checked_add_signed(TimeDelta::days(days.into()))
+                .context("--expires-in-days is too far away")
+        });
+        Ok(self.expires_at.or(expires_in.transpose()?))
+    }
+}
+
+fn expiry(text: &str) -> Result<DateTime<Utc>, String> {
+    end_of(text).ok_or_else(|| "accepted are 2030-12-31 and 2030-12-31T12:00:00Z".to_owned())
+}
