@@ -8,7 +8,7 @@ use crate::database::{Engine, on_both_engines};
 use crate::harness::Vendor;
 
 on_both_engines! {
-    a_license_is_issued_shown_suspended_reinstated_revoked_and_its_seat_freed;
+    a_license_goes_through_its_life_by_commands;
 }
 
 async fn run(vendor: &Vendor, arguments: &[&str]) -> Output {
@@ -29,7 +29,7 @@ async fn json(vendor: &Vendor, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-async fn a_license_is_issued_shown_suspended_reinstated_revoked_and_its_seat_freed(engine: Engine) {
+async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let issue = [
         "issue",
@@ -75,8 +75,43 @@ async fn a_license_is_issued_shown_suspended_reinstated_revoked_and_its_seat_fre
         "{seats}"
     );
 
+    let renewed = json(&vendor, &["renew", key, "--expires-at", "2031-01-01"]).await;
+    assert_eq!(renewed["expiresAt"], "2031-01-01T23:59:59Z");
+    let until = said(&run(&vendor, &["renew", key]).await);
+    assert!(until.contains("--never"), "{until}");
+    let renewed = json(&vendor, &["renew", key, "--never"]).await;
+    assert_eq!(renewed["expiresAt"], Value::Null);
+
     json(&vendor, &["revoke", key]).await;
     assert_eq!(vendor.activate(key, "machine").await.word(), "revoked");
+    let too_late = run(&vendor, &["renew", key, "--never"]).await;
+    assert!(said(&too_late).contains("cannot be undone"));
+    let log = said(&run(&vendor, &["audit", key, "--json"]).await);
+    let log: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let actions: Vec<_> = log
+        .iter()
+        .map(|it| it["action"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "issued",
+        "seat_taken",
+        "suspended",
+        "reinstated",
+        "seat_freed",
+        "renewed",
+        "renewed",
+        "revoked",
+    ];
+    assert_eq!(actions, expected);
+    assert_eq!(log[0]["actor"], "command line");
+    let text = said(&run(&vendor, &["audit"]).await);
+    assert!(
+        text.contains("command line") && !text.contains(key),
+        "{text}"
+    );
     let undone = run(&vendor, &["reinstate", key]).await;
     assert_eq!(undone.status.code(), Some(1));
     assert!(said(&undone).contains("cannot be undone"));
