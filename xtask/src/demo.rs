@@ -31,6 +31,9 @@ const GRACE_HOURS: &str = "0.0167";
 /// A heartbeat every two seconds instead of every four hours.
 const HEARTBEAT_HOURS: &str = "0.00056";
 
+/// Of a License Server that ends with the demo, or with who has kept it.
+const ADMIN_TOKEN: &str = "only-for-this-demo";
+
 const PAID: &str = "module.analytics_advanced";
 const RECORDING: &str = "module.recording_basic";
 const LIVE_VIEW: &str = "module.live_view";
@@ -294,7 +297,7 @@ impl Stage {
     fn start_server(&mut self) -> Result<()> {
         let log = self.path("server.log");
         let mut command = self.server_program();
-        command.arg("serve");
+        command.arg("serve").env("ADMIN_TOKEN", ADMIN_TOKEN);
         self.server = Some(start(command, &log)?);
         let port = self.server_port;
         self.wait("the License Server to listen", |_| Ok(answers(port)))
@@ -385,12 +388,9 @@ impl Stage {
         let server = self.programs.join("license-server");
         let server_state = self.path("server");
         println!("\nBoth programs are still running, with short intervals.");
+        println!("  License Client  http://127.0.0.1:{}/", self.client_port);
         println!(
-            "  License Client  http://127.0.0.1:{}/docs",
-            self.client_port
-        );
-        println!(
-            "  License Server  http://127.0.0.1:{}/api",
+            "  License Server  http://127.0.0.1:{}/  (administrator's token: {ADMIN_TOKEN})",
             self.server_port
         );
         println!(

@@ -10,15 +10,13 @@
     reason = "the comments on settings are the texts of --help"
 )]
 
-use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use clap::builder::Resettable;
-use clap::{Args, Command};
+use clap::Args;
 use ipnet::IpNet;
 use license_service::admin_token::AdminTokenSettings;
 use license_service::database_url::DatabaseUrl;
@@ -266,27 +264,6 @@ fn query(text: &str) -> Result<String, String> {
         return Err("accepted is one SELECT that yields one number".into());
     }
     Ok(text.to_owned())
-}
-
-/// Takes variables that are set to nothing as not set: compose files pass on
-/// what is not there.
-#[must_use]
-pub fn without_empty_variables(command: Command) -> Command {
-    command
-        .mut_args(|argument| {
-            let is_empty = argument.get_env().is_some_and(is_set_to_nothing);
-            if is_empty {
-                argument.env(Resettable::Reset)
-            } else {
-                argument
-            }
-        })
-        .mut_subcommands(without_empty_variables)
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
-fn is_set_to_nothing(variable: &OsStr) -> bool {
-    std::env::var_os(variable).is_some_and(|value| value.is_empty())
 }
 
 /// The variables that say how to reach the License Server by a proxy, and

@@ -16,7 +16,7 @@
   async function refresh() {
     if (isBusy() || asking) return asking;
     asking = (async () => {
-      const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
+      const answer = await fetch(location.href, { headers: { accept: 'text/html', 'x-refresh': '1' } });
       if (!answer.ok) return;
       lost(false);
       const page = new DOMParser().parseFromString(await answer.text(), 'text/html');

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use license_service::clock::Clock;
 
+use crate::audit::{Action, Actor, Change};
 use crate::config::{Storage, Terms};
 use crate::signing::{self, SigningError, SigningKeys};
 use crate::store::{Store, StoreError, seats};
@@ -67,7 +68,15 @@ impl App {
             Err(SigningError::None(directory)) if any_held(&store, storage).await? => {
                 return Err(OpenError::KeysLost { directory });
             }
-            Err(SigningError::None(_)) => SigningKeys::load_or_create(&keys_dir, clock.now())?,
+            Err(SigningError::None(_)) => {
+                let change = Change {
+                    by: Actor::Service,
+                    at: clock.now(),
+                };
+                let made = first_key(&store, &keys_dir, &change).await;
+                made.map_err(|error| error.at(storage))?;
+                SigningKeys::load(&keys_dir)?
+            }
             loaded => loaded?,
         };
         Ok(Self {
@@ -78,6 +87,22 @@ impl App {
             keys_dir,
             keys: ArcSwap::from_pointee(keys),
         })
+    }
+
+    /// Somebody changes something, now.
+    #[must_use]
+    pub fn change(&self, by: Actor) -> Change {
+        Change {
+            by,
+            at: self.clock.now(),
+        }
+    }
+
+    /// Writes down the calls that were counted, if that can be done now.
+    pub async fn write_traffic_down(&self) {
+        if let Err(error) = self.traffic.write_down(&self.store).await {
+            tracing::warn!(%error, "the counts of calls are not written down yet");
+        }
     }
 
     /// The directory of the keys.
@@ -106,6 +131,58 @@ impl App {
         self.keys
             .store(Arc::new(SigningKeys::load(&self.keys_dir)?));
         Ok(())
+    }
+}
+
+/// Makes the first key, and notes it; another process may be faster. Answers
+/// its id.
+///
+/// # Errors
+/// When the directory or the database refuses.
+pub async fn first_key(
+    store: &Store,
+    keys_dir: &Path,
+    change: &Change,
+) -> Result<Option<String>, FirstKeyError> {
+    let transaction = store.begin().await?;
+    let kid = match SigningKeys::create(keys_dir, change.at) {
+        Ok(kid) => kid,
+        Err(SigningError::Exists(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let nothing = serde_json::Value::Null;
+    change
+        .note_key(&transaction, Action::KeyMade, &kid, nothing)
+        .await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    tracing::info!(
+        kid,
+        directory = %keys_dir.display(),
+        "made the first signing key; back it up"
+    );
+    Ok(Some(kid))
+}
+
+/// Why there is no first key.
+#[derive(Debug, thiserror::Error)]
+pub enum FirstKeyError {
+    /// The directory of the keys.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The database refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl FirstKeyError {
+    fn at(self, storage: &Storage) -> OpenError {
+        match self {
+            Self::Signing(error) => error.into(),
+            Self::Store(error) => OpenError::Store {
+                url: storage.database().to_string(),
+                error,
+            },
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! {store, signing} → {license_core, license_service}`.
 
 pub mod app;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod console;

@@ -47,7 +47,7 @@ pub async fn serve(
     let served = listener::serve(router, listener, shutdown).await;
     watch.abort();
     keep.abort();
-    write_traffic_down(&app).await;
+    app.write_traffic_down().await;
     app.store.clone().close().await;
     tracing::info!("stopped");
     served
@@ -66,13 +66,7 @@ async fn keep_history(app: Arc<App>) {
             }
         }
         tokio::time::sleep(WRITTEN_EVERY).await;
-        write_traffic_down(&app).await;
-    }
-}
-
-async fn write_traffic_down(app: &App) {
-    if let Err(error) = app.traffic.write_down(&app.store).await {
-        tracing::warn!(%error, "the counts of calls are not written down yet");
+        app.write_traffic_down().await;
     }
 }
 

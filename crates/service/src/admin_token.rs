@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use axum::http::{HeaderMap, header};
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -14,7 +14,8 @@ const SHORTEST: usize = 16;
 /// The settings that name it.
 #[derive(Clone, Debug, Args)]
 pub struct AdminTokenSettings {
-    /// Bearer token that lets its holder change things, from anywhere
+    /// Bearer token that lets its holder change things, from anywhere; at least 16
+    /// characters
     #[arg(long, env, hide_env_values = true, value_parser = secret, value_name = "TOKEN")]
     pub admin_token: Option<SecretString>,
 
@@ -27,12 +28,21 @@ impl AdminTokenSettings {
     /// The token, if one is set.
     ///
     /// # Errors
-    /// When its file cannot be read, or holds too short a token.
+    /// When its file cannot be read, or it is no token.
     pub fn load(&self) -> anyhow::Result<Option<AdminToken>> {
-        match &self.admin_token_file {
-            Some(file) => read(file).map(Some),
-            None => Ok(self.admin_token.as_ref().map(AdminToken::new)),
-        }
+        let (name, token) = match (&self.admin_token_file, &self.admin_token) {
+            (Some(file), _) => ("ADMIN_TOKEN_FILE", read(file)?),
+            (None, Some(token)) => ("ADMIN_TOKEN", token.clone()),
+            (None, None) => return Ok(None),
+        };
+        // What is wrong with it is said without it.
+        let text = token.expose_secret();
+        let is_whole = text.bytes().all(|byte| byte.is_ascii_graphic());
+        ensure!(
+            is_whole && text.len() >= SHORTEST,
+            "{name}: a token has at least {SHORTEST} characters, all of them visible ASCII, in one line; 'openssl rand -hex 24' makes one"
+        );
+        Ok(Some(AdminToken::new(&token)))
     }
 }
 
@@ -66,18 +76,15 @@ impl AdminToken {
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<AdminToken> {
+fn read(file: &Path) -> anyhow::Result<SecretString> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("ADMIN_TOKEN_FILE: '{}' cannot be read", file.display()))?;
-    let token = secret(text.trim());
-    let token = token.map_err(|error| anyhow::anyhow!("ADMIN_TOKEN_FILE: {error}"))?;
-    Ok(AdminToken::new(&token))
+    Ok(text.trim().into())
 }
 
+/// Anything is taken here: the library would show what is not.
+#[expect(clippy::unnecessary_wraps, reason = "the form that the library calls")]
 fn secret(text: &str) -> Result<SecretString, String> {
-    if text.len() < SHORTEST {
-        return Err(format!("a token has at least {SHORTEST} characters"));
-    }
     Ok(text.into())
 }
 
@@ -102,6 +109,25 @@ mod tests {
         assert!(!with("Basic 0123456789abcdef"));
         assert!(!with("Bearer "));
         assert!(!token.is_shown_in(&HeaderMap::new()));
-        assert!(secret("fifteen-letters").is_err());
+    }
+
+    #[test]
+    fn a_token_that_is_none_is_refused_without_being_shown() {
+        for wrong in [
+            "fifteen-letters",
+            "two\nlines-of-a-token",
+            "spaces in a token",
+            "übertragungstoken",
+        ] {
+            let settings = AdminTokenSettings {
+                admin_token: Some(wrong.into()),
+                admin_token_file: None,
+            };
+            let error = settings.load().err().unwrap().to_string();
+            assert!(
+                error.contains("openssl rand") && !error.contains(wrong),
+                "{error}"
+            );
+        }
     }
 }

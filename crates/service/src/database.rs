@@ -83,7 +83,7 @@ fn is_locked(error: &DbErr) -> bool {
 pub async fn connect_lazily(url: &DatabaseUrl) -> Result<DatabaseConnection, DbErr> {
     if let Some(file) = url.sqlite_file() {
         // The library would open the file at once.
-        let pool = SqlitePoolOptions::new()
+        let pool = sqlite_pool(SqlitePoolOptions::new())
             .max_connections(CONNECTIONS)
             .acquire_timeout(PATIENCE)
             .idle_timeout(None)
@@ -160,9 +160,25 @@ fn options(url: &DatabaseUrl) -> ConnectOptions {
         .max_lifetime(None)
         .sqlx_logging(false);
     if url.sqlite_file().is_some() {
-        options.map_sqlx_sqlite_opts(sqlite_options);
+        options
+            .map_sqlx_sqlite_opts(sqlite_options)
+            .map_sqlx_sqlite_pool_opts(sqlite_pool);
     }
     options
+}
+
+/// A connection whose transaction has not ended is closed. Where the disk is full,
+/// SQLite ends a transaction by itself, and the library, whose own ROLLBACK then
+/// fails, would take everything that comes later for a part of that transaction
+/// (`sqlx-sqlite` 0.9.0, `transaction_depth`): acknowledged, and never written.
+fn sqlite_pool(pool: SqlitePoolOptions) -> SqlitePoolOptions {
+    pool.after_release(|connection, _| {
+        Box::pin(async move {
+            // A rollback that is still to come comes before the answer to this.
+            connection.ping().await?;
+            Ok(!connection.is_in_transaction())
+        })
+    })
 }
 
 /// FULL: what was acknowledged survives a power cut.

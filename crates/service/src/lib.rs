@@ -16,3 +16,4 @@ pub mod sessions;
 pub mod shutdown;
 pub mod stdout;
 pub mod telemetry;
+pub mod variables;

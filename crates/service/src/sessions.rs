@@ -29,6 +29,9 @@ const TRIES_OF_ALL: usize = 50;
 /// … within this time, and nobody from there is listened to.
 const TRIES_WITHIN: Duration = Duration::from_secs(60);
 
+/// What pages say that ask by themselves.
+const REFRESH: &str = "x-refresh";
+
 /// Why nobody was signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignInError {
@@ -102,6 +105,17 @@ impl Sessions {
         Ok(self.set_cookie(&self.begin(), came_by_tls(headers)))
     }
 
+    /// Notes that somebody from `peer` has shown a wrong token elsewhere. Answers
+    /// whether that is worth a line in the log: the first few times in a while.
+    pub fn note_failure(&self, peer: IpAddr) -> bool {
+        let (peer, now) = (peer.to_canonical(), self.clock.running());
+        let is_new = self.may_try(peer, now);
+        if is_new {
+            self.lock().failures.push((peer, now));
+        }
+        is_new
+    }
+
     /// Whether somebody from `peer` may try now.
     fn may_try(&self, peer: IpAddr, now: Duration) -> bool {
         let mut kept = self.lock();
@@ -131,16 +145,20 @@ impl Sessions {
         name
     }
 
-    /// Whether the request belongs to a session, which goes on then.
+    /// Whether the request belongs to a session, which goes on then: unless a page
+    /// asks by itself, without anybody before it.
     #[must_use]
     pub fn goes_on(&self, headers: &HeaderMap) -> bool {
         let now = self.clock.running();
+        let by_itself = headers.contains_key(REFRESH);
         let mut kept = self.lock();
         kept.sessions.retain(|_, session| session.lasts(now));
         self.names(headers).any(|name| {
             let session = kept.sessions.get_mut(&hash(name));
             session.is_some_and(|session| {
-                session.used = now;
+                if !by_itself {
+                    session.used = now;
+                }
                 true
             })
         })
@@ -240,8 +258,14 @@ mod tests {
                 step * 20
             );
         }
+        // A page that is left open is not somebody.
         let headers = sent(&sessions.begin());
-        clock.advance(TimeDelta::minutes(30));
+        let mut refresh = headers.clone();
+        refresh.insert(REFRESH, HeaderValue::from_static("1"));
+        for minute in 1..=30 {
+            clock.advance(TimeDelta::minutes(1));
+            assert_eq!(sessions.goes_on(&refresh), minute < 30);
+        }
         assert!(!sessions.goes_on(&headers));
     }
 

@@ -7,7 +7,7 @@ use std::error::Error as _;
 use std::ffi::OsString;
 
 use crate::cli::{Cli, Line};
-use crate::config::without_empty_variables;
+use license_service::variables::without_empty_variables;
 
 /// A mistake on the command line or in the environment.
 pub(super) enum Mistake {

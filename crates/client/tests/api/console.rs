@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use fantoccini::Locator;
-use license_server::licensing::audit::Actor;
+use license_server::audit::Actor;
 use license_server::licensing::offline::sign;
 use license_server::store::licenses::Status;
 use license_service::clock::{Clock as _, SystemClock};

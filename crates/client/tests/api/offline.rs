@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::offline::OfflineRequest;
-use license_server::licensing::audit::Actor;
+use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::offline::sign;

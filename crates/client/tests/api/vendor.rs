@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_server::app::App;
+use license_server::audit::Actor;
 use license_server::config::{Storage, Terms};
 use license_server::http::access::Access;
-use license_server::licensing::audit::{Actor, Change};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::{IssueRequest, issue};
 use license_server::licensing::status::set_status;
@@ -103,7 +103,7 @@ impl Vendor {
     }
 
     pub async fn issue(&self, request: IssueRequest) -> String {
-        let change = Change::now(&self.app, Actor::CommandLine);
+        let change = self.app.change(Actor::CommandLine);
         issue(&self.app.store, request, &change)
             .await
             .unwrap()
@@ -115,7 +115,7 @@ impl Vendor {
     }
 
     pub async fn set_status(&self, key: &str, status: Status, message: Option<&str>) {
-        let change = Change::now(&self.app, Actor::CommandLine);
+        let change = self.app.change(Actor::CommandLine);
         set_status(&self.app.store, key, status, message, &change)
             .await
             .unwrap();

@@ -52,9 +52,9 @@ fn print(entry: &Entry, json: bool) -> anyhow::Result<()> {
         "{}  {:<15}  {}  {}  {}",
         table::time(Some(entry.at), ""),
         entry.action,
-        entry.subject,
-        entry.actor,
-        details.unwrap_or_default()
+        table::plain(&entry.subject),
+        table::plain(&entry.actor),
+        table::plain(&details.unwrap_or_default())
     );
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::cli::licenses::describe;
 use crate::cli::until::Until;
 use crate::config::Storage;
 use crate::licensing::catalogue::Tier;
-use crate::licensing::issue::{IssueRequest, issue};
+use crate::licensing::issue::{IssueRequest, issue, unknown_features};
 
 #[derive(Debug, Args)]
 pub(super) struct Issue {
@@ -74,6 +74,13 @@ pub(super) async fn run(
     let store = open_store(storage).await?;
     let license = issue(&store, request, &by_hand(now)).await?;
     store.close().await;
+    let unknown = unknown_features(&license);
+    if !unknown.is_empty() {
+        eprintln!(
+            "note: this release has no feature {}; is it a mistake?",
+            unknown.join(", ")
+        );
+    }
     if json {
         println!("{}", serde_json::to_string_pretty(&license)?);
     } else {

@@ -7,11 +7,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::app::open_store;
+use crate::app::{first_key, open_store};
 use crate::cli::{by_hand, table};
 use crate::config::Storage;
 use crate::licensing;
-use crate::signing::SigningKeys;
+use crate::signing::{SigningError, SigningKeys};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
@@ -86,7 +86,10 @@ pub(super) async fn run(
     let directory = storage.keys();
     match command {
         Keys::Create => {
-            let kid = SigningKeys::create(&directory, now)?;
+            let store = open_store(storage).await?;
+            let made = first_key(&store, &directory, &by_hand(now)).await?;
+            store.close().await;
+            let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
             if json {
                 println!("{:#}", json!({ "kid": kid }));
             } else {
@@ -98,7 +101,12 @@ pub(super) async fn run(
         }
         Keys::List => list(&SigningKeys::load(&directory)?, json, now)?,
         Keys::Export { output } => {
-            let keys = SigningKeys::load_or_create(&directory, now)?;
+            if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
+                let store = open_store(storage).await?;
+                first_key(&store, &directory, &by_hand(now)).await?;
+                store.close().await;
+            }
+            let keys = SigningKeys::load(&directory)?;
             let set = keys.public();
             let text = serde_json::to_string_pretty(set)?;
             match output {

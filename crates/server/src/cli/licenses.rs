@@ -164,6 +164,6 @@ pub(super) fn describe(license: &License) {
         ("Seats", license.seats.to_string()),
         ("Features", license.features.join(", ")),
     ] {
-        println!("  {label:<11} {text}");
+        println!("  {label:<11} {}", table::plain(&text));
     }
 }

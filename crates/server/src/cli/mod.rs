@@ -15,12 +15,13 @@ mod until;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_service::clock::{Clock as _, SystemClock};
 use license_service::telemetry::{self, LogFormat};
+use license_service::variables::without_empty_variables;
 
+use crate::audit::{Actor, Change};
 use crate::config::{Serve, Storage};
-use crate::licensing::audit::{Actor, Change};
 use crate::store::licenses::Status;
 
 /// License Server of Foxsight Central Command
@@ -146,7 +147,8 @@ impl Cli {
     /// with 2.
     #[must_use]
     pub fn parse_or_exit() -> Self {
-        Self::parse()
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
 
@@ -169,6 +171,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     if !matches!(command, Command::Serve(_)) {
         // A command's output is its answer; its log is for trouble.
         telemetry::start("warn", LogFormat::Text)?;
+        note_where(&storage, &command);
     }
     match command {
         Command::Serve(settings) => serve::run(&storage, settings).await,
@@ -201,6 +204,16 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
             );
             Ok(())
         }
+    }
+}
+
+/// Nobody is to wonder where his licenses are.
+fn note_where(storage: &Storage, command: &Command) {
+    let needs_none = matches!(command, Command::Health(_) | Command::Completions { .. });
+    let database = storage.database();
+    let is_new = database.sqlite_file().is_some_and(|file| !file.exists());
+    if is_new && !needs_none {
+        eprintln!("note: there is no database yet; {database} is made");
     }
 }
 

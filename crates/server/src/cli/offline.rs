@@ -9,9 +9,9 @@ use license_service::clock::SystemClock;
 use serde_json::json;
 
 use crate::app::App;
+use crate::audit::Actor;
 use crate::config::{Storage, Terms};
 use crate::licensing::answer::Answer;
-use crate::licensing::audit::Actor;
 use crate::licensing::offline::sign;
 
 #[derive(Debug, Subcommand)]
@@ -60,7 +60,7 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
                 .unwrap_or_default()
         ),
         Answer::Deactivated { .. } => "the receipt of a deactivation; the seat is free".to_owned(),
-        Answer::Denied { message, .. } => format!("a refusal: {message}"),
+        Answer::Denied { message, .. } => format!("a refusal ({message})"),
     };
     match output {
         Some(output) => {

@@ -2,8 +2,12 @@
 
 /// Prints columns that are as wide as their widest cell.
 pub(super) fn print<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| plain(cell)))
+        .collect();
     let mut widths = head.map(|cell| cell.chars().count());
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
@@ -17,9 +21,26 @@ pub(super) fn print<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
         println!("{}", padded.join("  ").trim_end());
     };
     line(head);
-    for row in rows {
+    for row in &rows {
         line(row.each_ref().map(String::as_str));
     }
+}
+
+/// A text of a stranger, which can neither begin a line of its own nor tell the
+/// terminal anything.
+pub(super) fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for c in text.chars() {
+        // What turns the direction of writing has the category Cf, as have a few
+        // marks within words of some scripts, which are escaped with them.
+        let is_format = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        if c.is_control() || is_format {
+            plain.extend(c.escape_unicode());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// A limit, where -1 is none.
@@ -37,4 +58,18 @@ pub(super) fn time(time: Option<chrono::DateTime<chrono::Utc>>, none: &str) -> S
         || none.to_owned(),
         |time| time.format("%Y-%m-%d %H:%M").to_string(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn no_text_leaves_its_line_or_speaks_to_the_terminal() {
+        assert_eq!(plain("Gate 4, Århus"), "Gate 4, Århus");
+        let hostile = "a\nb\r\u{1b}[2J\u{9b}2J\u{202e}c\0";
+        let shown = plain(hostile);
+        assert!(shown.chars().all(|c| c.is_ascii_graphic()), "{shown}");
+        assert!(shown.starts_with("a\\u{a}b\\u{d}\\u{1b}[2J"), "{shown}");
+    }
 }

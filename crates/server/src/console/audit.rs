@@ -11,6 +11,8 @@ use license_console::id::short;
 use license_console::moment::Moment;
 use license_console::page::show;
 use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
 
 use super::frame::{Frame, trouble};
 use crate::app::App;
@@ -34,6 +36,9 @@ pub(super) struct Entry {
 pub(super) struct Wanted {
     #[serde(default)]
     before: Option<i32>,
+    /// The id of a license, for what was done with it alone.
+    #[serde(default)]
+    license: Option<Uuid>,
 }
 
 #[derive(Template)]
@@ -41,6 +46,8 @@ pub(super) struct Wanted {
 struct Page {
     frame: Frame,
     entries: Vec<Entry>,
+    /// Only what was done with this one.
+    license: Option<String>,
     /// Whether this is not the newest page.
     is_older: bool,
     older: Option<i32>,
@@ -50,12 +57,11 @@ pub(super) async fn page(
     State(app): State<Arc<App>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Response {
-    let before = wanted
-        .map(|Query(wanted)| wanted)
-        .unwrap_or_default()
-        .before;
+    let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
+    let license = wanted.license.map(|id| id.to_string());
     let filter = Filter {
-        before,
+        before: wanted.before,
+        license_id: license.clone(),
         ..Filter::default()
     };
     let most = ROWS as u64 + 1;
@@ -67,7 +73,8 @@ pub(super) async fn page(
     entries.truncate(ROWS);
     let page = Page {
         frame: Frame::new("audit"),
-        is_older: before.is_some(),
+        is_older: wanted.before.is_some(),
+        license,
         older: entries.last().filter(|_| more).map(|last| last.number),
         entries: entries.into_iter().map(entry).collect(),
     };
@@ -79,15 +86,14 @@ pub(super) async fn export(State(app): State<Arc<App>>) -> Response {
 }
 
 pub(super) fn entry(entry: audit_log::Entry) -> Entry {
-    let details = entry.details.as_ref().and_then(|it| it.as_object());
-    let details = details
+    let details = entry.details.as_ref().and_then(Value::as_object);
+    let details: Vec<String> = details
         .into_iter()
         .flatten()
-        .filter(|(_, it)| !it.is_null());
-    let details: Vec<String> = details
-        .map(|(name, value)| match value.as_str() {
-            Some(text) => format!("{name}: {text}"),
-            None => format!("{name}: {value}"),
+        .map(|(name, value)| match value {
+            Value::Null => format!("{name}: –"),
+            Value::String(text) => format!("{name}: {text}"),
+            other => format!("{name}: {other}"),
         })
         .collect();
     Entry {

@@ -9,15 +9,18 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::{Extension, Form};
 use clap::ValueEnum as _;
 use license_console::page::show;
+use license_core::feature::LICENSED_FEATURES;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Done, Fact, Frame, Question};
 use super::license::address;
 use crate::app::App;
+use crate::audit::Actor;
 use crate::http::error::ApiError;
-use crate::licensing::audit::{Actor, Change};
 use crate::licensing::catalogue::Tier;
-use crate::licensing::issue::{IssueError, IssueRequest, draft, end_of, issue as issue_license};
+use crate::licensing::issue::{
+    IssueError, IssueRequest, draft, end_of, issue as issue_license, unknown_features,
+};
 use crate::licensing::look_up::look_up;
 use crate::store::licenses::License;
 
@@ -52,6 +55,7 @@ struct Page {
     frame: Frame,
     given: Given,
     tiers: Vec<&'static str>,
+    known: [&'static str; LICENSED_FEATURES.len()],
     error: Option<String>,
 }
 
@@ -68,6 +72,7 @@ fn form(given: Given, error: Option<&ApiError>) -> Response {
             .iter()
             .map(|tier| tier.bundle().name)
             .collect(),
+        known: LICENSED_FEATURES,
         error: error.map(ApiError::message),
     };
     show(status, &page)
@@ -94,7 +99,7 @@ pub(super) async fn issue(
         Ok(request) => request,
         Err(error) => return form(given, Some(&error)),
     };
-    let change = Change::now(&app, actor);
+    let change = app.change(actor);
     match issue_license(&app.store, request, &change).await {
         Ok(license) => Done::Issued.go_on(&address(&license)),
         Err(IssueError::Exists(key)) => match look_up(&app.store, &key).await {
@@ -151,11 +156,16 @@ fn question(given: &Given, license: &License) -> Question {
         Err(_) => "∞".to_owned(),
     };
     let end = license.expires_at.map(|end| end.format("%Y-%m-%d"));
+    let unknown = unknown_features(license);
+    let mut facts = Vec::new();
+    if !unknown.is_empty() {
+        facts.push(Fact::new("unknown-features", unknown.join(", ")));
+    }
     Question {
         what: "issue",
         action: "/console/licenses/issue".to_owned(),
         back: "/console/licenses/new".to_owned(),
-        facts: vec![
+        facts: [
             Fact::new("customer", &license.customer),
             Fact::new("tier", &license.tier),
             Fact::new("features", license.features.join(", ")),
@@ -165,7 +175,10 @@ fn question(given: &Given, license: &License) -> Question {
             Fact::new("storage_gb", limit(license.max_storage_gb)),
             Fact::new("ends", end.map_or("–".to_owned(), |end| end.to_string())),
             Fact::new("key", &license.license_key),
-        ],
+        ]
+        .into_iter()
+        .chain(facts)
+        .collect(),
         hidden: vec![
             ("customer", given.customer.clone()),
             ("tier", given.tier.clone()),

@@ -13,11 +13,12 @@ use license_console::moment::Moment;
 use license_console::page::show;
 use serde::Deserialize;
 
-use super::frame::{Done, Fact, Frame, Question, Said};
+use super::frame::{Done, Fact, Frame, Question, Said, trouble};
 use crate::app::App;
+use crate::audit::Actor;
 use crate::http::error::ApiError;
-use crate::licensing::audit::Actor;
-use crate::licensing::keys::{revoke_in, rotate_in};
+use crate::licensing::keys::{KeysError, revoke_in, rotate_in};
+use crate::signing::SigningError;
 
 /// Days until the next key signs, if nobody says otherwise.
 const OVERLAP: &str = "7";
@@ -98,19 +99,29 @@ pub(super) async fn rotate(
     }
 }
 
-pub(super) async fn ask_revoke(Path(kid): Path<String>) -> Response {
-    to_revoke(&kid).ask("keys")
+pub(super) async fn ask_revoke(State(app): State<Arc<App>>, Path(kid): Path<String>) -> Response {
+    let keys = app.keys().list(app.clock.now());
+    if keys.iter().any(|key| key.kid == kid) {
+        return to_revoke(&kid).ask("keys");
+    }
+    let error = SigningError::UnknownKey(kid);
+    trouble("keys", KeysError::from(error))
 }
 
 fn to_revoke(kid: &str) -> Question {
     Question {
         what: "revoke-key",
-        action: format!("/console/keys/{kid}/revoke"),
+        // Whatever is in it, the form goes to no other place.
+        action: format!("/console/keys/{}/revoke", encoded(kid)),
         back: "/console/keys".to_owned(),
         facts: vec![Fact::new("signing-key", kid)],
         takes_away: true,
         ..Question::default()
     }
+}
+
+fn encoded(kid: &str) -> String {
+    url::form_urlencoded::byte_serialize(kid.as_bytes()).collect()
 }
 
 pub(super) async fn revoke(

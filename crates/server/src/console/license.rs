@@ -24,8 +24,8 @@ use serde::Deserialize;
 use super::audit::{Entry, entry};
 use super::frame::{Done, Fact, Frame, Question, Said, trouble};
 use crate::app::App;
+use crate::audit::Actor;
 use crate::http::error::ApiError;
-use crate::licensing::audit::{Actor, Change};
 use crate::licensing::history::{greatest, usage_by_day};
 use crate::licensing::issue::end_of;
 use crate::licensing::judge::judge;
@@ -42,6 +42,8 @@ use crate::store::{seats, suspicions};
 const DAYS: u32 = 90;
 /// Entries of its history that are shown.
 const HISTORY: u64 = 50;
+/// Machines that are shown of those that hold it no more.
+const FREED: usize = 20;
 /// Suspicions that are shown.
 const SUSPICIONS: u64 = 20;
 
@@ -57,6 +59,7 @@ struct Page {
     limits: Vec<Limit>,
     held: Vec<Machine>,
     freed: Vec<Machine>,
+    freed_count: usize,
     suspicions: Vec<Suspected>,
     plots: Vec<Plot>,
     history: Vec<Entry>,
@@ -135,7 +138,9 @@ async fn look(app: &App, license: &str) -> Result<Page, ApiError> {
             })
             .into(),
         held: held.into_iter().map(machine).collect(),
-        freed: freed.into_iter().map(machine).collect(),
+        freed_count: freed.len(),
+        // The newest are those that took their first seat last.
+        freed: freed.into_iter().rev().take(FREED).map(machine).collect(),
         suspicions: suspected
             .into_iter()
             .map(|it| Suspected {
@@ -282,7 +287,7 @@ async fn carry_out(
     what: What,
     given: &Given,
 ) -> Result<Done, ApiError> {
-    let (store, change) = (&app.store, Change::now(app, actor));
+    let (store, change) = (&app.store, app.change(actor));
     let words = Some(given.message.trim()).filter(|words| !words.is_empty());
     let set = |status, words| status::set_status(store, &license.id, status, words, &change);
     match what {

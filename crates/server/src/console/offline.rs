@@ -16,9 +16,9 @@ use serde::Deserialize;
 
 use super::frame::{Fact, Frame, Question};
 use crate::app::App;
+use crate::audit::Actor;
 use crate::http::error::ApiError;
 use crate::licensing::answer::Answer;
-use crate::licensing::audit::Actor;
 use crate::licensing::offline::{Signed, read, sign as sign_request};
 
 #[derive(Template)]

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::Method;
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use license_service::admin_token::AdminToken;
@@ -16,8 +16,8 @@ use license_service::hosts::Hosts;
 use license_service::sessions::Sessions;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
+use crate::audit::Actor;
 use crate::http::error::ApiError;
-use crate::licensing::audit::Actor;
 
 /// The rules, made once at start.
 pub struct Access {
@@ -68,11 +68,18 @@ pub(super) async fn with_token(
         return ApiError::NoToken.into_response();
     };
     if !token.is_shown_in(request.headers()) {
+        if access.sessions.note_failure(peer.ip()) {
+            tracing::warn!(security = true, peer = %peer.ip(), "a call without the administrator's token");
+        }
         return ApiError::Unauthorized.into_response();
     }
     let actor = Actor::Api(peer.ip().to_canonical());
     request.extensions_mut().insert(actor);
-    next.run(request).await
+    let mut response = next.run(request).await;
+    // There are license keys in it.
+    let kept = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, kept);
+    response
 }
 
 /// Lets browsers in that are in a session; all others go to sign in, and come

@@ -1,12 +1,15 @@
 //! Bodies and parameters, with our own words for what is wrong with them.
 
-use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use chrono::{DateTime, Utc};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize as _, Deserializer};
 
 use crate::http::error::ApiError;
+use crate::http::licenses::holds_nul;
+use crate::licensing::issue::end_of;
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
@@ -17,14 +20,19 @@ pub(super) struct Params<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
+    /// Whatever it is called: nothing else than JSON is taken. No body is an
+    /// empty one.
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(JsonRejection::BytesRejection(error)) => {
-                Err(ApiError::Body(error.status(), error.body_text()))
-            }
-            Err(error) => Err(ApiError::BadRequest(error.body_text())),
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|error| ApiError::Body(error.status(), error.body_text()))?;
+        if holds_nul(&bytes) {
+            let message = "the body contains a NUL character".to_owned();
+            return Err(ApiError::BadRequest(message));
         }
+        let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
+        let body = serde_json::from_slice(text);
+        body.map(Self)
+            .map_err(|error| ApiError::BadRequest(format!("the body: {error}")))
     }
 }
 
@@ -34,7 +42,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(error) => Err(ApiError::BadRequest(error.body_text())),
+            Err(error) => {
+                let text = error.body_text();
+                let text = text
+                    .rsplit_once("query string: ")
+                    .map_or(&*text, |(_, it)| it);
+                Err(ApiError::BadRequest(format!("the parameters: {text}")))
+            }
         }
     }
+}
+
+/// An instant, or the end of a day; or nothing.
+pub(super) fn until<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(from)? else {
+        return Ok(None);
+    };
+    end_of(&text).map(Some).ok_or_else(|| {
+        let accepted = "accepted are 2030-12-31 and 2030-12-31T12:00:00Z";
+        D::Error::custom(format!("'{text}' is no instant; {accepted}"))
+    })
 }

@@ -19,9 +19,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::audit::Actor;
 use crate::http::error::ApiError;
 use crate::licensing::answer::{Answer, Call, Question, answer};
-use crate::licensing::audit::Actor;
 use crate::licensing::document::Addressee;
 use crate::licensing::offline;
 
@@ -174,8 +174,17 @@ fn deactivated(receipt: &str) -> Value {
 /// Sites always send JSON, whatever they call it.
 fn read<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
     let bytes = body.map_err(|error| ApiError::Body(error.status(), error.body_text()))?;
+    if holds_nul(&bytes) {
+        let message = "The body contains a NUL character";
+        return Err(ApiError::BadRequest(message.to_owned()));
+    }
     serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::BadRequest(format!("The body is not as it has to be: {error}")))
+}
+
+/// No database keeps a NUL in a text.
+pub(super) fn holds_nul(json: &[u8]) -> bool {
+    json.windows(6).any(|part| part == b"\\u0000")
 }
 
 /// What the headers say of the sender. One that cannot be read says nothing.

@@ -13,7 +13,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
-use crate::licensing::audit::{Action, Actor, Change};
+use crate::audit::{Action, Actor, Change};
 use crate::licensing::document::{Addressee, signed_denial, signed_license};
 use crate::licensing::judge::judge;
 use crate::signing::SignError;
@@ -38,12 +38,21 @@ pub enum Question {
 /// How a site asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Call {
-    /// By file, and for so long a lease.
-    pub offline: Option<TimeDelta>,
+    /// By file.
+    pub offline: Option<ByFile>,
     /// The highest sequence number that it says it knows.
     pub newest_seq: Option<u64>,
     /// It says that its hardware has changed.
     pub drifted: bool,
+}
+
+/// How a request that came by file is answered.
+#[derive(Clone, Copy, Debug)]
+pub struct ByFile {
+    /// With so long a lease.
+    pub lease: TimeDelta,
+    /// By whom.
+    pub by: Actor,
 }
 
 /// What it is told.
@@ -113,17 +122,19 @@ async fn decide(
     now: DateTime<Utc>,
 ) -> Result<Answer, AnswerError> {
     let key = LicenseKey::parse(license_key);
-    let transaction = app.store.begin().await?;
-    let license = match &key {
-        Ok(key) if licenses::lock(&transaction, key.as_str()).await? => {
-            licenses::find(&transaction, key.as_str()).await?
-        }
-        _ => None,
+    // Whoever knows no key makes nobody wait; licenses are never removed.
+    let known = match &key {
+        Ok(key) => licenses::find(app.store.reader(), key.as_str()).await?,
+        Err(_) => None,
     };
-    let Some(license) = license else {
+    let Some(known) = known else {
         let denied = unknown(key.err());
         return deny(app, None, &to, first_seq(now), denied, now);
     };
+    let transaction = app.store.begin().await?;
+    licenses::lock(&transaction, &known.license_key).await?;
+    let license = licenses::find(&transaction, &known.license_key).await?;
+    let license = license.unwrap_or(known);
     let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
     let to = complete(to, seat.as_ref());
     let seat = match seat {
@@ -142,13 +153,27 @@ async fn decide(
     };
     let answer = match judged {
         Ok(mut seat) => {
+            let lease = call.offline.map(|it| it.lease);
+            if let Some(ByFile { by, .. }) = call.offline {
+                let change = Change { by, at: now };
+                let details = json!({"question": question.kind()});
+                change
+                    .note_seat(
+                        &transaction,
+                        Action::OfflineSigned,
+                        &license.id,
+                        &to.hardware_id,
+                        details,
+                    )
+                    .await?;
+            }
             seat.last_seq = next_seq(seat.last_seq, now);
             if question.is_kept() {
                 seat.note_answered();
             }
             if seat.is_held() {
                 let (license, signed) =
-                    signed_license(app, &license, &to, seat.last_seq, now, call.offline)?;
+                    signed_license(app, &license, &to, seat.last_seq, now, lease)?;
                 if question.is_kept() {
                     seat.signed = Some(signed);
                 }

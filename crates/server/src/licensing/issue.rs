@@ -1,12 +1,12 @@
 //! Issue a license.
 
-use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
-use license_core::feature::{FeatureKey, FeatureKeyError};
+use chrono::{DateTime, Datelike as _, NaiveDate, SubsecRound as _, Timelike as _, Utc};
+use license_core::feature::{FeatureKey, FeatureKeyError, LICENSED_FEATURES, is_core};
 use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::licensing::audit::{Action, Change};
+use crate::audit::{Action, Change};
 use crate::licensing::catalogue::{Tier, UNLIMITED};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
@@ -59,7 +59,7 @@ impl IssueRequest {
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// The key is not one of ours.
-    #[error("the license key cannot be used: {0}")]
+    #[error(transparent)]
     Key(#[from] LicenseKeyError),
     /// There already is a license with this key.
     #[error("a license with the key {0} exists already")]
@@ -120,6 +120,10 @@ pub fn end_of(text: &str) -> Option<DateTime<Utc>> {
     day.and_then(|day| day.and_hms_opt(23, 59, 59))
         .map(|end| end.and_utc())
         .or_else(|| text.parse().ok())
+        // Databases and documents have years of four digits, and no leap seconds.
+        .filter(|end: &DateTime<Utc>| (1..=9999).contains(&end.year()))
+        .filter(|end| end.nanosecond() < 1_000_000_000)
+        .map(|end| end.trunc_subsecs(0))
 }
 
 /// Whether a license may end at an instant, or never.
@@ -152,7 +156,14 @@ pub async fn issue(
     if known.is_some() {
         return Err(IssueError::Exists(license.license_key));
     }
-    licenses::insert(&transaction, &license).await?;
+    if let Err(error) = licenses::insert(&transaction, &license).await {
+        return Err(if error.is_taken() {
+            // Somebody has issued it at the same moment.
+            IssueError::Exists(license.license_key)
+        } else {
+            error.into()
+        });
+    }
     let details = json!({
         "tier": license.tier,
         "customer": license.customer,
@@ -238,6 +249,15 @@ fn features(tier: &[&str], with: &[String], without: &[String]) -> Result<Vec<St
         }
     }
     Ok(features)
+}
+
+/// Features of a license that this release of the product does not have: those
+/// of another one, or a mistake.
+#[must_use]
+pub fn unknown_features(license: &License) -> Vec<&str> {
+    let keys = license.features.iter().map(String::as_str);
+    keys.filter(|key| !is_core(key) && !LICENSED_FEATURES.contains(key))
+        .collect()
 }
 
 /// More bytes than a key needs: some are passed over.

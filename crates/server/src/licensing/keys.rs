@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::licensing::audit::{Action, Actor, Change};
+use crate::audit::{Action, Actor, Change};
+use crate::signing::rotate::Prepared;
 use crate::signing::{SigningError, SigningKeys};
 use crate::store::{Store, StoreError};
 
@@ -29,7 +30,7 @@ pub enum KeysError {
 /// on it signs.
 ///
 /// # Errors
-/// One [`KeysError`] for each reason; nothing has changed then.
+/// One [`KeysError`] for each reason; the keys are what they were then.
 pub async fn rotate(
     store: &Store,
     directory: &Path,
@@ -37,21 +38,17 @@ pub async fn rotate(
     overlap: TimeDelta,
     change: &Change,
 ) -> Result<(String, DateTime<Utc>), KeysError> {
-    // The database is asked first: without an entry in its log nothing is done.
-    let transaction = store.begin().await?;
-    let (kid, signs_from) = SigningKeys::rotate(directory, issuer, change.at, overlap)?;
+    let prepared = SigningKeys::prepare_next(directory, change.at, overlap)?;
+    let (kid, signs_from) = (prepared.kid.clone(), change.at + overlap);
     let details = json!({"signsFrom": signs_from});
-    change
-        .note_key(&transaction, Action::KeyMade, &kid, details)
-        .await?;
-    transaction.commit().await.map_err(StoreError::from)?;
+    publish(store, prepared, issuer, Action::KeyMade, details, change).await?;
     Ok((kid, signs_from))
 }
 
 /// Revokes a key; answers the version of the set that says so.
 ///
 /// # Errors
-/// One [`KeysError`] for each reason; nothing has changed then.
+/// One [`KeysError`] for each reason; the keys are what they were then.
 pub async fn revoke(
     store: &Store,
     directory: &Path,
@@ -59,14 +56,43 @@ pub async fn revoke(
     kid: &str,
     change: &Change,
 ) -> Result<u64, KeysError> {
+    let prepared = SigningKeys::prepare_revocation(directory, kid, change.at)?;
+    publish(
+        store,
+        prepared,
+        issuer,
+        Action::KeyRevoked,
+        Value::Null,
+        change,
+    )
+    .await
+}
+
+/// Keys are files, and the log is a table: nothing writes both at once. The entry
+/// comes first, so that no change is without one; where the change then fails,
+/// another entry says so.
+async fn publish(
+    store: &Store,
+    prepared: Prepared,
+    issuer: &str,
+    action: Action,
+    details: Value,
+    change: &Change,
+) -> Result<u64, KeysError> {
+    let kid = prepared.kid.clone();
     let transaction = store.begin().await?;
-    let version = SigningKeys::revoke(directory, issuer, kid, change.at)?;
-    let details = json!({"keySet": version});
-    change
-        .note_key(&transaction, Action::KeyRevoked, kid, details)
-        .await?;
+    change.note_key(&transaction, action, &kid, details).await?;
     transaction.commit().await.map_err(StoreError::from)?;
-    Ok(version)
+    let published = prepared.publish(issuer, change.at);
+    if let Err(error) = &published {
+        let details = json!({"error": error.to_string()});
+        let action = Action::KeysUnchanged;
+        let noted = change.note_key(store.reader(), action, &kid, details);
+        if let Err(error) = noted.await {
+            tracing::error!(%error, kid, "the log says that the keys were changed, and they were not");
+        }
+    }
+    Ok(published?)
 }
 
 /// The same in a running service, which takes the new key up at once. It goes on
@@ -82,7 +108,7 @@ pub async fn rotate_in(
     let rotating = app.clone();
     to_the_end(async move {
         let app = rotating;
-        let change = Change::now(&app, by);
+        let change = app.change(by);
         let issuer = &app.terms.issuer;
         let made = rotate(&app.store, app.keys_dir(), issuer, overlap, &change).await?;
         app.reload_keys()?;
@@ -99,7 +125,7 @@ pub async fn revoke_in(app: &Arc<App>, kid: String, by: Actor) -> Result<u64, Ke
     let revoking = app.clone();
     to_the_end(async move {
         let app = revoking;
-        let change = Change::now(&app, by);
+        let change = app.change(by);
         let issuer = &app.terms.issuer;
         let version = revoke(&app.store, app.keys_dir(), issuer, &kid, &change).await?;
         app.reload_keys()?;

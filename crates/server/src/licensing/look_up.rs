@@ -10,13 +10,13 @@ use crate::store::{Store, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum LookUpError {
     /// The key is mistyped.
-    #[error("{0}")]
+    #[error(transparent)]
     Key(#[from] LicenseKeyError),
     /// There is none with this key.
-    #[error("there is no license with the key {0}; see 'license-server list'")]
+    #[error("there is no license with the key {0}")]
     Unknown(LicenseKey),
     /// There is none with this id.
-    #[error("there is no license with the id {0}; see 'license-server list'")]
+    #[error("there is no license with the id {0}")]
     UnknownId(Uuid),
     /// The database refuses.
     #[error(transparent)]

@@ -1,7 +1,6 @@
 //! The use cases: what the vendor does with licenses, and what sites ask.
 
 pub mod answer;
-pub mod audit;
 pub mod catalogue;
 pub mod document;
 pub mod fleet;

@@ -4,13 +4,12 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use license_core::license_key::LicenseKey;
 use license_core::offline::{FileError, OfflineRequest, Purpose, to_file};
 use license_core::protocol::ActivateRequest;
-use serde_json::json;
 
 use crate::app::App;
-use crate::licensing::answer::{Answer, AnswerError, Call, Question, answer};
-use crate::licensing::audit::{Action, Actor, Change};
+use crate::audit::Actor;
+use crate::licensing::answer::{Answer, AnswerError, ByFile, Call, Question, answer};
 use crate::licensing::document::Addressee;
-use crate::store::{StoreError, licenses, seats};
+use crate::store::{licenses, seats};
 
 /// Why there is no license file.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +106,7 @@ pub async fn sign(
         hardware_id: request.hardware_id.clone(),
     };
     let call = Call {
-        offline: Some(lease),
+        offline: Some(ByFile { lease, by }),
         ..Call::default()
     };
     let answer = answer(app, &question, &request.license_key, to, &call).await?;
@@ -119,47 +118,12 @@ pub async fn sign(
         Answer::Deactivated { receipt } => receipt,
         Answer::Denied { signature, .. } => signature,
     };
-    note(app, &request, &answer, by)
-        .await
-        .map_err(AnswerError::from)?;
     let file = to_file(app.keys().chain(request.key_set), document);
     Ok(Signed {
         request,
         answer,
         file,
     })
-}
-
-async fn note(
-    app: &App,
-    request: &OfflineRequest,
-    answer: &Answer,
-    by: Actor,
-) -> Result<(), StoreError> {
-    let key = LicenseKey::parse(&request.license_key);
-    let db = app.store.reader();
-    let license = match &key {
-        Ok(key) => licenses::find(db, key.as_str()).await?,
-        Err(_) => None,
-    };
-    let Some(license) = license else {
-        return Ok(());
-    };
-    let change = Change::now(app, by);
-    let denied = match answer {
-        Answer::Denied { reason, .. } => Some(reason),
-        Answer::License(_) | Answer::Deactivated { .. } => None,
-    };
-    let details = json!({"purpose": request.purpose, "denied": denied});
-    change
-        .note_seat(
-            db,
-            Action::OfflineSigned,
-            &license.id,
-            &request.hardware_id,
-            details,
-        )
-        .await
 }
 
 /// A request that was kept from an earlier time must not free the seat of now.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::licensing::audit::{Action, Change};
+use crate::audit::{Action, Change};
 use crate::licensing::issue::{ExpiryError, check_expiry};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{self, License, Status};

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::licensing::audit::{Action, Change};
+use crate::audit::{Action, Change};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::seats::{self, Seat};
 use crate::store::{Store, StoreError, licenses};
@@ -14,7 +14,7 @@ pub enum FreeError {
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// This machine holds no seat.
-    #[error("the machine '{0}' holds no seat of this license; see 'license-server seats list'")]
+    #[error("the machine '{0}' holds no seat of this license")]
     NotHeld(String),
     /// The database refuses.
     #[error(transparent)]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::licensing::audit::{Action, Change};
+use crate::audit::{Action, Change};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
@@ -27,7 +27,8 @@ pub enum StatusError {
     Store(#[from] StoreError),
 }
 
-/// Sets a license's status. Sites learn of it with their next validation.
+/// Sets a license's status, and what its sites are told: nothing of their own
+/// without a message. What is so already is no change. Sites learn of it with their next validation.
 ///
 /// # Errors
 /// One [`StatusError`] for each reason that it stays as it is.
@@ -52,6 +53,9 @@ pub async fn set_status(
         .unwrap_or(license);
     if license.status == Status::Revoked && status != Status::Revoked {
         return Err(StatusError::Revoked);
+    }
+    if license.status == status && license.status_message.as_deref() == message {
+        return Ok(license);
     }
     licenses::set_status(
         &transaction,

@@ -9,7 +9,7 @@
 //! writes them.
 
 mod files;
-mod rotate;
+pub mod rotate;
 
 use std::path::Path;
 
@@ -157,28 +157,6 @@ impl SigningKeys {
         keys.sort_by(|a, b| (b.signs_from, &b.kid).cmp(&(a.signs_from, &a.kid)));
         let (set, chain) = published(directory)?;
         Ok(Self { keys, set, chain })
-    }
-
-    /// Reads them, and makes the first key where there is none.
-    ///
-    /// # Errors
-    /// As [`SigningKeys::load`], and when the directory cannot be written.
-    pub fn load_or_create(directory: &Path, now: DateTime<Utc>) -> Result<Self, SigningError> {
-        match Self::load(directory) {
-            Err(SigningError::None(_)) => {}
-            loaded => return loaded,
-        }
-        match Self::create(directory, now) {
-            Ok(kid) => tracing::info!(
-                kid,
-                directory = %directory.display(),
-                "made the first signing key; back it up"
-            ),
-            // Another process was faster.
-            Err(SigningError::Exists(_)) => {}
-            Err(error) => return Err(error),
-        }
-        Self::load(directory)
     }
 
     /// Signs claims with the key whose turn it is at `now`.

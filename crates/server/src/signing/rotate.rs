@@ -2,7 +2,7 @@
 //! so.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -62,24 +62,10 @@ impl SigningKeys {
         now: DateTime<Utc>,
         overlap: TimeDelta,
     ) -> Result<(String, DateTime<Utc>), SigningError> {
-        let known = Self::load(directory)?;
-        let signer = known.signer(now)?;
-        if known.set.keys.len() >= MOST_KEYS {
-            return Err(SigningError::TooManyKeys);
-        }
         let signs_from = now + overlap;
-        let (file, kid) = new_key(now, Some(signs_from))?;
-        let mut keys = vec![public(&file, Some(signs_from - SLACK), None)];
-        keys.extend(known.set.keys.iter().cloned());
-        let mut turns = known.turns();
-        turns.push((signs_from, kid.clone()));
-        let keys = take_turns(keys, turns, now);
-        let path = write_key(directory, &file)?;
-        let revoked = known.set.revoked.clone();
-        if let Err(error) = known.publish(directory, issuer, signer, keys, revoked, now) {
-            fs::remove_file(&path).map_err(io(&path))?;
-            return Err(error);
-        }
+        let prepared = Self::prepare_next(directory, now, overlap)?;
+        let kid = prepared.kid.clone();
+        prepared.publish(issuer, now)?;
         Ok((kid, signs_from))
     }
 
@@ -94,21 +80,71 @@ impl SigningKeys {
         kid: &str,
         now: DateTime<Utc>,
     ) -> Result<u64, SigningError> {
+        Self::prepare_revocation(directory, kid, now)?.publish(issuer, now)
+    }
+
+    /// The next key, which nobody knows yet.
+    ///
+    /// # Errors
+    /// When no key may sign the set, or it holds no more.
+    pub fn prepare_next(
+        directory: &Path,
+        now: DateTime<Utc>,
+        overlap: TimeDelta,
+    ) -> Result<Prepared, SigningError> {
+        let known = Self::load(directory)?;
+        let signer = known.signer(now)?.kid.clone();
+        if known.set.keys.len() >= MOST_KEYS {
+            return Err(SigningError::TooManyKeys);
+        }
+        let signs_from = now + overlap;
+        let (file, kid) = new_key(now, Some(signs_from))?;
+        let mut keys = vec![public(&file, Some(signs_from - SLACK), None)];
+        keys.extend(known.set.keys.iter().cloned());
+        let mut turns = known.turns();
+        turns.push((signs_from, kid.clone()));
+        Ok(Prepared {
+            directory: directory.to_owned(),
+            kid,
+            file: Some(file),
+            keys: take_turns(keys, turns, now),
+            revoked: known.set.revoked.clone(),
+            signer,
+            known,
+        })
+    }
+
+    /// The set in which a key is revoked, which nobody knows yet.
+    ///
+    /// # Errors
+    /// When there is no such key, or none would be left.
+    pub fn prepare_revocation(
+        directory: &Path,
+        kid: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Prepared, SigningError> {
         let known = Self::load(directory)?;
         let is_it = |key: &Jwk| key.kid.as_deref() == Some(kid);
         if !known.set.keys.iter().any(is_it) {
             return Err(SigningError::UnknownKey(kid.to_owned()));
         }
-        let others = known.keys.iter().filter(|key| key.kid != kid);
-        let signer = others.clone().find(|key| known.may_sign(key, now));
+        let mut others = known.keys.iter().filter(|key| key.kid != kid);
+        let signer = others.find(|key| known.may_sign(key, now));
         let signer = signer.ok_or_else(|| SigningError::OnlyKey(kid.to_owned()))?;
         let keys = known.set.keys.iter().filter(|key| !is_it(key));
         let mut turns = known.turns();
         turns.retain(|(_, other)| other != kid);
-        let keys = take_turns(keys.cloned().collect(), turns, now);
         let mut revoked = known.set.revoked.clone();
         revoked.push(kid.to_owned());
-        known.publish(directory, issuer, signer, keys, revoked, now)
+        Ok(Prepared {
+            directory: directory.to_owned(),
+            kid: kid.to_owned(),
+            file: None,
+            keys: take_turns(keys.cloned().collect(), turns, now),
+            revoked,
+            signer: signer.kid.clone(),
+            known,
+        })
     }
 
     /// From when on each published key signs.
@@ -148,6 +184,44 @@ impl SigningKeys {
         follow(&known, &jws).map_err(unusable)?;
         write_new(&set_file(directory, version), jws.as_bytes())?;
         Ok(version)
+    }
+}
+
+/// A change of the keys that nobody knows yet.
+pub struct Prepared {
+    directory: PathBuf,
+    /// The key that it is about.
+    pub kid: String,
+    /// The key to write, if it is a new one.
+    file: Option<KeyFile>,
+    keys: Vec<Jwk>,
+    revoked: Vec<String>,
+    signer: String,
+    known: SigningKeys,
+}
+
+impl Prepared {
+    /// Writes it; answers the version of the new set.
+    ///
+    /// # Errors
+    /// When the directory cannot be written, or somebody else was faster; the keys
+    /// are what they were then.
+    pub fn publish(self, issuer: &str, now: DateTime<Utc>) -> Result<u64, SigningError> {
+        let mut keys = self.known.keys.iter();
+        let signer = keys.find(|key| key.kid == self.signer);
+        let signer = signer.ok_or(SigningError::NoneSignsNow)?;
+        // The key comes before the set that names it: whoever finds the set finds
+        // its key.
+        let path = match &self.file {
+            Some(file) => Some(write_key(&self.directory, file)?),
+            None => None,
+        };
+        let (known, directory) = (&self.known, &self.directory);
+        let published = known.publish(directory, issuer, signer, self.keys, self.revoked, now);
+        if let (Err(_), Some(path)) = (&published, path) {
+            fs::remove_file(&path).map_err(io(&path))?;
+        }
+        published
     }
 }
 

@@ -37,11 +37,12 @@ pub struct Entry {
     pub number: i32,
     /// When.
     pub at: DateTime<Utc>,
-    /// `command line`, `console from 10.0.0.5`, `API from 10.0.0.5`, or `site`.
+    /// `command line`, `console from 10.0.0.5`, `API from 10.0.0.5`, `site`,
+    /// or `service`.
     pub actor: String,
     /// What was done: `issued`, `renewed`, `suspended`, `reinstated`, `revoked`,
     /// `seat_taken`, `seat_given_back`, `seat_freed`, `offline_signed`,
-    /// `key_made` or `key_revoked`.
+    /// `key_made`, `key_revoked` or `keys_unchanged`.
     pub action: String,
     /// About which license; `null` where it is about none.
     pub license_id: Option<String>,

@@ -57,6 +57,9 @@ impl Installation {
     }
 }
 
+/// More than there ever are.
+const MOST_ROWS: u64 = i32::MAX as u64;
+
 #[derive(FromQueryResult)]
 struct Row {
     license_id: String,
@@ -136,7 +139,7 @@ pub async fn all<C: ConnectionTrait + StreamTrait>(
         .order_by(Seat::LastSeenAt, order.clone())
         .order_by(Seat::Id, order)
         .apply_if(window.part, |rows, (offset, most)| {
-            rows.offset(offset).limit(most)
+            rows.offset(std::cmp::min(offset, MOST_ROWS)).limit(most)
         })
         .into_model::<Row>()
         .stream(db)

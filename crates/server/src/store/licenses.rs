@@ -253,12 +253,18 @@ pub async fn list(
     };
     let rows = query
         .order_by(Column::Id, order)
-        .offset(offset)
+        .offset(std::cmp::min(offset, MOST_ROWS))
         .limit(most)
         .all(db)
         .await?;
     rows.into_iter().map(License::try_from).collect()
 }
+
+/// No text in the table is longer, in characters.
+const LONGEST_TEXT: usize = 255;
+/// More than any table has: what the databases take as a number of rows ends
+/// there.
+const MOST_ROWS: u64 = i32::MAX as u64;
 
 /// How many there are.
 ///
@@ -274,7 +280,7 @@ fn found(db: &impl ConnectionTrait, search: &Search) -> Select<Entity> {
         query = query.filter(Column::Status.eq(status.as_str()));
     }
     if let Some(tier) = &search.tier {
-        query = query.filter(Column::Tier.eq(tier));
+        query = query.filter(Column::Tier.eq(tier.replace('\0', "")));
     }
     if let Some(end) = search.ends_by {
         query = query.filter(Column::ExpiresAt.lte(end.naive_utc()));
@@ -283,7 +289,8 @@ fn found(db: &impl ConnectionTrait, search: &Search) -> Select<Entity> {
         query = query.filter(Column::ExpiresAt.gt(end.naive_utc()));
     }
     // PostgreSQL takes no NUL, and no text here holds one.
-    let text = search.text.trim().replace('\0', "");
+    let text: String = search.text.trim().chars().take(LONGEST_TEXT).collect();
+    let text = text.replace('\0', "");
     if text.is_empty() {
         return query;
     }

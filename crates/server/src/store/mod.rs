@@ -14,7 +14,7 @@ pub mod usage_days;
 use license_service::database::{self, ConnectError};
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqlErr, SqliteTransactionMode,
     StreamTrait, TransactionOptions, TransactionTrait as _,
 };
 
@@ -43,6 +43,17 @@ pub enum StoreError {
         /// What it holds.
         value: String,
     },
+}
+
+impl StoreError {
+    /// Whether a row was refused because there is one like it.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        let Self::Database(error) = self else {
+            return false;
+        };
+        matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+    }
 }
 
 impl Store {

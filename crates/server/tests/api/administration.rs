@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
+use license_server::licensing::keys::rotate;
+use license_server::signing::SigningKeys;
 use license_server::store::Store;
 use reqwest::{Method, StatusCode};
 use sea_orm::{ConnectionTrait as _, Database};
@@ -121,7 +124,8 @@ async fn a_license_goes_through_its_life_and_the_log_has_all_of_it(engine: Engin
 
     // Page by page, and all at once.
     let older = vendor.look("/audit?limit=2&before=3").await;
-    assert_eq!(actions(&older), ["seat_taken", "issued"]);
+    assert_eq!(actions(&older), ["issued", "key_made"]);
+    assert_eq!(older[1]["actor"], "service");
     let export = vendor
         .http
         .get(format!("{}/api/admin/audit/export", vendor.url));
@@ -132,9 +136,9 @@ async fn a_license_goes_through_its_life_and_the_log_has_all_of_it(engine: Engin
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(lines.len(), 9);
+    assert_eq!(lines.len(), 10);
     assert_eq!(
-        (&lines[0]["action"], &lines[8]["action"]),
+        (&lines[1]["action"], &lines[9]["action"]),
         (&json!("issued"), &json!("revoked"))
     );
     vendor.end().await;
@@ -584,7 +588,7 @@ async fn what_cannot_be_done_is_named_and_changes_nothing() {
             "/licenses".to_owned(),
             json!({"tier": "standard", "customer": "a\0b"}),
             400,
-            "customer",
+            "nul",
         ),
         (
             format!("/licenses/{key}/suspend"),
@@ -637,7 +641,10 @@ async fn what_cannot_be_done_is_named_and_changes_nothing() {
             "{path}: {message}"
         );
     }
-    assert_eq!(actions(&vendor.look("/audit").await), ["issued"]);
+    assert_eq!(
+        actions(&vendor.look("/audit").await),
+        ["issued", "key_made"]
+    );
     assert_eq!(vendor.look("/licenses").await["total"], 1);
     vendor.end().await;
 }
@@ -699,5 +706,91 @@ async fn the_openapi_document_describes_every_call() {
         document["components"]["securitySchemes"]["token"]["scheme"],
         "bearer"
     );
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_numbers_texts_and_days_are_understood_or_named() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let wanted = json!({"tier": "standard", "expiresAt": "2030-12-31"});
+    let (status, license) = vendor.admin(Method::POST, "/licenses", wanted).await;
+    assert_eq!(
+        (status.as_u16(), &license["expiresAt"]),
+        (201, &json!("2030-12-31T23:59:59Z"))
+    );
+    let id = license["id"].as_str().unwrap();
+    for path in ["/licenses", "/installations"] {
+        for offset in ["9223372036854775807", "18446744073709551615"] {
+            let page = vendor.look(&format!("{path}?offset={offset}")).await;
+            assert!(page["total"].as_u64().unwrap() <= 1, "{page}");
+        }
+    }
+    assert_eq!(vendor.look("/licenses?tier=%00").await["total"], 0);
+    let long = "x".repeat(60_000);
+    assert_eq!(
+        vendor.look(&format!("/licenses?search={long}")).await["total"],
+        0
+    );
+    assert_eq!(
+        vendor.look("/licenses?ends_by=2031-01-01").await["total"],
+        1
+    );
+    for end in [
+        "soon",
+        "9999-12-31T23:59:60Z",
+        "+10000-01-01T00:00:00Z",
+        "-0001-01-01T00:00:00Z",
+    ] {
+        let path = format!("/licenses/{id}/renew");
+        let (status, answer) = vendor
+            .admin(Method::POST, &path, json!({"expiresAt": end}))
+            .await;
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(
+            status == StatusCode::BAD_REQUEST && message.contains("2030-12-31"),
+            "{end}: {message}"
+        );
+    }
+    // What has nothing to say needs no body; and what is so already is no change.
+    let post = async |path: &str| {
+        let path = format!("/licenses/{id}/{path}");
+        vendor.admin(Method::POST, &path, Value::Null).await.0
+    };
+    for path in ["reinstate", "suspend", "suspend", "reinstate"] {
+        assert_eq!(post(path).await, StatusCode::OK, "{path}");
+    }
+    let log = vendor.look(&format!("/audit?license={id}")).await;
+    assert_eq!(actions(&log), ["reinstated", "suspended", "issued"]);
+    vendor.end().await;
+}
+
+/// The log has an entry before keys are changed, and says when they were not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_cannot_be_written_are_not_changed_and_the_log_says_so() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let now = json!({"overlapDays": 0});
+    let db = vendor.app.store.reader();
+    db.execute_unprepared("ALTER TABLE audit_log RENAME TO gone")
+        .await
+        .unwrap();
+    let (status, _) = vendor
+        .admin(Method::POST, "/keys/rotate", now.clone())
+        .await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(vendor.look("/keys").await["keySet"], 1);
+    db.execute_unprepared("ALTER TABLE gone RENAME TO audit_log")
+        .await
+        .unwrap();
+    // Two who want the same version: one has it.
+    let (store, keys) = (&vendor.app.store, vendor.keys_dir());
+    let change = vendor.app.change(Actor::CommandLine);
+    let rotate = || rotate(store, &keys, "test", TimeDelta::zero(), &change);
+    let (one, two) = tokio::join!(rotate(), rotate());
+    assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    assert_eq!(SigningKeys::load(&keys).unwrap().version(), 2);
+    let log = vendor.look("/audit").await;
+    let mut log = actions(&log);
+    log.sort_unstable();
+    assert_eq!(log, ["key_made", "key_made", "key_made", "keys_unchanged"]);
     vendor.end().await;
 }

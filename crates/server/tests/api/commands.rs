@@ -189,7 +189,7 @@ async fn mistakes_are_named_with_what_is_accepted() {
         (
             &["show", "FXSGHT-2222-2222-2222-2222"],
             1,
-            "license-server list",
+            "no license with the key",
         ),
         (&["show", "nonsense"], 1, "FXSGHT-XXXX"),
         (

@@ -245,13 +245,14 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
         "License suspended",
         "Seat taken",
         "License issued",
+        "Signing key made",
     ];
     assert_eq!(browser.run(rows).await, json!(expected));
     let export = "const answer = await fetch('/console/audit/export'); return (await answer.text()).split('\\n').filter(Boolean).map((it) => JSON.parse(it).action)";
     let export = browser.run(export).await;
     assert_eq!(
         (&export[0], export.as_array().unwrap().len()),
-        (&json!("issued"), 7)
+        (&json!("key_made"), 8)
     );
 
     browser.click("header button").await;
@@ -337,6 +338,19 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
     let notice_bad = "return !!document.querySelector('.notice.bad[role=status]')";
     browser.until(notice_bad, &json!(true)).await;
     assert!(browser.text().await.contains("holds no seat"));
+
+    // An address that is made of a key id leads to no other change.
+    let led_astray = "%2e%2e%2flicenses%2fx%2freinstate%3f";
+    browser
+        .open(&format!("{url}/console/keys/{led_astray}/revoke"))
+        .await;
+    assert!(browser.trouble().await.contains("no key"));
+    assert_eq!(
+        browser
+            .run("return document.querySelectorAll('main form').length")
+            .await,
+        json!(0)
+    );
 
     // The only key cannot be revoked; the next one is made, and then it can.
     browser.open(&format!("{url}/console/keys")).await;

@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::{VerifiedDenial, VerifiedLicense, verify_denial, verify_license};
 use license_core::keyring::Keyring;
 use license_server::app::App;
+use license_server::audit::Actor;
 use license_server::config::{Storage, Terms};
 use license_server::http::access::Access;
-use license_server::licensing::audit::{Actor, Change};
 use license_server::licensing::issue::{IssueRequest, issue};
 use license_server::licensing::status::set_status;
 use license_server::serve::serve;
@@ -163,7 +163,7 @@ impl Vendor {
     }
 
     pub async fn issue(&self, request: IssueRequest) -> String {
-        let change = Change::now(&self.app, Actor::CommandLine);
+        let change = self.app.change(Actor::CommandLine);
         issue(&self.app.store, request, &change)
             .await
             .unwrap()
@@ -171,7 +171,7 @@ impl Vendor {
     }
 
     pub async fn set_status(&self, key: &str, status: Status) {
-        let change = Change::now(&self.app, Actor::CommandLine);
+        let change = self.app.change(Actor::CommandLine);
         set_status(&self.app.store, key, status, None, &change)
             .await
             .unwrap();

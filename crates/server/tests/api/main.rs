@@ -11,6 +11,7 @@ mod copies;
 #[expect(dead_code, reason = "the License Client's tests use more of it")]
 #[path = "../../../client/tests/api/database.rs"]
 mod database;
+mod full_disk;
 /// What tests of both services have in common.
 #[path = "../../../client/tests/api/gates"]
 mod gates {

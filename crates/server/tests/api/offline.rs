@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::verify_license;
 use license_core::offline::{OfflineRequest, Purpose, from_file};
 use license_core::rotation::walk;
-use license_server::licensing::audit::Actor;
+use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::offline::sign;

@@ -1,6 +1,6 @@
 //! Seats: the limit holds whoever asks at the same time.
 
-use license_server::licensing::audit::{Actor, Change};
+use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::seats::free;
@@ -74,7 +74,7 @@ async fn a_seat_that_is_given_back_or_freed_goes_to_another_machine(engine: Engi
         "hardware_mismatch"
     );
 
-    let change = Change::now(&vendor.app, Actor::CommandLine);
+    let change = vendor.app.change(Actor::CommandLine);
     free(&vendor.app.store, &key, "two", &change).await.unwrap();
     assert!(free(&vendor.app.store, &key, "two", &change).await.is_err());
     assert_eq!(

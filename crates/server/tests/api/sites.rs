@@ -1,7 +1,7 @@
 //! What sites are told.
 
 use chrono::TimeDelta;
-use license_server::licensing::audit::{Actor, Change};
+use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::store::licenses::Status;
@@ -94,7 +94,7 @@ async fn a_license_is_taken_back_and_given_back(engine: Engine) {
         assert_eq!(vendor.validate(&key, "machine").await.word(), word);
         assert_eq!(vendor.activate(&key, "machine").await.word(), word);
     }
-    let change = Change::now(&vendor.app, Actor::CommandLine);
+    let change = vendor.app.change(Actor::CommandLine);
     let store = &vendor.app.store;
     let undone =
         license_server::licensing::status::set_status(store, &key, Status::Active, None, &change)

@@ -43,11 +43,17 @@ impl Process {
     }
 }
 
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // SIGTERM lets a program end its own children, whom SIGKILL would leave
         // behind.
-        let pid = self.child.id().to_string();
+        let pid = self.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
         for _ in 0..100 {
             if matches!(self.child.try_wait(), Ok(Some(_))) {

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::audit::Actor;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Body;
 use crate::licensing;
-use crate::licensing::audit::Actor;
 use crate::signing::KeyInfo;
 
 /// The signing keys, without what is secret.
@@ -40,8 +40,13 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>) -> Json<Keys> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct Overlap {
     /// Days until the new key signs, 0 to 365; 0 when the old one is not safe
-    /// any more.
+    /// any more. 7 if nothing is said.
+    #[serde(default = "a_week")]
     overlap_days: u16,
+}
+
+fn a_week() -> u16 {
+    7
 }
 
 /// A key that was made.

@@ -11,10 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::MOST_ROWS;
 use crate::app::App;
+use crate::audit::Actor;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::given::{Body, Params};
+use crate::http::given::{Body, Params, until};
 use crate::licensing;
-use crate::licensing::audit::{Actor, Change};
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::IssueRequest;
 use crate::licensing::look_up::look_up;
@@ -34,9 +34,11 @@ pub(in crate::http) struct Wanted {
     search: String,
     status: Option<Status>,
     tier: Option<String>,
-    /// Only those that end at this instant at the latest.
+    /// Only those that end at this instant, or on this day, at the latest.
+    #[serde(default, deserialize_with = "until")]
     ends_by: Option<DateTime<Utc>>,
     /// Only those that end later.
+    #[serde(default, deserialize_with = "until")]
     ends_after: Option<DateTime<Utc>>,
     #[serde(default)]
     sort: Sort,
@@ -118,7 +120,8 @@ pub(in crate::http) struct ToIssue {
     /// Features of the tier to leave out.
     #[serde(default)]
     without: Vec<String>,
-    /// `null` is never.
+    /// An instant, or a day, which is meant with its end; `null` is never.
+    #[serde(default, deserialize_with = "until")]
     expires_at: Option<DateTime<Utc>>,
     /// A key that was sold already, or that makes a repeated call recognisable;
     /// otherwise one is made.
@@ -146,7 +149,7 @@ pub(in crate::http) async fn issue(
         expires_at: wanted.expires_at,
         key: wanted.license_key,
     };
-    let change = Change::now(&app, actor);
+    let change = app.change(actor);
     let license = licensing::issue::issue(&app.store, request, &change).await?;
     Ok((StatusCode::CREATED, Json(license)))
 }
@@ -207,8 +210,8 @@ pub(in crate::http) async fn usage(
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct End {
-    /// `null` is never.
-    #[serde(deserialize_with = "Option::deserialize")]
+    /// An instant, or a day, which is meant with its end; `null` is never.
+    #[serde(deserialize_with = "until")]
     #[schema(required)]
     expires_at: Option<DateTime<Utc>>,
 }
@@ -224,7 +227,7 @@ pub(in crate::http) async fn renew(
     Path(license): Path<String>,
     Body(end): Body<End>,
 ) -> Result<Json<License>, ApiError> {
-    let change = Change::now(&app, actor);
+    let change = app.change(actor);
     let renewing = licensing::renew::renew(&app.store, &license, end.expires_at, &change);
     Ok(Json(renewing.await?))
 }
@@ -285,7 +288,7 @@ async fn set(
     status: Status,
     words: Words,
 ) -> Result<Json<License>, ApiError> {
-    let change = Change::now(app, actor);
+    let change = app.change(actor);
     let message = words.message.as_deref();
     let setting = licensing::status::set_status(&app.store, license, status, message, &change);
     Ok(Json(setting.await?))
@@ -309,7 +312,7 @@ pub(in crate::http) async fn free_seat(
     Path(license): Path<String>,
     Body(machine): Body<Machine>,
 ) -> Result<Json<Seat>, ApiError> {
-    let change = Change::now(&app, actor);
+    let change = app.change(actor);
     let freeing = licensing::seats::free(&app.store, &license, &machine.hardware_id, &change);
     Ok(Json(freeing.await?))
 }

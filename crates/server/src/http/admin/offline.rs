@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::audit::Actor;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Body;
 use crate::licensing::answer::Answer;
-use crate::licensing::audit::Actor;
 use crate::licensing::offline;
 
 /// A request file.

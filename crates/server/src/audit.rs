@@ -9,7 +9,6 @@ use license_core::license_key::mask;
 use sea_orm::ConnectionTrait;
 use serde_json::Value;
 
-use crate::app::App;
 use crate::store::StoreError;
 use crate::store::audit_log::{self, Entry};
 use crate::store::licenses::License;
@@ -25,6 +24,8 @@ pub enum Actor {
     Api(IpAddr),
     /// The site itself.
     Site,
+    /// The License Server by itself, at its first start.
+    Service,
 }
 
 /// Who changes something, and when.
@@ -61,6 +62,8 @@ pub enum Action {
     KeyMade,
     /// A signing key was revoked.
     KeyRevoked,
+    /// What the entry before says of a signing key was not done after all.
+    KeysUnchanged,
 }
 
 impl Action {
@@ -79,6 +82,7 @@ impl Action {
             Self::OfflineSigned => "offline_signed",
             Self::KeyMade => "key_made",
             Self::KeyRevoked => "key_revoked",
+            Self::KeysUnchanged => "keys_unchanged",
         }
     }
 }
@@ -90,20 +94,12 @@ impl fmt::Display for Actor {
             Self::Console(address) => write!(f, "console from {address}"),
             Self::Api(address) => write!(f, "API from {address}"),
             Self::Site => f.write_str("site"),
+            Self::Service => f.write_str("service"),
         }
     }
 }
 
 impl Change {
-    /// Somebody changes something, now.
-    #[must_use]
-    pub fn now(app: &App, by: Actor) -> Self {
-        Self {
-            by,
-            at: app.clock.now(),
-        }
-    }
-
     /// Notes what is done with a license.
     ///
     /// # Errors

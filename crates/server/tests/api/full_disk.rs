@@ -1,0 +1,82 @@
+//! The real program while nothing more can be written.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use reqwest::StatusCode;
+use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
+use serde_json::json;
+
+use crate::gates::process::{Process, free_port};
+use crate::harness::ADMIN_TOKEN;
+
+/// Lets no file of a process grow beyond so many bytes.
+fn let_grow(process: &Process, limit: &str) {
+    let pid = process.id().to_string();
+    let limit = format!("--fsize={limit}:unlimited");
+    let set = Command::new("prlimit")
+        .args(["--pid", &pid, &limit])
+        .status();
+    assert!(set.unwrap().success());
+}
+
+async fn licenses_in(file: &Path) -> i64 {
+    let url = format!("sqlite:{}", file.display());
+    let db = Database::connect(url).await.unwrap();
+    let count = "SELECT COUNT(*) AS n FROM licenses";
+    let count = Statement::from_string(DbBackend::Sqlite, count);
+    let row = db.query_one_raw(count).await.unwrap().unwrap();
+    db.close().await.unwrap();
+    row.try_get("", "n").unwrap()
+}
+
+/// SQLite ends a transaction by itself where its file cannot grow. What came
+/// later was then taken for a part of it: acknowledged, and never written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acknowledged_after_a_full_disk_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    // The signal of the limit is ignored, so that a write fails as on a full disk.
+    let start = "trap '' XFSZ; exec \"$0\" serve --port \"$1\"";
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", start, env!("CARGO_BIN_EXE_license-server")])
+        .arg(port.to_string())
+        .env("STATE_DIR", directory.path().join("state"))
+        .env("ADMIN_TOKEN", ADMIN_TOKEN)
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let server = Process::start(&mut command, port).await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let issue = async |number: usize| {
+        let wanted = json!({"tier": "standard", "customer": format!("{number:0>200}")});
+        let request = http.post(format!("{}/api/admin/licenses", server.url));
+        let request = request.bearer_auth(ADMIN_TOKEN).json(&wanted);
+        request.send().await.unwrap().status()
+    };
+    let file = directory.path().join("state/license-server.sqlite");
+    let log = directory.path().join("state/license-server.sqlite-wal");
+    let mut acknowledged = 0;
+    let size = std::fs::metadata(&log).unwrap().len();
+    let_grow(&server, &(size + 40_000).to_string());
+    let mut refused = 0;
+    for number in 0..80 {
+        match issue(number).await {
+            StatusCode::CREATED => acknowledged += 1,
+            status => {
+                assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 5, "nothing more could be written: {refused}");
+    let_grow(&server, "unlimited");
+    for number in 80..110 {
+        assert_eq!(issue(number).await, StatusCode::CREATED, "it goes on");
+        acknowledged += 1;
+    }
+    assert_eq!(licenses_in(&file).await, acknowledged);
+    drop(server);
+    assert_eq!(licenses_in(&file).await, acknowledged, "also after a stop");
+}
