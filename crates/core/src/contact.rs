@@ -514,6 +514,15 @@ fn judge_refusal(
         &claims.hardware_id,
         claims.seq,
     )?;
+    // Who stands in between must not ask about another license with our nonce.
+    let asked = license_key::fingerprint(question.license_key);
+    if claims
+        .license_key_hash
+        .as_ref()
+        .is_some_and(|it| *it != asked)
+    {
+        return Err(Mismatch::LicenseKey.into());
+    }
     Ok(Denial::Signed(Box::new(document)))
 }
 

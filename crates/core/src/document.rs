@@ -109,6 +109,10 @@ pub struct DenialClaims {
     /// As in [`LicenseClaims::key_set`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_set: Option<u64>,
+    /// The [`fingerprint`](crate::license_key::fingerprint) of the key that was
+    /// asked about; `None` from servers that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_key_hash: Option<String>,
     /// Why.
     pub reason: DenialReason,
     /// Why, in words for the operator, and what to do about it.

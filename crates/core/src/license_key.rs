@@ -7,6 +7,10 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
 /// Digits and capitals without 0, 1, I, L and O.
 const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
 const PREFIX: &str = "FXSGHT";
@@ -114,6 +118,13 @@ impl fmt::Debug for LicenseKey {
 #[must_use]
 pub fn same(a: &str, b: &str) -> bool {
     a == b || fold(a) == fold(b)
+}
+
+/// A hash by which two texts are the same key, however they are spelled: SHA-256
+/// of the key without what spelling adds, in base64url.
+#[must_use]
+pub fn fingerprint(key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(fold(key)))
 }
 
 /// The key that somebody meant who has typed or pasted this: in its canonical

@@ -338,6 +338,14 @@ pub fn import(
                 hardware_id: &claims.hardware_id,
                 seq: claims.seq,
             })?;
+            let asked = license_key::fingerprint(&pending.license_key);
+            if claims
+                .license_key_hash
+                .as_ref()
+                .is_some_and(|it| *it != asked)
+            {
+                return Err(ImportError::Foreign(Mismatch::LicenseKey));
+            }
             let is_receipt = claims.reason == DenialReason::Deactivated;
             match (is_receipt, pending.purpose) {
                 (true, Purpose::Deactivate) => Ok((Imported::Deactivated, pending)),

@@ -7,6 +7,7 @@ use license_core::contact::{
 };
 use license_core::document::{DenialClaims, DenialReason, DocumentError, LicenseClaims};
 use license_core::lease::Lease;
+use license_core::license_key::fingerprint;
 use license_core::protocol;
 use serde_json::{Value, json};
 
@@ -602,6 +603,29 @@ fn a_document_that_cannot_be_believed_is_no_contact() {
             assert!(why.is_suspicious());
         }
     }
+}
+
+/// Who stands between site and vendor may ask about another license with the
+/// site's nonce; the vendor's answer is genuine, and not to the site's question.
+#[test]
+fn a_denial_of_another_license_key_is_no_contact() {
+    let asked = question();
+    for spelled in [
+        asked.license_key.to_lowercase(),
+        asked.license_key.replace('-', " "),
+    ] {
+        let vendor = Signer::vendor();
+        let mut claims = denial_claims();
+        claims.license_key_hash = Some(fingerprint(&spelled));
+        let reply = denied(Some(&vendor.denial(&claims)));
+        denial(validation(&reply, &asked, &vendor.trust()));
+    }
+    let why = denial_rejected(&asked, |claims| {
+        claims.reason = DenialReason::UnknownLicense;
+        claims.license_key_hash = Some(fingerprint("FXSGHT-2222-2222-2222-2222"));
+    });
+    assert_eq!(why, NoContact::NotForUs(Mismatch::LicenseKey));
+    assert!(why.is_suspicious());
 }
 
 #[test]

@@ -198,6 +198,7 @@ pub fn denial_claims() -> DenialClaims {
         installation_id: INSTALLATION.into(),
         hardware_id: HARDWARE.into(),
         key_set: None,
+        license_key_hash: None,
         reason: DenialReason::Revoked,
         message: "The license was revoked; ask your vendor".into(),
     }

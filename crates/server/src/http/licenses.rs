@@ -36,7 +36,7 @@ type Reply = Result<Json<Value>, ApiError>;
 /// Takes a seat for a machine; free of charge when it holds one already.
 pub(super) async fn activate(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Reply {
     let request: ActivateRequest = read(body)?;
-    let mut to = addressee(&headers, &request.hardware_id)?;
+    let mut to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     check("installationId", &request.installation_id)?;
     check("installationName", &request.installation_name)?;
     check("installationVersion", &request.installation_version)?;
@@ -56,7 +56,7 @@ pub(super) async fn activate(State(app): State<Arc<App>>, headers: HeaderMap, bo
 /// Says whether a machine may go on using a license.
 pub(super) async fn validate(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Reply {
     let request: ValidateRequest = read(body)?;
-    let to = addressee(&headers, &request.hardware_id)?;
+    let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     let call = call(&headers);
     let answer = ask(&app, &Question::Validate, &request.license_key, to, &call).await?;
     Ok(Json(confirmation(answer)))
@@ -69,7 +69,7 @@ pub(super) async fn heartbeat(
     body: Body,
 ) -> Reply {
     let request: HeartbeatRequest = read(body)?;
-    let mut to = addressee(&headers, &request.hardware_id)?;
+    let mut to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     check("installationId", &request.installation_id)?;
     if to.installation_id.is_empty() {
         to.installation_id.clone_from(&request.installation_id);
@@ -87,7 +87,7 @@ pub(super) async fn deactivate(
     body: Body,
 ) -> Reply {
     let request: ValidateRequest = read(body)?;
-    let to = addressee(&headers, &request.hardware_id)?;
+    let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     let call = call(&headers);
     let answer = ask(&app, &Question::Deactivate, &request.license_key, to, &call).await?;
     Ok(Json(refusal(answer)))
@@ -197,7 +197,11 @@ fn call(headers: &HeaderMap) -> Call {
     }
 }
 
-fn addressee(headers: &HeaderMap, hardware_id: &str) -> Result<Addressee, ApiError> {
+fn addressee(
+    headers: &HeaderMap,
+    license_key: &str,
+    hardware_id: &str,
+) -> Result<Addressee, ApiError> {
     let header = |name: &'static str| {
         let value = headers.get(name).map(|value| value.to_str());
         value
@@ -218,6 +222,7 @@ fn addressee(headers: &HeaderMap, hardware_id: &str) -> Result<Addressee, ApiErr
         )));
     }
     Ok(Addressee {
+        license_key: license_key.to_owned(),
         nonce: Some(nonce.to_owned()).filter(|nonce| !nonce.is_empty()),
         installation_id: installation_id.to_owned(),
         hardware_id: hardware_id.to_owned(),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims};
 use license_core::fleet::Signed;
+use license_core::license_key::fingerprint;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -15,6 +16,8 @@ use crate::store::licenses::License;
 pub struct Addressee {
     /// The request's nonce.
     pub nonce: Option<String>,
+    /// The license key that was sent.
+    pub license_key: String,
     /// The installation that asks.
     pub installation_id: String,
     /// The machine that asks.
@@ -93,6 +96,7 @@ pub fn signed_denial(
         installation_id: to.installation_id.clone(),
         hardware_id: to.hardware_id.clone(),
         key_set: Some(keys.version()),
+        license_key_hash: Some(fingerprint(&to.license_key)),
         reason: reason.clone(),
         message: message.to_owned(),
     };

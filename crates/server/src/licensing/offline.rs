@@ -101,6 +101,7 @@ pub async fn sign(
         Purpose::Deactivate => Question::Deactivate,
     };
     let to = Addressee {
+        license_key: request.license_key.clone(),
         nonce: Some(request.nonce.clone()),
         installation_id: request.installation_id.clone(),
         hardware_id: request.hardware_id.clone(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::{VerifiedDenial, VerifiedLicense, verify_denial, verify_license};
 use license_core::keyring::Keyring;
+use license_core::license_key::fingerprint;
 use license_server::app::App;
 use license_server::audit::Actor;
 use license_server::config::{Storage, Terms};
@@ -217,6 +218,7 @@ impl Vendor {
 
     /// Asks, and verifies whatever document comes back.
     pub async fn told(&self, call: &str, body: Value) -> Told {
+        let asked = body["licenseKey"].as_str().unwrap().to_owned();
         let (status, answer) = self.post(call, body).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         let data = &answer["data"];
@@ -230,6 +232,10 @@ impl Vendor {
             Some(jws) => {
                 let document = verify_denial(jws, &self.keyring()).unwrap();
                 assert_eq!(document.claims().nonce.as_deref(), Some(NONCE));
+                assert_eq!(
+                    document.claims().license_key_hash,
+                    Some(fingerprint(&asked))
+                );
                 Told::Denied(Box::new(document))
             }
             None => Told::Other(answer),
