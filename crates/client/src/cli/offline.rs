@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
+use license_core::license_key::LicenseKey;
 use serde_json::json;
 
 use crate::cli::NO;
@@ -73,6 +74,10 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
         Purpose::Renew => "renew",
         Purpose::Deactivate => "deactivate",
     };
+    // It is a long way to the vendor and back.
+    if let Some(Err(error)) = command.key.as_deref().map(LicenseKey::parse) {
+        eprintln!("note: {error}; making the request all the same");
+    }
     let body = json!({ "purpose": purpose, "licenseKey": command.key });
     let answer = command
         .service
