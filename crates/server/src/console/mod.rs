@@ -17,15 +17,16 @@ mod offline;
 mod pager;
 mod sign_in;
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use license_console::assets::asset;
 use license_console::page::guarded;
 
 use crate::http::HttpState;
 use crate::http::access::{Access, in_session};
-use std::sync::Arc;
 
 /// Every page.
 pub fn pages(access: Arc<Access>) -> Router<HttpState> {
@@ -53,7 +54,7 @@ pub fn pages(access: Arc<Access>) -> Router<HttpState> {
         )
         .route("/console/audit", get(audit::page))
         .route("/console/audit/export", get(audit::export))
-        .route_layer(axum::middleware::from_fn_with_state(access, in_session))
+        .route_layer(from_fn_with_state(access, in_session))
         .route(
             "/console/sign-in",
             get(sign_in::page).post(sign_in::sign_in),
