@@ -167,17 +167,18 @@ impl Chromium {
     pub async fn examine(&self, address: &str) {
         let axe = shipped::installed("pages/node_modules/axe-core/axe.min.js");
         let axe = std::fs::read_to_string(axe).unwrap();
-        let find = format!(
-            "{axe}; const found = await window.axe.run(document, {{ resultTypes: ['violations'] }}); \
-             return found.violations.map((it) => it.id + ': ' + it.nodes.map((n) => n.html).join(' | '))"
-        );
+        self.open(address).await;
+        self.run(&axe).await;
+        let find = "const found = await window.axe.run(document, { resultTypes: ['violations'] }); \
+             return found.violations.map((it) => it.id + ': ' + it.nodes.map((n) => n.html).join(' | '))";
         for width in [360, 768, 1440] {
             self.page.set_window_size(width, 900).await.unwrap();
-            self.open(address).await;
+            let inner = "return window.innerWidth";
+            self.until(inner, &json!(width)).await;
             let wide = "return document.documentElement.scrollWidth - window.innerWidth";
             let wide = self.run(wide).await.as_i64().unwrap();
             assert!(wide <= 0, "{address} at {width}: {wide} px too wide");
-            assert_eq!(self.run(&find).await, json!([]), "{address} at {width}");
+            assert_eq!(self.run(find).await, json!([]), "{address} at {width}");
         }
     }
 
