@@ -73,8 +73,7 @@ impl App {
                     by: Actor::Service,
                     at: clock.now(),
                 };
-                let made = first_key(&store, &keys_dir, &change).await;
-                made.map_err(|error| error.at(storage))?;
+                first_key(&store, storage, &change).await?;
                 SigningKeys::load(&keys_dir)?
             }
             loaded => loaded?,
@@ -141,20 +140,22 @@ impl App {
 /// When the directory or the database refuses.
 pub async fn first_key(
     store: &Store,
-    keys_dir: &Path,
+    storage: &Storage,
     change: &Change,
-) -> Result<Option<String>, FirstKeyError> {
-    let transaction = store.begin().await?;
-    let kid = match SigningKeys::create(keys_dir, change.at) {
+) -> Result<Option<String>, OpenError> {
+    let keys_dir = storage.keys();
+    let refused = |error| refused(storage, error);
+    let transaction = store.begin().await.map_err(refused)?;
+    let kid = match SigningKeys::create(&keys_dir, change.at) {
         Ok(kid) => kid,
         Err(SigningError::Exists(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let nothing = serde_json::Value::Null;
-    change
-        .note_key(&transaction, Action::KeyMade, &kid, nothing)
-        .await?;
-    transaction.commit().await.map_err(StoreError::from)?;
+    let noted = change.note_key(&transaction, Action::KeyMade, &kid, nothing);
+    noted.await.map_err(refused)?;
+    let committed = transaction.commit().await;
+    committed.map_err(|error| refused(error.into()))?;
     tracing::info!(
         kid,
         directory = %keys_dir.display(),
@@ -163,35 +164,9 @@ pub async fn first_key(
     Ok(Some(kid))
 }
 
-/// Why there is no first key.
-#[derive(Debug, thiserror::Error)]
-pub enum FirstKeyError {
-    /// The directory of the keys.
-    #[error(transparent)]
-    Signing(#[from] SigningError),
-    /// The database refuses.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl FirstKeyError {
-    fn at(self, storage: &Storage) -> OpenError {
-        match self {
-            Self::Signing(error) => error.into(),
-            Self::Store(error) => OpenError::Store {
-                url: storage.database().to_string(),
-                error,
-            },
-        }
-    }
-}
-
 async fn any_held(store: &Store, storage: &Storage) -> Result<bool, OpenError> {
     let held = seats::any_held(store.reader()).await;
-    held.map_err(|error| OpenError::Store {
-        url: storage.database().to_string(),
-        error,
-    })
+    held.map_err(|error| refused(storage, error))
 }
 
 /// Opens the database alone, for commands that need no key.
@@ -199,9 +174,13 @@ async fn any_held(store: &Store, storage: &Storage) -> Result<bool, OpenError> {
 /// # Errors
 /// When the database cannot be used.
 pub async fn open_store(storage: &Storage) -> Result<Store, OpenError> {
-    let url = storage.database();
-    Store::open(&url).await.map_err(|error| OpenError::Store {
-        url: url.to_string(),
+    let opened = Store::open(&storage.database()).await;
+    opened.map_err(|error| refused(storage, error))
+}
+
+fn refused(storage: &Storage, error: StoreError) -> OpenError {
+    OpenError::Store {
+        url: storage.database().to_string(),
         error,
-    })
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::app::{first_key, open_store};
 use crate::cli::{by_hand, table};
 use crate::config::Storage;
-use crate::licensing;
+use crate::licensing::keys::{LONGEST_OVERLAP, USUAL_OVERLAP, revoke, rotate};
 use crate::signing::{SigningError, SigningKeys};
 
 #[derive(Debug, Subcommand)]
@@ -40,7 +40,7 @@ pub(super) enum Keys {
         license-server keys rotate --at-once          (the old one is not safe any more)")]
     Rotate {
         /// Days until the new key signs; until then the old one does
-        #[arg(long, default_value_t = 7, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(..=365))]
+        #[arg(long, default_value_t = USUAL_OVERLAP, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(..=i64::from(LONGEST_OVERLAP)))]
         overlap_days: u16,
 
         /// The new key signs from now on
@@ -87,7 +87,7 @@ pub(super) async fn run(
     match command {
         Keys::Create => {
             let store = open_store(storage).await?;
-            let made = first_key(&store, &directory, &by_hand(now)).await?;
+            let made = first_key(&store, storage, &by_hand(now)).await?;
             store.close().await;
             let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
             if json {
@@ -103,7 +103,7 @@ pub(super) async fn run(
         Keys::Export { output } => {
             if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
                 let store = open_store(storage).await?;
-                first_key(&store, &directory, &by_hand(now)).await?;
+                first_key(&store, storage, &by_hand(now)).await?;
                 store.close().await;
             }
             let keys = SigningKeys::load(&directory)?;
@@ -131,8 +131,7 @@ pub(super) async fn run(
             let overlap = TimeDelta::days(days.into());
             let store = open_store(storage).await?;
             let change = by_hand(now);
-            let rotating =
-                licensing::keys::rotate(&store, &directory, &issuer.issuer, overlap, &change);
+            let rotating = rotate(&store, &directory, &issuer.issuer, overlap, &change);
             let (kid, signs_from) = rotating.await?;
             store.close().await;
             if json {
@@ -146,8 +145,7 @@ pub(super) async fn run(
         Keys::Revoke { kid, issuer } => {
             let store = open_store(storage).await?;
             let change = by_hand(now);
-            let revoking =
-                licensing::keys::revoke(&store, &directory, &issuer.issuer, &kid, &change);
+            let revoking = revoke(&store, &directory, &issuer.issuer, &kid, &change);
             let version = revoking.await?;
             store.close().await;
             if json {

@@ -10,22 +10,22 @@ use axum::{Extension, Form};
 use clap::ValueEnum as _;
 use license_console::page::show;
 use license_core::feature::LICENSED_FEATURES;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::frame::{Done, Fact, Frame, Question};
-use super::license::address;
+use super::license::{address, last_day};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::{
-    IssueError, IssueRequest, draft, end_of, issue as issue_license, unknown_features,
+    IssueError, IssueRequest, draft, issue as issue_license, unknown_features,
 };
 use crate::licensing::look_up::look_up;
 use crate::store::licenses::License;
 
 /// What was filled in. Nothing means what the tier has.
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Given {
     #[serde(default)]
     customer: String,
@@ -114,12 +114,6 @@ impl Given {
     fn request(&self) -> Result<IssueRequest, ApiError> {
         let tier = Tier::from_str(&self.tier, true)
             .map_err(|_| ApiError::BadRequest("choose a tier".to_owned()))?;
-        let day = self.day.trim();
-        let expires_at = end_of(day);
-        if expires_at.is_none() && !day.is_empty() {
-            let message = "the day is written 2030-12-31".to_owned();
-            return Err(ApiError::BadRequest(message));
-        }
         Ok(IssueRequest {
             tier,
             customer: self.customer.trim().to_owned(),
@@ -129,7 +123,7 @@ impl Given {
             max_storage_gb: number("storage", &self.max_storage_gb)?,
             with: words(&self.with),
             without: words(&self.without),
-            expires_at,
+            expires_at: last_day(&self.day)?,
             key: Some(self.key.trim().to_owned()).filter(|key| !key.is_empty()),
         })
     }
@@ -156,8 +150,18 @@ fn question(given: &Given, license: &License) -> Question {
         Err(_) => "∞".to_owned(),
     };
     let end = license.expires_at.map(|end| end.format("%Y-%m-%d"));
+    let mut facts = vec![
+        Fact::new("customer", &license.customer),
+        Fact::new("tier", &license.tier),
+        Fact::new("features", license.features.join(", ")),
+        Fact::new("seats", license.seats.to_string()),
+        Fact::new("cameras", limit(license.max_cameras)),
+        Fact::new("users", limit(license.max_users)),
+        Fact::new("storage_gb", limit(license.max_storage_gb)),
+        Fact::new("ends", end.map_or("–".to_owned(), |end| end.to_string())),
+        Fact::new("key", &license.license_key),
+    ];
     let unknown = unknown_features(license);
-    let mut facts = Vec::new();
     if !unknown.is_empty() {
         facts.push(Fact::new("unknown-features", unknown.join(", ")));
     }
@@ -165,20 +169,7 @@ fn question(given: &Given, license: &License) -> Question {
         what: "issue",
         action: "/console/licenses/issue".to_owned(),
         back: "/console/licenses/new".to_owned(),
-        facts: [
-            Fact::new("customer", &license.customer),
-            Fact::new("tier", &license.tier),
-            Fact::new("features", license.features.join(", ")),
-            Fact::new("seats", license.seats.to_string()),
-            Fact::new("cameras", limit(license.max_cameras)),
-            Fact::new("users", limit(license.max_users)),
-            Fact::new("storage_gb", limit(license.max_storage_gb)),
-            Fact::new("ends", end.map_or("–".to_owned(), |end| end.to_string())),
-            Fact::new("key", &license.license_key),
-        ]
-        .into_iter()
-        .chain(facts)
-        .collect(),
+        facts,
         hidden: vec![
             ("customer", given.customer.clone()),
             ("tier", given.tier.clone()),

@@ -17,13 +17,8 @@ use super::frame::{Done, Fact, Frame, Question, Said, trouble};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
-use crate::licensing::keys::{KeysError, revoke_in, rotate_in};
+use crate::licensing::keys::{KeysError, LONGEST_OVERLAP, USUAL_OVERLAP, revoke_in, rotate_in};
 use crate::signing::SigningError;
-
-/// Days until the next key signs, if nobody says otherwise.
-const OVERLAP: &str = "7";
-/// Most of them.
-const LONGEST_OVERLAP: u16 = 365;
 
 #[derive(Template)]
 #[template(path = "keys.html")]
@@ -63,7 +58,7 @@ pub(super) async fn page(
 }
 
 pub(super) async fn ask_rotate() -> Response {
-    to_rotate(OVERLAP.to_owned()).ask("keys")
+    to_rotate(USUAL_OVERLAP.to_string()).ask("keys")
 }
 
 fn to_rotate(days: String) -> Question {

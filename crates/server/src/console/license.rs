@@ -16,8 +16,6 @@ use license_console::moment::{Moment, ago};
 use license_console::page::show;
 use license_console::plot;
 use license_core::document::DenialReason;
-use license_core::fleet::standing_seen;
-use license_core::standing::Standing;
 use license_core::usage::Resource;
 use serde::Deserialize;
 
@@ -26,6 +24,7 @@ use super::frame::{Done, Fact, Frame, Question, Said, trouble};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
+use crate::licensing::fleet::Seen;
 use crate::licensing::history::{greatest, usage_by_day};
 use crate::licensing::issue::end_of;
 use crate::licensing::judge::judge;
@@ -157,18 +156,13 @@ async fn look(app: &App, license: &str) -> Result<Page, ApiError> {
 }
 
 fn machine(seat: &Seat, license: &License, now: DateTime<Utc>) -> Machine {
-    let denial = judge(license.status, license.expires_at, now);
     let usage = reported(seat.usage.clone());
     Machine {
         name: seat.installation_name.clone(),
         version: seat.installation_version.clone(),
         hardware_id: seat.hardware_id.clone(),
         hardware_id_short: short(&seat.hardware_id),
-        standing: match standing_seen(denial.as_ref(), seat.signed, now) {
-            Standing::Lapsed(_) if denial.is_some() => "stopped",
-            Standing::Lapsed(_) => "silent",
-            standing => standing.as_str(),
-        },
+        standing: Seen::of(license.status, license.expires_at, seat.signed, now).as_str(),
         seen: Moment::of(seat.last_seen_at),
         ago: ago(now - seat.last_seen_at),
         freed: seat.freed_at.map(Moment::of),
@@ -292,13 +286,7 @@ async fn carry_out(
     let set = |status, words| status::set_status(store, &license.id, status, words, &change);
     match what {
         What::Renew => {
-            let day = given.day.trim();
-            let end = end_of(day);
-            if end.is_none() && !day.is_empty() {
-                let message = "The day is written 2030-12-31".to_owned();
-                return Err(ApiError::BadRequest(message));
-            }
-            renew::renew(store, &license.id, end, &change).await?;
+            renew::renew(store, &license.id, last_day(&given.day)?, &change).await?;
             Ok(Done::Renewed)
         }
         What::Suspend => {
@@ -318,6 +306,16 @@ async fn carry_out(
             Ok(Done::SeatFreed)
         }
     }
+}
+
+/// The end that a form names; nothing is never.
+pub(super) fn last_day(text: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || ApiError::BadRequest("the day is written 2030-12-31".to_owned());
+    end_of(text).map(Some).ok_or_else(wrong)
 }
 
 pub(super) fn address(license: &License) -> String {

@@ -55,7 +55,7 @@ fn form(text: String, error: Option<&ApiError>) -> Response {
 }
 
 /// Shows what a request asks for, before anything is done.
-pub(super) async fn ask(State(_): State<Arc<App>>, mut given: Multipart) -> Response {
+pub(super) async fn ask(mut given: Multipart) -> Response {
     let mut text = String::new();
     loop {
         let field = match given.next_field().await {

@@ -43,10 +43,9 @@ pub(super) async fn activate(State(app): State<Arc<App>>, headers: HeaderMap, bo
     if to.installation_id.is_empty() {
         to.installation_id.clone_from(&request.installation_id);
     }
-    let key = request.license_key.clone();
     let question = Question::Activate(request);
     Ok(Json(
-        match ask(&app, &question, &key, to, &call(&headers)).await? {
+        match ask(&app, &question, to, &call(&headers)).await? {
             Answer::License(license) => activated(&license),
             other => refusal(other),
         },
@@ -58,7 +57,7 @@ pub(super) async fn validate(State(app): State<Arc<App>>, headers: HeaderMap, bo
     let request: ValidateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     let call = call(&headers);
-    let answer = ask(&app, &Question::Validate, &request.license_key, to, &call).await?;
+    let answer = ask(&app, &Question::Validate, to, &call).await?;
     Ok(Json(confirmation(answer)))
 }
 
@@ -74,9 +73,8 @@ pub(super) async fn heartbeat(
     if to.installation_id.is_empty() {
         to.installation_id.clone_from(&request.installation_id);
     }
-    let key = request.license_key.clone();
     let question = Question::Heartbeat(Box::new(request));
-    let answer = ask(&app, &question, &key, to, &call(&headers)).await?;
+    let answer = ask(&app, &question, to, &call(&headers)).await?;
     Ok(Json(confirmation(answer)))
 }
 
@@ -89,7 +87,7 @@ pub(super) async fn deactivate(
     let request: ValidateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     let call = call(&headers);
-    let answer = ask(&app, &Question::Deactivate, &request.license_key, to, &call).await?;
+    let answer = ask(&app, &Question::Deactivate, to, &call).await?;
     Ok(Json(refusal(answer)))
 }
 
@@ -135,12 +133,11 @@ pub(super) async fn keys(
 async fn ask(
     app: &App,
     question: &Question,
-    license_key: &str,
     to: Addressee,
     call: &Call,
 ) -> Result<Answer, ApiError> {
-    check("licenseKey", license_key)?;
-    Ok(answer(app, question, license_key, to, call).await?)
+    check("licenseKey", &to.license_key)?;
+    Ok(answer(app, question, to, call).await?)
 }
 
 fn confirmation(answer: Answer) -> Value {

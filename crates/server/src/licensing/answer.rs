@@ -17,7 +17,7 @@ use crate::audit::{Action, Actor, Change};
 use crate::licensing::document::{Addressee, signed_denial, signed_license};
 use crate::licensing::judge::judge;
 use crate::signing::SignError;
-use crate::store::installations::reported;
+use crate::store::installations::used;
 use crate::store::licenses::{self, License};
 use crate::store::seats::{self, Seat};
 use crate::store::{StoreError, suspicions, usage_days};
@@ -99,12 +99,11 @@ struct Denied {
 pub async fn answer(
     app: &App,
     question: &Question,
-    license_key: &str,
     to: Addressee,
     call: &Call,
 ) -> Result<Answer, AnswerError> {
     let now = app.clock.now();
-    let answered = decide(app, question, license_key, to, call, now).await?;
+    let answered = decide(app, question, to, call, now).await?;
     let word = match &answered {
         Answer::License(_) | Answer::Deactivated { .. } => "confirmed",
         Answer::Denied { .. } => "denied",
@@ -116,12 +115,11 @@ pub async fn answer(
 async fn decide(
     app: &App,
     question: &Question,
-    license_key: &str,
     to: Addressee,
     call: &Call,
     now: DateTime<Utc>,
 ) -> Result<Answer, AnswerError> {
-    let key = LicenseKey::parse(license_key);
+    let key = LicenseKey::parse(&to.license_key);
     // Whoever knows no key makes nobody wait; licenses are never removed.
     let known = match &key {
         Ok(key) => licenses::find(app.store.reader(), key.as_str()).await?,
@@ -132,9 +130,7 @@ async fn decide(
         return deny(app, None, &to, first_seq(now), denied, now);
     };
     let transaction = app.store.begin().await?;
-    licenses::lock(&transaction, &known.license_key).await?;
-    let license = licenses::find(&transaction, &known.license_key).await?;
-    let license = license.unwrap_or(known);
+    let license = licenses::hold(&transaction, known).await?;
     let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
     let to = complete(to, seat.as_ref());
     let seat = match seat {
@@ -337,7 +333,7 @@ async fn take_seat(
         Question::Heartbeat(request) => {
             seat.usage = serde_json::to_value(request.usage_metrics).ok();
             seat.system_info = serde_json::to_value(&request.system_info).ok();
-            let usage = reported(seat.usage.clone());
+            let usage = used(request.usage_metrics);
             let day = now.date_naive();
             usage_days::note(db, &license.id, &to.hardware_id, day, &usage).await?;
         }

@@ -25,8 +25,8 @@ pub struct Addressee {
 }
 
 /// The license object of an answer, with the signed document as `signature`, and
-/// for how long that is good. A
-/// lease for a site without internet ends with the license at the latest.
+/// for how long that is good. A lease for a site without internet ends with the
+/// license at the latest.
 ///
 /// # Errors
 /// When the claims have no JSON form, which ours always have.

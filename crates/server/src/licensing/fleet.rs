@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
-use license_core::fleet::{is_over, standing_seen};
+use license_core::fleet::{Signed, is_over, standing_seen};
 use license_core::standing::{LapseReason, Standing};
 use license_core::usage::Resource;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,25 @@ pub enum Seen {
 impl Seen {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Active, Self::Grace, Self::Silent, Self::Stopped];
+
+    /// By what its license is, and what was signed for it last.
+    #[must_use]
+    pub fn of(
+        status: Status,
+        expires_at: Option<DateTime<Utc>>,
+        signed: Option<Signed>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let denial = judge(status, expires_at, now);
+        match standing_seen(denial.as_ref(), signed, now) {
+            Standing::Active => Self::Active,
+            Standing::Grace { .. } => Self::Grace,
+            Standing::Lapsed(LapseReason::GracePeriodExpired) | Standing::Unlicensed => {
+                Self::Silent
+            }
+            Standing::Lapsed(LapseReason::Denied(_) | LapseReason::LicenseExpired) => Self::Stopped,
+        }
+    }
 
     /// The word in addresses and JSON.
     #[must_use]
@@ -285,20 +304,14 @@ impl Member {
         suspected: &HashMap<String, HashSet<String>>,
         now: DateTime<Utc>,
     ) -> Self {
-        let denial = judge(installation.status, installation.expires_at, now);
-        let standing = standing_seen(denial.as_ref(), installation.signed, now);
         let suspected = suspected.get(&installation.license_id);
         Self {
-            seen: match standing {
-                Standing::Active => Seen::Active,
-                Standing::Grace { .. } => Seen::Grace,
-                Standing::Lapsed(LapseReason::GracePeriodExpired) | Standing::Unlicensed => {
-                    Seen::Silent
-                }
-                Standing::Lapsed(LapseReason::Denied(_) | LapseReason::LicenseExpired) => {
-                    Seen::Stopped
-                }
-            },
+            seen: Seen::of(
+                installation.status,
+                installation.expires_at,
+                installation.signed,
+                now,
+            ),
             over_limit: is_over(&installation.usage, |resource: Resource| {
                 installation.limit(resource)
             }),

@@ -110,7 +110,7 @@ pub async fn sign(
         offline: Some(ByFile { lease, by }),
         ..Call::default()
     };
-    let answer = answer(app, &question, &request.license_key, to, &call).await?;
+    let answer = answer(app, &question, to, &call).await?;
     let document = match &answer {
         Answer::License(license) => license
             .get("signature")

@@ -40,10 +40,7 @@ pub async fn renew(
     check_expiry(expires_at, change.at)?;
     let license = look_up(store, license).await?;
     let transaction = store.begin().await?;
-    licenses::lock(&transaction, &license.license_key).await?;
-    let license = licenses::find(&transaction, &license.license_key)
-        .await?
-        .unwrap_or(license);
+    let license = licenses::hold(&transaction, license).await?;
     if license.status == Status::Revoked {
         return Err(RenewError::Revoked);
     }

@@ -33,7 +33,7 @@ pub async fn free(
 ) -> Result<Seat, FreeError> {
     let license = look_up(store, license).await?;
     let transaction = store.begin().await?;
-    licenses::lock(&transaction, &license.license_key).await?;
+    let license = licenses::hold(&transaction, license).await?;
     let seat = seats::find(&transaction, &license.id, hardware_id).await?;
     let Some(mut seat) = seat.filter(Seat::is_held) else {
         return Err(FreeError::NotHeld(hardware_id.to_owned()));

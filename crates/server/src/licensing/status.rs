@@ -27,8 +27,9 @@ pub enum StatusError {
     Store(#[from] StoreError),
 }
 
-/// Sets a license's status, and what its sites are told: nothing of their own
-/// without a message. What is so already is no change. Sites learn of it with their next validation.
+/// Sets a license's status, and what its sites are told: the usual words without a
+/// message. What is so already is no change. Sites learn of it with their next
+/// validation.
 ///
 /// # Errors
 /// One [`StatusError`] for each reason that it stays as it is.
@@ -47,10 +48,7 @@ pub async fn set_status(
     }
     let license = look_up(store, license).await?;
     let transaction = store.begin().await?;
-    licenses::lock(&transaction, &license.license_key).await?;
-    let license = licenses::find(&transaction, &license.license_key)
-        .await?
-        .unwrap_or(license);
+    let license = licenses::hold(&transaction, license).await?;
     if license.status == Status::Revoked && status != Status::Revoked {
         return Err(StatusError::Revoked);
     }

@@ -176,10 +176,16 @@ impl TryFrom<Row> for Installation {
 /// What the newest heartbeat has reported.
 #[must_use]
 pub fn reported(usage: Option<Json>) -> Usage {
-    let metrics: Option<UsageMetrics> = usage.and_then(|it| serde_json::from_value(it).ok());
+    let metrics = usage.and_then(|it| serde_json::from_value(it).ok());
+    metrics.map(used).unwrap_or_default()
+}
+
+/// What a heartbeat reports.
+#[must_use]
+pub fn used(metrics: UsageMetrics) -> Usage {
     Usage {
-        cameras: metrics.map(|it| it.cameras_in_use),
-        users: metrics.map(|it| it.users_active),
-        storage_gb: metrics.map(|it| it.storage_used_gb),
+        cameras: Some(metrics.cameras_in_use),
+        users: Some(metrics.users_active),
+        storage_gb: Some(metrics.storage_used_gb),
     }
 }

@@ -174,20 +174,20 @@ pub async fn find_by_id(
     row.map(License::try_from).transpose()
 }
 
-/// Holds the license until the transaction ends: whoever else wants to change
-/// something about it waits. Answers whether there is such a license.
+/// Holds a license until the transaction ends, and answers it as it is then:
+/// whoever else wants to change something about it waits.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn lock(db: &impl ConnectionTrait, license_key: &str) -> Result<bool, StoreError> {
+pub async fn hold(db: &impl ConnectionTrait, known: License) -> Result<License, StoreError> {
     // Changing a row to what it is takes its lock on PostgreSQL; SQLite's
     // transaction has the whole file already.
-    let locked = Entity::update_many()
+    Entity::update_many()
         .col_expr(Column::Id, Expr::col(Column::Id))
-        .filter(Column::LicenseKey.eq(license_key))
+        .filter(Column::LicenseKey.eq(&known.license_key))
         .exec(db)
         .await?;
-    Ok(locked.rows_affected > 0)
+    Ok(find(db, &known.license_key).await?.unwrap_or(known))
 }
 
 /// Which licenses.

@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// Starts a transaction that changes things. On SQLite it has the file
-    /// for itself; on PostgreSQL [`licenses::lock`] lets the changes of one
+    /// for itself; on PostgreSQL [`licenses::hold`] lets the changes of one
     /// license take turns.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Body;
-use crate::licensing;
+use crate::licensing::keys::{LONGEST_OVERLAP, USUAL_OVERLAP, revoke_in, rotate_in};
 use crate::signing::KeyInfo;
 
 /// The signing keys, without what is secret.
@@ -41,12 +41,12 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>) -> Json<Keys> {
 pub(in crate::http) struct Overlap {
     /// Days until the new key signs, 0 to 365; 0 when the old one is not safe
     /// any more. 7 if nothing is said.
-    #[serde(default = "a_week")]
+    #[serde(default = "usual_overlap")]
     overlap_days: u16,
 }
 
-fn a_week() -> u16 {
-    7
+fn usual_overlap() -> u16 {
+    USUAL_OVERLAP
 }
 
 /// A key that was made.
@@ -66,12 +66,12 @@ pub(in crate::http) async fn rotate(
     Extension(actor): Extension<Actor>,
     Body(wanted): Body<Overlap>,
 ) -> Result<Json<Made>, ApiError> {
-    if wanted.overlap_days > 365 {
-        let message = "overlapDays is at most 365".to_owned();
+    if wanted.overlap_days > LONGEST_OVERLAP {
+        let message = format!("overlapDays is at most {LONGEST_OVERLAP}");
         return Err(ApiError::BadRequest(message));
     }
     let overlap = TimeDelta::days(wanted.overlap_days.into());
-    let (kid, signs_from) = licensing::keys::rotate_in(&app, overlap, actor).await?;
+    let (kid, signs_from) = rotate_in(&app, overlap, actor).await?;
     Ok(Json(Made { kid, signs_from }))
 }
 
@@ -84,6 +84,6 @@ pub(in crate::http) async fn revoke(
     Extension(actor): Extension<Actor>,
     Path(kid): Path<String>,
 ) -> Result<Json<Keys>, ApiError> {
-    licensing::keys::revoke_in(&app, kid, actor).await?;
+    revoke_in(&app, kid, actor).await?;
     Ok(list(State(app)).await)
 }
