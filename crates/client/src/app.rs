@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::contact::Question;
 use license_core::evidence::Evidence;
 use license_core::hardware::{Comparison, Verdict};
 use license_core::schedule::Jitter;
@@ -373,23 +372,6 @@ impl App {
     fn learn_time(&self, signed: DateTime<Utc>) {
         if let Some(clock) = &self.effective {
             clock.learn(signed).iter().for_each(log_clock_event);
-        }
-    }
-
-    /// What an answer about `license_key` has to fit.
-    #[must_use]
-    pub fn question<'a>(
-        identity: &'a Identity,
-        license_key: &'a str,
-        nonce: &'a str,
-        evidence: &Evidence,
-    ) -> Question<'a> {
-        Question {
-            nonce,
-            license_key,
-            installation_id: &identity.installation_id,
-            hardware_id: &identity.hardware_id,
-            newest_seq: evidence.newest_seq(license_key),
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use license_core::contact::Contact;
 use license_core::gate::{Decision, Reason};
+use license_core::protocol::Call;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -22,42 +23,6 @@ pub struct Metrics {
     decisions: [Counter; REASONS.len()],
     calls: Family<CallLabels, Counter>,
     security_events: Counter,
-}
-
-/// A call to the License Server.
-#[derive(Clone, Copy, Debug)]
-pub enum Call {
-    /// An activation.
-    Activate,
-    /// A validation.
-    Validate,
-    /// A heartbeat.
-    Heartbeat,
-    /// A deactivation.
-    Deactivate,
-}
-
-/// What came of a call.
-#[derive(Clone, Copy, Debug)]
-pub enum Outcome {
-    /// The License Server said yes.
-    Confirmed,
-    /// It said no.
-    Denied,
-    /// Nobody said anything that counts.
-    NoContact,
-}
-
-impl Outcome {
-    /// What an answer without a license in it came to.
-    #[must_use]
-    pub fn of<T, R, N>(acknowledged: &Result<Result<T, R>, N>) -> Self {
-        match acknowledged {
-            Ok(Ok(_)) => Self::Confirmed,
-            Ok(Err(_)) => Self::Denied,
-            Err(_) => Self::NoContact,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -137,42 +102,27 @@ impl Metrics {
         self.decisions[index(decision.reason)].inc();
     }
 
-    /// Counts a call to the License Server.
-    pub fn called(&self, call: Call, outcome: Outcome) {
-        let call = match call {
-            Call::Activate => "activate",
-            Call::Validate => "validate",
-            Call::Heartbeat => "heartbeat",
-            Call::Deactivate => "deactivate",
-        };
-        let outcome = match outcome {
-            Outcome::Confirmed => "confirmed",
-            Outcome::Denied => "denied",
-            Outcome::NoContact => "no_contact",
-        };
-        self.calls
-            .get_or_create(&CallLabels { call, outcome })
-            .inc();
-    }
-
     /// Counts something that belongs in the security log.
     pub fn security_event(&self) {
         self.security_events.inc();
     }
 
-    /// Counts what an activation or a validation came to.
-    pub fn contacted(&self, call: Call, contact: &Contact) {
+    /// Counts what a call to the License Server came to.
+    pub fn contacted<Y>(&self, call: Call, contact: &Contact<Y>) {
         let outcome = match contact {
-            Contact::Confirmed(_) => Outcome::Confirmed,
-            Contact::Denied(_) => Outcome::Denied,
-            Contact::None(why) => {
-                if why.is_suspicious() {
-                    self.security_event();
-                }
-                Outcome::NoContact
-            }
+            Contact::Confirmed(_) => "confirmed",
+            Contact::Denied(_) => "denied",
+            Contact::None(_) => "no_contact",
         };
-        self.called(call, outcome);
+        if let Contact::None(why) = contact
+            && why.is_suspicious()
+        {
+            self.security_event();
+        }
+        let call = call.as_str();
+        self.calls
+            .get_or_create(&CallLabels { call, outcome })
+            .inc();
     }
 
     /// The text that is scraped: the counters, and what is known now.

@@ -8,17 +8,15 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use license_core::contact::{Reply, TransportFailure};
+use license_core::contact::{Reply, Request, TransportFailure};
 use license_core::hardware::Component;
 use license_core::protocol::{
-    ACTIVATE, ActivateRequest, DEACTIVATE, DRIFT_HEADER, HEARTBEAT, HeartbeatRequest,
-    IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, KEYS, NONCE_HEADER, SEQ_HEADER, VALIDATE,
-    ValidateRequest,
+    Call, DRIFT_HEADER, IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, KEYS, NONCE_HEADER, SEQ_HEADER,
 };
 use license_service::clock::Clock;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder, RequestBuilder, Url};
-use serde::Serialize;
+use uuid::Uuid;
 
 use crate::certificate_time::tls_config;
 
@@ -144,63 +142,31 @@ impl Upstream {
         })
     }
 
-    /// Asks for a seat. `idempotency_key` is the same for each repetition of
-    /// one activation.
-    pub async fn activate(
-        &self,
-        sender: &Sender,
-        body: &ActivateRequest,
-        nonce: &str,
-        idempotency_key: &str,
-    ) -> Reply {
-        let request = self
-            .post(ACTIVATE, sender, body, nonce)
-            .header(IDEMPOTENCY_HEADER, idempotency_key);
-        self.send(request).await
-    }
-
-    /// Asks whether the license is still good.
-    pub async fn validate(&self, sender: &Sender, body: &ValidateRequest, nonce: &str) -> Reply {
-        self.send(self.post(VALIDATE, sender, body, nonce)).await
-    }
-
-    /// Reports what is in use.
-    pub async fn heartbeat(&self, sender: &Sender, body: &HeartbeatRequest, nonce: &str) -> Reply {
-        self.send(self.post(HEARTBEAT, sender, body, nonce)).await
-    }
-
-    /// Gives the seat back.
-    pub async fn deactivate(&self, sender: &Sender, body: &ValidateRequest, nonce: &str) -> Reply {
-        self.send(self.post(DEACTIVATE, sender, body, nonce)).await
+    /// Makes a call, with a new `nonce` that the answer must repeat.
+    pub async fn ask<R: Request>(&self, sender: &Sender, request: &R, nonce: &str) -> Reply {
+        let mut post = self
+            .http
+            .post(format!("{}{}", self.base_url, R::PATH))
+            .header(INSTALLATION_ID_HEADER, &sender.installation_id)
+            .header(NONCE_HEADER, nonce)
+            .json(request);
+        if R::CALL == Call::Activate {
+            post = post.header(IDEMPOTENCY_HEADER, Uuid::new_v4().to_string());
+        }
+        if let Some(seq) = sender.newest_seq {
+            post = post.header(SEQ_HEADER, seq);
+        }
+        if let Some(drift) = &sender.drift {
+            let names: Vec<&str> = drift.iter().map(|c| c.as_str()).collect();
+            post = post.header(DRIFT_HEADER, names.join(","));
+        }
+        self.send(post).await
     }
 
     /// Asks for the signed key sets after version `after`.
     pub async fn key_sets(&self, after: u64) -> Reply {
         let url = format!("{}{KEYS}?after={after}", self.base_url);
         self.send(self.http.get(url)).await
-    }
-
-    fn post(
-        &self,
-        path: &str,
-        sender: &Sender,
-        body: &impl Serialize,
-        nonce: &str,
-    ) -> RequestBuilder {
-        let mut request = self
-            .http
-            .post(format!("{}{path}", self.base_url))
-            .header(INSTALLATION_ID_HEADER, &sender.installation_id)
-            .header(NONCE_HEADER, nonce)
-            .json(body);
-        if let Some(seq) = sender.newest_seq {
-            request = request.header(SEQ_HEADER, seq);
-        }
-        if let Some(drift) = &sender.drift {
-            let names: Vec<&str> = drift.iter().map(|c| c.as_str()).collect();
-            request = request.header(DRIFT_HEADER, names.join(","));
-        }
-        request
     }
 
     async fn send(&self, request: RequestBuilder) -> Reply {

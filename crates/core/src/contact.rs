@@ -7,15 +7,20 @@
 //! site.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::document::{
-    DenialReason, DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
+    DenialClaims, DenialReason, DocumentError, LicenseClaims, VerifiedDenial, VerifiedLicense,
+    verify_denial, verify_license,
 };
 use crate::keyring::Keyring;
 use crate::lease::Lease;
 use crate::license::License;
 use crate::license_key;
+use crate::protocol::{
+    self, ActivateRequest, Call, DeactivateRequest, HeartbeatRequest, ValidateRequest,
+};
 
 /// Whose word counts.
 #[derive(Clone, Debug)]
@@ -27,7 +32,7 @@ pub enum Trust {
     Keys(Keyring),
 }
 
-/// What was asked; a signed answer has to fit all of it.
+/// What was sent with a request; a signed answer has to fit all of it.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// `X-License-Nonce` of this request.
@@ -85,18 +90,28 @@ pub enum TransportFailure {
     },
 }
 
-/// What an activation or a validation came to.
+/// What a call came to.
 #[derive(Clone, Debug)]
-pub enum Contact {
+pub enum Contact<Y = Confirmation> {
     /// A well-formed yes.
-    Confirmed(Confirmation),
+    Confirmed(Y),
     /// A well-formed no.
     Denied(Denial),
     /// Anything else.
     None(NoContact),
 }
 
-/// A well-formed yes.
+/// When a document was signed, and the version of the License Server's newest
+/// key set.
+pub type Proof = (DateTime<Utc>, Option<u64>);
+
+/// A yes that may prove something.
+pub trait Proven {
+    /// What it proves; `None` where nothing is signed.
+    fn proof(&self) -> Option<Proof>;
+}
+
+/// The yes to an activation or a validation.
 #[derive(Clone, Debug)]
 pub struct Confirmation {
     license: ConfirmedLicense,
@@ -109,6 +124,14 @@ enum ConfirmedLicense {
     Signed(Box<VerifiedLicense>),
     Unsigned(License),
 }
+
+/// The yes to a deactivation: the seat is free. Signed where keys are trusted.
+#[derive(Clone, Debug)]
+pub struct Receipt(Option<Box<VerifiedDenial>>);
+
+/// The yes to a heartbeat.
+#[derive(Clone, Copy, Debug)]
+pub struct Acknowledgement;
 
 /// A well-formed no.
 #[derive(Clone, Debug)]
@@ -214,6 +237,17 @@ pub enum Mismatch {
     /// Another license's document.
     #[error("it is for another license key")]
     LicenseKey,
+    /// Another question's answer: the request was changed on its way.
+    #[error("it answers another question ({answered} instead of {asked})")]
+    Question {
+        /// The call that was made.
+        asked: &'static str,
+        /// The call that the document names; `unnamed` where it names none.
+        answered: &'static str,
+    },
+    /// A lease for a site without internet, which is asked for by file.
+    #[error("it is a license file's document")]
+    ByFile,
     /// Not newer than what is already known.
     #[error("its sequence number {found} is not above {newest}")]
     Sequence {
@@ -258,21 +292,44 @@ impl NoContact {
     }
 }
 
-impl Contact {
-    /// What a signed answer to our own question proves: when it was signed,
-    /// and the version of the License Server's newest key set.
+impl<Y: Proven> Contact<Y> {
+    /// What a signed answer to our own question proves.
     #[must_use]
-    pub fn proof(&self) -> Option<(DateTime<Utc>, Option<u64>)> {
+    pub fn proof(&self) -> Option<Proof> {
         match self {
-            Self::Confirmed(Confirmation {
-                license: ConfirmedLicense::Signed(document),
-                ..
-            }) => Some((document.claims().iat, document.claims().key_set)),
-            Self::Denied(Denial::Signed(document)) => {
+            Self::Confirmed(yes) => yes.proof(),
+            Self::Denied(Denial::Signed(document)) => Some(document.proof()),
+            Self::Denied(Denial::Unsigned(_)) | Self::None(_) => None,
+        }
+    }
+}
+
+impl VerifiedDenial {
+    fn proof(&self) -> Proof {
+        (self.claims().iat, self.claims().key_set)
+    }
+}
+
+impl Proven for Confirmation {
+    fn proof(&self) -> Option<Proof> {
+        match &self.license {
+            ConfirmedLicense::Signed(document) => {
                 Some((document.claims().iat, document.claims().key_set))
             }
-            Self::Confirmed(_) | Self::Denied(Denial::Unsigned(_)) | Self::None(_) => None,
+            ConfirmedLicense::Unsigned(_) => None,
         }
+    }
+}
+
+impl Proven for Receipt {
+    fn proof(&self) -> Option<Proof> {
+        self.0.as_ref().map(|document| document.proof())
+    }
+}
+
+impl Proven for Acknowledgement {
+    fn proof(&self) -> Option<Proof> {
+        None
     }
 }
 
@@ -343,85 +400,117 @@ impl Refusal {
     }
 }
 
-/// Reads the answer to an activation.
-#[must_use]
-pub fn activation(reply: &Reply, question: &Question, trust: &Trust) -> Contact {
-    classify(reply, question, trust, |answer| {
-        let data = answer.get("data").and_then(Value::as_object);
-        let data = data.ok_or("no data")?;
-        let license = data
-            .get("license")
-            .map_or(Some(data), Value::as_object)
-            .ok_or("no license")?;
-        Ok((license, false))
-    })
+/// A request to the License Server, with the way its answer is read.
+pub trait Request: Serialize {
+    /// What it asks.
+    const CALL: Call;
+    /// Its path below `LICENSE_API_URL`.
+    const PATH: &'static str;
+    /// What a yes says.
+    type Yes: Proven;
+
+    /// The license key that is sent.
+    fn license_key(&self) -> &str;
+
+    /// What the answer means. `question` and `trust` are those of the request.
+    fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Self::Yes>;
 }
 
-/// Reads the answer to a validation.
-#[must_use]
-pub fn validation(reply: &Reply, question: &Question, trust: &Trust) -> Contact {
-    classify(reply, question, trust, |answer| {
-        let inner = inner(answer).ok_or("no data")?;
-        if inner.get("isValid") != Some(&Value::Bool(true)) {
-            return Err("no isValid");
-        }
-        let license = inner.get("license").and_then(Value::as_object);
-        let server_in_grace = inner.get("gracePeriodActive") == Some(&Value::Bool(true));
-        Ok((license.ok_or("no license")?, server_in_grace))
-    })
-}
+impl Request for ActivateRequest {
+    const CALL: Call = Call::Activate;
+    const PATH: &'static str = protocol::ACTIVATE;
+    type Yes = Confirmation;
 
-/// Reads the answer to a deactivation: a receipt, or the License Server's no.
-/// Where keys are trusted, both are signed: nothing that stands between makes
-/// a site give its license up in vain.
-///
-/// # Errors
-/// `Ok(Err(_))` is the License Server's no; `Err(_)` is no contact.
-pub fn deactivation(
-    reply: &Reply,
-    question: &Question,
-    trust: &Trust,
-) -> Result<Result<(), Denial>, NoContact> {
-    let (status, answer) = read(reply)?;
-    if let Some(refusal) = refusal(&answer) {
-        return Ok(Err(judge_refusal(refusal, question, trust)?));
+    fn license_key(&self) -> &str {
+        &self.license_key
     }
-    let unexpected = |what| NoContact::Unexpected { status, what };
-    if !(200..300).contains(&status) {
-        return Err(unexpected("neither success nor refusal"));
-    }
-    let Trust::Keys(_) = trust else {
-        return Ok(Ok(()));
-    };
-    let signature = inner(&answer).and_then(|inner| inner.get("signature"));
-    let receipt = Refusal {
-        reason: None,
-        message: None,
-        signature: signature.and_then(Value::as_str).map(str::to_owned),
-    };
-    match judge_refusal(receipt, question, trust)? {
-        Denial::Signed(document) if document.claims().reason == DenialReason::Deactivated => {
-            Ok(Ok(()))
-        }
-        _ => Err(unexpected("no receipt")),
+
+    fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact {
+        classify(Self::CALL, reply, question, trust, |answer| {
+            let data = answer.get("data").and_then(Value::as_object);
+            let data = data.ok_or(Unread::Unexpected("no data"))?;
+            let license = data
+                .get("license")
+                .map_or(Some(data), Value::as_object)
+                .ok_or(Unread::Unexpected("no license"))?;
+            confirmation(Self::CALL, license, false, question, trust)
+        })
     }
 }
 
-/// Reads the answer to a heartbeat, which proves nothing about the license and
-/// therefore need not be signed.
-///
-/// # Errors
-/// `Ok(Err(_))` is the License Server's no; `Err(_)` is no contact.
-pub fn acknowledgement(reply: &Reply) -> Result<Result<(), Refusal>, NoContact> {
-    let (status, answer) = read(reply)?;
-    if let Some(refusal) = refusal(&answer) {
-        return Ok(Err(refusal));
+impl Request for ValidateRequest {
+    const CALL: Call = Call::Validate;
+    const PATH: &'static str = protocol::VALIDATE;
+    type Yes = Confirmation;
+
+    fn license_key(&self) -> &str {
+        &self.license_key
     }
-    if !(200..300).contains(&status) {
-        let what = "neither success nor refusal";
-        return Err(NoContact::Unexpected { status, what });
+
+    fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact {
+        classify(Self::CALL, reply, question, trust, |answer| {
+            let inner = inner(answer).ok_or(Unread::Unexpected("no data"))?;
+            if inner.get("isValid") != Some(&Value::Bool(true)) {
+                return Err(Unread::Unexpected("no isValid"));
+            }
+            let license = inner.get("license").and_then(Value::as_object);
+            let license = license.ok_or(Unread::Unexpected("no license"))?;
+            let server_in_grace = inner.get("gracePeriodActive") == Some(&Value::Bool(true));
+            confirmation(Self::CALL, license, server_in_grace, question, trust)
+        })
     }
-    Ok(Ok(()))
+}
+
+impl Request for DeactivateRequest {
+    const CALL: Call = Call::Deactivate;
+    const PATH: &'static str = protocol::DEACTIVATE;
+    type Yes = Receipt;
+
+    fn license_key(&self) -> &str {
+        &self.license_key
+    }
+
+    /// Where keys are trusted, the receipt and the refusal are both signed:
+    /// nothing in between makes a site give its license up in vain.
+    fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Receipt> {
+        classify(Self::CALL, reply, question, trust, |answer| {
+            let Trust::Keys(_) = trust else {
+                return Ok(Receipt(None));
+            };
+            let signature = inner(answer).and_then(|inner| inner.get("signature"));
+            let receipt = Refusal {
+                reason: None,
+                message: None,
+                signature: signature.and_then(Value::as_str).map(str::to_owned),
+            };
+            match judge_refusal(Self::CALL, receipt, question, trust)? {
+                Denial::Signed(document)
+                    if document.claims().reason == DenialReason::Deactivated =>
+                {
+                    Ok(Receipt(Some(document)))
+                }
+                _ => Err(Unread::Unexpected("no receipt")),
+            }
+        })
+    }
+}
+
+impl Request for HeartbeatRequest {
+    const CALL: Call = Call::Heartbeat;
+    const PATH: &'static str = protocol::HEARTBEAT;
+    type Yes = Acknowledgement;
+
+    fn license_key(&self) -> &str {
+        &self.license_key
+    }
+
+    /// A heartbeat proves nothing about the license, so its answer need not be
+    /// signed.
+    fn judge(reply: &Reply, question: &Question, _: &Trust) -> Contact<Acknowledgement> {
+        classify(Self::CALL, reply, question, &Trust::Unsigned, |_| {
+            Ok(Acknowledgement)
+        })
+    }
 }
 
 /// Reads the answer to a question for key sets: the signed sets, in order.
@@ -440,36 +529,66 @@ pub fn key_sets(reply: &Reply) -> Result<Vec<String>, NoContact> {
     Ok(texts.map(str::to_owned).collect())
 }
 
-fn classify(
+/// Why an answer that is no refusal is not the yes that was asked for.
+enum Unread {
+    /// Its JSON does not have the form: what is missing.
+    Unexpected(&'static str),
+    /// Its document does not count.
+    NoContact(NoContact),
+}
+
+impl<E: Into<NoContact>> From<E> for Unread {
+    fn from(error: E) -> Self {
+        Self::NoContact(error.into())
+    }
+}
+
+/// What every answer goes through: its status code, the refusal that it may
+/// be, and then what `read_yes` makes of it.
+fn classify<Y>(
+    call: Call,
     reply: &Reply,
     question: &Question,
     trust: &Trust,
-    find_license: impl FnOnce(&Map<String, Value>) -> Result<(&Map<String, Value>, bool), &'static str>,
-) -> Contact {
+    read_yes: impl FnOnce(&Map<String, Value>) -> Result<Y, Unread>,
+) -> Contact<Y> {
     let judged = read(reply).and_then(|(status, answer)| {
         if let Some(refusal) = refusal(&answer) {
             let refusal = refusal.without_key(question.license_key);
-            return judge_refusal(refusal, question, trust).map(Contact::Denied);
+            return judge_refusal(call, refusal, question, trust).map(Contact::Denied);
         }
         let unexpected = |what| NoContact::Unexpected { status, what };
         if !(200..300).contains(&status) {
             return Err(unexpected("neither success nor refusal"));
         }
-        let (license, server_in_grace) = find_license(&answer).map_err(unexpected)?;
-        let license = License::new(license.clone());
-        if license.license_key().is_none() {
-            return Err(unexpected("no licenseKey"));
+        match read_yes(&answer) {
+            Ok(yes) => Ok(Contact::Confirmed(yes)),
+            Err(Unread::Unexpected(what)) => Err(unexpected(what)),
+            Err(Unread::NoContact(why)) => Err(why),
         }
-        let license = judge_license(license, question, trust)?;
-        Ok(Contact::Confirmed(Confirmation {
-            license,
-            server_in_grace,
-        }))
     });
     judged.unwrap_or_else(Contact::None)
 }
 
+fn confirmation(
+    call: Call,
+    license: &Map<String, Value>,
+    server_in_grace: bool,
+    question: &Question,
+    trust: &Trust,
+) -> Result<Confirmation, Unread> {
+    let license = License::new(license.clone());
+    if license.license_key().is_none() {
+        return Err(Unread::Unexpected("no licenseKey"));
+    }
+    Ok(Confirmation {
+        license: judge_license(call, license, question, trust)?,
+        server_in_grace,
+    })
+}
+
 fn judge_license(
+    call: Call,
     license: License,
     question: &Question,
     trust: &Trust,
@@ -481,14 +600,11 @@ fn judge_license(
         return Err(NoContact::ServerDoesNotSign);
     }
     let document = verify_license(license.signature(), keyring)?;
-    let claims = document.claims();
-    check_binding(
-        question,
-        claims.nonce.as_deref(),
-        &claims.installation_id,
-        &claims.hardware_id,
-        claims.seq,
-    )?;
+    question.check(call, &Address::from(document.claims()))?;
+    // Nobody asks for months without contact over the network.
+    if document.claims().offline {
+        return Err(Mismatch::ByFile.into());
+    }
     let key = document.license().license_key().unwrap_or_default();
     if !license_key::same(key, question.license_key) {
         return Err(Mismatch::LicenseKey.into());
@@ -497,6 +613,7 @@ fn judge_license(
 }
 
 fn judge_refusal(
+    call: Call,
     refusal: Refusal,
     question: &Question,
     trust: &Trust,
@@ -507,14 +624,8 @@ fn judge_refusal(
     let signature = refusal.signature.ok_or(NoContact::ServerDoesNotSign)?;
     let document = verify_denial(&signature, keyring)?;
     let claims = document.claims();
-    check_binding(
-        question,
-        claims.nonce.as_deref(),
-        &claims.installation_id,
-        &claims.hardware_id,
-        claims.seq,
-    )?;
-    // Who stands in between must not ask about another license with our nonce.
+    question.check(call, &Address::from(claims))?;
+    // Whoever stands in between must not ask about another license with our nonce.
     let asked = license_key::fingerprint(question.license_key);
     if claims
         .license_key_hash
@@ -526,27 +637,100 @@ fn judge_refusal(
     Ok(Denial::Signed(Box::new(document)))
 }
 
-/// A genuine document counts only as the answer to this very request.
-pub(crate) fn check_binding(
-    question: &Question,
-    nonce: Option<&str>,
-    installation_id: &str,
-    hardware_id: &str,
+/// Which request a genuine document answers, as it says.
+pub(crate) struct Address<'a> {
+    nonce: Option<&'a str>,
+    installation_id: &'a str,
+    hardware_id: &'a str,
     seq: u64,
-) -> Result<(), Mismatch> {
-    if nonce != Some(question.nonce) {
-        return Err(Mismatch::Nonce);
+    question: Option<Call>,
+    /// The reason of a denial.
+    denial: Option<&'a DenialReason>,
+}
+
+impl<'a> From<&'a LicenseClaims> for Address<'a> {
+    fn from(claims: &'a LicenseClaims) -> Self {
+        Self {
+            nonce: claims.nonce.as_deref(),
+            installation_id: &claims.installation_id,
+            hardware_id: &claims.hardware_id,
+            seq: claims.seq,
+            question: claims.question,
+            denial: None,
+        }
     }
-    if installation_id != question.installation_id {
-        let found = installation_id.to_owned();
-        return Err(Mismatch::Installation { found });
+}
+
+impl<'a> From<&'a DenialClaims> for Address<'a> {
+    fn from(claims: &'a DenialClaims) -> Self {
+        Self {
+            nonce: claims.nonce.as_deref(),
+            installation_id: &claims.installation_id,
+            hardware_id: &claims.hardware_id,
+            seq: claims.seq,
+            question: claims.question,
+            denial: Some(&claims.reason),
+        }
     }
-    if hardware_id != question.hardware_id {
-        return Err(Mismatch::Hardware);
+}
+
+impl Address<'_> {
+    /// The request's nonce.
+    pub(crate) fn nonce(&self) -> Option<&str> {
+        self.nonce
     }
-    match question.newest_seq {
-        Some(newest) if seq <= newest => Err(Mismatch::Sequence { found: seq, newest }),
-        _ => Ok(()),
+
+    /// The document's sequence number.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Whether the document answers this call. A document of a server that does
+    /// not name the call counts only for calls that can have its answer: what
+    /// was rewritten on its way to such a server cannot lapse a site.
+    fn answers(&self, call: Call) -> bool {
+        let possible = match self.denial {
+            // The only answer to a deactivation that is no refusal.
+            Some(DenialReason::Deactivated) => call == Call::Deactivate,
+            // A machine that holds a seat needs no other.
+            Some(DenialReason::SeatLimit) => call == Call::Activate,
+            Some(_) => true,
+            None => call != Call::Deactivate,
+        };
+        possible && self.question.is_none_or(|question| question == call)
+    }
+}
+
+impl Question<'_> {
+    /// A genuine document counts only as the answer to this very request, which
+    /// made `call`.
+    ///
+    /// # Errors
+    /// The first [`Mismatch`] that applies.
+    pub(crate) fn check(&self, call: Call, to: &Address<'_>) -> Result<(), Mismatch> {
+        if to.nonce != Some(self.nonce) {
+            return Err(Mismatch::Nonce);
+        }
+        if to.installation_id != self.installation_id {
+            let found = to.installation_id.to_owned();
+            return Err(Mismatch::Installation { found });
+        }
+        if to.hardware_id != self.hardware_id {
+            return Err(Mismatch::Hardware);
+        }
+        if !to.answers(call) {
+            return Err(Mismatch::Question {
+                asked: call.as_str(),
+                answered: to.question.map_or("unnamed", Call::as_str),
+            });
+        }
+        match self.newest_seq {
+            Some(newest) if to.seq <= newest => Err(Mismatch::Sequence {
+                found: to.seq,
+                newest,
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

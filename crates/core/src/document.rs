@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::keyring::{Keyring, KeyringError};
 use crate::license::{Expiry, License};
+use crate::protocol::Call;
 
 /// Longest document that is looked at, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -71,6 +72,9 @@ pub struct LicenseClaims {
     /// The request's `X-License-Nonce`, absent when it had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
+    /// The call that the document answers; `None` from servers that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Call>,
     /// The installation that asked.
     pub installation_id: String,
     /// The machine that holds the seat.
@@ -102,6 +106,9 @@ pub struct DenialClaims {
     /// As in [`LicenseClaims::nonce`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
+    /// As in [`LicenseClaims::question`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Call>,
     /// The installation that asked.
     pub installation_id: String,
     /// The machine that asked.

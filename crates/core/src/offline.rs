@@ -11,12 +11,13 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::contact::{Mismatch, Question, check_binding};
+use crate::contact::{Address, Mismatch, Question};
 use crate::document::{
     DenialReason, DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
 };
 use crate::keyring::Keyring;
 use crate::license_key;
+use crate::protocol::Call;
 
 /// Longest file that is read, in bytes.
 pub const LONGEST_FILE: usize = 1024 * 1024;
@@ -41,6 +42,18 @@ pub enum Purpose {
     Renew,
     /// To give its seat back. The site has already given the license up.
     Deactivate,
+}
+
+impl Purpose {
+    /// The call that the request stands for.
+    #[must_use]
+    pub fn call(self) -> Call {
+        match self {
+            Self::Activate => Call::Activate,
+            Self::Renew => Call::Validate,
+            Self::Deactivate => Call::Deactivate,
+        }
+    }
 }
 
 /// What a request says.
@@ -309,16 +322,7 @@ pub fn import(
         Ok(license) => {
             let claims = license.claims();
             let key = license.license().license_key().unwrap_or_default();
-            let pending = reader.answered(&Address {
-                nonce: claims.nonce.as_deref(),
-                license_key: Some(key),
-                installation_id: &claims.installation_id,
-                hardware_id: &claims.hardware_id,
-                seq: claims.seq,
-            })?;
-            if pending.purpose == Purpose::Deactivate {
-                return Err(ImportError::OtherPurpose);
-            }
+            let pending = reader.answered(&Address::from(claims), Some(key))?;
             if !claims.offline {
                 return Err(ImportError::NotOffline);
             }
@@ -331,13 +335,7 @@ pub fn import(
         Err(DocumentError::Type { .. }) => {
             let denial = verify_denial(jws, keyring)?;
             let claims = denial.claims();
-            let pending = reader.answered(&Address {
-                nonce: claims.nonce.as_deref(),
-                license_key: None,
-                installation_id: &claims.installation_id,
-                hardware_id: &claims.hardware_id,
-                seq: claims.seq,
-            })?;
+            let pending = reader.answered(&Address::from(claims), None)?;
             let asked = license_key::fingerprint(&pending.license_key);
             if claims
                 .license_key_hash
@@ -346,33 +344,26 @@ pub fn import(
             {
                 return Err(ImportError::Foreign(Mismatch::LicenseKey));
             }
-            let is_receipt = claims.reason == DenialReason::Deactivated;
-            match (is_receipt, pending.purpose) {
-                (true, Purpose::Deactivate) => Ok((Imported::Deactivated, pending)),
-                (true, _) => Err(ImportError::OtherPurpose),
-                (false, _) => Ok((Imported::Denied(Box::new(denial)), pending)),
+            // A receipt counts for a deactivation alone: `answered` has seen to that.
+            if claims.reason == DenialReason::Deactivated {
+                return Ok((Imported::Deactivated, pending));
             }
+            Ok((Imported::Denied(Box::new(denial)), pending))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Whom a document is for, and which one it is.
-struct Address<'a> {
-    nonce: Option<&'a str>,
-    /// A denial names none.
-    license_key: Option<&'a str>,
-    installation_id: &'a str,
-    hardware_id: &'a str,
-    seq: u64,
-}
-
 impl Reader<'_> {
-    /// The request that a document answers.
-    fn answered(&self, to: &Address<'_>) -> Result<Pending, ImportError> {
-        let found = self.pending.iter().find(|it| to.nonce == Some(&it.nonce));
+    /// The request that a document answers. A denial names no license key.
+    fn answered(
+        &self,
+        to: &Address<'_>,
+        license_key: Option<&str>,
+    ) -> Result<Pending, ImportError> {
+        let found = self.pending.iter().find(|it| to.nonce() == Some(&it.nonce));
         let Some(pending) = found else {
-            return Err(self.not_requested(to));
+            return Err(self.not_requested(to.seq(), license_key));
         };
         let is_it = |key: &str| license_key::same(key, &pending.license_key);
         let current = self.current.filter(|(key, _)| is_it(key));
@@ -383,18 +374,14 @@ impl Reader<'_> {
             hardware_id: self.hardware_id,
             newest_seq: current.and_then(|(_, seq)| seq).max(pending.newest_seq),
         };
-        check_binding(
-            &question,
-            to.nonce,
-            to.installation_id,
-            to.hardware_id,
-            to.seq,
-        )
-        .map_err(|mismatch| match mismatch {
-            Mismatch::Sequence { .. } => ImportError::Reused,
-            other => ImportError::Foreign(other),
-        })?;
-        if !to.license_key.is_none_or(is_it) {
+        question
+            .check(pending.purpose.call(), to)
+            .map_err(|mismatch| match mismatch {
+                Mismatch::Sequence { .. } => ImportError::Reused,
+                Mismatch::Question { .. } => ImportError::OtherPurpose,
+                other => ImportError::Foreign(other),
+            })?;
+        if !license_key.is_none_or(is_it) {
             return Err(ImportError::Foreign(Mismatch::LicenseKey));
         }
         Ok(pending.clone())
@@ -402,13 +389,11 @@ impl Reader<'_> {
 
     /// No request waits for this document: it was here already, or nobody has
     /// asked for it.
-    fn not_requested(&self, to: &Address<'_>) -> ImportError {
+    fn not_requested(&self, seq: u64, license_key: Option<&str>) -> ImportError {
         match self.current {
             Some((current, Some(newest)))
-                if to.seq <= newest
-                    && to
-                        .license_key
-                        .is_none_or(|key| license_key::same(key, current)) =>
+                if seq <= newest
+                    && license_key.is_none_or(|key| license_key::same(key, current)) =>
             {
                 ImportError::Reused
             }

@@ -8,6 +8,38 @@ use serde_json::{Map, Value, json};
 
 use crate::document::DenialReason;
 
+/// What a site asks the License Server. Every signed answer names it, so that
+/// an answer to one question never passes for an answer to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Call {
+    /// For a seat.
+    Activate,
+    /// Whether the license is still valid.
+    Validate,
+    /// The same, and reports usage.
+    Heartbeat,
+    /// To give the seat back.
+    Deactivate,
+    /// A call that this version does not know; it is none that it makes.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Call {
+    /// The call as documents, metrics and logs name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Activate => "activate",
+            Self::Validate => "validate",
+            Self::Heartbeat => "heartbeat",
+            Self::Deactivate => "deactivate",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Path of activation, below `LICENSE_API_URL`.
 pub const ACTIVATE: &str = "/licenses/activate";
 /// Path of validation.
@@ -51,13 +83,23 @@ pub struct ActivateRequest {
     pub installation_version: String,
 }
 
-/// Body of a validation and of a deactivation.
+/// Body of a validation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValidateRequest {
     /// The activated key.
     pub license_key: String,
     /// The machine that holds the seat.
+    pub hardware_id: String,
+}
+
+/// Body of a deactivation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeactivateRequest {
+    /// The activated key.
+    pub license_key: String,
+    /// The machine that gives its seat back.
     pub hardware_id: String,
 }
 

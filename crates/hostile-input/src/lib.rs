@@ -11,10 +11,13 @@ pub use request::request;
 
 use clap::Parser;
 use license_client::config::Settings;
-use license_core::contact::{self, Contact, Denial, Question, Reply, Trust};
+use license_core::contact::{self, Contact, Denial, Question, Reply, Request as _, Trust};
 use license_core::document::{verify_denial, verify_license};
 use license_core::keyring::Keyring;
 use license_core::offline::{OfflineRequest, Reader, from_file, import};
+use license_core::protocol::{
+    ActivateRequest, DeactivateRequest, HeartbeatRequest, ValidateRequest,
+};
 use license_core::rotation::{follow, walk};
 use license_core::route::{LONGEST_PATH, PlainPath};
 
@@ -89,8 +92,8 @@ pub fn contact(data: &[u8]) {
     let signed = Trust::Keys(keyring());
     for trust in [&Trust::Unsigned, &signed] {
         for judged in [
-            contact::activation(&reply, &question, trust),
-            contact::validation(&reply, &question, trust),
+            ActivateRequest::judge(&reply, &question, trust),
+            ValidateRequest::judge(&reply, &question, trust),
         ] {
             let is_error = !(200..300).contains(&status);
             match &judged {
@@ -106,11 +109,11 @@ pub fn contact(data: &[u8]) {
             assert!(matches!(trust, Trust::Unsigned) || !counts);
         }
     }
-    let _ = contact::acknowledgement(&reply);
+    let _ = HeartbeatRequest::judge(&reply, &question, &signed);
     let _ = contact::key_sets(&reply);
     assert!(!matches!(
-        contact::deactivation(&reply, &question, &signed),
-        Ok(Ok(()))
+        DeactivateRequest::judge(&reply, &question, &signed),
+        Contact::Confirmed(_)
     ));
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use license_core::contact::Contact;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::error::ChangeErrors;
 use crate::licensing;
-use crate::licensing::heartbeat::Heartbeat;
 
 /// What came of it.
 #[derive(Serialize, ToSchema)]
@@ -36,9 +36,14 @@ pub(super) struct HeartbeatResponse {
 pub(super) async fn heartbeat(State(app): State<Arc<App>>) -> Json<HeartbeatResponse> {
     let (success, message) = match licensing::heartbeat::heartbeat(&app).await {
         // Version 1.0.0 says the same when there is nothing to send.
-        Heartbeat::Sent | Heartbeat::NotNeeded => (true, "Heartbeat sent".to_owned()),
-        Heartbeat::Refused(refusal) => (false, refusal.message().to_owned()),
-        Heartbeat::NoContact(why) => (false, why.to_string()),
+        None | Some(Contact::Confirmed(_)) => (true, "Heartbeat sent".to_owned()),
+        Some(Contact::Denied(denial)) => {
+            let message = denial.message();
+            let message =
+                message.unwrap_or("The License Server says that the license is not valid");
+            (false, message.to_owned())
+        }
+        Some(Contact::None(why)) => (false, why.to_string()),
     };
     Json(HeartbeatResponse { success, message })
 }

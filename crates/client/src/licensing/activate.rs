@@ -1,19 +1,16 @@
 //! Ask for a seat with a license key, and cache the license.
 
-use license_core::contact::{self, Contact, NoContact, Reply, Trust};
+use license_core::contact::{Contact, NoContact};
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
 use license_core::protocol::ActivateRequest;
 use license_core::schedule::unsigned_validity;
-use uuid::Uuid;
 
 use crate::app::App;
-use crate::identity::Identity;
-use crate::licensing::catch_up::judged;
+use crate::licensing::exchange::exchange;
 use crate::licensing::{hardware, record};
-use crate::metrics::Call;
 use crate::random;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
@@ -51,8 +48,14 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
     let _turn = app.turn.lock().await;
     let identity = app.identity().ok_or(StoreError::NotReached)?;
     let evidence = app.snapshot().evidence.clone();
-    let contact = ask(app, &identity, license_key, &evidence).await;
-    app.metrics.contacted(Call::Activate, &contact);
+    let request = ActivateRequest {
+        license_key: license_key.to_owned(),
+        hardware_id: identity.hardware_id.clone(),
+        installation_id: identity.installation_id.clone(),
+        installation_name: app.installation_name.clone(),
+        installation_version: app.app_version.clone(),
+    };
+    let contact = exchange(app, &identity, &request).await;
     match contact {
         Contact::Confirmed(confirmation) => {
             let now = app.clock.now();
@@ -75,7 +78,7 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
             tracing::info!(
                 license_key = license_key::mask(license_key),
                 tier = license.tier(),
-                "the license is activated"
+                "license activated"
             );
             Ok(license)
         }
@@ -83,11 +86,6 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
             let error = ActivateError::Refused {
                 message: denial.message().map(str::to_owned),
             };
-            tracing::warn!(
-                license_key = license_key::mask(license_key),
-                reason = denial.reason(),
-                "the License Server refuses the activation: {error}"
-            );
             record_failure(app, license_key, &error).await;
             // A refused activation is no evidence about the cached license,
             // but a reason to ask about it.
@@ -97,39 +95,11 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
             Err(error)
         }
         Contact::None(why) => {
-            let suspicious = why.is_suspicious();
-            let reason = why.code();
             let error = ActivateError::NoContact(why);
-            let masked = license_key::mask(license_key);
-            if suspicious {
-                tracing::error!(security = true, license_key = masked, reason, "{error}");
-            } else {
-                tracing::warn!(license_key = masked, reason, "{error}");
-            }
             record_failure(app, license_key, &error).await;
             Err(error)
         }
     }
-}
-
-async fn ask(app: &App, identity: &Identity, license_key: &str, evidence: &Evidence) -> Contact {
-    let sent = app.clock.running();
-    let nonce = random::nonce();
-    let request = ActivateRequest {
-        license_key: license_key.to_owned(),
-        hardware_id: identity.hardware_id.clone(),
-        installation_id: identity.installation_id.clone(),
-        installation_name: app.installation_name.clone(),
-        installation_version: app.app_version.clone(),
-    };
-    let idempotency_key = Uuid::new_v4().to_string();
-    let reply = app
-        .upstream
-        .activate(&app.sender(identity), &request, &nonce, &idempotency_key)
-        .await;
-    let question = App::question(identity, license_key, &nonce, evidence);
-    let judge = |reply: &Reply, trust: &Trust| contact::activation(reply, &question, trust);
-    judged(app, &reply, sent, judge).await
 }
 
 async fn store(app: &App, license_key: &str, lease: Lease) -> Result<Snapshot, StoreError> {

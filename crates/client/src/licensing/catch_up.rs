@@ -5,9 +5,7 @@
 //! for the signed sets in between, and follows them as far as they can be
 //! believed.
 
-use std::time::Duration;
-
-use license_core::contact::{self, Contact, Reply, Trust};
+use license_core::contact::{self, Trust};
 use license_core::document::key_id;
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
@@ -16,34 +14,8 @@ use crate::app::App;
 use crate::licensing::keep::keep;
 use crate::licensing::key_sets;
 
-/// Judges an answer with `judge`; an answer that is signed by a key of a newer
-/// set is judged again when the sets lead there. What a signed answer proves
-/// is noted: the time, and that there are newer sets. The question was sent
-/// when the process had been running for `sent`.
-pub async fn judged(
-    app: &App,
-    reply: &Reply,
-    sent: Duration,
-    judge: impl Fn(&Reply, &Trust) -> Contact,
-) -> Contact {
-    let mut contact = judge(reply, &app.keys.trust());
-    if let Contact::None(why) = &contact
-        && why.is_unknown_key()
-        && catch_up(app).await
-    {
-        contact = judge(reply, &app.keys.trust());
-    }
-    if let Some((signed_at, newest)) = contact.proof() {
-        app.prove_time(signed_at, sent);
-        if newest > app.keys.version() {
-            catch_up(app).await;
-        }
-    }
-    contact
-}
-
 /// Asks for newer key sets, and follows them; answers whether there were any.
-async fn catch_up(app: &App) -> bool {
+pub async fn catch_up(app: &App) -> bool {
     let Some(version) = app.keys.version() else {
         return false;
     };
@@ -51,7 +23,7 @@ async fn catch_up(app: &App) -> bool {
     let chain = match contact::key_sets(&reply) {
         Ok(chain) => chain,
         Err(error) => {
-            tracing::warn!(%error, "the newer key sets could not be had");
+            tracing::warn!(%error, "failed to fetch newer key sets");
             return false;
         }
     };
@@ -68,8 +40,7 @@ async fn catch_up(app: &App) -> bool {
     true
 }
 
-/// Whether the cached license was signed by a key that is not trusted any
-/// more.
+/// Whether the cached license was signed by a key that is no longer trusted.
 fn is_revoked(app: &App, evidence: &Evidence) -> bool {
     let trust = app.keys.trust();
     match (&**trust, &evidence.lease) {

@@ -1,13 +1,12 @@
 //! Give the seat back, and forget the license.
 
-use license_core::contact::{self, NoContact};
+use license_core::contact::{Contact, NoContact};
 use license_core::license_key;
-use license_core::protocol::ValidateRequest;
+use license_core::protocol::DeactivateRequest;
 
 use crate::app::App;
+use crate::licensing::exchange::exchange;
 use crate::licensing::record;
-use crate::metrics::{Call, Outcome};
-use crate::random;
 use crate::store::StoreError;
 
 /// What became of the seat.
@@ -51,28 +50,22 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
     let identity = app.identity().ok_or(StoreError::NotReached)?;
     // No seat is given back that would be needed again at once.
     app.store.ping().await?;
-    let request = ValidateRequest {
+    let request = DeactivateRequest {
         license_key: evidence.license_key.clone(),
         hardware_id: identity.hardware_id.clone(),
     };
-    let sender = app.sender(&identity);
-    let nonce = random::nonce();
-    let reply = app.upstream.deactivate(&sender, &request, &nonce).await;
-    let question = App::question(&identity, &evidence.license_key, &nonce, &evidence);
-    let acknowledged = contact::deactivation(&reply, &question, &app.keys.trust());
-    app.metrics
-        .called(Call::Deactivate, Outcome::of(&acknowledged));
-    let seat = match acknowledged {
-        Ok(Ok(())) => Seat::Freed,
-        Ok(Err(_)) => Seat::NotHeld,
-        Err(_) if force => Seat::Unknown,
-        Err(why) => return Err(DeactivateError::NoContact(why)),
+    let seat = match exchange(app, &identity, &request).await {
+        Contact::Confirmed(_) => Seat::Freed,
+        // Also when an earlier try freed it and its receipt was lost.
+        Contact::Denied(_) => Seat::NotHeld,
+        Contact::None(_) if force => Seat::Unknown,
+        Contact::None(why) => return Err(DeactivateError::NoContact(why)),
     };
     record::forget(app, &evidence.license_key, None).await?;
     tracing::info!(
         license_key = license_key::mask(&evidence.license_key),
         ?seat,
-        "the license is deactivated"
+        "license deactivated"
     );
     Ok(seat)
 }

@@ -1,6 +1,6 @@
 //! Report to the License Server what is in use.
 
-use license_core::contact::{self, NoContact, Refusal};
+use license_core::contact::{Acknowledgement, Contact};
 use license_core::protocol::{HeartbeatRequest, UsageMetrics};
 use license_core::standing::Standing;
 
@@ -8,59 +8,23 @@ use chrono::{DateTime, Utc};
 
 use crate::app::App;
 use crate::host::system::system_info;
+use crate::licensing::exchange::exchange;
 use crate::licensing::keep::keep;
 use crate::licensing::usage::measure;
-use crate::metrics::{Call, Outcome};
 use crate::random;
 use crate::store::{StoreError, system_config};
 
-/// What came of a heartbeat.
-#[derive(Debug)]
-pub enum Heartbeat {
-    /// There is no license, and so nothing to report.
-    NotNeeded,
-    /// The License Server has taken it.
-    Sent,
-    /// The License Server says no.
-    Refused(Refusal),
-    /// The License Server has not answered.
-    NoContact(NoContact),
-}
-
 /// Sends a heartbeat, if there is a license. It is no evidence about the
 /// license, but a reason to validate: when it fails, and when it works while
-/// the validations did not.
-pub async fn heartbeat(app: &App) -> Heartbeat {
+/// the validations did not. `None` without a license.
+pub async fn heartbeat(app: &App) -> Option<Contact<Acknowledgement>> {
     let snapshot = app.snapshot().clone();
-    let (Some(identity), Some(request)) = (app.identity(), report(app).await) else {
-        return Heartbeat::NotNeeded;
-    };
-    let sender = app.sender(&identity);
-    let nonce = random::nonce();
-    let reply = app.upstream.heartbeat(&sender, &request, &nonce).await;
-    let acknowledged = contact::acknowledgement(&reply);
-    app.metrics
-        .called(Call::Heartbeat, Outcome::of(&acknowledged));
-    let outcome = match acknowledged {
-        Ok(Ok(())) => Heartbeat::Sent,
-        Ok(Err(refusal)) => Heartbeat::Refused(refusal),
-        Err(why) => Heartbeat::NoContact(why),
-    };
+    let (identity, request) = (app.identity()?, report(app).await?);
+    let contact = exchange(app, &identity, &request).await;
     let now = app.clock.now();
-    let wanted = match &outcome {
-        Heartbeat::NotNeeded => false,
-        Heartbeat::Sent => matches!(snapshot.standing(now), Standing::Grace { .. }),
-        Heartbeat::Refused(refusal) => {
-            tracing::warn!(
-                reason = refusal.reason(),
-                "the License Server refuses the heartbeat"
-            );
-            true
-        }
-        Heartbeat::NoContact(why) => {
-            tracing::warn!(reason = why.code(), "the heartbeat was not sent: {why}");
-            true
-        }
+    let wanted = match &contact {
+        Contact::Confirmed(_) => matches!(snapshot.standing(now), Standing::Grace { .. }),
+        Contact::Denied(_) | Contact::None(_) => true,
     };
     app.note_call(|calls| {
         calls.heartbeat_at = now;
@@ -72,7 +36,7 @@ pub async fn heartbeat(app: &App) -> Heartbeat {
         app.note_unwritten(|unwritten| unwritten.heartbeat = true);
         keep(app).await;
     }
-    outcome
+    Some(contact)
 }
 
 /// What a heartbeat says now; `None` without a license.

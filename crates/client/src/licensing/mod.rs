@@ -8,6 +8,7 @@ pub mod catch_up;
 pub mod deactivate;
 pub mod due;
 pub mod entitlements;
+pub mod exchange;
 pub mod hardware;
 pub mod heartbeat;
 pub mod keep;

@@ -1,17 +1,14 @@
 //! Ask whether the license is still good, and record the answer.
 
 use chrono::{DateTime, Utc};
-use license_core::contact::{self, Contact, Reply, Trust};
+use license_core::contact::Contact;
 use license_core::evidence::Evidence;
-use license_core::license_key;
 use license_core::protocol::ValidateRequest;
 use license_core::schedule::unsigned_validity;
 
 use crate::app::App;
-use crate::identity::Identity;
-use crate::licensing::catch_up::judged;
+use crate::licensing::exchange::exchange;
 use crate::licensing::record;
-use crate::metrics::Call;
 use crate::random;
 use crate::snapshot::Snapshot;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
@@ -32,10 +29,12 @@ pub async fn validate(app: &App) {
         return;
     };
     app.note_call(|calls| calls.validations += 1);
-    let contact = ask(app, &identity, &evidence).await;
-    app.metrics.contacted(Call::Validate, &contact);
+    let request = ValidateRequest {
+        license_key: evidence.license_key.clone(),
+        hardware_id: identity.hardware_id.clone(),
+    };
+    let contact = exchange(app, &identity, &request).await;
     let now = app.clock.now();
-    log(&evidence.license_key, &contact);
     let snapshot = record_contact(app, &evidence, &contact, now).await;
     app.note_call(|calls| {
         calls.validated_at = now;
@@ -47,20 +46,6 @@ pub async fn validate(app: &App) {
         };
     });
     record::publish(app, snapshot).await;
-}
-
-async fn ask(app: &App, identity: &Identity, evidence: &Evidence) -> Contact {
-    let sent = app.clock.running();
-    let nonce = random::nonce();
-    let request = ValidateRequest {
-        license_key: evidence.license_key.clone(),
-        hardware_id: identity.hardware_id.clone(),
-    };
-    let sender = app.sender(identity);
-    let reply = app.upstream.validate(&sender, &request, &nonce).await;
-    let question = App::question(identity, &evidence.license_key, &nonce, evidence);
-    let judge = |reply: &Reply, trust: &Trust| contact::validation(reply, &question, trust);
-    judged(app, &reply, sent, judge).await
 }
 
 /// An answer that cannot be stored still counts: it is evidence all the same,
@@ -107,29 +92,5 @@ fn attempt(license_key: &str, contact: &Contact, at: DateTime<Utc>) -> Attempt {
         license_key: license_key.to_owned(),
         result,
         error_message,
-    }
-}
-
-fn log(license_key: &str, contact: &Contact) {
-    let license_key = license_key::mask(license_key);
-    match contact {
-        Contact::Confirmed(_) => tracing::info!(license_key, "the license is confirmed"),
-        Contact::Denied(denial) => tracing::warn!(
-            license_key,
-            reason = denial.reason(),
-            message = denial.message(),
-            "the License Server denies the license"
-        ),
-        Contact::None(why) if why.is_suspicious() => tracing::error!(
-            security = true,
-            license_key,
-            reason = why.code(),
-            "the license could not be validated: {why}"
-        ),
-        Contact::None(why) => tracing::warn!(
-            license_key,
-            reason = why.code(),
-            "the license could not be validated: {why}"
-        ),
     }
 }

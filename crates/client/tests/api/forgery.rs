@@ -60,6 +60,7 @@ fn claims(site: &Site, nonce: &str, seq: u64) -> LicenseClaims {
         valid_until: now + TimeDelta::hours(24),
         seq,
         nonce: Some(nonce.to_owned()),
+        question: None,
         installation_id: INSTALLATION_ID.into(),
         hardware_id: HARDWARE_ID.into(),
         offline: false,

@@ -22,6 +22,7 @@ mod gates;
 mod hardware;
 mod harness;
 mod input;
+mod middleman;
 mod nginx;
 mod offline;
 mod ofrep;

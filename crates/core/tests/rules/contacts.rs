@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use license_core::contact::{
     Confirmation, Contact, Denial, Mismatch, NoContact, Question, Reply, TransportFailure, Trust,
-    acknowledgement, activation, deactivation, key_sets, validation,
+    key_sets,
 };
 use license_core::document::{DenialClaims, DenialReason, DocumentError, LicenseClaims};
 use license_core::lease::Lease;
@@ -12,7 +12,8 @@ use license_core::protocol;
 use serde_json::{Value, json};
 
 use crate::signer::{
-    KEY, SEQ, Signer, T0, answer, denial_claims, license_claims, license_object, question,
+    KEY, SEQ, Signer, T0, activation, answer, deactivation, denial_claims, heartbeat,
+    license_claims, license_object, question, validation,
 };
 
 const YES: &str = r#"{"success":true,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#;
@@ -315,26 +316,23 @@ fn the_servers_own_grace_period_is_passed_on() {
 
 #[test]
 fn an_acknowledgement_needs_no_signature() {
-    assert_eq!(
-        acknowledgement(&answer(200, r#"{"success":true}"#)),
-        Ok(Ok(()))
-    );
-    assert_eq!(acknowledgement(&answer(200, "{}")), Ok(Ok(())));
-    let refusal = acknowledgement(&answer(403, REFUSED)).unwrap().unwrap_err();
-    assert_eq!((refusal.reason(), refusal.message()), ("revoked", "No"));
-    assert_eq!(
-        acknowledgement(&answer(503, REFUSED)),
-        Err(NoContact::ServerFault { status: 503 })
-    );
-    assert_eq!(
-        acknowledgement(&answer(200, HTML)),
-        Err(NoContact::NotJson { status: 200 })
-    );
+    let trust = Signer::vendor().trust();
+    let read = |status, body| heartbeat(&answer(status, body), &question(), &trust);
+    let why = |status, body| match read(status, body) {
+        Contact::None(why) => why,
+        other => panic!("{other:?}"),
+    };
+    for yes in [r#"{"success":true}"#, "{}"] {
+        assert!(matches!(read(200, yes), Contact::Confirmed(_)), "{yes}");
+    }
+    let Contact::Denied(no) = read(403, REFUSED) else {
+        panic!("a refusal");
+    };
+    assert_eq!((no.reason(), no.message()), ("revoked", Some("No")));
+    assert_eq!(why(503, REFUSED), NoContact::ServerFault { status: 503 });
+    assert_eq!(why(200, HTML), NoContact::NotJson { status: 200 });
     let what = "neither success nor refusal";
-    assert_eq!(
-        acknowledgement(&answer(404, "{}")),
-        Err(NoContact::Unexpected { status: 404, what })
-    );
+    assert_eq!(why(404, "{}"), NoContact::Unexpected { status: 404, what });
 }
 
 /// What a signing License Server answers to both calls.
@@ -744,12 +742,12 @@ fn receipt(change: impl FnOnce(&mut DenialClaims)) -> Reply {
 fn a_deactivation_needs_a_signed_receipt_where_keys_are_trusted() {
     let trust = Signer::vendor().trust();
     let read = |reply: &Reply| deactivation(reply, &question(), &trust);
-    assert!(matches!(read(&receipt(|_| {})), Ok(Ok(()))));
+    assert!(matches!(read(&receipt(|_| {})), Contact::Confirmed(_)));
     // A denial for another reason is no receipt, though it stands where one does.
     let other = receipt(|claims| claims.reason = DenialReason::Revoked);
     assert!(matches!(
         read(&other),
-        Err(NoContact::Unexpected {
+        Contact::None(NoContact::Unexpected {
             what: "no receipt",
             ..
         })
@@ -757,35 +755,38 @@ fn a_deactivation_needs_a_signed_receipt_where_keys_are_trusted() {
     let replayed = receipt(|claims| claims.nonce = Some("other".into()));
     assert!(matches!(
         read(&replayed),
-        Err(NoContact::NotForUs(Mismatch::Nonce))
+        Contact::None(NoContact::NotForUs(Mismatch::Nonce))
     ));
     let bare = answer(200, r#"{"success":true,"data":{"deactivated":true}}"#);
-    assert!(matches!(read(&bare), Err(NoContact::ServerDoesNotSign)));
+    assert!(matches!(
+        read(&bare),
+        Contact::None(NoContact::ServerDoesNotSign)
+    ));
     let status = answer(404, r#"{"success":true,"data":{"deactivated":true}}"#);
     assert!(matches!(
         read(&status),
-        Err(NoContact::Unexpected { status: 404, .. })
+        Contact::None(NoContact::Unexpected { status: 404, .. })
     ));
     assert!(matches!(
         read(&answer(503, HTML)),
-        Err(NoContact::ServerFault { .. })
+        Contact::None(NoContact::ServerFault { .. })
     ));
     // The License Server's no, signed and not.
     let no = denied(Some(&Signer::vendor().denial(&denial_claims())));
-    assert!(matches!(read(&no), Ok(Err(Denial::Signed(_)))));
+    assert!(matches!(read(&no), Contact::Denied(Denial::Signed(_))));
     assert!(matches!(
         read(&answer(403, REFUSED)),
-        Err(NoContact::ServerDoesNotSign)
+        Contact::None(NoContact::ServerDoesNotSign)
     ));
     let unsigned = |reply: &Reply| deactivation(reply, &question(), &Trust::Unsigned);
-    assert!(matches!(unsigned(&bare), Ok(Ok(()))));
+    assert!(matches!(unsigned(&bare), Contact::Confirmed(_)));
     assert!(matches!(
         unsigned(&answer(403, REFUSED)),
-        Ok(Err(Denial::Unsigned(_)))
+        Contact::Denied(Denial::Unsigned(_))
     ));
     assert!(matches!(
         unsigned(&status),
-        Err(NoContact::Unexpected { .. })
+        Contact::None(NoContact::Unexpected { .. })
     ));
 }
 
@@ -865,4 +866,134 @@ fn a_license_key_in_a_refusal_is_masked_and_a_nul_is_left_out() {
     };
     let contact = activation(&answer(400, REFUSED), &nobody, &Trust::Unsigned);
     assert_eq!(word(&contact), "no: revoked");
+}
+
+/// Every document that a signing License Server may send, with the call that it
+/// names, if it names one.
+fn documents(named: Option<protocol::Call>) -> Vec<(Option<DenialReason>, String)> {
+    let vendor = Signer::vendor();
+    let mut license = license_claims();
+    license.question = named;
+    let mut documents = vec![(None, vendor.license(&license))];
+    for reason in [
+        DenialReason::Revoked,
+        DenialReason::Suspended,
+        DenialReason::Expired,
+        DenialReason::HardwareMismatch,
+        DenialReason::SeatLimit,
+        DenialReason::UnknownLicense,
+        DenialReason::Deactivated,
+        DenialReason::Other("new".into()),
+    ] {
+        let mut denial = denial_claims();
+        denial.question = named;
+        denial.reason = reason.clone();
+        documents.push((Some(reason), vendor.denial(&denial)));
+    }
+    documents
+}
+
+/// The document in every shape that an answer may have.
+fn shapes(is_license: bool, jws: &str) -> Vec<Reply> {
+    let mut license = license_object();
+    license.insert("signature".into(), jws.into());
+    let mut bodies = vec![
+        protocol::denied(&DenialReason::Revoked, "No", Some(jws)),
+        protocol::refused(&DenialReason::Revoked, "No", Some(jws)),
+        json!({"success": true, "data": {"deactivated": true, "signature": jws}}),
+    ];
+    if is_license {
+        bodies.push(protocol::activated(&license));
+        bodies.push(protocol::confirmed(&license));
+    }
+    let replies = bodies.iter().map(|body| answer(200, body.to_string()));
+    replies.collect()
+}
+
+#[test]
+fn a_document_counts_only_for_the_call_that_it_names() {
+    use protocol::Call::{Activate, Deactivate, Heartbeat, Unknown, Validate};
+    let trust = Signer::vendor().trust();
+    let counts = |call, reply: &Reply| match call {
+        Activate => !matches!(activation(reply, &question(), &trust), Contact::None(_)),
+        Validate => !matches!(validation(reply, &question(), &trust), Contact::None(_)),
+        _ => !matches!(deactivation(reply, &question(), &trust), Contact::None(_)),
+    };
+    let mut counted = 0;
+    for named in [Activate, Validate, Heartbeat, Deactivate, Unknown] {
+        for (reason, jws) in documents(Some(named)) {
+            for reply in shapes(reason.is_none(), &jws) {
+                for call in [Activate, Validate, Deactivate] {
+                    if counts(call, &reply) {
+                        counted += 1;
+                        assert_eq!(named, call, "{reason:?}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(counted > 20, "{counted}");
+}
+
+#[test]
+fn what_an_older_server_signs_cannot_lapse_a_site_by_a_rewritten_request() {
+    use protocol::Call::{Activate, Deactivate, Validate};
+    let trust = Signer::vendor().trust();
+    for (reason, jws) in documents(None) {
+        for reply in shapes(reason.is_none(), &jws) {
+            // What a deactivation or an activation is answered with does not deny.
+            match validation(&reply, &question(), &trust) {
+                Contact::Denied(denial) => assert!(
+                    !matches!(
+                        reason,
+                        None | Some(DenialReason::Deactivated | DenialReason::SeatLimit)
+                    ),
+                    "{denial:?}"
+                ),
+                Contact::Confirmed(_) => assert_eq!(reason, None),
+                Contact::None(_) => {}
+            }
+            if let Contact::Confirmed(_) = deactivation(&reply, &question(), &trust) {
+                assert_eq!(reason, Some(DenialReason::Deactivated));
+            }
+        }
+    }
+    // The reason is named, and it belongs in the security log.
+    let mut claims = denial_claims();
+    claims.reason = DenialReason::Deactivated;
+    for (named, answered) in [
+        (None, "unnamed"),
+        (Some(Deactivate), "deactivate"),
+        (Some(Activate), "activate"),
+        (Some(Validate), "validate"),
+    ] {
+        claims.question = named;
+        let reply = denied(Some(&Signer::vendor().denial(&claims)));
+        let why = no_contact(validation(&reply, &question(), &trust));
+        let asked = "validate";
+        assert_eq!(
+            why,
+            NoContact::NotForUs(Mismatch::Question { asked, answered })
+        );
+        assert!(why.is_suspicious());
+    }
+}
+
+#[test]
+fn a_lease_for_a_site_without_internet_answers_no_call() {
+    let vendor = Signer::vendor();
+    let mut claims = license_claims();
+    claims.offline = true;
+    for (call, reply) in answers_of(&vendor.license(&claims)) {
+        let why = no_contact(call(&reply, &question(), &vendor.trust()));
+        assert_eq!(why, NoContact::NotForUs(Mismatch::ByFile));
+    }
+}
+
+#[test]
+fn a_call_of_a_later_server_is_read_and_is_none_of_ours() {
+    let mut claims = serde_json::to_value(denial_claims()).unwrap();
+    claims["question"] = json!("transfer");
+    let read: DenialClaims = serde_json::from_value(claims).unwrap();
+    assert_eq!(read.question, Some(protocol::Call::Unknown));
 }

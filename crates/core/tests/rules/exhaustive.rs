@@ -4,12 +4,15 @@
 //! much (`cargo xtask prove` takes all).
 
 use chrono::TimeDelta;
-use license_core::contact::{Contact, NoContact, Question, Reply, activation, validation};
+use license_core::contact::{Contact, NoContact, Question, Reply};
 use license_core::document::{DenialReason, verify_denial, verify_license};
 use license_core::rotation::{KeySetClaims, follow};
 use serde_json::json;
 
-use crate::signer::{KEY, NONCE, SEQ, Signer, T0, at, denial_claims, license_claims, question};
+use crate::signer::{
+    KEY, NONCE, SEQ, Signer, T0, activation, at, denial_claims, license_claims, question,
+    validation,
+};
 
 #[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
 fn size(variable: &str, usual: usize) -> usize {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::contact::{Contact, Question, Reply, Trust, activation, validation};
+use license_core::contact::{Contact, Question, Reply, Trust};
 use license_core::document::verify_license;
 use license_core::evidence::Evidence;
 use license_core::feature::CORE_FEATURES;
@@ -20,7 +20,8 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
 use crate::signer::{
-    HARDWARE, INSTALLATION, KEY, NONCE, Signer, T0, denial_claims, license_claims, license_object,
+    HARDWARE, INSTALLATION, KEY, NONCE, Signer, T0, activation, denial_claims, license_claims,
+    license_object, validation,
 };
 
 const PAID: &str = "module.map_view";

@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
-use license_core::contact::{Question, Reply, Trust};
+use license_core::contact::{
+    Acknowledgement, Contact, Question, Receipt, Reply, Request as _, Trust,
+};
 use license_core::document::{
     DenialClaims, DenialReason, DocumentType, LicenseClaims, VerifiedDenial, encode, verify_denial,
     verify_license,
@@ -13,6 +15,9 @@ use license_core::evidence::Evidence;
 use license_core::keyring::{Jwk, JwkSet, Keyring};
 use license_core::lease::Lease;
 use license_core::license::License;
+use license_core::protocol::{
+    ActivateRequest, DeactivateRequest, HeartbeatRequest, ValidateRequest,
+};
 use license_core::rotation::KeySetClaims;
 use serde_json::{Map, Value, json};
 
@@ -179,6 +184,7 @@ pub fn license_claims() -> LicenseClaims {
         valid_until: at(24),
         seq: SEQ,
         nonce: Some(NONCE.into()),
+        question: None,
         installation_id: INSTALLATION.into(),
         hardware_id: HARDWARE.into(),
         offline: false,
@@ -195,6 +201,7 @@ pub fn denial_claims() -> DenialClaims {
         iat: T0,
         seq: SEQ + 1,
         nonce: Some(NONCE.into()),
+        question: None,
         installation_id: INSTALLATION.into(),
         hardware_id: HARDWARE.into(),
         key_set: None,
@@ -226,4 +233,20 @@ pub fn question() -> Question<'static> {
 pub fn answer(status: u16, body: impl Into<Vec<u8>>) -> Reply {
     let body = body.into();
     Reply::Answer { status, body }
+}
+
+pub fn activation(reply: &Reply, question: &Question, trust: &Trust) -> Contact {
+    ActivateRequest::judge(reply, question, trust)
+}
+
+pub fn validation(reply: &Reply, question: &Question, trust: &Trust) -> Contact {
+    ValidateRequest::judge(reply, question, trust)
+}
+
+pub fn heartbeat(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Acknowledgement> {
+    HeartbeatRequest::judge(reply, question, trust)
+}
+
+pub fn deactivation(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Receipt> {
+    DeactivateRequest::judge(reply, question, trust)
 }

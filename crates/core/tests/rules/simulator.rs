@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::contact::{Contact, Question, Reply, TransportFailure, Trust, validation};
+use license_core::contact::{Contact, Question, Reply, TransportFailure, Trust};
 use license_core::document::{DenialReason, verify_denial, verify_license};
 use license_core::evidence::Evidence;
 use license_core::feature::CORE_FEATURES;
@@ -19,7 +19,9 @@ use license_core::standing::{LapseReason, Policy, Standing, standing};
 use license_core::time_guard::{Believed, Readings, TimeGuard};
 use serde_json::json;
 
-use crate::signer::{HARDWARE, INSTALLATION, KEY, Signer, T0, denial_claims, license_claims};
+use crate::signer::{
+    HARDWARE, INSTALLATION, KEY, Signer, T0, denial_claims, license_claims, validation,
+};
 
 const PAID: &str = "module.map_view";
 const USUAL_HOURS: u64 = 40_000;

@@ -1,9 +1,7 @@
 //! Each rule of standing, on both sides of each bound.
 
 use chrono::TimeDelta;
-use license_core::contact::{
-    Contact, Denial, NoContact, Reply, TransportFailure, Trust, validation,
-};
+use license_core::contact::{Contact, Denial, NoContact, Reply, TransportFailure, Trust};
 use license_core::document::{DenialReason, LicenseClaims};
 use license_core::evidence::{Evidence, Failure};
 use license_core::lease::Lease;
@@ -14,7 +12,7 @@ use serde_json::json;
 
 use crate::signer::{
     KEY, SEQ, Signer, T0, answer, at, denial_claims, just_after, license_claims, license_object,
-    question, unsigned_lease,
+    question, unsigned_lease, validation,
 };
 
 const POLICY: Policy = Policy {

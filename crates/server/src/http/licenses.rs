@@ -11,8 +11,8 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use license_core::protocol::{
-    ActivateRequest, DRIFT_HEADER, HeartbeatRequest, INSTALLATION_ID_HEADER, NONCE_HEADER,
-    SEQ_HEADER, ValidateRequest, activated, confirmed, denied, refused,
+    ActivateRequest, DRIFT_HEADER, DeactivateRequest, HeartbeatRequest, INSTALLATION_ID_HEADER,
+    NONCE_HEADER, SEQ_HEADER, ValidateRequest, activated, confirmed, denied, refused,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -84,7 +84,7 @@ pub(super) async fn deactivate(
     headers: HeaderMap,
     body: Body,
 ) -> Reply {
-    let request: ValidateRequest = read(body)?;
+    let request: DeactivateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     let call = call(&headers);
     let answer = ask(&app, &Question::Deactivate, to, &call).await?;

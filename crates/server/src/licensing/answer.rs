@@ -7,14 +7,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::DenialReason;
 use license_core::license_key::{LicenseKey, LicenseKeyError};
-use license_core::protocol::{ActivateRequest, HeartbeatRequest};
+use license_core::protocol::{self, ActivateRequest, HeartbeatRequest};
 use license_core::suspicion::Report;
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
-use crate::licensing::document::{Addressee, signed_denial, signed_license};
+use crate::licensing::document::{Addressee, Denied, signed_denial, signed_license};
 use crate::licensing::judge::judge;
 use crate::signing::SignError;
 use crate::store::installations::used;
@@ -87,11 +87,6 @@ pub enum AnswerError {
     Document(#[from] SignError),
 }
 
-struct Denied {
-    reason: DenialReason,
-    message: String,
-}
-
 /// Answers a site.
 ///
 /// # Errors
@@ -108,7 +103,7 @@ pub async fn answer(
         Answer::License(_) | Answer::Deactivated { .. } => "confirmed",
         Answer::Denied { .. } => "denied",
     };
-    app.traffic.note(question.kind(), word, now);
+    app.traffic.note(question.call().as_str(), word, now);
     Ok(answered)
 }
 
@@ -127,7 +122,7 @@ async fn decide(
     };
     let Some(known) = known else {
         let denied = unknown(key.err());
-        return deny(app, None, &to, first_seq(now), denied, now);
+        return deny(app, None, &to, question.call(), first_seq(now), denied, now);
     };
     let transaction = app.store.begin().await?;
     let license = licenses::hold(&transaction, known).await?;
@@ -152,7 +147,7 @@ async fn decide(
             let lease = call.offline.map(|it| it.lease);
             if let Some(ByFile { by, .. }) = call.offline {
                 let change = Change { by, at: now };
-                let details = json!({"question": question.kind()});
+                let details = json!({"question": question.call().as_str()});
                 change
                     .note_seat(
                         &transaction,
@@ -168,8 +163,9 @@ async fn decide(
                 seat.note_answered();
             }
             if seat.is_held() {
+                let seq = seat.last_seq;
                 let (license, signed) =
-                    signed_license(app, &license, &to, seat.last_seq, now, lease)?;
+                    signed_license(app, &license, &to, question.call(), seq, now, lease)?;
                 if question.is_kept() {
                     seat.signed = Some(signed);
                 }
@@ -181,10 +177,9 @@ async fn decide(
                     reason: DenialReason::Deactivated,
                     message: "The license was deactivated on this machine".to_owned(),
                 };
-                let Denied { reason, message } = &receipt;
-                let seq = seat.last_seq;
+                let (call, seq) = (question.call(), seat.last_seq);
                 Answer::Deactivated {
-                    receipt: signed_denial(app, Some(&license), &to, seq, reason, message, now)?,
+                    receipt: signed_denial(app, Some(&license), &to, call, seq, &receipt, now)?,
                 }
             }
         }
@@ -203,7 +198,7 @@ async fn decide(
                 }
                 None => first_seq(now),
             };
-            deny(app, Some(&license), &to, seq, denied, now)?
+            deny(app, Some(&license), &to, question.call(), seq, denied, now)?
         }
     };
     transaction.commit().await.map_err(StoreError::from)?;
@@ -211,13 +206,13 @@ async fn decide(
 }
 
 impl Question {
-    /// The word in statistics.
-    fn kind(&self) -> &'static str {
+    /// The call, as documents and statistics name it.
+    fn call(&self) -> protocol::Call {
         match self {
-            Self::Activate(_) => "activate",
-            Self::Validate => "validate",
-            Self::Heartbeat(_) => "heartbeat",
-            Self::Deactivate => "deactivate",
+            Self::Activate(_) => protocol::Call::Activate,
+            Self::Validate => protocol::Call::Validate,
+            Self::Heartbeat(_) => protocol::Call::Heartbeat,
+            Self::Deactivate => protocol::Call::Deactivate,
         }
     }
 
@@ -385,12 +380,13 @@ fn deny(
     app: &App,
     license: Option<&License>,
     to: &Addressee,
+    call: protocol::Call,
     seq: u64,
     denied: Denied,
     now: DateTime<Utc>,
 ) -> Result<Answer, AnswerError> {
+    let signature = signed_denial(app, license, to, call, seq, &denied, now)?;
     let Denied { reason, message } = denied;
-    let signature = signed_denial(app, license, to, seq, &reason, &message, now)?;
     Ok(Answer::Denied {
         reason,
         message,

@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims};
 use license_core::fleet::Signed;
 use license_core::license_key::fingerprint;
+use license_core::protocol::Call;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -34,6 +35,7 @@ pub fn signed_license(
     app: &App,
     license: &License,
     to: &Addressee,
+    question: Call,
     seq: u64,
     now: DateTime<Utc>,
     offline: Option<TimeDelta>,
@@ -56,6 +58,7 @@ pub fn signed_license(
         valid_until,
         seq,
         nonce: to.nonce.clone(),
+        question: Some(question),
         installation_id: to.installation_id.clone(),
         hardware_id: to.hardware_id.clone(),
         offline: offline.is_some(),
@@ -71,6 +74,15 @@ pub fn signed_license(
     Ok((object, signed))
 }
 
+/// A no, and the receipt of a deactivation.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    /// Why.
+    pub reason: DenialReason,
+    /// Why, in words for the site's operator.
+    pub message: String,
+}
+
 /// A signed denial.
 ///
 /// # Errors
@@ -79,9 +91,9 @@ pub fn signed_denial(
     app: &App,
     license: Option<&License>,
     to: &Addressee,
+    question: Call,
     seq: u64,
-    reason: &DenialReason,
-    message: &str,
+    denied: &Denied,
     now: DateTime<Utc>,
 ) -> Result<String, SignError> {
     let keys = app.keys();
@@ -93,12 +105,13 @@ pub fn signed_denial(
         iat: now.trunc_subsecs(0),
         seq,
         nonce: to.nonce.clone(),
+        question: Some(question),
         installation_id: to.installation_id.clone(),
         hardware_id: to.hardware_id.clone(),
         key_set: Some(keys.version()),
         license_key_hash: Some(fingerprint(&to.license_key)),
-        reason: reason.clone(),
-        message: message.to_owned(),
+        reason: denied.reason.clone(),
+        message: denied.message.clone(),
     };
     keys.sign(DocumentType::Denial, &claims, now)
 }

@@ -1,0 +1,76 @@
+//! One call to the License Server, from the request to what its answer means.
+//!
+//! Every call goes through [`exchange`], so that none of them forgets a step:
+//! send, judge, follow newer key sets, note the time that is proven, count, log.
+
+use license_core::contact::{Contact, Question, Request};
+use license_core::license_key;
+use license_core::protocol::Call;
+
+use crate::app::App;
+use crate::identity::Identity;
+use crate::licensing::catch_up::catch_up;
+use crate::random;
+
+/// Makes a call. What the answer changes is up to the caller.
+pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -> Contact<R::Yes> {
+    let sent = app.clock.running();
+    let nonce = random::nonce();
+    let reply = app
+        .upstream
+        .ask(&app.sender(identity), request, &nonce)
+        .await;
+    let question = Question {
+        nonce: &nonce,
+        license_key: request.license_key(),
+        installation_id: &identity.installation_id,
+        hardware_id: &identity.hardware_id,
+        newest_seq: app.snapshot().evidence.newest_seq(request.license_key()),
+    };
+    let mut contact = R::judge(&reply, &question, &app.keys.trust());
+    if let Contact::None(why) = &contact
+        && why.is_unknown_key()
+        && catch_up(app).await
+    {
+        contact = R::judge(&reply, &question, &app.keys.trust());
+    }
+    if let Some((signed_at, newest)) = contact.proof() {
+        app.prove_time(signed_at, sent);
+        if newest > app.keys.version() {
+            catch_up(app).await;
+        }
+    }
+    app.metrics.contacted(R::CALL, &contact);
+    log(R::CALL, request.license_key(), &contact);
+    contact
+}
+
+fn log<Y>(call: Call, license_key: &str, contact: &Contact<Y>) {
+    let call = call.as_str();
+    let license_key = license_key::mask(license_key);
+    match contact {
+        Contact::Confirmed(_) => {
+            tracing::info!(call, license_key, "the License Server confirmed the call");
+        }
+        Contact::Denied(denial) => tracing::warn!(
+            call,
+            license_key,
+            reason = denial.reason(),
+            message = denial.message(),
+            "the License Server refused the call"
+        ),
+        Contact::None(why) if why.is_suspicious() => tracing::error!(
+            security = true,
+            call,
+            license_key,
+            reason = why.code(),
+            "no contact with the License Server: {why}"
+        ),
+        Contact::None(why) => tracing::warn!(
+            call,
+            license_key,
+            reason = why.code(),
+            "no contact with the License Server: {why}"
+        ),
+    }
+}
