@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::database::{Engine, on_both_engines};
 use crate::harness::{KEY, Site};
@@ -166,4 +168,51 @@ async fn a_refused_activation_of_the_cached_key_asks_about_it() {
     .await;
     assert_eq!(site.standing().await, "active");
     site.end().await;
+}
+
+/// An answer of the License Server's that would exhaust whoever read all of it.
+async fn exhausting(kind: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 8192]).await;
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+            let answer = match kind {
+                "deep" => {
+                    let body = "[".repeat(900_000);
+                    format!("{head}content-length: {}\r\n\r\n{body}", body.len())
+                }
+                "bomb" => {
+                    format!("{head}content-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n")
+                }
+                _ => format!("{head}transfer-encoding: chunked\r\n\r\n"),
+            };
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                continue;
+            }
+            let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+            // Without end, until the reader has had enough.
+            while kind != "deep" && stream.write_all(chunk.as_bytes()).await.is_ok() {}
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_never_ends_unpacks_or_nests_is_no_contact() {
+    for (kind, expected) in [
+        ("endless", "longer than 1048576 bytes"),
+        ("bomb", "longer than 1048576 bytes"),
+        ("deep", "not JSON"),
+    ] {
+        let cloud = exhausting(kind).await;
+        let site = Site::start(Engine::Sqlite, &cloud, &[]).await;
+        let (status, answer) = site.activate(KEY).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{kind}");
+        let detail = answer["detail"].as_str().unwrap();
+        assert!(detail.contains(expected), "{kind}: {detail}");
+        assert_eq!(site.get("/livez").await.0, StatusCode::OK);
+        site.end().await;
+    }
 }

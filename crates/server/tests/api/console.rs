@@ -709,10 +709,15 @@ async fn pages_are_small_and_strict_and_need_no_script() {
         .unwrap();
     assert_eq!(crossed.status(), 403);
     assert_eq!(vendor.look("/licenses").await["total"], 0);
-    let issued = form("/console/licenses/issue", issue).header("cookie", &cookie);
+    let issued = form("/console/licenses/issue", issue.clone()).header("cookie", &cookie);
     let issued = issued.send().await.unwrap();
     let address = issued.headers()["location"].to_str().unwrap();
     assert!(address.ends_with("?done=issued"), "{address}");
+    // A form that is sent again issues nothing more.
+    let replayed = form("/console/licenses/issue", issue).header("cookie", &cookie);
+    let replayed = replayed.send().await.unwrap();
+    let same = replayed.headers()["location"].to_str().unwrap();
+    assert_eq!(Some(same), address.strip_suffix("?done=issued"));
     assert_eq!(vendor.look("/licenses").await["total"], 1);
     assert_eq!(
         vendor.look("/audit").await[0]["actor"],

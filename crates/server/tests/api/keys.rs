@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::DocumentType;
@@ -269,7 +271,7 @@ async fn published_keys_hold_nothing_private_and_a_new_key_signs_soon() {
         if published().await.keys.len() == 2 {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let after = published().await;
     assert_eq!(after.keys[0].kid.as_deref(), Some(kid.as_str()));
@@ -290,4 +292,37 @@ fn secrets_are_not_shown() {
     let keys = SigningKeys::load(directory.path()).unwrap();
     let shown = format!("{keys:?}{:?}", keys.public());
     assert!(!shown.contains(secret["d"].as_str().unwrap()));
+}
+
+#[test]
+fn a_rotation_that_is_killed_leaves_keys_that_sign_and_a_chain_that_is_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().display().to_string();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
+        command.args(arguments).args(["--state-dir", &state]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    assert!(run(&["keys", "create"]).status().unwrap().success());
+    let keys_dir = directory.path().join("keys");
+    let root = Keyring::from_jwk_set(SigningKeys::load(&keys_dir).unwrap().public()).unwrap();
+    for delay in 0..12 {
+        let mut rotation = run(&["keys", "rotate", "--at-once"]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(4 * delay));
+        rotation.kill().unwrap();
+        rotation.wait().unwrap();
+        let keys = SigningKeys::load(&keys_dir).unwrap();
+        let walk = walk(root.clone(), keys.chain(1));
+        assert!(walk.error.is_none(), "{:?}", walk.error);
+        assert_eq!(walk.keyring.version(), keys.version());
+    }
+    // Whatever was killed, the next one works.
+    assert!(
+        run(&["keys", "rotate", "--at-once"])
+            .status()
+            .unwrap()
+            .success()
+    );
+    SigningKeys::load(&keys_dir).unwrap();
 }

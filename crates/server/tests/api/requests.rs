@@ -51,6 +51,13 @@ async fn a_bad_request_is_an_error_and_no_denial() {
         .await
         .unwrap();
     assert_eq!(broken.status(), StatusCode::BAD_REQUEST);
+    let deep = "[".repeat(60_000).into_bytes();
+    let deep = send("x-a", "a".into(), deep).await.unwrap();
+    assert_eq!(deep.status(), StatusCode::BAD_REQUEST);
+    // The start of gzip's output: nothing is unpacked.
+    let packed = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0];
+    let packed = send("content-encoding", "gzip".into(), packed).await;
+    assert_eq!(packed.unwrap().status(), StatusCode::BAD_REQUEST);
     let huge = send("x-a", "a".into(), vec![b' '; 70_000]).await.unwrap();
     assert_eq!(huge.status(), StatusCode::PAYLOAD_TOO_LARGE);
     vendor.end().await;

@@ -13,6 +13,7 @@ use crate::harness::{INSTALLATION, Told, Vendor};
 on_both_engines! {
     an_issued_license_is_activated_with_a_signed_document;
     the_sequence_number_grows_with_every_document_and_over_a_restart;
+    two_servers_never_sign_the_same_number_for_a_seat;
     a_license_is_taken_back_and_given_back;
     an_expired_license_and_an_unknown_one_are_denied_as_such;
     a_heartbeat_is_noted_and_answered_with_the_license;
@@ -162,5 +163,30 @@ async fn a_heartbeat_is_noted_and_answered_with_the_license(engine: Engine) {
         seats[0].last_seen_at - seats[0].activated_at,
         TimeDelta::hours(4)
     );
+    vendor.end().await;
+}
+
+async fn two_servers_never_sign_the_same_number_for_a_seat(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let twin = vendor.twin().await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    vendor.activate(&key, "machine").await;
+    let key = &key;
+    let ask = async |server: &Vendor| {
+        let mut numbers = Vec::new();
+        for _ in 0..8 {
+            numbers.push(server.validate(key, "machine").await.seq());
+        }
+        numbers
+    };
+    let (one, two, three) = tokio::join!(ask(&vendor), ask(&twin), ask(&twin));
+    for numbers in [&one, &two, &three] {
+        assert!(numbers.is_sorted(), "{numbers:?}");
+    }
+    let mut all = [one, two, three].concat();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 24);
+    twin.stop().await;
     vendor.end().await;
 }
