@@ -24,9 +24,10 @@ use crate::identity::{Identity, Prescribed};
 use crate::metrics::Metrics;
 use crate::random;
 use crate::scheduler::Scheduler;
+use crate::shared_reading::SharedReading;
 use crate::snapshot::Snapshot;
 use crate::state_file::StateFile;
-use crate::store::local_license_validation_attempts::Attempt;
+use crate::store::local_license_validation_attempts::{Attempt, LoggedAttempt};
 use crate::store::{Store, StoreError};
 use crate::trusted_keys::{TrustedKeys, TrustedKeysError};
 use crate::upstream::{Sender, Upstream, UpstreamError};
@@ -38,7 +39,7 @@ const WAITING_ATTEMPTS: usize = 1000;
 /// The running service, shared by requests and jobs.
 pub struct App {
     /// The database.
-    pub store: Store,
+    pub store: Arc<Store>,
     /// What the service knows, as a file.
     pub local_copy: StateFile,
     /// The effective time, for the next start.
@@ -72,6 +73,10 @@ pub struct App {
     pub gate_routes: GateRoutes,
     /// What is in use.
     pub meter: Meter,
+    /// Why changes cannot be stored, as far as the database says.
+    pub database_trouble: SharedReading<Option<String>>,
+    /// The log of attempts.
+    pub attempts: SharedReading<Result<Arc<[LoggedAttempt]>, Arc<StoreError>>>,
     /// What is counted.
     pub metrics: Metrics,
     /// Held while evidence is being changed, so that calls to the License
@@ -210,7 +215,7 @@ impl App {
         };
         let nothing = Snapshot::new(Evidence::default(), BTreeSet::new(), policy);
         Ok(Self {
-            store,
+            store: Arc::new(store),
             local_copy: StateFile::in_directory(&settings.state_dir, "local-copy.json"),
             kept_time,
             upstream,
@@ -228,11 +233,16 @@ impl App {
             heartbeat_interval: settings.heartbeat_interval_hours,
             scheduler: Scheduler::new(),
             gate_routes: GateRoutes::load(settings.gate_routes.as_deref())?,
-            meter: Meter::new(Queries {
-                cameras: settings.usage_cameras_query.clone(),
-                users: settings.usage_users_query.clone(),
-                storage_gb: settings.usage_storage_gb_query.clone(),
-            }),
+            meter: Meter::new(
+                Queries {
+                    cameras: settings.usage_cameras_query.clone(),
+                    users: settings.usage_users_query.clone(),
+                    storage_gb: settings.usage_storage_gb_query.clone(),
+                },
+                clock.clone(),
+            ),
+            database_trouble: SharedReading::new(clock.clone()),
+            attempts: SharedReading::new(clock.clone()),
             metrics: Metrics::new(),
             turn: tokio::sync::Mutex::new(()),
             calls_changed: Notify::new(),

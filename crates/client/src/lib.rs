@@ -28,6 +28,7 @@ pub mod random;
 mod running_service;
 pub mod scheduler;
 pub mod serve;
+pub mod shared_reading;
 pub mod snapshot;
 pub mod state_file;
 pub mod store;

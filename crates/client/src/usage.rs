@@ -1,17 +1,16 @@
 //! What is in use: what services have reported, and what is counted in the
 //! database of the VMS.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use license_core::usage::{Gauge, Gauges, Resource, Usage, in_use, merged};
+use license_service::clock::Clock;
 use sea_orm::DatabaseConnection;
 
+use crate::shared_reading::SharedReading;
 use crate::store::{StoreError, vms};
-
-/// What was counted this recently is not counted again.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// How to count; `None` counts a table of the usual name, where there is one.
 #[derive(Clone, Debug, Default)]
@@ -28,25 +27,24 @@ pub struct Queries {
 #[derive(Debug)]
 pub struct Meter {
     queries: Queries,
-    known: Mutex<Known>,
-    counting: tokio::sync::Mutex<()>,
+    known: Arc<Mutex<Known>>,
+    counting: SharedReading<()>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     gauges: Gauges,
     counted: Usage,
-    counted_at: Option<Duration>,
 }
 
 impl Meter {
     /// A meter that has counted nothing yet.
     #[must_use]
-    pub fn new(queries: Queries) -> Self {
+    pub fn new(queries: Queries, clock: Arc<dyn Clock>) -> Self {
         Self {
             queries,
-            known: Mutex::default(),
-            counting: tokio::sync::Mutex::new(()),
+            known: Arc::default(),
+            counting: SharedReading::new(clock),
         }
     }
 
@@ -74,31 +72,36 @@ impl Meter {
         known.gauges = merged(std::mem::take(&mut known.gauges), gauges, now);
     }
 
-    /// Counts anew, unless that was done just now. What cannot be counted
-    /// keeps its last number.
-    pub async fn count(&self, db: &DatabaseConnection, uptime: impl Fn() -> Duration) {
-        let _turn = self.counting.lock().await;
-        let is_fresh = |at: Duration| uptime().saturating_sub(at) < FRESH;
-        if self.lock().counted_at.is_some_and(is_fresh) {
-            return;
-        }
-        let (cameras, users, storage_gb) = tokio::join!(
-            counted(db, Resource::Cameras, self.queries.cameras.as_deref()),
-            counted(db, Resource::Users, self.queries.users.as_deref()),
-            counted(db, Resource::StorageGb, self.queries.storage_gb.as_deref()),
-        );
-        let mut known = self.lock();
-        known.counted = Usage {
-            cameras: cameras.unwrap_or(known.counted.cameras),
-            users: users.unwrap_or(known.counted.users),
-            storage_gb: storage_gb.unwrap_or(known.counted.storage_gb),
+    /// Counts, unless that was done less than `max_age` ago. What cannot be
+    /// counted keeps its last number.
+    pub async fn count(&self, db: DatabaseConnection, max_age: Duration) {
+        let counting = || {
+            let (queries, known) = (self.queries.clone(), self.known.clone());
+            async move {
+                let (cameras, users, storage_gb) = tokio::join!(
+                    counted(&db, Resource::Cameras, queries.cameras.as_deref()),
+                    counted(&db, Resource::Users, queries.users.as_deref()),
+                    counted(&db, Resource::StorageGb, queries.storage_gb.as_deref()),
+                );
+                let mut known = lock(&known);
+                known.counted = Usage {
+                    cameras: cameras.unwrap_or(known.counted.cameras),
+                    users: users.unwrap_or(known.counted.users),
+                    storage_gb: storage_gb.unwrap_or(known.counted.storage_gb),
+                };
+            }
         };
-        known.counted_at = Some(uptime());
+        // After a panic the last numbers stay.
+        self.counting.get(max_age, counting).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The number, or `None` when it could not be counted this time.

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::{NO, config};
 use crate::config::Settings;
 use crate::doctor::support_file::support_file;
-use crate::doctor::{Health, examine};
+use crate::doctor::{Asker, Health, examine};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
@@ -34,12 +34,12 @@ pub(super) async fn run(
     from_file: &[String],
 ) -> anyhow::Result<ExitCode> {
     command.settings.shown = config::as_json(&config::settings(matches, from_file));
-    let findings = examine(&command.settings, &SystemClock, |finding| {
+    let show = |finding: &_| {
         if !command.json {
             println!("{finding}");
         }
-    })
-    .await;
+    };
+    let findings = examine(&command.settings, &SystemClock, Asker::Command, show).await;
     if command.json {
         println!("{:#}", json!(findings));
     }

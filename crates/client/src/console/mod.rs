@@ -20,43 +20,81 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use license_console::assets::asset;
 use license_console::page::guarded;
 
 use crate::config::Settings;
+use crate::console::diagnostics::Diagnostics;
 use crate::http::HttpState;
 use crate::http::access::Caller;
 
 /// Every page.
 pub fn pages(settings: Settings) -> Router<HttpState> {
-    Router::new()
-        // Changes, and what strangers are not told.
-        .route("/console/activate", post(activate::activate))
-        .route("/console/validate", post(validate::validate))
-        .route("/console/switch", post(switch::switch))
-        .route(
+    let diagnostics = Arc::new(Diagnostics::new(settings));
+    table().router.layer(Extension(diagnostics))
+}
+
+/// The path of every page, so that a test can visit each of them.
+#[must_use]
+pub fn paths() -> Vec<&'static str> {
+    table().paths
+}
+
+fn table() -> Table {
+    Table::default()
+        .page("/console/activate", post(activate::activate))
+        .page("/console/validate", post(validate::validate))
+        .page("/console/switch", post(switch::switch))
+        .page(
             "/console/deactivate",
             get(deactivate::page).post(deactivate::deactivate),
         )
-        .route("/console/offline/request", post(offline::request))
-        .route("/console/offline/import", post(offline::import))
-        .route("/console/support-file", get(diagnostics::support_file))
-        .route_layer(from_fn(only_trusted))
-        // For everybody.
-        .route("/", get(overview::page))
-        .route("/console/activate", get(activate::page))
-        .route("/console/offline", get(offline::page))
-        .route("/console/diagnostics", get(diagnostics::page))
-        .route(
+        .page("/console/offline/request", post(offline::request))
+        .page("/console/offline/import", post(offline::import))
+        .page(
+            "/console/diagnostics",
+            get(diagnostics::page).post(diagnostics::check),
+        )
+        .page("/console/support-file", post(diagnostics::support_file))
+        .only_for_trusted_callers()
+        .page("/", get(overview::page))
+        .page("/console/activate", get(activate::page))
+        .page("/console/offline", get(offline::page))
+        .page(
             "/console/sign-in",
             get(sign_in::page).post(sign_in::sign_in),
         )
-        .route("/console/sign-out", post(sign_in::sign_out))
-        .layer(from_fn(guarded))
-        .route("/console/assets/{hash}/{name}", get(asset))
-        .layer(Extension(Arc::new(settings)))
+        .page("/console/sign-out", post(sign_in::sign_out))
+        .with_page_headers()
+        .page("/console/assets/{hash}/{name}", get(asset))
+}
+
+/// Pages and their paths. A [`Router`] does not list its own.
+#[derive(Default)]
+struct Table {
+    router: Router<HttpState>,
+    paths: Vec<&'static str>,
+}
+
+impl Table {
+    fn page(mut self, path: &'static str, methods: MethodRouter<HttpState>) -> Self {
+        self.router = self.router.route(path, methods);
+        self.paths.push(path);
+        self
+    }
+
+    /// Keeps everyone else out of the pages added so far.
+    fn only_for_trusted_callers(mut self) -> Self {
+        self.router = self.router.route_layer(from_fn(only_trusted));
+        self
+    }
+
+    fn with_page_headers(mut self) -> Self {
+        self.router = self.router.layer(from_fn(guarded));
+        self
+    }
 }
 
 /// Who may not change things goes to sign in.

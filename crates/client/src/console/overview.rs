@@ -28,7 +28,7 @@ use crate::http::access::Caller;
 use crate::http::hardware::{drift, word};
 use crate::licensing::due::due;
 use crate::licensing::switch::known;
-use crate::licensing::usage::measure;
+use crate::licensing::usage::{SHARED, measure};
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -90,7 +90,7 @@ pub(super) async fn page(
 ) -> Response {
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
     let frame = Frame::new("overview", &app, caller).after(done);
-    let usage = measure(&app).await;
+    let usage = measure(&app, SHARED).await;
     let now = app.clock.now();
     let timeline = timeline(&app, now).await;
     let snapshot = app.snapshot().clone();

@@ -5,7 +5,8 @@ use license_console::moment::Moment;
 use license_console::plot::{self, Tone};
 
 use crate::app::App;
-use crate::store::local_license_validation_attempts::{LoggedAttempt, since};
+use crate::licensing::attempts::attempts;
+use crate::store::local_license_validation_attempts::LoggedAttempt;
 
 const DAYS: usize = 30;
 /// What the plot is, for those who do not see it.
@@ -41,8 +42,11 @@ struct Day {
 /// `None` when the log cannot be read.
 pub(super) async fn timeline(app: &App, now: DateTime<Utc>) -> Option<Timeline> {
     let from = now - TimeDelta::days(DAYS as i64);
-    let db = app.store.db();
-    let attempts = app.store.within(since(&db, from)).await.ok()?;
+    let attempts = attempts(app).await.ok()?;
+    let attempts: Vec<_> = attempts
+        .iter()
+        .filter(|attempt| attempt.attempted_at.is_some_and(|at| at >= from))
+        .collect();
     let today = now.date_naive();
     let mut days = [Day::default(); DAYS];
     for attempt in &attempts {
@@ -66,7 +70,7 @@ pub(super) async fn timeline(app: &App, now: DateTime<Utc>) -> Option<Timeline> 
         confirmed: sum(|day| day.confirmed),
         lost: sum(|day| day.lost),
         denied: sum(|day| day.denied),
-        failures: failures.take(LISTED).filter_map(failure).collect(),
+        failures: failures.take(LISTED).filter_map(|it| failure(it)).collect(),
     })
 }
 

@@ -3,8 +3,9 @@
 use license_service::clock::Clock;
 use sea_orm::{ConnectionTrait as _, Statement};
 
-use super::Finding;
+use super::{Asker, Finding};
 use crate::config::Settings;
+use crate::licensing::readiness::database_trouble;
 use crate::store::{Store, StoreError};
 
 const WHAT: &str = "database";
@@ -15,7 +16,11 @@ const TABLES: [&str; 4] = [
     "local_feature_flags",
 ];
 
-pub(super) async fn check(settings: &Settings, clock: &dyn Clock) -> Vec<Finding> {
+pub(super) async fn check(
+    settings: &Settings,
+    clock: &dyn Clock,
+    asker: Asker<'_>,
+) -> Vec<Finding> {
     let url = settings.database();
     if let Some(file) = url.sqlite_file()
         && !file.exists()
@@ -25,6 +30,15 @@ pub(super) async fn check(settings: &Settings, clock: &dyn Clock) -> Vec<Finding
     }
     let advice =
         "check DATABASE_URL, that the server runs, and that it lets this machine and user in";
+    if let Asker::Service(app) = asker {
+        return match database_trouble(app).await {
+            Some(why) => vec![Finding::error(WHAT, format!("{url}: {why}"), advice)],
+            None => vec![
+                Finding::ok(WHAT, format!("{url} answers")),
+                rights(&app.store, clock).await,
+            ],
+        };
+    }
     let store = match Store::new(&url).await {
         Ok(store) => store,
         Err(error) => return vec![Finding::error(WHAT, format!("{url}: {error}"), advice)],

@@ -13,6 +13,7 @@ use std::fmt;
 use license_service::clock::Clock;
 use serde::Serialize;
 
+use crate::app::App;
 use crate::config::Settings;
 
 /// How well something is.
@@ -82,10 +83,20 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Who asks for the checks.
+#[derive(Clone, Copy)]
+pub enum Asker<'a> {
+    /// A command, which opens its own connections to the database.
+    Command,
+    /// The running service, which uses those it has.
+    Service(&'a App),
+}
+
 /// Makes all checks; `show` sees each finding as soon as it is there.
 pub async fn examine(
     settings: &Settings,
     clock: &dyn Clock,
+    asker: Asker<'_>,
     mut show: impl FnMut(&Finding),
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -94,7 +105,7 @@ pub async fn examine(
         findings.push(finding);
     };
     add(disk::check(&settings.state_dir));
-    for finding in database::check(settings, clock).await {
+    for finding in database::check(settings, clock, asker).await {
         add(finding);
     }
     for finding in license_server::check(settings, clock).await {

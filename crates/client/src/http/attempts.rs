@@ -13,17 +13,18 @@ use crate::http::access::Caller;
 use crate::http::body::unacceptable_query;
 use crate::http::error::{ApiError, BodyErrors, ErrorResponse};
 use crate::http::instant::naive;
-use crate::store::local_license_validation_attempts::{LoggedAttempt, page};
+use crate::licensing::attempts::attempts;
+use crate::store::local_license_validation_attempts::LoggedAttempt;
 
 /// Lines in an answer that does not say how many.
-const USUAL_PAGE: u64 = 50;
+const DEFAULT_PAGE: usize = 50;
 /// Most lines in one answer.
-const LONGEST_PAGE: u64 = 500;
+const MAX_PAGE: usize = 500;
 
 /// Which part of the log.
 #[derive(Deserialize)]
 pub(super) struct AttemptsQuery {
-    limit: Option<u64>,
+    limit: Option<usize>,
     before: Option<i32>,
 }
 
@@ -74,31 +75,32 @@ pub(super) async fn list(
     query: Result<Query<AttemptsQuery>, QueryRejection>,
 ) -> Result<Json<AttemptListResponse>, ApiError> {
     let Query(query) = query.map_err(|error| unacceptable_query(&error.body_text()))?;
-    let most = query.limit.unwrap_or(USUAL_PAGE);
-    if !(1..=LONGEST_PAGE).contains(&most) {
-        let why = format!("limit: accepted are 1 to {LONGEST_PAGE}");
+    let most = query.limit.unwrap_or(DEFAULT_PAGE);
+    if !(1..=MAX_PAGE).contains(&most) {
+        let why = format!("limit: accepted are 1 to {MAX_PAGE}");
         return Err(unacceptable_query(&why));
     }
-    let db = app.store.db();
-    // One more shows whether there are more.
-    let lines = app.store.within(page(&db, query.before, most + 1)).await?;
-    let shown = usize::try_from(most).unwrap_or(usize::MAX);
-    let next = (lines.len() > shown).then(|| lines.get(shown - 1).map(|line| line.id));
-    let attempts = lines.into_iter().take(shown);
-    Ok(Json(AttemptListResponse {
-        attempts: attempts.map(|line| shown_to(caller, line)).collect(),
-        next: next.flatten(),
-    }))
+    let log = attempts(&app).await.map_err(ApiError::Store)?;
+    let mut lines = log
+        .iter()
+        .filter(|line| query.before.is_none_or(|before| line.id < before));
+    let attempts: Vec<Attempt> = lines
+        .by_ref()
+        .take(most)
+        .map(|line| shown_to(caller, line))
+        .collect();
+    let next = lines.next().and(attempts.last()).map(|line| line.id);
+    Ok(Json(AttemptListResponse { attempts, next }))
 }
 
-fn shown_to(caller: Caller, line: LoggedAttempt) -> Attempt {
-    let license_key = line.license_key.map(|key| caller.sees(&key));
+fn shown_to(caller: Caller, line: &LoggedAttempt) -> Attempt {
+    let license_key = line.license_key.as_ref().map(|key| caller.sees(key));
     Attempt {
         id: line.id,
         license_key,
-        result: line.result,
-        error_message: line.error_message,
-        hardware_id: line.hardware_id,
+        result: line.result.clone(),
+        error_message: line.error_message.clone(),
+        hardware_id: line.hardware_id.clone(),
         attempted_at: line.attempted_at.map(naive),
     }
 }

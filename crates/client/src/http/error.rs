@@ -3,6 +3,8 @@
 //! Bodies keep the shape of version 1.0.0: `{"detail": …}`, which is a text,
 //! or for 422 a list of what is wrong where.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -45,7 +47,7 @@ pub enum ApiError {
     /// The report of usage was not taken.
     Report(ReportError),
     /// What is asked for is in the database, which does not answer.
-    Store(Box<StoreError>),
+    Store(Arc<StoreError>),
     /// Changes need a trusted network or the token.
     Untrusted,
     /// Nobody was signed in.
@@ -116,7 +118,8 @@ impl ApiError {
             Self::Offline(error) => error.to_string(),
             Self::Switch(error) => error.to_string(),
             Self::Report(error) => error.to_string(),
-            Self::Store(error) => error.to_string(),
+            // Anyone may read this: names of hosts and users are for the log.
+            Self::Store(_) => "The log of attempts is in the database, which is unavailable; the log of the service says why".to_owned(),
             Self::Untrusted => "Changes are allowed from TRUSTED_NETWORKS, or with the header \
                                 'Authorization: Bearer' and the ADMIN_TOKEN"
                 .to_owned(),
@@ -197,12 +200,6 @@ impl From<OfflineError> for ApiError {
 impl From<SwitchError> for ApiError {
     fn from(error: SwitchError) -> Self {
         Self::Switch(Box::new(error))
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(Box::new(error))
     }
 }
 

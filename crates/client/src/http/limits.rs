@@ -10,9 +10,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::http::access::Caller;
 use crate::http::body::{JsonObject, unacceptable};
 use crate::http::error::{ApiError, BodyErrors};
-use crate::licensing::usage::measure;
+use crate::licensing::usage::{FRESH, SHARED, measure};
 
 /// What is asked.
 #[derive(ToSchema)]
@@ -59,6 +60,7 @@ pub(super) struct LimitCheckResponse {
 )]
 pub(super) async fn check(
     State(app): State<Arc<App>>,
+    caller: Caller,
     mut body: JsonObject,
 ) -> Result<Json<LimitCheckResponse>, ApiError> {
     let requested = body.number("requested")?.unwrap_or(1);
@@ -67,7 +69,8 @@ pub(super) async fn check(
         let why = "accepted are cameras, users and storage_gb";
         return Err(unacceptable("resource", why, name.into()));
     };
-    let in_use = measure(&app).await.of(resource);
+    let max_age = if caller.trusted { FRESH } else { SHARED };
+    let in_use = measure(&app, max_age).await.of(resource);
     let snapshot = app.snapshot();
     let decision = limits::check(snapshot.license(), resource, requested, in_use, &app.policy);
     let resource = resource.as_str();

@@ -9,6 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::http::access::Caller;
+use crate::licensing::readiness::database_trouble;
 
 /// What the service is.
 #[derive(Serialize, ToSchema)]
@@ -64,7 +66,8 @@ pub(super) async fn livez() -> &'static str {
 pub(super) struct ReadinessResponse {
     /// Whether everything below is well.
     ready: bool,
-    /// `ok`, or what is wrong. Decisions are answered from memory either way.
+    /// `ok`, or what is wrong: `unavailable` for callers who may not change
+    /// things. Decisions are answered from memory either way.
     database: String,
     /// Whether something waits for the database to be written.
     unwritten: bool,
@@ -81,20 +84,24 @@ pub(super) struct ReadinessResponse {
         (status = 503, description = "The database does not take changes", body = ReadinessResponse),
     )
 )]
-pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<ReadinessResponse>) {
+pub(super) async fn readyz(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+) -> (StatusCode, Json<ReadinessResponse>) {
     let unwritten = !app.unwritten().is_empty();
-    let database = app.database();
-    let trouble = match database.trouble {
-        Some(trouble) => Some(trouble),
-        None => app.store.ping().await.err().map(|error| error.to_string()),
-    };
-    let ready = trouble.is_none() && database.is_open && !unwritten;
+    let trouble = database_trouble(&app).await;
+    let ready = trouble.is_none() && app.database().is_open && !unwritten;
     let status = if ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let database = trouble.unwrap_or_else(|| "ok".to_owned());
+    let database = match trouble {
+        None => "ok".to_owned(),
+        // It may name hosts and users.
+        Some(trouble) if caller.trusted => trouble,
+        Some(_) => "unavailable".to_owned(),
+    };
     (
         status,
         Json(ReadinessResponse {

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::host::system::system_info;
 use crate::licensing::exchange::exchange;
 use crate::licensing::keep::keep;
-use crate::licensing::usage::measure;
+use crate::licensing::usage::{FRESH, measure};
 use crate::random;
 use crate::store::{StoreError, system_config};
 
@@ -19,7 +19,7 @@ use crate::store::{StoreError, system_config};
 /// the validations did not. `None` without a license.
 pub async fn heartbeat(app: &App) -> Option<Contact<Acknowledgement>> {
     let snapshot = app.snapshot().clone();
-    let (identity, request) = (app.identity()?, report(app).await?);
+    let (identity, request) = (app.identity()?, measured_report(app).await?);
     let contact = exchange(app, &identity, &request).await;
     let now = app.clock.now();
     let wanted = match &contact {
@@ -39,12 +39,20 @@ pub async fn heartbeat(app: &App) -> Option<Contact<Acknowledgement>> {
     Some(contact)
 }
 
-/// What a heartbeat says now; `None` without a license.
-pub async fn report(app: &App) -> Option<HeartbeatRequest> {
+async fn measured_report(app: &App) -> Option<HeartbeatRequest> {
+    app.snapshot().evidence.lease.as_ref()?;
+    measure(app, FRESH).await;
+    report(app)
+}
+
+/// What a heartbeat says with the usage that was counted last; `None` without a
+/// license.
+#[must_use]
+pub fn report(app: &App) -> Option<HeartbeatRequest> {
     let identity = app.identity()?;
     let evidence = app.snapshot().evidence.clone();
     evidence.lease?;
-    let usage = measure(app).await;
+    let usage = app.meter.usage(app.clock.now());
     Some(HeartbeatRequest {
         license_key: evidence.license_key,
         hardware_id: identity.hardware_id.clone(),

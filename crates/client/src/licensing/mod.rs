@@ -4,6 +4,7 @@
 //! and records what follows. The rules themselves are not here.
 
 pub mod activate;
+pub mod attempts;
 pub mod catch_up;
 pub mod deactivate;
 pub mod due;
@@ -14,6 +15,7 @@ pub mod heartbeat;
 pub mod keep;
 pub mod key_sets;
 pub mod offline;
+pub mod readiness;
 pub mod record;
 pub mod refresh;
 pub mod requests;

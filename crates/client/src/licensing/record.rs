@@ -101,6 +101,7 @@ pub async fn change(
         let written = waiting.attempts.len().min(unwritten.attempts.len());
         unwritten.attempts.drain(..written);
     });
+    app.attempts.invalidate();
     Ok(snapshot)
 }
 

@@ -54,6 +54,7 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
             });
         }
     }
+    app.attempts.invalidate();
     record::publish(app, snapshot).await;
     Ok(revision)
 }

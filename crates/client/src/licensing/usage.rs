@@ -1,5 +1,7 @@
 //! Know what is in use.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use license_core::usage::{Gauge, Usage};
 
@@ -9,6 +11,11 @@ use crate::store::StoreError;
 
 /// Most services that may report, so that the row stays small.
 pub const MOST_SOURCES: usize = 256;
+
+/// How old a count may be where an exact one is needed …
+pub const FRESH: Duration = Duration::from_secs(1);
+/// … and where anyone may ask.
+pub const SHARED: Duration = Duration::from_secs(10);
 
 /// Why a report is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +49,11 @@ pub async fn report(app: &App, source: String, gauge: Gauge) -> Result<Usage, Re
     Ok(app.meter.usage(now))
 }
 
-/// What is in use, counted anew where the database answers.
-pub async fn measure(app: &App) -> Usage {
+/// What is in use, counted less than `max_age` ago where the database answers.
+pub async fn measure(app: &App, max_age: Duration) -> Usage {
     let database = app.database();
     if database.is_open && database.trouble.is_none() {
-        let uptime = || app.clock.uptime();
-        app.meter.count(&app.store.db(), uptime).await;
+        app.meter.count(app.store.db(), max_age).await;
     }
     app.meter.usage(app.clock.now())
 }

@@ -131,35 +131,12 @@ pub struct LoggedAttempt {
     pub attempted_at: Option<DateTime<Utc>>,
 }
 
-/// The newest lines of the log, or the newest of those before the line
-/// `before`; at most `most`.
+/// The log, newest line first, as far as it is kept.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn page(
-    db: &impl ConnectionTrait,
-    before: Option<i32>,
-    most: u64,
-) -> Result<Vec<LoggedAttempt>, StoreError> {
-    let mut lines = Entity::find().order_by_desc(Column::Id).limit(most);
-    if let Some(before) = before {
-        lines = lines.filter(Column::Id.lt(before));
-    }
-    Ok(logged(lines.all(db).await?))
-}
-
-/// The lines since `from`, newest first.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn since(
-    db: &impl ConnectionTrait,
-    from: DateTime<Utc>,
-) -> Result<Vec<LoggedAttempt>, StoreError> {
-    let lines = Entity::find()
-        .filter(Column::AttemptedAt.gte(from.naive_utc()))
-        .order_by_desc(Column::Id)
-        .limit(KEPT_ROWS);
+pub async fn newest(db: &impl ConnectionTrait) -> Result<Vec<LoggedAttempt>, StoreError> {
+    let lines = Entity::find().order_by_desc(Column::Id).limit(KEPT_ROWS);
     Ok(logged(lines.all(db).await?))
 }
 

@@ -232,6 +232,10 @@ async fn the_real_program_is_activated_switched_renewed_by_file_and_given_up() {
     // What is found, what will be sent, and what support is given.
     browser.open(&program.url("/console/diagnostics")).await;
     browser.shows("Diagnostics").await;
+    let findings = "return document.querySelectorAll('.findings li').length > 5";
+    assert_eq!(browser.run(findings).await, json!(false));
+    browser.click("#check").await;
+    browser.until(findings, &json!(true)).await;
     let sent = browser
         .run("return JSON.parse(document.querySelector('pre').textContent)")
         .await;
@@ -239,7 +243,7 @@ async fn the_real_program_is_activated_switched_renewed_by_file_and_given_up() {
         (&sent["licenseKey"], &sent["usageMetrics"]["camerasInUse"]),
         (&json!(key), &json!(0))
     );
-    let file = "const answer = await fetch('/console/support-file'); return await answer.json()";
+    let file = "const answer = await fetch('/console/support-file', {method: 'POST'}); return await answer.json()";
     let file = browser.run(file).await;
     let address = &file["settings"]["LICENSE_API_URL"];
     assert_eq!(*address, json!({"value": vendor.url, "source": "flag"}));

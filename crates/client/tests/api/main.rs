@@ -26,6 +26,7 @@ mod middleman;
 mod nginx;
 mod offline;
 mod ofrep;
+mod open_routes;
 mod openapi;
 mod outage;
 mod program;
