@@ -10,6 +10,8 @@ the middleware, and of routers.
   the answer; the request goes on.
 - Anything else: status, headers and body of the answer are the visitor's answer.
 - No answer: 500, and no body.
+- What goes on to a service has the visitor's Host (`passHostHeader` is true by default)
+  and X-Forwarded headers of Traefik's own.
 - Of the routers that match, the one with the longest rule is taken.
 """
 
@@ -69,6 +71,9 @@ class Traefik(BaseHTTPRequestHandler):
             refused = self.forward_auth(HTTP["middlewares"][name]["forwardAuth"], headers)
             if refused:
                 return self.answer(*refused)
+        for name in [name for name in headers if name.lower().startswith("x-forwarded-")]:
+            del headers[name]
+        headers.update({"X-Forwarded-For": self.client_address[0], "X-Forwarded-Host": self.headers.get("Host", "")})
         length = int(self.headers.get("Content-Length") or 0)
         server = HTTP["services"][found["service"]]["loadBalancer"]["servers"][0]["url"]
         self.answer(*call(self.command, server + self.path, headers, self.rfile.read(length)))

@@ -7,6 +7,7 @@ mod browser;
 mod caddy;
 mod envoy;
 mod fastapi;
+mod hosts;
 mod nginx;
 mod node;
 mod openfeature;
