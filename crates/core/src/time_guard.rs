@@ -11,6 +11,12 @@
 //!
 //! So time spent running always counts, and a machine that was switched off
 //! for ten days, or whose clock battery is dead, has the grace it had.
+//!
+//! That holds as long as the time that an earlier run kept ([`Believed`]) is
+//! there. Without it the wall clock counts, but not before the License Server
+//! was asked: a wall clock more than [`BELIEVED_LEAD`] ahead of what is known
+//! waits for one validation. High-water marks ([`Mark`]) in other places can
+//! only raise the time.
 
 use std::time::Duration;
 
@@ -62,6 +68,31 @@ pub struct Believed {
     /// start of the machine, in milliseconds.
     #[serde(default)]
     pub refuted_ms: Option<i64>,
+    /// When the newest signed document was made that was known then.
+    #[serde(default)]
+    pub signed_at: Option<DateTime<Utc>>,
+    /// How much of the effective time only this machine's wall clock claims,
+    /// in milliseconds.
+    #[serde(default)]
+    pub assumed_ms: i64,
+}
+
+/// A high-water mark of the effective time, for places that other processes or
+/// people can write to. It can raise the time and never lower it, so it needs
+/// no signature: changing it gains no more than removing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mark {
+    /// The effective time.
+    pub at: DateTime<Utc>,
+    /// When the newest signed document was made that was known then. A newer
+    /// document replaces the mark: it may have set the time back.
+    pub signed_at: Option<DateTime<Utc>>,
+    /// What claims had added since the last proof, in milliseconds.
+    pub lead_ms: i64,
+    /// How much of `at` only this machine's wall clock claims, in milliseconds.
+    #[serde(default)]
+    pub assumed_ms: i64,
 }
 
 /// A claim that is not believed yet.
@@ -103,6 +134,18 @@ pub enum ClockEvent {
         /// By how much; negative is back.
         by: TimeDelta,
     },
+    /// No time was kept, and the wall clock is far ahead of what is known. It
+    /// counts after one validation that proves nothing else.
+    AwaitsValidation {
+        /// By how much.
+        ahead: TimeDelta,
+    },
+    /// No time was kept, and a validation has proved nothing: the wall clock
+    /// counts.
+    Assumed {
+        /// By how much the time has moved.
+        ahead: TimeDelta,
+    },
 }
 
 /// The effective time of one process.
@@ -119,34 +162,75 @@ pub struct TimeGuard {
     refuted: Option<TimeDelta>,
     /// Being behind is said once.
     is_behind: bool,
+    /// When the newest signed document was made that is known.
+    signed_at: Option<DateTime<Utc>>,
+    /// How much of `at` only the wall clock of this machine claims, beyond what
+    /// is believed of any: that much is not shared with other processes.
+    assumed: TimeDelta,
+    /// No time was kept, and the License Server was not asked yet: the wall
+    /// clock neither counts nor is in doubt.
+    awaits_validation: bool,
 }
 
 impl TimeGuard {
-    /// Begins with what is known: what was kept by an earlier process, and
-    /// `signed`, the newest time that a signed document has. The effective
-    /// time is never before `floor`, the program's own date. Where nothing is
-    /// known there is nothing to protect, and the wall clock is believed.
+    /// Begins with what is known: what was kept by an earlier process, a
+    /// high-water mark, and `signed`, the newest time that a signed document
+    /// has. The effective time is never before `floor`, the program's own date.
+    ///
+    /// Without a kept time it begins with the wall clock. If that is more than
+    /// [`BELIEVED_LEAD`] ahead of a mark or document, one validation comes
+    /// first; see [`TimeGuard::unanswered`].
     #[must_use]
     pub fn start(
         kept: Option<&Believed>,
+        mark: Option<&Mark>,
         signed: Option<DateTime<Utc>>,
         floor: DateTime<Utc>,
         readings: Readings,
     ) -> (Self, Vec<ClockEvent>) {
+        let mark = mark.filter(|mark| mark.is_newest(signed));
         let carried = kept.map(|kept| kept.carried_to(&readings));
-        let known = carried.max(signed);
+        let known = carried.max(signed).max(mark.map(Mark::shared_at));
         let at = known.unwrap_or(readings.wall).max(floor).min(LATEST);
         let lead = kept.map_or(TimeDelta::zero(), |kept| milliseconds(kept.lead_ms));
         let same_start = kept.filter(|kept| kept.is_of_this_start(&readings));
-        let begun = Self {
+        let mut begun = Self {
             at,
             lead: lead.clamp(TimeDelta::zero(), BELIEVED_LEAD),
             doubt: kept.and_then(|kept| kept.doubt),
             refuted: same_start.and_then(|kept| kept.refuted_ms.map(milliseconds)),
             is_behind: false,
+            signed_at: signed.max(kept.and_then(|kept| kept.signed_at)),
+            assumed: milliseconds(kept.map_or(0, |kept| kept.assumed_ms.max(0))),
+            awaits_validation: kept.is_none() && known.is_some(),
             anchor: readings.clone(),
         };
-        begun.observed(readings)
+        begun.raise(mark);
+        let (begun, mut events) = begun.observed(readings);
+        if begun.awaits_validation {
+            let ahead = begun.wall_ahead();
+            events.push(ClockEvent::AwaitsValidation { ahead });
+        }
+        (begun, events)
+    }
+
+    /// Something more was found that an earlier process had kept: a high-water
+    /// mark, and the newest time that a signed document beside it has. Either
+    /// can only raise the time.
+    #[must_use]
+    pub fn recalled(
+        &self,
+        mark: Option<&Mark>,
+        signed: Option<DateTime<Utc>>,
+        readings: Readings,
+    ) -> (Self, Vec<ClockEvent>) {
+        let (mut next, mut events) = self.observed(readings.clone());
+        next.at = signed.map_or(next.at, |signed| next.at.max(signed));
+        next.signed_at = next.signed_at.max(signed);
+        next.raise(mark.filter(|mark| mark.is_newest(signed)));
+        let (next, more) = next.observed(readings);
+        events.extend(more);
+        (next, events)
     }
 
     /// The effective time when this process has been running for `running`.
@@ -191,9 +275,28 @@ impl TimeGuard {
             doubt: None,
             refuted: Some(off).filter(|off| off.abs() > AGREES),
             is_behind: off < -SILENT,
+            signed_at: Some(signed),
+            assumed: TimeDelta::zero(),
+            awaits_validation: false,
             anchor: readings,
         };
         (next, (!agrees).then_some(ClockEvent::Set { by }))
+    }
+
+    /// A validation was tried and proved nothing. Without a kept time the wall
+    /// clock counts from now on, as far as it is ahead.
+    #[must_use]
+    pub fn unanswered(&self, readings: Readings) -> (Self, Vec<ClockEvent>) {
+        let (mut next, mut events) = self.observed(readings);
+        if next.awaits_validation {
+            let wall = next.anchor.wall.min(LATEST);
+            let ahead = wall - next.at;
+            next.at = wall;
+            next.assumed += ahead;
+            next.awaits_validation = false;
+            events.push(ClockEvent::Assumed { ahead });
+        }
+        (next, events)
     }
 
     /// A signed document that was made at `signed`, some time ago, has come by
@@ -202,6 +305,7 @@ impl TimeGuard {
     pub fn at_least(&self, signed: DateTime<Utc>, readings: Readings) -> Self {
         Self {
             at: self.now(readings.running).max(signed),
+            signed_at: self.signed_at.max(Some(signed)),
             anchor: readings,
             ..self.clone()
         }
@@ -223,7 +327,11 @@ impl TimeGuard {
         let latest = signed.checked_add_signed(passed).unwrap_or(before);
         let at = before.min(latest).max(signed);
         if at == before {
-            return (self.clone(), None);
+            let next = Self {
+                signed_at: self.signed_at.max(Some(signed)),
+                ..self.clone()
+            };
+            return (next, None);
         }
         let next = Self {
             at,
@@ -231,7 +339,10 @@ impl TimeGuard {
             lead: TimeDelta::zero(),
             doubt: None,
             refuted: None,
+            signed_at: Some(signed),
+            assumed: TimeDelta::zero(),
             is_behind: self.is_behind,
+            awaits_validation: self.awaits_validation,
         };
         let by = at - before;
         (next, Some(ClockEvent::Set { by }))
@@ -247,7 +358,53 @@ impl TimeGuard {
             lead_ms: self.lead.num_milliseconds(),
             doubt: self.doubt,
             refuted_ms: self.refuted.map(|off| off.num_milliseconds()),
+            signed_at: self.signed_at,
+            assumed_ms: self.assumed.num_milliseconds(),
         }
+    }
+
+    /// The high-water mark for another place on this machine.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            at: self.at,
+            signed_at: self.signed_at,
+            lead_ms: self.lead.num_milliseconds(),
+            assumed_ms: self.assumed.num_milliseconds(),
+        }
+    }
+
+    /// The high-water mark for a place that processes on several machines
+    /// share: without what only the wall clock of this one claims, so that a
+    /// bad clock moves the others by at most [`BELIEVED_LEAD`].
+    #[must_use]
+    pub fn shared_mark(&self) -> Mark {
+        let mark = self.mark();
+        Mark {
+            at: mark.shared_at(),
+            assumed_ms: 0,
+            ..mark
+        }
+    }
+
+    /// Whether the time is not worth keeping yet, because one validation has
+    /// to be tried before the wall clock counts.
+    #[must_use]
+    pub fn awaits_validation(&self) -> bool {
+        self.awaits_validation
+    }
+
+    /// Whether something other than running time has moved the time since
+    /// `kept`, so that it is to be kept again at once.
+    #[must_use]
+    pub fn has_moved_since(&self, kept: &Believed) -> bool {
+        let now = self.believed();
+        let moved = |before: i64, after: i64| {
+            (milliseconds(after) - milliseconds(before)).abs() > AGREES
+        };
+        now.signed_at != kept.signed_at
+            || moved(kept.lead_ms, now.lead_ms)
+            || moved(kept.assumed_ms, now.assumed_ms)
     }
 
     /// How far the wall clock was ahead when it was last looked at; negative
@@ -261,6 +418,18 @@ impl TimeGuard {
     #[must_use]
     pub fn doubts(&self) -> bool {
         self.doubt.is_some()
+    }
+
+    fn raise(&mut self, mark: Option<&Mark>) {
+        let Some(mark) = mark.filter(|mark| mark.at >= self.at) else {
+            return;
+        };
+        let lead = milliseconds(mark.lead_ms).clamp(TimeDelta::zero(), BELIEVED_LEAD);
+        // What was shared before is shared still, whatever the mark says.
+        let at_most = self.assumed + (mark.at - self.at);
+        self.at = mark.at.min(LATEST);
+        self.lead = self.lead.max(lead);
+        self.assumed = milliseconds(mark.assumed_ms.max(0)).min(at_most);
     }
 
     /// The boot clock goes on while the machine sleeps, and this process does
@@ -293,6 +462,12 @@ impl TimeGuard {
             }
             // Somebody has set it: that is a claim of its own.
             self.refuted = None;
+        }
+        if self.awaits_validation {
+            if ahead > BELIEVED_LEAD - self.lead {
+                return;
+            }
+            self.awaits_validation = false;
         }
         if ahead <= TimeDelta::zero() {
             self.doubt = None;
@@ -334,6 +509,7 @@ impl TimeGuard {
         }
         events.push(ClockEvent::Believed { ahead });
         self.at = wall;
+        self.assumed += ahead;
         self.lead = TimeDelta::zero();
         self.doubt = None;
     }
@@ -358,6 +534,32 @@ impl Believed {
 
     fn is_of_this_start(&self, readings: &Readings) -> bool {
         self.boot_id.is_some() && self.boot_id == readings.boot_id
+    }
+}
+
+impl Mark {
+    /// The one of two marks to keep in a place that several processes write
+    /// to: the one that knows the newer document, else the later one.
+    #[must_use]
+    pub fn merged(self, other: Self) -> Self {
+        let order = |mark: &Self| (mark.signed_at, mark.at);
+        if order(&self) < order(&other) {
+            other
+        } else {
+            self
+        }
+    }
+
+    /// The time without what only one machine's wall clock claims.
+    fn shared_at(&self) -> DateTime<Utc> {
+        let at = self.at.checked_sub_signed(milliseconds(self.assumed_ms));
+        at.filter(|at| *at <= self.at).unwrap_or(self.at)
+    }
+
+    /// Whether no document that is newer than those known to the mark was made
+    /// at `signed`.
+    fn is_newest(&self, signed: Option<DateTime<Utc>>) -> bool {
+        self.signed_at >= signed
     }
 }
 

@@ -169,7 +169,7 @@ impl Known {
 /// earlier than what is signed. A recorded license that has ended does not
 /// begin anew with every start of the gateway.
 fn first_time(signed: DateTime<Utc>, readings: Readings) -> TimeGuard {
-    TimeGuard::start(None, None, signed, readings).0
+    TimeGuard::start(None, None, None, signed, readings).0
 }
 
 /// The table of an announcement, when it is `now`, and `at` on the clock that

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::time_guard::{
-    BELIEVED_LEAD, Believed, ClockEvent, DOUBT_STANDS, Doubt, Readings, TimeGuard,
+    BELIEVED_LEAD, Believed, ClockEvent, DOUBT_STANDS, Doubt, Mark, Readings, TimeGuard,
 };
 
 use crate::signer::{T0, at};
@@ -58,7 +58,7 @@ impl Machine {
 }
 
 fn begun(machine: &Machine) -> TimeGuard {
-    TimeGuard::start(None, Some(T0), DateTime::UNIX_EPOCH, machine.read()).0
+    TimeGuard::start(None, None, Some(T0), DateTime::UNIX_EPOCH, machine.read()).0
 }
 
 fn hours(hours: i64) -> TimeDelta {
@@ -231,7 +231,7 @@ fn an_answer_that_was_held_back_does_not_hold_back_the_time() {
     ] {
         let mut machine = Machine::new();
         machine.wall = T0 + TimeDelta::seconds(seconds_off);
-        let (guard, _) = TimeGuard::start(None, None, DateTime::UNIX_EPOCH, machine.read());
+        let (guard, _) = TimeGuard::start(None, None, None, DateTime::UNIX_EPOCH, machine.read());
         let (guard, event) = guard.proven(T0, waited, machine.read());
         let now = guard.now(machine.running);
         assert_eq!(now, expected.unwrap_or(machine.wall), "{seconds_off}");
@@ -245,7 +245,7 @@ fn an_answer_by_hand_brings_back_a_time_that_was_far_ahead() {
     let (asked, signed) = (at(40_000), at(24));
     let mut machine = Machine::new();
     machine.wall = asked;
-    let (guard, _) = TimeGuard::start(None, None, DateTime::UNIX_EPOCH, machine.read());
+    let (guard, _) = TimeGuard::start(None, None, None, DateTime::UNIX_EPOCH, machine.read());
     // The file takes three days; the question says how many at most.
     machine.run(hours(72));
     let (guard, event) = guard.answered(signed, asked, machine.read());
@@ -316,7 +316,7 @@ fn a_restart_of_the_process_counts_all_of_the_time_between() {
     machine.run(hours(300));
     machine.running = Duration::ZERO;
     machine.wall = T0;
-    let (guard, events) = TimeGuard::start(Some(&kept), None, T0, machine.read());
+    let (guard, events) = TimeGuard::start(Some(&kept), None, None, T0, machine.read());
     assert_eq!(guard.now(Duration::ZERO), at(302));
     assert!(matches!(events[..], [ClockEvent::Behind { .. }]));
 }
@@ -328,19 +328,19 @@ fn a_restart_of_the_machine_counts_what_it_has_been_running_since_and_not_the_ti
     machine.run(hours(2));
     let kept = guard.observed(machine.read()).0.believed();
     machine.reboot(TimeDelta::days(10), hours(3));
-    let (guard, events) = TimeGuard::start(Some(&kept), None, T0, machine.read());
+    let (guard, events) = TimeGuard::start(Some(&kept), None, None, T0, machine.read());
     assert_eq!(guard.now(Duration::ZERO), at(5));
     assert_eq!(events, [ClockEvent::Doubted { ahead: hours(240) }]);
     // A night is believed.
     let mut machine = machine.clone();
     machine.wall = at(5 + 12);
-    let (guard, _) = TimeGuard::start(Some(&kept), None, T0, machine.read());
+    let (guard, _) = TimeGuard::start(Some(&kept), None, None, T0, machine.read());
     assert_eq!(guard.now(Duration::ZERO), at(17));
     // Where nobody says which start it is, nothing is added.
     let mut readings = machine.read();
     readings.boot_id = None;
     readings.wall = T0;
-    let (guard, _) = TimeGuard::start(Some(&kept), None, T0, readings);
+    let (guard, _) = TimeGuard::start(Some(&kept), None, None, T0, readings);
     assert_eq!(guard.now(Duration::ZERO), at(2));
 }
 
@@ -352,7 +352,7 @@ fn doubt_and_lead_outlive_restarts() {
     let (guard, _) = guard.observed(machine.read());
     assert_eq!(guard.believed().lead_ms, hours(23).num_milliseconds());
     machine.reboot(TimeDelta::minutes(30), TimeDelta::minutes(30));
-    let (guard, _) = TimeGuard::start(Some(&guard.believed()), None, T0, machine.read());
+    let (guard, _) = TimeGuard::start(Some(&guard.believed()), None, None, T0, machine.read());
     // Half an hour up, and half an hour off, which is believed.
     assert_eq!(guard.now(Duration::ZERO), at(24));
     machine.wall += hours(1);
@@ -361,7 +361,7 @@ fn doubt_and_lead_outlive_restarts() {
     machine.run(hours(71));
     let (guard, _) = guard.observed(machine.read());
     machine.reboot(TimeDelta::minutes(1), TimeDelta::minutes(1));
-    let (guard, _) = TimeGuard::start(Some(&guard.believed()), None, T0, machine.read());
+    let (guard, _) = TimeGuard::start(Some(&guard.believed()), None, None, T0, machine.read());
     machine.run(hours(1));
     let (_, events) = guard.observed(machine.read());
     assert!(
@@ -378,10 +378,10 @@ fn what_was_refuted_is_remembered_within_one_start_of_the_machine_only() {
     let kept = guard.believed();
     machine.run(hours(1));
     machine.running = Duration::ZERO;
-    let (guard, _) = TimeGuard::start(Some(&kept), None, DateTime::UNIX_EPOCH, machine.read());
+    let (guard, _) = TimeGuard::start(Some(&kept), None, None, DateTime::UNIX_EPOCH, machine.read());
     assert_eq!(guard.now(Duration::ZERO), at(-4));
     machine.reboot(TimeDelta::minutes(1), TimeDelta::minutes(1));
-    let (guard, _) = TimeGuard::start(Some(&kept), None, DateTime::UNIX_EPOCH, machine.read());
+    let (guard, _) = TimeGuard::start(Some(&kept), None, None, DateTime::UNIX_EPOCH, machine.read());
     assert_eq!(guard.now(Duration::ZERO), machine.wall);
 }
 
@@ -392,7 +392,7 @@ fn time_begins_with_whatever_is_latest_and_with_the_wall_when_there_is_nothing()
             wall,
             ..Machine::new()
         };
-        let (guard, _) = TimeGuard::start(kept, signed, floor, machine.read());
+        let (guard, _) = TimeGuard::start(kept, None, signed, floor, machine.read());
         guard.now(Duration::ZERO)
     };
     let kept = begun(&Machine::new()).believed();
@@ -430,16 +430,37 @@ fn numbers_that_no_machine_has_are_survived() {
                 stood_ms: number,
             }),
             refuted_ms: Some(number),
+            signed_at: Some(T0),
+            assumed_ms: number,
         };
         for wall in [DateTime::<Utc>::MIN_UTC, T0, DateTime::<Utc>::MAX_UTC] {
             let mut machine = Machine::new();
             machine.wall = wall;
-            let (guard, _) = TimeGuard::start(Some(&kept), None, T0, machine.read());
+            let (guard, _) = TimeGuard::start(Some(&kept), None, None, T0, machine.read());
             assert!(guard.now(Duration::ZERO) >= T0);
             machine.since_boot = Duration::MAX;
             machine.running = Duration::MAX;
             let (guard, _) = guard.observed(machine.read());
             assert!(guard.now(Duration::MAX) >= T0);
+            for at in [DateTime::<Utc>::MIN_UTC, T0, DateTime::<Utc>::MAX_UTC] {
+                let mark = Mark {
+                    at,
+                    signed_at: Some(DateTime::<Utc>::MAX_UTC),
+                    lead_ms: number,
+                    assumed_ms: number,
+                };
+                let (guard, _) = guard.recalled(Some(&mark), Some(at), machine.read());
+                let (guard, _) = guard.unanswered(machine.read());
+                assert!(guard.now(Duration::MAX) >= T0);
+                let _ = (guard.believed(), guard.shared_mark());
+                let start = |kept| {
+                    TimeGuard::start(kept, Some(&mark), Some(at), T0, machine.read()).0
+                };
+                for guard in [start(None), start(Some(&kept))] {
+                    let (guard, _) = guard.unanswered(machine.read());
+                    assert!(guard.now(Duration::MAX) >= T0);
+                }
+            }
         }
     }
 }
@@ -501,4 +522,233 @@ fn time_goes_on_from_a_document_that_came_by_hand() {
     assert_eq!(guard.now(machine.running), at(7));
     machine.run(hours(1));
     assert_eq!(guard.now(machine.running), at(8));
+}
+
+/// A site whose kept time is gone, when the wall clock shows `wall`.
+fn without_kept_time(wall: DateTime<Utc>, mark: Option<&Mark>) -> (TimeGuard, Vec<ClockEvent>) {
+    let mut machine = Machine::new();
+    machine.wall = wall;
+    TimeGuard::start(None, mark, Some(T0), DateTime::UNIX_EPOCH, machine.read())
+}
+
+fn mark(at: DateTime<Utc>, signed_at: Option<DateTime<Utc>>) -> Mark {
+    Mark {
+        at,
+        signed_at,
+        lead_ms: 0,
+        assumed_ms: 0,
+    }
+}
+
+#[test]
+fn without_a_kept_time_the_wall_clock_counts_once_a_validation_was_tried() {
+    for ahead in [30, 365 * 24] {
+        let mut machine = Machine::new();
+        machine.wall = at(ahead);
+        let (guard, events) = without_kept_time(at(ahead), None);
+        let ahead = hours(ahead);
+        assert_eq!(events, [ClockEvent::AwaitsValidation { ahead }]);
+        assert!(guard.awaits_validation());
+        // However long that takes, and however often the clocks are looked at.
+        machine.run(hours(80));
+        let (guard, events) = guard.observed(machine.read());
+        assert_eq!((guard.now(machine.running), events.len()), (at(80), 0));
+        let (guard, events) = guard.unanswered(machine.read());
+        assert_eq!(events, [ClockEvent::Assumed { ahead }]);
+        assert_eq!(guard.now(machine.running), machine.wall);
+        assert!(!guard.awaits_validation() && !guard.doubts());
+        // It happens once.
+        machine.wall += hours(100);
+        let (guard, events) = guard.unanswered(machine.read());
+        assert!(matches!(events[..], [ClockEvent::Doubted { .. }]));
+        assert_eq!(guard.now(machine.running), machine.wall - hours(100));
+    }
+}
+
+#[test]
+fn without_a_kept_time_a_day_ahead_is_believed_and_more_waits() {
+    let (guard, events) = without_kept_time(at(24), None);
+    assert_eq!((guard.now(Duration::ZERO), events.len()), (at(24), 0));
+    assert!(!guard.awaits_validation());
+    let (guard, _) = without_kept_time(at(24) + TimeDelta::milliseconds(1), None);
+    assert_eq!(guard.now(Duration::ZERO), T0);
+    assert!(guard.awaits_validation());
+    let (guard, events) = without_kept_time(at(-1000), None);
+    assert_eq!(guard.now(Duration::ZERO), T0);
+    assert!(matches!(events[..], [ClockEvent::Behind { .. }]));
+    assert!(!guard.awaits_validation());
+}
+
+#[test]
+fn a_signed_answer_is_worth_more_than_a_wall_clock_without_a_kept_time() {
+    let mut machine = Machine::new();
+    machine.wall = at(100_000);
+    let (guard, _) = without_kept_time(machine.wall, None);
+    let (guard, _) = guard.proven(at(300), Duration::ZERO, machine.read());
+    let (guard, _) = guard.unanswered(machine.read());
+    assert_eq!(guard.now(machine.running), at(300));
+    // The same when a validation had failed before.
+    let (guard, _) = without_kept_time(machine.wall, None);
+    let (guard, _) = guard.unanswered(machine.read());
+    let (guard, _) = guard.proven(at(300), Duration::ZERO, machine.read());
+    assert_eq!(guard.now(machine.running), at(300));
+    assert_eq!(guard.mark(), mark(at(300), Some(at(300))));
+    // A wall clock that is corrected meanwhile does not wait.
+    let (guard, _) = without_kept_time(machine.wall, None);
+    machine.wall = at(20);
+    let (guard, _) = guard.observed(machine.read());
+    assert!(!guard.awaits_validation());
+    assert_eq!(guard.now(machine.running), at(20));
+}
+
+#[test]
+fn a_high_water_mark_raises_the_time_and_never_lowers_it() {
+    let machine = Machine::new();
+    let guard = begun(&machine);
+    let kept = guard.believed();
+    for (hour, expected) in [(-50, 0), (0, 0), (50, 50)] {
+        let found = mark(at(hour), Some(T0));
+        let (recalled, _) = guard.recalled(Some(&found), None, machine.read());
+        assert_eq!(recalled.now(machine.running), at(expected));
+        let start = |kept, signed| {
+            let floor = DateTime::UNIX_EPOCH;
+            TimeGuard::start(kept, Some(&found), signed, floor, machine.read()).0
+        };
+        for guard in [start(Some(&kept), None), start(None, Some(T0))] {
+            assert_eq!(guard.now(machine.running), at(expected));
+        }
+    }
+    // What is known beside it counts as well.
+    let (guard, _) = guard.recalled(None, Some(at(7)), machine.read());
+    assert_eq!(guard.now(machine.running), at(7));
+}
+
+#[test]
+fn a_mark_counts_until_a_newer_document_is_there() {
+    for (signed_at, counts) in [
+        (None, false),
+        (Some(T0 - TimeDelta::seconds(1)), false),
+        (Some(T0), true),
+        (Some(at(900_000)), true),
+    ] {
+        let found = mark(at(100), signed_at);
+        let (guard, _) = without_kept_time(T0, Some(&found));
+        let expected = if counts { at(100) } else { T0 };
+        assert_eq!(guard.now(Duration::ZERO), expected, "{signed_at:?}");
+        let machine = Machine::new();
+        let (guard, _) = begun(&machine).recalled(Some(&found), Some(T0), machine.read());
+        assert_eq!(guard.now(Duration::ZERO), expected, "{signed_at:?}");
+    }
+    // Without a document there is nothing newer.
+    let machine = Machine::new();
+    let found = mark(at(100), None);
+    let floor = DateTime::UNIX_EPOCH;
+    let (guard, _) = TimeGuard::start(None, Some(&found), None, floor, machine.read());
+    assert_eq!(guard.now(Duration::ZERO), at(100));
+}
+
+#[test]
+fn claims_that_led_to_a_mark_are_not_believed_again() {
+    let found = Mark {
+        lead_ms: hours(20).num_milliseconds(),
+        ..mark(at(50), Some(T0))
+    };
+    let (guard, _) = without_kept_time(at(54), Some(&found));
+    assert_eq!(guard.now(Duration::ZERO), at(54));
+    let (guard, _) = without_kept_time(at(55), Some(&found));
+    assert_eq!(guard.now(Duration::ZERO), at(50));
+    assert!(guard.awaits_validation());
+}
+
+#[test]
+fn a_bad_wall_clock_is_not_shared_with_other_processes() {
+    // Believed because no time was kept, and because it has stood for 72 h.
+    let mut machine = Machine::new();
+    machine.wall = at(100_000);
+    let (guard, _) = without_kept_time(machine.wall, None);
+    let (assumed, _) = guard.unanswered(machine.read());
+    let (doubting, _) = begun(&Machine::new()).observed(machine.read());
+    machine.run(hours(72));
+    let (stood, events) = doubting.observed(machine.read());
+    assert!(matches!(events[..], [ClockEvent::Believed { .. }]));
+    let (assumed, _) = assumed.observed(machine.read());
+    for guard in [assumed, stood] {
+        assert_eq!(guard.now(machine.running), machine.wall);
+        assert_eq!(guard.shared_mark().at, at(72));
+        // Nor by way of what this machine keeps.
+        let mut again = machine.clone();
+        again.running = Duration::ZERO;
+        let floor = DateTime::UNIX_EPOCH;
+        let kept = guard.believed();
+        let (same, _) = TimeGuard::start(Some(&kept), None, None, floor, again.read());
+        assert_eq!(same.shared_mark().at, at(72));
+        let mark = guard.mark();
+        let (other, _) = TimeGuard::start(None, Some(&mark), Some(T0), floor, again.read());
+        assert_eq!(other.now(again.running), machine.wall);
+        assert_eq!(other.shared_mark().at, at(72));
+    }
+}
+
+#[test]
+fn a_mark_written_by_hand_does_not_spoil_what_is_shared() {
+    let machine = Machine::new();
+    let found = Mark {
+        assumed_ms: i64::MAX,
+        lead_ms: i64::MAX,
+        ..mark(at(9), Some(at(9000)))
+    };
+    let (guard, _) = begun(&machine).recalled(Some(&found), Some(T0), machine.read());
+    assert_eq!(guard.now(machine.running), at(9));
+    assert_eq!(guard.shared_mark().at, T0);
+    let (guard, _) = without_kept_time(T0, Some(&found));
+    assert_eq!(guard.now(Duration::ZERO), at(9));
+    assert_eq!(guard.shared_mark().at, T0);
+}
+
+#[test]
+fn of_two_marks_the_newer_document_counts_and_then_the_later_time() {
+    let older = mark(at(900), Some(T0));
+    let newer = mark(at(5), Some(at(4)));
+    let later = mark(at(6), Some(at(4)));
+    for (one, other, kept) in [(older, newer, newer), (newer, later, later)] {
+        assert_eq!(one.merged(other), kept);
+        assert_eq!(other.merged(one), kept);
+    }
+}
+
+#[test]
+fn what_moves_the_time_other_than_running_is_kept_at_once() {
+    let mut machine = Machine::new();
+    let guard = begun(&machine);
+    let kept = guard.believed();
+    machine.run(hours(5));
+    let (guard, _) = guard.observed(machine.read());
+    assert!(!guard.has_moved_since(&kept));
+    machine.wall += TimeDelta::seconds(60);
+    let (guard, _) = guard.observed(machine.read());
+    assert!(!guard.has_moved_since(&kept));
+    machine.wall += TimeDelta::milliseconds(1);
+    let (claimed, _) = guard.observed(machine.read());
+    assert!(claimed.has_moved_since(&kept));
+    assert!(guard.at_least(at(900), machine.read()).has_moved_since(&kept));
+    let (proven, _) = guard.proven(at(5), Duration::ZERO, machine.read());
+    assert!(proven.has_moved_since(&kept));
+    let (waiting, _) = without_kept_time(at(1000), None);
+    machine.wall = at(1000);
+    let (assumed, _) = waiting.unanswered(machine.read());
+    assert!(assumed.has_moved_since(&waiting.believed()));
+}
+
+#[test]
+fn what_an_answer_by_hand_says_is_known_to_marks() {
+    let mut machine = Machine::new();
+    machine.run(hours(72));
+    let guard = begun(&machine);
+    let (same, event) = guard.answered(at(-20), at(-48), machine.read());
+    assert_eq!((event, same.mark().signed_at), (None, Some(T0)));
+    let (same, event) = guard.answered(T0, at(-9), machine.read());
+    assert_eq!((event, same.mark().signed_at), (None, Some(T0)));
+    let (set, event) = guard.answered(at(100), T0, machine.read());
+    assert!(event.is_some());
+    assert_eq!(set.mark().signed_at, Some(at(100)));
 }

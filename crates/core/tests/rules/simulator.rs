@@ -1,10 +1,12 @@
 //! A site lives through whatever a seed brings: outages, proxies, clocks that
-//! step, reboots, kills, files restored, licenses suspended and given back. At
-//! every step the invariants are checked.
+//! step, reboots, kills, licenses suspended and given back, and somebody who
+//! removes, restores and edits what is kept. At every step the invariants are
+//! checked.
 //!
 //! `SIMULATED_HOURS` says for how long, `SIMULATOR_SEED` from which seed on; a
 //! failure names the seed of its site.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,7 +18,7 @@ use license_core::gate::{Entitlements, decide};
 use license_core::lease::Lease;
 use license_core::schedule::{Jitter, next_validation, unsigned_validity};
 use license_core::standing::{LapseReason, Policy, Standing, standing};
-use license_core::time_guard::{Believed, Readings, TimeGuard};
+use license_core::time_guard::{BELIEVED_LEAD, Believed, Mark, Readings, TimeGuard};
 use serde_json::json;
 
 use crate::signer::{
@@ -24,8 +26,8 @@ use crate::signer::{
 };
 
 const PAID: &str = "module.map_view";
-const USUAL_HOURS: u64 = 40_000;
-/// How long one site is watched.
+const USUAL_HOURS: u64 = 20_000;
+/// How long one site is watched, in running time.
 const SITE_HOURS: i64 = 2_000;
 /// How often the clocks are looked at, and the time is kept, at the least.
 const KEPT_EVERY: TimeDelta = TimeDelta::minutes(5);
@@ -60,6 +62,40 @@ enum Way {
     Forges,
 }
 
+/// What a site keeps for its next start.
+#[derive(Clone)]
+struct Kept {
+    /// The license, the denial and what belongs to them.
+    evidence: Evidence,
+    /// The time in its file. An edited file fails its MAC and counts as absent.
+    file: Option<Copy<Believed>>,
+    /// The mark in the local copy.
+    local: Option<Copy<Mark>>,
+    /// The mark in the database.
+    row: Option<Copy<Mark>>,
+}
+
+/// One copy of the time, and what is true about it.
+#[derive(Clone)]
+struct Copy<T> {
+    value: T,
+    /// What was counted when it was written.
+    counted: Counted,
+    /// How long the machine had been running by then, in all its starts.
+    ran: TimeDelta,
+    /// In which of its starts.
+    boot: u64,
+}
+
+/// How much of the machine's running time the effective time contains: it is no
+/// earlier than the true time when the machine had been running for so long.
+#[derive(Clone, Copy)]
+struct Counted {
+    here: TimeDelta,
+    /// The same by what is shared with other processes.
+    shared: TimeDelta,
+}
+
 struct World {
     dice: Dice,
     vendor: Signer,
@@ -82,23 +118,31 @@ struct World {
 
     // The process, and what it keeps.
     guard: TimeGuard,
-    kept_time: Believed,
+    kept: Kept,
     kept_at: DateTime<Utc>,
     evidence: Evidence,
-    stored: Evidence,
-    restorable: Option<Evidence>,
+    restorable: Option<Kept>,
     validated_at: DateTime<Utc>,
     failures: u32,
 
     // What is checked.
     policy: Policy,
     last_effective: DateTime<Utc>,
-    /// Running time since the lease was signed, with what may not be counted.
+    /// For how long the machine has been running, in all its starts, and how
+    /// much of it counts.
+    ran: TimeDelta,
+    ran_at_boot: TimeDelta,
+    counted: Counted,
+    /// How long it had been running when each document was signed.
+    ran_when_signed: BTreeMap<u64, TimeDelta>,
+    /// Whether a process without a kept time has not asked yet, and the wall
+    /// clock has not been behind the truth since it began.
+    wall_will_count: bool,
     since_confirmed: TimeDelta,
-    since_lease: TimeDelta,
-    forgiven: TimeDelta,
     failed_since_confirmed: bool,
     restored: bool,
+    tampered: bool,
+    tamperings: u64,
     highest_seq: u64,
     steps: u64,
     validations: u64,
@@ -115,22 +159,26 @@ fn the_invariants_hold_whatever_happens() {
     let hours = number("SIMULATED_HOURS", USUAL_HOURS);
     let first = number("SIMULATOR_SEED", 1);
     let sites = hours.div_ceil(SITE_HOURS.unsigned_abs());
-    let (mut steps, mut validations) = (0, 0);
+    let (mut steps, mut validations, mut tamperings) = (0, 0, 0);
     for seed in first..first + sites {
         let world = std::panic::catch_unwind(|| {
             let mut world = World::begin(seed);
-            while world.truth < T0 + TimeDelta::hours(SITE_HOURS) {
+            while world.ran < TimeDelta::hours(SITE_HOURS) {
                 world.step();
             }
-            (world.steps, world.validations)
+            (world.steps, world.validations, world.tamperings)
         });
-        let Ok((its_steps, its_validations)) = world else {
+        let Ok((its_steps, its_validations, its_tamperings)) = world else {
             panic!("the site with SIMULATOR_SEED={seed} broke an invariant");
         };
         steps += its_steps;
         validations += its_validations;
+        tamperings += its_tamperings;
     }
-    println!("{hours} hours of {sites} sites: {steps} steps, {validations} validations");
+    println!(
+        "{hours} hours of {sites} sites: {steps} steps, {validations} validations, {tamperings} times tampered with"
+    );
+    assert!(tamperings > hours / 200);
     assert!(validations > hours / 100);
 }
 
@@ -146,10 +194,16 @@ impl World {
             since_boot: Duration::from_secs(60),
             boot_id: Some("1".into()),
         };
-        let (guard, _) = TimeGuard::start(None, Some(T0), DateTime::UNIX_EPOCH, readings);
+        let (guard, _) = TimeGuard::start(None, None, Some(T0), DateTime::UNIX_EPOCH, readings);
+        let kept = Kept {
+            evidence: evidence.clone(),
+            file: None,
+            local: None,
+            row: None,
+        };
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         dice.roll(2);
-        Self {
+        let mut world = Self {
             trust: vendor.trust(),
             vendor,
             stranger: Signer::stranger(),
@@ -165,10 +219,9 @@ impl World {
             running: Duration::ZERO,
             since_boot: Duration::from_secs(60),
             boots: 1,
-            kept_time: guard.believed(),
+            kept,
             kept_at: T0,
             guard,
-            stored: evidence.clone(),
             evidence,
             restorable: None,
             validated_at: T0,
@@ -178,15 +231,25 @@ impl World {
                 allow_unlicensed_core: false,
             },
             last_effective: T0,
+            ran: TimeDelta::zero(),
+            ran_at_boot: TimeDelta::zero(),
+            counted: Counted {
+                here: TimeDelta::zero(),
+                shared: TimeDelta::zero(),
+            },
+            ran_when_signed: BTreeMap::from([(claims.seq, TimeDelta::zero())]),
+            wall_will_count: false,
             since_confirmed: TimeDelta::zero(),
-            since_lease: TimeDelta::zero(),
-            forgiven: TimeDelta::zero(),
             failed_since_confirmed: false,
             restored: false,
+            tampered: false,
+            tamperings: 0,
             highest_seq: claims.seq,
             steps: 0,
             validations: 0,
-        }
+        };
+        world.keep();
+        world
     }
 
     fn readings(&self) -> Readings {
@@ -216,9 +279,10 @@ impl World {
             83..87 => self.restart(false),
             87..89 => self.restart(true),
             89..91 => self.sleep(),
-            91..94 => self.suspended = self.dice.roll(3) == 0,
-            94..96 => self.restorable = Some(self.stored.clone()),
-            96..97 => self.restore(),
+            91..93 => self.suspended = self.dice.roll(3) == 0,
+            93..95 => self.restorable = Some(self.kept.clone()),
+            95 => self.restore(),
+            96..99 => self.tamper(),
             _ => self.validate(),
         }
         self.check();
@@ -242,8 +306,14 @@ impl World {
         self.truth += span;
         self.running += span.to_std().unwrap();
         self.since_boot += span.to_std().unwrap();
+        self.ran_for(span);
+        self.counted.here += span;
+        self.counted.shared += span;
+    }
+
+    fn ran_for(&mut self, span: TimeDelta) {
+        self.ran += span;
         self.since_confirmed += span;
-        self.since_lease += span;
     }
 
     fn observe(&mut self) {
@@ -252,14 +322,50 @@ impl World {
         if self.truth - self.kept_at >= KEPT_EVERY {
             self.keep();
         }
+        self.look_at_the_wall();
         let now = self.now();
         assert!(now >= self.last_effective, "time ran backward");
         self.last_effective = now;
     }
 
+    /// What is not certain yet is not kept.
     fn keep(&mut self) {
-        self.kept_time = self.guard.believed();
+        self.kept.evidence = self.evidence.clone();
+        if self.guard.awaits_validation() {
+            return;
+        }
+        self.kept.file = Some(self.copy(self.guard.believed()));
+        self.kept.local = Some(self.copy(self.guard.mark()));
+        let ours = self.guard.shared_mark();
+        let mark = match &self.kept.row {
+            Some(row) => ours.merged(row.value),
+            None => ours,
+        };
+        if mark == ours {
+            let row = self.copy(ours);
+            self.kept.row = Some(Copy {
+                counted: Counted {
+                    here: row.counted.shared,
+                    ..row.counted
+                },
+                ..row
+            });
+        }
         self.kept_at = self.truth;
+    }
+
+    fn copy<T>(&self, value: T) -> Copy<T> {
+        Copy {
+            value,
+            counted: self.counted,
+            ran: self.ran,
+            boot: self.boots,
+        }
+    }
+
+    /// Keeps in mind whether the wall clock was behind the truth.
+    fn look_at_the_wall(&mut self) {
+        self.wall_will_count &= self.wall_off >= TimeDelta::zero();
     }
 
     fn is_due(&self) -> bool {
@@ -299,6 +405,7 @@ impl World {
             _ => -self.wall_off,
         };
         self.wall_off += by;
+        self.look_at_the_wall();
     }
 
     /// Power off and on: what was not kept is lost.
@@ -314,10 +421,9 @@ impl World {
             self.observe();
             self.keep();
         }
-        self.forgiven += self.truth - self.kept_at;
         self.truth += off + up;
-        self.since_confirmed += up;
-        self.since_lease += up;
+        self.ran_at_boot = self.ran;
+        self.ran_for(up);
         self.since_boot = up.to_std().unwrap();
         self.boots += 1;
         if !self.battery {
@@ -332,8 +438,7 @@ impl World {
             let span = self.dice.up_to(TimeDelta::days(3));
             self.truth += span;
             self.since_boot += span.to_std().unwrap();
-            self.since_confirmed += span;
-            self.since_lease += span;
+            self.ran_for(span);
         }
         self.start();
     }
@@ -341,16 +446,18 @@ impl World {
     fn start(&mut self) {
         self.running = Duration::ZERO;
         self.evidence = self.recalled();
-        let (guard, _) = TimeGuard::start(
-            Some(&self.kept_time),
-            self.evidence.newest_signed_at(),
-            DateTime::UNIX_EPOCH,
-            self.readings(),
-        );
+        let signed = self.evidence.newest_signed_at();
+        let file = self.kept.file.as_ref().map(|copy| copy.value.clone());
+        let local = self.kept.local.as_ref().map(|copy| copy.value);
+        let row = self.kept.row.as_ref().map(|copy| copy.value);
+        let floor = DateTime::UNIX_EPOCH;
+        let readings = self.readings();
+        let (guard, _) = TimeGuard::start(file.as_ref(), local.as_ref(), signed, floor, readings);
+        let (guard, _) = guard.recalled(row.as_ref(), signed, self.readings());
         // A new process has not shown anybody a later time than it starts with.
         self.guard = guard;
+        self.count_what_is_left(signed);
         self.last_effective = self.now();
-        self.keep();
         let tried = self
             .evidence
             .last_failure
@@ -364,12 +471,67 @@ impl World {
             .unwrap_or(now)
             .min(now);
         self.failures = u32::from(tried.is_some());
+        if self.guard.awaits_validation() {
+            self.check_nothing_lapses_before_asking();
+            self.validate();
+        }
+        self.keep();
+    }
+
+    /// What has to be counted after a start, by what is left of what was kept.
+    fn count_what_is_left(&mut self, signed: Option<DateTime<Utc>>) {
+        let none = TimeDelta::zero();
+        let seq = self.evidence.newest_seq(KEY).unwrap();
+        let signed_after = self.ran_when_signed.get(&seq).copied().unwrap_or(none);
+        let mut counted = Counted {
+            here: signed_after,
+            shared: signed_after,
+        };
+        let mut raise = |by: Counted, carried: TimeDelta| {
+            counted.here = counted.here.max(by.here + carried);
+            counted.shared = counted.shared.max(by.shared + carried);
+        };
+        if let Some(file) = &self.kept.file {
+            // The machine says for how long it has been running since.
+            let carried = self.ran - file.ran.max(self.ran_at_boot);
+            assert!(file.boot <= self.boots);
+            raise(file.counted, carried);
+        }
+        // A mark that knows no document as new as this one is older than it.
+        for mark in [&self.kept.local, &self.kept.row].into_iter().flatten() {
+            if mark.value.signed_at >= signed {
+                raise(mark.counted, none);
+            }
+        }
+        let is_right = self.wall_off >= none;
+        self.wall_will_count = self.kept.file.is_none() && is_right;
+        if self.wall_will_count && !self.guard.awaits_validation() {
+            counted.here = self.ran;
+            self.wall_will_count = false;
+        }
+        self.counted = counted;
+    }
+
+    fn check_nothing_lapses_before_asking(&self) {
+        if self.kept.local.is_some() || self.kept.row.is_some() {
+            return;
+        }
+        let signed = self.evidence.newest_signed_at().unwrap();
+        assert!(self.readings().wall - signed > BELIEVED_LEAD);
+        let stands = standing(&self.evidence, self.now(), &self.policy);
+        assert!(
+            !matches!(
+                stands,
+                Standing::Lapsed(LapseReason::GracePeriodExpired | LapseReason::LicenseExpired)
+            ),
+            "off before the License Server was asked"
+        );
     }
 
     /// What is stored is verified again.
     fn recalled(&self) -> Evidence {
         let keyring = self.vendor.keyring();
-        let mut evidence = self.stored.clone();
+        let mut evidence = self.kept.evidence.clone();
         if let Some(Lease::Signed(document)) = &evidence.lease {
             let again = verify_license(document.jws(), &keyring).unwrap();
             evidence.lease = Some(Lease::Signed(Box::new(again)));
@@ -391,15 +553,80 @@ impl World {
         self.observe();
     }
 
-    /// Somebody puts an old database back.
+    /// Somebody puts an old license and what belongs to it back.
     fn restore(&mut self) {
-        let Some(old) = self.restorable.take() else {
+        let Some(old) = &self.restorable else {
             return;
         };
-        self.stored = old;
+        self.kept.evidence = old.evidence.clone();
         self.restored = true;
-        // Its lease is older by what has run since: never younger.
         self.start();
+    }
+
+    /// Somebody stops the process, removes, restores or edits any of what is
+    /// kept, may set the wall clock, and starts it again.
+    fn tamper(&mut self) {
+        self.tamperings += 1;
+        self.tampered = true;
+        let old = self.restorable.clone();
+        let mut kept = self.kept.clone();
+        match (self.dice.roll(3), &old) {
+            (0, _) => kept.file = None,
+            (1, Some(old)) => kept.file = old.file.clone(),
+            _ => {}
+        }
+        kept.local = self.tampered_with(kept.local, old.as_ref().map(|old| &old.local));
+        kept.row = self.tampered_with(kept.row, old.as_ref().map(|old| &old.row));
+        if let Some(old) = &old
+            && self.dice.roll(3) == 0
+        {
+            kept.evidence = old.evidence.clone();
+            self.restored = true;
+        }
+        self.kept = kept;
+        if self.dice.roll(3) == 0 {
+            self.step_the_wall();
+        }
+        if self.dice.roll(3) == 0 {
+            // What was done to the files is done before the power is back.
+            let off = self.dice.up_to(TimeDelta::days(400));
+            let up = TimeDelta::minutes(1);
+            self.truth += off + up;
+            self.ran_at_boot = self.ran;
+            self.ran_for(up);
+            self.since_boot = up.to_std().unwrap();
+            self.boots += 1;
+        }
+        self.start();
+    }
+
+    /// A mark that was kept, removed, put back, or written by hand. One that
+    /// says more than was true is worth nothing to whoever wrote it.
+    fn tampered_with(
+        &mut self,
+        mark: Option<Copy<Mark>>,
+        old: Option<&Option<Copy<Mark>>>,
+    ) -> Option<Copy<Mark>> {
+        match (self.dice.roll(4), old) {
+            (0, _) => None,
+            (1, Some(old)) => old.clone(),
+            (2, _) => {
+                let at = self.truth - self.dice.up_to(TimeDelta::days(300));
+                let number = |number: u64| i64::try_from(number).unwrap();
+                let mark = Mark {
+                    at,
+                    signed_at: Some(at + self.dice.up_to(TimeDelta::days(90_000))),
+                    lead_ms: number(self.dice.roll(u64::MAX)),
+                    assumed_ms: number(self.dice.roll(u64::MAX)),
+                };
+                let mut forged = self.copy(mark);
+                // It is worth nothing.
+                forged.counted.here = TimeDelta::zero();
+                forged.counted.shared = TimeDelta::zero();
+                Some(forged)
+            }
+            _ => mark,
+        }
     }
 
     fn validate(&mut self) {
@@ -419,22 +646,31 @@ impl World {
             let (guard, _) = self.guard.proven(signed, Duration::ZERO, self.readings());
             self.guard = guard;
             self.last_effective = self.now();
-            self.keep();
+            self.counted.here = self.ran;
+            self.counted.shared = self.ran;
+            // A signed answer replaces what is in the database.
+            self.kept.row = None;
+        } else {
+            let (guard, _) = self.guard.unanswered(self.readings());
+            self.guard = guard;
+            if self.wall_will_count {
+                self.counted.here = self.ran;
+            }
         }
+        self.wall_will_count = false;
         let now = self.now();
         self.evidence =
             self.evidence
                 .validated(&contact, now, unsigned_validity(TimeDelta::hours(24)));
-        self.stored = self.evidence.clone();
+        self.keep();
         self.validated_at = now;
         match contact {
             Contact::Confirmed(_) => {
                 self.failures = 0;
                 self.since_confirmed = TimeDelta::zero();
-                self.since_lease = TimeDelta::zero();
-                self.forgiven = TimeDelta::zero();
                 self.failed_since_confirmed = false;
                 self.restored = false;
+                self.tampered = false;
                 assert_eq!(
                     standing(&self.evidence, now, &self.policy),
                     Standing::Active,
@@ -477,6 +713,7 @@ impl World {
             Way::Open => {
                 let millis = u64::try_from(self.truth.timestamp_millis()).unwrap();
                 self.seq = millis.max(self.seq + 1);
+                self.ran_when_signed.insert(self.seq, self.ran);
                 let body = if self.suspended {
                     self.denials_issued += 1;
                     self.no(nonce, true)
@@ -552,16 +789,19 @@ impl World {
         }
         let on = decide(PAID, &stands, &entitlements, &self.policy).available;
 
-        // Never past the signed end, in running time: what a power cut has
-        // kept from being counted is all that is forgiven.
+        // Never past the signed end, in running time. What need not count is
+        // what a power cut has kept from being written, and what is in no copy
+        // of the time that is left, while the wall clock does not tell either.
         let signed_span = document.claims().exp - document.claims().iat;
-        let counted = self.since_lease - self.forgiven - TimeDelta::minutes(2);
+        let signed_after = self.ran_when_signed[&document.claims().seq];
+        let counted = self.counted.here - signed_after - TimeDelta::minutes(2);
         assert!(
             !(on && counted > signed_span),
             "on {counted} after the lease was signed, which is good for {signed_span}"
         );
         // Nor off sooner than what was signed and what clocks may claim.
-        if stands == Standing::Lapsed(LapseReason::GracePeriodExpired) && !self.restored {
+        let left_alone = !self.restored && !self.tampered;
+        if stands == Standing::Lapsed(LapseReason::GracePeriodExpired) && left_alone {
             let least = TimeDelta::hours(if self.failed_since_confirmed { 48 } else { 72 });
             let ran = self.since_confirmed + TimeDelta::minutes(2);
             assert!(ran >= least, "off after {ran} of running time");
