@@ -11,7 +11,7 @@ use license_core::evidence::Evidence;
 use license_core::hardware::{Comparison, Verdict};
 use license_core::schedule::Jitter;
 use license_core::standing::Policy;
-use license_core::time_guard::ClockEvent;
+use license_core::time_guard::{Believed, ClockEvent, Mark};
 use license_service::clock::Clock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -24,6 +24,7 @@ use crate::identity::{Identity, Prescribed};
 use crate::metrics::Metrics;
 use crate::random;
 use crate::scheduler::Scheduler;
+use crate::sealed_file::SealedFile;
 use crate::shared_reading::SharedReading;
 use crate::snapshot::Snapshot;
 use crate::state_file::StateFile;
@@ -43,7 +44,7 @@ pub struct App {
     /// What the service knows, as a file.
     pub local_copy: StateFile,
     /// The effective time, for the next start.
-    pub kept_time: StateFile,
+    pub kept_time: SealedFile,
     /// The License Server.
     pub upstream: Upstream,
     /// The time that everything is judged by: the effective time where keys
@@ -181,9 +182,11 @@ impl App {
     /// One [`OpenError`] for each setting that cannot be used.
     pub async fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let keys = TrustedKeys::load(settings.license_trusted_keys.as_deref())?;
-        let kept_time = StateFile::in_directory(&settings.state_dir, "time.json");
+        let kept_time = SealedFile::in_directory(&settings.state_dir, "time.json", "time.key");
+        let metrics = Metrics::new();
         let effective = keys.are_required().then(|| {
-            let (clock, events) = EffectiveClock::start(clock.clone(), kept_time.read().as_ref());
+            let kept = recall_time(&kept_time, &metrics);
+            let (clock, events) = EffectiveClock::start(clock.clone(), kept.as_ref());
             events.iter().for_each(log_clock_event);
             Arc::new(clock)
         });
@@ -243,7 +246,7 @@ impl App {
             ),
             database_trouble: SharedReading::new(clock.clone()),
             attempts: SharedReading::new(clock.clone()),
-            metrics: Metrics::new(),
+            metrics,
             turn: tokio::sync::Mutex::new(()),
             calls_changed: Notify::new(),
             announced: watch::Sender::new(None),
@@ -378,10 +381,36 @@ impl App {
         self.changed.notify_one();
     }
 
+    /// A validation was tried, whatever came of it.
+    pub fn note_validation_tried(&self) {
+        if let Some(clock) = &self.effective {
+            self.time_was_set(&clock.tried());
+        }
+    }
+
+    /// Whether the time waits for one validation to be tried.
+    #[must_use]
+    pub fn awaits_validation(&self) -> bool {
+        let clock = self.effective.as_ref();
+        clock.is_some_and(|clock| clock.guard().awaits_validation())
+    }
+
+    /// An earlier run has kept this high-water mark beside this evidence.
+    pub fn recall_time(&self, mark: Option<&Mark>, evidence: &Evidence) {
+        if let Some(clock) = &self.effective {
+            let signed = evidence.newest_signed_at();
+            // A license that nobody has signed says at least when its grace began.
+            let grace = evidence.grace_started_at.map(Mark::unsigned);
+            let mark = mark.copied().or(grace);
+            let events = clock.recall(mark.as_ref(), signed);
+            events.iter().for_each(log_clock_event);
+        }
+    }
+
     /// A signed document says that it is no earlier than this.
     fn learn_time(&self, signed: DateTime<Utc>) {
         if let Some(clock) = &self.effective {
-            clock.learn(signed).iter().for_each(log_clock_event);
+            clock.learn(signed);
         }
     }
 
@@ -427,7 +456,25 @@ pub fn log_clock_event(event: &ClockEvent) {
             minutes = minutes(*by),
             "a signed answer has set the effective time"
         ),
+        ClockEvent::AwaitsValidation { ahead } => tracing::warn!(
+            minutes = minutes(*ahead),
+            "no effective time is kept and the wall clock is far ahead of the newest signed document, asking the License Server first"
+        ),
+        ClockEvent::Assumed { ahead } => tracing::warn!(
+            minutes = minutes(*ahead),
+            "no effective time is kept and the License Server did not confirm the time, using the wall clock"
+        ),
     }
+}
+
+/// The time that an earlier run has kept. A file that was edited counts as
+/// absent.
+fn recall_time(file: &SealedFile, metrics: &Metrics) -> Option<Believed> {
+    file.read().unwrap_or_else(|error| {
+        tracing::error!(security = true, %error, "ignoring the kept effective time");
+        metrics.security_event();
+        None
+    })
 }
 
 impl Unwritten {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, SubsecRound as _, Utc};
-use license_core::time_guard::{Believed, ClockEvent, Readings, TimeGuard};
+use license_core::time_guard::{Believed, ClockEvent, Mark, Readings, TimeGuard};
 use license_service::clock::{Clock, MachineClocks, Wait};
 use tokio::sync::Notify;
 
@@ -25,21 +25,27 @@ pub struct EffectiveClock {
     turn: Mutex<()>,
     /// Rung when the time was set.
     was_set: Notify,
-    /// Nothing was kept from an earlier run, and no document was seen yet.
-    knows_nothing: AtomicBool,
+    /// What an earlier run has kept in other places has been looked at, or need
+    /// not be: there is something to go by.
+    has_begun: AtomicBool,
+    /// A signed answer has set the time, and the database does not know yet.
+    answer_is_new: AtomicBool,
 }
 
 impl EffectiveClock {
-    /// Begins with what an earlier run has kept; answers what there is to say.
+    /// Begins with what an earlier run has kept in its file; answers what there
+    /// is to say. Without that, [`EffectiveClock::recall`] is where time begins.
     #[must_use]
     pub fn start(machine: Arc<dyn Clock>, kept: Option<&Believed>) -> (Self, Vec<ClockEvent>) {
-        let (guard, events) = TimeGuard::start(kept, None, machine.floor(), readings(&*machine));
+        let floor = machine.floor();
+        let (guard, events) = TimeGuard::start(kept, None, None, floor, readings(&*machine));
         let clock = Self {
             machine,
             guard: ArcSwap::from_pointee(guard),
             turn: Mutex::new(()),
             was_set: Notify::new(),
-            knows_nothing: AtomicBool::new(kept.is_none()),
+            has_begun: AtomicBool::new(kept.is_some()),
+            answer_is_new: AtomicBool::new(false),
         };
         (clock, events)
     }
@@ -64,7 +70,8 @@ impl EffectiveClock {
         &self,
         next: impl FnOnce(&TimeGuard, Readings) -> (TimeGuard, Option<ClockEvent>),
     ) -> Vec<ClockEvent> {
-        self.knows_nothing.store(false, Ordering::Relaxed);
+        self.has_begun.store(true, Ordering::Relaxed);
+        self.answer_is_new.store(true, Ordering::Relaxed);
         let events = self.replace(|guard, readings| {
             let (guard, event) = next(guard, readings);
             (guard, event.into_iter().collect())
@@ -75,17 +82,56 @@ impl EffectiveClock {
         events
     }
 
-    /// A signed document that was made at `signed` is here: it is no earlier
-    /// than that. Without anything else to go by, time begins there.
-    pub fn learn(&self, signed: DateTime<Utc>) -> Vec<ClockEvent> {
-        let begins = self.knows_nothing.swap(false, Ordering::Relaxed);
+    /// An earlier run has kept this high-water mark and these documents, the
+    /// newest of them made at `signed`. Without a kept time, time begins here.
+    pub fn recall(&self, mark: Option<&Mark>, signed: Option<DateTime<Utc>>) -> Vec<ClockEvent> {
+        let has_begun = self.has_begun.swap(true, Ordering::Relaxed);
         self.replace(|guard, readings| {
-            if begins {
-                TimeGuard::start(None, Some(signed), self.machine.floor(), readings)
+            if has_begun {
+                guard.recalled(mark, signed, readings)
             } else {
-                (guard.at_least(signed, readings), Vec::new())
+                TimeGuard::start(None, mark, signed, self.machine.floor(), readings)
             }
         })
+    }
+
+    /// A signed document that was made at `signed` is here: it is no earlier
+    /// than that.
+    pub fn learn(&self, signed: DateTime<Utc>) {
+        self.replace(|guard, readings| (guard.at_least(signed, readings), Vec::new()));
+    }
+
+    /// A validation was tried and may have proved nothing.
+    pub fn tried(&self) -> Vec<ClockEvent> {
+        let events = self.replace(TimeGuard::unanswered);
+        if !events.is_empty() {
+            self.was_set.notify_waiters();
+        }
+        events
+    }
+
+    /// Whether the time is certain enough to be kept for the next run.
+    #[must_use]
+    pub fn may_be_kept(&self) -> bool {
+        self.has_begun.load(Ordering::Relaxed) && !self.guard.load().awaits_validation()
+    }
+
+    /// What the database has to hold when it holds `stored`. A new signed answer
+    /// replaces whatever that is.
+    #[must_use]
+    pub fn mark_beside(&self, stored: Option<Mark>) -> Mark {
+        let ours = self.guard.load().shared_mark();
+        match stored {
+            Some(stored) if !self.answer_is_new.load(Ordering::Relaxed) => ours.merged(stored),
+            _ => ours,
+        }
+    }
+
+    /// The database holds `mark` now.
+    pub fn note_stored(&self, mark: &Mark) {
+        if mark.signed_at == self.guard.load().shared_mark().signed_at {
+            self.answer_is_new.store(false, Ordering::Relaxed);
+        }
     }
 
     /// What to keep for the next run.

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod random;
 mod running_service;
 pub mod scheduler;
+pub mod sealed_file;
 pub mod serve;
 pub mod shared_reading;
 pub mod snapshot;

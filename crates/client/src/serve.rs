@@ -16,6 +16,7 @@ use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
 use crate::jobs;
+use crate::licensing::keep_time::keep_time;
 use crate::licensing::resume::resume;
 use crate::store::left_behind;
 
@@ -66,7 +67,10 @@ pub async fn serve(
     tracker.wait().await;
     if let Some(clock) = &app.effective {
         clock.observe();
-        app.kept_time.write(|| clock.believed()).await;
+        let keeping = tokio::time::timeout(LAST_WORDS, keep_time(&app)).await;
+        if keeping.is_err() {
+            tracing::debug!("the database did not take the effective time before the end");
+        }
     }
     give_back_the_schedule(&app).await;
     app.store.close().await;

@@ -26,6 +26,12 @@ impl StateFile {
         }
     }
 
+    /// Whether there is a file, readable or not.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.file.try_exists().unwrap_or(true)
+    }
+
     /// What the file holds. A file that cannot be read is none.
     #[must_use]
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {

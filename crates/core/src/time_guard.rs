@@ -394,14 +394,19 @@ impl TimeGuard {
         self.awaits_validation
     }
 
+    /// Whether only this machine's wall clock says what time it is.
+    #[must_use]
+    pub fn is_assumed(&self) -> bool {
+        self.assumed > TimeDelta::zero()
+    }
+
     /// Whether something other than running time has moved the time since
     /// `kept`, so that it is to be kept again at once.
     #[must_use]
     pub fn has_moved_since(&self, kept: &Believed) -> bool {
         let now = self.believed();
-        let moved = |before: i64, after: i64| {
-            (milliseconds(after) - milliseconds(before)).abs() > AGREES
-        };
+        let moved =
+            |before: i64, after: i64| (milliseconds(after) - milliseconds(before)).abs() > AGREES;
         now.signed_at != kept.signed_at
             || moved(kept.lead_ms, now.lead_ms)
             || moved(kept.assumed_ms, now.assumed_ms)
@@ -538,6 +543,17 @@ impl Believed {
 }
 
 impl Mark {
+    /// A mark for what is not signed: any signed document replaces it.
+    #[must_use]
+    pub fn unsigned(at: DateTime<Utc>) -> Self {
+        Self {
+            at,
+            signed_at: None,
+            lead_ms: 0,
+            assumed_ms: 0,
+        }
+    }
+
     /// The one of two marks to keep in a place that several processes write
     /// to: the one that knows the newer document, else the later one.
     #[must_use]

@@ -1,21 +1,31 @@
-//! Looks at the machine's clocks, and keeps the effective time for the next
+//! Looks at the machine's clocks, and has the effective time kept for the next
 //! start.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use license_core::standing::Standing;
+use license_service::clock::Clock as _;
+
 use crate::app::{App, log_clock_event};
+use crate::effective_clock::EffectiveClock;
+use crate::licensing::keep_time::keep_time;
 
 /// How often. Between two looks time passes with the running process alone.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the time is kept: a machine that is cut off loses at most this.
-const KEPT_EVERY: Duration = Duration::from_secs(5 * 60);
+/// What moves it other than running is kept at the next look.
+const KEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// How often a process that has lapsed by its own wall clock alone asks the
+/// License Server, although another process makes the scheduled calls.
+const ASK_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 pub(super) async fn run(app: Arc<App>) {
     let Some(clock) = app.effective.clone() else {
         return;
     };
     let mut kept = None;
+    let mut asked = app.clock.uptime();
     loop {
         let doubted = clock.guard().doubts();
         let events = clock.observe();
@@ -28,11 +38,24 @@ pub(super) async fn run(app: Arc<App>) {
             app.note_call(|calls| calls.validation_wanted = true);
         }
         let uptime = app.clock.uptime();
-        let is_old = kept.is_none_or(|kept| uptime.saturating_sub(kept) >= KEPT_EVERY);
+        if uptime.saturating_sub(asked) >= ASK_INTERVAL && has_lapsed_alone(&app, &clock) {
+            asked = uptime;
+            app.note_call(|calls| calls.validation_wanted = true);
+        }
+        let is_old = kept.as_ref().is_none_or(|(at, believed)| {
+            uptime.saturating_sub(*at) >= KEEP_INTERVAL || clock.guard().has_moved_since(believed)
+        });
         if is_old || !events.is_empty() {
-            kept = Some(uptime);
-            app.kept_time.write(|| clock.believed()).await;
+            kept = Some((uptime, clock.believed()));
+            keep_time(&app).await;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+fn has_lapsed_alone(app: &App, clock: &EffectiveClock) -> bool {
+    let standing = app.snapshot().standing(clock.now());
+    clock.guard().is_assumed()
+        && matches!(standing, Standing::Lapsed(_))
+        && !app.scheduler.may_call(app.clock.uptime())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use license_core::feature::FeatureKey;
+use license_core::time_guard::Mark;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, Unwritten};
@@ -24,6 +25,9 @@ struct Content {
     unwritten: Unwritten,
     #[serde(default)]
     key_sets: Vec<String>,
+    /// The high-water mark of the effective time.
+    #[serde(default)]
+    effective_time: Option<Mark>,
 }
 
 /// Writes the local copy.
@@ -42,6 +46,7 @@ pub async fn keep(app: &App) {
             heartbeat_at: app.calls().heartbeat_at,
             unwritten: app.unwritten(),
             key_sets: app.keys.chain(),
+            effective_time: app.effective.as_ref().map(|clock| clock.guard().mark()),
         }
     };
     app.local_copy.write(content).await;
@@ -57,6 +62,8 @@ pub struct Kept {
     pub heartbeat_at: DateTime<Utc>,
     /// What the database did not have.
     pub unwritten: Unwritten,
+    /// The high-water mark of the effective time.
+    pub effective_time: Option<Mark>,
 }
 
 /// Reads the local copy, if there is one. What is signed is verified.
@@ -82,5 +89,6 @@ pub fn recall(app: &App, now: DateTime<Utc>) -> Option<Kept> {
         snapshot: Snapshot::new(recalled.evidence, switched_off.collect(), app.policy),
         heartbeat_at: content.heartbeat_at,
         unwritten: content.unwritten,
+        effective_time: content.effective_time,
     })
 }

@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod hardware;
 pub mod heartbeat;
 pub mod keep;
+pub mod keep_time;
 pub mod key_sets;
 pub mod offline;
 pub mod readiness;

@@ -9,7 +9,7 @@ use license_core::standing::Standing;
 use crate::app::App;
 use crate::identity;
 use crate::licensing::rows::Rows;
-use crate::licensing::{hardware, keep, key_sets, record};
+use crate::licensing::{hardware, keep, keep_time, key_sets, record};
 use crate::store::{StoreError, system_config};
 
 /// Takes up what the local copy says, and then what the database says, if it
@@ -19,8 +19,10 @@ pub async fn resume(app: &App) -> Result<(), StoreError> {
     if let Some(kept) = keep::recall(app, now) {
         app.settle_identity(kept.identity);
         app.note_unwritten(|unwritten| *unwritten = kept.unwritten);
+        let mark = kept.effective_time.as_ref();
+        app.recall_time(mark, &kept.snapshot.evidence);
         app.publish(kept.snapshot);
-        take_up_calls(app, Some(kept.heartbeat_at), now);
+        take_up_calls(app, Some(kept.heartbeat_at), app.clock.now());
     }
     open(app).await
 }
@@ -42,7 +44,9 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
             let identity = identity::settle(&db, &app.prescribed, &secret, &app.root, now).await?;
             let comparison = hardware::examine(app, &db, &secret, now).await?;
             key_sets::recall(&db, app).await?;
+            let mark = keep_time::recall(&db).await?;
             let recalled = Rows::load(&db).await?.recall(&app.keys, &identity, now);
+            app.recall_time(mark.as_ref(), &recalled.evidence);
             let adopted = recalled.adopted.then_some(recalled.evidence.license_key);
             let heartbeat_at = system_config::get(&db, system_config::HEARTBEAT_AT).await?;
             app.meter.join(record::load_usage(&db).await?, now);
@@ -55,6 +59,8 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
             "adopted the license of the Python service; it is validated now"
         );
     }
+    // What was recalled may have told another time.
+    let now = app.clock.now();
     let is_ours = app
         .identity()
         .is_some_and(|known| known.installation_id == identity.installation_id);
@@ -102,6 +108,7 @@ fn take_up_calls(app: &App, heartbeat_at: Option<DateTime<Utc>>, now: DateTime<U
         calls.failures = u32::from(failed_at.is_some());
         // Whoever restarts a service that is not well wants to know now
         // whether it is better.
-        calls.validation_wanted = matches!(standing, Standing::Grace { .. } | Standing::Lapsed(_));
+        calls.validation_wanted = matches!(standing, Standing::Grace { .. } | Standing::Lapsed(_))
+            || app.awaits_validation();
     });
 }

@@ -26,6 +26,7 @@ pub async fn validate(app: &App) {
     let evidence = app.snapshot().evidence.clone();
     let (Some(identity), Some(_)) = (app.identity(), &evidence.lease) else {
         app.note_call(|calls| calls.validation_wanted = false);
+        app.note_validation_tried();
         return;
     };
     app.note_call(|calls| calls.validations += 1);
@@ -34,6 +35,7 @@ pub async fn validate(app: &App) {
         hardware_id: identity.hardware_id.clone(),
     };
     let contact = exchange(app, &identity, &request).await;
+    app.note_validation_tried();
     let now = app.clock.now();
     let snapshot = record_contact(app, &evidence, &contact, now).await;
     app.note_call(|calls| {

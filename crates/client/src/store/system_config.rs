@@ -31,6 +31,8 @@ pub const USAGE: &str = "license_client.usage";
 /// Row with the signed key sets that lead from the keys of this program to those
 /// that are trusted now.
 pub const KEY_SETS: &str = "license_client.key_sets";
+/// Row with the high-water mark of the effective time.
+pub const EFFECTIVE_TIME: &str = "license_client.effective_time";
 /// Row with the requests by file that wait for an answer.
 pub const OFFLINE_REQUESTS: &str = "license_client.offline_requests";
 

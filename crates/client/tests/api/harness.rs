@@ -126,6 +126,11 @@ impl Site {
         self.database.drop_database().await;
     }
 
+    /// What the service was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// A file in the site's `STATE_DIR`.
     pub fn state_file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

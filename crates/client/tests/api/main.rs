@@ -22,6 +22,7 @@ mod gates;
 mod hardware;
 mod harness;
 mod input;
+mod kept_time;
 mod middleman;
 mod nginx;
 mod offline;

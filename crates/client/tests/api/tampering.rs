@@ -33,7 +33,7 @@ async fn standard(engine: Engine, flags: &[&str]) -> (Site, Vendor, String) {
     (site, vendor, key)
 }
 
-async fn security_events(site: &Site) -> u64 {
+pub async fn security_events(site: &Site) -> u64 {
     let (_, metrics) = site.get("/metrics").await;
     let metrics = metrics.as_str().unwrap().to_owned();
     let mut lines = metrics.lines();

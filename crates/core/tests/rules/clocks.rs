@@ -378,10 +378,22 @@ fn what_was_refuted_is_remembered_within_one_start_of_the_machine_only() {
     let kept = guard.believed();
     machine.run(hours(1));
     machine.running = Duration::ZERO;
-    let (guard, _) = TimeGuard::start(Some(&kept), None, None, DateTime::UNIX_EPOCH, machine.read());
+    let (guard, _) = TimeGuard::start(
+        Some(&kept),
+        None,
+        None,
+        DateTime::UNIX_EPOCH,
+        machine.read(),
+    );
     assert_eq!(guard.now(Duration::ZERO), at(-4));
     machine.reboot(TimeDelta::minutes(1), TimeDelta::minutes(1));
-    let (guard, _) = TimeGuard::start(Some(&kept), None, None, DateTime::UNIX_EPOCH, machine.read());
+    let (guard, _) = TimeGuard::start(
+        Some(&kept),
+        None,
+        None,
+        DateTime::UNIX_EPOCH,
+        machine.read(),
+    );
     assert_eq!(guard.now(Duration::ZERO), machine.wall);
 }
 
@@ -453,9 +465,8 @@ fn numbers_that_no_machine_has_are_survived() {
                 let (guard, _) = guard.unanswered(machine.read());
                 assert!(guard.now(Duration::MAX) >= T0);
                 let _ = (guard.believed(), guard.shared_mark());
-                let start = |kept| {
-                    TimeGuard::start(kept, Some(&mark), Some(at), T0, machine.read()).0
-                };
+                let start =
+                    |kept| TimeGuard::start(kept, Some(&mark), Some(at), T0, machine.read()).0;
                 for guard in [start(None), start(Some(&kept))] {
                     let (guard, _) = guard.unanswered(machine.read());
                     assert!(guard.now(Duration::MAX) >= T0);
@@ -730,7 +741,11 @@ fn what_moves_the_time_other_than_running_is_kept_at_once() {
     machine.wall += TimeDelta::milliseconds(1);
     let (claimed, _) = guard.observed(machine.read());
     assert!(claimed.has_moved_since(&kept));
-    assert!(guard.at_least(at(900), machine.read()).has_moved_since(&kept));
+    assert!(
+        guard
+            .at_least(at(900), machine.read())
+            .has_moved_since(&kept)
+    );
     let (proven, _) = guard.proven(at(5), Duration::ZERO, machine.read());
     assert!(proven.has_moved_since(&kept));
     let (waiting, _) = without_kept_time(at(1000), None);

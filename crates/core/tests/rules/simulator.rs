@@ -491,11 +491,11 @@ impl World {
             counted.here = counted.here.max(by.here + carried);
             counted.shared = counted.shared.max(by.shared + carried);
         };
-        if let Some(file) = &self.kept.file {
-            // The machine says for how long it has been running since.
-            let carried = self.ran - file.ran.max(self.ran_at_boot);
-            assert!(file.boot <= self.boots);
-            raise(file.counted, carried);
+        // The machine says for how long it has been running since the file was
+        // written; not how long it was off before a newer document was signed.
+        let says = |file: &&Copy<Believed>| file.boot == self.boots || signed_after <= file.ran;
+        if let Some(file) = self.kept.file.as_ref().filter(says) {
+            raise(file.counted, self.ran - file.ran.max(self.ran_at_boot));
         }
         // A mark that knows no document as new as this one is older than it.
         for mark in [&self.kept.local, &self.kept.row].into_iter().flatten() {

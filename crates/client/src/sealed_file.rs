@@ -1,0 +1,191 @@
+//! A [`StateFile`] whose content carries a MAC, so that a change by anyone who
+//! cannot read its key is noticed.
+//!
+//! The key is random, in a file of its own beside it that only the service's
+//! user and root can read. Root can therefore change the content unnoticed, and
+//! anyone who can write to `STATE_DIR` can put an old file back.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use crate::random;
+use crate::state_file::StateFile;
+
+/// One file with a MAC.
+pub struct SealedFile {
+    file: StateFile,
+    key: [u8; 64],
+}
+
+/// The file's content does not fit its MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the file was changed by hand, or its key was replaced")]
+pub struct Edited;
+
+/// What the file holds.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    /// The content, as JSON in a string: the MAC is of these bytes.
+    content: String,
+    /// HMAC-SHA-256 of the content, in hexadecimal.
+    mac: String,
+}
+
+impl SealedFile {
+    /// Names the file, and reads its key from `key_name` beside it, or makes
+    /// one. Without a key that can be stored, what is written does not count at
+    /// the next start; the log says so.
+    #[must_use]
+    pub fn in_directory(directory: &Path, name: &str, key_name: &str) -> Self {
+        let key_file = directory.join(key_name);
+        let key = read_key(&key_file).unwrap_or_else(|| {
+            let key = random::secret();
+            match create_key(&key_file, &key) {
+                // Another process may have been faster.
+                Ok(()) => read_key(&key_file).unwrap_or(key),
+                Err(error) => {
+                    let file = key_file.display();
+                    tracing::warn!(%file, %error, "cannot store the key of the time file, it will not count after a restart");
+                    key
+                }
+            }
+        });
+        Self {
+            file: StateFile::in_directory(directory, name),
+            key,
+        }
+    }
+
+    /// What the file holds; `None` without a file.
+    ///
+    /// # Errors
+    /// [`Edited`] when there is one and its MAC does not fit, also when it has
+    /// none.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, Edited> {
+        if !self.file.exists() {
+            return Ok(None);
+        }
+        let sealed: Sealed = self.file.read().ok_or(Edited)?;
+        let mac = unhex(&sealed.mac).ok_or(Edited)?;
+        let expected = self.mac(sealed.content.as_bytes());
+        expected.verify_slice(&mac).map_err(|_| Edited)?;
+        serde_json::from_str(&sealed.content)
+            .map(Some)
+            .map_err(|_| Edited)
+    }
+
+    /// Replaces the file with what `content` answers, whole or not at all.
+    /// Failures are logged.
+    pub async fn write<T: Serialize>(&self, content: impl FnOnce() -> T) {
+        let seal = || {
+            // A value of ours always has a JSON form.
+            let content = serde_json::to_string(&content()).unwrap_or_default();
+            let mac = self.mac(content.as_bytes()).finalize().into_bytes();
+            let mac = hex(&mac);
+            Sealed { content, mac }
+        };
+        self.file.write(seal).await;
+    }
+
+    fn mac(&self, content: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new(&self.key.into());
+        mac.update(content);
+        mac
+    }
+}
+
+/// The key in the file; `None` where it is missing or not a key.
+fn read_key(file: &PathBuf) -> Option<[u8; 64]> {
+    let text = std::fs::read_to_string(file).ok()?;
+    unhex(text.trim())?.try_into().ok()
+}
+
+/// Stores a key. One that another process has stored in the meantime stays; a
+/// file that holds no key is replaced.
+fn create_key(file: &PathBuf, key: &[u8; 64]) -> std::io::Result<()> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    // Temporary files have mode 0600.
+    let mut new = tempfile::NamedTempFile::new_in(directory)?;
+    new.write_all(hex(key).as_bytes())?;
+    new.as_file().sync_all()?;
+    match new.persist_noclobber(file) {
+        Ok(_) => Ok(()),
+        Err(error) if read_key(file).is_some() => {
+            drop(error);
+            Ok(())
+        }
+        Err(error) => error.file.persist(file).map(drop).map_err(Into::into),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks(2);
+    let byte = |digits: &[u8]| {
+        let digits = std::str::from_utf8(digits)
+            .ok()
+            .filter(|it| it.len() == 2)?;
+        u8::from_str_radix(digits, 16).ok()
+    };
+    digits.map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn open(directory: &Path) -> SealedFile {
+        SealedFile::in_directory(directory, "time.json", "time.key")
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_read_by_whoever_has_the_key_and_nothing_else_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().join("made on demand");
+        let sealed = open(&directory);
+        assert_eq!(sealed.read::<String>(), Ok(None));
+        sealed.write(|| "one").await;
+        let file = directory.join("time.json");
+        let written = std::fs::read_to_string(&file).unwrap();
+        let again = open(&directory);
+        assert_eq!(again.read::<String>(), Ok(Some("one".to_owned())));
+        let mode = |name: &str| {
+            let metadata = std::fs::metadata(directory.join(name)).unwrap();
+            metadata.permissions().mode() & 0o777
+        };
+        assert_eq!((mode("time.key"), mode("time.json")), (0o600, 0o600));
+
+        // Every byte counts.
+        for position in 0..written.len() {
+            let mut changed = written.clone().into_bytes();
+            changed[position] = changed[position].wrapping_add(1);
+            std::fs::write(&file, &changed).unwrap();
+            let read = again.read::<String>();
+            assert_eq!(read, Err(Edited), "{:?}", String::from_utf8(changed));
+        }
+        for nonsense in ["", "{", "\"one\"", r#"{"content":"\"one\"","mac":""}"#] {
+            std::fs::write(&file, nonsense).unwrap();
+            assert_eq!(again.read::<String>(), Err(Edited), "{nonsense}");
+        }
+        // So does the key.
+        std::fs::write(&file, &written).unwrap();
+        assert_eq!(again.read::<String>(), Ok(Some("one".to_owned())));
+        for key in ["", "00", &"00".repeat(64)] {
+            std::fs::write(directory.join("time.key"), key).unwrap();
+            assert_eq!(open(&directory).read::<String>(), Err(Edited), "{key}");
+        }
+        std::fs::remove_file(directory.join("time.key")).unwrap();
+        assert_eq!(open(&directory).read::<String>(), Err(Edited));
+    }
+}

@@ -1,0 +1,334 @@
+//! Somebody removes, edits and puts back what is kept of the time, and gains
+//! nothing; and an honest site that has lost it is not locked out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_client::app::App;
+use license_client::licensing::resume::resume;
+use license_client::licensing::validate::validate;
+use license_server::licensing::catalogue::Tier;
+use license_server::licensing::issue::IssueRequest;
+use serde_json::{Value, json};
+
+use crate::database::{Engine, TestDatabase, on_both_engines};
+use crate::harness::{START, Site};
+use crate::tampering::security_events;
+use crate::vendor::Vendor;
+
+on_both_engines! {
+    an_expired_license_stays_expired_whatever_is_done_to_what_is_kept;
+    grace_that_is_over_stays_over_when_the_wall_clock_is_turned_back_as_well;
+    with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried;
+    a_connected_site_that_has_lost_everything_is_not_locked_out_by_a_dead_battery;
+    a_signed_answer_replaces_a_mark_that_says_too_much;
+}
+
+const PAID: &str = "module.analytics_advanced";
+const FILES: [&str; 3] = ["time.json", "time.key", "local-copy.json"];
+const ROW: &str = "license_client.effective_time";
+
+/// Everything that is kept of the time.
+#[derive(Clone)]
+struct Kept {
+    files: BTreeMap<&'static str, Option<Vec<u8>>>,
+    row: Option<String>,
+}
+
+impl Kept {
+    async fn read(site: &Site) -> Self {
+        let read = |name| (name, std::fs::read(site.state_file(name)).ok());
+        let row = format!("SELECT value FROM system_config WHERE key = '{ROW}'");
+        Self {
+            files: FILES.into_iter().map(read).collect(),
+            row: site.database.texts(&row).await.pop().flatten(),
+        }
+    }
+
+    async fn write(&self, site: &Site) {
+        for (name, content) in &self.files {
+            let file: PathBuf = site.state_file(name);
+            match content {
+                Some(content) => std::fs::write(file, content).unwrap(),
+                None => drop(std::fs::remove_file(file)),
+            }
+        }
+        let mut sql = format!("DELETE FROM system_config WHERE key = '{ROW}';");
+        if let Some(row) = &self.row {
+            sql += &format!("INSERT INTO system_config (key, value) VALUES ('{ROW}', '{row}');");
+        }
+        site.database.execute(&sql).await;
+    }
+
+    fn nothing() -> Self {
+        Self {
+            files: FILES.into_iter().map(|name| (name, None)).collect(),
+            row: None,
+        }
+    }
+
+    /// With the parts that `taken` names as they are in `other`.
+    fn with(&self, taken: &[&'static str], other: &Self) -> Self {
+        let mut mixed = self.clone();
+        for part in taken {
+            match *part {
+                "row" => mixed.row = other.row.clone(),
+                name => {
+                    mixed.files.insert(name, other.files[name].clone());
+                }
+            }
+        }
+        mixed
+    }
+
+    /// All of it written by hand, as at `at`, as well as that goes without the
+    /// key.
+    fn forged(&self, at: DateTime<Utc>) -> Self {
+        let mark =
+            json!({"at": at, "signedAt": "2099-01-01T00:00:00Z", "leadMs": 0, "assumedMs": 0});
+        let mut forged = self.clone();
+        let parse =
+            |name| -> Value { serde_json::from_slice(self.files[name].as_ref().unwrap()).unwrap() };
+        let mut time = parse("time.json");
+        let mut content: Value = serde_json::from_str(time["content"].as_str().unwrap()).unwrap();
+        content["at"] = json!(at);
+        time["content"] = content.to_string().into();
+        let mut copy = parse("local-copy.json");
+        copy["effectiveTime"] = mark.clone();
+        let text = |value: Value| Some(value.to_string().into_bytes());
+        forged.files.insert("time.json", text(time));
+        forged.files.insert("local-copy.json", text(copy));
+        forged.row = Some(mark.to_string());
+        forged
+    }
+}
+
+/// A site whose license has been over for an hour by a wall clock that is
+/// believed, and what was kept while it was good. Its vendor is away.
+async fn expired(engine: Engine) -> (Site, Vendor, Kept) {
+    let mut vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let mut site = Site::start(engine, &vendor.url, &flags).await;
+    let expires_at = Some(at("2026-11-23T23:00:00Z"));
+    let request = IssueRequest {
+        expires_at,
+        ..IssueRequest::of(Tier::Professional)
+    };
+    site.activate(&vendor.issue(request).await).await;
+    vendor.go_away().await;
+    site.restart().await;
+    let good = Kept::read(&site).await;
+    assert!(good.row.is_some());
+    assert!(good.files.values().all(Option::is_some));
+    assert!(site.is_available(PAID).await);
+    site.clock.set_wall(at("2026-11-24T00:00:00Z"));
+    site.restart().await;
+    assert_eq!(site.status().await["reason"], "license_expired");
+    site.stop().await;
+    (site, vendor, good)
+}
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// Each choice of the places where the time is kept.
+fn choices() -> Vec<Vec<&'static str>> {
+    let choice = |bits: u32| {
+        let places = ["time.json", "local-copy.json", "row"];
+        let chosen = (0..3).filter(|place| bits & (1 << place) != 0);
+        chosen.map(|place| places[place]).collect()
+    };
+    (1..8).map(choice).collect()
+}
+
+async fn an_expired_license_stays_expired_whatever_is_done_to_what_is_kept(engine: Engine) {
+    let (mut site, _vendor, good) = expired(engine).await;
+    let over = Kept::read(&site).await;
+    let forged = over.forged(START.parse().unwrap());
+    let nothing = Kept::nothing();
+    for ahead in [TimeDelta::hours(30), TimeDelta::days(365)] {
+        site.clock.set_wall(at(START) + ahead);
+        for taken in choices() {
+            for (name, other) in [("removed", &nothing), ("edited", &forged), ("old", &good)] {
+                // Everything put back together is a machine that is put back.
+                if name == "old" && taken.len() == 3 {
+                    continue;
+                }
+                over.with(&taken, other).write(&site).await;
+                site.restart().await;
+                let case = format!("{name} {taken:?}, {ahead}");
+                let is_left = taken.len() < 3;
+                if is_left {
+                    // As long as one is left it does not come on for a moment.
+                    assert!(!site.is_available(PAID).await, "{case}");
+                }
+                site.until(&case, async || !site.is_available(PAID).await)
+                    .await;
+                assert_eq!(site.status().await["reason"], "license_expired", "{case}");
+                assert!(site.is_available("module.recording_basic").await);
+                let is_edited = name == "edited" && taken.contains(&"time.json");
+                assert_eq!(security_events(&site).await > 0, is_edited, "{case}");
+                site.stop().await;
+            }
+        }
+    }
+    // Nor does a key that was removed or replaced.
+    for key in [None, Some(b"00".repeat(64))] {
+        let mut kept = over.clone();
+        kept.files.insert("time.key", key);
+        kept.write(&site).await;
+        site.restart().await;
+        assert!(!site.is_available(PAID).await);
+        assert!(security_events(&site).await > 0);
+        site.stop().await;
+    }
+    site.end().await;
+}
+
+async fn grace_that_is_over_stays_over_when_the_wall_clock_is_turned_back_as_well(engine: Engine) {
+    let mut vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let mut site = Site::start(engine, &vendor.url, &flags).await;
+    site.activate(&vendor.issue_professional().await).await;
+    vendor.go_away().await;
+    site.restart().await;
+    let good = Kept::read(&site).await;
+    site.advance(TimeDelta::hours(97));
+    assert_eq!(site.status().await["reason"], "grace_period_expired");
+    site.stop().await;
+    let over = Kept::read(&site).await;
+    // Any one of the three is enough.
+    for taken in choices().into_iter().filter(|taken| taken.len() < 3) {
+        for other in [&Kept::nothing(), &good, &over.forged(at(START))] {
+            over.with(&taken, other).write(&site).await;
+            site.clock.set_wall(at(START));
+            site.restart().await;
+            let reason = site.status().await["reason"].clone();
+            assert_eq!(reason, "grace_period_expired", "{taken:?}");
+            site.stop().await;
+        }
+    }
+    site.end().await;
+}
+
+async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(engine: Engine) {
+    let (site, _vendor, _) = expired(engine).await;
+    Kept::nothing().write(&site).await;
+    site.clock.set_wall(at("2038-01-19T03:14:08Z"));
+    // Without jobs: nothing calls the License Server unless the test does.
+    let app = App::new(site.settings(), site.clock.clone()).await.unwrap();
+    resume(&app).await.unwrap();
+    let standing = |app: &App| {
+        let now = app.clock.now();
+        app.snapshot().standing(now).as_str()
+    };
+    assert_ne!(standing(&app), "lapsed");
+    assert!(app.calls().validation_wanted);
+    // What is not certain is not kept.
+    license_client::licensing::keep_time::keep_time(&app).await;
+    assert!(!site.state_file("time.json").exists());
+    validate(&app).await;
+    assert_eq!(standing(&app), "lapsed");
+    license_client::licensing::keep_time::keep_time(&app).await;
+    assert!(site.state_file("time.json").exists());
+    app.store.close().await;
+    // From now on without asking.
+    let app = App::new(site.settings(), site.clock.clone()).await.unwrap();
+    resume(&app).await.unwrap();
+    assert_eq!(standing(&app), "lapsed");
+    app.store.close().await;
+    site.end().await;
+}
+
+async fn a_connected_site_that_has_lost_everything_is_not_locked_out_by_a_dead_battery(
+    engine: Engine,
+) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let mut site = Site::start(engine, &vendor.url, &flags).await;
+    site.activate(&vendor.issue_professional().await).await;
+    for wall in ["2038-01-19T03:14:08Z", "1970-01-01T00:00:10Z"] {
+        site.stop().await;
+        Kept::nothing().write(&site).await;
+        site.clock.set_wall(at(wall));
+        let app = App::new(site.settings(), site.clock.clone()).await.unwrap();
+        resume(&app).await.unwrap();
+        let standing = |app: &App| app.snapshot().standing(app.clock.now()).as_str();
+        assert_eq!(standing(&app), "active", "before it has asked");
+        validate(&app).await;
+        assert_eq!(standing(&app), "active", "after it has asked");
+        assert!((app.clock.now() - at(START)).abs() < TimeDelta::minutes(10));
+        app.store.close().await;
+        site.restart().await;
+        assert_eq!(site.standing().await, "active", "{wall}");
+    }
+    site.end().await;
+}
+
+async fn a_signed_answer_replaces_a_mark_that_says_too_much(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let mut site = Site::start(engine, &vendor.url, &flags).await;
+    site.activate(&vendor.issue_professional().await).await;
+    site.stop().await;
+    let kept = Kept::read(&site).await;
+    let far = kept.forged(at("2099-01-01T00:00:00Z"));
+    kept.with(&["row"], &far).write(&site).await;
+    site.restart().await;
+    site.until("the License Server has said what time it is", async || {
+        site.standing().await == "active"
+    })
+    .await;
+    site.until("the row is right", async || {
+        let row = Kept::read(&site).await.row.unwrap();
+        let mark: Value = serde_json::from_str(&row).unwrap();
+        mark["at"].as_str().unwrap().starts_with("2026-11-23")
+    })
+    .await;
+    site.restart().await;
+    assert_eq!(site.standing().await, "active");
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_with_a_bad_clock_does_not_move_the_time_of_others() {
+    let mut vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let mut one = Site::start(Engine::Postgres, &vendor.url, &flags).await;
+    one.activate(&vendor.issue_professional().await).await;
+    vendor.go_away().await;
+    let shared = TestDatabase::same_as(&one.database);
+    let mut other = Site::start_on(shared, &vendor.url, &flags).await;
+    other.stop().await;
+    for name in FILES {
+        std::fs::remove_file(other.state_file(name)).unwrap();
+    }
+    other.clock.set_wall(at("2038-01-19T03:14:08Z"));
+    other.restart().await;
+    other
+        .until("the other one has lapsed", async || {
+            other.standing().await == "lapsed"
+        })
+        .await;
+    other.stop().await;
+    // Not even one that has to go by the shared row alone is moved by it.
+    one.stop().await;
+    for name in FILES {
+        std::fs::remove_file(one.state_file(name)).unwrap();
+    }
+    let app = Arc::new(App::new(one.settings(), one.clock.clone()).await.unwrap());
+    resume(&app).await.unwrap();
+    let now = app.clock.now();
+    assert!(now - at(START) < TimeDelta::minutes(10), "{now}");
+    assert_ne!(app.snapshot().standing(now).as_str(), "lapsed");
+    app.store.close().await;
+    one.end().await;
+}
