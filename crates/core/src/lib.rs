@@ -35,6 +35,7 @@ pub mod protocol;
 pub mod rotation;
 pub mod route;
 pub mod schedule;
+pub mod seat;
 pub mod standing;
 pub mod suspicion;
 pub mod time_guard;

@@ -16,13 +16,24 @@ pub enum Suspicion {
     /// Two machines alternate on one identity: a copy, or a backup that is
     /// restored again and again.
     SharedIdentity,
-    /// A site knows a sequence number that was never issued to it.
+    /// Somebody who knows the key sent a sequence number that was never issued.
+    /// It is about the license: the machine it names need not have sent it.
     ImpossibleSequence,
     /// A site says that its hardware is another one.
     HardwareDrift,
 }
 
 impl Suspicion {
+    /// Whether it says something about the machine. What anyone who knows the
+    /// key can cause does not.
+    #[must_use]
+    pub fn accuses_machine(self) -> bool {
+        match self {
+            Self::SharedIdentity | Self::HardwareDrift => true,
+            Self::ImpossibleSequence => false,
+        }
+    }
+
     /// A short word that programs can compare.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -42,6 +53,9 @@ pub struct Trail {
     /// The newest one that the site must know: it was issued in answer to an
     /// activation or a validation, whose documents it keeps.
     pub answered: u64,
+    /// Whether the site has ever said a number that was up to date. Sites of version
+    /// 1.0.0 say none.
+    pub says_seq: bool,
     /// What a site last said that it knows, when that was not [`Self::answered`].
     pub behind_at: Option<u64>,
     /// How many calls in a row were behind, each at another number.
@@ -55,8 +69,12 @@ pub struct Trail {
 /// What a call says of its sender.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Report<'a> {
-    /// The highest sequence number that the site knows.
+    /// The highest sequence number that the site knows; `None` when it does not
+    /// say, or says something that is no number.
     pub newest_seq: Option<u64>,
+    /// It is an activation. A site that activates another license than before
+    /// sends the number of that one.
+    pub is_activation: bool,
     /// The installation; empty when the site does not say.
     pub installation_id: &'a str,
     /// The site says that its hardware has changed.
@@ -67,7 +85,9 @@ impl Trail {
     /// Adds a call to the trail; answers what is to be looked at.
     ///
     /// A site whose answer was lost asks again with the number that it had,
-    /// however often: that counts once.
+    /// however often: that counts once. A site that has said a number before and
+    /// says none now is behind with every such call: a copy that hides its number
+    /// is no better off than one that shows an old one.
     #[must_use]
     pub fn followed(&self, report: &Report<'_>) -> (Self, Vec<Suspicion>) {
         let mut next = self.clone();
@@ -75,12 +95,22 @@ impl Trail {
         if report.drifted {
             found.push(Suspicion::HardwareDrift);
         }
-        match report.newest_seq {
+        let is_issued = |seq: &u64| *seq <= self.issued;
+        let newest_seq = match report.is_activation {
+            true => report.newest_seq.filter(is_issued),
+            false => report.newest_seq,
+        };
+        match newest_seq {
+            None if self.says_seq => {
+                next.behind = self.behind.saturating_add(1);
+                next.behind_at = None;
+            }
             None => {}
-            Some(seq) if seq > self.issued => found.push(Suspicion::ImpossibleSequence),
+            Some(seq) if !is_issued(&seq) => found.push(Suspicion::ImpossibleSequence),
             Some(seq) if seq >= self.answered => {
                 next.behind = 0;
                 next.behind_at = None;
+                next.says_seq = true;
             }
             Some(seq) if self.behind_at != Some(seq) => {
                 next.behind = self.behind.saturating_add(1);

@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use license_core::license_key::mask;
 use sea_orm::ConnectionTrait;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::store::StoreError;
 use crate::store::audit_log::{self, Entry};
 use crate::store::licenses::License;
+use crate::store::{StoreError, site_entries};
 
 /// Who changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,14 @@ pub enum Action {
     SeatGivenBack,
     /// The vendor has taken a machine's seat.
     SeatFreed,
+    /// A machine has taken the place of another one whose lease still runs.
+    SeatMoved,
+    /// The vendor has released a freed seat while the machine's lease still runs.
+    SeatReleased,
+    /// Further entries of the license's sites on this day are only counted.
+    SiteEntriesLimited,
+    /// How many entries of the license's sites on a day were only counted.
+    SiteEntriesCounted,
     /// A request file was answered.
     OfflineSigned,
     /// A signing key was made.
@@ -79,11 +87,33 @@ impl Action {
             Self::SeatTaken => "seat_taken",
             Self::SeatGivenBack => "seat_given_back",
             Self::SeatFreed => "seat_freed",
+            Self::SeatMoved => "seat_moved",
+            Self::SeatReleased => "seat_released",
+            Self::SiteEntriesLimited => "site_entries_limited",
+            Self::SiteEntriesCounted => "site_entries_counted",
             Self::OfflineSigned => "offline_signed",
             Self::KeyMade => "key_made",
             Self::KeyRevoked => "key_revoked",
             Self::KeysUnchanged => "keys_unchanged",
         }
+    }
+}
+
+/// Maximum number of entries of sites on a day, for a license with so many seats:
+/// each machine may be set up once a day, and some very often. Moves, which the
+/// transfer budget bounds, come on top.
+#[must_use]
+pub fn max_site_entries(seats: u32) -> u64 {
+    100 + 2 * u64::from(seats)
+}
+
+impl Action {
+    /// Whether sites can do it as often as they like.
+    fn is_unbounded(self) -> bool {
+        matches!(
+            self,
+            Self::SeatTaken | Self::SeatGivenBack | Self::OfflineSigned
+        )
     }
 }
 
@@ -116,7 +146,8 @@ impl Change {
             .await
     }
 
-    /// Notes what is done with a machine's seat of a license.
+    /// Notes what is done with a machine's seat of a license, which has to be held.
+    /// What sites do beyond [`max_site_entries`] is counted.
     ///
     /// # Errors
     /// When the database refuses.
@@ -124,12 +155,24 @@ impl Change {
         &self,
         db: &impl ConnectionTrait,
         action: Action,
-        license_id: &str,
+        license: &License,
         hardware_id: &str,
         details: Value,
     ) -> Result<(), StoreError> {
+        if self.by == Actor::Site && action.is_unbounded() {
+            let max = max_site_entries(license.seats);
+            let entries = site_entries::note(db, &license.id, self.at.date_naive(), max).await?;
+            if entries.counted > 1 {
+                return Ok(());
+            }
+            if entries.counted == 1 {
+                let details = json!({"entries": max});
+                let action = Action::SiteEntriesLimited;
+                return self.note(db, action, license, details).await;
+            }
+        }
         let subject = hardware_id.to_owned();
-        self.write(db, action, Some(license_id), subject, details)
+        self.write(db, action, Some(&license.id), subject, details)
             .await
     }
 

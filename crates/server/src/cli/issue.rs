@@ -25,6 +25,15 @@ pub(super) struct Issue {
     #[arg(long, value_name = "N")]
     seats: Option<u32>,
 
+    /// How often in a period a seat may move to another machine while the old
+    /// machine's lease runs; default 3
+    #[arg(long, value_name = "N")]
+    moves: Option<u32>,
+
+    /// Days of that period; default 365
+    #[arg(long, value_name = "DAYS")]
+    moves_period_days: Option<u32>,
+
     /// Cameras; -1 is unlimited
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     max_cameras: Option<i64>,
@@ -63,6 +72,8 @@ pub(super) async fn run(
         tier: command.tier,
         customer: command.customer,
         seats: command.seats,
+        moves: command.moves,
+        moves_period_days: command.moves_period_days,
         max_cameras: command.max_cameras,
         max_users: command.max_users,
         max_storage_gb: command.max_storage_gb,

@@ -1,7 +1,7 @@
 //! `license-server list`, `show`, `suspend`, `reinstate`, `revoke`
 
 use chrono::{DateTime, Utc};
-use clap::Args;
+use clap::{Args, value_parser};
 use serde_json::json;
 
 use crate::app::open_store;
@@ -9,9 +9,11 @@ use crate::cli::until::Until;
 use crate::cli::{by_hand, seats, table};
 use crate::config::Storage;
 use crate::licensing;
+use crate::licensing::claim::moves_left;
 use crate::licensing::look_up::look_up;
 use crate::licensing::status::set_status;
-use crate::store::licenses::{License, Search, Status};
+use crate::store::licenses::{License, MAX_LISTED, Search, Status};
+use crate::store::seats::SeatsQuery;
 use crate::store::suspicions;
 
 #[derive(Debug, Args)]
@@ -25,9 +27,13 @@ pub(super) struct List {
     #[arg(long, alias = "customer", default_value = "", value_name = "TEXT")]
     search: String,
 
-    /// At most so many
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    /// Maximum number of licenses, up to 10000
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
     limit: u64,
+
+    /// How many licenses to skip
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    offset: u64,
 }
 
 #[derive(Debug, Args)]
@@ -50,7 +56,8 @@ pub(super) async fn list(storage: &Storage, command: &List, json: bool) -> anyho
         status: command.status,
         ..Search::default()
     };
-    let found = crate::store::licenses::list(store.reader(), &search, 0, command.limit);
+    let found =
+        crate::store::licenses::list(store.reader(), &search, command.offset, command.limit);
     let licenses = found.await?;
     store.close().await;
     if json {
@@ -77,21 +84,37 @@ pub(super) async fn list(storage: &Storage, command: &List, json: bool) -> anyho
     Ok(())
 }
 
-pub(super) async fn show(storage: &Storage, key: &str, json: bool) -> anyhow::Result<()> {
+pub(super) async fn show(
+    storage: &Storage,
+    key: &str,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
+    let db = store.reader();
     let license = look_up(&store, key).await?;
-    let held = crate::store::seats::list(store.reader(), &license.id).await?;
-    let suspected = suspicions::list(store.reader(), Some(&license.id), 100).await?;
+    let query = SeatsQuery::default();
+    let listed = crate::store::seats::list(db, &license.id, &query, seats::DEFAULT_LIMIT).await?;
+    let total = crate::store::seats::count(db, &license.id, &query).await?;
+    let moves_left = moves_left(db, &license, now).await?;
+    let suspected = suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?;
     store.close().await;
     if json {
-        let both = json!({ "license": license, "seats": held, "suspicions": suspected });
-        println!("{both:#}");
+        let whole = json!({
+            "license": license,
+            "movesLeft": moves_left,
+            "seats": listed,
+            "seatsTotal": total,
+            "suspicions": suspected,
+        });
+        println!("{whole:#}");
         return Ok(());
     }
     println!("{}\n", license.license_key);
     describe(&license);
+    println!("  {:<11} {moves_left}", "Moves left");
     println!();
-    seats::print(&held);
+    seats::print(&listed, total, now);
     if !suspected.is_empty() {
         println!();
         super::suspicions::print(&suspected);
@@ -162,6 +185,10 @@ pub(super) fn describe(license: &License) {
         ("Users", table::limit(license.max_users)),
         ("Storage GB", table::limit(license.max_storage_gb)),
         ("Seats", license.seats.to_string()),
+        (
+            "Moves",
+            format!("{} in {} days", license.moves, license.moves_period_days),
+        ),
         ("Features", license.features.join(", ")),
     ] {
         println!("  {label:<11} {}", table::plain(&text));

@@ -110,7 +110,7 @@ enum Command {
         message: Option<String>,
     },
 
-    /// List seats, and free one
+    /// List seats, free one, and release one before its lease has ended
     #[command(subcommand)]
     Seats(seats::Seats),
 
@@ -178,7 +178,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Keys(command) => keys::run(&storage, command, json, now).await,
         Command::Issue(command) => issue::run(&storage, command, json, now).await,
         Command::List(command) => licenses::list(&storage, &command, json).await,
-        Command::Show { key } => licenses::show(&storage, &key, json).await,
+        Command::Show { key } => licenses::show(&storage, &key, json, now).await,
         Command::Suspend { key, message } => {
             licenses::set(&storage, &key, Status::Suspended, message, json, now).await
         }

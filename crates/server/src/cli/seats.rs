@@ -1,22 +1,36 @@
 //! `license-server seats …`
 
-use chrono::{DateTime, Utc};
-use clap::Subcommand;
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::{Subcommand, value_parser};
 
 use crate::app::open_store;
 use crate::cli::{by_hand, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::look_up::look_up;
-use crate::store::seats::{self, Seat};
+use crate::licensing::seats::ReleaseError;
+use crate::store::seats::{self, MAX_LISTED, Seat, SeatsQuery};
+
+/// Default number of seats in a list.
+pub(super) const DEFAULT_LIMIT: u64 = 100;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Seats {
     /// List who holds a license, and who held it
-    #[command(after_help = "Example:\n  license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS")]
+    #[command(after_help = "Examples:\n  \
+        license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS\n  \
+        license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS --limit 1000 --offset 1000")]
     List {
         /// License key, in any spelling
         key: String,
+
+        /// Maximum number of seats, up to 1000
+        #[arg(long, default_value_t = DEFAULT_LIMIT, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
+        limit: u64,
+
+        /// How many seats to skip
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        offset: u64,
     },
 
     /// Take a machine's seat, so that another machine may have it
@@ -28,6 +42,23 @@ pub(super) enum Seats {
         /// Hardware id, as 'seats list' shows it
         hardware_id: String,
     },
+
+    /// Release a freed seat before its lease has ended, so that another machine may take
+    /// its place without a move
+    #[command(after_help = "Examples:\n  \
+        license-server seats release FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55…\n  \
+        license-server seats release FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55… --confirm-until 2030-03-31T12:00:00Z")]
+    Release {
+        /// License key, in any spelling
+        key: String,
+        /// Hardware id, as 'seats list' shows it
+        hardware_id: String,
+
+        /// Until when the old machine may run beside the new one; without it, the
+        /// command names this instant and releases nothing
+        #[arg(long, value_name = "INSTANT")]
+        confirm_until: Option<DateTime<Utc>>,
+    },
 }
 
 pub(super) async fn run(
@@ -38,13 +69,18 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
     match command {
-        Seats::List { key } => {
+        Seats::List { key, limit, offset } => {
             let license = look_up(&store, &key).await?;
-            let all = seats::list(store.reader(), &license.id).await?;
+            let query = SeatsQuery {
+                offset,
+                ..SeatsQuery::default()
+            };
+            let listed = seats::list(store.reader(), &license.id, &query, limit).await?;
+            let total = seats::count(store.reader(), &license.id, &query).await?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&all)?);
+                println!("{}", serde_json::to_string_pretty(&listed)?);
             } else {
-                print(&all);
+                print(&listed, total, now);
             }
         }
         Seats::Free { key, hardware_id } => {
@@ -53,6 +89,35 @@ pub(super) async fn run(
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {
                 println!("The seat of {hardware_id} is free");
+                if let Some(until) = seat.signed_until.filter(|_| seat.state().is_waiting(now)) {
+                    println!(
+                        "The machine may run until {}; until then another machine takes the \
+                         place with a move, or after 'license-server seats release'",
+                        instant(until)
+                    );
+                }
+            }
+        }
+        Seats::Release {
+            key,
+            hardware_id,
+            confirm_until,
+        } => {
+            let change = by_hand(now);
+            let releasing =
+                licensing::seats::release(&store, &key, &hardware_id, confirm_until, &change);
+            let seat = match releasing.await {
+                Err(ReleaseError::Unconfirmed { until, .. }) => anyhow::bail!(
+                    "the machine may run until {0}, beside the one that takes its place; to \
+                     release the seat, repeat the command with --confirm-until {0}",
+                    instant(until)
+                ),
+                released => released?,
+            };
+            if json {
+                println!("{}", serde_json::to_string_pretty(&seat)?);
+            } else {
+                println!("The seat of {hardware_id} is released");
             }
         }
     }
@@ -60,20 +125,32 @@ pub(super) async fn run(
     Ok(())
 }
 
+fn instant(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 /// Seats as a table.
-pub(super) fn print(seats: &[Seat]) {
-    if seats.is_empty() {
+pub(super) fn print(seats: &[Seat], total: u64, now: DateTime<Utc>) {
+    if total == 0 {
         println!("No machine has activated it yet.");
         return;
     }
     let rows: Vec<_> = seats
         .iter()
         .map(|seat| {
+            let state = seat.state();
+            let still_runs = seat.signed_until.filter(|_| state.may_run(now));
             [
                 seat.hardware_id.clone(),
                 table::time(Some(seat.activated_at), ""),
                 table::time(Some(seat.last_seen_at), ""),
                 table::time(seat.freed_at, "held"),
+                table::time(still_runs, "–"),
+                match (state.occupies(now), state.overlap) {
+                    (true, _) => "yes".to_owned(),
+                    (false, Some(overlap)) if state.may_run(now) => overlap.as_str().to_owned(),
+                    (false, _) => "no".to_owned(),
+                },
                 seat.installation_name.clone(),
             ]
         })
@@ -84,8 +161,14 @@ pub(super) fn print(seats: &[Seat]) {
             "ACTIVATED",
             "LAST SEEN",
             "FREED",
+            "MAY RUN UNTIL",
+            "COUNTS",
             "INSTALLATION",
         ],
         &rows,
     );
+    let shown = u64::try_from(seats.len()).unwrap_or(u64::MAX);
+    if shown < total {
+        println!("{shown} of {total} seats; 'license-server seats list' has --limit and --offset.");
+    }
 }

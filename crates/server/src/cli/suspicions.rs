@@ -1,20 +1,20 @@
 //! `license-server suspicions`
 
-use clap::Args;
+use clap::{Args, value_parser};
 
 use crate::app::open_store;
 use crate::cli::table;
 use crate::config::Storage;
 use crate::licensing::look_up::look_up;
-use crate::store::suspicions::{Suspected, list};
+use crate::store::suspicions::{MAX_LISTED, Suspected, list};
 
 #[derive(Debug, Args)]
 pub(super) struct Suspicions {
     /// Only those about this license
     key: Option<String>,
 
-    /// At most so many
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    /// Maximum number of suspicions, up to 10000
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
     limit: u64,
 }
 
@@ -42,7 +42,10 @@ pub(super) fn print(found: &[Suspected]) {
         .map(|it| {
             [
                 it.kind.clone(),
-                it.hardware_id.clone(),
+                match it.hardware_id.as_str() {
+                    "" => "–".to_owned(),
+                    id => id.to_owned(),
+                },
                 it.times.to_string(),
                 table::time(Some(it.first_seen_at), ""),
                 table::time(Some(it.last_seen_at), ""),

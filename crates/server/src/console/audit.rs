@@ -35,7 +35,7 @@ pub(super) struct Entry {
 #[derive(Default, Deserialize)]
 pub(super) struct Wanted {
     #[serde(default)]
-    before: Option<i32>,
+    before: Option<i64>,
     /// The id of a license, for what was done with it alone.
     #[serde(default)]
     license: Option<Uuid>,
@@ -50,7 +50,7 @@ struct Page {
     license: Option<String>,
     /// Whether this is not the newest page.
     is_older: bool,
-    older: Option<i32>,
+    older: Option<i64>,
 }
 
 pub(super) async fn page(

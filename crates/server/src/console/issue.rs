@@ -34,6 +34,10 @@ pub(super) struct Given {
     #[serde(default)]
     seats: String,
     #[serde(default)]
+    moves: String,
+    #[serde(default)]
+    moves_period_days: String,
+    #[serde(default)]
     max_cameras: String,
     #[serde(default)]
     max_users: String,
@@ -118,6 +122,8 @@ impl Given {
             tier,
             customer: self.customer.trim().to_owned(),
             seats: number("seats", &self.seats)?,
+            moves: number("moves", &self.moves)?,
+            moves_period_days: number("days of a period", &self.moves_period_days)?,
             max_cameras: number("cameras", &self.max_cameras)?,
             max_users: number("users", &self.max_users)?,
             max_storage_gb: number("storage", &self.max_storage_gb)?,
@@ -155,6 +161,10 @@ fn question(given: &Given, license: &License) -> Question {
         Fact::new("tier", &license.tier),
         Fact::new("features", license.features.join(", ")),
         Fact::new("seats", license.seats.to_string()),
+        Fact::new(
+            "moves",
+            format!("{} in {} days", license.moves, license.moves_period_days),
+        ),
         Fact::new("cameras", limit(license.max_cameras)),
         Fact::new("users", limit(license.max_users)),
         Fact::new("storage_gb", limit(license.max_storage_gb)),
@@ -174,6 +184,8 @@ fn question(given: &Given, license: &License) -> Question {
             ("customer", given.customer.clone()),
             ("tier", given.tier.clone()),
             ("seats", given.seats.clone()),
+            ("moves", given.moves.clone()),
+            ("moves_period_days", given.moves_period_days.clone()),
             ("max_cameras", given.max_cameras.clone()),
             ("max_users", given.max_users.clone()),
             ("max_storage_gb", given.max_storage_gb.clone()),

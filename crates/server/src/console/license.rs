@@ -9,21 +9,24 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Form};
-use chrono::{DateTime, NaiveTime, Utc};
+use chrono::{DateTime, NaiveTime, SecondsFormat, Utc};
 use license_console::gauge::Gauge;
 use license_console::id::short;
 use license_console::moment::{Moment, ago};
 use license_console::page::show;
 use license_console::plot;
 use license_core::document::DenialReason;
+use license_core::seat::Overlap;
 use license_core::usage::Resource;
 use serde::Deserialize;
 
 use super::audit::{Entry, entry};
 use super::frame::{Done, Fact, Frame, Question, Said, trouble};
+use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
+use crate::licensing::claim::moves_left;
 use crate::licensing::fleet::Seen;
 use crate::licensing::history::{greatest, usage_by_day};
 use crate::licensing::issue::end_of;
@@ -33,7 +36,7 @@ use crate::licensing::{renew, seats as freeing, status};
 use crate::store::audit_log::{self, Filter};
 use crate::store::installations::reported;
 use crate::store::licenses::{License, Status};
-use crate::store::seats::Seat;
+use crate::store::seats::{Seat, SeatsQuery};
 use crate::store::usage_days::UsageDay;
 use crate::store::{seats, suspicions};
 
@@ -42,7 +45,7 @@ const DAYS: u32 = 90;
 /// Entries of its history that are shown.
 const HISTORY: u64 = 50;
 /// Machines that are shown of those that hold it no more.
-const FREED: usize = 20;
+const FREED: u64 = 20;
 /// Suspicions that are shown.
 const SUSPICIONS: u64 = 20;
 
@@ -57,8 +60,13 @@ struct Page {
     state: &'static str,
     limits: Vec<Limit>,
     held: Vec<Machine>,
+    held_count: u64,
+    pager: Pager,
+    moves_left: u32,
+    /// Those freed last whose leases still run.
+    waiting: Vec<Machine>,
     freed: Vec<Machine>,
-    freed_count: usize,
+    freed_count: u64,
     suspicions: Vec<Suspected>,
     plots: Vec<Plot>,
     history: Vec<Entry>,
@@ -73,6 +81,9 @@ struct Machine {
     seen: Moment,
     ago: String,
     freed: Option<Moment>,
+    may_run_until: Option<Moment>,
+    /// `moved`, `released` or empty.
+    overlap: &'static str,
     gauges: Vec<Gauge>,
 }
 
@@ -97,9 +108,11 @@ pub(super) async fn page(
     State(app): State<Arc<App>>,
     Path(license): Path<String>,
     said: Result<Query<Said>, QueryRejection>,
+    wanted: Result<Query<SeatsAt>, QueryRejection>,
 ) -> Response {
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
-    match look(&app, &license).await {
+    let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default().page;
+    match look(&app, &license, wanted).await {
         Ok(mut page) => {
             page.frame = Frame::new("licenses").after(done);
             show(StatusCode::OK, &page)
@@ -108,10 +121,34 @@ pub(super) async fn page(
     }
 }
 
-async fn look(app: &App, license: &str) -> Result<Page, ApiError> {
+/// Which page of the table of seats.
+#[derive(Default, Deserialize)]
+pub(super) struct SeatsAt {
+    #[serde(default)]
+    page: u64,
+}
+
+async fn look(app: &App, license: &str, wanted: u64) -> Result<Page, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
     let license = look_up(&app.store, license).await?;
-    let seats = seats::list(db, &license.id).await?;
+    let all_held = SeatsQuery {
+        held: Some(true),
+        ..SeatsQuery::default()
+    };
+    let held_count = seats::count(db, &license.id, &all_held).await?;
+    let pager = Pager::new(wanted, held_count, &[]);
+    let on_page = SeatsQuery {
+        offset: Pager::offset(pager.page),
+        ..all_held
+    };
+    let held = seats::list(db, &license.id, &on_page, ROWS).await?;
+    let all_freed = SeatsQuery {
+        held: Some(false),
+        freed_last_first: true,
+        ..SeatsQuery::default()
+    };
+    let freed = seats::list(db, &license.id, &all_freed, FREED).await?;
+    let waiting = seats::running_freed(db, &license.id, now, ROWS).await?;
     let suspected = suspicions::list(db, Some(&license.id), SUSPICIONS).await?;
     let used = usage_by_day(app, &license.id, DAYS).await?;
     let of_this = Filter {
@@ -120,7 +157,6 @@ async fn look(app: &App, license: &str) -> Result<Page, ApiError> {
     };
     let history = audit_log::newest(db, &of_this, HISTORY).await?;
     let denial = judge(license.status, license.expires_at, now);
-    let (held, freed) = seats.iter().partition::<Vec<_>, _>(|seat| seat.is_held());
     let machine = |seat: &Seat| machine(seat, &license, now);
     Ok(Page {
         frame: Frame::new("licenses"),
@@ -136,10 +172,13 @@ async fn look(app: &App, license: &str) -> Result<Page, ApiError> {
                 limit: limit(&license, resource),
             })
             .into(),
-        held: held.into_iter().map(machine).collect(),
-        freed_count: freed.len(),
-        // The newest are those that took their first seat last.
-        freed: freed.into_iter().rev().take(FREED).map(machine).collect(),
+        held: held.iter().map(machine).collect(),
+        held_count,
+        pager,
+        moves_left: moves_left(db, &license, now).await?,
+        waiting: waiting.iter().map(machine).collect(),
+        freed_count: seats::count(db, &license.id, &all_freed).await?,
+        freed: freed.iter().map(machine).collect(),
         suspicions: suspected
             .into_iter()
             .map(|it| Suspected {
@@ -166,6 +205,8 @@ fn machine(seat: &Seat, license: &License, now: DateTime<Utc>) -> Machine {
         seen: Moment::of(seat.last_seen_at),
         ago: ago(now - seat.last_seen_at),
         freed: seat.freed_at.map(Moment::of),
+        may_run_until: seat.signed_until.map(Moment::of),
+        overlap: seat.overlap.map(Overlap::as_str).unwrap_or_default(),
         gauges: Resource::ALL
             .into_iter()
             .map(|resource| {
@@ -218,6 +259,7 @@ pub(super) enum What {
     Reinstate,
     Revoke,
     Free,
+    Release,
 }
 
 /// What was filled in.
@@ -229,6 +271,9 @@ pub(super) struct Given {
     day: String,
     #[serde(default)]
     machine: String,
+    /// Until when the machine may run, as the question says it.
+    #[serde(default)]
+    may_run_until: String,
 }
 
 /// Which machine, if it is about one.
@@ -247,7 +292,13 @@ pub(super) async fn ask(
     match look_up(&app.store, &license).await {
         Ok(license) => {
             let day = license.expires_at.map(|end| end.format("%Y-%m-%d"));
+            let seat = seats::find(app.store.reader(), &license.id, &machine).await;
+            let until = match seat {
+                Ok(seat) => seat.and_then(|seat| seat.signed_until),
+                Err(error) => return trouble("licenses", error),
+            };
             let given = Given {
+                may_run_until: until.map(instant).unwrap_or_default(),
                 day: day.map(|day| day.to_string()).unwrap_or_default(),
                 machine,
                 ..Given::default()
@@ -305,7 +356,16 @@ async fn carry_out(
             freeing::free(store, &license.id, &given.machine, &change).await?;
             Ok(Done::SeatFreed)
         }
+        What::Release => {
+            let until = given.may_run_until.parse().ok();
+            freeing::release(store, &license.id, &given.machine, until, &change).await?;
+            Ok(Done::SeatReleased)
+        }
     }
+}
+
+fn instant(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The end that a form names; nothing is never.
@@ -329,6 +389,7 @@ fn question(license: &License, what: What, given: &Given) -> Question {
         What::Reinstate => "reinstate",
         What::Revoke => "revoke",
         What::Free => "free",
+        What::Release => "release",
     };
     let mut facts = vec![
         Fact::new("customer", &license.customer),
@@ -336,9 +397,11 @@ fn question(license: &License, what: What, given: &Given) -> Question {
         Fact::new("tier", &license.tier),
     ];
     let mut hidden = Vec::new();
-    if what == What::Free {
+    if matches!(what, What::Free | What::Release) {
         facts.push(Fact::new("machine", &given.machine));
+        facts.push(Fact::new("may-run-until", &given.may_run_until));
         hidden.push(("machine", given.machine.clone()));
+        hidden.push(("may_run_until", given.may_run_until.clone()));
     }
     Question {
         what: word,
@@ -349,6 +412,9 @@ fn question(license: &License, what: What, given: &Given) -> Question {
         message: matches!(what, What::Suspend | What::Revoke).then(|| given.message.clone()),
         day: (what == What::Renew).then(|| given.day.clone()),
         days: None,
-        takes_away: matches!(what, What::Suspend | What::Revoke | What::Free),
+        takes_away: matches!(
+            what,
+            What::Suspend | What::Revoke | What::Free | What::Release
+        ),
     }
 }

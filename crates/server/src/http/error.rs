@@ -16,7 +16,7 @@ use crate::licensing::keys::KeysError;
 use crate::licensing::look_up::LookUpError;
 use crate::licensing::offline::OfflineError;
 use crate::licensing::renew::RenewError;
-use crate::licensing::seats::FreeError;
+use crate::licensing::seats::{FreeError, ReleaseError};
 use crate::licensing::status::StatusError;
 use crate::signing::SigningError;
 use crate::store::StoreError;
@@ -204,6 +204,8 @@ impl From<IssueError> for ApiError {
             | IssueError::NotInTier(_)
             | IssueError::Limit { .. }
             | IssueError::Seats(_)
+            | IssueError::Moves(_)
+            | IssueError::MovesPeriod(_)
             | IssueError::Expiry(_)
             | IssueError::Customer => Self::BadRequest(error.to_string()),
         }
@@ -238,6 +240,18 @@ impl From<FreeError> for ApiError {
             FreeError::LookUp(error) => error.into(),
             FreeError::Store(error) => error.into(),
             FreeError::NotHeld(_) => Self::Conflict(error.to_string()),
+        }
+    }
+}
+
+impl From<ReleaseError> for ApiError {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::LookUp(error) => error.into(),
+            ReleaseError::Store(error) => error.into(),
+            ReleaseError::Held(_)
+            | ReleaseError::NotWaiting(_)
+            | ReleaseError::Unconfirmed { .. } => Self::Conflict(error.to_string()),
         }
     }
 }

@@ -7,20 +7,26 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::DenialReason;
 use license_core::license_key::{LicenseKey, LicenseKeyError};
-use license_core::protocol::{self, ActivateRequest, HeartbeatRequest};
+use license_core::protocol::{self, ActivateRequest, HeartbeatRequest, SystemInfo};
+use license_core::seat::SeatLimit;
 use license_core::suspicion::Report;
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
-use crate::licensing::document::{Addressee, Denied, signed_denial, signed_license};
+use crate::config::Terms;
+use crate::licensing::claim::{NoPlace, claim, moves_left};
+use crate::licensing::document::{Addressee, Denied, Envelope, signed_denial, signed_license};
 use crate::licensing::judge::judge;
 use crate::signing::SignError;
 use crate::store::installations::used;
 use crate::store::licenses::{self, License};
 use crate::store::seats::{self, Seat};
 use crate::store::{StoreError, suspicions, usage_days};
+
+/// Maximum length of each text about a site's system that is stored.
+const MAX_SYSTEM_TEXT_CHARS: usize = 255;
 
 /// What a site asks for.
 #[derive(Clone, Debug)]
@@ -121,13 +127,24 @@ async fn decide(
         Err(_) => None,
     };
     let Some(known) = known else {
-        let denied = unknown(key.err());
-        return deny(app, None, &to, question.call(), first_seq(now), denied, now);
+        let envelope = Envelope {
+            to: &to,
+            question: question.call(),
+            seq: first_seq(now),
+            at: now,
+        };
+        return deny(app, None, envelope, unknown(key.err()));
     };
     let transaction = app.store.begin().await?;
     let license = licenses::hold(&transaction, known).await?;
     let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
     let to = complete(to, seat.as_ref());
+    let envelope = |seq| Envelope {
+        to: &to,
+        question: question.call(),
+        seq,
+        at: now,
+    };
     let seat = match seat {
         Some(seat) => Some(follow(&transaction, seat, question, &to, call, now).await?),
         None => None,
@@ -139,7 +156,23 @@ async fn decide(
         _ => permit(&license, now),
     };
     let judged = match judged {
-        Ok(()) => take_seat(&transaction, question, &license, seat.clone(), &to, now).await?,
+        Ok(()) => {
+            let change = Change {
+                by: Actor::Site,
+                at: now,
+            };
+            let seat = seat.clone();
+            take_seat(
+                &transaction,
+                question,
+                &license,
+                seat,
+                &to,
+                &app.terms,
+                &change,
+            )
+            .await?
+        }
         Err(denied) => Err(denied),
     };
     let answer = match judged {
@@ -152,7 +185,7 @@ async fn decide(
                     .note_seat(
                         &transaction,
                         Action::OfflineSigned,
-                        &license.id,
+                        &license,
                         &to.hardware_id,
                         details,
                     )
@@ -163,9 +196,11 @@ async fn decide(
                 seat.note_answered();
             }
             if seat.is_held() {
-                let seq = seat.last_seq;
+                let left = moves_left(&transaction, &license, now).await?;
                 let (license, signed) =
-                    signed_license(app, &license, &to, question.call(), seq, now, lease)?;
+                    signed_license(app, &license, left, envelope(seat.last_seq), lease)?;
+                // Whatever the question: what was signed counts until it ends.
+                seat.note_signed(signed);
                 if question.is_kept() {
                     seat.signed = Some(signed);
                 }
@@ -177,9 +212,9 @@ async fn decide(
                     reason: DenialReason::Deactivated,
                     message: "The license was deactivated on this machine".to_owned(),
                 };
-                let (call, seq) = (question.call(), seat.last_seq);
+                let envelope = envelope(seat.last_seq);
                 Answer::Deactivated {
-                    receipt: signed_denial(app, Some(&license), &to, call, seq, &receipt, now)?,
+                    receipt: signed_denial(app, Some(&license), envelope, &receipt)?,
                 }
             }
         }
@@ -198,7 +233,7 @@ async fn decide(
                 }
                 None => first_seq(now),
             };
-            deny(app, Some(&license), &to, question.call(), seq, denied, now)?
+            deny(app, Some(&license), envelope(seq), denied)?
         }
     };
     transaction.commit().await.map_err(StoreError::from)?;
@@ -225,8 +260,7 @@ impl Question {
     }
 }
 
-/// Follows a machine's trail, and notes what a person should look at. An
-/// activation may come from a machine that was set up anew, and says nothing.
+/// Follows a machine's trail, and notes what a person should look at.
 async fn follow(
     db: &impl ConnectionTrait,
     mut seat: Seat,
@@ -236,21 +270,22 @@ async fn follow(
     now: DateTime<Utc>,
 ) -> Result<Seat, StoreError> {
     let report = Report {
-        newest_seq: call
-            .newest_seq
-            .filter(|_| !matches!(question, Question::Activate(_))),
+        newest_seq: call.newest_seq,
+        is_activation: matches!(question, Question::Activate(_)),
         installation_id: &to.installation_id,
         drifted: call.drifted,
     };
     let (trail, found) = seat.trail().followed(&report);
     seat.set_trail(trail);
     for suspicion in found {
-        tracing::warn!(
-            hardware_id = seat.hardware_id,
-            suspicion = suspicion.as_str(),
-            "a site should be looked at"
-        );
-        suspicions::note(db, &seat.license_id, &seat.hardware_id, suspicion, now).await?;
+        let noted = suspicions::note(db, &seat.license_id, &seat.hardware_id, suspicion, now);
+        if noted.await? {
+            tracing::warn!(
+                hardware_id = seat.hardware_id,
+                suspicion = suspicion.as_str(),
+                "a site should be looked at"
+            );
+        }
     }
     Ok(seat)
 }
@@ -285,8 +320,10 @@ async fn take_seat(
     license: &License,
     seat: Option<Seat>,
     to: &Addressee,
-    now: DateTime<Utc>,
+    terms: &Terms,
+    change: &Change,
 ) -> Result<Result<Seat, Denied>, StoreError> {
+    let now = change.at;
     let held = seat.as_ref().is_some_and(Seat::is_held);
     if !held {
         let Question::Activate(_) = question else {
@@ -296,18 +333,16 @@ async fn take_seat(
                     .to_owned(),
             }));
         };
-        if seats::count_held(db, &license.id).await? >= u64::from(license.seats) {
-            return Ok(Err(seat_limit(license)));
+        let longest_move = terms.lease_hours + terms.grace_hours;
+        if let Err(no_place) = claim(db, license, &to.hardware_id, longest_move, change).await? {
+            return Ok(Err(seat_limit(license, no_place)));
         }
     }
     let mut seat = seat.unwrap_or_else(|| Seat::new(&license.id, &to.hardware_id, now));
-    let change = Change {
-        by: Actor::Site,
-        at: now,
-    };
     if !held {
         seat.activated_at = now;
         seat.freed_at = None;
+        seat.overlap = None;
         seat.signed = None;
     }
     seat.last_seen_at = now;
@@ -321,13 +356,13 @@ async fn take_seat(
             if !held {
                 let details = json!({"installation": seat.installation_name});
                 change
-                    .note_seat(db, Action::SeatTaken, &license.id, &to.hardware_id, details)
+                    .note_seat(db, Action::SeatTaken, license, &to.hardware_id, details)
                     .await?;
             }
         }
         Question::Heartbeat(request) => {
             seat.usage = serde_json::to_value(request.usage_metrics).ok();
-            seat.system_info = serde_json::to_value(&request.system_info).ok();
+            seat.system_info = serde_json::to_value(shortened(&request.system_info)).ok();
             let usage = used(request.usage_metrics);
             let day = now.date_naive();
             usage_days::note(db, &license.id, &to.hardware_id, day, &usage).await?;
@@ -337,29 +372,57 @@ async fn take_seat(
             seat.freed_at = Some(now);
             let details = json!({"installation": seat.installation_name});
             change
-                .note_seat(
-                    db,
-                    Action::SeatGivenBack,
-                    &license.id,
-                    &to.hardware_id,
-                    details,
-                )
+                .note_seat(db, Action::SeatGivenBack, license, &to.hardware_id, details)
                 .await?;
         }
     }
     Ok(Ok(seat))
 }
 
-fn seat_limit(license: &License) -> Denied {
-    let seats = match license.seats {
-        1 => "The license is for one machine, and another one holds it".to_owned(),
-        n => format!("The license is for {n} machines, and others hold all of its seats"),
+/// A site's system with texts as long as names may be.
+fn shortened(system: &SystemInfo) -> SystemInfo {
+    let text = |text: &str| text.chars().take(MAX_SYSTEM_TEXT_CHARS).collect();
+    SystemInfo {
+        os_platform: text(&system.os_platform),
+        os_release: text(&system.os_release),
+        os_version: text(&system.os_version),
+        cpu_count: system.cpu_count,
+        total_memory_gb: system.total_memory_gb,
+        hostname: text(&system.hostname),
+        architecture: text(&system.architecture),
+    }
+}
+
+fn seat_limit(license: &License, no_place: NoPlace) -> Denied {
+    let time = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S UTC");
+    let NoPlace { limit, moves_left } = no_place;
+    let (moves, days) = (license.moves, license.moves_period_days);
+    let message = match (limit, license.seats) {
+        (SeatLimit::AllHeld, 1) => {
+            "The license is for one machine, and another one holds it; deactivate it there, or ask \
+             your vendor to free the seat or sell another"
+                .to_owned()
+        }
+        (SeatLimit::AllHeld, n) => format!(
+            "The license is for {n} machines, and others hold all of its seats; deactivate it on \
+             one of them, or ask your vendor to free a seat or sell another"
+        ),
+        (SeatLimit::NoMovesLeft { until }, _) => format!(
+            "A seat of the license is free, but the machine that had it may run until {}, and no \
+             moves are left ({moves} in {days} days); activate it here after that, or ask your \
+             vendor to release the seat",
+            time(until)
+        ),
+        (SeatLimit::LongLease { until }, _) => format!(
+            "A seat of the license is free, but the machine that had it may run until {}, which is \
+             too long for one of the {moves_left} moves left; activate it here after that, or ask \
+             your vendor to release the seat",
+            time(until)
+        ),
     };
     Denied {
         reason: DenialReason::SeatLimit,
-        message: format!(
-            "{seats}; deactivate it there, or ask your vendor to free a seat or sell another"
-        ),
+        message,
     }
 }
 
@@ -379,13 +442,10 @@ fn unknown(error: Option<LicenseKeyError>) -> Denied {
 fn deny(
     app: &App,
     license: Option<&License>,
-    to: &Addressee,
-    call: protocol::Call,
-    seq: u64,
+    envelope: Envelope<'_>,
     denied: Denied,
-    now: DateTime<Utc>,
 ) -> Result<Answer, AnswerError> {
-    let signature = signed_denial(app, license, to, call, seq, &denied, now)?;
+    let signature = signed_denial(app, license, envelope, &denied)?;
     let Denied { reason, message } = denied;
     Ok(Answer::Denied {
         reason,

@@ -25,6 +25,19 @@ pub struct Addressee {
     pub hardware_id: String,
 }
 
+/// What every document says about the call that it answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'a> {
+    /// Whom it is for.
+    pub to: &'a Addressee,
+    /// The call.
+    pub question: Call,
+    /// Its sequence number.
+    pub seq: u64,
+    /// When it is signed.
+    pub at: DateTime<Utc>,
+}
+
 /// The license object of an answer, with the signed document as `signature`, and
 /// for how long that is good. A lease for a site without internet ends with the
 /// license at the latest.
@@ -34,15 +47,20 @@ pub struct Addressee {
 pub fn signed_license(
     app: &App,
     license: &License,
-    to: &Addressee,
-    question: Call,
-    seq: u64,
-    now: DateTime<Utc>,
+    moves_left: u32,
+    envelope: Envelope<'_>,
     offline: Option<TimeDelta>,
 ) -> Result<(Map<String, Value>, Signed), SignError> {
+    let Envelope {
+        to,
+        question,
+        seq,
+        at,
+    } = envelope;
     let keys = app.keys();
     let mut object = license_object(license);
-    let iat = now.trunc_subsecs(0);
+    object.insert("movesLeft".to_owned(), moves_left.into());
+    let iat = at.trunc_subsecs(0);
     let valid_until = iat + offline.unwrap_or(app.terms.lease_hours);
     let valid_until = match license.expires_at {
         Some(end) if offline.is_some() => valid_until.min(end.trunc_subsecs(0)).max(iat),
@@ -65,7 +83,7 @@ pub fn signed_license(
         key_set: Some(keys.version()),
         license: object.clone(),
     };
-    let jws = keys.sign(DocumentType::License, &claims, now)?;
+    let jws = keys.sign(DocumentType::License, &claims, at)?;
     object.insert("signature".to_owned(), jws.into());
     let signed = Signed {
         valid_until,
@@ -90,19 +108,22 @@ pub struct Denied {
 pub fn signed_denial(
     app: &App,
     license: Option<&License>,
-    to: &Addressee,
-    question: Call,
-    seq: u64,
+    envelope: Envelope<'_>,
     denied: &Denied,
-    now: DateTime<Utc>,
 ) -> Result<String, SignError> {
+    let Envelope {
+        to,
+        question,
+        seq,
+        at,
+    } = envelope;
     let keys = app.keys();
     let claims = DenialClaims {
         iss: app.terms.issuer.clone(),
         sub: license
             .map(|license| license.id.clone())
             .unwrap_or_default(),
-        iat: now.trunc_subsecs(0),
+        iat: at.trunc_subsecs(0),
         seq,
         nonce: to.nonce.clone(),
         question: Some(question),
@@ -113,7 +134,7 @@ pub fn signed_denial(
         reason: denied.reason.clone(),
         message: denied.message.clone(),
     };
-    keys.sign(DocumentType::Denial, &claims, now)
+    keys.sign(DocumentType::Denial, &claims, at)
 }
 
 fn license_object(license: &License) -> Map<String, Value> {

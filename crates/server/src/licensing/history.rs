@@ -3,14 +3,20 @@
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use license_core::usage::Usage;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::audit::{Action, Actor};
 use crate::store::usage_days::{self, UsageDay};
-use crate::store::{StoreError, calls};
+use crate::store::{StoreError, calls, licenses, seats, site_entries, suspicions};
 
 /// For so long history is kept.
 pub const KEPT_FOR: TimeDelta = TimeDelta::days(400);
+/// For so long a freed seat is kept after its last lease has ended.
+pub const FREED_KEPT_FOR: TimeDelta = TimeDelta::days(7);
+/// How many days of licenses are summed up together.
+const AT_A_TIME: u64 = 100;
 
 /// How many calls of sites were answered on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -99,12 +105,41 @@ pub fn greatest(days: &[UsageDay]) -> Vec<(NaiveDate, Usage)> {
     most
 }
 
-/// Forgets what is older than [`KEPT_FOR`].
+/// Forgets what is older than [`KEPT_FOR`], and freed seats [`FREED_KEPT_FOR`] after
+/// their last lease has ended; sums up what sites did that was only counted.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn forget(app: &App) -> Result<(), StoreError> {
-    let before = app.clock.now() - KEPT_FOR;
+    let now = app.clock.now();
+    let before = now - KEPT_FOR;
     calls::forget(app.store.reader(), before).await?;
-    usage_days::forget(app.store.reader(), before.date_naive()).await
+    usage_days::forget(app.store.reader(), before.date_naive()).await?;
+    suspicions::forget(app.store.reader(), before).await?;
+    seats::prune(app.store.reader(), now - FREED_KEPT_FOR).await?;
+    sum_up_site_entries(app, now).await
+}
+
+/// Writes, for each license and day that is over, how many entries of sites were only
+/// counted.
+async fn sum_up_site_entries(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let change = app.change(Actor::Service);
+    loop {
+        let days = site_entries::before(app.store.reader(), now.date_naive(), AT_A_TIME).await?;
+        if days.is_empty() {
+            return Ok(());
+        }
+        for day in days {
+            let transaction = app.store.begin().await?;
+            // Of several servers, one removes the row.
+            let removed = site_entries::remove(&transaction, &day.license_id, day.day).await?;
+            let license = licenses::find_by_id(&transaction, &day.license_id).await?;
+            if let Some(license) = license.filter(|_| removed && day.counted > 0) {
+                let details = json!({"day": day.day, "entries": day.counted});
+                let action = Action::SiteEntriesCounted;
+                change.note(&transaction, action, &license, details).await?;
+            }
+            transaction.commit().await?;
+        }
+    }
 }

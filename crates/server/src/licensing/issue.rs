@@ -3,6 +3,9 @@
 use chrono::{DateTime, Datelike as _, NaiveDate, SubsecRound as _, Timelike as _, Utc};
 use license_core::feature::{FeatureKey, FeatureKeyError, LICENSED_FEATURES, is_core};
 use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
+use license_core::seat::{
+    DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -20,6 +23,10 @@ pub struct IssueRequest {
     pub customer: String,
     /// Machines that may hold it at a time.
     pub seats: Option<u32>,
+    /// How often in a period a seat may move while the old machine's lease runs.
+    pub moves: Option<u32>,
+    /// Days of that period.
+    pub moves_period_days: Option<u32>,
     /// -1 is unlimited.
     pub max_cameras: Option<i64>,
     /// -1 is unlimited.
@@ -44,6 +51,8 @@ impl IssueRequest {
             tier,
             customer: String::new(),
             seats: None,
+            moves: None,
+            moves_period_days: None,
             max_cameras: None,
             max_users: None,
             max_storage_gb: None,
@@ -86,6 +95,12 @@ pub enum IssueError {
     /// No seats, or absurdly many.
     #[error("{0} seats; accepted are 1 to 1000000")]
     Seats(u32),
+    /// More moves than anyone needs.
+    #[error("{0} moves; expected 0 to {MAX_MOVES}")]
+    Moves(u32),
+    /// A period of moves that is empty or too long.
+    #[error("a period of {0} days for moves; expected 1 to {MAX_MOVES_PERIOD_DAYS}")]
+    MovesPeriod(u32),
     /// The end cannot be.
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
@@ -168,6 +183,8 @@ pub async fn issue(
         "tier": license.tier,
         "customer": license.customer,
         "seats": license.seats,
+        "moves": license.moves,
+        "movesPeriodDays": license.moves_period_days,
         "expiresAt": license.expires_at,
     });
     change
@@ -200,6 +217,16 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
     if !(1..=1_000_000).contains(&seats) {
         return Err(IssueError::Seats(seats));
     }
+    let moves = request.moves.unwrap_or(DEFAULT_MOVES);
+    if moves > MAX_MOVES {
+        return Err(IssueError::Moves(moves));
+    }
+    let moves_period_days = request
+        .moves_period_days
+        .unwrap_or(DEFAULT_MOVES_PERIOD_DAYS);
+    if !(1..=MAX_MOVES_PERIOD_DAYS).contains(&moves_period_days) {
+        return Err(IssueError::MovesPeriod(moves_period_days));
+    }
     if request.customer.chars().count() > 255 || request.customer.contains('\0') {
         return Err(IssueError::Customer);
     }
@@ -222,6 +249,8 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
         features: features(bundle.features, &request.with, &request.without)?,
         customer: request.customer,
         seats,
+        moves,
+        moves_period_days,
         status: Status::Active,
         status_message: None,
         expires_at: request.expires_at,

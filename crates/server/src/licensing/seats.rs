@@ -1,5 +1,8 @@
-//! Who holds a license, and taking a seat from them.
+//! Who holds a license, taking a seat from them, and releasing it before their lease
+//! has ended.
 
+use chrono::{DateTime, SecondsFormat, Utc};
+use license_core::seat::Overlap;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
@@ -45,10 +48,81 @@ pub async fn free(
         .note_seat(
             &transaction,
             Action::SeatFreed,
-            &license.id,
+            &license,
             hardware_id,
             details,
         )
+        .await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(seat)
+}
+
+/// Why a seat was not released.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// There is no such license.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    /// The machine holds the seat.
+    #[error("the machine '{0}' holds its seat; free the seat first")]
+    Held(String),
+    /// The machine's seat does not count.
+    #[error("the seat of '{0}' does not count against the license: there is nothing to release")]
+    NotWaiting(String),
+    /// The machine may run longer than the caller has seen.
+    #[error("the machine '{hardware_id}' may run until {}; confirm this instant to release the seat", time(.until))]
+    Unconfirmed {
+        /// The machine.
+        hardware_id: String,
+        /// When its lease ends.
+        until: DateTime<Utc>,
+    },
+    /// The database refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn time(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Releases a freed seat whose lease still runs, so that another machine may take its
+/// place without a move. `confirmed_until` is the instant until which the caller knows
+/// that the old machine may run beside the new one.
+///
+/// # Errors
+/// One [`ReleaseError`] for each reason; nothing has changed then.
+pub async fn release(
+    store: &Store,
+    license: &str,
+    hardware_id: &str,
+    confirmed_until: Option<DateTime<Utc>>,
+    change: &Change,
+) -> Result<Seat, ReleaseError> {
+    let license = look_up(store, license).await?;
+    let transaction = store.begin().await?;
+    let license = licenses::hold(&transaction, license).await?;
+    let seat = seats::find(&transaction, &license.id, hardware_id).await?;
+    let waiting = seat.filter(|seat| seat.is_held() || seat.state().is_waiting(change.at));
+    let Some((mut seat, until)) = waiting.and_then(|seat| {
+        let until = seat.signed_until?;
+        Some((seat, until))
+    }) else {
+        return Err(ReleaseError::NotWaiting(hardware_id.to_owned()));
+    };
+    if seat.is_held() {
+        return Err(ReleaseError::Held(hardware_id.to_owned()));
+    }
+    if confirmed_until.is_none_or(|confirmed| confirmed < until) {
+        let hardware_id = hardware_id.to_owned();
+        return Err(ReleaseError::Unconfirmed { hardware_id, until });
+    }
+    seat.overlap = Some(Overlap::Released);
+    seats::save(&transaction, &seat).await?;
+    let details = json!({"installation": seat.installation_name, "mayRunUntil": until});
+    let action = Action::SeatReleased;
+    change
+        .note_seat(&transaction, action, &license, hardware_id, details)
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(seat)

@@ -14,7 +14,7 @@ use super::StoreError;
 #[sea_orm(table_name = "audit_log")]
 pub struct Model {
     #[sea_orm(primary_key)]
-    id: i32,
+    id: i64,
     at: NaiveDateTime,
     actor: String,
     action: String,
@@ -34,15 +34,16 @@ impl ActiveModelBehavior for ActiveModel {}
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// Grows with every entry. 0 until it is stored.
-    pub number: i32,
+    pub number: i64,
     /// When.
     pub at: DateTime<Utc>,
     /// `command line`, `console from 10.0.0.5`, `API from 10.0.0.5`, `site`,
     /// or `service`.
     pub actor: String,
     /// What was done: `issued`, `renewed`, `suspended`, `reinstated`, `revoked`,
-    /// `seat_taken`, `seat_given_back`, `seat_freed`, `offline_signed`,
-    /// `key_made`, `key_revoked` or `keys_unchanged`.
+    /// `seat_taken`, `seat_given_back`, `seat_freed`, `seat_moved`,
+    /// `seat_released`, `offline_signed`, `site_entries_limited`,
+    /// `site_entries_counted`, `key_made`, `key_revoked` or `keys_unchanged`.
     pub action: String,
     /// About which license; `null` where it is about none.
     pub license_id: Option<String>,
@@ -59,9 +60,9 @@ pub struct Filter {
     /// Only those about this license.
     pub license_id: Option<String>,
     /// Only those older than this one.
-    pub before: Option<i32>,
+    pub before: Option<i64>,
     /// Only those newer than this one.
-    pub after: Option<i32>,
+    pub after: Option<i64>,
 }
 
 /// Adds an entry.

@@ -57,9 +57,6 @@ impl Installation {
     }
 }
 
-/// More than there ever are.
-const MOST_ROWS: u64 = i32::MAX as u64;
-
 #[derive(FromQueryResult)]
 struct Row {
     license_id: String,
@@ -139,7 +136,8 @@ pub async fn all<C: ConnectionTrait + StreamTrait>(
         .order_by(Seat::LastSeenAt, order.clone())
         .order_by(Seat::Id, order)
         .apply_if(window.part, |rows, (offset, most)| {
-            rows.offset(std::cmp::min(offset, MOST_ROWS)).limit(most)
+            rows.offset(std::cmp::min(offset, super::MAX_ROWS))
+                .limit(most)
         })
         .into_model::<Row>()
         .stream(db)

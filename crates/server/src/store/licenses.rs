@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::seat::TransferBudget;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::extension::postgres::PgExpr;
 use sea_orm::sea_query::{ExprTrait, LikeExpr, NullOrdering, Query};
@@ -36,6 +37,8 @@ pub struct Model {
     expires_at: Option<NaiveDateTime>,
     created_at: NaiveDateTime,
     updated_at: NaiveDateTime,
+    moves: i32,
+    moves_period_days: i32,
 }
 
 /// There are no relations.
@@ -66,6 +69,11 @@ pub struct License {
     pub max_storage_gb: i64,
     /// How many machines may hold it at a time.
     pub seats: u32,
+    /// How often in a period a seat may move to another machine while the old
+    /// machine's lease runs …
+    pub moves: u32,
+    /// … and how many days that period has.
+    pub moves_period_days: u32,
     /// Whether it may be used.
     pub status: Status,
     /// Why not, in the vendor's words.
@@ -88,6 +96,17 @@ pub enum Status {
     Suspended,
     /// Never again.
     Revoked,
+}
+
+impl License {
+    /// How often its seats may move.
+    #[must_use]
+    pub fn transfer_budget(&self) -> TransferBudget {
+        TransferBudget {
+            moves: self.moves,
+            period_days: self.moves_period_days,
+        }
+    }
 }
 
 impl Status {
@@ -142,6 +161,10 @@ pub async fn insert(db: &impl ConnectionTrait, license: &License) -> Result<(), 
         expires_at: ActiveValue::Set(license.expires_at.map(|time| time.naive_utc())),
         created_at: ActiveValue::Set(license.created_at.naive_utc()),
         updated_at: ActiveValue::Set(license.updated_at.naive_utc()),
+        moves: ActiveValue::Set(i32::try_from(license.moves).unwrap_or(i32::MAX)),
+        moves_period_days: ActiveValue::Set(
+            i32::try_from(license.moves_period_days).unwrap_or(i32::MAX),
+        ),
     };
     Entity::insert(row).exec_without_returning(db).await?;
     Ok(())
@@ -253,8 +276,8 @@ pub async fn list(
     };
     let rows = query
         .order_by(Column::Id, order)
-        .offset(std::cmp::min(offset, MOST_ROWS))
-        .limit(most)
+        .offset(std::cmp::min(offset, super::MAX_ROWS))
+        .limit(std::cmp::min(most, MAX_LISTED))
         .all(db)
         .await?;
     rows.into_iter().map(License::try_from).collect()
@@ -262,9 +285,8 @@ pub async fn list(
 
 /// No text in the table is longer, in characters.
 const LONGEST_TEXT: usize = 255;
-/// More than any table has: what the databases take as a number of rows ends
-/// there.
-const MOST_ROWS: u64 = i32::MAX as u64;
+/// Maximum number of licenses in one answer.
+pub const MAX_LISTED: u64 = 10_000;
 
 /// How many there are.
 ///
@@ -407,6 +429,8 @@ impl TryFrom<Model> for License {
             max_users: row.max_users,
             max_storage_gb: row.max_storage_gb,
             seats: u32::try_from(row.seats).unwrap_or_default(),
+            moves: u32::try_from(row.moves).unwrap_or_default(),
+            moves_period_days: u32::try_from(row.moves_period_days).unwrap_or_default(),
             status: row.status.parse()?,
             status_message: row.status_message,
             expires_at: row.expires_at.map(|time| time.and_utc()),

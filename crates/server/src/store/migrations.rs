@@ -1,6 +1,7 @@
 //! The tables, as they came to be. Migrations are only ever added; each has
 //! sample data in `tests/migrations/` that all later ones must keep.
 
+use license_core::seat::{DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS};
 use sea_orm::{ConnectionTrait as _, DbBackend};
 use sea_orm_migration::prelude::*;
 
@@ -17,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(LicensesAndSeats),
             Box::new(Suspicions),
             Box::new(AuditAndHistory),
+            Box::new(LeasesAndMoves),
         ]
     }
 }
@@ -243,6 +245,114 @@ impl MigrationTrait for AuditAndHistory {
                 index.col(*column);
             }
             manager.create_index(index).await?;
+        }
+        Ok(())
+    }
+}
+
+struct LeasesAndMoves;
+
+impl MigrationName for LeasesAndMoves {
+    fn name(&self) -> &'static str {
+        "m0004_leases_and_moves"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for LeasesAndMoves {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = |name: &'static str| ColumnDef::new(name);
+        let (moves, days) = (DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS);
+        for (table, column) in [
+            ("seats", column("signed_until").timestamp()),
+            ("seats", column("overlap").string_len(16)),
+            (
+                "seats",
+                column("says_seq").boolean().not_null().default(false),
+            ),
+            (
+                "licenses",
+                column("moves").integer().not_null().default(moves),
+            ),
+            (
+                "licenses",
+                column("moves_period_days")
+                    .integer()
+                    .not_null()
+                    .default(days),
+            ),
+        ] {
+            let add = Table::alter().table(table).add_column(column).to_owned();
+            manager.alter_table(add).await?;
+        }
+        let seat_moves = Table::create()
+            .table("seat_moves")
+            .col(
+                column("id")
+                    .big_integer()
+                    .not_null()
+                    .auto_increment()
+                    .primary_key(),
+            )
+            .col(column("license_id").string_len(36).not_null())
+            .col(column("at").timestamp().not_null())
+            .col(column("from_hardware_id").string_len(255).not_null())
+            .col(column("to_hardware_id").string_len(255).not_null())
+            .col(column("overlap_until").timestamp().not_null())
+            .foreign_key(
+                ForeignKey::create()
+                    .from("seat_moves", "license_id")
+                    .to("licenses", "id"),
+            )
+            .to_owned();
+        let site_entries = Table::create()
+            .table("site_entries")
+            .col(column("license_id").string_len(36).not_null())
+            .col(column("day").date().not_null())
+            .col(column("written").big_integer().not_null())
+            .col(column("counted").big_integer().not_null())
+            .primary_key(Index::create().col("license_id").col("day"))
+            .to_owned();
+        manager.create_table(seat_moves).await?;
+        manager.create_table(site_entries).await?;
+        for (table, columns) in [
+            ("seat_moves", &["license_id", "at"][..]),
+            ("seats", &["license_id", "id"]),
+            ("suspicions", &["last_seen_at", "id"]),
+        ] {
+            let mut index = Index::create();
+            index
+                .name(format!("{table}_{}", columns.join("_")))
+                .table(table);
+            for column in columns {
+                index.col(*column);
+            }
+            manager.create_index(index).await?;
+        }
+        let db = manager.get_connection();
+        db.execute_unprepared(
+            "CREATE INDEX seats_freed ON seats (license_id, signed_until) WHERE freed_at IS NOT NULL",
+        )
+        .await?;
+        // Before this, the end of a heartbeat's lease was not stored: it was signed for
+        // 96 hours at most after the machine called last.
+        let (bound, greatest) = match manager.get_database_backend() {
+            DbBackend::Postgres => ("last_seen_at + INTERVAL '96 hours'", "GREATEST"),
+            _ => ("datetime(last_seen_at, '+96 hours')", "MAX"),
+        };
+        db.execute_unprepared(&format!(
+            "UPDATE seats SET signed_until = {greatest}(COALESCE(exp, {bound}), {bound})"
+        ))
+        .await?;
+        if manager.get_database_backend() == DbBackend::Postgres {
+            // SQLite's ids have 64 bits anyway.
+            for table in ["audit_log", "seats", "suspicions"] {
+                db.execute_unprepared(&format!(
+                    "ALTER TABLE {table} ALTER COLUMN id TYPE BIGINT; \
+                     ALTER SEQUENCE {table}_id_seq AS BIGINT"
+                ))
+                .await?;
+            }
         }
         Ok(())
     }

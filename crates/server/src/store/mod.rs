@@ -7,7 +7,9 @@ pub mod calls;
 pub mod installations;
 pub mod licenses;
 mod migrations;
+pub mod seat_moves;
 pub mod seats;
+pub mod site_entries;
 pub mod suspicions;
 pub mod usage_days;
 
@@ -19,6 +21,10 @@ use sea_orm::{
 };
 
 pub use migrations::Migrator;
+
+/// More rows than any table has: what the databases take as a number of rows ends
+/// there.
+const MAX_ROWS: u64 = i32::MAX as u64;
 
 /// A database with the newest tables.
 #[derive(Clone, Debug)]

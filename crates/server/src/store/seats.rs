@@ -1,16 +1,20 @@
 //! `seats`: which machine holds which license.
 //!
-//! A seat that was freed keeps its row: its sequence number goes on growing,
-//! and it is history.
+//! A seat that was freed keeps its row until some days after its last lease has
+//! ended: it still counts while that lease runs, and its sequence number goes on
+//! growing.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::fleet::Signed;
+use license_core::seat::{Overlap, SeatState};
 use license_core::suspicion::Trail;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
-use serde::Serialize;
+use sea_orm::{
+    ActiveValue, Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _,
+};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -21,7 +25,7 @@ use super::StoreError;
 #[sea_orm(table_name = "seats")]
 pub struct Model {
     #[sea_orm(primary_key)]
-    id: i32,
+    id: i64,
     license_id: String,
     hardware_id: String,
     installation_id: String,
@@ -39,6 +43,9 @@ pub struct Model {
     former_installation_id: Option<String>,
     valid_until: Option<NaiveDateTime>,
     exp: Option<NaiveDateTime>,
+    signed_until: Option<NaiveDateTime>,
+    overlap: Option<String>,
+    says_seq: bool,
 }
 
 /// Whose seat it is.
@@ -60,7 +67,7 @@ impl ActiveModelBehavior for ActiveModel {}
 #[serde(rename_all = "camelCase")]
 pub struct Seat {
     #[serde(skip)]
-    row: Option<i32>,
+    row: Option<i64>,
     /// The license.
     #[serde(skip)]
     pub license_id: String,
@@ -86,9 +93,17 @@ pub struct Seat {
     /// The system of the newest heartbeat.
     #[schema(value_type = Option<Object>)]
     pub system_info: Option<Value>,
-    /// The newest lease that was signed for it.
+    /// The newest lease that the site keeps.
     #[serde(skip)]
     pub signed: Option<Signed>,
+    /// The greatest `exp` of any document ever signed for this seat: until then the
+    /// machine may run, whatever becomes of the seat.
+    pub signed_until: Option<DateTime<Utc>>,
+    /// `moved` or `released` where the place of a freed seat was passed on before
+    /// its lease ended.
+    #[serde(serialize_with = "overlap_word")]
+    #[schema(value_type = Option<String>)]
+    pub overlap: Option<Overlap>,
     /// What tells a copy from the machine itself.
     #[serde(skip)]
     trail: Trail,
@@ -112,8 +127,32 @@ impl Seat {
             usage: None,
             system_info: None,
             signed: None,
+            signed_until: None,
+            overlap: None,
             trail: Trail::default(),
         }
+    }
+
+    /// What the rules about seats need to know.
+    #[must_use]
+    pub fn state(&self) -> SeatState {
+        SeatState {
+            is_held: self.is_held(),
+            signed_until: self.signed_until,
+            overlap: self.overlap,
+        }
+    }
+
+    /// Its place in lists, which are in the order in which seats were taken first.
+    #[must_use]
+    pub fn cursor(&self) -> Option<i64> {
+        self.row
+    }
+
+    /// Notes that a lease was signed. One that ends sooner than another before it
+    /// changes nothing.
+    pub fn note_signed(&mut self, signed: Signed) {
+        self.signed_until = self.signed_until.max(Some(signed.exp));
     }
 
     /// What tells a copy of the machine from the machine itself.
@@ -158,7 +197,7 @@ pub async fn find(
         .filter(Column::HardwareId.eq(hardware_id))
         .one(db)
         .await?;
-    Ok(row.map(Seat::from))
+    row.map(Seat::try_from).transpose()
 }
 
 /// Whether any seat of any license is held.
@@ -205,17 +244,195 @@ pub async fn count_held_of(
     Ok(counts.map(|(id, held)| (id, held.unsigned_abs())).collect())
 }
 
-/// All seats of a license, in the order in which they were taken first.
+/// Which seats of a license.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SeatsQuery {
+    /// Only those that are held, or only those that are freed.
+    pub held: Option<bool>,
+    /// Only those after this [`Seat::cursor`].
+    pub after: Option<i64>,
+    /// How many are passed over.
+    pub offset: u64,
+    /// Those freed last come first; otherwise those taken first.
+    pub freed_last_first: bool,
+}
+
+/// Maximum number of seats in one answer.
+pub const MAX_LISTED: u64 = 1000;
+
+/// Seats of a license, at most `limit` and at most [`MAX_LISTED`].
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn list(db: &impl ConnectionTrait, license_id: &str) -> Result<Vec<Seat>, StoreError> {
-    let rows = Entity::find()
-        .filter(Column::LicenseId.eq(license_id))
+pub async fn list(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    query: &SeatsQuery,
+    limit: u64,
+) -> Result<Vec<Seat>, StoreError> {
+    let mut found = filtered(license_id, query);
+    if query.freed_last_first {
+        found = found.order_by_desc(Column::FreedAt);
+    }
+    let rows = found
         .order_by_asc(Column::Id)
+        .offset(query.offset.min(super::MAX_ROWS))
+        .limit(limit.min(MAX_LISTED))
         .all(db)
         .await?;
-    Ok(rows.into_iter().map(Seat::from).collect())
+    rows.into_iter().map(Seat::try_from).collect()
+}
+
+/// How many seats of a license match, wherever a page begins.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    query: &SeatsQuery,
+) -> Result<u64, StoreError> {
+    let query = SeatsQuery {
+        after: None,
+        ..*query
+    };
+    Ok(filtered(license_id, &query).count(db).await?)
+}
+
+fn filtered(license_id: &str, query: &SeatsQuery) -> Select<Entity> {
+    let mut found = Entity::find().filter(Column::LicenseId.eq(license_id));
+    match query.held {
+        Some(true) => found = found.filter(Column::FreedAt.is_null()),
+        Some(false) => found = found.filter(Column::FreedAt.is_not_null()),
+        None => {}
+    }
+    if let Some(after) = query.after {
+        found = found.filter(Column::Id.gt(after));
+    }
+    found
+}
+
+/// How many seats of a license machines other than this one hold.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_held_by_others(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    hardware_id: &str,
+) -> Result<u64, StoreError> {
+    Ok(Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::FreedAt.is_null())
+        .filter(Column::HardwareId.ne(hardware_id))
+        .count(db)
+        .await?)
+}
+
+/// How many seats of other machines are waiting for their leases to end: those of
+/// which [`SeatState::is_waiting`] is true.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_waiting(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    hardware_id: &str,
+    now: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    Ok(waiting_seats(license_id, hardware_id, now)
+        .count(db)
+        .await?)
+}
+
+/// Those of them whose leases end soonest.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn waiting(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    hardware_id: &str,
+    now: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Seat>, StoreError> {
+    let rows = waiting_seats(license_id, hardware_id, now)
+        .order_by_asc(Column::SignedUntil)
+        .order_by_asc(Column::Id)
+        .limit(limit.min(MAX_LISTED))
+        .all(db)
+        .await?;
+    rows.into_iter().map(Seat::try_from).collect()
+}
+
+fn waiting_seats(license_id: &str, hardware_id: &str, now: DateTime<Utc>) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::HardwareId.ne(hardware_id))
+        .filter(Column::FreedAt.is_not_null())
+        .filter(Column::Overlap.is_null())
+        .filter(Column::SignedUntil.gte(now.naive_utc()))
+}
+
+/// Freed seats whose leases still run: those that wait, and those whose place was
+/// passed on. Those that end last come first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn running_freed(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    now: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Seat>, StoreError> {
+    let rows = Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::FreedAt.is_not_null())
+        .filter(Column::SignedUntil.gte(now.naive_utc()))
+        .order_by_desc(Column::SignedUntil)
+        .order_by_desc(Column::Id)
+        .limit(limit.min(MAX_LISTED))
+        .all(db)
+        .await?;
+    rows.into_iter().map(Seat::try_from).collect()
+}
+
+/// Removes freed seats whose last lease ended before an instant. Answers how many.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn prune(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    // A seat that is taken again meanwhile stays: the condition is looked at again
+    // when the row is removed.
+    let is_over = || {
+        Condition::all()
+            .add(Column::FreedAt.lt(before.naive_utc()))
+            .add(
+                Condition::any()
+                    .add(Column::SignedUntil.lt(before.naive_utc()))
+                    .add(Column::SignedUntil.is_null()),
+            )
+    };
+    let mut pruned = 0;
+    loop {
+        let some: Vec<i64> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(is_over())
+            .limit(MAX_LISTED)
+            .into_tuple()
+            .all(db)
+            .await?;
+        if some.is_empty() {
+            return Ok(pruned);
+        }
+        let removed = Entity::delete_many()
+            .filter(Column::Id.is_in(some))
+            .filter(is_over())
+            .exec(db)
+            .await?;
+        pruned += removed.rows_affected;
+    }
 }
 
 /// Adds or changes a seat.
@@ -242,6 +459,9 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         former_installation_id: ActiveValue::Set(seat.trail.former_installation_id.clone()),
         valid_until: ActiveValue::Set(seat.signed.map(|it| it.valid_until.naive_utc())),
         exp: ActiveValue::Set(seat.signed.map(|it| it.exp.naive_utc())),
+        signed_until: ActiveValue::Set(seat.signed_until.map(|time| time.naive_utc())),
+        overlap: ActiveValue::Set(seat.overlap.map(|it| it.as_str().to_owned())),
+        says_seq: ActiveValue::Set(seat.trail.says_seq),
     };
     if seat.row.is_some() {
         Entity::update(row).exec(db).await?;
@@ -255,9 +475,25 @@ fn number(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
-impl From<Model> for Seat {
-    fn from(row: Model) -> Self {
-        Self {
+fn overlap_word<S: Serializer>(overlap: &Option<Overlap>, to: S) -> Result<S::Ok, S::Error> {
+    overlap.map(Overlap::as_str).serialize(to)
+}
+
+fn overlap_of(word: &str) -> Result<Overlap, StoreError> {
+    [Overlap::Moved, Overlap::Released]
+        .into_iter()
+        .find(|it| it.as_str() == word)
+        .ok_or_else(|| StoreError::Value {
+            column: "seats.overlap",
+            value: word.to_owned(),
+        })
+}
+
+impl TryFrom<Model> for Seat {
+    type Error = StoreError;
+
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        Ok(Self {
             row: Some(row.id),
             license_id: row.license_id,
             hardware_id: row.hardware_id,
@@ -274,13 +510,16 @@ impl From<Model> for Seat {
                 valid_until: until.and_utc(),
                 exp: exp.and_utc(),
             }),
+            signed_until: row.signed_until.map(|time| time.and_utc()),
+            overlap: row.overlap.as_deref().map(overlap_of).transpose()?,
             trail: Trail {
+                says_seq: row.says_seq,
                 answered: u64::try_from(row.answered_seq).unwrap_or_default(),
                 behind_at: row.behind_seq.and_then(|seq| u64::try_from(seq).ok()),
                 behind: u32::try_from(row.behind).unwrap_or_default(),
                 former_installation_id: row.former_installation_id,
                 ..Trail::default()
             },
-        }
+        })
     }
 }

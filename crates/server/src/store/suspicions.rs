@@ -17,7 +17,7 @@ use super::StoreError;
 #[sea_orm(table_name = "suspicions")]
 pub struct Model {
     #[sea_orm(primary_key)]
-    id: i32,
+    id: i64,
     license_id: String,
     hardware_id: String,
     kind: String,
@@ -39,7 +39,7 @@ pub struct Suspected {
     /// The license.
     #[serde(skip)]
     pub license_id: String,
-    /// The machine.
+    /// The machine; empty where it is about the license alone.
     pub hardware_id: String,
     /// `shared_identity`, `impossible_sequence` or `hardware_drift`.
     pub kind: String,
@@ -51,7 +51,14 @@ pub struct Suspected {
     pub times: u64,
 }
 
-/// Notes a suspicion, once more if it is known.
+/// Maximum number of suspicions about one license. Those seen last are kept.
+pub const MAX_PER_LICENSE: u64 = 100;
+/// Maximum number of suspicions in one answer.
+pub const MAX_LISTED: u64 = 10_000;
+
+/// Notes a suspicion, once more if it is known. A suspicion that does not accuse the
+/// machine is noted without it. Answers whether it is new today; the license has to be
+/// held.
 ///
 /// # Errors
 /// When the database refuses.
@@ -61,7 +68,17 @@ pub async fn note(
     hardware_id: &str,
     suspicion: Suspicion,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
+    let hardware_id = match suspicion.accuses_machine() {
+        true => hardware_id,
+        false => "",
+    };
+    let known = Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::HardwareId.eq(hardware_id))
+        .filter(Column::Kind.eq(suspicion.as_str()))
+        .one(db)
+        .await?;
     let row = ActiveModel {
         id: ActiveValue::NotSet,
         license_id: ActiveValue::Set(license_id.to_owned()),
@@ -79,7 +96,24 @@ pub async fn note(
         .on_conflict(again)
         .exec_without_returning(db)
         .await?;
-    Ok(())
+    let too_old: Vec<i64> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::LicenseId.eq(license_id))
+        .order_by_desc(Column::LastSeenAt)
+        .order_by_desc(Column::Id)
+        .offset(MAX_PER_LICENSE)
+        .limit(MAX_PER_LICENSE)
+        .into_tuple()
+        .all(db)
+        .await?;
+    if !too_old.is_empty() {
+        Entity::delete_many()
+            .filter(Column::Id.is_in(too_old))
+            .exec(db)
+            .await?;
+    }
+    Ok(known.is_none_or(|it| it.last_seen_at.date() != now.date_naive()))
 }
 
 /// Which machines were suspected since an instant: hardware ids by license id.
@@ -94,6 +128,7 @@ pub async fn suspected_since(
         .select_only()
         .columns([Column::LicenseId, Column::HardwareId])
         .filter(Column::LastSeenAt.gte(from.naive_utc()))
+        .filter(Column::HardwareId.ne(""))
         .into_tuple()
         .all(db)
         .await?;
@@ -123,10 +158,22 @@ pub async fn list(
     let rows = found
         .order_by_desc(Column::LastSeenAt)
         .order_by_desc(Column::Id)
-        .limit(most)
+        .limit(std::cmp::min(most, MAX_LISTED))
         .all(db)
         .await?;
     Ok(rows.into_iter().map(Suspected::from).collect())
+}
+
+/// Forgets what was seen last before an instant.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::LastSeenAt.lt(before.naive_utc()))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 impl From<Model> for Suspected {

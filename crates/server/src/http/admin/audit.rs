@@ -29,7 +29,7 @@ pub(in crate::http) struct Wanted {
     /// Only what was done with this license: its id or its key.
     license: Option<String>,
     /// Only entries older than this one.
-    before: Option<i32>,
+    before: Option<i64>,
     /// At most 500; 50 if nothing is said.
     limit: Option<u64>,
 }

@@ -16,10 +16,11 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{Body, Params, until};
 use crate::licensing;
 use crate::licensing::catalogue::Tier;
+use crate::licensing::claim::moves_left;
 use crate::licensing::issue::IssueRequest;
 use crate::licensing::look_up::look_up;
 use crate::store::licenses::{License, Search, Sort, Status};
-use crate::store::seats::Seat;
+use crate::store::seats::{Seat, SeatsQuery};
 use crate::store::suspicions::Suspected;
 use crate::store::usage_days::UsageDay;
 use crate::store::{licenses, seats, suspicions};
@@ -108,6 +109,11 @@ pub(in crate::http) struct ToIssue {
     #[serde(default)]
     customer: String,
     seats: Option<u32>,
+    /// How often in a period a seat may move to another machine while the old
+    /// machine's lease runs; default 3, at most 1000.
+    moves: Option<u32>,
+    /// Days of that period; default 365, at most 3650.
+    moves_period_days: Option<u32>,
     /// -1 is unlimited.
     max_cameras: Option<i64>,
     /// -1 is unlimited.
@@ -141,6 +147,8 @@ pub(in crate::http) async fn issue(
         tier: wanted.tier,
         customer: wanted.customer,
         seats: wanted.seats,
+        moves: wanted.moves,
+        moves_period_days: wanted.moves_period_days,
         max_cameras: wanted.max_cameras,
         max_users: wanted.max_users,
         max_storage_gb: wanted.max_storage_gb,
@@ -156,10 +164,30 @@ pub(in crate::http) async fn issue(
 
 /// A license, who holds it, and what a person should look at.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(in crate::http) struct Whole {
     license: License,
-    seats: Vec<Seat>,
+    /// Moves left in the period that ends now.
+    moves_left: u32,
+    /// How many machines hold it now.
+    seats_held: u64,
+    /// The first seats, held and freed, 50 at most; `…/seats` has all of them.
+    #[serde(flatten)]
+    seats: SeatsPage,
+    /// Those seen last, 100 at most.
     suspicions: Vec<Suspected>,
+}
+
+/// Some of the seats of a license, in the order in which they were taken first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct SeatsPage {
+    seats: Vec<Seat>,
+    /// How many there are.
+    #[serde(rename = "seatsTotal")]
+    total: u64,
+    /// The `cursor` of the next page; `null` on the last one.
+    next_cursor: Option<i64>,
 }
 
 /// Show a license, by its id or its key.
@@ -172,10 +200,75 @@ pub(in crate::http) async fn show(
     let license = look_up(&app.store, &license).await?;
     let db = app.store.reader();
     Ok(Json(Whole {
-        seats: seats::list(db, &license.id).await?,
-        suspicions: suspicions::list(db, Some(&license.id), MOST_ROWS).await?,
+        moves_left: moves_left(db, &license, app.clock.now()).await?,
+        seats_held: seats::count_held(db, &license.id).await?,
+        seats: seats_page(&app, &license, &SeatsQuery::default(), None).await?,
+        suspicions: suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?,
         license,
     }))
+}
+
+async fn seats_page(
+    app: &App,
+    license: &License,
+    query: &SeatsQuery,
+    limit: Option<u64>,
+) -> Result<SeatsPage, ApiError> {
+    let db = app.store.reader();
+    let limit = limit.unwrap_or(50).clamp(1, MOST_ROWS);
+    // One more than fits says whether there is another page.
+    let mut found = seats::list(db, &license.id, query, limit + 1).await?;
+    let fits = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = found.len() > fits;
+    found.truncate(fits);
+    Ok(SeatsPage {
+        total: seats::count(db, &license.id, query).await?,
+        next_cursor: found.last().filter(|_| more).and_then(Seat::cursor),
+        seats: found,
+    })
+}
+
+/// Whether a seat is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum SeatsState {
+    /// A machine holds it.
+    Held,
+    /// It was given back or freed.
+    Freed,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct SeatsParams {
+    #[param(inline)]
+    state: Option<SeatsState>,
+    /// The `nextCursor` of the page before.
+    cursor: Option<i64>,
+    /// At most 500; default 50.
+    limit: Option<u64>,
+}
+
+/// List the seats of a license.
+#[utoipa::path(get, path = "/licenses/{license}/seats", tag = "licenses",
+    params(("license" = String, Path), SeatsParams),
+    responses((status = 200, body = SeatsPage), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody)))]
+pub(in crate::http) async fn seats(
+    State(app): State<Arc<App>>,
+    Path(license): Path<String>,
+    Params(params): Params<SeatsParams>,
+) -> Result<Json<SeatsPage>, ApiError> {
+    let license = look_up(&app.store, &license).await?;
+    let query = SeatsQuery {
+        held: params.state.map(|state| state == SeatsState::Held),
+        after: params.cursor,
+        ..SeatsQuery::default()
+    };
+    Ok(Json(
+        seats_page(&app, &license, &query, params.limit).await?,
+    ))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -315,4 +408,36 @@ pub(in crate::http) async fn free_seat(
     let change = app.change(actor);
     let freeing = licensing::seats::free(&app.store, &license, &machine.hardware_id, &change);
     Ok(Json(freeing.await?))
+}
+
+/// A machine whose freed seat is released.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct SeatRelease {
+    hardware_id: String,
+    /// The `signedUntil` of the seat: until then the machine may run beside the one
+    /// that takes its place. Without it, the answer (409) names it.
+    confirmed_until: Option<DateTime<Utc>>,
+}
+
+/// Release a freed seat before its lease has ended, so that another machine may take
+/// its place without a move.
+#[utoipa::path(post, path = "/licenses/{license}/release-seat", tag = "licenses", request_body = SeatRelease,
+    params(("license" = String, Path)),
+    responses((status = 200, body = Seat), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The seat is held, does not count, or its machine may run longer than confirmed")))]
+pub(in crate::http) async fn release_seat(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(license): Path<String>,
+    Body(SeatRelease {
+        hardware_id,
+        confirmed_until,
+    }): Body<SeatRelease>,
+) -> Result<Json<Seat>, ApiError> {
+    let change = app.change(actor);
+    let releasing =
+        licensing::seats::release(&app.store, &license, &hardware_id, confirmed_until, &change);
+    Ok(Json(releasing.await?))
 }

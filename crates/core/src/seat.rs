@@ -1,0 +1,168 @@
+//! Which machines may hold a license at the same time.
+//!
+//! A signed lease cannot be called back: a machine may run until its lease ends,
+//! whatever becomes of its seat. So a freed seat keeps its place until then. Another
+//! machine gets the place earlier in two ways: by a move, of which the license
+//! has a budget, or because the vendor's staff release the seat after seeing how
+//! long both machines may run.
+//!
+//! Signed leases that have not ended are therefore never more than the seats,
+//! the overlaps of moves and the overlaps that staff released.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Default number of moves in a period.
+pub const DEFAULT_MOVES: u32 = 3;
+/// Default length of the period, in days.
+pub const DEFAULT_MOVES_PERIOD_DAYS: u32 = 365;
+/// Maximum number of moves in a period.
+pub const MAX_MOVES: u32 = 1000;
+/// Maximum length of the period, in days.
+pub const MAX_MOVES_PERIOD_DAYS: u32 = 3650;
+
+/// One machine's seat, as far as the rules need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatState {
+    /// Whether the machine holds the seat now.
+    pub is_held: bool,
+    /// The greatest `exp` of any document ever signed for the seat.
+    pub signed_until: Option<DateTime<Utc>>,
+    /// How the place of a freed seat was passed on before its lease ended.
+    pub overlap: Option<Overlap>,
+}
+
+/// How the place of a freed seat was passed on before its lease ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// Another machine took it, which spent a move.
+    Moved,
+    /// The vendor's staff released it.
+    Released,
+}
+
+impl Overlap {
+    /// A short word that programs can compare.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Moved => "moved",
+            Self::Released => "released",
+        }
+    }
+}
+
+impl SeatState {
+    /// Whether a signed lease of the machine is still good. The end itself is
+    /// included.
+    #[must_use]
+    pub fn may_run(&self, now: DateTime<Utc>) -> bool {
+        self.signed_until.is_some_and(|end| now <= end)
+    }
+
+    /// Whether the seat is freed, but keeps its place until its lease ends.
+    #[must_use]
+    pub fn is_waiting(&self, now: DateTime<Utc>) -> bool {
+        !self.is_held && self.overlap.is_none() && self.may_run(now)
+    }
+
+    /// Whether the seat counts against the license's number of seats.
+    #[must_use]
+    pub fn occupies(&self, now: DateTime<Utc>) -> bool {
+        self.is_held || self.is_waiting(now)
+    }
+}
+
+/// How often a seat may move to another machine while the old machine's lease
+/// runs. A term of the license.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferBudget {
+    /// Moves in any period.
+    pub moves: u32,
+    /// Length of the period, in days.
+    pub period_days: u32,
+}
+
+impl TransferBudget {
+    /// Moves after this instant count.
+    #[must_use]
+    pub fn counts_after(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now.checked_sub_signed(TimeDelta::days(i64::from(self.period_days)))
+            .unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
+
+    /// Moves left when so many were spent after [`Self::counts_after`].
+    #[must_use]
+    pub fn left(&self, spent: u64) -> u32 {
+        self.moves
+            .saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX))
+    }
+}
+
+/// What a license looks like to a machine that holds no seat of it and asks for
+/// one. The machine's own seat is not counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Occupancy<'a> {
+    /// Seats of the license.
+    pub seats: u32,
+    /// Seats that other machines hold.
+    pub held: u64,
+    /// Seats of other machines that are waiting for their leases to end.
+    pub waiting: u64,
+    /// When the leases of these end, soonest first: at least the first
+    /// [`Occupancy::excess`] of them.
+    pub waiting_until: &'a [DateTime<Utc>],
+    /// Moves left.
+    pub moves_left: u32,
+}
+
+/// Why a machine gets no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeatLimit {
+    /// Other machines hold all seats.
+    AllHeld,
+    /// A freed seat still counts, and no moves are left.
+    NoMovesLeft {
+        /// When enough leases have ended.
+        until: DateTime<Utc>,
+    },
+    /// A freed seat still counts, and its lease runs too long for a move.
+    LongLease {
+        /// When enough leases have ended.
+        until: DateTime<Utc>,
+    },
+}
+
+impl Occupancy<'_> {
+    /// How many places are missing for one more machine.
+    #[must_use]
+    pub fn excess(&self) -> u64 {
+        (self.held + self.waiting + 1).saturating_sub(u64::from(self.seats))
+    }
+
+    /// Whether a machine may take a seat. The answer is how many moves that spends:
+    /// the places of so many waiting seats are passed on, of those whose leases end
+    /// soonest.
+    ///
+    /// `longest_move` is the end of the longest lease that a move may leave
+    /// running: lease and grace from now.
+    ///
+    /// # Errors
+    /// One [`SeatLimit`] for each reason that it may not.
+    pub fn take(&self, longest_move: DateTime<Utc>) -> Result<usize, SeatLimit> {
+        let excess = self.excess();
+        if excess == 0 {
+            return Ok(0);
+        }
+        let excess = usize::try_from(excess).unwrap_or(usize::MAX);
+        let Some(&until) = self.waiting_until.get(excess - 1) else {
+            return Err(SeatLimit::AllHeld);
+        };
+        if until > longest_move {
+            return Err(SeatLimit::LongLease { until });
+        }
+        if excess > usize::try_from(self.moves_left).unwrap_or(usize::MAX) {
+            return Err(SeatLimit::NoMovesLeft { until });
+        }
+        Ok(excess)
+    }
+}

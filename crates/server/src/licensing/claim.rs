@@ -1,0 +1,92 @@
+//! Find a place for a machine among the seats of a license. The rules are
+//! [`license_core::seat`]'s.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::seat::{Occupancy, Overlap, SeatLimit};
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+
+use crate::audit::{Action, Change};
+use crate::store::licenses::License;
+use crate::store::seat_moves::{self, SeatMove};
+use crate::store::{StoreError, seats};
+
+/// Why a machine gets no place, and how many moves are left.
+#[derive(Clone, Copy, Debug)]
+pub struct NoPlace {
+    /// Why.
+    pub limit: SeatLimit,
+    /// Moves left.
+    pub moves_left: u32,
+}
+
+/// Claims a place for a machine that holds no seat. Where that needs the places of
+/// machines whose leases still run, it spends moves. `longest_move` is how long such a
+/// lease may still run. The license has to be held.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn claim(
+    db: &impl ConnectionTrait,
+    license: &License,
+    hardware_id: &str,
+    longest_move: TimeDelta,
+    change: &Change,
+) -> Result<Result<(), NoPlace>, StoreError> {
+    let (id, now) = (&license.id, change.at);
+    let moves_left = moves_left(db, license, now).await?;
+    let mut occupancy = Occupancy {
+        seats: license.seats,
+        held: seats::count_held_by_others(db, id, hardware_id).await?,
+        waiting: seats::count_waiting(db, id, hardware_id, now).await?,
+        waiting_until: &[],
+        moves_left,
+    };
+    let waiting = seats::waiting(db, id, hardware_id, now, occupancy.excess()).await?;
+    let until: Vec<_> = waiting.iter().filter_map(|it| it.signed_until).collect();
+    occupancy.waiting_until = &until;
+    let moved = match occupancy.take(now + longest_move) {
+        Ok(moved) => moved,
+        Err(limit) => return Ok(Err(NoPlace { limit, moves_left })),
+    };
+    for ((mut seat, overlap_until), left) in waiting
+        .into_iter()
+        .zip(until)
+        .zip((0..moves_left).rev())
+        .take(moved)
+    {
+        seat.overlap = Some(Overlap::Moved);
+        seats::save(db, &seat).await?;
+        let details = json!({
+            "from": seat.hardware_id,
+            "mayRunUntil": overlap_until,
+            "movesLeft": left,
+        });
+        let seat_move = SeatMove {
+            license_id: id.clone(),
+            at: now,
+            from_hardware_id: seat.hardware_id,
+            to_hardware_id: hardware_id.to_owned(),
+            overlap_until,
+        };
+        seat_moves::insert(db, &seat_move).await?;
+        change
+            .note_seat(db, Action::SeatMoved, license, hardware_id, details)
+            .await?;
+    }
+    Ok(Ok(()))
+}
+
+/// How many moves a license has left.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn moves_left(
+    db: &impl ConnectionTrait,
+    license: &License,
+    now: DateTime<Utc>,
+) -> Result<u32, StoreError> {
+    let budget = license.transfer_budget();
+    let spent = seat_moves::count_after(db, &license.id, budget.counts_after(now)).await?;
+    Ok(budget.left(spent))
+}

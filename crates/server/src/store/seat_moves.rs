@@ -1,0 +1,75 @@
+//! `seat_moves`: the moves that were spent. The transfer budget of a license bounds
+//! its rows.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "seat_moves")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    id: i64,
+    license_id: String,
+    at: NaiveDateTime,
+    from_hardware_id: String,
+    to_hardware_id: String,
+    overlap_until: NaiveDateTime,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A machine took the place of another one whose lease runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeatMove {
+    /// The license.
+    pub license_id: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The machine whose place was taken.
+    pub from_hardware_id: String,
+    /// The machine that took it.
+    pub to_hardware_id: String,
+    /// When the lease of the first one ends.
+    pub overlap_until: DateTime<Utc>,
+}
+
+/// Adds a move.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn insert(db: &impl ConnectionTrait, seat_move: &SeatMove) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        id: ActiveValue::NotSet,
+        license_id: ActiveValue::Set(seat_move.license_id.clone()),
+        at: ActiveValue::Set(seat_move.at.naive_utc()),
+        from_hardware_id: ActiveValue::Set(seat_move.from_hardware_id.clone()),
+        to_hardware_id: ActiveValue::Set(seat_move.to_hardware_id.clone()),
+        overlap_until: ActiveValue::Set(seat_move.overlap_until.naive_utc()),
+    };
+    Entity::insert(row).exec_without_returning(db).await?;
+    Ok(())
+}
+
+/// How many moves a license spent after an instant.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_after(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    after: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    Ok(Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::At.gt(after.naive_utc()))
+        .count(db)
+        .await?)
+}
