@@ -18,6 +18,7 @@ mod offline_files;
 mod properties;
 mod routes;
 mod schedules;
+mod seats;
 mod signer;
 mod simulator;
 mod standings;

@@ -26,8 +26,14 @@ impl Seat {
 
     /// A validation by a site that knows `seq`; answers the new number.
     fn validate(&mut self, seq: u64, installation_id: &str) -> u64 {
+        self.call(Some(seq), installation_id, false)
+    }
+
+    /// A validation or an activation by a site that may not say what it knows.
+    fn call(&mut self, newest_seq: Option<u64>, installation_id: &str, is_activation: bool) -> u64 {
         let report = Report {
-            newest_seq: Some(seq),
+            newest_seq,
+            is_activation,
             installation_id,
             drifted: false,
         };
@@ -111,11 +117,79 @@ fn installations_that_alternate_on_one_machine_are_noticed_and_one_that_follows_
 }
 
 #[test]
+fn a_copy_that_hides_its_number_is_noticed_like_one_that_shows_an_old_one() {
+    for is_activation in [false, true] {
+        // The copy alone hides it.
+        let mut seat = Seat::new();
+        let mut known = seat.validate(100, "a");
+        let mut calls = 0;
+        while seat.found.is_empty() {
+            seat.call(None, "a", is_activation);
+            known = seat.validate(known, "a");
+            calls += 2;
+            assert!(calls < 10, "hidden");
+        }
+        assert_eq!((calls, seat.found[0]), (4, Suspicion::SharedIdentity));
+        // Both do, from some day on.
+        let mut seat = Seat::new();
+        seat.validate(100, "a");
+        for _ in 0..CALLS_BEHIND {
+            assert_eq!(seat.found, []);
+            seat.call(None, "a", is_activation);
+        }
+        assert_eq!(seat.found, SHARED);
+    }
+}
+
+#[test]
+fn a_site_that_never_says_a_number_and_one_that_is_set_up_anew_are_not_suspected() {
+    let mut old_site = Seat::new();
+    for round in 0..50 {
+        old_site.call(None, "a", round % 10 == 0);
+    }
+    assert_eq!(old_site.found, []);
+    let mut seat = Seat::new();
+    let mut known = seat.validate(100, "a");
+    for _ in 0..10 {
+        // Everything is lost twice, and what was answered is known again.
+        seat.call(None, "a", true);
+        known = seat.call(None, "a", true).max(known);
+        known = seat.validate(known, "a");
+    }
+    assert_eq!(seat.found, []);
+}
+
+#[test]
+fn a_number_that_was_never_issued_moves_no_trail_and_accuses_no_machine() {
+    let mut seat = Seat::new();
+    let known = seat.validate(100, "a");
+    let before = seat.trail.clone();
+    for huge in [known + 1, u64::MAX] {
+        let trail = before.clone();
+        let report = Report {
+            newest_seq: Some(huge),
+            installation_id: "a",
+            ..Report::default()
+        };
+        let (after, found) = trail.followed(&report);
+        assert_eq!(after, before);
+        assert_eq!(found, [Suspicion::ImpossibleSequence]);
+        assert!(found.iter().all(|it| !it.accuses_machine()));
+    }
+    // A site that activates another license than before sends the number of that one.
+    seat.call(Some(u64::MAX), "a", true);
+    assert_eq!(seat.found, []);
+    assert!(Suspicion::SharedIdentity.accuses_machine());
+    assert!(Suspicion::HardwareDrift.accuses_machine());
+}
+
+#[test]
 fn a_number_that_was_never_issued_and_changed_hardware_are_noticed() {
     let seat = Seat::new();
     let found = |newest_seq, drifted| {
         let report = Report {
             newest_seq,
+            is_activation: false,
             installation_id: "a",
             drifted,
         };

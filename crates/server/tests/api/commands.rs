@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use chrono::SecondsFormat;
+use license_service::clock::{Clock as _, SystemClock};
 use serde_json::Value;
 
 use crate::database::{Engine, on_both_engines};
@@ -43,6 +45,7 @@ async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
     let issued = json(&vendor, &[&issue[..], &["--max-cameras", "-1"]].concat()).await;
     let key = issued["licenseKey"].as_str().unwrap();
     assert_eq!(issued["maxCameras"], -1);
+    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
     assert_eq!(vendor.activate(key, "machine").await.word(), "yes");
 
     let shown = json(&vendor, &["show", key]).await;
@@ -64,7 +67,27 @@ async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
         Value::Array(vec![])
     );
 
+    assert_eq!(shown["movesLeft"], 3);
+    assert!(text.contains("3 in 365 days"), "{text}");
+    let held = run(&vendor, &["seats", "release", key, "machine"]).await;
+    assert!(said(&held).contains("free the seat first"), "{held:?}");
     json(&vendor, &["seats", "free", key, "machine"]).await;
+    // The program's clock is the machine's: the lease has to run by that one.
+    let asked = run(&vendor, &["seats", "release", key, "machine"]).await;
+    let until = vendor.seat(key, "machine").await.unwrap().signed_until;
+    let until = until.unwrap().to_rfc3339_opts(SecondsFormat::Secs, true);
+    assert_eq!(asked.status.code(), Some(1));
+    let repeat = format!("--confirm-until {until}");
+    assert!(said(&asked).contains(&repeat), "{}", said(&asked));
+    let release = [
+        "seats",
+        "release",
+        key,
+        "machine",
+        "--confirm-until",
+        &until,
+    ];
+    assert_eq!(json(&vendor, &release).await["overlap"], "released");
     assert_eq!(
         vendor.validate(key, "machine").await.word(),
         "hardware_mismatch"
@@ -191,6 +214,29 @@ async fn mistakes_are_named_with_what_is_accepted() {
             1,
             "no license with the key",
         ),
+        (
+            &["issue", "--tier", "standard", "--moves", "1001"],
+            1,
+            "0 to 1000",
+        ),
+        (
+            &["issue", "--tier", "standard", "--moves-period-days", "0"],
+            1,
+            "1 to 3650",
+        ),
+        (&["list", "--limit", "0"], 2, "1..=10000"),
+        (&["suspicions", "--limit", "10001"], 2, "1..=10000"),
+        (
+            &[
+                "seats",
+                "list",
+                "FXSGHT-2222-2222-2222-2222",
+                "--limit",
+                "1001",
+            ],
+            2,
+            "1..=1000",
+        ),
         (&["show", "nonsense"], 1, "FXSGHT-XXXX"),
         (
             &["seats", "free", "FXSGHT-2222-2222-2222-2222", "m"],
@@ -221,6 +267,7 @@ fn help_shows_examples() {
         &["revoke"],
         &["seats", "list"],
         &["seats", "free"],
+        &["seats", "release"],
         &["completions"],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_license-server"))

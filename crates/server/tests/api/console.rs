@@ -619,6 +619,7 @@ async fn every_page_is_accessible_and_fits_every_width() {
         format!("/console/licenses/{id}/suspend"),
         format!("/console/licenses/{id}/renew"),
         format!("/console/licenses/{id}/free?machine=two"),
+        format!("/console/licenses/{id}/release?machine=three"),
         "/console/licenses/nonsense".to_owned(),
         "/console/offline".to_owned(),
         "/console/keys".to_owned(),

@@ -1,8 +1,13 @@
 //! Two machines that share one identity are noticed, and never denied for it.
 
+use chrono::TimeDelta;
+use license_core::suspicion::Suspicion;
 use license_server::licensing::catalogue::Tier;
+use license_server::licensing::history::forget;
 use license_server::licensing::issue::IssueRequest;
+use license_server::licensing::look_up::look_up;
 use license_server::store::suspicions;
+use license_service::clock::Clock as _;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
@@ -11,6 +16,9 @@ use crate::harness::{INSTALLATION, NONCE, Vendor};
 
 on_both_engines! {
     a_copy_is_noted_for_a_person_and_goes_on_being_served;
+    a_copy_that_hides_its_number_is_noted;
+    a_number_that_was_never_issued_accuses_no_site;
+    suspicions_about_a_license_are_bounded;
     an_honest_site_that_loses_answers_is_not_noted;
     numbers_that_were_never_issued_and_changed_hardware_are_noted;
 }
@@ -72,6 +80,97 @@ async fn a_copy_is_noted_for_a_person_and_goes_on_being_served(engine: Engine) {
     vendor.end().await;
 }
 
+async fn a_copy_that_hides_its_number_is_noted(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    for hidden in [
+        &[][..],
+        &[("x-license-seq", "-1")],
+        &[("x-license-seq", "")],
+    ] {
+        let before: u64 = noted(&vendor).await.iter().map(|it| it.1).sum();
+        let (key, seq) = licensed(&vendor).await;
+        let mut known = validate(&vendor, &key, Some(seq), &[]).await;
+        for _ in 0..2 {
+            validate(&vendor, &key, None, hidden).await;
+            known = validate(&vendor, &key, Some(known), &[]).await;
+        }
+        let found = noted(&vendor).await;
+        assert!(found.iter().all(|it| it.0 == "shared_identity"));
+        assert!(found.iter().map(|it| it.1).sum::<u64>() > before);
+    }
+    // One that activates every time instead.
+    let (key, seq) = licensed(&vendor).await;
+    validate(&vendor, &key, Some(seq), &[]).await;
+    for _ in 0..3 {
+        vendor.activate(&key, "machine").await;
+    }
+    assert_eq!(noted(&vendor).await.len(), 4);
+    vendor.end().await;
+}
+
+async fn a_number_that_was_never_issued_accuses_no_site(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let (key, seq) = licensed(&vendor).await;
+    let known = validate(&vendor, &key, Some(seq), &[]).await;
+    let trail = vendor.seat(&key, "machine").await.unwrap().trail();
+    for huge in ["18446744073709551615", "9999999999999999"] {
+        validate(&vendor, &key, Some(huge.parse().unwrap()), &[]).await;
+    }
+    let now = vendor.seat(&key, "machine").await.unwrap().trail();
+    assert_eq!((now.behind, now.behind_at), (trail.behind, trail.behind_at));
+    let shown = vendor.look(&format!("/licenses/{key}")).await;
+    let found = &shown["suspicions"];
+    assert_eq!(found.as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found[0]["kind"], "impossible_sequence");
+    assert_eq!(
+        (&found[0]["hardwareId"], &found[0]["times"]),
+        (&json!(""), &json!(2))
+    );
+    assert_eq!(vendor.look("/fleet").await["suspected"], 0);
+    // The number after that of an answer which the site has is behind once, at most.
+    validate(&vendor, &key, Some(known), &[]).await;
+    assert_eq!(noted(&vendor).await.len(), 1);
+    vendor.end().await;
+}
+
+async fn suspicions_about_a_license_are_bounded(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let license = look_up(&vendor.app.store, &key).await.unwrap();
+    let db = vendor.app.store.reader();
+    for machine in 0..suspicions::MAX_PER_LICENSE + 5 {
+        vendor.clock.advance(TimeDelta::seconds(1));
+        let (machine, now) = (format!("machine-{machine}"), vendor.clock.now());
+        let drift = Suspicion::HardwareDrift;
+        assert!(
+            suspicions::note(db, &license.id, &machine, drift, now)
+                .await
+                .unwrap()
+        );
+        // Once more on the same day is nothing new.
+        assert!(
+            !suspicions::note(db, &license.id, &machine, drift, now)
+                .await
+                .unwrap()
+        );
+    }
+    let found = suspicions::list(db, Some(&license.id), u64::MAX)
+        .await
+        .unwrap();
+    assert_eq!(
+        u64::try_from(found.len()).unwrap(),
+        suspicions::MAX_PER_LICENSE
+    );
+    assert_eq!(
+        found[0].hardware_id, "machine-104",
+        "those seen last are kept"
+    );
+    vendor.clock.advance(TimeDelta::days(401));
+    forget(&vendor.app).await.unwrap();
+    assert_eq!(noted(&vendor).await, []);
+    vendor.end().await;
+}
+
 async fn an_honest_site_that_loses_answers_is_not_noted(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let (key, mut known) = licensed(&vendor).await;
@@ -90,8 +189,11 @@ async fn an_honest_site_that_loses_answers_is_not_noted(engine: Engine) {
         vendor.told("heartbeat", body).await;
     }
     // One of version 1.0.0 says nothing about numbers.
-    validate(&vendor, &key, None, &[]).await;
-    validate(&vendor, &key, None, &[("x-license-seq", "many")]).await;
+    let (key, _) = licensed(&vendor).await;
+    for _ in 0..5 {
+        validate(&vendor, &key, None, &[]).await;
+        validate(&vendor, &key, None, &[("x-license-seq", "many")]).await;
+    }
     assert_eq!(noted(&vendor).await, []);
     vendor.end().await;
 }

@@ -12,9 +12,12 @@ use license_server::audit::Actor;
 use license_server::config::{Storage, Terms};
 use license_server::http::access::Access;
 use license_server::licensing::issue::{IssueRequest, issue};
+use license_server::licensing::look_up::look_up;
+use license_server::licensing::seats::{FreeError, ReleaseError, free, release};
 use license_server::licensing::status::set_status;
 use license_server::serve::serve;
 use license_server::store::licenses::Status;
+use license_server::store::seats::{self, Seat};
 use license_service::admin_token::AdminToken;
 use license_service::clock::ManualClock;
 use reqwest::{Method, StatusCode};
@@ -178,6 +181,25 @@ impl Vendor {
             .unwrap();
     }
 
+    pub async fn free(&self, key: &str, hardware_id: &str) -> Result<Seat, FreeError> {
+        let change = self.app.change(Actor::CommandLine);
+        free(&self.app.store, key, hardware_id, &change).await
+    }
+
+    /// Releases a freed seat, whatever the overlap.
+    pub async fn release(&self, key: &str, hardware_id: &str) -> Result<Seat, ReleaseError> {
+        let change = self.app.change(Actor::CommandLine);
+        let until = Some(change.at + TimeDelta::days(4000));
+        release(&self.app.store, key, hardware_id, until, &change).await
+    }
+
+    /// The machine's seat, as it is stored.
+    pub async fn seat(&self, key: &str, hardware_id: &str) -> Option<Seat> {
+        let license = look_up(&self.app.store, key).await.unwrap();
+        let db = self.app.store.reader();
+        seats::find(db, &license.id, hardware_id).await.unwrap()
+    }
+
     pub fn keyring(&self) -> Keyring {
         Keyring::from_jwk_set(self.app.keys().public()).unwrap()
     }
@@ -258,6 +280,30 @@ impl Told {
             Self::License(..) => "yes",
             Self::Denied(denial) => denial.claims().reason.as_str(),
             Self::Other(answer) => panic!("{answer}"),
+        }
+    }
+
+    /// When the signed lease ends.
+    pub fn exp(&self) -> DateTime<Utc> {
+        match self {
+            Self::License(license, _) => license.claims().exp,
+            other => panic!("no lease: {}", other.word()),
+        }
+    }
+
+    /// What the site is told with a no.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Denied(denial) => &denial.claims().message,
+            other => panic!("no denial: {}", other.word()),
+        }
+    }
+
+    /// The moves left, as signed.
+    pub fn moves_left(&self) -> u64 {
+        match self {
+            Self::License(license, _) => license.claims().license["movesLeft"].as_u64().unwrap(),
+            other => panic!("no lease: {}", other.word()),
         }
     }
 

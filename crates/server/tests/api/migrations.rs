@@ -2,8 +2,11 @@
 //! keeps its data.
 
 use chrono::TimeDelta;
+use license_core::seat::Overlap;
 use license_server::licensing::look_up::look_up;
-use license_server::store::{Migrator, Store, audit_log, calls, seats, suspicions, usage_days};
+use license_server::store::{
+    Migrator, Store, audit_log, calls, seat_moves, seats, site_entries, suspicions, usage_days,
+};
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database};
 use sea_orm_migration::MigratorTrait as _;
@@ -11,10 +14,11 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 3] = [
+const SAMPLES: [&str; 4] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
     include_str!("../migrations/m0003_audit_and_history.sql"),
+    include_str!("../migrations/m0004_leases_and_moves.sql"),
 ];
 
 on_both_engines! {
@@ -45,8 +49,30 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         license.expires_at.unwrap().to_rfc3339(),
         "2030-12-31T23:59:59+00:00"
     );
-    let seats = seats::list(store.reader(), &license.id).await.unwrap();
+    assert_eq!((license.moves, license.moves_period_days), (3, 365));
+    let query = seats::SeatsQuery::default();
+    let seats = seats::list(store.reader(), &license.id, &query, 9)
+        .await
+        .unwrap();
     assert_eq!(seats.len(), 2);
+    // What heartbeats may have had signed counts where nothing else is known, and
+    // where it ends later than what is known.
+    let ends = seats
+        .iter()
+        .map(|seat| seat.signed_until.unwrap().to_rfc3339());
+    let ends: Vec<String> = ends.collect();
+    assert_eq!(
+        ends,
+        ["2026-11-28T12:00:00+00:00", "2026-11-29T12:00:00+00:00"]
+    );
+    assert_eq!(seats[0].overlap, Some(Overlap::Moved));
+    assert!(seats[1].trail().says_seq && !seats[0].trail().says_seq);
+    let since = "2026-11-25T11:59:59Z".parse().unwrap();
+    let moves = seat_moves::count_after(store.reader(), &license.id, since).await;
+    assert_eq!(moves.unwrap(), 1);
+    let day = "2026-11-26".parse().unwrap();
+    let entries = site_entries::before(store.reader(), day, 9).await.unwrap();
+    assert_eq!((entries[0].written, entries[0].counted), (102, 7));
     assert!(!seats[0].is_held() && seats[1].is_held());
     assert_eq!(seats[1].last_seq, 1_795_521_600_000);
     let trail = seats[1].trail();
@@ -71,6 +97,24 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     let day = "2026-11-25".parse().unwrap();
     let used = usage_days::since(store.reader(), &license.id, day).await;
     assert_eq!(used.unwrap()[0].storage_gb, 500);
+    if engine == Engine::Postgres {
+        let narrow = "SELECT table_name || '.' || column_name FROM information_schema.columns \
+            WHERE table_schema = 'public' AND column_name = 'id' AND data_type = 'integer' \
+            UNION ALL SELECT sequencename FROM pg_sequences WHERE data_type <> 'bigint'::regtype";
+        assert_eq!(database.texts(narrow).await, [], "every id has 64 bits");
+        // And one beyond 32 bits is read.
+        database
+            .execute("ALTER SEQUENCE audit_log_id_seq RESTART WITH 3000000000")
+            .await;
+    } else {
+        let next = "UPDATE sqlite_sequence SET seq = 2999999999 WHERE name = 'audit_log'";
+        database.execute(next).await;
+    }
+    let again = "INSERT INTO audit_log (at, actor, action, subject) \
+        VALUES ('2026-11-24 12:00:00', 'site', 'seat_taken', 'x')";
+    database.execute(again).await;
+    let log = audit_log::newest(store.reader(), &audit_log::Filter::default(), 1).await;
+    assert_eq!(log.unwrap()[0].number, 3_000_000_000);
     store.close().await;
     database.drop_database().await;
 }

@@ -129,6 +129,10 @@ async fn a_site_that_is_given_up_frees_its_seat_whatever_has_become_of_the_licen
     let data = answered(&vendor, Purpose::Deactivate, &key).await;
     assert_eq!(data["granted"], true);
     vendor.set_status(&key, Status::Active).await;
+    // Its lease may run for long: the seat counts until then, or until it is released.
+    let another = vendor.activate(&key, "another").await;
+    assert_eq!(another.word(), "seat_limit");
+    vendor.release(&key, "machine").await.unwrap();
     assert_eq!(vendor.activate(&key, "another").await.word(), "yes");
     vendor.end().await;
 }

@@ -1,17 +1,36 @@
-//! Seats: the limit holds whoever asks at the same time.
+//! Seats: the limit holds whoever asks at the same time, and whatever was signed
+//! counts until it ends.
 
-use license_server::audit::Actor;
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
+use license_core::offline::{OfflineRequest, Purpose};
+use license_server::audit::{Actor, max_site_entries};
 use license_server::licensing::catalogue::Tier;
+use license_server::licensing::history::{FREED_KEPT_FOR, forget};
 use license_server::licensing::issue::IssueRequest;
-use license_server::licensing::seats::free;
+use license_server::licensing::look_up::look_up;
+use license_server::licensing::seats::{ReleaseError, free};
+use license_server::store::seats::{Seat, SeatsQuery, count_waiting, list, save};
+use license_service::clock::Clock as _;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::Vendor;
+use crate::harness::{NONCE, Told, Vendor};
 
 on_both_engines! {
     twenty_machines_at_once_take_exactly_the_three_seats_that_there_are;
     activating_again_from_the_same_machine_is_free;
     a_seat_that_is_given_back_or_freed_goes_to_another_machine;
+    a_seat_moves_within_the_budget_and_no_more;
+    a_lease_by_file_counts_until_it_ends_or_is_released;
+    moves_are_spent_right_whoever_asks_at_the_same_time;
+    signed_leases_never_exceed_seats_and_moves_and_releases;
+    freed_seats_are_pruned_and_take_nothing_along;
+    what_sites_do_without_end_is_counted_and_moves_are_always_written;
+    seats_are_shown_in_pages_however_many_there_are;
 }
 
 async fn twenty_machines_at_once_take_exactly_the_three_seats_that_there_are(engine: Engine) {
@@ -33,7 +52,7 @@ async fn twenty_machines_at_once_take_exactly_the_three_seats_that_there_are(eng
             });
             let url = format!("{url}/api/licenses/activate");
             let answer = http.post(url).json(&body).send().await.unwrap();
-            let answer: serde_json::Value = answer.json().await.unwrap();
+            let answer: Value = answer.json().await.unwrap();
             let code = answer["error"]["code"].as_str().unwrap_or("yes");
             code.to_owned()
         });
@@ -84,5 +103,435 @@ async fn a_seat_that_is_given_back_or_freed_goes_to_another_machine(engine: Engi
     let again = vendor.activate(&key, "one").await;
     assert_eq!(again.word(), "yes");
     assert!(again.seq() > first, "a freed seat's number goes on growing");
+    vendor.end().await;
+}
+
+/// The attack: a machine's seat is given back behind its back, again and again.
+async fn a_seat_moves_within_the_budget_and_no_more(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let mut last = vendor.activate(&key, "machine-0").await;
+    assert_eq!(last.moves_left(), 3);
+    for number in 1..=3 {
+        vendor.clock.advance(TimeDelta::minutes(5));
+        vendor
+            .deactivate(&key, &format!("machine-{}", number - 1))
+            .await;
+        last = vendor.activate(&key, &format!("machine-{number}")).await;
+        assert_eq!(last.moves_left(), 3 - number);
+    }
+    vendor.deactivate(&key, "machine-3").await;
+    let refused = vendor.activate(&key, "machine-4").await;
+    assert_eq!(refused.word(), "seat_limit");
+    let message = "A seat of the license is free, but the machine that had it may run until \
+        2026-11-28 12:15:00 UTC, and no moves are left (3 in 365 days); activate it here after \
+        that, or ask your vendor to release the seat";
+    assert_eq!(refused.message(), message);
+
+    // Its own place is a machine's own: no move is spent.
+    let again = vendor.activate(&key, "machine-3").await;
+    assert_eq!((again.word(), again.moves_left()), ("yes", 0));
+    // One that was moved away has no place any more.
+    assert_eq!(
+        vendor.activate(&key, "machine-0").await.word(),
+        "seat_limit"
+    );
+
+    // When the old lease has ended, none is spent either.
+    vendor.free(&key, "machine-3").await.unwrap();
+    vendor.clock.advance(again.exp() - vendor.clock.now());
+    assert_eq!(
+        vendor.activate(&key, "machine-4").await.word(),
+        "seat_limit"
+    );
+    vendor.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(vendor.activate(&key, "machine-4").await.moves_left(), 0);
+
+    // After the period there are moves again, as many as were spent before it.
+    vendor.clock.advance(TimeDelta::days(361));
+    let kept = vendor.validate(&key, "machine-4").await;
+    assert_eq!(kept.moves_left(), 3);
+    assert_eq!(vendor.seat(&key, "machine-4").await.unwrap().overlap, None);
+
+    let shown = vendor.look(&format!("/licenses/{key}")).await;
+    assert_eq!(
+        (&shown["movesLeft"], &shown["license"]["moves"]),
+        (&json!(3), &json!(3))
+    );
+    let log = vendor
+        .look(&format!("/audit?license={key}&limit=500"))
+        .await;
+    let moved: Vec<_> = log
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["action"] == "seat_moved")
+        .collect();
+    assert_eq!(moved.len(), 3);
+    assert_eq!(
+        moved[2]["details"],
+        json!({"from": "machine-0", "mayRunUntil": "2026-11-28T12:00:00Z", "movesLeft": 2})
+    );
+    assert_eq!(
+        (&moved[2]["subject"], &moved[2]["actor"]),
+        (&json!("machine-1"), &json!("site"))
+    );
+    vendor.end().await;
+}
+
+async fn a_lease_by_file_counts_until_it_ends_or_is_released(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let by_file = async |purpose, machine: &str| {
+        let request = OfflineRequest {
+            purpose,
+            license_key: key.clone(),
+            hardware_id: machine.to_owned(),
+            installation_id: machine.to_owned(),
+            installation_name: String::new(),
+            installation_version: String::new(),
+            nonce: NONCE.to_owned(),
+            created_at: vendor.clock.now(),
+            key_set: 1,
+        };
+        let body = json!({"request": request.to_file()});
+        let (status, answer) = vendor.post("offline", body).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer["data"]["granted"] == true
+    };
+    assert!(by_file(Purpose::Activate, "a").await);
+    let until = vendor.seat(&key, "a").await.unwrap().signed_until.unwrap();
+    assert_eq!(until.to_rfc3339(), "2027-02-25T12:00:00+00:00");
+    // A shorter newer lease, giving back, a denial and activating again change nothing.
+    vendor.validate(&key, "a").await;
+    vendor.activate(&key, "a").await;
+    assert!(by_file(Purpose::Deactivate, "a").await);
+    vendor.validate(&key, "a").await;
+    assert!(!by_file(Purpose::Activate, "b").await);
+    vendor.activate(&key, "a").await;
+    vendor.free(&key, "a").await.unwrap();
+    let seat = vendor.seat(&key, "a").await.unwrap();
+    assert_eq!((seat.signed_until, seat.is_held()), (Some(until), false));
+
+    for machine in ["b", "c"] {
+        let refused = vendor.activate(&key, machine).await;
+        assert_eq!(refused.word(), "seat_limit");
+        let message = refused.message();
+        assert!(
+            message.contains("may run until 2027-02-25 12:00:00 UTC"),
+            "{message}"
+        );
+        assert!(message.contains("3 moves left"), "{message}");
+    }
+    // Staff have to have seen the overlap.
+    let path = format!("/licenses/{key}/release-seat");
+    let release = async |until: Value| {
+        let body = json!({"hardwareId": "a", "confirmedUntil": until});
+        vendor.admin(Method::POST, &path, body).await
+    };
+    for too_early in [Value::Null, json!("2027-02-25T11:59:59Z")] {
+        let (status, answer) = release(too_early).await;
+        assert_eq!(status, StatusCode::CONFLICT);
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("2027-02-25T12:00:00Z"), "{message}");
+    }
+    let (status, seat) = release(json!("2027-02-25T12:00:00Z")).await;
+    assert_eq!(
+        (status, &seat["overlap"]),
+        (StatusCode::OK, &json!("released"))
+    );
+    assert_eq!(
+        release(json!("2027-02-25T12:00:00Z")).await.0,
+        StatusCode::CONFLICT
+    );
+    let activated = vendor.activate(&key, "b").await;
+    assert_eq!((activated.word(), activated.moves_left()), ("yes", 3));
+    // A seat that is held is freed first.
+    let held = vendor.release(&key, "b").await;
+    assert!(matches!(held, Err(ReleaseError::Held(_))), "{held:?}");
+    let unknown = vendor.release(&key, "x").await;
+    assert!(
+        matches!(unknown, Err(ReleaseError::NotWaiting(_))),
+        "{unknown:?}"
+    );
+    let log = vendor.look(&format!("/audit?license={key}")).await;
+    assert_eq!(
+        (
+            &log[1]["action"],
+            &log[1]["details"]["mayRunUntil"],
+            &log[1]["actor"]
+        ),
+        (
+            &json!("seat_released"),
+            &json!("2027-02-25T12:00:00Z"),
+            &json!("API from 127.0.0.1")
+        )
+    );
+    vendor.end().await;
+}
+
+async fn moves_are_spent_right_whoever_asks_at_the_same_time(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let twin = vendor.twin().await;
+    let request = IssueRequest {
+        seats: Some(2),
+        moves: Some(1),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    let key = vendor.issue(request).await;
+    for machine in ["a", "b"] {
+        vendor.activate(&key, machine).await;
+        vendor.deactivate(&key, machine).await;
+    }
+    let asking = (0..12).map(|number| {
+        let server = if number % 2 == 0 { &vendor } else { &twin };
+        let (key, machine) = (&key, format!("machine-{number}"));
+        async move { server.activate(key, &machine).await.word() == "yes" }
+    });
+    let granted = join_all(asking).await;
+    assert_eq!(granted.iter().filter(|yes| **yes).count(), 1);
+    twin.stop().await;
+    vendor.end().await;
+}
+
+/// A sequence of operations over several machines, drawn from a seed.
+async fn signed_leases_never_exceed_seats_and_moves_and_releases(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    for seats in [1_u32, 2] {
+        let request = IssueRequest {
+            seats: Some(seats),
+            moves: Some(2),
+            moves_period_days: Some(20),
+            ..IssueRequest::of(Tier::Standard)
+        };
+        let key = vendor.issue(request).await;
+        let license = look_up(&vendor.app.store, &key).await.unwrap();
+        let mut leases: BTreeMap<String, Vec<DateTime<Utc>>> = BTreeMap::new();
+        for _ in 0..60 {
+            let machine = format!("machine-{}", draw(5));
+            let signed = match draw(12) {
+                0..=4 => Some(vendor.activate(&key, &machine).await),
+                5 => Some(vendor.validate(&key, &machine).await),
+                6 => Some(vendor.heartbeat(&key, &machine, 1).await),
+                7 | 8 => Some(vendor.deactivate(&key, &machine).await),
+                9 => {
+                    let _freed = vendor.free(&key, &machine).await;
+                    None
+                }
+                10 => {
+                    let _released = vendor.release(&key, &machine).await;
+                    None
+                }
+                _ => {
+                    vendor
+                        .clock
+                        .advance(TimeDelta::hours(i64::try_from(draw(90)).unwrap()));
+                    None
+                }
+            };
+            if let Some(Told::License(document, _)) = &signed {
+                let exp = document.claims().exp;
+                leases.entry(machine.clone()).or_default().push(exp);
+                let stored = vendor.seat(&key, &machine).await.unwrap();
+                assert!(stored.signed_until >= Some(exp), "what is signed is stored");
+            }
+            let now = vendor.clock.now();
+            let db = vendor.app.store.reader();
+            let all = list(db, &license.id, &SeatsQuery::default(), 99)
+                .await
+                .unwrap();
+            let waiting = all.iter().filter(|it| it.state().is_waiting(now)).count();
+            let counted = count_waiting(db, &license.id, "", now).await.unwrap();
+            assert_eq!(counted, u64::try_from(waiting).unwrap(), "one rule");
+            let log = vendor
+                .look(&format!("/audit?license={key}&limit=500"))
+                .await;
+            let open = log.as_array().unwrap().iter().filter(|it| {
+                let until = it["details"]["mayRunUntil"].as_str();
+                until.is_some_and(|until| now <= until.parse::<DateTime<Utc>>().unwrap())
+            });
+            let open = open.count();
+            let running = leases
+                .values()
+                .filter(|it| it.iter().any(|exp| now <= *exp));
+            let running = running.count();
+            let seats = usize::try_from(seats).unwrap();
+            assert!(running <= seats + open, "{running} > {seats} + {open}");
+        }
+        assert!(leases.len() > 2, "several machines had their turn");
+    }
+    vendor.end().await;
+}
+
+async fn freed_seats_are_pruned_and_take_nothing_along(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let request = IssueRequest {
+        seats: Some(3),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    let key = vendor.issue(request).await;
+    let mut newest = 0;
+    for machine in ["freed", "held"] {
+        newest = vendor.activate(&key, machine).await.seq();
+    }
+    vendor.deactivate(&key, "freed").await;
+    let until = vendor
+        .seat(&key, "freed")
+        .await
+        .unwrap()
+        .signed_until
+        .unwrap();
+    vendor
+        .clock
+        .advance(until + FREED_KEPT_FOR - vendor.clock.now());
+    forget(&vendor.app).await.unwrap();
+    assert!(
+        vendor.seat(&key, "freed").await.is_some(),
+        "within the margin"
+    );
+    vendor.clock.advance(TimeDelta::seconds(1));
+    forget(&vendor.app).await.unwrap();
+    assert!(vendor.seat(&key, "freed").await.is_none());
+    assert!(
+        vendor.seat(&key, "held").await.is_some(),
+        "a held seat stays"
+    );
+    assert_eq!(
+        vendor.validate(&key, "freed").await.word(),
+        "hardware_mismatch"
+    );
+    assert!(vendor.activate(&key, "freed").await.seq() > newest);
+    vendor.end().await;
+}
+
+async fn what_sites_do_without_end_is_counted_and_moves_are_always_written(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    for _ in 0..60 {
+        vendor.activate(&key, "a").await;
+        vendor.deactivate(&key, "a").await;
+    }
+    vendor.activate(&key, "b").await;
+    vendor.free(&key, "b").await.unwrap();
+    let actions = async || {
+        let log = vendor
+            .look(&format!("/audit?license={key}&limit=500"))
+            .await;
+        let log = log.as_array().unwrap().clone();
+        let action = |it: &Value| it["action"].as_str().unwrap().to_owned();
+        let words: Vec<String> = log.iter().map(action).collect();
+        (words, log[0].clone())
+    };
+    let (words, _) = actions().await;
+    let count = |word: &str| words.iter().filter(|it| *it == word).count();
+    let by_sites = count("seat_taken") + count("seat_given_back");
+    assert_eq!(u64::try_from(by_sites).unwrap(), max_site_entries(1));
+    assert_eq!(
+        words[..3],
+        ["seat_freed", "seat_moved", "site_entries_limited"]
+    );
+    // The day is summed up when it is over, once.
+    forget(&vendor.app).await.unwrap();
+    assert_eq!(actions().await.0, words);
+    vendor.clock.advance(TimeDelta::days(1));
+    forget(&vendor.app).await.unwrap();
+    forget(&vendor.app).await.unwrap();
+    let (after, newest) = actions().await;
+    assert_eq!(after.len(), words.len() + 1);
+    let details = json!({"day": "2026-11-24", "entries": 19});
+    assert_eq!(
+        (&newest["action"], &newest["details"]),
+        (&json!("site_entries_counted"), &details)
+    );
+    // The next day begins anew.
+    vendor.activate(&key, "b").await;
+    assert_eq!(actions().await.0[0], "seat_taken");
+    vendor.end().await;
+}
+
+async fn seats_are_shown_in_pages_however_many_there_are(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let request = IssueRequest {
+        seats: Some(1000),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    let key = vendor.issue(request).await;
+    let license = look_up(&vendor.app.store, &key).await.unwrap();
+    let now = vendor.clock.now();
+    let transaction = vendor.app.store.begin().await.unwrap();
+    for number in 0..230 {
+        let machine = format!("machine-{number:04}-{}", "x".repeat(200));
+        let mut seat = Seat::new(&license.id, &machine, now);
+        seat.installation_name = "n".repeat(255);
+        seat.freed_at = (number % 2 == 0).then_some(now);
+        seat.signed_until = Some(now + TimeDelta::hours(96));
+        save(&transaction, &seat).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+
+    let shown = vendor.look(&format!("/licenses/{key}")).await;
+    assert_eq!(shown["seats"].as_array().unwrap().len(), 50);
+    assert_eq!(
+        (&shown["seatsTotal"], &shown["seatsHeld"]),
+        (&json!(230), &json!(115))
+    );
+    // All of them, page after page, each once.
+    let mut found = BTreeSet::new();
+    let mut cursor = Value::Null;
+    for page in 1.. {
+        let after = cursor
+            .as_i64()
+            .map(|it| format!("&cursor={it}"))
+            .unwrap_or_default();
+        let path = format!("/licenses/{key}/seats?state=freed&limit=50{after}");
+        let answer = vendor.look(&path).await;
+        assert_eq!(answer["seatsTotal"], 115);
+        for seat in answer["seats"].as_array().unwrap() {
+            assert!(seat["freedAt"].is_string());
+            assert!(found.insert(seat["hardwareId"].to_string()));
+        }
+        cursor = answer["nextCursor"].clone();
+        if cursor.is_null() {
+            assert_eq!((page, found.len()), (3, 115));
+            break;
+        }
+    }
+    // Whatever is asked for, an answer has an end.
+    let most = vendor
+        .look(&format!("/licenses/{key}/seats?limit=100000000"))
+        .await;
+    assert_eq!(most["seats"].as_array().unwrap().len(), 230);
+    let none = vendor.look(&format!("/licenses/{key}/seats?limit=0")).await;
+    assert_eq!(none["seats"].as_array().unwrap().len(), 1);
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_system_that_is_reported_is_stored_with_bounded_texts() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    vendor.activate(&key, "machine").await;
+    let long = "é".repeat(5_000);
+    let body = json!({
+        "licenseKey": key, "hardwareId": "machine", "installationId": "i",
+        "usageMetrics": {"camerasInUse": 1, "usersActive": 1, "storageUsedGb": 1, "more": long},
+        "systemInfo": {
+            "os_platform": long, "os_release": long, "os_version": long, "cpu_count": 2,
+            "total_memory_gb": 4.0, "hostname": long, "architecture": long, "more": [long],
+        },
+    });
+    assert_eq!(vendor.told("heartbeat", body).await.word(), "yes");
+    let seat = vendor.seat(&key, "machine").await.unwrap();
+    let system = seat.system_info.unwrap();
+    assert_eq!(system.as_object().unwrap().len(), 7);
+    assert_eq!(system["hostname"].as_str().unwrap().chars().count(), 255);
+    assert!(system.to_string().len() < 3_000 && seat.usage.unwrap().to_string().len() < 200);
     vendor.end().await;
 }

@@ -5,6 +5,7 @@ use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::store::licenses::Status;
+use license_server::store::seats::SeatsQuery;
 use serde_json::json;
 
 use crate::database::{Engine, on_both_engines};
@@ -150,9 +151,14 @@ async fn a_heartbeat_is_noted_and_answered_with_the_license(engine: Engine) {
     let license = license_server::licensing::look_up::look_up(&vendor.app.store, &key)
         .await
         .unwrap();
-    let seats = license_server::store::seats::list(vendor.app.store.reader(), &license.id)
-        .await
-        .unwrap();
+    let seats = license_server::store::seats::list(
+        vendor.app.store.reader(),
+        &license.id,
+        &SeatsQuery::default(),
+        9,
+    )
+    .await
+    .unwrap();
     assert_eq!(seats.len(), 1);
     assert_eq!(seats[0].usage.as_ref().unwrap()["camerasInUse"], 12);
     assert_eq!(
