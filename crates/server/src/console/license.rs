@@ -9,7 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Form};
-use chrono::{DateTime, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use license_console::gauge::Gauge;
 use license_console::id::short;
 use license_console::moment::{Moment, ago};
@@ -17,7 +17,7 @@ use license_console::page::show;
 use license_console::plot;
 use license_core::document::DenialReason;
 use license_core::seat::Overlap;
-use license_core::usage::Resource;
+use license_core::usage::{Resource, Usage};
 use serde::Deserialize;
 
 use super::audit::{Entry, entry};
@@ -28,7 +28,7 @@ use crate::audit::Actor;
 use crate::http::error::ApiError;
 use crate::licensing::claim::moves_left;
 use crate::licensing::fleet::Seen;
-use crate::licensing::history::{greatest, usage_by_day};
+use crate::licensing::history::greatest_by_day;
 use crate::licensing::issue::end_of;
 use crate::licensing::judge::judge;
 use crate::licensing::look_up::look_up;
@@ -37,7 +37,6 @@ use crate::store::audit_log::{self, Filter};
 use crate::store::installations::reported;
 use crate::store::licenses::{License, Status};
 use crate::store::seats::{Seat, SeatsQuery};
-use crate::store::usage_days::UsageDay;
 use crate::store::{seats, suspicions};
 
 /// Days of usage that are shown.
@@ -150,7 +149,7 @@ async fn look(app: &App, license: &str, wanted: u64) -> Result<Page, ApiError> {
     let freed = seats::list(db, &license.id, &all_freed, FREED).await?;
     let waiting = seats::running_freed(db, &license.id, now, ROWS).await?;
     let suspected = suspicions::list(db, Some(&license.id), SUSPICIONS).await?;
-    let used = usage_by_day(app, &license.id, DAYS).await?;
+    let used = greatest_by_day(app, &license.id, DAYS).await?;
     let of_this = Filter {
         license_id: Some(license.id.clone()),
         ..Filter::default()
@@ -226,8 +225,7 @@ fn limit(license: &License, resource: Resource) -> Option<u64> {
     u64::try_from(limit).ok()
 }
 
-fn plots(license: &License, used: &[UsageDay]) -> Vec<Plot> {
-    let days = greatest(used);
+fn plots(license: &License, days: &[(NaiveDate, Usage)]) -> Vec<Plot> {
     if days.len() < 2 {
         return Vec::new();
     }

@@ -74,7 +74,8 @@ pub async fn calls_by_day(
     Ok(of_day)
 }
 
-/// What the machines of a license have used on each of the last `days` days.
+/// What the machines of a license have used on each of the last `days` days: from
+/// `offset` on, at most [`usage_days::MAX_LISTED`].
 ///
 /// # Errors
 /// When the database refuses.
@@ -82,27 +83,27 @@ pub async fn usage_by_day(
     app: &App,
     license_id: &str,
     days: u32,
+    offset: u64,
 ) -> Result<Vec<UsageDay>, StoreError> {
-    let first = app.clock.now().date_naive() - TimeDelta::days(i64::from(days) - 1);
-    usage_days::since(app.store.reader(), license_id, first).await
+    let first = first_of(app, days);
+    usage_days::since(app.store.reader(), license_id, first, offset).await
 }
 
-/// On each day, the most that any one machine has used: limits are for a
-/// machine.
-#[must_use]
-pub fn greatest(days: &[UsageDay]) -> Vec<(NaiveDate, Usage)> {
-    let mut most: Vec<(NaiveDate, Usage)> = Vec::new();
-    for it in days {
-        if most.last().is_none_or(|(day, _)| *day != it.day) {
-            most.push((it.day, Usage::default()));
-        }
-        if let Some((_, most)) = most.last_mut() {
-            most.cameras = most.cameras.max(Some(it.cameras));
-            most.users = most.users.max(Some(it.users));
-            most.storage_gb = most.storage_gb.max(Some(it.storage_gb));
-        }
-    }
-    most
+/// On each of the last `days` days, the most that any one machine has used: limits are
+/// for a machine.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn greatest_by_day(
+    app: &App,
+    license_id: &str,
+    days: u32,
+) -> Result<Vec<(NaiveDate, Usage)>, StoreError> {
+    usage_days::greatest_since(app.store.reader(), license_id, first_of(app, days)).await
+}
+
+fn first_of(app: &App, days: u32) -> NaiveDate {
+    app.clock.now().date_naive() - TimeDelta::days(i64::from(days) - 1)
 }
 
 /// Forgets what is older than [`KEPT_FOR`], and freed seats [`FREED_KEPT_FOR`] after

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use license_core::usage::Usage;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, OnConflict, SimpleExpr};
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -100,7 +100,11 @@ fn greater(column: Column, amount: i64) -> SimpleExpr {
         .into()
 }
 
-/// What the machines of a license have used since a day, the oldest first.
+/// Maximum number of machines' days in one answer.
+pub const MAX_LISTED: u64 = 5000;
+
+/// What the machines of a license have used since a day, the oldest first: from
+/// `offset` on, at most [`MAX_LISTED`].
 ///
 /// # Errors
 /// When the database refuses.
@@ -108,15 +112,52 @@ pub async fn since(
     db: &impl ConnectionTrait,
     license_id: &str,
     day: NaiveDate,
+    offset: u64,
 ) -> Result<Vec<UsageDay>, StoreError> {
     let rows = Entity::find()
         .filter(Column::LicenseId.eq(license_id))
         .filter(Column::Day.gte(day))
         .order_by_asc(Column::Day)
         .order_by_asc(Column::HardwareId)
+        .offset(std::cmp::min(offset, super::MAX_ROWS))
+        .limit(MAX_LISTED)
         .all(db)
         .await?;
     Ok(rows.into_iter().map(UsageDay::from).collect())
+}
+
+/// On each day since one, the most that any one machine of a license has used.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn greatest_since(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    day: NaiveDate,
+) -> Result<Vec<(NaiveDate, Usage)>, StoreError> {
+    let rows: Vec<(NaiveDate, i64, i64, i64)> = Entity::find()
+        .select_only()
+        .column(Column::Day)
+        .column_as(Column::Cameras.max(), "most_cameras")
+        .column_as(Column::Users.max(), "most_users")
+        .column_as(Column::StorageGb.max(), "most_storage_gb")
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::Day.gte(day))
+        .group_by(Column::Day)
+        .order_by_asc(Column::Day)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let amount = |amount| u64::try_from(amount).ok();
+    let rows = rows.into_iter().map(|(day, cameras, users, storage_gb)| {
+        let usage = Usage {
+            cameras: amount(cameras),
+            users: amount(users),
+            storage_gb: amount(storage_gb),
+        };
+        (day, usage)
+    });
+    Ok(rows.collect())
 }
 
 /// Forgets what is older.

@@ -124,6 +124,7 @@ async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
         "suspended",
         "reinstated",
         "seat_freed",
+        "seat_released",
         "renewed",
         "renewed",
         "revoked",

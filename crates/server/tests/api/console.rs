@@ -214,6 +214,22 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     .await;
     let told = server.site_asks("validate", body).await;
     assert_eq!(told["data"]["reason"], "hardware_mismatch");
+    browser.shows("Freed, and may still run").await;
+    assert!(
+        browser
+            .text()
+            .await
+            .contains("Moves left: 3 of 3 in 365 days")
+    );
+    browser.press("Release").await;
+    browser.shows("Release this machine's seat?").await;
+    assert!(browser.text().await.contains("May run until"));
+    browser.click("#yes").await;
+    notice(
+        &browser,
+        "The seat is released. Another machine may take its place.",
+    )
+    .await;
 
     // In another tab it was revoked meanwhile.
     let first = browser.page.window().await.unwrap();
@@ -239,6 +255,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     let rows = "return [...document.querySelectorAll('tbody th')].map((it) => it.textContent)";
     let expected = [
         "License revoked",
+        "Seat released",
         "Seat freed",
         "End set",
         "License reinstated",
@@ -252,7 +269,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     let export = browser.run(export).await;
     assert_eq!(
         (&export[0], export.as_array().unwrap().len()),
-        (&json!("key_made"), 8)
+        (&json!("key_made"), 9)
     );
 
     browser.click("header button").await;

@@ -95,7 +95,7 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     let counted = calls::since(store.reader(), from).await.unwrap();
     assert_eq!((counted.len(), counted[0].times), (1, 7));
     let day = "2026-11-25".parse().unwrap();
-    let used = usage_days::since(store.reader(), &license.id, day).await;
+    let used = usage_days::since(store.reader(), &license.id, day, 0).await;
     assert_eq!(used.unwrap()[0].storage_gb, 500);
     if engine == Engine::Postgres {
         let narrow = "SELECT table_name || '.' || column_name FROM information_schema.columns \

@@ -285,17 +285,29 @@ impl Days {
     }
 }
 
-/// What each machine has used, day by day.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct UsageParams {
+    /// 1 to 400; default 90.
+    days: Option<u32>,
+    /// How many machines' days to skip.
+    #[serde(default)]
+    offset: u64,
+}
+
+/// What each machine has used, day by day: 5000 machines' days at most, from `offset` on.
 #[utoipa::path(get, path = "/licenses/{license}/usage", tag = "licenses",
-    params(("license" = String, Path), Days),
+    params(("license" = String, Path), UsageParams),
     responses((status = 200, body = Vec<UsageDay>), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(in crate::http) async fn usage(
     State(app): State<Arc<App>>,
     Path(license): Path<String>,
-    Params(days): Params<Days>,
+    Params(UsageParams { days, offset }): Params<UsageParams>,
 ) -> Result<Json<Vec<UsageDay>>, ApiError> {
     let license = look_up(&app.store, &license).await?;
-    let used = licensing::history::usage_by_day(&app, &license.id, days.or(90));
+    let days = Days { days }.or(90);
+    let used = licensing::history::usage_by_day(&app, &license.id, days, offset);
     Ok(Json(used.await?))
 }
 
