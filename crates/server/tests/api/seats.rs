@@ -414,10 +414,29 @@ async fn freed_seats_are_pruned_and_take_nothing_along(engine: Engine) {
 async fn what_sites_do_without_end_is_counted_and_moves_are_always_written(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    // Rows in all tables: one machine in a loop adds few of them in a day.
+    let rows = async || {
+        let tables = [
+            "seats",
+            "audit_log",
+            "suspicions",
+            "seat_moves",
+            "site_entries",
+            "usage_days",
+        ];
+        let counts = tables.map(|table| format!("(SELECT COUNT(*) FROM {table})"));
+        let sql = format!("SELECT CAST({} AS VARCHAR)", counts.join(" + "));
+        let sum = vendor.database.texts(&sql).await[0].clone();
+        sum.unwrap().parse::<u64>().unwrap()
+    };
+    let before = rows().await;
     for _ in 0..60 {
         vendor.activate(&key, "a").await;
+        vendor.heartbeat(&key, "a", 1).await;
         vendor.deactivate(&key, "a").await;
     }
+    let added = rows().await - before;
+    assert!(added <= max_site_entries(1) + 4, "{added} rows");
     vendor.activate(&key, "b").await;
     vendor.free(&key, "b").await.unwrap();
     let actions = async || {
