@@ -7,7 +7,9 @@ use license_core::document::verify_license;
 use license_core::offline::{OfflineRequest, Purpose, from_file};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
+use license_server::licensing::look_up::look_up;
 use license_server::signing::SigningKeys;
+use license_server::store::seats::{Seat, save};
 use license_service::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -214,13 +216,9 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     .await;
     let told = server.site_asks("validate", body).await;
     assert_eq!(told["data"]["reason"], "hardware_mismatch");
-    browser.shows("Freed, and may still run").await;
-    assert!(
-        browser
-            .text()
-            .await
-            .contains("Moves left: 3 of 3 in 365 days")
-    );
+    let text = browser.text().await;
+    assert!(text.contains("Freed, and may still run"), "{text}");
+    assert!(text.contains("Moves left: 3 of 3 in 365 days"), "{text}");
     browser.press("Release").await;
     browser.shows("Release this machine's seat?").await;
     assert!(browser.text().await.contains("May run until"));
@@ -710,6 +708,28 @@ async fn pages_are_small_and_strict_and_need_no_script() {
         bytes += answer.bytes().await.unwrap().len();
     }
     assert!(bytes <= 60 * 1024, "{bytes} bytes");
+
+    // A license that many machines hold and held has pages, too.
+    let request = IssueRequest {
+        seats: Some(1000),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    let key = vendor.issue(request).await;
+    let license = look_up(&vendor.app.store, &key).await.unwrap();
+    let now = vendor.clock.now();
+    let transaction = vendor.app.store.begin().await.unwrap();
+    for number in 0..400 {
+        let mut seat = Seat::new(&license.id, &format!("{number:064}"), now);
+        seat.freed_at = (number % 2 == 0).then_some(now);
+        seat.signed_until = Some(now + TimeDelta::hours(96));
+        save(&transaction, &seat).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    let address = format!("{}/console/licenses/{}?page=4", vendor.url, license.id);
+    let page = http.get(address).header("cookie", &cookie);
+    let page = page.send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("200 machines, page 4 of 4") && page.contains("200 held it before"));
+    assert!(page.len() <= 100 * 1024, "{} bytes", page.len());
 
     // Plain forms do everything; without the session they do nothing.
     let issue = "tier=standard&customer=Plain&key=FXSGHT-2222-2222-2222-2222".to_owned();
