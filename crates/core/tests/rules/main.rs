@@ -14,6 +14,7 @@ mod gating;
 mod hardware;
 mod interop;
 mod limits;
+mod naive_paths;
 mod offline_files;
 mod properties;
 mod routes;

@@ -1,0 +1,337 @@
+//! Every way in which a service may read a path, and the routes it then is for.
+//!
+//! What is behind a gateway may undo escapes one time or several times, take a
+//! backslash for a slash, follow `..` or not, cut parameters off or not, leave
+//! out bytes that are not UTF-8 or read them leniently. A path without any of
+//! these is read one time. An odd one is read in each way that makes a
+//! difference for it, with a bound on the work in all.
+
+use std::ops::Range;
+
+use super::path::{PathError, path_of};
+use super::text::{Kind, MAX_ROUNDS, Mark, Text};
+use super::tree::{Match, Piece, Tree, Walk, Work};
+
+/// Most work for the odd readings of one path, in units of [`Work`].
+pub(super) const MAX_WORK: u32 = 2_000;
+/// Bytes that are copied or compared for one unit of work.
+const BYTES_PER_UNIT: usize = 8;
+
+/// The routes for the path in each reading; no two are the same.
+pub(super) fn matches(raw: &[u8], tree: &Tree) -> Result<Vec<Vec<Match>>, PathError> {
+    matches_within(raw, tree, &mut Work::at_most(MAX_WORK))
+}
+
+fn matches_within(raw: &[u8], tree: &Tree, work: &mut Work) -> Result<Vec<Vec<Match>>, PathError> {
+    let path = path_of(raw)?;
+    let mut found: Vec<Vec<Match>> = Vec::new();
+    for text in texts(path, work)? {
+        let readings = Readings::of(&text)?;
+        readings.walk(tree, work, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// What the path stands for: with its escapes undone one time, two times and so
+/// on, and without the bytes that services disagree about.
+fn texts(path: &[u8], work: &mut Work) -> Result<Vec<Text>, PathError> {
+    let raw = Text::raw(path);
+    let first = raw.unescaped(1).unwrap_or(raw);
+    let mut texts = Vec::new();
+    let mut waiting = vec![(first, 1, true)];
+    while let Some((text, rounds, as_sent)) = waiting.pop() {
+        text.check()?;
+        if as_sent && text.has_unknown() {
+            work.spend(4 * text.bytes().len() / BYTES_PER_UNIT)?;
+            for percent_signs in [false, true] {
+                let without = text.without_unknown(percent_signs);
+                if without.bytes().len() < text.bytes().len() {
+                    waiting.push((without, rounds, false));
+                }
+            }
+            if let Some(text) = text.read_leniently() {
+                waiting.push((text.without_unknown(true), rounds, false));
+                waiting.push((text, rounds, false));
+            }
+        }
+        if let Some(text) = text.with_dots_uncovered().filter(|_| as_sent) {
+            work.spend(4 * text.bytes().len() / BYTES_PER_UNIT)?;
+            waiting.push((text, rounds, false));
+        }
+        if let Some(next) = text.unescaped(rounds + 1) {
+            if rounds == MAX_ROUNDS {
+                return Err(PathError::EscapedTooOften);
+            }
+            work.spend(2 * next.bytes().len() / BYTES_PER_UNIT)?;
+            waiting.push((next, rounds + 1, as_sent));
+        }
+        texts.push(text);
+    }
+    Ok(texts)
+}
+
+/// One way in which a service may read a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Reading {
+    /// Separators of this and earlier rounds of unescaping end a segment.
+    separators: u8,
+    /// A backslash is a slash.
+    backslashes: bool,
+    /// `.` and `..` of this and earlier rounds are followed.
+    dots: Option<u8>,
+    /// Parameters behind a semicolon are cut off.
+    cuts_parameters: bool,
+    /// The path ends at an escaped question mark or `#`.
+    cuts_query: bool,
+    /// Empty segments are left out. One at the end always is.
+    drops_empty: bool,
+    /// What follows two slashes at the beginning is the name of a host.
+    drops_host: bool,
+}
+
+/// A text, and the ways to read it that make a difference.
+struct Readings<'a> {
+    text: &'a Text,
+    marks: Vec<Mark>,
+    plainest: Reading,
+    /// The values of [`Reading::separators`], without the greatest.
+    separators: Vec<u8>,
+    /// The values of [`Reading::dots`], without the greatest.
+    dots: Vec<Option<u8>>,
+    has_backslashes: bool,
+    has_parameters: bool,
+    has_query: bool,
+    has_empty: bool,
+    has_host: bool,
+}
+
+/// A segment of a text.
+struct Found {
+    range: Range<usize>,
+    /// Where the service may see something else.
+    unknown: Option<Range<usize>>,
+    is_last: bool,
+}
+
+impl<'a> Readings<'a> {
+    fn of(text: &'a Text) -> Result<Self, PathError> {
+        let marks = text.marks()?;
+        let has = |kind| marks.iter().any(|mark: &Mark| mark.kind == kind);
+        let is_separator = |mark: &&Mark| matches!(mark.kind, Kind::Slash | Kind::Backslash);
+        let mut separators: Vec<u8> = marks
+            .iter()
+            .filter(is_separator)
+            .map(|it| it.origin)
+            .collect();
+        separators.sort_unstable();
+        separators.dedup();
+        let mut readings = Self {
+            text,
+            plainest: Reading {
+                separators: separators.pop().unwrap_or_default(),
+                backslashes: true,
+                dots: Some(MAX_ROUNDS),
+                cuts_parameters: true,
+                cuts_query: false,
+                drops_empty: true,
+                drops_host: false,
+            },
+            separators,
+            dots: Vec::new(),
+            has_backslashes: has(Kind::Backslash),
+            has_parameters: has(Kind::Parameter),
+            has_query: has(Kind::Query),
+            has_empty: false,
+            has_host: false,
+            marks,
+        };
+        // In no other reading are there segments of dots or empty ones where
+        // there are none in the one that ends the most of them.
+        let mut dots = Vec::new();
+        let (mut has_empty, mut has_host) = (false, false);
+        for cuts_query in [false, true] {
+            let reading = Reading {
+                cuts_query,
+                ..readings.plainest
+            };
+            readings.segments(reading, |segment| {
+                let is_empty = segment.range.is_empty() && !segment.is_last;
+                has_empty |= is_empty;
+                has_host |= is_empty && segment.range.start == 1;
+                dots.extend(readings.dots_of(&segment).map(|(_, origin)| Some(origin)));
+                Ok(())
+            })?;
+        }
+        dots.sort_unstable();
+        dots.dedup();
+        if !dots.is_empty() {
+            dots.pop();
+            dots.push(None);
+        }
+        readings.dots = dots;
+        readings.has_empty = has_empty;
+        readings.has_host = has_host;
+        Ok(readings)
+    }
+
+    /// Walks every reading, the plainest first.
+    fn walk(
+        &self,
+        tree: &Tree,
+        work: &mut Work,
+        found: &mut Vec<Vec<Match>>,
+    ) -> Result<(), PathError> {
+        let mut walk = Walk::new(tree);
+        let is_first = found.is_empty();
+        let is_odd = self.marks.iter().any(|mark| mark.kind == Kind::Unknown);
+        if is_first && !is_odd {
+            // A path that can be read in one way alone is never too much work.
+            let mut unbounded = Work::at_most(u32::MAX);
+            self.read(self.plainest, &mut walk, &mut unbounded, found)?;
+        } else {
+            self.read(self.plainest, &mut walk, work, found)?;
+        }
+        let either = |has: bool, plainest: bool| match has {
+            true => vec![plainest, !plainest],
+            false => vec![plainest],
+        };
+        let plainest = self.plainest;
+        let separators = [&[plainest.separators], &*self.separators].concat();
+        let dots = [&[plainest.dots], &*self.dots].concat();
+        for separators in separators {
+            for backslashes in either(self.has_backslashes, plainest.backslashes) {
+                for &dots in &dots {
+                    for cuts_parameters in either(self.has_parameters, plainest.cuts_parameters) {
+                        for cuts_query in either(self.has_query, plainest.cuts_query) {
+                            for drops_empty in either(self.has_empty, plainest.drops_empty) {
+                                for drops_host in either(self.has_host, plainest.drops_host) {
+                                    let reading = Reading {
+                                        separators,
+                                        backslashes,
+                                        dots,
+                                        cuts_parameters,
+                                        cuts_query,
+                                        drops_empty,
+                                        drops_host,
+                                    };
+                                    if reading != plainest {
+                                        self.read(reading, &mut walk, work, found)?;
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        reading: Reading,
+        walk: &mut Walk<'_>,
+        work: &mut Work,
+        found: &mut Vec<Vec<Match>>,
+    ) -> Result<(), PathError> {
+        walk.restart();
+        work.spend(1 + self.marks.len() / 4)?;
+        let mut is_host = reading.drops_host;
+        self.segments(reading, |segment| {
+            let is_empty = segment.range.is_empty();
+            if is_host {
+                is_host = is_empty;
+                return Ok(());
+            }
+            if is_empty && reading.drops_empty {
+                return Ok(());
+            }
+            match self.dots_of(&segment) {
+                Some((goes_up, origin)) if reading.dots.is_some_and(|it| origin <= it) => {
+                    let is_root = goes_up && !walk.leave();
+                    match is_root && reading == self.plainest {
+                        true => Err(PathError::AboveRoot),
+                        false => Ok(()),
+                    }
+                }
+                _ => walk.enter(&self.piece(&segment), work),
+            }
+        })?;
+        let matches = walk.matches(work)?;
+        work.spend(found.len())?;
+        if !found.contains(&matches) {
+            found.push(matches);
+        }
+        Ok(())
+    }
+
+    /// Hands over the segments of a reading, without dots followed and with
+    /// empty ones.
+    fn segments(
+        &self,
+        reading: Reading,
+        mut each: impl FnMut(Found) -> Result<(), PathError>,
+    ) -> Result<(), PathError> {
+        let mut start = 1;
+        let mut cut = None;
+        let mut unknown: Option<Range<usize>> = None;
+        let mut end_of_path = self.text.bytes().len();
+        for mark in self.marks.iter().skip(1) {
+            match mark.kind {
+                Kind::Backslash if !reading.backslashes => {}
+                Kind::Slash | Kind::Backslash if mark.origin <= reading.separators => {
+                    let end = cut.take().unwrap_or(mark.start);
+                    each(found(start..end, unknown.take(), false))?;
+                    start = mark.end;
+                }
+                Kind::Parameter if reading.cuts_parameters => {
+                    cut = cut.or(Some(mark.start));
+                }
+                Kind::Query if reading.cuts_query => {
+                    end_of_path = mark.start;
+                    break;
+                }
+                Kind::Unknown if cut.is_none() => {
+                    let first = unknown.map_or(mark.start, |it| it.start);
+                    unknown = Some(first..mark.end);
+                }
+                _ => {}
+            }
+        }
+        let end = cut.unwrap_or(end_of_path);
+        each(found(start..end, unknown, true))
+    }
+
+    /// Whether a segment is `.` or `..`: if it goes up, and the round of
+    /// unescaping that made it.
+    fn dots_of(&self, segment: &Found) -> Option<(bool, u8)> {
+        let bytes = &self.text.bytes()[segment.range.clone()];
+        let goes_up = match bytes {
+            b"." => false,
+            b".." => true,
+            _ => return None,
+        };
+        let origin = self.text.origin(segment.range.start, segment.range.end);
+        Some((goes_up, origin))
+    }
+
+    fn piece(&self, segment: &Found) -> Piece<'_> {
+        let bytes = self.text.bytes();
+        let range = segment.range.clone();
+        match &segment.unknown {
+            None => Piece::Plain(&bytes[range]),
+            Some(unknown) => Piece::Unknown(
+                &bytes[range.start..unknown.start],
+                &bytes[unknown.end.min(range.end)..range.end],
+            ),
+        }
+    }
+}
+
+fn found(range: Range<usize>, unknown: Option<Range<usize>>, is_last: bool) -> Found {
+    Found {
+        range,
+        unknown,
+        is_last,
+    }
+}

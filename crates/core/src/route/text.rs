@@ -1,0 +1,272 @@
+//! What the bytes of a path stand for after so many rounds of unescaping, and
+//! where services may disagree about them.
+
+use super::path::{MAX_ODD_PLACES, MAX_SEGMENTS, PathError};
+
+/// How often escapes within escapes are undone before the path is refused.
+pub(super) const MAX_ROUNDS: u8 = 4;
+/// Set in the origin of a byte whose meaning depends on the service: one that is
+/// not UTF-8, or a percent sign that starts no escape.
+const UNKNOWN: u8 = 0x80;
+
+/// A path whose escapes have been undone some times.
+#[derive(Clone)]
+pub(super) struct Text {
+    bytes: Vec<u8>,
+    /// For each byte the round that produced it, 0 for a raw one, and
+    /// [`UNKNOWN`].
+    origins: Vec<u8>,
+}
+
+/// A place where a path ends a segment, or may be read differently.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    pub(super) kind: Kind,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// The round of unescaping that produced it; 0 for a raw one.
+    pub(super) origin: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Slash,
+    Backslash,
+    /// A semicolon.
+    Parameter,
+    /// An escaped question mark or `#`.
+    Query,
+    Unknown,
+}
+
+impl Text {
+    /// The raw bytes of a request.
+    pub(super) fn raw(path: &[u8]) -> Self {
+        let mut text = Self {
+            bytes: path.to_vec(),
+            origins: vec![0; path.len()],
+        };
+        for at in 0..path.len() {
+            if path[at] == b'%' && text.escape_at(at).is_none() {
+                text.origins[at] = UNKNOWN;
+            }
+        }
+        text.find_unknown();
+        text
+    }
+
+    /// The bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The latest round that one of these bytes needed.
+    pub(super) fn origin(&self, start: usize, end: usize) -> u8 {
+        let origins = self.origins[start..end].iter();
+        origins.map(|it| it & !UNKNOWN).max().unwrap_or_default()
+    }
+
+    /// Whether the meaning of any byte depends on the service.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.origins.iter().any(|origin| origin & UNKNOWN != 0)
+    }
+
+    /// Undoes the escapes one more time; `None` where there are none.
+    pub(super) fn unescaped(&self, round: u8) -> Option<Self> {
+        let first = (0..self.bytes.len()).find(|at| self.escape_at(*at).is_some())?;
+        let mut next = Self {
+            bytes: Vec::with_capacity(self.bytes.len()),
+            origins: Vec::with_capacity(self.bytes.len()),
+        };
+        next.bytes.extend_from_slice(&self.bytes[..first]);
+        next.origins.extend_from_slice(&self.origins[..first]);
+        let mut at = first;
+        while at < self.bytes.len() {
+            match self.escape_at(at) {
+                Some(byte) => {
+                    next.push(byte, round);
+                    at += 3;
+                }
+                None => {
+                    next.push(self.bytes[at], self.origins[at]);
+                    at += 1;
+                }
+            }
+        }
+        next.find_unknown();
+        Some(next)
+    }
+
+    fn push(&mut self, byte: u8, origin: u8) {
+        self.bytes.push(byte);
+        self.origins.push(origin);
+    }
+
+    fn escape_at(&self, at: usize) -> Option<u8> {
+        let [b'%', high, low, ..] = self.bytes[at..] else {
+            return None;
+        };
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+    }
+
+    fn find_unknown(&mut self) {
+        if self.bytes.is_ascii() {
+            return;
+        }
+        let mut at = 0;
+        for chunk in self.bytes.utf8_chunks() {
+            at += chunk.valid().len();
+            for origin in &mut self.origins[at..at + chunk.invalid().len()] {
+                *origin |= UNKNOWN;
+            }
+            at += chunk.invalid().len();
+        }
+    }
+
+    /// The text as a decoder reads it that accepts overlong UTF-8 and `%uXXXX`,
+    /// as far as these stand for ASCII; `None` where there is nothing of the
+    /// kind.
+    pub(super) fn read_leniently(&self) -> Option<Self> {
+        let mut next = Self {
+            bytes: Vec::with_capacity(self.bytes.len()),
+            origins: Vec::with_capacity(self.bytes.len()),
+        };
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let is_unknown = self.origins[at] & UNKNOWN != 0;
+            match lenient(&self.bytes[at..]).filter(|_| is_unknown) {
+                Some((byte, length)) => {
+                    next.push(byte, self.origin(at, at + length).max(1));
+                    at += length;
+                }
+                None => {
+                    next.push(self.bytes[at], self.origins[at]);
+                    at += 1;
+                }
+            }
+        }
+        (next.bytes.len() < self.bytes.len()).then_some(next)
+    }
+
+    /// The text as a decoder reads it that leaves out what it does not
+    /// understand: only bytes that are not UTF-8, or percent signs as well.
+    pub(super) fn without_unknown(&self, percent_signs: bool) -> Self {
+        self.only(|byte, origin| origin & UNKNOWN == 0 || byte == b'%' && !percent_signs)
+    }
+
+    /// The text as a decoder reads it that leaves out everything but ASCII, if
+    /// that brings dots to light that lead elsewhere.
+    pub(super) fn with_dots_uncovered(&self) -> Option<Self> {
+        if self.bytes.is_ascii() {
+            return None;
+        }
+        let is_separator = |byte: &u8| b"/\\;?#".contains(byte);
+        let is_covered = |segment: &[u8]| {
+            let mut ascii = segment.iter().filter(|byte| byte.is_ascii());
+            !segment.is_ascii() && ascii.clone().count() <= 2 && ascii.all(|byte| *byte == b'.')
+        };
+        let mut segments = self.bytes.split(is_separator);
+        segments
+            .any(|segment| segment.contains(&b'.') && is_covered(segment))
+            .then(|| self.only(|byte, _| byte.is_ascii()))
+    }
+
+    fn only(&self, is_kept: impl Fn(u8, u8) -> bool) -> Self {
+        let bytes = self.bytes.iter().copied().zip(self.origins.iter().copied());
+        let (bytes, origins) = bytes
+            .filter(|(byte, origin)| is_kept(*byte, *origin))
+            .unzip();
+        Self { bytes, origins }
+    }
+
+    /// Refuses control characters.
+    pub(super) fn check(&self) -> Result<(), PathError> {
+        if self.bytes.iter().any(u8::is_ascii_control) {
+            return Err(PathError::ControlCharacter);
+        }
+        // U+0080 to U+009F.
+        let is_control = |at: usize| {
+            matches!(self.bytes[at..], [0xc2, 0x80..=0x9f, ..]) && self.origins[at] & UNKNOWN == 0
+        };
+        match !self.bytes.is_ascii() && (0..self.bytes.len()).any(is_control) {
+            true => Err(PathError::ControlCharacter),
+            false => Ok(()),
+        }
+    }
+
+    /// Everything that ends a segment or may be read differently, in order. The
+    /// first is the slash at the beginning.
+    pub(super) fn marks(&self) -> Result<Vec<Mark>, PathError> {
+        let mut marks: Vec<Mark> = Vec::new();
+        let (mut separators, mut odd) = (0, 0);
+        for (at, (byte, origin)) in self.bytes.iter().zip(&self.origins).enumerate() {
+            let kind = match byte {
+                b'/' => Kind::Slash,
+                b'\\' => Kind::Backslash,
+                b';' => Kind::Parameter,
+                b'?' | b'#' => Kind::Query,
+                _ if origin & UNKNOWN != 0 => Kind::Unknown,
+                _ => continue,
+            };
+            let mut end = at + 1;
+            if kind == Kind::Unknown {
+                // Decoders may take up to two characters for digits.
+                if *byte == b'%' {
+                    end = at + 3;
+                }
+                if let Some(last) = marks.last_mut()
+                    && last.kind == Kind::Unknown
+                    && last.end >= at
+                {
+                    last.end = last.end.max(end);
+                    continue;
+                }
+            }
+            if matches!(kind, Kind::Slash | Kind::Backslash) {
+                separators += 1;
+            }
+            if kind != Kind::Slash || *origin > 0 {
+                odd += 1;
+            }
+            if separators > MAX_SEGMENTS {
+                return Err(PathError::TooManySegments);
+            }
+            if odd > MAX_ODD_PLACES {
+                return Err(PathError::TooOdd);
+            }
+            marks.push(Mark {
+                kind,
+                start: at,
+                end,
+                origin: origin & !UNKNOWN,
+            });
+        }
+        Ok(marks)
+    }
+}
+
+/// The ASCII character that lenient decoders see at the beginning, and how many
+/// bytes it takes. Overlong forms: RFC 3629, section 3.
+fn lenient(bytes: &[u8]) -> Option<(u8, usize)> {
+    let (code, length) = match *bytes {
+        [lead @ 0xc0..=0xc1, last @ 0x80..=0xbf, ..] => {
+            (u32::from(lead & 1) << 6 | u32::from(last & 0x3f), 2)
+        }
+        [0xe0, lead @ 0x80..=0x81, last @ 0x80..=0xbf, ..]
+        | [0xf0, 0x80, lead @ 0x80..=0x81, last @ 0x80..=0xbf, ..] => (
+            u32::from(lead & 1) << 6 | u32::from(last & 0x3f),
+            if bytes[0] == 0xe0 { 3 } else { 4 },
+        ),
+        [b'%', b'u' | b'U', a, b, c, d, ..] => {
+            let mut code = 0;
+            for byte in [a, b, c, d] {
+                code = code * 16 + char::from(byte).to_digit(16)?;
+            }
+            (code, 6)
+        }
+        _ => return None,
+    };
+    let byte = u8::try_from(code).ok().filter(u8::is_ascii)?;
+    Some((byte, length))
+}

@@ -1,0 +1,223 @@
+//! The routes of a table as a tree of segments, and a walk through it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::path::PathError;
+use super::{Pattern, Segment};
+
+/// Patterns by their segments, so that the cost of a lookup does not grow with
+/// the number of routes.
+#[derive(Clone, Debug)]
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+    ignore_case: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Node {
+    literals: BTreeMap<Box<[u8]>, usize>,
+    /// The child for `*`.
+    any: Option<usize>,
+    /// Numbers of the routes that end here.
+    exact: Vec<usize>,
+    /// Numbers of the routes that end here with `**`.
+    open: Vec<usize>,
+}
+
+/// A route whose paths a reading of a path is one of, or may be one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Match {
+    /// The number of the route.
+    pub(super) route: usize,
+    /// Whether every service that reads the path this way agrees.
+    pub(super) certain: bool,
+}
+
+/// One segment of a reading.
+pub(super) enum Piece<'a> {
+    /// Its bytes.
+    Plain(&'a [u8]),
+    /// It begins and ends with these; between them services see different
+    /// things.
+    Unknown(&'a [u8], &'a [u8]),
+}
+
+/// How much work may still be done. One unit is some 10 ns.
+pub(super) struct Work(u32);
+
+impl Work {
+    pub(super) fn at_most(units: u32) -> Self {
+        Self(units)
+    }
+
+    /// Does `units` of work.
+    ///
+    /// # Errors
+    /// [`PathError::TooOdd`] when that is more than there is left.
+    pub(super) fn spend(&mut self, units: usize) -> Result<(), PathError> {
+        let units = u32::try_from(units).map_err(|_| PathError::TooOdd)?;
+        self.0 = self.0.checked_sub(units).ok_or(PathError::TooOdd)?;
+        Ok(())
+    }
+
+    /// The units that are left.
+    #[cfg(test)]
+    pub(super) fn left(&self) -> u32 {
+        self.0
+    }
+}
+
+impl Tree {
+    pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a Pattern>, ignore_case: bool) -> Self {
+        let mut tree = Self {
+            nodes: vec![Node::default()],
+            ignore_case,
+        };
+        for (number, pattern) in patterns.enumerate() {
+            let mut at = 0;
+            for segment in &pattern.segments {
+                at = tree.child(at, segment);
+            }
+            let node = &mut tree.nodes[at];
+            match pattern.open {
+                true => node.open.push(number),
+                false => node.exact.push(number),
+            }
+        }
+        tree
+    }
+
+    fn child(&mut self, at: usize, segment: &Segment) -> usize {
+        let next = self.nodes.len();
+        let child = match segment {
+            Segment::Literal(literal) => {
+                let literal = folded(literal.as_bytes(), self.ignore_case).into();
+                *self.nodes[at].literals.entry(literal).or_insert(next)
+            }
+            Segment::Any => *self.nodes[at].any.get_or_insert(next),
+        };
+        if child == next {
+            self.nodes.push(Node::default());
+        }
+        child
+    }
+}
+
+/// A walk through the tree, segment by segment. It is in several places at a
+/// time: a segment may be a literal one and `*`.
+pub(super) struct Walk<'a> {
+    tree: &'a Tree,
+    /// The places after each segment, one after the other, and whether every
+    /// service agrees that they are reached.
+    places: Vec<(usize, bool)>,
+    /// Where the places after each segment begin, and whether it is empty.
+    levels: Vec<(usize, bool)>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(tree: &'a Tree) -> Self {
+        Self {
+            tree,
+            places: vec![(0, true)],
+            levels: Vec::new(),
+        }
+    }
+
+    /// Goes back to the root.
+    pub(super) fn restart(&mut self) {
+        self.places.truncate(1);
+        self.levels.clear();
+    }
+
+    fn here(&self) -> usize {
+        self.levels.last().map_or(0, |(start, _)| *start)
+    }
+
+    /// Goes into a segment.
+    pub(super) fn enter(&mut self, piece: &Piece<'_>, work: &mut Work) -> Result<(), PathError> {
+        work.spend(1)?;
+        let (from, to) = (self.here(), self.places.len());
+        let is_empty = matches!(piece, Piece::Plain([]));
+        self.levels.push((to, is_empty));
+        if from == to {
+            return Ok(());
+        }
+        let nodes = &self.tree.nodes;
+        let fold = |bytes| folded(bytes, self.tree.ignore_case);
+        let (start, end) = match piece {
+            Piece::Plain(whole) => (fold(whole), None),
+            Piece::Unknown(start, end) => (fold(start), Some(fold(end))),
+        };
+        if self.tree.ignore_case {
+            work.spend(start.len() / 8)?;
+        }
+        for place in from..to {
+            let (at, certain) = self.places[place];
+            let node = &nodes[at];
+            work.spend(1 + node.literals.len().checked_ilog2().unwrap_or(0) as usize)?;
+            self.places.extend(node.any.map(|child| (child, certain)));
+            match &end {
+                None => {
+                    let child = node.literals.get(&*start);
+                    self.places.extend(child.map(|child| (*child, certain)));
+                }
+                Some(end) => {
+                    let from = (Bound::Included(&*start), Bound::Unbounded);
+                    for (literal, child) in node.literals.range::<[u8], _>(from) {
+                        let Some(rest) = literal.strip_prefix(&*start) else {
+                            break;
+                        };
+                        work.spend(1)?;
+                        if rest.ends_with(end) {
+                            self.places.push((*child, false));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes back out of the last segment; answers whether there was one.
+    pub(super) fn leave(&mut self) -> bool {
+        let Some((start, _)) = self.levels.pop() else {
+            return false;
+        };
+        self.places.truncate(start);
+        true
+    }
+
+    /// The routes for the path that ends here, by their numbers. An empty
+    /// segment at the end does not count.
+    pub(super) fn matches(&mut self, work: &mut Work) -> Result<Vec<Match>, PathError> {
+        if self.levels.last().is_some_and(|(_, is_empty)| *is_empty) {
+            self.leave();
+        }
+        work.spend(1 + self.places.len())?;
+        let here = self.here();
+        let mut matches = Vec::new();
+        for (place, (at, certain)) in self.places.iter().enumerate() {
+            let node = &self.tree.nodes[*at];
+            let exact = node.exact.iter().filter(|_| place >= here);
+            let routes = node.open.iter().chain(exact);
+            matches.extend(routes.map(|route| Match {
+                route: *route,
+                certain: *certain,
+            }));
+        }
+        work.spend(matches.len())?;
+        matches.sort_unstable_by_key(|it| (it.route, !it.certain));
+        matches.dedup_by_key(|it| it.route);
+        Ok(matches)
+    }
+}
+
+/// A segment as it is compared.
+fn folded(segment: &[u8], ignore_case: bool) -> Cow<'_, [u8]> {
+    match ignore_case {
+        true => Cow::Owned(String::from_utf8_lossy(segment).to_lowercase().into_bytes()),
+        false => Cow::Borrowed(segment),
+    }
+}
