@@ -129,7 +129,8 @@ fn parse(text: &str) -> Result<RouteTable, (usize, String)> {
         let mut methods = Vec::new();
         for method in line.methods {
             let name = method.as_ref().to_ascii_uppercase();
-            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            let is_letter = |byte: u8| byte.is_ascii_uppercase() || byte == b'-';
+            if name.is_empty() || !name.bytes().all(is_letter) {
                 return Err(wrong(&method, format!("'{name}' is no method")));
             }
             methods.push(name);
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_table_is_read_and_a_wrong_line_is_named() {
-        let good = "default = \"deny\"\n\n[[route]]\npath = \"/api/map/**\"\nmethods = [\"get\"]\n\
+        let good = "default = \"deny\"\n\n[[route]]\npath = \"/api/map/**\"\nmethods = [\"get\", \"version-control\"]\n\
                     feature = \"module.map_view\"\n\n[[route]]\npath = \"/free\"\n";
         assert_eq!(parse(good).unwrap().len(), 2);
         assert!(parse("").unwrap().is_empty());
@@ -179,6 +180,8 @@ mod tests {
                 3,
                 "P T",
             ),
+            ("[[route]]\npath = \"/a b\"", 2, "percent-encoded"),
+            ("[[route]]\npath = \"/a#b\"", 2, "percent-encoded"),
             ("[[route]]\npath = \"/a\"\n[[rout", 3, ""),
         ] {
             let (at, found) = parse(wrong).err().unwrap();

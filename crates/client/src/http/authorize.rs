@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::Either;
+use license_core::feature::FeatureKey;
 use license_core::gate::in_words;
 use license_core::license::License;
 use license_core::route::Need;
@@ -36,8 +37,12 @@ const ORIGINAL_URI: &str = "x-original-uri";
 /// Its method.
 const ORIGINAL_METHOD: &str = "x-original-method";
 
-/// What a request may be of which nobody says the method.
-const ANY_METHOD: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+/// Most features in the query of one question.
+const MAX_FEATURES: usize = 4;
+/// Longest feature key that is looked up, in bytes.
+const MAX_FEATURE_BYTES: usize = 4 * FeatureKey::MAX_CHARS;
+/// Longest method that is looked up, in bytes; no registered one is as long.
+const MAX_METHOD_BYTES: usize = 32;
 
 /// Why a request may pass or not.
 struct Verdict {
@@ -86,86 +91,138 @@ where
     }
 }
 
+/// A path that the gateway asks about.
+struct AskedPath<'a> {
+    /// `None` where the method is not known, and may be any.
+    method: Option<&'a str>,
+    /// With the query.
+    path: &'a [u8],
+}
+
 /// Everything that says what the request needs has to allow it: a header that a
 /// visitor has slipped in can only close the gate.
 fn authorize(app: &App, request: &Request) -> Response {
-    let verdicts = asked(app, request);
-    let verdict = verdicts
-        .into_iter()
-        .reduce(|sum, next| if sum.allowed { next } else { sum })
-        .unwrap_or_else(|| {
-            let by_path = paths(request).next().is_some();
-            refused(if by_path { "no_table" } else { "no_feature" })
-        });
+    let (Ok(verdict) | Err(verdict)) = judge(app, request);
     answer(app, &verdict)
 }
 
-/// One verdict for each thing that says what the request needs.
-fn asked(app: &App, request: &Request) -> Vec<Verdict> {
-    let headers = request.headers();
-    let mut verdicts = Vec::new();
+/// An allowance, or the first refusal as the error.
+fn judge(app: &App, request: &Request) -> Result<Verdict, Verdict> {
+    let mut allowed = None;
+    for feature in features(request)? {
+        allowed = Some(decide(app, &feature)?);
+    }
+    let paths = paths(request)?;
+    let Some(table) = app.gate_routes.table() else {
+        let by_header = request.headers().contains_key(FEATURE);
+        if !by_header && query_may_be_the_visitors(request, &paths) {
+            return Err(refused("no_table"));
+        }
+        let nothing = if paths.is_empty() {
+            "no_feature"
+        } else {
+            "no_table"
+        };
+        return allowed.ok_or_else(|| refused(nothing));
+    };
+    for asked in &paths {
+        let needs = match asked.method {
+            Some(method) => vec![table.need(method, asked.path)],
+            None => table.needs_of_any_method(asked.path),
+        };
+        for need in needs {
+            allowed = Some(by_path(app, need)?);
+        }
+    }
+    allowed.ok_or_else(|| refused("no_feature"))
+}
+
+/// The features that the gateway names.
+fn features(request: &Request) -> Result<Vec<String>, Verdict> {
+    let mut features = Vec::new();
     // Behind an appended path the query is the visitor's, who must not choose a
     // feature.
     let query = request
         .uri()
         .query()
         .filter(|_| appended(request).is_none());
-    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        if name == "feature" {
-            verdicts.push(decide(app, &value));
+    for pair in query.unwrap_or_default().split('&') {
+        if pair != "feature" && !pair.starts_with("feature=") {
+            continue;
         }
-    }
-    for value in headers.get_all(FEATURE) {
-        verdicts.push(match value.to_str() {
-            Ok(key) => decide(app, key.trim()),
-            Err(_) => refused("bad_feature"),
-        });
-    }
-    let Some(table) = app.gate_routes.table() else {
-        let by_header = headers.contains_key(FEATURE);
-        if !by_header && query_may_be_the_visitors(request) {
-            verdicts.push(refused("no_table"));
+        if features.len() == MAX_FEATURES {
+            return Err(refused("bad_feature"));
         }
-        return verdicts;
-    };
-    for (method, path) in paths(request) {
-        // Without a method it may be any.
-        let any = ANY_METHOD.iter().copied().filter(|_| method.is_none());
-        for method in method.into_iter().chain(any) {
-            verdicts.push(by_path(app, table.need(method, path)));
-        }
+        let values = url::form_urlencoded::parse(pair.as_bytes());
+        features.extend(values.map(|(_, value)| value.into_owned()));
     }
-    verdicts
+    match only(request.headers(), FEATURE) {
+        Ok(None) => {}
+        Ok(Some(value)) => match value.to_str() {
+            Ok(key) => features.push(key.trim().to_owned()),
+            Err(_) => return Err(refused("bad_feature")),
+        },
+        Err(SentTwice) => return Err(refused("bad_feature")),
+    }
+    Ok(features)
 }
 
-fn by_path(app: &App, need: Need<'_>) -> Verdict {
+fn by_path(app: &App, need: Need<'_>) -> Result<Verdict, Verdict> {
     match need {
         Need::Feature(key) => decide(app, key.as_str()),
-        Need::Nothing => Verdict {
+        Need::Nothing => Ok(Verdict {
             allowed: true,
             reason: "no_feature_needed".to_owned(),
             feature: None,
-        },
-        Need::Unlisted => refused("not_listed"),
-        Need::BadPath(_) => refused("bad_path"),
+        }),
+        Need::Unlisted => Err(refused("not_listed")),
+        Need::BadPath(_) => Err(refused("bad_path")),
     }
 }
 
-/// Methods and paths of the request, as gateways say them.
-fn paths(request: &Request) -> impl Iterator<Item = (Option<&str>, &str)> {
+/// Methods and paths of the request, as gateways say them: at most one for each
+/// header that names a path, and the appended one.
+fn paths(request: &Request) -> Result<Vec<AskedPath<'_>>, Verdict> {
     let headers = request.headers();
-    let named = [
+    let mut paths = Vec::new();
+    for (path, method) in [
         (FORWARDED_URI, FORWARDED_METHOD),
         (ORIGINAL_URI, ORIGINAL_METHOD),
-    ];
-    let named = named.into_iter().flat_map(|(path, method)| {
-        let method = headers.get(method).and_then(|method| method.to_str().ok());
-        // What is no text is no path either, and is refused as such.
-        let paths = headers.get_all(path).iter();
-        paths.map(move |path| (method, path.to_str().unwrap_or_default()))
-    });
-    let method = Some(request.method().as_str());
-    named.chain(appended(request).map(move |path| (method, path)))
+    ] {
+        // One of two may be the visitor's, and which one the gateway means is
+        // not known.
+        let path = only(headers, path).map_err(|SentTwice| refused("bad_path"))?;
+        paths.extend(path.map(|path| AskedPath {
+            method: method_in(headers, method),
+            path: path.as_bytes(),
+        }));
+    }
+    paths.extend(appended(request).map(|path| AskedPath {
+        method: Some(request.method().as_str()),
+        path: path.as_bytes(),
+    }));
+    Ok(paths)
+}
+
+/// The method in a header. One that is there twice, or is not a method (RFC
+/// 9110, section 9.1), says nothing.
+fn method_in<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let method = only(headers, name).ok()??.to_str().ok()?;
+    let is_method = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let fits = (1..=MAX_METHOD_BYTES).contains(&method.len());
+    Some(method).filter(|method| fits && method.bytes().all(is_method))
+}
+
+/// A header is there more than one time.
+struct SentTwice;
+
+/// The value of a header that counts only if it is there one time.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, SentTwice> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(SentTwice),
+    }
 }
 
 /// The path of the request, as Envoy says it.
@@ -175,24 +232,34 @@ fn appended(request: &Request) -> Option<&str> {
 }
 
 /// Caddy passes on the query of the visitor, unless it is told otherwise: then
-/// what the query says can close the gate and not open it.
-fn query_may_be_the_visitors(request: &Request) -> bool {
-    let query = request.uri().query();
-    paths(request).any(|(_, path)| {
-        let (_, asked) = path.split_once('?').unwrap_or_default();
-        query == Some(asked)
+/// what the query says can close the gate and not open it. It may arrive here
+/// without its end, which HTTP libraries cut off at `#`.
+fn query_may_be_the_visitors(request: &Request, paths: &[AskedPath<'_>]) -> bool {
+    request.uri().query().is_some_and(|query| {
+        paths.iter().any(|asked| {
+            let mut parts = asked.path.splitn(2, |byte| *byte == b'?');
+            let sent = parts.nth(1).unwrap_or_default();
+            sent.starts_with(query.as_bytes())
+        })
     })
 }
 
-fn decide(app: &App, key: &str) -> Verdict {
-    app.snapshot().decide(key, app.clock.now(), |decision| {
+fn decide(app: &App, key: &str) -> Result<Verdict, Verdict> {
+    if key.len() > MAX_FEATURE_BYTES {
+        return Err(refused("bad_feature"));
+    }
+    let verdict = app.snapshot().decide(key, app.clock.now(), |decision| {
         app.metrics.decided(&decision);
         Verdict {
             allowed: decision.available,
             reason: decision.reason.code().to_owned(),
             feature: Some(key.to_owned()),
         }
-    })
+    });
+    match verdict.allowed {
+        true => Ok(verdict),
+        false => Err(verdict),
+    }
 }
 
 fn refused(reason: &str) -> Verdict {

@@ -14,8 +14,8 @@ use super::tree::{Match, Piece, Tree, Walk, Work};
 
 /// Most work for the odd readings of one path, in units of [`Work`].
 pub(super) const MAX_WORK: u32 = 2_000;
-/// Bytes that are copied or compared for one unit of work.
-const BYTES_PER_UNIT: usize = 8;
+/// Bytes of a further text that are made and searched for one unit of work.
+const BYTES_PER_UNIT: usize = 4;
 
 /// The routes for the path in each reading; no two are the same.
 pub(super) fn matches(raw: &[u8], tree: &Tree) -> Result<Vec<Vec<Match>>, PathError> {
@@ -25,8 +25,8 @@ pub(super) fn matches(raw: &[u8], tree: &Tree) -> Result<Vec<Vec<Match>>, PathEr
 fn matches_within(raw: &[u8], tree: &Tree, work: &mut Work) -> Result<Vec<Vec<Match>>, PathError> {
     let path = path_of(raw)?;
     let mut found: Vec<Vec<Match>> = Vec::new();
-    for text in texts(path, work)? {
-        let readings = Readings::of(&text)?;
+    for (text, marks) in texts(path, work)? {
+        let readings = Readings::of(&text, marks)?;
         readings.walk(tree, work, &mut found)?;
     }
     Ok(found)
@@ -34,13 +34,14 @@ fn matches_within(raw: &[u8], tree: &Tree, work: &mut Work) -> Result<Vec<Vec<Ma
 
 /// What the path stands for: with its escapes undone one time, two times and so
 /// on, and without the bytes that services disagree about.
-fn texts(path: &[u8], work: &mut Work) -> Result<Vec<Text>, PathError> {
+fn texts(path: &[u8], work: &mut Work) -> Result<Vec<(Text, Vec<Mark>)>, PathError> {
     let raw = Text::raw(path);
     let first = raw.unescaped(1).unwrap_or(raw);
     let mut texts = Vec::new();
     let mut waiting = vec![(first, 1, true)];
     while let Some((text, rounds, as_sent)) = waiting.pop() {
         text.check()?;
+        let marks = text.marks()?;
         if as_sent && text.has_unknown() {
             work.spend(4 * text.bytes().len() / BYTES_PER_UNIT)?;
             for percent_signs in [false, true] {
@@ -65,7 +66,7 @@ fn texts(path: &[u8], work: &mut Work) -> Result<Vec<Text>, PathError> {
             work.spend(2 * next.bytes().len() / BYTES_PER_UNIT)?;
             waiting.push((next, rounds + 1, as_sent));
         }
-        texts.push(text);
+        texts.push((text, marks));
     }
     Ok(texts)
 }
@@ -114,8 +115,7 @@ struct Found {
 }
 
 impl<'a> Readings<'a> {
-    fn of(text: &'a Text) -> Result<Self, PathError> {
-        let marks = text.marks()?;
+    fn of(text: &'a Text, marks: Vec<Mark>) -> Result<Self, PathError> {
         let has = |kind| marks.iter().any(|mark: &Mark| mark.kind == kind);
         let is_separator = |mark: &&Mark| matches!(mark.kind, Kind::Slash | Kind::Backslash);
         let mut separators: Vec<u8> = marks
@@ -333,5 +333,107 @@ fn found(range: Range<usize>, unknown: Option<Range<usize>>, is_last: bool) -> F
         range,
         unknown,
         is_last,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Pattern;
+
+    fn tree() -> Tree {
+        let patterns: Vec<Pattern> = (0..1_000)
+            .flat_map(|n| [format!("/api/v1/part-{n}/**"), format!("/p{n}/*/x")])
+            .chain(["/*/*/*/export".to_owned(), "/api/*/part-5".to_owned()])
+            .map(|pattern| Pattern::parse(&pattern).unwrap())
+            .collect();
+        Tree::new(patterns.iter(), false)
+    }
+
+    /// The result without a bound, and the work beyond that for a plain path.
+    fn work(path: &str, tree: &Tree) -> (Result<usize, PathError>, u32) {
+        let mut work = Work::at_most(u32::MAX);
+        let result = matches_within(path.as_bytes(), tree, &mut work);
+        (result.map(|found| found.len()), u32::MAX - work.left())
+    }
+
+    #[test]
+    fn a_path_that_can_be_read_in_one_way_is_read_one_time() {
+        let tree = tree();
+        let long = format!("/files/{}", "%E9%97%A8".repeat(800));
+        let paths = ["/", "/api/v1/part-7/x", "/p7/1/x?//;", "/a/b/", &long];
+        for path in paths {
+            assert_eq!(work(path, &tree), (Ok(1), 0), "{path}");
+        }
+    }
+
+    #[test]
+    fn honest_odd_paths_take_less_than_half_of_the_work_that_is_allowed() {
+        let tree = tree();
+        for path in [
+            "/api/v1/part-7//x",
+            "/api/v1/part-7/a%2Fb;v=1/../c%2520d",
+            "/api/v1/./part-7/../part-8/x;jsessionid=1",
+            "/recordings/2026-11-26/caf%E9/\u{95e8} 1.mp4",
+            "/recordings/100%25%20%231.mp4",
+        ] {
+            let path = path.replace(' ', "%20");
+            let (result, work) = work(&path, &tree);
+            assert!(
+                result.is_ok() && work < MAX_WORK / 2,
+                "{path}: {result:?} {work}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_that_would_take_more_work_than_is_allowed_is_refused() {
+        let tree = tree();
+        let (mut refused, mut read) = (0, 0);
+        for odd in [
+            "/",
+            "../",
+            "%2e%2e/",
+            "%2f",
+            "%252f",
+            "%25252f",
+            ";",
+            "a;",
+            "%5c",
+            "a%5c/",
+            "%zz",
+            "%E9/",
+            "%c0%af",
+            "%c0%ae",
+            "%u002f",
+            "%23",
+            "%2541",
+            "..%2f",
+            "..;/",
+            "/%2f;%5c",
+            "p1%zz/",
+            "part-%E9/",
+            "%",
+            "a%/",
+            "/p10;/../p11;x/",
+            ".%ff./",
+            "\u{e9}./",
+        ] {
+            for start in ["/", "/api/v1/", "/api/v1/part-7/x%2f..//;%3f/", "/%zz/"] {
+                for length in [0, 10, 50, 250, 1_000] {
+                    let path = format!("{start}{}", odd.repeat(length / odd.len()));
+                    let (unbounded, work) = work(&path, &tree);
+                    let bounded = matches(path.as_bytes(), &tree).map(|found| found.len());
+                    if work > MAX_WORK {
+                        assert_eq!(bounded, Err(PathError::TooOdd), "{path}");
+                        refused += 1;
+                    } else {
+                        assert_eq!(bounded, unbounded, "{path}");
+                        read += 1;
+                    }
+                }
+            }
+        }
+        assert!(refused > 50 && read > 50, "{refused} {read}");
     }
 }

@@ -44,6 +44,10 @@ pub(super) enum Piece<'a> {
     Unknown(&'a [u8], &'a [u8]),
 }
 
+/// Units of [`Work`] for a literal that is compared with an unknown segment,
+/// which is seldom in the cache.
+const SCAN: usize = 8;
+
 /// How much work may still be done. One unit is some 10 ns.
 pub(super) struct Work(u32);
 
@@ -169,7 +173,7 @@ impl<'a> Walk<'a> {
                         let Some(rest) = literal.strip_prefix(&*start) else {
                             break;
                         };
-                        work.spend(1)?;
+                        work.spend(SCAN)?;
                         if rest.ends_with(end) {
                             self.places.push((*child, false));
                         }
