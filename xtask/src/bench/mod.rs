@@ -4,6 +4,7 @@
 mod check;
 mod events;
 mod gate;
+mod hostile;
 mod measure;
 mod programs;
 
@@ -39,6 +40,8 @@ enum What {
     Gate,
     /// Memory of subscribers to events, and how long one change takes to all
     Events,
+    /// CPU of the dearest requests to every open route of the License Client
+    Hostile,
 }
 
 pub(crate) fn run(command: &Bench) -> Result<()> {
@@ -46,5 +49,6 @@ pub(crate) fn run(command: &Bench) -> Result<()> {
         What::Check => check::run(command),
         What::Gate => gate::run(command),
         What::Events => events::run(command),
+        What::Hostile => hostile::run(),
     }
 }

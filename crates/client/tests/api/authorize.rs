@@ -25,6 +25,30 @@ methods = ["POST"]
 feature = "module.alarm_advanced"
 "#;
 
+/// A table in which a method makes a difference.
+const METHODS: &str = r#"
+[[route]]
+path = "/api/alarms/**"
+methods = ["GET"]
+
+[[route]]
+path = "/api/alarms/**"
+feature = "module.alarm_advanced"
+
+[[route]]
+path = "/api/find"
+methods = ["VERSION-CONTROL"]
+feature = "module.alarm_advanced"
+
+[[route]]
+path = "/api/cameras/*/export"
+feature = "module.alarm_advanced"
+
+[[route]]
+path = "/api/analytics/**"
+feature = "module.analytics_advanced"
+"#;
+
 struct Gate {
     site: Site,
     _directory: tempfile::TempDir,
@@ -179,7 +203,9 @@ async fn every_way_of_saying_the_path_is_understood_and_the_strictest_counts() {
         let method = name.replace("uri", "method");
         let post = [(name, alarms), (method.as_str(), "POST")];
         assert_eq!(gate.get(PATH, &post).await, 403, "{name}: POST");
-        assert_eq!(gate.get(PATH, &[(name, "/a/%zz")]).await, 403);
+        assert_eq!(gate.get(PATH, &[(name, "/a/%zz")]).await, 200, "{name}");
+        let odd = "/api/an%zzlytics";
+        assert_eq!(gate.get(PATH, &[(name, odd)]).await, 403, "{name}");
         assert_eq!(gate.get(PATH, &[(name, "")]).await, 403);
     }
     // Envoy appends the path, and sends the method as it is.
@@ -245,6 +271,182 @@ async fn every_way_of_saying_the_path_is_understood_and_the_strictest_counts() {
         .get(PATH, &[("x-original-uri", &format!("/{long}"))])
         .await;
     assert_eq!(answer, 403);
+    gate.site.end().await;
+}
+
+/// The reason of the answer, with its status where it allows.
+async fn reason(gate: &Gate, path: &str, headers: &[(&str, &str)]) -> String {
+    let answer = gate.ask(Method::GET, path, headers).await;
+    let reason = header(&answer, "x-license-reason").to_owned();
+    assert_eq!(answer.status() == 200, is_allowance(&reason), "{reason}");
+    reason
+}
+
+fn is_allowance(reason: &str) -> bool {
+    ["licensed", "core", "no_feature_needed"].contains(&reason)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_counts_only_beside_its_own_path_and_one_time() {
+    let gate = gate(METHODS).await;
+    let alarms = "/api/alarms/7";
+    for (own, other) in [("forwarded", "original"), ("original", "forwarded")] {
+        let uri = format!("x-{own}-uri");
+        let method = format!("x-{own}-method");
+        let other_method = format!("x-{other}-method");
+        let other_uri = format!("x-{other}-uri");
+        let path = (uri.as_str(), alarms);
+        let get = (method.as_str(), "GET");
+        let elsewhere = (other_uri.as_str(), "/api/open");
+        for (headers, expected) in [
+            (vec![path, get], "no_feature_needed"),
+            (vec![path, (&method, "get")], "no_feature_needed"),
+            (vec![path, (&method, "POST")], "not_in_license"),
+            (vec![path, (&method, "PROPFIND")], "not_in_license"),
+            // Nothing says which method it is.
+            (vec![path], "not_in_license"),
+            (vec![path, (&other_method, "GET")], "not_in_license"),
+            (vec![path, get, (&method, "POST")], "not_in_license"),
+            (vec![path, get, get], "not_in_license"),
+            (vec![path, (&method, "GET, POST")], "not_in_license"),
+            (vec![path, (&method, "GET,GET")], "not_in_license"),
+            (vec![path, (&method, "")], "not_in_license"),
+            (vec![path, (&method, "G\tT")], "not_in_license"),
+            (vec![path, (&method, &"G".repeat(33))], "not_in_license"),
+            // A second path is judged by its own method, and does not lend it.
+            (
+                vec![path, elsewhere, (&other_method, "GET")],
+                "not_in_license",
+            ),
+            (vec![path, elsewhere, get], "no_feature_needed"),
+            (vec![elsewhere, get], "no_feature_needed"),
+            // The same path twice: one may be the visitor's.
+            (vec![path, get, (&uri, "/api/open")], "bad_path"),
+            (vec![path, get, path], "bad_path"),
+        ] {
+            assert_eq!(reason(&gate, PATH, &headers).await, expected, "{headers:?}");
+        }
+    }
+    // A method that only the table knows is one of those that it may be.
+    let find = [("x-original-uri", "/api/find")];
+    assert_eq!(reason(&gate, PATH, &find).await, "not_in_license");
+    let get = [find[0], ("x-original-method", "GET")];
+    assert_eq!(reason(&gate, PATH, &get).await, "no_feature_needed");
+    // All three ways to name a path, and the strictest counts.
+    let headers = [
+        ("x-original-uri", "/api/open"),
+        ("x-original-method", "GET"),
+        ("x-forwarded-uri", "/api/open"),
+        ("x-forwarded-method", "GET"),
+    ];
+    let below = format!("{PATH}/api/open");
+    assert_eq!(reason(&gate, &below, &headers).await, "no_feature_needed");
+    let below = format!("{PATH}/api/analytics/heat");
+    assert_eq!(reason(&gate, &below, &headers).await, "licensed");
+    let strict = [&headers[..3], &[("x-forwarded-method", "POST")]].concat();
+    let strict = [&strict[..2], &[("x-forwarded-uri", alarms)], &strict[3..]].concat();
+    assert_eq!(reason(&gate, &below, &strict).await, "not_in_license");
+    gate.site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feature_is_named_in_one_header_and_a_few_parameters() {
+    let gate = gate("").await;
+    let map = ("x-license-feature", "module.map_view");
+    assert_eq!(reason(&gate, PATH, &[map]).await, "licensed");
+    assert_eq!(reason(&gate, PATH, &[map, map]).await, "bad_feature");
+    let mut query = format!("{PATH}?feature=module.live_view&feature=module.map_view");
+    assert_eq!(reason(&gate, &query, &[map]).await, "licensed");
+    assert_eq!(reason(&gate, &query, &[map, map]).await, "bad_feature");
+    query.push_str(&"&feature=module.map_view".repeat(2));
+    assert_eq!(reason(&gate, &query, &[]).await, "licensed");
+    query.push_str("&feature=module.map_view");
+    assert_eq!(reason(&gate, &query, &[]).await, "bad_feature");
+    query.push_str(&"&feature=x".repeat(2_000));
+    assert_eq!(reason(&gate, &query, &[]).await, "bad_feature");
+    let long = format!("{PATH}?feature={}", "x".repeat(400));
+    assert_eq!(reason(&gate, &long, &[]).await, "not_in_license");
+    let longer = format!("{long}x");
+    assert_eq!(reason(&gate, &longer, &[]).await, "bad_feature");
+    // Other parameters say nothing, however many there are.
+    let others = format!(
+        "{PATH}?{}feature=module.map_view",
+        "a&feature_=x&".repeat(300)
+    );
+    assert_eq!(reason(&gate, &others, &[]).await, "licensed");
+    gate.site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_is_refused_where_it_may_be_another_and_is_a_path_elsewhere() {
+    let gate = gate(METHODS).await;
+    for (path, expected) in [
+        (&b"/api/cameras/1/export"[..], "not_in_license"),
+        (b"/api/cameras/1#/export", "bad_path"),
+        (b"/api/cameras/1/export#", "bad_path"),
+        (b"/files#", "bad_path"),
+        (b"/files\\1", "bad_path"),
+        (b"/files/a b", "bad_path"),
+        (b"/files/a\tb", "bad_path"),
+        (b"/files%00", "bad_path"),
+        (b"/api/cameras/1%23/export", "bad_path"),
+        (b"/api/cameras/1%2523/export", "bad_path"),
+        (b"/api/cameras/1%5c/export", "bad_path"),
+        (b"/api/cameras%c0%af1%c0%afexport", "bad_path"),
+        (b"/api/cameras/1/expor\xf4", "bad_path"),
+        (b"/api/cameras/1/expor%F4", "bad_path"),
+        (b"/api/cameras/1/expor%zz", "bad_path"),
+        // The query begins at the first question mark and nowhere else.
+        (b"/api/cameras/1?#/export", "no_feature_needed"),
+        (b"/api/cameras/1?\\ %zz\xff", "no_feature_needed"),
+        // Nothing that is gated is like it.
+        (b"/files/caf\xe9.jpg", "no_feature_needed"),
+        (b"/files/caf\xc3\xa9.jpg", "no_feature_needed"),
+        (b"/files/caf%E9.jpg", "no_feature_needed"),
+        (b"/files/100%", "no_feature_needed"),
+        (b"/files/%zz", "no_feature_needed"),
+        (b"/files/%5c%23%3b", "no_feature_needed"),
+    ] {
+        let shown = String::from_utf8_lossy(path);
+        for name in ["x-original-uri", "x-forwarded-uri"] {
+            let request = gate.site.http.get(format!("{}{PATH}", gate.site.url));
+            let path = reqwest::header::HeaderValue::from_bytes(path).unwrap();
+            let method = name.replace("uri", "method");
+            let answer = request
+                .header(name, path)
+                .header(method, "GET")
+                .send()
+                .await;
+            let answer = answer.unwrap();
+            assert_eq!(header(&answer, "x-license-reason"), expected, "{shown}");
+        }
+    }
+    let slashes = [("x-original-uri", &*"/".repeat(4_000))];
+    assert_eq!(reason(&gate, PATH, &slashes).await, "bad_path");
+    gate.site.end().await;
+}
+
+/// A library that reads requests cuts a query at `#`: what is left is the
+/// visitor's all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_table_a_visitors_query_that_was_cut_off_is_the_visitors() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    let gate = Gate {
+        site,
+        _directory: tempfile::tempdir().unwrap(),
+    };
+    let query = "feature=module.live_view";
+    for sent in [
+        query.to_owned(),
+        format!("{query}#"),
+        format!("{query}#a&b"),
+    ] {
+        let uri = format!("/alarms/1?{sent}");
+        let headers = [("x-forwarded-uri", uri.as_str())];
+        let path = format!("{PATH}?{query}");
+        assert_eq!(reason(&gate, &path, &headers).await, "no_table", "{sent}");
+    }
     gate.site.end().await;
 }
 

@@ -49,6 +49,7 @@ async fn the_shipped_caddyfile_gates_by_path() {
     let mut licensed = Licensed::by_path().await;
     let (caddy, _directory) = caddy(&licensed, &by_path(&licensed)).await;
     licensed.is_gated_by(&caddy.url).await;
+    licensed.is_gated_by_method(&caddy.url).await;
     licensed.is_not_led_astray(&caddy.url).await;
     licensed
         .is_not_talked_into_anything_by_visitors(&caddy.url)
@@ -58,6 +59,9 @@ async fn the_shipped_caddyfile_gates_by_path() {
         "/map/%2e%2e/alarms/1",
         "/%61larms/1",
         "/alarms;x/1",
+        "/api/cameras/1/export",
+        "/api/cameras/1%23/export",
+        "/api/cameras/1/expor%F4",
     ] {
         let answer = get(&caddy.url, path, &[]).await;
         assert_eq!(answer.status(), 403, "{path}");

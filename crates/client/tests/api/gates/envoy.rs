@@ -49,6 +49,7 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     let envoy = Process::start(&mut command, port).await;
 
     licensed.is_gated_by(&envoy.url).await;
+    licensed.is_gated_by_method(&envoy.url).await;
     licensed.is_not_led_astray(&envoy.url).await;
     licensed
         .is_not_talked_into_anything_by_visitors(&envoy.url)
@@ -58,6 +59,9 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
         ("/map/../alarms/1", 403),
         ("/map/%2e%2e/alarms/1", 403),
         ("/%61larms/1", 403),
+        ("/api/cameras/1/export", 403),
+        ("/api/cameras/1%23/export", 403),
+        ("/api/cameras/1/expor%F4", 403),
         // Envoy itself wants none of these.
         ("/map%2f..%2falarms/1", 400),
         // A path that is not gated is nobody's question.

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 
 use chrono::{DateTime, TimeDelta};
 use license_service::clock::Clock as _;
-use reqwest::Response;
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -45,6 +45,18 @@ feature = "module.live_view"
 [[route]]
 path = "/nope/**"
 feature = "module.nope"
+
+[[route]]
+path = "/api/cameras/*/export"
+feature = "module.alarm_advanced"
+
+[[route]]
+path = "/form/**"
+methods = ["GET"]
+
+[[route]]
+path = "/form/**"
+feature = "module.alarm_advanced"
 "#;
 
 /// A site whose license lists the map and no alarms, behind gateways.
@@ -123,7 +135,9 @@ impl Licensed {
             ("x-license-feature", "module.live_view"),
             ("x-forwarded-uri", "/live/1"),
             ("x-original-uri", "/live/1"),
+            ("x-original-uri", "/alarms/1"),
             ("x-forwarded-method", "OPTIONS"),
+            ("x-original-method", "OPTIONS"),
             ("x-license-reason", "licensed"),
         ] {
             let answer = get(gateway, "/alarms/1", &[header]).await;
@@ -140,6 +154,38 @@ impl Licensed {
         assert_ne!(seen["headers"]["x-license-tier"], "enterprise", "{seen}");
     }
 
+    /// A form may be seen and not sent, whatever a visitor says about the method.
+    async fn is_gated_by_method(&self, gateway: &str) {
+        let send = |method: Method, headers: Vec<(&'static str, &'static str)>| async move {
+            let http = reqwest::Client::builder().no_proxy().build().unwrap();
+            let mut request = http.request(method, format!("{gateway}/form/1"));
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            request.send().await.unwrap().status().as_u16()
+        };
+        assert_eq!(send(Method::GET, vec![]).await, 200);
+        assert_eq!(send(Method::POST, vec![]).await, 403);
+        for names in [
+            ["x-original-uri", "x-original-method"],
+            ["x-forwarded-uri", "x-forwarded-method"],
+        ] {
+            let [uri, method] = names;
+            for headers in [
+                vec![(method, "GET")],
+                vec![(method, "GET"), (method, "GET")],
+                vec![(uri, "/form/1"), (method, "GET")],
+                vec![(uri, "/live/1"), (method, "GET")],
+            ] {
+                assert_eq!(
+                    send(Method::POST, headers.clone()).await,
+                    403,
+                    "{headers:?}"
+                );
+            }
+        }
+    }
+
     /// No path leads from what is allowed to what is not, or back, whatever is
     /// behind the gateway makes of it.
     async fn is_not_led_astray(&self, gateway: &str) {
@@ -152,6 +198,9 @@ impl Licensed {
             "/alarms/x%5c..%5c..%5clive",
             "/live/../alarms/1",
             "/live/%2e%2e/alarms/1",
+            "/live/1#/../../alarms/1",
+            "/api/cameras/1#/export",
+            "/api/cameras/1%5c/export",
         ] {
             let answer = raw_answer(gateway, path).await;
             let status = answer.get(9..12).unwrap_or_default();

@@ -1,7 +1,46 @@
 //! nginx, with `auth_request`.
 
-use super::{Licensed, get};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::{Licensed, get, raw, raw_answer};
 use crate::nginx::Nginx;
+
+/// A service that reads the request line as it is. HTTP libraries cut it at
+/// `#`, which services in other languages do not.
+struct RawBackend {
+    address: SocketAddr,
+    request_lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl RawBackend {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let request_lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = request_lines.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                seen.lock()
+                    .unwrap()
+                    .push(head.lines().next().unwrap().to_owned());
+                let answer = b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        Self {
+            address,
+            request_lines,
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shipped_rules_gate_by_feature() {
@@ -46,6 +85,7 @@ async fn the_shipped_rules_gate_by_path() {
     );
     let nginx = Nginx::gate(&licensed.site.url, &locations).await;
     licensed.is_gated_by(&nginx.url).await;
+    licensed.is_gated_by_method(&nginx.url).await;
     licensed.is_not_led_astray(&nginx.url).await;
     for path in [
         "//alarms/1",
@@ -61,5 +101,53 @@ async fn the_shipped_rules_gate_by_path() {
         assert!(refused, "{path}");
     }
     licensed.is_shut_without_it(&nginx.url, 503).await;
+    licensed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_is_cut_off_or_not_does_not_reach_the_service_ungated() {
+    let licensed = Licensed::by_path().await;
+    let backend = RawBackend::start().await;
+    let locations = format!(
+        "auth_request /_license_by_path; error_page 403 = @unlicensed; \
+         error_page 500 = @license_client_down; location / {{ proxy_pass http://{}; }}",
+        backend.address
+    );
+    let nginx = Nginx::gate(&licensed.site.url, &locations).await;
+    for path in [
+        "/api/cameras/1#/export",
+        "/api/cameras/1/export#",
+        "/api/cameras/1#",
+        "/api/cameras/1/%5cexport",
+        "/api/cameras/1%5C..%5Cexport",
+        "/api/cameras/1\\export",
+        "/live/1#/../../alarms/1",
+    ] {
+        assert_eq!(raw(&nginx.url, path).await, "400", "{path}");
+    }
+    // These may be cut off after they are unescaped, or be anything; and tabs
+    // end the connection or the request.
+    for path in [
+        "/api/cameras/1%23/export",
+        "/api/cameras/1%3F/export",
+        "/api/cameras/1%2523/export",
+        "/api/cameras/1/expor%F4",
+        "/api/cameras/1\t/export",
+        "/api/cameras/1%09/export",
+    ] {
+        let answer = raw_answer(&nginx.url, path).await;
+        let status = answer.get(9..12).unwrap_or_default();
+        assert!(["400", "403"].contains(&status), "{path}: {answer}");
+    }
+    assert_eq!(*backend.request_lines.lock().unwrap(), [""; 0]);
+    // What is no other path to anybody passes, and a query is left alone.
+    for path in [
+        "/api/cameras/1?#/export",
+        "/files/caf%E9.jpg",
+        "/files/Cam%20%231.jpg?a=b\\c",
+    ] {
+        assert_eq!(raw(&nginx.url, path).await, "200", "{path}");
+    }
+    assert_eq!(backend.request_lines.lock().unwrap().len(), 3);
     licensed.end().await;
 }

@@ -1,0 +1,400 @@
+//! What one request costs at most that is made to cost much: paths, queries,
+//! headers and bodies, on every open route of the License Client.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::programs::{Program, license_client};
+use crate::program::{cargo, step};
+
+/// Bytes of the head and of the body of a request.
+const SIZE: usize = 4096;
+/// Requests for each measurement.
+const REQUESTS: u32 = 100;
+/// Most CPU for a gateway's question or a probe, in µs.
+const MAX_GATE_US: f64 = 200.0;
+/// Most CPU for any other open route, in µs.
+const MAX_OPEN_US: f64 = 2_000.0;
+/// Routes in the table, of two patterns each.
+const ROUTES: u32 = 1_000;
+/// What paths are made of that cost much to read.
+const ODD: [&str; 32] = [
+    "a",
+    "/",
+    "a/",
+    "../",
+    "%2e%2e/",
+    "%2f",
+    "%252f",
+    "%25252f",
+    ";",
+    "a;",
+    "%5c",
+    "%zz",
+    "%E9",
+    "%c0%af",
+    "%u002f",
+    "%23",
+    "%41",
+    "%2541",
+    "%E9%97%A8",
+    "\u{95e8}",
+    "..%2f",
+    "..;/",
+    "%2f;%5c/",
+    "/a;x//b/../%2e%2e/c%2f%252e",
+    "p1%zz/",
+    "p1",
+    "%",
+    "%2",
+    "a%/",
+    ".%ff./",
+    "/p10;/../p11;x/",
+    "#",
+];
+
+/// A request, and what it may cost.
+struct Case {
+    name: String,
+    max_us: f64,
+    request: Vec<u8>,
+}
+
+pub(super) fn run() -> Result<()> {
+    let build = ["build", "--release", "--locked", "--bin", "license-client"];
+    step(
+        "release build",
+        cargo(&build).args(["-p", "license-client"]),
+    )?;
+    let directory = tempfile::tempdir()?;
+    let table = directory.path().join("routes.toml");
+    std::fs::write(&table, routes())?;
+    let table = table.display().to_string();
+    let with_table = license_client(&directory.path().join("a"), &["--gate-routes", &table])?;
+    let without = license_client(&directory.path().join("b"), &[])?;
+    let mut over = Vec::new();
+    for (client, group, cases) in [
+        (&with_table, "gateway, with a table", gateway()),
+        (&without, "gateway, without a table", gateway()),
+        (&without, "probes", probes()),
+        (&without, "other open routes", open()),
+    ] {
+        let mut measured = Vec::new();
+        for case in cases {
+            let cpu_us = measure(client, &case.request)?;
+            if cpu_us > case.max_us {
+                over.push(format!("{group}: {} takes {cpu_us:.0} µs", case.name));
+            }
+            measured.push((cpu_us, case.name));
+        }
+        measured.sort_by(|a, b| b.0.total_cmp(&a.0));
+        println!("{group}: {} requests, the dearest", measured.len());
+        for (cpu_us, name) in measured.iter().take(8) {
+            println!("  {cpu_us:>7.1} µs  {name}");
+        }
+    }
+    if !over.is_empty() {
+        bail!("over the limit:\n{}", over.join("\n"));
+    }
+    Ok(())
+}
+
+fn routes() -> String {
+    let mut table = String::new();
+    for n in 0..ROUTES {
+        for pattern in [format!("/api/v{}/part-{n}/**", n % 7), format!("/p{n}/*/x")] {
+            let _ = writeln!(
+                table,
+                "[[route]]\npath = \"{pattern}\"\nmethods = [\"GET\"]\nfeature = \"f{n}\""
+            );
+        }
+    }
+    table.push_str("[[route]]\npath = \"/*/*/*/export\"\nfeature = \"export\"\n");
+    table
+}
+
+/// `text` again and again, `length` bytes in all.
+fn fill(text: &str, length: usize) -> Vec<u8> {
+    text.bytes().cycle().take(length).collect()
+}
+
+/// A request with these headers, and a body if it has one.
+fn request(method: &str, target: &[u8], headers: &[(&str, &[u8])], body: &[u8]) -> Vec<u8> {
+    let mut request = [method.as_bytes(), b" ", target, b" HTTP/1.1\r\n"].concat();
+    request.extend_from_slice(b"Host: localhost\r\nContent-Type: application/json\r\n");
+    for (name, value) in headers {
+        request.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    let length = format!("Content-Length: {}\r\n\r\n", body.len());
+    [&request, length.as_bytes(), body].concat()
+}
+
+fn gateway() -> Vec<Case> {
+    const PATH: &[u8] = b"/api/license/authorize";
+    let mut cases = Vec::new();
+    let mut add = |name: String, target: &[u8], headers: &[(&str, &[u8])]| {
+        cases.push(Case {
+            name,
+            max_us: MAX_GATE_US,
+            request: request("GET", target, headers, b""),
+        });
+    };
+    let room = SIZE - 200;
+    for odd in ODD {
+        for length in [40, 120, 400, 1_300, room] {
+            let path = [b"/", &*fill(odd, length)].concat();
+            let shown = format!("'{odd}' for {length} bytes");
+            add(
+                format!("path of {shown}"),
+                PATH,
+                &[("X-Original-URI", &path)],
+            );
+            if length <= room / 3 {
+                let both = [("X-Original-URI", &*path), ("X-Forwarded-Uri", &*path)];
+                let is_target = !odd.contains(['#', '\u{95e8}']);
+                let below = if is_target {
+                    [PATH, &path].concat()
+                } else {
+                    PATH.to_vec()
+                };
+                add(format!("three paths of {shown}"), &below, &both);
+            }
+        }
+    }
+    for odd in [
+        "&",
+        "feature=x&",
+        "f%65ature=x&",
+        "a=%zz&",
+        "feature=%E9",
+        "+",
+    ] {
+        let query = [PATH, b"?", &*fill(odd, room)].concat();
+        let mirrored = [b"/?", &*fill(odd, room / 2)].concat();
+        add(format!("query of '{odd}'"), &query, &[]);
+        let query = [PATH, b"?", &*fill(odd, room / 2)].concat();
+        add(
+            format!("mirrored query of '{odd}'"),
+            &query,
+            &[("X-Original-URI", &mirrored)],
+        );
+    }
+    let feature = fill("x", room);
+    add(
+        "long feature".to_owned(),
+        PATH,
+        &[("X-License-Feature", &feature)],
+    );
+    for (name, count) in [
+        ("X-Original-URI", 90),
+        ("X-License-Feature", 90),
+        ("A", 99),
+        ("A", 800),
+    ] {
+        let headers = vec![(name, &b"/"[..]); count];
+        add(format!("{count} headers {name}"), PATH, &headers);
+    }
+    let long = fill("GET,", room);
+    let headers = [
+        ("X-Original-URI", &b"/p1/a/x"[..]),
+        ("X-Original-Method", &*long),
+    ];
+    add("long method".to_owned(), PATH, &headers);
+    add(
+        "plain path".to_owned(),
+        PATH,
+        &[("X-Original-URI", b"/p1/a/x")],
+    );
+    add(
+        "feature".to_owned(),
+        b"/api/license/authorize?feature=module.map_view",
+        &[],
+    );
+    cases
+}
+
+/// Heads that are as long as may be, on a path.
+fn heads(method: &str, path: &str, body: &[u8], max_us: f64) -> Vec<Case> {
+    let room = SIZE - 200;
+    let long = fill("a=b; license_session=x, W/\"y\", ", room);
+    let many = vec![("A", &b"b"[..]); 95];
+    [
+        ("plain", vec![], ""),
+        ("long cookie", vec![("Cookie", &*long)], ""),
+        ("long ETag", vec![("If-None-Match", &*long)], ""),
+        ("long token", vec![("Authorization", &*long)], ""),
+        ("long forwarding", vec![("X-Forwarded-For", &*long)], ""),
+        ("long origin", vec![("Origin", &*long)], ""),
+        ("95 headers", many, ""),
+        ("query of 'limit=1&'", vec![], "limit=1&"),
+        ("query of '%zz'", vec![], "%zz"),
+    ]
+    .into_iter()
+    .map(|(name, headers, query)| {
+        let target = match query {
+            "" => path.as_bytes().to_vec(),
+            query => [path.as_bytes(), b"?", &*fill(query, room)].concat(),
+        };
+        Case {
+            name: format!("{method} {path}: {name}"),
+            max_us,
+            request: request(method, &target, &headers, body),
+        }
+    })
+    .collect()
+}
+
+fn probes() -> Vec<Case> {
+    let paths = ["/health", "/livez", "/readyz"];
+    let cases = paths.map(|path| heads("GET", path, b"", MAX_GATE_US));
+    cases.into_iter().flatten().collect()
+}
+
+fn open() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for path in [
+        "/api/license/status",
+        "/api/license/features",
+        "/api/license/attempts",
+        "/api/license/hardware",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+        "/nowhere",
+        "/",
+    ] {
+        cases.extend(heads("GET", path, b"", MAX_OPEN_US));
+    }
+    let wrap = |start: &str, text: &str, end: &str| {
+        let room = SIZE - start.len() - end.len();
+        let times = room / text.len();
+        format!("{start}{}{end}", text.repeat(times)).into_bytes()
+    };
+    let numbered: String = (0..400).map(|n| format!("\"k{n}\":1,")).collect();
+    let bodies = [
+        (
+            "one key",
+            br#"{"featureKey":"x","resource":"cameras","context":{}}"#.to_vec(),
+        ),
+        (
+            "long key",
+            wrap("{\"featureKey\":\"", "x", "\",\"context\":{}}"),
+        ),
+        ("escapes", wrap("{\"featureKey\":\"", "\\u00e9", "\"}")),
+        ("many keys", wrap("{\"featureKeys\":[", "\"x\",", "\"x\"]}")),
+        (
+            "many fields",
+            format!("{{{}\"a\":1}}", numbered).into_bytes(),
+        ),
+        (
+            "same field",
+            wrap("{", "\"featureKey\":1,", "\"context\":{}}"),
+        ),
+        ("deep", wrap("", "[", "")),
+        ("deep objects", wrap("", "{\"a\":", "")),
+        (
+            "long number",
+            wrap("{\"requested\":", "9", ",\"resource\":\"cameras\"}"),
+        ),
+        ("lines", wrap("", "\n", "x")),
+        ("not UTF-8", vec![0xff; SIZE]),
+    ];
+    for path in [
+        "/api/license/feature/check",
+        "/api/license/features/check",
+        "/api/license/limits/check",
+        "/ofrep/v1/evaluate/flags",
+        "/ofrep/v1/evaluate/flags/module.map_view",
+    ] {
+        cases.extend(heads("POST", path, &bodies[0].1, MAX_OPEN_US));
+        cases.extend(bodies.iter().map(|(name, body)| Case {
+            name: format!("POST {path}: {name}"),
+            max_us: MAX_OPEN_US,
+            request: request("POST", path.as_bytes(), &[], body),
+        }));
+    }
+    for odd in ["%2f", "/", "a", "%zz", "%E9%97%A8"] {
+        let path = [b"/ofrep/v1/evaluate/flags/", &*fill(odd, SIZE - 200)].concat();
+        cases.push(Case {
+            name: format!("POST /ofrep/v1/evaluate/flags/ and '{odd}'"),
+            max_us: MAX_OPEN_US,
+            request: request("POST", &path, &[], &bodies[0].1),
+        });
+    }
+    cases
+}
+
+/// CPU of the program for each of [`REQUESTS`], in µs.
+fn measure(client: &Program, request: &[u8]) -> Result<f64> {
+    let mut connection = None;
+    let mut send = |times: u32| -> Result<()> {
+        for _ in 0..times {
+            let mut open = match connection.take() {
+                Some(open) => open,
+                None => connect(client.port)?,
+            };
+            // A head that is refused may be answered before it is read.
+            let written = open.get_mut().write_all(request);
+            if written.is_ok() && is_kept(&mut open).unwrap_or_default() {
+                connection = Some(open);
+            }
+        }
+        Ok(())
+    };
+    send(5)?;
+    let before = cpu_ns(client.pid())?;
+    send(REQUESTS)?;
+    let spent = cpu_ns(client.pid())? - before;
+    Ok(spent as f64 / f64::from(REQUESTS) / 1_000.0)
+}
+
+fn connect(port: u16) -> Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    Ok(BufReader::new(stream))
+}
+
+/// Reads an answer; says whether the connection goes on.
+fn is_kept(stream: &mut BufReader<TcpStream>) -> Result<bool> {
+    let (mut is_kept, mut length) = (true, None);
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Ok(false);
+        }
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = Some(value.trim().parse::<u64>()?);
+        }
+        is_kept &= line != "connection: close";
+    }
+    let Some(length) = length else {
+        return Ok(false);
+    };
+    std::io::copy(&mut stream.take(length), &mut std::io::sink())?;
+    Ok(is_kept)
+}
+
+/// Time on a CPU of all threads of a process, in ns (proc(5), `schedstat`).
+fn cpu_ns(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        sum += on_cpu(&task?.path().join("schedstat"))?;
+    }
+    Ok(sum)
+}
+
+fn on_cpu(file: &Path) -> Result<u64> {
+    let text = std::fs::read_to_string(file)?;
+    let first = text.split(' ').next().context("an odd schedstat")?;
+    Ok(first.parse()?)
+}
