@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask --help`.
 
+mod attack;
 mod audit;
 mod bench;
 mod demo;
@@ -39,6 +40,13 @@ enum Command {
         cargo xtask test\n  \
         cargo xtask test --only-tests -- -p license-client grace")]
     Test(test::Test),
+
+    /// Try attacks that once worked on the real programs; fails if one works
+    #[command(after_help = "Examples:\n  \
+        cargo xtask attack\n  \
+        cargo xtask attack --only cpu --only memory --size full\n  \
+        cargo xtask attack --profile dev")]
+    Attack(attack::Attack),
 
     /// Check dependencies: licenses, bans, sources, and advisories when given
     /// their database
@@ -83,6 +91,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(command) => demo::run(&command),
         Command::Test(command) => test::run(&command),
+        Command::Attack(command) => attack::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Bench(command) => bench::run(&command),
         Command::Deployment(command) => deployment::run(&command),

@@ -71,7 +71,7 @@ pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
 }
 
 /// Memory of a process that is in RAM, in KiB (proc(5), `VmRSS`).
-pub(super) fn resident_kib(pid: u32) -> Result<u64> {
+pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next());

@@ -11,6 +11,8 @@ mod programs;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+pub(crate) use self::measure::resident_kib;
+
 /// What to measure, and for how long.
 #[derive(Args)]
 pub(crate) struct Bench {

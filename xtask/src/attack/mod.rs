@@ -1,0 +1,278 @@
+//! `cargo xtask attack`: attacks that once worked, against the real programs on
+//! loopback.
+//!
+//! Each attack starts its own License Server and License Client, tries what an
+//! attacker would, and says what came of it. Regression tests hold each of them
+//! more exactly; this shows that the programs as built withstand them together.
+
+mod browsers;
+mod connections;
+mod cpu;
+mod floods;
+mod http;
+mod malformed;
+mod middleman;
+mod paths;
+mod seats;
+mod secrets;
+mod stage;
+mod strangers;
+mod time;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use self::stage::Stage;
+use crate::program::{cargo, now, step};
+
+/// What to try, and on which programs.
+#[derive(Args)]
+pub(crate) struct Attack {
+    /// Only attacks whose name contains this; may be given several times
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+
+    /// How much to send
+    #[arg(long, value_enum, default_value_t = Size::Small)]
+    size: Size,
+
+    /// Which build to attack
+    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    profile: Profile,
+
+    /// Attack what is built already
+    #[arg(long)]
+    no_build: bool,
+
+    /// List the attacks, and try none
+    #[arg(long)]
+    list: bool,
+}
+
+/// How much to send.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Size {
+    /// Enough to see whether an attack works
+    Small,
+    /// As much as when it was found
+    Full,
+}
+
+/// Which build to attack.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    /// As shipped
+    Release,
+    /// Quick to build; measures of time are wider
+    Dev,
+}
+
+/// What came of an attack.
+struct Outcome {
+    held: bool,
+    /// What was seen, in a few words.
+    seen: String,
+}
+
+impl Outcome {
+    fn new(held: bool, seen: impl Into<String>) -> Self {
+        let seen = seen.into();
+        Self { held, seen }
+    }
+}
+
+/// One attack.
+struct Entry {
+    name: &'static str,
+    /// What the attacker does.
+    does: &'static str,
+    /// What came of it when it was found.
+    before: &'static str,
+    attempt: fn(&Stage) -> Result<Outcome>,
+}
+
+const ATTACKS: [Entry; 22] = [
+    Entry {
+        name: "cpu",
+        does: "gate questions with odd paths, queries and headers",
+        before: "243 ms for one, 3 s for one with 45 headers",
+        attempt: cpu::gate_questions,
+    },
+    Entry {
+        name: "open-routes",
+        does: "requests of strangers that make the service call others",
+        before: "a pool, a transaction and a call for each",
+        attempt: strangers::open_routes,
+    },
+    Entry {
+        name: "seat-cycling",
+        does: "activate here, deactivate behind its back, activate there",
+        before: "every machine stays active",
+        attempt: seats::cycling,
+    },
+    Entry {
+        name: "offline-cycling",
+        does: "the same with request files",
+        before: "five 90-day leases on one seat in a second",
+        attempt: seats::offline_cycling,
+    },
+    Entry {
+        name: "clones",
+        does: "a copy that leaves out X-License-Seq",
+        before: "not noticed",
+        attempt: seats::hidden_clone,
+    },
+    Entry {
+        name: "time-file",
+        does: "delete time.json, and restart an expired site offline",
+        before: "in grace again",
+        attempt: time::time_file,
+    },
+    Entry {
+        name: "server-clock",
+        does: "a License Server whose clock is years ahead",
+        before: "signs leases that end in 2038",
+        attempt: time::server_ahead,
+    },
+    Entry {
+        name: "server-behind",
+        does: "a clock two minutes behind, after a rotation and a revocation",
+        before: "500 to everything",
+        attempt: time::server_behind,
+    },
+    Entry {
+        name: "rotated-deactivation",
+        does: "deactivate right after the keys were rotated",
+        before: "'was not deactivated', and the seat is gone",
+        attempt: seats::deactivation_after_rotation,
+    },
+    Entry {
+        name: "odd-urls",
+        does: "passwords in URLs that do not parse as meant",
+        before: "shown by doctor, logs and errors",
+        attempt: secrets::odd_urls,
+    },
+    Entry {
+        name: "command-lines",
+        does: "look at ps, and at the files of the compose file",
+        before: "tokens and keys are arguments; files are 0644",
+        attempt: secrets::command_lines,
+    },
+    Entry {
+        name: "fragment",
+        does: "a gated path behind a '#'",
+        before: "passes",
+        attempt: paths::fragment,
+    },
+    Entry {
+        name: "method",
+        does: "a second header that names another method",
+        before: "the first counts",
+        attempt: paths::method,
+    },
+    Entry {
+        name: "middleman",
+        does: "turn a validation into a deactivation",
+        before: "the site lapses",
+        attempt: middleman::deactivates,
+    },
+    Entry {
+        name: "memory",
+        does: "connections that hold a body one byte short",
+        before: "81 MB become 718 MB",
+        attempt: connections::memory,
+    },
+    Entry {
+        name: "stalls",
+        does: "HTTP/2 without TLS, and connections that send a part",
+        before: "HTTP/2 is served, and stays open for ever",
+        attempt: connections::stalls,
+    },
+    Entry {
+        name: "growth",
+        does: "activate and deactivate with one key in a loop",
+        before: "157 cycles a second, 90 GB a day",
+        attempt: floods::growth,
+    },
+    Entry {
+        name: "log-growth",
+        does: "refused sign-ins and wrong tokens in a loop",
+        before: "148 bytes each, 64 GB a day",
+        attempt: floods::log_growth,
+    },
+    Entry {
+        name: "lockout",
+        does: "calls without a token, then a sign-in with the right one",
+        before: "429 for everyone behind the proxy",
+        attempt: browsers::lockout,
+    },
+    Entry {
+        name: "rebinding",
+        does: "a website that points its name at the shipped nginx",
+        before: "may change things as the operator",
+        attempt: browsers::rebinding,
+    },
+    Entry {
+        name: "malformed",
+        does: "two lengths, foreign targets, deep JSON, compressed bodies",
+        before: "held",
+        attempt: malformed::requests,
+    },
+    Entry {
+        name: "framing",
+        does: "another site's page around ours",
+        before: "/docs can be framed",
+        attempt: browsers::framing,
+    },
+];
+
+pub(crate) fn run(command: &Attack) -> Result<()> {
+    let chosen: Vec<&Entry> = ATTACKS
+        .iter()
+        .filter(|it| command.only.is_empty() || command.only.iter().any(|o| it.name.contains(o)))
+        .collect();
+    if command.list {
+        for entry in chosen {
+            println!("{:<21} {}", entry.name, entry.does);
+        }
+        return Ok(());
+    }
+    if chosen.is_empty() {
+        bail!("no attack has that name; --list shows all");
+    }
+    if !command.no_build {
+        let mut build = cargo(&["build", "--locked", "--bins"]);
+        build.args(["-p", "license-server", "-p", "license-client"]);
+        if command.profile == Profile::Release {
+            build.arg("--release");
+        }
+        step("building License Server and License Client", &mut build)?;
+    }
+    let begun = now();
+    let mut worked = 0_u32;
+    println!(
+        "\n{:<21} {:<8} {:>5}  before → now",
+        "attack", "result", "s"
+    );
+    for entry in chosen {
+        let start = now();
+        let stage = Stage::new(command.size, command.profile)?;
+        // An attack that cannot be tried has not been withstood.
+        let outcome = (entry.attempt)(&stage)
+            .unwrap_or_else(|error| Outcome::new(false, format!("{error:#}")));
+        worked += u32::from(!outcome.held);
+        println!(
+            "{:<21} {:<8} {:>5.1}  {} → {}",
+            entry.name,
+            if outcome.held { "held" } else { "WORKS" },
+            start.elapsed().as_secs_f64(),
+            entry.before,
+            outcome.seen,
+        );
+    }
+    println!("\n{:.0} s", begun.elapsed().as_secs_f64());
+    if worked > 0 {
+        bail!("{worked} of the attacks work");
+    }
+    Ok(())
+}

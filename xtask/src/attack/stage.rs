@@ -1,0 +1,237 @@
+//! The programs under attack, each with a directory of its own.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::http::{Answer, request};
+use super::{Profile, Size};
+use crate::program::{answers, free_port, now, output, root, stop};
+
+/// The License Server's and the License Client's token.
+pub(super) const TOKEN: &str = "attack-0123456789abcdef0123456789abcdef";
+/// Nobody is trusted without the token.
+pub(super) const UNTRUSTED: &[(&str, &str)] = &[("TRUSTED_NETWORKS", "192.0.2.0/32")];
+/// A feature that has to be licensed, and is in every plan that is issued here.
+pub(super) const FEATURE: &str = "module.map_view";
+
+/// Where one attack takes place.
+pub(super) struct Stage {
+    pub(super) size: Size,
+    pub(super) profile: Profile,
+    directory: TempDir,
+    programs: PathBuf,
+}
+
+/// A running program, stopped when the value goes.
+pub(super) struct Running {
+    child: Child,
+    pub(super) port: u16,
+    log: PathBuf,
+}
+
+impl Stage {
+    pub(super) fn new(size: Size, profile: Profile) -> Result<Self> {
+        let folder = match profile {
+            Profile::Release => "release",
+            Profile::Dev => "debug",
+        };
+        let directory = tempfile::tempdir()?;
+        std::fs::write(directory.path().join("token"), TOKEN)?;
+        Ok(Self {
+            size,
+            profile,
+            programs: root().join("target").join(folder),
+            directory,
+        })
+    }
+
+    /// A file of this attack.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The one for the full size, or the other.
+    pub(super) fn sized<T>(&self, small: T, full: T) -> T {
+        match self.size {
+            Size::Small => small,
+            Size::Full => full,
+        }
+    }
+
+    /// A program whose settings come from here alone. Programs with the same
+    /// `state` share it.
+    pub(super) fn command(&self, program: &str, state: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command
+            .env_clear()
+            .env("NO_PROXY", "127.0.0.1")
+            .env("STATE_DIR", self.path(state))
+            .env("ADMIN_TOKEN_FILE", self.path("token"))
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Under a wall clock that shows `to`, as faketime(1) writes it; monotonic
+    /// clocks tell the truth.
+    pub(super) fn fake_clock(&self, command: &mut Command, to: &str) -> Result<()> {
+        let found = std::fs::read_dir("/usr/lib")?
+            .flatten()
+            .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"))
+            .find(|path| path.exists())
+            .context("faketime is not installed; 'cargo xtask test' installs it")?;
+        let file = self.path(&format!("wall-{}", to.len()));
+        std::fs::write(&file, format!("{to}\n"))?;
+        command
+            .env("LD_PRELOAD", found)
+            .env("FAKETIME_TIMESTAMP_FILE", file)
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        Ok(())
+    }
+
+    /// Starts a command that serves, and waits until it answers.
+    pub(super) fn serve(&self, mut command: Command) -> Result<Running> {
+        let port = free_port()?;
+        let log = self.path(&format!("log-{port}"));
+        let file = File::create(&log)?;
+        let child = command
+            .arg("serve")
+            .env("PORT", port.to_string())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let mut running = Running { child, port, log };
+        let start = now();
+        while !answers(port) {
+            if running.child.try_wait()?.is_some() || start.elapsed() > Duration::from_secs(20) {
+                bail!("a program did not start: {}", running.log());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(running)
+    }
+
+    /// A License Server.
+    pub(super) fn server(&self, settings: &[(&str, &str)]) -> Result<Running> {
+        let mut command = self.command("license-server", "server");
+        command.envs(settings.iter().copied());
+        self.serve(command)
+    }
+
+    /// A command of the License Server, which works on its database.
+    pub(super) fn vendor(&self, arguments: &[&str]) -> Result<String> {
+        output(self.command("license-server", "server").args(arguments))
+    }
+
+    /// A new license key.
+    pub(super) fn issue(&self, arguments: &[&str]) -> Result<String> {
+        let usual = ["issue", "--tier", "professional", "--json"];
+        let issued = self.vendor(&[&usual, arguments].concat())?;
+        let issued: Value = serde_json::from_str(&issued)?;
+        Ok(issued["licenseKey"]
+            .as_str()
+            .context("no license key was issued")?
+            .to_owned())
+    }
+
+    /// Settings of a License Client of this License Server, which trusts its
+    /// keys.
+    pub(super) fn client_command(&self, server: u16, state: &str) -> Result<Command> {
+        let keys = self.path("trusted-keys.json");
+        self.vendor(&["keys", "export", "--output", &keys.display().to_string()])?;
+        let mut command = self.command("license-client", state);
+        command
+            .env("LICENSE_API_URL", format!("http://127.0.0.1:{server}/api"))
+            .env("LICENSE_HARDWARE_ID", format!("machine-of-{state}"))
+            .env("LICENSE_TRUSTED_KEYS", keys);
+        Ok(command)
+    }
+
+    /// A running License Client of this License Server.
+    pub(super) fn client(
+        &self,
+        server: u16,
+        state: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Running> {
+        let mut command = self.client_command(server, state)?;
+        command.envs(settings.iter().copied());
+        self.serve(command)
+    }
+}
+
+impl Running {
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Asks with the token.
+    pub(super) fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Answer> {
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let token = format!("Bearer {TOKEN}");
+        request(self.port, method, path, &[("Authorization", &token)], &body)
+    }
+
+    /// Activates a key on this License Client.
+    pub(super) fn activate(&self, key: &str) -> Result<()> {
+        let answer = self.ask("POST", "/api/license/activate", &json!({"licenseKey": key}))?;
+        if answer.status != 200 {
+            bail!("the License Client was not activated: {}", answer.body);
+        }
+        Ok(())
+    }
+
+    /// How the site of this License Client stands.
+    pub(super) fn standing(&self) -> Result<String> {
+        let status = self.ask("GET", "/api/license/status", &Value::Null)?.json();
+        Ok(status["standing"].as_str().unwrap_or("?").to_owned())
+    }
+
+    /// Waits until the site stands so; answers how it stands after `wait` if it
+    /// does not.
+    pub(super) fn until_standing(&self, wanted: &str, wait: Duration) -> Result<String> {
+        let start = now();
+        loop {
+            let standing = self.standing()?;
+            if standing == wanted || start.elapsed() > wait {
+                return Ok(standing);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub(super) fn stop(mut self) -> Result<()> {
+        stop(&mut self.child).map(drop)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An attack may have ended it.
+        if let Err(error) = stop(&mut self.child) {
+            eprintln!("warning: {error}");
+        }
+    }
+}
+
+/// Everything that a command printed.
+pub(super) fn printed(output: &Output) -> String {
+    let texts = [&output.stdout, &output.stderr];
+    texts.map(|text| String::from_utf8_lossy(text)).concat()
+}
