@@ -20,6 +20,8 @@ use clap::Args;
 use ipnet::IpNet;
 use license_service::admin_token::AdminTokenSettings;
 use license_service::database_url::DatabaseUrl;
+use license_service::listener::Limits;
+use license_service::request_body::BodyLimits;
 use license_service::telemetry::LogFormat;
 use reqwest::Url;
 
@@ -30,6 +32,14 @@ pub struct Settings {
     /// by commands, which know; `null` elsewhere.
     #[arg(skip)]
     pub shown: serde_json::Value,
+
+    /// The bounds of connections. Not a setting; tests shorten the waits.
+    #[arg(skip)]
+    pub limits: Limits,
+
+    /// The bounds of request bodies. Not a setting either.
+    #[arg(skip)]
+    pub body_limits: BodyLimits,
 
     /// License Server, the part before `/licenses/…`
     #[arg(long, env, default_value = "http://localhost:4000/api", value_parser = http_url, value_name = "URL")]
@@ -117,6 +127,11 @@ pub struct Settings {
     #[arg(long, env, default_value = "8000", value_parser = port, value_name = "PORT")]
     pub port: u16,
 
+    /// Most open connections; a quarter is reserved for TRUSTED_NETWORKS, and
+    /// any other address may have a sixteenth
+    #[arg(long, env, default_value = "8192", value_parser = connections, value_name = "NUMBER")]
+    pub max_connections: usize,
+
     /// Networks that may change things without a token: `loopback`,
     /// `attached` (the subnets of this machine's interfaces), or CIDR
     #[arg(
@@ -198,6 +213,13 @@ fn port(text: &str) -> Result<u16, String> {
     text.trim()
         .parse()
         .map_err(|_| "accepted are numbers from 0 to 65535".to_owned())
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse().ok();
+    number
+        .filter(|number| (16..=1_000_000).contains(number))
+        .ok_or_else(|| "expected a number from 16 to 1000000".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

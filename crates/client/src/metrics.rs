@@ -171,6 +171,21 @@ impl Readings {
         }
     }
 
+    /// Adds several counts that one label tells apart.
+    pub fn counted(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        counts: impl IntoIterator<Item = (&'static str, u64)>,
+    ) {
+        let family = Family::<Labels, Counter>::default();
+        for (word, count) in counts {
+            family.get_or_create(&vec![(label, word)]).inc_by(count);
+        }
+        self.registry.register(name, help, family);
+    }
+
     /// Adds several numbers that one label tells apart; `None` is absent.
     pub fn labelled(
         &mut self,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use license_core::contact::Trust;
 use license_service::clock::Clock;
-use license_service::listener;
+use license_service::listener::{self, Limits};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::config::{Settings, without_password};
 use crate::console;
 use crate::http::access::Access;
-use crate::http::{self, HttpState};
+use crate::http::{self, HttpState, body};
 use crate::jobs;
 use crate::licensing::keep_time::keep_time;
 use crate::licensing::resume::resume;
@@ -56,13 +56,18 @@ pub async fn serve(
 
     let tracker = TaskTracker::new();
     jobs::start(&app, &tracker, &shutdown);
-    let state = HttpState::new(app.clone(), access, shutdown.clone());
+    let limits = Limits {
+        max_connections: settings.max_connections,
+        trusted_networks: access.networks().to_vec(),
+        ..settings.limits.clone()
+    };
+    let mut state = HttpState::new(app.clone(), access, shutdown.clone());
+    state.bodies = body::bounds(settings.body_limits.clone());
+    let connections = state.connections.clone();
     let pages = console::pages(settings.clone());
     let router = http::router(state, pages);
-    let served = listener::serve(router, listener, shutdown.clone()).await;
+    listener::serve(router, listener, limits, connections, shutdown).await;
 
-    // The server may have ended by itself: then the jobs end, too.
-    shutdown.cancel();
     tracker.close();
     tracker.wait().await;
     if let Some(clock) = &app.effective {
@@ -75,7 +80,7 @@ pub async fn serve(
     give_back_the_schedule(&app).await;
     app.store.close().await;
     tracing::info!("stopped");
-    served
+    Ok(())
 }
 
 fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::Result<()> {

@@ -11,6 +11,12 @@ use axum::response::{Html, IntoResponse as _, Response};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// The same for the reference of the API: its script makes styles and pictures
+/// on the page itself, and sends the requests that a reader tries out.
+const REFERENCE_POLICY: &str = "default-src 'none'; script-src 'self'; \
+    style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; \
+    connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
 /// Something that has just been done, by its code in `words.html`.
 #[derive(Clone, Copy, Debug)]
 pub struct Notice {
@@ -29,6 +35,14 @@ pub fn show(status: StatusCode, page: &impl Template) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// Adds what the pages of the reference are sent with.
+pub async fn reference(mut response: Response) -> Response {
+    let policy = HeaderValue::from_static(REFERENCE_POLICY);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
 }
 
 /// Adds what every page is sent with, as a middleware.

@@ -80,6 +80,11 @@ pub struct Serve {
     #[arg(long, env, default_value_t = 4000, value_name = "PORT")]
     pub port: u16,
 
+    /// Most open connections; a quarter is reserved for private networks, where
+    /// the vendor's proxies are, and any other address may have a sixteenth
+    #[arg(long, env, default_value = "8192", value_parser = connections, value_name = "NUMBER")]
+    pub max_connections: usize,
+
     /// Who may administer it, over HTTP and with a browser; nobody, if nothing
     /// is set
     #[command(flatten)]
@@ -115,6 +120,13 @@ impl Storage {
             .clone()
             .unwrap_or_else(|| self.state_dir.join("keys"))
     }
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse().ok();
+    number
+        .filter(|number| (16..=1_000_000).contains(number))
+        .ok_or_else(|| "expected a number from 16 to 1000000".to_owned())
 }
 
 /// Hours, with fractions, from one second to ten years: the times in a

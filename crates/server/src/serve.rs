@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use license_service::listener;
+use ipnet::IpNet;
+use license_service::listener::{self, Limits};
+use license_service::request_body::BodyLimits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -21,14 +23,50 @@ const WRITTEN_EVERY: Duration = Duration::from_secs(10);
 /// How often old history is removed.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Serves on `listener` until `shutdown` is cancelled.
+/// Where the vendor's own machines are: proxies, which connect for all sites
+/// behind them, and monitoring. Nobody on the internet has such an address.
+const PRIVATE_NETWORKS: [&str; 7] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// The bounds of connections and request bodies.
+#[derive(Clone, Debug, Default)]
+pub struct Bounds {
+    /// Of connections. The private networks are added to the trusted ones.
+    pub limits: Limits,
+    /// Of request bodies.
+    pub bodies: BodyLimits,
+}
+
+/// Serves on `listener`, within the default bounds, until `shutdown` is
+/// cancelled.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the address of the listener is unknown.
 pub async fn serve(
     app: Arc<App>,
     access: Access,
     listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    serve_within(app, access, listener, Bounds::default(), shutdown).await
+}
+
+/// The same within other bounds.
+///
+/// # Errors
+/// When the address of the listener is unknown.
+pub async fn serve_within(
+    app: Arc<App>,
+    access: Access,
+    listener: TcpListener,
+    bounds: Bounds,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, keys = ?app.keys(), "listening");
@@ -42,15 +80,20 @@ pub async fn serve(
         app: app.clone(),
         access: access.clone(),
         survey: Arc::default(),
+        bodies: http::bounds(bounds.bodies),
     };
     let router = http::router(state, console::pages(access.clone()));
-    let served = listener::serve(router, listener, shutdown).await;
+    let mut limits = bounds.limits;
+    let private = PRIVATE_NETWORKS.iter().map(|network| network.parse());
+    let private: Result<Vec<IpNet>, _> = private.collect();
+    limits.trusted_networks.extend(private?);
+    listener::serve(router, listener, limits, Arc::default(), shutdown).await;
     watch.abort();
     keep.abort();
     app.write_traffic_down().await;
     app.store.clone().close().await;
     tracing::info!("stopped");
-    served
+    Ok(())
 }
 
 /// Writes down what was counted, and forgets what is too old.

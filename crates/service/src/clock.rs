@@ -52,6 +52,13 @@ pub struct MachineClocks {
 #[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// Now, as the runtime's timers count, for deadlines of connections: they are
+/// about the machine's own network and pass in real time, also where time is
+/// moved by hand.
+pub(crate) fn ticks() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// The machine's wall clock.
 #[derive(Debug, Default)]
 pub struct SystemClock;

@@ -5,13 +5,18 @@
 //! stops.
 
 pub mod admin_token;
+mod admission;
+pub mod byte_budget;
 pub mod clock;
+mod connection;
 pub mod database;
 pub mod database_url;
 pub mod dot_env;
 pub mod hosts;
 pub mod listener;
 pub mod random;
+pub mod request_body;
+mod response_headers;
 pub mod sessions;
 pub mod shutdown;
 pub mod stdout;

@@ -1,23 +1,159 @@
-//! The door: a TCP port, with limits, and a way to close it.
+//! A TCP port, with limits, and a way to close it.
 
 use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum_server::Handle;
-use hyper_util::rt::TokioTimer;
+use ipnet::IpNet;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-/// Requests in flight get this long to finish; SIGTERM to exit takes at most
-/// 10 s.
-const DRAIN: Duration = Duration::from_secs(8);
-/// A caller gets this long to send its request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+use crate::admission::{Admission, Maxima, Refusal};
+use crate::byte_budget::ByteBudget;
+use crate::clock;
+use crate::connection::{Activity, Connection, End, Timeouts};
+use crate::response_headers;
+
+/// Connections that a service accepts unless told otherwise.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
+/// Files that a service opens besides its connections.
+const OTHER_FILES: usize = 256;
+/// How long to wait when the system has no connection to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often refused connections are logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The bounds of a listener.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most open connections. A quarter of them is reserved for
+    /// `trusted_networks`, and another address may have a sixteenth.
+    pub max_connections: usize,
+    /// Where gateways and proxies connect from: one address for many callers.
+    pub trusted_networks: Vec<IpNet>,
+    /// Longest wait for the head of a request.
+    pub head_timeout: Duration,
+    /// Longest wait for the next request on a connection: longer than any
+    /// gateway keeps its own end (nginx 60 s, Envoy an hour), so that no gateway
+    /// sends a request into a closing connection.
+    pub idle_timeout: Duration,
+    /// Within this time a caller reads `min_write_bytes` of an answer, or all
+    /// there is.
+    pub write_timeout: Duration,
+    /// In bytes.
+    pub min_write_bytes: u64,
+    /// Longest head of a request, in bytes.
+    pub max_head_bytes: usize,
+    /// Bytes for heads longer than 8 KiB, of all connections together; as many
+    /// again are for `trusted_networks`.
+    pub large_heads_bytes: usize,
+    /// Requests in flight get this long to finish when the service stops;
+    /// SIGTERM to exit takes at most 10 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            trusted_networks: Vec::new(),
+            head_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(3630),
+            write_timeout: Duration::from_secs(30),
+            min_write_bytes: 8 * 1024,
+            max_head_bytes: 64 * 1024,
+            large_heads_bytes: 8 * 1024 * 1024,
+            drain_timeout: Duration::from_secs(8),
+        }
+    }
+}
+
+impl Limits {
+    fn maxima(&self, max_files: usize) -> Maxima {
+        let total = self.max_connections.min(max_files).max(1);
+        Maxima {
+            total,
+            reserved: total / 4,
+            per_address: (total / 16).max(1),
+        }
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let networks = &self.trusted_networks;
+        peer.is_loopback() || networks.iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// What a listener counts.
+#[derive(Debug, Default)]
+pub struct ConnectionCounts {
+    open: AtomicU64,
+    refused: [AtomicU64; REASONS.len()],
+}
+
+/// Why connections are refused or ended, as metrics name it: all are in use, all
+/// of an address are, no memory for a long head, too slow.
+const REASONS: [&str; 4] = ["total", "address", "memory", "timeout"];
+
+impl ConnectionCounts {
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were refused or ended since the start, by reason:
+    /// `total`, `address`, `memory`, `timeout`.
+    #[must_use]
+    pub fn refused(&self) -> [(&'static str, u64); REASONS.len()] {
+        std::array::from_fn(|reason| {
+            let count = self.refused[reason].load(Ordering::Relaxed);
+            (REASONS[reason], count)
+        })
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        let reason = match refusal {
+            Refusal::Total => 0,
+            Refusal::Address => 1,
+        };
+        self.refused[reason].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn ended(&self, end: End) {
+        let reason = match end {
+            End::Closed => return,
+            End::NoMemory => 2,
+            End::TimedOut => 3,
+        };
+        self.refused[reason].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a connection while it is open.
+struct Open(Arc<ConnectionCounts>);
+
+impl Open {
+    fn new(counts: Arc<ConnectionCounts>) -> Self {
+        counts.open.fetch_add(1, Ordering::Relaxed);
+        Self(counts)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Opens a port.
 ///
@@ -33,55 +169,192 @@ pub async fn bind(host: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
 
 /// Serves `router` until `shutdown` is cancelled. Handlers find the caller's
 /// address as `ConnectInfo<SocketAddr>`.
-///
-/// # Errors
-/// When the listener fails.
 pub async fn serve(
     router: Router,
     listener: TcpListener,
+    limits: Limits,
+    counts: Arc<ConnectionCounts>,
     shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    open_many_files();
-    let handle = Handle::new();
-    let drain = tokio::spawn({
-        let handle = handle.clone();
-        async move {
-            shutdown.cancelled().await;
-            tell_supervisor(NotifyState::Stopping);
-            tracing::info!("stopping: finishing the requests in flight");
-            handle.graceful_shutdown(Some(DRAIN));
-        }
-    });
+) {
+    let server = Server::new(router, limits, counts);
     // The port has been open since `bind`; what connects now is answered.
     tell_supervisor(NotifyState::Ready);
-    let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(handle);
-    // What is before us speaks HTTP/1.1 to services. A connection that sends
-    // nothing at all is not ended by this time-out, which begins with a byte.
-    let builder = server.http_builder();
-    *builder = builder.clone().http1_only();
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
-    let served = server
-        .serve(router.into_make_service_with_connect_info::<SocketAddr>())
+    shutdown
+        .run_until_cancelled(server.accept_all(&listener))
         .await;
-    drain.abort();
-    served.context("the listener failed")
+    drop(listener);
+    tell_supervisor(NotifyState::Stopping);
+    tracing::info!("stopping: finishing the requests in flight");
+    server.drain().await;
 }
 
-/// A connection is an open file, and the usual limit of 1,024 is there for
-/// programs that know no more (`select(2)`). As many as are allowed is what a
-/// service wants.
-fn open_many_files() {
+struct Server {
+    router: Router,
+    limits: Limits,
+    timeouts: Arc<Timeouts>,
+    large_heads: Arc<ByteBudget>,
+    admission: Arc<Admission>,
+    counts: Arc<ConnectionCounts>,
+    connections: TaskTracker,
+    started: Instant,
+    refusal: String,
+}
+
+impl Server {
+    fn new(router: Router, limits: Limits, counts: Arc<ConnectionCounts>) -> Self {
+        let maxima = limits.maxima(max_files().saturating_sub(OTHER_FILES));
+        if maxima.total < limits.max_connections {
+            tracing::warn!(
+                connections = maxima.total,
+                wanted = limits.max_connections,
+                "fewer connections than MAX_CONNECTIONS; raise the limit of open files"
+            );
+        }
+        let large_heads = ByteBudget::new(limits.large_heads_bytes, limits.large_heads_bytes);
+        Self {
+            router,
+            timeouts: Arc::new(Timeouts {
+                head: limits.head_timeout,
+                idle: limits.idle_timeout,
+                write: limits.write_timeout,
+                min_write_bytes: limits.min_write_bytes,
+            }),
+            large_heads: Arc::new(large_heads),
+            admission: Arc::new(Admission::new(maxima)),
+            limits,
+            counts,
+            connections: TaskTracker::new(),
+            started: clock::ticks(),
+            refusal: format!(
+                "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+                 content-length: 0\r\n{}\r\n",
+                response_headers::lines()
+            ),
+        }
+    }
+
+    async fn accept_all(&self, listener: &TcpListener) {
+        let mut refusals = Refusals::default();
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    if let Err(refusal) = self.start(stream, peer) {
+                        self.counts.refuse(refusal);
+                        refusals.note();
+                    }
+                }
+                Err(error) => {
+                    refusals.note_error(&error);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn start(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), Refusal> {
+        let is_trusted = self.limits.trusts(peer.ip());
+        let large_heads = self.large_heads.clone();
+        let activity = Activity::new(large_heads, self.limits.max_head_bytes, is_trusted);
+        let activity = Arc::new(activity);
+        let now = clock::ticks().saturating_duration_since(self.started);
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1);
+        let place = match self.admission.admit(peer.ip(), is_trusted, &activity, now) {
+            Ok(place) => place,
+            Err(refusal) => {
+                // Nothing waits for it: an empty buffer takes it, or it is lost.
+                if let Err(error) = stream.try_write(self.refusal.as_bytes()) {
+                    tracing::debug!(%error, "a refused connection was not told why");
+                }
+                return Err(refusal);
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY was not set");
+        }
+        let (router, timeouts) = (self.router.clone(), self.timeouts.clone());
+        let connection = Connection::new(
+            stream,
+            peer,
+            router,
+            activity,
+            place,
+            timeouts,
+            self.started,
+        );
+        let open = Open::new(self.counts.clone());
+        self.connections.spawn(async move {
+            let end = connection.await;
+            open.0.ended(end);
+        });
+        Ok(())
+    }
+
+    /// Lets the requests in flight finish.
+    async fn drain(&self) {
+        self.connections.close();
+        self.admission.for_each(Activity::close);
+        let drained = tokio::time::timeout(self.limits.drain_timeout, self.connections.wait());
+        if drained.await.is_err() {
+            self.admission.for_each(Activity::end);
+            self.connections.wait().await;
+        }
+    }
+}
+
+/// Logs that connections are refused, at most once per interval.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    logged: Option<Instant>,
+}
+
+impl Refusals {
+    fn note(&mut self) {
+        self.count += 1;
+        if self.is_due() {
+            tracing::warn!(
+                count = self.count,
+                "connections refused: too many are open; raise MAX_CONNECTIONS if they are wanted"
+            );
+            self.count = 0;
+        }
+    }
+
+    fn note_error(&mut self, error: &std::io::Error) {
+        if self.is_due() {
+            tracing::error!(%error, "cannot accept connections");
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = clock::ticks();
+        let is_due = self
+            .logged
+            .is_none_or(|logged| now.saturating_duration_since(logged) >= LOG_INTERVAL);
+        if is_due {
+            self.logged = Some(now);
+        }
+        is_due
+    }
+}
+
+/// A connection is an open file, and the default limit of 1,024 is there for
+/// programs that know no more (`select(2)`). Raises it as far as is allowed, and
+/// answers how far that is.
+fn max_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let all = Rlimit {
         current: limit.maximum,
         ..limit
     };
-    if let Err(error) = setrlimit(Resource::Nofile, all) {
-        tracing::warn!(%error, ?limit, "no more files can be opened than usual");
+    let is_raised = setrlimit(Resource::Nofile, all);
+    if let Err(error) = &is_raised {
+        tracing::warn!(%error, ?limit, "the limit of open files was not raised");
     }
+    let limit = is_raised.map_or(limit.current, |()| limit.maximum);
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
 }
 
 /// Tells systemd, where it has started us (`sd_notify(3)`).

@@ -20,6 +20,7 @@ use license_console::page::show;
 use super::frame::{Done, Frame};
 use crate::app::App;
 use crate::http::access::Caller;
+use crate::http::body::Import;
 use crate::http::error::ApiError;
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
@@ -128,6 +129,7 @@ fn qr(text: &str) -> Option<String> {
 pub(super) async fn import(
     State(app): State<Arc<App>>,
     caller: Caller,
+    _: Import,
     mut form: Multipart,
 ) -> Response {
     let mut text = String::new();

@@ -134,6 +134,12 @@ impl Access {
         )
     }
 
+    /// The networks of `TRUSTED_NETWORKS`.
+    #[must_use]
+    pub fn networks(&self) -> &[IpNet] {
+        &self.networks
+    }
+
     fn trusts(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
         // Behind a proxy the peer is the proxy, and the caller somebody else.

@@ -1,23 +1,47 @@
 //! Request bodies, read as leniently and refused in the same words as by
 //! version 1.0.0.
 
-use std::time::Duration;
-
-use axum::body::Body;
-use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, header};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, header};
+use axum::response::IntoResponse as _;
 use http_body_util::BodyExt as _;
+use license_service::request_body::{BodyLimits, BoundBodies, allow_bytes};
 use serde_json::{Map, Value, json};
 
+use crate::http::access::Caller;
 use crate::http::error::{ApiError, Invalid};
 
-/// Longest request body, in bytes. A license file of the longest kind fits.
-const LONGEST_BODY: usize = 1152 * 1024;
-/// A caller gets this long to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(15);
-/// How much of a longer one is read and thrown away, so that its sender hears
-/// why it is refused instead of finding the connection closed.
-const LONGEST_REFUSED_BODY: usize = 4 * 1024 * 1024;
+/// Longest body with a license file, in bytes: the longest file fits.
+const MAX_IMPORT_BYTES: usize = 1152 * 1024;
+
+/// The bounds of all bodies, with the errors of this API.
+pub(crate) fn bounds(limits: BodyLimits) -> BoundBodies {
+    let is_trusted = |extensions: &Extensions| {
+        let caller = extensions.get::<Caller>();
+        caller.is_some_and(|caller| caller.trusted)
+    };
+    BoundBodies::new(limits, is_trusted, |refusal| {
+        ApiError::Body(refusal).into_response()
+    })
+}
+
+/// An argument of handlers that take a license file, before the body: a trusted
+/// caller may send a long one.
+pub(crate) struct Import;
+
+impl<S: Send + Sync> FromRequestParts<S> for Import {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        if !caller.trusted {
+            return Err(ApiError::Untrusted);
+        }
+        allow_bytes(&parts.extensions, MAX_IMPORT_BYTES);
+        Ok(Self)
+    }
+}
 
 /// A JSON object.
 pub(super) struct JsonObject(Map<String, Value>);
@@ -184,9 +208,9 @@ pub(super) fn too_long(field: &'static str, text: String, most: usize) -> ApiErr
 /// then refused for not being an object.
 async fn read(request: Request) -> Result<Option<Value>, ApiError> {
     let is_json = is_json(request.headers());
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body()))
-        .await
-        .map_err(|_| ApiError::TooSlow)??;
+    // One piece, within bounds.
+    let body = request.into_body().collect().await;
+    let bytes = body.map_err(|_| ApiError::BrokenOff)?.to_bytes();
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -199,24 +223,6 @@ async fn read(request: Request) -> Result<Option<Value>, ApiError> {
     serde_json::from_str(text)
         .map(Some)
         .map_err(|error| not_json(text, &error))
-}
-
-async fn collect(mut body: Body) -> Result<Vec<u8>, ApiError> {
-    let (mut bytes, mut length) = (Vec::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| ApiError::BrokenOff)?;
-        let data = frame.into_data().unwrap_or_default();
-        length += data.len();
-        if length <= LONGEST_BODY {
-            bytes.extend_from_slice(&data);
-        } else if length > LONGEST_REFUSED_BODY {
-            break;
-        }
-    }
-    if length > LONGEST_BODY {
-        return Err(ApiError::TooLong { most: LONGEST_BODY });
-    }
-    Ok(bytes)
 }
 
 /// Like FastAPI: `application/json` and `application/*+json`; and, like its

@@ -1,8 +1,9 @@
 //! The OpenAPI document, and pages to read it. All of it is in the binary.
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::http::header;
+use axum::{Router, middleware};
+use license_console::page::reference;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -19,7 +20,8 @@ type Answer = std::future::Ready<([(header::HeaderName, &'static str); 1], Bytes
 
 /// `/docs`.
 pub(super) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    SwaggerUi::new("/docs")
+    let pages: Router<S> = SwaggerUi::new("/docs")
         .config(Config::from("/openapi.json"))
-        .into()
+        .into();
+    pages.layer(middleware::map_response(reference))
 }

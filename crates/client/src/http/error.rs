@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use license_service::request_body::BodyRefusal;
 use license_service::sessions::SignInError;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -27,13 +28,8 @@ pub enum ApiError {
     Invalid(Box<Invalid>),
     /// The body is not UTF-8.
     NotUtf8,
-    /// The body is too long.
-    TooLong {
-        /// Longest body that is taken, in bytes.
-        most: usize,
-    },
-    /// The body took too long to arrive.
-    TooSlow,
+    /// The body is not read.
+    Body(BodyRefusal),
     /// The caller hung up within the body.
     BrokenOff,
     /// The license was not activated.
@@ -86,6 +82,7 @@ pub struct Invalid {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
+        let is_busy = matches!(self, Self::Body(BodyRefusal::Busy));
         let detail = match self {
             Self::Invalid(invalid) => json!([invalid]),
             other => other.detail().into(),
@@ -96,6 +93,10 @@ impl IntoResponse for ApiError {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if is_busy {
+            let seconds = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }
@@ -108,10 +109,15 @@ impl ApiError {
         match self {
             Self::Invalid(invalid) => invalid.msg.clone(),
             Self::NotUtf8 => "There was an error parsing the body".to_owned(),
-            Self::TooLong { most } => {
-                format!("The body is too long; at most {most} bytes are taken")
+            Self::Body(BodyRefusal::TooLong { max_bytes }) => {
+                format!("The request body is too long. The limit is {max_bytes} bytes.")
             }
-            Self::TooSlow => "The body took too long to arrive".to_owned(),
+            Self::Body(BodyRefusal::TimedOut) => {
+                "The request body did not arrive in time".to_owned()
+            }
+            Self::Body(BodyRefusal::Busy) => {
+                "The service is receiving too many requests. Try again later.".to_owned()
+            }
             Self::BrokenOff => "The body broke off".to_owned(),
             Self::Activate(error) => error.to_string(),
             Self::Deactivate(error) => error.to_string(),
@@ -151,8 +157,9 @@ impl ApiError {
                 }
                 ActivateError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
-            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyRefusal::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyRefusal::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyRefusal::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::BrokenOff => StatusCode::BAD_REQUEST,
             Self::Deactivate(error) => match **error {
                 DeactivateError::Unlicensed => StatusCode::CONFLICT,

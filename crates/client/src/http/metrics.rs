@@ -1,7 +1,5 @@
 //! What Prometheus scrapes.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -12,6 +10,7 @@ use license_core::limits::limit;
 use license_core::usage::Resource;
 
 use crate::app::App;
+use crate::http::HttpState;
 use crate::http::error::ApiError;
 use crate::licensing::due::due;
 use crate::metrics::Readings;
@@ -25,13 +24,36 @@ use crate::metrics::Readings;
     path = "/metrics",
     responses((status = 200, description = "Metrics", content_type = "application/openmetrics-text"))
 )]
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<impl IntoResponse, ApiError> {
-    let text = app.metrics.text(&readings(&app)).map_err(|error| {
+pub(super) async fn metrics(State(state): State<HttpState>) -> Result<impl IntoResponse, ApiError> {
+    let mut readings = readings(&state.app);
+    read_connections(&state, &mut readings);
+    let text = state.app.metrics.text(&readings).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
         ApiError::Internal
     })?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+fn read_connections(state: &HttpState, readings: &mut Readings) {
+    readings.number(
+        "foxsight_license_connections",
+        "Open connections",
+        Some(state.connections.open() as f64),
+    );
+    readings.counted(
+        "foxsight_license_connections_refused",
+        "Connections refused or ended: too many in total or from one address, no memory for a \
+         long request head, a timeout",
+        "reason",
+        state.connections.refused(),
+    );
+    readings.number(
+        "foxsight_license_request_body_bytes",
+        "Bytes of request bodies held in memory, beyond the first 4 KiB of each",
+        Some(state.bodies.budget().used() as f64),
+    );
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]

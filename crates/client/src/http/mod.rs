@@ -3,7 +3,7 @@
 pub mod access;
 mod attempts;
 mod authorize;
-mod body;
+pub(crate) mod body;
 mod deactivation;
 mod docs;
 pub mod error;
@@ -29,7 +29,8 @@ use axum::extract::FromRef;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
-use license_service::listener;
+use license_service::listener::{self, ConnectionCounts};
+use license_service::request_body::{BodyLimits, BoundBodies};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -61,6 +62,10 @@ pub struct HttpState {
     pub subscribers: Arc<Semaphore>,
     /// Places for trusted ones.
     pub reserved: Arc<Semaphore>,
+    /// The bounds of request bodies.
+    pub bodies: BoundBodies,
+    /// What the listener counts.
+    pub connections: Arc<ConnectionCounts>,
 }
 
 impl HttpState {
@@ -73,6 +78,8 @@ impl HttpState {
             shutdown,
             subscribers: Arc::new(Semaphore::new(MOST_SUBSCRIBERS - RESERVED)),
             reserved: Arc::new(Semaphore::new(RESERVED)),
+            bodies: body::bounds(BodyLimits::default()),
+            connections: Arc::default(),
         }
     }
 }
@@ -140,6 +147,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     }
     let access = state.access.clone();
     let app = state.app.clone();
+    let bodies = state.bodies.clone();
     let router = router
         .fallback(unrouted::not_found)
         .method_not_allowed_fallback(unrouted::method_not_allowed)
@@ -149,6 +157,8 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let service = Router::new()
         .fallback_service(router)
         .layer(middleware::map_response(unrouted::tidy_allow))
+        // Within `identify`, which says whether the caller is trusted.
+        .layer(bodies)
         .layer(access.csrf_layer())
         .layer(middleware::from_fn_with_state(
             access.clone(),

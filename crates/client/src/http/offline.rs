@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::body::{JsonObject, too_long, unacceptable};
+use crate::http::body::{Import, JsonObject, too_long, unacceptable};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
@@ -129,6 +129,7 @@ pub(super) struct OfflineImportResponse {
 )]
 pub(super) async fn import(
     State(app): State<Arc<App>>,
+    _: Import,
     mut body: JsonObject,
 ) -> Result<Json<OfflineImportResponse>, ApiError> {
     let file = body.text("file")?;

@@ -10,6 +10,8 @@ use clap::Parser;
 use license_client::config::Settings;
 use license_client::serve::serve;
 use license_service::clock::{Clock as _, ManualClock};
+use license_service::listener::Limits;
+use license_service::request_body::BodyLimits;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -58,8 +60,33 @@ impl Site {
 
     /// The same on a database that is already there.
     pub async fn start_on(database: TestDatabase, cloud_url: &str, flags: &[&str]) -> Self {
+        let (limits, body_limits) = Default::default();
+        Self::begin(database, cloud_url, flags, limits, body_limits).await
+    }
+
+    /// The same within other bounds of connections and bodies.
+    pub async fn start_within(
+        engine: Engine,
+        cloud_url: &str,
+        flags: &[&str],
+        limits: Limits,
+        body_limits: BodyLimits,
+    ) -> Self {
+        let database = TestDatabase::new(engine).await;
+        Self::begin(database, cloud_url, flags, limits, body_limits).await
+    }
+
+    async fn begin(
+        database: TestDatabase,
+        cloud_url: &str,
+        flags: &[&str],
+        limits: Limits,
+        body_limits: BodyLimits,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let settings = settings(&database, directory.path(), cloud_url, flags);
+        let mut settings = settings(&database, directory.path(), cloud_url, flags);
+        settings.limits = limits;
+        settings.body_limits = body_limits;
         let now: DateTime<Utc> = START.parse().unwrap();
         let mut site = Self {
             url: String::new(),

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use license_service::clock::SystemClock;
+use license_service::listener::Limits;
 use license_service::{listener, shutdown, telemetry};
 
 use crate::app::App;
 use crate::config::{Serve, Storage};
 use crate::http::access::Access;
-use crate::serve;
+use crate::serve::{self, Bounds};
 
 pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()> {
     telemetry::start(&settings.log, settings.log_format)?;
@@ -19,5 +20,12 @@ pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()
     let access = Access::new(token, &settings.allowed_hosts, clock);
     let listener = listener::bind(settings.host, settings.port).await?;
     let shutdown = shutdown::on_signal()?;
-    serve::serve(Arc::new(app), access, listener, shutdown).await
+    let bounds = Bounds {
+        limits: Limits {
+            max_connections: settings.max_connections,
+            ..Limits::default()
+        },
+        ..Bounds::default()
+    };
+    serve::serve_within(Arc::new(app), access, listener, bounds, shutdown).await
 }

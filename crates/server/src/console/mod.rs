@@ -25,8 +25,8 @@ use axum::routing::{get, post};
 use license_console::assets::asset;
 use license_console::page::guarded;
 
-use crate::http::HttpState;
 use crate::http::access::{Access, in_session};
+use crate::http::{HttpState, trusted_body};
 
 /// Every page.
 pub fn pages(access: Arc<Access>) -> Router<HttpState> {
@@ -54,6 +54,7 @@ pub fn pages(access: Arc<Access>) -> Router<HttpState> {
         )
         .route("/console/audit", get(audit::page))
         .route("/console/audit/export", get(audit::export))
+        .route_layer(from_fn(trusted_body))
         .route_layer(from_fn_with_state(access, in_session))
         .route(
             "/console/sign-in",

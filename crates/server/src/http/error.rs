@@ -6,6 +6,7 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use license_service::request_body::BodyRefusal;
 use license_service::sessions::SignInError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,6 +28,9 @@ const CHALLENGE: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("Bearer realm=\"license-server\""),
 );
 
+/// When a caller may try again, in seconds.
+const RETRY: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue::from_static("1"));
+
 /// Why a request is not answered.
 #[derive(Debug)]
 pub enum ApiError {
@@ -34,6 +38,8 @@ pub enum ApiError {
     BadRequest(String),
     /// The body cannot be read: too long, or broken off.
     Body(StatusCode, String),
+    /// The body is not read.
+    BodyRefused(BodyRefusal),
     /// The vendor has switched this off.
     NotOffered(String),
     /// There is no such thing.
@@ -81,6 +87,9 @@ impl ApiError {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Body(status, _) => *status,
+            Self::BodyRefused(BodyRefusal::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyRefused(BodyRefusal::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyRefused(BodyRefusal::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotOffered(_) | Self::NoToken | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::Unknown(_) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -102,6 +111,7 @@ impl ApiError {
             | Self::NotOffered(message)
             | Self::Unknown(message)
             | Self::Conflict(message) => capitalised(message),
+            Self::BodyRefused(refusal) => capitalised(&refusal.to_string()),
             Self::SignIn(error) => error.to_string(),
             Self::Unauthorized => {
                 "The header 'Authorization: Bearer' has to show the ADMIN_TOKEN".to_owned()
@@ -125,6 +135,9 @@ impl ApiError {
     fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) | Self::Body(..) => "bad_request",
+            Self::BodyRefused(BodyRefusal::TooLong { .. }) => "body_too_long",
+            Self::BodyRefused(BodyRefusal::TimedOut) => "timeout",
+            Self::BodyRefused(BodyRefusal::Busy) => "busy",
             Self::NotOffered(_) => "not_offered",
             Self::Unknown(_) | Self::NotFound => "not_found",
             Self::Conflict(_) => "conflict",
@@ -149,6 +162,7 @@ impl IntoResponse for ApiError {
         let body = (self.status(), Json(ErrorBody { error }));
         match self {
             Self::Unauthorized => ([CHALLENGE], body).into_response(),
+            Self::BodyRefused(BodyRefusal::Busy) => ([RETRY], body).into_response(),
             _ => body.into_response(),
         }
     }

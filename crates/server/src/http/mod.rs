@@ -11,12 +11,15 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::extract::{FromRef, Request};
 use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
+use license_console::page::reference;
 use license_service::listener;
+use license_service::request_body::{BodyLimits, BoundBodies, mark_trusted};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -26,8 +29,6 @@ use crate::http::access::Access;
 use crate::http::error::ApiError;
 use crate::licensing::fleet::Survey;
 
-/// Longest request body, in bytes.
-const LONGEST_BODY: usize = 64 * 1024;
 /// Longest time for one request.
 const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 
@@ -40,6 +41,25 @@ pub struct HttpState {
     pub access: Arc<Access>,
     /// How the fleet was seen last.
     pub survey: Arc<Survey>,
+    /// The bounds of request bodies.
+    pub bodies: BoundBodies,
+}
+
+/// The bounds of all bodies, with the errors of this API. A caller is trusted
+/// once [`trusted_body`] has said so.
+pub(crate) fn bounds(limits: BodyLimits) -> BoundBodies {
+    BoundBodies::new(
+        limits,
+        |_| false,
+        |refusal| ApiError::BodyRefused(refusal).into_response(),
+    )
+}
+
+/// Lets the bodies of the vendor's staff in while those of other callers wait.
+/// Stands behind what checks the token or the session.
+pub(crate) async fn trusted_body(request: Request, next: Next) -> Response {
+    mark_trusted(request.extensions());
+    next.run(request).await
 }
 
 impl FromRef<HttpState> for Arc<App> {
@@ -69,8 +89,10 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let docs: Router<HttpState> = SwaggerUi::new("/docs")
         .config(Config::from("/openapi.json"))
         .into();
+    let docs = docs.layer(middleware::map_response(reference));
     let known = || middleware::from_fn_with_state(access.clone(), access::by_known_host);
     let admin = admin
+        .layer(middleware::from_fn(trusted_body))
         .layer(middleware::from_fn_with_state(
             access.clone(),
             access::with_token,
@@ -94,7 +116,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .route("/readyz", get(probes::readyz))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(state.bodies.clone())
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             LONGEST_REQUEST,

@@ -15,7 +15,7 @@ use license_server::licensing::issue::{IssueRequest, issue};
 use license_server::licensing::look_up::look_up;
 use license_server::licensing::seats::{FreeError, ReleaseError, free, release};
 use license_server::licensing::status::set_status;
-use license_server::serve::serve;
+use license_server::serve::{Bounds, serve_within};
 use license_server::store::licenses::Status;
 use license_server::store::seats::{self, Seat};
 use license_service::admin_token::AdminToken;
@@ -50,20 +50,30 @@ impl Vendor {
         Self::start_with_leases(engine, TimeDelta::days(90)).await
     }
 
+    /// The same within other bounds of connections and bodies.
+    pub async fn start_within(engine: Engine, bounds: Bounds) -> Self {
+        Self::begin(engine, TimeDelta::days(90), bounds).await
+    }
+
     /// The same, with leases by file that are so long.
     pub async fn start_with_leases(engine: Engine, by_file: TimeDelta) -> Self {
+        Self::begin(engine, by_file, Bounds::default()).await
+    }
+
+    async fn begin(engine: Engine, by_file: TimeDelta, bounds: Bounds) -> Self {
         let database = Arc::new(TestDatabase::new(engine).await);
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let now: DateTime<Utc> = "2026-11-24T12:00:00.5Z".parse().unwrap();
         let clock = Arc::new(ManualClock::at(now));
-        Self::start_on(database, directory, clock, by_file).await
+        Self::start_on(database, directory, clock, by_file, bounds).await
     }
 
     /// A second process on the same database and keys.
     pub async fn twin(&self) -> Self {
         let (database, directory) = (self.database.clone(), self.directory.clone());
         let by_file = self.app.terms.offline_days;
-        Self::start_on(database, directory, self.clock.clone(), by_file).await
+        let bounds = Bounds::default();
+        Self::start_on(database, directory, self.clock.clone(), by_file, bounds).await
     }
 
     async fn start_on(
@@ -71,6 +81,7 @@ impl Vendor {
         directory: Arc<TempDir>,
         clock: Arc<ManualClock>,
         by_file: TimeDelta,
+        bounds: Bounds,
     ) -> Self {
         let storage = storage(&database, directory.path());
         let terms = Terms {
@@ -86,7 +97,13 @@ impl Vendor {
         let token = AdminToken::new(&ADMIN_TOKEN.into());
         let access = Access::new(Some(token), &["licenses.example".into()], clock.clone());
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(app.clone(), access, listener, shutdown.clone()));
+        let task = tokio::spawn(serve_within(
+            app.clone(),
+            access,
+            listener,
+            bounds,
+            shutdown.clone(),
+        ));
         Self {
             url,
             clock,

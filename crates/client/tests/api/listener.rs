@@ -1,0 +1,355 @@
+//! Connections and bodies within bounds, and what every response is sent with.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use license_service::listener::Limits;
+use license_service::request_body::BodyLimits;
+use reqwest::StatusCode;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::chromium::Chromium;
+use crate::database::Engine;
+use crate::harness::Site;
+use crate::program::Program;
+use crate::raw_http::{
+    ON_EVERY_RESPONSE, connect, every_stall_ends, exchange, has_the_headers_of_every_response,
+    malformed_requests_are_refused, read_head, read_to_end, short_body_limits, short_limits,
+};
+use crate::scripted_cloud::ScriptedCloud;
+
+const CHECK: &str = "/api/license/feature/check";
+
+/// A request of a caller that is not trusted, without its body.
+fn from_outside(path: &str, headers: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: 192.0.2.1\r\n{headers}\r\n"
+    )
+}
+
+async fn metric(site: &Site, name: &str) -> u64 {
+    let (_, text) = site.get("/metrics").await;
+    let text = text.as_str().unwrap().to_owned();
+    let line = text.lines().find(|line| line.starts_with(name));
+    let value = line.and_then(|line| line.rsplit(' ').next()).unwrap();
+    value.parse::<f64>().unwrap() as u64
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_stall_is_ended_and_event_streams_are_not() {
+    let cloud = ScriptedCloud::start().await;
+    let (limits, bodies) = (short_limits(), short_body_limits());
+    let site = Site::start_within(Engine::Sqlite, &cloud.url, &[], limits, bodies).await;
+    let mut events = connect(&site.url).await;
+    let subscribe = b"GET /api/license/events HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    events.write_all(subscribe).await.unwrap();
+    assert!(read_head(&mut events).await.contains("text/event-stream"));
+
+    every_stall_ends(&site.url, CHECK).await;
+
+    // All waits are long over.
+    let mut rest = Vec::new();
+    let ended = timeout(Duration::from_millis(50), events.read_to_end(&mut rest)).await;
+    assert!(ended.is_err(), "the event stream has ended");
+    assert!(
+        metric(
+            &site,
+            "foxsight_license_connections_refused_total{reason=\"timeout\"}"
+        )
+        .await
+            > 8
+    );
+    drop(events);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malformed_and_ambiguous_requests_are_refused() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    malformed_requests_are_refused(&site.url, CHECK).await;
+    site.end().await;
+}
+
+#[test]
+fn an_idle_connection_is_kept_longer_than_gateways_keep_theirs() {
+    let hour = Duration::from_secs(60 * 60);
+    assert!(Limits::default().idle_timeout >= hour + Duration::from_secs(30));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_bounded_and_an_idle_one_makes_room() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &["--max-connections", "16"]).await;
+    // The harness keeps one, which is idle.
+    let mut busy = Vec::new();
+    for _ in 0..16 {
+        let mut stream = connect(&site.url).await;
+        let half = from_outside(CHECK, "expect: 100-continue\r\ncontent-length: 5\r\n");
+        stream.write_all(half.as_bytes()).await.unwrap();
+        // The request is in flight.
+        assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 100"));
+        busy.push(stream);
+    }
+    let refused = read_to_end(&mut connect(&site.url).await).await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
+    for header in ON_EVERY_RESPONSE {
+        assert!(refused.contains(header), "{refused}");
+    }
+
+    // Those that have finished are idle, and the first of them makes room.
+    for stream in &mut busy {
+        stream.write_all(b"{   }").await.unwrap();
+        assert!(read_head(stream).await.starts_with("HTTP/1.1 422"));
+    }
+    let (status, _) = site.get("/livez").await;
+    assert_eq!(status, StatusCode::OK);
+    let mut rest = Vec::new();
+    let closed = timeout(Duration::from_secs(10), busy[0].read_to_end(&mut rest));
+    closed.await.expect("it makes room").unwrap();
+    let last = busy[15].try_read(&mut [0; 1]);
+    assert_eq!(last.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    let refused = "foxsight_license_connections_refused_total{reason=\"total\"}";
+    assert_eq!(metric(&site, refused).await, 1);
+    assert!(metric(&site, "foxsight_license_connections ").await <= 16);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_in_flight_are_bounded_and_a_trusted_caller_gets_through() {
+    let cloud = ScriptedCloud::start().await;
+    let bodies = BodyLimits {
+        open_bytes: 512 * 1024,
+        reserved_bytes: 3 * 1024 * 1024,
+        ..BodyLimits::default()
+    };
+    let site = Site::start_within(Engine::Sqlite, &cloud.url, &[], Limits::default(), bodies).await;
+    let held: usize = 60 * 1024;
+    let hold = async || {
+        let mut stream = connect(&site.url).await;
+        let head = from_outside(CHECK, "content-length: 65536\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b' '; held]).await.unwrap();
+        stream
+    };
+    let mut streams = join_all((0..40).map(|_| hold())).await;
+    let used = "foxsight_license_request_body_bytes";
+    site.until("the budget is used up", async || {
+        metric(&site, used).await > 400 * 1024
+    })
+    .await;
+    assert!(metric(&site, used).await <= 512 * 1024);
+
+    // One more is refused, and whoever is trusted is not.
+    let mut refused = hold().await;
+    refused.write_all(&vec![b' '; 65536 - held]).await.unwrap();
+    let refused = read_head(&mut refused).await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
+    let file = json!({"file": "x".repeat(1024 * 1024)});
+    let (status, answer) = site.post("/api/license/offline/import", Some(file)).await;
+    // It has been read: there are no keys to verify it with.
+    assert_eq!(status, StatusCode::CONFLICT, "{answer}");
+    let key = json!({"featureKey": "module.live_view", "more": " ".repeat(50_000)});
+    let (status, answer) = site.post(CHECK, Some(key)).await;
+    assert_eq!(
+        (status, &answer["available"]),
+        (StatusCode::OK, &json!(true))
+    );
+    assert!(site.is_available("module.live_view").await);
+
+    // Short requests of others still get through as well.
+    let body = r#"{"featureKey":"module.live_view"}"#;
+    let head = format!("content-length: {}\r\nconnection: close\r\n", body.len());
+    let short = from_outside(CHECK, &head) + body;
+    let answer = exchange(&site.url, short.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    streams.clear();
+    site.until("the bytes are given back", async || {
+        metric(&site, used).await == 0
+    })
+    .await;
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_bodies_are_for_trusted_imports() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    let long = json!({"featureKey": "x".repeat(70_000), "file": ""});
+    for path in [
+        CHECK,
+        "/api/license/activate",
+        "/ofrep/v1/evaluate/flags",
+        "/console/activate",
+    ] {
+        let (status, answer) = site.post(path, Some(long.clone())).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+        let detail = answer["detail"].as_str().unwrap();
+        assert_eq!(
+            detail,
+            "The request body is too long. The limit is 65536 bytes."
+        );
+    }
+    let (status, _) = site
+        .post("/api/license/offline/import", Some(long.clone()))
+        .await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let longest = json!({"file": "x".repeat(1_200_000)});
+    let (status, _) = site
+        .post("/api/license/offline/import", Some(longest))
+        .await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let untrusted = site
+        .http
+        .post(format!("{}/api/license/offline/import", site.url))
+        .header("x-forwarded-for", "192.0.2.1")
+        .json(&long)
+        .send();
+    assert_eq!(untrusted.await.unwrap().status(), StatusCode::UNAUTHORIZED);
+
+    // A body that is too long by its own words is not asked for.
+    let head = "expect: 100-continue\r\ncontent-length: 70000\r\n";
+    let mut stream = connect(&site.url).await;
+    stream
+        .write_all(from_outside(CHECK, head).as_bytes())
+        .await
+        .unwrap();
+    let answer = read_head(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+
+    // Tiny chunks cost no more than their bytes.
+    let chunks = "1\r\n \r\n".repeat(60_000) + "2\r\n{}\r\n0\r\n\r\n";
+    let head = "transfer-encoding: chunked\r\nconnection: close\r\n";
+    let request = from_outside(CHECK, head) + &chunks;
+    let answer = exchange(&site.url, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+    site.end().await;
+}
+
+/// Memory that the program uses, in KiB.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_hundred_callers_that_send_half_cost_little_memory() {
+    let program = Program::start(&[]).await;
+    let before = resident(program.pid());
+    let address = program.url("");
+    // A body one byte short of the longest import, one short of the longest
+    // body, and a head one byte short of the longest.
+    let long = |path, length, headers: &str| {
+        let head = from_outside(path, headers);
+        [head.into_bytes(), vec![b' '; length]].concat()
+    };
+    let import = long(CHECK, 1_179_647, "content-length: 1179648\r\n");
+    let body = long(CHECK, 65_535, "content-length: 65536\r\n");
+    let head = format!(
+        "GET / HTTP/1.1\r\nhost: localhost\r\nx: {}",
+        "x".repeat(65_400)
+    );
+    let hold = async |bytes: &[u8]| -> TcpStream {
+        let mut stream = connect(&address).await;
+        // One that is refused early is not read to its end.
+        drop(timeout(Duration::from_secs(5), stream.write_all(bytes)).await);
+        stream
+    };
+    let mut held = Vec::new();
+    for bytes in [&import[..], &body, head.as_bytes()] {
+        held.extend(join_all((0..400).map(|_| hold(bytes))).await);
+    }
+    sleep(Duration::from_millis(200)).await;
+    let grown = resident(program.pid()).saturating_sub(before);
+    assert!(grown < 120 * 1024, "{grown} KiB more, from {before} KiB");
+    let answer = program.text("/livez").await;
+    assert_eq!(answer, "ok");
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_response_has_the_security_headers() {
+    let cloud = ScriptedCloud::start().await;
+    let origin = ["--cors-allowed-origins", "https://vms.example"];
+    let site = Site::start(Engine::Sqlite, &cloud.url, &origin).await;
+    let page = site.get("/").await.1;
+    let asset = page
+        .as_str()
+        .unwrap()
+        .split("href=\"/console/assets")
+        .nth(1)
+        .unwrap();
+    let asset = format!("/console/assets{}", asset.split('"').next().unwrap());
+    let requests = [
+        ("GET", "/", 200),
+        ("GET", asset.as_str(), 200),
+        ("GET", "/console/assets/x/y", 404),
+        ("GET", "/console/sign-in", 200),
+        ("GET", "/docs", 303),
+        ("GET", "/docs/", 200),
+        ("GET", "/docs/swagger-ui.css", 200),
+        ("GET", "/docs/nothing", 404),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/metrics", 200),
+        ("GET", "/livez", 200),
+        ("GET", "/health/", 307),
+        ("HEAD", "/", 200),
+        ("HEAD", "/health", 405),
+        ("GET", "/nothing", 404),
+        ("DELETE", "/health", 405),
+        ("OPTIONS", "/health", 200),
+        ("POST", CHECK, 422),
+        ("POST", "/console/activate", 415),
+        ("GET", "/api/license/events", 200),
+        (
+            "GET",
+            "/api/license/authorize?feature=module.live_view",
+            200,
+        ),
+        ("GET", "/api/license/authorize?feature=module.map_view", 403),
+    ];
+    has_the_headers_of_every_response(&site.http, &site.url, &requests).await;
+
+    // A gateway reads the status alone.
+    let gate = b"GET /api/license/authorize?feature=module.live_view HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let answer = exchange(&site.url, gate).await;
+    assert!(
+        answer.contains("content-length: 0\r\n") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reference_works_in_a_browser_and_in_no_frame() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    let browser = Chromium::start().await;
+    browser.open(&format!("{}/docs/", site.url)).await;
+    let operations = "return document.querySelectorAll('.opblock').length > 10";
+    browser.until(operations, &json!(true)).await;
+    // Its style is there, and a request that is tried out gets its answer.
+    let display = "return getComputedStyle(document.querySelector('.opblock-summary')).display";
+    browser.until(display, &json!("flex")).await;
+    let fetched = "return (await fetch('/livez')).status";
+    browser.until(fetched, &json!(200)).await;
+
+    // Another site's page cannot frame it.
+    let frame = format!("data:text/html,<iframe src='{}/docs/'></iframe>", site.url);
+    browser.open(&frame).await;
+    browser.page.enter_frame(0).await.unwrap();
+    let shown = "return location.href";
+    browser
+        .until(shown, &json!("chrome-error://chromewebdata/"))
+        .await;
+    browser.end().await;
+    site.end().await;
+}

@@ -1,0 +1,33 @@
+//! What every response is sent with, whichever part of a service makes it.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// No page of another site may frame a response, nothing in it loads or runs,
+/// its type is the declared one, and links from it do not say where they are.
+/// A response with a header of its own keeps it: pages have their own policy.
+pub(crate) const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+/// Adds those of [`SECURITY_HEADERS`] that are missing.
+pub(crate) fn complete(headers: &mut HeaderMap) {
+    for (name, value) in SECURITY_HEADERS {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+}
+
+/// The same as lines of a response head, for responses that are written without
+/// a [`HeaderMap`].
+pub(crate) fn lines() -> String {
+    SECURITY_HEADERS
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect()
+}
