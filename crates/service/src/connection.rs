@@ -38,6 +38,10 @@ use crate::response_headers;
 /// A head up to so long is within the buffer that every connection has.
 const COUNTED_FROM_BYTES: usize = 8 * 1024;
 
+/// Most bytes read at a time. hyper makes room for more after a read of 8 KiB, and
+/// keeps it for as long as the connection is open.
+const MAX_READ_BYTES: usize = 4 * 1024;
+
 /// The bounds of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeouts {
@@ -239,6 +243,7 @@ impl Connection {
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None)
+            .max_header_size(activity.max_head_bytes)
             .max_buf_size(activity.max_head_bytes.max(COUNTED_FROM_BYTES));
         let socket = Socket {
             stream,
@@ -576,9 +581,11 @@ impl AsyncRead for Socket {
             buf.put_slice(&self.unread.split_to(fits));
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let bytes = buf.filled().len() - before;
+        let fits = buf.remaining().min(MAX_READ_BYTES);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(fits));
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        let bytes = part.filled().len();
+        buf.advance(bytes);
         Poll::Ready(match self.activity.receive(bytes) {
             true => Ok(()),
             false => Err(io::ErrorKind::OutOfMemory.into()),

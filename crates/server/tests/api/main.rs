@@ -25,7 +25,6 @@ mod listener;
 mod migrations;
 mod offline;
 #[path = "../../../client/tests/api/raw_http.rs"]
-#[expect(dead_code, reason = "the License Client's tests use more of it")]
 mod raw_http;
 mod requests;
 mod seats;
