@@ -21,9 +21,9 @@ use ipnet::IpNet;
 use license_service::admin_token::AdminTokenSettings;
 use license_service::database_url::DatabaseUrl;
 use license_service::listener::Limits;
+use license_service::presentable_url::{HIDDEN, SecretUrl, SecretUrlError, presentable};
 use license_service::request_body::BodyLimits;
 use license_service::telemetry::LogFormat;
-use reqwest::Url;
 
 /// Settings of the service.
 #[derive(Clone, Debug, Args)]
@@ -43,7 +43,7 @@ pub struct Settings {
 
     /// License Server, the part before `/licenses/…`
     #[arg(long, env, default_value = "http://localhost:4000/api", value_parser = http_url, value_name = "URL")]
-    pub license_api_url: Url,
+    pub license_api_url: SecretUrl,
 
     /// Longest wait for one answer of the License Server, in seconds
     #[arg(long, env, default_value = "30", value_parser = seconds, value_name = "SECONDS")]
@@ -149,11 +149,11 @@ pub struct Settings {
 
     /// Host names, besides addresses and single-label names, that the service
     /// may be called by
-    #[arg(long, env, value_delimiter = ',', value_name = "LIST")]
+    #[arg(long, env, hide_env_values = true, value_parser = without_user, value_delimiter = ',', value_name = "LIST")]
     pub allowed_hosts: Vec<String>,
 
     /// Origins whose pages may call the service, such as https://vms.example
-    #[arg(long, env, value_delimiter = ',', value_name = "LIST")]
+    #[arg(long, env, hide_env_values = true, value_parser = without_user, value_delimiter = ',', value_name = "LIST")]
     pub cors_allowed_origins: Vec<String>,
 
     /// What to log: `error`, `warn`, `info`, `debug`, or a filter of `tracing`
@@ -194,13 +194,21 @@ impl FromStr for TrustedNetwork {
     }
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
+/// The error never repeats the text, which may hold a password.
+pub(crate) fn http_url(text: &str) -> Result<SecretUrl, String> {
     let accepted = "accepted are http:// and https:// addresses";
-    let url = Url::parse(text).map_err(|error| format!("{error}; {accepted}"))?;
-    if url.scheme() != "http" && url.scheme() != "https" {
-        return Err(accepted.into());
+    SecretUrl::parse(text, &["http", "https"]).map_err(|error| match error {
+        SecretUrlError::Ambiguous => format!("{error}; {accepted}"),
+        SecretUrlError::Scheme => accepted.to_owned(),
+    })
+}
+
+/// A host or an origin has no user, and so no password to show by mistake.
+fn without_user(text: &str) -> Result<String, String> {
+    if text.contains('@') {
+        return Err("a user name and a password have no place here".into());
     }
-    Ok(url)
+    Ok(text.to_owned())
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
@@ -288,35 +296,77 @@ fn query(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The variables that say how to reach the License Server by a proxy, and
-/// their values without passwords.
-#[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
-pub fn proxy_variables() -> Vec<(&'static str, String)> {
-    let names = [
-        "HTTPS_PROXY",
-        "https_proxy",
-        "HTTP_PROXY",
-        "http_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-        "NO_PROXY",
-        "no_proxy",
-    ];
-    let value = |name| Some((name, without_password(&std::env::var(name).ok()?)));
-    names.into_iter().filter_map(value).collect()
+/// The variables that name a proxy; `http_client` reads them, as other programs
+/// do.
+const PROXY_VARIABLES: [&str; 6] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+/// Those that list the hosts that are called directly.
+const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// A proxy variable that cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{variable} has a value that is not shown here: {SecretUrlError}",
+    SecretUrlError = SecretUrlError::Ambiguous
+)]
+pub struct ProxyError {
+    /// Its name.
+    pub variable: &'static str,
 }
 
-/// An address as it may be shown.
-#[must_use]
-pub fn without_password(address: &str) -> String {
-    match Url::parse(address) {
-        Ok(mut url) if url.password().is_some() => {
-            // Only URLs without a host refuse a password.
-            let _ = url.set_password(Some("****"));
-            url.to_string()
-        }
-        _ => address.to_owned(),
+/// How the License Server is reached through a proxy: the variables that are
+/// set, and their values as they may be shown.
+///
+/// # Errors
+/// For the first one that is malformed. The HTTP library would ignore it without a word,
+/// or take a piece of the password for the host.
+pub fn proxies() -> Result<Vec<(&'static str, String)>, ProxyError> {
+    #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
+    proxies_from(|variable| std::env::var(variable).ok())
+}
+
+fn proxies_from(
+    value: impl Fn(&'static str) -> Option<String>,
+) -> Result<Vec<(&'static str, String)>, ProxyError> {
+    let mut shown = Vec::new();
+    let set = |variable| Some((variable, value(variable)?)).filter(|(_, it)| !it.is_empty());
+    for (variable, value) in PROXY_VARIABLES.into_iter().filter_map(set) {
+        let value = presentable_proxy(&value).ok_or(ProxyError { variable })?;
+        shown.push((variable, value));
+    }
+    for (variable, value) in NO_PROXY_VARIABLES.into_iter().filter_map(set) {
+        // Hosts and networks; anything else does not belong there.
+        let is_odd = value.contains(['@', '#', '?']) || value.contains("://");
+        let value = if is_odd { HIDDEN.to_owned() } else { value };
+        shown.push((variable, value));
+    }
+    Ok(shown)
+}
+
+/// A proxy as it may be shown; `None` when its address is malformed. Without a
+/// scheme it is one of http.
+fn presentable_proxy(text: &str) -> Option<String> {
+    let url = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
+    // What the HTTP library reads; it ignores anything else.
+    url.parse::<axum::http::Uri>().ok()?.authority()?;
+    let any = SecretUrl::parse(
+        &url,
+        &["http", "https", "socks4", "socks4a", "socks5", "socks5h"],
+    );
+    match any {
+        Err(SecretUrlError::Ambiguous) => None,
+        // A scheme that is not supported is ignored by the library.
+        _ => Some(presentable(&url)),
     }
 }
 
@@ -351,5 +401,48 @@ mod tests {
         assert!("10.0.0.0/8".parse::<TrustedNetwork>().is_ok());
         assert!("192.168.1.7".parse::<TrustedNetwork>().is_ok());
         assert!("everyone".parse::<TrustedNetwork>().is_err());
+    }
+
+    #[test]
+    fn proxies_are_shown_without_secrets_and_malformed_ones_are_refused() {
+        let of = |proxy: &str| {
+            let value = |variable| (variable == "HTTPS_PROXY").then(|| proxy.to_owned());
+            proxies_from(value).map(|shown| shown.into_iter().map(|(_, value)| value).collect())
+        };
+        for (proxy, shown) in [
+            ("corp:pa55@proxy:3128", "http://proxy:3128"),
+            ("http://corp:pa55@proxy:3128", "http://proxy:3128"),
+            ("https://corp:pa%23s@proxy/pa55?pa55", "https://proxy"),
+            ("proxy:3128", "http://proxy:3128"),
+            ("socks5h://corp:pa55@proxy", "socks5h://proxy"),
+            ("quic://corp:pa55@proxy", "****"),
+        ] {
+            assert_eq!(of(proxy), Ok(vec![shown.to_owned()]), "{proxy}");
+        }
+        assert_eq!(of(""), Ok(Vec::new()));
+        for malformed in [
+            "corp:20#pa55@proxy:3128",
+            "corp:20/pa55@proxy:3128",
+            "corp:20?pa55@proxy:3128",
+            "http://corp:pa55@x@proxy:3128",
+            "http://corp:pa 55@proxy:3128",
+            "corp:a://pa55@proxy:3128",
+        ] {
+            let error: ProxyError = of(malformed).map(|_: Vec<String>| ()).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.starts_with("HTTPS_PROXY has a value that is not shown"),
+                "{error}"
+            );
+            assert!(
+                error.contains("# is %23") && !error.contains("pa55"),
+                "{error}"
+            );
+        }
+        let value = |variable| (variable == "no_proxy").then(|| "u:pa55@h".to_owned());
+        assert_eq!(
+            proxies_from(value),
+            Ok(vec![("no_proxy", "****".to_owned())])
+        );
     }
 }

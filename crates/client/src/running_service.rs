@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use reqwest::{Method, Response, Url};
-use secrecy::{ExposeSecret as _, SecretString};
+use license_service::admin_token::AdminTokenSettings;
+use license_service::presentable_url::SecretUrl;
+use reqwest::{Method, Response};
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
+use crate::config::http_url;
 use crate::upstream::http_client;
 
 /// Which service to talk to, and how to print.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServiceArgs {
     /// Address of the service; default is this machine at HOST and PORT
-    #[arg(long, env = "LICENSE_CLIENT_URL", value_name = "URL")]
-    url: Option<Url>,
+    #[arg(long, env = "LICENSE_CLIENT_URL", value_parser = http_url, value_name = "URL")]
+    url: Option<SecretUrl>,
 
     /// Where the service listens
     #[arg(long, env, default_value = "127.0.0.1", value_name = "ADDRESS")]
@@ -26,9 +29,9 @@ pub(crate) struct ServiceArgs {
     #[arg(long, env, default_value_t = 8000, value_name = "PORT")]
     port: u16,
 
-    /// Token for changes from outside the trusted networks
-    #[arg(long, env, hide_env_values = true, value_parser = secret, value_name = "TOKEN")]
-    admin_token: Option<SecretString>,
+    /// For changes from outside the trusted networks
+    #[command(flatten)]
+    admin_token: AdminTokenSettings,
 
     /// Print the service's answer as JSON
     #[arg(long)]
@@ -48,14 +51,23 @@ impl ServiceArgs {
             url: None,
             host,
             port,
-            admin_token: None,
+            admin_token: AdminTokenSettings::default(),
             json: false,
+        }
+    }
+
+    /// The same for what everybody may ask: no file of a token is read.
+    pub(crate) fn without_token(&self) -> Self {
+        Self {
+            admin_token: AdminTokenSettings::default(),
+            ..self.clone()
         }
     }
 
     /// An answer that is not JSON.
     pub(crate) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
-        Ok(self.request(Method::GET, path, None).await?.text().await?)
+        let answer = self.request(Method::GET, path, None).await?;
+        Ok(answer.text().await.map_err(reqwest::Error::without_url)?)
     }
 
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
@@ -88,8 +100,8 @@ impl ServiceArgs {
         let ok = answer.status().is_success();
         let status = answer.status();
         let Ok(body) = answer.json().await else {
-            let base = self.base_url();
-            bail!("what answers at {base} is no License Client (HTTP {status})");
+            let place = self.presentable_url();
+            bail!("what answers at {place} is no License Client (HTTP {status})");
         };
         Ok(Answer { ok, body })
     }
@@ -111,20 +123,32 @@ impl ServiceArgs {
         };
         let client = http_client(configure, Vec::new())?;
         let mut request = client.request(method, format!("{base}{path}"));
-        if let Some(token) = &self.admin_token {
+        if let Some(token) = self.admin_token.read()? {
             request = request.bearer_auth(token.expose_secret());
         }
         if let Some(body) = body {
             request = request.json(&body);
         }
-        request.send().await.with_context(|| {
-            format!("no License Client answers at {base}; start it with 'license-client serve', or name another with --url")
+        // The library's error would repeat the URL.
+        let sent = request.send().await.map_err(reqwest::Error::without_url);
+        sent.with_context(|| {
+            let place = self.presentable_url();
+            format!("no License Client answers at {place}; start it with 'license-client serve', or name another with --url")
         })
     }
 
+    /// Where the service is, as it may be shown.
+    fn presentable_url(&self) -> String {
+        match &self.url {
+            Some(url) => url.to_string(),
+            None => self.base_url(),
+        }
+    }
+
+    /// It may hold a password: never show it.
     fn base_url(&self) -> String {
         if let Some(url) = &self.url {
-            return url.as_str().trim_end_matches('/').to_owned();
+            return url.expose().as_str().trim_end_matches('/').to_owned();
         }
         // A service that listens everywhere is reached by loopback.
         let host = match self.host {
@@ -161,8 +185,4 @@ impl Answer {
             None => anyhow::anyhow!("the service refuses: {}", self.body),
         }
     }
-}
-
-fn secret(text: &str) -> Result<SecretString, String> {
-    Ok(text.into())
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::config::{Settings, without_password};
+use crate::config::Settings;
 use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState, body};
@@ -96,7 +96,7 @@ fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::R
     }
     tracing::info!(
         address = %listener.local_addr()?,
-        license_server = without_password(settings.license_api_url.as_str()),
+        license_server = %settings.license_api_url,
         database = %settings.database(),
         installation_id = app.identity().map(|identity| identity.installation_id.clone()),
         "listening"

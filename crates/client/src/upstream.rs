@@ -14,8 +14,9 @@ use license_core::protocol::{
     Call, DRIFT_HEADER, IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, KEYS, NONCE_HEADER, SEQ_HEADER,
 };
 use license_service::clock::Clock;
+use license_service::presentable_url::SecretUrl;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, ClientBuilder, RequestBuilder, Url};
+use reqwest::{Certificate, ClientBuilder, RequestBuilder};
 use uuid::Uuid;
 
 use crate::certificate_time::tls_config;
@@ -28,7 +29,7 @@ const LONGEST_ANSWER: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Upstream {
     http: reqwest::Client,
-    base_url: String,
+    base_url: SecretUrl,
     timeout: Duration,
 }
 
@@ -103,7 +104,7 @@ impl Upstream {
     /// # Errors
     /// One [`UpstreamError`] for each part that cannot be set up.
     pub fn new(
-        base_url: &Url,
+        base_url: &SecretUrl,
         timeout: Duration,
         extra_roots: Option<&[u8]>,
         effective: Option<Arc<dyn Clock>>,
@@ -137,7 +138,7 @@ impl Upstream {
         let http = http.map_err(UpstreamError::Client)?;
         Ok(Self {
             http,
-            base_url: base_url.as_str().trim_end_matches('/').to_owned(),
+            base_url: base_url.clone(),
             timeout,
         })
     }
@@ -146,7 +147,7 @@ impl Upstream {
     pub async fn ask<R: Request>(&self, sender: &Sender, request: &R, nonce: &str) -> Reply {
         let mut post = self
             .http
-            .post(format!("{}{}", self.base_url, R::PATH))
+            .post(self.url(R::PATH))
             .header(INSTALLATION_ID_HEADER, &sender.installation_id)
             .header(NONCE_HEADER, nonce)
             .json(request);
@@ -165,8 +166,14 @@ impl Upstream {
 
     /// Asks for the signed key sets after version `after`.
     pub async fn key_sets(&self, after: u64) -> Reply {
-        let url = format!("{}{KEYS}?after={after}", self.base_url);
+        let url = self.url(&format!("{KEYS}?after={after}"));
         self.send(self.http.get(url)).await
+    }
+
+    /// It may hold a password: never log it.
+    fn url(&self, path: &str) -> String {
+        let base = self.base_url.expose().as_str().trim_end_matches('/');
+        format!("{base}{path}")
     }
 
     async fn send(&self, request: RequestBuilder) -> Reply {

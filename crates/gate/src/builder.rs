@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use license_core::keyring::{Keyring, KeyringError};
 use tokio::runtime::Handle;
-use url::Url;
 
+use crate::address::{Address, Secret};
 use crate::clock;
 use crate::follow::{Subscription, follow, keep_time};
 use crate::gate::Gate;
@@ -24,8 +24,8 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// Settings of a gate: see [`Gate::builder`].
 #[derive(Debug)]
 pub struct GateBuilder {
-    url: String,
-    token: Option<String>,
+    url: Secret,
+    token: Option<Secret>,
     keys: Option<String>,
     installation: Option<String>,
     without_contact: WithoutContact,
@@ -36,13 +36,11 @@ pub struct GateBuilder {
 /// Why a gate cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
-    /// The address is none.
+    /// The address is none. It is not shown, because it may hold a password.
     #[error(
-        "'{url}' is no address of a License Client; one looks like http://license-client:8010 ({why})"
+        "this is no address of a License Client; one looks like http://license-client:8010 ({why})"
     )]
     Address {
-        /// What was given.
-        url: String,
         /// What is wrong with it.
         why: String,
     },
@@ -66,7 +64,7 @@ impl Gate {
     #[must_use]
     pub fn builder(url: &str) -> GateBuilder {
         GateBuilder {
-            url: url.to_owned(),
+            url: Secret::new(url),
             token: None,
             keys: None,
             installation: None,
@@ -102,7 +100,7 @@ impl GateBuilder {
     /// The License Client's `ADMIN_TOKEN`.
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
-        self.token = Some(token.to_owned());
+        self.token = Some(Secret::new(token));
         self
     }
 
@@ -137,18 +135,14 @@ impl GateBuilder {
     /// One [`GateError`] for each setting that cannot be used.
     pub fn start(self) -> Result<Gate, GateError> {
         let runtime = Handle::try_current().map_err(|_| GateError::NoRuntime)?;
-        let url = self.url;
-        let address = |why: String| GateError::Address {
-            url: url.clone(),
-            why,
-        };
-        let base = Url::parse(&url).map_err(|error| address(error.to_string()))?;
+        let address = |why: String| GateError::Address { why };
+        let base = Address::parse(&self.url).map_err(|why| address(why.to_owned()))?;
         let schemes: &[&str] = if cfg!(feature = "tls") {
             &["http", "https"]
         } else {
             &["http"]
         };
-        if !schemes.contains(&base.scheme()) {
+        if !schemes.contains(&base.expose().scheme()) {
             let accepted = schemes.join(" and ");
             let why = format!("accepted are {accepted}; https needs the feature 'tls'");
             return Err(address(why));
@@ -161,7 +155,7 @@ impl GateBuilder {
             return Err(GateError::Contradiction);
         }
         let keys = keys.map(|keys| TrustedKeys::new(keys, self.installation));
-        let subscription = Subscription::new(&base, keys.is_some(), self.token, self.silence)?;
+        let subscription = Subscription::new(base, keys.is_some(), self.token, self.silence)?;
         let known = Known::nothing(
             self.without_contact,
             self.patience,

@@ -13,6 +13,7 @@ use reqwest::redirect;
 use sse_stream::SseByteStream;
 use url::Url;
 
+use crate::address::{Address, Secret};
 use crate::live::Live;
 
 /// How long a connection may take to be made.
@@ -27,11 +28,11 @@ const LONGEST_EVENT: usize = 4 * 1024 * 1024;
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 /// Where to hear what.
-#[derive(Debug)]
 pub(crate) struct Subscription {
     http: reqwest::Client,
+    address: Address,
     events: Url,
-    token: Option<String>,
+    token: Option<Secret>,
     silence: Duration,
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct Subscription {
 enum Lost {
     /// The License Client is not reached.
     #[error("it is not reached: {}", chain(.0))]
-    Http(#[from] reqwest::Error),
+    Http(reqwest::Error),
     /// Only trusted callers are told what is signed.
     #[error(
         "it does not trust this gateway: add its network to TRUSTED_NETWORKS of the License Client, or give the gate the ADMIN_TOKEN"
@@ -69,9 +70,9 @@ enum Lost {
 impl Subscription {
     /// Prepares to hear the License Client at `base`.
     pub(crate) fn new(
-        base: &Url,
+        address: Address,
         signed: bool,
-        token: Option<String>,
+        token: Option<Secret>,
         silence: Duration,
     ) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
@@ -81,7 +82,7 @@ impl Subscription {
             // A License Client is next door, and no proxy is before it.
             .no_proxy()
             .build()?;
-        let mut events = base.clone();
+        let mut events = address.expose().clone();
         if let Ok(mut path) = events.path_segments_mut() {
             path.pop_if_empty().extend(["api", "license", "events"]);
         }
@@ -90,6 +91,7 @@ impl Subscription {
         }
         Ok(Self {
             http,
+            address,
             events,
             token,
             silence,
@@ -104,11 +106,11 @@ pub(crate) async fn follow(live: Arc<Live>, subscription: Subscription) {
         let Err(lost) = hear(&live, &subscription, &mut wait).await;
         if live.lose_contact() {
             tracing::warn!(
-                url = %subscription.events,
+                url = %subscription.address,
                 "contact with the License Client is lost: {lost}"
             );
         } else {
-            tracing::debug!(url = %subscription.events, "still no contact: {lost}");
+            tracing::debug!(url = %subscription.address, "still no contact: {lost}");
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -132,9 +134,11 @@ async fn hear(
     let mut request = subscription.http.get(subscription.events.clone());
     request = request.header(header::ACCEPT, "text/event-stream");
     if let Some(token) = &subscription.token {
-        request = request.bearer_auth(token);
+        request = request.bearer_auth(token.expose());
     }
-    let response = request.send().await?;
+    // The library's errors would repeat the URL.
+    let sent = request.send().await.map_err(reqwest::Error::without_url);
+    let response = sent.map_err(Lost::Http)?;
     match response.status() {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED => return Err(Lost::Untrusted),
@@ -145,7 +149,7 @@ async fn hear(
     let bounded = BodyDataStream::new(body).map({
         let unread = unread.clone();
         move |chunk| {
-            let chunk = chunk?;
+            let chunk = chunk.map_err(|error| Lost::Http(error.without_url()))?;
             match unread.fetch_add(chunk.len(), Ordering::Relaxed) {
                 0..LONGEST_EVENT => Ok(chunk),
                 _ => Err(Lost::TooLong),

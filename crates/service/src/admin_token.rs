@@ -1,5 +1,8 @@
 //! The administrator's token. Only its hash is kept.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -10,26 +13,42 @@ use sha2::{Digest as _, Sha256};
 
 /// Fewest characters of a token.
 const SHORTEST: usize = 16;
+/// Longest file of a token that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 4096;
+/// The permissions of users who are neither the owner nor in the group.
+const OTHERS: u32 = 0o007;
 
 /// The settings that name it.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct AdminTokenSettings {
-    /// Bearer token that lets its holder change things, from anywhere; at least 16
-    /// characters
-    #[arg(long, env, hide_env_values = true, value_parser = secret, value_name = "TOKEN")]
+    /// The token itself. Only the environment variable is accepted:
+    /// `command_line::read` refuses the argument, which other users could see
+    #[arg(long, env, hide = true, hide_env_values = true, value_parser = secret, value_name = "TOKEN")]
     pub admin_token: Option<SecretString>,
 
-    /// File with the bearer token
+    /// File with the bearer token that lets its holder change things, from
+    /// anywhere: at least 16 characters in one line, readable by the service's
+    /// user only. The environment variable ADMIN_TOKEN may hold the token itself
     #[arg(long, env, conflicts_with = "admin_token", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 }
 
 impl AdminTokenSettings {
-    /// The token, if one is set.
+    /// What is compared with the token, if one is set.
+    ///
+    /// # Errors
+    /// As [`AdminTokenSettings::read`].
+    pub fn load(&self) -> anyhow::Result<Option<AdminToken>> {
+        let token = self.read()?;
+        Ok(token.as_ref().map(AdminToken::new))
+    }
+
+    /// The token, if one is set. A file that every user of the machine can read is
+    /// warned of: some orchestrators make no others.
     ///
     /// # Errors
     /// When its file cannot be read, or it is no token.
-    pub fn load(&self) -> anyhow::Result<Option<AdminToken>> {
+    pub fn read(&self) -> anyhow::Result<Option<SecretString>> {
         let (name, token) = match (&self.admin_token_file, &self.admin_token) {
             (Some(file), _) => ("ADMIN_TOKEN_FILE", read(file)?),
             (None, Some(token)) => ("ADMIN_TOKEN", token.clone()),
@@ -42,7 +61,7 @@ impl AdminTokenSettings {
             is_whole && text.len() >= SHORTEST,
             "{name}: a token has at least {SHORTEST} characters, all of them visible ASCII, in one line; 'openssl rand -hex 24' makes one"
         );
-        Ok(Some(AdminToken::new(&token)))
+        Ok(Some(token))
     }
 }
 
@@ -77,8 +96,25 @@ impl AdminToken {
 }
 
 fn read(file: &Path) -> anyhow::Result<SecretString> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("ADMIN_TOKEN_FILE: '{}' cannot be read", file.display()))?;
+    let shown = file.display();
+    let failed = || format!("ADMIN_TOKEN_FILE: cannot read '{shown}'");
+    let opened = File::open(file).with_context(failed)?;
+    let mode = opened.metadata().with_context(failed)?.permissions().mode();
+    if mode & OTHERS != 0 {
+        tracing::warn!(
+            security = true,
+            file = %shown,
+            mode = format!("{:04o}", mode & 0o7777),
+            "every user of this machine can read the file of ADMIN_TOKEN_FILE; restrict it with chmod 400"
+        );
+    }
+    let mut text = String::new();
+    let mut bounded = opened.take(MAX_FILE_BYTES + 1);
+    bounded.read_to_string(&mut text).with_context(failed)?;
+    ensure!(
+        text.len() as u64 <= MAX_FILE_BYTES,
+        "ADMIN_TOKEN_FILE: '{shown}' is longer than {MAX_FILE_BYTES} bytes"
+    );
     Ok(text.trim().into())
 }
 
@@ -129,5 +165,25 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_of_a_token_is_trimmed_and_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        let settings = AdminTokenSettings {
+            admin_token: None,
+            admin_token_file: Some(file.clone()),
+        };
+        std::fs::write(&file, "\n 0123456789abcdef \r\n").unwrap();
+        assert!(settings.load().unwrap().unwrap().is("0123456789abcdef"));
+        std::fs::write(&file, "x".repeat(4097)).unwrap();
+        let error = settings.load().err().unwrap().to_string();
+        assert!(error.contains("longer than 4096 bytes"), "{error}");
+        let endless = AdminTokenSettings {
+            admin_token_file: Some("/dev/zero".into()),
+            ..settings
+        };
+        assert!(endless.load().is_err());
     }
 }

@@ -1,47 +1,97 @@
 //! Where the database is.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-/// A database that the service can use.
+use crate::presentable_url::{HIDDEN, SecretUrl};
+
+/// A database that the service can use. `Display` and `Debug` show no secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct DatabaseUrl(String);
+pub struct DatabaseUrl(Place);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Place {
+    File(PathBuf),
+    Postgres(SecretUrl),
+}
+
+/// The parameters that the database library reads from a URL; it would log
+/// any other with its value.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
 
 impl DatabaseUrl {
     /// An SQLite file.
     #[must_use]
     pub fn of_file(file: &Path) -> Self {
-        Self(format!("sqlite:{}", file.display()))
+        Self(Place::File(file.to_owned()))
     }
 
     /// The URL in the spelling of the database library. It may hold a
     /// password: never log it.
     #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
+    pub fn expose(&self) -> String {
+        match &self.0 {
+            Place::File(file) => format!("sqlite:{}", file.display()),
+            Place::Postgres(url) => url.expose().to_string(),
+        }
     }
 
     /// The file of an SQLite database.
     #[must_use]
     pub fn sqlite_file(&self) -> Option<&Path> {
-        self.0.strip_prefix("sqlite:").map(Path::new)
+        match &self.0 {
+            Place::File(file) => Some(file),
+            Place::Postgres(_) => None,
+        }
+    }
+
+    /// Whether there is something in it that may be a secret.
+    #[must_use]
+    pub fn may_hold_a_secret(&self) -> bool {
+        match &self.0 {
+            Place::File(_) => false,
+            Place::Postgres(url) => url.may_hold_a_secret(),
+        }
     }
 }
 
 impl FromStr for DatabaseUrl {
     type Err = String;
 
+    /// The error never repeats the text.
     fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
         if let Some(file) = text.strip_prefix("sqlite:") {
             // SQLAlchemy writes sqlite:///relative and sqlite:////absolute.
             let file = file.strip_prefix("///").unwrap_or(file);
             if file.is_empty() {
                 return Err("an SQLite URL names a file: sqlite:/path/to/file".into());
             }
-            return Ok(Self(format!("sqlite:{file}")));
+            return Ok(Self::of_file(Path::new(file)));
         }
         // SQLAlchemy names its driver after a plus sign.
         let postgres = text
@@ -52,15 +102,35 @@ impl FromStr for DatabaseUrl {
             })
             .map(|(_, rest)| format!("postgresql://{rest}"))
             .ok_or("accepted are postgresql://user:password@host:5432/name and sqlite:FILE")?;
-        match Url::parse(&postgres) {
-            Ok(_) => Ok(Self(postgres)),
-            // With a user but no host, the host is in the query, or the socket.
-            Err(url::ParseError::EmptyHost) => Ok(Self(postgres.replacen("@/", "@localhost/", 1))),
-            Err(error) => Err(format!(
-                "{error}; special characters in the password are written %40 for @, %2F for /"
-            )),
-        }
+        // With a user but no host, the host is in the query, or the socket.
+        let postgres = match Url::parse(&postgres) {
+            Err(url::ParseError::EmptyHost) => postgres.replacen("@/", "@localhost/", 1),
+            _ => postgres,
+        };
+        let url =
+            SecretUrl::parse(&postgres, &["postgresql"]).map_err(|error| error.to_string())?;
+        let url = with_known_parameters(url.expose().clone());
+        // The library's own words would repeat the value.
+        PgConnectOptions::from_url(&url)
+            .map_err(|_| "a parameter after the ? of the URL has an unexpected value")?;
+        let url = SecretUrl::parse(url.as_str(), &["postgresql"]);
+        let url = url.map_err(|error| error.to_string())?;
+        Ok(Self(Place::Postgres(url)))
     }
+}
+
+/// The URL without the parameters that the database library does not know, such
+/// as those of libpq alone.
+fn with_known_parameters(mut url: Url) -> Url {
+    let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
+    let pairs = url.query_pairs().into_owned();
+    let pairs: Vec<_> = pairs.filter(|(name, _)| is_known(name)).collect();
+    url.set_fragment(None);
+    url.set_query(None);
+    if !pairs.is_empty() {
+        url.query_pairs_mut().extend_pairs(pairs);
+    }
+    url
 }
 
 impl fmt::Debug for DatabaseUrl {
@@ -69,21 +139,16 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Without the password.
+/// Scheme, host and port; of an SQLite database, its file.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Url::parse(&self.0) {
-            Ok(mut url) if self.sqlite_file().is_none() => {
-                if url.password().is_some() {
-                    // Only URLs without a host refuse a password.
-                    let _ = url.set_password(Some("****"));
-                }
-                if url.query().is_some_and(|query| query.contains("password")) {
-                    url.set_query(Some("****"));
-                }
-                f.write_str(url.as_str())
-            }
-            _ => f.write_str(&self.0),
+        match &self.0 {
+            Place::Postgres(url) => fmt::Display::fmt(url, f),
+            // Somebody may have written a server's URL with the wrong scheme.
+            Place::File(file) => match file.display().to_string() {
+                odd if odd.contains(['@', '?', '#']) => write!(f, "sqlite:{HIDDEN}"),
+                file => write!(f, "sqlite:{file}"),
+            },
         }
     }
 }
@@ -94,14 +159,18 @@ mod tests {
 
     #[test]
     fn database_urls_of_sqlalchemy_are_understood() {
-        let parsed = |text: &str| text.parse::<DatabaseUrl>().map(|url| url.0);
+        let parsed = |text: &str| text.parse::<DatabaseUrl>().map(|url| url.expose());
         let expected = Ok("postgresql://u:p@h:5432/d".to_owned());
         assert_eq!(parsed("postgresql://u:p@h:5432/d"), expected);
-        assert_eq!(parsed("postgres://u:p@h:5432/d"), expected);
+        assert_eq!(parsed(" postgres://u:p@h:5432/d\n"), expected);
         assert_eq!(parsed("postgresql+psycopg2://u:p@h:5432/d"), expected);
         assert_eq!(
             parsed("postgresql://u:p@/d?host=/run/postgresql"),
-            Ok("postgresql://u:p@localhost/d?host=/run/postgresql".to_owned())
+            Ok("postgresql://u:p@localhost/d?host=%2Frun%2Fpostgresql".to_owned())
+        );
+        assert_eq!(
+            parsed("postgresql:///d?host=/run/postgresql"),
+            Ok("postgresql:///d?host=%2Frun%2Fpostgresql".to_owned())
         );
         assert_eq!(parsed("sqlite:////var/db"), Ok("sqlite:/var/db".to_owned()));
         assert_eq!(parsed("sqlite:///db"), Ok("sqlite:db".to_owned()));
@@ -111,9 +180,37 @@ mod tests {
 
     #[test]
     fn a_database_password_is_never_shown() {
-        let url: DatabaseUrl = "postgresql://u:hunter2@h/d".parse().unwrap();
-        assert_eq!(format!("{url} {url:?}").matches("hunter2").count(), 0);
-        let url: DatabaseUrl = "postgresql://u@h/d?password=hunter2".parse().unwrap();
-        assert_eq!(format!("{url} {url:?}").matches("hunter2").count(), 0);
+        for text in [
+            "postgresql://u:hunter2@h/d",
+            "postgresql://u@h/d?password=hunter2",
+            "postgresql://u@h/d?sslpassword=hunter2",
+            "sqlite://u:hunter2@h/d",
+            "sqlite:/d?key=hunter2",
+        ] {
+            let url: DatabaseUrl = text.parse().unwrap();
+            assert!(!format!("{url} {url:?}").contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_nobody_reads_are_not_passed_on_to_a_library_that_logs_them() {
+        let text = "postgresql://u@h/d?sslmode=require&sslpassword=hunter2&connect_timeout=5";
+        let url: DatabaseUrl = text.parse().unwrap();
+        assert_eq!(url.expose(), "postgresql://u@h/d?sslmode=require");
+    }
+
+    #[test]
+    fn a_malformed_url_is_refused_without_being_shown_with_a_hint() {
+        for (text, hint) in [
+            ("postgresql://vms:2024/hunter2@db/vms", "/ is %2F"),
+            ("postgresql://vms:2024#hunter2@db/vms", "# is %23"),
+            ("postgresql://vms:hunter2#x@db/vms", "# is %23"),
+            ("postgresql://u@h/d?sslmode=hunter2", "parameter"),
+            ("mysql://vms:hunter2@db/vms", "postgresql://"),
+        ] {
+            let error = text.parse::<DatabaseUrl>().unwrap_err();
+            assert!(error.contains(hint), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 }

@@ -25,7 +25,8 @@ pub fn load() -> anyhow::Result<Vec<String>> {
         .collect();
     let missing = settings.into_iter().map(|(name, _)| name);
     let missing = missing.filter(|name| !is_set(name)).collect();
-    dotenvy::from_read(quoted.as_bytes()).context("the file .env cannot be read")?;
+    // The library's own words would repeat the line.
+    dotenvy::from_read(quoted.as_bytes()).map_err(|_| anyhow!("the file .env cannot be read"))?;
     Ok(missing)
 }
 
@@ -46,10 +47,14 @@ fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
         let (name, value) = line.split_once('=').ok_or_else(wrong)?;
         let name = name.trim();
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty() || !name.chars().all(is_name) {
+        if name.is_empty()
+            || !name.chars().all(is_name)
+            || name.starts_with(|c: char| c.is_ascii_digit())
+        {
             return Err(wrong());
         }
-        settings.push((name.to_owned(), value_of(value.trim()).ok_or_else(wrong)?));
+        let value = value_of(value.trim()).filter(|value| !value.contains('\0'));
+        settings.push((name.to_owned(), value.ok_or_else(wrong)?));
     }
     Ok(settings)
 }
@@ -134,9 +139,20 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_setting_is_named() {
-        for text in ["X=1\nnonsense\n", "X=1\n=2\n", "X=1\nA B=2", "X=1\nY='open"] {
-            let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains("line 2"), "{text}: {error}");
+        for text in [
+            "X=1\nhunter2\n",
+            "X=1\n=hunter2\n",
+            "X=1\nA B=hunter2",
+            "X=1\nY='hunter2",
+            "X=1\n2X=hunter2",
+            "X=1\nY=hunter2\0",
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.to_string().contains("line 2"), "{text}: {error}");
+            assert!(
+                !format!("{error:#} {error:?}").contains("hunter2"),
+                "{error:?}"
+            );
         }
     }
 }

@@ -1,7 +1,16 @@
 //! Logs: sentences that read alone, and fields to search by.
 
+use std::sync::Arc;
+
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tokio::task::JoinHandle;
+use tracing::Level;
+use tracing_subscriber::filter::{Directive, EnvFilter};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::clock::SystemClock;
+use crate::log_limit::{self, LogLimit};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -12,27 +21,55 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends the process's logs to standard error. Only the first call counts.
+/// The log of this process while it runs. Its end writes what was counted.
+#[must_use = "repeated lines are counted and reported while this is kept"]
+pub struct Log {
+    limit: LogLimit,
+    reports: JoinHandle<()>,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.reports.abort();
+        self.limit.report();
+    }
+}
+
+/// Sends the process's logs to standard error, bounded as [`log_limit`] says.
+/// Only the first call counts. Call it on a tokio runtime.
 ///
 /// # Errors
 /// When `filter` is not a filter of `tracing`.
-pub fn start(filter: &str, format: LogFormat) -> Result<(), LogFilterError> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| LogFilterError {
+pub fn start(filter: &str, format: LogFormat) -> Result<Log, LogFilterError> {
+    let wrong = |error: String| LogFilterError {
         filter: filter.to_owned(),
-        error: error.to_string(),
-    })?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // A second start, as in a test, keeps the first subscriber.
-    let _ = match format {
-        LogFormat::Text => logs
+        error,
+    };
+    let counts = format!("{}={}", log_limit::TARGET, Level::INFO);
+    let counts: Directive = counts.parse().map_err(|_| wrong(String::new()))?;
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| wrong(error.to_string()))?
+        .add_directive(counts);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .with_target(false)
-            .try_init(),
-        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+            .boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    Ok(())
+    let limit = LogLimit::new(Arc::new(SystemClock));
+    // A second start, as in a test, keeps the first subscriber.
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(limit.clone())
+        .with(lines)
+        .try_init();
+    let reports = tokio::spawn({
+        let limit = limit.clone();
+        async move { limit.report_regularly().await }
+    });
+    Ok(Log { limit, reports })
 }
 
 /// The filter cannot be read.

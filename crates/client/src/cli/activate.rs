@@ -1,31 +1,34 @@
-//! `license-client activate KEY`
+//! `license-client activate [KEY]`
 
 use std::process::ExitCode;
 
 use clap::Args;
 use license_core::license_key::{LicenseKey, LicenseKeyError};
+use license_service::secret_argument::SecretArgument;
 use serde_json::{Value, json};
 
 use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Activate {
-    /// The license key, in any spelling
-    key: String,
+    /// The license key, in any spelling; - reads it from standard input. Without
+    /// it, a terminal asks for it, so that no other user sees it
+    key: Option<SecretArgument>,
 
     #[command(flatten)]
     service: ServiceArgs,
 }
 
 pub(super) async fn run(command: Activate) -> anyhow::Result<ExitCode> {
-    let key = match LicenseKey::parse(&command.key) {
+    let typed = SecretArgument::read_or_ask(command.key, "license key")?;
+    let key = match LicenseKey::parse(&typed) {
         Ok(key) => key.to_string(),
         Err(error) => {
             // Other makers' keys have other forms, so this is no error yet.
             if error == LicenseKeyError::CheckCharacter {
                 eprintln!("note: {error}; trying it all the same");
             }
-            command.key.trim().to_owned()
+            typed
         }
     };
     let body = json!({ "licenseKey": key });

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _};
-use license_service::database_url::DatabaseUrl;
+use license_service::command_line::presentable_argument;
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
-use crate::config::{Settings, without_password};
+use crate::config::Settings;
 
 #[derive(Debug, Args)]
 pub(super) struct Config {
@@ -61,7 +61,7 @@ pub(super) fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Shown>
             let id = argument.get_id().as_str();
             let raw = matches.get_raw(id).into_iter().flatten();
             let raw: Vec<_> = raw.map(OsStr::to_string_lossy).collect();
-            let value = (!raw.is_empty()).then(|| may_be_shown(&variable, &raw.join(",")));
+            let value = (!raw.is_empty()).then(|| presentable_argument(argument, &raw.join(",")));
             let source = match matches.value_source(id) {
                 Some(ValueSource::CommandLine) => "flag",
                 Some(ValueSource::EnvVariable) if from_file.contains(&variable) => ".env",
@@ -84,14 +84,4 @@ pub(super) fn as_json(settings: &[Shown]) -> Value {
         (setting.variable.clone(), value)
     };
     Value::Object(settings.iter().map(entry).collect())
-}
-
-fn may_be_shown(variable: &str, value: &str) -> String {
-    match variable {
-        "ADMIN_TOKEN" => "****".to_owned(),
-        "DATABASE_URL" => value
-            .parse::<DatabaseUrl>()
-            .map_or_else(|_| "****".to_owned(), |url| url.to_string()),
-        _ => without_password(value),
-    }
 }

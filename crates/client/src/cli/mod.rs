@@ -12,7 +12,6 @@ mod hardware;
 mod health;
 mod heartbeat;
 mod limits;
-mod line;
 mod offline;
 mod serve;
 mod status;
@@ -21,7 +20,8 @@ mod validate;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{ArgMatches, CommandFactory as _, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use license_service::command_line::{self, Mistake};
 
 use crate::config::Settings;
 use crate::running_service::ServiceArgs;
@@ -59,7 +59,9 @@ enum Command {
     Serve(Box<Settings>),
 
     /// Activate a license key
-    #[command(after_help = "Example:\n  license-client activate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
+    #[command(after_help = "Examples:\n  \
+        license-client activate                   (asks for the key)\n  \
+        license-client activate - < license-key   (reads it from standard input)")]
     Activate(activate::Activate),
 
     /// Show the license and how the site stands
@@ -145,7 +147,16 @@ impl Cli {
     /// with 2.
     #[must_use]
     pub fn parse_or_exit() -> Line {
-        line::parse(Self::command()).unwrap_or_else(|error| error.exit())
+        Self::parse_from_process().unwrap_or_else(|mistake| mistake.exit())
+    }
+
+    fn parse_from_process() -> Result<Line, Mistake> {
+        let (matches, warnings) = command_line::read(Self::command(), std::env::args_os())?;
+        for warning in warnings {
+            eprintln!("{warning}");
+        }
+        let cli = Self::from_arg_matches(&matches).map_err(|error| Mistake::Usage(error.into()))?;
+        Ok(Line { cli, matches })
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use license_core::license_key::LicenseKey;
+use license_service::secret_argument::SecretArgument;
 use serde_json::json;
 
 use crate::cli::NO;
@@ -15,7 +16,8 @@ use crate::running_service::ServiceArgs;
 pub(super) enum Offline {
     /// Write a request file for the vendor
     #[command(after_help = "Examples:\n  \
-        license-client offline request activate FXSGHT-ABCD-EFGH-JKMN-PQRS --output request.txt\n  \
+        license-client offline request activate --output request.txt    (asks for the key)\n  \
+        license-client offline request activate - --output request.txt < license-key\n  \
         license-client offline request renew --output request.txt\n  \
         license-client offline request deactivate    (gives the license up at once)")]
     Request(Request),
@@ -30,9 +32,9 @@ pub(super) struct Request {
     /// What for
     purpose: Purpose,
 
-    /// The license key, to activate
-    #[arg(required_if_eq("purpose", "activate"))]
-    key: Option<String>,
+    /// The license key, to activate; - reads it from standard input. Without it,
+    /// a terminal asks for it, so that no other user sees it
+    key: Option<SecretArgument>,
 
     /// File to write; default is standard output
     #[arg(long, value_name = "FILE")]
@@ -74,11 +76,15 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
         Purpose::Renew => "renew",
         Purpose::Deactivate => "deactivate",
     };
+    let key = match command.purpose {
+        Purpose::Activate => Some(SecretArgument::read_or_ask(command.key, "license key")?),
+        Purpose::Renew | Purpose::Deactivate => None,
+    };
     // It is a long way to the vendor and back.
-    if let Some(Err(error)) = command.key.as_deref().map(LicenseKey::parse) {
+    if let Some(Err(error)) = key.as_deref().map(LicenseKey::parse) {
         eprintln!("note: {error}; making the request all the same");
     }
-    let body = json!({ "purpose": purpose, "licenseKey": command.key });
+    let body = json!({ "purpose": purpose, "licenseKey": key });
     let answer = command
         .service
         .post("/api/license/offline/request", Some(body))

@@ -8,7 +8,7 @@ use license_service::clock::SystemClock;
 use license_service::{listener, shutdown, telemetry};
 
 use crate::cli::config;
-use crate::config::Settings;
+use crate::config::{Settings, proxies};
 use crate::serve;
 
 pub(super) async fn run(
@@ -17,7 +17,9 @@ pub(super) async fn run(
     from_file: &[String],
 ) -> anyhow::Result<ExitCode> {
     settings.shown = config::as_json(&config::settings(matches, from_file));
-    telemetry::start(&settings.log, settings.log_format)?;
+    let _log = telemetry::start(&settings.log, settings.log_format)?;
+    // A malformed one would be ignored without a word.
+    proxies()?;
     let listener = listener::bind(settings.host, settings.port).await?;
     let shutdown = shutdown::on_signal()?;
     serve::serve(&settings, Arc::new(SystemClock), listener, shutdown).await?;

@@ -19,7 +19,7 @@ use license_console::page::show;
 
 use super::frame::Frame;
 use crate::app::App;
-use crate::config::{Settings, without_password};
+use crate::config::Settings;
 use crate::doctor::{Asker, Finding, Health, examine, support_file};
 use crate::http::access::Caller;
 use crate::http::error::ApiError;
@@ -110,7 +110,7 @@ pub(super) async fn page(
         checked: examination.as_ref().map(|it| Moment::of(it.at)),
         findings: examination.as_ref().map_or(&[], |it| &it.findings),
         heartbeat,
-        license_server: without_password(diagnostics.settings.license_api_url.as_str()),
+        license_server: diagnostics.settings.license_api_url.to_string(),
         next: due(&app, app.clock.now()).heartbeat.map(Moment::of),
     };
     show(StatusCode::OK, &page)

@@ -8,7 +8,7 @@ use reqwest::Response;
 use reqwest::header::DATE;
 
 use super::Finding;
-use crate::config::{Settings, proxy_variables, without_password};
+use crate::config::{Settings, proxies};
 use crate::upstream::{authorities, http_client};
 
 const WHAT: &str = "License Server";
@@ -28,7 +28,13 @@ pub(super) async fn check(settings: &Settings, clock: &dyn Clock) -> Vec<Finding
 }
 
 fn proxy() -> Finding {
-    let variables = proxy_variables();
+    let variables = match proxies() {
+        Ok(variables) => variables,
+        Err(error) => {
+            let advice = "correct it, or unset it to call the License Server directly";
+            return Finding::error("proxy", error.to_string(), advice);
+        }
+    };
     if variables.is_empty() {
         return Finding::ok(
             "proxy",
@@ -41,7 +47,7 @@ fn proxy() -> Finding {
 
 async fn name(settings: &Settings) -> Finding {
     const WHAT: &str = "name";
-    let url = &settings.license_api_url;
+    let url = settings.license_api_url.expose();
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or(443);
     let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
@@ -63,7 +69,7 @@ fn unknown(what: &'static str, host: &str, why: &str) -> Finding {
 }
 
 async fn ask(settings: &Settings) -> Result<Response, Finding> {
-    let url = without_password(settings.license_api_url.as_str());
+    let url = &settings.license_api_url;
     let roots = match &settings.license_ca_file {
         None => Vec::new(),
         Some(file) => std::fs::read(file)
@@ -79,8 +85,10 @@ async fn ask(settings: &Settings) -> Result<Response, Finding> {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(settings.license_api_timeout)
     };
-    let broken = |error: &reqwest::Error| {
-        let mut why: &dyn std::error::Error = error;
+    let broken = |error: reqwest::Error| {
+        // The library's error would repeat the URL.
+        let error = error.without_url();
+        let mut why: &dyn std::error::Error = &error;
         while let Some(source) = why.source() {
             why = source;
         }
@@ -94,14 +102,18 @@ async fn ask(settings: &Settings) -> Result<Response, Finding> {
         };
         Finding::error(WHAT, format!("{url} cannot be reached: {why}"), advice)
     };
-    let client = http_client(configure, roots).map_err(|error| broken(&error))?;
-    let base = settings.license_api_url.as_str().trim_end_matches('/');
+    let client = http_client(configure, roots).map_err(broken)?;
+    let base = settings
+        .license_api_url
+        .expose()
+        .as_str()
+        .trim_end_matches('/');
     let asked = client.get(format!("{base}{KEYS}")).send().await;
-    asked.map_err(|error| broken(&error))
+    asked.map_err(broken)
 }
 
 fn answered(settings: &Settings, answer: &Response) -> Finding {
-    let url = without_password(settings.license_api_url.as_str());
+    let url = &settings.license_api_url;
     let status = answer.status();
     let signed = settings.license_trusted_keys.is_some();
     if status.is_success() {

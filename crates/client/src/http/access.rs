@@ -14,6 +14,7 @@ use license_core::license_key;
 use license_service::admin_token::AdminToken;
 use license_service::clock::Clock;
 use license_service::hosts::Hosts;
+use license_service::presentable_url::presentable_value;
 use license_service::sessions::Sessions;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
@@ -86,7 +87,7 @@ impl Access {
         let mut csrf = CsrfLayer::new();
         let mut origins = Vec::new();
         for origin in cors_allowed_origins {
-            let wrong = || AccessError::Origin(origin.clone());
+            let wrong = || AccessError::Origin(presentable_value(origin));
             csrf = csrf.add_trusted_origin(origin).map_err(|_| wrong())?;
             origins.push(origin.parse().map_err(|_| wrong())?);
         }

@@ -5,15 +5,16 @@ use license_gate::Gate;
 #[tokio::test]
 async fn what_is_wrong_is_said_with_what_is_accepted() {
     for (url, says) in [
-        (
-            "",
-            "'' is no address of a License Client; one looks like http://license-client:8010",
-        ),
-        ("license-client", "'license-client' is no address"),
+        ("", "one looks like http://license-client:8010"),
+        ("license-client", "this is no address of a License Client"),
         ("ftp://license-client", "accepted are http"),
+        ("http://me:2024/hunter2@license-client", "/ is %2F"),
+        ("ftp://me:hunter2@license-client", "accepted are http"),
     ] {
-        let error = Gate::builder(url).start().unwrap_err().to_string();
+        let error = Gate::builder(url).start().unwrap_err();
+        let error = format!("{error} {error:?}");
         assert!(error.contains(says), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
     let error = Gate::builder("http://x").keys("{}").start().unwrap_err();
     assert!(
@@ -23,6 +24,15 @@ async fn what_is_wrong_is_said_with_what_is_accepted() {
     let none = r#"{"keys": []}"#;
     let error = Gate::builder("http://x").keys(none).start().unwrap_err();
     assert!(error.to_string().contains("no Ed25519 key"), "{error}");
+}
+
+/// Whoever prints a gate's settings does not print its token.
+#[test]
+fn the_settings_of_a_gate_are_printed_without_secrets() {
+    let gate = Gate::builder("http://me:hunter2@license-client/hunter2").token("hunter2hunter2");
+    let printed = format!("{gate:?} {gate:#?}");
+    assert!(printed.contains("token"), "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
 }
 
 #[tokio::test]

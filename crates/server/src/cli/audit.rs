@@ -1,9 +1,10 @@
 //! `license-server audit`
 
 use clap::Args;
+use license_service::secret_argument::SecretArgument;
 
 use crate::app::open_store;
-use crate::cli::table;
+use crate::cli::{license_key, table};
 use crate::config::Storage;
 use crate::licensing::look_up::look_up;
 use crate::store::audit_log::{Entry, Filter, oldest};
@@ -13,14 +14,14 @@ const AT_A_TIME: u64 = 1000;
 
 #[derive(Debug, Args)]
 pub(super) struct Audit {
-    /// Only what was done with this license
-    key: Option<String>,
+    /// Only what was done with the license with this key; - reads it from standard input
+    key: Option<SecretArgument>,
 }
 
-pub(super) async fn run(storage: &Storage, command: &Audit, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(storage: &Storage, command: Audit, json: bool) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
-    let license_id = match &command.key {
-        Some(key) => Some(look_up(&store, key).await?.id),
+    let license_id = match command.key {
+        Some(key) => Some(look_up(&store, &license_key(key)?).await?.id),
         None => None,
     };
     let mut filter = Filter {

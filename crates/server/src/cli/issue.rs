@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use license_service::secret_argument::SecretArgument;
 
 use crate::app::open_store;
-use crate::cli::by_hand;
 use crate::cli::licenses::describe;
 use crate::cli::until::Until;
+use crate::cli::{by_hand, license_key};
 use crate::config::Storage;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::{IssueRequest, issue, unknown_features};
@@ -57,9 +58,10 @@ pub(super) struct Issue {
     #[command(flatten)]
     until: Until,
 
-    /// Key to use, such as one that was sold already; default is a new one
+    /// Key to use, such as one that was sold already; - reads it from standard
+    /// input; default is a new one
     #[arg(long, value_name = "KEY")]
-    key: Option<String>,
+    key: Option<SecretArgument>,
 }
 
 pub(super) async fn run(
@@ -80,7 +82,7 @@ pub(super) async fn run(
         with: command.with,
         without: command.without,
         expires_at: command.until.end(now)?,
-        key: command.key,
+        key: command.key.map(license_key).transpose()?,
     };
     let store = open_store(storage).await?;
     let license = issue(&store, request, &by_hand(now)).await?;

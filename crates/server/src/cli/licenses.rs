@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Args, value_parser};
+use license_core::license_key::LicenseKey;
+use license_service::secret_argument::{SecretArgument, warn_of_argument};
 use serde_json::json;
 
 use crate::app::open_store;
@@ -23,9 +25,9 @@ pub(super) struct List {
     status: Option<Status>,
 
     /// Only licenses whose customer, key or installation contains this text, or
-    /// which a machine with this hardware id holds
-    #[arg(long, alias = "customer", default_value = "", value_name = "TEXT")]
-    search: String,
+    /// which a machine with this hardware id holds; - reads it from standard input
+    #[arg(long, alias = "customer", value_name = "TEXT")]
+    search: Option<SecretArgument>,
 
     /// Maximum number of licenses, up to 10000
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
@@ -38,8 +40,8 @@ pub(super) struct List {
 
 #[derive(Debug, Args)]
 pub(super) struct Renew {
-    /// License key, in any spelling
-    key: String,
+    /// License key, in any spelling; - reads it from standard input
+    key: SecretArgument,
 
     #[command(flatten)]
     until: Until,
@@ -49,10 +51,11 @@ pub(super) struct Renew {
     never: bool,
 }
 
-pub(super) async fn list(storage: &Storage, command: &List, json: bool) -> anyhow::Result<()> {
+pub(super) async fn list(storage: &Storage, command: List, json: bool) -> anyhow::Result<()> {
+    let text = command.search.map_or(Ok(String::new()), searched)?;
     let store = open_store(storage).await?;
     let search = Search {
-        text: command.search.clone(),
+        text,
         status: command.status,
         ..Search::default()
     };
@@ -82,6 +85,16 @@ pub(super) async fn list(storage: &Storage, command: &List, json: bool) -> anyho
         .collect();
     table::print(["KEY", "TIER", "STATUS", "EXPIRES", "CUSTOMER"], &rows);
     Ok(())
+}
+
+/// What is searched for. Most of it is no secret.
+fn searched(argument: SecretArgument) -> anyhow::Result<String> {
+    let is_argument = !argument.is_stdin();
+    let text = argument.read_without_warning("text")?;
+    if is_argument && LicenseKey::parse(&text).is_ok() {
+        warn_of_argument("license key");
+    }
+    Ok(text)
 }
 
 pub(super) async fn show(
@@ -146,7 +159,7 @@ pub(super) async fn set(
 
 pub(super) async fn renew(
     storage: &Storage,
-    command: &Renew,
+    command: Renew,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
@@ -155,8 +168,9 @@ pub(super) async fn renew(
         end.is_some() || command.never,
         "say until when: --expires-at 2030-12-31, --expires-in-days 365, or --never"
     );
+    let key = super::license_key(command.key)?;
     let store = open_store(storage).await?;
-    let license = licensing::renew::renew(&store, &command.key, end, &by_hand(now)).await?;
+    let license = licensing::renew::renew(&store, &key, end, &by_hand(now)).await?;
     store.close().await;
     if json {
         println!("{}", serde_json::to_string_pretty(&license)?);

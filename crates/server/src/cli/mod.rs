@@ -17,8 +17,9 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_service::clock::{Clock as _, SystemClock};
+use license_service::command_line::{self, Mistake};
+use license_service::secret_argument::SecretArgument;
 use license_service::telemetry::{self, LogFormat};
-use license_service::variables::without_empty_variables;
 
 use crate::audit::{Actor, Change};
 use crate::config::{Serve, Storage};
@@ -70,18 +71,20 @@ enum Command {
     List(licenses::List),
 
     /// Show one license and its seats
-    #[command(after_help = "Example:\n  license-server show FXSGHT-ABCD-EFGH-JKMN-PQRS")]
+    #[command(after_help = "Examples:\n  \
+        license-server show - < license-key   (reads the key from standard input)\n  \
+        license-server show FXSGHT-ABCD-EFGH-JKMN-PQRS   (other users of the machine can see it)")]
     Show {
-        /// License key, in any spelling
-        key: String,
+        /// License key, in any spelling; - reads it from standard input
+        key: SecretArgument,
     },
 
     /// Take a license back for the time being
     #[command(after_help = "Example:\n  \
         license-server suspend FXSGHT-ABCD-EFGH-JKMN-PQRS --message 'Your invoice is overdue'")]
     Suspend {
-        /// License key, in any spelling
-        key: String,
+        /// License key, in any spelling; - reads it from standard input
+        key: SecretArgument,
         /// What the site's operator is told
         #[arg(long, value_name = "TEXT")]
         message: Option<String>,
@@ -96,15 +99,15 @@ enum Command {
     /// Give a suspended license back
     #[command(after_help = "Example:\n  license-server reinstate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Reinstate {
-        /// License key, in any spelling
-        key: String,
+        /// License key, in any spelling; - reads it from standard input
+        key: SecretArgument,
     },
 
     /// Take a license back for good
     #[command(after_help = "Example:\n  license-server revoke FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Revoke {
-        /// License key, in any spelling
-        key: String,
+        /// License key, in any spelling; - reads it from standard input
+        key: SecretArgument,
         /// What the site's operator is told
         #[arg(long, value_name = "TEXT")]
         message: Option<String>,
@@ -147,8 +150,15 @@ impl Cli {
     /// with 2.
     #[must_use]
     pub fn parse_or_exit() -> Self {
-        let matches = without_empty_variables(Self::command()).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        Self::parse_from_process().unwrap_or_else(|mistake| mistake.exit())
+    }
+
+    fn parse_from_process() -> Result<Self, Mistake> {
+        let (matches, warnings) = command_line::read(Self::command(), std::env::args_os())?;
+        for warning in warnings {
+            eprintln!("{warning}");
+        }
+        Self::from_arg_matches(&matches).map_err(|error| Mistake::Usage(error.into()))
     }
 }
 
@@ -168,31 +178,36 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         command,
     } = cli;
     let now = SystemClock.now();
-    if !matches!(command, Command::Serve(_)) {
-        // A command's output is its answer; its log is for trouble.
-        telemetry::start("warn", LogFormat::Text)?;
+    let is_command = !matches!(command, Command::Serve(_));
+    // A command's output is its answer; its log is for trouble.
+    let log = is_command.then(|| telemetry::start("warn", LogFormat::Text));
+    let _log = log.transpose()?;
+    if is_command {
         note_where(&storage, &command);
     }
     match command {
         Command::Serve(settings) => serve::run(&storage, settings).await,
         Command::Keys(command) => keys::run(&storage, command, json, now).await,
         Command::Issue(command) => issue::run(&storage, command, json, now).await,
-        Command::List(command) => licenses::list(&storage, &command, json).await,
-        Command::Show { key } => licenses::show(&storage, &key, json, now).await,
+        Command::List(command) => licenses::list(&storage, command, json).await,
+        Command::Show { key } => licenses::show(&storage, &license_key(key)?, json, now).await,
         Command::Suspend { key, message } => {
+            let key = license_key(key)?;
             licenses::set(&storage, &key, Status::Suspended, message, json, now).await
         }
-        Command::Renew(command) => licenses::renew(&storage, &command, json, now).await,
+        Command::Renew(command) => licenses::renew(&storage, command, json, now).await,
         Command::Reinstate { key } => {
+            let key = license_key(key)?;
             licenses::set(&storage, &key, Status::Active, None, json, now).await
         }
         Command::Revoke { key, message } => {
+            let key = license_key(key)?;
             licenses::set(&storage, &key, Status::Revoked, message, json, now).await
         }
         Command::Seats(command) => seats::run(&storage, command, json, now).await,
         Command::Offline(command) => offline::run(&storage, command, json).await,
-        Command::Suspicions(command) => suspicions::run(&storage, &command, json).await,
-        Command::Audit(command) => audit::run(&storage, &command, json).await,
+        Command::Suspicions(command) => suspicions::run(&storage, command, json).await,
+        Command::Audit(command) => audit::run(&storage, command, json).await,
         Command::Health(command) => health::run(&command, json).await,
         Command::Completions { shell } => {
             let mut command = Cli::command();
@@ -205,6 +220,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// The license key that a command is about.
+fn license_key(argument: SecretArgument) -> anyhow::Result<String> {
+    argument.read("license key")
 }
 
 /// Nobody is to wonder where his licenses are.

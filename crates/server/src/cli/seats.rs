@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Subcommand, value_parser};
+use license_service::secret_argument::SecretArgument;
 
 use crate::app::open_store;
-use crate::cli::{by_hand, table};
+use crate::cli::{by_hand, license_key, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::look_up::look_up;
@@ -21,8 +22,8 @@ pub(super) enum Seats {
         license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS\n  \
         license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS --limit 1000 --offset 1000")]
     List {
-        /// License key, in any spelling
-        key: String,
+        /// License key, in any spelling; - reads it from standard input
+        key: SecretArgument,
 
         /// Maximum number of seats, up to 1000
         #[arg(long, default_value_t = DEFAULT_LIMIT, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
@@ -37,8 +38,8 @@ pub(super) enum Seats {
     #[command(after_help = "Example:\n  \
         license-server seats free FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55…")]
     Free {
-        /// License key, in any spelling
-        key: String,
+        /// License key, in any spelling; - reads it from standard input
+        key: SecretArgument,
         /// Hardware id, as 'seats list' shows it
         hardware_id: String,
     },
@@ -70,7 +71,7 @@ pub(super) async fn run(
     let store = open_store(storage).await?;
     match command {
         Seats::List { key, limit, offset } => {
-            let license = look_up(&store, &key).await?;
+            let license = look_up(&store, &license_key(key)?).await?;
             let query = SeatsQuery {
                 offset,
                 ..SeatsQuery::default()
@@ -84,6 +85,7 @@ pub(super) async fn run(
             }
         }
         Seats::Free { key, hardware_id } => {
+            let key = license_key(key)?;
             let seat = licensing::seats::free(&store, &key, &hardware_id, &by_hand(now)).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);

@@ -1,27 +1,28 @@
 //! `license-server suspicions`
 
 use clap::{Args, value_parser};
+use license_service::secret_argument::SecretArgument;
 
 use crate::app::open_store;
-use crate::cli::table;
+use crate::cli::{license_key, table};
 use crate::config::Storage;
 use crate::licensing::look_up::look_up;
 use crate::store::suspicions::{MAX_LISTED, Suspected, list};
 
 #[derive(Debug, Args)]
 pub(super) struct Suspicions {
-    /// Only those about this license
-    key: Option<String>,
+    /// Only those about the license with this key; - reads it from standard input
+    key: Option<SecretArgument>,
 
     /// Maximum number of suspicions, up to 10000
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
     limit: u64,
 }
 
-pub(super) async fn run(storage: &Storage, command: &Suspicions, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(storage: &Storage, command: Suspicions, json: bool) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
-    let license = match &command.key {
-        Some(key) => Some(look_up(&store, key).await?.id),
+    let license = match command.key {
+        Some(key) => Some(look_up(&store, &license_key(key)?).await?.id),
         None => None,
     };
     let found = list(store.reader(), license.as_deref(), command.limit).await?;

@@ -1,0 +1,314 @@
+//! Reading a command line without showing a secret: neither in an error, nor
+//! in `--help`, nor to whoever lists the processes of the machine.
+//!
+//! What is a secret is said by the type of an argument, so that no setting can
+//! be forgotten.
+
+use std::any::TypeId;
+use std::error::Error as _;
+use std::ffi::OsString;
+
+use clap::builder::PossibleValue;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
+use secrecy::SecretString;
+
+use crate::database_url::DatabaseUrl;
+use crate::presentable_url::{HIDDEN, SecretUrl, presentable, presentable_value};
+use crate::secret_argument::SecretArgument;
+use crate::variables::without_empty_variables;
+
+/// A mistake on the command line or in the environment.
+#[derive(Debug)]
+pub enum Mistake {
+    /// One line says all: the setting, its value unless it may be a secret,
+    /// and what is expected.
+    Line(String),
+    /// Anything else, in the words of the library; also `--help`.
+    Usage(Box<clap::Error>),
+}
+
+impl Mistake {
+    /// Says what is wrong, and ends the process: with 2, or 0 after `--help`.
+    pub fn exit(self) -> ! {
+        match self {
+            Self::Line(line) => {
+                eprintln!("error: {line}");
+                std::process::exit(2)
+            }
+            Self::Usage(error) => error.exit(),
+        }
+    }
+}
+
+/// Reads a command line and the environment. Answers also the warnings that
+/// the caller is to print.
+///
+/// # Errors
+/// One [`Mistake`], which shows no secret. A token as an argument is one.
+pub fn read(
+    command: Command,
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<(ArgMatches, Vec<String>), Mistake> {
+    let mut command = without_secret_values(without_empty_variables(command));
+    let matches = command
+        .try_get_matches_from_mut(arguments)
+        .map_err(|error| mistake(&command, error))?;
+    let mut warnings = Vec::new();
+    look_at_arguments(&command, &matches, &mut warnings)?;
+    Ok((matches, warnings))
+}
+
+/// The value of a setting as it may be shown.
+#[must_use]
+pub fn presentable_argument(argument: &Arg, value: &str) -> String {
+    let is = |id| argument.get_value_parser().type_id() == id;
+    if is(TypeId::of::<SecretUrl>()) {
+        presentable(value)
+    } else if is(TypeId::of::<DatabaseUrl>()) {
+        let url = value.parse::<DatabaseUrl>();
+        url.map_or_else(|_| HIDDEN.to_owned(), |url| url.to_string())
+    } else if is_secret(argument) {
+        HIDDEN.to_owned()
+    } else {
+        presentable_value(value)
+    }
+}
+
+/// Whether the values of an argument may hold a secret.
+fn is_secret(argument: &Arg) -> bool {
+    let parser = argument.get_value_parser();
+    [
+        TypeId::of::<DatabaseUrl>(),
+        TypeId::of::<SecretArgument>(),
+        TypeId::of::<SecretString>(),
+        TypeId::of::<SecretUrl>(),
+    ]
+    .into_iter()
+    .any(|id| parser.type_id() == id)
+}
+
+/// `--help` shows what is in the environment, unless it is told not to.
+fn without_secret_values(command: Command) -> Command {
+    command
+        .mut_args(|argument| {
+            let hide = argument.is_hide_env_values_set() || is_secret(&argument);
+            argument.hide_env_values(hide)
+        })
+        .mut_subcommands(without_secret_values)
+}
+
+/// Every user of a machine can see the arguments of its processes.
+fn look_at_arguments(
+    command: &Command,
+    matches: &ArgMatches,
+    warnings: &mut Vec<String>,
+) -> Result<(), Mistake> {
+    for argument in command.get_arguments() {
+        let id = argument.get_id().as_str();
+        let is_given = matches!(
+            matches.try_contains_id(id),
+            Ok(true) if matches.value_source(id) == Some(ValueSource::CommandLine)
+        );
+        if !is_given {
+            continue;
+        }
+        let flag = argument.get_long().unwrap_or(id);
+        if argument.get_value_parser().type_id() == TypeId::of::<SecretString>() {
+            return Err(Mistake::Line(format!(
+                "--{flag} is not accepted, because every user of this machine can see the arguments of a program; \
+                 put the token into a file that only the service can read and name it with --{flag}-file, \
+                 or set the environment variable {}",
+                variable(argument)
+            )));
+        }
+        let url = matches.try_get_one::<SecretUrl>(id).ok().flatten();
+        let database = matches.try_get_one::<DatabaseUrl>(id).ok().flatten();
+        if url.is_some_and(SecretUrl::may_hold_a_secret)
+            || database.is_some_and(DatabaseUrl::may_hold_a_secret)
+        {
+            warnings.push(format!(
+                "warning: every user of this machine can see the password in --{flag}; \
+                 set the environment variable {} instead",
+                variable(argument)
+            ));
+        }
+    }
+    match matches.subcommand() {
+        Some((name, matches)) => command.find_subcommand(name).map_or(Ok(()), |command| {
+            look_at_arguments(command, matches, warnings)
+        }),
+        None => Ok(()),
+    }
+}
+
+fn variable(argument: &Arg) -> String {
+    let name = argument.get_env().unwrap_or_default();
+    name.display().to_string()
+}
+
+fn mistake(command: &Command, mut error: clap::Error) -> Mistake {
+    if let Some(line) = setting(command, &error) {
+        return Mistake::Line(line);
+    }
+    // What was typed in the wrong place may be a secret all the same.
+    let is_extra_argument = error.kind() == ErrorKind::UnknownArgument;
+    for kind in [
+        ContextKind::InvalidArg,
+        ContextKind::InvalidValue,
+        ContextKind::InvalidSubcommand,
+    ] {
+        if let Some(ContextValue::String(text)) = error.get(kind)
+            && (text.contains(['@', ':']) || is_extra_argument && !text.starts_with('-'))
+        {
+            error.insert(kind, ContextValue::String(HIDDEN.to_owned()));
+        }
+    }
+    Mistake::Usage(Box::new(error))
+}
+
+/// One line that names the variable, the value, and what is accepted; `None`
+/// for other mistakes.
+fn setting(command: &Command, error: &clap::Error) -> Option<String> {
+    if !matches!(
+        error.kind(),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue
+    ) {
+        return None;
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    // `--port <PORT>`
+    let flag = text(ContextKind::InvalidArg)?.split_whitespace().next()?;
+    let argument = argument(command, flag.trim_start_matches("--"))?;
+    let variable = argument.get_env()?.display();
+    let value = if argument.is_hide_env_values_set() {
+        "has a value that is not shown here".to_owned()
+    } else {
+        format!(
+            "is '{}'",
+            presentable_value(text(ContextKind::InvalidValue)?)
+        )
+    };
+    let why = match error.source() {
+        Some(source) => source.to_string(),
+        None => accepted(argument),
+    };
+    Some(format!("{variable} ({flag}) {value}: {why}"))
+}
+
+fn argument<'a>(command: &'a Command, long: &str) -> Option<&'a Arg> {
+    let mut arguments = command.get_arguments();
+    let here = arguments.find(|argument| argument.get_long() == Some(long));
+    here.or_else(|| {
+        let mut subcommands = command.get_subcommands();
+        subcommands.find_map(|command| argument(command, long))
+    })
+}
+
+fn accepted(argument: &Arg) -> String {
+    let values = argument.get_possible_values();
+    let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
+    format!("accepted are {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, CommandFactory as _, Parser};
+
+    use super::*;
+    use crate::admin_token::AdminTokenSettings;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(subcommand)]
+        command: Sub,
+    }
+
+    #[derive(Debug, clap::Subcommand)]
+    enum Sub {
+        Run(Run),
+    }
+
+    #[derive(Debug, Args)]
+    struct Run {
+        #[arg(long, env = "TEST_DATABASE_URL_OF_NOBODY")]
+        database_url: Option<DatabaseUrl>,
+        #[command(flatten)]
+        admin_token: AdminTokenSettings,
+        key: Option<SecretArgument>,
+    }
+
+    fn read_line(arguments: &[&str]) -> Result<(ArgMatches, Vec<String>), Mistake> {
+        let arguments = ["program", "run"].iter().chain(arguments);
+        read(Program::command(), arguments.map(OsString::from))
+    }
+
+    fn said(mistake: Mistake) -> String {
+        match mistake {
+            Mistake::Line(line) => line,
+            Mistake::Usage(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_token_as_an_argument_is_refused_with_what_to_do_instead() {
+        for arguments in [
+            &["--admin-token", "hunter2hunter2hunter2"][..],
+            &["--admin-token=hunter2hunter2hunter2"],
+        ] {
+            let line = said(read_line(arguments).unwrap_err());
+            assert!(line.contains("--admin-token-file"), "{line}");
+            assert!(line.contains("environment variable ADMIN_TOKEN"), "{line}");
+            assert!(!line.contains("hunter2"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_password_as_an_argument_is_warned_of() {
+        let (_, warnings) = read_line(&["--database-url", "postgresql://u:hunter2@h/d"]).unwrap();
+        let [warning] = &warnings[..] else {
+            panic!("{warnings:?}");
+        };
+        assert!(warning.contains("TEST_DATABASE_URL_OF_NOBODY"), "{warning}");
+        assert!(!warning.contains("hunter2"), "{warning}");
+        let (_, warnings) = read_line(&["--database-url", "postgresql://u@h/d"]).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn no_mistake_shows_a_secret() {
+        for arguments in [
+            &["--database-url", "postgresql://vms:2024/hunter2@db/vms"][..],
+            &["--database-url=mysql://vms:hunter2@db/vms"],
+            &["FXSGHT-A", "postgresql://vms:hunter2@db/vms"],
+            &["FXSGHT-A", "FXSGHT-hunter2"],
+            &["--databse-url=postgresql://vms:hunter2@db/vms"],
+            &["--databse-url", "postgresql://vms:hunter2@db/vms"],
+        ] {
+            let said = said(read_line(arguments).unwrap_err());
+            assert!(!said.contains("hunter2"), "{arguments:?}: {said}");
+        }
+        let arguments = ["program", "postgresql://vms:hunter2@db/vms"];
+        let mistake = read(
+            Program::command(),
+            arguments.into_iter().map(OsString::from),
+        );
+        let said = said(mistake.unwrap_err());
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn help_hides_what_secrets_are_in_the_environment() {
+        let command = without_secret_values(Program::command());
+        let run = command.find_subcommand("run").unwrap();
+        for argument in run.get_arguments() {
+            let hides = argument.is_hide_env_values_set();
+            assert_eq!(hides, is_secret(argument), "{}", argument.get_id());
+        }
+        assert_eq!(run.get_arguments().filter(|it| is_secret(it)).count(), 3);
+    }
+}

@@ -1,0 +1,292 @@
+//! Bounds the log: whatever happens again and again is written a few times and
+//! then counted.
+//!
+//! The bound is on log statements, of which a program has a fixed number, and
+//! holds for all of them, those of libraries and of later versions included: a
+//! caller cannot choose what is counted, and no statement can be forgotten.
+
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing::callsite::Identifier;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+
+use crate::clock::Clock;
+
+/// So many lines of one log statement are written …
+pub const MAX_LINES: u32 = 5;
+/// … within this time; the others are counted, and their number is written at its
+/// end.
+pub const INTERVAL: Duration = Duration::from_secs(60);
+/// The target of the lines that say how many were left out.
+pub const TARGET: &str = "log_limit";
+/// Longest message that is repeated in such a line, in bytes.
+const MAX_MESSAGE_BYTES: usize = 200;
+
+/// The layer that does it. Lines of the levels `debug` and `trace`, which an
+/// operator has asked for, are not bounded.
+#[derive(Clone)]
+pub struct LogLimit {
+    clock: Arc<dyn Clock>,
+    statements: Arc<Mutex<HashMap<Identifier, Statement>>>,
+}
+
+/// One log statement of the program.
+struct Statement {
+    level: Level,
+    /// When the present interval began, in running time.
+    since: Duration,
+    written: u32,
+    left_out: u64,
+    /// What was written last.
+    message: String,
+}
+
+impl LogLimit {
+    /// Bounds the log by this clock's running time.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            statements: Arc::default(),
+        }
+    }
+
+    /// Writes how many lines were left out since this was called last: one line
+    /// for each log statement, if there were any.
+    pub fn report(&self) {
+        for (level, count, message) in self.take_counts() {
+            let seconds = INTERVAL.as_secs();
+            // The level of a line is a constant.
+            macro_rules! write {
+                ($level:ident) => {
+                    tracing::$level!(
+                        target: TARGET,
+                        count,
+                        event = message,
+                        "left out repeated log lines: at most {MAX_LINES} within {seconds} s are written"
+                    )
+                };
+            }
+            match level {
+                Level::ERROR => write!(error),
+                Level::WARN => write!(warn),
+                _ => write!(info),
+            }
+        }
+    }
+
+    /// Reports after every interval, for ever.
+    pub async fn report_regularly(&self) {
+        loop {
+            self.clock.sleep(INTERVAL).await;
+            self.report();
+        }
+    }
+
+    fn take_counts(&self) -> Vec<(Level, u64, String)> {
+        let mut statements = self.lock();
+        let repeated = statements.values_mut().filter(|it| it.left_out > 0);
+        repeated
+            .map(|it| {
+                (
+                    it.level,
+                    std::mem::take(&mut it.left_out),
+                    it.message.clone(),
+                )
+            })
+            .collect()
+    }
+
+    /// Whether this line is written; one that is not is counted.
+    fn is_written(&self, metadata: &Metadata<'_>) -> bool {
+        if *metadata.level() > Level::INFO || metadata.target() == TARGET {
+            return true;
+        }
+        let now = self.clock.running();
+        let mut statements = self.lock();
+        let statement = statements
+            .entry(metadata.callsite())
+            .or_insert_with(|| Statement {
+                level: *metadata.level(),
+                since: now,
+                written: 0,
+                left_out: 0,
+                message: String::new(),
+            });
+        // A clock of a test may begin anew.
+        if now < statement.since || now - statement.since >= INTERVAL {
+            statement.since = now;
+            statement.written = 0;
+        }
+        if statement.written < MAX_LINES {
+            statement.written += 1;
+            return true;
+        }
+        statement.left_out += 1;
+        false
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Statement>> {
+        self.statements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for LogLimit {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        let is_written = self.is_written(metadata);
+        if is_written && let Some(statement) = self.lock().get_mut(&metadata.callsite()) {
+            let mut message = Message::default();
+            event.record(&mut message);
+            statement.message = message.0;
+        }
+        is_written
+    }
+}
+
+/// The sentence of a line, without its fields.
+#[derive(Default)]
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            // Writing to a `String` cannot fail.
+            let _ = write!(self.0, "{value:?}");
+            let end = self.0.floor_char_boundary(MAX_MESSAGE_BYTES);
+            self.0.truncate(end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use chrono::{DateTime, TimeDelta};
+    use tracing_subscriber::fmt::MakeWriter;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    /// Lines that were written.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    impl Lines {
+        fn take(&self) -> Vec<String> {
+            let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+            let text = String::from_utf8(bytes).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
+
+    fn limited() -> (impl Subscriber, Lines, LogLimit, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));
+        let limit = LogLimit::new(clock.clone());
+        let lines = Lines::default();
+        let log = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(lines.clone());
+        let subscriber = tracing_subscriber::registry().with(limit.clone()).with(log);
+        (subscriber, lines, limit, clock)
+    }
+
+    fn refuse(peer: u32) {
+        tracing::warn!(peer, "refused a wrong token");
+    }
+
+    #[test]
+    fn ten_thousand_refusals_are_a_few_lines_and_a_right_count() {
+        let (subscriber, lines, limit, clock) = limited();
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..10_000 {
+                refuse(number);
+                tracing::error!(number, "a request ended in a panic");
+            }
+            tracing::info!("listening");
+            let written = lines.take();
+            assert_eq!(written.len(), 11, "{written:#?}");
+            assert!(
+                written[0].contains("refused a wrong token peer=0"),
+                "{}",
+                written[0]
+            );
+            limit.report();
+            let mut reported = lines.take();
+            reported.sort_by_key(|line| line.contains("WARN"));
+            assert_eq!(reported.len(), 2, "{reported:#?}");
+            for (line, level, event) in [
+                (&reported[0], "ERROR", "a request ended in a panic"),
+                (&reported[1], "WARN", "refused a wrong token"),
+            ] {
+                assert!(line.contains(level) && line.contains(event), "{line}");
+                assert!(line.contains("count=9995"), "{line}");
+            }
+            limit.report();
+            assert!(lines.take().is_empty());
+            // After the interval it is written anew, and what was counted is not lost.
+            refuse(1);
+            assert!(lines.take().is_empty());
+            clock.advance(TimeDelta::seconds(60));
+            refuse(2);
+            assert!(lines.take()[0].contains("peer=2"));
+            limit.report();
+            assert!(lines.take()[0].contains("count=1 "));
+        });
+    }
+
+    #[test]
+    fn other_lines_are_written_whatever_is_repeated() {
+        let (subscriber, lines, ..) = limited();
+        tracing::subscriber::with_default(subscriber, || {
+            (0..100).for_each(refuse);
+            lines.take();
+            tracing::warn!("the database does not answer");
+            for number in 0..100 {
+                tracing::debug!(number, "asked for by the operator");
+            }
+            assert_eq!(lines.take().len(), 101);
+        });
+    }
+
+    #[test]
+    fn a_repeated_message_is_cut() {
+        let (subscriber, lines, limit, _) = limited();
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..10 {
+                tracing::warn!("{}", "ü".repeat(10_000));
+            }
+            lines.take();
+            limit.report();
+            assert!(lines.take()[0].len() < 500);
+        });
+    }
+}

@@ -1,0 +1,145 @@
+//! A secret that a command needs, such as a license key: from standard input,
+//! from a prompt that does not echo, or as an argument, which every user of
+//! the machine can see.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io::{IsTerminal as _, Read};
+use std::str::FromStr;
+
+use anyhow::{Context as _, bail, ensure};
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// What stands for standard input.
+const STDIN: &str = "-";
+/// Longest secret that is read, in bytes.
+const MAX_SECRET_BYTES: u64 = 4096;
+
+/// A secret as it was given on the command line; `-` is standard input.
+#[derive(Clone)]
+pub struct SecretArgument(SecretString);
+
+impl FromStr for SecretArgument {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Debug for SecretArgument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("****")
+    }
+}
+
+impl SecretArgument {
+    /// The secret, without the white space around it. `what` names it, such as
+    /// `license key`. A secret as an argument is warned of on standard error.
+    ///
+    /// # Errors
+    /// When standard input cannot be read, or holds no line or too long a one.
+    pub fn read(self, what: &str) -> anyhow::Result<String> {
+        if !self.is_stdin() {
+            warn_of_argument(what);
+        }
+        self.read_without_warning(what)
+    }
+
+    /// The same for an argument that may also be something else than a secret.
+    ///
+    /// # Errors
+    /// As [`SecretArgument::read`].
+    pub fn read_without_warning(self, what: &str) -> anyhow::Result<String> {
+        if self.is_stdin() {
+            return first_line(std::io::stdin().lock(), what);
+        }
+        Ok(self.0.expose_secret().trim().to_owned())
+    }
+
+    /// Whether it is read from standard input.
+    #[must_use]
+    pub fn is_stdin(&self) -> bool {
+        self.0.expose_secret() == STDIN
+    }
+
+    /// The same, where the argument may be missing: then a terminal is asked,
+    /// and does not show what is typed.
+    ///
+    /// # Errors
+    /// As [`SecretArgument::read`], and when there is no terminal to ask.
+    pub fn read_or_ask(argument: Option<Self>, what: &str) -> anyhow::Result<String> {
+        match argument {
+            Some(argument) => argument.read(what),
+            None if std::io::stdin().is_terminal() => {
+                let asked = rpassword::prompt_password(format!("{}: ", capitalised(what)));
+                let typed = SecretString::from(asked.context("the terminal cannot be read")?);
+                first_line(typed.expose_secret().as_bytes(), what)
+            }
+            None => bail!("no {what}: name one, or - to read it from standard input"),
+        }
+    }
+}
+
+/// Warns on standard error of a secret that was given as an argument.
+pub fn warn_of_argument(what: &str) {
+    eprintln!(
+        "warning: every user of this machine can see the {what} on the command line; \
+         use - to read it from standard input"
+    );
+}
+
+/// The first line, and not more than that: a pipe may stay open.
+fn first_line(input: impl Read, what: &str) -> anyhow::Result<String> {
+    let mut line = Vec::new();
+    for byte in std::io::BufReader::new(input)
+        .take(MAX_SECRET_BYTES + 1)
+        .bytes()
+    {
+        match byte.context("standard input cannot be read")? {
+            b'\n' => break,
+            byte => line.push(byte),
+        }
+    }
+    ensure!(
+        line.len() as u64 <= MAX_SECRET_BYTES,
+        "the {what} is longer than {MAX_SECRET_BYTES} bytes"
+    );
+    let line = String::from_utf8(line).with_context(|| format!("the {what} is not UTF-8"))?;
+    let line = line.trim();
+    ensure!(!line.is_empty(), "no {what}: the first line is empty");
+    Ok(line.to_owned())
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_is_read_up_to_a_bound() {
+        let read = |text: &[u8]| first_line(text, "license key").map_err(|error| error.to_string());
+        assert_eq!(read(b" FXSGHT-1 \r\nmore\n"), Ok("FXSGHT-1".to_owned()));
+        assert_eq!(read(b"FXSGHT-1"), Ok("FXSGHT-1".to_owned()));
+        let empty = "no license key: the first line is empty".to_owned();
+        assert_eq!(read(b"\nFXSGHT-1\n"), Err(empty.clone()));
+        assert_eq!(read(b""), Err(empty));
+        assert_eq!(
+            read(b"\xff"),
+            Err("the license key is not UTF-8".to_owned())
+        );
+        let error = first_line(std::io::repeat(b'x'), "license key").unwrap_err();
+        assert!(error.to_string().contains("longer than 4096"), "{error}");
+    }
+
+    #[test]
+    fn it_is_not_shown() {
+        let secret: SecretArgument = "hunter2".parse().unwrap();
+        assert_eq!(format!("{secret:?}"), "****");
+    }
+}
