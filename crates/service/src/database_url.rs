@@ -91,6 +91,13 @@ impl FromStr for DatabaseUrl {
             if file.is_empty() {
                 return Err("an SQLite URL names a file: sqlite:/path/to/file".into());
             }
+            // user:password@host is no file: messages about files show their names.
+            if file
+                .split_once(':')
+                .is_some_and(|(_, rest)| rest.contains('@'))
+            {
+                return Err("an SQLite URL has no user and no host: sqlite:/path/to/file".into());
+            }
             return Ok(Self::of_file(Path::new(file)));
         }
         // SQLAlchemy names its driver after a plus sign.
@@ -184,8 +191,8 @@ mod tests {
             "postgresql://u:hunter2@h/d",
             "postgresql://u@h/d?password=hunter2",
             "postgresql://u@h/d?sslpassword=hunter2",
-            "sqlite://u:hunter2@h/d",
             "sqlite:/d?key=hunter2",
+            "sqlite://hunter2@h/d",
         ] {
             let url: DatabaseUrl = text.parse().unwrap();
             assert!(!format!("{url} {url:?}").contains("hunter2"), "{text}");
@@ -207,6 +214,8 @@ mod tests {
             ("postgresql://vms:hunter2#x@db/vms", "# is %23"),
             ("postgresql://u@h/d?sslmode=hunter2", "parameter"),
             ("mysql://vms:hunter2@db/vms", "postgresql://"),
+            ("sqlite://vms:hunter2@db/vms", "no user and no host"),
+            ("sqlite:vms:hunter2@db/vms", "no user and no host"),
         ] {
             let error = text.parse::<DatabaseUrl>().unwrap_err();
             assert!(error.contains(hint), "{error}");

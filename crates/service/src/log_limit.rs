@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub const MAX_LINES: u32 = 5;
 pub const INTERVAL: Duration = Duration::from_secs(60);
 /// The target of the lines that say how many were left out.
 pub const TARGET: &str = "log_limit";
+/// Longest line, in bytes. What another machine says may be a part of one.
+pub const MAX_LINE_BYTES: usize = 8 * 1024;
 /// Longest message that is repeated in such a line, in bytes.
 const MAX_MESSAGE_BYTES: usize = 200;
 
@@ -166,9 +169,42 @@ impl Visit for Message {
     }
 }
 
+/// Cuts lines that are too long, each of which is written by one call. One that
+/// is JSON would be none after that, so only its length is written.
+pub struct ShortLines<W> {
+    /// Where lines are written.
+    pub inner: W,
+    /// Whether they are JSON.
+    pub are_json: bool,
+}
+
+impl<W: io::Write> io::Write for ShortLines<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if line.len() <= MAX_LINE_BYTES {
+            self.inner.write_all(line)?;
+        } else if self.are_json {
+            let bytes = line.len();
+            writeln!(
+                self.inner,
+                r#"{{"level":"WARN","message":"left out a log line that is too long","bytes":{bytes},"target":"{TARGET}"}}"#
+            )?;
+        } else {
+            let is_inside = |at: &usize| line[*at] & 0xC0 == 0x80;
+            let end = (0..MAX_LINE_BYTES - 8).rev().find(|at| !is_inside(at));
+            self.inner.write_all(&line[..end.unwrap_or_default()])?;
+            self.inner.write_all(" …\n".as_bytes())?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::io::Write as _;
 
     use chrono::{DateTime, TimeDelta};
     use tracing_subscriber::fmt::MakeWriter;
@@ -275,6 +311,29 @@ mod tests {
             }
             assert_eq!(lines.take().len(), 101);
         });
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_one_of_json_stays_json() {
+        let written = |line: &str, are_json| {
+            let mut short = ShortLines {
+                inner: Vec::new(),
+                are_json,
+            };
+            short.write_all(line.as_bytes()).unwrap();
+            String::from_utf8(short.inner).unwrap()
+        };
+        assert_eq!(written("a line\n", false), "a line\n");
+        for line in ["ü".repeat(100_000), format!("x{}", "ü".repeat(100_000))] {
+            let cut = written(&line, false);
+            assert!(cut.len() <= MAX_LINE_BYTES && cut.ends_with("ü …\n"));
+            let json = written(&line, true);
+            assert!(json.starts_with('{') && json.ends_with("}\n"), "{json}");
+            assert!(
+                json.contains(&format!("\"bytes\":{},", line.len())),
+                "{json}"
+            );
+        }
     }
 
     #[test]

@@ -105,15 +105,12 @@ impl Sessions {
         Ok(self.set_cookie(&self.begin(), came_by_tls(headers)))
     }
 
-    /// Notes that somebody from `peer` has shown a wrong token elsewhere. Answers
-    /// whether that is worth a line in the log: the first few times in a while.
-    pub fn note_failure(&self, peer: IpAddr) -> bool {
+    /// Notes that somebody from `peer` has shown a wrong token elsewhere.
+    pub fn note_failure(&self, peer: IpAddr) {
         let (peer, now) = (peer.to_canonical(), self.clock.running());
-        let is_new = self.may_try(peer, now);
-        if is_new {
+        if self.may_try(peer, now) {
             self.lock().failures.push((peer, now));
         }
-        is_new
     }
 
     /// Whether somebody from `peer` may try now.

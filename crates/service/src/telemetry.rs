@@ -10,7 +10,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock::SystemClock;
-use crate::log_limit::{self, LogLimit};
+use crate::log_limit::{self, LogLimit, ShortLines};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,7 +50,10 @@ pub fn start(filter: &str, format: LogFormat) -> Result<Log, LogFilterError> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| wrong(error.to_string()))?
         .add_directive(counts);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(move || ShortLines {
+        inner: std::io::stderr(),
+        are_json: format == LogFormat::Json,
+    });
     let lines = match format {
         LogFormat::Text => lines
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))

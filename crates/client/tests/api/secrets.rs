@@ -39,7 +39,8 @@ async fn no_secret_is_logged_measured_or_bundled() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let with_password = database
         .url
-        .replace("postgres@", &format!("postgres:{DATABASE_PASSWORD}@"));
+        .replace("postgres@", &format!("postgres:{DATABASE_PASSWORD}@"))
+        + &format!("?application_name={DATABASE_PASSWORD}&sslpassword={DATABASE_PASSWORD}");
     let cloud_url = cloud
         .url
         .replace("http://", &format!("http://user:{PROXY_PASSWORD}@"));
@@ -49,14 +50,17 @@ async fn no_secret_is_logged_measured_or_bundled() {
             &with_password,
             "--license-api-url",
             &cloud_url,
-            "--admin-token",
-            TOKEN,
             "--log",
             "trace",
             "--log-format",
             format,
         ];
-        let mut program = Program::start(&flags).await;
+        let environment = [
+            ("ADMIN_TOKEN", TOKEN.to_owned()),
+            // The License Server is called by plain HTTP, so not through this.
+            ("HTTPS_PROXY", format!("corp:{PROXY_PASSWORD}@127.0.0.1:9")),
+        ];
+        let mut program = Program::start_with(&flags, &environment).await;
         let mut seen = String::new();
         let mut look = |text: &str| {
             seen.push_str(text);
@@ -103,10 +107,7 @@ async fn no_secret_is_logged_measured_or_bundled() {
             .arg(&bundle)
             .args(["--port", &program.port.to_string()])
             .args(&flags[..6])
-            .env(
-                "HTTPS_PROXY",
-                format!("http://me:{PROXY_PASSWORD}@127.0.0.1:9"),
-            )
+            .envs(environment)
             .output()
             .unwrap();
         look(&String::from_utf8_lossy(&doctor.stdout));
@@ -116,6 +117,10 @@ async fn no_secret_is_logged_measured_or_bundled() {
         look(&bundle);
         look(&program.text("/metrics").await);
         look(&program.text("/readyz").await);
+        let diagnostics = program.text("/console/diagnostics").await;
+        assert!(diagnostics.contains("HTTPS_PROXY=http://127.0.0.1:9"));
+        look(&diagnostics.replace(LICENSE_KEY, ""));
+        look(&program.text("/console/support-file").await);
         let log = program.log();
         program.kill();
         assert!(log.len() > 10_000, "the log is there: {}", log.len());

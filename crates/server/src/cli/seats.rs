@@ -50,8 +50,8 @@ pub(super) enum Seats {
         license-server seats release FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55…\n  \
         license-server seats release FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55… --confirm-until 2030-03-31T12:00:00Z")]
     Release {
-        /// License key, in any spelling
-        key: String,
+        /// License key, in any spelling; - reads it from standard input
+        key: SecretArgument,
         /// Hardware id, as 'seats list' shows it
         hardware_id: String,
 
@@ -105,7 +105,7 @@ pub(super) async fn run(
             hardware_id,
             confirm_until,
         } => {
-            let change = by_hand(now);
+            let (key, change) = (license_key(key)?, by_hand(now));
             let releasing =
                 licensing::seats::release(&store, &key, &hardware_id, confirm_until, &change);
             let seat = match releasing.await {

@@ -68,9 +68,8 @@ pub(super) async fn with_token(
         return ApiError::NoToken.into_response();
     };
     if !token.is_shown_in(request.headers()) {
-        if access.sessions.note_failure(peer.ip()) {
-            tracing::warn!(security = true, peer = %peer.ip(), "a call without the administrator's token");
-        }
+        access.sessions.note_failure(peer.ip());
+        tracing::warn!(security = true, peer = %peer.ip(), "a call without the administrator's token");
         return ApiError::Unauthorized.into_response();
     }
     let actor = Actor::Api(peer.ip().to_canonical());

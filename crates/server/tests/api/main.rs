@@ -22,10 +22,12 @@ mod gates {
 mod harness;
 mod keys;
 mod listener;
+mod log_growth;
 mod migrations;
 mod offline;
 #[path = "../../../client/tests/api/raw_http.rs"]
 mod raw_http;
 mod requests;
 mod seats;
+mod secrets;
 mod sites;

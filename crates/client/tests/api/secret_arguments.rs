@@ -1,0 +1,149 @@
+//! Secrets come from files, standard input and prompts: arguments can be seen
+//! by every user of a machine.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output, Stdio};
+
+use crate::database::Engine;
+use crate::harness::Site;
+use crate::program::Program;
+use crate::vendor::Vendor;
+
+const TOKEN: &str = "a-token-of-sixteen-characters";
+const WARNING: &str = "every user of this machine can see the license key";
+
+/// Runs a command with something on its standard input.
+async fn run(arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_license-client"));
+    command.args(arguments);
+    let input = input.to_owned();
+    let running = move || {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that reads nothing closes it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    tokio::task::spawn_blocking(running).await.unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_comes_from_standard_input_and_a_token_from_a_file() {
+    let vendor = Vendor::start().await;
+    let flags = [
+        "--trusted-networks",
+        "10.99.0.0/16",
+        "--admin-token",
+        TOKEN,
+        "--license-trusted-keys",
+        &vendor.trusted_keys(),
+    ];
+    let site = Site::start(Engine::Sqlite, &vendor.url, &flags).await;
+    let key = vendor.issue_professional().await;
+    let file = site.state_file("token");
+    std::fs::write(&file, format!("\n{TOKEN}\n")).unwrap();
+    let file = file.display().to_string();
+    let at_site = ["--url", site.url.as_str(), "--admin-token-file", &file];
+
+    let without = run(&["activate", "-", "--url", &site.url], &key).await;
+    assert!(said(&without).contains("ADMIN_TOKEN"), "{}", said(&without));
+    let input = format!(" {key}\nsomething else\n");
+    let request = ["offline", "request", "activate", "-"];
+    let request = run(&[&request[..], &at_site].concat(), &input).await;
+    assert_eq!(request.status.code(), Some(0), "{}", said(&request));
+    let activate = run(&[&["activate", "-"][..], &at_site].concat(), &input).await;
+    assert_eq!(activate.status.code(), Some(0), "{}", said(&activate));
+    assert!(!said(&activate).contains(WARNING), "{}", said(&activate));
+    let status = run(&[&["status"][..], &at_site].concat(), "").await;
+    assert!(said(&status).contains(&key), "the file's token is trusted");
+
+    let argument = run(&[&["activate", &key][..], &at_site].concat(), "").await;
+    assert_eq!(argument.status.code(), Some(0), "{}", said(&argument));
+    let warnings = String::from_utf8(argument.stderr).unwrap();
+    assert_eq!(warnings.lines().count(), 1, "{warnings}");
+    assert!(
+        warnings.contains(WARNING) && !warnings.contains(&key),
+        "{warnings}"
+    );
+    let nothing = run(&[&["activate"][..], &at_site].concat(), &key).await;
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(said(&nothing).contains("- to read it from standard input"));
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_as_an_argument_is_refused_by_every_command() {
+    for command in [
+        "serve", "status", "activate", "validate", "config", "doctor",
+    ] {
+        let output = run(&[command, "--admin-token", TOKEN], "").await;
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let said = said(&output);
+        assert!(said.contains("--admin-token-file"), "{command}: {said}");
+        assert!(!said.contains(TOKEN), "{command}: {said}");
+    }
+}
+
+/// What a terminal shows of a key that somebody types.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_asks_for_the_key_and_does_not_show_it() {
+    const KEY: &str = "FXSGHT-AAAA-BBBB-CCCC-DDDD";
+    let asked = tokio::task::spawn_blocking(|| {
+        let program = env!("CARGO_BIN_EXE_license-client");
+        let command = format!("{program} activate --url http://127.0.0.1:1");
+        let mut terminal = Command::new("script")
+            .args([
+                "--quiet",
+                "--flush",
+                "--return",
+                "--command",
+                &command,
+                "/dev/null",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut shown = Vec::new();
+        let mut output = terminal.stdout.take().unwrap();
+        let mut byte = [0];
+        while !shown.ends_with(b"License key: ") && output.read(&mut byte).unwrap() == 1 {
+            shown.push(byte[0]);
+        }
+        let mut input = terminal.stdin.take().unwrap();
+        input.write_all(format!("{KEY}\n").as_bytes()).unwrap();
+        output.read_to_end(&mut shown).unwrap();
+        terminal.wait().unwrap();
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let shown = asked.await.unwrap();
+    assert!(shown.contains("typing error"), "the key is read: {shown}");
+    assert!(!shown.contains("BBBB"), "{shown}");
+    assert!(!shown.contains(WARNING), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_every_user_can_read_is_warned_of_and_a_group_may() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    for (mode, is_warned) in [(0o644, true), (0o440, false), (0o400, false)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let environment = [("ADMIN_TOKEN_FILE", file.display().to_string())];
+        let mut program = Program::start_with(&[], &environment).await;
+        program.terminate();
+        let log = program.log();
+        let warning = "every user of this machine can read the file of ADMIN_TOKEN_FILE";
+        assert_eq!(log.contains(warning), is_warned, "{mode:o}: {log}");
+        assert!(!log.contains(TOKEN), "{log}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Callers without a token cannot fill the disk with log lines.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+
+use futures_util::StreamExt as _;
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::Value;
+
+use crate::gates::process::{Process, free_port};
+use crate::harness::ADMIN_TOKEN;
+
+/// Sends so many requests, eight at a time.
+async fn send(times: usize, status: StatusCode, request: impl Fn(usize) -> RequestBuilder) {
+    let sent = (0..times).map(|number| request(number).send());
+    let answers = futures_util::stream::iter(sent).buffer_unordered(8);
+    let statuses = answers.map(|answer| answer.unwrap().status());
+    let statuses: Vec<StatusCode> = statuses.collect().await;
+    let is_refused = |got| got == status || got == StatusCode::TOO_MANY_REQUESTS;
+    assert!(statuses.into_iter().all(is_refused), "{status} is expected");
+}
+
+/// How many events of a kind are in a log: the lines, and what they count.
+fn events(log: &str, message: &str) -> (usize, u64) {
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let starts = |it: &Value| it.as_str().is_some_and(|text| text.starts_with(message));
+    let written = lines.iter().filter(|line| starts(&line["message"])).count();
+    let counted = lines.iter().filter(|line| starts(&line["event"]));
+    let left_out: u64 = counted.map(|line| line["count"].as_u64().unwrap()).sum();
+    (written, written as u64 + left_out)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_refused_calls_are_a_handful_of_lines_and_a_right_count() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let port = free_port();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
+    command
+        .args(["serve", "--log-format", "json", "--port", &port.to_string()])
+        .env("STATE_DIR", directory.path().join("state"))
+        .env("ADMIN_TOKEN", ADMIN_TOKEN)
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .stderr(File::create(&log).unwrap());
+    let server = Process::start(&mut command, port).await;
+    let before = std::fs::metadata(&log).unwrap().len();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = |path: &str| format!("{}{path}", server.url);
+    let sign_in = url("/console/sign-in");
+    send(3000, StatusCode::UNAUTHORIZED, |number| {
+        http.post(&sign_in)
+            .body(format!("token=wrong-{number}"))
+            .header("content-type", "application/x-www-form-urlencoded")
+    })
+    .await;
+    let licenses = url("/api/admin/licenses");
+    send(3000, StatusCode::UNAUTHORIZED, |number| {
+        http.get(&licenses).bearer_auth(format!("wrong-{number}"))
+    })
+    .await;
+    send(2000, StatusCode::MISDIRECTED_REQUEST, |number| {
+        http.get(url("/"))
+            .header("host", format!("h{number}.example"))
+    })
+    .await;
+    let activate = url("/api/licenses/activate");
+    send(2000, StatusCode::BAD_REQUEST, |_| {
+        http.post(&activate).body("{")
+    })
+    .await;
+    // Its end writes what is left to count.
+    drop(server);
+    let log = std::fs::read_to_string(&log).unwrap();
+    for (message, times) in [
+        ("nobody was signed in", 3000),
+        ("a call without the administrator's token", 3000),
+    ] {
+        let (written, counted) = events(&log, message);
+        assert_eq!(counted, times, "{message}: {log}");
+        assert!(written <= 10, "{log}");
+    }
+    let bytes = log.len() as u64 - before;
+    assert!(bytes < 8 * 1024, "{bytes} bytes: {log}");
+}
