@@ -33,6 +33,12 @@ impl Entitlements {
         self.listed.contains(key)
     }
 
+    /// Whether `key` is switched off locally.
+    #[must_use]
+    pub fn is_switched_off(&self, key: &str) -> bool {
+        self.switched_off.contains(key)
+    }
+
     /// Keys that are switched off locally.
     pub fn switched_off(&self) -> impl Iterator<Item = &FeatureKey> {
         self.switched_off.iter()

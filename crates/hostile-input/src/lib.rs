@@ -9,17 +9,20 @@ mod request;
 
 pub use request::request;
 
+use std::sync::LazyLock;
+
 use clap::Parser;
 use license_client::config::Settings;
 use license_core::contact::{self, Contact, Denial, Question, Reply, Request as _, Trust};
 use license_core::document::{verify_denial, verify_license};
+use license_core::feature::FeatureKey;
 use license_core::keyring::Keyring;
 use license_core::offline::{OfflineRequest, Reader, from_file, import};
 use license_core::protocol::{
     ActivateRequest, DeactivateRequest, HeartbeatRequest, ValidateRequest,
 };
 use license_core::rotation::{follow, walk};
-use license_core::route::{LONGEST_PATH, PlainPath};
+use license_core::route::{LONGEST_PATH, Otherwise, Pattern, PlainPath, Route, RouteTable};
 
 /// A function of bytes, by its name.
 pub type Target = (&'static str, fn(&[u8]));
@@ -40,6 +43,17 @@ pub const SEEDS: &str = include_str!("../seeds.txt");
 
 /// A key whose private part nobody has: what it verifies is in [`SEEDS`].
 const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}]}"#;
+
+/// A table in which much makes a difference.
+static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
+    let patterns = ["/", "/a", "/a/b", "/a/**", "/*/b", "/a/*/é/**", "/b"];
+    let routes = patterns.iter().enumerate().map(|(number, pattern)| Route {
+        methods: vec!["GET".to_owned(); number % 2],
+        pattern: Pattern::parse(pattern).unwrap(),
+        feature: FeatureKey::parse(pattern).ok().filter(|_| number % 3 > 0),
+    });
+    RouteTable::new(routes.collect(), Otherwise::Deny, false)
+});
 
 fn keyring() -> Keyring {
     Keyring::from_json(KEYS).unwrap()
@@ -135,8 +149,11 @@ pub fn license_file(data: &[u8]) {
 }
 
 /// A path is refused, or plain: no spelling is left that somebody behind the
-/// gate might read otherwise.
+/// gate might read otherwise. Without a method it needs what it needs with one.
 pub fn path(data: &[u8]) {
+    let any = ROUTES.needs_of_any_method(data);
+    assert!(any.contains(&ROUTES.need("GET", data)));
+    assert!(any.contains(&ROUTES.need("QUERY", data)));
     let text = String::from_utf8_lossy(data);
     for raw in [text.to_string(), format!("/{text}")] {
         let Ok(plain) = PlainPath::parse(&raw) else {

@@ -164,8 +164,8 @@ fn describe(app: &App, key: &str, now: DateTime<Utc>) -> Feature {
         available: decision.available,
         reason: decision.reason.code().to_owned(),
         core,
-        licensed: entitlements.listed().any(|listed| listed.as_str() == key),
-        system_enabled: core || !entitlements.switched_off().any(|off| off.as_str() == key),
+        licensed: entitlements.lists(key),
+        system_enabled: core || !entitlements.is_switched_off(key),
     })
 }
 

@@ -46,8 +46,8 @@ impl Text {
             bytes: path.to_vec(),
             origins: vec![0; path.len()],
         };
-        for at in 0..path.len() {
-            if path[at] == b'%' && text.escape_at(at).is_none() {
+        for (at, byte) in path.iter().enumerate() {
+            if *byte == b'%' && text.escape_at(at).is_none() {
                 text.origins[at] = UNKNOWN;
             }
         }
