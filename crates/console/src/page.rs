@@ -38,6 +38,7 @@ pub fn show(status: StatusCode, page: &impl Template) -> Response {
 }
 
 /// Adds what the pages of the reference are sent with.
+#[expect(clippy::unused_async, reason = "middleware is async")]
 pub async fn reference(mut response: Response) -> Response {
     let policy = HeaderValue::from_static(REFERENCE_POLICY);
     let headers = response.headers_mut();
