@@ -109,8 +109,9 @@ async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
     assert_eq!(vendor.activate(key, "machine").await.word(), "revoked");
     let too_late = run(&vendor, &["renew", key, "--never"]).await;
     assert!(said(&too_late).contains("cannot be undone"));
-    let log = said(&run(&vendor, &["audit", key, "--json"]).await);
-    let log: Vec<Value> = log
+    let log = run(&vendor, &["audit", key, "--json"]).await;
+    let log: Vec<Value> = String::from_utf8(log.stdout)
+        .unwrap()
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
