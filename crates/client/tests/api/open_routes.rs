@@ -21,10 +21,12 @@ use crate::scripted_cloud::{Arrived, ScriptedCloud};
 
 const TOKEN: &str = "a-token-of-a-good-length";
 /// Requests of each kind.
-const REPEATS: usize = 20;
+const REPEATS: usize = 12;
+/// Requests at a time: few enough that each could be answered by itself.
+const CONCURRENT: usize = 4;
 /// Statements of the background jobs and of the readings that all callers
 /// share, per second …
-const STATEMENTS_PER_SECOND: f64 = 10.0;
+const STATEMENTS_PER_SECOND: f64 = 3.0;
 /// … and at most as many at the beginning.
 const FIRST_STATEMENTS: f64 = 30.0;
 /// New connections of the pool for these.
@@ -214,7 +216,7 @@ async fn no_number_of_open_requests_makes_the_database_or_the_license_server_wor
     let site_ref = &site;
     let answers: Vec<(String, u16)> = futures_util::stream::iter(requests)
         .map(|(sender, method, path)| send(site_ref, sender, method, path))
-        .buffer_unordered(32)
+        .buffer_unordered(CONCURRENT)
         .collect()
         .await;
     for path in &paths {
