@@ -471,7 +471,7 @@ pub fn log_clock_event(event: &ClockEvent) {
 /// absent.
 fn recall_time(file: &SealedFile, metrics: &Metrics) -> Option<Believed> {
     file.read().unwrap_or_else(|error| {
-        tracing::error!(security = true, %error, "ignoring the kept effective time");
+        tracing::error!(security = true, %error, "ignoring the effective time in time.json");
         metrics.security_event();
         None
     })

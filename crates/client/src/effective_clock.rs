@@ -83,8 +83,10 @@ impl EffectiveClock {
     }
 
     /// An earlier run has kept this high-water mark and these documents, the
-    /// newest of them made at `signed`. Without a kept time, time begins here.
+    /// newest of them made at `signed`. Without a kept time, time begins here. A
+    /// signed answer that came first replaces the mark.
     pub fn recall(&self, mark: Option<&Mark>, signed: Option<DateTime<Utc>>) -> Vec<ClockEvent> {
+        let mark = mark.filter(|_| !self.answer_is_new.load(Ordering::Relaxed));
         let has_begun = self.has_begun.swap(true, Ordering::Relaxed);
         self.replace(|guard, readings| {
             if has_begun {

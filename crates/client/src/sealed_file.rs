@@ -7,6 +7,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::de::DeserializeOwned;
@@ -19,7 +20,9 @@ use crate::state_file::StateFile;
 /// One file with a MAC.
 pub struct SealedFile {
     file: StateFile,
-    key: [u8; 64],
+    key_file: PathBuf,
+    /// Read or made when it is first needed.
+    key: OnceLock<[u8; 64]>,
 }
 
 /// The file's content does not fit its MAC.
@@ -37,27 +40,14 @@ struct Sealed {
 }
 
 impl SealedFile {
-    /// Names the file, and reads its key from `key_name` beside it, or makes
-    /// one. Without a key that can be stored, what is written does not count at
-    /// the next start; the log says so.
+    /// Names the file, and the file of its key beside it; neither need be
+    /// there.
     #[must_use]
     pub fn in_directory(directory: &Path, name: &str, key_name: &str) -> Self {
-        let key_file = directory.join(key_name);
-        let key = read_key(&key_file).unwrap_or_else(|| {
-            let key = random::secret();
-            match create_key(&key_file, &key) {
-                // Another process may have been faster.
-                Ok(()) => read_key(&key_file).unwrap_or(key),
-                Err(error) => {
-                    let file = key_file.display();
-                    tracing::warn!(%file, %error, "cannot store the key of the time file, it will not count after a restart");
-                    key
-                }
-            }
-        });
         Self {
             file: StateFile::in_directory(directory, name),
-            key,
+            key_file: directory.join(key_name),
+            key: OnceLock::new(),
         }
     }
 
@@ -80,7 +70,8 @@ impl SealedFile {
     }
 
     /// Replaces the file with what `content` answers, whole or not at all.
-    /// Failures are logged.
+    /// Failures are logged. Without a key that can be stored, it does not count
+    /// at the next start.
     pub async fn write<T: Serialize>(&self, content: impl FnOnce() -> T) {
         let seal = || {
             // A value of ours always has a JSON form.
@@ -93,21 +84,38 @@ impl SealedFile {
     }
 
     fn mac(&self, content: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new(&self.key.into());
+        let key = self.key.get_or_init(|| key(&self.key_file));
+        let mut mac = Hmac::<Sha256>::new(key.into());
         mac.update(content);
         mac
     }
 }
 
+/// The key in the file, or a new one.
+fn key(file: &Path) -> [u8; 64] {
+    read_key(file).unwrap_or_else(|| {
+        let key = random::secret();
+        match create_key(file, &key) {
+            // Another process may have been faster.
+            Ok(()) => read_key(file).unwrap_or(key),
+            Err(error) => {
+                let file = file.display();
+                tracing::warn!(%file, %error, "cannot store the key of the time file, it will not count after a restart");
+                key
+            }
+        }
+    })
+}
+
 /// The key in the file; `None` where it is missing or not a key.
-fn read_key(file: &PathBuf) -> Option<[u8; 64]> {
+fn read_key(file: &Path) -> Option<[u8; 64]> {
     let text = std::fs::read_to_string(file).ok()?;
     unhex(text.trim())?.try_into().ok()
 }
 
 /// Stores a key. One that another process has stored in the meantime stays; a
 /// file that holds no key is replaced.
-fn create_key(file: &PathBuf, key: &[u8; 64]) -> std::io::Result<()> {
+fn create_key(file: &Path, key: &[u8; 64]) -> std::io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory)?;
     // Temporary files have mode 0600.

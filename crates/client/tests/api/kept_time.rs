@@ -4,13 +4,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_client::app::App;
+use license_client::effective_clock::EffectiveClock;
 use license_client::licensing::resume::resume;
 use license_client::licensing::validate::validate;
+use license_core::time_guard::Mark;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
+use license_service::clock::{Clock as _, ManualClock};
 use serde_json::{Value, json};
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
@@ -331,4 +335,19 @@ async fn a_process_with_a_bad_clock_does_not_move_the_time_of_others() {
     assert_ne!(app.snapshot().standing(now).as_str(), "lapsed");
     app.store.close().await;
     one.end().await;
+}
+
+#[test]
+fn a_mark_that_is_found_after_a_signed_answer_does_not_count() {
+    let machine = Arc::new(ManualClock::at(at(START)));
+    let mark = Mark::unsigned(at("2038-01-19T03:14:08Z"));
+    for answered in [true, false] {
+        let (clock, _) = EffectiveClock::start(machine.clone(), None);
+        if answered {
+            clock.prove(at(START), Duration::ZERO);
+        }
+        clock.recall(Some(&mark), None);
+        let expected = if answered { at(START) } else { mark.at };
+        assert_eq!(clock.now(), expected);
+    }
 }
