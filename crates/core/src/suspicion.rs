@@ -16,8 +16,8 @@ pub enum Suspicion {
     /// Two machines alternate on one identity: a copy, or a backup that is
     /// restored again and again.
     SharedIdentity,
-    /// Somebody who knows the key sent a sequence number that was never issued.
-    /// It is about the license: the machine it names need not have sent it.
+    /// A caller who knows the key reported a sequence number that was never issued.
+    /// It is about the license: the named machine need not have sent it.
     ImpossibleSequence,
     /// A site says that its hardware is another one.
     HardwareDrift,

@@ -60,7 +60,7 @@ pub async fn free(
 /// Why a seat was not released.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
-    /// There is no such license.
+    /// The license was not found.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// The machine holds the seat.
