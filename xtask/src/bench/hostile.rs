@@ -287,10 +287,7 @@ fn open() -> Vec<Case> {
         ),
         ("escapes", wrap("{\"featureKey\":\"", "\\u00e9", "\"}")),
         ("many keys", wrap("{\"featureKeys\":[", "\"x\",", "\"x\"]}")),
-        (
-            "many fields",
-            format!("{{{}\"a\":1}}", numbered).into_bytes(),
-        ),
+        ("many fields", format!("{{{numbered}\"a\":1}}").into_bytes()),
         (
             "same field",
             wrap("{", "\"featureKey\":1,", "\"context\":{}}"),

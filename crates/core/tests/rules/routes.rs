@@ -489,17 +489,15 @@ proptest! {
         let lines: Vec<naive_paths::Line> =
             lines.iter().map(|(pattern, feature)| (pattern.as_str(), *feature)).collect();
         let found = table.need("GET", &path);
-        match naive_paths::needs(&lines, &path) {
-            Ok(needs) => for needed in needs {
-                let is_met = match found {
-                    Need::BadPath(_) => true,
-                    Need::Feature(key) => Some(key.as_str()) == needed,
-                    Need::Nothing => needed.is_none(),
-                    Need::Unlisted => false,
-                };
-                prop_assert!(is_met, "{path}: {found:?}, and {needed:?} in one reading");
-            }
-            Err(naive_paths::Unreadable) => {}
+        // What the slow reader cannot read, it refuses.
+        for needed in naive_paths::needs(&lines, &path).unwrap_or_default() {
+            let is_met = match found {
+                Need::BadPath(_) => true,
+                Need::Feature(key) => Some(key.as_str()) == needed,
+                Need::Nothing => needed.is_none(),
+                Need::Unlisted => false,
+            };
+            prop_assert!(is_met, "{path}: {found:?}, and {needed:?} in one reading");
         }
     }
 
