@@ -4,7 +4,7 @@
 //! machine's clocks. Asking for the time takes no lock: between two
 //! observations it passes with the running process alone.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,8 +28,10 @@ pub struct EffectiveClock {
     /// What an earlier run has kept in other places has been looked at, or need
     /// not be: there is something to go by.
     has_begun: AtomicBool,
-    /// A signed answer has set the time, and the database does not know yet.
-    answer_is_new: AtomicBool,
+    /// How many signed answers have set the time …
+    answers: AtomicU64,
+    /// … and how many of them the database knows of.
+    stored_answers: AtomicU64,
 }
 
 impl EffectiveClock {
@@ -45,7 +47,8 @@ impl EffectiveClock {
             turn: Mutex::new(()),
             was_set: Notify::new(),
             has_begun: AtomicBool::new(kept.is_some()),
-            answer_is_new: AtomicBool::new(false),
+            answers: AtomicU64::new(0),
+            stored_answers: AtomicU64::new(0),
         };
         (clock, events)
     }
@@ -71,11 +74,12 @@ impl EffectiveClock {
         next: impl FnOnce(&TimeGuard, Readings) -> (TimeGuard, Option<ClockEvent>),
     ) -> Vec<ClockEvent> {
         self.has_begun.store(true, Ordering::Relaxed);
-        self.answer_is_new.store(true, Ordering::Relaxed);
         let events = self.replace(|guard, readings| {
             let (guard, event) = next(guard, readings);
             (guard, event.into_iter().collect())
         });
+        // Counted when it is in the guard: what is counted is also stored.
+        self.answers.fetch_add(1, Ordering::SeqCst);
         if !events.is_empty() {
             self.was_set.notify_waiters();
         }
@@ -86,7 +90,7 @@ impl EffectiveClock {
     /// newest of them made at `signed`. Without a kept time, time begins here. A
     /// signed answer that came first replaces the mark.
     pub fn recall(&self, mark: Option<&Mark>, signed: Option<DateTime<Utc>>) -> Vec<ClockEvent> {
-        let mark = mark.filter(|_| !self.answer_is_new.load(Ordering::Relaxed));
+        let mark = mark.filter(|_| self.answers() == self.stored_answers.load(Ordering::SeqCst));
         let has_begun = self.has_begun.swap(true, Ordering::Relaxed);
         self.replace(|guard, readings| {
             if has_begun {
@@ -118,22 +122,29 @@ impl EffectiveClock {
         self.has_begun.load(Ordering::Relaxed) && !self.guard.load().awaits_validation()
     }
 
-    /// What the database has to hold when it holds `stored`. A new signed answer
-    /// replaces whatever that is.
+    /// How many signed answers have set the time since the start.
     #[must_use]
-    pub fn mark_beside(&self, stored: Option<Mark>) -> Mark {
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::SeqCst)
+    }
+
+    /// What the database has to hold when it holds `stored`, once `answers` have
+    /// set the time. A signed answer that it does not know of replaces whatever
+    /// that is.
+    #[must_use]
+    pub fn mark_beside(&self, stored: Option<Mark>, answers: u64) -> Mark {
         let ours = self.guard.load().shared_mark();
         match stored {
-            Some(stored) if !self.answer_is_new.load(Ordering::Relaxed) => ours.merged(stored),
+            Some(stored) if answers == self.stored_answers.load(Ordering::SeqCst) => {
+                ours.merged(stored)
+            }
             _ => ours,
         }
     }
 
-    /// The database holds `mark` now.
-    pub fn note_stored(&self, mark: &Mark) {
-        if mark.signed_at == self.guard.load().shared_mark().signed_at {
-            self.answer_is_new.store(false, Ordering::Relaxed);
-        }
+    /// The database knows of so many answers now.
+    pub fn note_stored(&self, answers: u64) {
+        self.stored_answers.store(answers, Ordering::SeqCst);
     }
 
     /// What to keep for the next run.

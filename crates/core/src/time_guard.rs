@@ -206,6 +206,7 @@ impl TimeGuard {
             anchor: readings.clone(),
         };
         begun.raise(mark);
+        begun.know(signed);
         let (begun, mut events) = begun.observed(readings);
         if begun.awaits_validation {
             let ahead = begun.wall_ahead();
@@ -225,9 +226,8 @@ impl TimeGuard {
         readings: Readings,
     ) -> (Self, Vec<ClockEvent>) {
         let (mut next, mut events) = self.observed(readings.clone());
-        next.at = signed.map_or(next.at, |signed| next.at.max(signed));
-        next.signed_at = next.signed_at.max(signed);
         next.raise(mark.filter(|mark| mark.is_newest(signed)));
+        next.know(signed);
         let (next, more) = next.observed(readings);
         events.extend(more);
         (next, events)
@@ -303,12 +303,13 @@ impl TimeGuard {
     /// hand: it is no earlier than that.
     #[must_use]
     pub fn at_least(&self, signed: DateTime<Utc>, readings: Readings) -> Self {
-        Self {
-            at: self.now(readings.running).max(signed),
-            signed_at: self.signed_at.max(Some(signed)),
+        let mut next = Self {
+            at: self.now(readings.running),
             anchor: readings,
             ..self.clone()
-        }
+        };
+        next.know(Some(signed));
+        next
     }
 
     /// A signed answer that has come by hand, made at `signed`, to a question
@@ -423,6 +424,16 @@ impl TimeGuard {
     #[must_use]
     pub fn doubts(&self) -> bool {
         self.doubt.is_some()
+    }
+
+    /// It is no earlier than `signed`, and that is more than a claim.
+    fn know(&mut self, signed: Option<DateTime<Utc>>) {
+        let Some(signed) = signed else {
+            return;
+        };
+        self.at = self.at.max(signed);
+        self.assumed = self.assumed.min(self.at - signed);
+        self.signed_at = self.signed_at.max(Some(signed));
     }
 
     fn raise(&mut self, mark: Option<&Mark>) {

@@ -42,11 +42,14 @@ pub(super) async fn run(app: Arc<App>) {
             asked = uptime;
             app.note_call(|calls| calls.validation_wanted = true);
         }
-        let is_old = kept.as_ref().is_none_or(|(at, believed)| {
-            uptime.saturating_sub(*at) >= KEEP_INTERVAL || clock.guard().has_moved_since(believed)
+        let answers = clock.answers();
+        let is_old = kept.as_ref().is_none_or(|(at, believed, known)| {
+            uptime.saturating_sub(*at) >= KEEP_INTERVAL
+                || answers != *known
+                || clock.guard().has_moved_since(believed)
         });
         if is_old || !events.is_empty() {
-            kept = Some((uptime, clock.believed()));
+            kept = Some((uptime, clock.believed(), answers));
             keep_time(&app).await;
         }
         tokio::time::sleep(LOOK_EVERY).await;

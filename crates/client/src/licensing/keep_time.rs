@@ -42,7 +42,8 @@ async fn store(app: &App, clock: &EffectiveClock) -> Result<(), StoreError> {
     let stored = text
         .as_ref()
         .and_then(|text| serde_json::from_str(text).ok());
-    let mark = clock.mark_beside(stored);
+    let answers = clock.answers();
+    let mark = clock.mark_beside(stored, answers);
     if stored != Some(mark) {
         let new = serde_json::to_string(&mark).map_err(|error| DbErr::Json(error.to_string()))?;
         let written = match text {
@@ -57,6 +58,6 @@ async fn store(app: &App, clock: &EffectiveClock) -> Result<(), StoreError> {
             return Ok(());
         }
     }
-    clock.note_stored(&mark);
+    clock.note_stored(answers);
     Ok(())
 }

@@ -701,6 +701,24 @@ fn a_bad_wall_clock_is_not_shared_with_other_processes() {
 }
 
 #[test]
+fn what_is_signed_is_shared_although_the_wall_clock_claims_more() {
+    let mut machine = Machine::new();
+    machine.wall = at(100_000);
+    let (guard, _) = without_kept_time(machine.wall, None);
+    let (guard, _) = guard.unanswered(machine.read());
+    assert_eq!(guard.shared_mark().at, T0);
+    let learned = guard.at_least(at(50), machine.read());
+    let (recalled, _) = guard.recalled(None, Some(at(50)), machine.read());
+    let floor = DateTime::UNIX_EPOCH;
+    let kept = guard.believed();
+    let (started, _) = TimeGuard::start(Some(&kept), None, Some(at(50)), floor, machine.read());
+    for guard in [learned, recalled, started] {
+        assert_eq!(guard.now(machine.running), at(100_000));
+        assert_eq!(guard.shared_mark().at, at(50));
+    }
+}
+
+#[test]
 fn a_mark_written_by_hand_does_not_spoil_what_is_shared() {
     let machine = Machine::new();
     let found = Mark {

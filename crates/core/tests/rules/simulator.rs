@@ -487,20 +487,29 @@ impl World {
             here: signed_after,
             shared: signed_after,
         };
-        let mut raise = |by: Counted, carried: TimeDelta| {
-            counted.here = counted.here.max(by.here + carried);
-            counted.shared = counted.shared.max(by.shared + carried);
-        };
-        // The machine says for how long it has been running since the file was
-        // written; not how long it was off before a newer document was signed.
-        let says = |file: &&Copy<Believed>| file.boot == self.boots || signed_after <= file.ran;
-        if let Some(file) = self.kept.file.as_ref().filter(says) {
-            raise(file.counted, self.ran - file.ran.max(self.ran_at_boot));
+        if let Some(file) = &self.kept.file {
+            // The machine says for how long it has been running since the file
+            // was written. About a document that is newer than what was counted
+            // by then that says nothing, unless nothing was left out and the
+            // machine was not off in between.
+            let carried = self.ran - file.ran.max(self.ran_at_boot);
+            let says = |then: TimeDelta| {
+                signed_after <= then || file.boot == self.boots && then == file.ran
+            };
+            for (counted, then) in [
+                (&mut counted.here, file.counted.here),
+                (&mut counted.shared, file.counted.shared),
+            ] {
+                if says(then) {
+                    *counted = (*counted).max(then + carried);
+                }
+            }
         }
         // A mark that knows no document as new as this one is older than it.
         for mark in [&self.kept.local, &self.kept.row].into_iter().flatten() {
             if mark.value.signed_at >= signed {
-                raise(mark.counted, none);
+                counted.here = counted.here.max(mark.counted.here);
+                counted.shared = counted.shared.max(mark.counted.shared);
             }
         }
         let is_right = self.wall_off >= none;
