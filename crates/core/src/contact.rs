@@ -6,6 +6,8 @@
 //! not a well-formed answer is no contact, and the grace period carries the
 //! site.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -57,8 +59,31 @@ pub enum Reply {
         /// Body, whatever it is.
         body: Vec<u8>,
     },
+    /// An HTTP answer that asks to wait; [`Reply::of`] says which ones can.
+    Later {
+        /// Status code.
+        status: u16,
+        /// How long to wait, as the answer says.
+        retry_after: Duration,
+    },
     /// No complete answer.
     Failure(TransportFailure),
+}
+
+impl Reply {
+    /// An HTTP answer, read to its end, and how long it asks to wait, if it does.
+    /// Only answers that can mean "later" can ask to wait (RFC 9110, section
+    /// 10.2.3).
+    #[must_use]
+    pub fn of(status: u16, body: Vec<u8>, retry_after: Option<Duration>) -> Self {
+        match (status, retry_after) {
+            (408 | 425 | 429 | 500..=510 | 512.., Some(retry_after)) => Self::Later {
+                status,
+                retry_after,
+            },
+            _ => Self::Answer { status, body },
+        }
+    }
 }
 
 /// Why there was no complete answer.
@@ -187,6 +212,17 @@ pub enum NoContact {
         /// Status code.
         status: u16,
     },
+    /// 408, 425, 429 or 5xx, and how long to wait.
+    #[error(
+        "the License Server is busy (HTTP {status}) and asks to wait {} s; it is asked again then",
+        retry_after.as_secs()
+    )]
+    Later {
+        /// Status code.
+        status: u16,
+        /// How long to wait, as the answer says.
+        retry_after: Duration,
+    },
     /// The body is not JSON: an HTML page, or nothing.
     #[error(
         "the answer is not one of a License Server (HTTP {status}, not JSON); check LICENSE_API_URL and captive portals"
@@ -270,8 +306,8 @@ impl NoContact {
             | Self::Unexpected { .. } => "unexpected_answer",
             Self::Redirected { .. } => "redirected",
             Self::SignInDemanded { .. } => "proxy_sign_in",
-            Self::Busy { .. } => "server_busy",
-            Self::ServerFault { .. } => "server_fault",
+            Self::Busy { .. } | Self::Later { status: ..500, .. } => "server_busy",
+            Self::ServerFault { .. } | Self::Later { .. } => "server_fault",
             Self::ServerDoesNotSign => "server_does_not_sign",
             Self::NotGenuine(_) => "not_genuine",
             Self::NotForUs(_) => "not_for_us",
@@ -283,6 +319,15 @@ impl NoContact {
     #[must_use]
     pub fn is_unknown_key(&self) -> bool {
         matches!(self, Self::NotGenuine(DocumentError::UnknownKeyId(_)))
+    }
+
+    /// How long the answer asks to wait, where it does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Later { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
     }
 
     /// Whether somebody may be tampering, which belongs in the security log.
@@ -739,6 +784,16 @@ impl Question<'_> {
 fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact> {
     let (status, body) = match reply {
         Reply::Answer { status, body } => (*status, body),
+        Reply::Later {
+            status,
+            retry_after,
+        } => {
+            let (status, retry_after) = (*status, *retry_after);
+            return Err(NoContact::Later {
+                status,
+                retry_after,
+            });
+        }
         Reply::Failure(failure) => return Err(failure.clone().into()),
     };
     match status {

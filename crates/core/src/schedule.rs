@@ -3,6 +3,8 @@
 //! Randomness comes in as a [`Jitter`], so that a fleet does not call in step
 //! and a test can still say exactly when.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::evidence::Evidence;
@@ -83,6 +85,19 @@ pub fn next_heartbeat(
 ) -> Option<DateTime<Utc>> {
     lease_to_call_about(evidence, standing)?;
     Some(last + shortened(interval, jitter))
+}
+
+/// How long to leave the License Server alone after an answer that asks to wait:
+/// at least as long as it asks, but at most [`LONGEST_RETRY`], whoever sent it. A
+/// fleet that is told the same spreads out.
+#[must_use]
+pub fn wait_as_asked(retry_after: Duration, jitter: Jitter) -> TimeDelta {
+    match TimeDelta::from_std(retry_after) {
+        Ok(asked) if asked < LONGEST_RETRY => {
+            scale(asked, 1.0 + SHORTENED_BY * jitter.0).min(LONGEST_RETRY)
+        }
+        _ => shortened(LONGEST_RETRY, jitter),
+    }
 }
 
 /// The lease, unless it needs no contact: one that came by file does not as

@@ -1,5 +1,7 @@
 //! Which answers are a yes, which a no, and which are no contact at all.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use license_core::contact::{
     Confirmation, Contact, Denial, Mismatch, NoContact, Question, Reply, TransportFailure, Trust,
@@ -996,4 +998,29 @@ fn a_call_of_a_later_server_is_read_and_is_none_of_ours() {
     claims["question"] = json!("transfer");
     let read: DenialClaims = serde_json::from_value(claims).unwrap();
     assert_eq!(read.question, Some(protocol::Call::Unknown));
+}
+
+/// Only where waiting can help does an answer ask to wait, whatever its body says; and
+/// it is no contact then, as without the header.
+#[test]
+fn an_answer_that_asks_to_wait_is_no_contact() {
+    let body = br#"{"success": false, "data": {"isValid": false}}"#.to_vec();
+    for status in 100..=599_u16 {
+        let wait = Duration::from_secs(7);
+        let reply = Reply::of(status, body.clone(), Some(wait));
+        let plain = Reply::of(status, body.clone(), None);
+        let heard = |reply: &Reply| match acknowledgement(reply) {
+            Err(why) => (why.code(), why.retry_after(), why.is_suspicious()),
+            Ok(_) => ("answered", None, false),
+        };
+        let (code, asked, _) = heard(&reply);
+        assert_eq!(code, heard(&plain).0, "{status}");
+        let may_ask = matches!(status, 408 | 425 | 429 | 500..=510 | 512..);
+        assert_eq!(asked, may_ask.then_some(wait), "{status}");
+    }
+    let why = NoContact::Later {
+        status: 429,
+        retry_after: Duration::from_secs(90),
+    };
+    assert!(why.to_string().contains("asks to wait 90 s"), "{why}");
 }

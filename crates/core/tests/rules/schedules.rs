@@ -1,9 +1,12 @@
 //! When the License Server is called next.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::evidence::Evidence;
 use license_core::schedule::{
-    Jitter, LAPSED_RETRY, next_heartbeat, next_validation, unsigned_validity,
+    Jitter, LAPSED_RETRY, LONGEST_RETRY, next_heartbeat, next_validation, unsigned_validity,
+    wait_as_asked,
 };
 use license_core::standing::{LapseReason, Standing};
 
@@ -223,4 +226,35 @@ fn a_very_long_interval_is_taken_as_it_is() {
     assert_eq!(since(heartbeat(ages, least())), ages);
     assert_eq!(unsigned_validity(ages), ages * 5 / 4);
     assert_eq!(unsigned_validity(TimeDelta::MAX), TimeDelta::MAX);
+}
+
+#[test]
+fn a_wait_is_as_long_as_asked_and_an_hour_at_most() {
+    for (asked, shortest, longest) in [
+        (0, 0, 0),
+        (10, 10, 11),
+        (600, 600, 660),
+        (3500, 3500, 3600),
+        (3599, 3599, 3600),
+        (3600, 3240, 3600),
+        (86_400, 3240, 3600),
+        (u64::MAX, 3240, 3600),
+    ] {
+        let mut waits = Vec::new();
+        for bits in [0, 1 << 30, 1 << 31, 3 << 30, u32::MAX] {
+            let wait = wait_as_asked(Duration::from_secs(asked), Jitter::from_bits(bits));
+            assert!(wait <= LONGEST_RETRY);
+            let seconds = wait.num_milliseconds().div_euclid(1000);
+            assert!(
+                (shortest..=longest).contains(&seconds),
+                "{asked}: {seconds}"
+            );
+            waits.push(wait);
+        }
+        waits.dedup();
+        assert!(
+            asked == 0 || waits.len() > 1,
+            "{asked}: a fleet spreads out"
+        );
+    }
 }

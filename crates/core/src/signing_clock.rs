@@ -1,0 +1,212 @@
+//! Whether a License Server may trust its wall clock enough to sign.
+//!
+//! A lease that is signed while the clock shows 2038 ends in 2038. So a server
+//! signs only while its wall clock agrees with everything else that it knows
+//! about the time: the database's clock, what was signed before it started, and
+//! the clock that counts since the machine was booted.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// How far the wall clock may be from the database's clock.
+pub const MAX_DATABASE_SKEW: TimeDelta = TimeDelta::minutes(10);
+/// How far the wall clock may be ahead of the newest recorded instant when the
+/// server starts.
+pub const MAX_START_LEAD: TimeDelta = TimeDelta::hours(24);
+/// How far the wall clock may run ahead of the boot clock.
+pub const MAX_JUMP: TimeDelta = TimeDelta::minutes(10);
+/// The part of the running time by which the wall clock may gain on the boot
+/// clock: a virtual machine that is paused for its backup loses seconds each
+/// time.
+const DRIFT_DIVISOR: u32 = 100;
+
+/// What the clocks of a server show at one instant. The boot clock is read first:
+/// where a machine is suspended in between, the wall clock then seems to be ahead for
+/// one reading, and never to have been behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The wall clock.
+    pub wall: DateTime<Utc>,
+    /// How long ago the machine was booted.
+    pub since_boot: Duration,
+}
+
+/// What a server knows about its clock. Every instant in here is what the wall
+/// clock showed, or should have shown, when the machine was booted: so they can
+/// be compared at any later reading.
+#[derive(Clone, Debug)]
+pub struct ClockWatch {
+    /// As the wall clock was observed so far, at its earliest.
+    steady: DateTime<Utc>,
+    /// The newest reading, for what drift is allowed.
+    observed: Duration,
+    /// The newest recorded instant at the start, and the latest wall clock that
+    /// it allows.
+    recorded: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// By the database's clock.
+    database: Option<DateTime<Utc>>,
+}
+
+/// Why a server does not sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClockDoubt {
+    /// The database's clock shows another time.
+    #[error("the clock is {} the database's clock; set the wrong one right", distance(*ahead))]
+    Database {
+        /// How far the wall clock is ahead; negative where it is behind.
+        ahead: TimeDelta,
+    },
+    /// The clock has moved on by more than a day since the server last ran.
+    #[error(
+        "the clock is {} the newest recorded time {recorded}; if it is right, run 'license-server clock accept'",
+        distance(*ahead)
+    )]
+    Recorded {
+        /// The newest recorded instant.
+        recorded: DateTime<Utc>,
+        /// How far the wall clock is ahead of where it may be expected.
+        ahead: TimeDelta,
+    },
+    /// The clock was set forward while the server ran.
+    #[error(
+        "the clock was set forward by {}; if it is right now, run 'license-server clock accept'",
+        span(*by)
+    )]
+    Jumped {
+        /// By how much.
+        by: TimeDelta,
+    },
+}
+
+/// An instant at which a server may sign. Only [`ClockWatch::permit`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SigningTime(DateTime<Utc>);
+
+impl SigningTime {
+    /// The instant itself.
+    #[must_use]
+    pub fn instant(self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+impl Reading {
+    /// What the wall clock would have shown at boot.
+    fn at_boot(self) -> DateTime<Utc> {
+        before(self.wall, self.since_boot)
+    }
+}
+
+impl ClockWatch {
+    /// What is known at the start: the clocks, and the newest instant that any
+    /// server has recorded in the database; `None` where nothing was ever signed.
+    #[must_use]
+    pub fn started(reading: Reading, recorded: Option<DateTime<Utc>>) -> Self {
+        Self {
+            steady: reading.at_boot(),
+            observed: reading.since_boot,
+            recorded: recorded.map(|recorded| (recorded, latest(recorded, reading))),
+            database: None,
+        }
+    }
+
+    /// Notes how far the wall clock is ahead of the database's clock, which was
+    /// read together with it.
+    pub fn compare(&mut self, reading: Reading, ahead: TimeDelta) {
+        self.database = Some(minus(reading.at_boot(), ahead));
+    }
+
+    /// Notes that a person has found the clock to be right when it showed
+    /// `accepted`, shortly before `reading`. Answers whether this clock is the one
+    /// that was meant: a server whose clock shows another time stays in doubt.
+    pub fn accept(&mut self, reading: Reading, accepted: DateTime<Utc>) -> bool {
+        let is_meant = (reading.wall - accepted).abs() <= MAX_JUMP;
+        if is_meant {
+            self.steady = reading.at_boot();
+            self.observed = reading.since_boot;
+            self.recorded = Some((accepted, latest(accepted, reading)));
+        }
+        is_meant
+    }
+
+    /// Whether to sign at `at`, which was read from the wall clock shortly before
+    /// `reading`.
+    ///
+    /// # Errors
+    /// The first [`ClockDoubt`] that applies. It goes away by itself when the clock
+    /// is set right.
+    pub fn permit(
+        &mut self,
+        reading: Reading,
+        at: DateTime<Utc>,
+    ) -> Result<SigningTime, ClockDoubt> {
+        let at_boot = reading.at_boot();
+        if let Some(database) = self.database {
+            let ahead = at_boot - database;
+            if ahead.abs() > MAX_DATABASE_SKEW {
+                return Err(ClockDoubt::Database { ahead });
+            }
+        }
+        // A wall clock that is known to be wrong says nothing about later ones.
+        let passed = reading.since_boot.saturating_sub(self.observed);
+        self.observed = reading.since_boot.max(self.observed);
+        let drift = delta(passed / DRIFT_DIVISOR);
+        self.steady = at_boot.min(minus(self.steady, -drift));
+        if let Some((recorded, latest)) = self.recorded
+            && at_boot > latest
+        {
+            let ahead = at_boot - latest + MAX_START_LEAD;
+            return Err(ClockDoubt::Recorded { recorded, ahead });
+        }
+        // The clock may have been set while the document was made.
+        let by = (at_boot - self.steady).max((at - reading.wall).abs());
+        if by > MAX_JUMP {
+            return Err(ClockDoubt::Jumped { by });
+        }
+        Ok(SigningTime(at))
+    }
+}
+
+/// The latest wall clock, at boot, that a recorded instant allows.
+fn latest(recorded: DateTime<Utc>, reading: Reading) -> DateTime<Utc> {
+    let latest = before(recorded, reading.since_boot);
+    latest
+        .checked_add_signed(MAX_START_LEAD)
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+fn before(instant: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+    minus(instant, delta(span))
+}
+
+fn minus(instant: DateTime<Utc>, span: TimeDelta) -> DateTime<Utc> {
+    instant.checked_sub_signed(span).unwrap_or(instant)
+}
+
+fn delta(span: Duration) -> TimeDelta {
+    TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX)
+}
+
+/// "3 h 20 min ahead of", in whole minutes.
+fn distance(ahead: TimeDelta) -> String {
+    let side = if ahead < TimeDelta::zero() {
+        "behind"
+    } else {
+        "ahead of"
+    };
+    format!("{} {side}", span(ahead.abs()))
+}
+
+fn span(span: TimeDelta) -> String {
+    let (days, hours, minutes) = (
+        span.num_days(),
+        span.num_hours() % 24,
+        span.num_minutes() % 60,
+    );
+    match (days, hours) {
+        (0, 0) => format!("{minutes} min"),
+        (0, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} days {hours} h"),
+    }
+}

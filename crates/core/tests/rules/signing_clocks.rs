@@ -1,0 +1,194 @@
+//! When a License Server trusts its clock enough to sign.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::signing_clock::{ClockDoubt, ClockWatch, Reading};
+
+const BOOTED: Duration = Duration::from_secs(3600);
+
+fn start() -> DateTime<Utc> {
+    "2026-11-24T12:00:00Z".parse().unwrap()
+}
+
+/// The clocks, so long after the start, with a wall clock that is so far ahead.
+fn after(passed: TimeDelta, ahead: TimeDelta) -> Reading {
+    Reading {
+        wall: start() + passed + ahead,
+        since_boot: BOOTED + passed.to_std().unwrap(),
+    }
+}
+
+fn minutes(minutes: i64) -> TimeDelta {
+    TimeDelta::minutes(minutes)
+}
+
+fn word(watch: &mut ClockWatch, reading: Reading) -> &'static str {
+    match watch.permit(reading, reading.wall) {
+        Ok(at) => {
+            assert_eq!(at.instant(), reading.wall);
+            "signs"
+        }
+        Err(ClockDoubt::Database { .. }) => "database",
+        Err(ClockDoubt::Recorded { .. }) => "recorded",
+        Err(ClockDoubt::Jumped { .. }) => "jumped",
+    }
+}
+
+#[test]
+fn a_start_is_believed_for_a_day_after_the_newest_recorded_instant() {
+    for (newest, expected) in [
+        (None, "signs"),
+        (Some(TimeDelta::zero()), "signs"),
+        (Some(-TimeDelta::hours(24)), "signs"),
+        (
+            Some(-TimeDelta::hours(24) - TimeDelta::seconds(1)),
+            "recorded",
+        ),
+        (Some(-TimeDelta::days(4000)), "recorded"),
+        // What was signed lies ahead: the clock of that time was wrong.
+        (Some(TimeDelta::days(4000)), "signs"),
+    ] {
+        let reading = after(TimeDelta::zero(), TimeDelta::zero());
+        let mut watch = ClockWatch::started(reading, newest.map(|newest| start() + newest));
+        assert_eq!(word(&mut watch, reading), expected, "{newest:?}");
+        // Waiting does not help, and does not hurt.
+        let later = after(TimeDelta::days(30), TimeDelta::zero());
+        assert_eq!(word(&mut watch, later), expected, "{newest:?}");
+    }
+}
+
+#[test]
+fn a_database_whose_clock_shows_another_time_stops_signing() {
+    let now = after(minutes(5), TimeDelta::zero());
+    for (ahead, expected) in [
+        (0, "signs"),
+        (10, "signs"),
+        (11, "database"),
+        (-10, "signs"),
+        (-11, "database"),
+        (5_000_000, "database"),
+    ] {
+        let mut watch = ClockWatch::started(now, None);
+        watch.compare(now, minutes(ahead));
+        assert_eq!(word(&mut watch, now), expected, "{ahead}");
+    }
+    // The newest comparison counts, also when the clock moves after it.
+    let mut watch = ClockWatch::started(now, None);
+    watch.compare(now, minutes(0));
+    let set_back = after(minutes(6), minutes(-11));
+    assert_eq!(word(&mut watch, set_back), "database");
+    // It is set right again, which is no jump.
+    let right = after(minutes(7), minutes(0));
+    watch.compare(right, minutes(0));
+    assert_eq!(word(&mut watch, right), "signs");
+}
+
+#[test]
+fn a_clock_that_is_set_forward_does_not_sign_until_it_is_set_back_or_accepted() {
+    let begun = after(TimeDelta::zero(), TimeDelta::zero());
+    let mut watch = ClockWatch::started(begun, Some(start()));
+    for (passed, ahead, expected) in [
+        (1, 0, "signs"),
+        (2, 10, "signs"),
+        (3, 12, "jumped"),
+        (4, 6_000_000, "recorded"),
+        (5, 0, "signs"),
+        // Back is never a jump, and forward from there is one.
+        (6, -60, "signs"),
+        (7, 0, "jumped"),
+        (8, -55, "signs"),
+    ] {
+        let reading = after(minutes(passed), minutes(ahead));
+        assert_eq!(word(&mut watch, reading), expected, "after {passed} min");
+    }
+    let jumped = after(minutes(9), minutes(60));
+    assert_eq!(word(&mut watch, jumped), "jumped");
+    // Another server's clock was accepted.
+    assert!(!watch.accept(jumped, start()));
+    assert_eq!(word(&mut watch, jumped), "jumped");
+    assert!(watch.accept(jumped, jumped.wall - minutes(1)));
+    assert_eq!(word(&mut watch, jumped), "signs");
+}
+
+#[test]
+fn an_instant_that_was_read_while_the_clock_was_wrong_is_not_signed() {
+    let now = after(minutes(5), minutes(0));
+    let mut watch = ClockWatch::started(now, Some(start()));
+    for (read, expected) in [
+        (0, true),
+        (-10, true),
+        (10, true),
+        (11, false),
+        (-11, false),
+    ] {
+        let at = now.wall + minutes(read);
+        let permitted = watch.permit(now, at);
+        assert_eq!(permitted.is_ok(), expected, "{read}");
+        assert!(permitted.is_err() || permitted.unwrap().instant() == at);
+    }
+    let later = after(minutes(5), TimeDelta::days(4000));
+    let expected = ClockDoubt::Jumped {
+        by: TimeDelta::days(4000),
+    };
+    assert_eq!(watch.permit(now, later.wall), Err(expected));
+    assert_eq!(word(&mut watch, now), "signs", "it leaves no trace");
+}
+
+#[test]
+fn a_suspend_is_no_jump_and_slow_drift_is_not_either() {
+    let begun = after(TimeDelta::zero(), TimeDelta::zero());
+    let mut watch = ClockWatch::started(begun, Some(start()));
+    // The boot clock counts suspends.
+    assert_eq!(
+        word(&mut watch, after(TimeDelta::days(3), TimeDelta::zero())),
+        "signs"
+    );
+    // A virtual machine that loses a minute with every night's backup.
+    for night in 4..400 {
+        let reading = after(TimeDelta::days(night), minutes(night));
+        assert_eq!(word(&mut watch, reading), "signs", "night {night}");
+    }
+    // But a clock that gains nine minutes with every hour is not right.
+    let words: Vec<_> = (1..=4)
+        .map(|hour| {
+            let passed = TimeDelta::days(400) + TimeDelta::hours(hour);
+            word(&mut watch, after(passed, minutes(400 + 9 * hour)))
+        })
+        .collect();
+    assert_eq!(words, ["signs", "signs", "jumped", "jumped"]);
+}
+
+#[test]
+fn a_doubt_says_what_is_wrong_and_what_to_do() {
+    let begun = after(TimeDelta::zero(), TimeDelta::zero());
+    let mut watch = ClockWatch::started(begun, Some(start()));
+    let text = |watch: &mut ClockWatch, reading| {
+        watch.permit(reading, reading.wall).unwrap_err().to_string()
+    };
+    let jumped = after(minutes(1), minutes(95));
+    let said = text(&mut watch, jumped);
+    assert!(said.contains("set forward by 1 h 34 min"), "{said}");
+    assert!(said.contains("license-server clock accept"), "{said}");
+    let far = after(minutes(1), TimeDelta::days(4000));
+    let said = text(&mut watch, far);
+    assert!(
+        said.contains("4000 days 0 h ahead of the newest recorded time 2026-11-24"),
+        "{said}"
+    );
+    watch.compare(begun, minutes(-12));
+    let said = text(&mut watch, begun);
+    assert!(
+        said.contains("12 min behind the database's clock"),
+        "{said}"
+    );
+    // The ends of what a clock can show.
+    let last = Reading {
+        wall: DateTime::<Utc>::MAX_UTC,
+        since_boot: Duration::MAX,
+    };
+    let mut watch = ClockWatch::started(last, Some(DateTime::<Utc>::MIN_UTC));
+    assert!(watch.permit(last, last.wall).is_err());
+    let mut watch = ClockWatch::started(begun, Some(DateTime::<Utc>::MAX_UTC));
+    assert!(watch.permit(last, last.wall).is_err());
+}
