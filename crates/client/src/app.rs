@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use chrono::{DateTime, TimeDelta, Utc};
+use license_core::contact::NoContact;
 use license_core::evidence::Evidence;
 use license_core::hardware::{Comparison, Verdict};
-use license_core::schedule::Jitter;
+use license_core::schedule::{Jitter, wait_as_asked};
 use license_core::standing::Policy;
 use license_core::time_guard::{Believed, ClockEvent, Mark};
 use license_service::clock::Clock;
@@ -113,6 +114,8 @@ pub struct Calls {
     pub validations: u64,
     /// The newest heartbeat that was tried.
     pub heartbeat_at: DateTime<Utc>,
+    /// Before this the License Server has asked not to be called again.
+    pub not_before: Option<DateTime<Utc>>,
     /// Drawn anew with each validation.
     pub validation_jitter: Jitter,
     /// Drawn anew with each heartbeat.
@@ -261,6 +264,7 @@ impl App {
                 validation_wanted: false,
                 validations: 0,
                 heartbeat_at: now,
+                not_before: None,
                 validation_jitter: random::jitter(),
                 heartbeat_jitter: random::jitter(),
             }),
@@ -275,6 +279,15 @@ impl App {
     #[must_use]
     pub fn identity(&self) -> Option<Arc<Identity>> {
         self.identity.load_full()
+    }
+
+    /// Leaves the License Server alone for as long as it asks to, if it does.
+    pub fn heed_retry_after(&self, why: &NoContact, now: DateTime<Utc>) {
+        let Some(asked) = why.retry_after() else {
+            return;
+        };
+        let wait = wait_as_asked(asked, random::jitter());
+        self.note_call(|calls| calls.not_before = Some(now + wait));
     }
 
     /// Settles who this installation is.

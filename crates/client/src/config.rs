@@ -19,6 +19,7 @@ use chrono::TimeDelta;
 use clap::Args;
 use ipnet::IpNet;
 use license_service::admin_token::AdminTokenSettings;
+use license_service::client_address::TrustedProxies;
 use license_service::database_url::DatabaseUrl;
 use license_service::listener::Limits;
 use license_service::presentable_url::{HIDDEN, SecretUrl, SecretUrlError, presentable};
@@ -146,6 +147,10 @@ pub struct Settings {
     /// Who may change things from any other network
     #[command(flatten)]
     pub admin_token: AdminTokenSettings,
+
+    /// Proxies in front of the service
+    #[command(flatten)]
+    pub trusted_proxies: TrustedProxies,
 
     /// Host names, besides addresses and single-label names, that the service
     /// may be called by

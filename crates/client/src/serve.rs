@@ -34,13 +34,14 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let token = settings.admin_token.load()?;
-    let access = Arc::new(Access::new(
+    let access = Access::new(
         &settings.trusted_networks,
         token,
         &settings.allowed_hosts,
         &settings.cors_allowed_origins,
         clock.clone(),
-    )?);
+    )?;
+    let access = Arc::new(access.behind(settings.trusted_proxies));
     let app = Arc::new(App::new(settings, clock).await?);
     if let Err(error) = resume(&app).await {
         jobs::follow_database::note_trouble(&app, &error).await;

@@ -8,6 +8,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
 use license_core::contact::{Reply, Request, TransportFailure};
 use license_core::hardware::Component;
 use license_core::protocol::{
@@ -15,6 +16,7 @@ use license_core::protocol::{
 };
 use license_service::clock::Clock;
 use license_service::presentable_url::SecretUrl;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder, RequestBuilder};
 use uuid::Uuid;
@@ -178,14 +180,18 @@ impl Upstream {
 
     async fn send(&self, request: RequestBuilder) -> Reply {
         match self.exchange(request).await {
-            Ok((status, body)) => Reply::Answer { status, body },
+            Ok((status, body, retry_after)) => Reply::of(status, body, retry_after),
             Err(failure) => Reply::Failure(failure),
         }
     }
 
-    async fn exchange(&self, request: RequestBuilder) -> Result<(u16, Vec<u8>), TransportFailure> {
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(u16, Vec<u8>, Option<Duration>), TransportFailure> {
         let mut answer = request.send().await.map_err(|e| self.failure(&e))?;
         let status = answer.status().as_u16();
+        let retry_after = retry_after(answer.headers());
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|e| self.failure(&e))? {
             if body.len() + chunk.len() > LONGEST_ANSWER {
@@ -194,7 +200,7 @@ impl Upstream {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((status, body))
+        Ok((status, body, retry_after))
     }
 
     fn failure(&self, error: &reqwest::Error) -> TransportFailure {
@@ -216,9 +222,52 @@ impl Upstream {
     }
 }
 
+/// How long an answer asks to wait (RFC 9110, section 10.2.3): seconds, or an
+/// instant, which is compared with the answer's own date and with no clock of ours.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let instant = |text: &str| DateTime::parse_from_rfc2822(text).ok();
+    let asked = text(RETRY_AFTER)?;
+    if asked.bytes().all(|byte| byte.is_ascii_digit()) && !asked.is_empty() {
+        // What is too long for a number is longer than anybody waits.
+        return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
+    }
+    let wait = instant(asked)? - instant(text(DATE)?)?;
+    Some(wait.to_std().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_an_instant_after_the_answers_own_date() {
+        let wait = |asked: &'static str, date: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(asked));
+            headers.insert(DATE, HeaderValue::from_static(date));
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        let date = "Tue, 24 Nov 2026 12:00:00 GMT";
+        for (asked, expected) in [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            (" 7 ", Some(7)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("Tue, 24 Nov 2026 12:01:30 GMT", Some(90)),
+            ("Tue, 24 Nov 2026 11:00:00 GMT", Some(0)),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+        ] {
+            assert_eq!(wait(asked, date), expected, "{asked}");
+        }
+        assert_eq!(wait("Tue, 24 Nov 2026 12:01:30 GMT", ""), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn a_file_of_authorities_has_at_least_one() {

@@ -5,11 +5,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+use license_core::document::DocumentType;
+use license_core::signing_clock::ClockDoubt;
 use license_service::clock::Clock;
+use serde::Serialize;
 
 use crate::audit::{Action, Actor, Change};
 use crate::config::{Storage, Terms};
-use crate::signing::{self, SigningError, SigningKeys};
+use crate::rates::Rates;
+use crate::signing::clock::SigningClock;
+use crate::signing::{self, SignError, SigningError, SigningKeys};
 use crate::store::{Store, StoreError, seats};
 use crate::traffic::Traffic;
 
@@ -23,6 +29,10 @@ pub struct App {
     pub terms: Terms,
     /// Calls of sites that were counted.
     pub traffic: Traffic,
+    /// How often sites may call.
+    pub rates: Rates,
+    /// Whether to sign by this machine's clock.
+    pub signing_clock: SigningClock,
     keys_dir: PathBuf,
     keys: ArcSwap<SigningKeys>,
 }
@@ -41,6 +51,9 @@ pub enum OpenError {
     /// The signing keys cannot be used.
     #[error(transparent)]
     Signing(#[from] SigningError),
+    /// The first key would have a wrong date.
+    #[error("no signing key was made: {0}")]
+    Clock(#[from] ClockDoubt),
     /// Sites hold licenses that were signed with keys that are gone.
     #[error(
         "there is no signing key in '{directory}', but sites hold seats: a new key would sign what none of them believes; restore the directory from a backup, or begin anew with 'license-server keys create'"
@@ -63,12 +76,15 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         let store = open_store(storage).await?;
+        let signing_clock = SigningClock::open(&store, clock.clone()).await;
+        let signing_clock = signing_clock.map_err(|error| refused(storage, error))?;
         let keys_dir = storage.keys();
         let keys = match SigningKeys::load(&keys_dir) {
             Err(SigningError::None(directory)) if any_held(&store, storage).await? => {
                 return Err(OpenError::KeysLost { directory });
             }
             Err(SigningError::None(_)) => {
+                signing_clock.permit(clock.now())?;
                 let change = Change {
                     by: Actor::Service,
                     at: clock.now(),
@@ -83,6 +99,8 @@ impl App {
             clock,
             terms,
             traffic: Traffic::default(),
+            rates: Rates::default(),
+            signing_clock,
             keys_dir,
             keys: ArcSwap::from_pointee(keys),
         })
@@ -104,6 +122,13 @@ impl App {
         }
     }
 
+    /// Records that the clock is trusted now, if it is and that can be done.
+    pub async fn record_clock(&self) {
+        if let Err(error) = self.signing_clock.record(&self.store).await {
+            tracing::warn!(%error, "that the clock is trusted was not recorded");
+        }
+    }
+
     /// The directory of the keys.
     #[must_use]
     pub fn keys_dir(&self) -> &Path {
@@ -120,6 +145,32 @@ impl App {
     #[must_use]
     pub fn keys_changed_at(&self) -> Option<SystemTime> {
         signing::changed_at(&self.keys_dir)
+    }
+
+    /// Signs claims at `now`, which was read from the clock within the request, with the
+    /// key whose turn it is.
+    ///
+    /// # Errors
+    /// While the clock may be wrong, and when no key may sign.
+    pub fn sign(
+        &self,
+        document_type: DocumentType,
+        claims: &impl Serialize,
+        now: DateTime<Utc>,
+    ) -> Result<String, SignError> {
+        let at = self.signing_clock.permit(now)?;
+        let signed = self.keys().sign(document_type, claims, at)?;
+        self.signing_clock.note_signed();
+        Ok(signed)
+    }
+
+    /// Whether documents are signed now.
+    ///
+    /// # Errors
+    /// While the clock may be wrong, and when no key may sign.
+    pub fn can_sign(&self) -> Result<(), SignError> {
+        let at = self.signing_clock.permit(self.clock.now())?;
+        Ok(self.keys().check(at.instant())?)
     }
 
     /// Reads the keys anew.

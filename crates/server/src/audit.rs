@@ -72,6 +72,8 @@ pub enum Action {
     KeyRevoked,
     /// What the entry before says of a signing key was not done after all.
     KeysUnchanged,
+    /// The vendor has found the server's clock to be right.
+    ClockAccepted,
 }
 
 impl Action {
@@ -95,6 +97,7 @@ impl Action {
             Self::KeyMade => "key_made",
             Self::KeyRevoked => "key_revoked",
             Self::KeysUnchanged => "keys_unchanged",
+            Self::ClockAccepted => "clock_accepted",
         }
     }
 }
@@ -188,6 +191,20 @@ impl Change {
         details: Value,
     ) -> Result<(), StoreError> {
         self.write(db, action, None, kid.to_owned(), details).await
+    }
+
+    /// Notes that the server's clock was accepted.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_clock(
+        &self,
+        db: &impl ConnectionTrait,
+        details: Value,
+    ) -> Result<(), StoreError> {
+        let subject = "clock".to_owned();
+        self.write(db, Action::ClockAccepted, None, subject, details)
+            .await
     }
 
     async fn write(

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use chrono::TimeDelta;
 use clap::Args;
 use license_service::admin_token::AdminTokenSettings;
+use license_service::client_address::TrustedProxies;
 use license_service::database_url::DatabaseUrl;
 use license_service::telemetry::LogFormat;
 
@@ -94,6 +95,10 @@ pub struct Serve {
     /// console and the administration may be called
     #[arg(long, env, value_delimiter = ',', value_name = "LIST")]
     pub allowed_hosts: Vec<String>,
+
+    /// Proxies in front of the service
+    #[command(flatten)]
+    pub trusted_proxies: TrustedProxies,
 
     /// What to log: `error`, `warn`, `info`, `debug`, or a filter of `tracing`
     #[arg(long, env, default_value = "info", value_name = "FILTER")]

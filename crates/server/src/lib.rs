@@ -11,6 +11,7 @@ pub mod config;
 pub mod console;
 pub mod http;
 pub mod licensing;
+pub mod rates;
 pub mod serve;
 pub mod signing;
 pub mod store;

@@ -13,13 +13,15 @@ use crate::app::App;
 use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
-use crate::licensing::history;
+use crate::licensing::{clock, history};
 
 /// How often the directory of the keys is looked at.
 const WATCH_KEYS_EVERY: Duration = Duration::from_secs(2);
 
 /// How often the counts of calls are written down.
 const WRITTEN_EVERY: Duration = Duration::from_secs(10);
+/// How often the clock is compared with the database's.
+const WATCH_CLOCK_INTERVAL: Duration = Duration::from_secs(15);
 /// How often old history is removed.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -75,6 +77,7 @@ pub async fn serve_within(
     }
     let watch = tokio::spawn(watch_keys(app.clone()));
     let keep = tokio::spawn(keep_history(app.clone()));
+    let clock = tokio::spawn(watch_clock(app.clone()));
     let access = Arc::new(access);
     let state = HttpState {
         app: app.clone(),
@@ -90,7 +93,9 @@ pub async fn serve_within(
     listener::serve(router, listener, limits, Arc::default(), shutdown).await;
     watch.abort();
     keep.abort();
+    clock.abort();
     app.write_traffic_down().await;
+    app.record_clock().await;
     app.store.clone().close().await;
     tracing::info!("stopped");
     Ok(())
@@ -110,6 +115,26 @@ async fn keep_history(app: Arc<App>) {
         }
         tokio::time::sleep(WRITTEN_EVERY).await;
         app.write_traffic_down().await;
+    }
+}
+
+/// Compares the clock with the database's, and says when signing stops and goes on.
+async fn watch_clock(app: Arc<App>) {
+    let mut could_sign = true;
+    loop {
+        if let Err(error) = clock::watch(&app).await {
+            tracing::warn!(%error, "cannot compare the clock with the database's");
+        }
+        let can_sign = app.can_sign();
+        match &can_sign {
+            Err(error) if could_sign => {
+                tracing::error!(security = true, %error, "signing stopped");
+            }
+            Ok(()) if !could_sign => tracing::info!("signing again"),
+            _ => {}
+        }
+        could_sign = can_sign.is_ok();
+        tokio::time::sleep(WATCH_CLOCK_INTERVAL).await;
     }
 }
 

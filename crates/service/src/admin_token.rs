@@ -83,16 +83,40 @@ impl AdminToken {
         self.0 == hash(text)
     }
 
-    /// Whether a request shows it, as RFC 6750, section 2.1 says.
+    /// What token a request shows, as RFC 6750, section 2.1 says.
+    #[must_use]
+    pub fn shown_in(&self, headers: &HeaderMap) -> ShownToken {
+        let value = headers.get(header::AUTHORIZATION);
+        let shown = value
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.trim_start().split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .filter(|token| !token.is_empty());
+        match shown {
+            Some(token) if self.is(token) => ShownToken::Right,
+            Some(_) => ShownToken::Wrong,
+            None => ShownToken::None,
+        }
+    }
+
+    /// Whether a request shows it.
     #[must_use]
     pub fn is_shown_in(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION);
-        value
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .is_some_and(|(_, token)| self.is(token.trim()))
+        self.shown_in(headers) == ShownToken::Right
     }
+}
+
+/// What token a request shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShownToken {
+    /// No token: a health check, a browser, somebody who does not know that one is
+    /// needed. It is no guess.
+    None,
+    /// Another token.
+    Wrong,
+    /// The administrator's token.
+    Right,
 }
 
 fn read(file: &Path) -> anyhow::Result<SecretString> {
@@ -145,6 +169,28 @@ mod tests {
         assert!(!with("Basic 0123456789abcdef"));
         assert!(!with("Bearer "));
         assert!(!token.is_shown_in(&HeaderMap::new()));
+        let shown = |value: &'static str| {
+            let value = value.parse().unwrap();
+            token.shown_in(&HeaderMap::from_iter([(header::AUTHORIZATION, value)]))
+        };
+        assert_eq!(token.shown_in(&HeaderMap::new()), ShownToken::None);
+        for none in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer    ",
+            "Basic dXNlcjpwYXNz",
+            "Digest x",
+        ] {
+            assert_eq!(shown(none), ShownToken::None, "{none}");
+        }
+        for wrong in [
+            "Bearer x",
+            "bearer 0123456789abcdeF",
+            "BEARER  0123456789abcdef0",
+        ] {
+            assert_eq!(shown(wrong), ShownToken::Wrong, "{wrong}");
+        }
     }
 
     #[test]

@@ -30,6 +30,13 @@ pub trait Clock: Send + Sync {
     /// The machine's boot clock.
     fn machine(&self) -> MachineClocks;
 
+    /// How far the wall clock is ahead of another machine's clock, which has just
+    /// shown `other`. Where time is moved by hand, the other machine's clock is
+    /// moved as well, and this is by how much the wall clock was set.
+    fn ahead_of(&self, other: DateTime<Utc>) -> TimeDelta {
+        self.now() - other
+    }
+
     /// Waits until the clock shows `instant`.
     fn sleep_until(&self, instant: DateTime<Utc>) -> Wait<'_>;
 
@@ -126,6 +133,8 @@ struct Shown {
     running: Duration,
     machine: MachineClocks,
     starts: u32,
+    /// What the clocks of other machines show.
+    others: DateTime<Utc>,
 }
 
 impl ManualClock {
@@ -140,6 +149,7 @@ impl ManualClock {
                 boot_id: Some("start-1".to_owned()),
             },
             starts: 1,
+            others: now,
         }))
     }
 
@@ -148,6 +158,7 @@ impl ManualClock {
         self.0.send_modify(|shown| {
             let passed = by.to_std().unwrap_or_default();
             shown.wall += by;
+            shown.others += by;
             shown.running += passed;
             shown.machine.since_boot += passed;
         });
@@ -164,6 +175,7 @@ impl ManualClock {
         self.0.send_modify(|shown| {
             shown.starts += 1;
             shown.wall += off;
+            shown.others += off;
             shown.machine.since_boot = Duration::from_secs(60);
             shown.machine.boot_id = Some(format!("start-{}", shown.starts));
         });
@@ -181,6 +193,11 @@ impl Clock for ManualClock {
 
     fn machine(&self) -> MachineClocks {
         self.0.borrow().machine.clone()
+    }
+
+    fn ahead_of(&self, _: DateTime<Utc>) -> TimeDelta {
+        let shown = self.0.borrow();
+        shown.wall - shown.others
     }
 
     fn sleep_until(&self, instant: DateTime<Utc>) -> Wait<'_> {

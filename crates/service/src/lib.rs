@@ -7,6 +7,7 @@
 pub mod admin_token;
 mod admission;
 pub mod byte_budget;
+pub mod client_address;
 pub mod clock;
 pub mod command_line;
 mod connection;

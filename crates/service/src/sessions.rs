@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
 use crate::admin_token::AdminToken;
+use crate::client_address::network;
 use crate::clock::Clock;
 use crate::random;
 
@@ -22,12 +23,13 @@ const IDLE: Duration = Duration::from_secs(30 * 60);
 const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
 /// Most sessions at a time; the one that was idle longest makes place.
 const MOST: usize = 100;
-/// So many wrong tokens from one address …
-const TRIES: usize = 5;
-/// … or from all addresses together …
-const TRIES_OF_ALL: usize = 50;
-/// … within this time, and nobody from there is listened to.
-const TRIES_WITHIN: Duration = Duration::from_secs(60);
+/// Wrong tokens from one network within [`FAILURE_WINDOW`], after which further
+/// wrong ones are answered with [`SignInError::TooMany`].
+const MAX_FAILURES: usize = 5;
+/// The same for all networks together. It bounds what is kept, too.
+const MAX_FAILURES_OF_ALL: usize = 50;
+/// How long a wrong token counts.
+pub const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 
 /// What pages say that ask by themselves.
 const REFRESH: &str = "x-refresh";
@@ -38,13 +40,26 @@ pub enum SignInError {
     /// It is another token, or there is none.
     #[error("This is not the administrator's token.")]
     WrongToken,
-    /// There were too many wrong ones.
-    #[error("There were too many wrong tokens. Wait a minute, and try again.")]
+    /// It is another token, and there were too many wrong ones before it.
+    #[error("Too many wrong tokens. Wait a minute, then try again.")]
     TooMany,
 }
 
-/// Sessions, and who has tried to get one in vain. Times are of the running
-/// process.
+/// Where a wrong token was shown. Each counts apart: nobody locks the console by
+/// calling the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The form to sign in.
+    Console,
+    /// The header of a program.
+    Api,
+}
+
+/// Sessions, and who has shown a wrong token. Times are of the running process.
+///
+/// The right token is never refused, however many wrong ones came before it: it is
+/// compared first, and only a wrong one is counted. What keeps guessing hopeless is
+/// the token itself, of 16 characters or more.
 pub struct Sessions {
     cookie: &'static str,
     token: Option<AdminToken>,
@@ -55,7 +70,7 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct Kept {
     sessions: HashMap<[u8; 32], Session>,
-    failures: Vec<(IpAddr, Duration)>,
+    failures: Vec<(Door, IpAddr, Duration)>,
 }
 
 #[derive(Debug)]
@@ -84,42 +99,40 @@ impl Sessions {
     }
 
     /// Begins a session for who shows the token; answers the cookie to set.
-    /// `headers` are those of the request.
+    /// `headers` are those of the request, and `address` is where it comes from.
     ///
     /// # Errors
     /// One [`SignInError`] for each reason not to.
     pub fn sign_in(
         &self,
         shown: &str,
-        peer: IpAddr,
+        address: IpAddr,
         headers: &HeaderMap,
     ) -> Result<HeaderValue, SignInError> {
-        let (peer, now) = (peer.to_canonical(), self.clock.running());
-        if !self.may_try(peer, now) {
-            return Err(SignInError::TooMany);
+        if self.token.is_some_and(|token| token.is(shown)) {
+            return Ok(self.set_cookie(&self.begin(), came_by_tls(headers)));
         }
-        if self.token.is_none_or(|token| !token.is(shown)) {
-            self.lock().failures.push((peer, now));
+        // A form that was sent empty is no guess.
+        if shown.is_empty() || self.note_failure(Door::Console, address) {
             return Err(SignInError::WrongToken);
         }
-        Ok(self.set_cookie(&self.begin(), came_by_tls(headers)))
+        Err(SignInError::TooMany)
     }
 
-    /// Notes that somebody from `peer` has shown a wrong token elsewhere.
-    pub fn note_failure(&self, peer: IpAddr) {
-        let (peer, now) = (peer.to_canonical(), self.clock.running());
-        if self.may_try(peer, now) {
-            self.lock().failures.push((peer, now));
-        }
-    }
-
-    /// Whether somebody from `peer` may try now.
-    fn may_try(&self, peer: IpAddr, now: Duration) -> bool {
+    /// Counts a wrong token that was shown at `door` from `address`. Answers whether
+    /// it is one of the first in a while: those that are not are answered with 429.
+    pub fn note_failure(&self, door: Door, address: IpAddr) -> bool {
+        let (network, now) = (network(address), self.clock.running());
         let mut kept = self.lock();
         kept.failures
-            .retain(|(_, at)| now.saturating_sub(*at) < TRIES_WITHIN);
-        let theirs = kept.failures.iter().filter(|(from, _)| *from == peer);
-        theirs.count() < TRIES && kept.failures.len() < TRIES_OF_ALL
+            .retain(|(_, _, at)| now.saturating_sub(*at) < FAILURE_WINDOW);
+        let here = kept.failures.iter().filter(|(at, _, _)| *at == door);
+        let theirs = here.clone().filter(|(_, from, _)| *from == network);
+        let is_new = theirs.count() < MAX_FAILURES && here.count() < MAX_FAILURES_OF_ALL;
+        if is_new {
+            kept.failures.push((door, network, now));
+        }
+        is_new
     }
 
     /// Begins a session; answers its name.
@@ -279,22 +292,48 @@ mod tests {
     }
 
     #[test]
-    fn who_guesses_has_to_wait() {
+    fn only_wrong_tokens_have_to_wait() {
         let (sessions, clock) = sessions();
         let none = HeaderMap::new();
-        let other = IpAddr::from([10, 0, 0, 1]);
-        for _ in 0..TRIES {
-            let error = sessions.sign_in("wrong", PEER, &none).unwrap_err();
-            assert_eq!(error, SignInError::WrongToken);
+        let sign_in = |shown: &str| sessions.sign_in(shown, PEER, &none).map(|_| ());
+        for _ in 0..100 {
+            assert_eq!(sign_in(""), Err(SignInError::WrongToken));
         }
-        let error = sessions.sign_in(TOKEN, PEER, &none).unwrap_err();
-        assert_eq!(error, SignInError::TooMany);
-        assert!(sessions.sign_in(TOKEN, other, &none).is_ok());
+        for _ in 0..MAX_FAILURES {
+            assert_eq!(sign_in("wrong"), Err(SignInError::WrongToken));
+        }
+        assert_eq!(sign_in("wrong"), Err(SignInError::TooMany));
+        assert_eq!(sign_in(TOKEN), Ok(()));
+        assert_eq!(sign_in("wrong"), Err(SignInError::TooMany));
         clock.advance(TimeDelta::minutes(1));
-        assert!(sessions.sign_in(TOKEN, PEER, &none).is_ok());
+        assert_eq!(sign_in("wrong"), Err(SignInError::WrongToken));
         let without = Sessions::new(SESSION, None, clock);
         let error = without.sign_in("", PEER, &none).unwrap_err();
         assert_eq!(error, SignInError::WrongToken);
+    }
+
+    #[test]
+    fn failures_count_by_network_and_by_door_and_are_bounded() {
+        let (sessions, _) = sessions();
+        let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let note = |door, from: &str| sessions.note_failure(door, address(from));
+        for host in 1..=MAX_FAILURES {
+            assert!(note(Door::Api, &format!("2001:db8::{host}")));
+        }
+        assert!(!note(Door::Api, "2001:db8::ffff"), "one network");
+        assert!(note(Door::Api, "2001:db8:0:1::1"));
+        assert!(note(Door::Console, "2001:db8::1"), "another door");
+        for number in 0..1000 {
+            note(
+                Door::Api,
+                &format!("10.0.{}.{}", number / 250, number % 250),
+            );
+        }
+        assert!(!note(Door::Api, "192.0.2.1"), "all of them together");
+        assert!(note(Door::Console, "192.0.2.1"));
+        assert!(sessions.lock().failures.len() <= 2 * MAX_FAILURES_OF_ALL);
+        let right = sessions.sign_in(TOKEN, address("2001:db8::1"), &HeaderMap::new());
+        assert!(right.is_ok());
     }
 
     #[test]

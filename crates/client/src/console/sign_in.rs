@@ -46,18 +46,16 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     Form(shown): Form<Shown>,
 ) -> Response {
-    match state
-        .access
-        .sessions
-        .sign_in(shown.token.trim(), peer.ip(), &headers)
-    {
+    let address = state.access.client_address(peer, &headers);
+    let token = shown.token.trim();
+    match state.access.sessions.sign_in(token, address, &headers) {
         Ok(cookie) => {
             let mut response = Done::SignedIn.go_on();
             response.headers_mut().insert(header::SET_COOKIE, cookie);
             response
         }
         Err(error) => {
-            tracing::warn!(security = true, peer = %peer.ip(), "nobody was signed in: {error}");
+            tracing::warn!(security = true, peer = %address, "nobody was signed in: {error}");
             let error = ApiError::SignIn(error);
             let page = SignIn {
                 frame: Frame::new("sign-in", &state.app, caller),

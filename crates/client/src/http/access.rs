@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
 use license_core::license_key;
 use license_service::admin_token::AdminToken;
+use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
 use license_service::hosts::Hosts;
 use license_service::presentable_url::presentable_value;
@@ -33,6 +34,7 @@ pub struct Access {
     hosts: Hosts,
     csrf: CsrfLayer<fn(ProtectionError) -> Response>,
     origins: Vec<HeaderValue>,
+    proxies: TrustedProxies,
     /// Browsers that have shown the token.
     pub sessions: Sessions,
 }
@@ -105,8 +107,23 @@ impl Access {
             hosts: Hosts::new(allowed_hosts),
             csrf: csrf.with_rejection_response(reject),
             origins,
+            proxies: TrustedProxies::default(),
             sessions: Sessions::new("license_session", token, clock),
         })
+    }
+
+    /// The same behind so many trusted proxies.
+    #[must_use]
+    pub fn behind(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
+    }
+
+    /// The address that a request comes from, for the log and for counting wrong
+    /// tokens. It is never what makes a caller trusted: whoever a proxy passes on is
+    /// not a neighbour.
+    #[must_use]
+    pub fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+        self.proxies.client_address(peer.ip(), headers)
     }
 
     /// Refuses changes that a page of another site has sent.

@@ -1,7 +1,7 @@
 //! What is due next.
 
 use chrono::{DateTime, Utc};
-use license_core::schedule::{next_heartbeat, next_validation};
+use license_core::schedule::{LONGEST_RETRY, next_heartbeat, next_validation};
 
 use crate::app::App;
 
@@ -36,17 +36,23 @@ pub fn due(app: &App, now: DateTime<Utc>) -> Due {
         app.validation_interval,
         calls.validation_jitter,
     );
+    // Also what a failed heartbeat wants waits; what a person asks for does not.
+    // A bound that lies further ahead is of a clock that was ahead then.
+    let bound = calls.not_before.filter(|it| *it <= now + LONGEST_RETRY);
+    let heeding = |at: DateTime<Utc>| bound.map_or(at, |bound| at.max(bound));
+    let validation = match &snapshot.evidence.lease {
+        Some(_) if calls.validation_wanted => Some(now),
+        _ => regular,
+    };
+    let heartbeat = next_heartbeat(
+        &snapshot.evidence,
+        &standing,
+        calls.heartbeat_at,
+        app.heartbeat_interval,
+        calls.heartbeat_jitter,
+    );
     Due {
-        validation: match &snapshot.evidence.lease {
-            Some(_) if calls.validation_wanted => Some(now),
-            _ => regular,
-        },
-        heartbeat: next_heartbeat(
-            &snapshot.evidence,
-            &standing,
-            calls.heartbeat_at,
-            app.heartbeat_interval,
-            calls.heartbeat_jitter,
-        ),
+        validation: validation.map(heeding),
+        heartbeat: heartbeat.map(heeding),
     }
 }

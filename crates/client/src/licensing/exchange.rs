@@ -1,7 +1,7 @@
 //! One call to the License Server, from the request to what its answer means.
 //!
 //! Every call goes through [`exchange`], so that none of them forgets a step:
-//! send, judge, follow newer key sets, note the time that is proven, count, log.
+//! send, judge, follow newer key sets, note the time that is proven and how long to wait, count, log.
 
 use license_core::contact::{Contact, Question, Request};
 use license_core::license_key;
@@ -39,6 +39,9 @@ pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -
         if newest > app.keys.version() {
             catch_up(app).await;
         }
+    }
+    if let Contact::None(why) = &contact {
+        app.heed_retry_after(why, app.clock.now());
     }
     app.metrics.contacted(R::CALL, &contact);
     log(R::CALL, request.license_key(), &contact);

@@ -96,3 +96,54 @@ async fn pages_of_other_sites_change_nothing_and_read_nothing() {
     assert_eq!(rebound.status(), StatusCode::MISDIRECTED_REQUEST);
     site.end().await;
 }
+
+/// Signing in at the console, as proxies tell where from; answers the status code.
+async fn sign_in(site: &Site, token: &str, forwarded_for: &str) -> u16 {
+    let request = site.http.post(format!("{}/console/sign-in", site.url));
+    let request = request
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("x-forwarded-for", forwarded_for)
+        .body(format!("token={token}"));
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_tokens_lock_out_nobody_who_has_the_right_one() {
+    let (site, _) = guarded().await;
+    for token in ["", "wrong"] {
+        for _ in 0..60 {
+            let path = format!("{}/api/license/activate", site.url);
+            let request = site.http.post(path).bearer_auth(token);
+            assert_eq!(request.send().await.unwrap().status(), 401);
+        }
+    }
+    for number in 0..10 {
+        let expected = if number < 5 { 401 } else { 429 };
+        // No proxy is trusted, so that what it says means nothing.
+        let from = format!("198.51.100.{number}");
+        assert_eq!(sign_in(&site, "wrong", &from).await, expected);
+    }
+    assert_eq!(sign_in(&site, "", "198.51.100.1").await, 401);
+    assert_eq!(sign_in(&site, TOKEN, "198.51.100.1").await, 303);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_trusted_proxy_callers_count_apart_and_none_becomes_a_neighbour() {
+    let cloud = ScriptedCloud::start().await;
+    let flags = ["--trusted-proxies", "1", "--admin-token", TOKEN];
+    let site = Site::start(Engine::Sqlite, &cloud.url, &flags).await;
+    for number in 0..10 {
+        let expected = if number < 5 { 401 } else { 429 };
+        let from = format!("10.0.0.{number}, 198.51.100.7");
+        assert_eq!(sign_in(&site, "wrong", &from).await, expected);
+    }
+    assert_eq!(sign_in(&site, "wrong", "198.51.100.8").await, 401);
+    // Loopback is trusted here, but not because a header says so.
+    for from in ["127.0.0.1", "::1", "127.0.0.1, 127.0.0.1", ""] {
+        let path = format!("{}/api/license/activate", site.url);
+        let request = site.http.post(path).header("x-forwarded-for", from);
+        assert_eq!(request.send().await.unwrap().status(), 401, "{from}");
+    }
+    site.end().await;
+}

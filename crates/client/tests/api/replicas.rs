@@ -97,13 +97,14 @@ async fn a_change_that_nobody_announces_is_seen_within_fifteen_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_activations_at_once_take_one_seat() {
+async fn activations_at_once_take_one_seat() {
     let vendor = Vendor::start().await;
     let keys = vendor.trusted_keys();
     let flags = ["--license-trusted-keys", &keys, "--license-hardware-id", ""];
     let (first, second) = two_sites(&vendor.url, &flags).await;
     let key = vendor.issue_professional().await;
-    let tasks: Vec<_> = (0..50)
+    // Not more than one seat may ask for in a row.
+    let tasks: Vec<_> = (0..16)
         .map(|number| {
             let site = if number % 2 == 0 { &first } else { &second };
             let url = format!("{}/api/license/activate", site.url);

@@ -110,3 +110,51 @@ async fn while_validations_fail_they_are_tried_ever_more_rarely() {
     }
     site.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_license_server_that_asks_to_wait_is_left_alone_for_an_hour_at_most() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+    // A heartbeat that is told to wait asks for a validation, which waits as well; the
+    // next heartbeat is due hours later.
+    for (status, seconds, waits) in [(429, 600, 600), (503, 1800, 1800), (429, 86_400, 3240)] {
+        cloud.always(Some(Scripted::new(status, "")));
+        cloud.retry_after(Some(seconds));
+        let before = count(&cloud, "validate");
+        let (_, answer) = site.post("/api/license/heartbeat", None).await;
+        assert_eq!(answer["success"], false, "{status}");
+        site.advance(TimeDelta::seconds(waits - 1));
+        settle().await;
+        assert_eq!(count(&cloud, "validate"), before, "too early: {status}");
+        cloud.always(None);
+        cloud.retry_after(None);
+        // With jitter it is a tenth more at most, and never more than an hour.
+        site.advance(TimeDelta::seconds(waits / 9 + 2));
+        site.until("the validation", async || {
+            count(&cloud, "validate") == before + 1
+        })
+        .await;
+        let now = site.now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
+        site.until("it is confirmed", async || {
+            site.status().await["lastValidated"] == now
+        })
+        .await;
+        settle().await;
+    }
+
+    // A failed validation tries again after a minute, unless it is asked to wait; a
+    // person who asks for one does not wait.
+    cloud.always(Some(Scripted::new(429, "")));
+    cloud.retry_after(Some(600));
+    assert_eq!(site.validate().await["valid"], true, "it is no denial");
+    assert_eq!(site.standing().await, "grace");
+    let before = count(&cloud, "validate");
+    site.advance(TimeDelta::seconds(599));
+    settle().await;
+    assert_eq!(count(&cloud, "validate"), before);
+    cloud.always(None);
+    site.validate().await;
+    assert_eq!(site.standing().await, "active");
+    site.end().await;
+}

@@ -46,6 +46,7 @@ struct Script {
     to_nonce: Option<AnswerToNonce>,
     always: Option<Scripted>,
     license: Option<Value>,
+    retry_after: Option<u64>,
     arrived: Vec<Arrived>,
 }
 
@@ -81,6 +82,11 @@ impl ScriptedCloud {
     /// Answers all further requests like this; `None` is well-behaved again.
     pub fn always(&self, answer: Option<Scripted>) {
         self.script.lock().unwrap().always = answer;
+    }
+
+    /// Asks with every further error to wait for so many seconds.
+    pub fn retry_after(&self, seconds: Option<u64>) {
+        self.script.lock().unwrap().retry_after = seconds;
     }
 
     /// The license of well-behaved answers, apart from its key.
@@ -139,6 +145,12 @@ async fn answer(
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+    let retry_after = cloud.script.lock().unwrap().retry_after;
+    if let Some(seconds) = retry_after.filter(|_| !status.is_success()) {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
+    }
     if status.is_redirection() {
         let elsewhere = format!("{}/elsewhere", cloud.url);
         response

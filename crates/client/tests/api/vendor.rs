@@ -10,6 +10,7 @@ use license_server::audit::Actor;
 use license_server::config::{Storage, Terms};
 use license_server::http::access::Access;
 use license_server::licensing::catalogue::Tier;
+use license_server::licensing::clock::{accept, watch};
 use license_server::licensing::issue::{IssueRequest, issue};
 use license_server::licensing::status::set_status;
 use license_server::serve::serve;
@@ -83,6 +84,11 @@ impl Vendor {
     /// Opens it again, at the same address.
     pub async fn come_back(&mut self) {
         self.app = open(&self.storage, &self.terms, &self.clock).await;
+        // After more than a day of rest a person confirms its clock.
+        let change = self.app.change(Actor::CommandLine);
+        let accepted = accept(&self.app.store, &*self.clock, &change).await;
+        accepted.unwrap();
+        watch(&self.app).await.unwrap();
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.listen(listener);
     }

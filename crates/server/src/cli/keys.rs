@@ -1,17 +1,23 @@
 //! `license-server keys …`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
+use license_core::signing_clock::SigningTime;
+use license_service::clock::SystemClock;
 use serde_json::json;
 
 use crate::app::{first_key, open_store};
+use crate::audit::Actor;
 use crate::cli::{by_hand, table};
 use crate::config::Storage;
 use crate::licensing::keys::{LONGEST_OVERLAP, USUAL_OVERLAP, revoke, rotate};
+use crate::signing::clock::SigningClock;
 use crate::signing::{SigningError, SigningKeys};
+use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
@@ -87,6 +93,7 @@ pub(super) async fn run(
     match command {
         Keys::Create => {
             let store = open_store(storage).await?;
+            permit(&store, now).await?;
             let made = first_key(&store, storage, &by_hand(now)).await?;
             store.close().await;
             let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
@@ -103,6 +110,7 @@ pub(super) async fn run(
         Keys::Export { output } => {
             if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
                 let store = open_store(storage).await?;
+                permit(&store, now).await?;
                 first_key(&store, storage, &by_hand(now)).await?;
                 store.close().await;
             }
@@ -130,8 +138,9 @@ pub(super) async fn run(
             let days = if at_once { 0 } else { overlap_days };
             let overlap = TimeDelta::days(days.into());
             let store = open_store(storage).await?;
-            let change = by_hand(now);
-            let rotating = rotate(&store, &directory, &issuer.issuer, overlap, &change);
+            let at = permit(&store, now).await?;
+            let by = Actor::CommandLine;
+            let rotating = rotate(&store, &directory, &issuer.issuer, overlap, by, at);
             let (kid, signs_from) = rotating.await?;
             store.close().await;
             if json {
@@ -144,8 +153,9 @@ pub(super) async fn run(
         }
         Keys::Revoke { kid, issuer } => {
             let store = open_store(storage).await?;
-            let change = by_hand(now);
-            let revoking = revoke(&store, &directory, &issuer.issuer, &kid, &change);
+            let at = permit(&store, now).await?;
+            let by = Actor::CommandLine;
+            let revoking = revoke(&store, &directory, &issuer.issuer, &kid, by, at);
             let version = revoking.await?;
             store.close().await;
             if json {
@@ -158,6 +168,12 @@ pub(super) async fn run(
         }
     }
     Ok(())
+}
+
+/// Whether this machine's clock is trusted.
+async fn permit(store: &Store, now: DateTime<Utc>) -> anyhow::Result<SigningTime> {
+    let clock = SigningClock::open(store, Arc::new(SystemClock)).await?;
+    Ok(clock.permit(now)?)
 }
 
 fn list(keys: &SigningKeys, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {

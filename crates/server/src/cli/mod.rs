@@ -2,6 +2,7 @@
 //! runs.
 
 mod audit;
+mod clock;
 mod health;
 mod issue;
 mod keys;
@@ -121,6 +122,10 @@ enum Command {
     #[command(subcommand)]
     Offline(offline::Offline),
 
+    /// Show and confirm the clock that documents are signed by
+    #[command(subcommand)]
+    Clock(clock::Clock),
+
     /// List what a person should look at: copies, impossible sequences, changed
     /// hardware
     #[command(after_help = "Examples:\n  \
@@ -206,6 +211,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Seats(command) => seats::run(&storage, command, json, now).await,
         Command::Offline(command) => offline::run(&storage, command, json).await,
+        Command::Clock(command) => clock::run(&storage, command, json, now).await,
         Command::Suspicions(command) => suspicions::run(&storage, command, json).await,
         Command::Audit(command) => audit::run(&storage, command, json).await,
         Command::Health(command) => health::run(&command, json).await,

@@ -49,6 +49,7 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
     let lease = terms.offline_days;
     let app = App::open(storage, terms, Arc::new(SystemClock)).await?;
     let signed = sign(&app, &request, lease, Actor::CommandLine).await?;
+    app.record_clock().await;
     app.store.clone().close().await;
     let what = match &signed.answer {
         Answer::License(license) => format!(

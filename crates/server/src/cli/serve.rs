@@ -18,6 +18,7 @@ pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()
     let clock = Arc::new(SystemClock);
     let app = App::open(storage, settings.terms.clone(), clock.clone()).await?;
     let access = Access::new(token, &settings.allowed_hosts, clock);
+    let access = access.behind(settings.trusted_proxies);
     let listener = listener::bind(settings.host, settings.port).await?;
     let shutdown = shutdown::on_signal()?;
     let bounds = Bounds {

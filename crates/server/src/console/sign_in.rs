@@ -1,19 +1,18 @@
 //! Sessions for the vendor's staff.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use askama::Template;
 use axum::Form;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use license_console::page::show;
 use serde::Deserialize;
 
 use super::frame::{Done, Frame, Said};
-use crate::http::access::Access;
+use crate::http::access::{Access, ClientAddress};
 use crate::http::error::ApiError;
 
 #[derive(Template)]
@@ -65,22 +64,20 @@ fn form(access: &Access, next: String, done: Option<Done>, error: Option<&ApiErr
 
 pub(super) async fn sign_in(
     State(access): State<Arc<Access>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(address): ClientAddress,
     headers: HeaderMap,
     Form(shown): Form<Shown>,
 ) -> Response {
-    match access
-        .sessions
-        .sign_in(shown.token.trim(), peer.ip(), &headers)
-    {
+    let token = shown.token.trim();
+    match access.sessions.sign_in(token, address, &headers) {
         Ok(cookie) => {
-            tracing::info!(security = true, peer = %peer.ip(), "somebody has signed in");
+            tracing::info!(security = true, peer = %address, "somebody has signed in");
             let mut response = Done::SignedIn.go_on(own_page(&shown.next));
             response.headers_mut().insert(header::SET_COOKIE, cookie);
             response
         }
         Err(error) => {
-            tracing::warn!(security = true, peer = %peer.ip(), "nobody was signed in: {error}");
+            tracing::warn!(security = true, peer = %address, "nobody was signed in: {error}");
             form(&access, shown.next, None, Some(&ApiError::SignIn(error)))
         }
     }

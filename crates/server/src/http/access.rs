@@ -3,17 +3,19 @@
 //!
 //! Sites need neither: what they may do is decided by the license key.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use license_service::admin_token::AdminToken;
+use license_service::admin_token::{AdminToken, ShownToken};
+use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
 use license_service::hosts::Hosts;
-use license_service::sessions::Sessions;
+use license_service::sessions::{Door, Sessions, SignInError};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::audit::Actor;
@@ -23,6 +25,7 @@ use crate::http::error::ApiError;
 pub struct Access {
     token: Option<AdminToken>,
     hosts: Hosts,
+    proxies: TrustedProxies,
     /// Browsers that have shown the token.
     pub sessions: Sessions,
 }
@@ -34,8 +37,36 @@ impl Access {
         Self {
             token,
             hosts: Hosts::new(allowed_hosts),
+            proxies: TrustedProxies::default(),
             sessions: Sessions::new("license_server_session", token, clock),
         }
+    }
+
+    /// The same behind so many trusted proxies.
+    #[must_use]
+    pub fn behind(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
+    }
+}
+
+/// The address that a request comes from: the peer's, or what trusted proxies say.
+/// Nothing else here looks at the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientAddress
+where
+    Arc<Access>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    /// The listener notes the peer of every request; one without is a fault.
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let access = Arc::<Access>::from_ref(state);
+        let peer: Option<&ConnectInfo<SocketAddr>> = parts.extensions.get();
+        let ConnectInfo(peer) = peer.ok_or(ApiError::Internal)?;
+        let proxies = access.proxies;
+        Ok(Self(proxies.client_address(peer.ip(), &parts.headers)))
     }
 }
 
@@ -60,19 +91,24 @@ pub(super) async fn by_known_host(
 /// Lets programs in that show the token.
 pub(super) async fn with_token(
     State(access): State<Arc<Access>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(address): ClientAddress,
     mut request: Request,
     next: Next,
 ) -> Response {
     let Some(token) = access.token else {
         return ApiError::NoToken.into_response();
     };
-    if !token.is_shown_in(request.headers()) {
-        access.sessions.note_failure(peer.ip());
-        tracing::warn!(security = true, peer = %peer.ip(), "a call without the administrator's token");
-        return ApiError::Unauthorized.into_response();
+    match token.shown_in(request.headers()) {
+        ShownToken::Right => {}
+        // Health checks and browsers come without one, and guess nothing.
+        ShownToken::None => return ApiError::Unauthorized.into_response(),
+        ShownToken::Wrong if access.sessions.note_failure(Door::Api, address) => {
+            tracing::warn!(security = true, peer = %address, "a call with a wrong token");
+            return ApiError::Unauthorized.into_response();
+        }
+        ShownToken::Wrong => return ApiError::SignIn(SignInError::TooMany).into_response(),
     }
-    let actor = Actor::Api(peer.ip().to_canonical());
+    let actor = Actor::Api(address);
     request.extensions_mut().insert(actor);
     let mut response = next.run(request).await;
     // There are license keys in it.
@@ -85,7 +121,7 @@ pub(super) async fn with_token(
 /// back.
 pub(crate) async fn in_session(
     State(access): State<Arc<Access>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(address): ClientAddress,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -98,7 +134,7 @@ pub(crate) async fn in_session(
         };
         return Redirect::to(&format!("/console/sign-in?next={next}")).into_response();
     }
-    let actor = Actor::Console(peer.ip().to_canonical());
+    let actor = Actor::Console(address);
     request.extensions_mut().insert(actor);
     next.run(request).await
 }

@@ -3,11 +3,13 @@
 //! Errors have no `success` field: a site takes `success: false` for the
 //! License Server's "no", and none of these is one.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use license_service::request_body::BodyRefusal;
-use license_service::sessions::SignInError;
+use license_service::sessions::{FAILURE_WINDOW, SignInError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,7 +21,7 @@ use crate::licensing::offline::OfflineError;
 use crate::licensing::renew::RenewError;
 use crate::licensing::seats::{FreeError, ReleaseError};
 use crate::licensing::status::StatusError;
-use crate::signing::SigningError;
+use crate::signing::{SignError, SigningError};
 use crate::store::StoreError;
 
 /// How a program is asked for the token (RFC 6750, section 3).
@@ -27,9 +29,6 @@ const CHALLENGE: (HeaderName, HeaderValue) = (
     header::WWW_AUTHENTICATE,
     HeaderValue::from_static("Bearer realm=\"license-server\""),
 );
-
-/// When a caller may try again, in seconds.
-const RETRY: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue::from_static("1"));
 
 /// Why a request is not answered.
 #[derive(Debug)]
@@ -56,6 +55,10 @@ pub enum ApiError {
     CrossSite,
     /// The service is called by a name that is none of its.
     UnknownHost(String),
+    /// The caller has used its allowance of calls; how long until the next one.
+    TooManyCalls(Duration),
+    /// Nothing is signed now: the clock may be wrong, or no key may sign.
+    NotSigning,
     /// There is no such path.
     NotFound,
     /// The path has other methods.
@@ -94,10 +97,12 @@ impl ApiError {
             Self::Unknown(_) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Unauthorized | Self::SignIn(SignInError::WrongToken) => StatusCode::UNAUTHORIZED,
-            Self::SignIn(SignInError::TooMany) => StatusCode::TOO_MANY_REQUESTS,
+            Self::SignIn(SignInError::TooMany) | Self::TooManyCalls(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::NotSigning => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -123,6 +128,12 @@ impl ApiError {
             Self::UnknownHost(host) => {
                 format!("The service is not known as '{host}'; list the name in ALLOWED_HOSTS")
             }
+            Self::TooManyCalls(wait) => {
+                format!("Too many calls; wait {} s, then try again", seconds(*wait))
+            }
+            Self::NotSigning => {
+                "The License Server does not sign now; the vendor can see why in its log".to_owned()
+            }
             Self::NotFound => "There is no such path".to_owned(),
             Self::MethodNotAllowed => "The path has other methods".to_owned(),
             Self::Unavailable => {
@@ -143,12 +154,36 @@ impl ApiError {
             Self::Conflict(_) => "conflict",
             Self::Unauthorized | Self::SignIn(SignInError::WrongToken) => "unauthorized",
             Self::SignIn(SignInError::TooMany) => "too_many_tries",
+            Self::TooManyCalls(_) => "too_many_calls",
+            Self::NotSigning => "not_signing",
             Self::NoToken => "no_admin_token",
             Self::CrossSite => "cross_site",
             Self::UnknownHost(_) => "unknown_host",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
+        }
+    }
+}
+
+/// Whole seconds that are never too few.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// Longest that a site is asked to wait while nothing is signed: the clock may be
+/// set right, or accepted, at any time.
+const NOT_SIGNING_WAIT: Duration = Duration::from_secs(60);
+
+impl ApiError {
+    /// How long to wait before the same is asked again, where waiting helps.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyCalls(wait) => Some(*wait),
+            Self::SignIn(SignInError::TooMany) => Some(FAILURE_WINDOW),
+            Self::NotSigning => Some(NOT_SIGNING_WAIT),
+            Self::BodyRefused(BodyRefusal::Busy) => Some(Duration::from_secs(1)),
+            _ => None,
         }
     }
 }
@@ -160,10 +195,13 @@ impl IntoResponse for ApiError {
             message: self.message(),
         };
         let body = (self.status(), Json(ErrorBody { error }));
-        match self {
-            Self::Unauthorized => ([CHALLENGE], body).into_response(),
-            Self::BodyRefused(BodyRefusal::Busy) => ([RETRY], body).into_response(),
-            _ => body.into_response(),
+        match (self.retry_after(), self) {
+            (Some(wait), _) => {
+                let wait = HeaderValue::from(seconds(wait));
+                ([(header::RETRY_AFTER, wait)], body).into_response()
+            }
+            (None, Self::Unauthorized) => ([CHALLENGE], body).into_response(),
+            (None, _) => body.into_response(),
         }
     }
 }
@@ -182,8 +220,16 @@ impl From<OfflineError> for ApiError {
 
 impl From<AnswerError> for ApiError {
     fn from(error: AnswerError) -> Self {
-        tracing::error!(%error, "a request could not be answered");
-        Self::Internal
+        match error {
+            // The job that watches the clock, and readiness, say so.
+            AnswerError::Document(
+                SignError::Clock(_) | SignError::Key(SigningError::NoneSignsNow),
+            ) => Self::NotSigning,
+            error => {
+                tracing::error!(%error, "a request could not be answered");
+                Self::Internal
+            }
+        }
     }
 }
 
@@ -281,6 +327,7 @@ impl From<KeysError> for ApiError {
                 | SigningError::Raced
                 | SigningError::NoneSignsNow,
             ) => Self::Conflict(error.to_string()),
+            KeysError::Clock(_) => Self::Conflict(error.to_string()),
             KeysError::Signing(_) | KeysError::BrokenOff => {
                 tracing::error!(%error, "the signing keys could not be changed");
                 Self::Internal

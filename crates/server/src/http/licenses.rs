@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
+use license_core::offline::Purpose;
 use license_core::protocol::{
     ActivateRequest, DRIFT_HEADER, DeactivateRequest, HeartbeatRequest, INSTALLATION_ID_HEADER,
     NONCE_HEADER, SEQ_HEADER, ValidateRequest, activated, confirmed, denied, refused,
@@ -20,7 +21,9 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::audit::Actor;
+use crate::http::access::ClientAddress;
 use crate::http::error::ApiError;
+use crate::http::throttle::SiteCall;
 use crate::licensing::answer::{Answer, Call, Question, answer};
 use crate::licensing::document::Addressee;
 use crate::licensing::offline;
@@ -34,7 +37,12 @@ type Body = Result<Bytes, BytesRejection>;
 type Reply = Result<Json<Value>, ApiError>;
 
 /// Takes a seat for a machine; free of charge when it holds one already.
-pub(super) async fn activate(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Reply {
+pub(super) async fn activate(
+    State(app): State<Arc<App>>,
+    address: ClientAddress,
+    headers: HeaderMap,
+    body: Body,
+) -> Reply {
     let request: ActivateRequest = read(body)?;
     let mut to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     check("installationId", &request.installation_id)?;
@@ -45,7 +53,7 @@ pub(super) async fn activate(State(app): State<Arc<App>>, headers: HeaderMap, bo
     }
     let question = Question::Activate(request);
     Ok(Json(
-        match ask(&app, &question, to, &call(&headers)).await? {
+        match ask(&app, address, &question, to, &call(&headers)).await? {
             Answer::License(license) => activated(&license),
             other => refusal(other),
         },
@@ -53,17 +61,23 @@ pub(super) async fn activate(State(app): State<Arc<App>>, headers: HeaderMap, bo
 }
 
 /// Says whether a machine may go on using a license.
-pub(super) async fn validate(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Reply {
+pub(super) async fn validate(
+    State(app): State<Arc<App>>,
+    address: ClientAddress,
+    headers: HeaderMap,
+    body: Body,
+) -> Reply {
     let request: ValidateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     let call = call(&headers);
-    let answer = ask(&app, &Question::Validate, to, &call).await?;
+    let answer = ask(&app, address, &Question::Validate, to, &call).await?;
     Ok(Json(confirmation(answer)))
 }
 
 /// The same, and notes what the machine reports.
 pub(super) async fn heartbeat(
     State(app): State<Arc<App>>,
+    address: ClientAddress,
     headers: HeaderMap,
     body: Body,
 ) -> Reply {
@@ -74,27 +88,45 @@ pub(super) async fn heartbeat(
         to.installation_id.clone_from(&request.installation_id);
     }
     let question = Question::Heartbeat(Box::new(request));
-    let answer = ask(&app, &question, to, &call(&headers)).await?;
+    let answer = ask(&app, address, &question, to, &call(&headers)).await?;
     Ok(Json(confirmation(answer)))
 }
 
 /// Frees a machine's seat.
 pub(super) async fn deactivate(
     State(app): State<Arc<App>>,
+    address: ClientAddress,
     headers: HeaderMap,
     body: Body,
 ) -> Reply {
     let request: DeactivateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     let call = call(&headers);
-    let answer = ask(&app, &Question::Deactivate, to, &call).await?;
+    let answer = ask(&app, address, &Question::Deactivate, to, &call).await?;
     Ok(Json(refusal(answer)))
 }
 
 /// Answers the request of a site without internet, which somebody brings.
-pub(super) async fn offline(State(app): State<Arc<App>>, body: Body) -> Reply {
-    let request: OfflineBody = read(body)?;
-    let signed = offline::sign(&app, &request.request, app.terms.offline_days, Actor::Site).await?;
+pub(super) async fn offline(
+    State(app): State<Arc<App>>,
+    address: ClientAddress,
+    body: Body,
+) -> Reply {
+    let body: OfflineBody = read(body)?;
+    let request = offline::read(&body.request)?;
+    let call = SiteCall {
+        address: address.0,
+        kind: match request.purpose {
+            Purpose::Activate => "activate",
+            Purpose::Renew => "validate",
+            Purpose::Deactivate => "deactivate",
+        },
+        license_key: &request.license_key,
+        hardware_id: &request.hardware_id,
+    };
+    call.admit(&app).await?;
+    let signed = offline::sign(&app, &body.request, app.terms.offline_days, Actor::Site).await?;
+    call.note(&app, &signed.answer);
     let (granted, message) = match &signed.answer {
         Answer::License(_) => (true, "The license file holds a lease"),
         Answer::Deactivated { .. } => (true, "The license file holds the receipt"),
@@ -132,12 +164,23 @@ pub(super) async fn keys(
 
 async fn ask(
     app: &App,
+    address: ClientAddress,
     question: &Question,
     to: Addressee,
     call: &Call,
 ) -> Result<Answer, ApiError> {
     check("licenseKey", &to.license_key)?;
-    Ok(answer(app, question, to, call).await?)
+    let (license_key, hardware_id) = (to.license_key.clone(), to.hardware_id.clone());
+    let call_of_site = SiteCall {
+        address: address.0,
+        kind: question.call().as_str(),
+        license_key: &license_key,
+        hardware_id: &hardware_id,
+    };
+    call_of_site.admit(app).await?;
+    let answer = answer(app, question, to, call).await?;
+    call_of_site.note(app, &answer);
+    Ok(answer)
 }
 
 fn confirmation(answer: Answer) -> Value {

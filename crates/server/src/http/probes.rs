@@ -14,17 +14,19 @@ pub(super) async fn livez() -> &'static str {
     "ok"
 }
 
-/// 200 while the database answers and a key may sign.
+/// 200 while the database answers, a key may sign, and the clock is trusted.
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
     let database = app.store.ping().await;
-    let key = app.keys().check(app.clock.now());
+    let now = app.clock.now();
+    let key = app.keys().check(now);
+    let clock = app.signing_clock.permit(now);
     if let Err(error) = &database {
         tracing::error!(%error, "not ready");
     }
     if let Err(error) = &key {
         tracing::error!(%error, "not ready");
     }
-    let is_ready = database.is_ok() && key.is_ok();
+    let is_ready = database.is_ok() && key.is_ok() && clock.is_ok();
     let status = match is_ready {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
@@ -34,6 +36,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
         "ready": is_ready,
         "database": word(database.is_ok(), "does not answer"),
         "signing": word(key.is_ok(), "no key may sign"),
+        "clock": clock.map_or_else(|doubt| doubt.to_string(), |_| "ok".to_owned()),
     });
     (status, Json(body))
 }

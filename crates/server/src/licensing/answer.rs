@@ -242,7 +242,8 @@ async fn decide(
 
 impl Question {
     /// The call, as documents and statistics name it.
-    fn call(&self) -> protocol::Call {
+    #[must_use]
+    pub fn call(&self) -> protocol::Call {
         match self {
             Self::Activate(_) => protocol::Call::Activate,
             Self::Validate => protocol::Call::Validate,

@@ -83,7 +83,7 @@ pub fn signed_license(
         key_set: Some(keys.version()),
         license: object.clone(),
     };
-    let jws = keys.sign(DocumentType::License, &claims, at)?;
+    let jws = app.sign(DocumentType::License, &claims, at)?;
     object.insert("signature".to_owned(), jws.into());
     let signed = Signed {
         valid_until,
@@ -134,7 +134,7 @@ pub fn signed_denial(
         reason: denied.reason.clone(),
         message: denied.message.clone(),
     };
-    keys.sign(DocumentType::Denial, &claims, at)
+    app.sign(DocumentType::Denial, &claims, at)
 }
 
 fn license_object(license: &License) -> Map<String, Value> {

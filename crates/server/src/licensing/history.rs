@@ -31,6 +31,8 @@ pub struct CallsOfDay {
     pub confirmed: u64,
     /// Answered with a no.
     pub denied: u64,
+    /// Not answered, because the caller had used its allowance (HTTP 429).
+    pub throttled: u64,
 }
 
 /// Calls of one kind on each of the last `days` days, the oldest first and today
@@ -56,6 +58,7 @@ pub async fn calls_by_day(
             kind: kind.to_owned(),
             confirmed: 0,
             denied: 0,
+            throttled: 0,
         })
         .collect();
     let from = first.and_time(chrono::NaiveTime::MIN).and_utc();
@@ -67,7 +70,8 @@ pub async fn calls_by_day(
         if let Some(day) = day.filter(|_| calls.kind == kind) {
             match calls.answer.as_str() {
                 "confirmed" => day.confirmed += calls.times,
-                _ => day.denied += calls.times,
+                "denied" => day.denied += calls.times,
+                _ => day.throttled += calls.times,
             }
         }
     }

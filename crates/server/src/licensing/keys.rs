@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use license_core::signing_clock::{ClockDoubt, SigningTime};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -27,13 +28,16 @@ pub enum KeysError {
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The clock may be wrong: clients would take the date of the set for proof.
+    #[error(transparent)]
+    Clock(#[from] ClockDoubt),
     /// A fault of ours, or the service stops.
     #[error("the change of the keys was broken off; look with 'license-server keys list'")]
     BrokenOff,
 }
 
-/// Makes the next key, which signs after `overlap`; answers its id and from when
-/// on it signs.
+/// Makes the next key at `at`, which signs after `overlap`; answers its id and from
+/// when on it signs.
 ///
 /// # Errors
 /// One [`KeysError`] for each reason; the keys are what they were then.
@@ -42,8 +46,13 @@ pub async fn rotate(
     directory: &Path,
     issuer: &str,
     overlap: TimeDelta,
-    change: &Change,
+    by: Actor,
+    at: SigningTime,
 ) -> Result<(String, DateTime<Utc>), KeysError> {
+    let change = &Change {
+        by,
+        at: at.instant(),
+    };
     let prepared = SigningKeys::prepare_next(directory, change.at, overlap)?;
     let (kid, signs_from) = (prepared.kid.clone(), change.at + overlap);
     let details = json!({"signsFrom": signs_from});
@@ -51,7 +60,7 @@ pub async fn rotate(
     Ok((kid, signs_from))
 }
 
-/// Revokes a key; answers the version of the set that says so.
+/// Revokes a key at `at`; answers the version of the set that says so.
 ///
 /// # Errors
 /// One [`KeysError`] for each reason; the keys are what they were then.
@@ -60,8 +69,13 @@ pub async fn revoke(
     directory: &Path,
     issuer: &str,
     kid: &str,
-    change: &Change,
+    by: Actor,
+    at: SigningTime,
 ) -> Result<u64, KeysError> {
+    let change = &Change {
+        by,
+        at: at.instant(),
+    };
     let prepared = SigningKeys::prepare_revocation(directory, kid, change.at)?;
     publish(
         store,
@@ -114,9 +128,9 @@ pub async fn rotate_in(
     let rotating = app.clone();
     to_the_end(async move {
         let app = rotating;
-        let change = app.change(by);
+        let at = app.signing_clock.permit(app.clock.now())?;
         let issuer = &app.terms.issuer;
-        let made = rotate(&app.store, app.keys_dir(), issuer, overlap, &change).await?;
+        let made = rotate(&app.store, app.keys_dir(), issuer, overlap, by, at).await?;
         app.reload_keys()?;
         Ok(made)
     })
@@ -131,9 +145,9 @@ pub async fn revoke_in(app: &Arc<App>, kid: String, by: Actor) -> Result<u64, Ke
     let revoking = app.clone();
     to_the_end(async move {
         let app = revoking;
-        let change = app.change(by);
+        let at = app.signing_clock.permit(app.clock.now())?;
         let issuer = &app.terms.issuer;
-        let version = revoke(&app.store, app.keys_dir(), issuer, &kid, &change).await?;
+        let version = revoke(&app.store, app.keys_dir(), issuer, &kid, by, at).await?;
         app.reload_keys()?;
         Ok(version)
     })

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod catalogue;
 pub mod claim;
+pub mod clock;
 pub mod document;
 pub mod fleet;
 pub mod history;

@@ -8,20 +8,24 @@
 //! Here is what signs; `rotate.rs` makes and revokes keys, `files.rs` reads and
 //! writes them.
 
+pub mod clock;
 mod files;
 pub mod rotate;
+mod turn;
 
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use license_core::document::{self, DocumentError, DocumentType};
-use license_core::keyring::{Jwk, JwkSet, KeyringError, MOST_KEYS};
+use license_core::keyring::{JwkSet, KeyringError, MOST_KEYS};
+use license_core::signing_clock::{ClockDoubt, SigningTime};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use files::changed_at;
 use files::{published, read_keys};
+use turn::{Turn, whose_turn};
 
 /// The keys of a directory.
 #[derive(Clone)]
@@ -128,6 +132,9 @@ pub enum SignError {
     /// No key may sign.
     #[error(transparent)]
     Key(#[from] SigningError),
+    /// The clock may be wrong.
+    #[error(transparent)]
+    Clock(#[from] ClockDoubt),
     /// The claims have no JSON form.
     #[error("a document has no JSON form: {0}")]
     Json(#[from] serde_json::Error),
@@ -159,7 +166,7 @@ impl SigningKeys {
         Ok(Self { keys, set, chain })
     }
 
-    /// Signs claims with the key whose turn it is at `now`.
+    /// Signs claims with the key whose turn it is at `at`.
     ///
     /// # Errors
     /// When there is none, or the claims have no JSON form, which ours always
@@ -168,9 +175,9 @@ impl SigningKeys {
         &self,
         document_type: DocumentType,
         claims: &C,
-        now: DateTime<Utc>,
+        at: SigningTime,
     ) -> Result<String, SignError> {
-        let key = self.signer(now)?;
+        let key = self.signer(at.instant())?;
         Ok(document::encode(
             document_type,
             &key.kid,
@@ -233,16 +240,27 @@ impl SigningKeys {
 
     /// The key whose turn it is.
     fn signer(&self, now: DateTime<Utc>) -> Result<&Key, SigningError> {
-        let mut keys = self.keys.iter();
-        keys.find(|key| self.may_sign(key, now))
+        self.signer_of(self.keys.iter(), now)
             .ok_or(SigningError::NoneSignsNow)
     }
 
-    /// Whether clients believe what this key signs now.
-    fn may_sign(&self, key: &Key, now: DateTime<Utc>) -> bool {
-        let published = |jwk: &&Jwk| jwk.kid.as_deref() == Some(&key.kid);
-        let published = self.set.keys.iter().find(published);
-        key.signs_from <= now && published.is_some_and(|jwk| jwk.exp.is_none_or(|exp| now <= exp))
+    /// The key whose turn it would be if there were only these.
+    fn signer_of<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a Key>,
+        now: DateTime<Utc>,
+    ) -> Option<&'a Key> {
+        // A revoked key is not published any more.
+        let turn = |key: &'a Key| {
+            let mut published = self.set.keys.iter();
+            let jwk = published.find(|jwk| jwk.kid.as_deref() == Some(&key.kid))?;
+            let turn = Turn {
+                from: key.signs_from,
+                until: jwk.exp,
+            };
+            Some((key, turn))
+        };
+        whose_turn(keys.filter_map(turn), now)
     }
 }
 

@@ -128,8 +128,8 @@ impl SigningKeys {
         if !known.set.keys.iter().any(is_it) {
             return Err(SigningError::UnknownKey(kid.to_owned()));
         }
-        let mut others = known.keys.iter().filter(|key| key.kid != kid);
-        let signer = others.find(|key| known.may_sign(key, now));
+        let others = known.keys.iter().filter(|key| key.kid != kid);
+        let signer = known.signer_of(others, now);
         let signer = signer.ok_or_else(|| SigningError::OnlyKey(kid.to_owned()))?;
         let keys = known.set.keys.iter().filter(|key| !is_it(key));
         let mut turns = known.turns();

@@ -43,7 +43,8 @@ pub struct Entry {
     /// What was done: `issued`, `renewed`, `suspended`, `reinstated`, `revoked`,
     /// `seat_taken`, `seat_given_back`, `seat_freed`, `seat_moved`,
     /// `seat_released`, `offline_signed`, `site_entries_limited`,
-    /// `site_entries_counted`, `key_made`, `key_revoked` or `keys_unchanged`.
+    /// `site_entries_counted`, `key_made`, `key_revoked`, `keys_unchanged` or
+    /// `clock_accepted`.
     pub action: String,
     /// About which license; `null` where it is about none.
     pub license_id: Option<String>,

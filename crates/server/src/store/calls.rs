@@ -33,7 +33,7 @@ pub struct Calls {
     pub hour: DateTime<Utc>,
     /// `activate`, `validate`, `heartbeat` or `deactivate`.
     pub kind: String,
-    /// `confirmed` or `denied`.
+    /// `confirmed`, `denied` or `throttled`.
     pub answer: String,
     /// How many.
     pub times: u64,

@@ -19,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(Suspicions),
             Box::new(AuditAndHistory),
             Box::new(LeasesAndMoves),
+            Box::new(SigningClock),
         ]
     }
 }
@@ -354,6 +355,35 @@ impl MigrationTrait for LeasesAndMoves {
                 .await?;
             }
         }
+        Ok(())
+    }
+}
+
+struct SigningClock;
+
+impl MigrationName for SigningClock {
+    fn name(&self) -> &'static str {
+        "m0005_signing_clock"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for SigningClock {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = |name: &'static str| ColumnDef::new(name);
+        let signing_clock = Table::create()
+            .table("signing_clock")
+            .col(column("id").integer().not_null().primary_key())
+            .col(column("recorded_at").timestamp().not_null())
+            .col(column("accepted_at").timestamp())
+            .to_owned();
+        manager.create_table(signing_clock).await?;
+        // A machine is seen when something is signed for it.
+        let newest = "INSERT INTO signing_clock (id, recorded_at) SELECT 1, newest FROM \
+                      (SELECT MAX(last_seen_at) AS newest FROM seats) AS seen \
+                      WHERE newest IS NOT NULL";
+        let db = manager.get_connection();
+        db.execute_unprepared(newest).await?;
         Ok(())
     }
 }

@@ -3,12 +3,14 @@
 //! One file a table. Rows become domain values here and go no further up.
 
 pub mod audit_log;
+pub mod callers;
 pub mod calls;
 pub mod installations;
 pub mod licenses;
 mod migrations;
 pub mod seat_moves;
 pub mod seats;
+pub mod signing_clock;
 pub mod site_entries;
 pub mod suspicions;
 pub mod usage_days;

@@ -377,7 +377,7 @@ async fn usage_and_calls_are_kept_day_by_day_and_forgotten_in_time(engine: Engin
         json!([day("2026-11-24", 3, 9), day("2026-11-25", 1, 4)])
     );
     let calls = vendor.look("/heartbeats?days=3").await;
-    let day = |day: &str, confirmed: u64, denied: u64| json!({"day": day, "kind": "heartbeat", "confirmed": confirmed, "denied": denied});
+    let day = |day: &str, confirmed: u64, denied: u64| json!({"day": day, "kind": "heartbeat", "confirmed": confirmed, "denied": denied, "throttled": 0});
     let expected = json!([
         day("2026-11-23", 0, 0),
         day("2026-11-24", 3, 0),
@@ -783,8 +783,13 @@ async fn keys_that_cannot_be_written_are_not_changed_and_the_log_says_so() {
         .unwrap();
     // Two who want the same version: one has it.
     let (store, keys) = (&vendor.app.store, vendor.keys_dir());
-    let change = vendor.app.change(Actor::CommandLine);
-    let rotate = || rotate(store, &keys, "test", TimeDelta::zero(), &change);
+    let at = vendor
+        .app
+        .signing_clock
+        .permit(vendor.app.clock.now())
+        .unwrap();
+    let by = Actor::CommandLine;
+    let rotate = || rotate(store, &keys, "test", TimeDelta::zero(), by, at);
     let (one, two) = tokio::join!(rotate(), rotate());
     assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
     assert_eq!(SigningKeys::load(&keys).unwrap().version(), 2);

@@ -70,10 +70,15 @@ impl Vendor {
 
     /// A second process on the same database and keys.
     pub async fn twin(&self) -> Self {
+        self.twin_with(self.clock.clone()).await
+    }
+
+    /// The same, on a machine with a clock of its own.
+    pub async fn twin_with(&self, clock: Arc<ManualClock>) -> Self {
         let (database, directory) = (self.database.clone(), self.directory.clone());
         let by_file = self.app.terms.offline_days;
         let bounds = Bounds::default();
-        Self::start_on(database, directory, self.clock.clone(), by_file, bounds).await
+        Self::start_on(database, directory, clock, by_file, bounds).await
     }
 
     async fn start_on(
@@ -175,10 +180,7 @@ impl Vendor {
             "hardwareId": hardware_id,
             "installationId": INSTALLATION,
             "usageMetrics": {"camerasInUse": cameras, "usersActive": 2, "storageUsedGb": 100},
-            "systemInfo": {
-                "os_platform": "Linux", "os_release": "6.1.0", "os_version": "#1 SMP",
-                "cpu_count": 4, "total_memory_gb": 7.75, "hostname": "vms", "architecture": "x86_64",
-            },
+            "systemInfo": system_info(),
         });
         self.told("heartbeat", body).await
     }
@@ -331,6 +333,14 @@ impl Told {
             Self::Other(answer) => panic!("{answer}"),
         }
     }
+}
+
+/// What a heartbeat says of its machine.
+pub fn system_info() -> Value {
+    json!({
+        "os_platform": "Linux", "os_release": "6.1.0", "os_version": "#1 SMP",
+        "cpu_count": 4, "total_memory_gb": 7.75, "hostname": "vms", "architecture": "x86_64",
+    })
 }
 
 pub fn storage(database: &TestDatabase, directory: &Path) -> Storage {

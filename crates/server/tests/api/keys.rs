@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::DocumentType;
 use license_core::keyring::{JwkSet, Keyring, MOST_KEYS};
 use license_core::rotation::walk;
+use license_core::signing_clock::{ClockWatch, Reading};
 use license_server::app::App;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -16,7 +17,7 @@ use license_server::signing::{SigningError, SigningKeys};
 use license_service::clock::Clock as _;
 
 use crate::database::Engine;
-use crate::harness::Vendor;
+use crate::harness::{Told, Vendor};
 
 fn key_file(directory: &Path) -> PathBuf {
     let mut files = std::fs::read_dir(directory).unwrap().flatten();
@@ -83,7 +84,14 @@ fn signs_throughout(directory: &Path, root: &Keyring, from: DateTime<Utc>, to: D
     while now <= to {
         keys.check(now).unwrap();
         let claims = serde_json::json!({"iat": now.timestamp()});
-        let jws = keys.sign(DocumentType::License, &claims, now).unwrap();
+        let reading = Reading {
+            wall: now,
+            since_boot: Duration::ZERO,
+        };
+        let at = ClockWatch::started(reading, None)
+            .permit(reading, now)
+            .unwrap();
+        let jws = keys.sign(DocumentType::License, &claims, at).unwrap();
         let kid = license_core::document::key_id(&jws).unwrap();
         let key = walk.keyring.get(&kid).unwrap();
         assert!(key.covers(now), "{now}");
@@ -130,6 +138,51 @@ fn some_key_signs_whichever_is_revoked_or_added() {
     );
     let first = keys.public().keys.last().unwrap();
     assert_eq!(first.exp, Some(now + week + TimeDelta::hours(1)));
+}
+
+/// Of two servers that share their keys, the one whose clock is behind goes on
+/// signing after the other has made a key that signs immediately.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_two_minutes_behind_a_rotation_goes_on_signing() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let directory = vendor.keys_dir();
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
+    let first = vendor.app.keys().list(vendor.clock.now())[0].kid.clone();
+    let ahead = vendor.clock.now() + TimeDelta::minutes(2);
+    let (second, _) = SigningKeys::rotate(&directory, "test", ahead, TimeDelta::zero()).unwrap();
+    SigningKeys::revoke(&directory, "test", &first, ahead).unwrap();
+    vendor.app.reload_keys().unwrap();
+
+    // The documents are genuine to a client that trusts the newest set.
+    let told = vendor.validate(&key, "machine").await;
+    let Told::License(license, _) = told else {
+        panic!("{told:?}");
+    };
+    let trusted = vendor.keyring();
+    assert!(trusted.get(&second).unwrap().covers(license.claims().iat));
+    let denied = vendor.validate(&key, "a stranger").await;
+    assert_eq!(denied.word(), "hardware_mismatch");
+    let url = format!("{}/readyz", vendor.url);
+    assert_eq!(vendor.http.get(&url).send().await.unwrap().status(), 200);
+    // It makes and revokes keys as well.
+    let now = vendor.clock.now();
+    let (third, _) = SigningKeys::rotate(&directory, "test", now, TimeDelta::zero()).unwrap();
+    assert!(matches!(
+        SigningKeys::revoke(&directory, "test", &first, now),
+        Err(SigningError::UnknownKey(_))
+    ));
+    SigningKeys::revoke(&directory, "test", &third, now).unwrap();
+    vendor.app.reload_keys().unwrap();
+    assert_eq!(vendor.validate(&key, "machine").await.word(), "yes");
+
+    // Beyond ten minutes nothing is signed, and sites are told to come back.
+    vendor.clock.advance(-TimeDelta::minutes(9));
+    let body = serde_json::json!({"licenseKey": key, "hardwareId": "machine"});
+    let (status, answer) = vendor.post("validate", body).await;
+    assert_eq!(status, 503);
+    assert_eq!(answer["error"]["code"], "not_signing");
+    vendor.end().await;
 }
 
 #[test]

@@ -25,9 +25,13 @@ mod listener;
 mod log_growth;
 mod migrations;
 mod offline;
+mod outage;
+mod rates;
 #[path = "../../../client/tests/api/raw_http.rs"]
 mod raw_http;
 mod requests;
 mod seats;
 mod secrets;
+mod sign_in;
+mod signing_clock;
 mod sites;

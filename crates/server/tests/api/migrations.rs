@@ -5,7 +5,8 @@ use chrono::TimeDelta;
 use license_core::seat::Overlap;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, audit_log, calls, seat_moves, seats, site_entries, suspicions, usage_days,
+    Migrator, Store, audit_log, calls, seat_moves, seats, signing_clock, site_entries, suspicions,
+    usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database};
@@ -14,11 +15,12 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 4] = [
+const SAMPLES: [&str; 5] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
     include_str!("../migrations/m0003_audit_and_history.sql"),
     include_str!("../migrations/m0004_leases_and_moves.sql"),
+    include_str!("../migrations/m0005_signing_clock.sql"),
 ];
 
 on_both_engines! {
@@ -97,6 +99,14 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     let day = "2026-11-25".parse().unwrap();
     let used = usage_days::since(store.reader(), &license.id, day, 0).await;
     assert_eq!(used.unwrap()[0].storage_gb, 500);
+    // The newest instant at which anything was signed, from before there was a record.
+    let recorded = signing_clock::find(store.reader()).await.unwrap().unwrap();
+    let seen = seats.iter().map(|seat| seat.last_seen_at).max().unwrap();
+    assert_eq!(recorded.at, seen);
+    assert_eq!(
+        recorded.accepted_at,
+        Some("2026-11-25T12:00:00Z".parse().unwrap())
+    );
     if engine == Engine::Postgres {
         let narrow = "SELECT table_name || '.' || column_name FROM information_schema.columns \
             WHERE table_schema = 'public' AND column_name = 'id' AND data_type = 'integer' \

@@ -1,0 +1,65 @@
+//! `license-server clock …`
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use license_service::clock::SystemClock;
+
+use crate::app::open_store;
+use crate::cli::{by_hand, table};
+use crate::config::Storage;
+use crate::licensing::clock::{ClockStatus, accept, status};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Clock {
+    /// Show this machine's clock, what it is compared with, and whether the License
+    /// Server signs by it
+    #[command(after_help = "Example:\n  license-server clock status")]
+    Status,
+
+    /// Confirm that this machine's clock is right: the License Server signs again
+    #[command(
+        after_help = "Compare the clock with another source first: a license that is signed by a clock\n\
+                      that is ahead ends too late.\n\n\
+                      Example:\n  license-server clock status && license-server clock accept"
+    )]
+    Accept,
+}
+
+pub(super) async fn run(
+    storage: &Storage,
+    command: Clock,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    if let Clock::Accept = command {
+        accept(&store, &SystemClock, &by_hand(now)).await?;
+    }
+    let seen = status(&store, Arc::new(SystemClock)).await?;
+    store.close().await;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&seen)?);
+    } else {
+        print(&seen);
+    }
+    Ok(())
+}
+
+fn print(seen: &ClockStatus) {
+    let time = |time| table::time(time, "never");
+    let database = seen.seconds_ahead_of_database.map_or_else(
+        || "no clock of its own".to_owned(),
+        |ahead| format!("{ahead} s behind this clock"),
+    );
+    let signs = match &seen.doubt {
+        Some(doubt) => format!("no: {doubt}"),
+        None => "yes".to_owned(),
+    };
+    println!("Clock:     {} UTC", time(Some(seen.clock)));
+    println!("Database:  {database}");
+    println!("Recorded:  {}", time(seen.recorded));
+    println!("Accepted:  {}", time(seen.accepted));
+    println!("Signs:     {signs}");
+}

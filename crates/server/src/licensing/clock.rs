@@ -1,0 +1,98 @@
+//! Watch the clock that documents are signed by, show it, and accept it.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use license_core::signing_clock::{ClockDoubt, MAX_DATABASE_SKEW};
+use license_service::clock::Clock;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::app::App;
+use crate::audit::Change;
+use crate::signing::clock::SigningClock;
+use crate::store::signing_clock;
+use crate::store::{Store, StoreError};
+
+/// Why a clock was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// It does not agree with the database's clock.
+    #[error(transparent)]
+    Doubt(ClockDoubt),
+    /// The database refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a server sees of its clock.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClockStatus {
+    /// The wall clock.
+    pub clock: DateTime<Utc>,
+    /// How many seconds it is ahead of the database's clock; `null` where the
+    /// database has none.
+    pub seconds_ahead_of_database: Option<i64>,
+    /// The newest instant at which a server trusted its clock; `null` where nothing
+    /// was ever signed.
+    pub recorded: Option<DateTime<Utc>>,
+    /// What the clock showed when it was accepted last.
+    pub accepted: Option<DateTime<Utc>>,
+    /// Why a server that starts now does not sign.
+    pub doubt: Option<String>,
+}
+
+/// Compares the clock with the database's, takes up that it was accepted, and
+/// records that it is trusted, if it is.
+///
+/// # Errors
+/// When the database refuses; what was known about the clock goes on counting.
+pub async fn watch(app: &App) -> Result<(), StoreError> {
+    app.signing_clock.compare(&app.store).await?;
+    let recorded = signing_clock::find(app.store.reader()).await?;
+    if recorded.is_some_and(|recorded| app.signing_clock.take_up(&recorded)) {
+        tracing::info!("the clock was accepted");
+    }
+    app.signing_clock.record(&app.store).await
+}
+
+/// What a process that starts now sees of its clock.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn status(store: &Store, clock: Arc<dyn Clock>) -> Result<ClockStatus, StoreError> {
+    let recorded = signing_clock::find(store.reader()).await?;
+    let seen = SigningClock::open(store, clock.clone()).await?;
+    let ahead = seen.compare(store).await?;
+    let now = clock.now();
+    let whole = |at: DateTime<Utc>| at.trunc_subsecs(0);
+    Ok(ClockStatus {
+        clock: whole(now),
+        seconds_ahead_of_database: ahead.map(|ahead| ahead.num_seconds()),
+        recorded: recorded.map(|it| whole(it.at)),
+        accepted: recorded.and_then(|it| it.accepted_at).map(whole),
+        doubt: seen.permit(now).err().map(|doubt| doubt.to_string()),
+    })
+}
+
+/// Records that a person has found this machine's clock to be right, with an entry
+/// in the audit log. Running servers whose clock shows the same take it up.
+///
+/// # Errors
+/// [`AcceptError::Doubt`] where the database's clock shows another time: one of the
+/// two is wrong, whatever a person says.
+pub async fn accept(store: &Store, clock: &dyn Clock, change: &Change) -> Result<(), AcceptError> {
+    let shown = signing_clock::database_time(store.reader()).await?;
+    let ahead = shown.map(|shown| clock.ahead_of(shown));
+    if let Some(ahead) = ahead.filter(|ahead| ahead.abs() > MAX_DATABASE_SKEW) {
+        return Err(AcceptError::Doubt(ClockDoubt::Database { ahead }));
+    }
+    let transaction = store.begin().await?;
+    let recorded = signing_clock::find(&transaction).await?;
+    let details = json!({"clock": change.at, "recorded": recorded.map(|it| it.at)});
+    change.note_clock(&transaction, details).await?;
+    signing_clock::accept(&transaction, change.at).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(())
+}

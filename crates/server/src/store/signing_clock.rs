@@ -1,0 +1,119 @@
+//! `signing_clock`: one row, until when the License Server has run with a clock
+//! that could be trusted. No row means that it has never run.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::signing_clock::SigningTime;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue, ConnectionTrait, DbBackend, EntityTrait, Statement};
+
+use super::StoreError;
+
+/// The only row.
+const ROW: i32 = 1;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "signing_clock")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    id: i32,
+    recorded_at: NaiveDateTime,
+    accepted_at: Option<NaiveDateTime>,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What is recorded about the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The newest instant at which the License Server trusted its clock.
+    pub at: DateTime<Utc>,
+    /// What the clock showed when a person accepted it last.
+    pub accepted_at: Option<DateTime<Utc>>,
+}
+
+/// What is recorded; `None` where nothing was ever signed.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn find(db: &impl ConnectionTrait) -> Result<Option<Recorded>, StoreError> {
+    let row = Entity::find_by_id(ROW).one(db).await?;
+    Ok(row.map(|row| Recorded {
+        at: row.recorded_at.and_utc(),
+        accepted_at: row.accepted_at.map(|at| at.and_utc()),
+    }))
+}
+
+/// Records that the clock was trusted at this instant. What is recorded never goes
+/// back by this: of several servers the one that is ahead counts. The first record
+/// is made only where `may_begin` says so.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn record(
+    db: &impl ConnectionTrait,
+    at: SigningTime,
+    may_begin: bool,
+) -> Result<(), StoreError> {
+    let now = at.instant();
+    let moved = Entity::update_many()
+        .col_expr(Column::RecordedAt, Expr::value(now.naive_utc()))
+        .filter(Column::Id.eq(ROW))
+        .filter(Column::RecordedAt.lt(now.naive_utc()))
+        .exec(db)
+        .await?;
+    if moved.rows_affected == 0 && may_begin {
+        let first = row(now, None);
+        let mut is_there = OnConflict::column(Column::Id);
+        Entity::insert(first)
+            .on_conflict(is_there.do_nothing().to_owned())
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Records that a person accepted a clock that showed `now`. This may go back: what
+/// was recorded by a wrong clock is corrected by it.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn accept(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let mut again = OnConflict::column(Column::Id);
+    again.update_columns([Column::RecordedAt, Column::AcceptedAt]);
+    Entity::insert(row(now, Some(now)))
+        .on_conflict(again)
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+fn row(at: DateTime<Utc>, accepted_at: Option<DateTime<Utc>>) -> ActiveModel {
+    ActiveModel {
+        id: ActiveValue::Set(ROW),
+        recorded_at: ActiveValue::Set(at.naive_utc()),
+        accepted_at: ActiveValue::Set(accepted_at.map(|at| at.naive_utc())),
+    }
+}
+
+/// What the database's own clock shows; `None` with SQLite, which has none.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn database_time(db: &impl ConnectionTrait) -> Result<Option<DateTime<Utc>>, StoreError> {
+    if db.get_database_backend() != DbBackend::Postgres {
+        return Ok(None);
+    }
+    // Not now(), which is when the transaction began.
+    let ask = "SELECT clock_timestamp() AT TIME ZONE 'UTC' AS shown";
+    let row = db
+        .query_one_raw(Statement::from_string(DbBackend::Postgres, ask))
+        .await?;
+    let shown: Option<NaiveDateTime> = row.map(|row| row.try_get("", "shown")).transpose()?;
+    Ok(shown.map(|shown| shown.and_utc()))
+}
