@@ -1009,9 +1009,9 @@ fn an_answer_that_asks_to_wait_is_no_contact() {
         let wait = Duration::from_secs(7);
         let reply = Reply::of(status, body.clone(), Some(wait));
         let plain = Reply::of(status, body.clone(), None);
-        let heard = |reply: &Reply| match acknowledgement(reply) {
-            Err(why) => (why.code(), why.retry_after(), why.is_suspicious()),
-            Ok(_) => ("answered", None, false),
+        let heard = |reply: &Reply| match heartbeat(reply, &question(), &Trust::Unsigned) {
+            Contact::None(why) => (why.code(), why.retry_after(), why.is_suspicious()),
+            _ => ("answered", None, false),
         };
         let (code, asked, _) = heard(&reply);
         assert_eq!(code, heard(&plain).0, "{status}");
