@@ -28,7 +28,7 @@ pub struct AdminTokenSettings {
 
     /// File with the bearer token that lets its holder change things, from
     /// anywhere: at least 16 characters in one line, readable by the service's
-    /// user only. The environment variable ADMIN_TOKEN may hold the token itself
+    /// user only. The environment variable `ADMIN_TOKEN` may hold the token itself
     #[arg(long, env, conflicts_with = "admin_token", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 }
