@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::contact::NoContact;
 use license_core::evidence::Evidence;
 use license_core::hardware::{Comparison, Verdict};
 use license_core::schedule::{Jitter, wait_as_asked};
@@ -78,7 +77,7 @@ pub struct App {
     /// Why changes cannot be stored, as far as the database says.
     pub database_trouble: SharedReading<Option<String>>,
     /// The log of attempts.
-    pub attempts: SharedReading<Result<Arc<[LoggedAttempt]>, Arc<StoreError>>>,
+    pub attempts: SharedReading<Option<Arc<[LoggedAttempt]>>>,
     /// What is counted.
     pub metrics: Metrics,
     /// Held while evidence is being changed, so that calls to the License
@@ -281,13 +280,12 @@ impl App {
         self.identity.load_full()
     }
 
-    /// Leaves the License Server alone for as long as it asks to, if it does.
-    pub fn heed_retry_after(&self, why: &NoContact, now: DateTime<Utc>) {
-        let Some(asked) = why.retry_after() else {
-            return;
-        };
-        let wait = wait_as_asked(asked, random::jitter());
-        self.note_call(|calls| calls.not_before = Some(now + wait));
+    /// Leaves the License Server alone for as long as it asks to; `None` when it
+    /// answered, and may be asked again.
+    pub fn heed_retry_after(&self, retry_after: Option<Duration>) {
+        let wait = retry_after.map(|asked| wait_as_asked(asked, random::jitter()));
+        let not_before = wait.map(|wait| self.clock.now() + wait);
+        self.note_call(|calls| calls.not_before = not_before);
     }
 
     /// Settles who this installation is.
@@ -427,21 +425,17 @@ impl App {
         }
     }
 
-    /// What the License Server is told about the sender of a request.
+    /// What the License Server is told about the sender of a request about
+    /// `license_key`.
     #[must_use]
-    pub fn sender(&self, identity: &Identity) -> Sender {
+    pub fn sender(&self, identity: &Identity, license_key: &str) -> Sender {
         let drift = self.comparison().filter(|c| c.verdict == Verdict::Drifted);
         Sender {
             installation_id: identity.installation_id.clone(),
-            newest_seq: newest_seq(&self.snapshot().evidence),
+            newest_seq: self.snapshot().evidence.newest_seq(license_key),
             drift: drift.map(|comparison| comparison.changed().collect()),
         }
     }
-}
-
-/// The highest sequence number that is known for the cached license.
-fn newest_seq(evidence: &Evidence) -> Option<u64> {
-    evidence.newest_seq(&evidence.license_key)
 }
 
 /// Says what there is to say about the machine's clocks.

@@ -73,13 +73,13 @@ impl EffectiveClock {
         &self,
         next: impl FnOnce(&TimeGuard, Readings) -> (TimeGuard, Option<ClockEvent>),
     ) -> Vec<ClockEvent> {
-        self.has_begun.store(true, Ordering::Relaxed);
+        // What is counted here is counted while the guard is held.
         let events = self.replace(|guard, readings| {
+            self.has_begun.store(true, Ordering::SeqCst);
+            self.answers.fetch_add(1, Ordering::SeqCst);
             let (guard, event) = next(guard, readings);
             (guard, event.into_iter().collect())
         });
-        // Counted when it is in the guard: what is counted is also stored.
-        self.answers.fetch_add(1, Ordering::SeqCst);
         if !events.is_empty() {
             self.was_set.notify_waiters();
         }
@@ -90,10 +90,10 @@ impl EffectiveClock {
     /// newest of them made at `signed`. Without a kept time, time begins here. A
     /// signed answer that came first replaces the mark.
     pub fn recall(&self, mark: Option<&Mark>, signed: Option<DateTime<Utc>>) -> Vec<ClockEvent> {
-        let mark = mark.filter(|_| self.answers() == self.stored_answers.load(Ordering::SeqCst));
-        let has_begun = self.has_begun.swap(true, Ordering::Relaxed);
         self.replace(|guard, readings| {
-            if has_begun {
+            let mark =
+                mark.filter(|_| self.answers() == self.stored_answers.load(Ordering::SeqCst));
+            if self.has_begun.swap(true, Ordering::SeqCst) {
                 guard.recalled(mark, signed, readings)
             } else {
                 TimeGuard::start(None, mark, signed, self.machine.floor(), readings)
@@ -119,7 +119,7 @@ impl EffectiveClock {
     /// Whether the time is certain enough to be kept for the next run.
     #[must_use]
     pub fn may_be_kept(&self) -> bool {
-        self.has_begun.load(Ordering::Relaxed) && !self.guard.load().awaits_validation()
+        self.has_begun.load(Ordering::SeqCst) && !self.guard.load().awaits_validation()
     }
 
     /// How many signed answers have set the time since the start.

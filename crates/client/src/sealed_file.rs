@@ -5,7 +5,7 @@
 //! user and root can read. Root can therefore change the content unnoticed, and
 //! anyone who can write to `STATE_DIR` can put an old file back.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -91,26 +91,35 @@ impl SealedFile {
     }
 }
 
-/// The key in the file, or a new one.
+/// The key in the file, or a new one. A key that cannot be read now stays where
+/// it is.
 fn key(file: &Path) -> [u8; 64] {
-    read_key(file).unwrap_or_else(|| {
-        let key = random::secret();
-        match create_key(file, &key) {
-            // Another process may have been faster.
-            Ok(()) => read_key(file).unwrap_or(key),
-            Err(error) => {
-                let file = file.display();
-                tracing::warn!(%file, %error, "cannot store the key of the time file, it will not count after a restart");
-                key
-            }
+    let new = random::secret();
+    let stored = match read_key(file) {
+        Ok(Some(key)) => return key,
+        Ok(None) => create_key(file, &new).and_then(|()| read_key(file)),
+        Err(error) => Err(error),
+    };
+    match stored {
+        // Another process may have been faster.
+        Ok(key) => key.unwrap_or(new),
+        Err(error) => {
+            let file = file.display();
+            tracing::warn!(%file, %error, "cannot use the stored key of a MAC, what is sealed now will not count after a restart");
+            new
         }
-    })
+    }
 }
 
 /// The key in the file; `None` where it is missing or not a key.
-fn read_key(file: &Path) -> Option<[u8; 64]> {
-    let text = std::fs::read_to_string(file).ok()?;
-    unhex(text.trim())?.try_into().ok()
+fn read_key(file: &Path) -> std::io::Result<Option<[u8; 64]>> {
+    match std::fs::read(file) {
+        Ok(text) => Ok(std::str::from_utf8(&text)
+            .ok()
+            .and_then(|text| unhex(text.trim())?.try_into().ok())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Stores a key. One that another process has stored in the meantime stays; a
@@ -124,11 +133,10 @@ fn create_key(file: &Path, key: &[u8; 64]) -> std::io::Result<()> {
     new.as_file().sync_all()?;
     match new.persist_noclobber(file) {
         Ok(_) => Ok(()),
-        Err(error) if read_key(file).is_some() => {
-            drop(error);
-            Ok(())
-        }
-        Err(error) => error.file.persist(file).map(drop).map_err(Into::into),
+        Err(error) => match read_key(file)? {
+            Some(_) => Ok(()),
+            None => error.file.persist(file).map(drop).map_err(Into::into),
+        },
     }
 }
 

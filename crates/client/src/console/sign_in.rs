@@ -55,7 +55,7 @@ pub(super) async fn sign_in(
             response
         }
         Err(error) => {
-            tracing::warn!(security = true, peer = %address, "nobody was signed in: {error}");
+            tracing::warn!(security = true, peer = %address, "sign-in failed: {error}");
             let error = ApiError::SignIn(error);
             let page = SignIn {
                 frame: Frame::new("sign-in", &state.app, caller),

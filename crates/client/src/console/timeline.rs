@@ -42,7 +42,7 @@ struct Day {
 /// `None` when the log cannot be read.
 pub(super) async fn timeline(app: &App, now: DateTime<Utc>) -> Option<Timeline> {
     let from = now - TimeDelta::days(DAYS as i64);
-    let attempts = attempts(app).await.ok()?;
+    let attempts = attempts(app).await?;
     let attempts: Vec<_> = attempts
         .iter()
         .filter(|attempt| attempt.attempted_at.is_some_and(|at| at >= from))

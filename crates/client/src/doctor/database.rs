@@ -61,7 +61,8 @@ async fn rights(store: &Store, clock: &dyn Clock) -> Finding {
     for table in TABLES {
         let sql = format!("SELECT 1 FROM {table} LIMIT 1");
         let probe = Statement::from_string(db.get_database_backend(), sql);
-        if db.query_one_raw(probe).await.is_err() {
+        let probing = async { Ok(db.query_one_raw(probe).await?) };
+        if store.within(probing).await.is_err() {
             missing.push(table);
         }
     }

@@ -80,7 +80,7 @@ pub(super) async fn list(
         let why = format!("limit: accepted are 1 to {MAX_PAGE}");
         return Err(unacceptable_query(&why));
     }
-    let log = attempts(&app).await.map_err(ApiError::Store)?;
+    let log = attempts(&app).await.ok_or(ApiError::AttemptsUnavailable)?;
     let mut lines = log
         .iter()
         .filter(|line| query.before.is_none_or(|before| line.id < before));

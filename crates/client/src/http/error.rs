@@ -3,8 +3,6 @@
 //! Bodies keep the shape of version 1.0.0: `{"detail": …}`, which is a text,
 //! or for 422 a list of what is wrong where.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +17,6 @@ use crate::licensing::deactivate::DeactivateError;
 use crate::licensing::offline::OfflineError;
 use crate::licensing::switch::SwitchError;
 use crate::licensing::usage::ReportError;
-use crate::store::StoreError;
 
 /// Why a request is not answered as hoped.
 #[derive(Debug)]
@@ -42,8 +39,8 @@ pub enum ApiError {
     Switch(Box<SwitchError>),
     /// The report of usage was not taken.
     Report(ReportError),
-    /// What is asked for is in the database, which does not answer.
-    Store(Arc<StoreError>),
+    /// The log of attempts is in the database, which does not answer.
+    AttemptsUnavailable,
     /// Changes need a trusted network or the token.
     Untrusted,
     /// Nobody was signed in.
@@ -125,7 +122,7 @@ impl ApiError {
             Self::Switch(error) => error.to_string(),
             Self::Report(error) => error.to_string(),
             // Anyone may read this: names of hosts and users are for the log.
-            Self::Store(_) => "The log of attempts is in the database, which is unavailable; the log of the service says why".to_owned(),
+            Self::AttemptsUnavailable => "The log of attempts is in the database, which is unavailable; the log of the service says why".to_owned(),
             Self::Untrusted => "Changes are allowed from TRUSTED_NETWORKS, or with the header \
                                 'Authorization: Bearer' and the ADMIN_TOKEN"
                 .to_owned(),
@@ -178,7 +175,7 @@ impl ApiError {
                 SwitchError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::Report(ReportError::TooManySources) => StatusCode::CONFLICT,
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AttemptsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Untrusted => StatusCode::UNAUTHORIZED,
             Self::SignIn(SignInError::WrongToken) => StatusCode::UNAUTHORIZED,
             Self::SignIn(SignInError::TooMany) => StatusCode::TOO_MANY_REQUESTS,

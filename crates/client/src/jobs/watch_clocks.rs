@@ -49,7 +49,10 @@ pub(super) async fn run(app: Arc<App>) {
                 || clock.guard().has_moved_since(believed)
         });
         if is_old || !events.is_empty() {
-            kept = Some((uptime, clock.believed(), answers));
+            // What may not be kept yet is due at the next look.
+            kept = clock
+                .may_be_kept()
+                .then(|| (uptime, clock.believed(), answers));
             keep_time(&app).await;
         }
         tokio::time::sleep(LOOK_EVERY).await;

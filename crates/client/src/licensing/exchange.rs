@@ -16,16 +16,14 @@ use crate::random;
 pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -> Contact<R::Yes> {
     let sent = app.clock.running();
     let nonce = random::nonce();
-    let reply = app
-        .upstream
-        .ask(&app.sender(identity), request, &nonce)
-        .await;
+    let sender = app.sender(identity, request.license_key());
+    let reply = app.upstream.ask(&sender, request, &nonce).await;
     let question = Question {
         nonce: &nonce,
         license_key: request.license_key(),
         installation_id: &identity.installation_id,
         hardware_id: &identity.hardware_id,
-        newest_seq: app.snapshot().evidence.newest_seq(request.license_key()),
+        newest_seq: sender.newest_seq,
     };
     let mut contact = R::judge(&reply, &question, &app.keys.trust());
     if let Contact::None(why) = &contact
@@ -40,8 +38,9 @@ pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -
             catch_up(app).await;
         }
     }
-    if let Contact::None(why) = &contact {
-        app.heed_retry_after(why, app.clock.now());
+    match &contact {
+        Contact::Confirmed(_) | Contact::Denied(_) => app.heed_retry_after(None),
+        Contact::None(why) => app.heed_retry_after(why.retry_after()),
     }
     app.metrics.contacted(R::CALL, &contact);
     log(R::CALL, request.license_key(), &contact);

@@ -42,9 +42,6 @@ pub async fn validate(app: &App) {
         calls.validated_at = now;
         calls.validation_wanted = false;
         calls.validation_jitter = random::jitter();
-        if !matches!(contact, Contact::None(_)) {
-            calls.not_before = None;
-        }
         calls.failures = match contact {
             Contact::Confirmed(_) => 0,
             Contact::Denied(_) | Contact::None(_) => calls.failures.saturating_add(1),

@@ -60,7 +60,7 @@ pub async fn number(db: &DatabaseConnection, query: &str) -> Result<Option<u64>,
 /// Whether there is a table of this name where the VMS has its tables.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database refuses, or takes too long.
 pub async fn has_table(db: &DatabaseConnection, table: &'static str) -> Result<bool, StoreError> {
     let backend = db.get_database_backend();
     let sql = match backend {
@@ -70,5 +70,9 @@ pub async fn has_table(db: &DatabaseConnection, table: &'static str) -> Result<b
         _ => format!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"),
     };
     let row = db.query_one_raw(Statement::from_string(backend, sql));
-    Ok(row.await?.is_some())
+    let row = tokio::time::timeout(PATIENCE, row).await;
+    let row = row.map_err(|_| StoreError::TooSlow {
+        seconds: PATIENCE.as_secs(),
+    })?;
+    Ok(row?.is_some())
 }

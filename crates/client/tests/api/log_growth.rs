@@ -61,7 +61,7 @@ async fn ten_thousand_refused_calls_are_a_handful_of_lines_and_a_right_count() {
     .await;
     program.terminate();
     let log = program.log();
-    let (written, counted) = events(&log, "nobody was signed in");
+    let (written, counted) = events(&log, "sign-in failed");
     assert_eq!(counted, 4000, "{log}");
     assert!(written <= 10, "{log}");
     let bytes = log.len() - before;

@@ -117,10 +117,15 @@ async fn no_secret_is_logged_measured_or_bundled() {
         look(&bundle);
         look(&program.text("/metrics").await);
         look(&program.text("/readyz").await);
-        let diagnostics = program.text("/console/diagnostics").await;
+        let check = "/console/diagnostics";
+        look(&program.send(Method::POST, check, &json!({})).await.1);
+        let diagnostics = program.text(check).await;
         assert!(diagnostics.contains("HTTPS_PROXY=http://127.0.0.1:9"));
         look(&diagnostics.replace(LICENSE_KEY, ""));
-        look(&program.text("/console/support-file").await);
+        let support_file = "/console/support-file";
+        let (status, file) = program.send(Method::POST, support_file, &json!({})).await;
+        assert_eq!(status, 200, "{file}");
+        look(&file);
         let log = program.log();
         program.kill();
         assert!(log.len() > 10_000, "the log is there: {}", log.len());

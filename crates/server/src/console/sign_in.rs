@@ -71,13 +71,13 @@ pub(super) async fn sign_in(
     let token = shown.token.trim();
     match access.sessions.sign_in(token, address, &headers) {
         Ok(cookie) => {
-            tracing::info!(security = true, peer = %address, "somebody has signed in");
+            tracing::info!(security = true, peer = %address, "signed in");
             let mut response = Done::SignedIn.go_on(own_page(&shown.next));
             response.headers_mut().insert(header::SET_COOKIE, cookie);
             response
         }
         Err(error) => {
-            tracing::warn!(security = true, peer = %address, "nobody was signed in: {error}");
+            tracing::warn!(security = true, peer = %address, "sign-in failed: {error}");
             form(&access, shown.next, None, Some(&ApiError::SignIn(error)))
         }
     }

@@ -102,11 +102,14 @@ pub(super) async fn with_token(
         ShownToken::Right => {}
         // Health checks and browsers come without one, and guess nothing.
         ShownToken::None => return ApiError::Unauthorized.into_response(),
-        ShownToken::Wrong if access.sessions.note_failure(Door::Api, address) => {
+        ShownToken::Wrong => {
             tracing::warn!(security = true, peer = %address, "a call with a wrong token");
-            return ApiError::Unauthorized.into_response();
+            let refusal = match access.sessions.note_failure(Door::Api, address) {
+                true => ApiError::Unauthorized,
+                false => ApiError::SignIn(SignInError::TooMany),
+            };
+            return refusal.into_response();
         }
-        ShownToken::Wrong => return ApiError::SignIn(SignInError::TooMany).into_response(),
     }
     let actor = Actor::Api(address);
     request.extensions_mut().insert(actor);

@@ -373,7 +373,7 @@ impl MigrationTrait for SigningClock {
         let column = |name: &'static str| ColumnDef::new(name);
         let signing_clock = Table::create()
             .table("signing_clock")
-            .col(column("id").integer().not_null().primary_key())
+            .col(column("id").big_integer().not_null().primary_key())
             .col(column("recorded_at").timestamp().not_null())
             .col(column("accepted_at").timestamp())
             .to_owned();

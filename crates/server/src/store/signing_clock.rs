@@ -10,14 +10,14 @@ use sea_orm::{ActiveValue, ConnectionTrait, DbBackend, EntityTrait, Statement};
 use super::StoreError;
 
 /// The only row.
-const ROW: i32 = 1;
+const ROW: i64 = 1;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "signing_clock")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    id: i32,
+    id: i64,
     recorded_at: NaiveDateTime,
     accepted_at: Option<NaiveDateTime>,
 }

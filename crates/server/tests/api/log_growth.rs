@@ -76,8 +76,8 @@ async fn ten_thousand_refused_calls_are_a_handful_of_lines_and_a_right_count() {
     drop(server);
     let log = std::fs::read_to_string(&log).unwrap();
     for (message, times) in [
-        ("nobody was signed in", 3000),
-        ("a call without the administrator's token", 3000),
+        ("sign-in failed", 3000),
+        ("a call with a wrong token", 3000),
     ] {
         let (written, counted) = events(&log, message);
         assert_eq!(counted, times, "{message}: {log}");
