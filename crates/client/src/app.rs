@@ -395,7 +395,7 @@ impl App {
     /// A validation was tried, whatever came of it.
     pub fn note_validation_tried(&self) {
         if let Some(clock) = &self.effective {
-            self.time_was_set(&clock.tried());
+            self.time_was_set(&clock.validation_tried());
         }
     }
 

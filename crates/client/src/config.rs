@@ -211,7 +211,7 @@ pub(crate) fn http_url(text: &str) -> Result<SecretUrl, String> {
 /// A host or an origin has no user, and so no password to show by mistake.
 fn without_user(text: &str) -> Result<String, String> {
     if text.contains('@') {
-        return Err("a user name and a password have no place here".into());
+        return Err("must not contain a user name or password".into());
     }
     Ok(text.to_owned())
 }
@@ -317,7 +317,7 @@ const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// A proxy variable that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{variable} has a value that is not shown here: {SecretUrlError}",
+    "{variable} is malformed (its value is not shown): {SecretUrlError}",
     SecretUrlError = SecretUrlError::Ambiguous
 )]
 pub struct ProxyError {

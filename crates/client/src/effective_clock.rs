@@ -108,7 +108,7 @@ impl EffectiveClock {
     }
 
     /// A validation was tried and may have proved nothing.
-    pub fn tried(&self) -> Vec<ClockEvent> {
+    pub fn validation_tried(&self) -> Vec<ClockEvent> {
         let events = self.replace(TimeGuard::unanswered);
         if !events.is_empty() {
             self.was_set.notify_waiters();

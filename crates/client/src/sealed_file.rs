@@ -9,6 +9,8 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,7 +37,7 @@ pub struct Edited;
 struct Sealed {
     /// The content, as JSON in a string: the MAC is of these bytes.
     content: String,
-    /// HMAC-SHA-256 of the content, in hexadecimal.
+    /// HMAC-SHA-256 of the content, in base64url.
     mac: String,
 }
 
@@ -61,7 +63,7 @@ impl SealedFile {
             return Ok(None);
         }
         let sealed: Sealed = self.file.read().ok_or(Edited)?;
-        let mac = unhex(&sealed.mac).ok_or(Edited)?;
+        let mac = URL_SAFE_NO_PAD.decode(&sealed.mac).map_err(|_| Edited)?;
         let expected = self.mac(sealed.content.as_bytes());
         expected.verify_slice(&mac).map_err(|_| Edited)?;
         serde_json::from_str(&sealed.content)
@@ -77,7 +79,7 @@ impl SealedFile {
             // A value of ours always has a JSON form.
             let content = serde_json::to_string(&content()).unwrap_or_default();
             let mac = self.mac(content.as_bytes()).finalize().into_bytes();
-            let mac = hex(&mac);
+            let mac = URL_SAFE_NO_PAD.encode(mac);
             Sealed { content, mac }
         };
         self.file.write(seal).await;
@@ -114,9 +116,10 @@ fn key(file: &Path) -> [u8; 64] {
 /// The key in the file; `None` where it is missing or not a key.
 fn read_key(file: &Path) -> std::io::Result<Option<[u8; 64]>> {
     match std::fs::read(file) {
-        Ok(text) => Ok(std::str::from_utf8(&text)
+        Ok(text) => Ok(URL_SAFE_NO_PAD
+            .decode(text.trim_ascii())
             .ok()
-            .and_then(|text| unhex(text.trim())?.try_into().ok())),
+            .and_then(|key| key.try_into().ok())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -129,7 +132,7 @@ fn create_key(file: &Path, key: &[u8; 64]) -> std::io::Result<()> {
     std::fs::create_dir_all(directory)?;
     // Temporary files have mode 0600.
     let mut new = tempfile::NamedTempFile::new_in(directory)?;
-    new.write_all(hex(key).as_bytes())?;
+    new.write_all(URL_SAFE_NO_PAD.encode(key).as_bytes())?;
     new.as_file().sync_all()?;
     match new.persist_noclobber(file) {
         Ok(_) => Ok(()),
@@ -138,21 +141,6 @@ fn create_key(file: &Path, key: &[u8; 64]) -> std::io::Result<()> {
             None => error.file.persist(file).map(drop).map_err(Into::into),
         },
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2);
-    let byte = |digits: &[u8]| {
-        let digits = std::str::from_utf8(digits)
-            .ok()
-            .filter(|it| it.len() == 2)?;
-        u8::from_str_radix(digits, 16).ok()
-    };
-    digits.map(byte).collect()
 }
 
 #[cfg(test)]

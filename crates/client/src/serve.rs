@@ -75,7 +75,7 @@ pub async fn serve(
         clock.observe();
         let keeping = tokio::time::timeout(LAST_WORDS, keep_time(&app)).await;
         if keeping.is_err() {
-            tracing::debug!("the database did not take the effective time before the end");
+            tracing::debug!("failed to store the effective time during shutdown");
         }
     }
     give_back_the_schedule(&app).await;

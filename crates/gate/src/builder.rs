@@ -38,7 +38,7 @@ pub struct GateBuilder {
 pub enum GateError {
     /// The address is none. It is not shown, because it may hold a password.
     #[error(
-        "this is no address of a License Client; one looks like http://license-client:8010 ({why})"
+        "not the address of a License Client, which looks like http://license-client:8010 ({why})"
     )]
     Address {
         /// What is wrong with it.

@@ -186,7 +186,7 @@ fn setting(command: &Command, error: &clap::Error) -> Option<String> {
     let argument = argument(command, flag.trim_start_matches("--"))?;
     let variable = argument.get_env()?.display();
     let value = if argument.is_hide_env_values_set() {
-        "has a value that is not shown here".to_owned()
+        "is malformed (its value is not shown)".to_owned()
     } else {
         format!(
             "is '{}'",

@@ -45,17 +45,17 @@ pub(super) fn growth(stage: &Stage) -> Result<Outcome> {
             break;
         }
     }
-    let (mb, elapsed) = (size().saturating_sub(before) / 1024, start.elapsed());
+    let (kib, elapsed) = (size().saturating_sub(before) / 1024, start.elapsed());
     let rate = f64::from(cycles) / elapsed.as_secs_f64();
     Ok(match retry_after {
         None => Outcome::new(
             false,
-            format!("{cycles} cycles, {rate:.0} a second, {mb} KiB written, none refused"),
+            format!("{cycles} cycles, {rate:.0} a second, {kib} KiB written, none refused"),
         ),
         Some(after) => Outcome::new(
             cycles <= MAX_CYCLES && after.is_some(),
             format!(
-                "429 after {cycles} cycles and {mb} KiB, Retry-After: {}",
+                "429 after {cycles} cycles and {kib} KiB, Retry-After: {}",
                 after.as_deref().unwrap_or("none")
             ),
         ),

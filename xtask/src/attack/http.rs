@@ -125,8 +125,8 @@ pub(super) fn read_answer(stream: &mut TcpStream) -> Result<Answer> {
     Ok(answer)
 }
 
-/// How a connection ended after `bytes` were sent: `None` if it was still open
-/// after `wait`.
+/// Whether the other side ends the connection within `wait` after `bytes` were
+/// sent.
 pub(super) fn ends_within(port: u16, bytes: &[u8], wait: Duration) -> Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.write_all(bytes)?;

@@ -86,7 +86,8 @@ impl Stage {
             .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"))
             .find(|path| path.exists())
             .context("faketime is not installed; 'cargo xtask test' installs it")?;
-        let file = self.path(&format!("wall-{}", to.len()));
+        let name: String = to.chars().filter(char::is_ascii_alphanumeric).collect();
+        let file = self.path(&format!("wall-{name}"));
         std::fs::write(&file, format!("{to}\n"))?;
         command
             .env("LD_PRELOAD", found)

@@ -28,8 +28,8 @@ pub(super) fn time_file(stage: &Stage) -> Result<Outcome> {
     for (wall, edited) in [
         ("+30h", None),
         ("+365d", None),
-        ("+30h ", Some("{}")),
-        ("+365d ", Some("not JSON")),
+        ("+30h", Some("{}")),
+        ("+365d", Some("not JSON")),
     ] {
         match edited {
             None if kept.exists() => std::fs::remove_file(&kept)?,
@@ -41,11 +41,11 @@ pub(super) fn time_file(stage: &Stage) -> Result<Outcome> {
             .env("LICENSE_API_URL", format!("http://127.0.0.1:{nobody}/api"))
             .env("LICENSE_HARDWARE_ID", "machine-of-site")
             .env("LICENSE_TRUSTED_KEYS", stage.path("trusted-keys.json"));
-        stage.fake_clock(&mut command, wall.trim())?;
+        stage.fake_clock(&mut command, wall)?;
         let client = stage.serve(command)?;
         let standing = client.until_standing("lapsed", FIRST_TRY)?;
         seen.push((
-            format!("{} {}", wall.trim(), edited.unwrap_or("deleted")),
+            format!("{} {}", wall, edited.unwrap_or("deleted")),
             standing,
         ));
     }

@@ -93,7 +93,7 @@ pub(super) fn run() -> Result<()> {
             measured.push((cpu_us, case.name));
         }
         measured.sort_by(|a, b| b.0.total_cmp(&a.0));
-        println!("{group}: {} requests, the dearest", measured.len());
+        println!("{group}: {} requests, the most expensive", measured.len());
         for (cpu_us, name) in measured.iter().take(8) {
             println!("  {cpu_us:>7.1} µs  {name}");
         }

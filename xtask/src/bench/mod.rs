@@ -42,7 +42,7 @@ enum What {
     Gate,
     /// Memory of subscribers to events, and how long one change takes to all
     Events,
-    /// CPU of the dearest requests to every open route of the License Client
+    /// CPU of the most expensive requests to every open route of the License Client
     Hostile,
 }
 

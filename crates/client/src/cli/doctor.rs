@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::{NO, config};
 use crate::config::Settings;
 use crate::doctor::support_file::support_file;
-use crate::doctor::{Asker, Health, examine};
+use crate::doctor::{Examiner, Health, examine};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
@@ -39,7 +39,7 @@ pub(super) async fn run(
             println!("{finding}");
         }
     };
-    let findings = examine(&command.settings, &SystemClock, Asker::Command, show).await;
+    let findings = examine(&command.settings, &SystemClock, Examiner::Command, show).await;
     if command.json {
         println!("{:#}", json!(findings));
     }

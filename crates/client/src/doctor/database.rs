@@ -3,7 +3,7 @@
 use license_service::clock::Clock;
 use sea_orm::{ConnectionTrait as _, Statement};
 
-use super::{Asker, Finding};
+use super::{Examiner, Finding};
 use crate::config::Settings;
 use crate::licensing::readiness::database_trouble;
 use crate::store::{Store, StoreError};
@@ -19,7 +19,7 @@ const TABLES: [&str; 4] = [
 pub(super) async fn check(
     settings: &Settings,
     clock: &dyn Clock,
-    asker: Asker<'_>,
+    examiner: Examiner<'_>,
 ) -> Vec<Finding> {
     let url = settings.database();
     if let Some(file) = url.sqlite_file()
@@ -30,7 +30,7 @@ pub(super) async fn check(
     }
     let advice =
         "check DATABASE_URL, that the server runs, and that it lets this machine and user in";
-    if let Asker::Service(app) = asker {
+    if let Examiner::Service(app) = examiner {
         return match database_trouble(app).await {
             Some(why) => vec![Finding::error(WHAT, format!("{url}: {why}"), advice)],
             None => vec![

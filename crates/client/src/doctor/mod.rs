@@ -83,9 +83,9 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Who asks for the checks.
+/// Who makes the checks.
 #[derive(Clone, Copy)]
-pub enum Asker<'a> {
+pub enum Examiner<'a> {
     /// A command, which opens its own connections to the database.
     Command,
     /// The running service, which uses those it has.
@@ -96,7 +96,7 @@ pub enum Asker<'a> {
 pub async fn examine(
     settings: &Settings,
     clock: &dyn Clock,
-    asker: Asker<'_>,
+    examiner: Examiner<'_>,
     mut show: impl FnMut(&Finding),
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -105,7 +105,7 @@ pub async fn examine(
         findings.push(finding);
     };
     add(disk::check(&settings.state_dir));
-    for finding in database::check(settings, clock, asker).await {
+    for finding in database::check(settings, clock, examiner).await {
         add(finding);
     }
     for finding in license_server::check(settings, clock).await {

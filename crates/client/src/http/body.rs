@@ -27,7 +27,8 @@ pub(crate) fn bounds(limits: BodyLimits) -> BoundBodies {
 }
 
 /// An argument of handlers that take a license file, before the body: a trusted
-/// caller may send a long one.
+/// caller may send a long one. Asked again here, so that a long body never
+/// depends on the order of the layers.
 pub(crate) struct Import;
 
 impl<S: Send + Sync> FromRequestParts<S> for Import {

@@ -39,7 +39,7 @@ pub fn due(app: &App, now: DateTime<Utc>) -> Due {
     // Also what a failed heartbeat wants waits; what a person asks for does not.
     // A bound that lies further ahead is of a clock that was ahead then.
     let bound = calls.not_before.filter(|it| *it <= now + LONGEST_RETRY);
-    let heeding = |at: DateTime<Utc>| bound.map_or(at, |bound| at.max(bound));
+    let no_earlier = |at: DateTime<Utc>| bound.map_or(at, |bound| at.max(bound));
     let validation = match &snapshot.evidence.lease {
         Some(_) if calls.validation_wanted => Some(now),
         _ => regular,
@@ -52,7 +52,7 @@ pub fn due(app: &App, now: DateTime<Utc>) -> Due {
         calls.heartbeat_jitter,
     );
     Due {
-        validation: validation.map(heeding),
-        heartbeat: heartbeat.map(heeding),
+        validation: validation.map(no_earlier),
+        heartbeat: heartbeat.map(no_earlier),
     }
 }

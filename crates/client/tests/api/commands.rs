@@ -222,12 +222,12 @@ fn a_wrong_setting_is_one_line_with_its_name_its_value_and_what_is_accepted() {
         (
             "DATABASE_URL",
             "mysql://u:p@h/d",
-            "error: DATABASE_URL (--database-url) has a value that is not shown here: accepted are postgresql://user:password@host:5432/name and sqlite:FILE\n",
+            "error: DATABASE_URL (--database-url) is malformed (its value is not shown): accepted are postgresql://user:password@host:5432/name and sqlite:FILE\n",
         ),
         (
             "LICENSE_API_URL",
             "ftp://h",
-            "error: LICENSE_API_URL (--license-api-url) has a value that is not shown here: accepted are http:// and https:// addresses\n",
+            "error: LICENSE_API_URL (--license-api-url) is malformed (its value is not shown): accepted are http:// and https:// addresses\n",
         ),
         (
             "USAGE_CAMERAS_QUERY",

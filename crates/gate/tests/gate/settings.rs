@@ -6,7 +6,7 @@ use license_gate::Gate;
 async fn what_is_wrong_is_said_with_what_is_accepted() {
     for (url, says) in [
         ("", "one looks like http://license-client:8010"),
-        ("license-client", "this is no address of a License Client"),
+        ("license-client", "not the address of a License Client"),
         ("ftp://license-client", "accepted are http"),
         ("http://me:2024/hunter2@license-client", "/ is %2F"),
         ("ftp://me:hunter2@license-client", "accepted are http"),
