@@ -17,7 +17,7 @@ const MAX_LINES: usize = 30;
 
 pub(super) fn growth(stage: &Stage) -> Result<Outcome> {
     let server = stage.server(&[])?;
-    let key = stage.issue(&["--seats", "1000"])?;
+    let key = stage.issue(&["--seats", "50"])?;
     let size = || -> u64 {
         let files = ["license-server.sqlite", "license-server.sqlite-wal"];
         let sizes = files.map(|file| {

@@ -179,7 +179,7 @@ pub(super) fn command_lines(stage: &Stage) -> Result<Outcome> {
         let warns = printed
             .lines()
             .any(|line| line.contains("warn") && line.contains("admin"));
-        let is_gone = printed.contains("unexpected argument");
+        let is_gone = printed.starts_with("error:") && printed.contains("--admin-token-file");
         if !warns && !is_gone {
             works.push("a token as an argument is taken without a word");
         }
