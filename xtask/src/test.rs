@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
+use crate::attack::{self, Attack};
 use crate::postgres::Cluster;
 use crate::program::{cargo, exists, now, output, step};
 use crate::{gateways, packages, secrets};
@@ -78,6 +79,7 @@ pub(crate) fn run(command: &Test) -> Result<()> {
     // A part of the tests may log nothing.
     if command.arguments.is_empty() {
         secrets::search(logs.path())?;
+        attack::run(&Attack::on_tested_programs())?;
     }
     println!("── all done: {:.0} s", start.elapsed().as_secs_f64());
     Ok(())

@@ -67,6 +67,19 @@ enum Profile {
     Dev,
 }
 
+impl Attack {
+    /// Every attack, in small, on the programs that the tests have built.
+    pub(crate) fn on_tested_programs() -> Self {
+        Self {
+            only: Vec::new(),
+            size: Size::Small,
+            profile: Profile::Dev,
+            no_build: true,
+            list: false,
+        }
+    }
+}
+
 /// What came of an attack.
 struct Outcome {
     held: bool,
