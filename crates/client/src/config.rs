@@ -436,7 +436,7 @@ mod tests {
             let error: ProxyError = of(malformed).map(|_: Vec<String>| ()).unwrap_err();
             let error = error.to_string();
             assert!(
-                error.starts_with("HTTPS_PROXY has a value that is not shown"),
+                error.starts_with("HTTPS_PROXY is malformed (its value is not shown)"),
                 "{error}"
             );
             assert!(

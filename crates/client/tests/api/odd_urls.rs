@@ -126,7 +126,11 @@ fn a_malformed_url_stops_the_start_unseen_with_the_hint_to_encode() {
         ("HTTPS_PROXY", "corp:20#zx9q@proxy:3128", "# is %23"),
         ("https_proxy", "http://corp:20/zx9q@proxy:3128", "/ is %2F"),
         ("ALL_PROXY", "corp:20?zx9q@proxy:3128", "? is %3F"),
-        ("CORS_ALLOWED_ORIGINS", "https://u:zx9q@h", "no place"),
+        (
+            "CORS_ALLOWED_ORIGINS",
+            "https://u:zx9q@h",
+            "must not contain",
+        ),
     ] {
         let (output, said) = client(&["serve", "--port", "1"], &[(variable, value)]);
         assert!(
