@@ -200,13 +200,16 @@ pub struct Reader<'a> {
 }
 
 impl Imported {
-    /// When it was signed; a receipt need not say.
+    /// When it was signed, where it proves the time. A receipt need not say; a
+    /// denied activation changes nothing, and can be asked for with any key.
     #[must_use]
-    pub fn signed_at(&self) -> Option<DateTime<Utc>> {
+    pub fn signed_at(&self, answered: &Pending) -> Option<DateTime<Utc>> {
         match self {
             Self::License(document) => Some(document.claims().iat),
-            Self::Denied(document) => Some(document.claims().iat),
-            Self::Deactivated => None,
+            Self::Denied(document) if answered.purpose == Purpose::Renew => {
+                Some(document.claims().iat)
+            }
+            Self::Denied(_) | Self::Deactivated => None,
         }
     }
 

@@ -315,7 +315,9 @@ impl TimeGuard {
     /// A signed answer that has come by hand, made at `signed`, to a question
     /// that was asked when the effective time was `asked`. It was made after it
     /// was asked for, so it is at the latest `signed` and what has passed since
-    /// the question: a time that was far ahead comes back to that.
+    /// the question: a time that was far ahead comes back to that. The licensee
+    /// chooses what the question says, so only what clocks have claimed is taken
+    /// back, and never time in which the machine was running.
     #[must_use]
     pub fn answered(
         &self,
@@ -326,7 +328,12 @@ impl TimeGuard {
         let before = self.now(readings.running);
         let passed = (before - asked).max(TimeDelta::zero());
         let latest = signed.checked_add_signed(passed).unwrap_or(before);
-        let at = before.min(latest).max(signed);
+        // Before the first signed document there is nothing to protect.
+        let earliest = match self.signed_at {
+            Some(_) => before - self.lead - self.assumed,
+            None => signed,
+        };
+        let at = before.min(latest.max(earliest)).max(signed);
         if at == before {
             let next = Self {
                 signed_at: self.signed_at.max(Some(signed)),

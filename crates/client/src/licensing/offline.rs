@@ -141,7 +141,7 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     };
     let judged = judge(&document, &reader, keyring);
     let (imported, answered) = judged.inspect_err(|error| note_refusal(app, error))?;
-    if let Some(signed) = imported.signed_at() {
+    if let Some(signed) = imported.signed_at(&answered) {
         let asked = answered.asked_at().unwrap_or(answered.created_at);
         app.answer_time(signed, asked);
     }

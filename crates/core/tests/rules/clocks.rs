@@ -272,13 +272,33 @@ fn an_answer_by_hand_never_gives_time_to_a_site_whose_time_is_right() {
     let by = hours(28);
     assert_eq!(guard.now(machine.running), at(100));
     assert_eq!(event, Some(ClockEvent::Set { by }));
-    // An answer that was signed before it was asked for only says how early.
+    // What a file is said to have been asked at takes nothing back.
     let (guard, event) = guard.answered(at(99), at(100), machine.read());
-    assert_eq!(guard.now(machine.running), at(99));
-    assert_eq!(event, Some(ClockEvent::Set { by: -hours(1) }));
-    // Nor does one that will be asked for later.
-    let (guard, _) = guard.answered(at(98), at(500), machine.read());
-    assert_eq!(guard.now(machine.running), at(98));
+    assert_eq!((guard.now(machine.running), event), (at(100), None));
+    let (guard, event) = guard.answered(at(98), at(500), machine.read());
+    assert_eq!((guard.now(machine.running), event), (at(100), None));
+}
+
+#[test]
+fn files_take_back_what_clocks_have_claimed_and_never_what_has_run() {
+    let far = at(700_000);
+    let mut machine = Machine::new();
+    let (mut guard, _) = begun(&machine).proven(T0, Duration::ZERO, machine.read());
+    for days in 1..=90 {
+        machine.run(hours(24));
+        let (next, event) = guard.answered(T0, far, machine.read());
+        assert_eq!((next.now(machine.running), event), (at(24 * days), None));
+        guard = next;
+    }
+    // The wall clock claims a day more: that is taken back once.
+    machine.wall += hours(20);
+    let (claimed, _) = guard.observed(machine.read());
+    assert_eq!(claimed.now(machine.running), at(24 * 90 + 20));
+    let (back, event) = claimed.answered(T0, far, machine.read());
+    assert_eq!(back.now(machine.running), at(24 * 90));
+    assert_eq!(event, Some(ClockEvent::Set { by: -hours(20) }));
+    let (same, event) = back.answered(T0, far, machine.read());
+    assert_eq!((same.now(machine.running), event), (at(24 * 90), None));
 }
 
 #[test]

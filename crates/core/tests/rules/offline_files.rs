@@ -233,7 +233,8 @@ fn a_file_is_good_until_its_lease_ends() {
     claims.valid_until = at(1);
     let imported = Site::waiting_for(Purpose::Renew).import(&vendor.license(&claims));
     let imported = imported.unwrap();
-    assert_eq!(imported.signed_at(), Some(claims.iat));
+    let renewal = &Site::waiting_for(Purpose::Renew).pending[0];
+    assert_eq!(imported.signed_at(renewal), Some(claims.iat));
     // The last instant counts.
     assert_eq!(imported.is_still_good(at(1)), Ok(()));
     assert_eq!(
@@ -242,9 +243,12 @@ fn a_file_is_good_until_its_lease_ends() {
     );
     let denial = vendor.denial(&denial_claims());
     let denied = Site::waiting_for(Purpose::Renew).import(&denial).unwrap();
-    assert_eq!(denied.signed_at(), Some(denial_claims().iat));
+    assert_eq!(denied.signed_at(renewal), Some(denial_claims().iat));
+    // A no to any key can be had at will.
+    let activation = &Site::waiting_for(Purpose::Activate).pending[0];
+    assert_eq!(denied.signed_at(activation), None);
     assert_eq!(denied.is_still_good(at(90_000)), Ok(()));
-    assert_eq!(Imported::Deactivated.signed_at(), None);
+    assert_eq!(Imported::Deactivated.signed_at(renewal), None);
     assert_eq!(Imported::Deactivated.is_still_good(at(90_000)), Ok(()));
 }
 
