@@ -5,6 +5,10 @@
 //! next request, and for the peer to read. `request_body.rs` bounds the wait for
 //! a body. While a handler works, or an event stream is open, nothing here ends
 //! the connection.
+//!
+//! Where a request is answered before all of its body has been read, the rest of
+//! the body would follow on the connection, so the response closes it (RFC 9112,
+//! section 9.3).
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -18,7 +22,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, header};
 use axum::routing::future::RouteFuture;
 use futures_util::task::AtomicWaker;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -61,6 +65,8 @@ pub(crate) struct Timeouts {
 pub(crate) struct Activity {
     requests: AtomicU64,
     answers: AtomicU64,
+    /// Whether a part of the latest request's body has not been read.
+    has_unread_body: AtomicBool,
     /// How many answers have been written completely.
     flushed: AtomicU64,
     received: AtomicU64,
@@ -94,6 +100,7 @@ impl Activity {
         Self {
             requests: AtomicU64::new(0),
             answers: AtomicU64::new(0),
+            has_unread_body: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -143,9 +150,14 @@ impl Activity {
         self.requests.load(Ordering::Relaxed) != self.answers.load(Ordering::Relaxed)
     }
 
-    fn begin_request(&self) {
+    fn begin_request(&self, has_body: bool) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.has_unread_body.store(has_body, Ordering::Relaxed);
         self.head_bytes.store(0, Ordering::Relaxed);
+    }
+
+    fn has_unread_body(&self) -> bool {
+        self.has_unread_body.load(Ordering::Relaxed)
     }
 
     /// The head of the request is needed no longer.
@@ -323,9 +335,14 @@ impl Connection {
         u64::try_from(millis).unwrap_or(u64::MAX - 1)
     }
 
-    /// Releases hyper's buffers between two requests. Answers whether a part of
-    /// the next request was in them.
+    /// Releases hyper's buffers between two requests. Returns true if the
+    /// connection is inside a request: part of the next request was in the
+    /// buffers, or part of the last request's body has not been read. In that case
+    /// hyper keeps its state: a new one would parse the body as a request.
     fn rest(&mut self) -> bool {
+        if self.activity.has_unread_body() {
+            return true;
+        }
         self.is_rested = true;
         if self.is_closing {
             return false;
@@ -471,13 +488,61 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        self.activity.begin_request();
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|incoming| {
+            let is_read = incoming.is_end_stream();
+            self.activity.begin_request(!is_read);
+            Body::new(RequestBody {
+                incoming,
+                is_read,
+                activity: self.activity.clone(),
+            })
+        });
         request.extensions_mut().insert(ConnectInfo(self.peer));
         Answering {
             response: self.router.clone().call(request),
             activity: self.activity.clone(),
         }
+    }
+}
+
+/// The body of a request, which notes when hyper has read all of it.
+struct RequestBody {
+    incoming: Incoming,
+    is_read: bool,
+    activity: Arc<Activity>,
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        // After an error the end of the body is unknown.
+        let is_read = match &frame {
+            Some(Ok(_)) => self.incoming.is_end_stream(),
+            Some(Err(_)) => false,
+            None => true,
+        };
+        // Only one time: the next request may have begun.
+        if is_read && !self.is_read {
+            self.is_read = true;
+            self.activity
+                .has_unread_body
+                .store(false, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
     }
 }
 
@@ -497,7 +562,11 @@ impl Future for Answering {
         let this = self.project();
         let mut response = ready!(this.response.poll(cx))?;
         this.activity.forget_head();
-        response_headers::complete(response.headers_mut());
+        let headers = response.headers_mut();
+        response_headers::complete(headers);
+        if this.activity.has_unread_body() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let activity = this.activity.clone();
         Poll::Ready(Ok(response.map(|body| Answer { body, activity })))
     }

@@ -17,7 +17,9 @@ use crate::harness::Site;
 use crate::program::Program;
 use crate::raw_http::{
     ON_EVERY_RESPONSE, connect, every_stall_ends, exchange, has_the_headers_of_every_response,
-    malformed_requests_are_refused, read_head, read_to_end, short_body_limits, short_limits,
+    limits_that_refuse_bodies, malformed_requests_are_refused, no_body_is_answered_as_a_request,
+    read_head, read_to_end, requests_behind_a_long_one_are_answered, short_body_limits,
+    short_limits,
 };
 use crate::scripted_cloud::ScriptedCloud;
 
@@ -71,6 +73,30 @@ async fn malformed_and_ambiguous_requests_are_refused() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
     malformed_requests_are_refused(&site.url, CHECK).await;
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_inside_a_body_is_not_answered() {
+    let cloud = ScriptedCloud::start().await;
+    let (limits, bodies) = (short_limits(), limits_that_refuse_bodies());
+    let site = Site::start_within(Engine::Sqlite, &cloud.url, &[], limits, bodies).await;
+    let unread = [
+        ("POST", "/nothing", "404"),
+        ("GET", "/nothing", "404"),
+        ("DELETE", "/livez", "405"),
+        ("GET", "/livez", "200"),
+        ("POST", "/api/license/activate", "401"),
+    ];
+    no_body_is_answered_as_a_request(&site.url, CHECK, &unread).await;
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_behind_a_long_request_are_answered() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    requests_behind_a_long_one_are_answered(&site.url, CHECK).await;
     site.end().await;
 }
 

@@ -359,6 +359,121 @@ pub async fn malformed_requests_are_refused(url: &str, post: &str) {
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
 }
 
+/// The limits under which [`no_body_is_answered_as_a_request`] has a body refused:
+/// a refused body is given up early, and there is no memory for 24 KiB.
+pub fn limits_that_refuse_bodies() -> BodyLimits {
+    BodyLimits {
+        max_bytes: 32 * 1024,
+        uncounted_bytes: 4 * 1024,
+        open_bytes: 16 * 1024,
+        reserved_bytes: 0,
+        idle_timeout: WAIT,
+        total_timeout: WAIT * 2,
+        max_discarded_bytes: 12 * 1024,
+    }
+}
+
+/// A request inside the body of another one is never answered, whichever way the
+/// service stops reading that body. `post` takes a body; each of `unread` is a
+/// method and path that answers with this status without reading one.
+pub async fn no_body_is_answered_as_a_request(
+    url: &str,
+    post: &str,
+    unread: &[(&str, &str, &str)],
+) {
+    let hidden = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let framings = [
+        (
+            format!("content-length: {}\r\n", hidden.len()),
+            hidden.to_vec(),
+        ),
+        ("content-length: 90000\r\n".to_owned(), hidden.to_vec()),
+        (
+            "transfer-encoding: chunked\r\n".to_owned(),
+            [&b"400\r\n"[..], hidden].concat(),
+        ),
+        // The connection continues inside the length of a chunk.
+        ("transfer-encoding: chunked\r\n".to_owned(), hidden.to_vec()),
+    ];
+    let long = "x".repeat(9 * 1024);
+    for (method, path, status) in unread {
+        for (framing, body) in &framings {
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: 192.0.2.1\r\n\
+                 x: {long}\r\n{framing}\r\n"
+            );
+            // Together with the head, behind it, and behind the response.
+            let together = [head.as_bytes(), body].concat();
+            one_answer(url, &together, b"", status).await;
+            one_answer(url, head.as_bytes(), body, status).await;
+        }
+    }
+    // These are refused after more than 8 KiB: too long, no memory, too slow.
+    let post = format!("POST {post} HTTP/1.1\r\nhost: localhost\r\n");
+    let filler = vec![b' '; 24 * 1024];
+    for (framing, begins, bytes, status) in [
+        ("content-length: 90000\r\n", "", 16 * 1024, "413"),
+        ("content-length: 30000\r\n", "", filler.len(), "503"),
+        ("content-length: 30000\r\n", "", 9 * 1024, "408"),
+        (
+            "transfer-encoding: chunked\r\n",
+            "7000\r\n",
+            9 * 1024,
+            "408",
+        ),
+    ] {
+        let head = format!("{post}{framing}\r\n{begins}");
+        let sent = [head.as_bytes(), &filler[..bytes]].concat();
+        one_answer(url, &sent, hidden, status).await;
+    }
+}
+
+/// Sends `first`, reads the answer, sends `then`: the only answer has this status
+/// and says that the connection closes.
+async fn one_answer(url: &str, first: &[u8], then: &[u8], status: &str) {
+    let mut stream = connect(url).await;
+    stream.write_all(first).await.unwrap();
+    let mut answer = read_head(&mut stream).await;
+    // The connection may be closed by now.
+    let _ = stream.write_all(then).await;
+    answer += &read_to_end(&mut stream).await;
+    let shown = String::from_utf8_lossy(&first[..first.len().min(60)]).into_owned();
+    let shown = format!("{shown} … {} bytes, then {}", first.len(), then.len());
+    assert!(
+        answer.starts_with(&format!("HTTP/1.1 {status}")),
+        "{shown}: {answer}"
+    );
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{shown}: {answer}");
+    assert_eq!(
+        answer.matches("connection: close\r\n").count(),
+        1,
+        "{shown}: {answer}"
+    );
+}
+
+/// Requests behind a long one that has been read are answered.
+pub async fn requests_behind_a_long_one_are_answered(url: &str, post: &str) {
+    let long = "x".repeat(20 * 1024);
+    let get = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {long}\r\n\r\n");
+    let post = format!("POST {post} HTTP/1.1\r\nhost: localhost\r\n");
+    let length = format!("{post}content-length: {}\r\n\r\n{long}", long.len());
+    let chunk = format!("{:x}\r\n{long}\r\n0\r\n\r\n", long.len());
+    let chunked = format!("{post}transfer-encoding: chunked\r\n\r\n{chunk}");
+    let empty = format!("POST /nothing HTTP/1.1\r\nx: {long}\r\ncontent-length: 0\r\n\r\n");
+    let last = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    for first in [get, length, chunked, empty] {
+        let shown = first[..40].to_owned();
+        let answer = exchange(url, format!("{first}{first}{last}").as_bytes()).await;
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 3, "{shown}: {answer}");
+        assert_eq!(
+            answer.matches("connection: close\r\n").count(),
+            1,
+            "{shown}: {answer}"
+        );
+        assert!(answer.ends_with("ok"), "{shown}: {answer}");
+    }
+}
+
 /// Whatever is answered, it has the headers of every response.
 pub async fn has_the_headers_of_every_response(
     http: &reqwest::Client,

@@ -10,8 +10,9 @@ use crate::chromium::Chromium;
 use crate::database::Engine;
 use crate::harness::{ADMIN_TOKEN, Vendor};
 use crate::raw_http::{
-    connect, every_stall_ends, has_the_headers_of_every_response, malformed_requests_are_refused,
-    read_head, short_body_limits, short_limits,
+    connect, every_stall_ends, has_the_headers_of_every_response, limits_that_refuse_bodies,
+    malformed_requests_are_refused, no_body_is_answered_as_a_request, read_head,
+    requests_behind_a_long_one_are_answered, short_body_limits, short_limits,
 };
 
 const VALIDATE: &str = "/api/licenses/validate";
@@ -31,6 +32,31 @@ async fn every_stall_is_ended() {
 async fn malformed_and_ambiguous_requests_are_refused() {
     let vendor = Vendor::start(Engine::Sqlite).await;
     malformed_requests_are_refused(&vendor.url, VALIDATE).await;
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_inside_a_body_is_not_answered() {
+    let bounds = Bounds {
+        limits: short_limits(),
+        bodies: limits_that_refuse_bodies(),
+    };
+    let vendor = Vendor::start_within(Engine::Sqlite, bounds).await;
+    let unread = [
+        ("POST", "/nothing", "404"),
+        ("GET", "/nothing", "404"),
+        ("DELETE", "/livez", "405"),
+        ("GET", "/livez", "200"),
+        ("POST", "/api/admin/licenses", "401"),
+    ];
+    no_body_is_answered_as_a_request(&vendor.url, VALIDATE, &unread).await;
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_behind_a_long_request_are_answered() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    requests_behind_a_long_one_are_answered(&vendor.url, VALIDATE).await;
     vendor.end().await;
 }
 
