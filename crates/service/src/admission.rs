@@ -14,10 +14,11 @@
 //! A peer of a trusted network takes the place of another peer first.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::client_address;
 use crate::connection::Activity;
 
 /// Connections that have been told to close and have not closed yet take none
@@ -95,7 +96,7 @@ impl Admission {
         activity: &Arc<Activity>,
         now: u64,
     ) -> Result<Place, Refusal> {
-        let address = origin(peer);
+        let address = client_address::network(peer);
         let mut book = self.book();
         self.make_room(&mut book, address, is_trusted)?;
         let index = book.free.pop().ok_or(Refusal::Total)?;
@@ -232,17 +233,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.is_busy();
         self.admission.book().remove(self.index);
-    }
-}
-
-/// What counts as one address.
-fn origin(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
     }
 }
 
