@@ -1,9 +1,10 @@
 //! Run the service until it is told to stop.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use license_service::listener::{self, Limits};
 use license_service::request_body::BodyLimits;
 use tokio::net::TcpListener;
@@ -27,14 +28,20 @@ const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Where the vendor's own machines are: proxies, which connect for all sites
 /// behind them, and monitoring. Nobody on the internet has such an address.
-const PRIVATE_NETWORKS: [&str; 7] = [
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "100.64.0.0/10",
-    "169.254.0.0/16",
-    "fc00::/7",
-    "fe80::/10",
+const PRIVATE_NETWORKS: [IpNet; 7] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16)),
+    IpNet::V6(Ipv6Net::new_assert(
+        Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
+        7,
+    )),
+    IpNet::V6(Ipv6Net::new_assert(
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0),
+        10,
+    )),
 ];
 
 /// The bounds of connections and request bodies.
@@ -87,9 +94,7 @@ pub async fn serve_within(
     };
     let router = http::router(state, console::pages(access.clone()));
     let mut limits = bounds.limits;
-    let private = PRIVATE_NETWORKS.iter().map(|network| network.parse());
-    let private: Result<Vec<IpNet>, _> = private.collect();
-    limits.trusted_networks.extend(private?);
+    limits.trusted_networks.extend(PRIVATE_NETWORKS);
     listener::serve(router, listener, limits, Arc::default(), shutdown).await;
     watch.abort();
     keep.abort();
