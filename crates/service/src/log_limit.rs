@@ -106,10 +106,7 @@ impl LogLimit {
     }
 
     /// Whether this line is written; one that is not is counted.
-    fn is_written(&self, metadata: &Metadata<'_>) -> bool {
-        if *metadata.level() > Level::INFO || metadata.target() == TARGET {
-            return true;
-        }
+    fn is_written(&self, metadata: &Metadata<'_>, message: String) -> bool {
         let now = self.clock.running();
         let mut statements = self.lock();
         let statement = statements
@@ -128,6 +125,7 @@ impl LogLimit {
         }
         if statement.written < MAX_LINES {
             statement.written += 1;
+            statement.message = message;
             return true;
         }
         statement.left_out += 1;
@@ -144,27 +142,39 @@ impl LogLimit {
 impl<S: Subscriber> Layer<S> for LogLimit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        let is_written = self.is_written(metadata);
-        if is_written && let Some(statement) = self.lock().get_mut(&metadata.callsite()) {
-            let mut message = Message::default();
-            event.record(&mut message);
-            statement.message = message.0;
+        if *metadata.level() > Level::INFO || metadata.target() == TARGET {
+            return true;
         }
-        is_written
+        // Before the lock is taken: this runs code of the caller, which may be slow
+        // or log a line itself.
+        let mut message = Message::default();
+        event.record(&mut message);
+        self.is_written(metadata, message.0)
     }
 }
 
-/// The sentence of a line, without its fields.
+/// The message of a line, without its fields, up to [`MAX_MESSAGE_BYTES`].
 #[derive(Default)]
 struct Message(String);
+
+impl fmt::Write for Message {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let free = MAX_MESSAGE_BYTES - self.0.len();
+        let end = text.floor_char_boundary(free);
+        self.0.push_str(&text[..end]);
+        // The error stops the formatting of a longer message.
+        if end < text.len() {
+            return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
 
 impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            // Writing to a `String` cannot fail.
-            let _ = write!(self.0, "{value:?}");
-            let end = self.0.floor_char_boundary(MAX_MESSAGE_BYTES);
-            self.0.truncate(end);
+            // An error means that the message is longer than what is kept.
+            let _ = write!(self, "{value:?}");
         }
     }
 }
@@ -334,6 +344,62 @@ mod tests {
                 "{json}"
             );
         }
+    }
+
+    /// Displayed only when another thread has written a line to the same log.
+    struct Logs {
+        log: tracing::Dispatch,
+        wrote: Mutex<Vec<bool>>,
+    }
+
+    impl fmt::Display for Logs {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let log = self.log.clone();
+            let (done, is_done) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                tracing::dispatcher::with_default(&log, || tracing::warn!("a line within a line"));
+                let _ = done.send(());
+            });
+            let wrote = is_done.recv_timeout(Duration::from_secs(10)).is_ok();
+            self.wrote.lock().unwrap().push(wrote);
+            f.write_str("displayed")
+        }
+    }
+
+    #[test]
+    fn a_message_that_logs_while_it_is_formatted_blocks_no_other_line() {
+        let (subscriber, lines, limit, _) = limited();
+        let log = tracing::Dispatch::new(subscriber);
+        let logs = Logs {
+            log: log.clone(),
+            wrote: Mutex::default(),
+        };
+        tracing::dispatcher::with_default(&log, || {
+            tracing::error!("{logs}");
+            let wrote = logs.wrote.lock().unwrap();
+            assert!(!wrote.is_empty() && wrote.iter().all(|it| *it), "{wrote:?}");
+            let written = lines.take();
+            let is_last = written.last().unwrap().contains("displayed");
+            assert!(is_last, "{written:#?}");
+            assert!(written[0].contains("a line within a line"), "{written:#?}");
+            limit.report();
+            assert!(lines.take().is_empty());
+        });
+    }
+
+    #[test]
+    fn a_message_is_formatted_no_further_than_it_is_kept() {
+        struct Endless;
+        impl fmt::Display for Endless {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                loop {
+                    f.write_str("ü")?;
+                }
+            }
+        }
+        let mut message = Message::default();
+        assert!(write!(message, "x{Endless}").is_err());
+        assert_eq!(message.0, format!("x{}", "ü".repeat(99)));
     }
 
     #[test]
