@@ -128,7 +128,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "8000", value_parser = port, value_name = "PORT")]
     pub port: u16,
 
-    /// Most open connections; a quarter is reserved for TRUSTED_NETWORKS, and
+    /// Maximum number of open connections; a quarter is reserved for TRUSTED_NETWORKS, and
     /// any other address may have a sixteenth
     #[arg(long, env, default_value = "8192", value_parser = connections, value_name = "NUMBER")]
     pub max_connections: usize,

@@ -81,7 +81,7 @@ pub struct Serve {
     #[arg(long, env, default_value_t = 4000, value_name = "PORT")]
     pub port: u16,
 
-    /// Most open connections; a quarter is reserved for private networks, where
+    /// Maximum number of open connections; a quarter is reserved for private networks, where
     /// the vendor's proxies are, and any other address may have a sixteenth
     #[arg(long, env, default_value = "8192", value_parser = connections, value_name = "NUMBER")]
     pub max_connections: usize,

@@ -28,13 +28,11 @@ pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
 const OTHER_FILES: usize = 256;
 /// How long to wait when the system has no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often refused connections are logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The bounds of a listener.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Most open connections. A quarter of them is reserved for
+    /// Maximum number of open connections. A quarter of them is reserved for
     /// `trusted_networks`, and another address may have a sixteenth.
     pub max_connections: usize,
     /// Where gateways and proxies connect from: one address for many callers.
@@ -206,7 +204,7 @@ impl Server {
         if maxima.total < limits.max_connections {
             tracing::warn!(
                 connections = maxima.total,
-                wanted = limits.max_connections,
+                configured = limits.max_connections,
                 "fewer connections than MAX_CONNECTIONS; raise the limit of open files"
             );
         }
@@ -234,17 +232,18 @@ impl Server {
     }
 
     async fn accept_all(&self, listener: &TcpListener) {
-        let mut refusals = Refusals::default();
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     if let Err(refusal) = self.start(stream, peer) {
                         self.counts.refuse(refusal);
-                        refusals.note();
+                        tracing::warn!(
+                            "connection refused: too many are open; raise MAX_CONNECTIONS if this load is expected"
+                        );
                     }
                 }
                 Err(error) => {
-                    refusals.note_error(&error);
+                    tracing::error!(%error, "cannot accept connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -298,43 +297,6 @@ impl Server {
             self.admission.for_each(Activity::end);
             self.connections.wait().await;
         }
-    }
-}
-
-/// Logs that connections are refused, at most once per interval.
-#[derive(Default)]
-struct Refusals {
-    count: u64,
-    logged: Option<Instant>,
-}
-
-impl Refusals {
-    fn note(&mut self) {
-        self.count += 1;
-        if self.is_due() {
-            tracing::warn!(
-                count = self.count,
-                "connections refused: too many are open; raise MAX_CONNECTIONS if they are wanted"
-            );
-            self.count = 0;
-        }
-    }
-
-    fn note_error(&mut self, error: &std::io::Error) {
-        if self.is_due() {
-            tracing::error!(%error, "cannot accept connections");
-        }
-    }
-
-    fn is_due(&mut self) -> bool {
-        let now = clock::ticks();
-        let is_due = self
-            .logged
-            .is_none_or(|logged| now.saturating_duration_since(logged) >= LOG_INTERVAL);
-        if is_due {
-            self.logged = Some(now);
-        }
-        is_due
     }
 }
 
