@@ -46,13 +46,8 @@ pub async fn asset(Path((_, name)): Path<(String, String)>) -> Response {
     };
     let kind = HeaderValue::from_static(kind);
     let kept = HeaderValue::from_static("public, max-age=31536000, immutable");
-    let sniffed = HeaderValue::from_static("nosniff");
     (
-        [
-            (header::CONTENT_TYPE, kind),
-            (header::CACHE_CONTROL, kept),
-            (header::X_CONTENT_TYPE_OPTIONS, sniffed),
-        ],
+        [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept)],
         *text,
     )
         .into_response()

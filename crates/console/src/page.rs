@@ -46,14 +46,13 @@ pub async fn reference(mut response: Response) -> Response {
     response
 }
 
-/// Adds what every page is sent with, as a middleware.
+/// Adds the headers of every page, as a middleware. The listener adds those of
+/// every response.
 pub async fn guarded(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
