@@ -28,7 +28,21 @@ pub const FAILURE_RATE: Rate = Rate {
     interval: Duration::from_secs(10),
 };
 
-/// What all machines without a seat together may ask about one license: enough
+/// What a machine without a seat may ask besides activating. One whose seat was freed
+/// goes on asking like a healthy one.
+pub const SEATLESS_RATE: Rate = SEAT_RATE;
+
+/// How often all machines without a seat together may ask about one license besides
+/// activating: enough for 900 that ask every 15 minutes.
+#[must_use]
+pub fn all_seatless_rate(seats: u32) -> Rate {
+    Rate {
+        burst: seats.saturating_add(200),
+        interval: Duration::from_secs(1),
+    }
+}
+
+/// How often all machines without a seat together may activate one license: enough
 /// to activate every seat that was sold in one go.
 #[must_use]
 pub fn newcomer_rate(seats: u32) -> Rate {
@@ -36,6 +50,14 @@ pub fn newcomer_rate(seats: u32) -> Rate {
         burst: seats.saturating_add(20),
         interval: Duration::from_secs(60),
     }
+}
+
+/// Maximum number of entries of sites in the audit log on a day, for a license with so
+/// many seats: each machine may be set up once a day, and some very often. Moves, which
+/// the transfer budget bounds, come on top.
+#[must_use]
+pub fn max_site_entries(seats: u32) -> u64 {
+    100 + 2 * u64::from(seats)
 }
 
 impl Rate {

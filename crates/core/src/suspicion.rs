@@ -72,6 +72,8 @@ pub struct Report<'a> {
     /// The highest sequence number that the site knows; `None` when it does not
     /// say, or says something that is no number.
     pub newest_seq: Option<u64>,
+    /// It came by file, which carries no number.
+    pub by_file: bool,
     /// It is an activation. A site that activates another license than before
     /// sends the number of that one.
     pub is_activation: bool,
@@ -87,7 +89,9 @@ impl Trail {
     /// A site whose answer was lost asks again with the number that it had,
     /// however often: that counts once. A site that has said a number before and
     /// says none now is behind with every such call: a copy that hides its number
-    /// is no better off than one that shows an old one.
+    /// is no better off than one that shows an old one. Two kinds of calls carry no
+    /// number for good reason and count for nothing: a request file, and the activation
+    /// of a new installation. When the former installation calls again, that is noted.
     #[must_use]
     pub fn followed(&self, report: &Report<'_>) -> (Self, Vec<Suspicion>) {
         let mut next = self.clone();
@@ -100,8 +104,11 @@ impl Trail {
             true => report.newest_seq.filter(is_issued),
             false => report.newest_seq,
         };
+        let caller = report.installation_id;
+        let is_new = !caller.is_empty() && caller != self.installation_id;
+        let has_none = report.by_file || (report.is_activation && is_new);
         match newest_seq {
-            None if self.says_seq => {
+            None if self.says_seq && !has_none => {
                 next.behind = self.behind.saturating_add(1);
                 next.behind_at = None;
             }
@@ -119,8 +126,7 @@ impl Trail {
             Some(_) => {}
         }
         let mut shared = next.behind >= CALLS_BEHIND && next.behind != self.behind;
-        let caller = report.installation_id;
-        if !caller.is_empty() && caller != self.installation_id {
+        if is_new {
             shared |= self.former_installation_id.as_deref() == Some(caller);
             if !self.installation_id.is_empty() {
                 next.former_installation_id = Some(self.installation_id.clone());

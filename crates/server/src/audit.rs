@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use license_core::license_key::mask;
+use license_core::rate::max_site_entries;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
@@ -38,7 +39,7 @@ pub struct Change {
 }
 
 /// What is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sea_orm::EnumIter)]
 pub enum Action {
     /// A license was issued.
     Issued,
@@ -100,14 +101,6 @@ impl Action {
             Self::ClockAccepted => "clock_accepted",
         }
     }
-}
-
-/// Maximum number of entries of sites on a day, for a license with so many seats:
-/// each machine may be set up once a day, and some very often. Moves, which the
-/// transfer budget bounds, come on top.
-#[must_use]
-pub fn max_site_entries(seats: u32) -> u64 {
-    100 + 2 * u64::from(seats)
 }
 
 impl Action {

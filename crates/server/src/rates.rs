@@ -9,9 +9,13 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use license_core::rate::{FAILURE_RATE, Rate, SEAT_RATE, newcomer_rate};
+use license_core::protocol::Call;
+use license_core::rate::{
+    FAILURE_RATE, Rate, SEAT_RATE, SEATLESS_RATE, all_seatless_rate, newcomer_rate,
+};
 use license_service::client_address::network;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::store::callers::CallerOfLicense;
 
@@ -31,12 +35,21 @@ const FAILURE_OVERFLOW_RATE: Rate = Rate {
     interval: Duration::from_millis(10),
 };
 
+/// Keys that addresses which have failed too often look up at a time. A few, so that one
+/// slow query does not make healthy sites behind the same address wait.
+const MAX_LOOK_UPS: usize = 4;
+/// How long a call waits for its turn.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The rates of everybody who calls. Times are of the running process.
 pub struct Rates {
     failures: Allowances,
     seats: Allowances,
     newcomers: Allowances,
+    seatless: Allowances,
+    seatless_of_license: Allowances,
     look_up: Semaphore,
+    look_up_timeout: Duration,
 }
 
 impl Default for Rates {
@@ -45,7 +58,10 @@ impl Default for Rates {
             failures: Allowances::new(MAX_CALLERS, FAILURE_OVERFLOW_RATE),
             seats: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
             newcomers: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
-            look_up: Semaphore::new(1),
+            seatless: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
+            seatless_of_license: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
+            look_up: Semaphore::new(MAX_LOOK_UPS),
+            look_up_timeout: LOOK_UP_TIMEOUT,
         }
     }
 }
@@ -66,7 +82,9 @@ impl Rates {
     }
 
     /// Counts a call about a license that exists. The address does not matter: a
-    /// thousand sites may stand behind one.
+    /// thousand sites may stand behind one. Machines without a seat have one rate for
+    /// activations and another for everything else, so that machines whose seats were
+    /// freed keep no machine from activating.
     ///
     /// # Errors
     /// How long until a call is allowed again. It is not counted then.
@@ -74,30 +92,43 @@ impl Rates {
         &self,
         caller: &CallerOfLicense,
         hardware_id: &str,
+        call: Call,
         now: Duration,
     ) -> Result<(), Duration> {
         let license_id = &caller.license_id;
+        let machine = (license_id, hardware_id);
         if caller.holds_seat {
-            self.seats.take(&(license_id, hardware_id), SEAT_RATE, now)
-        } else {
-            let rate = newcomer_rate(caller.seats);
-            self.newcomers.take(license_id, rate, now)
+            return self.seats.take(&machine, SEAT_RATE, now);
         }
+        if call == Call::Activate {
+            let rate = newcomer_rate(caller.seats);
+            return self.newcomers.take(license_id, rate, now);
+        }
+        // One machine in a loop takes nothing from the others.
+        self.seatless.take(&machine, SEATLESS_RATE, now)?;
+        let rate = all_seatless_rate(caller.seats);
+        self.seatless_of_license.take(license_id, rate, now)
     }
 
     /// Waits for a turn to look a key up, if the address has failed too often:
     /// whether the key is known decides whether it is refused, so that no license
-    /// suffers from its neighbours, and all such addresses together cause one query
-    /// at a time.
+    /// suffers from its neighbours, and all such addresses together cause
+    /// [`MAX_LOOK_UPS`] queries at a time.
+    ///
+    /// # Errors
+    /// How long to wait before the next try, where there was no turn within
+    /// [`LOOK_UP_TIMEOUT`].
     pub async fn turn_to_look_up(
         &self,
         address: IpAddr,
         now: Duration,
-    ) -> Option<SemaphorePermit<'_>> {
-        match self.failures.look(&network(address), FAILURE_RATE, now) {
-            true => None,
-            false => self.look_up.acquire().await.ok(),
+    ) -> Result<Option<SemaphorePermit<'_>>, Duration> {
+        if self.failures.look(&network(address), FAILURE_RATE, now) {
+            return Ok(None);
         }
+        let turn = timeout(self.look_up_timeout, self.look_up.acquire()).await;
+        // The semaphore is never closed.
+        turn.map(Result::ok).map_err(|_| FAILURE_RATE.interval)
     }
 }
 
@@ -210,7 +241,7 @@ mod tests {
         let rates = Rates::default();
         let now = SECOND;
         let call = |caller: &CallerOfLicense, hardware_id: &str| {
-            rates.call(caller, hardware_id, now).is_ok()
+            rates.call(caller, hardware_id, Call::Activate, now).is_ok()
         };
         let (holder, newcomer) = (caller(1, 3, true), caller(1, 3, false));
         let calls = (0..100).filter(|_| call(&holder, "machine")).count();
@@ -224,6 +255,45 @@ mod tests {
             call(&holder, "a third machine"),
             "a seat does not wait for newcomers"
         );
+        // Nor does an activation wait for machines that only validate, nor one of
+        // those for another.
+        let other = caller(3, 3, false);
+        let validate =
+            |hardware_id: &str| rates.call(&other, hardware_id, Call::Validate, now).is_ok();
+        let one = (0..100).filter(|_| validate("machine")).count();
+        assert_eq!(one, 20);
+        let many = (0..1000).filter(|n| validate(&n.to_string())).count();
+        assert_eq!(many, 203 - 20, "there is a bound for all of them");
+        assert!(call(&other, "new machine"));
+        assert_eq!(
+            rates.call(&other, "late", Call::Validate, now + SECOND),
+            Ok(())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_slow_look_up_holds_up_no_other_and_waiting_ends() {
+        let rates = Rates {
+            look_up_timeout: Duration::ZERO,
+            ..Rates::default()
+        };
+        let (address, now) = ("1.2.3.4".parse().unwrap(), SECOND);
+        assert!(rates.turn_to_look_up(address, now).await.unwrap().is_none());
+        for _ in 0..30 {
+            rates.fail(address, now).unwrap();
+        }
+        let mut turns = Vec::new();
+        // Three slow ones, and one that gets through beside them.
+        for _ in 0..4 {
+            turns.push(rates.turn_to_look_up(address, now).await.unwrap().unwrap());
+        }
+        let waited = rates.turn_to_look_up(address, now).await;
+        assert_eq!(waited.err(), Some(FAILURE_RATE.interval));
+        turns.pop();
+        assert!(rates.turn_to_look_up(address, now).await.unwrap().is_some());
+        let neighbour = "1.2.3.5".parse().unwrap();
+        let free = rates.turn_to_look_up(neighbour, now).await;
+        assert!(free.unwrap().is_none());
     }
 
     #[test]

@@ -31,6 +31,12 @@ impl TrustedProxies {
         }
     }
 
+    /// Whether the header is there and means nothing, because no proxy is trusted.
+    #[must_use]
+    pub fn ignores_header(self, headers: &HeaderMap) -> bool {
+        self.trusted_proxies == 0 && headers.contains_key(FORWARDED_FOR)
+    }
+
     /// The address of whoever called the first trusted proxy: the one that stands
     /// so many places from the right in `X-Forwarded-For`, all of whose lines count
     /// as one list (RFC 9110, section 5.3). What stands further left was written by
@@ -134,6 +140,16 @@ mod tests {
         }
         // What the caller wrote further left does not matter.
         assert_eq!(seen(1, &[b"\xff, unknown", b"2.2.2.2"]), "2.2.2.2");
+    }
+
+    #[test]
+    fn a_header_is_ignored_only_where_no_proxy_is_trusted() {
+        let mut headers = HeaderMap::new();
+        let ignores =
+            |proxies, headers: &HeaderMap| TrustedProxies::new(proxies).ignores_header(headers);
+        assert!(!ignores(0, &headers));
+        headers.insert(FORWARDED_FOR, HeaderValue::from_static("1.2.3.4"));
+        assert!(ignores(0, &headers) && !ignores(1, &headers));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use fantoccini::Locator;
 use license_server::audit::Actor;
-use license_server::licensing::offline::sign;
+use license_server::licensing::offline::{read, sign};
 use license_server::store::licenses::Status;
 use license_service::clock::{Clock as _, SystemClock};
 use serde_json::json;
@@ -256,7 +256,13 @@ async fn the_real_program_is_activated_switched_renewed_by_file_and_given_up() {
     // Renewed by file: then it is good for as long as the vendor allows.
     let import = async |request: &str| {
         let days = TimeDelta::days(90);
-        let signed = sign(&vendor.app, request, days, Actor::CommandLine).await;
+        let signed = sign(
+            &vendor.app,
+            read(request).unwrap(),
+            days,
+            Actor::CommandLine,
+        )
+        .await;
         let file = program.file("license.txt");
         std::fs::write(&file, signed.unwrap().file).unwrap();
         browser.open(&program.url("/console/offline")).await;
@@ -328,7 +334,7 @@ async fn a_site_without_internet_is_licensed_in_three_steps() {
     assert_eq!(scene.browser.run(qr).await, json!(1));
     let signed = sign(
         &scene.vendor.app,
-        &text,
+        read(&text).unwrap(),
         TimeDelta::days(90),
         Actor::CommandLine,
     )

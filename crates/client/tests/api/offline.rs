@@ -5,7 +5,7 @@ use license_core::offline::OfflineRequest;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
-use license_server::licensing::offline::sign;
+use license_server::licensing::offline::{read, sign};
 use license_server::licensing::seats::release;
 use license_server::store::licenses::Status;
 use license_service::clock::Clock as _;
@@ -45,7 +45,13 @@ async fn write_request(site: &Site, purpose: &str, key: Option<&str>) -> String 
 
 async fn signed(vendor: &Vendor, request: &str) -> String {
     let days = TimeDelta::days(90);
-    let signed = sign(&vendor.app, request, days, Actor::CommandLine).await;
+    let signed = sign(
+        &vendor.app,
+        read(request).unwrap(),
+        days,
+        Actor::CommandLine,
+    )
+    .await;
     signed.unwrap().file
 }
 
@@ -168,7 +174,13 @@ async fn a_file_that_does_not_count_changes_nothing_and_says_why(engine: Engine)
 
     // Too late; and once, and never again.
     let month = TimeDelta::days(30);
-    let short = sign(&vendor.app, &request, month, Actor::CommandLine).await;
+    let short = sign(
+        &vendor.app,
+        read(&request).unwrap(),
+        month,
+        Actor::CommandLine,
+    )
+    .await;
     let short = short.unwrap().file;
     site.advance(TimeDelta::days(31));
     assert!(refusal(&site, &short).await.contains("expired"));

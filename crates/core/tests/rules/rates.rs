@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use license_core::rate::{FAILURE_RATE, Rate, SEAT_RATE, newcomer_rate};
+use license_core::rate::{
+    FAILURE_RATE, Rate, SEAT_RATE, SEATLESS_RATE, all_seatless_rate, max_site_entries,
+    newcomer_rate,
+};
 use proptest::prelude::*;
 
 /// How many of these calls are allowed, and when the last one was.
@@ -52,6 +55,9 @@ fn what_one_seat_one_key_and_one_address_can_do_in_a_day_is_what_the_documents_s
     assert_eq!(allowed(newcomer_rate(1), day()), 1_460);
     assert_eq!(allowed(FAILURE_RATE, day()), 8_669);
     assert_eq!(newcomer_rate(u32::MAX).burst, u32::MAX);
+    assert_eq!(allowed(SEATLESS_RATE, day()), 2_899);
+    assert_eq!(allowed(all_seatless_rate(1), day()), 86_600);
+    assert_eq!((max_site_entries(1), max_site_entries(1_000)), (102, 2_100));
 }
 
 proptest! {

@@ -33,6 +33,7 @@ impl Seat {
     fn call(&mut self, newest_seq: Option<u64>, installation_id: &str, is_activation: bool) -> u64 {
         let report = Report {
             newest_seq,
+            by_file: false,
             is_activation,
             installation_id,
             drifted: false,
@@ -189,6 +190,7 @@ fn a_number_that_was_never_issued_and_changed_hardware_are_noticed() {
     let found = |newest_seq, drifted| {
         let report = Report {
             newest_seq,
+            by_file: false,
             is_activation: false,
             installation_id: "a",
             drifted,
@@ -215,4 +217,34 @@ fn a_number_that_was_never_issued_and_changed_hardware_are_noticed() {
         let read: Suspicion = serde_json::from_str(&json).unwrap();
         assert_eq!(read.as_str(), word);
     }
+}
+
+#[test]
+fn a_request_file_and_the_activation_of_a_new_installation_say_nothing() {
+    let mut seat = Seat::new();
+    let known = seat.validate(100, "a");
+    seat.validate(known, "a");
+    // An answer was lost, so that the site is behind already.
+    seat.validate(known, "a");
+    let before = seat.trail.clone();
+    assert_eq!(before.behind, 1);
+    for is_activation in [false, true, false, false, false] {
+        let report = Report {
+            by_file: true,
+            is_activation,
+            installation_id: "a",
+            ..Report::default()
+        };
+        assert_eq!(seat.trail.followed(&report), (before.clone(), Vec::new()));
+    }
+    // Reinstalled, and the first answer is lost as well.
+    seat.call(None, "b", true);
+    assert_eq!(seat.trail.behind, 1);
+    let known = seat.call(None, "b", true);
+    seat.validate(known, "b");
+    assert_eq!((seat.found.as_slice(), seat.trail.behind), (&[][..], 0));
+    // A copy that makes up installations is noticed when the machine itself calls.
+    seat.call(None, "c", true);
+    seat.validate(known, "b");
+    assert_eq!(seat.found, SHARED);
 }

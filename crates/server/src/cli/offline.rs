@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::config::{Storage, Terms};
 use crate::licensing::answer::Answer;
-use crate::licensing::offline::sign;
+use crate::licensing::offline::{read, sign};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Offline {
@@ -46,9 +46,10 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
         std::fs::read_to_string(&file)
             .with_context(|| format!("'{}' cannot be read", file.display()))?
     };
+    let request = read(&request)?;
     let lease = terms.offline_days;
     let app = App::open(storage, terms, Arc::new(SystemClock)).await?;
-    let signed = sign(&app, &request, lease, Actor::CommandLine).await?;
+    let signed = sign(&app, request, lease, Actor::CommandLine).await?;
     app.record_clock().await;
     app.store.clone().close().await;
     let what = match &signed.answer {

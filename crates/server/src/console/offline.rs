@@ -90,7 +90,11 @@ pub(super) async fn sign(
     Form(given): Form<Given>,
 ) -> Response {
     let lease = app.terms.offline_days;
-    match sign_request(&app, &given.request, lease, actor).await {
+    let signed = match read(&given.request) {
+        Ok(request) => sign_request(&app, request, lease, actor).await,
+        Err(error) => Err(error),
+    };
+    match signed {
         Ok(signed) => {
             let page = Page {
                 frame: Frame::new("offline"),

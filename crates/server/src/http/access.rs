@@ -4,7 +4,7 @@
 //! Sites need neither: what they may do is decided by the license key.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -26,6 +26,8 @@ pub struct Access {
     token: Option<AdminToken>,
     hosts: Hosts,
     proxies: TrustedProxies,
+    /// Said one time: anyone can send the header.
+    warned_of_proxy: Once,
     /// Browsers that have shown the token.
     pub sessions: Sessions,
 }
@@ -38,6 +40,7 @@ impl Access {
             token,
             hosts: Hosts::new(allowed_hosts),
             proxies: TrustedProxies::default(),
+            warned_of_proxy: Once::new(),
             sessions: Sessions::new("license_server_session", token, clock),
         }
     }
@@ -66,6 +69,14 @@ where
         let peer: Option<&ConnectInfo<SocketAddr>> = parts.extensions.get();
         let ConnectInfo(peer) = peer.ok_or(ApiError::Internal)?;
         let proxies = access.proxies;
+        if proxies.ignores_header(&parts.headers) {
+            access.warned_of_proxy.call_once(|| {
+                tracing::warn!(
+                    "X-Forwarded-For is ignored, because TRUSTED_PROXIES is 0: behind a proxy \
+                     all callers count as one address"
+                );
+            });
+        }
         Ok(Self(proxies.client_address(peer.ip(), &parts.headers)))
     }
 }

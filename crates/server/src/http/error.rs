@@ -13,6 +13,7 @@ use license_service::sessions::{FAILURE_WINDOW, SignInError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::licensing::admit::AdmitError;
 use crate::licensing::answer::AnswerError;
 use crate::licensing::issue::IssueError;
 use crate::licensing::keys::KeysError;
@@ -132,7 +133,7 @@ impl ApiError {
                 format!("Too many calls; wait {} s, then try again", seconds(*wait))
             }
             Self::NotSigning => {
-                "The License Server does not sign now; the vendor can see why in its log".to_owned()
+                "The License Server is not signing at the moment; its log says why".to_owned()
             }
             Self::NotFound => "There is no such path".to_owned(),
             Self::MethodNotAllowed => "The path has other methods".to_owned(),
@@ -214,6 +215,16 @@ impl From<OfflineError> for ApiError {
             OfflineError::File(_) | OfflineError::Field(_) | OfflineError::Outdated(_) => {
                 Self::BadRequest(error.to_string())
             }
+        }
+    }
+}
+
+impl From<AdmitError> for ApiError {
+    fn from(error: AdmitError) -> Self {
+        match error {
+            AdmitError::TooManyCalls(wait) => Self::TooManyCalls(wait),
+            AdmitError::NotSigning(_) => Self::NotSigning,
+            AdmitError::Store(error) => error.into(),
         }
     }
 }

@@ -10,7 +10,6 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use license_core::offline::Purpose;
 use license_core::protocol::{
     ActivateRequest, DRIFT_HEADER, DeactivateRequest, HeartbeatRequest, INSTALLATION_ID_HEADER,
     NONCE_HEADER, SEQ_HEADER, ValidateRequest, activated, confirmed, denied, refused,
@@ -23,8 +22,8 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::http::access::ClientAddress;
 use crate::http::error::ApiError;
-use crate::http::throttle::SiteCall;
-use crate::licensing::answer::{Answer, Call, Question, answer};
+use crate::licensing::admit::SiteCall;
+use crate::licensing::answer::{Answer, CallDetails, Question, answer};
 use crate::licensing::document::Addressee;
 use crate::licensing::offline;
 
@@ -113,19 +112,18 @@ pub(super) async fn offline(
     body: Body,
 ) -> Reply {
     let body: OfflineBody = read(body)?;
+    let lease = app.terms.offline_days;
+    offline::check_offered(lease)?;
     let request = offline::read(&body.request)?;
+    let (license_key, hardware_id) = (request.license_key.clone(), request.hardware_id.clone());
     let call = SiteCall {
         address: address.0,
-        kind: match request.purpose {
-            Purpose::Activate => "activate",
-            Purpose::Renew => "validate",
-            Purpose::Deactivate => "deactivate",
-        },
-        license_key: &request.license_key,
-        hardware_id: &request.hardware_id,
+        call: request.purpose.call(),
+        license_key: &license_key,
+        hardware_id: &hardware_id,
     };
     call.admit(&app).await?;
-    let signed = offline::sign(&app, &body.request, app.terms.offline_days, Actor::Site).await?;
+    let signed = offline::sign(&app, request, lease, Actor::Site).await?;
     call.note(&app, &signed.answer);
     let (granted, message) = match &signed.answer {
         Answer::License(_) => (true, "The license file holds a lease"),
@@ -167,13 +165,13 @@ async fn ask(
     address: ClientAddress,
     question: &Question,
     to: Addressee,
-    call: &Call,
+    call: &CallDetails,
 ) -> Result<Answer, ApiError> {
     check("licenseKey", &to.license_key)?;
     let (license_key, hardware_id) = (to.license_key.clone(), to.hardware_id.clone());
     let call_of_site = SiteCall {
         address: address.0,
-        kind: question.call().as_str(),
+        call: question.call(),
         license_key: &license_key,
         hardware_id: &hardware_id,
     };
@@ -228,9 +226,9 @@ pub(super) fn holds_nul(json: &[u8]) -> bool {
 }
 
 /// What the headers say of the sender. One that cannot be read says nothing.
-fn call(headers: &HeaderMap) -> Call {
+fn call(headers: &HeaderMap) -> CallDetails {
     let text = |name: &'static str| headers.get(name)?.to_str().ok();
-    Call {
+    CallDetails {
         offline: None,
         newest_seq: text(SEQ_HEADER).and_then(|seq| seq.parse().ok()),
         drifted: text(DRIFT_HEADER).is_some_and(|names| !names.is_empty()),

@@ -6,7 +6,6 @@ pub mod error;
 mod given;
 mod licenses;
 mod probes;
-mod throttle;
 
 use std::any::Any;
 use std::sync::Arc;

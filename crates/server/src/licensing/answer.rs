@@ -43,7 +43,7 @@ pub enum Question {
 
 /// How a site asks.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Call {
+pub struct CallDetails {
     /// By file.
     pub offline: Option<ByFile>,
     /// The highest sequence number that it says it knows.
@@ -101,7 +101,7 @@ pub async fn answer(
     app: &App,
     question: &Question,
     to: Addressee,
-    call: &Call,
+    call: &CallDetails,
 ) -> Result<Answer, AnswerError> {
     let now = app.clock.now();
     let answered = decide(app, question, to, call, now).await?;
@@ -117,7 +117,7 @@ async fn decide(
     app: &App,
     question: &Question,
     to: Addressee,
-    call: &Call,
+    call: &CallDetails,
     now: DateTime<Utc>,
 ) -> Result<Answer, AnswerError> {
     let key = LicenseKey::parse(&to.license_key);
@@ -175,6 +175,8 @@ async fn decide(
         }
         Err(denied) => Err(denied),
     };
+    // Whether the answer to a request file reaches the site is not known.
+    let is_online = call.offline.is_none();
     let answer = match judged {
         Ok(mut seat) => {
             let lease = call.offline.map(|it| it.lease);
@@ -192,7 +194,7 @@ async fn decide(
                     .await?;
             }
             seat.last_seq = next_seq(seat.last_seq, now);
-            if question.is_kept() {
+            if is_online && question.is_kept() {
                 seat.note_answered();
             }
             if seat.is_held() {
@@ -225,7 +227,7 @@ async fn decide(
                         seat.last_seen_at = now;
                     }
                     seat.last_seq = next_seq(seat.last_seq, now);
-                    if question.is_kept() {
+                    if is_online && question.is_kept() {
                         seat.note_answered();
                     }
                     seats::save(&transaction, &seat).await?;
@@ -267,11 +269,12 @@ async fn follow(
     mut seat: Seat,
     question: &Question,
     to: &Addressee,
-    call: &Call,
+    call: &CallDetails,
     now: DateTime<Utc>,
 ) -> Result<Seat, StoreError> {
     let report = Report {
         newest_seq: call.newest_seq,
+        by_file: call.offline.is_some(),
         is_activation: matches!(question, Question::Activate(_)),
         installation_id: &to.installation_id,
         drifted: call.drifted,

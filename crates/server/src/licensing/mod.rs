@@ -1,5 +1,6 @@
 //! The use cases: what the vendor does with licenses, and what sites ask.
 
+pub mod admit;
 pub mod answer;
 pub mod catalogue;
 pub mod claim;

@@ -7,7 +7,7 @@ use license_core::protocol::ActivateRequest;
 
 use crate::app::App;
 use crate::audit::Actor;
-use crate::licensing::answer::{Answer, AnswerError, ByFile, Call, Question, answer};
+use crate::licensing::answer::{Answer, AnswerError, ByFile, CallDetails, Question, answer};
 use crate::licensing::document::Addressee;
 use crate::store::{licenses, seats};
 
@@ -71,6 +71,17 @@ pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
     Ok(request)
 }
 
+/// Whether the vendor answers request files with so long a lease.
+///
+/// # Errors
+/// [`OfflineError::NotOffered`].
+pub fn check_offered(lease: TimeDelta) -> Result<(), OfflineError> {
+    match lease > TimeDelta::zero() {
+        true => Ok(()),
+        false => Err(OfflineError::NotOffered),
+    }
+}
+
 /// Answers a request file: a lease of `days`, a denial, or the receipt of a
 /// deactivation. The key sets that the site does not have yet come along.
 ///
@@ -78,14 +89,11 @@ pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
 /// One [`OfflineError`] for each reason; nothing has changed then.
 pub async fn sign(
     app: &App,
-    file: &str,
+    request: OfflineRequest,
     lease: TimeDelta,
     by: Actor,
 ) -> Result<Signed, OfflineError> {
-    if lease <= TimeDelta::zero() {
-        return Err(OfflineError::NotOffered);
-    }
-    let request = read(file)?;
+    check_offered(lease)?;
     if request.purpose == Purpose::Deactivate {
         refuse_outdated(app, &request).await?;
     }
@@ -106,9 +114,9 @@ pub async fn sign(
         installation_id: request.installation_id.clone(),
         hardware_id: request.hardware_id.clone(),
     };
-    let call = Call {
+    let call = CallDetails {
         offline: Some(ByFile { lease, by }),
-        ..Call::default()
+        ..CallDetails::default()
     };
     let answer = answer(app, &question, to, &call).await?;
     let document = match &answer {

@@ -1,6 +1,7 @@
 //! Two machines that share one identity are noticed, and never denied for it.
 
 use chrono::TimeDelta;
+use license_core::offline::{OfflineRequest, Purpose};
 use license_core::suspicion::Suspicion;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::history::forget;
@@ -20,6 +21,7 @@ on_both_engines! {
     a_number_that_was_never_issued_accuses_no_site;
     suspicions_about_a_license_are_bounded;
     an_honest_site_that_loses_answers_is_not_noted;
+    renewals_by_file_and_a_reinstalled_machine_are_not_noted;
     numbers_that_were_never_issued_and_changed_hardware_are_noted;
 }
 
@@ -193,6 +195,51 @@ async fn an_honest_site_that_loses_answers_is_not_noted(engine: Engine) {
     for _ in 0..5 {
         validate(&vendor, &key, None, &[]).await;
         validate(&vendor, &key, None, &[("x-license-seq", "many")]).await;
+    }
+    assert_eq!(noted(&vendor).await, []);
+    vendor.end().await;
+}
+
+async fn renewals_by_file_and_a_reinstalled_machine_are_not_noted(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let (key, seq) = licensed(&vendor).await;
+    let known = validate(&vendor, &key, Some(seq), &[]).await;
+    for purpose in [Purpose::Renew; 4].into_iter().chain([Purpose::Activate]) {
+        let request = OfflineRequest {
+            purpose,
+            license_key: key.clone(),
+            hardware_id: "machine".to_owned(),
+            installation_id: INSTALLATION.to_owned(),
+            installation_name: String::new(),
+            installation_version: String::new(),
+            nonce: NONCE.to_owned(),
+            created_at: vendor.clock.now(),
+            key_set: 1,
+        };
+        let body = json!({"request": request.to_file()});
+        let (_, answer) = vendor.post("offline", body).await;
+        assert_eq!(answer["data"]["granted"], true, "{answer}");
+        assert_eq!(noted(&vendor).await, []);
+        let seat = vendor.seat(&key, "machine").await.unwrap();
+        assert_eq!(seat.trail().behind, 0);
+    }
+    // The files were never imported: what the site knows is up to date.
+    validate(&vendor, &key, Some(known), &[]).await;
+    assert_eq!(
+        vendor.seat(&key, "machine").await.unwrap().trail().behind,
+        0
+    );
+
+    // An answer is lost; then the machine is set up anew, with a lost answer again.
+    validate(&vendor, &key, Some(known), &[]).await;
+    let body = json!({
+        "licenseKey": key, "hardwareId": "machine", "installationId": "reinstalled",
+        "installationName": "Test", "installationVersion": "1.0.0",
+    });
+    for _ in 0..2 {
+        let activate = format!("{}/api/licenses/activate", vendor.url);
+        let answer = vendor.http.post(activate).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
     }
     assert_eq!(noted(&vendor).await, []);
     vendor.end().await;

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::contact::{Contact, Question, Reply, Request as _, Trust};
 use license_core::evidence::Evidence;
 use license_core::license_key::LicenseKey;
-use license_core::protocol::ValidateRequest;
+use license_core::protocol::{self, ValidateRequest};
 use license_core::schedule::{
     Jitter, next_heartbeat, next_validation, unsigned_validity, wait_as_asked,
 };
@@ -239,7 +239,12 @@ fn live(together: bool, with_guesser: bool) -> Outcome {
             let reply = if now < end_of_outage {
                 Reply::of(502, Vec::new(), None)
             } else {
-                match rates.call(&site.caller, &site.hardware_id, running(now)) {
+                match rates.call(
+                    &site.caller,
+                    &site.hardware_id,
+                    protocol::Call::Validate,
+                    running(now),
+                ) {
                     Ok(()) => site.confirmation(),
                     Err(wait) => Reply::of(429, Vec::new(), Some(wait)),
                 }
@@ -297,7 +302,14 @@ fn sites_that_share_one_rate_would_be_refused() {
         seats: 400,
         holds_seat: false,
     };
-    let call = |number: usize| rates.call(&newcomer, &number.to_string(), Duration::from_secs(1));
+    let call = |number: usize| {
+        rates.call(
+            &newcomer,
+            &number.to_string(),
+            protocol::Call::Activate,
+            Duration::from_secs(1),
+        )
+    };
     let admitted = (0..SITES).filter(|number| call(*number).is_ok());
     assert_eq!(admitted.count(), 420);
 }

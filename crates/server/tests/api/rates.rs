@@ -15,6 +15,7 @@ use crate::harness::{INSTALLATION, NONCE, Vendor, system_info};
 
 on_both_engines! {
     a_key_holder_who_cycles_is_slowed_down;
+    a_hundred_freed_machines_keep_no_machine_from_activating;
     a_mistyped_key_costs_no_query;
     an_address_that_guesses_is_refused_and_its_neighbours_are_not;
 }
@@ -169,6 +170,22 @@ async fn an_address_that_guesses_is_refused_and_its_neighbours_are_not(engine: E
     let (guesses, site) = tokio::join!(guesses, site);
     assert!(guesses.iter().all(|status| *status == 429));
     assert_eq!(site.0, 200);
+    vendor.end().await;
+}
+
+async fn a_hundred_freed_machines_keep_no_machine_from_activating(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = one_seat(&vendor).await;
+    for round in 0..2 {
+        for number in 0..100 {
+            let machine = format!("freed machine {number}");
+            let asked = ask(&vendor, "validate", &key, &machine).await;
+            assert_eq!(asked, (200, None), "{round} {number}");
+        }
+        let activated = ask(&vendor, "activate", &key, &format!("new {round}")).await;
+        assert_eq!(activated, (200, None));
+        vendor.clock.advance(TimeDelta::minutes(15));
+    }
     vendor.end().await;
 }
 

@@ -44,7 +44,8 @@ pub(in crate::http) async fn sign(
     Body(given): Body<RequestFile>,
 ) -> Result<Json<LicenseFile>, ApiError> {
     let lease = app.terms.offline_days;
-    let signed = offline::sign(&app, &given.request, lease, actor).await?;
+    let request = offline::read(&given.request)?;
+    let signed = offline::sign(&app, request, lease, actor).await?;
     let denied = match &signed.answer {
         Answer::Denied { reason, .. } => Some(reason),
         Answer::License(_) | Answer::Deactivated { .. } => None,
