@@ -52,7 +52,7 @@ pub struct ClockWatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClockDoubt {
     /// The database's clock shows another time.
-    #[error("the clock is {} the database's clock; set the wrong one right", distance(*ahead))]
+    #[error("the clock is {} the database's clock; correct the clock that is wrong", distance(*ahead))]
     Database {
         /// How far the wall clock is ahead; negative where it is behind.
         ahead: TimeDelta,

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::audit::{Action, Actor, Change};
 use crate::config::{Storage, Terms};
+use crate::licensing::clock;
 use crate::rates::Rates;
 use crate::signing::clock::SigningClock;
 use crate::signing::{self, SignError, SigningError, SigningKeys};
@@ -76,7 +77,7 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         let store = open_store(storage).await?;
-        let signing_clock = SigningClock::open(&store, clock.clone()).await;
+        let signing_clock = clock::open(&store, clock.clone()).await;
         let signing_clock = signing_clock.map_err(|error| refused(storage, error))?;
         let keys_dir = storage.keys();
         let keys = match SigningKeys::load(&keys_dir) {
@@ -124,8 +125,8 @@ impl App {
 
     /// Records that the clock is trusted now, if it is and that can be done.
     pub async fn record_clock(&self) {
-        if let Err(error) = self.signing_clock.record(&self.store).await {
-            tracing::warn!(%error, "that the clock is trusted was not recorded");
+        if let Err(error) = clock::record(&self.store, &self.signing_clock).await {
+            tracing::warn!(%error, "failed to record that the clock is trusted");
         }
     }
 

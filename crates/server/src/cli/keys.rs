@@ -14,8 +14,8 @@ use crate::app::{first_key, open_store};
 use crate::audit::Actor;
 use crate::cli::{by_hand, table};
 use crate::config::Storage;
+use crate::licensing::clock;
 use crate::licensing::keys::{LONGEST_OVERLAP, USUAL_OVERLAP, revoke, rotate};
-use crate::signing::clock::SigningClock;
 use crate::signing::{SigningError, SigningKeys};
 use crate::store::Store;
 
@@ -172,7 +172,7 @@ pub(super) async fn run(
 
 /// Whether this machine's clock is trusted.
 async fn permit(store: &Store, now: DateTime<Utc>) -> anyhow::Result<SigningTime> {
-    let clock = SigningClock::open(store, Arc::new(SystemClock)).await?;
+    let clock = clock::open(store, Arc::new(SystemClock)).await?;
     Ok(clock.permit(now)?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use license_core::signing_clock::{ClockDoubt, MAX_DATABASE_SKEW};
 use license_service::clock::Clock;
 use serde::Serialize;
@@ -43,18 +43,50 @@ pub struct ClockStatus {
     pub doubt: Option<String>,
 }
 
+/// A clock at the start of a process: with what is recorded, and compared with the
+/// database's clock.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn open(store: &Store, clock: Arc<dyn Clock>) -> Result<SigningClock, StoreError> {
+    let recorded = signing_clock::find(store.reader()).await?;
+    let recorded_at = recorded.map(|it| it.at);
+    let accepted_at = recorded.and_then(|it| it.accepted_at);
+    let opened = SigningClock::started(clock, recorded_at, accepted_at);
+    compare(store, &opened).await?;
+    Ok(opened)
+}
+
+/// Compares a clock with the database's; answers how far it is ahead, and `None` where
+/// the database has none of its own.
+async fn compare(store: &Store, clock: &SigningClock) -> Result<Option<TimeDelta>, StoreError> {
+    let shown = signing_clock::database_time(store.reader()).await?;
+    Ok(shown.map(|shown| clock.compare(shown)))
+}
+
+/// Records that a clock is trusted now, if it is.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn record(store: &Store, clock: &SigningClock) -> Result<(), StoreError> {
+    match clock.to_record() {
+        Some((at, may_begin)) => signing_clock::record(store.reader(), at, may_begin).await,
+        None => Ok(()),
+    }
+}
+
 /// Compares the clock with the database's, takes up that it was accepted, and
 /// records that it is trusted, if it is.
 ///
 /// # Errors
 /// When the database refuses; what was known about the clock goes on counting.
 pub async fn watch(app: &App) -> Result<(), StoreError> {
-    app.signing_clock.compare(&app.store).await?;
+    compare(&app.store, &app.signing_clock).await?;
     let recorded = signing_clock::find(app.store.reader()).await?;
-    if recorded.is_some_and(|recorded| app.signing_clock.take_up(&recorded)) {
+    if recorded.is_some_and(|it| app.signing_clock.take_up(it.accepted_at)) {
         tracing::info!("the clock was accepted");
     }
-    app.signing_clock.record(&app.store).await
+    record(&app.store, &app.signing_clock).await
 }
 
 /// What a process that starts now sees of its clock.
@@ -63,8 +95,8 @@ pub async fn watch(app: &App) -> Result<(), StoreError> {
 /// When the database refuses.
 pub async fn status(store: &Store, clock: Arc<dyn Clock>) -> Result<ClockStatus, StoreError> {
     let recorded = signing_clock::find(store.reader()).await?;
-    let seen = SigningClock::open(store, clock.clone()).await?;
-    let ahead = seen.compare(store).await?;
+    let seen = open(store, clock.clone()).await?;
+    let ahead = compare(store, &seen).await?;
     let now = clock.now();
     let whole = |at: DateTime<Utc>| at.trunc_subsecs(0);
     Ok(ClockStatus {

@@ -6,9 +6,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::signing_clock::{ClockDoubt, ClockWatch, Reading, SigningTime};
 use license_service::clock::Clock;
 
-use crate::store::signing_clock::{self, Recorded};
-use crate::store::{Store, StoreError};
-
 /// What this process knows about its clock, in memory: asking costs no query.
 pub struct SigningClock {
     clock: Arc<dyn Clock>,
@@ -24,25 +21,23 @@ struct Known {
 }
 
 impl SigningClock {
-    /// A clock at the start of a process: with what is recorded, and compared with
-    /// the database's clock.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn open(store: &Store, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let recorded = signing_clock::find(store.reader()).await?;
-        let reading = read(&*clock);
-        let watch = ClockWatch::started(reading, recorded.map(|it| it.at));
-        let opened = Self {
+    /// A clock at the start of a process: with the newest recorded instant, and the
+    /// newest acceptance.
+    #[must_use]
+    pub fn started(
+        clock: Arc<dyn Clock>,
+        recorded_at: Option<DateTime<Utc>>,
+        accepted_at: Option<DateTime<Utc>>,
+    ) -> Self {
+        let watch = ClockWatch::started(read(&*clock), recorded_at);
+        Self {
             known: Mutex::new(Known {
                 watch,
-                accepted_at: recorded.and_then(|it| it.accepted_at),
+                accepted_at,
                 has_signed: false,
             }),
             clock,
-        };
-        opened.compare(store).await?;
-        Ok(opened)
+        }
     }
 
     /// Whether to sign at `now`, which was read from this clock within the request.
@@ -59,29 +54,23 @@ impl SigningClock {
         self.lock().has_signed = true;
     }
 
-    /// Compares this clock with the database's; answers how far this one is ahead,
-    /// and `None` where the database has none of its own.
-    ///
-    /// # Errors
-    /// When the database refuses; the comparison before goes on counting.
-    pub async fn compare(&self, store: &Store) -> Result<Option<TimeDelta>, StoreError> {
-        let Some(shown) = signing_clock::database_time(store.reader()).await? else {
-            return Ok(None);
-        };
+    /// Compares this clock with what the database's has just shown; answers how far
+    /// this one is ahead.
+    pub fn compare(&self, shown: DateTime<Utc>) -> TimeDelta {
         let ahead = self.clock.ahead_of(shown);
         let reading = read(&*self.clock);
         self.lock().watch.compare(reading, ahead);
-        Ok(Some(ahead))
+        ahead
     }
 
-    /// Takes up that a person has accepted this clock since the last look; answers
-    /// whether that is so. Another server's clock, which shows another time, may
+    /// Takes up that a person has accepted this clock since the last look, at the newest
+    /// recorded acceptance; answers whether that is so. Another server's clock, which shows another time, may
     /// have been meant.
-    pub fn take_up(&self, recorded: &Recorded) -> bool {
+    pub fn take_up(&self, accepted_at: Option<DateTime<Utc>>) -> bool {
         let reading = read(&*self.clock);
         let mut known = self.lock();
-        let is_new = recorded.accepted_at != known.accepted_at;
-        let accepted = recorded.accepted_at.filter(|_| is_new);
+        let is_new = accepted_at != known.accepted_at;
+        let accepted = accepted_at.filter(|_| is_new);
         let is_meant = accepted.is_some_and(|at| known.watch.accept(reading, at));
         if is_meant {
             known.accepted_at = accepted;
@@ -89,18 +78,13 @@ impl SigningClock {
         is_meant
     }
 
-    /// Records that this clock is trusted now, if it is. Nothing is recorded before
-    /// anything was signed: a server that has only been tried out may rest.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn record(&self, store: &Store) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let has_signed = self.lock().has_signed;
-        match self.permit(now) {
-            Ok(at) => signing_clock::record(store.reader(), at, has_signed).await,
-            Err(_) => Ok(()),
-        }
+    /// The instant at which to record that this clock is trusted, if it is, and whether
+    /// the first record may be made: none is made before anything was signed, so that a
+    /// server that has never signed may stay off for longer than a day.
+    #[must_use]
+    pub fn to_record(&self) -> Option<(SigningTime, bool)> {
+        let at = self.permit(self.clock.now()).ok()?;
+        Some((at, self.lock().has_signed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
