@@ -212,7 +212,11 @@ fn argument<'a>(command: &'a Command, long: &str) -> Option<&'a Arg> {
 fn accepted(argument: &Arg) -> String {
     let values = argument.get_possible_values();
     let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
-    format!("accepted are {}", names.join(", "))
+    match names.split_last() {
+        Some((last, [])) => format!("expected {last}"),
+        Some((last, others)) => format!("expected {} or {last}", others.join(", ")),
+        None => "not accepted".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -212,7 +212,7 @@ fn a_wrong_setting_is_one_line_with_its_name_its_value_and_what_is_accepted() {
         (
             "LOG_FORMAT",
             "xml",
-            "error: LOG_FORMAT (--log-format) is 'xml': accepted are text, json\n",
+            "error: LOG_FORMAT (--log-format) is 'xml': expected text or json\n",
         ),
         (
             "PORT",
