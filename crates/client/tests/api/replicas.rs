@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use license_server::licensing::look_up::look_up;
-use license_server::store::seats;
+use license_server::store::seats::{self, SeatsQuery};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -119,7 +119,7 @@ async fn activations_at_once_take_one_seat() {
     assert_eq!(first.database.texts(valid).await, [Some(key.clone())]);
     let store = &vendor.app.store;
     let license = look_up(store, &key).await.unwrap();
-    let seats = seats::count_held(store.reader(), &license.id).await;
+    let seats = seats::count(store.reader(), &license.id, &SeatsQuery::held()).await;
     assert_eq!(seats.unwrap(), 1, "one machine, one seat");
     for site in [&first, &second] {
         site.until("it is active", async || site.standing().await == "active")

@@ -1,15 +1,16 @@
 //! `license-server seats …`
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use clap::{Subcommand, value_parser};
 use license_service::secret_argument::SecretArgument;
+use serde_json::json;
 
 use crate::app::open_store;
 use crate::cli::{by_hand, license_key, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::look_up::look_up;
-use crate::licensing::seats::ReleaseError;
+use crate::licensing::seats::{ReleaseError, in_seconds};
 use crate::store::seats::{self, MAX_LISTED, Seat, SeatsQuery};
 
 /// Default number of seats in a list.
@@ -79,7 +80,8 @@ pub(super) async fn run(
             let listed = seats::list(store.reader(), &license.id, &query, limit).await?;
             let total = seats::count(store.reader(), &license.id, &query).await?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&listed)?);
+                let page = json!({"seats": listed, "seatsTotal": total});
+                println!("{page:#}");
             } else {
                 print(&listed, total, now);
             }
@@ -95,7 +97,7 @@ pub(super) async fn run(
                     println!(
                         "The machine may run until {}; until then another machine takes the \
                          place with a move, or after 'license-server seats release'",
-                        instant(until)
+                        in_seconds(until)
                     );
                 }
             }
@@ -112,7 +114,7 @@ pub(super) async fn run(
                 Err(ReleaseError::Unconfirmed { until, .. }) => anyhow::bail!(
                     "the machine may run until {0}, beside the one that takes its place; to \
                      release the seat, repeat the command with --confirm-until {0}",
-                    instant(until)
+                    in_seconds(until)
                 ),
                 released => released?,
             };
@@ -125,10 +127,6 @@ pub(super) async fn run(
     }
     store.close().await;
     Ok(())
-}
-
-fn instant(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Seats as a table.

@@ -105,3 +105,29 @@ pub(super) fn entry(entry: audit_log::Entry) -> Entry {
         details: details.join(", "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::Iterable as _;
+
+    use super::*;
+    use crate::audit::Action;
+
+    #[derive(Template)]
+    #[template(
+        source = r#"{% import "history.html" as log %}{% call log::action(code) %}{% endcall %}"#,
+        ext = "html"
+    )]
+    struct Text {
+        code: &'static str,
+    }
+
+    #[test]
+    fn every_action_has_a_text() {
+        for action in Action::iter() {
+            let code = action.as_str();
+            let text = Text { code }.render().unwrap();
+            assert_ne!(text.trim(), code, "it has no text");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Form};
-use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use license_console::gauge::Gauge;
 use license_console::id::short;
 use license_console::moment::{Moment, ago};
@@ -62,8 +62,10 @@ struct Page {
     held_count: u64,
     pager: Pager,
     moves_left: u32,
-    /// Those freed last whose leases still run.
+    /// Freed seats whose leases still run, those that count first.
     waiting: Vec<Machine>,
+    /// How many there are, where not all of them are shown.
+    waiting_total: Option<u64>,
     freed: Vec<Machine>,
     freed_count: u64,
     suspicions: Vec<Suspected>,
@@ -130,10 +132,7 @@ pub(super) struct SeatsAt {
 async fn look(app: &App, license: &str, wanted: u64) -> Result<Page, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
     let license = look_up(&app.store, license).await?;
-    let all_held = SeatsQuery {
-        held: Some(true),
-        ..SeatsQuery::default()
-    };
+    let all_held = SeatsQuery::held();
     let held_count = seats::count(db, &license.id, &all_held).await?;
     let pager = Pager::new(wanted, held_count, &[]);
     let on_page = SeatsQuery {
@@ -148,6 +147,7 @@ async fn look(app: &App, license: &str, wanted: u64) -> Result<Page, ApiError> {
     };
     let freed = seats::list(db, &license.id, &all_freed, FREED).await?;
     let waiting = seats::running_freed(db, &license.id, now, ROWS).await?;
+    let waiting_total = seats::count_running_freed(db, &license.id, now).await?;
     let suspected = suspicions::list(db, Some(&license.id), SUSPICIONS).await?;
     let used = greatest_by_day(app, &license.id, DAYS).await?;
     let of_this = Filter {
@@ -176,6 +176,7 @@ async fn look(app: &App, license: &str, wanted: u64) -> Result<Page, ApiError> {
         pager,
         moves_left: moves_left(db, &license, now).await?,
         waiting: waiting.iter().map(machine).collect(),
+        waiting_total: Some(waiting_total).filter(|total| *total > ROWS),
         freed_count: seats::count(db, &license.id, &all_freed).await?,
         freed: freed.iter().map(machine).collect(),
         suspicions: suspected
@@ -296,7 +297,7 @@ pub(super) async fn ask(
                 Err(error) => return trouble("licenses", error),
             };
             let given = Given {
-                may_run_until: until.map(instant).unwrap_or_default(),
+                may_run_until: until.map(freeing::in_seconds).unwrap_or_default(),
                 day: day.map(|day| day.to_string()).unwrap_or_default(),
                 machine,
                 ..Given::default()
@@ -360,10 +361,6 @@ async fn carry_out(
             Ok(Done::SeatReleased)
         }
     }
-}
-
-fn instant(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The end that a form names; nothing is never.

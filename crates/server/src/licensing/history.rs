@@ -1,6 +1,7 @@
 //! What was, over time: calls of the fleet, usage of a license.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use license_core::signing_clock::SigningTime;
 use license_core::usage::Usage;
 use serde::Serialize;
 use serde_json::json;
@@ -8,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::audit::{Action, Actor};
-use crate::store::usage_days::{self, UsageDay};
+use crate::store::usage_days::{self, UsageCursor, UsageDay};
 use crate::store::{StoreError, calls, licenses, seats, site_entries, suspicions};
 
 /// For so long history is kept.
@@ -78,8 +79,8 @@ pub async fn calls_by_day(
     Ok(of_day)
 }
 
-/// What the machines of a license have used on each of the last `days` days: from
-/// `offset` on, at most [`usage_days::MAX_LISTED`].
+/// What the machines of a license have used on each of the last `days` days, the newest
+/// first: those after a cursor, at most `limit`.
 ///
 /// # Errors
 /// When the database refuses.
@@ -87,10 +88,11 @@ pub async fn usage_by_day(
     app: &App,
     license_id: &str,
     days: u32,
-    offset: u64,
+    after: Option<&UsageCursor>,
+    limit: u64,
 ) -> Result<Vec<UsageDay>, StoreError> {
     let first = first_of(app, days);
-    usage_days::since(app.store.reader(), license_id, first, offset).await
+    usage_days::since(app.store.reader(), license_id, first, after, limit).await
 }
 
 /// On each of the last `days` days, the most that any one machine has used: limits are
@@ -111,12 +113,21 @@ fn first_of(app: &App, days: u32) -> NaiveDate {
 }
 
 /// Forgets what is older than [`KEPT_FOR`], and freed seats [`FREED_KEPT_FOR`] after
-/// their last lease has ended; sums up what sites did that was only counted.
+/// their last lease has ended; sums up what sites did that was only counted. Does
+/// nothing while the clock may be wrong: a freed seat would be removed while its lease
+/// still runs.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn forget(app: &App) -> Result<(), StoreError> {
-    let now = app.clock.now();
+    match app.signing_clock.permit(app.clock.now()) {
+        Ok(now) => forget_at(app, now).await,
+        Err(_) => Ok(()),
+    }
+}
+
+async fn forget_at(app: &App, now: SigningTime) -> Result<(), StoreError> {
+    let now = now.instant();
     let before = now - KEPT_FOR;
     calls::forget(app.store.reader(), before).await?;
     usage_days::forget(app.store.reader(), before.date_naive()).await?;
@@ -130,12 +141,12 @@ pub async fn forget(app: &App) -> Result<(), StoreError> {
 async fn sum_up_site_entries(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
     let change = app.change(Actor::Service);
     loop {
-        let days = site_entries::before(app.store.reader(), now.date_naive(), AT_A_TIME).await?;
+        let transaction = app.store.begin().await?;
+        let days = site_entries::before(&transaction, now.date_naive(), AT_A_TIME).await?;
         if days.is_empty() {
             return Ok(());
         }
         for day in days {
-            let transaction = app.store.begin().await?;
             // Of several servers, one removes the row.
             let removed = site_entries::remove(&transaction, &day.license_id, day.day).await?;
             let license = licenses::find_by_id(&transaction, &day.license_id).await?;
@@ -144,7 +155,7 @@ async fn sum_up_site_entries(app: &App, now: DateTime<Utc>) -> Result<(), StoreE
                 let action = Action::SiteEntriesCounted;
                 change.note(&transaction, action, &license, details).await?;
             }
-            transaction.commit().await?;
         }
+        transaction.commit().await?;
     }
 }

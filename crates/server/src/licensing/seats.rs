@@ -1,7 +1,7 @@
 //! Who holds a license, taking a seat from them, and releasing it before their lease
 //! has ended.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use license_core::seat::Overlap;
 use serde_json::json;
 
@@ -67,10 +67,10 @@ pub enum ReleaseError {
     #[error("the machine '{0}' holds its seat; free the seat first")]
     Held(String),
     /// The machine's seat does not count.
-    #[error("the seat of '{0}' does not count against the license: there is nothing to release")]
+    #[error("the seat of '{0}' does not count against the license; nothing to release")]
     NotWaiting(String),
     /// The machine may run longer than the caller has seen.
-    #[error("the machine '{hardware_id}' may run until {}; confirm this instant to release the seat", time(.until))]
+    #[error("the machine '{hardware_id}' may run until {}; confirm this instant to release the seat", in_seconds(*.until))]
     Unconfirmed {
         /// The machine.
         hardware_id: String,
@@ -82,7 +82,9 @@ pub enum ReleaseError {
     Store(#[from] StoreError),
 }
 
-fn time(time: &DateTime<Utc>) -> String {
+/// An instant as it is shown and confirmed: in whole seconds.
+#[must_use]
+pub fn in_seconds(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -113,7 +115,9 @@ pub async fn release(
     if seat.is_held() {
         return Err(ReleaseError::Held(hardware_id.to_owned()));
     }
-    if confirmed_until.is_none_or(|confirmed| confirmed < until) {
+    // A person has seen whole seconds.
+    let shown = until.trunc_subsecs(0);
+    if confirmed_until.is_none_or(|confirmed| confirmed < shown) {
         let hardware_id = hardware_id.to_owned();
         return Err(ReleaseError::Unconfirmed { hardware_id, until });
     }

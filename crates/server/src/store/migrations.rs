@@ -319,6 +319,7 @@ impl MigrationTrait for LeasesAndMoves {
         for (table, columns) in [
             ("seat_moves", &["license_id", "at"][..]),
             ("seats", &["license_id", "id"]),
+            ("site_entries", &["day", "license_id"]),
             ("suspicions", &["last_seen_at", "id"]),
         ] {
             let mut index = Index::create();
@@ -335,8 +336,9 @@ impl MigrationTrait for LeasesAndMoves {
             "CREATE INDEX seats_freed ON seats (license_id, signed_until) WHERE freed_at IS NOT NULL",
         )
         .await?;
-        // Before this, the end of a heartbeat's lease was not stored: it was signed for
-        // 96 hours at most after the machine called last.
+        // Before this, the end of a heartbeat's lease was not stored: with the default
+        // LEASE_HOURS and GRACE_HOURS it was signed for 96 hours at most after the machine
+        // called last. docs/operations.md names what follows from other values.
         let (bound, greatest) = match manager.get_database_backend() {
             DbBackend::Postgres => ("last_seen_at + INTERVAL '96 hours'", "GREATEST"),
             _ => ("datetime(last_seen_at, '+96 hours')", "MAX"),

@@ -209,18 +209,6 @@ pub async fn any_held(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
     Ok(held.one(db).await?.is_some())
 }
 
-/// How many seats of a license are held.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn count_held(db: &impl ConnectionTrait, license_id: &str) -> Result<u64, StoreError> {
-    Ok(Entity::find()
-        .filter(Column::LicenseId.eq(license_id))
-        .filter(Column::FreedAt.is_null())
-        .count(db)
-        .await?)
-}
-
 /// How many seats of each of these licenses are held. Those that nobody holds
 /// are not among them.
 ///
@@ -255,6 +243,17 @@ pub struct SeatsQuery {
     pub offset: u64,
     /// Those freed last come first; otherwise those taken first.
     pub freed_last_first: bool,
+}
+
+impl SeatsQuery {
+    /// All that are held.
+    #[must_use]
+    pub fn held() -> Self {
+        Self {
+            held: Some(true),
+            ..Self::default()
+        }
+    }
 }
 
 /// Maximum number of seats in one answer.
@@ -374,8 +373,8 @@ fn waiting_seats(license_id: &str, hardware_id: &str, now: DateTime<Utc>) -> Sel
         .filter(Column::SignedUntil.gte(now.naive_utc()))
 }
 
-/// Freed seats whose leases still run: those that wait, and those whose place was
-/// passed on. Those that end last come first.
+/// Freed seats whose leases still run: first those that wait, then those whose place
+/// was passed on. Of either, those that end last come first.
 ///
 /// # Errors
 /// When the database refuses.
@@ -385,16 +384,33 @@ pub async fn running_freed(
     now: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<Seat>, StoreError> {
-    let rows = Entity::find()
-        .filter(Column::LicenseId.eq(license_id))
-        .filter(Column::FreedAt.is_not_null())
-        .filter(Column::SignedUntil.gte(now.naive_utc()))
+    let rows = running_freed_seats(license_id, now)
+        .order_by_desc(Column::Overlap.is_null())
         .order_by_desc(Column::SignedUntil)
         .order_by_desc(Column::Id)
         .limit(limit.min(MAX_LISTED))
         .all(db)
         .await?;
     rows.into_iter().map(Seat::try_from).collect()
+}
+
+/// How many of them there are.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_running_freed(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    now: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    Ok(running_freed_seats(license_id, now).count(db).await?)
+}
+
+fn running_freed_seats(license_id: &str, now: DateTime<Utc>) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::FreedAt.is_not_null())
+        .filter(Column::SignedUntil.gte(now.naive_utc()))
 }
 
 /// Removes freed seats whose last lease ended before an instant. Answers how many.

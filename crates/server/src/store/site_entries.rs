@@ -94,6 +94,7 @@ pub async fn before(
     let rows = Entity::find()
         .filter(Column::Day.lt(day))
         .order_by_asc(Column::Day)
+        .order_by_asc(Column::LicenseId)
         .limit(limit)
         .all(db)
         .await?;

@@ -1,5 +1,7 @@
 //! `usage_days`: the most that each machine has reported on each day.
 
+use std::fmt;
+
 use chrono::NaiveDate;
 use license_core::usage::Usage;
 use sea_orm::entity::prelude::*;
@@ -101,10 +103,51 @@ fn greater(column: Column, amount: i64) -> SimpleExpr {
 }
 
 /// Maximum number of machines' days in one answer.
-pub const MAX_LISTED: u64 = 5000;
+pub const MAX_LISTED: u64 = 1000;
 
-/// What the machines of a license have used since a day, the oldest first: from
-/// `offset` on, at most [`MAX_LISTED`].
+/// The last one of a page, after which the next page begins. Written as the day, a
+/// dot and the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageCursor {
+    /// The day.
+    pub day: NaiveDate,
+    /// The machine.
+    pub hardware_id: String,
+}
+
+impl fmt::Display for UsageCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.day, self.hardware_id)
+    }
+}
+
+impl UsageCursor {
+    /// Reads what [`fmt::Display`] has written; `None` where it is something else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (day, hardware_id) = text.split_once('.')?;
+        // No database keeps a NUL in a text.
+        let hardware_id = Some(hardware_id).filter(|it| !it.contains('\0'))?;
+        Some(Self {
+            day: day.parse().ok()?,
+            hardware_id: hardware_id.to_owned(),
+        })
+    }
+}
+
+impl UsageDay {
+    /// Its place in lists.
+    #[must_use]
+    pub fn cursor(&self) -> UsageCursor {
+        UsageCursor {
+            day: self.day,
+            hardware_id: self.hardware_id.clone(),
+        }
+    }
+}
+
+/// What the machines of a license have used since a day, the newest day first: those
+/// after a cursor, at most `limit` and at most [`MAX_LISTED`].
 ///
 /// # Errors
 /// When the database refuses.
@@ -112,15 +155,26 @@ pub async fn since(
     db: &impl ConnectionTrait,
     license_id: &str,
     day: NaiveDate,
-    offset: u64,
+    after: Option<&UsageCursor>,
+    limit: u64,
 ) -> Result<Vec<UsageDay>, StoreError> {
-    let rows = Entity::find()
+    let mut found = Entity::find()
         .filter(Column::LicenseId.eq(license_id))
-        .filter(Column::Day.gte(day))
-        .order_by_asc(Column::Day)
+        .filter(Column::Day.gte(day));
+    if let Some(after) = after {
+        // A page that begins before the first day is past the last one.
+        if after.day < day {
+            return Ok(Vec::new());
+        }
+        let on_the_same_day = Column::Day
+            .eq(after.day)
+            .and(Column::HardwareId.gt(&after.hardware_id));
+        found = found.filter(Column::Day.lt(after.day).or(on_the_same_day));
+    }
+    let rows = found
+        .order_by_desc(Column::Day)
         .order_by_asc(Column::HardwareId)
-        .offset(std::cmp::min(offset, super::MAX_ROWS))
-        .limit(MAX_LISTED)
+        .limit(std::cmp::min(limit, MAX_LISTED))
         .all(db)
         .await?;
     Ok(rows.into_iter().map(UsageDay::from).collect())

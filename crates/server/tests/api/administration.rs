@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use license_core::usage::Usage;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::keys::rotate;
+use license_server::licensing::look_up::look_up;
 use license_server::signing::SigningKeys;
-use license_server::store::Store;
+use license_server::store::{Store, usage_days};
+use license_service::clock::Clock as _;
 use reqwest::{Method, StatusCode};
 use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
@@ -22,6 +25,7 @@ on_both_engines! {
     licenses_are_searched_filtered_sorted_and_paged;
     the_fleet_is_seen_by_standing_version_limit_and_suspicion;
     usage_and_calls_are_kept_day_by_day_and_forgotten_in_time;
+    usage_is_read_in_pages_from_the_newest_day_on;
     a_hundred_thousand_licenses_are_searched_and_paged;
     keys_are_rotated_and_revoked_and_signed_with_at_once;
 }
@@ -374,7 +378,7 @@ async fn usage_and_calls_are_kept_day_by_day_and_forgotten_in_time(engine: Engin
     let day = |day: &str, heartbeats: u64, cameras: u64| json!({"day": day, "hardwareId": "machine", "heartbeats": heartbeats, "cameras": cameras, "users": 2, "storageGb": 100});
     assert_eq!(
         used,
-        json!([day("2026-11-24", 3, 9), day("2026-11-25", 1, 4)])
+        json!({"usage": [day("2026-11-25", 1, 4), day("2026-11-24", 3, 9)], "nextCursor": null})
     );
     let calls = vendor.look("/heartbeats?days=3").await;
     let day = |day: &str, confirmed: u64, denied: u64| json!({"day": day, "kind": "heartbeat", "confirmed": confirmed, "denied": denied, "throttled": 0});
@@ -398,7 +402,7 @@ async fn usage_and_calls_are_kept_day_by_day_and_forgotten_in_time(engine: Engin
     let used = vendor
         .look(&format!("/licenses/{key}/usage?days=400"))
         .await;
-    assert_eq!(used.as_array().unwrap().len(), 1);
+    assert_eq!(used["usage"].as_array().unwrap().len(), 1);
     vendor.clock.advance(TimeDelta::days(2));
     license_server::licensing::history::forget(&vendor.app)
         .await
@@ -406,7 +410,57 @@ async fn usage_and_calls_are_kept_day_by_day_and_forgotten_in_time(engine: Engin
     let used = vendor
         .look(&format!("/licenses/{key}/usage?days=400"))
         .await;
-    assert_eq!(used, json!([]));
+    assert_eq!(used, json!({"usage": [], "nextCursor": null}));
+    vendor.end().await;
+}
+
+async fn usage_is_read_in_pages_from_the_newest_day_on(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let license = look_up(&vendor.app.store, &key).await.unwrap();
+    let today = vendor.clock.now().date_naive();
+    let mut expected = Vec::new();
+    for ago in 0..3 {
+        let day = today - TimeDelta::days(ago);
+        for machine in ["a", "b.c", "d"] {
+            let db = vendor.app.store.reader();
+            let usage = Usage::default();
+            usage_days::note(db, &license.id, machine, day, &usage)
+                .await
+                .unwrap();
+            expected.push(format!("{day} {machine}"));
+        }
+    }
+    let path = format!("/licenses/{key}/usage?limit=2");
+    let mut found = Vec::new();
+    let mut page = vendor.look(&path).await;
+    loop {
+        let usage = page["usage"].as_array().unwrap();
+        assert!(usage.len() == 2 || page["nextCursor"].is_null());
+        let text = |it: &Value, name: &str| it[name].as_str().unwrap().to_owned();
+        let shown = usage
+            .iter()
+            .map(|it| format!("{} {}", text(it, "day"), text(it, "hardwareId")));
+        found.extend(shown);
+        let Some(cursor) = page["nextCursor"].as_str() else {
+            break;
+        };
+        page = vendor.look(&format!("{path}&cursor={cursor}")).await;
+    }
+    assert_eq!(found, expected);
+    for wrong in ["x", "2026-11-24", "2026-11-31.a", "2026-11-24.%00"] {
+        let path = format!("{path}&cursor={wrong}");
+        let (status, answer) = vendor.admin(Method::GET, &path, Value::Null).await;
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
+        assert_eq!(message, "The cursor is not the nextCursor of another page");
+    }
+    // The first day of all may have passed since the page before.
+    let empty = json!({"usage": [], "nextCursor": null});
+    let past = vendor
+        .look(&format!("{path}&days=1&cursor=2026-11-23.a"))
+        .await;
+    assert_eq!(past, empty);
     vendor.end().await;
 }
 

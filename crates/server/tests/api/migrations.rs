@@ -97,7 +97,7 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     let counted = calls::since(store.reader(), from).await.unwrap();
     assert_eq!((counted.len(), counted[0].times), (1, 7));
     let day = "2026-11-25".parse().unwrap();
-    let used = usage_days::since(store.reader(), &license.id, day, 0).await;
+    let used = usage_days::since(store.reader(), &license.id, day, None, 9).await;
     assert_eq!(used.unwrap()[0].storage_gb, 500);
     // The newest instant at which anything was signed, from before there was a record.
     let recorded = signing_clock::find(store.reader()).await.unwrap().unwrap();

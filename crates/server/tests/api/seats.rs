@@ -6,19 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use license_core::offline::{OfflineRequest, Purpose};
-use license_server::audit::{Actor, max_site_entries};
+use license_core::rate::max_site_entries;
+use license_core::seat::Overlap;
+use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::history::{FREED_KEPT_FOR, forget};
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::look_up::look_up;
 use license_server::licensing::seats::{ReleaseError, free};
-use license_server::store::seats::{Seat, SeatsQuery, count_waiting, list, save};
+use license_server::store::seats::{
+    Seat, SeatsQuery, count_running_freed, count_waiting, list, running_freed, save,
+};
 use license_service::clock::Clock as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{NONCE, Told, Vendor};
+use crate::harness::{ADMIN_TOKEN, NONCE, Told, Vendor};
 
 on_both_engines! {
     twenty_machines_at_once_take_exactly_the_three_seats_that_there_are;
@@ -26,6 +30,7 @@ on_both_engines! {
     a_seat_that_is_given_back_or_freed_goes_to_another_machine;
     a_seat_moves_within_the_budget_and_no_more;
     a_lease_by_file_counts_until_it_ends_or_is_released;
+    a_lease_with_a_fraction_of_a_second_is_released_by_what_is_shown;
     moves_are_spent_right_whoever_asks_at_the_same_time;
     signed_leases_never_exceed_seats_and_moves_and_releases;
     freed_seats_are_pruned_and_take_nothing_along;
@@ -270,6 +275,32 @@ async fn a_lease_by_file_counts_until_it_ends_or_is_released(engine: Engine) {
     vendor.end().await;
 }
 
+async fn a_lease_with_a_fraction_of_a_second_is_released_by_what_is_shown(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    vendor.activate(&key, "machine").await;
+    vendor.free(&key, "machine").await.unwrap();
+    // As a migration computes it from when the machine called last.
+    let migrated = "UPDATE seats SET signed_until = '2026-11-28 12:00:00.123456'";
+    vendor.database.execute(migrated).await;
+    let path = format!("/licenses/{key}/release-seat");
+    let release = async |until: &str| {
+        let body = json!({"hardwareId": "machine", "confirmedUntil": until});
+        vendor.admin(Method::POST, &path, body).await
+    };
+    let (status, answer) = release("2026-11-28T11:59:59Z").await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let message = answer["error"]["message"].as_str().unwrap();
+    let shown = "2026-11-28T12:00:00Z";
+    assert!(message.contains(shown), "{message}");
+    let (status, answer) = release(shown).await;
+    assert_eq!(
+        (status, &answer["overlap"]),
+        (StatusCode::OK, &json!("released"))
+    );
+    vendor.end().await;
+}
+
 async fn moves_are_spent_right_whoever_asks_at_the_same_time(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let twin = vendor.twin().await;
@@ -493,9 +524,44 @@ async fn seats_are_shown_in_pages_however_many_there_are(engine: Engine) {
         seat.installation_name = "n".repeat(255);
         seat.freed_at = (number % 2 == 0).then_some(now);
         seat.signed_until = Some(now + TimeDelta::hours(96));
+        seat.overlap = (number % 31 != 0).then_some(Overlap::Moved);
         save(&transaction, &seat).await.unwrap();
     }
     transaction.commit().await.unwrap();
+    // Those that count come first, however many there are.
+    let db = vendor.app.store.reader();
+    let running = running_freed(db, &license.id, now, 20).await.unwrap();
+    let counting = running.iter().filter(|seat| seat.overlap.is_none());
+    assert_eq!(counting.count(), 10);
+    assert!(running[..10].iter().all(|seat| seat.overlap.is_none()));
+    let all = count_running_freed(db, &license.id, now).await.unwrap();
+    assert_eq!(all, 310);
+    let redirects = reqwest::redirect::Policy::none();
+    let browser = reqwest::Client::builder().no_proxy().redirect(redirects);
+    let browser = browser.build().unwrap();
+    let sign_in = browser.post(format!("{}/console/sign-in", vendor.url));
+    let sign_in = sign_in.header("content-type", "application/x-www-form-urlencoded");
+    let signed_in = sign_in.body(format!("token={ADMIN_TOKEN}")).send().await;
+    let cookie = signed_in.unwrap().headers()["set-cookie"].clone();
+    let cookie = cookie
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    let page = browser.get(format!("{}/console/licenses/{}", vendor.url, license.id));
+    let page = page.header("cookie", cookie).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    assert!(
+        page.contains("<h3>Freed, and may still run: 50 of 310</h3>"),
+        "{page}"
+    );
+    assert_eq!(
+        page.matches("<span class=\"chip wait\">Counts</span>")
+            .count(),
+        10
+    );
 
     let shown = vendor.look(&format!("/licenses/{key}")).await;
     assert_eq!(shown["seats"].as_array().unwrap().len(), 50);

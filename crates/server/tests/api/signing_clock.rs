@@ -11,6 +11,7 @@ use license_server::app::{App, OpenError};
 use license_server::audit::{Actor, Change};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::clock::{AcceptError, accept, status, watch};
+use license_server::licensing::history::forget;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::keys::{KeysError, rotate_in};
 use license_server::licensing::offline::sign;
@@ -25,6 +26,7 @@ on_both_engines! {
     a_clock_that_shows_2038_for_a_minute_signs_nothing;
     a_server_that_starts_in_2038_signs_nothing_until_its_clock_is_right_or_accepted;
     a_clock_that_is_behind_is_noticed_where_the_database_has_one;
+    a_server_whose_clock_is_wrong_forgets_nothing;
 }
 
 fn end_of_32_bits() -> DateTime<Utc> {
@@ -75,7 +77,7 @@ async fn nothing_is_signed(vendor: &Vendor, key: &str) {
         key_set: 1,
     };
     let lease = TimeDelta::days(90);
-    let signed = sign(&vendor.app, &file.to_file(), lease, Actor::CommandLine).await;
+    let signed = sign(&vendor.app, file, lease, Actor::CommandLine).await;
     assert!(signed.is_err(), "{signed:?}");
     let rotated = rotate_in(&vendor.app, TimeDelta::zero(), Actor::CommandLine).await;
     assert!(matches!(rotated, Err(KeysError::Clock(_))), "{rotated:?}");
@@ -112,6 +114,39 @@ async fn a_clock_that_shows_2038_for_a_minute_signs_nothing(engine: Engine) {
     let restarted = vendor.twin().await;
     assert_eq!(restarted.validate(&key, "machine").await.word(), "yes");
     restarted.stop().await;
+    vendor.end().await;
+}
+
+async fn a_server_whose_clock_is_wrong_forgets_nothing(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    vendor.activate(&key, "machine").await;
+    vendor.heartbeat(&key, "machine", 1).await;
+    vendor.free(&key, "machine").await.unwrap();
+    watch(&vendor.app).await.unwrap();
+    let right = vendor.clock.now();
+    let kept = async || {
+        let usage = vendor.look(&format!("/licenses/{key}/usage")).await;
+        let usage = usage["usage"].as_array().unwrap().len();
+        (vendor.seat(&key, "machine").await.is_some(), usage)
+    };
+    // While it runs, and when it starts.
+    vendor.clock.set_wall(end_of_32_bits());
+    forget(&vendor.app).await.unwrap();
+    vendor.clock.set_wall(right);
+    assert_eq!(kept().await, (true, 1));
+    let clock = Arc::new(ManualClock::at(end_of_32_bits()));
+    let wrong = vendor.twin_with(clock.clone()).await;
+    forget(&wrong.app).await.unwrap();
+    assert_eq!(kept().await, (true, 1));
+    // The machine's lease still counts.
+    let moved = vendor.activate(&key, "another").await;
+    assert_eq!(moved.moves_left(), 2);
+    wrong.stop().await;
+    // With the right clock, it is all forgotten in time.
+    vendor.clock.advance(TimeDelta::days(401));
+    forget(&vendor.app).await.unwrap();
+    assert_eq!(kept().await, (false, 0));
     vendor.end().await;
 }
 
@@ -192,7 +227,8 @@ async fn a_clock_that_is_behind_is_noticed_where_the_database_has_one(engine: En
             Err(AcceptError::Doubt(ClockDoubt::Database { .. }))
         ));
         let (_, text) = ready(&vendor).await;
-        let said = "the clock is 11 min behind the database's clock; set the wrong one right";
+        let said =
+            "the clock is 11 min behind the database's clock; correct the clock that is wrong";
         assert_eq!(text["clock"], said);
         // A first key would have a wrong date, too.
         let error = opened(&directory.path().join("keys")).await;

@@ -17,12 +17,13 @@ use crate::http::given::{Body, Params, until};
 use crate::licensing;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::claim::moves_left;
+use crate::licensing::history::usage_by_day;
 use crate::licensing::issue::IssueRequest;
 use crate::licensing::look_up::look_up;
 use crate::store::licenses::{License, Search, Sort, Status};
 use crate::store::seats::{Seat, SeatsQuery};
 use crate::store::suspicions::Suspected;
-use crate::store::usage_days::UsageDay;
+use crate::store::usage_days::{UsageCursor, UsageDay};
 use crate::store::{licenses, seats, suspicions};
 
 #[derive(Deserialize, IntoParams)]
@@ -201,7 +202,7 @@ pub(in crate::http) async fn show(
     let db = app.store.reader();
     Ok(Json(Whole {
         moves_left: moves_left(db, &license, app.clock.now()).await?,
-        seats_held: seats::count_held(db, &license.id).await?,
+        seats_held: seats::count(db, &license.id, &SeatsQuery::held()).await?,
         seats: seats_page(&app, &license, &SeatsQuery::default(), None).await?,
         suspicions: suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?,
         license,
@@ -218,14 +219,20 @@ async fn seats_page(
     let limit = limit.unwrap_or(50).clamp(1, MOST_ROWS);
     // One more than fits says whether there is another page.
     let mut found = seats::list(db, &license.id, query, limit + 1).await?;
-    let fits = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = found.len() > fits;
-    found.truncate(fits);
+    let more = cut(&mut found, limit);
     Ok(SeatsPage {
         total: seats::count(db, &license.id, query).await?,
         next_cursor: found.last().filter(|_| more).and_then(Seat::cursor),
         seats: found,
     })
+}
+
+/// Cuts a list at `limit`; answers whether there was more.
+fn cut<T>(found: &mut Vec<T>, limit: u64) -> bool {
+    let fits = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = found.len() > fits;
+    found.truncate(fits);
+    more
 }
 
 /// Whether a seat is held.
@@ -291,24 +298,51 @@ impl Days {
 pub(in crate::http) struct UsageParams {
     /// 1 to 400; default 90.
     days: Option<u32>,
-    /// How many machines' days to skip.
-    #[serde(default)]
-    offset: u64,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// At most 500; default 50.
+    limit: Option<u64>,
 }
 
-/// What each machine has used, day by day: 5000 machines' days at most, from `offset` on.
+/// Some of what machines have used, the newest day first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct UsagePage {
+    /// One for each day on which a machine has reported.
+    usage: Vec<UsageDay>,
+    /// The `cursor` of the next page; `null` on the last one.
+    next_cursor: Option<String>,
+}
+
+/// What each machine has used, day by day.
 #[utoipa::path(get, path = "/licenses/{license}/usage", tag = "licenses",
     params(("license" = String, Path), UsageParams),
-    responses((status = 200, body = Vec<UsageDay>), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = UsagePage), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody)))]
 pub(in crate::http) async fn usage(
     State(app): State<Arc<App>>,
     Path(license): Path<String>,
-    Params(UsageParams { days, offset }): Params<UsageParams>,
-) -> Result<Json<Vec<UsageDay>>, ApiError> {
+    Params(params): Params<UsageParams>,
+) -> Result<Json<UsagePage>, ApiError> {
+    let days = Days { days: params.days }.or(90);
+    let wrong = || ApiError::BadRequest("the cursor is not the nextCursor of another page".into());
+    let after = params
+        .cursor
+        .map(|text| UsageCursor::parse(&text).ok_or_else(wrong))
+        .transpose()?;
     let license = look_up(&app.store, &license).await?;
-    let days = Days { days }.or(90);
-    let used = licensing::history::usage_by_day(&app, &license.id, days, offset);
-    Ok(Json(used.await?))
+    let limit = params.limit.unwrap_or(50).clamp(1, MOST_ROWS);
+    // One more than fits says whether there is another page.
+    let found = usage_by_day(&app, &license.id, days, after.as_ref(), limit + 1);
+    let mut usage = found.await?;
+    let more = cut(&mut usage, limit);
+    Ok(Json(UsagePage {
+        next_cursor: usage
+            .last()
+            .filter(|_| more)
+            .map(|last| last.cursor().to_string()),
+        usage,
+    }))
 }
 
 /// The new end of a license.
