@@ -3,11 +3,18 @@
 //! Nothing here denies anything: a restored backup looks like a copy, and it is
 //! people who tell the two apart.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 /// So many calls in a row that do not know the last answer, each another one,
 /// are two machines that share one identity.
 pub const CALLS_BEHIND: u32 = 3;
+
+/// So many times within [`REGRESSION_WINDOW`] calls said less than was said before:
+/// that is two machines. A backup that is restored does so once.
+pub const MAX_REGRESSIONS: u32 = 3;
+/// The time within which regressions are counted together.
+pub const REGRESSION_WINDOW: TimeDelta = TimeDelta::days(30);
 
 /// Something that a person should look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,10 +67,26 @@ pub struct Trail {
     pub behind_at: Option<u64>,
     /// How many calls in a row were behind, each at another number.
     pub behind: u32,
+    /// The greatest number that any call has said.
+    pub acknowledged: u64,
+    /// Calls that said less than [`Self::acknowledged`].
+    pub regressions: Regressions,
     /// The installation that called last.
     pub installation_id: String,
     /// The one that called before another took over.
     pub former_installation_id: Option<String>,
+}
+
+/// Calls that said less than was said before. One machine never goes back, unless it
+/// is restored from a backup: when an answer is lost, it says the same number again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Regressions {
+    /// How many there were, each at another number.
+    pub count: u32,
+    /// What the newest of them said.
+    pub newest: Option<u64>,
+    /// When the first of them was made.
+    pub since: Option<DateTime<Utc>>,
 }
 
 /// What a call says of its sender.
@@ -81,6 +104,28 @@ pub struct Report<'a> {
     pub installation_id: &'a str,
     /// The site says that its hardware has changed.
     pub drifted: bool,
+    /// When the call is made.
+    pub at: DateTime<Utc>,
+}
+
+impl Regressions {
+    /// Adds a call that said `seq`, and not the greatest number.
+    fn with(&self, seq: u64, at: DateTime<Utc>) -> Self {
+        let window = self.since.filter(|since| at - since <= REGRESSION_WINDOW);
+        match window {
+            Some(_) if self.newest == Some(seq) => self.clone(),
+            Some(since) => Self {
+                count: self.count.saturating_add(1),
+                newest: Some(seq),
+                since: Some(since),
+            },
+            None => Self {
+                count: 1,
+                newest: Some(seq),
+                since: Some(at),
+            },
+        }
+    }
 }
 
 impl Trail {
@@ -125,7 +170,14 @@ impl Trail {
             }
             Some(_) => {}
         }
+        if let Some(seq) = newest_seq.filter(is_issued) {
+            if seq < self.acknowledged {
+                next.regressions = self.regressions.with(seq, report.at);
+            }
+            next.acknowledged = self.acknowledged.max(seq);
+        }
         let mut shared = next.behind >= CALLS_BEHIND && next.behind != self.behind;
+        shared |= next.regressions.count >= MAX_REGRESSIONS && next.regressions != self.regressions;
         if is_new {
             shared |= self.former_installation_id.as_deref() == Some(caller);
             if !self.installation_id.is_empty() {

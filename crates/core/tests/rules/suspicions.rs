@@ -1,12 +1,16 @@
 //! What looks like a copy, and what only looks like bad luck.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use license_core::suspicion::{CALLS_BEHIND, Report, Suspicion, Trail};
+
+use crate::signer::T0;
 
 const SHARED: &[Suspicion] = &[Suspicion::SharedIdentity];
 
 /// A License Server's side of one seat.
 struct Seat {
     trail: Trail,
+    at: DateTime<Utc>,
     found: Vec<Suspicion>,
 }
 
@@ -20,6 +24,7 @@ impl Seat {
         };
         Self {
             trail,
+            at: T0,
             found: Vec::new(),
         }
     }
@@ -37,6 +42,7 @@ impl Seat {
             is_activation,
             installation_id,
             drifted: false,
+            at: self.at,
         };
         let (trail, found) = self.trail.followed(&report);
         self.trail = trail;
@@ -44,6 +50,15 @@ impl Seat {
         self.trail.issued += 1;
         self.trail.answered = self.trail.issued;
         self.trail.issued
+    }
+}
+
+impl Seat {
+    /// A heartbeat, whose answer the site does not keep.
+    fn heartbeat(&mut self, seq: u64, installation_id: &str) {
+        let answered = self.trail.answered;
+        self.call(Some(seq), installation_id, false);
+        self.trail.answered = answered;
     }
 }
 
@@ -194,6 +209,7 @@ fn a_number_that_was_never_issued_and_changed_hardware_are_noticed() {
             is_activation: false,
             installation_id: "a",
             drifted,
+            at: T0,
         };
         seat.trail.followed(&report).1
     };
@@ -247,4 +263,89 @@ fn a_request_file_and_the_activation_of_a_new_installation_say_nothing() {
     seat.call(None, "c", true);
     seat.validate(known, "b");
     assert_eq!(seat.found, SHARED);
+}
+
+/// A site on the usual schedule, or its copy.
+struct Machine {
+    known: u64,
+    heartbeat_at: i64,
+    validation_at: i64,
+    /// Validations that it makes each time.
+    validations: u32,
+}
+
+/// Minutes until the next call; regular intervals are shortened by up to 10 %.
+fn jittered(minutes: i64, random: &mut u64) -> i64 {
+    *random = random
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1);
+    minutes - minutes * i64::from((*random >> 33) as u32 % 100) / 1000
+}
+
+/// What is found when `machines` share a seat for so many days, with each answer lost
+/// once in `lost`.
+fn lived(machines: &mut [Machine], days: i64, lost: u64, random: &mut u64) -> Option<i64> {
+    let mut seat = Seat::new();
+    for minute in 0..days * 24 * 60 {
+        seat.at = T0 + TimeDelta::minutes(minute);
+        for machine in machines.iter_mut() {
+            if machine.validation_at <= minute {
+                machine.validation_at = minute + jittered(24 * 60, random);
+                for _ in 0..machine.validations {
+                    let answer = seat.validate(machine.known, "a");
+                    *random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    if (*random >> 33) % lost != 0 {
+                        machine.known = answer;
+                    }
+                }
+            }
+            if machine.heartbeat_at <= minute {
+                machine.heartbeat_at = minute + jittered(4 * 60, random);
+                seat.heartbeat(machine.known, "a");
+            }
+        }
+        if !seat.found.is_empty() {
+            return Some(minute / (24 * 60));
+        }
+    }
+    None
+}
+
+#[test]
+fn a_copy_on_the_usual_schedule_is_noticed_within_a_week_and_no_honest_site_is() {
+    for seed in 0..150_u64 {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let start = |offset: i64, validations| Machine {
+            known: 100,
+            heartbeat_at: offset,
+            validation_at: offset,
+            validations,
+        };
+        let offset = jittered(24 * 60, &mut random) * 7 % (24 * 60);
+        for validations in [1, 2] {
+            let mut pair = [start(0, 1), start(offset, validations)];
+            let noticed = lived(&mut pair, 8, 1000, &mut random);
+            assert!(noticed.is_some(), "seed {seed}, {validations} validations");
+        }
+        let honest = lived(&mut [start(0, 2)], 60, 3, &mut random);
+        assert_eq!(honest, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_backup_goes_back_once_and_regressions_of_other_months_are_not_added_up() {
+    let mut seat = Seat::new();
+    let mut known = 100;
+    for month in 0..12 {
+        seat.at = T0 + TimeDelta::days(31 * month);
+        let before = known;
+        for _ in 0..3 {
+            known = seat.validate(known, "a");
+        }
+        // Restored, from before the three.
+        known = seat.validate(before, "a");
+    }
+    assert_eq!(seat.found, []);
 }

@@ -278,6 +278,7 @@ async fn follow(
         is_activation: matches!(question, Question::Activate(_)),
         installation_id: &to.installation_id,
         drifted: call.drifted,
+        at: now,
     };
     let (trail, found) = seat.trail().followed(&report);
     seat.set_trail(trail);

@@ -272,6 +272,19 @@ impl MigrationTrait for LeasesAndMoves {
                 column("says_seq").boolean().not_null().default(false),
             ),
             (
+                "seats",
+                column("acknowledged_seq")
+                    .big_integer()
+                    .not_null()
+                    .default(0),
+            ),
+            (
+                "seats",
+                column("regressions").integer().not_null().default(0),
+            ),
+            ("seats", column("regressed_seq").big_integer()),
+            ("seats", column("regressed_since").timestamp()),
+            (
                 "licenses",
                 column("moves").integer().not_null().default(moves),
             ),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::fleet::Signed;
 use license_core::seat::{Overlap, SeatState};
-use license_core::suspicion::Trail;
+use license_core::suspicion::{Regressions, Trail};
 use sea_orm::entity::prelude::*;
 use sea_orm::{
     ActiveValue, Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _,
@@ -46,6 +46,10 @@ pub struct Model {
     signed_until: Option<NaiveDateTime>,
     overlap: Option<String>,
     says_seq: bool,
+    acknowledged_seq: i64,
+    regressions: i32,
+    regressed_seq: Option<i64>,
+    regressed_since: Option<NaiveDateTime>,
 }
 
 /// Whose seat it is.
@@ -456,6 +460,7 @@ pub async fn prune(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u
 /// # Errors
 /// When the database refuses.
 pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreError> {
+    let regressions = &seat.trail.regressions;
     let row = ActiveModel {
         id: seat.row.map_or(ActiveValue::NotSet, ActiveValue::Unchanged),
         license_id: ActiveValue::Set(seat.license_id.clone()),
@@ -478,6 +483,10 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         signed_until: ActiveValue::Set(seat.signed_until.map(|time| time.naive_utc())),
         overlap: ActiveValue::Set(seat.overlap.map(|it| it.as_str().to_owned())),
         says_seq: ActiveValue::Set(seat.trail.says_seq),
+        acknowledged_seq: ActiveValue::Set(number(seat.trail.acknowledged)),
+        regressions: ActiveValue::Set(i32::try_from(regressions.count).unwrap_or(i32::MAX)),
+        regressed_seq: ActiveValue::Set(regressions.newest.map(number)),
+        regressed_since: ActiveValue::Set(regressions.since.map(|time| time.naive_utc())),
     };
     if seat.row.is_some() {
         Entity::update(row).exec(db).await?;
@@ -530,6 +539,12 @@ impl TryFrom<Model> for Seat {
             overlap: row.overlap.as_deref().map(overlap_of).transpose()?,
             trail: Trail {
                 says_seq: row.says_seq,
+                acknowledged: u64::try_from(row.acknowledged_seq).unwrap_or_default(),
+                regressions: Regressions {
+                    count: u32::try_from(row.regressions).unwrap_or_default(),
+                    newest: row.regressed_seq.and_then(|seq| u64::try_from(seq).ok()),
+                    since: row.regressed_since.map(|time| time.and_utc()),
+                },
                 answered: u64::try_from(row.answered_seq).unwrap_or_default(),
                 behind_at: row.behind_seq.and_then(|seq| u64::try_from(seq).ok()),
                 behind: u32::try_from(row.behind).unwrap_or_default(),
