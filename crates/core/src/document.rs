@@ -15,9 +15,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::call::Call;
 use crate::keyring::{Keyring, KeyringError};
 use crate::license::{Expiry, License};
-use crate::protocol::Call;
 
 /// Longest document that is looked at, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;

@@ -18,6 +18,7 @@
 //! - a site whose validations all succeed is never in grace.
 
 pub mod announcement;
+pub mod call;
 pub mod contact;
 pub mod document;
 pub mod evidence;
