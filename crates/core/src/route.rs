@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 pub use path::{LONGEST_PATH, MAX_ODD_PLACES, MAX_SEGMENTS, PathError, PlainPath};
 
 use crate::feature::FeatureKey;
+use readings::Matches;
 use tree::{Match, Tree};
 
 /// What paths a route is for.
@@ -170,7 +171,7 @@ impl RouteTable {
             Ok(matches) => matches,
             Err(error) => return vec![Need::BadPath(error)],
         };
-        let reached = matches.iter().flatten();
+        let reached = matches.readings.iter().chain(&matches.ascii_only).flatten();
         let named: BTreeSet<&str> = reached
             .flat_map(|it| &self.routes[it.route].methods)
             .map(String::as_str)
@@ -187,10 +188,22 @@ impl RouteTable {
 
     /// What a request needs if it needs the same in all readings of its path.
     /// `None` is a method that no route names.
-    fn need_in_all(&self, method: Option<&str>, readings: &[Vec<Match>]) -> Need<'_> {
-        let mut needs = readings
+    ///
+    /// A service that leaves out everything but ASCII serves no honest names in
+    /// other scripts, so its readings count only where they need a feature:
+    /// `/cameras/門/map` must not be refused because `/cameras/map` needs none.
+    fn need_in_all<'question>(
+        &self,
+        method: Option<&'question str>,
+        matches: &'question Matches,
+    ) -> Need<'_> {
+        let in_one = |matches: &'question Vec<Match>| self.needs_in_one(method, matches);
+        let ascii_only = matches.ascii_only.iter().flat_map(in_one);
+        let mut needs = matches
+            .readings
             .iter()
-            .flat_map(|matches| self.needs_in_one(method, matches));
+            .flat_map(in_one)
+            .chain(ascii_only.filter(|need| matches!(need, Need::Feature(_))));
         let first = needs.next().unwrap_or(Need::Unlisted);
         match needs.all(|need| need == first) {
             true => first,

@@ -2,8 +2,8 @@
 //!
 //! What is behind a gateway may undo escapes one time or several times, take a
 //! backslash for a slash, follow `..` or not, cut parameters off or not, leave
-//! out bytes that are not UTF-8 or read them leniently. A path without any of
-//! these is read one time. An odd one is read in each way that makes a
+//! out bytes that are not UTF-8 or read them leniently, or leave out everything
+//! but ASCII. A path without any of these is read one time. An odd one is read in each way that makes a
 //! difference for it, with a bound on the work in all.
 
 use std::ops::Range;
@@ -17,29 +17,56 @@ pub(super) const MAX_WORK: u32 = 2_000;
 /// Bytes of a further text that are made and searched for one unit of work.
 const BYTES_PER_UNIT: usize = 4;
 
-/// The routes for the path in each reading; no two are the same.
-pub(super) fn matches(raw: &[u8], tree: &Tree) -> Result<Vec<Vec<Match>>, PathError> {
+/// The routes for a path in each reading; no two in a list are the same.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Matches {
+    /// In the readings that all have to need the same.
+    pub(super) readings: Vec<Vec<Match>>,
+    /// In the readings of a service that leaves out everything but ASCII.
+    pub(super) ascii_only: Vec<Vec<Match>>,
+}
+
+/// Finds the routes for the path in each reading.
+pub(super) fn matches(raw: &[u8], tree: &Tree) -> Result<Matches, PathError> {
     matches_within(raw, tree, &mut Work::at_most(MAX_WORK))
 }
 
-fn matches_within(raw: &[u8], tree: &Tree, work: &mut Work) -> Result<Vec<Vec<Match>>, PathError> {
+fn matches_within(raw: &[u8], tree: &Tree, work: &mut Work) -> Result<Matches, PathError> {
     let path = path_of(raw)?;
-    let mut found: Vec<Vec<Match>> = Vec::new();
-    for (text, marks) in texts(path, work)? {
+    let mut found = Matches::default();
+    for (text, marks, source) in texts(path, work)? {
         let readings = Readings::of(&text, marks)?;
-        readings.walk(tree, work, &mut found)?;
+        let is_first = found.readings.is_empty();
+        let found = match source {
+            Source::AsciiOnly => &mut found.ascii_only,
+            Source::AsSent | Source::Changed => &mut found.readings,
+        };
+        readings.walk(tree, work, is_first, found)?;
     }
     Ok(found)
 }
 
+/// What a text is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// All bytes of the path.
+    AsSent,
+    /// The path without bytes that services disagree about, or with these bytes
+    /// read leniently.
+    Changed,
+    /// The ASCII bytes of the path.
+    AsciiOnly,
+}
+
 /// What the path stands for: with its escapes undone one time, two times and so
 /// on, and without the bytes that services disagree about.
-fn texts(path: &[u8], work: &mut Work) -> Result<Vec<(Text, Vec<Mark>)>, PathError> {
+fn texts(path: &[u8], work: &mut Work) -> Result<Vec<(Text, Vec<Mark>, Source)>, PathError> {
     let raw = Text::raw(path);
     let first = raw.unescaped(1).unwrap_or(raw);
     let mut texts = Vec::new();
-    let mut waiting = vec![(first, 1, true)];
-    while let Some((text, rounds, as_sent)) = waiting.pop() {
+    let mut waiting = vec![(first, 1, Source::AsSent)];
+    while let Some((text, rounds, source)) = waiting.pop() {
+        let as_sent = source == Source::AsSent;
         text.check()?;
         let marks = text.marks()?;
         if as_sent && text.has_unknown() {
@@ -47,26 +74,32 @@ fn texts(path: &[u8], work: &mut Work) -> Result<Vec<(Text, Vec<Mark>)>, PathErr
             for percent_signs in [false, true] {
                 let without = text.without_unknown(percent_signs);
                 if without.bytes().len() < text.bytes().len() {
-                    waiting.push((without, rounds, false));
+                    waiting.push((without, rounds, Source::Changed));
                 }
             }
             if let Some(text) = text.read_leniently() {
-                waiting.push((text.without_unknown(true), rounds, false));
-                waiting.push((text, rounds, false));
+                waiting.push((text.without_unknown(true), rounds, Source::Changed));
+                waiting.push((text, rounds, Source::Changed));
             }
         }
-        if let Some(text) = text.with_dots_uncovered().filter(|_| as_sent) {
-            work.spend(4 * text.bytes().len() / BYTES_PER_UNIT)?;
-            waiting.push((text, rounds, false));
+        if as_sent && let Some(ascii) = text.ascii_only() {
+            // Copying takes one pass, and what is left takes several.
+            let bytes = text.bytes().len() / 4 + 4 * ascii.bytes().len();
+            work.spend(bytes / BYTES_PER_UNIT)?;
+            let source = match text.covers_dots() {
+                true => Source::Changed,
+                false => Source::AsciiOnly,
+            };
+            waiting.push((ascii, rounds, source));
         }
         if let Some(next) = text.unescaped(rounds + 1) {
             if rounds == MAX_ROUNDS {
                 return Err(PathError::EscapedTooOften);
             }
             work.spend(2 * next.bytes().len() / BYTES_PER_UNIT)?;
-            waiting.push((next, rounds + 1, as_sent));
+            waiting.push((next, rounds + 1, source));
         }
-        texts.push((text, marks));
+        texts.push((text, marks, source));
     }
     Ok(texts)
 }
@@ -179,10 +212,10 @@ impl<'a> Readings<'a> {
         &self,
         tree: &Tree,
         work: &mut Work,
+        is_first: bool,
         found: &mut Vec<Vec<Match>>,
     ) -> Result<(), PathError> {
         let mut walk = Walk::new(tree);
-        let is_first = found.is_empty();
         let is_odd = self.marks.iter().any(|mark| mark.kind == Kind::Unknown);
         if is_first && !is_odd {
             // A path that can be read in one way alone is never too much work.
@@ -350,17 +383,21 @@ mod tests {
         Tree::new(patterns.iter(), false)
     }
 
+    fn count(found: Matches) -> usize {
+        found.readings.len() + found.ascii_only.len()
+    }
+
     /// The result without a bound, and the work beyond that for a plain path.
     fn work(path: &str, tree: &Tree) -> (Result<usize, PathError>, u32) {
         let mut work = Work::at_most(u32::MAX);
         let result = matches_within(path.as_bytes(), tree, &mut work);
-        (result.map(|found| found.len()), u32::MAX - work.left())
+        (result.map(count), u32::MAX - work.left())
     }
 
     #[test]
     fn a_path_that_can_be_read_in_one_way_is_read_one_time() {
         let tree = tree();
-        let long = format!("/files/{}", "%E9%97%A8".repeat(800));
+        let long = format!("/files/{}", "a".repeat(8_000));
         let paths = ["/", "/api/v1/part-7/x", "/p7/1/x?//;", "/a/b/", &long];
         for path in paths {
             assert_eq!(work(path, &tree), (Ok(1), 0), "{path}");
@@ -370,7 +407,11 @@ mod tests {
     #[test]
     fn honest_odd_paths_take_less_than_half_of_the_work_that_is_allowed() {
         let tree = tree();
+        let escaped = format!("/files/{}", "%E9%97%A8".repeat(900));
+        let raw = format!("/files/{}", "\u{95e8}".repeat(2_700));
         for path in [
+            &escaped,
+            &raw,
             "/api/v1/part-7//x",
             "/api/v1/part-7/a%2Fb;v=1/../c%2520d",
             "/api/v1/./part-7/../part-8/x;jsessionid=1",
@@ -418,12 +459,15 @@ mod tests {
             "/p10;/../p11;x/",
             ".%ff./",
             "\u{e9}./",
+            "\u{e9}/",
+            "%C3%A9a",
+            "%\u{e9}2f",
         ] {
             for start in ["/", "/api/v1/", "/api/v1/part-7/x%2f..//;%3f/", "/%zz/"] {
                 for length in [0, 10, 50, 250, 1_000] {
                     let path = format!("{start}{}", odd.repeat(length / odd.len()));
                     let (unbounded, work) = work(&path, &tree);
-                    let bounded = matches(path.as_bytes(), &tree).map(|found| found.len());
+                    let bounded = matches(path.as_bytes(), &tree).map(count);
                     if work > MAX_WORK {
                         assert_eq!(bounded, Err(PathError::TooOdd), "{path}");
                         refused += 1;

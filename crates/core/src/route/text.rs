@@ -155,21 +155,21 @@ impl Text {
         self.only(|byte, origin| origin & UNKNOWN == 0 || byte == b'%' && !percent_signs)
     }
 
-    /// The text as a decoder reads it that leaves out everything but ASCII, if
-    /// that brings dots to light that lead elsewhere.
-    pub(super) fn with_dots_uncovered(&self) -> Option<Self> {
-        if self.bytes.is_ascii() {
-            return None;
-        }
+    /// The text as a decoder reads it that leaves out everything but ASCII;
+    /// `None` where there is nothing else.
+    pub(super) fn ascii_only(&self) -> Option<Self> {
+        (!self.bytes.is_ascii()).then(|| self.only(|byte, _| byte.is_ascii()))
+    }
+
+    /// Whether a segment is `.` or `..` when everything but ASCII is left out.
+    pub(super) fn covers_dots(&self) -> bool {
         let is_separator = |byte: &u8| b"/\\;?#".contains(byte);
         let is_covered = |segment: &[u8]| {
             let mut ascii = segment.iter().filter(|byte| byte.is_ascii());
             !segment.is_ascii() && ascii.clone().count() <= 2 && ascii.all(|byte| *byte == b'.')
         };
         let mut segments = self.bytes.split(is_separator);
-        segments
-            .any(|segment| segment.contains(&b'.') && is_covered(segment))
-            .then(|| self.only(|byte, _| byte.is_ascii()))
+        segments.any(|segment| segment.contains(&b'.') && is_covered(segment))
     }
 
     fn only(&self, is_kept: impl Fn(u8, u8) -> bool) -> Self {

@@ -200,6 +200,20 @@ fn what_is_not_understood_is_refused_only_where_it_may_reach_a_route() {
         (b"/x/.%ff./api/analytics/heat", "Ambiguous"),
         (b"/x/.%./api/analytics/heat", "Ambiguous"),
         (b"/api/x/..%\xff2fanalytics/heat", "Ambiguous"),
+        // Decoders that leave out everything but ASCII.
+        (b"/api/analytics%C3%A9/heat", "Ambiguous"),
+        (b"/api/analytics\xc3\xa9/heat", "Ambiguous"),
+        (b"/%C3%A9/api/analytics/heat", "Ambiguous"),
+        (b"/api/%E9%97%A8/analytics/heat", "Ambiguous"),
+        (b"/%C3%A9api/%C3%A9analytics/heat", "Ambiguous"),
+        (b"/api/an%25C3%25A9alytics/heat", "Ambiguous"),
+        (b"/api%%C3%A92fanalytics/heat", "Ambiguous"),
+        (b"/api/x/%\xc3\xa92e./analytics/heat", "Ambiguous"),
+        (b"/api/cameras%C3%A9/1/export", "Ambiguous"),
+        (b"/api/analytics/public%C3%A9", "analytics"),
+        (b"/api/cameras/%E9%97%A8/export", "export"),
+        (b"/api/cameras/%E9%97%A8/import", "-"),
+        (b"/files/caf%C3%A9/%E9%97%A8.mp4", "-"),
         (b"/api/%ff/analytics/heat", "Ambiguous"),
         // Decoders that accept overlong forms.
         (b"/api/x/%c0%ae%c0%ae/analytics/heat", "Ambiguous"),
@@ -472,11 +486,11 @@ proptest! {
         prop_assert_eq!(need(&table, "GET", &path), expected);
     }
 
-    /// A slow reader that reads a path in 64 ways is never stricter.
+    /// A slow reader that reads a path in 128 ways is never stricter.
     #[test]
     fn no_reading_of_a_path_needs_a_feature_that_the_table_does_not_ask_for(
         lines in prop::collection::vec(("(/(a|b|\\*)){0,4}(/\\*\\*)?", 0..4_usize), 1..6),
-        path in "(/|/\\.\\.|/\\.|;|//|%2[eEfF]|%25|%252[ef]|%5c|%3b|a|b|%6[12]|%2561|c){0,10}",
+        path in "(/|/\\.\\.|/\\.|;|//|%2[eEfF]|%25|%252[ef]|%5c|%3b|a|b|%6[12]|%2561|c|\u{e9}|%C3%A9|%25C3%A9){0,10}",
     ) {
         let features = [None, Some("f1"), Some("f2"), Some("f3")];
         let path = format!("/{path}");
@@ -490,7 +504,12 @@ proptest! {
             lines.iter().map(|(pattern, feature)| (pattern.as_str(), *feature)).collect();
         let found = table.need("GET", &path);
         // What the slow reader cannot read, it refuses.
-        for needed in naive_paths::needs(&lines, &path).unwrap_or_default() {
+        let needs = naive_paths::needs(&lines, &path).unwrap_or_default();
+        for (number, needed) in needs.into_iter().enumerate() {
+            // Where everything but ASCII is left out, features alone count.
+            if number >= 64 && needed.is_none() {
+                continue;
+            }
             let is_met = match found {
                 Need::BadPath(_) => true,
                 Need::Feature(key) => Some(key.as_str()) == needed,
