@@ -90,6 +90,9 @@ async fn caddy_gates_by_feature() {
     let (caddy, _directory) = caddy(&licensed, &config).await;
     licensed.is_gated_by(&caddy.url).await;
     licensed.is_not_led_astray(&caddy.url).await;
+    licensed.refuses_escaped_dots(&caddy.url).await;
+    let slash = get(&caddy.url, "/map/a%2Fb.jpg", &[]).await;
+    assert_eq!(slash.status(), 200);
     licensed
         .is_not_talked_into_anything_by_visitors(&caddy.url)
         .await;

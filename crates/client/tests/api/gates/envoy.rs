@@ -51,6 +51,7 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     licensed.is_gated_by(&envoy.url).await;
     licensed.is_gated_by_method(&envoy.url).await;
     licensed.is_not_led_astray(&envoy.url).await;
+    licensed.refuses_escaped_dots(&envoy.url).await;
     licensed
         .is_not_talked_into_anything_by_visitors(&envoy.url)
         .await;

@@ -211,6 +211,75 @@ impl Licensed {
         }
     }
 
+    /// Nothing leads out of a place that is gated by its feature, and names of
+    /// files stay names. What a service may follow is refused.
+    async fn refuses_escaped_dots(&self, gateway: &str) {
+        for odd in [
+            "%252e%252e/alarms",
+            "%25252E%25252E/alarms",
+            "..%252f..%252falarms",
+            "..%255c..%255calarms",
+            "..%25252falarms",
+            "%25%32%65%25%32%65/alarms",
+            "%25%32e./alarms",
+            "%252%65%252%45/alarms",
+            "%2%35%32e./alarms",
+            "%c0%ae%c0%ae/alarms",
+            "%C0%AE./alarms",
+            "%25c0%25ae%25c0%25ae/alarms",
+            "..%c0%afalarms",
+            "..%c1%9calarms",
+            "%e0%80%ae%e0%80%ae/alarms",
+            "..%e0%80%afalarms",
+            "%f0%80%80%ae./alarms",
+            "%u002e%u002e/alarms",
+            "..%00/alarms",
+            "..%2500/alarms",
+            "..%c0%80/alarms",
+            "..%09/alarms",
+            ".%0a./alarms",
+            "..%01/alarms",
+            "..%20/alarms",
+            "..%2520/alarms",
+            ".%C3%A9./alarms",
+            "%E9../alarms",
+            "%c0%2e%c0%2e/alarms",
+            "..%253balarms",
+            "%252e%252e",
+            "..%253fx",
+        ] {
+            let answer = raw_answer(gateway, &format!("/map/{odd}/1")).await;
+            assert_eq!(answer.get(9..12), Some("400"), "{odd}: {answer}");
+        }
+        for odd in [
+            b"/map/\xc0\xae\xc0\xae/alarms/1".as_slice(),
+            b"/map/\xc0%ae./alarms/1",
+            b"/map/%c0\xae./alarms/1",
+            b"/map/.\xff./alarms/1",
+            b"/map/\xff/%252e%252e/%252e%252e/alarms/1",
+            b"/map/.\xc3\xa9./alarms/1",
+        ] {
+            let answer = raw_answer(gateway, odd).await;
+            assert_eq!(answer.get(9..12), Some("400"), "{odd:?}: {answer}");
+        }
+        for honest in [
+            "100%25.png",
+            "100%25",
+            "100%25%20off.png",
+            "50%2525",
+            "caf%C3%A9.jpg",
+            "caf%E9.jpg",
+            "%E9%97%A8.mp4",
+            "%E9%97%A8/1..2.mp4",
+            "a%20b.jpg",
+            "a..b",
+            "1?next=/%252e%252e/x&z=%00%c0%ae",
+        ] {
+            let answer = raw_answer(gateway, &format!("/map/{honest}")).await;
+            assert_eq!(answer.get(9..12), Some("200"), "{honest}: {answer}");
+        }
+    }
+
     /// Without the License Client nothing that is gated passes, and with it
     /// everything is as before.
     async fn is_shut_without_it(&mut self, gateway: &str, status: u16) {
@@ -271,11 +340,12 @@ async fn get(gateway: &str, path: &str, headers: &[(&str, &str)]) -> Response {
 }
 
 /// The answer to a path as it is: a client of HTTP would make it plain.
-async fn raw_answer(gateway: &str, path: &str) -> String {
+async fn raw_answer(gateway: &str, path: impl AsRef<[u8]>) -> String {
     let address = gateway.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let head = format!(" HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = [b"GET ", path.as_ref(), head.as_bytes()].concat();
+    stream.write_all(&request).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer

@@ -64,6 +64,9 @@ async fn the_shipped_rules_gate_by_feature() {
     let nginx = Nginx::gate(&licensed.site.url, &locations).await;
     licensed.is_gated_by(&nginx.url).await;
     licensed.is_not_led_astray(&nginx.url).await;
+    licensed.refuses_escaped_dots(&nginx.url).await;
+    let slash = get(&nginx.url, "/map/a%2Fb.jpg", &[]).await;
+    assert_eq!(slash.status(), 200);
     for header in ["x-license-feature", "x-forwarded-uri", "x-original-uri"] {
         let answer = get(&nginx.url, "/alarms/1", &[(header, "module.live_view")]).await;
         assert_eq!(answer.status(), 403, "{header}");
