@@ -10,6 +10,12 @@
 //! 3. Where a maximum is reached, a connection without a request in flight is
 //!    closed for the new one: the one that has waited longest, of those that
 //!    the same maximum covers. Where there is none, the new one is refused.
+//! 4. Where the connections that the trusted networks leave are all in use and
+//!    none waits, a connection whose peer holds up its own request (it sends the
+//!    body, or does not read the answer) makes room: the oldest one of the address
+//!    that has the most. That address must have at least twice as many as the
+//!    address of the new one would have, so two addresses never take turns in
+//!    ending the requests of each other.
 //!
 //! A peer of a trusted network takes the place of another peer first.
 
@@ -23,10 +29,12 @@ use crate::connection::Activity;
 
 /// Connections that have been told to close and have not closed yet take none
 /// of the places; so many of them there may be.
-const MAX_LEAVING: usize = 256;
+pub(crate) const MAX_LEAVING: usize = 256;
 
-/// In the place of an instant: a request is in flight.
+/// In the place of an instant: a request is in flight, and the service works.
 const BUSY: u64 = u64::MAX;
+/// Added to an instant: a request is in flight, and its peer holds it up.
+const HELD_UP: u64 = 1 << 62;
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +58,7 @@ pub(crate) enum Refusal {
 pub(crate) struct Admission {
     maxima: Maxima,
     book: Mutex<Book>,
-    /// By place: since when the connection waits for a request, in milliseconds.
+    /// By place: since when the connection waits for its peer, in milliseconds.
     waiting_since: Box<[AtomicU64]>,
 }
 
@@ -124,17 +132,25 @@ impl Admission {
         {
             let other = self.longest_waiting(book, |held| !held.is_trusted);
             let any = || self.longest_waiting(book, |_| is_trusted);
-            (Refusal::Total, other.or_else(any))
+            let leaves = other.or_else(any);
+            if leaves.is_none()
+                && !book.free.is_empty()
+                && let Some(index) = self.held_up_longest(book, of_address, is_trusted)
+            {
+                book.dismiss(index, Activity::cut);
+                return Ok(());
+            }
+            (Refusal::Total, leaves)
         } else {
             return Ok(());
         };
         let leaves = leaves.filter(|_| !book.free.is_empty());
-        book.dismiss(leaves.ok_or(refusal)?);
+        book.dismiss(leaves.ok_or(refusal)?, Activity::dismiss);
         Ok(())
     }
 
     fn longest_waiting(&self, book: &Book, may_leave: impl Fn(&Held) -> bool) -> Option<usize> {
-        let mut longest = (BUSY, None);
+        let mut longest = (HELD_UP, None);
         for (index, since) in self.waiting_since.iter().enumerate() {
             let since = since.load(Ordering::Relaxed);
             if since < longest.0
@@ -146,6 +162,35 @@ impl Admission {
             }
         }
         longest.1
+    }
+
+    /// The connection that makes room for a new one of an address that has
+    /// `of_address`, where none waits for a request.
+    fn held_up_longest(&self, book: &Book, of_address: usize, is_trusted: bool) -> Option<usize> {
+        let at_least = match is_trusted {
+            true => 1,
+            false => 2 * (of_address + 1),
+        };
+        let mut longest = (at_least, BUSY, None);
+        for (index, since) in self.waiting_since.iter().enumerate() {
+            let since = since.load(Ordering::Relaxed);
+            if !(HELD_UP..BUSY).contains(&since) {
+                continue;
+            }
+            let Some(held) = &book.places[index] else {
+                continue;
+            };
+            // Trusted networks are not counted by address.
+            if held.is_leaving || held.is_trusted {
+                continue;
+            }
+            let count = book.by_address.get(&held.address).copied();
+            let count = count.unwrap_or_default();
+            if count > longest.0 || count == longest.0 && since < longest.1 {
+                longest = (count, since, Some(index));
+            }
+        }
+        longest.2
     }
 
     /// Calls `what` for every open connection.
@@ -176,12 +221,12 @@ impl Book {
     }
 
     /// Tells a connection to close; its place counts no longer.
-    fn dismiss(&mut self, index: usize) {
+    fn dismiss(&mut self, index: usize, tell: impl Fn(&Activity)) {
         let Some(held) = &mut self.places[index] else {
             return;
         };
         held.is_leaving = true;
-        held.activity.dismiss();
+        tell(&held.activity);
         let (address, is_trusted) = (held.address, held.is_trusted);
         self.subtract(address, is_trusted);
     }
@@ -223,7 +268,13 @@ impl Place {
         self.admission.waiting_since[self.index].store(now, Ordering::Relaxed);
     }
 
-    /// A request is in flight.
+    /// A request has been held up by its peer since `now`, in milliseconds.
+    pub(crate) fn is_held_up_since(&self, now: u64) {
+        let since = HELD_UP + now.min(HELD_UP - 1);
+        self.admission.waiting_since[self.index].store(since, Ordering::Relaxed);
+    }
+
+    /// A request is in flight, and the service works.
     pub(crate) fn is_busy(&self) {
         self.admission.waiting_since[self.index].store(BUSY, Ordering::Relaxed);
     }
@@ -262,6 +313,13 @@ mod tests {
         fn busy(&mut self, peer: &str, is_trusted: bool) -> Result<(), Refusal> {
             self.waiting(peer, is_trusted, 0)?;
             self.places.last().unwrap().0.is_busy();
+            Ok(())
+        }
+
+        /// A connection whose peer sends its request slowly.
+        fn slow(&mut self, peer: &str, is_trusted: bool, since: u64) -> Result<(), Refusal> {
+            self.waiting(peer, is_trusted, since)?;
+            self.places.last().unwrap().0.is_held_up_since(since);
             Ok(())
         }
 
@@ -349,6 +407,76 @@ mod tests {
         assert_eq!(scene.busy("192.0.2.1", false), Err(Refusal::Total));
         scene.busy("127.0.0.1", true).unwrap();
         assert_eq!(scene.dismissed(), [0, 1]);
+    }
+
+    #[test]
+    fn slow_requests_of_the_address_with_the_most_make_room_oldest_first() {
+        let mut scene = Scene::new(8, 0, 4);
+        scene.slow("192.0.2.1", false, 1).unwrap();
+        for since in [9, 7, 8] {
+            scene.slow("192.0.2.2", false, since).unwrap();
+        }
+        for since in [12, 11, 10, 13] {
+            scene.slow("192.0.2.3", false, since).unwrap();
+        }
+        scene.busy("192.0.2.9", false).unwrap();
+        assert_eq!(scene.dismissed(), [6]);
+        // Both have three now; the oldest of these makes room.
+        scene.busy("192.0.2.8", false).unwrap();
+        assert_eq!(scene.dismissed(), [2, 6]);
+        scene.slow("192.0.2.7", false, 20).unwrap();
+        assert_eq!(scene.dismissed(), [2, 5, 6]);
+    }
+
+    #[test]
+    fn a_slow_request_makes_no_room_for_an_address_with_more_than_half_as_many() {
+        let mut scene = Scene::new(6, 0, 4);
+        for since in 1..5 {
+            scene.slow("192.0.2.1", false, since).unwrap();
+        }
+        scene.busy("192.0.2.2", false).unwrap();
+        scene.busy("192.0.2.2", false).unwrap();
+        assert_eq!(scene.busy("192.0.2.2", false), Err(Refusal::Total));
+        assert!(scene.dismissed().is_empty());
+        scene.busy("192.0.2.3", false).unwrap();
+        assert_eq!(scene.dismissed(), [0]);
+        // Three are not twice as many as the two that the address would have.
+        assert_eq!(scene.busy("192.0.2.3", false), Err(Refusal::Total));
+    }
+
+    #[test]
+    fn a_request_that_the_service_works_on_makes_no_room() {
+        let mut scene = Scene::new(4, 0, 4);
+        for _ in 0..4 {
+            scene.busy("192.0.2.1", false).unwrap();
+        }
+        assert_eq!(scene.busy("192.0.2.2", false), Err(Refusal::Total));
+        scene.places[2].0.is_held_up_since(5);
+        scene.busy("192.0.2.2", false).unwrap();
+        assert_eq!(scene.dismissed(), [2]);
+    }
+
+    #[test]
+    fn a_connection_that_waits_makes_room_before_a_slow_request() {
+        let mut scene = Scene::new(4, 0, 4);
+        for since in 1..4 {
+            scene.slow("192.0.2.1", false, since).unwrap();
+        }
+        scene.waiting("192.0.2.2", false, 9).unwrap();
+        scene.busy("192.0.2.3", false).unwrap();
+        assert_eq!(scene.dismissed(), [3]);
+    }
+
+    #[test]
+    fn a_gateway_ends_a_slow_request_from_outside_and_none_of_a_gateway() {
+        let mut scene = Scene::new(2, 1, 4);
+        scene.slow("192.0.2.1", false, 5).unwrap();
+        scene.slow("127.0.0.1", true, 1).unwrap();
+        scene.slow("127.0.0.1", true, 2).unwrap();
+        assert_eq!(scene.dismissed(), [0]);
+        assert_eq!(scene.busy("127.0.0.1", true), Err(Refusal::Total));
+        assert_eq!(scene.busy("192.0.2.2", false), Err(Refusal::Total));
+        assert_eq!(scene.dismissed(), [0]);
     }
 
     #[test]

@@ -19,11 +19,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderValue, Request, Response, header};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::routing::future::RouteFuture;
+use axum::{BoxError, Router};
 use futures_util::task::AtomicWaker;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -36,8 +36,7 @@ use tower_service::Service as _;
 
 use crate::admission::Place;
 use crate::byte_budget::ByteBudget;
-use crate::clock;
-use crate::response_headers;
+use crate::{clock, lingering_close, response_headers};
 
 /// A head up to so long is within the buffer that every connection has.
 const COUNTED_FROM_BYTES: usize = 8 * 1024;
@@ -67,6 +66,10 @@ pub(crate) struct Activity {
     answers: AtomicU64,
     /// Whether a part of the latest request's body has not been read.
     has_unread_body: AtomicBool,
+    /// Whether a handler waits for the latest request's body.
+    is_body_awaited: AtomicBool,
+    /// Whether a body was given up because the connection was told to.
+    is_body_cut: AtomicBool,
     /// How many answers have been written completely.
     flushed: AtomicU64,
     received: AtomicU64,
@@ -88,8 +91,10 @@ pub(crate) struct Activity {
 const CLOSE: u8 = 1;
 /// The same, and what has begun to arrive is given up.
 const DISMISS: u8 = 2;
+/// The same, and a request that its peer holds up is given up.
+const CUT: u8 = 3;
 /// The connection ends now.
-const END: u8 = 3;
+const END: u8 = 4;
 
 impl Activity {
     pub(crate) fn new(
@@ -101,6 +106,8 @@ impl Activity {
             requests: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             has_unread_body: AtomicBool::new(false),
+            is_body_awaited: AtomicBool::new(false),
+            is_body_cut: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -123,7 +130,7 @@ impl Activity {
 
     #[cfg(test)]
     pub(crate) fn is_dismissed(&self) -> bool {
-        self.order.load(Ordering::Relaxed) == DISMISS
+        self.order.load(Ordering::Relaxed) >= DISMISS
     }
 
     /// Closes the connection once no request is in flight.
@@ -134,6 +141,12 @@ impl Activity {
     /// Closes the connection for another one.
     pub(crate) fn dismiss(&self) {
         self.give_order(DISMISS);
+    }
+
+    /// Closes the connection for another one, although a request is in flight
+    /// that the peer holds up.
+    pub(crate) fn cut(&self) {
+        self.give_order(CUT);
     }
 
     /// Ends the connection.
@@ -153,6 +166,7 @@ impl Activity {
     fn begin_request(&self, has_body: bool) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.has_unread_body.store(has_body, Ordering::Relaxed);
+        self.is_body_awaited.store(false, Ordering::Relaxed);
         self.head_bytes.store(0, Ordering::Relaxed);
     }
 
@@ -212,6 +226,8 @@ enum Phase {
     Waiting,
     /// The rest of its head.
     Head,
+    /// The rest of its body.
+    Body,
     /// A handler, or an event.
     Answering,
     /// The peer, to read.
@@ -301,6 +317,8 @@ impl Connection {
         }
         let phase = if self.activity.is_write_blocked.load(Ordering::Relaxed) {
             Phase::Writing
+        } else if requests != answers && self.activity.is_body_awaited.load(Ordering::Relaxed) {
+            Phase::Body
         } else if requests != answers {
             Phase::Answering
         } else if received > self.received {
@@ -318,7 +336,8 @@ impl Connection {
         self.since = clock::ticks();
         match phase {
             Phase::Waiting | Phase::Head => self.place.waits_since(self.millis()),
-            Phase::Answering | Phase::Writing => self.place.is_busy(),
+            Phase::Body | Phase::Writing => self.place.is_held_up_since(self.millis()),
+            Phase::Answering => self.place.is_busy(),
         }
         // A long request leaves large buffers behind.
         let is_large = received - was_at > COUNTED_FROM_BYTES as u64;
@@ -368,7 +387,7 @@ impl Connection {
     /// wait.
     fn deadline(&self) -> Option<Instant> {
         let bound = match self.phase {
-            Phase::Answering => return None,
+            Phase::Body | Phase::Answering => return None,
             Phase::Head => self.timeouts.head,
             Phase::Waiting if self.requests == 0 => self.timeouts.head,
             Phase::Waiting if !self.is_rested => self.timeouts.head.min(self.timeouts.idle),
@@ -381,7 +400,7 @@ impl Connection {
     /// The deadline has passed: whether the connection ends.
     fn has_stalled(&mut self) -> bool {
         match self.phase {
-            Phase::Answering => false,
+            Phase::Body | Phase::Answering => false,
             Phase::Head => true,
             Phase::Waiting if self.requests == 0 => true,
             // What has waited for so long as a part of a request is a slow head.
@@ -410,6 +429,18 @@ impl Connection {
                 tracing::debug!(%error, "a connection was closed instead of reset");
             }
         }
+    }
+
+    /// Serves the connection until its end. A peer whose request was given up can
+    /// read why before the connection closes.
+    pub(crate) async fn run(mut self) -> End {
+        let end = (&mut self).await;
+        if self.activity.is_body_cut.load(Ordering::Relaxed)
+            && let Some(http) = self.http.take()
+        {
+            lingering_close::close(http.into_parts().io.into_inner().stream).await;
+        }
+        end
     }
 
     fn poll_http(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -452,8 +483,12 @@ impl Future for Connection {
             let was_rested = this.is_rested;
             this.observe();
             if this.is_closing
-                && (this.phase == Phase::Waiting || this.phase == Phase::Head && order == DISMISS)
+                && (this.phase == Phase::Waiting || this.phase == Phase::Head && order >= DISMISS)
             {
+                return Poll::Ready(End::Closed);
+            }
+            if this.phase == Phase::Writing && order == CUT {
+                this.reset();
                 return Poll::Ready(End::Closed);
             }
             if this.is_rested && !was_rested {
@@ -505,7 +540,8 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     }
 }
 
-/// The body of a request, which notes when hyper has read all of it.
+/// The body of a request, which notes when hyper has read all of it, and ends in
+/// an error where the connection is needed for another peer.
 struct RequestBody {
     incoming: Incoming,
     is_read: bool,
@@ -514,13 +550,23 @@ struct RequestBody {
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        let activity = &self.activity;
+        activity
+            .is_body_awaited
+            .store(polled.is_pending(), Ordering::Relaxed);
+        if polled.is_pending() && activity.order.load(Ordering::Acquire) == CUT {
+            activity.is_body_cut.store(true, Ordering::Relaxed);
+            let error = "the connection is needed for another caller";
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        let frame = ready!(polled);
         // After an error the end of the body is unknown.
         let is_read = match &frame {
             Some(Ok(_)) => self.incoming.is_end_stream(),
@@ -534,7 +580,7 @@ impl HttpBody for RequestBody {
                 .has_unread_body
                 .store(false, Ordering::Relaxed);
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -562,6 +608,12 @@ impl Future for Answering {
         let this = self.project();
         let mut response = ready!(this.response.poll(cx))?;
         this.activity.forget_head();
+        if this.activity.is_body_cut.load(Ordering::Relaxed) {
+            response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            let seconds = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
         let headers = response.headers_mut();
         response_headers::complete(headers);
         if this.activity.has_unread_body() {

@@ -15,6 +15,7 @@ pub mod database;
 pub mod database_url;
 pub mod dot_env;
 pub mod hosts;
+mod lingering_close;
 pub mod listener;
 pub mod log_limit;
 pub mod presentable_url;

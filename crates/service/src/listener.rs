@@ -9,23 +9,31 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use ipnet::IpNet;
+use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, Maxima, Refusal};
+use crate::admission::{Admission, MAX_LEAVING, Maxima, Refusal};
 use crate::byte_budget::ByteBudget;
-use crate::clock;
 use crate::connection::{Activity, Connection, End, Timeouts};
-use crate::response_headers;
+use crate::{clock, lingering_close, response_headers};
 
 /// Connections that a service accepts unless told otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
 /// Files that a service opens besides its connections.
 const OTHER_FILES: usize = 256;
+/// Refused connections that are told why and closed without a reset; more of them
+/// at the same time may be reset.
+const MAX_REFUSED: usize = 64;
+/// The system keeps so many bytes in each direction of a connection (and as many
+/// again for its own data, `socket(7)`). Without this, it lets a peer that sends
+/// or asks and does not read occupy several MiB.
+const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
 /// How long to wait when the system has no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -196,11 +204,13 @@ struct Server {
     connections: TaskTracker,
     started: Instant,
     refusal: String,
+    refused: Arc<Semaphore>,
 }
 
 impl Server {
     fn new(router: Router, limits: Limits, counts: Arc<ConnectionCounts>) -> Self {
-        let maxima = limits.maxima(max_files().saturating_sub(OTHER_FILES));
+        let other_files = OTHER_FILES + MAX_LEAVING + MAX_REFUSED;
+        let maxima = limits.maxima(max_files().saturating_sub(other_files));
         if maxima.total < limits.max_connections {
             tracing::warn!(
                 connections = maxima.total,
@@ -228,6 +238,7 @@ impl Server {
                  content-length: 0\r\n{}\r\n",
                 response_headers::lines()
             ),
+            refused: Arc::new(Semaphore::new(MAX_REFUSED)),
         }
     }
 
@@ -260,15 +271,13 @@ impl Server {
         let place = match self.admission.admit(peer.ip(), is_trusted, &activity, now) {
             Ok(place) => place,
             Err(refusal) => {
-                // Nothing waits for it: an empty buffer takes it, or it is lost.
-                if let Err(error) = stream.try_write(self.refusal.as_bytes()) {
-                    tracing::debug!(%error, "a refused connection was not told why");
-                }
+                self.refuse(stream);
                 return Err(refusal);
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY was not set");
+        if let Err(error) = set_options(&stream) {
+            tracing::warn!(%error, "cannot bound the buffers of a connection");
+            return Ok(());
         }
         let (router, timeouts) = (self.router.clone(), self.timeouts.clone());
         let connection = Connection::new(
@@ -282,10 +291,22 @@ impl Server {
         );
         let open = Open::new(self.counts.clone());
         self.connections.spawn(async move {
-            let end = connection.await;
+            let end = connection.run().await;
             open.0.ended(end);
         });
         Ok(())
+    }
+
+    fn refuse(&self, stream: TcpStream) {
+        // Nothing waits for it: an empty buffer takes it, or it is lost.
+        if let Err(error) = stream.try_write(self.refusal.as_bytes()) {
+            tracing::debug!(%error, "a refused connection was not told why");
+        } else if let Ok(permit) = self.refused.clone().try_acquire_owned() {
+            self.connections.spawn(async move {
+                lingering_close::close(stream).await;
+                drop(permit);
+            });
+        }
     }
 
     /// Lets the requests in flight finish.
@@ -298,6 +319,13 @@ impl Server {
             self.connections.wait().await;
         }
     }
+}
+
+fn set_options(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_send_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
+    sockopt::set_socket_recv_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
+    Ok(())
 }
 
 /// A connection is an open file, and the default limit of 1,024 is there for
@@ -333,4 +361,165 @@ pub fn log_panic(panic: &(dyn Any + Send)) {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(what, "a request ended in a panic");
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use axum::routing::{get, post};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    const BIG_BYTES: usize = 64 * 1024;
+
+    struct Scene {
+        server: Server,
+        listener: TcpListener,
+        big_answers: Arc<AtomicU64>,
+    }
+
+    impl Scene {
+        async fn new(limits: Limits) -> Self {
+            let big_answers = Arc::new(AtomicU64::new(0));
+            let made = big_answers.clone();
+            let big = move || {
+                made.fetch_add(1, Ordering::Relaxed);
+                std::future::ready("x".repeat(BIG_BYTES))
+            };
+            let router = Router::new()
+                .route("/big", get(big))
+                .route("/small", get(|| std::future::ready("small")))
+                .route("/body", post(|_: Bytes| std::future::ready("read")));
+            Self {
+                server: Server::new(router, limits, Arc::default()),
+                listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+                big_answers,
+            }
+        }
+
+        /// A connection of `peer` that sends `bytes`, and whether it is refused.
+        async fn send(&self, peer: &str, bytes: &[u8]) -> (TcpStream, Result<(), Refusal>) {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(16 * 1024).unwrap();
+            let address = self.listener.local_addr().unwrap();
+            let mut client = socket.connect(address).await.unwrap();
+            client.write_all(bytes).await.unwrap();
+            let (stream, _) = self.listener.accept().await.unwrap();
+            let peer = SocketAddr::new(peer.parse().unwrap(), 1);
+            (client, self.server.start(stream, peer))
+        }
+
+        /// A connection whose request body has not arrived.
+        async fn send_head(&self, peer: &str) -> TcpStream {
+            let (mut client, started) = self.send(peer, HEAD.as_bytes()).await;
+            started.unwrap();
+            let mut answer = [0; 25];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+            client
+        }
+
+        fn refused(&self, reason: &str) -> u64 {
+            let refused = self.server.counts.refused();
+            refused.into_iter().find(|it| it.0 == reason).unwrap().1
+        }
+    }
+
+    const HEAD: &str =
+        "POST /body HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
+
+    async fn read_to_end(client: &mut TcpStream) -> String {
+        let mut answer = String::new();
+        let reading = client.read_to_string(&mut answer);
+        let read = tokio::time::timeout(Duration::from_secs(20), reading).await;
+        read.expect("it ends").expect("it is not reset");
+        answer
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn answers_that_are_not_read_are_not_made() {
+        let scene = Scene::new(Limits {
+            write_timeout: Duration::from_millis(400),
+            ..Limits::default()
+        })
+        .await;
+        let requests = "GET /big HTTP/1.1\r\nhost: a\r\n\r\n".repeat(150);
+        let (client, started) = scene.send("192.0.2.1", requests.as_bytes()).await;
+        started.unwrap();
+        scene.server.connections.close();
+        scene.server.connections.wait().await;
+        assert_eq!(scene.refused("timeout"), 1);
+        let made = scene.big_answers.load(Ordering::Relaxed);
+        let fits = (2 * SOCKET_BUFFER_BYTES + 32 * 1024).div_ceil(BIG_BYTES) as u64;
+        assert!((1..=fits + 1).contains(&made), "{made} answers");
+        drop(client);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn pipelined_requests_are_all_answered() {
+        let scene = Scene::new(Limits::default()).await;
+        for (path, times) in [("small", 20), ("big", 8)] {
+            let request = format!("GET /{path} HTTP/1.1\r\nhost: a\r\n\r\n");
+            let last = format!("GET /{path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+            let requests = request.repeat(times - 1) + &last;
+            let (mut client, started) = scene.send("192.0.2.1", requests.as_bytes()).await;
+            started.unwrap();
+            let answers = read_to_end(&mut client).await;
+            assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), times);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn slow_bodies_of_many_addresses_make_room_for_another_address() {
+        let scene = Scene::new(Limits {
+            max_connections: 64,
+            ..Limits::default()
+        })
+        .await;
+        let mut slow = Vec::new();
+        for address in 0..12 {
+            for _ in 0..4 {
+                slow.push(scene.send_head(&format!("192.0.2.{address}")).await);
+            }
+        }
+        let (_, started) = scene.send("192.0.2.3", HEAD.as_bytes()).await;
+        assert_eq!(started, Err(Refusal::Address));
+
+        let request = "POST /body HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+                       content-length: 4\r\n\r\nbody";
+        let (mut client, started) = scene.send("198.51.100.1", request.as_bytes()).await;
+        assert_eq!(started, Ok(()));
+        let answer = read_to_end(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+
+        // The oldest of them made room, and is told so although it still sends.
+        slow[0].write_all(b"b").await.unwrap();
+        let answer = read_to_end(&mut slow[0]).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        for line in ["retry-after: 1\r\n", "connection: close\r\n"] {
+            assert!(answer.contains(line), "{answer}");
+        }
+        for client in &mut slow[1..] {
+            client.write_all(b"body").await.unwrap();
+            let mut answer = [0; 15];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_refused_caller_that_has_sent_its_request_is_not_reset() {
+        let scene = Scene::new(Limits {
+            max_connections: 16,
+            ..Limits::default()
+        })
+        .await;
+        let _slow = scene.send_head("192.0.2.1").await;
+        let (mut client, started) = scene.send("192.0.2.1", HEAD.as_bytes()).await;
+        assert_eq!(started, Err(Refusal::Address));
+        let answer = read_to_end(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
 }
