@@ -21,9 +21,9 @@ const MAX_BYTES: usize = 64 * 1024;
 /// Closes `stream` after its last answer: when the peer has closed its end, after
 /// one second, or after 64 KiB.
 pub(crate) async fn close(mut stream: TcpStream) {
-    match tokio::time::timeout(TIMEOUT, discard(&mut stream)).await {
-        Ok(Err(error)) => tracing::debug!(%error, "a connection ended before its peer closed it"),
-        Ok(Ok(())) | Err(_) => {}
+    let discarded = tokio::time::timeout(TIMEOUT, discard(&mut stream)).await;
+    if let Ok(Err(error)) = discarded {
+        tracing::debug!(%error, "a connection ended before its peer closed it");
     }
 }
 

@@ -510,6 +510,38 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn unread_answers_of_many_addresses_make_room_for_another_address() {
+        let scene = Scene::new(Limits {
+            max_connections: 32,
+            ..Limits::default()
+        })
+        .await;
+        let requests = "GET /big HTTP/1.1\r\nhost: a\r\n\r\n".repeat(20);
+        let mut unread = Vec::new();
+        for address in 0..12 {
+            for _ in 0..2 {
+                let peer = format!("192.0.2.{address}");
+                let (client, started) = scene.send(&peer, requests.as_bytes()).await;
+                started.unwrap();
+                client.readable().await.unwrap();
+                unread.push(client);
+            }
+        }
+        let request = "GET /small HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let (mut client, started) = scene.send("198.51.100.1", request.as_bytes()).await;
+        assert_eq!(started, Ok(()));
+        let answer = read_to_end(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        // The one that made room is reset, the others are read to their last answer.
+        let mut resets = 0;
+        for client in &mut unread {
+            let mut answers = vec![0; 20 * BIG_BYTES];
+            resets += usize::from(client.read_exact(&mut answers).await.is_err());
+        }
+        assert_eq!(resets, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_refused_caller_that_has_sent_its_request_is_not_reset() {
         let scene = Scene::new(Limits {
             max_connections: 16,
@@ -519,6 +551,8 @@ mod tests {
         let _slow = scene.send_head("192.0.2.1").await;
         let (mut client, started) = scene.send("192.0.2.1", HEAD.as_bytes()).await;
         assert_eq!(started, Err(Refusal::Address));
+        client.readable().await.unwrap();
+        client.write_all(b"body").await.unwrap();
         let answer = read_to_end(&mut client).await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     }
