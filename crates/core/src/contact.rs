@@ -16,6 +16,7 @@ use crate::document::{
     DenialClaims, DenialReason, DocumentError, LicenseClaims, VerifiedDenial, VerifiedLicense,
     verify_denial, verify_license,
 };
+use crate::foreign_text;
 use crate::keyring::Keyring;
 use crate::lease::Lease;
 use crate::license::License;
@@ -295,6 +296,23 @@ pub enum Mismatch {
 }
 
 impl NoContact {
+    /// The same with `license_key` masked in any form.
+    fn without_key(self, license_key: &str) -> Self {
+        let message = |text: String| foreign_text::message_about(&text, license_key);
+        match self {
+            Self::Transport(TransportFailure::Unreachable { detail }) => {
+                let detail = message(detail);
+                Self::Transport(TransportFailure::Unreachable { detail })
+            }
+            Self::NotGenuine(error) => Self::NotGenuine(error.without_key(license_key)),
+            Self::NotForUs(Mismatch::Installation { found }) => {
+                let found = foreign_text::identifier_about(&found, license_key);
+                Self::NotForUs(Mismatch::Installation { found })
+            }
+            other => other,
+        }
+    }
+
     /// A short word that programs can compare.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -414,21 +432,6 @@ impl Denial {
 }
 
 impl Refusal {
-    /// A message is shown to many and logged: a license key in it is masked.
-    fn without_key(self, license_key: &str) -> Self {
-        let masked = |text: String| {
-            if license_key.is_empty() {
-                return text;
-            }
-            text.replace(license_key, &license_key::mask(license_key))
-        };
-        Self {
-            reason: self.reason.map(masked),
-            message: self.message.map(masked),
-            signature: self.signature,
-        }
-    }
-
     /// A short word that programs can compare; `denied` when the License
     /// Server gives none.
     #[must_use]
@@ -598,8 +601,7 @@ fn classify<Y>(
     read_yes: impl FnOnce(&Map<String, Value>) -> Result<Y, Unread>,
 ) -> Contact<Y> {
     let judged = read(reply).and_then(|(status, answer)| {
-        if let Some(refusal) = refusal(&answer) {
-            let refusal = refusal.without_key(question.license_key);
+        if let Some(refusal) = refusal(&answer, question.license_key) {
             return judge_refusal(call, refusal, question, trust).map(Contact::Denied);
         }
         let unexpected = |what| NoContact::Unexpected { status, what };
@@ -612,7 +614,7 @@ fn classify<Y>(
             Err(Unread::NoContact(why)) => Err(why),
         }
     });
-    judged.unwrap_or_else(Contact::None)
+    judged.unwrap_or_else(|why| Contact::None(why.without_key(question.license_key)))
 }
 
 fn confirmation(
@@ -757,7 +759,7 @@ impl Question<'_> {
             return Err(Mismatch::Nonce);
         }
         if to.installation_id != self.installation_id {
-            let found = to.installation_id.to_owned();
+            let found = foreign_text::identifier(to.installation_id);
             return Err(Mismatch::Installation { found });
         }
         if to.hardware_id != self.hardware_id {
@@ -794,6 +796,11 @@ fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact> {
                 retry_after,
             });
         }
+        Reply::Failure(TransportFailure::Unreachable { detail }) => {
+            // It may name what the other side shows, such as its certificate.
+            let detail = foreign_text::message(detail);
+            return Err(TransportFailure::Unreachable { detail }.into());
+        }
         Reply::Failure(failure) => return Err(failure.clone().into()),
     };
     match status {
@@ -818,8 +825,8 @@ fn inner(answer: &Map<String, Value>) -> Option<&Map<String, Value>> {
     answer.get("data").map_or(Some(answer), Value::as_object)
 }
 
-/// The refusal in an answer, if it is one.
-fn refusal(answer: &Map<String, Value>) -> Option<Refusal> {
+/// The refusal in an answer about `license_key`, if it is one.
+fn refusal(answer: &Map<String, Value>, license_key: &str) -> Option<Refusal> {
     let inner = inner(answer);
     let is_false =
         |object: &Map<String, Value>, field| object.get(field) == Some(&Value::Bool(false));
@@ -829,20 +836,20 @@ fn refusal(answer: &Map<String, Value>) -> Option<Refusal> {
         return None;
     }
     let error = answer.get("error");
-    let text = |value: Option<&Value>| {
-        let text = value?.as_str()?;
-        // A database holds no NUL.
-        let printable = text.chars().filter(|c| *c != '\0');
-        let short: String = printable.take(LONGEST_TEXT).collect();
-        Some(short).filter(|text| !text.is_empty())
+    // Texts are shown to many, logged and stored.
+    let text = |value: Option<&Value>, shown: fn(&str, &str) -> String| {
+        let text = shown(value?.as_str()?, license_key);
+        Some(text).filter(|text| !text.is_empty())
     };
-    let member = |value: Option<&Value>, name| text(value?.get(name));
-    let of_inner = |name| text(inner?.get(name));
+    let id = |value| text(value, foreign_text::identifier_about);
+    let message = |value| text(value, foreign_text::message_about);
+    let of_inner = |name| inner.and_then(|inner| inner.get(name));
+    let of_error = |name| error.and_then(|error| error.get(name));
     Some(Refusal {
-        reason: of_inner("reason").or_else(|| member(error, "code")),
-        message: of_inner("message")
-            .or_else(|| member(error, "message"))
-            .or_else(|| text(error)),
+        reason: id(of_inner("reason")).or_else(|| id(of_error("code"))),
+        message: message(of_inner("message"))
+            .or_else(|| message(of_error("message")))
+            .or_else(|| message(error)),
         // Not shortened: a document is either whole or worthless.
         signature: inner
             .and_then(|inner| inner.get("signature"))
@@ -850,6 +857,3 @@ fn refusal(answer: &Map<String, Value>) -> Option<Refusal> {
             .map(str::to_owned),
     })
 }
-
-/// Longest reason or message that is taken over from an answer, in characters.
-const LONGEST_TEXT: usize = 1000;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::call::Call;
+use crate::foreign_text;
 use crate::keyring::{Keyring, KeyringError};
 use crate::license::{Expiry, License};
 
@@ -217,7 +218,8 @@ impl VerifiedDenial {
     }
 }
 
-/// Why a text is not a document that can be believed.
+/// Why a text is not a document that can be believed. The texts in it are
+/// presentable: see [`crate::foreign_text`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DocumentError {
@@ -362,8 +364,13 @@ pub fn verify_license(jws: &str, keyring: &Keyring) -> Result<VerifiedLicense, D
 /// # Errors
 /// The first [`DocumentError`] that applies.
 pub fn verify_denial(jws: &str, keyring: &Keyring) -> Result<VerifiedDenial, DocumentError> {
+    let mut claims: DenialClaims = verify(jws, DocumentType::Denial, keyring)?;
+    claims.message = foreign_text::message(&claims.message);
+    if let DenialReason::Other(reason) = &mut claims.reason {
+        *reason = foreign_text::identifier(reason).into();
+    }
     Ok(VerifiedDenial {
-        claims: verify(jws, DocumentType::Denial, keyring)?,
+        claims,
         jws: jws.to_owned(),
     })
 }
@@ -393,6 +400,27 @@ impl Claims for DenialClaims {
     }
 }
 
+impl DocumentError {
+    /// The same with `license_key` masked in any form.
+    pub(crate) fn without_key(self, license_key: &str) -> Self {
+        let id = |text: String| foreign_text::identifier_about(&text, license_key);
+        let message = |text: String| foreign_text::message_about(&text, license_key);
+        match self {
+            Self::Header(why) => Self::Header(message(why)),
+            Self::Algorithm(alg) => Self::Algorithm(id(alg)),
+            Self::Type { expected, found } => Self::Type {
+                expected,
+                found: id(found),
+            },
+            Self::UnknownKeyId(kid) => Self::UnknownKeyId(id(kid)),
+            Self::RevokedKeyId(kid) => Self::RevokedKeyId(id(kid)),
+            Self::KeyNotInUse { kid, iat } => Self::KeyNotInUse { kid: id(kid), iat },
+            Self::Payload(why) => Self::Payload(message(why)),
+            other => other,
+        }
+    }
+}
+
 pub(crate) fn verify<C: Claims>(
     jws: &str,
     expected: DocumentType,
@@ -409,7 +437,9 @@ pub(crate) fn verify<C: Claims>(
 
     let header: Header = read_part(header).map_err(DocumentError::Header)?;
     if header.alg != "EdDSA" && header.alg != "Ed25519" {
-        return Err(DocumentError::Algorithm(header.alg));
+        return Err(DocumentError::Algorithm(foreign_text::identifier(
+            &header.alg,
+        )));
     }
     if header.crit.is_some() {
         return Err(DocumentError::CriticalExtension);
@@ -418,14 +448,15 @@ pub(crate) fn verify<C: Claims>(
     if found != expected.as_str() {
         return Err(DocumentError::Type {
             expected: expected.as_str(),
-            found,
+            found: foreign_text::identifier(&found),
         });
     }
     let kid = header.kid.ok_or(DocumentError::KeyIdMissing)?;
     let Some(key) = keyring.get(&kid) else {
+        let shown = foreign_text::identifier(&kid);
         return Err(match keyring.is_revoked(&kid) {
-            true => DocumentError::RevokedKeyId(kid),
-            false => DocumentError::UnknownKeyId(kid),
+            true => DocumentError::RevokedKeyId(shown),
+            false => DocumentError::UnknownKeyId(shown),
         });
     };
     let signature = URL_SAFE_NO_PAD
@@ -439,6 +470,7 @@ pub(crate) fn verify<C: Claims>(
     let claims: C = read_part(payload).map_err(DocumentError::Payload)?;
     let iat = claims.iat();
     if !key.covers(iat) {
+        let kid = foreign_text::identifier(&kid);
         return Err(DocumentError::KeyNotInUse { kid, iat });
     }
     Ok(claims)
@@ -446,7 +478,8 @@ pub(crate) fn verify<C: Claims>(
 
 pub(crate) fn read_part<T: DeserializeOwned>(part: &str) -> Result<T, String> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
-    serde_json::from_slice(&bytes).map_err(|e| e.to_string())
+    // The library repeats what it did not expect.
+    serde_json::from_slice(&bytes).map_err(|e| foreign_text::message(&e.to_string()))
 }
 
 #[expect(

@@ -13,6 +13,8 @@ use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::foreign_text;
+
 /// Most keys in one set, so that no set is expensive to read.
 pub const MOST_KEYS: usize = 64;
 
@@ -126,8 +128,8 @@ impl Keyring {
     /// # Errors
     /// One [`KeyringError`] for each reason not to trust the set.
     pub fn from_json(text: &str) -> Result<Self, KeyringError> {
-        let set: JwkSet =
-            serde_json::from_str(text).map_err(|e| KeyringError::NotAJwkSet(e.to_string()))?;
+        let set: JwkSet = serde_json::from_str(text)
+            .map_err(|e| KeyringError::NotAJwkSet(foreign_text::message(&e.to_string())))?;
         Self::from_jwk_set(&set)
     }
 
@@ -146,6 +148,7 @@ impl Keyring {
                 continue;
             };
             if keys.insert(kid.clone(), key).is_some() {
+                let kid = foreign_text::identifier(&kid);
                 return Err(KeyringError::DuplicateKeyId { kid });
             }
         }
@@ -234,6 +237,7 @@ impl Jwk {
         }
         let kid = self.kid.clone().unwrap_or_else(|| thumbprint(x));
         if self.d.is_some() {
+            let kid = foreign_text::identifier(&kid);
             return Err(KeyringError::PrivateKey { kid });
         }
         let key = URL_SAFE_NO_PAD
@@ -251,7 +255,9 @@ impl Jwk {
                 };
                 Ok(Some((kid, key)))
             }
-            None => Err(KeyringError::UnsoundKey { kid }),
+            None => Err(KeyringError::UnsoundKey {
+                kid: foreign_text::identifier(&kid),
+            }),
         }
     }
 }

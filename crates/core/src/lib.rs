@@ -24,6 +24,7 @@ pub mod document;
 pub mod evidence;
 pub mod feature;
 pub mod fleet;
+pub mod foreign_text;
 pub mod gate;
 pub mod hardware;
 pub mod keyring;

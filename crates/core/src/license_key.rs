@@ -6,6 +6,7 @@
 //! catches every single wrong character and every swap of two.
 
 use std::fmt;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,6 +16,8 @@ use sha2::{Digest as _, Sha256};
 const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
 const PREFIX: &str = "FXSGHT";
 const RANDOM_CHARS: usize = 15;
+/// What a masked key begins with; its last four characters follow.
+const MASKED: &str = "FXSGHT-****-****-****-";
 
 /// A well-formed license key, in canonical spelling.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -164,6 +167,117 @@ pub fn mask(key: &str) -> String {
     format!("{head}-****-****-****-{tail}")
 }
 
+/// The text with every license key in it masked, however it is spelled: keys
+/// with the prefix, keys without it whose check character is right, and `known`
+/// in any form, unless it is shorter than [`MIN_KNOWN_CHARS`].
+#[must_use]
+pub fn mask_within(text: &str, known: &str) -> String {
+    let letters = Letters::of(text);
+    let mut found = letters.keys(text);
+    let known_letters = Letters::of(known).folded;
+    let body = known_letters.strip_prefix(PREFIX).unwrap_or_default();
+    for letters_of_key in [known_letters.as_str(), body] {
+        if letters_of_key.chars().count() >= MIN_KNOWN_CHARS {
+            for (start, key) in letters.folded.match_indices(letters_of_key) {
+                found.push((letters.span(start..start + key.len()), mask(known)));
+            }
+        }
+    }
+    found.sort_by_key(|(span, _)| (span.start, std::cmp::Reverse(span.end)));
+    let mut masked = String::with_capacity(text.len());
+    let mut end = 0;
+    for (span, shown) in found {
+        if span.start >= end {
+            masked.push_str(&text[end..span.start]);
+            masked.push_str(&shown);
+        }
+        end = end.max(span.end);
+    }
+    masked.push_str(&text[end..]);
+    masked
+}
+
+/// Shortest key of another maker that is looked for in a text, in letters and
+/// digits: shorter ones are parts of words.
+const MIN_KNOWN_CHARS: usize = 4;
+
+/// The letters and digits of a text in upper case. Anything else may separate
+/// the characters of a key.
+struct Letters {
+    folded: String,
+    /// Where each byte of `folded` comes from.
+    origins: Vec<Range<usize>>,
+}
+
+impl Letters {
+    fn of(text: &str) -> Self {
+        let mut letters = Self {
+            folded: String::with_capacity(text.len()),
+            origins: Vec::with_capacity(text.len()),
+        };
+        for (at, c) in text.char_indices().filter(|(_, c)| c.is_alphanumeric()) {
+            letters.folded.extend(c.to_uppercase());
+            let origin = at..at + c.len_utf8();
+            letters.origins.resize(letters.folded.len(), origin);
+        }
+        letters
+    }
+
+    /// The part of the text that these letters come from.
+    fn span(&self, letters: Range<usize>) -> Range<usize> {
+        self.origins[letters.start].start..self.origins[letters.end - 1].end
+    }
+
+    /// The keys of our form, and how each is shown.
+    fn keys(&self, text: &str) -> Vec<(Range<usize>, String)> {
+        let mut found = Vec::new();
+        for (start, _) in self.folded.match_indices(PREFIX) {
+            let end = start + PREFIX.len() + RANDOM_CHARS + 1;
+            let Some(key) = self.folded.get(start..end).filter(|key| key.is_ascii()) else {
+                continue;
+            };
+            let span = self.span(start..end);
+            // A key that is masked already, and the words after it.
+            if !text[span.start..].starts_with(MASKED) {
+                found.push((span, format!("{MASKED}{}", &key[key.len() - 4..])));
+            }
+        }
+        let words = parts(text, |c| c.is_alphanumeric() || is_dash(c));
+        found.extend(words.iter().filter_map(|word| without_prefix(text, word)));
+        // Keys whose four groups stand apart.
+        let groups = parts(text, char::is_alphanumeric);
+        let quads = groups.windows(4).filter(|quad| {
+            quad.iter()
+                .all(|group| text[group.clone()].chars().count() == 4)
+        });
+        found.extend(quads.filter_map(|quad| without_prefix(text, &(quad[0].start..quad[3].end))));
+        found
+    }
+}
+
+/// The longest parts of a text that consist of such characters only.
+fn parts(text: &str, is_inside: impl Fn(char) -> bool) -> Vec<Range<usize>> {
+    let parts = text
+        .split(|c| !is_inside(c))
+        .filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let start = part.as_ptr().addr() - text.as_ptr().addr();
+            start..start + part.len()
+        })
+        .collect()
+}
+
+/// A key without its prefix that fills this part of the text.
+fn without_prefix(text: &str, part: &Range<usize>) -> Option<(Range<usize>, String)> {
+    let letters = Letters::of(&text[part.clone()]).folded;
+    if letters.len() != RANDOM_CHARS + 1 {
+        return None;
+    }
+    let key = LicenseKey::parse(&letters).ok()?;
+    Some((part.clone(), mask(key.as_str())))
+}
+
 fn fold(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_whitespace() && !is_dash(*c))
@@ -292,6 +406,77 @@ mod tests {
         assert_eq!(mask("1234567890123456"), "-****-****-****-3456");
         assert!(format!("{:?}", key()).starts_with("LicenseKey(FXSGHT-****"));
         assert!(!format!("{:?}", key()).contains(&key().as_str()[7..21]));
+    }
+
+    #[test]
+    fn keys_within_a_text_are_masked_in_any_spelling() {
+        let key = key();
+        let masked = mask(key.as_str());
+        let spelled = key.as_str();
+        let bare = &spelled[7..];
+        for text in [
+            spelled.to_owned(),
+            spelled.to_lowercase(),
+            spelled.replace('-', ""),
+            spelled.replace('-', " "),
+            spelled.replace('-', "."),
+            spelled.replace('-', "–"),
+            spelled.replace('-', "_/"),
+            spelled.replace('S', "ſ"),
+            spelled
+                .chars()
+                .flat_map(|c| [c, ' '])
+                .collect::<String>()
+                .trim()
+                .to_owned(),
+            bare.to_owned(),
+            bare.to_lowercase(),
+            bare.replace('-', ""),
+            bare.replace('-', "  "),
+            bare.replace('-', "."),
+        ] {
+            let shown = mask_within(&format!("key '{text}': no"), "");
+            assert_eq!(shown, format!("key '{masked}': no"), "{text}");
+        }
+        let twice = format!("{spelled}{spelled},{bare}");
+        let shown = mask_within(&twice, "");
+        assert_eq!(shown, format!("{masked}{masked},{masked}"));
+        assert_eq!(mask_within(&shown, ""), shown);
+    }
+
+    #[test]
+    fn a_known_key_is_masked_in_any_form() {
+        let known = "acme-Key.of 2026";
+        let masked = mask(known);
+        for text in [
+            known,
+            "ACMEKEYOF2026",
+            "acme key of 2026",
+            "a.c.m.e-keyof-2026",
+        ] {
+            let shown = mask_within(&format!("({text})"), known);
+            assert_eq!(shown, format!("({masked})"), "{text}");
+        }
+        // Without its prefix and check character, glued to other letters.
+        let shown = mask_within("xaaaabbbbccccddddx", "FXSGHT-AAAA-BBBB-CCCC-DDDD");
+        assert_eq!(shown, "xFXSGHT-****-****-****-DDDDx");
+    }
+
+    #[test]
+    fn other_texts_are_not_masked() {
+        for text in [
+            "",
+            "FXSGHT",
+            "FXSGHT-AAAA",
+            "the License Server rejected the key",
+            "FXSGHT-****-****-****-DDDD is the key that this license server knows",
+            "7a3cdd45-9e22-4a6b-8c5d-2f3a4b5c6d7e",
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+            "ß漢字FXSGHTß",
+        ] {
+            assert_eq!(mask_within(text, ""), text);
+            assert_eq!(mask_within(text, "abc"), text);
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::contact::{Address, Mismatch, Question};
 use crate::document::{
     DenialReason, DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
 };
+use crate::foreign_text;
 use crate::keyring::Keyring;
 use crate::license_key;
 use crate::protocol::Call;
@@ -250,7 +251,7 @@ impl OfflineRequest {
     /// # Errors
     /// One [`FileError`] for each reason.
     pub fn from_file(text: &str) -> Result<Self, FileError> {
-        let damaged = |why: String| FileError::Damaged(why);
+        let damaged = |why: String| FileError::Damaged(foreign_text::message(&why));
         let inside = unarmour(REQUEST, text)?;
         let json = STANDARD
             .decode(inside)

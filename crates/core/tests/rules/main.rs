@@ -10,6 +10,7 @@ mod contacts;
 mod documents;
 mod exhaustive;
 mod fleet;
+mod foreign_texts;
 mod gating;
 mod hardware;
 mod interop;

@@ -1,0 +1,131 @@
+//! No text that the other side chooses reaches an error or a refusal as it came.
+
+use license_core::contact::{Contact, NoContact, Reply, TransportFailure, Trust};
+use license_core::document::{DenialReason, DocumentError, verify_denial, verify_license};
+use license_core::foreign_text::{MAX_IDENTIFIER_CHARS, MAX_MESSAGE_CHARS};
+use license_core::license_key::mask;
+use serde_json::{Value, json};
+
+use crate::signer::{
+    KEY, Signer, activation, answer, denial_claims, license_claims, question, validation,
+};
+
+/// What somebody in the License Server's place may write.
+fn hostile() -> Vec<String> {
+    let lower = KEY.to_lowercase();
+    vec![
+        "x\nERROR forged".to_owned(),
+        "x\r\nforged".to_owned(),
+        "\u{202e}desrever".to_owned(),
+        "x\u{2028}forged\u{2029}y".to_owned(),
+        "x\0y".to_owned(),
+        "\u{1b}[2J\u{1b}[31mred\u{9b}0m".to_owned(),
+        "x".repeat(40_000),
+        "\n".repeat(20_000),
+        KEY.to_owned(),
+        lower.replace('-', ""),
+        KEY.replace('-', " "),
+        KEY.replace('-', "\n"),
+        KEY.replace('-', "\u{200b}."),
+        format!("glued{}glued", &lower.replace('-', "")[6..]),
+        format!("{} {KEY}", "x".repeat(80)),
+    ]
+}
+
+fn assert_presentable(shown: &str, max_chars: usize) {
+    let short: String = shown.chars().take(200).collect();
+    assert!(shown.chars().count() <= max_chars, "{short:?}");
+    let is_odd = |c: char| c.is_control() || "\u{202e}\u{2028}\u{2029}\u{200b}".contains(c);
+    assert!(!shown.contains(is_odd), "{short:?}");
+    let letters = shown.chars().filter(|c| c.is_alphanumeric());
+    let letters: String = letters.flat_map(char::to_uppercase).collect();
+    let body = KEY[7..].replace('-', "");
+    // Ten characters of a key are most of it.
+    assert!(!letters.contains(&body[..10]), "{short:?}");
+}
+
+fn header(name: &str, value: &str) -> String {
+    let mut header: Value = serde_json::from_str(&Signer::vendor().license_header()).unwrap();
+    header[name] = value.into();
+    header.to_string()
+}
+
+#[test]
+fn a_document_error_shows_no_text_of_the_header_as_it_came() {
+    let vendor = Signer::vendor();
+    let payload = serde_json::to_string(&license_claims()).unwrap();
+    for text in hostile() {
+        for name in ["kid", "alg", "typ"] {
+            let jws = vendor.raw(&header(name, &text), &payload);
+            let error = verify_license(&jws, &vendor.keyring()).unwrap_err();
+            let (DocumentError::UnknownKeyId(shown)
+            | DocumentError::Algorithm(shown)
+            | DocumentError::Type { found: shown, .. }) = &error
+            else {
+                panic!("{error:?}");
+            };
+            assert!(shown.chars().count() <= MAX_IDENTIFIER_CHARS, "{name}");
+
+            // The answer to a question about a key shows it in no form.
+            let body = json!({"success": true, "data": {"isValid": true, "license":
+                {"licenseKey": KEY, "signature": jws}}});
+            let body = body.to_string();
+            let contact = validation(&answer(200, body), &question(), &vendor.trust());
+            let Contact::None(NoContact::NotGenuine(error)) = contact else {
+                panic!("{contact:?}");
+            };
+            assert_presentable(&error.to_string(), MAX_IDENTIFIER_CHARS + 100);
+        }
+        // A member of another kind is repeated by the library.
+        let jws = vendor.raw(&json!({"alg": {text.clone(): 1}}).to_string(), &payload);
+        let error = verify_license(&jws, &vendor.keyring()).unwrap_err();
+        assert_presentable(&error.to_string(), MAX_MESSAGE_CHARS + 100);
+        let crit = json!({"alg": "EdDSA", "kid": [text]}).to_string();
+        let error = verify_license(&vendor.raw(&crit, &payload), &vendor.keyring()).unwrap_err();
+        assert_presentable(&error.to_string(), MAX_MESSAGE_CHARS + 100);
+    }
+}
+
+#[test]
+fn a_refusal_shows_no_text_of_the_answer_as_it_came() {
+    for text in hostile() {
+        for body in [
+            json!({"success": false, "error": {"code": text, "message": text}}),
+            json!({"success": false, "error": text}),
+            json!({"success": false, "data": {"reason": text, "message": text}}),
+            json!({"success": true, "data": {"isValid": false, "reason": text, "message": text}}),
+            json!({"isValid": false, "reason": text, "message": text}),
+        ] {
+            let reply = answer(200, body.to_string());
+            for call in [activation, validation] {
+                let Contact::Denied(denial) = call(&reply, &question(), &Trust::Unsigned) else {
+                    panic!("{body}");
+                };
+                assert_presentable(denial.reason(), MAX_IDENTIFIER_CHARS);
+                assert_presentable(denial.message().unwrap_or_default(), MAX_MESSAGE_CHARS);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_transport_failure_shows_no_text_as_it_came() {
+    for detail in hostile() {
+        let reply = Reply::Failure(TransportFailure::Unreachable { detail });
+        let Contact::None(why) = validation(&reply, &question(), &Trust::Unsigned) else {
+            panic!("a failure is no contact");
+        };
+        assert_presentable(&why.to_string(), MAX_MESSAGE_CHARS + 200);
+    }
+}
+
+#[test]
+fn a_signed_denial_is_presentable_too() {
+    let vendor = Signer::vendor();
+    let mut claims = denial_claims();
+    claims.message = format!("no\nkey {KEY}\0");
+    claims.reason = DenialReason::Other("new\n".repeat(1000).into());
+    let denial = verify_denial(&vendor.denial(&claims), &vendor.keyring()).unwrap();
+    assert_eq!(denial.claims().message, format!("no key {}", mask(KEY)));
+    assert_presentable(denial.claims().reason.as_str(), MAX_IDENTIFIER_CHARS);
+}
