@@ -11,6 +11,8 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
+use crate::presentable_url::presentable_path;
+
 /// Fewest characters of a token.
 const SHORTEST: usize = 16;
 /// Longest file of a token that is read, in bytes.
@@ -120,7 +122,7 @@ pub enum ShownToken {
 }
 
 fn read(file: &Path) -> anyhow::Result<SecretString> {
-    let shown = file.display();
+    let shown = presentable_path(file);
     let failed = || format!("ADMIN_TOKEN_FILE: cannot read '{shown}'");
     let opened = File::open(file).with_context(failed)?;
     let mode = opened.metadata().with_context(failed)?.permissions().mode();

@@ -7,6 +7,7 @@
 use std::any::TypeId;
 use std::error::Error as _;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -15,7 +16,7 @@ use clap::{Arg, ArgMatches, Command};
 use secrecy::SecretString;
 
 use crate::database_url::DatabaseUrl;
-use crate::presentable_url::{HIDDEN, SecretUrl, presentable, presentable_value};
+use crate::presentable_url::{HIDDEN, SecretUrl, presentable, presentable_path, presentable_value};
 use crate::secret_argument::SecretArgument;
 use crate::variables::without_empty_variables;
 
@@ -71,6 +72,8 @@ pub fn presentable_argument(argument: &Arg, value: &str) -> String {
         url.map_or_else(|_| HIDDEN.to_owned(), |url| url.to_string())
     } else if is_secret(argument) {
         HIDDEN.to_owned()
+    } else if is(TypeId::of::<PathBuf>()) {
+        presentable_path(Path::new(value))
     } else {
         presentable_value(value)
     }

@@ -14,6 +14,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::database_url::DatabaseUrl;
+use crate::presentable_url::presentable_path;
 
 /// How long a statement waits for others to finish, and a caller for a
 /// connection.
@@ -208,7 +209,7 @@ pub fn make_directory(file: &Path) -> Result<(), ConnectError> {
         return Ok(());
     };
     std::fs::create_dir_all(directory).map_err(|error| ConnectError::Directory {
-        directory: directory.display().to_string(),
+        directory: presentable_path(directory),
         error,
     })?;
     // License keys are in it: only its owner may read a file that is made here.

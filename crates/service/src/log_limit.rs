@@ -179,8 +179,10 @@ impl Visit for Message {
     }
 }
 
-/// Cuts lines that are too long, each of which is written by one call. One that
-/// is JSON would be none after that, so only its length is written.
+/// Keeps each line, which is written by one call, a single line of limited length.
+/// A line break inside a line of text is escaped, so that no message can forge a
+/// line. JSON that is too long would be none after a cut, so only its length is
+/// written.
 pub struct ShortLines<W> {
     /// Where lines are written.
     pub inner: W,
@@ -189,7 +191,9 @@ pub struct ShortLines<W> {
 }
 
 impl<W: io::Write> io::Write for ShortLines<W> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+        let escaped = (!self.are_json).then(|| single_line(written)).flatten();
+        let line = escaped.as_deref().unwrap_or(written);
         if line.len() <= MAX_LINE_BYTES {
             self.inner.write_all(line)?;
         } else if self.are_json {
@@ -204,12 +208,30 @@ impl<W: io::Write> io::Write for ShortLines<W> {
             self.inner.write_all(&line[..end.unwrap_or_default()])?;
             self.inner.write_all(" …\n".as_bytes())?;
         }
-        Ok(line.len())
+        Ok(written.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
+}
+
+/// The line with the line breaks inside it escaped; `None` where there are none.
+fn single_line(line: &[u8]) -> Option<Vec<u8>> {
+    let inside = line.strip_suffix(b"\n").unwrap_or(line);
+    let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r' | 0xb | 0xc);
+    if !inside.iter().any(is_break) {
+        return None;
+    }
+    let mut single = Vec::with_capacity(line.len() + 16);
+    for byte in inside {
+        match byte {
+            it if is_break(it) => single.extend(byte.escape_ascii()),
+            it => single.push(*it),
+        }
+    }
+    single.extend(&line[inside.len()..]);
+    Some(single)
 }
 
 #[cfg(test)]
@@ -400,6 +422,30 @@ mod tests {
         let mut message = Message::default();
         assert!(write!(message, "x{Endless}").is_err());
         assert_eq!(message.0, format!("x{}", "ü".repeat(99)));
+    }
+
+    #[test]
+    fn a_message_cannot_forge_a_line() {
+        let written = |line: &str, are_json| {
+            let mut lines = ShortLines {
+                inner: Vec::new(),
+                are_json,
+            };
+            lines.write_all(line.as_bytes()).unwrap();
+            String::from_utf8(lines.inner).unwrap()
+        };
+        for (line, expected) in [
+            ("a\nERROR b\n", "a\\nERROR b\n"),
+            ("a\r\nb\n\n", "a\\r\\nb\\n\n"),
+            ("a\rb ü\u{b}\u{c}", "a\\rb ü\\x0b\\x0c"),
+            ("ü\n", "ü\n"),
+        ] {
+            assert_eq!(written(line, false), expected);
+        }
+        assert_eq!(written("{\n}\n", true), "{\n}\n");
+        let long = written(&"\n".repeat(10_000), false);
+        assert!(long.len() <= MAX_LINE_BYTES && long.ends_with(" …\n"));
+        assert_eq!(long.lines().count(), 1);
     }
 
     #[test]

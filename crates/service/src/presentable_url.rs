@@ -2,6 +2,8 @@
 //! a secret.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use url::Url;
 
@@ -97,6 +99,30 @@ pub fn presentable_value(text: &str) -> String {
     }
     let entries: Vec<String> = text.split(',').map(presentable).collect();
     entries.join(",")
+}
+
+/// The name of a file in a setting as it may be shown: somebody may have put a URL
+/// with a password there by mistake.
+#[must_use]
+pub fn presentable_path(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    // `user:password@host` has no scheme, or lost one of its slashes.
+    if let Some((before, _)) = text.rsplit_once('@')
+        && before.contains(':')
+    {
+        return HIDDEN.to_owned();
+    }
+    presentable_value(&text)
+}
+
+/// Why a file cannot be used, without its name, which some libraries add.
+#[must_use]
+pub fn reason_without_path(error: &io::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 /// Whether only one part of a text can be the host. A password with a raw
@@ -253,6 +279,25 @@ mod tests {
                 }
                 prop_assert!(!shown.to_lowercase().contains("zx9"), "{text}: {shown}");
             }
+        }
+    }
+
+    #[test]
+    fn a_file_name_is_shown_unless_it_may_hold_a_password() {
+        for (path, shown) in [
+            ("/etc/license/keys.json", "/etc/license/keys.json"),
+            ("keys@2026.json", "keys@2026.json"),
+            ("C:keys.json", "C:keys.json"),
+            ("http://u:pa55@h", HIDDEN),
+            ("HTTP://u:pa55@h/keys.json", HIDDEN),
+            ("http:/u:pa55@h/keys.json", HIDDEN),
+            ("u:pa55@h", HIDDEN),
+            ("//u:pa55@h/.tmp1", HIDDEN),
+            ("http://pa55@h", HIDDEN),
+            ("http://h/pa55?pa55", "http://h"),
+            ("http://u:pa55", HIDDEN),
+        ] {
+            assert_eq!(presentable_path(Path::new(path)), shown, "{path}");
         }
     }
 }
