@@ -13,6 +13,7 @@ use license_core::schedule::{Jitter, wait_as_asked};
 use license_core::standing::Policy;
 use license_core::time_guard::{Believed, ClockEvent, Mark};
 use license_service::clock::Clock;
+use license_service::presentable_url::presentable_path;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
@@ -506,7 +507,7 @@ fn given(id: Option<&String>) -> Option<String> {
 fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, OpenError> {
     std::fs::read(file).map_err(|error| OpenError::File {
         setting,
-        file: file.display().to_string(),
+        file: presentable_path(file),
         error,
     })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use arc_swap::{ArcSwap, Guard};
 use license_core::feature::FeatureKey;
 use license_core::route::{Otherwise, Pattern, Route, RouteTable};
+use license_service::presentable_url::presentable_path;
 use serde::Deserialize;
 use std::sync::Arc;
 use toml::Spanned;
@@ -103,7 +104,7 @@ impl GateRoutes {
 }
 
 fn read(file: &Path) -> Result<RouteTable, GateRoutesError> {
-    let shown = file.display().to_string();
+    let shown = presentable_path(file);
     let text = std::fs::read_to_string(file).map_err(|error| GateRoutesError::File {
         file: shown.clone(),
         error,

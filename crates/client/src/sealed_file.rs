@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use license_service::presentable_url::{presentable_path, reason_without_path};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -106,8 +107,12 @@ fn key(file: &Path) -> [u8; 64] {
         // Another process may have been faster.
         Ok(key) => key.unwrap_or(new),
         Err(error) => {
-            let file = file.display();
-            tracing::warn!(%file, %error, "cannot use the stored key of a MAC, what is sealed now will not count after a restart");
+            let (file, error) = (presentable_path(file), reason_without_path(&error));
+            tracing::warn!(
+                file,
+                error,
+                "cannot use the stored key of a MAC, what is sealed now will not count after a restart"
+            );
             new
         }
     }

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use license_service::presentable_url::{presentable_path, reason_without_path};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -39,15 +40,15 @@ impl StateFile {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
             Err(error) => {
-                let file = self.file.display();
-                tracing::warn!(%file, %error, "a file of STATE_DIR cannot be read");
+                let file = presentable_path(&self.file);
+                tracing::warn!(file, %error, "a file of STATE_DIR cannot be read");
                 return None;
             }
         };
         serde_json::from_slice(&text)
             .inspect_err(|error| {
-                let file = self.file.display();
-                tracing::warn!(%file, %error, "a file of STATE_DIR is damaged, and does not count");
+                let file = presentable_path(&self.file);
+                tracing::warn!(file, %error, "a file of STATE_DIR is damaged, and does not count");
             })
             .ok()
     }
@@ -65,7 +66,8 @@ impl StateFile {
             Err(error) if !*failing => {
                 *failing = true;
                 tracing::warn!(
-                    file = %self.file.display(), %error,
+                    file = presentable_path(&self.file),
+                    error = reason_without_path(&error),
                     "a file of STATE_DIR cannot be written; a start without the database would know nothing"
                 );
             }

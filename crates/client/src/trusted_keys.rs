@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use license_core::contact::Trust;
 use license_core::keyring::{Keyring, KeyringError};
 use license_core::rotation::{Walk, walk};
+use license_service::presentable_url::presentable_path;
 
 /// The JWK Set of a vendor's build: the file that `LICENSE_EMBEDDED_KEYS` named
 /// when this program was compiled.
@@ -58,7 +59,7 @@ impl TrustedKeys {
         if let Some(embedded) = EMBEDDED {
             if let Some(file) = file {
                 tracing::warn!(
-                    file = %file.display(),
+                    file = presentable_path(file),
                     "LICENSE_TRUSTED_KEYS is ignored: the vendor's keys are built into this program"
                 );
             }
@@ -71,7 +72,7 @@ impl TrustedKeys {
             return Ok(Self::of(None, None));
         };
         let text = std::fs::read(file).map_err(|error| TrustedKeysError::File {
-            file: file.display().to_string(),
+            file: presentable_path(file),
             error,
         })?;
         let root = Keyring::from_json(&String::from_utf8_lossy(&text));

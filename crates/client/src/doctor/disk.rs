@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use license_service::presentable_url::{presentable_path, reason_without_path};
+
 use super::Finding;
 
 const WHAT: &str = "STATE_DIR";
@@ -9,12 +11,13 @@ const WHAT: &str = "STATE_DIR";
 const LITTLE: u64 = 100 * 1024 * 1024;
 
 pub(super) fn check(directory: &Path) -> Finding {
-    let shown = directory.display();
+    let shown = presentable_path(directory);
     if !directory.exists() {
         let found = format!("'{shown}' is not there yet; it is made at the first start");
         return Finding::ok(WHAT, found);
     }
     if let Err(error) = tempfile::NamedTempFile::new_in(directory) {
+        let error = reason_without_path(&error);
         return Finding::error(
             WHAT,
             format!("'{shown}' cannot be written: {error}"),

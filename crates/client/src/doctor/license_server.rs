@@ -4,6 +4,7 @@
 use chrono::{DateTime, TimeDelta};
 use license_core::protocol::KEYS;
 use license_service::clock::Clock;
+use license_service::presentable_url::presentable_path;
 use reqwest::Response;
 use reqwest::header::DATE;
 
@@ -73,7 +74,7 @@ async fn ask(settings: &Settings) -> Result<Response, Finding> {
     let roots = match &settings.license_ca_file {
         None => Vec::new(),
         Some(file) => std::fs::read(file)
-            .map_err(|error| format!("'{}' cannot be read: {error}", file.display()))
+            .map_err(|error| format!("'{}' cannot be read: {error}", presentable_path(file)))
             .and_then(|pem| authorities(&pem).map_err(|error| error.to_string()))
             .map_err(|found| {
                 let advice = "name a file with PEM certificates";

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use license_core::keyring::Keyring;
+use license_service::presentable_url::presentable_path;
 
 use super::Finding;
 use crate::config::Settings;
@@ -40,7 +41,7 @@ fn hardware() -> Finding {
 fn keys(file: Option<&Path>) -> Option<Finding> {
     const WHAT: &str = "LICENSE_TRUSTED_KEYS";
     let file = file?;
-    let shown = file.display();
+    let shown = presentable_path(file);
     let advice = "name the file that the vendor has exported with 'license-server keys export'";
     let read = std::fs::read(file).map_err(|error| error.to_string());
     let keyring = read.and_then(|text| {

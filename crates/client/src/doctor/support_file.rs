@@ -1,6 +1,8 @@
 //! What support wants to know, in one file, without license keys, tokens and
 //! passwords.
 
+use std::collections::BTreeSet;
+
 use license_core::license_key;
 use license_service::clock::Clock;
 use serde_json::{Map, Value, json};
@@ -12,7 +14,7 @@ use crate::running_service::ServiceArgs;
 /// What was found, the settings as they may be shown, and the running
 /// service's answers.
 pub async fn support_file(settings: &Settings, findings: &[Finding], clock: &dyn Clock) -> Value {
-    redacted(json!({
+    without_secrets(json!({
         "release": env!("CARGO_PKG_VERSION"),
         "createdAt": clock.now(),
         "findings": findings,
@@ -46,7 +48,31 @@ async fn answers(settings: &Settings) -> Value {
 }
 
 /// Masks license keys wherever they stand, and drops signatures.
-fn redacted(value: Value) -> Value {
+fn without_secrets(value: Value) -> Value {
+    let mut keys = BTreeSet::new();
+    collect_keys(&value, &mut keys);
+    redacted(value, &keys)
+}
+
+/// The license keys of fields named so. They may have any form.
+fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(key) if name == "licenseKey" => {
+                        keys.insert(key.clone());
+                    }
+                    value => collect_keys(value, keys),
+                }
+            }
+        }
+        Value::Array(entries) => entries.iter().for_each(|entry| collect_keys(entry, keys)),
+        _ => {}
+    }
+}
+
+fn redacted(value: Value, keys: &BTreeSet<String>) -> Value {
     match value {
         Value::Object(fields) => fields
             .into_iter()
@@ -54,12 +80,42 @@ fn redacted(value: Value) -> Value {
                 let value = match (name.as_str(), value) {
                     ("licenseKey", Value::String(key)) => license_key::mask(&key).into(),
                     ("signature", _) => "…".into(),
-                    (_, value) => redacted(value),
+                    (_, value) => redacted(value, keys),
                 };
-                (name, value)
+                (license_key::mask_within(&name, ""), value)
             })
             .collect(),
-        Value::Array(entries) => entries.into_iter().map(redacted).collect(),
+        Value::Array(entries) => entries.into_iter().map(|it| redacted(it, keys)).collect(),
+        Value::String(text) => {
+            let text = license_key::mask_within(&text, "");
+            let mask = |text: String, key: &String| license_key::mask_within(&text, key);
+            keys.iter().fold(text, mask).into()
+        }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_string_holds_a_license_key_in_any_spelling() {
+        let found = without_secrets(json!({
+            "service": {"licenseKey": "ACME-key-2026", "lastFailure": {
+                "message": "no acme key 2026, and no fxsghtaaaabbbbccccdddd",
+            }},
+            "findings": ["FXSGHT AAAA BBBB CCCC DDDD", {"signature": "x.y.z"}],
+            "key fxsght-aaaa-bbbb-cccc-dddd": 1,
+        }));
+        let masked = "FXSGHT-****-****-****-DDDD";
+        let expected = json!({
+            "service": {"licenseKey": "****", "lastFailure": {
+                "message": format!("no ****, and no {masked}"),
+            }},
+            "findings": [masked, {"signature": "…"}],
+            format!("key {masked}"): 1,
+        });
+        assert_eq!(found, expected);
     }
 }

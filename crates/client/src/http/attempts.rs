@@ -21,6 +21,9 @@ const DEFAULT_PAGE: usize = 50;
 /// Most lines in one answer.
 const MAX_PAGE: usize = 500;
 
+/// Most text in one answer, in bytes. A page that reaches it ends early.
+const MAX_PAGE_BYTES: usize = 256 * 1024;
+
 /// Which part of the log.
 #[derive(Deserialize)]
 pub(super) struct AttemptsQuery {
@@ -60,7 +63,7 @@ pub(super) struct AttemptListResponse {
     get,
     path = "/api/license/attempts",
     params(
-        ("limit" = Option<u64>, Query, description = "Most lines; 1 to 500, usually 50"),
+        ("limit" = Option<u64>, Query, description = "Most lines; 1 to 500, usually 50; long messages make a page shorter"),
         ("before" = Option<i32>, Query, description = "Only lines before this one: `next` of the page before"),
     ),
     responses(
@@ -83,14 +86,24 @@ pub(super) async fn list(
     let log = attempts(&app).await.ok_or(ApiError::AttemptsUnavailable)?;
     let mut lines = log
         .iter()
-        .filter(|line| query.before.is_none_or(|before| line.id < before));
-    let attempts: Vec<Attempt> = lines
-        .by_ref()
-        .take(most)
-        .map(|line| shown_to(caller, line))
-        .collect();
-    let next = lines.next().and(attempts.last()).map(|line| line.id);
+        .filter(|line| query.before.is_none_or(|before| line.id < before))
+        .peekable();
+    let mut attempts = Vec::new();
+    let mut bytes = 0;
+    while attempts.len() < most
+        && bytes < MAX_PAGE_BYTES
+        && let Some(line) = lines.next()
+    {
+        bytes += text_bytes(line);
+        attempts.push(shown_to(caller, line));
+    }
+    let next = lines.peek().and(attempts.last()).map(|line| line.id);
     Ok(Json(AttemptListResponse { attempts, next }))
+}
+
+fn text_bytes(line: &LoggedAttempt) -> usize {
+    let texts = [&line.license_key, &line.error_message, &line.hardware_id];
+    texts.into_iter().flatten().map(String::len).sum()
 }
 
 fn shown_to(caller: Caller, line: &LoggedAttempt) -> Attempt {

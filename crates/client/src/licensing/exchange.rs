@@ -58,7 +58,7 @@ fn log<Y>(call: Call, license_key: &str, contact: &Contact<Y>) {
             call,
             license_key,
             reason = denial.reason(),
-            message = denial.message(),
+            said = denial.message(),
             "the License Server refused the call"
         ),
         Contact::None(why) if why.is_suspicious() => tracing::error!(
