@@ -17,6 +17,7 @@ mod durability;
 mod events;
 mod faked_time;
 mod faults;
+mod foreign_texts;
 mod forgery;
 mod gates;
 mod hardware;
