@@ -14,6 +14,8 @@ pub const MAX_DATABASE_SKEW: TimeDelta = TimeDelta::minutes(10);
 /// How far the wall clock may be ahead of the newest recorded instant when the
 /// server starts.
 pub const MAX_START_LEAD: TimeDelta = TimeDelta::hours(24);
+/// How far the wall clock may be behind the newest recorded instant.
+pub const MAX_BEHIND: TimeDelta = TimeDelta::minutes(10);
 /// How far the wall clock may run ahead of the boot clock.
 pub const MAX_JUMP: TimeDelta = TimeDelta::minutes(10);
 /// The part of the running time by which the wall clock may gain on the boot
@@ -37,15 +39,23 @@ pub struct Reading {
 /// be compared at any later reading.
 #[derive(Clone, Debug)]
 pub struct ClockWatch {
-    /// As the wall clock was observed so far, at its earliest.
-    steady: DateTime<Utc>,
+    /// As the wall clock was observed so far, at its earliest. `None` until the first
+    /// reading without a doubt, where the clock was behind when the server started.
+    steady: Option<DateTime<Utc>>,
     /// The newest reading, for what drift is allowed.
     observed: Duration,
-    /// The newest recorded instant at the start, and the latest wall clock that
-    /// it allows.
-    recorded: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// The newest recorded instant at the start.
+    recorded: Option<Recorded>,
     /// By the database's clock.
     database: Option<DateTime<Utc>>,
+}
+
+/// An instant at which a server trusted its clock.
+#[derive(Clone, Copy, Debug)]
+struct Recorded {
+    at: DateTime<Utc>,
+    /// What the wall clock would have shown at boot, if no time has passed since.
+    at_boot: DateTime<Utc>,
 }
 
 /// Why a server does not sign.
@@ -67,6 +77,17 @@ pub enum ClockDoubt {
         recorded: DateTime<Utc>,
         /// How far the wall clock is ahead of where it may be expected.
         ahead: TimeDelta,
+    },
+    /// The clock shows a time before one at which a server has run already.
+    #[error(
+        "the clock is {} behind the newest recorded time {recorded}; correct the clock, or if it is right, run 'license-server clock accept'",
+        span(*by)
+    )]
+    Behind {
+        /// The newest recorded instant.
+        recorded: DateTime<Utc>,
+        /// How far the wall clock is behind it, at least.
+        by: TimeDelta,
     },
     /// The clock was set forward while the server ran.
     #[error(
@@ -103,10 +124,12 @@ impl ClockWatch {
     /// server has recorded in the database; `None` where nothing was ever signed.
     #[must_use]
     pub fn started(reading: Reading, recorded: Option<DateTime<Utc>>) -> Self {
+        let recorded = recorded.map(|at| Recorded::new(at, reading));
+        let is_behind = recorded.is_some_and(|it| it.ahead(reading) < -MAX_BEHIND);
         Self {
-            steady: reading.at_boot(),
+            steady: Some(reading.at_boot()).filter(|_| !is_behind),
             observed: reading.since_boot,
-            recorded: recorded.map(|recorded| (recorded, latest(recorded, reading))),
+            recorded,
             database: None,
         }
     }
@@ -114,6 +137,10 @@ impl ClockWatch {
     /// Notes how far the wall clock is ahead of the database's clock, which was
     /// read together with it.
     pub fn compare(&mut self, reading: Reading, ahead: TimeDelta) {
+        // When a clock that was behind at the start is corrected, that is no jump.
+        if self.database.is_none() && ahead < -MAX_DATABASE_SKEW {
+            self.steady = None;
+        }
         self.database = Some(minus(reading.at_boot(), ahead));
     }
 
@@ -123,9 +150,9 @@ impl ClockWatch {
     pub fn accept(&mut self, reading: Reading, accepted: DateTime<Utc>) -> bool {
         let is_meant = (reading.wall - accepted).abs() <= MAX_JUMP;
         if is_meant {
-            self.steady = reading.at_boot();
+            self.steady = Some(reading.at_boot());
             self.observed = reading.since_boot;
-            self.recorded = Some((accepted, latest(accepted, reading)));
+            self.recorded = Some(Recorded::new(accepted, reading));
         }
         is_meant
     }
@@ -148,32 +175,55 @@ impl ClockWatch {
                 return Err(ClockDoubt::Database { ahead });
             }
         }
-        // A wall clock that is known to be wrong says nothing about later ones.
-        let passed = reading.since_boot.saturating_sub(self.observed);
-        self.observed = reading.since_boot.max(self.observed);
-        let drift = delta(passed / DRIFT_DIVISOR);
-        self.steady = at_boot.min(minus(self.steady, -drift));
-        if let Some((recorded, latest)) = self.recorded
-            && at_boot > latest
-        {
-            let ahead = at_boot - latest + MAX_START_LEAD;
-            return Err(ClockDoubt::Recorded { recorded, ahead });
+        if let Some(recorded) = self.recorded {
+            let ahead = recorded.ahead(reading);
+            let recorded = recorded.at;
+            if ahead > MAX_START_LEAD {
+                return Err(ClockDoubt::Recorded { recorded, ahead });
+            }
+            if ahead < -MAX_BEHIND {
+                let by = -ahead;
+                return Err(ClockDoubt::Behind { recorded, by });
+            }
         }
+        // A wall clock that is known to be wrong says nothing about later ones.
+        let steady = self.advance(reading);
         // The clock may have been set while the document was made.
-        let by = (at_boot - self.steady).max((at - reading.wall).abs());
+        let by = (at_boot - steady).max((at - reading.wall).abs());
         if by > MAX_JUMP {
             return Err(ClockDoubt::Jumped { by });
         }
         Ok(SigningTime(at))
     }
+
+    /// Notes a reading without a doubt; answers what the wall clock should have shown
+    /// at boot, at its earliest: never less than what is recorded or the database shows.
+    fn advance(&mut self, reading: Reading) -> DateTime<Utc> {
+        let passed = reading.since_boot.saturating_sub(self.observed);
+        self.observed = reading.since_boot.max(self.observed);
+        let drift = delta(passed / DRIFT_DIVISOR);
+        let known = self.recorded.map(|it| it.at_boot).max(self.database);
+        let shown = Some(reading.at_boot()).max(known);
+        let drifted = self.steady.map(|steady| minus(steady, -drift));
+        let steady = [shown, drifted].into_iter().flatten().min();
+        let steady = steady.unwrap_or_else(|| reading.at_boot());
+        self.steady = Some(steady);
+        steady
+    }
 }
 
-/// The latest wall clock, at boot, that a recorded instant allows.
-fn latest(recorded: DateTime<Utc>, reading: Reading) -> DateTime<Utc> {
-    let latest = before(recorded, reading.since_boot);
-    latest
-        .checked_add_signed(MAX_START_LEAD)
-        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+impl Recorded {
+    fn new(at: DateTime<Utc>, reading: Reading) -> Self {
+        Self {
+            at,
+            at_boot: before(at, reading.since_boot),
+        }
+    }
+
+    /// How far the wall clock is ahead of it, without the time that has passed since.
+    fn ahead(self, reading: Reading) -> TimeDelta {
+        reading.at_boot() - self.at_boot
+    }
 }
 
 fn before(instant: DateTime<Utc>, span: Duration) -> DateTime<Utc> {

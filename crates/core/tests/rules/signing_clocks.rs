@@ -31,6 +31,7 @@ fn word(watch: &mut ClockWatch, reading: Reading) -> &'static str {
         }
         Err(ClockDoubt::Database { .. }) => "database",
         Err(ClockDoubt::Recorded { .. }) => "recorded",
+        Err(ClockDoubt::Behind { .. }) => "behind",
         Err(ClockDoubt::Jumped { .. }) => "jumped",
     }
 }
@@ -46,8 +47,10 @@ fn a_start_is_believed_for_a_day_after_the_newest_recorded_instant() {
             "recorded",
         ),
         (Some(-TimeDelta::days(4000)), "recorded"),
-        // What was signed lies ahead: the clock of that time was wrong.
-        (Some(TimeDelta::days(4000)), "signs"),
+        // A server has run at a later time: this clock or that one is wrong.
+        (Some(minutes(10)), "signs"),
+        (Some(minutes(10) + TimeDelta::seconds(1)), "behind"),
+        (Some(TimeDelta::days(4000)), "behind"),
     ] {
         let reading = after(TimeDelta::zero(), TimeDelta::zero());
         let mut watch = ClockWatch::started(reading, newest.map(|newest| start() + newest));
@@ -94,21 +97,63 @@ fn a_clock_that_is_set_forward_does_not_sign_until_it_is_set_back_or_accepted() 
         (3, 12, "jumped"),
         (4, 6_000_000, "recorded"),
         (5, 0, "signs"),
-        // Back is never a jump, and forward from there is one.
-        (6, -60, "signs"),
-        (7, 0, "jumped"),
-        (8, -55, "signs"),
+        // Back, and right again, which is no jump.
+        (6, -60, "behind"),
+        (7, 0, "signs"),
+        (8, -10, "signs"),
+        (9, 10, "signs"),
+        (10, 12, "jumped"),
     ] {
         let reading = after(minutes(passed), minutes(ahead));
         assert_eq!(word(&mut watch, reading), expected, "after {passed} min");
     }
-    let jumped = after(minutes(9), minutes(60));
+    let jumped = after(minutes(11), minutes(60));
     assert_eq!(word(&mut watch, jumped), "jumped");
     // Another server's clock was accepted.
     assert!(!watch.accept(jumped, start()));
     assert_eq!(word(&mut watch, jumped), "jumped");
     assert!(watch.accept(jumped, jumped.wall - minutes(1)));
     assert_eq!(word(&mut watch, jumped), "signs");
+}
+
+#[test]
+fn a_clock_that_is_behind_at_the_start_signs_when_it_is_right() {
+    // Behind what is recorded, or behind the database's clock: how far, whether the
+    // server looks before the clock is corrected, and what it says then.
+    for by in [11, 15, 60 * 24 * 300] {
+        for looks in [false, true] {
+            for by_database in [false, true] {
+                let begun = after(minutes(0), minutes(-by));
+                let recorded = Some(start()).filter(|_| !by_database);
+                let mut watch = ClockWatch::started(begun, recorded);
+                let case = format!("{by} min, {looks}, {by_database}");
+                let doubt = if by_database {
+                    watch.compare(begun, minutes(-by));
+                    "database"
+                } else {
+                    "behind"
+                };
+                if looks {
+                    assert_eq!(word(&mut watch, begun), doubt, "{case}");
+                    let later = after(minutes(30), minutes(-by));
+                    assert_eq!(word(&mut watch, later), doubt, "{case}");
+                }
+                let right = after(minutes(31), minutes(0));
+                assert_eq!(word(&mut watch, right), "signs", "{case}");
+                let wrong = after(minutes(32), minutes(11));
+                let expected = if by_database { "database" } else { "jumped" };
+                assert_eq!(word(&mut watch, wrong), expected, "{case}");
+                assert_eq!(word(&mut watch, begun), doubt, "{case}");
+                assert_eq!(word(&mut watch, right), "signs", "{case}");
+            }
+        }
+    }
+    // A person says that the record is wrong.
+    let begun = after(minutes(0), minutes(0));
+    let mut watch = ClockWatch::started(begun, Some(start() + TimeDelta::days(300)));
+    assert_eq!(word(&mut watch, begun), "behind");
+    assert!(watch.accept(begun, begun.wall));
+    assert_eq!(word(&mut watch, begun), "signs");
 }
 
 #[test]
@@ -190,5 +235,12 @@ fn a_doubt_says_what_is_wrong_and_what_to_do() {
     let mut watch = ClockWatch::started(last, Some(DateTime::<Utc>::MIN_UTC));
     assert!(watch.permit(last, last.wall).is_err());
     let mut watch = ClockWatch::started(begun, Some(DateTime::<Utc>::MAX_UTC));
-    assert!(watch.permit(last, last.wall).is_err());
+    assert!(watch.permit(begun, begun.wall).is_err());
+    let mut watch = ClockWatch::started(begun, Some(start() + minutes(95)));
+    let said = text(&mut watch, begun);
+    assert!(
+        said.contains("1 h 35 min behind the newest recorded time 2026-11-24"),
+        "{said}"
+    );
+    assert!(said.contains("license-server clock accept"), "{said}");
 }

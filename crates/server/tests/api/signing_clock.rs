@@ -27,6 +27,7 @@ on_both_engines! {
     a_server_that_starts_in_2038_signs_nothing_until_its_clock_is_right_or_accepted;
     a_clock_that_is_behind_is_noticed_where_the_database_has_one;
     a_server_whose_clock_is_wrong_forgets_nothing;
+    a_server_that_starts_behind_the_recorded_time_signs_nothing_until_its_clock_is_right;
 }
 
 fn end_of_32_bits() -> DateTime<Utc> {
@@ -214,8 +215,9 @@ async fn a_clock_that_is_behind_is_noticed_where_the_database_has_one(engine: En
     let opened = async |directory: &Path| {
         let mut storage = vendor.storage();
         storage.keys_dir = Some(directory.to_owned());
-        // Nobody holds a seat, so that a first key may be made.
+        // Nothing tells of an earlier key, so that a first one may be made.
         vendor.database.execute("DELETE FROM seats").await;
+        vendor.database.execute("DELETE FROM audit_log").await;
         let terms = vendor.app.terms.clone();
         App::open(&storage, terms, vendor.clock.clone()).await.err()
     };
@@ -241,6 +243,38 @@ async fn a_clock_that_is_behind_is_noticed_where_the_database_has_one(engine: En
         let (_, text) = ready(&vendor).await;
         assert_eq!(text["clock"], "ok");
         assert!(opened(&directory.path().join("keys")).await.is_none());
+    }
+    vendor.end().await;
+}
+
+async fn a_server_that_starts_behind_the_recorded_time_signs_nothing_until_its_clock_is_right(
+    engine: Engine,
+) {
+    let vendor = Vendor::start(engine).await;
+    let begun = vendor.clock.now();
+    let request = IssueRequest {
+        expires_at: Some(begun + TimeDelta::days(200)),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    let key = vendor.issue(request).await;
+    assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
+    vendor.clock.advance(TimeDelta::days(301));
+    watch(&vendor.app).await.unwrap();
+    let right = vendor.clock.now();
+    assert_eq!(vendor.validate(&key, "machine").await.word(), "expired");
+    for behind in [TimeDelta::days(300), TimeDelta::minutes(15)] {
+        let clock = Arc::new(ManualClock::at(right - behind));
+        let wrong = vendor.twin_with(clock.clone()).await;
+        nothing_is_signed(&wrong, &key).await;
+        let (_, text) = ready(&wrong).await;
+        let said = text["clock"].as_str().unwrap();
+        assert!(said.contains("behind the newest recorded time"), "{said}");
+        if engine == Engine::Sqlite {
+            clock.set_wall(right);
+            assert_eq!(wrong.validate(&key, "machine").await.word(), "expired");
+            assert_eq!(ready(&wrong).await.0, 200);
+        }
+        wrong.stop().await;
     }
     vendor.end().await;
 }
