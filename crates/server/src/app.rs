@@ -1,10 +1,8 @@
 //! Everything that the use cases share.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use license_core::document::DocumentType;
 use license_core::signing_clock::ClockDoubt;
@@ -16,8 +14,9 @@ use crate::config::{Storage, Terms};
 use crate::licensing::clock;
 use crate::rates::Rates;
 use crate::signing::clock::SigningClock;
-use crate::signing::{self, SignError, SigningError, SigningKeys};
-use crate::store::{Store, StoreError, seats};
+use crate::signing::loaded::LoadedKeys;
+use crate::signing::{SignError, SigningError, SigningKeys};
+use crate::store::{Store, StoreError, audit_log, seats};
 use crate::traffic::Traffic;
 
 /// The running service, shared by requests and jobs.
@@ -34,8 +33,7 @@ pub struct App {
     pub rates: Rates,
     /// Whether to sign by this machine's clock.
     pub signing_clock: SigningClock,
-    keys_dir: PathBuf,
-    keys: ArcSwap<SigningKeys>,
+    keys: LoadedKeys,
 }
 
 /// Why the service cannot start.
@@ -55,9 +53,9 @@ pub enum OpenError {
     /// The first key would have a wrong date.
     #[error("no signing key was made: {0}")]
     Clock(#[from] ClockDoubt),
-    /// Sites hold licenses that were signed with keys that are gone.
+    /// Licenses were signed with keys that are gone.
     #[error(
-        "there is no signing key in '{directory}', but sites hold seats: a new key would sign what none of them believes; restore the directory from a backup, or begin anew with 'license-server keys create'"
+        "there is no signing key in '{directory}', but there was one before: no site would trust a new key; restore the directory from a backup, or begin anew with 'license-server keys create'"
     )]
     KeysLost {
         /// Where they should be.
@@ -80,18 +78,14 @@ impl App {
         let signing_clock = clock::open(&store, clock.clone()).await;
         let signing_clock = signing_clock.map_err(|error| refused(storage, error))?;
         let keys_dir = storage.keys();
-        let keys = match SigningKeys::load(&keys_dir) {
-            Err(SigningError::None(directory)) if any_held(&store, storage).await? => {
-                return Err(OpenError::KeysLost { directory });
-            }
+        let keys = match LoadedKeys::load(&keys_dir) {
             Err(SigningError::None(_)) => {
-                signing_clock.permit(clock.now())?;
                 let change = Change {
                     by: Actor::Service,
                     at: clock.now(),
                 };
-                first_key(&store, storage, &change).await?;
-                SigningKeys::load(&keys_dir)?
+                make_missing_key(&store, storage, &signing_clock, &change).await?;
+                LoadedKeys::load(&keys_dir)?
             }
             loaded => loaded?,
         };
@@ -102,8 +96,7 @@ impl App {
             traffic: Traffic::default(),
             rates: Rates::default(),
             signing_clock,
-            keys_dir,
-            keys: ArcSwap::from_pointee(keys),
+            keys,
         })
     }
 
@@ -133,19 +126,29 @@ impl App {
     /// The directory of the keys.
     #[must_use]
     pub fn keys_dir(&self) -> &Path {
-        &self.keys_dir
+        self.keys.directory()
     }
 
     /// The keys that sign now.
     #[must_use]
     pub fn keys(&self) -> arc_swap::Guard<Arc<SigningKeys>> {
-        self.keys.load()
+        self.keys.current()
     }
 
-    /// When the directory of the keys changed last.
+    /// Reloads the keys if their files have changed, or the last reload failed. Answers
+    /// whether they were reloaded.
+    ///
+    /// # Errors
+    /// When a key cannot be used; the keys from before then go on signing, and the service
+    /// is not ready.
+    pub fn reload_changed_keys(&self) -> Result<bool, SigningError> {
+        self.keys.reload_if_changed()
+    }
+
+    /// Whether the keys that sign are those of the files, as far as is known.
     #[must_use]
-    pub fn keys_changed_at(&self) -> Option<SystemTime> {
-        signing::changed_at(&self.keys_dir)
+    pub fn are_keys_current(&self) -> bool {
+        !self.keys.has_failed()
     }
 
     /// Signs claims at `now`, which was read from the clock within the request, with the
@@ -179,9 +182,7 @@ impl App {
     /// # Errors
     /// When a key cannot be used; the keys from before then go on signing.
     pub fn reload_keys(&self) -> Result<(), SigningError> {
-        self.keys
-            .store(Arc::new(SigningKeys::load(&self.keys_dir)?));
-        Ok(())
+        self.keys.reload()
     }
 }
 
@@ -216,9 +217,34 @@ pub async fn first_key(
     Ok(Some(kid))
 }
 
-async fn any_held(store: &Store, storage: &Storage) -> Result<bool, OpenError> {
-    let held = seats::any_held(store.reader()).await;
-    held.map_err(|error| refused(storage, error))
+/// Makes the first key where there has never been one; another process may be faster.
+///
+/// # Errors
+/// [`OpenError::KeysLost`] where there was a key before, and as [`first_key`]; while the
+/// clock may be wrong, too.
+pub async fn make_missing_key(
+    store: &Store,
+    storage: &Storage,
+    signing_clock: &SigningClock,
+    change: &Change,
+) -> Result<(), OpenError> {
+    let had_keys = had_keys(store).await;
+    if had_keys.map_err(|error| refused(storage, error))? {
+        // A process that makes the first key writes its files before the entry.
+        return match SigningKeys::load(&storage.keys()) {
+            Err(SigningError::None(directory)) => Err(OpenError::KeysLost { directory }),
+            loaded => Ok(loaded.map(|_| ())?),
+        };
+    }
+    signing_clock.permit(change.at)?;
+    first_key(store, storage, change).await?;
+    Ok(())
+}
+
+/// Whether the database knows of a key, or of what was signed with one.
+async fn had_keys(store: &Store) -> Result<bool, StoreError> {
+    let db = store.reader();
+    Ok(audit_log::any_of(db, Action::KeyMade).await? || seats::any(db).await?)
 }
 
 /// Opens the database alone, for commands that need no key.

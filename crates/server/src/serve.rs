@@ -145,20 +145,28 @@ async fn watch_clock(app: Arc<App>) {
 
 /// Takes up keys that a command has made in the meantime.
 async fn watch_keys(app: Arc<App>) {
-    let mut seen = app.keys_changed_at();
+    let mut reported = None;
     loop {
         tokio::time::sleep(WATCH_KEYS_EVERY).await;
-        let changed_at = app.keys_changed_at();
-        if changed_at == seen {
-            continue;
-        }
-        seen = changed_at;
-        match app.reload_keys() {
-            Ok(()) => tracing::info!(keys = ?app.keys(), "the signing keys have changed"),
-            Err(error) => tracing::error!(
-                %error,
-                "the signing keys were not read anew; those from before go on signing"
-            ),
+        match app.reload_changed_keys() {
+            Ok(is_reloaded) => {
+                if is_reloaded {
+                    tracing::info!(keys = ?app.keys(), "the signing keys have changed");
+                }
+                reported = None;
+            }
+            Err(error) => {
+                // It is tried again each time, and said once.
+                let error = Some(error.to_string());
+                if reported != error {
+                    tracing::error!(
+                        security = true,
+                        error,
+                        "cannot reload the signing keys; those from before go on signing"
+                    );
+                }
+                reported = error;
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use license_core::signing_clock::SigningTime;
 use license_service::clock::SystemClock;
 use serde_json::json;
 
-use crate::app::{first_key, open_store};
+use crate::app::{first_key, make_missing_key, open_store};
 use crate::audit::Actor;
 use crate::cli::{by_hand, table};
 use crate::config::Storage;
@@ -110,8 +110,8 @@ pub(super) async fn run(
         Keys::Export { output } => {
             if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
                 let store = open_store(storage).await?;
-                permit(&store, now).await?;
-                first_key(&store, storage, &by_hand(now)).await?;
+                let clock = clock::open(&store, Arc::new(SystemClock)).await?;
+                make_missing_key(&store, storage, &clock, &by_hand(now)).await?;
                 store.close().await;
             }
             let keys = SigningKeys::load(&directory)?;

@@ -14,7 +14,8 @@ pub(super) async fn livez() -> &'static str {
     "ok"
 }
 
-/// 200 while the database answers, a key may sign, and the clock is trusted.
+/// 200 while the database answers, a key may sign, the keys are those of the files, and the
+/// clock is trusted.
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
     let database = app.store.ping().await;
     let now = app.clock.now();
@@ -26,7 +27,12 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
     if let Err(error) = &key {
         tracing::error!(%error, "not ready");
     }
-    let is_ready = database.is_ok() && key.is_ok() && clock.is_ok();
+    let signing = match &key {
+        Err(_) => Err("no key may sign"),
+        Ok(()) if !app.are_keys_current() => Err("the signing keys cannot be reloaded"),
+        Ok(()) => Ok(()),
+    };
+    let is_ready = database.is_ok() && signing.is_ok() && clock.is_ok();
     let status = match is_ready {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
@@ -35,7 +41,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
     let body = json!({
         "ready": is_ready,
         "database": word(database.is_ok(), "does not answer"),
-        "signing": word(key.is_ok(), "no key may sign"),
+        "signing": signing.err().unwrap_or("ok"),
         "clock": clock.map_or_else(|doubt| doubt.to_string(), |_| "ok".to_owned()),
     });
     (status, Json(body))

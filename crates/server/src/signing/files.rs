@@ -1,10 +1,10 @@
 //! The directory of the keys.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use ed25519_dalek::SigningKey;
@@ -126,10 +126,27 @@ impl Key {
     }
 }
 
-/// When the directory changed last, for noticing new keys cheaply.
-#[must_use]
-pub fn changed_at(directory: &Path) -> Option<SystemTime> {
-    fs::metadata(directory).ok()?.modified().ok()
+/// Names, sizes, modes and times of the files in a directory: whatever changes a file
+/// changes one of them.
+pub(super) type DirectoryState = Vec<(OsString, u64, u32, [(i64, i64); 2])>;
+
+/// The state of a directory; `None` where it cannot be read.
+pub(super) fn directory_state(directory: &Path) -> Option<DirectoryState> {
+    let mut state = DirectoryState::new();
+    for entry in fs::read_dir(directory).ok()? {
+        let entry = entry.ok()?;
+        // One that is gone again was a temporary file.
+        let Ok(file) = fs::metadata(entry.path()) else {
+            continue;
+        };
+        let times = [
+            (file.mtime(), file.mtime_nsec()),
+            (file.ctime(), file.ctime_nsec()),
+        ];
+        state.push((entry.file_name(), file.len(), file.mode(), times));
+    }
+    state.sort();
+    Some(state)
 }
 
 pub(super) fn write_key(directory: &Path, file: &KeyFile) -> Result<PathBuf, SigningError> {

@@ -10,6 +10,7 @@
 
 pub mod clock;
 mod files;
+pub mod loaded;
 pub mod rotate;
 mod turn;
 
@@ -23,7 +24,6 @@ use license_core::signing_clock::{ClockDoubt, SigningTime};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use files::changed_at;
 use files::{published, read_keys};
 use turn::{Turn, whose_turn};
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::StoreError;
+use crate::audit::Action;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -108,6 +109,34 @@ pub async fn oldest(
 ) -> Result<Vec<Entry>, StoreError> {
     let found = filtered(filter).order_by_asc(Column::Id).limit(most);
     Ok(found.all(db).await?.into_iter().map(Entry::from).collect())
+}
+
+/// Whether there is any entry about this.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn any_of(db: &impl ConnectionTrait, action: Action) -> Result<bool, StoreError> {
+    let found = Entity::find().filter(Column::Action.eq(action.as_str()));
+    Ok(found.one(db).await?.is_some())
+}
+
+/// Whether there is an entry about this and this machine of a license, at `from` or later.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn any_of_machine(
+    db: &impl ConnectionTrait,
+    action: Action,
+    license_id: &str,
+    hardware_id: &str,
+    from: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let found = Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::Subject.eq(hardware_id))
+        .filter(Column::At.gte(from.naive_utc()))
+        .filter(Column::Action.eq(action.as_str()));
+    Ok(found.one(db).await?.is_some())
 }
 
 fn filtered(filter: &Filter) -> Select<Entity> {

@@ -204,13 +204,12 @@ pub async fn find(
     row.map(Seat::try_from).transpose()
 }
 
-/// Whether any seat of any license is held.
+/// Whether there is any seat of any license, held or freed.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn any_held(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
-    let held = Entity::find().filter(Column::FreedAt.is_null());
-    Ok(held.one(db).await?.is_some())
+pub async fn any(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
+    Ok(Entity::find().one(db).await?.is_some())
 }
 
 /// How many seats of each of these licenses are held. Those that nobody holds

@@ -224,7 +224,7 @@ fn nothing_is_left_behind_when_no_key_may_sign_the_next_set() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_that_are_gone_are_not_replaced_where_sites_hold_seats() {
+async fn keys_that_are_gone_are_not_replaced() {
     let vendor = Vendor::start(Engine::Sqlite).await;
     let directory = vendor.keys_dir();
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
@@ -248,10 +248,73 @@ async fn keys_that_are_gone_are_not_replaced_where_sites_hold_seats() {
 
     // All are gone: a new key would sign what no site believes.
     std::fs::rename(&directory, directory.with_extension("lost")).unwrap();
-    assert!(open().await.unwrap_err().contains("sites hold seats"));
+    let is_refused = async || {
+        let error = open().await.unwrap_err();
+        assert!(error.contains("there was one before"), "{error}");
+        assert!(!directory.exists());
+    };
+    is_refused().await;
+    // Also where no seat is held, or there never was one, and for the command that exports.
+    vendor.deactivate(&key, "machine").await;
+    is_refused().await;
+    vendor.database.execute("DELETE FROM seats").await;
+    is_refused().await;
+    let mut export = Command::new(env!("CARGO_BIN_EXE_license-server"));
+    let export = export.args(["keys", "export"]).args(vendor.flags());
+    let exported = export.output().unwrap();
+    assert!(!exported.status.success());
+    let said = String::from_utf8(exported.stderr).unwrap();
+    assert!(said.contains("there was one before"), "{said}");
     assert!(!directory.exists());
+    // Seats alone tell of a key, too: the audit log began after the first one.
+    vendor.database.execute("DELETE FROM audit_log").await;
+    assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
+    vendor.deactivate(&key, "machine").await;
+    vendor.database.execute("DELETE FROM audit_log").await;
+    is_refused().await;
     SigningKeys::create(&directory, now).unwrap();
     open().await.unwrap();
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_fails_is_tried_again_and_the_service_is_not_ready_until_it_succeeds() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let directory = vendor.keys_dir();
+    let ready = async || {
+        let url = format!("{}/readyz", vendor.url);
+        let answer = vendor.http.get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let set_mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    vendor.clock.advance(TimeDelta::seconds(1));
+    let now = vendor.clock.now();
+    let first = vendor.app.keys().list(now)[0].kid.clone();
+    // The new key, made on another machine, arrives with the wrong mode.
+    let (second, _) = SigningKeys::rotate(&directory, "test", now, TimeDelta::zero()).unwrap();
+    let file = directory.join(format!("{second}.jwk"));
+    SigningKeys::revoke(&directory, "test", &first, now).unwrap();
+    set_mode(&file, 0o644);
+    for _ in 0..2 {
+        let error = vendor.app.reload_changed_keys().unwrap_err();
+        assert!(matches!(error, SigningError::ReadableByOthers(_)));
+        let (status, text) = ready().await;
+        assert_eq!(status, 503);
+        assert!(text.contains("cannot be reloaded"), "{text}");
+    }
+    // This changes no time of the directory. The service's own job may be faster.
+    set_mode(&file, 0o600);
+    vendor.app.reload_changed_keys().unwrap();
+    assert_eq!(vendor.app.keys().version(), 3);
+    assert_eq!(vendor.app.keys().list(now)[0].kid, second);
+    assert_eq!(ready().await.0, 200);
+    assert!(!vendor.app.reload_changed_keys().unwrap());
+    // A file that changes in place is noticed as well.
+    std::fs::write(&file, "{}").unwrap();
+    let error = vendor.app.reload_changed_keys().unwrap_err();
+    assert!(matches!(error, SigningError::NotAKey { .. }));
     vendor.end().await;
 }
 
