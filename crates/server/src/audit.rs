@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use license_core::license_key::mask;
 use license_core::rate::max_site_entries;
 use sea_orm::ConnectionTrait;
@@ -143,7 +143,9 @@ impl Change {
     }
 
     /// Notes what is done with a machine's seat of a license, which has to be held.
-    /// What sites do beyond [`max_site_entries`] is counted.
+    /// What sites do beyond [`max_site_entries`] is counted, except that each machine's
+    /// first seat taken and first seat given back on a day are always written: seats and
+    /// moves bound how many machines there are.
     ///
     /// # Errors
     /// When the database refuses.
@@ -157,11 +159,22 @@ impl Change {
     ) -> Result<(), StoreError> {
         if self.by == Actor::Site && action.is_unbounded() {
             let max = max_site_entries(license.seats);
-            let entries = site_entries::note(db, &license.id, self.at.date_naive(), max).await?;
-            if entries.counted > 1 {
-                return Ok(());
+            let day = self.at.date_naive();
+            let mut entries = site_entries::of_day(db, &license.id, day).await?;
+            let is_written = entries.written < max
+                || self
+                    .is_first_of_day(db, action, license, hardware_id)
+                    .await?;
+            if is_written {
+                entries.written += 1;
+            } else {
+                entries.counted += 1;
             }
-            if entries.counted == 1 {
+            site_entries::save(db, &entries).await?;
+            if !is_written {
+                if entries.counted > 1 {
+                    return Ok(());
+                }
                 let details = json!({"entries": max});
                 let action = Action::SiteEntriesLimited;
                 return self.note(db, action, license, details).await;
@@ -170,6 +183,22 @@ impl Change {
         let subject = hardware_id.to_owned();
         self.write(db, action, Some(&license.id), subject, details)
             .await
+    }
+
+    /// Whether a machine takes a seat, or gives one back, for the first time on this day.
+    async fn is_first_of_day(
+        &self,
+        db: &impl ConnectionTrait,
+        action: Action,
+        license: &License,
+        hardware_id: &str,
+    ) -> Result<bool, StoreError> {
+        if !matches!(action, Action::SeatTaken | Action::SeatGivenBack) {
+            return Ok(false);
+        }
+        let day = self.at.date_naive().and_time(NaiveTime::MIN).and_utc();
+        let before = audit_log::any_of_machine(db, action, &license.id, hardware_id, day);
+        Ok(!before.await?)
     }
 
     /// Notes what is done with a signing key.

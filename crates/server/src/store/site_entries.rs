@@ -39,20 +39,18 @@ pub struct SiteEntries {
     pub counted: u64,
 }
 
-/// Notes one more entry: written while there are fewer than `max` on this day,
-/// otherwise counted. The license has to be held.
+/// What the sites of a license did on a day so far.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn note(
+pub async fn of_day(
     db: &impl ConnectionTrait,
     license_id: &str,
     day: NaiveDate,
-    max: u64,
 ) -> Result<SiteEntries, StoreError> {
     let key = (license_id.to_owned(), day);
     let found = Entity::find_by_id(key).one(db).await?;
-    let mut entries = found.map_or_else(
+    Ok(found.map_or_else(
         || SiteEntries {
             license_id: license_id.to_owned(),
             day,
@@ -60,16 +58,18 @@ pub async fn note(
             counted: 0,
         },
         SiteEntries::from,
-    );
-    if entries.written < max {
-        entries.written += 1;
-    } else {
-        entries.counted += 1;
-    }
+    ))
+}
+
+/// Stores what they did. The license has to be held since it was read.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn save(db: &impl ConnectionTrait, entries: &SiteEntries) -> Result<(), StoreError> {
     let number = |times: u64| i64::try_from(times).unwrap_or(i64::MAX);
     let row = ActiveModel {
         license_id: ActiveValue::Set(entries.license_id.clone()),
-        day: ActiveValue::Set(day),
+        day: ActiveValue::Set(entries.day),
         written: ActiveValue::Set(number(entries.written)),
         counted: ActiveValue::Set(number(entries.counted)),
     };
@@ -79,7 +79,7 @@ pub async fn note(
         .on_conflict(again)
         .exec_without_returning(db)
         .await?;
-    Ok(entries)
+    Ok(())
 }
 
 /// Rows of earlier days, the oldest first.

@@ -35,6 +35,7 @@ on_both_engines! {
     signed_leases_never_exceed_seats_and_moves_and_releases;
     freed_seats_are_pruned_and_take_nothing_along;
     what_sites_do_without_end_is_counted_and_moves_are_always_written;
+    one_machine_in_a_loop_hides_nothing_that_another_does_for_the_first_time_on_a_day;
     seats_are_shown_in_pages_however_many_there_are;
 }
 
@@ -442,6 +443,47 @@ async fn freed_seats_are_pruned_and_take_nothing_along(engine: Engine) {
     vendor.end().await;
 }
 
+async fn one_machine_in_a_loop_hides_nothing_that_another_does_for_the_first_time_on_a_day(
+    engine: Engine,
+) {
+    let vendor = Vendor::start(engine).await;
+    let request = IssueRequest {
+        seats: Some(3),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    let key = vendor.issue(request).await;
+    assert_eq!(vendor.activate(&key, "honest").await.word(), "yes");
+    vendor
+        .clock
+        .advance(TimeDelta::days(1) - TimeDelta::hours(12));
+    for _ in 0..60 {
+        vendor.activate(&key, "loop").await;
+        vendor.deactivate(&key, "loop").await;
+        vendor.clock.advance(TimeDelta::seconds(90));
+    }
+    let written = async |word: &str, machine: &str| {
+        let log = vendor
+            .look(&format!("/audit?license={key}&limit=500"))
+            .await;
+        let is_it = |it: &&Value| it["action"] == *word && it["subject"] == *machine;
+        log.as_array().unwrap().iter().filter(is_it).count()
+    };
+    let all = written("seat_taken", "loop").await + written("seat_given_back", "loop").await;
+    assert_eq!(u64::try_from(all).unwrap(), max_site_entries(3));
+    // The honest one took its seat the day before.
+    for _ in 0..3 {
+        vendor.deactivate(&key, "honest").await;
+        assert_eq!(vendor.activate(&key, "honest").await.word(), "yes");
+    }
+    assert_eq!(written("seat_given_back", "honest").await, 1);
+    assert_eq!(written("seat_taken", "honest").await, 2);
+    assert_eq!(vendor.activate(&key, "new").await.word(), "yes");
+    assert_eq!(written("seat_taken", "new").await, 1);
+    let all = written("seat_taken", "loop").await + written("seat_given_back", "loop").await;
+    assert_eq!(u64::try_from(all).unwrap(), max_site_entries(3));
+    vendor.end().await;
+}
+
 async fn what_sites_do_without_end_is_counted_and_moves_are_always_written(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
@@ -484,10 +526,16 @@ async fn what_sites_do_without_end_is_counted_and_moves_are_always_written(engin
     let (words, _) = actions().await;
     let count = |word: &str| words.iter().filter(|it| *it == word).count();
     let by_sites = count("seat_taken") + count("seat_given_back");
-    assert_eq!(u64::try_from(by_sites).unwrap(), max_site_entries(1));
+    // What the other machine does for the first time on this day comes on top.
+    assert_eq!(u64::try_from(by_sites).unwrap(), max_site_entries(1) + 1);
     assert_eq!(
-        words[..3],
-        ["seat_freed", "seat_moved", "site_entries_limited"]
+        words[..4],
+        [
+            "seat_freed",
+            "seat_taken",
+            "seat_moved",
+            "site_entries_limited"
+        ]
     );
     // The day is summed up when it is over, once.
     forget(&vendor.app).await.unwrap();
@@ -497,7 +545,7 @@ async fn what_sites_do_without_end_is_counted_and_moves_are_always_written(engin
     forget(&vendor.app).await.unwrap();
     let (after, newest) = actions().await;
     assert_eq!(after.len(), words.len() + 1);
-    let details = json!({"day": "2026-11-24", "entries": 19});
+    let details = json!({"day": "2026-11-24", "entries": 18});
     assert_eq!(
         (&newest["action"], &newest["details"]),
         (&json!("site_entries_counted"), &details)
