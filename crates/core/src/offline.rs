@@ -272,6 +272,14 @@ impl OfflineRequest {
     }
 }
 
+/// Whether a request to deactivate was written before the machine was activated last:
+/// it would free a seat that is in use. In whole seconds, as sites know the time of
+/// their documents.
+#[must_use]
+pub fn is_outdated(written_at: DateTime<Utc>, last_activated_at: DateTime<Utc>) -> bool {
+    written_at.timestamp() < last_activated_at.timestamp()
+}
+
 /// A signed document as a license file, with the signed key sets that the site
 /// may need for believing it.
 #[must_use]

@@ -176,6 +176,9 @@ fn seconds(wait: Duration) -> u64 {
 /// set right, or accepted, at any time.
 const NOT_SIGNING_WAIT: Duration = Duration::from_secs(60);
 
+/// How long a caller is asked to wait while the database refuses.
+const UNAVAILABLE_WAIT: Duration = Duration::from_secs(10);
+
 impl ApiError {
     /// How long to wait before the same is asked again, where waiting helps.
     fn retry_after(&self) -> Option<Duration> {
@@ -183,6 +186,7 @@ impl ApiError {
             Self::TooManyCalls(wait) => Some(*wait),
             Self::SignIn(SignInError::TooMany) => Some(FAILURE_WINDOW),
             Self::NotSigning => Some(NOT_SIGNING_WAIT),
+            Self::Unavailable => Some(UNAVAILABLE_WAIT),
             Self::BodyRefused(BodyRefusal::Busy) => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -212,9 +216,7 @@ impl From<OfflineError> for ApiError {
         match error {
             OfflineError::Answer(error) => error.into(),
             OfflineError::NotOffered => Self::NotOffered(error.to_string()),
-            OfflineError::File(_) | OfflineError::Field(_) | OfflineError::Outdated(_) => {
-                Self::BadRequest(error.to_string())
-            }
+            OfflineError::File(_) | OfflineError::Field(_) => Self::BadRequest(error.to_string()),
         }
     }
 }
@@ -236,7 +238,9 @@ impl From<AnswerError> for ApiError {
             AnswerError::Document(
                 SignError::Clock(_) | SignError::Key(SigningError::NoneSignsNow),
             ) => Self::NotSigning,
-            error => {
+            AnswerError::Outdated(_) => Self::BadRequest(error.to_string()),
+            AnswerError::Store(error) => error.into(),
+            error @ AnswerError::Document(_) => {
                 tracing::error!(%error, "a request could not be answered");
                 Self::Internal
             }

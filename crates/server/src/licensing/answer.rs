@@ -4,9 +4,10 @@
 //! what follows, in one transaction that holds the license: the limit of
 //! seats and the sequence numbers are right whoever else asks at the time.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use license_core::document::DenialReason;
 use license_core::license_key::{LicenseKey, LicenseKeyError};
+use license_core::offline::is_outdated;
 use license_core::protocol::{self, ActivateRequest, HeartbeatRequest, SystemInfo};
 use license_core::seat::SeatLimit;
 use license_core::suspicion::Report;
@@ -59,6 +60,8 @@ pub struct ByFile {
     pub lease: TimeDelta,
     /// By whom.
     pub by: Actor,
+    /// When the site wrote the request.
+    pub written_at: DateTime<Utc>,
 }
 
 /// What it is told.
@@ -82,12 +85,17 @@ pub enum Answer {
     },
 }
 
-/// Why there is no answer: a fault of ours.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A file asks for a deactivation, and the machine was activated after it was written.
+    #[error(
+        "the request to deactivate is older than the activation of {0}, and would free a seat that is in use; write a new one there"
+    )]
+    Outdated(DateTime<Utc>),
     /// A document could not be made.
     #[error(transparent)]
     Document(#[from] SignError),
@@ -96,7 +104,7 @@ pub enum AnswerError {
 /// Answers a site.
 ///
 /// # Errors
-/// When the database refuses; nothing has changed then.
+/// One [`AnswerError`] for each reason; nothing has changed then.
 pub async fn answer(
     app: &App,
     question: &Question,
@@ -138,6 +146,7 @@ async fn decide(
     let transaction = app.store.begin().await?;
     let license = licenses::hold(&transaction, known).await?;
     let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
+    refuse_outdated(question, call, seat.as_ref())?;
     let to = complete(to, seat.as_ref());
     let envelope = |seq| Envelope {
         to: &to,
@@ -263,6 +272,21 @@ impl Question {
     }
 }
 
+/// Refuses a deactivation by a file that was kept from before the latest activation.
+fn refuse_outdated(
+    question: &Question,
+    call: &CallDetails,
+    seat: Option<&Seat>,
+) -> Result<(), AnswerError> {
+    if let (Question::Deactivate, Some(by_file), Some(seat)) = (question, call.offline, seat)
+        && is_outdated(by_file.written_at, seat.last_activated_at)
+    {
+        let activated_at = seat.last_activated_at.trunc_subsecs(0);
+        return Err(AnswerError::Outdated(activated_at));
+    }
+    Ok(())
+}
+
 /// Follows a machine's trail, and notes what a person should look at.
 async fn follow(
     db: &impl ConnectionTrait,
@@ -354,6 +378,7 @@ async fn take_seat(
     seat.installation_id.clone_from(&to.installation_id);
     match question {
         Question::Activate(request) => {
+            seat.last_activated_at = now;
             seat.installation_name
                 .clone_from(&request.installation_name);
             seat.installation_version

@@ -1,7 +1,6 @@
 //! Answer a request that came by file, with a file.
 
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use license_core::license_key::LicenseKey;
+use chrono::TimeDelta;
 use license_core::offline::{FileError, OfflineRequest, Purpose, to_file};
 use license_core::protocol::ActivateRequest;
 
@@ -9,7 +8,6 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::licensing::answer::{Answer, AnswerError, ByFile, CallDetails, Question, answer};
 use crate::licensing::document::Addressee;
-use crate::store::{licenses, seats};
 
 /// Why there is no license file.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +23,7 @@ pub enum OfflineError {
         "this License Server answers no request files: OFFLINE_DAYS is 0; 'license-server offline sign --offline-days 90' answers one"
     )]
     NotOffered,
-    /// The machine has taken its seat after the request was written.
-    #[error(
-        "the request to deactivate is older than the activation of {0}, and would free a seat that is in use; write a new one there"
-    )]
-    Outdated(DateTime<Utc>),
-    /// A fault of ours.
+    /// There is no answer.
     #[error(transparent)]
     Answer(#[from] AnswerError),
 }
@@ -94,9 +87,6 @@ pub async fn sign(
     by: Actor,
 ) -> Result<Signed, OfflineError> {
     check_offered(lease)?;
-    if request.purpose == Purpose::Deactivate {
-        refuse_outdated(app, &request).await?;
-    }
     let question = match request.purpose {
         Purpose::Activate => Question::Activate(ActivateRequest {
             license_key: request.license_key.clone(),
@@ -115,7 +105,11 @@ pub async fn sign(
         hardware_id: request.hardware_id.clone(),
     };
     let call = CallDetails {
-        offline: Some(ByFile { lease, by }),
+        offline: Some(ByFile {
+            lease,
+            by,
+            written_at: request.created_at,
+        }),
         ..CallDetails::default()
     };
     let answer = answer(app, &question, to, &call).await?;
@@ -133,25 +127,4 @@ pub async fn sign(
         answer,
         file,
     })
-}
-
-/// A request that was kept from an earlier time must not free the seat of now.
-/// A site's clock never is behind what was signed for it, which is to the
-/// second.
-async fn refuse_outdated(app: &App, request: &OfflineRequest) -> Result<(), OfflineError> {
-    let db = app.store.reader();
-    let Ok(key) = LicenseKey::parse(&request.license_key) else {
-        return Ok(());
-    };
-    let license = licenses::find(db, key.as_str()).await;
-    let Some(license) = license.map_err(AnswerError::from)? else {
-        return Ok(());
-    };
-    let seat = seats::find(db, &license.id, &request.hardware_id).await;
-    match seat.map_err(AnswerError::from)? {
-        Some(seat) if request.created_at < seat.activated_at.trunc_subsecs(0) => {
-            Err(OfflineError::Outdated(seat.activated_at.trunc_subsecs(0)))
-        }
-        _ => Ok(()),
-    }
 }

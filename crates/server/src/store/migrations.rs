@@ -267,6 +267,7 @@ impl MigrationTrait for LeasesAndMoves {
         for (table, column) in [
             ("seats", column("signed_until").timestamp()),
             ("seats", column("overlap").string_len(16)),
+            ("seats", column("last_activated_at").timestamp()),
             (
                 "seats",
                 column("says_seq").boolean().not_null().default(false),
@@ -330,7 +331,8 @@ impl MigrationTrait for LeasesAndMoves {
         manager.create_table(seat_moves).await?;
         manager.create_table(site_entries).await?;
         for (table, columns) in [
-            ("seat_moves", &["license_id", "at"][..]),
+            ("audit_log", &["license_id", "subject", "at"][..]),
+            ("seat_moves", &["license_id", "at"]),
             ("seats", &["license_id", "id"]),
             ("site_entries", &["day", "license_id"]),
             ("suspicions", &["last_seen_at", "id"]),

@@ -32,6 +32,7 @@ pub struct Model {
     installation_name: String,
     installation_version: String,
     activated_at: NaiveDateTime,
+    last_activated_at: Option<NaiveDateTime>,
     last_seen_at: NaiveDateTime,
     freed_at: Option<NaiveDateTime>,
     last_seq: i64,
@@ -85,6 +86,10 @@ pub struct Seat {
     pub installation_version: String,
     /// When the machine took the seat.
     pub activated_at: DateTime<Utc>,
+    /// When an activation of the machine was answered last, whether or not it held
+    /// the seat before.
+    #[serde(skip)]
+    pub last_activated_at: DateTime<Utc>,
     /// When the machine called last.
     pub last_seen_at: DateTime<Utc>,
     /// When the seat was given back; `None` while it is held.
@@ -125,6 +130,7 @@ impl Seat {
             installation_name: String::new(),
             installation_version: String::new(),
             activated_at: now,
+            last_activated_at: now,
             last_seen_at: now,
             freed_at: None,
             last_seq: 0,
@@ -468,6 +474,7 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         installation_name: ActiveValue::Set(seat.installation_name.clone()),
         installation_version: ActiveValue::Set(seat.installation_version.clone()),
         activated_at: ActiveValue::Set(seat.activated_at.naive_utc()),
+        last_activated_at: ActiveValue::Set(Some(seat.last_activated_at.naive_utc())),
         last_seen_at: ActiveValue::Set(seat.last_seen_at.naive_utc()),
         freed_at: ActiveValue::Set(seat.freed_at.map(|time| time.naive_utc())),
         last_seq: ActiveValue::Set(number(seat.last_seq)),
@@ -525,6 +532,7 @@ impl TryFrom<Model> for Seat {
             installation_name: row.installation_name,
             installation_version: row.installation_version,
             activated_at: row.activated_at.and_utc(),
+            last_activated_at: row.last_activated_at.unwrap_or(row.activated_at).and_utc(),
             last_seen_at: row.last_seen_at.and_utc(),
             freed_at: row.freed_at.map(|time| time.and_utc()),
             last_seq: u64::try_from(row.last_seq).unwrap_or_default(),

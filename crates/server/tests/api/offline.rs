@@ -22,6 +22,7 @@ on_both_engines! {
     a_lease_by_file_ends_with_the_license;
     a_site_that_is_given_up_frees_its_seat_whatever_has_become_of_the_license;
     a_request_that_was_kept_does_not_free_the_seat_of_a_later_activation;
+    a_request_that_was_kept_does_not_free_a_seat_that_was_activated_again_while_held;
 }
 
 fn request(purpose: Purpose, key: &str, now: DateTime<Utc>) -> OfflineRequest {
@@ -166,6 +167,42 @@ async fn a_request_that_was_kept_does_not_free_the_seat_of_a_later_activation(en
     assert_eq!(vendor.validate(&key, "machine").await.word(), "yes");
     // One of the same second counts: a site's time is that of its document.
     answered(&vendor, Purpose::Deactivate, &key).await;
+    vendor.end().await;
+}
+
+async fn a_request_that_was_kept_does_not_free_a_seat_that_was_activated_again_while_held(
+    engine: Engine,
+) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
+    let taken = vendor.seat(&key, "machine").await.unwrap().activated_at;
+    for by_file in [false, true] {
+        vendor.clock.advance(TimeDelta::hours(1));
+        let kept = request(Purpose::Deactivate, &key, vendor.clock.now());
+        vendor.clock.advance(TimeDelta::hours(1));
+        if by_file {
+            answered(&vendor, Purpose::Activate, &key).await;
+        } else {
+            assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
+        }
+        let (status, answer) = bring(&vendor, &kept.to_file()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("older than the activation"), "{message}");
+        let seat = vendor.seat(&key, "machine").await.unwrap();
+        assert!(seat.is_held());
+        assert_eq!(seat.activated_at, taken, "it was held all the time");
+    }
+    // A validation is no activation: what was written before it still counts.
+    let kept = request(Purpose::Deactivate, &key, vendor.clock.now());
+    vendor.clock.advance(TimeDelta::hours(1));
+    assert_eq!(vendor.validate(&key, "machine").await.word(), "yes");
+    let (status, answer) = bring(&vendor, &kept.to_file()).await;
+    assert_eq!(
+        (status, &answer["data"]["granted"]),
+        (StatusCode::OK, &json!(true))
+    );
     vendor.end().await;
 }
 

@@ -9,7 +9,7 @@ use license_server::store::seats::SeatsQuery;
 use serde_json::json;
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{INSTALLATION, Told, Vendor};
+use crate::harness::{INSTALLATION, Told, Vendor, system_info};
 
 on_both_engines! {
     an_issued_license_is_activated_with_a_signed_document;
@@ -18,6 +18,31 @@ on_both_engines! {
     a_license_is_taken_back_and_given_back;
     an_expired_license_and_an_unknown_one_are_denied_as_such;
     a_heartbeat_is_noted_and_answered_with_the_license;
+    a_database_that_refuses_in_the_middle_of_an_answer_is_unavailable;
+}
+
+async fn a_database_that_refuses_in_the_middle_of_an_answer_is_unavailable(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
+    // Only a heartbeat needs this table, after the call was admitted.
+    let away = "ALTER TABLE usage_days RENAME TO away";
+    vendor.database.execute(away).await;
+    let body = json!({
+        "licenseKey": key, "hardwareId": "machine", "installationId": INSTALLATION,
+        "usageMetrics": {"camerasInUse": 1, "usersActive": 2, "storageUsedGb": 3},
+        "systemInfo": system_info(),
+    });
+    let url = format!("{}/api/licenses/heartbeat", vendor.url);
+    let answer = vendor.http.post(url).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "10");
+    let answer: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(answer["error"]["code"], "unavailable");
+    let back = "ALTER TABLE away RENAME TO usage_days";
+    vendor.database.execute(back).await;
+    assert_eq!(vendor.heartbeat(&key, "machine", 1).await.word(), "yes");
+    vendor.end().await;
 }
 
 async fn an_issued_license_is_activated_with_a_signed_document(engine: Engine) {
