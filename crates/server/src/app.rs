@@ -244,7 +244,7 @@ pub async fn make_missing_key(
 /// Whether the database knows of a key, or of what was signed with one.
 async fn had_keys(store: &Store) -> Result<bool, StoreError> {
     let db = store.reader();
-    Ok(audit_log::any_of(db, Action::KeyMade).await? || seats::any(db).await?)
+    Ok(audit_log::any_of(db, Action::KeyMade.as_str()).await? || seats::any(db).await?)
 }
 
 /// Opens the database alone, for commands that need no key.

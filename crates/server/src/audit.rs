@@ -197,7 +197,7 @@ impl Change {
             return Ok(false);
         }
         let day = self.at.date_naive().and_time(NaiveTime::MIN).and_utc();
-        let before = audit_log::any_of_machine(db, action, &license.id, hardware_id, day);
+        let before = audit_log::any_of_machine(db, action.as_str(), &license.id, hardware_id, day);
         Ok(!before.await?)
     }
 

@@ -85,17 +85,14 @@ pub async fn append(
         id: ActiveValue::NotSet,
         license_key: ActiveValue::Set(Some(attempt.license_key)),
         result: ActiveValue::Set(attempt.result.as_str().to_owned()),
-        error_message: ActiveValue::Set(attempt.error_message.map(bounded)),
+        error_message: ActiveValue::Set(
+            attempt.error_message.as_deref().map(foreign_text::message),
+        ),
         hardware_id: ActiveValue::Set(Some(hardware_id.to_owned())),
         attempted_at: ActiveValue::Set(Some(attempt.at.naive_utc())),
     };
     Entity::insert(row).exec_without_returning(db).await?;
     Ok(())
-}
-
-/// No message is longer, whoever has worded it.
-fn bounded(message: String) -> String {
-    foreign_text::message(&message)
 }
 
 /// The hardware id of the newest success with this key: the identity that the
@@ -153,7 +150,7 @@ fn logged(rows: Vec<Model>) -> Vec<LoggedAttempt> {
             license_key: row.license_key,
             result: row.result,
             // Another program may have written the row.
-            error_message: row.error_message.map(bounded),
+            error_message: row.error_message.as_deref().map(foreign_text::message),
             hardware_id: row.hardware_id,
             attempted_at: row.attempted_at.map(|at| at.and_utc()),
         })

@@ -296,7 +296,7 @@ fn lived(machines: &mut [Machine], days: i64, lost: u64, random: &mut u64) -> Op
                     *random = random
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(1);
-                    if (*random >> 33) % lost != 0 {
+                    if !(*random >> 33).is_multiple_of(lost) {
                         machine.known = answer;
                     }
                 }

@@ -8,7 +8,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::StoreError;
-use crate::audit::Action;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -115,8 +114,8 @@ pub async fn oldest(
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn any_of(db: &impl ConnectionTrait, action: Action) -> Result<bool, StoreError> {
-    let found = Entity::find().filter(Column::Action.eq(action.as_str()));
+pub async fn any_of(db: &impl ConnectionTrait, action: &str) -> Result<bool, StoreError> {
+    let found = Entity::find().filter(Column::Action.eq(action));
     Ok(found.one(db).await?.is_some())
 }
 
@@ -126,7 +125,7 @@ pub async fn any_of(db: &impl ConnectionTrait, action: Action) -> Result<bool, S
 /// When the database refuses.
 pub async fn any_of_machine(
     db: &impl ConnectionTrait,
-    action: Action,
+    action: &str,
     license_id: &str,
     hardware_id: &str,
     from: DateTime<Utc>,
@@ -135,7 +134,7 @@ pub async fn any_of_machine(
         .filter(Column::LicenseId.eq(license_id))
         .filter(Column::Subject.eq(hardware_id))
         .filter(Column::At.gte(from.naive_utc()))
-        .filter(Column::Action.eq(action.as_str()));
+        .filter(Column::Action.eq(action));
     Ok(found.one(db).await?.is_some())
 }
 
