@@ -169,7 +169,7 @@ pub fn mask(key: &str) -> String {
 
 /// The text with every license key in it masked, however it is spelled: keys
 /// with the prefix, keys without it whose check character is right, and `known`
-/// in any form, unless it is shorter than [`MIN_KNOWN_CHARS`].
+/// in any form, unless it is shorter than `MIN_KNOWN_CHARS`.
 #[must_use]
 pub fn mask_within(text: &str, known: &str) -> String {
     let letters = Letters::of(text);

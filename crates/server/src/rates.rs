@@ -113,11 +113,11 @@ impl Rates {
     /// Waits for a turn to look a key up, if the address has failed too often:
     /// whether the key is known decides whether it is refused, so that no license
     /// suffers from its neighbours, and all such addresses together cause
-    /// [`MAX_LOOK_UPS`] queries at a time.
+    /// `MAX_LOOK_UPS` queries at a time.
     ///
     /// # Errors
     /// How long to wait before the next try, where there was no turn within
-    /// [`LOOK_UP_TIMEOUT`].
+    /// `LOOK_UP_TIMEOUT`.
     pub async fn turn_to_look_up(
         &self,
         address: IpAddr,
