@@ -267,6 +267,7 @@ async fn a_license_that_was_given_up_does_not_come_back_by_a_file_that_was_kept(
     let mut kept = Vec::new();
     for (purpose, key) in [("renew", None), ("activate", Some(key.as_str()))] {
         vendor.advance(TimeDelta::seconds(1));
+        site.advance(TimeDelta::seconds(1));
         kept.push(signed(&vendor, &write_request(&site, purpose, key).await).await);
     }
     let receipt = signed(&vendor, &write_request(&site, "deactivate", None).await).await;

@@ -5,7 +5,7 @@ use license_gate::Gate;
 #[tokio::test]
 async fn what_is_wrong_is_said_with_what_is_accepted() {
     for (url, says) in [
-        ("", "one looks like http://license-client:8010"),
+        ("", "which looks like http://license-client:8010"),
         ("license-client", "not the address of a License Client"),
         ("ftp://license-client", "accepted are http"),
         ("http://me:2024/hunter2@license-client", "/ is %2F"),
