@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use crate::database::Engine;
 use crate::harness::Site;
@@ -119,6 +120,8 @@ async fn a_terminal_asks_for_the_key_and_does_not_show_it() {
         while !shown.ends_with(b"License key: ") && output.read(&mut byte).unwrap() == 1 {
             shown.push(byte[0]);
         }
+        // The prompt comes before the terminal stops echoing; people type later.
+        std::thread::sleep(Duration::from_secs(1));
         let mut input = terminal.stdin.take().unwrap();
         input.write_all(format!("{KEY}\n").as_bytes()).unwrap();
         output.read_to_end(&mut shown).unwrap();
