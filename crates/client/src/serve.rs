@@ -21,7 +21,7 @@ use crate::licensing::resume::resume;
 use crate::store::left_behind;
 
 /// How long a database may take at the very end.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves on `listener` until `shutdown` is cancelled.
 ///
@@ -73,7 +73,7 @@ pub async fn serve(
     tracker.wait().await;
     if let Some(clock) = &app.effective {
         clock.observe();
-        let keeping = tokio::time::timeout(LAST_WORDS, keep_time(&app)).await;
+        let keeping = tokio::time::timeout(SHUTDOWN_TIMEOUT, keep_time(&app)).await;
         if keeping.is_err() {
             tracing::debug!("failed to store the effective time during shutdown");
         }
@@ -120,7 +120,7 @@ async fn warn_of_left_behind() {
 async fn give_back_the_schedule(app: &App) {
     let db = app.store.db();
     let giving = app.scheduler.give_back(&db, app.clock.now());
-    let giving = tokio::time::timeout(LAST_WORDS, giving).await;
+    let giving = tokio::time::timeout(SHUTDOWN_TIMEOUT, giving).await;
     if let Ok(Err(error)) = giving {
         tracing::debug!(%error, "the lease of the scheduled calls was not given back");
     }
