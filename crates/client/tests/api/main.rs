@@ -36,6 +36,7 @@ mod openapi;
 mod outage;
 mod program;
 mod raw_http;
+mod refused_calls;
 mod replicas;
 mod rotation;
 mod schedule;

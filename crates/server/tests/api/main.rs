@@ -29,6 +29,8 @@ mod outage;
 mod rates;
 #[path = "../../../client/tests/api/raw_http.rs"]
 mod raw_http;
+#[path = "../../../client/tests/api/refused_calls.rs"]
+mod refused_calls;
 mod requests;
 mod seats;
 mod secrets;
