@@ -59,7 +59,7 @@ pub(crate) fn run(command: &Test) -> Result<()> {
         )?;
     }
     packages::ensure_all(&PYTHON, python_is_there)?;
-    for program in ["nginx", "openssl", "faketime"] {
+    for program in ["nginx", "openssl", "faketime", "pgbouncer"] {
         packages::ensure(program, || exists(program))?;
     }
     gateways::ensure()?;

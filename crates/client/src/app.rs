@@ -137,7 +137,7 @@ pub struct Unwritten {
 }
 
 /// How it is with the database.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Database {
     /// It has been reached since the start, and its tables are there.
     pub is_open: bool,
@@ -209,7 +209,8 @@ impl App {
             effective.clone().map(|clock| clock as Arc<dyn Clock>),
         )?;
         let database = settings.database();
-        let store = Store::new(&database).await.map_err(|error| {
+        let timeouts = settings.database_timeouts.clone();
+        let store = Store::new(&database, timeouts).map_err(|error| {
             let url = database.to_string();
             OpenError::Store { url, error }
         })?;
@@ -269,7 +270,10 @@ impl App {
                 heartbeat_jitter: random::jitter(),
             }),
             unwritten: Mutex::default(),
-            database: Mutex::default(),
+            database: Mutex::new(Database {
+                is_open: false,
+                trouble: Some(StoreError::NotReached.to_string()),
+            }),
             clock,
         })
     }

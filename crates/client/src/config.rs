@@ -20,6 +20,7 @@ use clap::Args;
 use ipnet::IpNet;
 use license_service::admin_token::AdminTokenSettings;
 use license_service::client_address::TrustedProxies;
+use license_service::database::Timeouts;
 use license_service::database_url::DatabaseUrl;
 use license_service::listener::Limits;
 use license_service::presentable_url::{HIDDEN, SecretUrl, SecretUrlError, presentable};
@@ -41,6 +42,10 @@ pub struct Settings {
     /// The bounds of request bodies. Not a setting either.
     #[arg(skip)]
     pub body_limits: BodyLimits,
+
+    /// How long the database may take. Not a setting either.
+    #[arg(skip)]
+    pub database_timeouts: Timeouts,
 
     /// License Server, the part before `/licenses/…`
     #[arg(long, env, default_value = "http://localhost:4000/api", value_parser = http_url, value_name = "URL")]

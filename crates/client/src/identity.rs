@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use sea_orm::DatabaseConnection;
+use license_service::database::Database;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -46,7 +46,7 @@ enum Origin {
 /// # Errors
 /// When the database refuses.
 pub async fn settle(
-    db: &DatabaseConnection,
+    db: &Database,
     prescribed: &Prescribed,
     secret: &[u8; 64],
     root: &Path,
@@ -85,7 +85,7 @@ pub async fn settle(
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn secret(db: &DatabaseConnection, now: DateTime<Utc>) -> Result<[u8; 64], StoreError> {
+pub async fn secret(db: &Database, now: DateTime<Utc>) -> Result<[u8; 64], StoreError> {
     let candidate = hex(&random::secret());
     let kept = keep_first(db, system_config::SECRET, &candidate, now).await?;
     // One that somebody has edited is hashed into one of the right length.
@@ -97,7 +97,7 @@ pub async fn secret(db: &DatabaseConnection, now: DateTime<Utc>) -> Result<[u8; 
 /// The id that the License Server knows a machine by that ran version 1.0.0,
 /// or a new one.
 async fn first_hardware_id(
-    db: &DatabaseConnection,
+    db: &Database,
     secret: &[u8; 64],
     root: &Path,
 ) -> Result<(String, Origin), StoreError> {
@@ -116,7 +116,7 @@ async fn first_hardware_id(
     Ok((hex(&Sha256::digest(secret)), Origin::Random))
 }
 
-async fn stored(db: &DatabaseConnection, key: &str) -> Result<Option<String>, StoreError> {
+async fn stored(db: &Database, key: &str) -> Result<Option<String>, StoreError> {
     let value = system_config::get(db, key).await?;
     Ok(value.filter(|value| !value.trim().is_empty()))
 }
@@ -124,7 +124,7 @@ async fn stored(db: &DatabaseConnection, key: &str) -> Result<Option<String>, St
 /// Stores `candidate` unless there is a row, and answers what is stored then:
 /// of two processes that start together, both have the id of the first.
 async fn keep_first(
-    db: &DatabaseConnection,
+    db: &Database,
     key: &str,
     candidate: &str,
     now: DateTime<Utc>,

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::DatabaseConnection;
+use license_service::database::Database;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -111,11 +111,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn give_back(
-        &self,
-        db: &DatabaseConnection,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    pub async fn give_back(&self, db: &Database, now: DateTime<Utc>) -> Result<(), StoreError> {
         let Some(text) = system_config::get(db, system_config::SCHEDULER).await? else {
             return Ok(());
         };
@@ -136,7 +132,7 @@ impl Scheduler {
     /// When the database refuses.
     pub async fn others_are_alive(
         &self,
-        db: &DatabaseConnection,
+        db: &Database,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let text = system_config::get(db, system_config::SCHEDULER).await?;
@@ -149,7 +145,7 @@ impl Scheduler {
 
     async fn renew_or_take(
         &self,
-        db: &DatabaseConnection,
+        db: &Database,
         now: DateTime<Utc>,
         uptime: Duration,
     ) -> Result<bool, StoreError> {

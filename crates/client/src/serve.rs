@@ -17,9 +17,11 @@ use crate::http::access::Access;
 use crate::http::{self, HttpState, body};
 use crate::jobs;
 use crate::licensing::keep_time::keep_time;
-use crate::licensing::resume::resume;
+use crate::licensing::resume::recall;
 use crate::store::left_behind;
 
+/// How long callers may have to wait for the database when the service starts.
+const STARTUP_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a database may take at the very end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -43,9 +45,9 @@ pub async fn serve(
     )?;
     let access = Arc::new(access.behind(settings.trusted_proxies));
     let app = Arc::new(App::new(settings, clock).await?);
-    if let Err(error) = resume(&app).await {
-        jobs::follow_database::note_trouble(&app, &error).await;
-    }
+    recall(&app);
+    let tracker = TaskTracker::new();
+    open_database(&app, &tracker, &shutdown).await;
     announce(settings, &app, &listener)?;
     if settings.database_url.is_none() {
         tokio::spawn(
@@ -55,7 +57,6 @@ pub async fn serve(
         );
     }
 
-    let tracker = TaskTracker::new();
     jobs::start(&app, &tracker, &shutdown);
     let limits = Limits {
         max_connections: settings.max_connections,
@@ -82,6 +83,15 @@ pub async fn serve(
     app.store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Opens the database. One that is there is waited for, so that the first answer knows
+/// what it holds; one that is away is not: callers are answered from memory.
+async fn open_database(app: &Arc<App>, tracker: &TaskTracker, shutdown: &CancellationToken) {
+    let opening = jobs::follow_database::open_once(app.clone());
+    let opening = tracker.spawn(shutdown.clone().run_until_cancelled_owned(opening));
+    // What came of it is noted in `App`.
+    let _ = tokio::time::timeout(STARTUP_TIMEOUT, opening).await;
 }
 
 fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::Result<()> {

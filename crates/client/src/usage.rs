@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use license_core::usage::{Gauge, Gauges, Resource, Usage, in_use, merged};
 use license_service::clock::Clock;
-use sea_orm::DatabaseConnection;
+use license_service::database::Database;
 
 use crate::shared_reading::SharedReading;
 use crate::store::{StoreError, vms};
@@ -74,7 +74,7 @@ impl Meter {
 
     /// Counts, unless that was done less than `max_age` ago. What cannot be
     /// counted keeps its last number.
-    pub async fn count(&self, db: DatabaseConnection, max_age: Duration) {
+    pub async fn count(&self, db: Database, max_age: Duration) {
         let counting = || {
             let (queries, known) = (self.queries.clone(), self.known.clone());
             async move {
@@ -105,11 +105,7 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 }
 
 /// The number, or `None` when it could not be counted this time.
-async fn counted(
-    db: &DatabaseConnection,
-    resource: Resource,
-    query: Option<&str>,
-) -> Option<Option<u64>> {
+async fn counted(db: &Database, resource: Resource, query: Option<&str>) -> Option<Option<u64>> {
     let counting = async {
         match (query, resource) {
             (Some(query), _) => vms::number(db, query).await,
@@ -127,7 +123,7 @@ async fn counted(
         .ok()
 }
 
-async fn rows_of(db: &DatabaseConnection, table: &'static str) -> Result<Option<u64>, StoreError> {
+async fn rows_of(db: &Database, table: &'static str) -> Result<Option<u64>, StoreError> {
     if !vms::has_table(db, table).await? {
         return Ok(None);
     }

@@ -252,7 +252,8 @@ async fn had_keys(store: &Store) -> Result<bool, StoreError> {
 /// # Errors
 /// When the database cannot be used.
 pub async fn open_store(storage: &Storage) -> Result<Store, OpenError> {
-    let opened = Store::open(&storage.database()).await;
+    let timeouts = storage.database_timeouts.clone();
+    let opened = Store::open_within(&storage.database(), timeouts).await;
     opened.map_err(|error| refused(storage, error))
 }
 

@@ -14,6 +14,7 @@ use chrono::TimeDelta;
 use clap::Args;
 use license_service::admin_token::AdminTokenSettings;
 use license_service::client_address::TrustedProxies;
+use license_service::database::Timeouts;
 use license_service::database_url::DatabaseUrl;
 use license_service::telemetry::LogFormat;
 
@@ -38,6 +39,10 @@ pub struct Storage {
     /// Directory of the signing keys; default is `keys` in STATE_DIR
     #[arg(long, env, global = true, value_name = "DIR")]
     pub keys_dir: Option<PathBuf>,
+
+    /// How long the database may take. Not a setting; tests shorten the waits.
+    #[arg(skip)]
+    pub database_timeouts: Timeouts,
 }
 
 /// What is signed into a document.

@@ -1,28 +1,93 @@
-//! Connections to SQLite or PostgreSQL.
+//! The one door to a database, SQLite or PostgreSQL, for both services.
+//!
+//! Connections are private. What goes through the door has a deadline of its own,
+//! because the database library sets no option of a socket and waits on a dead one
+//! for hours; a connection that may be bad is replaced, and if that does not help,
+//! all are; a change is acknowledged only where it can be found again. A caller sees
+//! a `ConnectionTrait` and a [`Transaction`], and errors.
 
+mod failure;
+mod file_identity;
+mod outage;
+mod pool;
+mod rows;
+mod transaction;
+
+use std::fmt;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use sea_orm::{
-    ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
-    SqlxSqliteConnector,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
+    SqliteTransactionMode, Statement, StreamTrait, TransactionOptions, TransactionTrait as _,
 };
-use sqlx::postgres::PgListener;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::postgres::{PgConnectOptions, PgListener};
 use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
+use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 use crate::presentable_url::presentable_path;
+pub use failure::{Failure, words};
+use outage::Outage;
+use pool::Pool;
+pub use transaction::Transaction;
 
-/// How long a statement waits for others to finish, and a caller for a
-/// connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long what is done on a database may take. Only tests use other values than
+/// the defaults.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// A caller's wait for a connection, and a statement's for a lock that others
+    /// hold.
+    pub wait: Duration,
+    /// A connection's answer to a ping, before it is used and after.
+    pub ping: Duration,
+    /// One statement, with the wait for a connection.
+    pub statement: Duration,
+    /// A whole transaction.
+    pub transaction: Duration,
+    /// A transaction that has not asked for anything: the database ends it, so that
+    /// a process that is frozen or cut off blocks no other one.
+    pub idle_transaction: Duration,
+    /// The check whether changes can be stored.
+    pub check: Duration,
+    /// A pool that has not handed out a connection for so long is replaced; and for so
+    /// long a change that failed counts as a sign that others would.
+    pub starved: Duration,
+    /// Age at which a PostgreSQL connection is replaced: after a failover, none
+    /// stays at the former primary.
+    pub max_age: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(5),
+            ping: Duration::from_secs(2),
+            statement: Duration::from_secs(7),
+            transaction: Duration::from_secs(10),
+            idle_transaction: Duration::from_secs(5),
+            check: Duration::from_secs(2),
+            starved: Duration::from_secs(10),
+            max_age: Duration::from_secs(10 * 60),
+        }
+    }
+}
+
 /// Between two tries to open an SQLite file that another process has.
-const PAUSE: Duration = Duration::from_millis(20);
-/// Most connections to one database.
-const CONNECTIONS: u32 = 10;
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+/// How long all callers share one answer to whether changes can be stored.
+const SHARED_CHECK_MAX_AGE: Duration = Duration::from_secs(1);
+/// How long a change of the tables may take.
+pub const MIGRATION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,80 +105,453 @@ pub enum ConnectError {
     Refused(#[from] DbErr),
 }
 
-/// Connects. An SQLite file is made where there is none, with its directory.
+/// A database. Clones share their connections.
 ///
-/// # Errors
-/// When the directory cannot be made or the database cannot be reached.
-pub async fn connect(url: &DatabaseUrl) -> Result<DatabaseConnection, ConnectError> {
-    if let Some(file) = url.sqlite_file() {
-        make_directory(file)?;
+/// As a `ConnectionTrait` it runs single statements, each within
+/// [`Timeouts::statement`]. Statements that belong together are a [`Transaction`].
+#[derive(Clone)]
+pub struct Database(Arc<Inner>);
+
+struct Inner {
+    url: DatabaseUrl,
+    timeouts: Timeouts,
+    pool: ArcSwap<Pool>,
+    reading: Outage,
+    writing: Outage,
+    last_check: Arc<Mutex<Option<Check>>>,
+    /// Held while another SQLite file is opened.
+    reopening: Mutex<()>,
+}
+
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Read,
+    Change,
+    /// To find out whether changes can be stored.
+    Check,
+}
+
+/// What the last check has found.
+#[derive(Clone)]
+struct Check {
+    at: Instant,
+    failure: Option<DbErr>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Database").field(&self.0.url).finish()
     }
-    let until_free = async {
+}
+
+impl Database {
+    /// Names a database, for a service that goes on while it is away: it is connected
+    /// to with the first statement. The file of an SQLite database has to be there by
+    /// then ([`make_file`]); one that is missing later is never made anew.
+    ///
+    /// # Errors
+    /// When the URL cannot be used at all.
+    pub fn new(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, DbErr> {
+        Ok(Self(Arc::new(Inner {
+            pool: ArcSwap::from_pointee(Pool::new(url, &timeouts)?),
+            url: url.clone(),
+            timeouts,
+            reading: Outage::new("read"),
+            writing: Outage::new("write"),
+            last_check: Arc::default(),
+            reopening: Mutex::default(),
+        })))
+    }
+
+    /// Connects. An SQLite file is made where there is none, with its directory.
+    ///
+    /// # Errors
+    /// When the file cannot be made or the database cannot be reached, or is behind a
+    /// pooler that this program cannot work with.
+    pub async fn connect(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, ConnectError> {
+        if let Some(file) = url.sqlite_file() {
+            make_file(file)?;
+        }
+        let database = Self::new(url, timeouts)?;
+        if let Some(why) = database.why_not().await {
+            return Err(DbErr::Custom(why).into());
+        }
+        let deadline = ticks() + database.0.timeouts.wait;
         loop {
-            match Database::connect(options(url)).await {
-                Err(error) if is_locked(&error) => tokio::time::sleep(PAUSE).await,
-                answer => return answer,
+            match database.execute_unprepared("SELECT 1").await {
+                Ok(_) => return Ok(database),
+                // Another process has the file for itself. Where a file is changed to
+                // write-ahead logging, SQLite says so at once, however long it has been
+                // told to wait (sqlite.org/wal.html, section 8).
+                Err(error) if failure::is_locked(&error) && ticks() < deadline => {
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
-    };
-    match tokio::time::timeout(PATIENCE, until_free).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Ok(Database::connect(options(url)).await?),
+    }
+
+    /// Starts a transaction that changes things. On SQLite it has the file for itself.
+    /// On PostgreSQL the server ends it when this process is frozen or cut off.
+    ///
+    /// # Errors
+    /// When the database refuses, can only be read, or others have not finished within
+    /// [`Timeouts::wait`].
+    pub async fn begin(&self) -> Result<Transaction, DbErr> {
+        self.begin_for(Purpose::Change).await
+    }
+
+    async fn begin_for(&self, purpose: Purpose) -> Result<Transaction, DbErr> {
+        match self.try_begin(purpose).await {
+            // After a failover the pool still has sessions of the former primary. They
+            // are marked now, and nothing has been done yet: a new one may do better.
+            Err(error) if Failure::of(&error) == Failure::Connection(true) => {
+                self.try_begin(purpose).await
+            }
+            begun => begun,
+        }
+    }
+
+    /// Starts a transaction that can only read, for queries of others.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn begin_reading(&self) -> Result<Transaction, DbErr> {
+        self.try_begin(Purpose::Read).await
+    }
+
+    async fn try_begin(&self, purpose: Purpose) -> Result<Transaction, DbErr> {
+        let timeouts = &self.0.timeouts;
+        let deadline = ticks() + timeouts.transaction;
+        let pool = self.pool().await?;
+        let beginning = transaction::begin(&pool, purpose, timeouts);
+        let begun = self.guarded(timeouts.statement, beginning).await;
+        let begun = match begun {
+            // Only a commit says that changes can be stored.
+            Ok(begun) => begun,
+            failed => self.judge(&pool, self.outage(purpose), failed)?,
+        };
+        Ok(Transaction::new(
+            self.clone(),
+            pool,
+            begun,
+            purpose,
+            deadline,
+        ))
+    }
+
+    /// Starts a change of the tables. Only this hands out a connection as it is, which
+    /// the migrations need; they may take [`MIGRATION_TIMEOUT`].
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn begin_migration(&self) -> Result<Migration, DbErr> {
+        let pool = self.pool().await?;
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let beginning = pool.connection().begin_with_options(options);
+        let transaction = self.guarded(self.0.timeouts.statement, beginning).await?;
+        Ok(Migration { pool, transaction })
+    }
+
+    /// Whether changes can be stored: `statement` changes a row to what it is already,
+    /// and is committed. Answers within [`Timeouts::check`]; all callers within a
+    /// second share one answer, so that anyone may ask.
+    ///
+    /// # Errors
+    /// When they cannot, and when there is no such row.
+    pub async fn check_writable(&self, statement: &'static str) -> Result<(), DbErr> {
+        let mut last = self.0.last_check.clone().lock_owned().await;
+        if let Some(check) = &*last
+            && ticks() - check.at < SHARED_CHECK_MAX_AGE
+        {
+            return check.failure.clone().map_or(Ok(()), Err);
+        }
+        let database = self.clone();
+        // A caller who hangs up must not start another check.
+        let checking = tokio::spawn(async move {
+            let failure = database.write_unchanged(statement).await.err();
+            let at = ticks();
+            *last = Some(Check {
+                at,
+                failure: failure.clone(),
+            });
+            failure.map_or(Ok(()), Err)
+        });
+        let checked = checking.await;
+        checked.unwrap_or_else(|_| Err(DbErr::Custom(failure::UNREADABLE.to_owned())))
+    }
+
+    async fn write_unchanged(&self, statement: &str) -> Result<(), DbErr> {
+        let writing = async {
+            let transaction = self.begin_for(Purpose::Check).await?;
+            let result = transaction.execute_unprepared(statement).await?;
+            if result.rows_affected() == 0 {
+                return Err(DbErr::RecordNotUpdated);
+            }
+            transaction.commit().await?;
+            // On a disk that is nearly full, a small change finds room.
+            self.0.writing.check_recent(self.0.timeouts.starved)
+        };
+        let timeout = self.0.timeouts.check;
+        let written = tokio::time::timeout(timeout, writing).await;
+        written.unwrap_or_else(|_| {
+            let error = failure::timed_out(timeout);
+            self.0.writing.failed(&error);
+            self.0.pool.load().health().renew();
+            Err(error)
+        })
+    }
+
+    /// Why a PostgreSQL database cannot be used, in its own words; `None` when it can,
+    /// and for SQLite. A pool waits and says only that it has waited too long.
+    ///
+    /// Statements are always prepared by name. A pooler that gives each transaction
+    /// another session, and does not keep prepared statements, mixes the names up: the
+    /// second of two connections meets the statement of the first.
+    pub async fn why_not(&self) -> Option<String> {
+        if self.0.url.sqlite_file().is_some() {
+            return None;
+        }
+        let connecting = async {
+            let options = pool::postgres_options(&self.0.url)?;
+            let mut first = options.connect().await?;
+            let mut second = options.connect().await?;
+            for connection in [&mut first, &mut second] {
+                sqlx::query("SELECT 1").execute(connection).await?;
+            }
+            first.close().await?;
+            second.close().await
+        };
+        let timeout = self.0.timeouts.wait;
+        match tokio::time::timeout(timeout, connecting).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) if failure::is_mixed_up(&error) => Some(failure::POOLER.to_owned()),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(failure::timed_out(timeout).to_string()),
+        }
+    }
+
+    /// Closes all connections, within [`Timeouts::check`]; SQLite folds its log into
+    /// the file.
+    pub async fn close(&self) {
+        let pool = self.0.pool.load_full();
+        let closing = tokio::time::timeout(self.0.timeouts.check, pool.close());
+        match closing.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the database was not closed cleanly"),
+            Err(_) => {
+                tracing::warn!("the database hangs; its connections are left to themselves");
+            }
+        }
+    }
+
+    /// The pool that is used now. Where an SQLite file was moved, deleted or replaced,
+    /// what is at the path is opened instead, if that is safe.
+    async fn pool(&self) -> Result<Arc<Pool>, DbErr> {
+        let pool = self.0.pool.load_full();
+        if pool.check_file().is_ok() {
+            return Ok(pool);
+        }
+        let _turn = self.0.reopening.lock().await;
+        let pool = self.0.pool.load_full();
+        if pool.check_file().is_err() {
+            pool.check_reopening()
+                .inspect_err(|error| self.0.writing.failed(error))?;
+            // Closed first, SQLite writes what is left in the log to its file.
+            let closing = tokio::time::timeout(self.0.timeouts.wait, pool.close()).await;
+            closing.map_err(|_| failure::file_gone())??;
+            self.replace(&pool)?;
+        }
+        Ok(self.0.pool.load_full())
+    }
+
+    /// Replaces all connections.
+    fn replace(&self, old: &Arc<Pool>) -> Result<(), DbErr> {
+        let new = Arc::new(Pool::new(&self.0.url, &self.0.timeouts)?);
+        let was = self.0.pool.compare_and_swap(old, new);
+        if Arc::ptr_eq(&was, old) {
+            tracing::debug!("replaced all connections to the database");
+            let (old, timeout) = (old.clone(), self.0.timeouts.starved);
+            tokio::spawn(async move { tokio::time::timeout(timeout, old.close()).await });
+        }
+        Ok(())
+    }
+
+    /// Waits for work on a connection, but not for ever, and survives its panics.
+    async fn guarded<T>(
+        &self,
+        timeout: Duration,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        let work = AssertUnwindSafe(work).catch_unwind();
+        match tokio::time::timeout(timeout, work).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(DbErr::Custom(failure::UNREADABLE.to_owned())),
+            Err(_) => Err(failure::timed_out(timeout)),
+        }
+    }
+
+    /// What an answer says about the connections, and about the database.
+    fn judge<T>(
+        &self,
+        pool: &Arc<Pool>,
+        outage: Option<&Outage>,
+        answer: Result<T, DbErr>,
+    ) -> Result<T, DbErr> {
+        let error = match answer {
+            Ok(answer) => {
+                outage.inspect(|outage| outage.is_over());
+                return Ok(answer);
+            }
+            Err(error) => failure::in_words(error),
+        };
+        let failure = Failure::of(&error);
+        match failure {
+            Failure::Connection(_) => pool.health().renew(),
+            Failure::Refused | Failure::File | Failure::Unavailable => {}
+        }
+        if let Some(outage) = outage.filter(|_| failure != Failure::Refused) {
+            outage.failed(&error);
+        }
+        let is_postgres = self.0.url.sqlite_file().is_none();
+        if is_postgres && pool.health().is_starved(self.0.timeouts.starved) {
+            self.replace(pool)?;
+        }
+        Err(error)
+    }
+
+    /// A transaction that can only read is for queries of others, which may be wrong.
+    fn outage(&self, purpose: Purpose) -> Option<&Outage> {
+        match purpose {
+            Purpose::Read => None,
+            Purpose::Change | Purpose::Check => Some(&self.0.writing),
+        }
+    }
+
+    /// Runs one statement outside of a transaction.
+    async fn single<T>(
+        &self,
+        pool: &Arc<Pool>,
+        run: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        let running = async {
+            let answer = run.await?;
+            // It may have been a change.
+            pool.check_file()?;
+            Ok(answer)
+        };
+        let answer = self.guarded(self.0.timeouts.statement, running).await;
+        self.judge(pool, Some(&self.0.reading), answer)
     }
 }
 
-/// Whether another process has an SQLite file for itself. Where a file is
-/// changed to write-ahead logging, SQLite says so at once, however long it has
-/// been told to wait (sqlite.org/wal.html, section 8).
-fn is_locked(error: &DbErr) -> bool {
-    const SQLITE_BUSY: &str = "5";
-    let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else {
-        return false;
-    };
-    let code = error.as_database_error();
-    let code = code.and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|it| it == SQLITE_BUSY)
+/// A change of the tables. Dropped without a commit it is taken back.
+pub struct Migration {
+    pool: Arc<Pool>,
+    transaction: DatabaseTransaction,
 }
 
-/// Makes a pool that connects with its first statement, for a service that
-/// goes on while its database is away. The directory of an SQLite file has to
-/// be made by [`make_directory`].
-///
-/// # Errors
-/// When the URL cannot be used at all.
-pub async fn connect_lazily(url: &DatabaseUrl) -> Result<DatabaseConnection, DbErr> {
-    if let Some(file) = url.sqlite_file() {
-        // The library would open the file at once.
-        let pool = sqlite_pool(SqlitePoolOptions::new())
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(PATIENCE)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_lazy_with(sqlite_options(SqliteConnectOptions::new().filename(file)));
-        return Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool));
+impl Migration {
+    /// Its connection.
+    #[must_use]
+    pub fn connection(&self) -> &DatabaseTransaction {
+        &self.transaction
     }
-    Database::connect(options(url).connect_lazy(true).to_owned()).await
+
+    /// Makes the change last.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        self.pool.check_file()?;
+        self.transaction.commit().await?;
+        self.pool.check_file()
+    }
 }
 
-/// Why a PostgreSQL database cannot be connected to; `None` when it can, and
-/// for SQLite. A pool waits and says only that it has waited too long.
-pub async fn why_not(url: &DatabaseUrl) -> Option<String> {
-    if url.sqlite_file().is_some() {
-        return None;
+#[async_trait::async_trait]
+impl ConnectionTrait for Database {
+    fn get_database_backend(&self) -> DbBackend {
+        match self.0.url.sqlite_file() {
+            Some(_) => DbBackend::Sqlite,
+            None => DbBackend::Postgres,
+        }
     }
-    let connecting = async {
-        let options: sqlx::postgres::PgConnectOptions = url.expose().parse()?;
-        options.connect().await?.close().await
-    };
-    match tokio::time::timeout(PATIENCE, connecting).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let pool = self.pool().await?;
+        self.single(&pool, pool.connection().execute_raw(statement))
+            .await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let pool = self.pool().await?;
+        self.single(&pool, pool.connection().execute_unprepared(sql))
+            .await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let pool = self.pool().await?;
+        self.single(&pool, rows::checked_one(pool.connection(), statement))
+            .await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let pool = self.pool().await?;
+        self.single(&pool, rows::checked_all(pool.connection(), statement))
+            .await
+    }
+}
+
+/// Rows one after the other, each within [`Timeouts::statement`].
+impl StreamTrait for Database {
+    type Stream<'a> = Pin<Box<dyn Stream<Item = Result<QueryResult, DbErr>> + Send + 'a>>;
+
+    fn get_database_backend(&self) -> DbBackend {
+        ConnectionTrait::get_database_backend(self)
+    }
+
+    fn stream_raw<'a>(
+        &'a self,
+        statement: Statement,
+    ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
+        Box::pin(async move {
+            let pool = self.pool().await?;
+            let timeout = self.0.timeouts.statement;
+            let starting = pool.connection().stream_raw(statement);
+            let started = self.guarded(timeout, starting).await;
+            let rows = self.judge(&pool, Some(&self.0.reading), started)?;
+            let judged = stream::unfold(Some(rows), move |rows| {
+                let pool = pool.clone();
+                async move {
+                    let mut rows = rows?;
+                    let next = async {
+                        let row = rows.next().await.transpose()?;
+                        row.iter().try_for_each(rows::check)?;
+                        Ok(row)
+                    };
+                    let next = self.guarded(timeout, next).await;
+                    let next = self.judge(&pool, Some(&self.0.reading), next);
+                    match next.transpose()? {
+                        Ok(row) => Some((Ok(row), Some(rows))),
+                        Err(error) => Some((Err(error), None)),
+                    }
+                }
+            });
+            Ok(Box::pin(judged) as Self::Stream<'a>)
+        })
     }
 }
 
 /// Hears the notifications of other processes on a PostgreSQL database.
-pub struct Listener(PgListener);
+pub struct Listener {
+    listener: PgListener,
+    max_silence: Duration,
+}
 
 impl Listener {
     /// Listens to `channel`, with a connection of its own; `None` on SQLite,
@@ -121,16 +559,35 @@ impl Listener {
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn start(db: &DatabaseConnection, channel: &str) -> Result<Option<Self>, DbErr> {
-        if db.get_database_backend() != DatabaseBackend::Postgres {
+    pub async fn start(database: &Database, channel: &str) -> Result<Option<Self>, DbErr> {
+        if ConnectionTrait::get_database_backend(database) != DbBackend::Postgres {
             return Ok(None);
         }
+        let url = &database.0.url;
         let listening = async {
-            let mut listener = PgListener::connect_with(db.get_postgres_connection_pool()).await?;
+            // Its pool must not be the one that may be replaced.
+            let options: PgConnectOptions = pool::postgres_options(url)?;
+            let own = sqlx::postgres::PgPoolOptions::new()
+                .max_connections(1)
+                .acquire_timeout(database.0.timeouts.wait)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .connect_lazy_with(options);
+            let mut listener = PgListener::connect_with(&own).await?;
             listener.listen(channel).await?;
             Ok(listener)
         };
-        listening.await.map(|it| Some(Self(it))).map_err(db_error)
+        match tokio::time::timeout(database.0.timeouts.statement, listening).await {
+            Ok(listener) => {
+                let listener = listener.map_err(db_error)?;
+                let max_silence = database.0.timeouts.max_age;
+                Ok(Some(Self {
+                    listener,
+                    max_silence,
+                }))
+            }
+            Err(_) => Err(failure::timed_out(database.0.timeouts.statement)),
+        }
     }
 
     /// Waits for the next notification, or for the moment at which the
@@ -138,80 +595,32 @@ impl Listener {
     /// then.
     ///
     /// # Errors
-    /// When the connection is lost and cannot be made again.
+    /// When the connection is lost and cannot be made again, or is silent for
+    /// [`Timeouts::max_age`].
     pub async fn heard(&mut self) -> Result<(), DbErr> {
-        self.0.try_recv().await.map(|_| ()).map_err(db_error)
+        match tokio::time::timeout(self.max_silence, self.listener.try_recv()).await {
+            Ok(heard) => heard.map(|_| ()).map_err(db_error),
+            // A dead connection is as silent as a database that does not change.
+            Err(_) => Err(failure::timed_out(self.max_silence)),
+        }
     }
 }
 
 fn db_error(error: sqlx::Error) -> DbErr {
-    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+    DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into()))
 }
 
-fn options(url: &DatabaseUrl) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url.expose());
-    options
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        // What looks after idle connections has been seen to count below zero
-        // and never to end (sqlx-core 0.9.0, `spawn_maintenance_tasks`); ten
-        // connections may as well stay. A dead one is noticed before it is used.
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .sqlx_logging(false);
-    if url.sqlite_file().is_some() {
-        options
-            .map_sqlx_sqlite_opts(sqlite_options)
-            .map_sqlx_sqlite_pool_opts(sqlite_pool);
-    }
-    options
-}
-
-/// A connection whose transaction has not ended is closed. Where the disk is full,
-/// SQLite ends a transaction by itself, and the library, whose own ROLLBACK then
-/// fails, would take everything that comes later for a part of that transaction
-/// (`sqlx-sqlite` 0.9.0, `transaction_depth`): acknowledged, and never written.
-fn sqlite_pool(pool: SqlitePoolOptions) -> SqlitePoolOptions {
-    pool.after_release(|connection, _| {
-        Box::pin(async move {
-            // A rollback that is still to come comes before the answer to this.
-            connection.ping().await?;
-            Ok(!connection.is_in_transaction())
-        })
-    })
-}
-
-/// FULL: what was acknowledged survives a power cut.
-fn sqlite_options(sqlite: SqliteConnectOptions) -> SqliteConnectOptions {
-    sqlite
-        .create_if_missing(true)
-        .foreign_keys(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(PATIENCE)
-        .disable_statement_logging()
-}
-
-/// Closes all connections; SQLite folds its log into the file.
-pub async fn close(db: DatabaseConnection) {
-    if let Err(error) = db.close().await {
-        tracing::warn!(%error, "the database was not closed cleanly");
-    }
-}
-
-/// Makes the directory of an SQLite file, if need be.
+/// Makes the file of an SQLite database and its directory, if need be.
 ///
 /// # Errors
-/// When it cannot be made.
-pub fn make_directory(file: &Path) -> Result<(), ConnectError> {
-    let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    std::fs::create_dir_all(directory).map_err(|error| ConnectError::Directory {
-        directory: presentable_path(directory),
-        error,
-    })?;
+/// When the directory cannot be made.
+pub fn make_file(file: &Path) -> Result<(), ConnectError> {
+    if let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory).map_err(|error| ConnectError::Directory {
+            directory: presentable_path(directory),
+            error,
+        })?;
+    }
     // License keys are in it: only its owner may read a file that is made here.
     // One that cannot be made is reported by the library that opens it.
     let _ = OpenOptions::new()

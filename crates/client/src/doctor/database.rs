@@ -39,7 +39,7 @@ pub(super) async fn check(
             ],
         };
     }
-    let store = match Store::new(&url).await {
+    let store = match Store::new(&url, settings.database_timeouts.clone()) {
         Ok(store) => store,
         Err(error) => return vec![Finding::error(WHAT, format!("{url}: {error}"), advice)],
     };

@@ -30,6 +30,13 @@ pub(super) async fn run(app: Arc<App>) {
     }
 }
 
+/// Opens the database at the start; if that fails, it is tried again.
+pub(crate) async fn open_once(app: Arc<App>) {
+    if let Err(error) = open(&app).await {
+        note_trouble(&app, &error).await;
+    }
+}
+
 async fn look(app: &App, seen: Option<String>) -> Result<Option<String>, StoreError> {
     if !app.database().is_open {
         open(app).await?;
@@ -49,7 +56,7 @@ fn note_well(app: &App) {
 }
 
 /// Says it once, not every few seconds; `/readyz` says it all the time.
-pub(crate) async fn note_trouble(app: &App, error: &StoreError) {
+async fn note_trouble(app: &App, error: &StoreError) {
     let trouble = app.store.why_not().await;
     let trouble = trouble.unwrap_or_else(|| error.to_string());
     let before = app.note_database(|database| database.trouble = Some(trouble.clone()));

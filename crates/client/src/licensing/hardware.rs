@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use license_core::hardware::{Change, Comparison, Fingerprint, Verdict, compare};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+use license_service::database::Database;
+use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::app::App;
 use crate::host::components;
@@ -20,7 +21,7 @@ const MOST_MACHINES: usize = 16;
 /// When the database refuses.
 pub async fn examine(
     app: &App,
-    db: &DatabaseConnection,
+    db: &Database,
     secret: &[u8; 64],
     now: DateTime<Utc>,
 ) -> Result<Comparison, StoreError> {

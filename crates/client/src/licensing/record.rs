@@ -11,7 +11,8 @@ use license_core::evidence::Evidence;
 use license_core::offline::Pending;
 use license_core::standing::Policy;
 use license_core::usage;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait as _};
+use license_service::database::Transaction;
+use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::app::App;
 use crate::licensing::keep::keep;
@@ -109,7 +110,7 @@ pub async fn change(
 /// as a text in another script than its own, is dropped: it must not keep the
 /// evidence from being written.
 async fn append(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     attempt: Attempt,
     hardware_id: &str,
 ) -> Result<(), StoreError> {

@@ -15,6 +15,12 @@ use crate::store::{StoreError, system_config};
 /// Takes up what the local copy says, and then what the database says, if it
 /// answers. If not, [`open`] has to be tried again.
 pub async fn resume(app: &App) -> Result<(), StoreError> {
+    recall(app);
+    open(app).await
+}
+
+/// Takes up what the local copy says, which needs no database.
+pub fn recall(app: &App) {
     let now = app.clock.now();
     if let Some(kept) = keep::recall(app, now) {
         app.settle_identity(kept.identity);
@@ -24,7 +30,6 @@ pub async fn resume(app: &App) -> Result<(), StoreError> {
         app.publish(kept.snapshot);
         take_up_calls(app, Some(kept.heartbeat_at), app.clock.now());
     }
-    open(app).await
 }
 
 /// Makes the missing tables, settles who this installation is, and loads what

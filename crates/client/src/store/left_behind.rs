@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use license_service::database;
+use license_service::database::{Database, Timeouts};
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, DatabaseBackend, Statement};
 
@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub async fn licenses(url: &str) -> Option<i64> {
     let url: DatabaseUrl = url.parse().ok()?;
     let looking = async {
-        let db = database::connect(&url).await.ok()?;
+        let db = Database::connect(&url, Timeouts::default()).await.ok()?;
         let sql = "SELECT count(*) FROM local_license_cache";
         let count = Statement::from_string(DatabaseBackend::Postgres, sql);
         let row = db.query_one_raw(count).await.ok().flatten();
-        database::close(db).await;
+        db.close().await;
         row?.try_get_by_index(0).ok()
     };
     tokio::time::timeout(PATIENCE, looking).await.ok()?

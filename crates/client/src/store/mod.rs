@@ -13,26 +13,15 @@ pub mod system_config;
 pub mod vms;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
-use license_service::database::{self, ConnectError, Listener};
+use license_service::database::{self, ConnectError, Database, Listener, Timeouts, Transaction};
 use license_service::database_url::DatabaseUrl;
-use sea_orm::{
-    ConnectionTrait as _, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr,
-    TransactionTrait as _,
-};
+use sea_orm::{ConnectionTrait as _, DatabaseBackend, DbErr};
 use uuid::Uuid;
 
-/// How long anything may take that a request waits for.
-const PATIENCE: Duration = Duration::from_secs(7);
-/// How long a database may take to say that it is well.
-const PING_PATIENCE: Duration = Duration::from_secs(2);
-/// How long the connections of a database that hangs get to end by themselves.
-const CLOSING_PATIENCE: Duration = Duration::from_secs(30);
 /// Where changes are announced on PostgreSQL.
 const CHANNEL: &str = "license_client";
 
@@ -41,7 +30,9 @@ const CHANNEL: &str = "license_client";
 #[derive(Debug)]
 pub struct Store {
     url: DatabaseUrl,
-    db: ArcSwap<DatabaseConnection>,
+    db: Database,
+    /// How long anything may take that a request waits for.
+    timeout: Duration,
 }
 
 /// What can go wrong with a database.
@@ -51,7 +42,7 @@ pub enum StoreError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The database refuses a statement.
-    #[error("the database refuses: {0}")]
+    #[error("{}", database::words(.0))]
     Database(#[from] DbErr),
     /// The database does not answer in time.
     #[error("the database has not answered within {seconds} s")]
@@ -62,9 +53,6 @@ pub enum StoreError {
     /// A row holds a value that is no value of ours, such as an infinite time.
     #[error("a row holds a value that cannot be read, such as the time 'infinity'; mend it")]
     Unreadable,
-    /// The database answers, but can only be read.
-    #[error("the database can only be read")]
-    ReadOnly,
     /// The database has not been reached since the start, so that the service
     /// does not know which installation it is.
     #[error("the database has not been reached yet")]
@@ -76,11 +64,11 @@ impl Store {
     ///
     /// # Errors
     /// When the URL cannot be used at all.
-    pub async fn new(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let db = database::connect_lazily(url).await?;
+    pub fn new(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, StoreError> {
         Ok(Self {
             url: url.clone(),
-            db: ArcSwap::from_pointee(db),
+            timeout: timeouts.statement,
+            db: Database::new(url, timeouts)?,
         })
     }
 
@@ -90,15 +78,14 @@ impl Store {
     /// When the database cannot be reached or refuses to make a table.
     pub async fn prepare(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         if let Some(file) = self.url.sqlite_file() {
-            database::make_directory(file)?;
+            database::make_file(file)?;
         }
-        let db = self.db();
-        schema::create_missing_tables(&db).await?;
-        system_config::insert_if_missing(&db, system_config::REVISION, &new_revision(), now).await
+        let db = &self.db;
+        schema::create_missing_tables(db).await?;
+        system_config::insert_if_missing(db, system_config::REVISION, &new_revision(), now).await
     }
 
-    /// Waits for `work` on the database, but not for ever: a database that
-    /// hangs gets new connections the next time.
+    /// Waits for `work` on the database, but not for ever.
     ///
     /// # Errors
     /// Those of `work`, and [`StoreError::TooSlow`].
@@ -108,50 +95,33 @@ impl Store {
     ) -> Result<T, StoreError> {
         // A value that the database library cannot represent makes it panic.
         let work = AssertUnwindSafe(work).catch_unwind();
-        match tokio::time::timeout(PATIENCE, work).await {
-            Ok(Ok(worked)) => return worked,
-            Ok(Err(_)) => return Err(StoreError::Unreadable),
-            Err(_) => {}
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(Ok(worked)) => worked,
+            Ok(Err(_)) => Err(StoreError::Unreadable),
+            Err(_) => Err(StoreError::TooSlow {
+                seconds: self.timeout.as_secs(),
+            }),
         }
-        self.reconnect().await?;
-        Err(StoreError::TooSlow {
-            seconds: PATIENCE.as_secs(),
-        })
     }
 
-    /// Whether changes can be stored.
+    /// Whether changes can be stored, within 2 s. Anyone may ask.
     ///
     /// # Errors
-    /// When they cannot: the database does not answer, or can only be read.
+    /// When they cannot: the database does not answer, or can only be read, or is full.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let asked = tokio::time::timeout(PING_PATIENCE, self.check_writable()).await;
-        asked.unwrap_or(Err(StoreError::TooSlow {
-            seconds: PING_PATIENCE.as_secs(),
-        }))
-    }
-
-    async fn check_writable(&self) -> Result<(), StoreError> {
-        let db = self.db();
-        self.revision().await?.ok_or(StoreError::NotReached)?;
-        if db.get_database_backend() != DatabaseBackend::Postgres {
-            return Ok(());
-        }
-        let sql = "SELECT current_setting('transaction_read_only')";
-        let statement = sea_orm::Statement::from_string(DatabaseBackend::Postgres, sql);
-        let row = db.query_one_raw(statement).await?;
-        match row
-            .map(|row| row.try_get_by_index::<String>(0))
-            .transpose()?
-        {
-            Some(answer) if answer == "on" => Err(StoreError::ReadOnly),
-            _ => Ok(()),
+        // A row that every database of this program has, and that no change waits for.
+        let unchanged = "UPDATE system_config SET updated_at = updated_at \
+                         WHERE key = 'license_client.secret'";
+        match self.db.check_writable(unchanged).await {
+            Err(DbErr::RecordNotUpdated) => Err(StoreError::NotReached),
+            checked => Ok(checked?),
         }
     }
 
     /// Why the database cannot be connected to, in its own words. A pool of
     /// connections knows only that it has waited in vain.
     pub async fn why_not(&self) -> Option<String> {
-        database::why_not(&self.url).await
+        self.db.why_not().await
     }
 
     /// A text that changes with every [`Store::begin`] that is committed, by
@@ -160,7 +130,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn revision(&self) -> Result<Option<String>, StoreError> {
-        system_config::get(&self.db(), system_config::REVISION).await
+        system_config::get(&self.db, system_config::REVISION).await
     }
 
     /// Starts a transaction that changes things. Changes take turns, also
@@ -170,11 +140,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database refuses, or others have not finished in 5 s.
-    pub async fn begin(&self, now: DateTime<Utc>) -> Result<DatabaseTransaction, StoreError> {
-        let db = self.db();
-        let transaction = db.begin().await?;
+    pub async fn begin(&self, now: DateTime<Utc>) -> Result<Transaction, StoreError> {
+        let transaction = self.db.begin().await?;
         system_config::set(&transaction, system_config::REVISION, &new_revision(), now).await?;
-        if db.get_database_backend() == DatabaseBackend::Postgres {
+        if transaction.get_database_backend() == DatabaseBackend::Postgres {
             let announce = format!("NOTIFY {CHANNEL}");
             transaction.execute_unprepared(&announce).await?;
         }
@@ -187,31 +156,18 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn listen(&self) -> Result<Option<Listener>, StoreError> {
-        Ok(Listener::start(&self.db(), CHANNEL).await?)
+        Ok(Listener::start(&self.db, CHANNEL).await?)
     }
 
-    /// The connections, for single statements.
+    /// For single statements.
     #[must_use]
-    pub fn db(&self) -> DatabaseConnection {
-        DatabaseConnection::clone(&self.db.load())
+    pub fn db(&self) -> Database {
+        self.db.clone()
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
-        let closing = database::close(self.db());
-        if tokio::time::timeout(PING_PATIENCE, closing).await.is_err() {
-            tracing::warn!("the database hangs; its connections are left to themselves");
-        }
-    }
-
-    /// Connections that hang would be waited for again and again: the next
-    /// statement gets new ones.
-    async fn reconnect(&self) -> Result<(), StoreError> {
-        let new = database::connect_lazily(&self.url).await?;
-        let old = self.db.swap(Arc::new(new));
-        let closing = async move { database::close(DatabaseConnection::clone(&old)).await };
-        tokio::spawn(tokio::time::timeout(CLOSING_PATIENCE, closing));
-        Ok(())
+        self.db.close().await;
     }
 }
 

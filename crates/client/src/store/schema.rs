@@ -4,16 +4,17 @@
 //! fifth table, and the tables must stay as the Python service knows them.
 //! What this service keeps besides goes into rows of `system_config`.
 
+use license_service::database::Database;
 use sea_orm::sea_query::{
     Alias, ColumnDef, Index, IndexCreateStatement, IntoIden as _, Query, Table,
     TableCreateStatement,
 };
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, TransactionTrait as _};
+use sea_orm::{ConnectionTrait as _, DbErr};
 
 /// Makes each table that cannot be read, with its indexes. A table that can be
 /// read is left alone, so that a database user without rights to make tables
 /// is enough.
-pub(super) async fn create_missing_tables(db: &DatabaseConnection) -> Result<(), DbErr> {
+pub(super) async fn create_missing_tables(db: &Database) -> Result<(), DbErr> {
     for table in [
         local_license_cache(),
         local_license_validation_attempts(),
@@ -33,14 +34,14 @@ pub(super) async fn create_missing_tables(db: &DatabaseConnection) -> Result<(),
     Ok(())
 }
 
-async fn exists(db: &DatabaseConnection, table: &'static str) -> bool {
+async fn exists(db: &Database, table: &'static str) -> bool {
     let mut probe = Query::select();
     probe.column("id").from(table).limit(1);
     db.query_one(&probe).await.is_ok()
 }
 
 /// In one transaction: nobody may see the table without its unique index.
-async fn create(db: &DatabaseConnection, table: &Definition) -> Result<(), DbErr> {
+async fn create(db: &Database, table: &Definition) -> Result<(), DbErr> {
     let transaction = db.begin().await?;
     transaction.execute(&table.create()).await?;
     for index in table.indexes() {

@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseBackend, DatabaseConnection, Statement,
-    TransactionTrait as _,
-};
+use license_service::database::Database;
+use sea_orm::{ConnectionTrait as _, DatabaseBackend, Statement};
 
 use super::StoreError;
 
@@ -18,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the database refuses the query, or takes too long.
-pub async fn number(db: &DatabaseConnection, query: &str) -> Result<Option<u64>, StoreError> {
+pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreError> {
     let query = query.trim().trim_end_matches(';');
     let backend = db.get_database_backend();
     let number = match backend {
@@ -28,14 +26,7 @@ pub async fn number(db: &DatabaseConnection, query: &str) -> Result<Option<u64>,
     // A subquery can only read; the cast makes one type of all numbers.
     let sql = format!("SELECT CAST(({query}) AS {number})");
     let asking = async {
-        // SQLite has no such mode, and needs none.
-        let mode = (backend == DatabaseBackend::Postgres).then_some(AccessMode::ReadOnly);
-        let transaction = db.begin_with_config(None, mode).await?;
-        if backend == DatabaseBackend::Postgres {
-            // Otherwise the server would go on after we have given up.
-            let limit = format!("SET LOCAL statement_timeout = {}", PATIENCE.as_millis());
-            transaction.execute_unprepared(&limit).await?;
-        }
+        let transaction = db.begin_reading().await?;
         let row = transaction
             .query_one_raw(Statement::from_string(backend, sql))
             .await?;
@@ -61,7 +52,7 @@ pub async fn number(db: &DatabaseConnection, query: &str) -> Result<Option<u64>,
 ///
 /// # Errors
 /// When the database refuses, or takes too long.
-pub async fn has_table(db: &DatabaseConnection, table: &'static str) -> Result<bool, StoreError> {
+pub async fn has_table(db: &Database, table: &'static str) -> Result<bool, StoreError> {
     let backend = db.get_database_backend();
     let sql = match backend {
         DatabaseBackend::Postgres => {

@@ -10,6 +10,7 @@ use clap::Parser;
 use license_client::config::Settings;
 use license_client::serve::serve;
 use license_service::clock::{Clock as _, ManualClock};
+use license_service::database::Timeouts;
 use license_service::listener::Limits;
 use license_service::request_body::BodyLimits;
 use reqwest::{Method, StatusCode};
@@ -64,6 +65,19 @@ impl Site {
         Self::begin(database, cloud_url, flags, limits, body_limits).await
     }
 
+    /// The same, with timeouts of its own.
+    pub async fn start_with_timeouts(
+        database: TestDatabase,
+        cloud_url: &str,
+        timeouts: Timeouts,
+    ) -> Self {
+        let mut site = Self::start_on(database, cloud_url, &[]).await;
+        site.stop().await;
+        site.settings.database_timeouts = timeouts;
+        site.run().await;
+        site
+    }
+
     /// The same within other bounds of connections and bodies.
     pub async fn start_within(
         engine: Engine,
@@ -105,7 +119,12 @@ impl Site {
         site
     }
 
-    async fn run(&mut self) {
+    /// Starts it again, and answers how long it took until it said that it is alive.
+    pub async fn start_again(&mut self) -> Duration {
+        self.run().await
+    }
+
+    async fn run(&mut self) -> Duration {
         log_to_file();
         // Who knows the address finds the service there again.
         let address = self.url.strip_prefix("http://").unwrap_or("127.0.0.1:0");
@@ -115,6 +134,8 @@ impl Site {
         let shutdown = CancellationToken::new();
         let (settings, clock) = (self.settings.clone(), self.clock.clone());
         let stop = shutdown.clone();
+        let start = tokio::time::Instant::now();
+        let mut alive = Duration::ZERO;
         let mut task = tokio::spawn(async move { serve(&settings, clock, listener, stop).await });
         // The port is open before the service answers: wait for an answer.
         tokio::select! {
@@ -123,9 +144,22 @@ impl Site {
                 while self.get("/livez").await.0 != StatusCode::OK {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
+                alive = start.elapsed();
+                // It answers before it has tried to open its database.
+                for _ in 0..400 {
+                    let (status, readiness) = self.get("/readyz").await;
+                    let database = readiness["database"].as_str().unwrap();
+                    let is_tried = !["the database has not been reached yet", "unavailable"]
+                        .contains(&database);
+                    if status == StatusCode::OK || is_tried {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
             } => {}
         }
         self.running = Some(Running { shutdown, task });
+        alive
     }
 
     /// Stops the service and starts it again on the same database.

@@ -1,76 +1,32 @@
 //! The database is away, slow, read-only or full of others: checks and status
 //! are answered from memory, and what could not be written is written later.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::database::{Engine, TestDatabase};
+use crate::database_gate::{Gate, Way};
+use crate::harness::{HARDWARE_ID, INSTALLATION_ID, KEY, Site};
+use crate::pgbouncer::PgBouncer;
+use crate::scripted_cloud::{Scripted, ScriptedCloud};
 use chrono::TimeDelta;
+use license_service::database::Timeouts;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
-use crate::database::{Engine, TestDatabase};
-use crate::harness::{HARDWARE_ID, INSTALLATION_ID, KEY, Site};
-use crate::scripted_cloud::{Scripted, ScriptedCloud};
-
-/// How the way to the database is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Open,
-    /// Connections end at once.
-    Cut,
-    /// Connections stand, and nothing comes through.
-    Silent,
-}
-
-/// A way to the database that a test can block.
-struct Gate {
-    way: Arc<watch::Sender<Way>>,
-    database: TestDatabase,
-}
-
-impl Gate {
-    async fn before(direct: &TestDatabase, way: Way) -> Self {
-        let url = reqwest::Url::parse(&direct.url).unwrap();
-        let server = (url.host_str().unwrap().to_owned(), url.port().unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut database = TestDatabase::same_as(direct);
-        let port = listener.local_addr().unwrap().port();
-        database.url = database
-            .url
-            .replace(&format!(":{}/", server.1), &format!(":{port}/"));
-        let way = Arc::new(watch::Sender::new(way));
-        let watched = way.clone();
-        tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(forward(client, server.clone(), watched.subscribe()));
-            }
-        });
-        Self { way, database }
-    }
-
-    fn set(&self, way: Way) {
-        self.way.send_replace(way);
-    }
-}
-
-/// Connections do not outlive a change of the way, but hang while it is silent.
-async fn forward(mut client: TcpStream, server: (String, u16), mut way: watch::Receiver<Way>) {
-    if *way.borrow_and_update() == Way::Open {
-        let mut server = TcpStream::connect(server).await.unwrap();
-        tokio::select! {
-            _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
-            _ = way.changed() => {}
-        }
-    }
-    while *way.borrow_and_update() == Way::Silent {
-        if way.changed().await.is_err() {
-            return;
-        }
+/// A fifth of the real ones.
+fn short() -> Timeouts {
+    let real = Timeouts::default();
+    Timeouts {
+        wait: real.wait / 5,
+        ping: real.ping / 5,
+        statement: real.statement / 5,
+        transaction: real.transaction / 5,
+        check: real.check / 4,
+        starved: real.starved / 5,
+        ..real
     }
 }
 
@@ -322,4 +278,157 @@ async fn others_that_take_all_connections_only_delay_what_is_written() {
         ))
         .await;
     direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_of_a_server_that_takes_no_changes_are_left() {
+    let cloud = ScriptedCloud::start().await;
+    let (mut site, gate, direct) = site_behind_gate(&cloud, &[]).await;
+    site.activate(KEY).await;
+    let name = direct.url.rsplit('/').next().unwrap().to_owned();
+    let set = |value: &str| {
+        format!(
+            "BEGIN READ WRITE; ALTER DATABASE {name} SET default_transaction_read_only = {value}; COMMIT"
+        )
+    };
+    direct.execute(&set("on")).await;
+    gate.set(Way::Cut);
+    gate.set(Way::Open);
+    site.until("it is not ready", async || {
+        let (_, readiness) = site.get("/readyz").await;
+        readiness["database"]
+            .as_str()
+            .is_some_and(|it| it.contains("only be read"))
+    })
+    .await;
+    // Nobody ends the sessions that were made in between.
+    direct.execute(&set("off")).await;
+    let (status, answer) = site.activate("another").await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    until_ready(&site).await;
+    site.stop().await;
+    direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_whose_host_vanishes_is_used_again_when_there_is_another() {
+    let cloud = ScriptedCloud::start().await;
+    let direct = TestDatabase::new(Engine::Postgres).await;
+    let gate = Gate::before(&direct, Way::Open).await;
+    let through = TestDatabase::same_as(&gate.database);
+    let mut site = Site::start_with_timeouts(through, &cloud.url, short()).await;
+    site.activate(KEY).await;
+    gate.set(Way::Vanished);
+    let start = Instant::now();
+    let changes = (0..4).map(|_| {
+        site.put(
+            "/api/license/features/module.map_view",
+            json!({"systemEnabled": false}),
+        )
+    });
+    let (changes, ()) = tokio::join!(
+        futures_util::future::join_all(changes),
+        answers_from_memory(&site)
+    );
+    for (status, body) in changes {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    }
+    assert!(!ready(&site).await);
+    let away = start.elapsed();
+    gate.set(Way::Open);
+    until_ready(&site).await;
+    let back = start.elapsed() - away;
+    println!("away for {away:?}, back after {back:?}");
+    let (status, body) = site
+        .put(
+            "/api/license/features/module.map_view",
+            json!({"systemEnabled": true}),
+        )
+        .await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    site.stop().await;
+    direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_the_database_answers_at_once() {
+    let cloud = ScriptedCloud::start().await;
+    let (mut site, gate, direct) = site_behind_gate(&cloud, &[]).await;
+    site.activate(KEY).await;
+    site.stop().await;
+    for way in [Way::Silent, Way::Cut, Way::Vanished] {
+        gate.set(way);
+        let took = site.start_again().await;
+        assert!(took < Duration::from_secs(2), "{way:?}: {took:?}");
+        answers_from_memory(&site).await;
+        assert!(!ready(&site).await);
+        site.stop().await;
+        gate.set(Way::Open);
+    }
+    site.start_again().await;
+    until_ready(&site).await;
+    assert_eq!(site.status().await["licenseKey"], KEY);
+    site.stop().await;
+    direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_in_transaction_mode_is_told_and_one_in_session_mode_serves() {
+    let cloud = ScriptedCloud::start().await;
+    let direct = TestDatabase::new(Engine::Postgres).await;
+    let pooler = PgBouncer::before(&direct, "transaction").await;
+    let mut through = TestDatabase::same_as(&direct);
+    through.url.clone_from(&pooler.url);
+    let mut site = Site::start_on(through, &cloud.url, &[]).await;
+    site.until("it says what to set", async || {
+        let (status, readiness) = site.get("/readyz").await;
+        let database = readiness["database"].as_str().unwrap();
+        status == StatusCode::SERVICE_UNAVAILABLE
+            && database.contains("set pool_mode = session")
+            && database.lines().count() == 1
+    })
+    .await;
+    site.stop().await;
+    drop(pooler);
+
+    let pooler = PgBouncer::before(&direct, "session").await;
+    let mut through = TestDatabase::same_as(&direct);
+    through.url.clone_from(&pooler.url);
+    let mut site = Site::start_on(through, &cloud.url, &[]).await;
+    until_ready(&site).await;
+    assert_eq!(site.activate(KEY).await.0, StatusCode::OK);
+    assert_eq!(site.validate().await["valid"], true);
+    assert_eq!(rows(&direct, RESULTS).await, ["success", "success"]);
+    site.stop().await;
+    direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_acknowledged_into_a_file_that_was_moved() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+    let file = site.database.url.strip_prefix("sqlite:").unwrap();
+    let (file, aside) = (Path::new(file), format!("{file}.aside"));
+    std::fs::rename(file, &aside).unwrap();
+    let (status, body) = site.activate("another").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    let switch = site.put(
+        "/api/license/features/module.map_view",
+        json!({"systemEnabled": false}),
+    );
+    assert_eq!(switch.await.0, StatusCode::SERVICE_UNAVAILABLE);
+    site.until("it says why", async || {
+        let (_, readiness) = site.get("/readyz").await;
+        readiness["database"]
+            .as_str()
+            .is_some_and(|it| it.contains("was moved, deleted or replaced"))
+    })
+    .await;
+    answers_from_memory(&site).await;
+    assert!(!file.exists(), "none is made in its place");
+    std::fs::rename(&aside, file).unwrap();
+    until_ready(&site).await;
+    assert_eq!(site.activate("another").await.0, StatusCode::OK);
+    site.end().await;
 }

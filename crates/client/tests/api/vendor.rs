@@ -55,6 +55,7 @@ impl Vendor {
             database_url: None,
             state_dir: directory.path().to_owned(),
             keys_dir: None,
+            database_timeouts: license_service::database::Timeouts::default(),
         };
         let clock = Arc::new(ManualClock::at(now));
         let app = open(&storage, &terms, &clock).await;

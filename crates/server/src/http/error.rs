@@ -250,7 +250,10 @@ impl From<AnswerError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "a request could not be answered");
+        // The door to the database says once that it fails, and then counts.
+        if !error.is_outage() {
+            tracing::error!(%error, "a request could not be answered");
+        }
         Self::Unavailable
     }
 }

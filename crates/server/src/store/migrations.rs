@@ -2,6 +2,7 @@
 //! sample data in `tests/migrations/` that all later ones must keep.
 
 use license_core::seat::{DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS};
+use license_service::database::MIGRATION_TIMEOUT;
 use sea_orm::{ConnectionTrait as _, DbBackend};
 use sea_orm_migration::prelude::*;
 
@@ -34,16 +35,25 @@ pub(super) async fn bring_up_to_date(store: &Store) -> Result<(), StoreError> {
     if made.await.is_ok() && Migrator::get_pending_migrations(db).await?.is_empty() {
         return Ok(());
     }
-    let transaction = store.begin().await?;
+    let migrating = tokio::time::timeout(MIGRATION_TIMEOUT, migrate(store));
+    migrating.await.unwrap_or_else(|_| {
+        let minutes = MIGRATION_TIMEOUT.as_secs() / 60;
+        let why = format!("the tables were not brought up to date within {minutes} minutes");
+        Err(DbErr::Custom(why).into())
+    })
+}
+
+async fn migrate(store: &Store) -> Result<(), StoreError> {
+    let migration = store.db.begin_migration().await?;
+    let transaction = migration.connection();
     if transaction.get_database_backend() == DbBackend::Postgres {
         // Any number that no other program uses on this database.
         transaction
             .execute_unprepared("SELECT pg_advisory_xact_lock(4000731401)")
             .await?;
     }
-    Migrator::up(&transaction, None).await?;
-    transaction.commit().await?;
-    Ok(())
+    Migrator::up(transaction, None).await?;
+    Ok(migration.commit().await?)
 }
 
 struct LicensesAndSeats;

@@ -15,12 +15,9 @@ pub mod site_entries;
 pub mod suspicions;
 pub mod usage_days;
 
-use license_service::database::{self, ConnectError};
+use license_service::database::{self, ConnectError, Database, Failure, Timeouts, Transaction};
 use license_service::database_url::DatabaseUrl;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqlErr, SqliteTransactionMode,
-    StreamTrait, TransactionOptions, TransactionTrait as _,
-};
+use sea_orm::{DbErr, SqlErr};
 
 pub use migrations::Migrator;
 
@@ -31,7 +28,7 @@ const MAX_ROWS: u64 = i32::MAX as u64;
 /// A database with the newest tables.
 #[derive(Clone, Debug)]
 pub struct Store {
-    db: DatabaseConnection,
+    db: Database,
 }
 
 /// What can go wrong with a database.
@@ -41,7 +38,7 @@ pub enum StoreError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The database refuses a statement.
-    #[error("the database refuses: {0}")]
+    #[error("{}", database::words(.0))]
     Database(#[from] DbErr),
     /// A row holds something that this program never writes.
     #[error("the column '{column}' holds '{value}', which is none of its values")]
@@ -62,6 +59,16 @@ impl StoreError {
         };
         matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
     }
+
+    /// Whether the database as a whole fails, which its door has logged.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Database(error) => Failure::of(error) != Failure::Refused,
+            Self::Connect(_) => true,
+            Self::Value { .. } => false,
+        }
+    }
 }
 
 impl Store {
@@ -70,7 +77,15 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached or changed.
     pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let db = database::connect(url).await?;
+        Self::open_within(url, Timeouts::default()).await
+    }
+
+    /// The same with other timeouts.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn open_within(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, StoreError> {
+        let db = Database::connect(url, timeouts).await?;
         let store = Self { db };
         migrations::bring_up_to_date(&store).await?;
         Ok(store)
@@ -82,30 +97,29 @@ impl Store {
     ///
     /// # Errors
     /// When the database refuses, or others have not finished in 5 s.
-    pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        Ok(self.db.begin_with_options(options).await?)
+    pub async fn begin(&self) -> Result<Transaction, StoreError> {
+        Ok(self.db.begin().await?)
     }
 
-    /// The connection for reading.
+    /// For reading, and for single statements.
     #[must_use]
-    pub fn reader(&self) -> &(impl ConnectionTrait + StreamTrait + use<>) {
+    pub fn reader(&self) -> &Database {
         &self.db
     }
 
-    /// Whether the database answers.
+    /// Whether changes can be stored, within 2 s. Anyone may ask.
     ///
     /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.db.ping().await?)
+    /// When they cannot.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        // A row that every database of this program has.
+        let unchanged = "UPDATE seaql_migrations SET applied_at = applied_at \
+                         WHERE version = 'm0001_licenses_and_seats'";
+        Ok(self.db.check_writable(unchanged).await?)
     }
 
     /// Closes all connections.
     pub async fn close(self) {
-        database::close(self.db).await;
+        self.db.close().await;
     }
 }

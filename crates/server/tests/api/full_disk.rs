@@ -71,6 +71,11 @@ async fn what_is_acknowledged_after_a_full_disk_is_there() {
         }
     }
     assert!(refused > 5, "nothing more could be written: {refused}");
+    let readiness = http.get(format!("{}/readyz", server.url)).send().await;
+    let readiness = readiness.unwrap();
+    assert_eq!(readiness.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let readiness: serde_json::Value = readiness.json().await.unwrap();
+    assert_eq!(readiness["database"], "does not take changes");
     let_grow(&server, "unlimited");
     for number in 80..110 {
         assert_eq!(issue(number).await, StatusCode::CREATED, "it goes on");

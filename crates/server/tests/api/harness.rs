@@ -20,6 +20,7 @@ use license_server::store::licenses::Status;
 use license_server::store::seats::{self, Seat};
 use license_service::admin_token::AdminToken;
 use license_service::clock::ManualClock;
+use license_service::database::Timeouts;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -68,6 +69,26 @@ impl Vendor {
         Self::start_on(database, directory, clock, by_file, bounds).await
     }
 
+    /// On a database that somebody else has made, with timeouts of its own.
+    pub async fn start_before(database: TestDatabase, timeouts: Timeouts) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let now: DateTime<Utc> = "2026-11-24T12:00:00.5Z".parse().unwrap();
+        let clock = Arc::new(ManualClock::at(now));
+        let mut storage = storage(&database, directory.path());
+        storage.database_timeouts = timeouts;
+        let database = Arc::new(database);
+        let by_file = TimeDelta::days(90);
+        Self::start_with(
+            storage,
+            database,
+            directory,
+            clock,
+            by_file,
+            Bounds::default(),
+        )
+        .await
+    }
+
     /// A second process on the same database and keys.
     pub async fn twin(&self) -> Self {
         self.twin_with(self.clock.clone()).await
@@ -89,6 +110,17 @@ impl Vendor {
         bounds: Bounds,
     ) -> Self {
         let storage = storage(&database, directory.path());
+        Self::start_with(storage, database, directory, clock, by_file, bounds).await
+    }
+
+    async fn start_with(
+        storage: Storage,
+        database: Arc<TestDatabase>,
+        directory: Arc<TempDir>,
+        clock: Arc<ManualClock>,
+        by_file: TimeDelta,
+        bounds: Bounds,
+    ) -> Self {
         let terms = Terms {
             issuer: "test".to_owned(),
             lease_hours: TimeDelta::hours(24),
@@ -348,5 +380,6 @@ pub fn storage(database: &TestDatabase, directory: &Path) -> Storage {
         database_url: Some(database.url.parse().unwrap()),
         state_dir: directory.to_owned(),
         keys_dir: None,
+        database_timeouts: Timeouts::default(),
     }
 }

@@ -11,6 +11,9 @@ mod copies;
 #[expect(dead_code, reason = "the License Client's tests use more of it")]
 #[path = "../../../client/tests/api/database.rs"]
 mod database;
+#[path = "../../../client/tests/api/database_gate.rs"]
+mod database_gate;
+mod failing_database;
 mod full_disk;
 /// What tests of both services have in common.
 #[path = "../../../client/tests/api/gates"]
@@ -26,6 +29,8 @@ mod log_growth;
 mod migrations;
 mod offline;
 mod outage;
+#[path = "../../../client/tests/api/pgbouncer.rs"]
+mod pgbouncer;
 mod rates;
 #[path = "../../../client/tests/api/raw_http.rs"]
 mod raw_http;

@@ -138,7 +138,7 @@ async fn two_processes_that_start_together_make_the_tables_once(engine: Engine) 
     });
     for store in opening.collect::<Vec<_>>() {
         let store = store.await.unwrap().unwrap();
-        store.ping().await.unwrap();
+        store.check_writable().await.unwrap();
         store.close().await;
     }
     database.drop_database().await;

@@ -1,0 +1,351 @@
+//! The database fails over, vanishes, freezes, is pooled, moved and deleted under the
+//! running service.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use license_server::licensing::catalogue::Tier;
+use license_server::licensing::issue::IssueRequest;
+use license_server::store::Store;
+use license_server::store::licenses::{Search, count};
+use license_service::database::{Database, Timeouts};
+use reqwest::{Method, StatusCode};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::database::{Engine, TestDatabase};
+use crate::database_gate::{Gate, Way};
+use crate::harness::{ADMIN_TOKEN, NONCE, Vendor};
+use crate::pgbouncer::PgBouncer;
+
+/// A tenth of the real ones.
+fn short() -> Timeouts {
+    let real = Timeouts::default();
+    Timeouts {
+        wait: real.wait / 10,
+        ping: real.ping / 10,
+        statement: real.statement / 10,
+        transaction: real.transaction / 10,
+        idle_transaction: real.idle_transaction / 10,
+        check: real.check / 4,
+        starved: real.starved / 10,
+        max_age: real.max_age / 10,
+    }
+}
+
+async fn readiness(vendor: &Vendor) -> (StatusCode, Value) {
+    let answer = vendor.http.get(format!("{}/readyz", vendor.url)).send();
+    let answer = answer.await.unwrap();
+    (answer.status(), answer.json().await.unwrap())
+}
+
+async fn until_ready(vendor: &Vendor, within: Duration) {
+    let start = Instant::now();
+    while readiness(vendor).await.0 != StatusCode::OK {
+        assert!(start.elapsed() < within, "it is not ready after {within:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Callers within a second share one answer.
+async fn until_not_ready(vendor: &Vendor) {
+    let start = Instant::now();
+    while readiness(vendor).await.0 == StatusCode::OK {
+        assert!(start.elapsed() < Duration::from_secs(2), "it is ready");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn activation(key: &str, machine: &str) -> Value {
+    json!({"licenseKey": key, "hardwareId": machine, "installationId": "",
+           "installationName": "Test", "installationVersion": "1.0.0"})
+}
+
+/// How a site and the vendor's staff are answered, with the time to wait.
+async fn answers(vendor: &Vendor, key: &str) -> Vec<(StatusCode, Option<String>, Value)> {
+    let site = vendor
+        .http
+        .post(format!("{}/api/licenses/activate", vendor.url));
+    let site = site
+        .header("x-license-nonce", NONCE)
+        .json(&activation(key, "m"));
+    let staff = vendor
+        .http
+        .get(format!("{}/api/admin/licenses", vendor.url));
+    let mut answers = Vec::new();
+    for request in [site, staff.bearer_auth(ADMIN_TOKEN)] {
+        let answer = request.send().await.unwrap();
+        let wait = answer.headers().get("retry-after");
+        let wait = wait.map(|it| it.to_str().unwrap().to_owned());
+        answers.push((answer.status(), wait, answer.json().await.unwrap()));
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_vanishes_under_load_is_forgotten_when_there_is_another() {
+    let direct = TestDatabase::new(Engine::Postgres).await;
+    let gate = Gate::before(&direct, Way::Open).await;
+    let through = TestDatabase::same_as(&gate.database);
+    let vendor = Vendor::start_before(through, short()).await;
+    let request = IssueRequest {
+        seats: Some(50),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    let key = vendor.issue(request).await;
+    let burst = async |name: &str| -> Vec<StatusCode> {
+        let calls = (0..14).map(|number| {
+            let body = activation(&key, &format!("{name}-{number}"));
+            async { vendor.post("activate", body).await.0 }
+        });
+        futures_util::future::join_all(calls).await
+    };
+    assert_eq!(burst("before").await, [StatusCode::OK; 14]);
+
+    gate.set(Way::Vanished);
+    for round in 0..3 {
+        let statuses = burst(&format!("lost-{round}")).await;
+        assert_eq!(statuses, [StatusCode::SERVICE_UNAVAILABLE; 14]);
+    }
+    let start = Instant::now();
+    assert_eq!(readiness(&vendor).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(start.elapsed() < Duration::from_secs(2));
+    for (status, wait, body) in answers(&vendor, &key).await {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        assert_eq!(wait.as_deref(), Some("10"), "{body}");
+        assert_eq!(body["error"]["code"], "unavailable");
+    }
+
+    gate.set(Way::Open);
+    until_ready(&vendor, Duration::from_secs(4)).await;
+    assert_eq!(burst("after").await, [StatusCode::OK; 14]);
+    vendor.stop().await;
+    direct.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_of_a_server_that_takes_no_changes_are_left() {
+    let vendor = Vendor::start(Engine::Postgres).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let name = vendor.database.url.rsplit('/').next().unwrap().to_owned();
+    let set = |value: &str| {
+        format!(
+            "BEGIN READ WRITE; ALTER DATABASE {name} SET default_transaction_read_only = {value}; COMMIT"
+        )
+    };
+    vendor.database.execute(&set("on")).await;
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    vendor.database.execute(end).await;
+    for _ in 0..20 {
+        let (status, body) = vendor.post("activate", activation(&key, "m")).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    }
+    let (status, body) = readiness(&vendor).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body["database"], "does not take changes");
+
+    // Nobody ends the sessions that were made in between.
+    vendor.database.execute(&set("off")).await;
+    assert_eq!(vendor.activate(&key, "m").await.word(), "yes");
+    until_ready(&vendor, Duration::from_secs(2)).await;
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_ends_a_transaction_whose_process_is_frozen() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let url = database.url.parse().unwrap();
+    let frozen = Store::open_within(&url, short()).await.unwrap();
+    let other = Store::open_within(&url, short()).await.unwrap();
+    let lock = "UPDATE seaql_migrations SET applied_at = applied_at";
+    let held = frozen.begin().await.unwrap();
+    held.execute_unprepared(lock).await.unwrap();
+    // Which of its settings the server knows, in milliseconds.
+    let mut set = Vec::new();
+    for name in [
+        "idle_in_transaction_session_timeout",
+        "lock_timeout",
+        "statement_timeout",
+        "tcp_user_timeout",
+    ] {
+        let ask = format!("SELECT setting FROM pg_settings WHERE name = '{name}'");
+        let ask = Statement::from_string(DbBackend::Postgres, ask);
+        let row = held.query_one_raw(ask).await.unwrap().unwrap();
+        set.push(row.try_get_by_index::<String>(0).unwrap());
+    }
+    assert_eq!(set, ["500", "500", "700", "500"]);
+
+    // The one that is frozen says nothing more, and its connection stands.
+    let start = Instant::now();
+    let changed = async || {
+        let transaction = other.begin().await?;
+        transaction.execute_unprepared(lock).await?;
+        transaction.commit().await?;
+        Ok::<_, license_server::store::StoreError>(())
+    };
+    while let Err(error) = changed().await {
+        assert!(start.elapsed() < Duration::from_secs(4), "{error}");
+    }
+    let error = held.execute_unprepared(lock).await.unwrap_err();
+    assert!(!error.to_string().is_empty());
+    drop(held);
+    // It goes on with another connection.
+    frozen.check_writable().await.unwrap();
+    frozen.close().await;
+    other.close().await;
+    database.drop_database().await;
+}
+
+/// Makes every kind of trouble with the file, and takes it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_acknowledged_into_a_file_that_was_moved_deleted_or_replaced() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let file = PathBuf::from(vendor.database.url.strip_prefix("sqlite:").unwrap());
+    let aside = file.with_extension("aside");
+    let named = |end: &str| PathBuf::from(format!("{}{end}", file.display()));
+    let issue = async || {
+        let wanted = json!({"tier": "standard", "customer": "Harbour Ltd"});
+        vendor.admin(Method::POST, "/licenses", wanted).await.0
+    };
+    let stored = async || {
+        let db = vendor.app.store.reader();
+        count(db, &Search::default()).await.unwrap()
+    };
+    let mut acknowledged = 0;
+    for kind in ["moved", "replaced", "replaced by an empty one"] {
+        for _ in 0..3 {
+            assert_eq!(issue().await, StatusCode::CREATED, "before: {kind}");
+            acknowledged += 1;
+        }
+        std::fs::rename(&file, &aside).unwrap();
+        match kind {
+            "replaced" => std::fs::write(&file, b"not a database at all, but text").unwrap(),
+            "replaced by an empty one" => std::fs::write(&file, b"").unwrap(),
+            _ => {}
+        }
+        for _ in 0..20 {
+            assert_eq!(issue().await, StatusCode::SERVICE_UNAVAILABLE, "{kind}");
+        }
+        until_not_ready(&vendor).await;
+        assert_eq!(file.exists(), kind != "moved", "none is made in its place");
+        std::fs::rename(&aside, &file).unwrap();
+        until_ready(&vendor, Duration::from_secs(5)).await;
+        assert_eq!(stored().await, acknowledged, "{kind}");
+    }
+
+    // The log alone: what is in it would be lost with it.
+    assert_eq!(issue().await, StatusCode::CREATED);
+    std::fs::remove_file(named("-wal")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(issue().await, StatusCode::CREATED);
+    }
+    acknowledged += 4;
+    assert_eq!(stored().await, acknowledged);
+
+    // Another database with all that belongs to it.
+    let other = aside.with_extension("other");
+    let url = format!("sqlite:{}", other.display()).parse().unwrap();
+    Store::open(&url).await.unwrap().close().await;
+    for end in ["", "-wal", "-shm"] {
+        std::fs::rename(named(end), format!("{}{end}", aside.display())).unwrap();
+    }
+    std::fs::rename(&other, &file).unwrap();
+    assert_eq!(stored().await, 0);
+    assert_eq!(issue().await, StatusCode::CREATED);
+    assert_eq!(stored().await, 1);
+
+    std::fs::remove_file(&file).unwrap();
+    for _ in 0..20 {
+        assert_eq!(issue().await, StatusCode::SERVICE_UNAVAILABLE, "deleted");
+    }
+    until_not_ready(&vendor).await;
+    assert!(!file.exists(), "none is made in its place");
+    vendor.stop().await;
+}
+
+/// The file is moved while a change is being made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_moved_within_a_change_is_noticed() {
+    let database = TestDatabase::new(Engine::Sqlite).await;
+    let store = Store::open(&database.url.parse().unwrap()).await.unwrap();
+    let file = PathBuf::from(database.url.strip_prefix("sqlite:").unwrap());
+    let transaction = store.begin().await.unwrap();
+    let change = "UPDATE seaql_migrations SET applied_at = applied_at";
+    transaction.execute_unprepared(change).await.unwrap();
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    let error = transaction.commit().await.unwrap_err().to_string();
+    assert!(error.contains("was moved, deleted or replaced"), "{error}");
+    // Also where the change is one statement.
+    let error = store.reader().execute_unprepared(change).await.unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("unable to open") || error.contains("was moved"),
+        "{error}"
+    );
+    std::fs::rename(&aside, &file).unwrap();
+    store.check_writable().await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_in_transaction_mode_is_recognised_and_one_in_session_mode_serves() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let pooler = PgBouncer::before(&database, "transaction").await;
+    let error = Store::open(&pooler.url.parse().unwrap()).await.unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("set pool_mode = session"), "{error}");
+    assert_eq!(error.lines().count(), 1);
+    drop(pooler);
+
+    let pooler = PgBouncer::before(&database, "session").await;
+    let mut through = TestDatabase::same_as(&database);
+    through.url.clone_from(&pooler.url);
+    let vendor = Vendor::start_before(through, Timeouts::default()).await;
+    let request = IssueRequest {
+        seats: Some(20),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    let key = vendor.issue(request).await;
+    let machines: Vec<String> = (0..12).map(|number| format!("m-{number}")).collect();
+    let calls = machines
+        .iter()
+        .map(|machine| vendor.activate(&key, machine));
+    for told in futures_util::future::join_all(calls).await {
+        assert_eq!(told.word(), "yes");
+    }
+    assert_eq!(readiness(&vendor).await.0, StatusCode::OK);
+    vendor.stop().await;
+    database.drop_database().await;
+}
+
+/// A database that is like PostgreSQL may hold times that no type of ours has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_that_cannot_be_read_is_an_error_and_no_panic() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let url = database.url.parse().unwrap();
+    let door = Database::connect(&url, Timeouts::default()).await.unwrap();
+    for time in [
+        "'infinity'::timestamp",
+        "'-infinity'::timestamptz",
+        "'infinity'::date",
+        "'294000-01-01'::timestamp",
+    ] {
+        let ask = Statement::from_string(DbBackend::Postgres, format!("SELECT {time}"));
+        let error = door.query_all_raw(ask.clone()).await.unwrap_err();
+        assert!(
+            error.to_string().contains("cannot be read"),
+            "{time}: {error}"
+        );
+        let transaction = door.begin().await.unwrap();
+        let error = transaction.query_one_raw(ask).await.unwrap_err();
+        assert!(
+            error.to_string().contains("cannot be read"),
+            "{time}: {error}"
+        );
+    }
+    door.close().await;
+    database.drop_database().await;
+}

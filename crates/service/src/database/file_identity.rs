@@ -1,0 +1,132 @@
+//! Whether an SQLite file that is open is still the one at its path.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A file, whatever its name: device and inode.
+type Identity = (u64, u64);
+
+/// An SQLite file and its write-ahead log, as they were when they were opened.
+pub(super) struct OpenFile {
+    path: PathBuf,
+    log: PathBuf,
+    identity: Option<Identity>,
+    /// `None` until there is one; some file systems allow none.
+    log_identity: Mutex<Option<Identity>>,
+}
+
+impl OpenFile {
+    /// The file that is at the path now, before it is opened.
+    pub(super) fn at(path: &Path) -> Self {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        Self {
+            path: path.to_owned(),
+            log: log.into(),
+            identity: identity(path),
+            log_identity: Mutex::default(),
+        }
+    }
+
+    /// A connection has opened the log.
+    pub(super) fn note_log(&self) {
+        *self.lock() = identity(&self.log);
+    }
+
+    /// Whether what is at the path is what was opened: a moved or deleted file is
+    /// written to as well as any, and nobody would find it again.
+    pub(super) fn is_in_place(&self) -> bool {
+        let log = *self.lock();
+        self.identity.is_some()
+            && identity(&self.path) == self.identity
+            && (log.is_none() || identity(&self.log) == log)
+    }
+
+    /// Whether what is at the path may be opened. The log of a file that was moved
+    /// stays, and would be taken for the log of whatever file has come in its place.
+    pub(super) fn may_be_reopened(&self) -> bool {
+        let log = *self.lock();
+        match identity(&self.path) {
+            None => false,
+            file if file == self.identity => true,
+            Some(_) => log.is_none() || identity(&self.log) != log,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Identity>> {
+        self.log_identity
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_in_place_until_it_is_moved_deleted_or_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let other = directory.path().join("other");
+        fs::write(&path, "").unwrap();
+        fs::write(&other, "").unwrap();
+        let open = OpenFile::at(&path);
+        assert!(open.is_in_place());
+        fs::rename(&path, directory.path().join("moved")).unwrap();
+        assert!(!open.is_in_place(), "moved");
+        fs::rename(directory.path().join("moved"), &path).unwrap();
+        assert!(open.is_in_place(), "moved back");
+        fs::rename(&other, &path).unwrap();
+        assert!(!open.is_in_place(), "replaced");
+        fs::remove_file(&path).unwrap();
+        assert!(!open.is_in_place(), "deleted");
+        assert!(!OpenFile::at(&path).is_in_place(), "never there");
+    }
+
+    #[test]
+    fn the_log_belongs_to_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let log = directory.path().join("db-wal");
+        fs::write(&path, "").unwrap();
+        let open = OpenFile::at(&path);
+        open.note_log();
+        assert!(open.is_in_place(), "a file system without logs");
+        fs::write(&log, "").unwrap();
+        open.note_log();
+        assert!(open.is_in_place());
+        fs::remove_file(&log).unwrap();
+        assert!(!open.is_in_place(), "what was written to it is gone");
+        assert!(open.may_be_reopened());
+    }
+
+    #[test]
+    fn a_file_is_not_opened_with_the_log_of_another_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("db"), "").unwrap();
+        fs::write(at("db-wal"), "").unwrap();
+        let open = OpenFile::at(&at("db"));
+        open.note_log();
+        fs::rename(at("db"), at("aside")).unwrap();
+        assert!(!open.may_be_reopened(), "there is none");
+        fs::write(at("db"), "").unwrap();
+        assert!(
+            !open.may_be_reopened(),
+            "its log is that of the one that was moved"
+        );
+        fs::rename(at("db-wal"), at("aside-wal")).unwrap();
+        assert!(open.may_be_reopened());
+        fs::rename(at("aside"), at("db")).unwrap();
+        fs::rename(at("aside-wal"), at("db-wal")).unwrap();
+        assert!(open.may_be_reopened() && open.is_in_place());
+    }
+}

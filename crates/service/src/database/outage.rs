@@ -1,0 +1,186 @@
+//! Says that the database fails: the first time, then how often, then that it is over.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sea_orm::DbErr;
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use crate::clock::ticks;
+
+/// How often an outage that goes on is written to the log.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// Failures without a success in between.
+pub(super) struct Outage {
+    /// What fails: `read` or `write`.
+    access: &'static str,
+    state: Mutex<Option<State>>,
+}
+
+struct State {
+    since: Instant,
+    reported_at: Instant,
+    failures: u64,
+    last: (Instant, DbErr),
+}
+
+impl Outage {
+    pub(super) fn new(access: &'static str) -> Self {
+        Self {
+            access,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The database has failed.
+    pub(super) fn failed(&self, error: &DbErr) {
+        let (access, now) = (self.access, ticks());
+        let mut state = self.lock();
+        let Some(outage) = &mut *state else {
+            *state = Some(State {
+                since: now,
+                reported_at: now,
+                failures: 1,
+                last: (now, error.clone()),
+            });
+            drop(state);
+            let error = super::words(error);
+            tracing::error!(
+                access,
+                error,
+                "database unavailable; further failures are counted"
+            );
+            return;
+        };
+        outage.failures += 1;
+        outage.last = (now, error.clone());
+        if now - outage.reported_at < REPORT_INTERVAL {
+            return;
+        }
+        outage.reported_at = now;
+        let (failures, seconds) = (outage.failures, (now - outage.since).as_secs());
+        drop(state);
+        let error = super::words(error);
+        tracing::error!(
+            access,
+            failures,
+            seconds,
+            error,
+            "database still unavailable"
+        );
+    }
+
+    /// A small change has just been stored. Whether others would be: the disk may be so
+    /// full that they find no room. With no such failure for so long, they would.
+    ///
+    /// # Errors
+    /// The last failure.
+    pub(super) fn check_recent(&self, limit: Duration) -> Result<(), DbErr> {
+        if let Some(outage) = &*self.lock() {
+            let (at, error) = &outage.last;
+            if Failure::of(error) == Failure::Unavailable && ticks() - *at < limit {
+                return Err(error.clone());
+            }
+        }
+        self.is_over();
+        Ok(())
+    }
+
+    /// The database has done what it was asked.
+    pub(super) fn is_over(&self) {
+        let Some(outage) = self.lock().take() else {
+            return;
+        };
+        let (failures, seconds) = (outage.failures, outage.since.elapsed().as_secs());
+        tracing::info!(
+            access = self.access,
+            failures,
+            seconds,
+            "database available again"
+        );
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<State>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_failure_is_written_then_their_number() {
+        let lines = Lines::default();
+        let log = tracing_subscriber::fmt()
+            .with_writer(lines.clone())
+            .with_ansi(false)
+            .without_time()
+            .finish();
+        let take = || {
+            let bytes = std::mem::take(&mut *lines.0.lock().unwrap());
+            String::from_utf8(bytes).unwrap()
+        };
+        let _log = tracing::subscriber::set_default(log);
+        let outage = Outage::new("write");
+        let error = super::super::failure::read_only();
+        for _ in 0..4031 {
+            outage.failed(&error);
+        }
+        let written = take();
+        assert_eq!(written.lines().count(), 1, "{written}");
+        assert!(written.contains("database unavailable"), "{written}");
+        assert!(written.contains("can only be read"), "{written}");
+        tokio::time::advance(REPORT_INTERVAL).await;
+        outage.failed(&error);
+        let written = take();
+        assert!(written.contains("failures=4032 seconds=300"), "{written}");
+        outage.is_over();
+        outage.is_over();
+        let written = take();
+        assert_eq!(written.lines().count(), 1, "{written}");
+        assert!(written.contains("available again"), "{written}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_disk_is_remembered_until_a_change_of_that_size_was_stored() {
+        let outage = Outage::new("write");
+        let limit = Duration::from_secs(10);
+        outage.failed(&DbErr::Conn(sea_orm::RuntimeErr::Internal(
+            "full".to_owned(),
+        )));
+        assert!(outage.check_recent(limit).is_err());
+        tokio::time::advance(limit).await;
+        assert!(outage.check_recent(limit).is_ok());
+        // What was the connection's fault, another one has disproved.
+        outage.failed(&super::super::failure::timed_out(limit));
+        assert!(outage.check_recent(limit).is_ok());
+    }
+}

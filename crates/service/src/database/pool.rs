@@ -1,0 +1,240 @@
+//! Connections that are handed out, and when they are not handed out any more.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, SqlxPostgresConnector, SqlxSqliteConnector};
+use sqlx::Connection;
+use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Error};
+use tokio::time::Instant;
+
+use super::Timeouts;
+use super::failure;
+use super::file_identity::OpenFile;
+use crate::clock::ticks;
+use crate::database_url::DatabaseUrl;
+
+/// Most connections to one database.
+const MAX_CONNECTIONS: u32 = 10;
+
+/// Connections to one database, or to one SQLite file.
+pub(super) struct Pool {
+    connection: DatabaseConnection,
+    health: Arc<Health>,
+    file: Option<Arc<OpenFile>>,
+    allows_user_timeout: OnceLock<bool>,
+}
+
+/// What is known of the connections, by what became of them.
+pub(super) struct Health(Mutex<State>);
+
+struct State {
+    /// When a connection was handed out last; at first, when the pool was made.
+    handed_out_at: Instant,
+    /// Connections that were made before are not used any more.
+    renewed_at: Option<Instant>,
+}
+
+impl Pool {
+    /// Connects with the first statement.
+    pub(super) fn new(url: &DatabaseUrl, timeouts: &Timeouts) -> Result<Self, DbErr> {
+        let health = Arc::new(Health(Mutex::new(State {
+            handed_out_at: ticks(),
+            renewed_at: None,
+        })));
+        if let Some(file) = url.sqlite_file() {
+            let open = Arc::new(OpenFile::at(file));
+            let opened = open.clone();
+            let options = pool_options::<sqlx::Sqlite>(timeouts, &health, None)
+                .after_connect({
+                    let health = health.clone();
+                    move |connection: &mut SqliteConnection, _| {
+                        let (opened, health) = (opened.clone(), health.clone());
+                        Box::pin(async move {
+                            // The log of an SQLite file is opened with the first read.
+                            let read = sqlx::query("SELECT count(*) FROM sqlite_schema")
+                                .execute(&mut *connection)
+                                .await;
+                            if read.is_ok() {
+                                opened.note_log();
+                            }
+                            health.note_handed_out();
+                            Ok(())
+                        })
+                    }
+                })
+                .after_release(after_release(
+                    timeouts.ping,
+                    |connection: &SqliteConnection| !connection.is_in_transaction(),
+                ));
+            let sqlite = SqliteConnectOptions::new()
+                .filename(file)
+                .create_if_missing(false)
+                .foreign_keys(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                // What was acknowledged survives a power cut.
+                .synchronous(SqliteSynchronous::Full)
+                .busy_timeout(timeouts.wait)
+                .disable_statement_logging();
+            let pool = options.connect_lazy_with(sqlite);
+            return Ok(Self {
+                connection: SqlxSqliteConnector::from_sqlx_sqlite_pool(pool),
+                health,
+                file: Some(open),
+                allows_user_timeout: OnceLock::new(),
+            });
+        }
+        let options = postgres_options(url)
+            .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
+        let pool = pool_options::<sqlx::Postgres>(timeouts, &health, Some(timeouts.max_age))
+            .after_connect({
+                let health = health.clone();
+                move |_, _| {
+                    health.note_handed_out();
+                    Box::pin(async { Ok(()) })
+                }
+            })
+            .after_release(after_release(timeouts.ping, |_: &PgConnection| true))
+            .connect_lazy_with(options);
+        Ok(Self {
+            connection: SqlxPostgresConnector::from_sqlx_postgres_pool(pool),
+            health,
+            file: None,
+            allows_user_timeout: OnceLock::new(),
+        })
+    }
+
+    /// For a single statement, or the start of a transaction.
+    pub(super) fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Whether the server knows `tcp_user_timeout`; not set until it was asked.
+    pub(super) fn allows_user_timeout(&self) -> &OnceLock<bool> {
+        &self.allows_user_timeout
+    }
+
+    /// Whether the SQLite file that is open is the one at the path.
+    pub(super) fn check_file(&self) -> Result<(), DbErr> {
+        match &self.file {
+            Some(file) if !file.is_in_place() => Err(failure::file_gone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether another SQLite file that is at the path may be opened.
+    pub(super) fn check_reopening(&self) -> Result<(), DbErr> {
+        match &self.file {
+            Some(file) if !file.may_be_reopened() => Err(failure::file_gone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until all connections are given back, and closes them.
+    pub(super) async fn close(&self) -> Result<(), DbErr> {
+        self.connection.close_by_ref().await
+    }
+}
+
+impl Health {
+    /// Connections that there are now are not handed out again: one of them is
+    /// broken, or at a server that has become read-only, and it is seldom alone.
+    pub(super) fn renew(&self) {
+        self.lock().renewed_at = Some(ticks());
+    }
+
+    /// Whether no connection has been handed out for so long, although somebody has
+    /// just waited for one.
+    pub(super) fn is_starved(&self, limit: Duration) -> bool {
+        ticks() - self.lock().handed_out_at >= limit
+    }
+
+    fn note_handed_out(&self) {
+        self.lock().handed_out_at = ticks();
+    }
+
+    /// Whether a connection of this age is handed out.
+    fn is_usable(&self, age: Duration) -> bool {
+        let renewed_at = self.lock().renewed_at;
+        renewed_at.is_none_or(|at| age < ticks() - at)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a PostgreSQL database is connected to. Poolers refuse `extra_float_digits`,
+/// which the library would ask for, and which only values sent as text need.
+pub(super) fn postgres_options(url: &DatabaseUrl) -> Result<PgConnectOptions, Error> {
+    let options: PgConnectOptions = url.expose().parse()?;
+    Ok(options.extra_float_digits(None).disable_statement_logging())
+}
+
+/// What looks after idle connections in the library has been seen to count below zero
+/// and never to end (sqlx-core 0.9.0, `spawn_maintenance_tasks`). So the library has no
+/// lifetimes to look after: a connection's age and state are looked at when somebody
+/// wants it.
+fn pool_options<DB: sqlx::Database>(
+    timeouts: &Timeouts,
+    health: &Arc<Health>,
+    max_age: Option<Duration>,
+) -> PoolOptions<DB> {
+    let (health, ping) = (health.clone(), timeouts.ping);
+    PoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(timeouts.wait)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // Without a bound of its own, the library's ping would use up the caller's time.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, metadata| {
+            let health = health.clone();
+            Box::pin(async move {
+                let age = metadata.age;
+                if max_age.is_some_and(|max| age > max) || !health.is_usable(age) {
+                    return Ok(false);
+                }
+                if let Err(error) = answer_to_ping(connection, ping).await {
+                    health.renew();
+                    return Err(error);
+                }
+                health.note_handed_out();
+                Ok(true)
+            })
+        })
+}
+
+type Released<'c> = std::pin::Pin<Box<dyn Future<Output = Result<bool, Error>> + Send + 'c>>;
+
+/// A connection that is given back in the middle of something answers a ping soon, or
+/// is closed hard. One whose transaction has not ended is closed. Where the disk is
+/// full, SQLite ends a transaction by itself, and the library, whose own ROLLBACK then
+/// fails, would take everything that comes later for a part of that transaction
+/// (`sqlx-sqlite` 0.9.0, `transaction_depth`): acknowledged, and never written.
+fn after_release<C: Connection>(
+    ping: Duration,
+    is_clean: impl Fn(&C) -> bool + Copy + Send + Sync + 'static,
+) -> impl for<'c> Fn(&'c mut C, PoolConnectionMetadata) -> Released<'c> + Send + Sync + 'static {
+    move |connection, _| {
+        Box::pin(async move {
+            // A rollback that is still to come comes before the answer to this.
+            answer_to_ping(connection, ping).await?;
+            Ok(is_clean(connection))
+        })
+    }
+}
+
+async fn answer_to_ping<C: Connection>(connection: &mut C, limit: Duration) -> Result<(), Error> {
+    match tokio::time::timeout(limit, connection.ping()).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}

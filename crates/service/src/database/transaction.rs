@@ -1,0 +1,218 @@
+//! Statements that are done together or not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{
+    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+};
+use tokio::time::Instant;
+
+use super::pool::Pool;
+use super::{Database, Purpose, Timeouts, failure, rows};
+use crate::clock::ticks;
+
+/// A transaction. Dropped without a commit it is rolled back.
+pub struct Transaction {
+    database: Database,
+    pool: Arc<Pool>,
+    transaction: DatabaseTransaction,
+    purpose: Purpose,
+    deadline: Instant,
+}
+
+/// Starts a transaction on a connection that can do what it is for.
+pub(super) async fn begin(
+    pool: &Pool,
+    purpose: Purpose,
+    timeouts: &Timeouts,
+) -> Result<DatabaseTransaction, DbErr> {
+    let is_postgres = pool.connection().get_database_backend() == DbBackend::Postgres;
+    let options = TransactionOptions {
+        // SQLite has no mode for reading, and needs none.
+        access_mode: (is_postgres && purpose == Purpose::Read).then_some(AccessMode::ReadOnly),
+        sqlite_transaction_mode: (purpose != Purpose::Read)
+            .then_some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    let transaction = pool.connection().begin_with_options(options).await?;
+    if is_postgres {
+        set_up(pool, &transaction, purpose, timeouts).await?;
+    }
+    Ok(transaction)
+}
+
+/// Lets PostgreSQL end what this process can no longer end, and asks whether it takes
+/// changes. The settings hold for this transaction alone, as with SET LOCAL: poolers
+/// refuse them at the start of a connection, and would pass others' on.
+async fn set_up(
+    pool: &Pool,
+    transaction: &DatabaseTransaction,
+    purpose: Purpose,
+    timeouts: &Timeouts,
+) -> Result<(), DbErr> {
+    let quoted = |timeout: Duration| format!("'{}'", timeout.as_millis());
+    let idle = quoted(timeouts.idle_transaction);
+    let user_timeout = format!("set_config('tcp_user_timeout', {idle}, true)");
+    let ask = |sql: String| Statement::from_string(DbBackend::Postgres, sql);
+    let allows_user_timeout = match pool.allows_user_timeout().get() {
+        Some(allows) => *allows,
+        None => {
+            // Unknown to some servers that are like PostgreSQL; a refusal must not end
+            // the transaction.
+            let savepoint = transaction.begin().await?;
+            let set = savepoint.query_one_raw(ask(format!("SELECT {user_timeout}")));
+            let allows = match set.await {
+                Ok(_) => true,
+                Err(error) if failure::is_unknown_setting(&error) => false,
+                Err(error) => return Err(error),
+            };
+            savepoint.rollback().await?;
+            *pool.allows_user_timeout().get_or_init(|| allows)
+        }
+    };
+    let mut settings = format!(
+        "SELECT current_setting('transaction_read_only'), \
+         set_config('idle_in_transaction_session_timeout', {idle}, true), \
+         set_config('lock_timeout', {}, true), set_config('statement_timeout', {}, true)",
+        quoted(timeouts.wait),
+        quoted(timeouts.statement),
+    );
+    if allows_user_timeout {
+        // What is sent to a host that has vanished is given up as soon.
+        settings = format!("{settings}, {user_timeout}");
+    }
+    let row = transaction.query_one_raw(ask(settings)).await?;
+    let is_read_only = match row {
+        Some(row) => row.try_get_by_index::<String>(0)? == "on",
+        None => false,
+    };
+    if is_read_only && purpose != Purpose::Read {
+        return Err(failure::read_only());
+    }
+    Ok(())
+}
+
+impl Transaction {
+    pub(super) fn new(
+        database: Database,
+        pool: Arc<Pool>,
+        transaction: DatabaseTransaction,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            database,
+            pool,
+            transaction,
+            purpose,
+            deadline,
+        }
+    }
+
+    /// Starts a part that can be rolled back alone.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn begin(&self) -> Result<Self, DbErr> {
+        let begun = self.run(self.transaction.begin()).await?;
+        let (database, pool) = (self.database.clone(), self.pool.clone());
+        Ok(Self::new(
+            database,
+            pool,
+            begun,
+            self.purpose,
+            self.deadline,
+        ))
+    }
+
+    /// Makes the changes last. Without an error they are in the database that
+    /// DATABASE_URL names.
+    ///
+    /// # Errors
+    /// When the database refuses, or an SQLite file is not at its path any more.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        let Self {
+            database,
+            pool,
+            transaction,
+            purpose,
+            deadline,
+        } = self;
+        let committing = async {
+            pool.check_file()?;
+            transaction.commit().await?;
+            // It may have been moved in between.
+            pool.check_file()
+        };
+        let left = left(&database, deadline);
+        match database.guarded(left, committing).await {
+            // What is written to find out may be less than others want to write.
+            Ok(()) if purpose == Purpose::Check => Ok(()),
+            committed => database.judge(&pool, database.outage(purpose), committed),
+        }
+    }
+
+    /// Takes the changes back.
+    ///
+    /// # Errors
+    /// When the database does not answer; they are taken back all the same.
+    pub async fn rollback(self) -> Result<(), DbErr> {
+        let Self {
+            database,
+            pool,
+            transaction,
+            purpose,
+            deadline,
+        } = self;
+        let left = left(&database, deadline);
+        match database.guarded(left, transaction.rollback()).await {
+            Ok(()) => Ok(()),
+            failed => database.judge(&pool, database.outage(purpose), failed),
+        }
+    }
+
+    async fn run<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        let left = left(&self.database, self.deadline);
+        match self.database.guarded(left, work).await {
+            // Only a commit says that changes can be stored.
+            Ok(answer) => Ok(answer),
+            failed => {
+                let outage = self.database.outage(self.purpose);
+                self.database.judge(&self.pool, outage, failed)
+            }
+        }
+    }
+}
+
+/// How long the next statement may take.
+fn left(database: &Database, deadline: Instant) -> Duration {
+    let left = deadline.saturating_duration_since(ticks());
+    left.min(database.0.timeouts.statement)
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Transaction {
+    fn get_database_backend(&self) -> DbBackend {
+        self.transaction.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.run(self.transaction.execute_raw(statement)).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.run(self.transaction.execute_unprepared(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.run(rows::checked_one(&self.transaction, statement))
+            .await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.run(rows::checked_all(&self.transaction, statement))
+            .await
+    }
+}
