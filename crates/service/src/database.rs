@@ -294,13 +294,15 @@ impl Database {
             }
             transaction.commit().await?;
             // On a disk that is nearly full, a small change finds room.
-            self.0.writing.check_recent(self.0.timeouts.starved)
+            self.0
+                .writing
+                .check_recent(self.0.timeouts.starved, ticks())
         };
         let timeout = self.0.timeouts.check;
         let written = tokio::time::timeout(timeout, writing).await;
         written.unwrap_or_else(|_| {
             let error = failure::timed_out(timeout);
-            self.0.writing.failed(&error);
+            self.0.writing.failed(&error, ticks());
             self.0.pool.load().health().renew();
             Err(error)
         })
@@ -360,7 +362,7 @@ impl Database {
         let pool = self.0.pool.load_full();
         if pool.check_file().is_err() {
             pool.check_reopening()
-                .inspect_err(|error| self.0.writing.failed(error))?;
+                .inspect_err(|error| self.0.writing.failed(error, ticks()))?;
             // Closed first, SQLite writes what is left in the log to its file.
             let closing = tokio::time::timeout(self.0.timeouts.wait, pool.close()).await;
             closing.map_err(|_| failure::file_gone())??;
@@ -404,7 +406,7 @@ impl Database {
     ) -> Result<T, DbErr> {
         let error = match answer {
             Ok(answer) => {
-                outage.inspect(|outage| outage.is_over());
+                outage.inspect(|outage| outage.is_over(ticks()));
                 return Ok(answer);
             }
             Err(error) => failure::in_words(error),
@@ -415,7 +417,7 @@ impl Database {
             Failure::Refused | Failure::File | Failure::Unavailable => {}
         }
         if let Some(outage) = outage.filter(|_| failure != Failure::Refused) {
-            outage.failed(&error);
+            outage.failed(&error, ticks());
         }
         let is_postgres = self.0.url.sqlite_file().is_none();
         if is_postgres && pool.health().is_starved(self.0.timeouts.starved) {

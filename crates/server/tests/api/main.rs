@@ -8,9 +8,9 @@ mod chromium;
 mod commands;
 mod console;
 mod copies;
-#[expect(dead_code, reason = "the License Client's tests use more of it")]
 #[path = "../../../client/tests/api/database.rs"]
 mod database;
+#[expect(dead_code, reason = "the License Client's tests use more of it")]
 #[path = "../../../client/tests/api/database_gate.rs"]
 mod database_gate;
 mod failing_database;

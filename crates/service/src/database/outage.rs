@@ -7,7 +7,6 @@ use sea_orm::DbErr;
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use crate::clock::ticks;
 
 /// How often an outage that goes on is written to the log.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -35,8 +34,8 @@ impl Outage {
     }
 
     /// The database has failed.
-    pub(super) fn failed(&self, error: &DbErr) {
-        let (access, now) = (self.access, ticks());
+    pub(super) fn failed(&self, error: &DbErr, now: Instant) {
+        let access = self.access;
         let mut state = self.lock();
         let Some(outage) = &mut *state else {
             *state = Some(State {
@@ -77,23 +76,23 @@ impl Outage {
     ///
     /// # Errors
     /// The last failure.
-    pub(super) fn check_recent(&self, limit: Duration) -> Result<(), DbErr> {
+    pub(super) fn check_recent(&self, limit: Duration, now: Instant) -> Result<(), DbErr> {
         if let Some(outage) = &*self.lock() {
             let (at, error) = &outage.last;
-            if Failure::of(error) == Failure::Unavailable && ticks() - *at < limit {
+            if Failure::of(error) == Failure::Unavailable && now - *at < limit {
                 return Err(error.clone());
             }
         }
-        self.is_over();
+        self.is_over(now);
         Ok(())
     }
 
     /// The database has done what it was asked.
-    pub(super) fn is_over(&self) {
+    pub(super) fn is_over(&self, now: Instant) {
         let Some(outage) = self.lock().take() else {
             return;
         };
-        let (failures, seconds) = (outage.failures, outage.since.elapsed().as_secs());
+        let (failures, seconds) = (outage.failures, (now - outage.since).as_secs());
         tracing::info!(
             access = self.access,
             failures,
@@ -114,6 +113,7 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
+    use crate::clock::ticks;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -136,8 +136,8 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_first_failure_is_written_then_their_number() {
+    #[test]
+    fn the_first_failure_is_written_then_their_number() {
         let lines = Lines::default();
         let log = tracing_subscriber::fmt()
             .with_writer(lines.clone())
@@ -150,37 +150,38 @@ mod tests {
         };
         let _log = tracing::subscriber::set_default(log);
         let outage = Outage::new("write");
+        let mut now = ticks();
         let error = super::super::failure::read_only();
         for _ in 0..4031 {
-            outage.failed(&error);
+            outage.failed(&error, now);
         }
         let written = take();
         assert_eq!(written.lines().count(), 1, "{written}");
         assert!(written.contains("database unavailable"), "{written}");
         assert!(written.contains("can only be read"), "{written}");
-        tokio::time::advance(REPORT_INTERVAL).await;
-        outage.failed(&error);
+        now += REPORT_INTERVAL;
+        outage.failed(&error, now);
         let written = take();
         assert!(written.contains("failures=4032 seconds=300"), "{written}");
-        outage.is_over();
-        outage.is_over();
+        outage.is_over(now);
+        outage.is_over(now);
         let written = take();
         assert_eq!(written.lines().count(), 1, "{written}");
         assert!(written.contains("available again"), "{written}");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_full_disk_is_remembered_until_a_change_of_that_size_was_stored() {
+    #[test]
+    fn a_full_disk_is_remembered_until_a_change_of_that_size_was_stored() {
         let outage = Outage::new("write");
+        let mut now = ticks();
         let limit = Duration::from_secs(10);
-        outage.failed(&DbErr::Conn(sea_orm::RuntimeErr::Internal(
-            "full".to_owned(),
-        )));
-        assert!(outage.check_recent(limit).is_err());
-        tokio::time::advance(limit).await;
-        assert!(outage.check_recent(limit).is_ok());
+        let full = DbErr::Conn(sea_orm::RuntimeErr::Internal("full".to_owned()));
+        outage.failed(&full, now);
+        assert!(outage.check_recent(limit, now).is_err());
+        now += limit;
+        assert!(outage.check_recent(limit, now).is_ok());
         // What was the connection's fault, another one has disproved.
-        outage.failed(&super::super::failure::timed_out(limit));
-        assert!(outage.check_recent(limit).is_ok());
+        outage.failed(&super::super::failure::timed_out(limit), now);
+        assert!(outage.check_recent(limit, now).is_ok());
     }
 }
