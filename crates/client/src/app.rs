@@ -22,6 +22,7 @@ use crate::config::Settings;
 use crate::effective_clock::EffectiveClock;
 use crate::gate_routes::{GateRoutes, GateRoutesError};
 use crate::identity::{Identity, Prescribed};
+use crate::licensing::attempts::AttemptsSummary;
 use crate::metrics::Metrics;
 use crate::random;
 use crate::scheduler::Scheduler;
@@ -79,6 +80,8 @@ pub struct App {
     pub database_trouble: SharedReading<Option<String>>,
     /// The log of attempts.
     pub attempts: SharedReading<Option<Arc<[LoggedAttempt]>>>,
+    /// The log in a few figures, for the console.
+    pub attempts_summary: SharedReading<Option<Arc<AttemptsSummary>>>,
     /// What is counted.
     pub metrics: Metrics,
     /// Held while evidence is being changed, so that calls to the License
@@ -250,6 +253,7 @@ impl App {
             ),
             database_trouble: SharedReading::new(clock.clone()),
             attempts: SharedReading::new(clock.clone()),
+            attempts_summary: SharedReading::new(clock.clone()),
             metrics,
             turn: tokio::sync::Mutex::new(()),
             calls_changed: Notify::new(),

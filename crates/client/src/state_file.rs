@@ -54,13 +54,15 @@ impl StateFile {
     }
 
     /// Replaces the file with what `content` answers, whole or not at all.
-    /// Failures are logged, once: the database is the place that counts.
-    pub async fn write<T: Serialize>(&self, content: impl FnOnce() -> T) {
+    /// Failures are logged, once: the database is the place that counts. Answers whether
+    /// it is written.
+    pub async fn write<T: Serialize>(&self, content: impl FnOnce() -> T) -> bool {
         let mut failing = self.failing.lock().await;
         let text = serde_json::to_vec(&content());
         let file = self.file.clone();
         let written = tokio::task::spawn_blocking(move || replace(&file, &text?)).await;
         let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let is_written = written.is_ok();
         match written {
             Ok(()) => *failing = false,
             Err(error) if !*failing => {
@@ -73,6 +75,7 @@ impl StateFile {
             }
             Err(_) => {}
         }
+        is_written
     }
 }
 
@@ -95,8 +98,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let copy = StateFile::in_directory(&directory.path().join("made on demand"), "file.json");
         assert_eq!(copy.read::<String>(), None);
-        copy.write(|| "one").await;
-        copy.write(|| "two").await;
+        assert!(copy.write(|| "one").await);
+        assert!(copy.write(|| "two").await);
         assert_eq!(copy.read::<String>().as_deref(), Some("two"));
         std::fs::write(&copy.file, "{").unwrap();
         assert_eq!(copy.read::<String>(), None);

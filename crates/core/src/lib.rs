@@ -35,6 +35,7 @@ pub mod limits;
 pub mod offline;
 pub mod protocol;
 pub mod rate;
+pub mod restored;
 pub mod rotation;
 pub mod route;
 pub mod schedule;

@@ -104,6 +104,9 @@ pub struct Report<'a> {
     pub installation_id: &'a str,
     /// The site says that its hardware has changed.
     pub drifted: bool,
+    /// The number was issued by a server whose answers this database does not have: see
+    /// [`crate::restored`].
+    pub knows_lost_number: bool,
     /// When the call is made.
     pub at: DateTime<Utc>,
 }
@@ -158,6 +161,9 @@ impl Trail {
                 next.behind_at = None;
             }
             None => {}
+            // A restored database has lost what it issued; the number says nothing
+            // about the seat then, neither for it nor against it.
+            Some(seq) if !is_issued(&seq) && report.knows_lost_number => {}
             Some(seq) if !is_issued(&seq) => found.push(Suspicion::ImpossibleSequence),
             Some(seq) if seq >= self.answered => {
                 next.behind = 0;

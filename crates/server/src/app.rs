@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use crate::audit::{Action, Actor, Change};
 use crate::config::{Storage, Terms};
-use crate::licensing::clock;
+use crate::licensing::{clock, restored};
+use crate::metrics::Metrics;
+use crate::numbering::Numbering;
 use crate::rates::Rates;
 use crate::signing::clock::SigningClock;
 use crate::signing::loaded::LoadedKeys;
@@ -33,6 +35,10 @@ pub struct App {
     pub rates: Rates,
     /// Whether to sign by this machine's clock.
     pub signing_clock: SigningClock,
+    /// Which sequence numbers the database accounts for.
+    pub numbering: Numbering,
+    /// What is counted.
+    pub metrics: Metrics,
     keys: LoadedKeys,
 }
 
@@ -77,6 +83,8 @@ impl App {
         let store = open_store(storage).await?;
         let signing_clock = clock::open(&store, clock.clone()).await;
         let signing_clock = signing_clock.map_err(|error| refused(storage, error))?;
+        let numbering = note_lost(&store, &signing_clock, clock.now()).await;
+        let numbering = numbering.map_err(|error| refused(storage, error))?;
         let keys_dir = storage.keys();
         let keys = match LoadedKeys::load(&keys_dir) {
             Err(SigningError::None(_)) => {
@@ -96,6 +104,8 @@ impl App {
             traffic: Traffic::default(),
             rates: Rates::default(),
             signing_clock,
+            numbering,
+            metrics: Metrics::new(),
             keys,
         })
     }
@@ -184,6 +194,17 @@ impl App {
     pub fn reload_keys(&self) -> Result<(), SigningError> {
         self.keys.reload()
     }
+}
+
+/// Notes which sequence numbers the database may have lost before this process started.
+async fn note_lost(
+    store: &Store,
+    clock: &SigningClock,
+    now: DateTime<Utc>,
+) -> Result<Numbering, StoreError> {
+    let numbering = restored::open(store, now).await?;
+    restored::note_lost(store, &numbering, clock, now).await?;
+    Ok(numbering)
 }
 
 /// Makes the first key, and notes it; another process may be faster. Answers

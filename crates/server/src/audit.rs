@@ -75,6 +75,8 @@ pub enum Action {
     KeysUnchanged,
     /// The vendor has found the server's clock to be right.
     ClockAccepted,
+    /// A site was not denied because the database is older than what it knows.
+    AnswerWithheld,
 }
 
 impl Action {
@@ -99,6 +101,7 @@ impl Action {
             Self::KeyRevoked => "key_revoked",
             Self::KeysUnchanged => "keys_unchanged",
             Self::ClockAccepted => "clock_accepted",
+            Self::AnswerWithheld => "answer_withheld",
         }
     }
 }
@@ -226,6 +229,21 @@ impl Change {
     ) -> Result<(), StoreError> {
         let subject = "clock".to_owned();
         self.write(db, Action::ClockAccepted, None, subject, details)
+            .await
+    }
+
+    /// Notes that a site was not denied, with its masked license key.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_withheld(
+        &self,
+        db: &impl ConnectionTrait,
+        license_key: &str,
+        details: Value,
+    ) -> Result<(), StoreError> {
+        let subject = license_key.to_owned();
+        self.write(db, Action::AnswerWithheld, None, subject, details)
             .await
     }
 

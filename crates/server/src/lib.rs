@@ -11,6 +11,8 @@ pub mod config;
 pub mod console;
 pub mod http;
 pub mod licensing;
+pub mod metrics;
+pub mod numbering;
 pub mod rates;
 pub mod serve;
 pub mod signing;

@@ -1,18 +1,16 @@
 //! Contact with the License Server in the last thirty days, as a plot.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use license_console::moment::Moment;
 use license_console::plot::{self, Tone};
 
 use crate::app::App;
-use crate::licensing::attempts::attempts;
-use crate::store::local_license_validation_attempts::LoggedAttempt;
+use crate::licensing::attempts::summary;
+use crate::store::local_license_validation_attempts::{AttemptsOfDay, LoggedAttempt};
 
 const DAYS: usize = 30;
 /// What the plot is, for those who do not see it.
 const SUMMARY: &str = "Calls to the License Server on each of the last 30 days";
-/// Failures that are listed.
-const LISTED: usize = 5;
 
 /// What has come of calls to the License Server.
 pub(super) struct Timeline {
@@ -21,6 +19,7 @@ pub(super) struct Timeline {
     pub(super) confirmed: u64,
     pub(super) lost: u64,
     pub(super) denied: u64,
+    pub(super) failed: u64,
     pub(super) failures: Vec<Failure>,
 }
 
@@ -37,41 +36,44 @@ struct Day {
     confirmed: u64,
     lost: u64,
     denied: u64,
+    /// Activations that did not succeed: a refused or mistyped key, or no contact.
+    failed: u64,
 }
 
 /// `None` when the log cannot be read.
 pub(super) async fn timeline(app: &App, now: DateTime<Utc>) -> Option<Timeline> {
-    let from = now - TimeDelta::days(DAYS as i64);
-    let attempts = attempts(app).await?;
-    let attempts: Vec<_> = attempts
-        .iter()
-        .filter(|attempt| attempt.attempted_at.is_some_and(|at| at >= from))
-        .collect();
     let today = now.date_naive();
+    let first = today - TimeDelta::days(DAYS as i64 - 1);
+    let from = first.and_time(NaiveTime::MIN).and_utc();
+    let summary = summary(app, from).await?;
     let mut days = [Day::default(); DAYS];
-    for attempt in &attempts {
-        let at = attempt.attempted_at.map(|at| at.date_naive());
-        let Some(day) =
-            at.and_then(|at| days.get_mut(usize::try_from((today - at).num_days()).ok()?))
-        else {
-            continue;
-        };
-        match attempt.result.as_str() {
-            "success" => day.confirmed += 1,
-            "denied" => day.denied += 1,
-            _ => day.lost += 1,
+    for counted in &summary.days {
+        let index = usize::try_from((counted.day - first).num_days()).ok();
+        if let Some(day) = index.and_then(|index| days.get_mut(index)) {
+            *day = Day::of(counted);
         }
     }
-    days.reverse();
     let sum = |of: fn(&Day) -> u64| days.iter().map(of).sum();
-    let failures = attempts.iter().filter(|it| it.result != "success");
     Some(Timeline {
         plot: plot::daily(SUMMARY, today, &days.map(bar)),
         confirmed: sum(|day| day.confirmed),
         lost: sum(|day| day.lost),
         denied: sum(|day| day.denied),
-        failures: failures.take(LISTED).filter_map(|it| failure(it)).collect(),
+        failed: sum(|day| day.failed),
+        failures: summary.failures.iter().filter_map(failure).collect(),
     })
+}
+
+impl Day {
+    fn of(counted: &AttemptsOfDay) -> Self {
+        let told = counted.confirmed + counted.denied + counted.failed;
+        Self {
+            confirmed: counted.confirmed,
+            denied: counted.denied,
+            failed: counted.failed,
+            lost: counted.all.saturating_sub(told),
+        }
+    }
 }
 
 fn bar(day: Day) -> plot::Bar {
@@ -79,6 +81,7 @@ fn bar(day: Day) -> plot::Bar {
         (Tone::Good, day.confirmed),
         (Tone::Wait, day.lost),
         (Tone::Bad, day.denied),
+        (Tone::Plain, day.failed),
     ]
 }
 

@@ -175,6 +175,7 @@ impl ApiError {
                 SwitchError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::Report(ReportError::TooManySources) => StatusCode::CONFLICT,
+            Self::Report(ReportError::NotKept) => StatusCode::SERVICE_UNAVAILABLE,
             Self::AttemptsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Untrusted => StatusCode::UNAUTHORIZED,
             Self::SignIn(SignInError::WrongToken) => StatusCode::UNAUTHORIZED,

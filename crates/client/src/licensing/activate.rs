@@ -10,6 +10,7 @@ use license_core::schedule::unsigned_validity;
 
 use crate::app::App;
 use crate::licensing::exchange::exchange;
+use crate::licensing::keep::keep;
 use crate::licensing::{hardware, record};
 use crate::random;
 use crate::snapshot::Snapshot;
@@ -131,6 +132,7 @@ async fn record_failure(app: &App, license_key: &str, error: &ActivateError) {
         Err(error) => {
             tracing::error!(%error, "the failed activation could not be logged in the database");
             app.note_unwritten(|unwritten| unwritten.attempts.push(attempt));
+            keep(app).await;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use license_core::feature::FeatureKey;
 use license_core::time_guard::Mark;
+use license_core::usage::Gauges;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, Unwritten};
@@ -28,28 +29,36 @@ struct Content {
     /// The high-water mark of the effective time.
     #[serde(default)]
     effective_time: Option<Mark>,
+    /// What services have reported, while the database does not have it.
+    #[serde(default)]
+    reported_usage: Gauges,
 }
 
-/// Writes the local copy.
-pub async fn keep(app: &App) {
+/// Writes the local copy; answers whether it is written.
+pub async fn keep(app: &App) -> bool {
     let Some(identity) = app.identity() else {
-        return;
+        return false;
     };
     let content = || {
         let snapshot = app.snapshot();
         let switched_off = snapshot.entitlements().switched_off();
+        let unwritten = app.unwritten();
         Content {
             installation_id: identity.installation_id.clone(),
             hardware_id: identity.hardware_id.clone(),
             rows: Rows::of(&snapshot.evidence, &app.policy),
             switched_off: switched_off.map(ToString::to_string).collect(),
             heartbeat_at: app.calls().heartbeat_at,
-            unwritten: app.unwritten(),
+            reported_usage: match unwritten.usage {
+                true => app.meter.gauges(),
+                false => Gauges::default(),
+            },
+            unwritten,
             key_sets: app.keys.chain(),
             effective_time: app.effective.as_ref().map(|clock| clock.guard().mark()),
         }
     };
-    app.local_copy.write(content).await;
+    app.local_copy.write(content).await
 }
 
 /// What the local copy says.
@@ -64,6 +73,8 @@ pub struct Kept {
     pub unwritten: Unwritten,
     /// The high-water mark of the effective time.
     pub effective_time: Option<Mark>,
+    /// What services had reported that the database did not have.
+    pub reported_usage: Gauges,
 }
 
 /// Reads the local copy, if there is one. What is signed is verified.
@@ -90,5 +101,6 @@ pub fn recall(app: &App, now: DateTime<Utc>) -> Option<Kept> {
         heartbeat_at: content.heartbeat_at,
         unwritten: content.unwritten,
         effective_time: content.effective_time,
+        reported_usage: content.reported_usage,
     })
 }

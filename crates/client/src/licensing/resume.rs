@@ -25,6 +25,7 @@ pub fn recall(app: &App) {
     if let Some(kept) = keep::recall(app, now) {
         app.settle_identity(kept.identity);
         app.note_unwritten(|unwritten| *unwritten = kept.unwritten);
+        app.meter.join(kept.reported_usage, now);
         let mark = kept.effective_time.as_ref();
         app.recall_time(mark, &kept.snapshot.evidence);
         app.publish(kept.snapshot);

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use license_core::usage::{Gauge, Usage};
 
 use crate::app::App;
+use crate::licensing::keep::keep;
 use crate::licensing::record;
 use crate::store::StoreError;
 
@@ -25,10 +26,16 @@ pub enum ReportError {
         "{MOST_SOURCES} sources have reported already; use the same name again for the same service"
     )]
     TooManySources,
+    /// Neither the database nor the local copy can be written.
+    #[error(
+        "The report was not taken: the database is unavailable, and the local copy in STATE_DIR cannot be written. Send the report again later."
+    )]
+    NotKept,
 }
 
-/// Takes a service's report of what it uses. It counts at once, and is shared
-/// with the other processes as soon as the database takes it.
+/// Takes a service's report of what it uses. It counts at once, is in the database or
+/// in the local copy before it is acknowledged, and is shared with the other processes
+/// as soon as the database takes it.
 ///
 /// # Errors
 /// One [`ReportError`] for each reason.
@@ -45,6 +52,9 @@ pub async fn report(app: &App, source: String, gauge: Gauge) -> Result<Usage, Re
     if let Err(error) = store(app, now).await {
         tracing::warn!(%error, "a report of usage could not be stored; it is kept until the database takes it");
         app.note_unwritten(|unwritten| unwritten.usage = true);
+        if !keep(app).await {
+            return Err(ReportError::NotKept);
+        }
     }
     Ok(app.meter.usage(now))
 }

@@ -1,9 +1,10 @@
 //! `local_license_validation_attempts`: the log of activations and
 //! validations.
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use license_core::foreign_text;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Func, SimpleExpr};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +141,73 @@ pub struct LoggedAttempt {
 /// When the database refuses.
 pub async fn newest(db: &impl ConnectionTrait) -> Result<Vec<LoggedAttempt>, StoreError> {
     let lines = Entity::find().order_by_desc(Column::Id).limit(KEPT_ROWS);
+    Ok(logged(lines.all(db).await?))
+}
+
+/// How many lines of the log there are on one day, by what came of the calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptsOfDay {
+    /// The day, in UTC.
+    pub day: NaiveDate,
+    /// All lines.
+    pub all: u64,
+    /// Calls that were confirmed.
+    pub confirmed: u64,
+    /// Validations that the License Server answered with no.
+    pub denied: u64,
+    /// Activations that did not succeed.
+    pub failed: u64,
+}
+
+/// The lines since an instant, counted by the database: a row for each day that has some.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_by_day(
+    db: &impl ConnectionTrait,
+    from: DateTime<Utc>,
+) -> Result<Vec<AttemptsOfDay>, StoreError> {
+    let day = || SimpleExpr::from(Func::cust("DATE").arg(Expr::col((Entity, Column::AttemptedAt))));
+    let count = |result: AttemptResult| {
+        let is_so = Column::Result.eq(result.as_str());
+        SimpleExpr::from(CaseStatement::new().case(is_so, 1)).count()
+    };
+    let rows: Vec<(NaiveDate, i64, i64, i64, i64)> = Entity::find()
+        .select_only()
+        .column_as(day(), "day")
+        .column_as(Column::Id.count(), "lines")
+        .column_as(count(AttemptResult::Success), "confirmed")
+        .column_as(count(AttemptResult::Denied), "denied")
+        .column_as(count(AttemptResult::Failed), "failed")
+        .filter(Column::AttemptedAt.gte(from.naive_utc()))
+        .group_by(day())
+        .into_tuple()
+        .all(db)
+        .await?;
+    let of_day = |(day, all, confirmed, denied, failed): (_, i64, i64, i64, i64)| AttemptsOfDay {
+        day,
+        all: all.unsigned_abs(),
+        confirmed: confirmed.unsigned_abs(),
+        denied: denied.unsigned_abs(),
+        failed: failed.unsigned_abs(),
+    };
+    Ok(rows.into_iter().map(of_day).collect())
+}
+
+/// The newest lines since an instant that are no success, at most `limit`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn newest_failures(
+    db: &impl ConnectionTrait,
+    from: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<LoggedAttempt>, StoreError> {
+    let lines = Entity::find()
+        .filter(Column::AttemptedAt.gte(from.naive_utc()))
+        .filter(Column::Result.ne(AttemptResult::Success.as_str()))
+        .order_by_desc(Column::Id)
+        .limit(limit);
     Ok(logged(lines.all(db).await?))
 }
 

@@ -99,6 +99,9 @@ async fn alerts_are_about_metrics_that_there_are() {
         .await;
     let (_, scraped) = site.get("/metrics").await;
     let mut there = metrics(scraped.as_str().unwrap());
+    let server = format!("{}/metrics", vendor.url.trim_end_matches("/api"));
+    let scraped = site.http.get(server).send().await.unwrap();
+    there.extend(metrics(&scraped.text().await.unwrap()));
     // Absent on a machine that has too little to be known by.
     there.insert("foxsight_license_hardware_drift".to_owned());
     let watched = metrics(ALERTS);

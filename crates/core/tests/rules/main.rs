@@ -19,6 +19,7 @@ mod naive_paths;
 mod offline_files;
 mod properties;
 mod rates;
+mod restored;
 mod routes;
 mod schedules;
 mod seats;

@@ -42,6 +42,7 @@ impl Seat {
             is_activation,
             installation_id,
             drifted: false,
+            knows_lost_number: false,
             at: self.at,
         };
         let (trail, found) = self.trail.followed(&report);
@@ -209,6 +210,7 @@ fn a_number_that_was_never_issued_and_changed_hardware_are_noticed() {
             is_activation: false,
             installation_id: "a",
             drifted,
+            knows_lost_number: false,
             at: T0,
         };
         seat.trail.followed(&report).1

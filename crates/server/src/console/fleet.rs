@@ -173,6 +173,7 @@ fn percent(count: u64, all: u64) -> u64 {
 
 fn worries(fleet: &Fleet) -> Vec<Worry> {
     let worries = [
+        ("withheld", fleet.withheld),
         ("silent", fleet.of(Seen::Silent)),
         ("grace", fleet.of(Seen::Grace)),
         ("suspected", fleet.suspected),
@@ -188,9 +189,9 @@ fn worries(fleet: &Fleet) -> Vec<Worry> {
 
 /// Whether somebody has to do something.
 fn tone(fleet: &Fleet) -> &'static str {
-    if fleet.installations == 0 {
+    if fleet.installations == 0 && fleet.withheld == 0 {
         "unlicensed"
-    } else if fleet.of(Seen::Silent) > 0 || fleet.suspected > 0 {
+    } else if fleet.withheld > 0 || fleet.of(Seen::Silent) > 0 || fleet.suspected > 0 {
         "lapsed"
     } else if fleet.of(Seen::Grace) > 0 || fleet.over_limit > 0 {
         "grace"

@@ -60,6 +60,8 @@ pub enum ApiError {
     TooManyCalls(Duration),
     /// Nothing is signed now: the clock may be wrong, or no key may sign.
     NotSigning,
+    /// The site knows more than the database does, which may be a restored backup.
+    OlderThanSite,
     /// There is no such path.
     NotFound,
     /// The path has other methods.
@@ -103,7 +105,7 @@ impl ApiError {
             }
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unavailable | Self::NotSigning => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::NotSigning | Self::OlderThanSite => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -135,6 +137,9 @@ impl ApiError {
             Self::NotSigning => {
                 "The License Server is not signing at the moment; its log says why".to_owned()
             }
+            Self::OlderThanSite => "The License Server's database is older than this site's \
+                                    license; the vendor has been alerted"
+                .to_owned(),
             Self::NotFound => "There is no such path".to_owned(),
             Self::MethodNotAllowed => "The path has other methods".to_owned(),
             Self::Unavailable => {
@@ -157,6 +162,7 @@ impl ApiError {
             Self::SignIn(SignInError::TooMany) => "too_many_tries",
             Self::TooManyCalls(_) => "too_many_calls",
             Self::NotSigning => "not_signing",
+            Self::OlderThanSite => "database_older_than_site",
             Self::NoToken => "no_admin_token",
             Self::CrossSite => "cross_site",
             Self::UnknownHost(_) => "unknown_host",
@@ -185,7 +191,7 @@ impl ApiError {
         match self {
             Self::TooManyCalls(wait) => Some(*wait),
             Self::SignIn(SignInError::TooMany) => Some(FAILURE_WINDOW),
-            Self::NotSigning => Some(NOT_SIGNING_WAIT),
+            Self::NotSigning | Self::OlderThanSite => Some(NOT_SIGNING_WAIT),
             Self::Unavailable => Some(UNAVAILABLE_WAIT),
             Self::BodyRefused(BodyRefusal::Busy) => Some(Duration::from_secs(1)),
             _ => None,
@@ -239,6 +245,7 @@ impl From<AnswerError> for ApiError {
                 SignError::Clock(_) | SignError::Key(SigningError::NoneSignsNow),
             ) => Self::NotSigning,
             AnswerError::Outdated(_) => Self::BadRequest(error.to_string()),
+            AnswerError::OlderThanSite => Self::OlderThanSite,
             AnswerError::Store(error) => error.into(),
             error @ AnswerError::Document(_) => {
                 tracing::error!(%error, "a request could not be answered");

@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub mod error;
 mod given;
 mod licenses;
+mod metrics;
 mod probes;
 
 use std::any::Any;
@@ -113,6 +114,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .merge(docs)
         .route("/openapi.json", get(async move || document.clone()))
         .route("/livez", get(probes::livez))
+        .route("/metrics", get(metrics::metrics))
         .route("/readyz", get(probes::readyz))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)

@@ -9,6 +9,7 @@ use license_core::document::DenialReason;
 use license_core::license_key::{LicenseKey, LicenseKeyError};
 use license_core::offline::is_outdated;
 use license_core::protocol::{self, ActivateRequest, HeartbeatRequest, SystemInfo};
+use license_core::restored::{Refusal, next_number, takes_seat};
 use license_core::seat::SeatLimit;
 use license_core::suspicion::Report;
 use sea_orm::ConnectionTrait;
@@ -20,6 +21,7 @@ use crate::config::Terms;
 use crate::licensing::claim::{NoPlace, claim, moves_left};
 use crate::licensing::document::{Addressee, Denied, Envelope, signed_denial, signed_license};
 use crate::licensing::judge::judge;
+use crate::licensing::restored;
 use crate::signing::SignError;
 use crate::store::installations::used;
 use crate::store::licenses::{self, License};
@@ -96,6 +98,10 @@ pub enum AnswerError {
         "the request to deactivate is older than the activation of {0}, and would free a seat that is in use; write a new one there"
     )]
     Outdated(DateTime<Utc>),
+    /// The refusal rests on nothing that the database holds, and the site was answered
+    /// by a server whose answers it does not have.
+    #[error("the database is older than the site")]
+    OlderThanSite,
     /// A document could not be made.
     #[error(transparent)]
     Document(#[from] SignError),
@@ -112,7 +118,13 @@ pub async fn answer(
     call: &CallDetails,
 ) -> Result<Answer, AnswerError> {
     let now = app.clock.now();
-    let answered = decide(app, question, to, call, now).await?;
+    let (license_key, hardware_id) = (to.license_key.clone(), to.hardware_id.clone());
+    let answered = decide(app, question, to, call, now).await;
+    if let Err(AnswerError::OlderThanSite) = answered {
+        app.traffic.note(question.call().as_str(), "withheld", now);
+        restored::alert(app, &license_key, &hardware_id).await;
+    }
+    let answered = answered?;
     let word = match &answered {
         Answer::License(_) | Answer::Deactivated { .. } => "confirmed",
         Answer::Denied { .. } => "denied",
@@ -135,13 +147,17 @@ async fn decide(
         Err(_) => None,
     };
     let Some(known) = known else {
+        let lost = match key {
+            Ok(_) => lost_number(app, app.store.reader(), call, None, now).await?,
+            Err(_) => None,
+        };
         let envelope = Envelope {
             to: &to,
             question: question.call(),
-            seq: first_seq(now),
+            seq: next_number(0, lost, now),
             at: now,
         };
-        return deny(app, None, envelope, unknown(key.err()));
+        return deny(app, None, envelope, unknown(key.err()), lost);
     };
     let transaction = app.store.begin().await?;
     let license = licenses::hold(&transaction, known).await?;
@@ -154,8 +170,9 @@ async fn decide(
         seq,
         at: now,
     };
+    let lost = lost_number(app, &transaction, call, seat.as_ref(), now).await?;
     let seat = match seat {
-        Some(seat) => Some(follow(&transaction, seat, question, &to, call, now).await?),
+        Some(seat) => Some(follow(&transaction, seat, question, &to, call, lost, now).await?),
         None => None,
     };
 
@@ -176,6 +193,7 @@ async fn decide(
                 question,
                 &license,
                 seat,
+                lost,
                 &to,
                 &app.terms,
                 &change,
@@ -202,7 +220,7 @@ async fn decide(
                     )
                     .await?;
             }
-            seat.last_seq = next_seq(seat.last_seq, now);
+            seat.last_seq = next_number(seat.last_seq, lost, now);
             if is_online && question.is_kept() {
                 seat.note_answered();
             }
@@ -235,16 +253,16 @@ async fn decide(
                     if seat.is_held() {
                         seat.last_seen_at = now;
                     }
-                    seat.last_seq = next_seq(seat.last_seq, now);
+                    seat.last_seq = next_number(seat.last_seq, lost, now);
                     if is_online && question.is_kept() {
                         seat.note_answered();
                     }
                     seats::save(&transaction, &seat).await?;
                     seat.last_seq
                 }
-                None => first_seq(now),
+                None => next_number(0, lost, now),
             };
-            deny(app, Some(&license), envelope(seq), denied)?
+            deny(app, Some(&license), envelope(seq), denied, lost)?
         }
     };
     transaction.commit().await.map_err(StoreError::from)?;
@@ -287,6 +305,23 @@ fn refuse_outdated(
     Ok(())
 }
 
+/// The number that the site knows, where this database does not account for it. A seat
+/// that was issued a newer one has all that the site knows.
+async fn lost_number(
+    app: &App,
+    db: &impl ConnectionTrait,
+    call: &CallDetails,
+    seat: Option<&Seat>,
+    now: DateTime<Utc>,
+) -> Result<Option<u64>, StoreError> {
+    let issued = seat.map_or(0, |seat| seat.last_seq);
+    let Some(known) = call.newest_seq.filter(|known| *known > issued) else {
+        return Ok(None);
+    };
+    let is_lost = restored::is_lost(db, &app.numbering, known, now).await?;
+    Ok(is_lost.then_some(known))
+}
+
 /// Follows a machine's trail, and notes what a person should look at.
 async fn follow(
     db: &impl ConnectionTrait,
@@ -294,6 +329,7 @@ async fn follow(
     question: &Question,
     to: &Addressee,
     call: &CallDetails,
+    lost: Option<u64>,
     now: DateTime<Utc>,
 ) -> Result<Seat, StoreError> {
     let report = Report {
@@ -302,6 +338,7 @@ async fn follow(
         is_activation: matches!(question, Question::Activate(_)),
         installation_id: &to.installation_id,
         drifted: call.drifted,
+        knows_lost_number: lost.is_some(),
         at: now,
     };
     let (trail, found) = seat.trail().followed(&report);
@@ -320,7 +357,7 @@ async fn follow(
 }
 
 /// Whether the license may be used at all, and if not, in which words.
-fn permit(license: &License, now: DateTime<Utc>) -> Result<(), Denied> {
+fn permit(license: &License, now: DateTime<Utc>) -> Result<(), Refused> {
     let Some(reason) = judge(license.status, license.expires_at, now) else {
         return Ok(());
     };
@@ -339,7 +376,12 @@ fn permit(license: &License, now: DateTime<Utc>) -> Result<(), Denied> {
         DenialReason::Expired => usual,
         _ => license.status_message.clone().unwrap_or(usual),
     };
-    Err(Denied { reason, message })
+    let refusal = match reason {
+        DenialReason::Expired => Refusal::Expired,
+        DenialReason::Suspended => Refusal::Suspended,
+        _ => Refusal::Revoked,
+    };
+    Err(refused(refusal, reason, message))
 }
 
 /// The machine's seat as it is after the question: taken, kept or freed.
@@ -348,20 +390,23 @@ async fn take_seat(
     question: &Question,
     license: &License,
     seat: Option<Seat>,
+    lost: Option<u64>,
     to: &Addressee,
     terms: &Terms,
     change: &Change,
-) -> Result<Result<Seat, Denied>, StoreError> {
+) -> Result<Result<Seat, Refused>, StoreError> {
     let now = change.at;
     let held = seat.as_ref().is_some_and(Seat::is_held);
     if !held {
-        let Question::Activate(_) = question else {
-            return Ok(Err(Denied {
-                reason: DenialReason::HardwareMismatch,
-                message: "This machine holds no seat of the license; activate it here again"
-                    .to_owned(),
-            }));
-        };
+        if !takes_seat(question.call(), seat.is_some(), lost.is_some()) {
+            let refusal = match seat {
+                Some(_) => Refusal::SeatFreed,
+                None => Refusal::NoSeat,
+            };
+            let message = "This machine holds no seat of the license; activate it here again";
+            let reason = DenialReason::HardwareMismatch;
+            return Ok(Err(refused(refusal, reason, message.to_owned())));
+        }
         let longest_move = terms.lease_hours + terms.grace_hours;
         if let Err(no_place) = claim(db, license, &to.hardware_id, longest_move, change).await? {
             return Ok(Err(seat_limit(license, no_place)));
@@ -376,20 +421,21 @@ async fn take_seat(
     }
     seat.last_seen_at = now;
     seat.installation_id.clone_from(&to.installation_id);
+    if let Question::Activate(request) = question {
+        seat.last_activated_at = now;
+        seat.installation_name
+            .clone_from(&request.installation_name);
+        seat.installation_version
+            .clone_from(&request.installation_version);
+    }
+    if !held {
+        let details = json!({"installation": seat.installation_name});
+        change
+            .note_seat(db, Action::SeatTaken, license, &to.hardware_id, details)
+            .await?;
+    }
     match question {
-        Question::Activate(request) => {
-            seat.last_activated_at = now;
-            seat.installation_name
-                .clone_from(&request.installation_name);
-            seat.installation_version
-                .clone_from(&request.installation_version);
-            if !held {
-                let details = json!({"installation": seat.installation_name});
-                change
-                    .note_seat(db, Action::SeatTaken, license, &to.hardware_id, details)
-                    .await?;
-            }
-        }
+        Question::Activate(_) | Question::Validate => {}
         Question::Heartbeat(request) => {
             seat.usage = serde_json::to_value(request.usage_metrics).ok();
             seat.system_info = serde_json::to_value(shortened(&request.system_info)).ok();
@@ -397,7 +443,6 @@ async fn take_seat(
             let day = now.date_naive();
             usage_days::note(db, &license.id, &to.hardware_id, day, &usage).await?;
         }
-        Question::Validate => {}
         Question::Deactivate => {
             seat.freed_at = Some(now);
             let details = json!({"installation": seat.installation_name});
@@ -423,7 +468,7 @@ fn shortened(system: &SystemInfo) -> SystemInfo {
     }
 }
 
-fn seat_limit(license: &License, no_place: NoPlace) -> Denied {
+fn seat_limit(license: &License, no_place: NoPlace) -> Refused {
     let time = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S UTC");
     let NoPlace { limit, moves_left } = no_place;
     let (moves, days) = (license.moves, license.moves_period_days);
@@ -450,31 +495,45 @@ fn seat_limit(license: &License, no_place: NoPlace) -> Denied {
             time(until)
         ),
     };
-    Denied {
-        reason: DenialReason::SeatLimit,
-        message,
-    }
+    refused(Refusal::SeatLimit, DenialReason::SeatLimit, message)
 }
 
-fn unknown(error: Option<LicenseKeyError>) -> Denied {
+fn unknown(error: Option<LicenseKeyError>) -> Refused {
+    let refusal = match error {
+        Some(_) => Refusal::MalformedKey,
+        None => Refusal::UnknownKey,
+    };
     let message = match error {
         Some(LicenseKeyError::CheckCharacter) => {
             "The license key contains a typing error; compare it with the one you were given"
         }
         _ => "There is no license with this key; compare it with the one you were given",
     };
-    Denied {
-        reason: DenialReason::UnknownLicense,
-        message: message.to_owned(),
-    }
+    refused(refusal, DenialReason::UnknownLicense, message.to_owned())
+}
+
+/// A no, and which one it is.
+struct Refused {
+    refusal: Refusal,
+    denied: Denied,
+}
+
+fn refused(refusal: Refusal, reason: DenialReason, message: String) -> Refused {
+    let denied = Denied { reason, message };
+    Refused { refusal, denied }
 }
 
 fn deny(
     app: &App,
     license: Option<&License>,
     envelope: Envelope<'_>,
-    denied: Denied,
+    refused: Refused,
+    lost: Option<u64>,
 ) -> Result<Answer, AnswerError> {
+    let Refused { refusal, denied } = refused;
+    if !refusal.may_be_signed(lost.is_some()) {
+        return Err(AnswerError::OlderThanSite);
+    }
     let signature = signed_denial(app, license, envelope, &denied)?;
     let Denied { reason, message } = denied;
     Ok(Answer::Denied {
@@ -494,14 +553,4 @@ fn complete(to: Addressee, seat: Option<&Seat>) -> Addressee {
         },
         _ => to,
     }
-}
-
-/// Grows with every document for a seat; a server that was restored from a
-/// backup stays ahead, because it starts from the time.
-fn next_seq(last: u64, now: DateTime<Utc>) -> u64 {
-    first_seq(now).max(last + 1)
-}
-
-fn first_seq(now: DateTime<Utc>) -> u64 {
-    u64::try_from(now.timestamp_millis()).unwrap_or_default()
 }

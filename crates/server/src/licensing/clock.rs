@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::audit::Change;
+use crate::licensing::restored;
 use crate::signing::clock::SigningClock;
 use crate::store::signing_clock;
 use crate::store::{Store, StoreError};
@@ -86,7 +87,12 @@ pub async fn watch(app: &App) -> Result<(), StoreError> {
     if recorded.is_some_and(|it| app.signing_clock.take_up(it.accepted_at)) {
         tracing::info!("the clock was accepted");
     }
-    record(&app.store, &app.signing_clock).await
+    // Before the record moves on: a record that has gone back shows a restored backup.
+    let (clock, numbering) = (&app.signing_clock, &app.numbering);
+    restored::note_lost(&app.store, numbering, clock, app.clock.now()).await?;
+    record(&app.store, clock).await?;
+    numbering.note_recorded(signing_clock::find(app.store.reader()).await?);
+    Ok(())
 }
 
 /// What a process that starts now sees of its clock.
@@ -120,8 +126,11 @@ pub async fn accept(store: &Store, clock: &dyn Clock, change: &Change) -> Result
     if let Some(ahead) = ahead.filter(|ahead| ahead.abs() > MAX_DATABASE_SKEW) {
         return Err(AcceptError::Doubt(ClockDoubt::Database { ahead }));
     }
+    // What was issued after the record that is replaced may be lost.
+    let newest = restored::newest(store.reader(), change.at).await?;
     let transaction = store.begin().await?;
     let recorded = signing_clock::find(&transaction).await?;
+    restored::note_range(&transaction, newest, change.at).await?;
     let details = json!({"clock": change.at, "recorded": recorded.map(|it| it.at)});
     change.note_clock(&transaction, details).await?;
     signing_clock::accept(&transaction, change.at).await?;

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::licensing::judge::judge;
 use crate::store::installations::{Installation, Window, all, count};
 use crate::store::licenses::Status;
-use crate::store::{StoreError, licenses, suspicions};
+use crate::store::{StoreError, calls, licenses, suspicions};
 
 /// Suspicions that are older count no more.
 const SUSPECTED_FOR: TimeDelta = TimeDelta::days(30);
@@ -94,6 +94,9 @@ pub struct Fleet {
     pub over_limit: u64,
     /// How many are suspected of something, in the last 30 days.
     pub suspected: u64,
+    /// Calls of the last 24 hours that were not answered because the site knows more than
+    /// the database, which may be a restored backup.
+    pub withheld: u64,
 }
 
 /// How many installations have a version.
@@ -211,6 +214,7 @@ async fn look(app: &App) -> Result<Fleet, StoreError> {
         last_seen: LastSeen::default(),
         over_limit: 0,
         suspected: 0,
+        withheld: withheld_since(app, now - TimeDelta::days(1)).await?,
     };
     let mut versions: BTreeMap<String, u64> = BTreeMap::new();
     let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
@@ -231,6 +235,16 @@ async fn look(app: &App) -> Result<Fleet, StoreError> {
     }
     fleet.versions = most_frequent(versions);
     Ok(fleet)
+}
+
+/// Calls since an instant that were not answered because the database is older than the
+/// site.
+async fn withheld_since(app: &App, from: DateTime<Utc>) -> Result<u64, StoreError> {
+    // What cannot be written down is shown without it.
+    app.write_traffic_down().await;
+    let calls = calls::since(app.store.reader(), from).await?;
+    let withheld = calls.iter().filter(|it| it.answer == "withheld");
+    Ok(withheld.map(|it| it.times).sum())
 }
 
 /// The installations that match, from `offset` on, at most `most`; and how many

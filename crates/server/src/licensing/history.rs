@@ -1,6 +1,7 @@
 //! What was, over time: calls of the fleet, usage of a license.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use license_core::restored::number_at;
 use license_core::signing_clock::SigningTime;
 use license_core::usage::Usage;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::audit::{Action, Actor};
 use crate::store::usage_days::{self, UsageCursor, UsageDay};
-use crate::store::{StoreError, calls, licenses, seats, site_entries, suspicions};
+use crate::store::{StoreError, calls, licenses, lost_numbers, seats, site_entries, suspicions};
 
 /// For so long history is kept.
 pub const KEPT_FOR: TimeDelta = TimeDelta::days(400);
@@ -34,6 +35,9 @@ pub struct CallsOfDay {
     pub denied: u64,
     /// Not answered, because the caller had used its allowance (HTTP 429).
     pub throttled: u64,
+    /// Not answered, because the site knows a sequence number that the database does
+    /// not (HTTP 503).
+    pub withheld: u64,
 }
 
 /// Calls of one kind on each of the last `days` days, the oldest first and today
@@ -60,6 +64,7 @@ pub async fn calls_by_day(
             confirmed: 0,
             denied: 0,
             throttled: 0,
+            withheld: 0,
         })
         .collect();
     let from = first.and_time(chrono::NaiveTime::MIN).and_utc();
@@ -72,6 +77,7 @@ pub async fn calls_by_day(
             match calls.answer.as_str() {
                 "confirmed" => day.confirmed += calls.times,
                 "denied" => day.denied += calls.times,
+                "withheld" => day.withheld += calls.times,
                 _ => day.throttled += calls.times,
             }
         }
@@ -132,6 +138,7 @@ async fn forget_at(app: &App, now: SigningTime) -> Result<(), StoreError> {
     calls::forget(app.store.reader(), before).await?;
     usage_days::forget(app.store.reader(), before.date_naive()).await?;
     suspicions::forget(app.store.reader(), before).await?;
+    lost_numbers::forget(app.store.reader(), number_at(before)).await?;
     seats::prune(app.store.reader(), now - FREED_KEPT_FOR).await?;
     sum_up_site_entries(app, now).await
 }

@@ -14,5 +14,6 @@ pub mod keys;
 pub mod look_up;
 pub mod offline;
 pub mod renew;
+pub mod restored;
 pub mod seats;
 pub mod status;

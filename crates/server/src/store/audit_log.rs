@@ -43,8 +43,8 @@ pub struct Entry {
     /// What was done: `issued`, `renewed`, `suspended`, `reinstated`, `revoked`,
     /// `seat_taken`, `seat_given_back`, `seat_freed`, `seat_moved`,
     /// `seat_released`, `offline_signed`, `site_entries_limited`,
-    /// `site_entries_counted`, `key_made`, `key_revoked`, `keys_unchanged` or
-    /// `clock_accepted`.
+    /// `site_entries_counted`, `key_made`, `key_revoked`, `keys_unchanged`,
+    /// `clock_accepted` or `answer_withheld`.
     pub action: String,
     /// About which license; `null` where it is about none.
     pub license_id: Option<String>,
@@ -116,6 +116,22 @@ pub async fn oldest(
 /// When the database refuses.
 pub async fn any_of(db: &impl ConnectionTrait, action: &str) -> Result<bool, StoreError> {
     let found = Entity::find().filter(Column::Action.eq(action));
+    Ok(found.one(db).await?.is_some())
+}
+
+/// Whether there is an entry about this and no license, at `from` or later.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn any_of_service(
+    db: &impl ConnectionTrait,
+    action: &str,
+    from: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let found = Entity::find()
+        .filter(Column::LicenseId.is_null())
+        .filter(Column::At.gte(from.naive_utc()))
+        .filter(Column::Action.eq(action));
     Ok(found.one(db).await?.is_some())
 }
 

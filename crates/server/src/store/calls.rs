@@ -33,7 +33,7 @@ pub struct Calls {
     pub hour: DateTime<Utc>,
     /// `activate`, `validate`, `heartbeat` or `deactivate`.
     pub kind: String,
-    /// `confirmed`, `denied` or `throttled`.
+    /// `confirmed`, `denied`, `throttled` or `withheld`.
     pub answer: String,
     /// How many.
     pub times: u64,

@@ -21,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(AuditAndHistory),
             Box::new(LeasesAndMoves),
             Box::new(SigningClock),
+            Box::new(LostNumbers),
         ]
     }
 }
@@ -412,5 +413,39 @@ impl MigrationTrait for SigningClock {
         let db = manager.get_connection();
         db.execute_unprepared(newest).await?;
         Ok(())
+    }
+}
+
+struct LostNumbers;
+
+impl MigrationName for LostNumbers {
+    fn name(&self) -> &'static str {
+        "m0006_lost_numbers"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for LostNumbers {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = |name: &'static str| ColumnDef::new(name);
+        let lost_numbers = Table::create()
+            .table("lost_numbers")
+            .col(
+                column("id")
+                    .big_integer()
+                    .not_null()
+                    .auto_increment()
+                    .primary_key(),
+            )
+            .col(column("after_number").big_integer().not_null())
+            .col(column("until_number").big_integer().not_null())
+            .to_owned();
+        let by_end = Index::create()
+            .name("lost_numbers_until_number")
+            .table("lost_numbers")
+            .col("until_number")
+            .to_owned();
+        manager.create_table(lost_numbers).await?;
+        manager.create_index(by_end).await
     }
 }

@@ -7,6 +7,7 @@ pub mod callers;
 pub mod calls;
 pub mod installations;
 pub mod licenses;
+pub mod lost_numbers;
 mod migrations;
 pub mod seat_moves;
 pub mod seats;

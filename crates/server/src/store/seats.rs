@@ -210,6 +210,26 @@ pub async fn find(
     row.map(Seat::try_from).transpose()
 }
 
+/// When the newest call was answered, of those not later than an instant.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn newest_call(
+    db: &impl ConnectionTrait,
+    at_most: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let newest: Option<NaiveDateTime> = Entity::find()
+        .select_only()
+        .column(Column::LastSeenAt)
+        .filter(Column::LastSeenAt.lte(at_most.naive_utc()))
+        .order_by_desc(Column::LastSeenAt)
+        .limit(1)
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(newest.map(|at| at.and_utc()))
+}
+
 /// Whether there is any seat of any license, held or freed.
 ///
 /// # Errors

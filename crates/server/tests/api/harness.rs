@@ -153,6 +153,26 @@ impl Vendor {
         }
     }
 
+    /// Copies the database while the service is stopped, and starts it again; answers the
+    /// copy.
+    pub async fn backed_up(self) -> (Self, TestDatabase) {
+        let (database, directory) = (self.database.clone(), self.directory.clone());
+        let clock = self.clock.clone();
+        self.stop().await;
+        let copy = copy_of(&database).await;
+        let (by_file, bounds) = (TimeDelta::days(90), Bounds::default());
+        let vendor = Self::start_on(database, directory, clock, by_file, bounds).await;
+        (vendor, copy)
+    }
+
+    /// Stops the service, and starts it on a copy from before.
+    pub async fn restored(self, copy: TestDatabase) -> Self {
+        let (directory, clock) = (self.directory.clone(), self.clock.clone());
+        self.end().await;
+        let (by_file, bounds) = (TimeDelta::days(90), Bounds::default());
+        Self::start_on(Arc::new(copy), directory, clock, by_file, bounds).await
+    }
+
     /// Where its database and its keys are.
     pub fn storage(&self) -> Storage {
         storage(&self.database, self.directory.path())
@@ -314,6 +334,25 @@ impl Vendor {
             None => Told::Other(answer),
         }
     }
+}
+
+/// A copy of a database that no program has open.
+async fn copy_of(database: &TestDatabase) -> TestDatabase {
+    if let Some(file) = database.url.strip_prefix("sqlite:") {
+        let copy = TestDatabase::new(Engine::Sqlite).await;
+        std::fs::copy(file, copy.url.strip_prefix("sqlite:").unwrap()).unwrap();
+        return copy;
+    }
+    let name = |url: &str| url.rsplit('/').next().unwrap().to_owned();
+    let copy = TestDatabase::new(Engine::Postgres).await;
+    // One that nobody needs, to give the order from.
+    let other = TestDatabase::new(Engine::Postgres).await;
+    let (to, from) = (name(&copy.url), name(&database.url));
+    other.execute(&format!("DROP DATABASE {to}")).await;
+    let create = format!("CREATE DATABASE {to} TEMPLATE {from}");
+    other.execute(&create).await;
+    other.drop_database().await;
+    copy
 }
 
 /// What a site is told.

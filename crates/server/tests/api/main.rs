@@ -37,6 +37,7 @@ mod raw_http;
 #[path = "../../../client/tests/api/refused_calls.rs"]
 mod refused_calls;
 mod requests;
+mod restored;
 mod seats;
 mod secrets;
 mod sign_in;

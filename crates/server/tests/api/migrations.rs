@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use license_core::seat::Overlap;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, audit_log, calls, seat_moves, seats, signing_clock, site_entries, suspicions,
+    Migrator, Store, audit_log, calls, lost_numbers, seat_moves, seats, signing_clock, site_entries, suspicions,
     usage_days,
 };
 use license_service::database_url::DatabaseUrl;
@@ -15,12 +15,13 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 5] = [
+const SAMPLES: [&str; 6] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
     include_str!("../migrations/m0003_audit_and_history.sql"),
     include_str!("../migrations/m0004_leases_and_moves.sql"),
     include_str!("../migrations/m0005_signing_clock.sql"),
+    include_str!("../migrations/m0006_lost_numbers.sql"),
 ];
 
 on_both_engines! {
@@ -107,6 +108,10 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         recorded.accepted_at,
         Some("2026-11-25T12:00:00Z".parse().unwrap())
     );
+    let lost = lost_numbers::around(store.reader(), 1_795_525_200_000).await;
+    assert_eq!(lost.unwrap().unwrap().after, 1_795_521_600_000);
+    let not_lost = lost_numbers::around(store.reader(), 1_795_521_600_000).await;
+    assert_eq!(not_lost.unwrap(), None);
     if engine == Engine::Postgres {
         let narrow = "SELECT table_name || '.' || column_name FROM information_schema.columns \
             WHERE table_schema = 'public' AND column_name = 'id' AND data_type = 'integer' \

@@ -1,0 +1,124 @@
+//! What a License Server may deny when its database may be older than its sites.
+//!
+//! A database that was restored from a backup does not know what was issued, renewed or
+//! activated after the backup. Sequence numbers show it: they are milliseconds since the
+//! epoch, so a site that was answered after the backup knows a number that the restored
+//! database never issued. Such a site is not denied unless the database holds the
+//! decision to deny it. A site that lies about its number gains nothing that it cannot
+//! have by making no call at all: it works until the end of its signed lease.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::protocol::Call;
+
+/// How far the clock of a lost server may have been ahead of this one's.
+pub const MAX_LEAD: TimeDelta = TimeDelta::minutes(10);
+
+/// Numbers that another server may have issued, of which the database knows nothing:
+/// those of the time between a backup and its restoration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostNumbers {
+    /// The newest number before them.
+    pub after: u64,
+    /// The last of them.
+    pub until: u64,
+}
+
+/// Which sequence numbers a database accounts for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IssuedNumbers {
+    /// The newest number issued.
+    pub newest: u64,
+    /// The lost numbers around the one that is asked about, if it is among some.
+    pub lost: Option<LostNumbers>,
+}
+
+impl IssuedNumbers {
+    /// Whether a site that knows this number was answered by a server whose answers the
+    /// database does not have. A number further ahead of `now` than [`MAX_LEAD`] was
+    /// never issued by anyone.
+    #[must_use]
+    pub fn have_lost(&self, known: u64, now: DateTime<Utc>) -> bool {
+        let is_lost = |it: LostNumbers| it.after < known && known <= it.until;
+        let is_possible = known <= number_at(now + MAX_LEAD);
+        is_possible && (known > self.newest || self.lost.is_some_and(is_lost))
+    }
+}
+
+/// Every refusal that a License Server signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The key has the wrong form or a wrong check character.
+    MalformedKey,
+    /// No license has the key.
+    UnknownKey,
+    /// The license is suspended.
+    Suspended,
+    /// The license is revoked.
+    Revoked,
+    /// The license has ended.
+    Expired,
+    /// The machine's seat was given back, or the vendor freed it.
+    SeatFreed,
+    /// The machine never had a seat.
+    NoSeat,
+    /// Other machines hold the seats.
+    SeatLimit,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::MalformedKey,
+        Self::UnknownKey,
+        Self::Suspended,
+        Self::Revoked,
+        Self::Expired,
+        Self::SeatFreed,
+        Self::NoSeat,
+        Self::SeatLimit,
+    ];
+
+    /// Whether it rests on a decision that the database holds, or on the key alone.
+    /// Everything else may be different after the backup: a key may have been issued, a
+    /// license renewed, a seat taken or moved.
+    #[must_use]
+    pub fn rests_on_a_decision(self) -> bool {
+        match self {
+            Self::MalformedKey | Self::Suspended | Self::Revoked | Self::SeatFreed => true,
+            Self::UnknownKey | Self::Expired | Self::NoSeat | Self::SeatLimit => false,
+        }
+    }
+
+    /// Whether it may be signed for a site, which may know a lost number.
+    #[must_use]
+    pub fn may_be_signed(self, knows_lost_number: bool) -> bool {
+        self.rests_on_a_decision() || !knows_lost_number
+    }
+}
+
+/// Whether a call takes a seat for a machine that holds none. `is_recorded` says whether
+/// the database knows a freed seat of the machine. A site that has lost its seat with the
+/// database takes it again as if it had been activated again, with the same limits.
+#[must_use]
+pub fn takes_seat(call: Call, is_recorded: bool, knows_lost_number: bool) -> bool {
+    match call {
+        Call::Activate => true,
+        Call::Validate | Call::Heartbeat => knows_lost_number && !is_recorded,
+        _ => false,
+    }
+}
+
+/// The number of the next document: greater than the last one of the seat and than a
+/// lost number that the site knows, or the site would take it for a replay.
+#[must_use]
+pub fn next_number(last: u64, known_lost: Option<u64>, now: DateTime<Utc>) -> u64 {
+    let newest = last.max(known_lost.unwrap_or_default());
+    number_at(now).max(newest.saturating_add(1))
+}
+
+/// The sequence number that belongs to an instant.
+#[must_use]
+pub fn number_at(time: DateTime<Utc>) -> u64 {
+    u64::try_from(time.timestamp_millis()).unwrap_or_default()
+}

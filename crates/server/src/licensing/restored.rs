@@ -1,0 +1,140 @@
+//! Notice that the database was restored from a backup, and alert staff. The rules are
+//! [`license_core::restored`]'s.
+
+use chrono::{DateTime, Utc};
+use license_core::license_key::mask;
+use license_core::restored::{IssuedNumbers, LostNumbers, MAX_LEAD, number_at};
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+
+use crate::app::App;
+use crate::audit::{Action, Actor};
+use crate::numbering::{ALERT_INTERVAL, Numbering};
+use crate::signing::clock::SigningClock;
+use crate::store::{Store, StoreError, audit_log, lost_numbers, seats, signing_clock};
+
+/// What is known at the start of a process.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn open(store: &Store, now: DateTime<Utc>) -> Result<Numbering, StoreError> {
+    Ok(Numbering::started(newest(store.reader(), now).await?))
+}
+
+/// Stores the range of numbers that the database may have lost before this process
+/// started, or under it. Does nothing while the clock may be wrong, when nothing is
+/// signed anyway.
+///
+/// # Errors
+/// When the database refuses; it is tried again with the next call.
+pub async fn note_lost(
+    store: &Store,
+    numbering: &Numbering,
+    clock: &SigningClock,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let recorded = signing_clock::find(store.reader()).await?;
+    let Some(after) = numbering.unstored_after(recorded.as_ref()) else {
+        return Ok(());
+    };
+    let Ok(now) = clock.permit(now) else {
+        return Ok(());
+    };
+    note_range(store.reader(), after, now.instant()).await?;
+    numbering.note_stored();
+    Ok(())
+}
+
+/// Stores that the numbers after this one and until now may be lost.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn note_range(
+    db: &impl ConnectionTrait,
+    after: u64,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let until = number_at(now);
+    if after < until {
+        lost_numbers::add(db, LostNumbers { after, until }).await?;
+    }
+    Ok(())
+}
+
+/// Whether a site that knows this number was answered by a server whose answers this
+/// database does not have.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn is_lost(
+    db: &impl ConnectionTrait,
+    numbering: &Numbering,
+    known: u64,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let recorded = signing_clock::find(db).await?;
+    let newest = match numbering.unstored_after(recorded.as_ref()) {
+        Some(after) => after,
+        None => newest(db, now).await?,
+    };
+    let lost = lost_numbers::around(db, known).await?;
+    Ok(IssuedNumbers { newest, lost }.have_lost(known, now))
+}
+
+/// The newest number that the database accounts for.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn newest(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64, StoreError> {
+    let recorded = signing_clock::find(db).await?;
+    // A call that was answered while the clock was wrong hides no backup.
+    let called = seats::newest_call(db, now + MAX_LEAD).await?;
+    let newest = called.max(recorded.map(|it| it.at));
+    Ok(newest.map(number_at).unwrap_or_default())
+}
+
+/// Counts an answer that was withheld, and alerts staff, at most once an hour.
+pub async fn alert(app: &App, license_key: &str, hardware_id: &str) {
+    app.metrics.answer_withheld();
+    let license_key = mask(license_key);
+    tracing::info!(
+        license_key,
+        hardware_id,
+        "answer withheld, the site knows a sequence number that this database does not"
+    );
+    if !app.numbering.take_alert(app.clock.running()) {
+        return;
+    }
+    match note_alert(app, &license_key, hardware_id).await {
+        Ok(true) => tracing::error!(
+            security = true,
+            license_key,
+            hardware_id,
+            "the database is older than a site; was a backup restored? See 'Restoring a backup' \
+             in docs/operations.md"
+        ),
+        Ok(false) => {}
+        Err(error) => tracing::error!(
+            security = true,
+            %error,
+            "the database is older than a site, and the audit log cannot be written"
+        ),
+    }
+}
+
+/// Writes the entry of the audit log, unless another server wrote one within the hour.
+async fn note_alert(app: &App, license_key: &str, hardware_id: &str) -> Result<bool, StoreError> {
+    let change = app.change(Actor::Service);
+    let transaction = app.store.begin().await?;
+    let hour = chrono::TimeDelta::from_std(ALERT_INTERVAL).unwrap_or_default();
+    let (action, from) = (Action::AnswerWithheld.as_str(), change.at - hour);
+    if audit_log::any_of_service(&transaction, action, from).await? {
+        return Ok(false);
+    }
+    let details = json!({"hardwareId": hardware_id});
+    change
+        .note_withheld(&transaction, license_key, details)
+        .await?;
+    transaction.commit().await?;
+    Ok(true)
+}

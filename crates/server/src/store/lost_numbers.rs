@@ -1,0 +1,76 @@
+//! `lost_numbers`: ranges of sequence numbers that this database may have lost, because
+//! it was not in use, or was restored from a backup. Rows are only added, and removed
+//! when no lease from that time runs any more.
+
+use license_core::restored::LostNumbers;
+use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "lost_numbers")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    id: i64,
+    after_number: i64,
+    until_number: i64,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Adds a range.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn add(db: &impl ConnectionTrait, lost: LostNumbers) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        id: ActiveValue::NotSet,
+        after_number: ActiveValue::Set(stored(lost.after)),
+        until_number: ActiveValue::Set(stored(lost.until)),
+    };
+    Entity::insert(row).exec_without_returning(db).await?;
+    Ok(())
+}
+
+/// A range that a number is in.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn around(
+    db: &impl ConnectionTrait,
+    number: u64,
+) -> Result<Option<LostNumbers>, StoreError> {
+    let row = Entity::find()
+        .filter(Column::UntilNumber.gte(stored(number)))
+        .filter(Column::AfterNumber.lt(stored(number)))
+        .order_by_asc(Column::UntilNumber)
+        .limit(1)
+        .one(db)
+        .await?;
+    Ok(row.map(|row| LostNumbers {
+        after: u64::try_from(row.after_number).unwrap_or_default(),
+        until: u64::try_from(row.until_number).unwrap_or_default(),
+    }))
+}
+
+/// Forgets ranges that end before this number.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(db: &impl ConnectionTrait, before: u64) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::UntilNumber.lt(stored(before)))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,320 @@
+//! A server whose database was restored from a backup denies nobody for what was lost
+//! with it, and alerts staff.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::restored::number_at;
+use license_server::licensing::catalogue::Tier;
+use license_server::licensing::clock::{accept, watch};
+use license_server::licensing::issue::IssueRequest;
+use license_server::licensing::renew::renew;
+use license_server::store::audit_log::{Filter, newest};
+use license_server::store::licenses::Status;
+use license_server::store::suspicions;
+use license_service::clock::Clock as _;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::database::{Engine, on_both_engines};
+use crate::harness::{INSTALLATION, NONCE, Vendor, system_info};
+
+on_both_engines! {
+    what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted;
+    a_backup_that_is_restored_under_a_running_server_is_noticed;
+    accepting_the_clock_after_a_long_rest_hides_no_lost_number;
+    seats_taken_after_the_backup_are_taken_again_within_the_limit;
+}
+
+const CALLS: [&str; 4] = ["activate", "validate", "heartbeat", "deactivate"];
+
+/// What a call comes to: `yes`, the reason of a signed denial, or the code of an error.
+async fn word(vendor: &Vendor, call: &str, key: &str, machine: &str, seq: Option<u64>) -> String {
+    let (status, answer, _) = ask(vendor, call, key, machine, seq).await;
+    let data = &answer["data"];
+    if data["license"]["signature"].is_string() {
+        return "yes".to_owned();
+    }
+    if let Some(jws) = data["signature"].as_str() {
+        let denial = license_core::document::verify_denial(jws, &vendor.keyring()).unwrap();
+        return denial.claims().reason.as_str().to_owned();
+    }
+    assert!(!status.is_success(), "{answer}");
+    assert!(answer.get("success").is_none(), "{answer}");
+    answer["error"]["code"].as_str().unwrap().to_owned()
+}
+
+async fn ask(
+    vendor: &Vendor,
+    call: &str,
+    key: &str,
+    machine: &str,
+    seq: Option<u64>,
+) -> (StatusCode, Value, Option<String>) {
+    let body = json!({
+        "licenseKey": key,
+        "hardwareId": machine,
+        "installationId": INSTALLATION,
+        "installationName": "Test",
+        "installationVersion": "1.0.0",
+        "usageMetrics": {"camerasInUse": 1, "usersActive": 2, "storageUsedGb": 100},
+        "systemInfo": system_info(),
+    });
+    let mut request = vendor
+        .http
+        .post(format!("{}/api/licenses/{call}", vendor.url))
+        .header("x-installation-id", INSTALLATION)
+        .header("x-license-nonce", NONCE)
+        .json(&body);
+    if let Some(seq) = seq {
+        request = request.header("x-license-seq", seq);
+    }
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let wait = response.headers().get("retry-after");
+    let wait = wait.map(|wait| wait.to_str().unwrap().to_owned());
+    (status, response.json().await.unwrap(), wait)
+}
+
+/// The number of the newest document for a machine.
+async fn seq(vendor: &Vendor, key: &str, machine: &str) -> u64 {
+    vendor.seat(key, machine).await.unwrap().last_seq
+}
+
+async fn alerts(vendor: &Vendor) -> usize {
+    let filter = Filter::default();
+    let entries = newest(vendor.app.store.reader(), &filter, 1000).await;
+    let entries = entries.unwrap().into_iter();
+    entries
+        .filter(|it| it.action == "answer_withheld" && it.actor == "service")
+        .count()
+}
+
+async fn suspected(vendor: &Vendor) -> usize {
+    let found = suspicions::list(vendor.app.store.reader(), None, 100).await;
+    found.unwrap().len()
+}
+
+async fn issue(vendor: &Vendor, seats: u32, expires_at: Option<DateTime<Utc>>) -> String {
+    let request = IssueRequest {
+        seats: Some(seats),
+        expires_at,
+        ..IssueRequest::of(Tier::Standard)
+    };
+    vendor.issue(request).await
+}
+
+const OLDER: &str = "database_older_than_site";
+
+async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let soon = vendor.clock.now() + TimeDelta::minutes(90);
+    let known = issue(&vendor, 1, None).await;
+    let renewed = issue(&vendor, 1, Some(soon)).await;
+    let (suspended, freed) = (issue(&vendor, 1, None).await, issue(&vendor, 1, None).await);
+    for key in [&known, &renewed, &suspended, &freed] {
+        assert_eq!(vendor.activate(key, "m").await.word(), "yes");
+    }
+    vendor.set_status(&suspended, Status::Suspended).await;
+    vendor.free(&freed, "m").await.unwrap();
+    let newest_before = number_at(vendor.clock.now());
+    let (vendor, copy) = vendor.backed_up().await;
+
+    // After the backup.
+    vendor.clock.advance(TimeDelta::hours(1));
+    let lost = issue(&vendor, 1, None).await;
+    assert_eq!(vendor.activate(&lost, "m").await.word(), "yes");
+    let change = vendor.app.change(license_server::audit::Actor::CommandLine);
+    renew(&vendor.app.store, &renewed, None, &change).await.unwrap();
+    let mut numbers = Vec::new();
+    for key in [&lost, &renewed, &known] {
+        assert_eq!(vendor.validate(key, "m").await.word(), "yes");
+        numbers.push(seq(&vendor, key, "m").await);
+    }
+    let [of_lost, of_renewed, of_known] = numbers[..] else {
+        unreachable!()
+    };
+
+    vendor.clock.advance(TimeDelta::hours(1));
+    let vendor = vendor.restored(copy).await;
+    for call in CALLS {
+        assert_eq!(word(&vendor, call, &lost, "m", Some(of_lost)).await, OLDER);
+    }
+    let (status, answer, wait) = ask(&vendor, "validate", &lost, "m", Some(of_lost)).await;
+    assert_eq!((status, wait), (StatusCode::SERVICE_UNAVAILABLE, Some("60".into())));
+    assert!(answer["error"]["message"].as_str().unwrap().contains("older"));
+    assert_eq!(word(&vendor, "validate", &renewed, "m", Some(of_renewed)).await, OLDER);
+    assert_eq!((alerts(&vendor).await, suspected(&vendor).await), (1, 0));
+
+    // A site that the backup knows is confirmed, with a number that it does not take for
+    // a replay, and is not accused; what is newer than the backup stays unknown after it.
+    assert_eq!(word(&vendor, "validate", &known, "m", Some(of_known)).await, "yes");
+    assert!(seq(&vendor, &known, "m").await > of_known);
+    assert_eq!(suspected(&vendor).await, 0);
+    assert_eq!(word(&vendor, "heartbeat", &lost, "m", Some(of_lost)).await, OLDER);
+    vendor.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(word(&vendor, "validate", &known, "m", None).await, "yes");
+    assert_eq!(word(&vendor, "validate", &lost, "m", Some(of_lost)).await, OLDER);
+
+    // Decisions that are held are signed, whatever the number; so is everything for who
+    // knows no number, an old one, or one that nobody can have issued.
+    let beyond = number_at(vendor.clock.now() + TimeDelta::minutes(10)) + 1;
+    let malformed = "FXSGHT-AAAA-BBBB-CCCC-DDDD".to_owned();
+    for (key, number, expected) in [
+        (&suspended, Some(of_lost), "suspended"),
+        (&freed, Some(of_lost), "hardware_mismatch"),
+        (&malformed, Some(of_lost), "unknown_license"),
+        (&lost, None, "unknown_license"),
+        (&lost, Some(newest_before), "unknown_license"),
+        (&lost, Some(0), "unknown_license"),
+        (&lost, Some(beyond), "unknown_license"),
+        (&renewed, None, "expired"),
+    ] {
+        let answered = word(&vendor, "validate", key, "m", number).await;
+        assert_eq!(answered, expected, "{key} {number:?}");
+    }
+    let ahead = Some(beyond - 1);
+    assert_eq!(word(&vendor, "validate", &lost, "m", ahead).await, OLDER);
+
+    // Staff see it: once an hour, and counted.
+    assert_eq!(alerts(&vendor).await, 1);
+    vendor.clock.advance(TimeDelta::hours(1));
+    assert_eq!(word(&vendor, "validate", &lost, "m", Some(of_lost)).await, OLDER);
+    assert_eq!(word(&vendor, "validate", &lost, "m", Some(of_lost)).await, OLDER);
+    assert_eq!(alerts(&vendor).await, 2);
+    let scraped = vendor.http.get(format!("{}/metrics", vendor.url));
+    let scraped = scraped.send().await.unwrap().text().await.unwrap();
+    let counted = "foxsight_license_server_answers_withheld_total 11\n";
+    assert!(scraped.contains(counted), "{scraped}");
+    assert_eq!(vendor.look("/fleet").await["withheld"], 11);
+
+    // Issued again with the same key, the site is confirmed as it is.
+    let again = IssueRequest {
+        key: Some(lost.clone()),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    vendor.issue(again).await;
+    assert_eq!(word(&vendor, "validate", &lost, "m", Some(of_lost)).await, "yes");
+    assert!(vendor.seat(&lost, "m").await.unwrap().is_held());
+    vendor.end().await;
+}
+
+async fn a_backup_that_is_restored_under_a_running_server_is_noticed(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let (known, lost) = (issue(&vendor, 1, None).await, issue(&vendor, 1, None).await);
+    assert_eq!(vendor.activate(&known, "m").await.word(), "yes");
+    watch(&vendor.app).await.unwrap();
+    let backup = vendor.clock.now();
+    vendor.clock.advance(TimeDelta::minutes(9));
+    assert_eq!(vendor.activate(&lost, "m").await.word(), "yes");
+    let of_lost = seq(&vendor, &lost, "m").await;
+    watch(&vendor.app).await.unwrap();
+    // What a restoration to the instant of the backup leaves behind.
+    let text = backup.format("%Y-%m-%d %H:%M:%S%.6f");
+    for sql in [
+        format!("UPDATE signing_clock SET recorded_at = '{text}'"),
+        format!("DELETE FROM seats WHERE last_seq = {of_lost}"),
+        format!("DELETE FROM audit_log WHERE subject LIKE '%{}'", &lost[lost.len() - 4..]),
+        format!("DELETE FROM licenses WHERE license_key = '{lost}'"),
+    ] {
+        vendor.database.execute(&sql).await;
+    }
+    vendor.clock.advance(TimeDelta::minutes(1));
+    // Another site may be answered before the server looks at its clock again.
+    assert_eq!(vendor.validate(&known, "m").await.word(), "yes");
+    for _ in 0..2 {
+        let answered = word(&vendor, "validate", &lost, "m", Some(of_lost)).await;
+        assert_eq!(answered, OLDER);
+        watch(&vendor.app).await.unwrap();
+    }
+    let later = number_at(vendor.clock.now());
+    watch(&vendor.app).await.unwrap();
+    vendor.clock.advance(TimeDelta::minutes(1));
+    watch(&vendor.app).await.unwrap();
+    let answered = word(&vendor, "validate", &lost, "m", Some(later + 1)).await;
+    assert_eq!(answered, "unknown_license", "issued by this server since");
+    vendor.end().await;
+}
+
+async fn accepting_the_clock_after_a_long_rest_hides_no_lost_number(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let known = issue(&vendor, 1, None).await;
+    assert_eq!(vendor.activate(&known, "m").await.word(), "yes");
+    let (vendor, copy) = vendor.backed_up().await;
+    vendor.clock.advance(TimeDelta::hours(1));
+    let lost = issue(&vendor, 1, None).await;
+    assert_eq!(vendor.activate(&lost, "m").await.word(), "yes");
+    let of_lost = seq(&vendor, &lost, "m").await;
+    vendor.clock.advance(TimeDelta::days(2));
+    // Before the server starts on the backup, as the runbook says.
+    let clock = vendor.clock.clone();
+    let storage = crate::harness::storage(&copy, &vendor.keys_dir());
+    let store = license_server::app::open_store(&storage).await.unwrap();
+    let change = vendor.app.change(license_server::audit::Actor::CommandLine);
+    accept(&store, &*clock, &change).await.unwrap();
+    store.close().await;
+    let vendor = vendor.restored(copy).await;
+    assert_eq!(vendor.validate(&known, "m").await.word(), "yes");
+    let answered = word(&vendor, "validate", &lost, "m", Some(of_lost)).await;
+    assert_eq!(answered, OLDER);
+    vendor.end().await;
+}
+
+async fn seats_taken_after_the_backup_are_taken_again_within_the_limit(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let (two, moved) = (issue(&vendor, 2, None).await, issue(&vendor, 1, None).await);
+    for key in [&two, &moved] {
+        assert_eq!(vendor.activate(key, "first").await.word(), "yes");
+    }
+    let (vendor, copy) = vendor.backed_up().await;
+    vendor.clock.advance(TimeDelta::hours(1));
+    assert_eq!(vendor.activate(&two, "second").await.word(), "yes");
+    vendor.deactivate(&moved, "first").await;
+    assert_eq!(vendor.activate(&moved, "second").await.word(), "yes");
+    let of_two = Some(seq(&vendor, &two, "second").await);
+    let of_moved = Some(seq(&vendor, &moved, "second").await);
+    vendor.clock.advance(TimeDelta::hours(1));
+    let vendor = vendor.restored(copy).await;
+
+    // A seat is free: the machine has it again. Nobody else gets one by that.
+    let heard = word(&vendor, "heartbeat", &two, "second", of_two).await;
+    assert_eq!(heard, "yes");
+    assert!(vendor.seat(&two, "second").await.unwrap().is_held());
+    for (call, number, expected) in [
+        ("validate", None, "hardware_mismatch"),
+        ("validate", of_two, OLDER),
+        ("activate", None, "seat_limit"),
+        ("activate", of_two, OLDER),
+    ] {
+        let answered = word(&vendor, call, &two, "third", number).await;
+        assert_eq!(answered, expected, "{call} {number:?}");
+    }
+    // The backup says that another machine has it: staff free that seat.
+    let answered = word(&vendor, "validate", &moved, "second", of_moved).await;
+    assert_eq!(answered, OLDER);
+    let answered = word(&vendor, "deactivate", &moved, "second", of_moved).await;
+    assert_eq!(answered, OLDER);
+    vendor.free(&moved, "first").await.unwrap();
+    let answered = word(&vendor, "validate", &moved, "second", of_moved).await;
+    assert_eq!(answered, "yes");
+    assert_eq!(suspected(&vendor).await, 0);
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_keys_with_lost_numbers_are_bounded_like_all_unknown_keys() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let key = issue(&vendor, 1, None).await;
+    vendor
+        .database
+        .execute(&format!("DELETE FROM licenses WHERE license_key = '{key}'"))
+        .await;
+    let ahead = Some(number_at(vendor.clock.now()) + 1);
+    let mut withheld = 0;
+    for _ in 0..40 {
+        match &*word(&vendor, "validate", &key, "m", ahead).await {
+            OLDER => withheld += 1,
+            other => assert_eq!(other, "too_many_calls"),
+        }
+    }
+    assert_eq!((withheld, alerts(&vendor).await), (30, 1));
+    vendor.end().await;
+}
