@@ -85,6 +85,7 @@ impl Vendor {
                 .stdin(Stdio::null());
             command
         };
+        output(&mut command(&["init"]))?;
         let keys = directory.join(format!("{name}-keys.json"));
         fs::write(&keys, output(&mut command(&["keys", "export"]))?)?;
         let issued = output(&mut command(&["issue", "--tier", "professional", "--json"]))?;

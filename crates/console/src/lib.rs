@@ -5,6 +5,8 @@
 //! skeleton of every page, and the words for everything that programs have a
 //! code for.
 
+extern crate self as license_console;
+
 pub mod assets;
 pub mod gauge;
 pub mod id;

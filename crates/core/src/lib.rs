@@ -31,6 +31,7 @@ pub mod keyring;
 pub mod lease;
 pub mod license;
 pub mod license_key;
+pub mod license_state;
 pub mod limits;
 pub mod offline;
 pub mod protocol;

@@ -29,6 +29,8 @@ pub enum LimitReason {
     WithinLimit,
     /// It does not fit.
     LimitReached,
+    /// More than the limit is in use, and nothing was asked for: what runs goes on.
+    OverLimit,
     /// The license has no such limit.
     Unlimited,
     /// There is no license, hence no limit: it may be added where core
@@ -43,6 +45,7 @@ impl LimitReason {
         match self {
             Self::WithinLimit => "within_limit",
             Self::LimitReached => "limit_reached",
+            Self::OverLimit => "over_limit",
             Self::Unlimited => "unlimited",
             Self::NoLicense => "no_license",
         }
@@ -88,10 +91,10 @@ pub fn check(
     let allowed = requested <= remaining;
     LimitDecision {
         allowed,
-        reason: if allowed {
-            LimitReason::WithinLimit
-        } else {
-            LimitReason::LimitReached
+        reason: match allowed {
+            true if in_use.is_some_and(|used| used > limit) => LimitReason::OverLimit,
+            true => LimitReason::WithinLimit,
+            false => LimitReason::LimitReached,
         },
         limit: Some(limit),
         in_use,

@@ -80,13 +80,15 @@ impl App {
         terms: Terms,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        let store = open_store(storage).await?;
+        let store = create_store(storage).await?;
         let signing_clock = clock::open(&store, clock.clone()).await;
         let signing_clock = signing_clock.map_err(|error| refused(storage, error))?;
-        let numbering = note_lost(&store, &signing_clock, clock.now()).await;
-        let numbering = numbering.map_err(|error| refused(storage, error))?;
         let keys_dir = storage.keys();
-        let keys = match LoadedKeys::load(&keys_dir) {
+        let loaded = LoadedKeys::load(&keys_dir);
+        let has_keys = !matches!(loaded, Err(SigningError::None(_)));
+        let numbering = note_lost(&store, has_keys, &signing_clock, clock.now()).await;
+        let numbering = numbering.map_err(|error| refused(storage, error))?;
+        let keys = match loaded {
             Err(SigningError::None(_)) => {
                 let change = Change {
                     by: Actor::Service,
@@ -199,10 +201,11 @@ impl App {
 /// Notes which sequence numbers the database may have lost before this process started.
 async fn note_lost(
     store: &Store,
+    has_keys: bool,
     clock: &SigningClock,
     now: DateTime<Utc>,
 ) -> Result<Numbering, StoreError> {
-    let numbering = restored::open(store, now).await?;
+    let numbering = restored::open(store, has_keys, now).await?;
     restored::note_lost(store, &numbering, clock, now).await?;
     Ok(numbering)
 }
@@ -268,11 +271,20 @@ async fn had_keys(store: &Store) -> Result<bool, StoreError> {
     Ok(audit_log::any_of(db, Action::KeyMade.as_str()).await? || seats::any(db).await?)
 }
 
-/// Opens the database alone, for commands that need no key.
+/// Opens the database alone, for commands that need no key. None is made.
+///
+/// # Errors
+/// When there is none, or it cannot be used.
+pub async fn open_store(storage: &Storage) -> Result<Store, OpenError> {
+    let opened = Store::open_existing(&storage.database()).await;
+    opened.map_err(|error| refused(storage, error))
+}
+
+/// Opens the database, and makes it where there is none.
 ///
 /// # Errors
 /// When the database cannot be used.
-pub async fn open_store(storage: &Storage) -> Result<Store, OpenError> {
+pub async fn create_store(storage: &Storage) -> Result<Store, OpenError> {
     let timeouts = storage.database_timeouts.clone();
     let opened = Store::open_within(&storage.database(), timeouts).await;
     opened.map_err(|error| refused(storage, error))

@@ -117,7 +117,10 @@ mod tests {
             );
         }
         numbering.note_recorded(Some(at(10, Some(9))));
-        assert_eq!(numbering.unstored_after(Some(&at(9, Some(9)))), Some(9 * 60_000));
+        assert_eq!(
+            numbering.unstored_after(Some(&at(9, Some(9)))),
+            Some(9 * 60_000)
+        );
     }
 
     #[test]

@@ -88,11 +88,12 @@ pub async fn serve_within(
     let access = Arc::new(access);
     let state = HttpState {
         app: app.clone(),
-        access: access.clone(),
+        access,
         survey: Arc::default(),
         bodies: http::bounds(bounds.bodies),
     };
-    let router = http::router(state, console::pages(access.clone()));
+    let pages = console::pages(state.clone());
+    let router = http::router(state, pages);
     let mut limits = bounds.limits;
     limits.trusted_networks.extend(PRIVATE_NETWORKS);
     listener::serve(router, listener, limits, Arc::default(), shutdown).await;

@@ -1,8 +1,9 @@
 //! Sessions of browsers: who has shown the token need not show it with every
 //! request.
 //!
-//! They are in memory alone: a restart ends them. What the browser keeps is a
-//! random name, of which only the hash is here.
+//! [`Sessions`] keeps them in memory alone, where a restart ends them; a service whose
+//! processes share a database keeps [`SessionTimes`] there instead. What the browser keeps
+//! is a random name, of which only the hash is kept here.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 
 use crate::admin_token::AdminToken;
@@ -18,11 +20,13 @@ use crate::clock::Clock;
 use crate::random;
 
 /// A session ends after so long without a request.
-const IDLE: Duration = Duration::from_secs(30 * 60);
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// And after so long in any case.
-const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
-/// Most sessions at a time; the one that was idle longest makes place.
-const MOST: usize = 100;
+const MAX_SESSION: Duration = Duration::from_secs(12 * 60 * 60);
+/// Maximum number of sessions; the one that was idle longest makes place.
+pub const MAX_SESSIONS: usize = 100;
+/// How far the clocks of processes that share sessions may differ.
+const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
 /// Wrong tokens from one network within [`FAILURE_WINDOW`], after which further
 /// wrong ones are answered with [`SignInError::TooMany`].
 const MAX_FAILURES: usize = 5;
@@ -32,7 +36,7 @@ const MAX_FAILURES_OF_ALL: usize = 50;
 pub const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 
 /// What pages say that ask by themselves.
-const REFRESH: &str = "x-refresh";
+pub const REFRESH: &str = "x-refresh";
 
 /// Why nobody was signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,8 +113,17 @@ impl Sessions {
         address: IpAddr,
         headers: &HeaderMap,
     ) -> Result<HeaderValue, SignInError> {
+        self.check(shown, address)?;
+        Ok(self.cookie(&self.begin(), headers))
+    }
+
+    /// Whether this is the token. `address` is where it comes from.
+    ///
+    /// # Errors
+    /// One [`SignInError`] for each reason that it is not.
+    pub fn check(&self, shown: &str, address: IpAddr) -> Result<(), SignInError> {
         if self.token.is_some_and(|token| token.is(shown)) {
-            return Ok(self.set_cookie(&self.begin(), came_by_tls(headers)));
+            return Ok(());
         }
         // A form that was sent empty is no guess.
         if shown.is_empty() || self.note_failure(Door::Console, address) {
@@ -141,7 +154,7 @@ impl Sessions {
         let name = random::nonce();
         let mut kept = self.lock();
         kept.sessions.retain(|_, session| session.lasts(now));
-        if kept.sessions.len() >= MOST {
+        if kept.sessions.len() >= MAX_SESSIONS {
             let oldest = kept.sessions.iter().min_by_key(|(_, it)| it.used);
             if let Some(oldest) = oldest.map(|(name, _)| *name) {
                 kept.sessions.remove(&oldest);
@@ -174,6 +187,33 @@ impl Sessions {
         })
     }
 
+    /// A name for a session that is kept elsewhere, sealed with the token, and the id to
+    /// keep it under; `None` without a token. Another token ends it.
+    #[must_use]
+    pub fn new_name(&self) -> Option<(String, String)> {
+        let nonce = random::nonce();
+        let name = format!("{nonce}.{}", self.token?.seal(&nonce));
+        let id = id(&name);
+        Some((name, id))
+    }
+
+    /// The ids of the sessions that a request names, of those that were made by
+    /// [`Sessions::new_name`] with this token.
+    pub fn ids<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = String> + 'a {
+        let is_ours = |name: &&str| {
+            let token = self.token.as_ref();
+            let parts = token.zip(name.split_once('.'));
+            parts.is_some_and(|(token, (nonce, code))| token.is_sealed(nonce, code))
+        };
+        self.names(headers).filter(is_ours).map(id)
+    }
+
+    /// The cookie that keeps a name. `headers` are those of the request.
+    #[must_use]
+    pub fn cookie(&self, name: &str, headers: &HeaderMap) -> HeaderValue {
+        self.set_cookie(name, came_by_tls(headers))
+    }
+
     /// Ends the request's session; answers the cookie that removes its name.
     #[must_use]
     pub fn end(&self, headers: &HeaderMap) -> HeaderValue {
@@ -181,6 +221,12 @@ impl Sessions {
         for name in self.names(headers) {
             kept.sessions.remove(&hash(name));
         }
+        self.no_cookie()
+    }
+
+    /// The cookie that removes a name.
+    #[must_use]
+    pub fn no_cookie(&self) -> HeaderValue {
         let cookie = self.cookie;
         text(&format!(
             "{cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
@@ -212,7 +258,29 @@ impl Sessions {
 
 impl Session {
     fn lasts(&self, now: Duration) -> bool {
-        now.saturating_sub(self.used) < IDLE && now.saturating_sub(self.begun) < LONGEST
+        now.saturating_sub(self.used) < IDLE_TIMEOUT && now.saturating_sub(self.begun) < MAX_SESSION
+    }
+}
+
+/// When a session that several processes share was begun, and used last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimes {
+    /// When the token was shown.
+    pub begun: DateTime<Utc>,
+    /// When a person did something last.
+    pub used: DateTime<Utc>,
+}
+
+impl SessionTimes {
+    /// Whether the session goes on. One that begins in the future was begun by a clock
+    /// that was wrong.
+    #[must_use]
+    pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
+        let within = |since: DateTime<Utc>, max: Duration| {
+            let max = TimeDelta::from_std(max).unwrap_or_default();
+            now - since < max && since - now <= MAX_CLOCK_SKEW
+        };
+        within(self.used, IDLE_TIMEOUT) && within(self.begun, MAX_SESSION)
     }
 }
 
@@ -226,6 +294,16 @@ fn came_by_tls(headers: &HeaderMap) -> bool {
 /// The names are base64url.
 fn text(cookie: &str) -> HeaderValue {
     HeaderValue::from_str(cookie).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The id under which a session is kept.
+fn id(name: &str) -> String {
+    use std::fmt::Write as _;
+    hash(name).iter().fold(String::new(), |mut id, byte| {
+        // Writing to a text does not fail.
+        write!(id, "{byte:02x}").unwrap_or_default();
+        id
+    })
 }
 
 fn hash(name: &str) -> [u8; 32] {
@@ -289,6 +367,54 @@ mod tests {
         assert!(sessions.goes_on(&sent(&name)));
         let _ = sessions.end(&sent(&name));
         assert!(!sessions.goes_on(&sent(&name)));
+    }
+
+    #[test]
+    fn a_shared_session_ends_when_idle_after_twelve_hours_and_with_another_token() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        let ago = |minutes| now - TimeDelta::minutes(minutes);
+        for (begun, used, is_valid) in [
+            (0, 0, true),
+            (719, 29, true),
+            (719, 30, false),
+            (720, 0, false),
+            (-10, -10, true),
+            (-11, 0, false),
+            (0, -11, false),
+        ] {
+            let session = SessionTimes {
+                begun: ago(begun),
+                used: ago(used),
+            };
+            assert_eq!(session.is_valid(now), is_valid, "{begun} {used}");
+        }
+        let (sessions, clock) = sessions();
+        let (name, id) = sessions.new_name().unwrap();
+        let ids = |sessions: &Sessions, name: &str| sessions.ids(&sent(name)).collect::<Vec<_>>();
+        assert_eq!(ids(&sessions, &name), [id]);
+        let twin = Sessions::new(SESSION, sessions.token, clock.clone());
+        assert_eq!(
+            ids(&twin, &name).len(),
+            1,
+            "another process with this token"
+        );
+        let other = AdminToken::new(&"another-token-of-16".into());
+        let other = Sessions::new(SESSION, Some(other), clock.clone());
+        assert_eq!(ids(&other, &name), [""; 0]);
+        let nobody = Sessions::new(SESSION, None, clock);
+        assert_eq!((ids(&nobody, &name), nobody.new_name()), (vec![], None));
+        let (nonce, code) = name.split_once('.').unwrap();
+        let cut = format!("{nonce}.{}", &code[..42]);
+        for forged in [
+            nonce,
+            &cut,
+            ".",
+            "",
+            &format!("x{name}"),
+            &format!("{nonce}."),
+        ] {
+            assert_eq!(ids(&sessions, forged), [""; 0], "{forged}");
+        }
     }
 
     #[test]
@@ -360,6 +486,6 @@ mod tests {
             sessions.begin();
         }
         assert!(!sessions.goes_on(&first));
-        assert_eq!(sessions.lock().sessions.len(), MOST);
+        assert_eq!(sessions.lock().sessions.len(), MAX_SESSIONS);
     }
 }

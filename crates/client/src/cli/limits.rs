@@ -28,6 +28,7 @@ pub(super) async fn run(command: Limits) -> anyhow::Result<ExitCode> {
         // Nothing more is asked for: what there is, is shown.
         None => (Resource::ALL.map(|r| r.as_str().to_owned()).to_vec(), 0),
     };
+    let is_list = requested == 0;
     let mut all = true;
     let mut answers = Vec::new();
     for resource in resources {
@@ -37,11 +38,17 @@ pub(super) async fn run(command: Limits) -> anyhow::Result<ExitCode> {
         if !answer.ok {
             return Err(answer.into_error());
         }
-        all &= answer.flag("allowed");
+        let is_over = answer.text("reason") == "over_limit";
+        all &= answer.flag("allowed") && !is_over;
         if !command.service.json {
-            let word = if answer.flag("allowed") { "yes" } else { "no " };
+            let word = match answer.flag("allowed") {
+                true if is_over => "over",
+                true if is_list => "ok  ",
+                true => "yes ",
+                false => "no  ",
+            };
             println!(
-                "{word}  {}  ({})",
+                "{word} {}  ({})",
                 answer.text("message"),
                 answer.text("reason")
             );

@@ -33,7 +33,7 @@ pub(super) struct LimitCheckResponse {
     requested: u64,
     /// Whether this much more may be added.
     allowed: bool,
-    /// `within_limit`, `limit_reached`, `unlimited` or `no_license`.
+    /// `within_limit`, `limit_reached`, `over_limit`, `unlimited` or `no_license`.
     reason: &'static str,
     /// In words.
     message: String,
@@ -77,6 +77,10 @@ pub(super) async fn check(
     let message = match (decision.limit, in_use) {
         (None, _) if !decision.allowed => "No license is activated".to_owned(),
         (None, _) => format!("There is no limit for {resource}"),
+        (Some(limit), Some(in_use)) if in_use > limit => {
+            let over = in_use - limit;
+            format!("{in_use} of {limit} {resource} are in use ({over} over)")
+        }
         (Some(limit), Some(in_use)) => format!("{in_use} of {limit} {resource} are in use"),
         (Some(limit), None) => {
             format!("The limit is {limit} {resource}; how many are in use is not known")

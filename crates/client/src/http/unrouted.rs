@@ -1,19 +1,23 @@
 //! Requests that no route takes.
 
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use license_console::page;
 
 use crate::http::error::ApiError;
 
 /// 404, or 307 to the same path without its trailing slash, as version 1.0.0
-/// answers.
-pub(super) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
+/// answers. A person gets a page.
+pub(super) async fn not_found(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     match without_slash(&uri, &headers) {
         Some(location) => (
             StatusCode::TEMPORARY_REDIRECT,
             [(header::LOCATION, location)],
         )
             .into_response(),
+        None if page::is_for_person(&method, uri.path(), &headers) => {
+            page::not_found("Foxsight License")
+        }
         None => ApiError::NotFound.into_response(),
     }
 }

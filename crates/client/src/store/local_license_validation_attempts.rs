@@ -170,7 +170,8 @@ pub async fn count_by_day(
     let day = || SimpleExpr::from(Func::cust("DATE").arg(Expr::col((Entity, Column::AttemptedAt))));
     let count = |result: AttemptResult| {
         let is_so = Column::Result.eq(result.as_str());
-        SimpleExpr::from(CaseStatement::new().case(is_so, 1)).count()
+        let one: SimpleExpr = CaseStatement::new().case(is_so, 1).into();
+        one.count()
     };
     let rows: Vec<(NaiveDate, i64, i64, i64, i64)> = Entity::find()
         .select_only()

@@ -338,3 +338,122 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
     }
     assert_eq!(find("STATE_DIR")["health"], "ok");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_say_what_is_over_and_what_would_fit() {
+    let vendor = Vendor::start().await;
+    let site = Site::start(Engine::Sqlite, &vendor.url, &[]).await;
+    let key = vendor.issue_professional().await;
+    site.activate(&key).await;
+    let report = |cameras: u64| serde_json::json!({"source": "s", "cameras": cameras});
+    for (cameras, arguments, code, expected) in [
+        (
+            63,
+            &["limits"][..],
+            0,
+            "ok   63 of 64 cameras are in use  (within_limit)",
+        ),
+        (
+            64,
+            &["limits"],
+            0,
+            "ok   64 of 64 cameras are in use  (within_limit)",
+        ),
+        (
+            70,
+            &["limits"],
+            3,
+            "over 70 of 64 cameras are in use (6 over)  (over_limit)",
+        ),
+        (70, &["limits", "cameras", "0"], 3, "over 70 of 64 cameras"),
+        (
+            70,
+            &["limits", "cameras"],
+            3,
+            "no   70 of 64 cameras are in use (6 over)  (limit_reached)",
+        ),
+        (
+            63,
+            &["limits", "cameras"],
+            0,
+            "yes  63 of 64 cameras are in use  (within_limit)",
+        ),
+    ] {
+        site.put("/api/license/usage", report(cameras)).await;
+        let output = run(&site, arguments).await;
+        assert!(
+            text(&output).contains(expected),
+            "{arguments:?}: {}",
+            text(&output)
+        );
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {}",
+            text(&output)
+        );
+    }
+    site.end().await;
+}
+
+/// Only `serve` makes anything; commands ask the service.
+#[test]
+fn no_command_makes_a_database_or_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    for arguments in [
+        &["status"][..],
+        &["activate", "FXSGHT-2222-2222-2222-2222"],
+        &["validate"],
+        &["heartbeat"],
+        &["check", "module.map_view"],
+        &["features"],
+        &["limits"],
+        &["attempts"],
+        &["hardware"],
+        &["deactivate", "--force"],
+        &["offline", "request"],
+        &["health"],
+        &["config"],
+        &["doctor"],
+    ] {
+        Command::new(env!("CARGO_BIN_EXE_license-client"))
+            .args(arguments)
+            .env("PORT", "1")
+            .env("STATE_DIR", &state)
+            .env("LICENSE_API_URL", "http://127.0.0.1:1/api")
+            .current_dir(directory.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let left = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 0, "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_is_not_there_is_a_page_for_a_browser_and_json_for_programs() {
+    let vendor = Vendor::start().await;
+    let site = Site::start(Engine::Sqlite, &vendor.url, &[]).await;
+    for (path, accept, is_page) in [
+        ("/nothing", "text/html,*/*;q=0.8", true),
+        ("/console/nothing", "text/html", true),
+        ("/nothing", "*/*", false),
+        ("/api/license/nothing", "text/html", false),
+    ] {
+        let request = site
+            .http
+            .get(format!("{}{path}", site.url))
+            .header("accept", accept);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{path}");
+        let text = answer.text().await.unwrap();
+        assert_eq!(text.contains("Page not found"), is_page, "{path}: {text}");
+        assert_eq!(
+            text == r#"{"detail":"Not Found"}"#,
+            !is_page,
+            "{path}: {text}"
+        );
+    }
+    site.end().await;
+}

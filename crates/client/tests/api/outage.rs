@@ -10,10 +10,10 @@ use crate::database::{Engine, TestDatabase};
 use crate::database_gate::{Gate, Way};
 use crate::harness::{HARDWARE_ID, INSTALLATION_ID, KEY, Site};
 use crate::pgbouncer::PgBouncer;
+use crate::program::Program;
 use crate::scripted_cloud::{Scripted, ScriptedCloud};
 use chrono::TimeDelta;
-use license_service::database::Timeouts;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 /// A fifth of the real ones.
@@ -431,4 +431,76 @@ async fn nothing_is_acknowledged_into_a_file_that_was_moved() {
     until_ready(&site).await;
     assert_eq!(site.activate("another").await.0, StatusCode::OK);
     site.end().await;
+}
+async fn a_report_that_is_acknowledged_while_the_database_is_away_survives_kill_9() {
+    let cloud = ScriptedCloud::start().await;
+    let direct = TestDatabase::new(Engine::Postgres).await;
+    let gate = Gate::before(&direct, Way::Open).await;
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state").display().to_string();
+    let flags = [
+        "--database-url",
+        &gate.database.url,
+        "--license-api-url",
+        &cloud.url,
+        "--state-dir",
+        &state,
+    ];
+    let cameras = async |program: &Program| {
+        let body = json!({"resource": "cameras"});
+        let check = program.send(Method::POST, "/api/license/limits/check", &body);
+        let check: Value = serde_json::from_str(&check.await.1).unwrap();
+        check["inUse"].clone()
+    };
+    let report = |source: &str, cameras: u64| json!({"source": source, "cameras": cameras, "expiresInSeconds": 3600});
+    let mut program = Program::start(&flags).await;
+    let known = report("before", 1);
+    assert_eq!(
+        program
+            .send(Method::PUT, "/api/license/usage", &known)
+            .await
+            .0,
+        200
+    );
+    gate.set(Way::Cut);
+    for (source, number) in [("first", 20), ("second", 300)] {
+        let answer = program.send(Method::PUT, "/api/license/usage", &report(source, number));
+        assert_eq!(answer.await.0, 200, "{source}");
+    }
+    program.kill();
+
+    // The database is still away: what was acknowledged is known.
+    let mut program = Program::start(&flags).await;
+    assert_eq!(cameras(&program).await, 321);
+    // Where it cannot be kept, it is not acknowledged.
+    std::fs::rename(&state, directory.path().join("kept")).unwrap();
+    std::fs::write(&state, "in the way").unwrap();
+    let answer = program
+        .send(Method::PUT, "/api/license/usage", &report("third", 4000))
+        .await;
+    assert_eq!(answer.0, 503, "{}", answer.1);
+    assert!(answer.1.contains("was not taken"), "{}", answer.1);
+    program.kill();
+    std::fs::remove_file(&state).unwrap();
+    std::fs::rename(directory.path().join("kept"), &state).unwrap();
+
+    // It is written when the database is back.
+    gate.set(Way::Open);
+    let mut program = Program::start(&flags).await;
+    let start = Instant::now();
+    let stored = "SELECT value FROM system_config WHERE key = 'license_client.usage'";
+    loop {
+        let stored = rows(&direct, stored).await.concat();
+        if ["before", "first", "second"]
+            .iter()
+            .all(|it| stored.contains(it))
+        {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{stored}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(cameras(&program).await, 321);
+    program.kill();
+    direct.drop_database().await;
 }

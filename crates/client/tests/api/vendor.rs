@@ -101,6 +101,11 @@ impl Vendor {
         self.running = Some((shutdown, task));
     }
 
+    /// The file of its database.
+    pub fn database_file(&self) -> PathBuf {
+        self.storage.state_dir.join("license-server.sqlite")
+    }
+
     /// The file for `LICENSE_TRUSTED_KEYS`.
     pub fn trusted_keys(&self) -> String {
         let file: PathBuf = self.directory.path().join("trusted-keys.json");

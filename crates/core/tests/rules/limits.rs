@@ -35,10 +35,10 @@ fn what_fits_is_allowed_up_to_and_including_the_limit() {
         assert_eq!(decision.allowed, allowed, "{used:?} {requested}");
         assert_eq!(decision.remaining, Some(remaining), "{used:?} {requested}");
         assert_eq!(decision.limit, Some(64));
-        let reason = if allowed {
-            LimitReason::WithinLimit
-        } else {
-            LimitReason::LimitReached
+        let reason = match used {
+            _ if !allowed => LimitReason::LimitReached,
+            Some(65..) => LimitReason::OverLimit,
+            _ => LimitReason::WithinLimit,
         };
         assert_eq!(decision.reason, reason);
     }

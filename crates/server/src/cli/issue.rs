@@ -11,6 +11,7 @@ use crate::cli::{by_hand, license_key};
 use crate::config::Storage;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::{IssueRequest, issue, unknown_features};
+use crate::licensing::judge::ShownLicense;
 
 #[derive(Debug, Args)]
 pub(super) struct Issue {
@@ -95,10 +96,11 @@ pub(super) async fn run(
         );
     }
     if json {
+        let license = ShownLicense::of(license, now);
         println!("{}", serde_json::to_string_pretty(&license)?);
     } else {
         println!("{}\n", license.license_key);
-        describe(&license);
+        describe(&license, now);
     }
     Ok(())
 }

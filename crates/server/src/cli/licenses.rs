@@ -1,9 +1,12 @@
 //! `license-server list`, `show`, `suspend`, `reinstate`, `revoke`
 
+use std::io::Write as _;
+
 use chrono::{DateTime, Utc};
 use clap::{Args, value_parser};
 use license_core::license_key::LicenseKey;
 use license_service::secret_argument::{SecretArgument, warn_of_argument};
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::app::open_store;
@@ -12,6 +15,7 @@ use crate::cli::{by_hand, seats, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::claim::moves_left;
+use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
 use crate::licensing::status::set_status;
 use crate::store::licenses::{License, MAX_LISTED, Search, Status};
@@ -22,16 +26,17 @@ use crate::store::suspicions;
 pub(super) struct List {
     /// Only licenses with this status
     #[arg(long)]
-    status: Option<Status>,
+    status: Option<ShownStatus>,
 
     /// Only licenses whose customer, key or installation contains this text, or
     /// which a machine with this hardware id holds; - reads it from standard input
     #[arg(long, alias = "customer", value_name = "TEXT")]
     search: Option<SecretArgument>,
 
-    /// Maximum number of licenses, up to 10000
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
-    limit: u64,
+    /// Maximum number of licenses, up to 10000; default is 100 in a table, and all with
+    /// --json
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
+    limit: Option<u64>,
 
     /// How many licenses to skip
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -51,41 +56,95 @@ pub(super) struct Renew {
     never: bool,
 }
 
-pub(super) async fn list(storage: &Storage, command: List, json: bool) -> anyhow::Result<()> {
+/// Licenses in a table where no limit is given.
+const DEFAULT_LIMIT: u64 = 100;
+
+pub(super) async fn list(
+    storage: &Storage,
+    command: List,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
     let text = command.search.map_or(Ok(String::new()), searched)?;
     let store = open_store(storage).await?;
-    let search = Search {
+    let mut search = Search {
         text,
-        status: command.status,
         ..Search::default()
     };
-    let found =
-        crate::store::licenses::list(store.reader(), &search, command.offset, command.limit);
-    let licenses = found.await?;
-    store.close().await;
+    if let Some(status) = command.status {
+        search = search.called(status.decided(), status.has_ended(), now);
+    }
+    let db = store.reader();
     if json {
-        println!("{}", serde_json::to_string_pretty(&licenses)?);
+        let limit = command.limit.unwrap_or(u64::MAX);
+        print_json(db, &search, command.offset, limit, now).await?;
+        store.close().await;
         return Ok(());
     }
-    if licenses.is_empty() {
-        println!("There are no such licenses. Issue one with 'license-server issue'.");
+    let limit = command.limit.unwrap_or(DEFAULT_LIMIT);
+    let licenses = crate::store::licenses::list(db, &search, command.offset, limit).await?;
+    let total = crate::store::licenses::count(db, &search).await?;
+    store.close().await;
+    if total == 0 {
+        println!("No matching licenses. Issue one with 'license-server issue'.");
         return Ok(());
     }
+    let shown = u64::try_from(licenses.len()).unwrap_or(u64::MAX);
     let rows: Vec<_> = licenses
         .into_iter()
         .map(|license| {
+            let status = ShownStatus::of(&license, now);
             [
                 license.license_key,
                 license.tier,
-                license.status.to_string(),
+                status.as_str().to_owned(),
                 table::time(license.expires_at, "never"),
                 license.customer,
             ]
         })
         .collect();
     table::print(["KEY", "TIER", "STATUS", "EXPIRES", "CUSTOMER"], &rows);
+    if shown < total {
+        println!(
+            "{shown} of {total} licenses; --limit and --offset show others, --json prints all."
+        );
+    }
     Ok(())
 }
+
+/// Prints an array of licenses, a page at a time, so that it may have any length.
+async fn print_json(
+    db: &impl ConnectionTrait,
+    search: &Search,
+    offset: u64,
+    limit: u64,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "[")?;
+    let mut printed = 0;
+    while printed < limit {
+        let page = (limit - printed).min(PAGE_SIZE);
+        let found =
+            crate::store::licenses::list(db, search, offset.saturating_add(printed), page).await?;
+        let is_last = u64::try_from(found.len()).unwrap_or(u64::MAX) < page;
+        for license in found {
+            let comma = if printed == 0 { "" } else { "," };
+            let license = serde_json::to_string_pretty(&ShownLicense::of(license, now))?;
+            write!(out, "{comma}\n{license}")?;
+            printed += 1;
+        }
+        if is_last {
+            break;
+        }
+    }
+    writeln!(out, "{}]", if printed == 0 { "" } else { "\n" })?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Licenses that are read together for JSON.
+const PAGE_SIZE: u64 = 1000;
 
 /// What is searched for. Most of it is no secret.
 fn searched(argument: SecretArgument) -> anyhow::Result<String> {
@@ -114,7 +173,7 @@ pub(super) async fn show(
     store.close().await;
     if json {
         let whole = json!({
-            "license": license,
+            "license": ShownLicense::of(license, now),
             "movesLeft": moves_left,
             "seats": listed,
             "seatsTotal": total,
@@ -124,7 +183,7 @@ pub(super) async fn show(
         return Ok(());
     }
     println!("{}\n", license.license_key);
-    describe(&license);
+    describe(&license, now);
     println!("  {:<11} {moves_left}", "Moves left");
     println!();
     seats::print(&listed, total, now);
@@ -147,6 +206,7 @@ pub(super) async fn set(
     let license = set_status(&store, key, status, message.as_deref(), &by_hand(now)).await?;
     store.close().await;
     if json {
+        let license = ShownLicense::of(license, now);
         println!("{}", serde_json::to_string_pretty(&license)?);
     } else {
         println!(
@@ -173,6 +233,7 @@ pub(super) async fn renew(
     let license = licensing::renew::renew(&store, &key, end, &by_hand(now)).await?;
     store.close().await;
     if json {
+        let license = ShownLicense::of(license, now);
         println!("{}", serde_json::to_string_pretty(&license)?);
     } else {
         println!(
@@ -185,10 +246,11 @@ pub(super) async fn renew(
 }
 
 /// What a license holds, a line each.
-pub(super) fn describe(license: &License) {
+pub(super) fn describe(license: &License, now: DateTime<Utc>) {
+    let status = ShownStatus::of(license, now).as_str();
     let status = match &license.status_message {
-        Some(message) => format!("{} ({message})", license.status),
-        None => license.status.to_string(),
+        Some(message) => format!("{status} ({message})"),
+        None => status.to_owned(),
     };
     for (label, text) in [
         ("Customer", license.customer.clone()),

@@ -4,6 +4,7 @@
 mod audit;
 mod clock;
 mod health;
+mod init;
 mod issue;
 mod keys;
 mod licenses;
@@ -54,6 +55,11 @@ enum Command {
         license-server serve --host 0.0.0.0 --port 4000\n  \
         DATABASE_URL=postgresql://licenses:secret@db/licenses license-server serve")]
     Serve(Serve),
+
+    /// Make the database and the first signing key, where they are missing
+    #[command(after_help = "Example:\n  license-server init\n\n\
+        'serve' does the same at its first start. No other command makes a database.")]
+    Init,
 
     /// Make, list, export, rotate and revoke signing keys
     #[command(subcommand)]
@@ -187,14 +193,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     // A command's output is its answer; its log is for trouble.
     let log = is_command.then(|| telemetry::start("warn", LogFormat::Text));
     let _log = log.transpose()?;
-    if is_command {
-        note_where(&storage, &command);
-    }
     match command {
         Command::Serve(settings) => serve::run(&storage, settings).await,
+        Command::Init => init::run(&storage, json, now).await,
         Command::Keys(command) => keys::run(&storage, command, json, now).await,
         Command::Issue(command) => issue::run(&storage, command, json, now).await,
-        Command::List(command) => licenses::list(&storage, command, json).await,
+        Command::List(command) => licenses::list(&storage, command, json, now).await,
         Command::Show { key } => licenses::show(&storage, &license_key(key)?, json, now).await,
         Command::Suspend { key, message } => {
             let key = license_key(key)?;
@@ -231,16 +235,6 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
 /// The license key that a command is about.
 fn license_key(argument: SecretArgument) -> anyhow::Result<String> {
     argument.read("license key")
-}
-
-/// Nobody is to wonder where his licenses are.
-fn note_where(storage: &Storage, command: &Command) {
-    let needs_none = matches!(command, Command::Health(_) | Command::Completions { .. });
-    let database = storage.database();
-    let is_new = database.sqlite_file().is_some_and(|file| !file.exists());
-    if is_new && !needs_none {
-        eprintln!("note: there is no database yet; {database} is made");
-    }
 }
 
 /// What a command does, somebody on this machine does.

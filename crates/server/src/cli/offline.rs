@@ -8,7 +8,7 @@ use clap::Subcommand;
 use license_service::clock::SystemClock;
 use serde_json::json;
 
-use crate::app::App;
+use crate::app::{App, open_store};
 use crate::audit::Actor;
 use crate::config::{Storage, Terms};
 use crate::licensing::answer::Answer;
@@ -48,6 +48,8 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
     };
     let request = read(&request)?;
     let lease = terms.offline_days;
+    // No database is made here.
+    open_store(storage).await?.close().await;
     let app = App::open(storage, terms, Arc::new(SystemClock)).await?;
     let signed = sign(&app, request, lease, Actor::CommandLine).await?;
     app.record_clock().await;

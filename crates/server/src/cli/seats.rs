@@ -41,7 +41,7 @@ pub(super) enum Seats {
     Free {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
-        /// Hardware id, as 'seats list' shows it
+        /// Hardware id, as 'seats list' shows it, or its first 8 characters or more
         hardware_id: String,
     },
 
@@ -53,7 +53,7 @@ pub(super) enum Seats {
     Release {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
-        /// Hardware id, as 'seats list' shows it
+        /// Hardware id, as 'seats list' shows it, or its first 8 characters or more
         hardware_id: String,
 
         /// Until when the old machine may run beside the new one; without it, the
@@ -92,7 +92,7 @@ pub(super) async fn run(
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {
-                println!("The seat of {hardware_id} is free");
+                println!("The seat of {} is free", table::plain(&seat.hardware_id));
                 if let Some(until) = seat.signed_until.filter(|_| seat.state().is_waiting(now)) {
                     println!(
                         "The machine may run until {}; until then another machine takes the \
@@ -121,7 +121,10 @@ pub(super) async fn run(
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {
-                println!("The seat of {hardware_id} is released");
+                println!(
+                    "The seat of {} is released",
+                    table::plain(&seat.hardware_id)
+                );
             }
         }
     }

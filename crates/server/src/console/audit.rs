@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::filters::unreadable;
 use super::frame::{Frame, trouble};
 use crate::app::App;
 use crate::http::admin::jsonl;
@@ -57,7 +58,10 @@ pub(super) async fn page(
     State(app): State<Arc<App>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Response {
-    let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(error) => return trouble("audit", unreadable(&error)),
+    };
     let license = wanted.license.map(|id| id.to_string());
     let filter = Filter {
         before: wanted.before,

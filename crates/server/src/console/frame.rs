@@ -50,6 +50,8 @@ pub(super) struct Question {
     pub(super) action: String,
     /// Where a no goes.
     pub(super) back: String,
+    /// Where a no takes what was filled in, instead: the form shows it again.
+    pub(super) edit: Option<&'static str>,
     /// What it is about.
     pub(super) facts: Vec<Fact>,
     /// What goes along.

@@ -14,13 +14,15 @@ use license_console::page::show;
 use license_core::usage::Resource;
 use serde::Deserialize;
 
+use super::filters::{check_box, page_number, unknown, unreadable};
 use super::frame::{Frame, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::licensing::fleet::{Filter, Member, Seen, installations};
 
-/// What the address says. What it does not say, or says wrongly, is everything.
+/// What the address says. What it does not say is everything; what it says wrongly is
+/// shown as an error.
 #[derive(Default, Deserialize)]
 pub(super) struct Wanted {
     #[serde(default)]
@@ -45,6 +47,8 @@ struct Page {
     standings: [Seen; 4],
     rows: Vec<Row>,
     pager: Pager,
+    /// Why the address cannot be followed.
+    error: Option<String>,
 }
 
 struct Row {
@@ -60,21 +64,56 @@ struct Row {
     suspected: bool,
 }
 
+impl Wanted {
+    fn filter(&self) -> Result<Filter, ApiError> {
+        let standing = match &*self.standing {
+            "" => None,
+            text => {
+                let mut all = Seen::ALL.into_iter();
+                let expected = "active, grace, silent or stopped";
+                let found = all.find(|seen| seen.as_str() == text);
+                Some(found.ok_or_else(|| unknown("standing", text, expected))?)
+            }
+        };
+        let newest_first = match &*self.order {
+            "" => true,
+            "silent" => false,
+            text => return Err(unknown("order", text, "silent")),
+        };
+        Ok(Filter {
+            standing,
+            version: Some(self.version.clone()).filter(|version| !version.is_empty()),
+            over_limit: check_box("over_limit", &self.over_limit)?,
+            suspected: check_box("suspected", &self.suspected)?,
+            newest_first,
+        })
+    }
+}
+
 pub(super) async fn page(
     State(app): State<Arc<App>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Response {
-    let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
-    let filter = Filter {
-        standing: Seen::ALL
-            .into_iter()
-            .find(|seen| seen.as_str() == wanted.standing),
-        version: Some(wanted.version.clone()).filter(|version| !version.is_empty()),
-        over_limit: !wanted.over_limit.is_empty(),
-        suspected: !wanted.suspected.is_empty(),
-        newest_first: wanted.order != "silent",
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(error) => return trouble("installations", unreadable(&error)),
     };
-    let number = wanted.page.parse().unwrap_or(1);
+    let filters = wanted.filter();
+    let filters = filters.and_then(|filter| Ok((filter, page_number(&wanted.page)?)));
+    let (filter, number) = match filters {
+        Ok(filters) => filters,
+        Err(error) => {
+            let page = Page {
+                frame: Frame::new("installations"),
+                standings: Seen::ALL,
+                rows: Vec::new(),
+                pager: Pager::new(1, 0, &[]),
+                error: Some(error.message()),
+                wanted,
+            };
+            return show(error.status(), &page);
+        }
+    };
     let offset = Pager::offset(number);
     let now = app.clock.now();
     let (members, total) = match installations(&app, &filter, offset, ROWS).await {
@@ -97,6 +136,7 @@ pub(super) async fn page(
         standings: Seen::ALL,
         rows: members.into_iter().map(|it| row(it, now)).collect(),
         pager,
+        error: None,
         wanted,
     };
     show(StatusCode::OK, &page)

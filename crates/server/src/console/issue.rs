@@ -51,6 +51,12 @@ pub(super) struct Given {
     day: String,
     #[serde(default)]
     key: String,
+    /// The key as it was typed, beside the one that would be issued.
+    #[serde(default)]
+    typed_key: String,
+    /// Not empty: the form is shown again.
+    #[serde(default)]
+    edit: String,
 }
 
 #[derive(Template)]
@@ -84,7 +90,11 @@ fn form(given: Given, error: Option<&ApiError>) -> Response {
 
 /// Shows what would be issued. The key is made here: whoever answers twice
 /// issues it once.
-pub(super) async fn ask(State(app): State<Arc<App>>, Form(given): Form<Given>) -> Response {
+pub(super) async fn ask(State(app): State<Arc<App>>, Form(mut given): Form<Given>) -> Response {
+    if !given.edit.is_empty() {
+        given.key = std::mem::take(&mut given.typed_key);
+        return form(given, None);
+    }
     let drafted = given
         .request()
         .and_then(|request| Ok(draft(request, app.clock.now())?));
@@ -115,6 +125,22 @@ pub(super) async fn issue(
 }
 
 impl Given {
+    /// Whether something differs from the tier.
+    fn differs(&self) -> bool {
+        let fields = [
+            &self.seats,
+            &self.moves,
+            &self.moves_period_days,
+            &self.max_cameras,
+            &self.max_users,
+            &self.max_storage_gb,
+            &self.with,
+            &self.without,
+            &self.key,
+        ];
+        fields.into_iter().any(|field| !field.is_empty())
+    }
+
     fn request(&self) -> Result<IssueRequest, ApiError> {
         let tier = Tier::from_str(&self.tier, true)
             .map_err(|_| ApiError::BadRequest("choose a tier".to_owned()))?;
@@ -178,7 +204,7 @@ fn question(given: &Given, license: &License) -> Question {
     Question {
         what: "issue",
         action: "/console/licenses/issue".to_owned(),
-        back: "/console/licenses/new".to_owned(),
+        edit: Some("/console/licenses/new"),
         facts,
         hidden: vec![
             ("customer", given.customer.clone()),
@@ -193,6 +219,7 @@ fn question(given: &Given, license: &License) -> Question {
             ("without", given.without.clone()),
             ("day", given.day.clone()),
             ("key", license.license_key.clone()),
+            ("typed_key", given.key.clone()),
         ],
         ..Question::default()
     }

@@ -95,9 +95,13 @@ pub(super) async fn rotate(
 }
 
 pub(super) async fn ask_revoke(State(app): State<Arc<App>>, Path(kid): Path<String>) -> Response {
-    let keys = app.keys().list(app.clock.now());
-    if keys.iter().any(|key| key.kid == kid) {
-        return to_revoke(&kid).ask("keys");
+    let (keys, now) = (app.keys(), app.clock.now());
+    if keys.list(now).iter().any(|key| key.kid == kid) {
+        let question = match keys.can_do_without(&kid, now) {
+            true => to_revoke(&kid),
+            false => to_replace(&kid),
+        };
+        return question.ask("keys");
     }
     let error = SigningError::UnknownKey(kid);
     trouble("keys", KeysError::from(error))
@@ -115,6 +119,15 @@ fn to_revoke(kid: &str) -> Question {
     }
 }
 
+/// The only key that can sign is replaced before it can be revoked.
+fn to_replace(kid: &str) -> Question {
+    Question {
+        what: "replace-key",
+        facts: vec![Fact::new("signing-key", kid)],
+        ..to_rotate("0".to_owned())
+    }
+}
+
 fn encoded(kid: &str) -> String {
     url::form_urlencoded::byte_serialize(kid.as_bytes()).collect()
 }
@@ -126,6 +139,8 @@ pub(super) async fn revoke(
 ) -> Response {
     match revoke_in(&app, kid.clone(), actor).await {
         Ok(_) => Done::KeyRevoked.go_on("/console/keys"),
+        // The other key was revoked in the meantime.
+        Err(KeysError::Signing(SigningError::OnlyKey(_))) => to_replace(&kid).ask("keys"),
         Err(error) => to_revoke(&kid).ask_again("keys", &error.into()),
     }
 }

@@ -15,12 +15,12 @@ use license_console::id::short;
 use license_console::moment::{Moment, ago};
 use license_console::page::show;
 use license_console::plot;
-use license_core::document::DenialReason;
 use license_core::seat::Overlap;
 use license_core::usage::{Resource, Usage};
 use serde::Deserialize;
 
 use super::audit::{Entry, entry};
+use super::filters::unreadable;
 use super::frame::{Done, Fact, Frame, Question, Said, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
@@ -30,7 +30,7 @@ use crate::licensing::claim::moves_left;
 use crate::licensing::fleet::Seen;
 use crate::licensing::history::greatest_by_day;
 use crate::licensing::issue::end_of;
-use crate::licensing::judge::judge;
+use crate::licensing::judge::ShownStatus;
 use crate::licensing::look_up::look_up;
 use crate::licensing::{renew, seats as freeing, status};
 use crate::store::audit_log::{self, Filter};
@@ -112,7 +112,10 @@ pub(super) async fn page(
     wanted: Result<Query<SeatsAt>, QueryRejection>,
 ) -> Response {
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
-    let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default().page;
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted.page,
+        Err(error) => return trouble("licenses", unreadable(&error)),
+    };
     match look(&app, &license, wanted).await {
         Ok(mut page) => {
             page.frame = Frame::new("licenses").after(done);
@@ -155,16 +158,12 @@ async fn look(app: &App, license: &str, wanted: u64) -> Result<Page, ApiError> {
         ..Filter::default()
     };
     let history = audit_log::newest(db, &of_this, HISTORY).await?;
-    let denial = judge(license.status, license.expires_at, now);
     let machine = |seat: &Seat| machine(seat, &license, now);
     Ok(Page {
         frame: Frame::new("licenses"),
         ends: license.expires_at.map(Moment::of),
         issued: Moment::of(license.created_at),
-        state: match denial {
-            Some(DenialReason::Expired) => "expired",
-            _ => license.status.as_str(),
-        },
+        state: ShownStatus::of(&license, now).as_str(),
         limits: Resource::ALL
             .map(|resource| Limit {
                 resource: resource.as_str(),
@@ -402,6 +401,7 @@ fn question(license: &License, what: What, given: &Given) -> Question {
         what: word,
         action: format!("{}/{word}", address(license)),
         back: address(license),
+        edit: None,
         facts,
         hidden,
         message: matches!(what, What::Suspend | What::Revoke).then(|| given.message.clone()),

@@ -10,20 +10,22 @@ use axum::response::Response;
 use clap::ValueEnum as _;
 use license_console::moment::Moment;
 use license_console::page::show;
-use license_core::document::DenialReason;
 use license_core::license_key::mask;
 use serde::Deserialize;
 
+use super::filters::{page_number, unknown, unreadable};
 use super::frame::{Frame, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
+use crate::http::error::ApiError;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::end_of;
-use crate::licensing::judge::judge;
+use crate::licensing::judge::ShownStatus;
 use crate::store::licenses::{License, Search, Sort};
 use crate::store::{StoreError, licenses, seats};
 
-/// What the address says. What it does not say, or says wrongly, is everything.
+/// What the address says. What it does not say is everything; what it says wrongly is
+/// shown as an error.
 #[derive(Default, Deserialize)]
 pub(super) struct Wanted {
     #[serde(default)]
@@ -47,8 +49,11 @@ struct Page {
     frame: Frame,
     wanted: Wanted,
     tiers: Vec<&'static str>,
+    statuses: [ShownStatus; 4],
     rows: Vec<Row>,
     pager: Pager,
+    /// Why the address cannot be followed.
+    error: Option<String>,
 }
 
 struct Row {
@@ -59,31 +64,60 @@ struct Row {
     status: &'static str,
     seats: String,
     ends: Option<Moment>,
-    expired: bool,
 }
 
 impl Wanted {
-    fn search(&self, now: chrono::DateTime<chrono::Utc>) -> Search {
+    fn search(&self, now: chrono::DateTime<chrono::Utc>) -> Result<Search, ApiError> {
         let (name, reversed) = match self.sort.strip_prefix('-') {
             Some(name) => (name, true),
             None => (self.sort.as_str(), false),
         };
-        let end = end_of(&self.ends);
+        let sort = match name {
+            "" if reversed => return Err(unknown("sort order", &self.sort, "created")),
+            "" | "created" => Sort::Created,
+            "updated" => Sort::Updated,
+            "customer" => Sort::Customer,
+            "expires" => Sort::Expires,
+            _ => {
+                let expected = "created, updated, customer or expires";
+                return Err(unknown("sort order", &self.sort, expected));
+            }
+        };
         let has_ended = self.ends == "expired";
-        Search {
+        let end = match self.ends.trim() {
+            "" | "expired" => None,
+            text => {
+                let expected = "a day such as 2030-12-31, or expired";
+                Some(end_of(text).ok_or_else(|| unknown("end", text, expected))?)
+            }
+        };
+        let is_tier = |tier: &Tier| tier.bundle().name == self.tier;
+        if !self.tier.is_empty() && !Tier::value_variants().iter().any(is_tier) {
+            let names: Vec<_> = Tier::value_variants()
+                .iter()
+                .map(|it| it.bundle().name)
+                .collect();
+            return Err(unknown("tier", &self.tier, &names.join(", ")));
+        }
+        let search = Search {
             text: self.search.clone(),
-            status: self.status.parse().ok(),
+            status: None,
+            ended: None,
             tier: Some(self.tier.clone()).filter(|tier| !tier.is_empty()),
             ends_by: if has_ended { Some(now) } else { end },
             ends_after: end.map(|_| now),
-            sort: match name {
-                "updated" => Sort::Updated,
-                "customer" => Sort::Customer,
-                "expires" => Sort::Expires,
-                _ => Sort::Created,
-            },
+            sort,
             reversed,
+        };
+        if self.status.is_empty() {
+            return Ok(search);
         }
+        let is_it = |status: &ShownStatus| status.as_str() == self.status;
+        let status = ShownStatus::ALL.into_iter().find(is_it).ok_or_else(|| {
+            let expected = "active, expired, suspended or revoked";
+            unknown("status", &self.status, expected)
+        })?;
+        Ok(search.called(status.decided(), status.has_ended(), now))
     }
 }
 
@@ -91,17 +125,29 @@ pub(super) async fn page(
     State(app): State<Arc<App>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Response {
-    let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
-    match look(&app, wanted).await {
-        Ok(page) => show(StatusCode::OK, &page),
-        Err(error) => trouble("licenses", error),
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(error) => return trouble("licenses", unreadable(&error)),
+    };
+    let filters = wanted.search(app.clock.now());
+    let filters = filters.and_then(|search| Ok((search, page_number(&wanted.page)?)));
+    match filters {
+        Ok((search, number)) => match look(&app, wanted, search, number).await {
+            Ok(page) => show(StatusCode::OK, &page),
+            Err(error) => trouble("licenses", error),
+        },
+        Err(error) => {
+            let page = Page {
+                error: Some(error.message()),
+                ..Page::empty(wanted)
+            };
+            show(error.status(), &page)
+        }
     }
 }
 
-async fn look(app: &App, wanted: Wanted) -> Result<Page, StoreError> {
+async fn look(app: &App, wanted: Wanted, search: Search, number: u64) -> Result<Page, StoreError> {
     let (db, now) = (app.store.reader(), app.clock.now());
-    let search = wanted.search(now);
-    let number = wanted.page.parse().unwrap_or(1);
     let total = licenses::count(db, &search).await?;
     let pager = Pager::new(
         number,
@@ -124,21 +170,32 @@ async fn look(app: &App, wanted: Wanted) -> Result<Page, StoreError> {
             license.seats
         ),
         key: mask(&license.license_key),
-        expired: judge(license.status, license.expires_at, now) == Some(DenialReason::Expired),
+        status: ShownStatus::of(&license, now).as_str(),
         ends: license.expires_at.map(Moment::of),
         id: license.id,
         customer: license.customer,
         tier: license.tier,
-        status: license.status.as_str(),
     };
     Ok(Page {
-        frame: Frame::new("licenses"),
-        tiers: Tier::value_variants()
-            .iter()
-            .map(|tier| tier.bundle().name)
-            .collect(),
         rows: found.into_iter().map(row).collect(),
         pager,
-        wanted,
+        ..Page::empty(wanted)
     })
+}
+
+impl Page {
+    fn empty(wanted: Wanted) -> Self {
+        Self {
+            frame: Frame::new("licenses"),
+            tiers: Tier::value_variants()
+                .iter()
+                .map(|tier| tier.bundle().name)
+                .collect(),
+            statuses: ShownStatus::ALL,
+            rows: Vec::new(),
+            pager: Pager::new(1, 0, &[]),
+            error: None,
+            wanted,
+        }
+    }
 }

@@ -6,6 +6,7 @@
 //! those of `license_console`. Whatever changes something asks first.
 
 mod audit;
+mod filters;
 mod fleet;
 mod frame;
 mod installations;
@@ -17,19 +18,16 @@ mod offline;
 mod pager;
 mod sign_in;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use license_console::assets::asset;
 use license_console::page::guarded;
 
-use crate::http::access::{Access, in_session};
 use crate::http::{HttpState, trusted_body};
 
 /// Every page.
-pub fn pages(access: Arc<Access>) -> Router<HttpState> {
+pub fn pages(state: HttpState) -> Router<HttpState> {
     Router::new()
         .route("/", get(fleet::page))
         .route("/console/installations", get(installations::page))
@@ -55,7 +53,7 @@ pub fn pages(access: Arc<Access>) -> Router<HttpState> {
         .route("/console/audit", get(audit::page))
         .route("/console/audit/export", get(audit::export))
         .route_layer(from_fn(trusted_body))
-        .route_layer(from_fn_with_state(access, in_session))
+        .route_layer(from_fn_with_state(state, sign_in::in_session))
         .route(
             "/console/sign-in",
             get(sign_in::page).post(sign_in::sign_in),

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Form;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::Response;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Redirect, Response};
 use license_console::page::show;
 use serde::Deserialize;
 
-use super::frame::{Done, Frame, Said};
+use super::frame::{Done, Frame, Said, trouble};
+use crate::audit::Actor;
 use crate::http::access::{Access, ClientAddress};
 use crate::http::error::ApiError;
+use crate::http::{HttpState, sessions};
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -63,24 +66,58 @@ fn form(access: &Access, next: String, done: Option<Done>, error: Option<&ApiErr
 }
 
 pub(super) async fn sign_in(
-    State(access): State<Arc<Access>>,
+    State(state): State<HttpState>,
     ClientAddress(address): ClientAddress,
     headers: HeaderMap,
     Form(shown): Form<Shown>,
 ) -> Response {
     let token = shown.token.trim();
-    match access.sessions.sign_in(token, address, &headers) {
+    let signed_in = match state.access.sessions.check(token, address) {
+        Ok(()) => sessions::begin(&state, &headers)
+            .await
+            .map_err(ApiError::from),
+        Err(error) => {
+            tracing::warn!(security = true, peer = %address, "sign-in failed: {error}");
+            Err(ApiError::SignIn(error))
+        }
+    };
+    match signed_in {
         Ok(cookie) => {
             tracing::info!(security = true, peer = %address, "signed in");
             let mut response = Done::SignedIn.go_on(own_page(&shown.next));
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
+            if let Some(cookie) = cookie {
+                response.headers_mut().insert(header::SET_COOKIE, cookie);
+            }
             response
         }
-        Err(error) => {
-            tracing::warn!(security = true, peer = %address, "sign-in failed: {error}");
-            form(&access, shown.next, None, Some(&ApiError::SignIn(error)))
-        }
+        Err(error) => form(&state.access, shown.next, None, Some(&error)),
     }
+}
+
+/// Lets browsers in that are in a session; all others go to sign in, and come
+/// back.
+pub(super) async fn in_session(
+    State(state): State<HttpState>,
+    ClientAddress(address): ClientAddress,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let is_signed_in = match sessions::is_signed_in(&state, request.headers()).await {
+        Ok(is_signed_in) => is_signed_in,
+        Err(error) => return trouble("sign-in", error),
+    };
+    if !is_signed_in {
+        // A change that was not made is asked for anew.
+        let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
+        let next: String = match *request.method() {
+            Method::GET => url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect(),
+            _ => "%2F".to_owned(),
+        };
+        return Redirect::to(&format!("/console/sign-in?next={next}")).into_response();
+    }
+    let actor = Actor::Console(address);
+    request.extensions_mut().insert(actor);
+    next.run(request).await
 }
 
 /// Nobody is sent to another site after signing in here.
@@ -90,9 +127,12 @@ fn own_page(next: &str) -> &str {
     if is_own && is_plain { next } else { "/" }
 }
 
-pub(super) async fn sign_out(State(access): State<Arc<Access>>, headers: HeaderMap) -> Response {
+pub(super) async fn sign_out(State(state): State<HttpState>, headers: HeaderMap) -> Response {
+    let cookie = match sessions::end(&state, &headers).await {
+        Ok(cookie) => cookie,
+        Err(error) => return trouble("sign-in", error),
+    };
     let mut response = Done::SignedOut.go_on("/console/sign-in");
-    let cookie = access.sessions.end(&headers);
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     response
 }

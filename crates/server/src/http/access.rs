@@ -8,9 +8,9 @@ use std::sync::{Arc, Once};
 
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::{IntoResponse as _, Response};
 use license_service::admin_token::{AdminToken, ShownToken};
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
@@ -28,7 +28,7 @@ pub struct Access {
     proxies: TrustedProxies,
     /// Said one time: anyone can send the header.
     warned_of_proxy: Once,
-    /// Browsers that have shown the token.
+    /// Who has shown a wrong token, and the names of sessions, which are in the database.
     pub sessions: Sessions,
 }
 
@@ -129,26 +129,4 @@ pub(super) async fn with_token(
     let kept = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, kept);
     response
-}
-
-/// Lets browsers in that are in a session; all others go to sign in, and come
-/// back.
-pub(crate) async fn in_session(
-    State(access): State<Arc<Access>>,
-    ClientAddress(address): ClientAddress,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if !access.sessions.goes_on(request.headers()) {
-        // A change that was not made is asked for anew.
-        let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
-        let next: String = match *request.method() {
-            Method::GET => url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect(),
-            _ => "%2F".to_owned(),
-        };
-        return Redirect::to(&format!("/console/sign-in?next={next}")).into_response();
-    }
-    let actor = Actor::Console(address);
-    request.extensions_mut().insert(actor);
-    next.run(request).await
 }

@@ -105,7 +105,9 @@ impl ApiError {
             }
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unavailable | Self::NotSigning | Self::OlderThanSite => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::NotSigning | Self::OlderThanSite => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -324,7 +326,7 @@ impl From<FreeError> for ApiError {
         match error {
             FreeError::LookUp(error) => error.into(),
             FreeError::Store(error) => error.into(),
-            FreeError::NotHeld(_) => Self::Conflict(error.to_string()),
+            FreeError::NotHeld(_) | FreeError::Ambiguous(_) => Self::Conflict(error.to_string()),
         }
     }
 }
@@ -335,6 +337,7 @@ impl From<ReleaseError> for ApiError {
             ReleaseError::LookUp(error) => error.into(),
             ReleaseError::Store(error) => error.into(),
             ReleaseError::Held(_)
+            | ReleaseError::Ambiguous(_)
             | ReleaseError::NotWaiting(_)
             | ReleaseError::Unconfirmed { .. } => Self::Conflict(error.to_string()),
         }

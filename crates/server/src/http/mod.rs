@@ -7,6 +7,7 @@ mod given;
 mod licenses;
 mod metrics;
 mod probes;
+pub(crate) mod sessions;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use license_console::page::reference;
+use license_console::page::{self, is_for_person, reference};
 use license_service::listener;
 use license_service::request_body::{BodyLimits, BoundBodies, mark_trusted};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -116,7 +117,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .route("/livez", get(probes::livez))
         .route("/metrics", get(metrics::metrics))
         .route("/readyz", get(probes::readyz))
-        .fallback(async || ApiError::NotFound)
+        .fallback(not_found)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(state.bodies.clone())
         .layer(TimeoutLayer::with_status_code(
@@ -125,6 +126,14 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         ))
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(state)
+}
+
+/// A person gets a page, a program JSON.
+async fn not_found(request: Request) -> Response {
+    match is_for_person(request.method(), request.uri().path(), request.headers()) {
+        true => page::not_found("Foxsight License Server"),
+        false => ApiError::NotFound.into_response(),
+    }
 }
 
 #[expect(

@@ -15,9 +15,9 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::licensing::judge::judge;
+use crate::licensing::judge::{ShownStatus, judge};
 use crate::store::installations::{Installation, Window, all, count};
-use crate::store::licenses::Status;
+use crate::store::licenses::{Search, Status};
 use crate::store::{StoreError, calls, licenses, suspicions};
 
 /// Suspicions that are older count no more.
@@ -80,7 +80,7 @@ impl Seen {
 pub struct Fleet {
     /// When this was so.
     pub at: DateTime<Utc>,
-    /// Licenses by their status.
+    /// Licenses by their status: `active`, `expired`, `suspended`, `revoked`.
     pub licenses: BTreeMap<String, u64>,
     /// Machines that hold a seat.
     pub installations: u64,
@@ -195,16 +195,12 @@ impl Survey {
 async fn look(app: &App) -> Result<Fleet, StoreError> {
     let db = app.store.reader();
     let now = app.clock.now();
-    let by_status = licenses::count_by_status(db).await?;
-    let mut known = [Status::Active, Status::Suspended, Status::Revoked]
-        .map(|status| (status.as_str().to_owned(), 0))
-        .into_iter()
-        .collect::<BTreeMap<_, _>>();
-    known.extend(
-        by_status
-            .into_iter()
-            .map(|(status, count)| (status.to_string(), count)),
-    );
+    let mut known = BTreeMap::new();
+    for status in ShownStatus::ALL {
+        let search = Search::default().called(status.decided(), status.has_ended(), now);
+        let count = licenses::count(db, &search).await?;
+        known.insert(status.as_str().to_owned(), count);
+    }
     let mut fleet = Fleet {
         at: now,
         licenses: known,

@@ -1,9 +1,93 @@
-//! May a license be used at all?
+//! May a license be used at all, and what is it called?
 
 use chrono::{DateTime, Utc};
 use license_core::document::DenialReason;
+use license_core::license_state::{Decided, LicenseState};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::store::licenses::Status;
+use crate::store::licenses::{License, Status};
+
+/// What has become of a license: the vendor's decision, or its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum ShownStatus {
+    /// It may be used.
+    Active,
+    /// Its end has passed.
+    Expired,
+    /// Not for the time being.
+    Suspended,
+    /// Never again.
+    Revoked,
+}
+
+impl ShownStatus {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Active, Self::Expired, Self::Suspended, Self::Revoked];
+
+    /// What a license is called now.
+    #[must_use]
+    pub fn of(license: &License, now: DateTime<Utc>) -> Self {
+        match state(license.status, license.expires_at, now) {
+            LicenseState::Active => Self::Active,
+            LicenseState::Expired => Self::Expired,
+            LicenseState::Suspended => Self::Suspended,
+            LicenseState::Revoked => Self::Revoked,
+        }
+    }
+
+    /// What the vendor decided about licenses that are called so.
+    #[must_use]
+    pub fn decided(self) -> Status {
+        match self {
+            Self::Active | Self::Expired => Status::Active,
+            Self::Suspended => Status::Suspended,
+            Self::Revoked => Status::Revoked,
+        }
+    }
+
+    /// Whether the end of licenses that are called so has passed; `None` where it may or
+    /// may not have.
+    #[must_use]
+    pub fn has_ended(self) -> Option<bool> {
+        match self {
+            Self::Active => Some(false),
+            Self::Expired => Some(true),
+            Self::Suspended | Self::Revoked => None,
+        }
+    }
+
+    /// A short word that programs can compare.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Suspended => "suspended",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// A license as programs see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ShownLicense {
+    /// What was sold.
+    #[serde(flatten)]
+    pub license: License,
+    /// Whether it may be used.
+    pub status: ShownStatus,
+}
+
+impl ShownLicense {
+    /// A license as it is now.
+    #[must_use]
+    pub fn of(license: License, now: DateTime<Utc>) -> Self {
+        let status = ShownStatus::of(&license, now);
+        Self { license, status }
+    }
+}
 
 /// What whoever asks is told; `None` where it may be used. The end itself is
 /// included.
@@ -13,10 +97,14 @@ pub fn judge(
     expires_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Option<DenialReason> {
-    match status {
-        Status::Active if expires_at.is_some_and(|end| now > end) => Some(DenialReason::Expired),
-        Status::Active => None,
-        Status::Suspended => Some(DenialReason::Suspended),
-        Status::Revoked => Some(DenialReason::Revoked),
-    }
+    state(status, expires_at, now).denial()
+}
+
+fn state(status: Status, expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> LicenseState {
+    let decided = match status {
+        Status::Active => Decided::Valid,
+        Status::Suspended => Decided::Suspended,
+        Status::Revoked => Decided::Revoked,
+    };
+    LicenseState::of(decided, expires_at, now)
 }

@@ -11,14 +11,23 @@ use crate::app::App;
 use crate::audit::{Action, Actor};
 use crate::numbering::{ALERT_INTERVAL, Numbering};
 use crate::signing::clock::SigningClock;
+use crate::store::audit_log::Filter;
 use crate::store::{Store, StoreError, audit_log, lost_numbers, seats, signing_clock};
 
-/// What is known at the start of a process.
+/// What is known at the start of a process. `has_keys` says whether there are signing
+/// keys: without them and with an empty database nothing was ever issued.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn open(store: &Store, now: DateTime<Utc>) -> Result<Numbering, StoreError> {
-    Ok(Numbering::started(newest(store.reader(), now).await?))
+pub async fn open(
+    store: &Store,
+    has_keys: bool,
+    now: DateTime<Utc>,
+) -> Result<Numbering, StoreError> {
+    Ok(match newest(store.reader(), now).await? {
+        0 if !has_keys => Numbering::default(),
+        newest => Numbering::started(newest),
+    })
 }
 
 /// Stores the range of numbers that the database may have lost before this process
@@ -45,7 +54,7 @@ pub async fn note_lost(
     Ok(())
 }
 
-/// Stores that the numbers after this one and until now may be lost.
+/// Stores that the numbers after this one and before now may be lost.
 ///
 /// # Errors
 /// When the database refuses.
@@ -54,7 +63,8 @@ pub async fn note_range(
     after: u64,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let until = number_at(now);
+    // This server's own numbers begin with the one of now.
+    let until = number_at(now).saturating_sub(1);
     if after < until {
         lost_numbers::add(db, LostNumbers { after, until }).await?;
     }
@@ -89,7 +99,11 @@ pub async fn newest(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64
     let recorded = signing_clock::find(db).await?;
     // A call that was answered while the clock was wrong hides no backup.
     let called = seats::newest_call(db, now + MAX_LEAD).await?;
-    let newest = called.max(recorded.map(|it| it.at));
+    // A backup from before the first call has the entry of the first key at least.
+    let changed = audit_log::newest(db, &Filter::default(), 1).await?;
+    let changed = changed.first().map(|entry| entry.at);
+    let changed = changed.filter(|at| *at <= now + MAX_LEAD);
+    let newest = called.max(recorded.map(|it| it.at)).max(changed);
     Ok(newest.map(number_at).unwrap_or_default())
 }
 

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use license_core::seat::Overlap;
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
@@ -19,6 +20,9 @@ pub enum FreeError {
     /// This machine holds no seat.
     #[error("the machine '{0}' holds no seat of this license")]
     NotHeld(String),
+    /// Several machines are meant.
+    #[error(transparent)]
+    Ambiguous(#[from] AmbiguousMachine),
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -37,10 +41,11 @@ pub async fn free(
     let license = look_up(store, license).await?;
     let transaction = store.begin().await?;
     let license = licenses::hold(&transaction, license).await?;
-    let seat = seats::find(&transaction, &license.id, hardware_id).await?;
+    let seat = seat_of(&transaction, &license.id, hardware_id, Some(true)).await??;
     let Some(mut seat) = seat.filter(Seat::is_held) else {
         return Err(FreeError::NotHeld(hardware_id.to_owned()));
     };
+    let hardware_id = &*seat.hardware_id.clone();
     seat.freed_at = Some(change.at);
     seats::save(&transaction, &seat).await?;
     let details = json!({"installation": seat.installation_name});
@@ -57,12 +62,46 @@ pub async fn free(
     Ok(seat)
 }
 
+/// The first characters of a hardware id fit several machines.
+#[derive(Debug, thiserror::Error)]
+#[error("the hardware ids of several machines begin with '{0}'; give more characters")]
+pub struct AmbiguousMachine(String);
+
+/// Minimum number of characters that stand for a whole hardware id.
+const MIN_PREFIX_CHARS: usize = 8;
+
+/// The seat of the machine with this hardware id, or of the only one whose hardware id
+/// begins so, among those that are held or those that are not, as asked. Lists and
+/// examples shorten with an ellipsis.
+async fn seat_of(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    machine: &str,
+    held: Option<bool>,
+) -> Result<Result<Option<Seat>, AmbiguousMachine>, StoreError> {
+    if let Some(seat) = seats::find(db, license_id, machine).await? {
+        return Ok(Ok(Some(seat)));
+    }
+    let prefix = machine.trim_end_matches(['…', '.']);
+    if prefix.chars().count() < MIN_PREFIX_CHARS {
+        return Ok(Ok(None));
+    }
+    let mut found = seats::beginning_with(db, license_id, prefix, held).await?;
+    if found.len() > 1 {
+        return Ok(Err(AmbiguousMachine(prefix.to_owned())));
+    }
+    Ok(Ok(found.pop()))
+}
+
 /// Why a seat was not released.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
     /// The license was not found.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
+    /// Several machines are meant.
+    #[error(transparent)]
+    Ambiguous(#[from] AmbiguousMachine),
     /// The machine holds the seat.
     #[error("the machine '{0}' holds its seat; free the seat first")]
     Held(String),
@@ -104,7 +143,7 @@ pub async fn release(
     let license = look_up(store, license).await?;
     let transaction = store.begin().await?;
     let license = licenses::hold(&transaction, license).await?;
-    let seat = seats::find(&transaction, &license.id, hardware_id).await?;
+    let seat = seat_of(&transaction, &license.id, hardware_id, None).await??;
     let waiting = seat.filter(|seat| seat.is_held() || seat.state().is_waiting(change.at));
     let Some((mut seat, until)) = waiting.and_then(|seat| {
         let until = seat.signed_until?;
@@ -112,6 +151,7 @@ pub async fn release(
     }) else {
         return Err(ReleaseError::NotWaiting(hardware_id.to_owned()));
     };
+    let hardware_id = &*seat.hardware_id.clone();
     if seat.is_held() {
         return Err(ReleaseError::Held(hardware_id.to_owned()));
     }

@@ -230,6 +230,13 @@ impl SigningKeys {
         self.keys.iter().map(info).collect()
     }
 
+    /// Whether some other key may sign at `now`, so that this one may be revoked.
+    #[must_use]
+    pub fn can_do_without(&self, kid: &str, now: DateTime<Utc>) -> bool {
+        let others = self.keys.iter().filter(|key| key.kid != kid);
+        self.signer_of(others, now).is_some()
+    }
+
     /// Whether some key may sign at `now`.
     ///
     /// # Errors

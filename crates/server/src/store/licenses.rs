@@ -74,7 +74,8 @@ pub struct License {
     pub moves: u32,
     /// … and how many days that period has.
     pub moves_period_days: u32,
-    /// Whether it may be used.
+    /// What the vendor decided. Programs are shown what has become of it.
+    #[serde(skip)]
     pub status: Status,
     /// Why not, in the vendor's words.
     pub status_message: Option<String>,
@@ -87,7 +88,7 @@ pub struct License {
 }
 
 /// Whether a license may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It may.
@@ -219,8 +220,10 @@ pub struct Search {
     /// Of whom: part of the customer's name, of the license key, or of an
     /// installation's name; or a whole hardware id. Empty for all.
     pub text: String,
-    /// Only those with this status.
+    /// Only those with this decision of the vendor.
     pub status: Option<Status>,
+    /// Only those whose end has passed at an instant, or only those whose end has not.
+    pub ended: Option<(bool, DateTime<Utc>)>,
     /// Only those of this tier.
     pub tier: Option<String>,
     /// Only those that end at this instant at the latest …
@@ -231,6 +234,19 @@ pub struct Search {
     pub sort: Sort,
     /// The other way round.
     pub reversed: bool,
+}
+
+impl Search {
+    /// The same for licenses with this decision whose end has passed or not; `None` asks
+    /// for both.
+    #[must_use]
+    pub fn called(self, status: Status, has_ended: Option<bool>, now: DateTime<Utc>) -> Self {
+        Self {
+            status: Some(status),
+            ended: has_ended.map(|has_ended| (has_ended, now)),
+            ..self
+        }
+    }
 }
 
 /// What comes first.
@@ -301,6 +317,14 @@ fn found(db: &impl ConnectionTrait, search: &Search) -> Select<Entity> {
     if let Some(status) = search.status {
         query = query.filter(Column::Status.eq(status.as_str()));
     }
+    match search.ended {
+        Some((true, now)) => query = query.filter(Column::ExpiresAt.lt(now.naive_utc())),
+        Some((false, now)) => {
+            let later = Column::ExpiresAt.gte(now.naive_utc());
+            query = query.filter(later.or(Column::ExpiresAt.is_null()));
+        }
+        None => {}
+    }
     if let Some(tier) = &search.tier {
         query = query.filter(Column::Tier.eq(tier.replace('\0', "")));
     }
@@ -350,25 +374,6 @@ fn containing(text: &str) -> String {
     }
     pattern.push('%');
     pattern
-}
-
-/// How many licenses have each status.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn count_by_status(db: &impl ConnectionTrait) -> Result<Vec<(Status, u64)>, StoreError> {
-    let counts: Vec<(String, i64)> = Entity::find()
-        .select_only()
-        .column(Column::Status)
-        .column_as(Column::Id.count(), "licenses")
-        .group_by(Column::Status)
-        .into_tuple()
-        .all(db)
-        .await?;
-    let counts = counts.into_iter();
-    counts
-        .map(|(status, count)| Ok((status.parse()?, count.unsigned_abs())))
-        .collect()
 }
 
 /// Sets the last instant at which a license may be used.

@@ -22,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(LeasesAndMoves),
             Box::new(SigningClock),
             Box::new(LostNumbers),
+            Box::new(ConsoleSessions),
         ]
     }
 }
@@ -55,6 +56,12 @@ async fn migrate(store: &Store) -> Result<(), StoreError> {
     }
     Migrator::up(transaction, None).await?;
     Ok(migration.commit().await?)
+}
+
+/// Whether the database has the tables of any version.
+pub(super) async fn are_there_any(store: &Store) -> Result<bool, StoreError> {
+    let manager = SchemaManager::new(&store.db);
+    Ok(manager.has_table("seaql_migrations").await?)
 }
 
 struct LicensesAndSeats;
@@ -447,5 +454,27 @@ impl MigrationTrait for LostNumbers {
             .to_owned();
         manager.create_table(lost_numbers).await?;
         manager.create_index(by_end).await
+    }
+}
+
+struct ConsoleSessions;
+
+impl MigrationName for ConsoleSessions {
+    fn name(&self) -> &'static str {
+        "m0007_console_sessions"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for ConsoleSessions {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = |name: &'static str| ColumnDef::new(name);
+        let console_sessions = Table::create()
+            .table("console_sessions")
+            .col(column("id").string_len(64).not_null().primary_key())
+            .col(column("begun_at").timestamp().not_null())
+            .col(column("used_at").timestamp().not_null())
+            .to_owned();
+        manager.create_table(console_sessions).await
     }
 }

@@ -5,6 +5,7 @@
 pub mod audit_log;
 pub mod callers;
 pub mod calls;
+pub mod console_sessions;
 pub mod installations;
 pub mod licenses;
 pub mod lost_numbers;
@@ -15,6 +16,8 @@ pub mod signing_clock;
 pub mod site_entries;
 pub mod suspicions;
 pub mod usage_days;
+
+use std::path::Path;
 
 use license_service::database::{self, ConnectError, Database, Failure, Timeouts, Transaction};
 use license_service::database_url::DatabaseUrl;
@@ -38,6 +41,11 @@ pub enum StoreError {
     /// The database cannot be connected to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// There is no database of a License Server yet.
+    #[error(
+        "there is no License Server's database here; check DATABASE_URL, STATE_DIR and the current directory, or make one with 'license-server init'"
+    )]
+    Missing,
     /// The database refuses a statement.
     #[error("{}", database::words(.0))]
     Database(#[from] DbErr),
@@ -67,7 +75,7 @@ impl StoreError {
         match self {
             Self::Database(error) => Failure::of(error) != Failure::Refused,
             Self::Connect(_) => true,
-            Self::Value { .. } => false,
+            Self::Missing | Self::Value { .. } => false,
         }
     }
 }
@@ -88,6 +96,26 @@ impl Store {
     pub async fn open_within(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, StoreError> {
         let db = Database::connect(url, timeouts).await?;
         let store = Self { db };
+        migrations::bring_up_to_date(&store).await?;
+        Ok(store)
+    }
+
+    /// The same for a database that is already there: makes neither a file nor tables in
+    /// a database without any.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] where there is none, and as [`Store::open`].
+    pub async fn open_existing(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let is_empty = |file: &Path| std::fs::metadata(file).map_or(true, |it| it.len() == 0);
+        if url.sqlite_file().is_some_and(is_empty) {
+            return Err(StoreError::Missing);
+        }
+        let db = Database::connect(url, Timeouts::default()).await?;
+        let store = Self { db };
+        if !migrations::are_there_any(&store).await? {
+            store.close().await;
+            return Err(StoreError::Missing);
+        }
         migrations::bring_up_to_date(&store).await?;
         Ok(store)
     }

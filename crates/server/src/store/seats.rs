@@ -11,6 +11,7 @@ use license_core::fleet::Signed;
 use license_core::seat::{Overlap, SeatState};
 use license_core::suspicion::{Regressions, Trail};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Func;
 use sea_orm::{
     ActiveValue, Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _,
 };
@@ -208,6 +209,34 @@ pub async fn find(
         .one(db)
         .await?;
     row.map(Seat::try_from).transpose()
+}
+
+/// Seats of a license whose hardware ids begin with a text, two at most: held, freed or
+/// either.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn beginning_with(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    prefix: &str,
+    held: Option<bool>,
+) -> Result<Vec<Seat>, StoreError> {
+    let query = SeatsQuery {
+        held,
+        ..SeatsQuery::default()
+    };
+    let length = i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX);
+    let start = Func::cust("SUBSTR")
+        .arg(Expr::col((Entity, Column::HardwareId)))
+        .arg(Expr::value(1))
+        .arg(Expr::value(length));
+    let rows = filtered(license_id, &query)
+        .filter(sea_orm::sea_query::ExprTrait::eq(Expr::expr(start), prefix))
+        .limit(2)
+        .all(db)
+        .await?;
+    rows.into_iter().map(Seat::try_from).collect()
 }
 
 /// When the newest call was answered, of those not later than an instant.

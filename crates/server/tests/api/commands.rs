@@ -3,14 +3,22 @@
 use std::process::{Command, Output};
 
 use chrono::SecondsFormat;
+use license_core::offline::{OfflineRequest, Purpose};
+use license_server::licensing::catalogue::Tier;
+use license_server::licensing::issue::IssueRequest;
+use license_server::store::licenses::Status;
 use license_service::clock::{Clock as _, SystemClock};
 use serde_json::Value;
 
-use crate::database::{Engine, on_both_engines};
-use crate::harness::Vendor;
+use crate::database::{Engine, TestDatabase, on_both_engines};
+use crate::harness::{NONCE, Vendor};
 
 on_both_engines! {
     a_license_goes_through_its_life_by_commands;
+    a_list_is_whole_in_json_and_says_what_a_table_leaves_out;
+    a_license_whose_end_has_passed_is_called_expired_everywhere;
+    a_machine_is_named_by_the_beginning_of_its_hardware_id;
+    no_command_makes_a_database_but_init_and_serve;
 }
 
 async fn run(vendor: &Vendor, arguments: &[&str]) -> Output {
@@ -141,6 +149,236 @@ async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
     assert_eq!(undone.status.code(), Some(1));
     assert!(said(&undone).contains("cannot be undone"));
     vendor.end().await;
+}
+
+async fn a_list_is_whole_in_json_and_says_what_a_table_leaves_out(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let first = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    // Beyond a page of the list, and beyond one of the database.
+    let numbers = match engine {
+        Engine::Sqlite => {
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100) SELECT"
+        }
+        Engine::Postgres => "WITH n(i) AS (SELECT generate_series(1, 1100)) SELECT",
+    };
+    let columns = "customer, tier, features, max_cameras, max_users, max_storage_gb, seats, status, \
+                   status_message, expires_at, created_at, updated_at, moves, moves_period_days";
+    let sql = format!(
+        "INSERT INTO licenses (id, license_key, {columns}) {numbers} 'id-' || i, 'key-' || i, \
+         {columns} FROM licenses, n"
+    );
+    vendor.database.execute(&sql).await;
+    let all = json(&vendor, &["list"]).await;
+    let mut keys: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["licenseKey"])
+        .collect();
+    assert_eq!(keys.len(), 1101);
+    assert!(keys.contains(&&Value::from(first)));
+    keys.sort_by_key(|key| key.as_str());
+    keys.dedup();
+    assert_eq!(keys.len(), 1101, "each one time");
+    for (arguments, expected) in [
+        (&["list", "--limit", "2"][..], 2),
+        (&["list", "--offset", "1100"], 1),
+        (&["list", "--offset", "1101"], 0),
+        (&["list", "--limit", "1000", "--offset", "1"], 1000),
+    ] {
+        let found = json(&vendor, arguments).await;
+        assert_eq!(found.as_array().unwrap().len(), expected, "{arguments:?}");
+    }
+    let table = said(&run(&vendor, &["list"]).await);
+    assert!(table.contains("100 of 1101 licenses"), "{table}");
+    let last = said(&run(&vendor, &["list", "--offset", "1100"]).await);
+    assert!(last.contains("1 of 1101 licenses"), "{last}");
+    vendor.end().await;
+}
+
+async fn a_license_whose_end_has_passed_is_called_expired_everywhere(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let mut keys = Vec::new();
+    for name in ["active", "expired", "suspended", "revoked"] {
+        let request = IssueRequest {
+            customer: name.to_owned(),
+            ..IssueRequest::of(Tier::Standard)
+        };
+        keys.push(vendor.issue(request).await);
+    }
+    vendor.set_status(&keys[2], Status::Suspended).await;
+    vendor.set_status(&keys[3], Status::Revoked).await;
+    // The end of what was taken back does not matter.
+    let ended = "UPDATE licenses SET expires_at = '2020-01-01 00:00:00' WHERE customer <> 'active'";
+    vendor.database.execute(ended).await;
+    for name in ["active", "expired", "suspended", "revoked"] {
+        let found = json(&vendor, &["list", "--status", name]).await;
+        assert_eq!(found.as_array().unwrap().len(), 1, "{found}");
+        assert_eq!(
+            (&found[0]["customer"], &found[0]["status"]),
+            (&name.into(), &name.into())
+        );
+        let table = said(&run(&vendor, &["list", "--search", name]).await);
+        assert!(table.contains(&format!("  {name}  ")), "{table}");
+        let found = vendor.look(&format!("/licenses?status={name}")).await;
+        assert_eq!(
+            (&found["total"], &found["licenses"][0]["status"]),
+            (&1.into(), &name.into())
+        );
+        assert_eq!(vendor.look("/fleet").await["licenses"][name], 1);
+    }
+    let whole = vendor.look(&format!("/licenses/{}", keys[1])).await;
+    assert_eq!(whole["license"]["status"], "expired");
+    let shown = json(&vendor, &["show", &keys[1]]).await;
+    assert_eq!(shown["license"]["status"], "expired");
+    let text = said(&run(&vendor, &["show", &keys[1]]).await);
+    assert!(text.contains("Status      expired"), "{text}");
+    let renewed = json(&vendor, &["renew", &keys[1], "--never"]).await;
+    assert_eq!(renewed["status"], "active");
+    vendor.end().await;
+}
+
+async fn a_machine_is_named_by_the_beginning_of_its_hardware_id(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let request = IssueRequest {
+        seats: Some(4),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    let key = &*vendor.issue(request).await;
+    let machines = [
+        "42aac9ae7f559498",
+        "42aac9ae7fffffff",
+        "42AAC9AE7F000000",
+        "%_aac9ae",
+    ];
+    for machine in machines {
+        assert_eq!(vendor.activate(key, machine).await.word(), "yes");
+    }
+    for (machine, expected) in [
+        ("42aac9ae7f", "several machines"),
+        ("42aac9a", "holds no seat"),
+        ("", "holds no seat"),
+        ("…", "holds no seat"),
+        ("________", "holds no seat"),
+        ("%%%%%%%%", "holds no seat"),
+        ("42aac9ae7f5594980", "holds no seat"),
+    ] {
+        let output = run(&vendor, &["seats", "free", key, machine]).await;
+        assert_eq!(output.status.code(), Some(1), "{machine}");
+        assert!(
+            said(&output).contains(expected),
+            "{machine}: {}",
+            said(&output)
+        );
+    }
+    let freed = run(&vendor, &["seats", "free", key, "42aac9ae7f55…"]).await;
+    assert_eq!(freed.status.code(), Some(0), "{}", said(&freed));
+    assert!(
+        said(&freed).contains("The seat of 42aac9ae7f559498 is free"),
+        "{}",
+        said(&freed)
+    );
+    assert!(!vendor.seat(key, machines[0]).await.unwrap().is_held());
+    for machine in &machines[1..] {
+        assert!(
+            vendor.seat(key, machine).await.unwrap().is_held(),
+            "{machine}"
+        );
+    }
+    // One that is freed makes nothing ambiguous.
+    let freed = run(&vendor, &["seats", "free", key, "42aac9ae7f"]).await;
+    assert!(
+        said(&freed).contains("The seat of 42aac9ae7fffffff is free"),
+        "{}",
+        said(&freed)
+    );
+    let asked = run(&vendor, &["seats", "release", key, "42aac9ae7ff"]).await;
+    assert!(
+        !said(&asked).contains("nothing to release"),
+        "{}",
+        said(&asked)
+    );
+    vendor.end().await;
+}
+
+async fn no_command_makes_a_database_but_init_and_serve(engine: Engine) {
+    let database = TestDatabase::new(engine).await;
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let program = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
+        command.args(arguments).arg("--state-dir").arg(&state);
+        if engine == Engine::Postgres {
+            command.args(["--database-url", &database.url]);
+        }
+        command.stdin(std::process::Stdio::null()).output().unwrap()
+    };
+    let key = "FXSGHT-2222-2222-2222-2222";
+    let request = directory.path().join("request");
+    let purpose = Purpose::Activate;
+    let written = OfflineRequest {
+        purpose,
+        license_key: key.to_owned(),
+        hardware_id: "m".to_owned(),
+        installation_id: "i".to_owned(),
+        installation_name: String::new(),
+        installation_version: String::new(),
+        nonce: NONCE.to_owned(),
+        key_set: 1,
+        created_at: SystemClock.now(),
+    };
+    std::fs::write(&request, written.to_file()).unwrap();
+    let request = request.display().to_string();
+    for arguments in [
+        &["issue", "--tier", "standard"][..],
+        &["list"],
+        &["list", "--json"],
+        &["show", key],
+        &["suspend", key],
+        &["reinstate", key],
+        &["revoke", key],
+        &["renew", key, "--never"],
+        &["seats", "list", key],
+        &["seats", "free", key, "m"],
+        &["seats", "release", key, "m"],
+        &["suspicions"],
+        &["audit"],
+        &["clock", "status"],
+        &["clock", "accept"],
+        &["keys", "create"],
+        &["keys", "export"],
+        &["keys", "rotate"],
+        &["keys", "revoke", "k"],
+        &["offline", "sign", &request],
+    ] {
+        let output = program(arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{arguments:?}: {}",
+            said(&output)
+        );
+        assert!(output.stdout.is_empty(), "{arguments:?}: {}", said(&output));
+        assert!(
+            said(&output).contains("license-server init"),
+            "{arguments:?}: {}",
+            said(&output)
+        );
+        assert!(!state.exists(), "{arguments:?}");
+    }
+    if engine == Engine::Postgres {
+        let tables =
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'";
+        assert_eq!(database.texts(tables).await, []);
+    }
+    for _ in 0..2 {
+        let made = program(&["init"]);
+        assert_eq!(made.status.code(), Some(0), "{}", said(&made));
+    }
+    let issued = program(&["issue", "--tier", "standard"]);
+    assert_eq!(issued.status.code(), Some(0), "{}", said(&issued));
+    assert_eq!(program(&["keys", "export"]).status.code(), Some(0));
+    database.drop_database().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -420,7 +420,7 @@ fn a_rotation_that_is_killed_leaves_keys_that_sign_and_a_chain_that_is_followed(
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
-    assert!(run(&["keys", "create"]).status().unwrap().success());
+    assert!(run(&["init"]).status().unwrap().success());
     let keys_dir = directory.path().join("keys");
     let root = Keyring::from_jwk_set(SigningKeys::load(&keys_dir).unwrap().public()).unwrap();
     for delay in 0..12 {

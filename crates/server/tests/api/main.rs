@@ -31,6 +31,7 @@ mod offline;
 mod outage;
 #[path = "../../../client/tests/api/pgbouncer.rs"]
 mod pgbouncer;
+mod pages;
 mod rates;
 #[path = "../../../client/tests/api/raw_http.rs"]
 mod raw_http;

@@ -5,8 +5,8 @@ use chrono::TimeDelta;
 use license_core::seat::Overlap;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, audit_log, calls, lost_numbers, seat_moves, seats, signing_clock, site_entries, suspicions,
-    usage_days,
+    Migrator, Store, audit_log, calls, console_sessions, lost_numbers, seat_moves, seats,
+    signing_clock, site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database};
@@ -15,13 +15,14 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 6] = [
+const SAMPLES: [&str; 7] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
     include_str!("../migrations/m0003_audit_and_history.sql"),
     include_str!("../migrations/m0004_leases_and_moves.sql"),
     include_str!("../migrations/m0005_signing_clock.sql"),
     include_str!("../migrations/m0006_lost_numbers.sql"),
+    include_str!("../migrations/m0007_console_sessions.sql"),
 ];
 
 on_both_engines! {
@@ -108,6 +109,9 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         recorded.accepted_at,
         Some("2026-11-25T12:00:00Z".parse().unwrap())
     );
+    let session = console_sessions::find(store.reader(), "abc").await.unwrap();
+    let session = session.unwrap();
+    assert_eq!(session.used - session.begun, TimeDelta::minutes(20));
     let lost = lost_numbers::around(store.reader(), 1_795_525_200_000).await;
     assert_eq!(lost.unwrap().unwrap().after, 1_795_521_600_000);
     let not_lost = lost_numbers::around(store.reader(), 1_795_521_600_000).await;

@@ -123,7 +123,9 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
     let lost = issue(&vendor, 1, None).await;
     assert_eq!(vendor.activate(&lost, "m").await.word(), "yes");
     let change = vendor.app.change(license_server::audit::Actor::CommandLine);
-    renew(&vendor.app.store, &renewed, None, &change).await.unwrap();
+    renew(&vendor.app.store, &renewed, None, &change)
+        .await
+        .unwrap();
     let mut numbers = Vec::new();
     for key in [&lost, &renewed, &known] {
         assert_eq!(vendor.validate(key, "m").await.word(), "yes");
@@ -139,20 +141,40 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
         assert_eq!(word(&vendor, call, &lost, "m", Some(of_lost)).await, OLDER);
     }
     let (status, answer, wait) = ask(&vendor, "validate", &lost, "m", Some(of_lost)).await;
-    assert_eq!((status, wait), (StatusCode::SERVICE_UNAVAILABLE, Some("60".into())));
-    assert!(answer["error"]["message"].as_str().unwrap().contains("older"));
-    assert_eq!(word(&vendor, "validate", &renewed, "m", Some(of_renewed)).await, OLDER);
+    assert_eq!(
+        (status, wait),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("60".into()))
+    );
+    assert!(
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("older")
+    );
+    assert_eq!(
+        word(&vendor, "validate", &renewed, "m", Some(of_renewed)).await,
+        OLDER
+    );
     assert_eq!((alerts(&vendor).await, suspected(&vendor).await), (1, 0));
 
     // A site that the backup knows is confirmed, with a number that it does not take for
     // a replay, and is not accused; what is newer than the backup stays unknown after it.
-    assert_eq!(word(&vendor, "validate", &known, "m", Some(of_known)).await, "yes");
+    assert_eq!(
+        word(&vendor, "validate", &known, "m", Some(of_known)).await,
+        "yes"
+    );
     assert!(seq(&vendor, &known, "m").await > of_known);
     assert_eq!(suspected(&vendor).await, 0);
-    assert_eq!(word(&vendor, "heartbeat", &lost, "m", Some(of_lost)).await, OLDER);
+    assert_eq!(
+        word(&vendor, "heartbeat", &lost, "m", Some(of_lost)).await,
+        OLDER
+    );
     vendor.clock.advance(TimeDelta::minutes(1));
     assert_eq!(word(&vendor, "validate", &known, "m", None).await, "yes");
-    assert_eq!(word(&vendor, "validate", &lost, "m", Some(of_lost)).await, OLDER);
+    assert_eq!(
+        word(&vendor, "validate", &lost, "m", Some(of_lost)).await,
+        OLDER
+    );
 
     // Decisions that are held are signed, whatever the number; so is everything for who
     // knows no number, an old one, or one that nobody can have issued.
@@ -177,8 +199,14 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
     // Staff see it: once an hour, and counted.
     assert_eq!(alerts(&vendor).await, 1);
     vendor.clock.advance(TimeDelta::hours(1));
-    assert_eq!(word(&vendor, "validate", &lost, "m", Some(of_lost)).await, OLDER);
-    assert_eq!(word(&vendor, "validate", &lost, "m", Some(of_lost)).await, OLDER);
+    assert_eq!(
+        word(&vendor, "validate", &lost, "m", Some(of_lost)).await,
+        OLDER
+    );
+    assert_eq!(
+        word(&vendor, "validate", &lost, "m", Some(of_lost)).await,
+        OLDER
+    );
     assert_eq!(alerts(&vendor).await, 2);
     let scraped = vendor.http.get(format!("{}/metrics", vendor.url));
     let scraped = scraped.send().await.unwrap().text().await.unwrap();
@@ -192,7 +220,10 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
         ..IssueRequest::of(Tier::Standard)
     };
     vendor.issue(again).await;
-    assert_eq!(word(&vendor, "validate", &lost, "m", Some(of_lost)).await, "yes");
+    assert_eq!(
+        word(&vendor, "validate", &lost, "m", Some(of_lost)).await,
+        "yes"
+    );
     assert!(vendor.seat(&lost, "m").await.unwrap().is_held());
     vendor.end().await;
 }
@@ -212,7 +243,10 @@ async fn a_backup_that_is_restored_under_a_running_server_is_noticed(engine: Eng
     for sql in [
         format!("UPDATE signing_clock SET recorded_at = '{text}'"),
         format!("DELETE FROM seats WHERE last_seq = {of_lost}"),
-        format!("DELETE FROM audit_log WHERE subject LIKE '%{}'", &lost[lost.len() - 4..]),
+        format!(
+            "DELETE FROM audit_log WHERE subject LIKE '%{}'",
+            &lost[lost.len() - 4..]
+        ),
         format!("DELETE FROM licenses WHERE license_key = '{lost}'"),
     ] {
         vendor.database.execute(&sql).await;

@@ -2,11 +2,12 @@
 
 use std::process::{Command, Stdio};
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use chrono::TimeDelta;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
-use crate::database::Engine;
+use crate::database::{Engine, on_both_engines};
 use crate::gates::process::{Process, free_port};
 use crate::harness::{ADMIN_TOKEN, Vendor};
 
@@ -147,4 +148,101 @@ async fn behind_trusted_proxies_the_callers_count_and_are_named() {
     assert_eq!(refused.status.code(), Some(2));
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("--trusted-proxies"), "{said}");
+}
+
+/// A browser that keeps its cookie, and looks at the fleet.
+struct Session {
+    http: reqwest::Client,
+    cookie: String,
+}
+
+impl Session {
+    async fn begin(vendor: &Vendor) -> Self {
+        let http = reqwest::Client::builder().no_proxy();
+        let http = http.redirect(Policy::none()).build().unwrap();
+        let request = http.post(format!("{}/console/sign-in", vendor.url));
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let request = request.body(format!("token={ADMIN_TOKEN}"));
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 303);
+        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        Self { http, cookie }
+    }
+
+    async fn open(&self, vendor: &Vendor, refresh: bool) -> u16 {
+        let request = self.http.get(&vendor.url).header(COOKIE, &self.cookie);
+        let request = match refresh {
+            true => request.header("x-refresh", "1"),
+            false => request,
+        };
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    async fn sign_out(&self, vendor: &Vendor) {
+        let request = self.http.post(format!("{}/console/sign-out", vendor.url));
+        let answer = request.header(COOKIE, &self.cookie).send().await.unwrap();
+        assert_eq!(
+            answer.headers()[LOCATION],
+            "/console/sign-in?done=signed-out"
+        );
+        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
+        assert!(cookie.contains("Max-Age=0"), "{cookie}");
+    }
+}
+
+on_both_engines! {
+    a_session_is_known_to_every_server_and_ends_on_all_of_them;
+}
+
+async fn a_session_is_known_to_every_server_and_ends_on_all_of_them(engine: Engine) {
+    let first = Vendor::start(engine).await;
+    let second = first.twin().await;
+    let session = Session::begin(&first).await;
+    for server in [&first, &second, &first] {
+        assert_eq!(session.open(server, false).await, 200);
+    }
+    // Half an hour without a request, whichever server has heard the last one.
+    first.clock.advance(TimeDelta::minutes(29));
+    assert_eq!(session.open(&second, false).await, 200);
+    first.clock.advance(TimeDelta::minutes(29));
+    assert_eq!(
+        session.open(&first, true).await,
+        200,
+        "a page that is left open"
+    );
+    first.clock.advance(TimeDelta::minutes(1));
+    for server in [&second, &first] {
+        assert_eq!(session.open(server, false).await, 303);
+    }
+    // Twelve hours in any case.
+    let session = Session::begin(&second).await;
+    for quarter in 1..=48 {
+        first.clock.advance(TimeDelta::minutes(15));
+        let server = if quarter % 2 == 0 { &first } else { &second };
+        let expected = if quarter < 48 { 200 } else { 303 };
+        assert_eq!(session.open(server, false).await, expected, "{quarter}");
+    }
+    // Signed out on one, it is over on the other, also for who has kept the cookie.
+    let (session, other) = (Session::begin(&first).await, Session::begin(&first).await);
+    assert_eq!(session.open(&second, false).await, 200);
+    session.sign_out(&second).await;
+    for server in [&first, &second] {
+        assert_eq!(session.open(server, false).await, 303);
+        assert_eq!(other.open(server, false).await, 200, "another browser");
+    }
+    // The database has nothing that lets anyone in.
+    let kept = first
+        .database
+        .texts("SELECT id FROM console_sessions")
+        .await;
+    let name = other.cookie.split_once('=').unwrap().1;
+    assert!(
+        kept.iter()
+            .flatten()
+            .all(|id| !other.cookie.contains(id.as_str()))
+    );
+    assert!(kept.len() <= 3 && name.len() > 80);
+    second.stop().await;
+    first.end().await;
 }

@@ -19,6 +19,7 @@ use crate::licensing::catalogue::Tier;
 use crate::licensing::claim::moves_left;
 use crate::licensing::history::usage_by_day;
 use crate::licensing::issue::IssueRequest;
+use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
 use crate::store::licenses::{License, Search, Sort, Status};
 use crate::store::seats::{Seat, SeatsQuery};
@@ -34,7 +35,7 @@ pub(in crate::http) struct Wanted {
     /// a whole hardware id.
     #[serde(default)]
     search: String,
-    status: Option<Status>,
+    status: Option<ShownStatus>,
     tier: Option<String>,
     /// Only those that end at this instant, or on this day, at the latest.
     #[serde(default, deserialize_with = "until")]
@@ -66,7 +67,7 @@ pub(in crate::http) struct Page {
 #[serde(rename_all = "camelCase")]
 struct Listed {
     #[serde(flatten)]
-    license: License,
+    license: ShownLicense,
     /// How many machines hold it now.
     seats_held: u64,
 }
@@ -79,22 +80,27 @@ pub(in crate::http) async fn list(
     Params(wanted): Params<Wanted>,
 ) -> Result<Json<Page>, ApiError> {
     let db = app.store.reader();
-    let search = Search {
+    let now = app.clock.now();
+    let mut search = Search {
         text: wanted.search,
-        status: wanted.status,
+        status: None,
+        ended: None,
         tier: wanted.tier,
         ends_by: wanted.ends_by,
         ends_after: wanted.ends_after,
         sort: wanted.sort,
         reversed: wanted.reversed,
     };
+    if let Some(status) = wanted.status {
+        search = search.called(status.decided(), status.has_ended(), now);
+    }
     let most = wanted.limit.unwrap_or(50).min(MOST_ROWS);
     let found = licenses::list(db, &search, wanted.offset, most).await?;
     let ids = found.iter().map(|license| license.id.clone()).collect();
     let held = seats::count_held_of(db, ids).await?;
     let listed = found.into_iter().map(|license| Listed {
         seats_held: held.get(&license.id).copied().unwrap_or_default(),
-        license,
+        license: ShownLicense::of(license, now),
     });
     Ok(Json(Page {
         licenses: listed.collect(),
@@ -137,13 +143,13 @@ pub(in crate::http) struct ToIssue {
 
 /// Issue a license.
 #[utoipa::path(post, path = "/licenses", tag = "licenses", request_body = ToIssue,
-    responses((status = 201, body = License), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+    responses((status = 201, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 409, body = ErrorBody, description = "There is a license with this key already")))]
 pub(in crate::http) async fn issue(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
     Body(wanted): Body<ToIssue>,
-) -> Result<(StatusCode, Json<License>), ApiError> {
+) -> Result<(StatusCode, Json<ShownLicense>), ApiError> {
     let request = IssueRequest {
         tier: wanted.tier,
         customer: wanted.customer,
@@ -160,6 +166,7 @@ pub(in crate::http) async fn issue(
     };
     let change = app.change(actor);
     let license = licensing::issue::issue(&app.store, request, &change).await?;
+    let license = ShownLicense::of(license, change.at);
     Ok((StatusCode::CREATED, Json(license)))
 }
 
@@ -167,7 +174,7 @@ pub(in crate::http) async fn issue(
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct Whole {
-    license: License,
+    license: ShownLicense,
     /// Moves left in the period that ends now.
     moves_left: u32,
     /// How many machines hold it now.
@@ -205,7 +212,7 @@ pub(in crate::http) async fn show(
         seats_held: seats::count(db, &license.id, &SeatsQuery::held()).await?,
         seats: seats_page(&app, &license, &SeatsQuery::default(), None).await?,
         suspicions: suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?,
-        license,
+        license: ShownLicense::of(license, app.clock.now()),
     }))
 }
 
@@ -358,17 +365,17 @@ pub(in crate::http) struct End {
 /// Set the end of a license.
 #[utoipa::path(post, path = "/licenses/{license}/renew", tag = "licenses", request_body = End,
     params(("license" = String, Path)),
-    responses((status = 200, body = License), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+    responses((status = 200, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(in crate::http) async fn renew(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
     Path(license): Path<String>,
     Body(end): Body<End>,
-) -> Result<Json<License>, ApiError> {
+) -> Result<Json<ShownLicense>, ApiError> {
     let change = app.change(actor);
     let renewing = licensing::renew::renew(&app.store, &license, end.expires_at, &change);
-    Ok(Json(renewing.await?))
+    Ok(Json(ShownLicense::of(renewing.await?, change.at)))
 }
 
 /// What a site's operator is told.
@@ -382,41 +389,41 @@ pub(in crate::http) struct Words {
 /// Take a license back for the time being.
 #[utoipa::path(post, path = "/licenses/{license}/suspend", tag = "licenses", request_body = Words,
     params(("license" = String, Path)),
-    responses((status = 200, body = License), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+    responses((status = 200, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(in crate::http) async fn suspend(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
     Path(license): Path<String>,
     Body(words): Body<Words>,
-) -> Result<Json<License>, ApiError> {
+) -> Result<Json<ShownLicense>, ApiError> {
     set(&app, actor, &license, Status::Suspended, words).await
 }
 
 /// Give a suspended license back.
 #[utoipa::path(post, path = "/licenses/{license}/reinstate", tag = "licenses",
     params(("license" = String, Path)),
-    responses((status = 200, body = License), (status = 401, body = ErrorBody),
+    responses((status = 200, body = ShownLicense), (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(in crate::http) async fn reinstate(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
     Path(license): Path<String>,
-) -> Result<Json<License>, ApiError> {
+) -> Result<Json<ShownLicense>, ApiError> {
     set(&app, actor, &license, Status::Active, Words::default()).await
 }
 
 /// Take a license back for good.
 #[utoipa::path(post, path = "/licenses/{license}/revoke", tag = "licenses", request_body = Words,
     params(("license" = String, Path)),
-    responses((status = 200, body = License), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+    responses((status = 200, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody)))]
 pub(in crate::http) async fn revoke(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
     Path(license): Path<String>,
     Body(words): Body<Words>,
-) -> Result<Json<License>, ApiError> {
+) -> Result<Json<ShownLicense>, ApiError> {
     set(&app, actor, &license, Status::Revoked, words).await
 }
 
@@ -426,11 +433,11 @@ async fn set(
     license: &str,
     status: Status,
     words: Words,
-) -> Result<Json<License>, ApiError> {
+) -> Result<Json<ShownLicense>, ApiError> {
     let change = app.change(actor);
     let message = words.message.as_deref();
     let setting = licensing::status::set_status(&app.store, license, status, message, &change);
-    Ok(Json(setting.await?))
+    Ok(Json(ShownLicense::of(setting.await?, change.at)))
 }
 
 /// A machine.

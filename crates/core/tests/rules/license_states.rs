@@ -1,0 +1,39 @@
+//! What has become of a license.
+
+use chrono::TimeDelta;
+use license_core::document::DenialReason;
+use license_core::license_state::{Decided, LicenseState};
+
+use crate::signer::T0;
+
+#[test]
+fn a_license_is_expired_after_its_end_unless_the_vendor_took_it_back() {
+    let second = TimeDelta::seconds(1);
+    for (end, valid) in [
+        (None, LicenseState::Active),
+        (Some(T0 + second), LicenseState::Active),
+        (Some(T0), LicenseState::Active),
+        (Some(T0 - second), LicenseState::Expired),
+    ] {
+        for (decided, expected, denial) in [
+            (
+                Decided::Valid,
+                valid,
+                (valid == LicenseState::Expired).then_some(DenialReason::Expired),
+            ),
+            (
+                Decided::Suspended,
+                LicenseState::Suspended,
+                Some(DenialReason::Suspended),
+            ),
+            (
+                Decided::Revoked,
+                LicenseState::Revoked,
+                Some(DenialReason::Revoked),
+            ),
+        ] {
+            let state = LicenseState::of(decided, end, T0);
+            assert_eq!((state, state.denial()), (expected, denial), "{end:?}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! `license-server init`
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use license_service::clock::SystemClock;
+use serde_json::json;
+
+use crate::app::{create_store, make_missing_key};
+use crate::cli::by_hand;
+use crate::config::Storage;
+use crate::licensing::clock;
+use crate::signing::{SigningError, SigningKeys};
+
+/// Makes the database and the first signing key where they are missing.
+pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let store = create_store(storage).await?;
+    let directory = storage.keys();
+    if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
+        let clock = clock::open(&store, Arc::new(SystemClock)).await?;
+        make_missing_key(&store, storage, &clock, &by_hand(now)).await?;
+    }
+    store.close().await;
+    SigningKeys::load(&directory)?;
+    let (database, keys) = (
+        storage.database().to_string(),
+        directory.display().to_string(),
+    );
+    if json {
+        println!("{:#}", json!({"database": database, "keys": keys}));
+    } else {
+        println!("Database: {database}\nSigning keys: {keys}");
+        println!("Give clients the public keys: license-server keys export");
+    }
+    Ok(())
+}

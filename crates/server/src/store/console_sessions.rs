@@ -1,0 +1,114 @@
+//! `console_sessions`: browsers that are signed in, shared by all servers on the
+//! database. A row has the hash of what the browser keeps.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use license_service::sessions::SessionTimes;
+use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "console_sessions")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    id: String,
+    begun_at: NaiveDateTime,
+    used_at: NaiveDateTime,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Adds a session that begins now.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn add(
+    db: &impl ConnectionTrait,
+    id: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        id: ActiveValue::Set(id.to_owned()),
+        begun_at: ActiveValue::Set(now.naive_utc()),
+        used_at: ActiveValue::Set(now.naive_utc()),
+    };
+    Entity::insert(row).exec_without_returning(db).await?;
+    Ok(())
+}
+
+/// A session; `None` where it was ended.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn find(db: &impl ConnectionTrait, id: &str) -> Result<Option<SessionTimes>, StoreError> {
+    let row = Entity::find_by_id(id).one(db).await?;
+    Ok(row.map(|row| SessionTimes {
+        begun: row.begun_at.and_utc(),
+        used: row.used_at.and_utc(),
+    }))
+}
+
+/// Notes that a session was used.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn note_used(
+    db: &impl ConnectionTrait,
+    id: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    Entity::update_many()
+        .col_expr(Column::UsedAt, now.naive_utc().into())
+        .filter(Column::Id.eq(id))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Ends a session.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn remove(db: &impl ConnectionTrait, id: &str) -> Result<(), StoreError> {
+    Entity::delete_by_id(id).exec(db).await?;
+    Ok(())
+}
+
+/// Removes sessions that were used last before an instant, and all but the `keep` that
+/// were used last.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn prune(
+    db: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+    keep: u64,
+) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::UsedAt.lt(before.naive_utc()))
+        .exec(db)
+        .await?;
+    let too_many: Vec<String> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .order_by_desc(Column::UsedAt)
+        .order_by_desc(Column::Id)
+        .offset(keep)
+        .limit(super::seats::MAX_LISTED)
+        .into_tuple()
+        .all(db)
+        .await?;
+    if !too_many.is_empty() {
+        Entity::delete_many()
+            .filter(Column::Id.is_in(too_many))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}

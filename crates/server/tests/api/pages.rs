@@ -1,0 +1,228 @@
+//! Pages of the console, without a browser.
+
+use license_server::licensing::catalogue::Tier;
+use license_server::licensing::issue::IssueRequest;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use reqwest::redirect::Policy;
+use reqwest::{Method, Response};
+
+use crate::database::Engine;
+use crate::harness::{ADMIN_TOKEN, Vendor};
+
+/// What a browser accepts.
+const HTML: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+struct Staff {
+    vendor: Vendor,
+    http: reqwest::Client,
+    cookie: String,
+}
+
+impl Staff {
+    async fn signed_in() -> Self {
+        let vendor = Vendor::start(Engine::Sqlite).await;
+        let http = reqwest::Client::builder().no_proxy();
+        let http = http.redirect(Policy::none()).build().unwrap();
+        let mut staff = Self {
+            vendor,
+            http,
+            cookie: String::new(),
+        };
+        let token = format!("token={ADMIN_TOKEN}");
+        let answer = staff.send(Method::POST, "/console/sign-in", &token).await;
+        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
+        staff.cookie = cookie.split(';').next().unwrap().to_owned();
+        staff
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &str) -> Response {
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.vendor.url));
+        let request = request.header(ACCEPT, HTML).header(CONTENT_TYPE, FORM);
+        let request = request.header(COOKIE, &self.cookie).body(body.to_owned());
+        request.send().await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.send(Method::GET, path, "").await;
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn post(&self, path: &str, body: &str) -> (u16, String) {
+        let answer = self.send(Method::POST, path, body).await;
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_is_not_there_is_a_page_for_a_browser_and_json_for_programs() {
+    let staff = Staff::signed_in().await;
+    for path in [
+        "/nothing",
+        "/console/nothing",
+        "/console/licenses/a/b/c",
+        "/apis",
+    ] {
+        let answer = staff.send(Method::GET, path, "").await;
+        assert_eq!(answer.status(), 404, "{path}");
+        let headers = answer.headers().clone();
+        assert_eq!(headers[CONTENT_TYPE], "text/html; charset=utf-8", "{path}");
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("default-src 'none'"), "{policy}");
+        assert!(
+            answer.text().await.unwrap().contains("Page not found"),
+            "{path}"
+        );
+    }
+    for (path, accept) in [
+        ("/nothing", "*/*"),
+        ("/nothing", "application/json"),
+        ("/api/nothing", HTML),
+        ("/api/licenses/nothing", HTML),
+        ("/api", HTML),
+    ] {
+        let request = staff.http.get(format!("{}{path}", staff.vendor.url));
+        let answer = request.header(ACCEPT, accept).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{path}");
+        assert_eq!(
+            answer.headers()[CONTENT_TYPE],
+            "application/json",
+            "{path} {accept}"
+        );
+    }
+    staff.vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_that_is_not_known_is_an_error_and_not_everything() {
+    let staff = Staff::signed_in().await;
+    let request = IssueRequest {
+        customer: "Harbour".to_owned(),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    staff.vendor.issue(request).await;
+    for (path, expected) in [
+        ("licenses?status=gone", "Unknown status &#39;gone&#39;"),
+        ("licenses?status=Active", "Unknown status"),
+        ("licenses?tier=gold", "Unknown tier"),
+        ("licenses?ends=soon", "Unknown end"),
+        ("licenses?sort=price", "Unknown sort order"),
+        ("licenses?sort=-", "Unknown sort order"),
+        ("licenses?page=two", "Unknown page"),
+        ("licenses?page=-1", "Unknown page"),
+        ("licenses?status=active&status=revoked", "Invalid filters"),
+        ("installations?standing=fine", "Unknown standing"),
+        ("installations?order=name", "Unknown order"),
+        ("installations?over_limit=0", "Unknown over_limit"),
+        ("installations?suspected=no", "Unknown suspected"),
+        ("installations?page=x", "Unknown page"),
+        ("audit?before=yesterday", "Invalid filters"),
+        ("audit?license=harbour", "Invalid filters"),
+    ] {
+        let (status, page) = staff.get(&format!("/console/{path}")).await;
+        assert_eq!(status, 400, "{path}");
+        assert!(page.contains("role=\"alert\" id=\"error\""), "{path}");
+        assert!(page.contains(expected), "{path}: {page}");
+        assert!(!page.contains("Harbour"), "{path}");
+    }
+    for path in [
+        "licenses",
+        "licenses?search=&status=active&tier=standard&ends=&sort=&page=",
+        "licenses?sort=-created&status=active",
+    ] {
+        let (status, page) = staff.get(&format!("/console/{path}")).await;
+        assert_eq!((status, page.contains("Harbour")), (200, true), "{path}");
+    }
+    for path in [
+        "licenses?status=expired",
+        "licenses?ends=expired&sort=expires",
+        "installations?standing=grace&order=silent&over_limit=1&suspected=1&version=",
+    ] {
+        assert_eq!(
+            staff.get(&format!("/console/{path}")).await.0,
+            200,
+            "{path}"
+        );
+    }
+    staff.vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_no_to_issuing_shows_the_form_as_it_was_filled_in() {
+    let staff = Staff::signed_in().await;
+    let filled = "customer=Harbour+%26+Sons&tier=professional&seats=7&moves=&moves_period_days=30\
+                  &max_cameras=-1&max_users=&max_storage_gb=&with=module.alarm_advanced&without=\
+                  &day=2099-12-31&key=";
+    let (status, page) = staff.post("/console/licenses/new", filled).await;
+    assert_eq!(status, 200);
+    let no = "formaction=\"/console/licenses/new\" formnovalidate name=\"edit\" value=\"1\"";
+    assert!(page.contains(no), "{page}");
+    // What the browser sends when that button is pressed: the hidden fields, and the button.
+    let hidden = page.match_indices("<input type=\"hidden\" name=\"");
+    let mut fields = url::form_urlencoded::Serializer::new(String::new());
+    for (at, start) in hidden {
+        let (name, rest) = page[at + start.len()..].split_once('"').unwrap();
+        let value = rest
+            .strip_prefix(" value=\"")
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
+        fields.append_pair(name, &value.replace("&#38;", "&").replace("&amp;", "&"));
+    }
+    let fields = fields.append_pair("edit", "1").finish();
+    let (status, form) = staff.post("/console/licenses/new", &fields).await;
+    assert_eq!(status, 200);
+    for expected in [
+        "value=\"Harbour &#38; Sons\"",
+        "<option selected>professional</option>",
+        "name=\"seats\" value=\"7\"",
+        "name=\"moves_period_days\" value=\"30\"",
+        "name=\"max_cameras\" value=\"-1\"",
+        "value=\"module.alarm_advanced\"",
+        "value=\"2099-12-31\"",
+        "<details open>",
+        // The key that would have been issued was not typed by anyone.
+        "id=\"key\" name=\"key\" value=\"\"",
+    ] {
+        assert!(form.contains(expected), "{expected}: {form}");
+    }
+    let listed = staff.vendor.look("/licenses").await;
+    assert_eq!(listed["total"], 0, "nothing is issued");
+    staff.vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_key_is_replaced_in_the_console_before_it_is_revoked() {
+    let staff = Staff::signed_in().await;
+    let now = license_service::clock::Clock::now(&*staff.vendor.clock);
+    let kid = staff.vendor.app.keys().list(now)[0].kid.clone();
+    let revoke = format!("/console/keys/{kid}/revoke");
+    let (status, page) = staff.get(&revoke).await;
+    assert_eq!(status, 200);
+    assert!(
+        page.contains("This is the only key that can sign"),
+        "{page}"
+    );
+    assert!(!page.contains("Revoke the key"), "{page}");
+    assert!(!page.contains("license-server keys"), "{page}");
+    assert!(page.contains("action=\"/console/keys/rotate\""), "{page}");
+    assert!(page.contains("name=\"days\" value=\"0\""), "{page}");
+    // Who answers the question of before is told the same.
+    let (_, page) = staff.post(&revoke, "").await;
+    assert!(
+        page.contains("This is the only key that can sign"),
+        "{page}"
+    );
+    // The way out.
+    assert_eq!(staff.post("/console/keys/rotate", "days=0").await.0, 303);
+    let (_, page) = staff.get(&revoke).await;
+    assert!(page.contains("Revoke this signing key?"), "{page}");
+    assert_eq!(staff.post(&revoke, "").await.0, 303);
+    let keys = staff.vendor.app.keys().list(now);
+    let revoked = keys.iter().find(|key| key.kid == kid).unwrap();
+    assert_eq!(revoked.state, "revoked");
+    staff.vendor.end().await;
+}
