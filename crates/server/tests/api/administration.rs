@@ -300,7 +300,7 @@ async fn the_fleet_is_seen_by_standing_version_limit_and_suspicion(engine: Engin
     );
     assert_eq!(
         fleet["licenses"],
-        json!({"active": 4, "revoked": 0, "suspended": 1})
+        json!({"active": 4, "expired": 0, "revoked": 0, "suspended": 1})
     );
     assert_eq!(
         fleet["versions"],
@@ -381,7 +381,7 @@ async fn usage_and_calls_are_kept_day_by_day_and_forgotten_in_time(engine: Engin
         json!({"usage": [day("2026-11-25", 1, 4), day("2026-11-24", 3, 9)], "nextCursor": null})
     );
     let calls = vendor.look("/heartbeats?days=3").await;
-    let day = |day: &str, confirmed: u64, denied: u64| json!({"day": day, "kind": "heartbeat", "confirmed": confirmed, "denied": denied, "throttled": 0});
+    let day = |day: &str, confirmed: u64, denied: u64| json!({"day": day, "kind": "heartbeat", "confirmed": confirmed, "denied": denied, "throttled": 0, "withheld": 0});
     let expected = json!([
         day("2026-11-23", 0, 0),
         day("2026-11-24", 3, 0),

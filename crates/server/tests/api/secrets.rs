@@ -103,6 +103,7 @@ fn keys_come_from_standard_input_and_tokens_are_no_arguments() {
     };
     let key = LicenseKey::from_random(&[7; 20]).unwrap().to_string();
     let input = format!("{key}\n");
+    assert_eq!(run(&["init"], "").0, Some(0));
     let (code, said) = run(&["issue", "--tier", "standard", "--key", "-"], &input);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains(&key) && !said.contains(WARNING), "{said}");
