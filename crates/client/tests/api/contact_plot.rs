@@ -60,7 +60,7 @@ async fn ten_thousand_lines_are_counted_by_the_database_and_refused_keys_are_no_
             "no contact (1750)",
             "denied (1750)",
             "failed activations (2000)",
-            "cause 9999",
+            "cause 9989",
         ] {
             assert!(page.contains(expected), "{expected}: {page}");
         }

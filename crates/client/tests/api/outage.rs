@@ -464,7 +464,8 @@ async fn a_report_that_is_acknowledged_while_the_database_is_away_survives_kill_
     );
     gate.set(Way::Cut);
     for (source, number) in [("first", 20), ("second", 300)] {
-        let answer = program.send(Method::PUT, "/api/license/usage", &report(source, number));
+        let report = report(source, number);
+        let answer = program.send(Method::PUT, "/api/license/usage", &report);
         assert_eq!(answer.await.0, 200, "{source}");
     }
     program.kill();
