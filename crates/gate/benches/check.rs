@@ -18,31 +18,39 @@ mod scripted_client;
 #[expect(dead_code, reason = "the tests need more of it")]
 mod signer;
 
-fn checks(criterion: &mut Criterion) {
+/// A gate that knows so many features.
+fn gate_of(features: usize) -> (Gate, ScriptedClient) {
     let evidence = Signer::vendor().evidence(&license_claims());
-    let client = ScriptedClient::start(said(&announcement(&evidence, T0), T0, None));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let gate = runtime.block_on(async {
-        let gate = Gate::builder(&client.url).start().unwrap();
-        assert!(gate.ready(Duration::from_secs(5)).await);
-        gate
-    });
-    for (name, feature) in [
-        ("licensed", MAP_VIEW),
-        ("core", LIVE_VIEW),
-        ("not in the license", ALARM),
-        ("unknown", "module.nope"),
-    ] {
-        criterion.bench_function(&format!("check, {name}"), |bencher| {
-            bencher.iter(|| gate.check(black_box(feature)));
-        });
+    let mut told = announcement(&evidence, T0);
+    let licensed = told.features[MAP_VIEW].clone();
+    for number in told.features.len()..features {
+        told.features
+            .insert(format!("module.{number:020}"), licensed.clone());
+    }
+    let client = ScriptedClient::start(said(&told, T0, None));
+    let gate = Gate::builder(&client.url).start().unwrap();
+    assert!(gate.wait_until_ready(Duration::from_secs(5)));
+    (gate, client)
+}
+
+fn checks(criterion: &mut Criterion) {
+    for features in [10, 10_000] {
+        let (gate, _client) = gate_of(features);
+        for (name, feature) in [
+            ("licensed", MAP_VIEW),
+            ("core", LIVE_VIEW),
+            ("not in the license", ALARM),
+            ("unknown", "module.nope"),
+        ] {
+            let name = format!("check, {features} features, {name}");
+            criterion.bench_function(&name, |bencher| {
+                bencher.iter(|| gate.check(black_box(feature)));
+            });
+        }
     }
     // The time for so many checks on each thread: it stays the same while
     // threads do not wait for each other.
+    let (gate, _client) = gate_of(10);
     for threads in [1, 2] {
         criterion.bench_function(&format!("check, {threads} threads at once"), |bencher| {
             bencher.iter_custom(|times| at_once(&gate, threads, times));

@@ -4,25 +4,25 @@
 //! cargo run -p license-gate --example axum_gateway -- 8080 http://license-client:8010
 //! ```
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
 use axum::routing::get;
+use futures_util::{StreamExt as _, stream};
 use license_gate::{Gate, Limit, Resource};
+
+const MAP_VIEW: &str = "module.map_view";
 
 /// What is behind the gate, and what each part needs.
 pub fn router(gate: &Gate) -> Router {
     let page = || get(|| async { "behind the gate" });
-    let limits = gate.clone();
-    let cameras = move || async move {
-        match limits.limit(Resource::Cameras) {
-            Limit::AtMost(limit) => limit.to_string(),
-            Limit::Unlimited => "unlimited".to_owned(),
-            Limit::Unknown => "unknown".to_owned(),
-        }
-    };
     Router::new()
-        .route("/map/{*rest}", page().layer(gate.layer("module.map_view")))
+        .route("/map/{*rest}", page().layer(gate.layer(MAP_VIEW)))
+        .route("/map-stream", get(positions).layer(gate.layer(MAP_VIEW)))
         .route(
             "/alarms/{*rest}",
             page().layer(gate.layer("module.alarm_advanced")),
@@ -33,6 +33,24 @@ pub fn router(gate: &Gate) -> Router {
             page().layer(gate.layer("module.live_view")),
         )
         .route("/limits/cameras", get(cameras))
+        .with_state(gate.clone())
+}
+
+async fn cameras(State(gate): State<Gate>) -> String {
+    match gate.limit(Resource::Cameras) {
+        Limit::AtMost(limit) => limit.to_string(),
+        Limit::Unlimited => "unlimited".to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// A stream that has begun ends when the feature is taken away.
+async fn positions(State(gate): State<Gate>) -> impl IntoResponse {
+    let positions = stream::repeat("a position\n").then(|position| async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Ok::<_, Infallible>(position)
+    });
+    Body::from_stream(positions.take_until(gate.until_unavailable(MAP_VIEW)))
 }
 
 #[tokio::main]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use url::Url;
+use reqwest::Url;
 
 /// A text that may be or hold a secret: never shown.
 #[derive(Clone)]
@@ -25,6 +25,7 @@ impl fmt::Debug for Secret {
 }
 
 /// The address of a License Client. It is shown as scheme, host and port.
+#[derive(Clone)]
 pub(crate) struct Address(Url);
 
 impl Address {

@@ -1,67 +1,48 @@
 //! How a gate is made.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use license_core::keyring::{Keyring, KeyringError};
-use tokio::runtime::Handle;
+use license_core::keyring::Keyring;
+use tokio::runtime::Builder as RuntimeBuilder;
 
 use crate::address::{Address, Secret};
 use crate::clock;
-use crate::follow::{Subscription, follow, keep_time};
+use crate::error::GateError;
+use crate::follower;
 use crate::gate::Gate;
+use crate::hook::Hook;
 use crate::known::{Known, WithoutContact};
-use crate::live::Live;
+use crate::shared::{Options, Shared};
+use crate::subscription::{Subscription, TlsFiles};
 use crate::trusted_keys::TrustedKeys;
 
 /// How long contact may be lost before [`WithoutContact::Deny`] and
 /// [`WithoutContact::Allow`] take effect: longer than a restart takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEFAULT_CONTACT_TIMEOUT: Duration = Duration::from_secs(60);
 /// After how long without a byte a connection is taken for dead: a License
 /// Client sends something every 15 s.
-const SILENCE: Duration = Duration::from_secs(45);
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Settings of a gate: see [`Gate::builder`].
-#[derive(Debug)]
+/// Settings of a gate: see [`Gate::builder`]. It never shows its secrets.
+#[derive(Clone)]
+#[must_use = "a gate has to be started"]
 pub struct GateBuilder {
     url: Secret,
     token: Option<Secret>,
     keys: Option<String>,
     installation: Option<String>,
     without_contact: WithoutContact,
-    patience: Duration,
-    silence: Duration,
-}
-
-/// Why a gate cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum GateError {
-    /// The address is none. It is not shown, because it may hold a password.
-    #[error(
-        "not the address of a License Client, which looks like http://license-client:8010 ({why})"
-    )]
-    Address {
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The keys are none to trust.
-    #[error("the keys of the gate: {0}")]
-    Keys(#[from] KeyringError),
-    /// The HTTP client cannot be made.
-    #[error("the HTTP client cannot be made: {0}")]
-    Http(#[from] reqwest::Error),
-    /// Keys prove nothing while everything is let through.
-    #[error("a gate with keys cannot allow everything without contact: choose one of the two")]
-    Contradiction,
-    /// There is no runtime to follow the License Client on.
-    #[error("a gate has to be started on a tokio runtime")]
-    NoRuntime,
+    contact_timeout: Duration,
+    idle_timeout: Duration,
+    tls: TlsFiles,
+    options: Options,
 }
 
 impl Gate {
     /// Begins a gate that follows the License Client at `url`, such as
     /// `http://license-client:8010`.
-    #[must_use]
     pub fn builder(url: &str) -> GateBuilder {
         GateBuilder {
             url: Secret::new(url),
@@ -69,8 +50,10 @@ impl Gate {
             keys: None,
             installation: None,
             without_contact: WithoutContact::default(),
-            patience: PATIENCE,
-            silence: SILENCE,
+            contact_timeout: DEFAULT_CONTACT_TIMEOUT,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            tls: TlsFiles::default(),
+            options: Options::default(),
         }
     }
 }
@@ -83,7 +66,6 @@ impl GateBuilder {
     /// The License Client sends signed licenses to trusted callers alone: the
     /// gateway has to be in one of its `TRUSTED_NETWORKS`, or have a
     /// [token](Self::token).
-    #[must_use]
     pub fn keys(mut self, jwk_set: &str) -> Self {
         self.keys = Some(jwk_set.to_owned());
         self
@@ -91,50 +73,82 @@ impl GateBuilder {
 
     /// With [keys](Self::keys): believes only licenses of this installation,
     /// so that nobody brings one from elsewhere.
-    #[must_use]
     pub fn installation(mut self, id: &str) -> Self {
         self.installation = Some(id.to_owned());
         self
     }
 
     /// The License Client's `ADMIN_TOKEN`.
-    #[must_use]
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(Secret::new(token));
         self
     }
 
-    /// What to do when there is no contact; [`WithoutContact::KeepUntilEnd`]
-    /// unless it is said.
-    #[must_use]
+    /// What to do when there is no contact; [`WithoutContact::KeepUntilEnd`] by default.
     pub fn without_contact(mut self, policy: WithoutContact) -> Self {
         self.without_contact = policy;
         self
     }
 
-    /// For how long contact may be lost before the other policies take effect;
-    /// 60 s unless it is said.
-    #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// For how long contact may be lost before [`WithoutContact::Deny`] and
+    /// [`WithoutContact::Allow`] take effect; 60 s by default.
+    pub fn contact_timeout(mut self, timeout: Duration) -> Self {
+        self.contact_timeout = timeout;
         self
     }
 
-    /// After how long without a byte a connection is taken for dead; 45 s
-    /// unless it is said. A License Client sends something every 15 s.
-    #[must_use]
-    pub fn silence(mut self, silence: Duration) -> Self {
-        self.silence = silence;
+    /// After how long without a byte a connection is taken for dead; 45 s by default, a
+    /// day at most. A License Client sends something every 15 s.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
         self
     }
 
-    /// Starts to follow the License Client, on the tokio runtime that this is
-    /// called on. The License Client need not be there yet.
+    /// Trusts certificates that this one has signed, and no others: one or more root
+    /// certificates in PEM. Can be called several times.
+    #[cfg(feature = "tls")]
+    pub fn root_certificate(mut self, pem: &str) -> Self {
+        self.tls.roots.push(Secret::new(pem));
+        self
+    }
+
+    /// Proves with this certificate who the gateway is: the certificate, then its private
+    /// key, in PEM.
+    #[cfg(feature = "tls")]
+    pub fn client_certificate(mut self, pem: &str) -> Self {
+        self.tls.client = Some(Secret::new(pem));
+        self
+    }
+
+    /// Is told of every decision. Can be called several times.
+    pub fn hook(mut self, hook: impl Hook) -> Self {
+        self.options.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Answers requests that are refused, for all layers of this gate: see
+    /// [`GateLayer::on_refusal`](crate::GateLayer::on_refusal).
+    pub fn on_refusal(
+        mut self,
+        answer: impl Fn(&crate::Refusal<'_>) -> http::Response<bytes::Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.options.on_refusal = Some(Arc::new(answer));
+        self
+    }
+
+    pub(crate) fn into_options(self) -> Options {
+        self.options
+    }
+
+    /// Starts to follow the License Client, on a thread of the gate's own. The License
+    /// Client need not be there yet, and the program needs no runtime.
+    ///
+    /// A process that forks has to start its gates afterwards: a thread does not
+    /// survive a fork, and a gate without its thread has lost contact.
     ///
     /// # Errors
     /// One [`GateError`] for each setting that cannot be used.
     pub fn start(self) -> Result<Gate, GateError> {
-        let runtime = Handle::try_current().map_err(|_| GateError::NoRuntime)?;
         let address = |why: String| GateError::Address { why };
         let base = Address::parse(&self.url).map_err(|why| address(why.to_owned()))?;
         let schemes: &[&str] = if cfg!(feature = "tls") {
@@ -143,30 +157,45 @@ impl GateBuilder {
             &["http"]
         };
         if !schemes.contains(&base.expose().scheme()) {
-            let accepted = schemes.join(" and ");
-            let why = format!("accepted are {accepted}; https needs the feature 'tls'");
+            let expected = schemes.join(" or ");
+            let why = format!("expected {expected}; https needs the feature 'tls'");
             return Err(address(why));
         }
-        let keys = self
-            .keys
-            .map(|text| Keyring::from_json(&text))
-            .transpose()?;
+        let keys = self.keys.as_deref().map(Keyring::from_json).transpose();
+        let keys = keys.map_err(|error| GateError::Keys(error.to_string()))?;
         if keys.is_some() && self.without_contact == WithoutContact::Allow {
             return Err(GateError::Contradiction);
         }
         let keys = keys.map(|keys| TrustedKeys::new(keys, self.installation));
-        let subscription = Subscription::new(base, keys.is_some(), self.token, self.silence)?;
-        let known = Known::nothing(
-            self.without_contact,
-            self.patience,
-            keys,
-            &clock::readings(),
-        );
-        let live = Arc::new(Live::new(known));
-        let tasks = [
-            runtime.spawn(follow(live.clone(), subscription)),
-            runtime.spawn(keep_time(live.clone())),
-        ];
-        Ok(Gate::of(live, tasks.map(|task| task.abort_handle())))
+        let subscription = Subscription::new(
+            base,
+            keys.is_some(),
+            self.token,
+            self.idle_timeout,
+            &self.tls,
+        )?;
+        let readings = clock::readings();
+        let mut known = Known::nothing(self.without_contact, self.contact_timeout, keys, &readings);
+        let table = known.table(&readings, clock::ticks());
+        let runtime = RuntimeBuilder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| GateError::Thread(error.to_string()))?;
+        let handle = Some(runtime.handle().clone());
+        let shared = Arc::new(Shared::new(table, self.options, handle));
+        follower::start(&shared, known, subscription, runtime)?;
+        Ok(Gate::of(shared))
+    }
+}
+
+impl fmt::Debug for GateBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GateBuilder")
+            .field("url", &self.url)
+            .field("token", &self.token)
+            .field("has_keys", &self.keys.is_some())
+            .field("installation", &self.installation)
+            .field("without_contact", &self.without_contact)
+            .field("contact_timeout", &self.contact_timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,15 @@
 //! The answer to "may this feature be used?".
 
-use license_core::announcement::{NOT_SIGNED, Told};
+use std::fmt;
+
+use license_core::announcement::NOT_SIGNED;
+use license_core::gate::in_words;
 
 /// The answer to "may this feature be used?".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Behind a layer of the gate it is in the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Decision {
     /// Whether it may.
     pub available: bool,
@@ -15,14 +21,14 @@ pub struct Decision {
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:expr,)*) => {
         /// Why a feature is available or not.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Reason {
             $($(#[$doc])* $name,)*
         }
 
         impl Reason {
-            const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             /// A short word that programs can compare, the same that the
             /// License Client uses.
@@ -85,34 +91,43 @@ reasons! {
 }
 
 impl Reason {
-    fn of(code: &str) -> Self {
+    pub(crate) fn of(code: &str) -> Self {
         let mut all = Self::ALL.iter().copied();
         all.find(|reason| reason.code() == code)
             .unwrap_or(Self::Other)
     }
+
+    /// A sentence in English that a user may be shown who is refused `feature`.
+    #[must_use]
+    pub fn message(self, feature: &str) -> String {
+        in_words(self.code(), feature)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
 }
 
 impl Decision {
-    pub(crate) const fn yes(reason: Reason) -> Self {
+    pub(crate) const NONE: Self = Self::no(Reason::NoContact);
+
+    /// The feature may be used.
+    #[must_use]
+    pub const fn yes(reason: Reason) -> Self {
         Self {
             available: true,
             reason,
         }
     }
 
-    pub(crate) const fn no(reason: Reason) -> Self {
+    /// The feature may not be used.
+    #[must_use]
+    pub const fn no(reason: Reason) -> Self {
         Self {
             available: false,
             reason,
-        }
-    }
-}
-
-impl From<&Told> for Decision {
-    fn from(told: &Told) -> Self {
-        Self {
-            available: told.available,
-            reason: Reason::of(&told.reason),
         }
     }
 }

@@ -5,81 +5,104 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use license_core::usage::Resource;
-use tokio::task::AbortHandle;
 
-use crate::clock;
+use crate::announced::Limit;
 use crate::decision::Decision;
-use crate::live::Live;
-use crate::table::Limit;
+use crate::error::ContactError;
+use crate::feature_key::FeatureKey;
+use crate::shared::Shared;
 
 /// Decides whether features may be used, from a live copy of the License
 /// Client's decisions. Clones are the same gate, which follows the License
 /// Client until the last of them is dropped.
 #[derive(Clone)]
 pub struct Gate {
-    live: Arc<Live>,
-    _tasks: Arc<Tasks>,
+    shared: Arc<Shared>,
 }
 
 impl Gate {
-    /// A gate of what is known, which `tasks` keep up to date.
-    pub(crate) fn of(live: Arc<Live>, tasks: [AbortHandle; 2]) -> Self {
-        Self {
-            live,
-            _tasks: Arc::new(Tasks(tasks)),
-        }
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Decides about one feature, from memory: no network, no lock, nothing
     /// allocated. Any text may be asked about; what nobody knows is not
     /// available.
+    #[inline]
     #[must_use]
-    pub fn check(&self, feature: &str) -> Decision {
-        let table = self.live.table();
-        table.decide(feature, clock::ticks())
+    pub fn check(&self, feature: impl AsRef<str>) -> Decision {
+        let feature = feature.as_ref();
+        let decision = self.shared.decide(feature);
+        self.shared.tell(Some(feature), decision);
+        decision
+    }
+
+    /// Whether a feature may be used: [`Gate::check`] without the reason.
+    #[inline]
+    #[must_use]
+    pub fn is_available(&self, feature: impl AsRef<str>) -> bool {
+        self.check(feature).available
+    }
+
+    /// Logs a warning if the License Client, once it is heard, does not know `feature`:
+    /// the key may be misspelled. Layers do this by themselves.
+    pub fn expect(&self, feature: impl Into<FeatureKey>) {
+        self.shared.require(&feature.into());
     }
 
     /// The license's limit of cameras, users or storage. Being over a limit
     /// switches off nothing that already runs.
     #[must_use]
     pub fn limit(&self, resource: Resource) -> Limit {
-        self.live.table().limit(resource)
+        self.shared.table().limit(resource)
     }
 
     /// The license's tier, where there is one.
     #[must_use]
     pub fn tier(&self) -> Option<String> {
-        self.live.table().tier.clone()
+        self.shared.table().tier().map(str::to_owned)
     }
 
     /// Whether the License Client is being heard.
     #[must_use]
     pub fn is_in_contact(&self) -> bool {
-        self.live.is_in_contact()
+        self.shared.is_in_contact()
+    }
+
+    /// What went wrong last: why there is no contact, or why the License Client is not
+    /// believed. `None` while all is well.
+    #[must_use]
+    pub fn last_error(&self) -> Option<ContactError> {
+        self.shared.last_error()
     }
 
     /// Waits until the License Client has been heard for the first time, for
-    /// `at_most`; answers whether it has. A gateway that does not wait begins
-    /// with what [`crate::WithoutContact`] says.
-    pub async fn ready(&self, at_most: Duration) -> bool {
-        let mut told = self.live.told();
-        let told = told.wait_for(|told| *told);
-        matches!(tokio::time::timeout(at_most, told).await, Ok(Ok(_)))
+    /// `timeout` at most; returns whether it has. A gateway that does not wait begins
+    /// with what [`crate::WithoutContact`] says. Any async runtime will do.
+    pub async fn ready(&self, timeout: Duration) -> bool {
+        self.shared.ready(timeout).await
+    }
+
+    /// The same for programs without an async runtime.
+    #[must_use]
+    pub fn wait_until_ready(&self, timeout: Duration) -> bool {
+        self.shared.wait_until_ready(timeout)
     }
 }
 
-/// Ends what follows the License Client when nobody asks any more.
-struct Tasks([AbortHandle; 2]);
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
-    }
-}
-
+/// A few words, however many features there are.
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let table = self.live.table();
-        f.debug_tuple("Gate").field(&**table).finish()
+        let table = self.shared.table();
+        f.debug_struct("Gate")
+            .field("is_in_contact", &self.is_in_contact())
+            .field("last_error", &self.last_error())
+            .field("features", &table.len())
+            .field("tier", &table.tier())
+            .finish_non_exhaustive()
     }
 }

@@ -3,17 +3,22 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hashbrown::HashMap;
-use license_core::announcement::{self, Announcement, Envelope, held_against};
+use license_core::announcement::{Announcement, Envelope, held_against};
 use license_core::standing::Standing;
 use license_core::time_guard::{Readings, TimeGuard};
 
+use crate::announced::{Announced, TooLarge, check_size};
+use crate::clock::{Ticks, in_ticks};
 use crate::decision::{Decision, Reason};
-use crate::table::{Step, Table};
+use crate::table::{Contact, Step, Table};
 use crate::trusted_keys::{TrustedKeys, Unproven};
+
+/// How much the clocks may disagree before deadlines are worked out again: 100 ms.
+const MAX_DRIFT: Ticks = 100_000_000;
 
 /// What a gate does when there is no contact with the License Client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WithoutContact {
     /// What the License Client has said holds until the end that it has named:
     /// the end of grace, which is signed, or of the license. A License Client
@@ -22,7 +27,8 @@ pub enum WithoutContact {
     #[default]
     KeepUntilEnd,
     /// Licensed features are off when contact has been lost for longer than
-    /// the gateway's patience, and before the first contact.
+    /// the [contact timeout](crate::GateBuilder::contact_timeout), and before the first
+    /// contact.
     Deny,
     /// What was available when contact was lost stays available, without an
     /// end; before the first contact everything is. For gateways of which the
@@ -31,63 +37,81 @@ pub enum WithoutContact {
 }
 
 /// What a gate knows.
-#[derive(Debug)]
 pub(crate) struct Known {
-    without_contact: WithoutContact,
-    patience: Duration,
+    policy: WithoutContact,
+    contact_timeout: Ticks,
     keys: Option<TrustedKeys>,
-    told: Option<Told>,
+    said: Option<Said>,
+    before_contact: Announced,
     /// The time, as verified licenses tell it.
     guard: Option<TimeGuard>,
     /// When contact was lost, on the boot clock; `None` while there is.
     lost_at: Option<Duration>,
+    /// What time it was when a table was made last, and until when that holds.
+    published: Option<Published>,
 }
 
 /// What the License Client has said last.
-#[derive(Debug)]
-struct Told {
-    announcement: Announcement,
+struct Said {
+    announced: Announced,
     /// What time it was …
     now: DateTime<Utc>,
     /// … when the machine had been running for so long.
     since_boot: Duration,
 }
 
+struct Published {
+    moment: Option<DateTime<Utc>>,
+    at: Ticks,
+    until: Ticks,
+}
+
 impl Known {
     /// Nothing is known, and there is no contact.
     pub(crate) fn nothing(
-        without_contact: WithoutContact,
-        patience: Duration,
+        policy: WithoutContact,
+        contact_timeout: Duration,
         keys: Option<TrustedKeys>,
         readings: &Readings,
     ) -> Self {
+        let otherwise = match policy {
+            WithoutContact::Allow => Decision::yes(Reason::NoContact),
+            WithoutContact::KeepUntilEnd | WithoutContact::Deny => Decision::no(Reason::NoContact),
+        };
         Self {
-            without_contact,
-            patience,
+            policy,
+            contact_timeout: in_ticks(contact_timeout),
             keys,
-            told: None,
+            said: None,
+            before_contact: Announced::nothing(otherwise),
             guard: None,
             lost_at: Some(readings.since_boot),
+            published: None,
         }
     }
 
     /// The License Client has said something. Where there are keys, only that
     /// counts which is signed; answers why nothing is.
+    ///
+    /// # Errors
+    /// [`TooLarge`], and then nothing of it counts.
     pub(crate) fn hear(
         &mut self,
         announcement: Announcement,
         envelope: &Envelope,
         readings: Readings,
-    ) -> Option<Unproven> {
-        let mut told = Told {
-            announcement,
-            now: envelope.now,
-            since_boot: readings.since_boot,
-        };
-        let unproven = self.keys.as_mut().and_then(|keys| {
-            let (license, unproven) = match keys.verify(envelope.signed.as_ref()) {
-                Ok(license) => (Some(license), None),
-                Err(why) => (None, Some(why)),
+    ) -> Result<Option<Unproven>, TooLarge> {
+        check_size(&announcement)?;
+        let since_boot = readings.since_boot;
+        let mut announcement = announcement;
+        let mut unproven = None;
+        if let Some(keys) = &mut self.keys {
+            let license = match keys.verify(envelope.signed.as_ref()) {
+                Ok(license) => Some(license),
+                Err(why) => {
+                    unproven = Some(why);
+                    None
+                }
             };
             if let Some(license) = license {
                 let signed = license.claims().iat;
@@ -98,17 +122,17 @@ impl Known {
             }
             // From the client's own time on: what the guard adds is seen when
             // the table is made.
-            told.announcement = held_against(&told.announcement, license, told.now);
-            unproven
+            announcement = held_against(&announcement, license, envelope.now);
+        }
+        let announcement = announcement.with_core();
+        self.said = Some(Said {
+            announced: Announced::new(&announcement),
+            now: envelope.now,
+            since_boot,
         });
-        told.announcement = told.announcement.with_core();
-        self.told = Some(told);
         self.lost_at = None;
         // No license is no reason to complain.
-        let licensed = self.told.as_ref();
-        unproven.filter(|_| {
-            licensed.is_some_and(|told| told.announcement.standing != Standing::Unlicensed.as_str())
-        })
+        Ok(unproven.filter(|_| announcement.standing != Standing::Unlicensed.as_str()))
     }
 
     /// Contact is lost; answers whether there was any.
@@ -123,45 +147,75 @@ impl Known {
         self.lost_at.is_none()
     }
 
-    /// Whether the License Client has ever said anything.
-    pub(crate) fn is_told(&self) -> bool {
-        self.told.is_some()
+    /// The table that follows, if it is another one than the last: a deadline has passed,
+    /// the machine has been asleep, or its wall clock has been set. To be asked for
+    /// every second or so.
+    pub(crate) fn changed_table(&mut self, readings: &Readings, at: Ticks) -> Option<Table> {
+        let moment = self.moment(readings);
+        let is_same = self.published.as_ref().is_some_and(|published| {
+            let passed = match (published.moment, moment) {
+                (Some(before), Some(now)) => distance(before, now),
+                _ => at.saturating_sub(published.at),
+            };
+            let drift = passed.saturating_sub(at.saturating_sub(published.at));
+            at <= published.until && drift.saturating_abs() <= MAX_DRIFT
+        });
+        (!is_same).then(|| self.table_at(moment, readings, at))
     }
 
     /// What follows, when the clocks show `readings`, and the one that decisions
     /// are checked by shows `at`.
-    /// To be asked for again every second or so: the machine may have been
-    /// asleep, and its wall clock may have been set.
-    pub(crate) fn table(&mut self, readings: &Readings, at: Duration) -> Table {
-        let Some(told) = &self.told else {
-            return Table::unknown(match self.without_contact {
-                WithoutContact::Allow => Decision::yes(Reason::NoContact),
-                _ => Decision::no(Reason::NoContact),
-            });
-        };
+    pub(crate) fn table(&mut self, readings: &Readings, at: Ticks) -> Table {
+        let moment = self.moment(readings);
+        self.table_at(moment, readings, at)
+    }
+
+    /// What time it is for the license; `None` while nothing is known.
+    fn moment(&mut self, readings: &Readings) -> Option<DateTime<Utc>> {
+        let said = self.said.as_ref()?;
+        let passed = readings.since_boot.saturating_sub(said.since_boot);
+        let passed = TimeDelta::from_std(passed).unwrap_or(TimeDelta::MAX);
+        let said_now = said.now.checked_add_signed(passed).unwrap_or(said.now);
         if let Some(guard) = &mut self.guard {
             *guard = guard.observed(readings.clone()).0;
         }
-        let passed = |since_boot| delta(readings.since_boot.saturating_sub(since_boot));
-        let told_now = add(told.now, passed(told.since_boot));
         let proven = self.guard.as_ref().map(|guard| guard.now(readings.running));
-        let now = proven.map_or(told_now, |proven| proven.max(told_now));
+        Some(proven.map_or(said_now, |proven| proven.max(said_now)))
+    }
 
-        let lost = self.lost_at.filter(|lost_at| {
-            let lost_for = readings.since_boot.saturating_sub(*lost_at);
-            lost_for > self.patience && self.without_contact != WithoutContact::KeepUntilEnd
+    fn table_at(&mut self, moment: Option<DateTime<Utc>>, readings: &Readings, at: Ticks) -> Table {
+        let said = self.said.as_ref().map(|said| &said.announced);
+        let announced = said.unwrap_or(&self.before_contact);
+        let states = announced.states.iter();
+        let ends = announced.states.iter().skip(1).map(|state| state.after);
+        let instant = |end: Option<Option<DateTime<Utc>>>| match (end.flatten(), moment) {
+            (Some(end), Some(now)) => at.saturating_add(distance(now, end)),
+            _ => Ticks::MAX,
+        };
+        let steps = states
+            .zip(ends.map(Some).chain(std::iter::once(None)))
+            .map(|(state, end)| Step {
+                until: instant(end),
+                decisions: state.decisions.clone(),
+            });
+        let lost_for = |lost_at| in_ticks(readings.since_boot.saturating_sub(lost_at));
+        let contact = Contact {
+            is_known: self.said.is_some(),
+            lost_at: self
+                .lost_at
+                .map(|lost_at| at.saturating_sub(lost_for(lost_at))),
+            policy: self.policy,
+            timeout: self.contact_timeout,
+        };
+        let rows = announced.rows.clone();
+        let terms = (announced.tier.clone(), announced.limits);
+        let table = Table::new(rows, steps.collect(), contact, terms, at);
+        self.published = Some(Published {
+            moment,
+            at,
+            until: table.until(),
         });
-        let Some(lost_at) = lost else {
-            return table(&told.announcement, now, at);
-        };
-        let denies = self.without_contact == WithoutContact::Deny;
-        let announcement = if denies {
-            denied(&told.announcement)
-        } else {
-            let then = delta(lost_at.saturating_sub(told.since_boot));
-            held_for_ever(&told.announcement, add(told.now, then))
-        };
-        table(&announcement, now, at)
+        table
     }
 }
 
@@ -172,71 +226,11 @@ fn first_time(signed: DateTime<Utc>, readings: Readings) -> TimeGuard {
     TimeGuard::start(None, None, None, signed, readings).0
 }
 
-/// The table of an announcement, when it is `now`, and `at` on the clock that
-/// decisions are checked by.
-fn table(announcement: &Announcement, now: DateTime<Utc>, at: Duration) -> Table {
-    let later = || announcement.then.iter().filter(|later| later.after >= now);
-    let instant = |after: DateTime<Utc>| {
-        let wait = (after - now).to_std().unwrap_or_default();
-        at.checked_add(wait)
-    };
-    let mut ends = later().map(|later| instant(later.after));
-    let (_, features, unlisted) = announcement.state(now);
-    let first = step(ends.next().flatten(), features, unlisted);
-    let mut then = Vec::new();
-    for later in later() {
-        let until = ends.next().flatten();
-        then.push(step(until, &later.features, &later.unlisted));
-    }
-    let limits = announcement.limits.clone().into_iter().collect();
-    let tier = announcement.tier.clone();
-    Table::new(first, then, tier, Some(limits))
+/// From one instant to another, in ticks.
+fn distance(from: DateTime<Utc>, to: DateTime<Utc>) -> Ticks {
+    let far = if to > from { Ticks::MAX } else { Ticks::MIN };
+    (to - from).num_nanoseconds().unwrap_or(far)
 }
 
-type Features = std::collections::BTreeMap<String, announcement::Told>;
-
-fn step(until: Option<Duration>, features: &Features, unlisted: &announcement::Told) -> Step {
-    let decided = features
-        .iter()
-        .map(|(key, told)| (key.clone(), told.into()));
-    Step {
-        until,
-        features: decided.collect::<HashMap<_, _>>(),
-        otherwise: unlisted.into(),
-    }
-}
-
-/// The same site without licensed features.
-fn denied(announcement: &Announcement) -> Announcement {
-    let mut denied = announcement.clone();
-    let later = denied.then.iter_mut().map(|later| &mut later.features);
-    for features in std::iter::once(&mut denied.features).chain(later) {
-        for told in features.values_mut() {
-            if told.available && told.reason != Reason::Core.code() {
-                told.available = false;
-                Reason::NoContact.code().clone_into(&mut told.reason);
-            }
-        }
-    }
-    denied
-}
-
-/// The same site, for which nothing ends that was so at `at`.
-fn held_for_ever(announcement: &Announcement, at: DateTime<Utc>) -> Announcement {
-    let (standing, features, unlisted) = announcement.state(at);
-    Announcement {
-        standing: standing.to_owned(),
-        features: features.clone(),
-        unlisted: unlisted.clone(),
-        then: Vec::new(),
-        ..announcement.clone()
-    }
-}
-
-fn add(at: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
-    at.checked_add_signed(by).unwrap_or(at)
-}
-
-fn delta(duration: Duration) -> TimeDelta {
-    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
-}
+#[cfg(test)]
+mod tests;

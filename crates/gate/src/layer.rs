@@ -1,73 +1,101 @@
 //! A tower layer that lets requests through, or answers them itself.
 
+use std::fmt;
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::{Either, MapOk, TryFutureExt as _};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::{Either as EitherBody, Full};
-use license_core::route::{Need, RouteTable};
+use license_core::route::Need;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::decision::{Decision, Reason};
+use crate::feature_key::FeatureKey;
 use crate::gate::Gate;
-use crate::refusal::refusal;
+use crate::refusal::{Refusal, RefusalHandler};
+use crate::routes::{FinishedRoutes, Routes};
 
-/// Lets requests through while what they need is available, and answers 403
-/// otherwise, or `PERMISSION_DENIED` to gRPC. Made by [`Gate::layer`] and
-/// [`Gate::layer_by_path`].
-#[derive(Clone, Debug)]
+/// Lets requests through while what they need is available, with the [`Decision`] in
+/// their extensions, and answers 403 otherwise, or `PERMISSION_DENIED` to gRPC. Made by
+/// [`Gate::layer`] and [`Gate::layer_by_path`].
+#[derive(Clone)]
+#[must_use = "a layer has to be put around a service"]
 pub struct GateLayer {
     gate: Gate,
-    needs: Arc<Needs>,
+    rule: Arc<Rule>,
+    on_refusal: Option<RefusalHandler>,
+}
+
+/// What a request needs.
+enum Rule {
+    Feature(FeatureKey),
+    ByPath(FinishedRoutes),
 }
 
 impl Gate {
     /// A layer that lets requests through while `feature` is available.
-    #[must_use]
-    pub fn layer(&self, feature: &str) -> GateLayer {
-        self.layer_for(Needs::Feature(feature.to_owned()))
+    pub fn layer(&self, feature: impl Into<FeatureKey>) -> GateLayer {
+        let feature = feature.into();
+        self.expect(&feature);
+        self.layer_of(Rule::Feature(feature))
     }
 
     /// A layer that lets requests through while the feature is available that
-    /// `routes` name for their path.
-    #[must_use]
-    pub fn layer_by_path(&self, routes: RouteTable) -> GateLayer {
-        self.layer_for(Needs::ByPath(Box::new(routes)))
+    /// `routes` name for their path. What is not listed is refused.
+    ///
+    /// The path is the one that the visitor has sent, also inside a nested axum router,
+    /// if the feature `axum` is on, as it is by default. Other routers that change a
+    /// request's path have to be behind the layer.
+    pub fn layer_by_path(&self, routes: Routes) -> GateLayer {
+        for feature in routes.features() {
+            self.expect(feature);
+        }
+        self.layer_of(Rule::ByPath(routes.finish()))
     }
 
-    fn layer_for(&self, needs: Needs) -> GateLayer {
+    fn layer_of(&self, rule: Rule) -> GateLayer {
         GateLayer {
             gate: self.clone(),
-            needs: Arc::new(needs),
+            rule: Arc::new(rule),
+            on_refusal: self.shared().options.on_refusal.clone(),
         }
     }
 }
 
-/// What says what a request needs.
-#[derive(Debug)]
-enum Needs {
-    Feature(String),
-    ByPath(Box<RouteTable>),
-}
-
-/// A service behind a gate.
-#[derive(Clone, Debug)]
-pub struct Gated<S> {
-    inner: S,
-    layer: GateLayer,
-}
-
 impl GateLayer {
+    /// Answers requests that are refused: with a page, a translation or
+    /// `application/problem+json`. [`Refusal::response`] is the default answer.
+    /// `X-License-Reason` is added. gRPC requests are answered in their own way.
+    ///
+    /// ```
+    /// # let gate = license_gate::Gate::fixed(["module.map_view"]);
+    /// use license_gate::http::Response;
+    ///
+    /// let layer = gate.layer("module.map_view").on_refusal(|refusal| {
+    ///     let page = format!("<h1>Not licensed</h1><p>{}</p>", refusal.message());
+    ///     let response = Response::builder().status(403).header("content-type", "text/html");
+    ///     response.body(page.into()).unwrap_or_else(|_| refusal.response())
+    /// });
+    /// ```
+    pub fn on_refusal(
+        mut self,
+        answer: impl Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_refusal = Some(Arc::new(answer));
+        self
+    }
+
     /// The decision about a request, and the feature that it needs.
     fn decide<B>(&self, request: &Request<B>) -> (Decision, Option<&str>) {
-        let feature = match &*self.needs {
-            Needs::Feature(feature) => feature,
-            Needs::ByPath(routes) => {
-                match routes.need(request.method().as_str(), request.uri().path()) {
+        let feature = match &*self.rule {
+            Rule::Feature(feature) => feature.as_str(),
+            Rule::ByPath(routes) => {
+                let path = original_uri(request).path();
+                match routes.need(request.method().as_str(), path) {
                     Need::Feature(key) => key.as_str(),
                     Need::Nothing => return (Decision::yes(Reason::NoFeatureNeeded), None),
                     Need::Unlisted => return (Decision::no(Reason::NotListed), None),
@@ -75,8 +103,20 @@ impl GateLayer {
                 }
             }
         };
-        (self.gate.check(feature), Some(feature))
+        (self.gate.shared().decide(feature), Some(feature))
     }
+}
+
+/// The URI that the visitor has sent: a nested axum router sees only a part of it.
+#[cfg(feature = "axum")]
+pub(crate) fn original_uri<B>(request: &Request<B>) -> &Uri {
+    let original = request.extensions().get::<axum::extract::OriginalUri>();
+    original.map_or(request.uri(), |original| &original.0)
+}
+
+#[cfg(not(feature = "axum"))]
+fn original_uri<B>(request: &Request<B>) -> &Uri {
+    request.uri()
 }
 
 impl<S> Layer<S> for GateLayer {
@@ -90,12 +130,19 @@ impl<S> Layer<S> for GateLayer {
     }
 }
 
+/// A service behind a gate.
+#[derive(Clone, Debug)]
+pub struct Gated<S> {
+    inner: S,
+    layer: GateLayer,
+}
+
 /// The body of what is behind the gate, or of a refusal.
 type Body<B> = EitherBody<B, Full<Bytes>>;
 
 impl<S, Sent, Answered> Service<Request<Sent>> for Gated<S>
 where
-    S: Service<Request<Sent>, Response = Response<Answered>>,
+    S: Service<Request<Sent>, Response = Response<Answered>> + Clone,
 {
     type Response = Response<Body<Answered>>;
     type Error = S::Error;
@@ -108,14 +155,40 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Sent>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Sent>) -> Self::Future {
         let (decision, feature) = self.layer.decide(&request);
+        let shared = self.layer.gate.shared();
+        shared.tell(feature, decision);
         if decision.available {
+            request.extensions_mut().insert(decision);
             let answer: fn(_) -> _ = |response: Response<_>| response.map(EitherBody::Left);
             return Either::Left(self.inner.call(request).map_ok(answer));
         }
-        let tier = self.layer.gate.tier();
-        let refusal = refusal(decision.reason, feature, tier.as_deref(), request.headers());
-        Either::Right(ready(Ok(refusal.map(EitherBody::Right))))
+        let table = shared.table();
+        let refusal = Refusal {
+            reason: decision.reason,
+            feature,
+            tier: table.tier(),
+            headers: request.headers(),
+            uri: original_uri(&request),
+        };
+        let answer = refusal.answer(self.layer.on_refusal.as_ref());
+        // Whatever the service has reserved for this request, such as a permit of a
+        // concurrency limit, would be held until the next one. A clone has nothing.
+        self.inner = self.inner.clone();
+        let answer = answer.map(|body| EitherBody::Right(Full::new(body)));
+        Either::Right(ready(Ok(answer)))
+    }
+}
+
+impl fmt::Debug for GateLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("GateLayer");
+        shown.field("gate", &self.gate);
+        match &*self.rule {
+            Rule::Feature(feature) => shown.field("feature", feature),
+            Rule::ByPath(_) => shown.field("by_path", &true),
+        };
+        shown.finish_non_exhaustive()
     }
 }

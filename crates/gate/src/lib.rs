@@ -1,24 +1,47 @@
 #![doc = include_str!("../README.md")]
 
 mod address;
+mod announced;
 mod builder;
 mod clock;
+mod counters;
 mod decision;
-mod follow;
+mod error;
+#[cfg(feature = "axum")]
+mod extract;
+mod feature_key;
+mod follower;
 mod gate;
+mod hook;
 mod known;
 mod layer;
-mod live;
 mod refusal;
+mod routes;
+mod script;
+mod shared;
+mod streams;
+mod subscription;
 mod table;
 mod trusted_keys;
 
-pub use builder::{GateBuilder, GateError};
+pub use announced::Limit;
+pub use builder::GateBuilder;
+/// The body of an answer to a request that is refused.
+pub use bytes::Bytes;
+pub use counters::Counters;
 pub use decision::{Decision, Reason};
+pub use error::{ContactError, GateError};
+#[cfg(feature = "axum")]
+pub use extract::{Feature, Licensed, NotLicensed};
+pub use feature_key::FeatureKey;
 pub use gate::Gate;
+pub use hook::Hook;
+/// The types of requests and responses, in the version that the gate uses.
+pub use http;
 pub use known::WithoutContact;
 pub use layer::{GateLayer, Gated};
-pub use license_core::feature::FeatureKey;
-pub use license_core::route;
 pub use license_core::usage::Resource;
-pub use table::Limit;
+pub use refusal::Refusal;
+pub use routes::{RouteError, Routes};
+pub use script::GateScript;
+pub use streams::Changes;

@@ -1,10 +1,12 @@
 //! What a request is answered that may not pass: as the License Client's own
 //! forward authentication answers it.
 
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
-use license_core::gate::in_words;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use serde_json::json;
 
 use crate::decision::Reason;
@@ -13,51 +15,167 @@ const REASON: HeaderName = HeaderName::from_static("x-license-reason");
 const TIER: HeaderName = HeaderName::from_static("x-license-tier");
 /// `PERMISSION_DENIED` (grpc.io, "Status codes").
 const PERMISSION_DENIED: &str = "7";
+/// The flag of the frame in which gRPC-Web sends trailers.
+const TRAILERS: u8 = 0x80;
 
-/// 403 with a reason that a user may be shown. gRPC gets its own kind of
-/// answer, without a body ("Trailers-Only").
-pub(crate) fn refusal(
-    reason: Reason,
-    feature: Option<&str>,
-    tier: Option<&str>,
-    asked: &HeaderMap,
-) -> Response<Full<Bytes>> {
-    let detail = in_words(reason.code(), feature.unwrap_or_default());
-    let kind = asked.get(header::CONTENT_TYPE);
-    let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    let mut response = if is_grpc {
-        let mut response = Response::new(Full::default());
+/// Makes the answer to a request that is refused.
+pub(crate) type RefusalHandler = Arc<dyn Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync>;
+
+/// A request that is refused: what [`GateLayer::on_refusal`](crate::GateLayer::on_refusal)
+/// makes an answer from.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    pub(crate) reason: Reason,
+    pub(crate) feature: Option<&'a str>,
+    pub(crate) tier: Option<&'a str>,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) uri: &'a Uri,
+}
+
+impl<'a> Refusal<'a> {
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The feature that the request needs; `None` where its path is not listed or cannot
+    /// be read.
+    #[must_use]
+    pub fn feature(&self) -> Option<&'a str> {
+        self.feature
+    }
+
+    /// The license's tier, where there is one.
+    #[must_use]
+    pub fn tier(&self) -> Option<&'a str> {
+        self.tier
+    }
+
+    /// The request's headers, such as `Accept` and `Accept-Language`.
+    #[must_use]
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// The request's URI, before any router has changed it.
+    #[must_use]
+    pub fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
+    /// A sentence in English that a user may be shown.
+    #[must_use]
+    pub fn message(&self) -> String {
+        self.reason.message(self.feature.unwrap_or_default())
+    }
+
+    /// The answer that is given by default: 403 and `{"detail": …, "reason": …,
+    /// "feature": …}`.
+    #[must_use]
+    pub fn response(&self) -> Response<Bytes> {
+        let body = json!({
+            "detail": self.message(),
+            "reason": self.reason.code(),
+            "feature": self.feature,
+        });
+        let mut response = Response::new(Bytes::from(body.to_string()));
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+
+    /// The answer in the protocol that the request speaks. gRPC and gRPC-Web have their
+    /// own; otherwise `handler` decides.
+    pub(crate) fn answer(&self, handler: Option<&RefusalHandler>) -> Response<Bytes> {
+        let content_type = self.headers.get(header::CONTENT_TYPE);
+        let content_type = content_type.map_or(&b""[..], HeaderValue::as_bytes);
+        let mut response = match Protocol::of(content_type) {
+            Protocol::Http => match handler {
+                Some(handler) => handler(self),
+                None => self.response(),
+            },
+            Protocol::Grpc => self.grpc(),
+            Protocol::GrpcWeb { is_text } => self.grpc_web(content_type, is_text),
+        };
+        let headers = response.headers_mut();
+        set(headers, REASON, self.reason.code());
+        if let Some(tier) = self.tier.filter(|tier| !tier.is_empty()) {
+            set(headers, TIER, tier);
+        }
+        response
+    }
+
+    /// The status in the headers, without a body ("Trailers-Only").
+    fn grpc(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         set(headers, header::CONTENT_TYPE, "application/grpc");
-        set(headers, "grpc-status".parse().ok(), PERMISSION_DENIED);
         set(
             headers,
-            "grpc-message".parse().ok(),
-            &percent_encoded(&detail),
+            HeaderName::from_static("grpc-status"),
+            PERMISSION_DENIED,
         );
+        let message = percent_encoded(&self.message());
+        set(headers, HeaderName::from_static("grpc-message"), &message);
         response
-    } else {
-        let body = json!({"detail": detail, "reason": reason.code(), "feature": feature});
-        let mut response = Response::new(Full::from(body.to_string()));
-        *response.status_mut() = StatusCode::FORBIDDEN;
-        set(
-            response.headers_mut(),
-            header::CONTENT_TYPE,
-            "application/json",
-        );
-        response
-    };
-    let headers = response.headers_mut();
-    set(headers, REASON, reason.code());
-    if let Some(tier) = tier.filter(|tier| !tier.is_empty()) {
-        set(headers, TIER, tier);
     }
-    response
+
+    /// The status in the body, where a page of another origin can read it too, in the
+    /// type that was asked in.
+    fn grpc_web(&self, content_type: &[u8], is_text: bool) -> Response<Bytes> {
+        let message = percent_encoded(&self.message());
+        let trailers = format!("grpc-status: {PERMISSION_DENIED}\r\ngrpc-message: {message}\r\n");
+        let mut frame = vec![TRAILERS];
+        let length = u32::try_from(trailers.len()).unwrap_or_default();
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(trailers.as_bytes());
+        let body = match is_text {
+            true => Bytes::from(STANDARD.encode(frame)),
+            false => Bytes::from(frame),
+        };
+        let mut response = Response::new(body);
+        if let Ok(content_type) = HeaderValue::from_bytes(content_type) {
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, content_type);
+        }
+        response
+    }
+}
+
+enum Protocol {
+    Http,
+    Grpc,
+    GrpcWeb { is_text: bool },
+}
+
+impl Protocol {
+    /// By the media type, in which case does not matter.
+    fn of(content_type: &[u8]) -> Self {
+        let essence = content_type.split(|byte| *byte == b';').next();
+        let essence = essence
+            .unwrap_or_default()
+            .trim_ascii()
+            .to_ascii_lowercase();
+        // Before a suffix such as `+proto`.
+        let kind = essence
+            .split(|byte| *byte == b'+')
+            .next()
+            .unwrap_or_default();
+        match kind {
+            b"application/grpc" => Self::Grpc,
+            b"application/grpc-web" => Self::GrpcWeb { is_text: false },
+            b"application/grpc-web-text" => Self::GrpcWeb { is_text: true },
+            _ => Self::Http,
+        }
+    }
 }
 
 /// What no header can hold is left out.
-fn set(headers: &mut HeaderMap, name: impl Into<Option<HeaderName>>, value: &str) {
-    if let (Some(name), Ok(value)) = (name.into(), HeaderValue::from_str(value)) {
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }

@@ -1,95 +1,160 @@
 //! What is looked at for every check: all decisions, and until when they hold.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use hashbrown::HashMap;
-use license_core::feature::CORE_FEATURES;
 use license_core::usage::Resource;
 
+use crate::announced::{Limit, Limits, Rows, UNLISTED};
+use crate::clock::Ticks;
 use crate::decision::{Decision, Reason};
+use crate::known::WithoutContact;
 
-/// Decisions from now on, in order of time; never empty.
-#[derive(Clone, Debug)]
+/// Decisions from an instant on.
 pub(crate) struct Table {
+    rows: Arc<Rows>,
+    /// Until when `current` holds, that instant included.
+    until: Ticks,
+    /// A decision for each row.
+    current: Arc<[Decision]>,
+    /// In order of time; never empty.
     steps: Vec<Step>,
-    /// The license's tier.
-    pub(crate) tier: Option<String>,
-    /// `None` where nothing is known; a limit that is `None` is no limit.
-    limits: Option<HashMap<String, Option<u64>>>,
-}
-
-/// What a license allows at most of something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// So many.
-    AtMost(u64),
-    /// As many as one likes.
-    Unlimited,
-    /// Nobody has said yet.
-    Unknown,
+    contact: Contact,
+    tier: Option<Arc<str>>,
+    limits: Limits,
 }
 
 /// Decisions that hold until an instant.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Step {
-    /// The last instant, on the clock of [`crate::clock::ticks`]; `None` for
-    /// ever.
-    pub(crate) until: Option<Duration>,
-    /// Every feature that is known.
-    pub(crate) features: HashMap<String, Decision>,
-    /// Any other feature.
-    pub(crate) otherwise: Decision,
+    /// The last instant; [`Ticks::MAX`] for ever.
+    pub(crate) until: Ticks,
+    /// A decision for each row.
+    pub(crate) decisions: Arc<[Decision]>,
+}
+
+/// What there is of contact, and what follows when there is none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contact {
+    /// Whether the License Client has ever announced anything.
+    pub(crate) is_known: bool,
+    /// When contact was lost; `None` while there is.
+    pub(crate) lost_at: Option<Ticks>,
+    pub(crate) policy: WithoutContact,
+    /// After how long without contact the policy counts.
+    pub(crate) timeout: Ticks,
+}
+
+impl Contact {
+    /// Whether the policy counts at `now`, and since when contact is lost.
+    fn is_over(&self, now: Ticks, silent_since: Option<Ticks>) -> Option<Ticks> {
+        let lost_at = self.lost_at.or(silent_since)?;
+        (now.saturating_sub(lost_at) > self.timeout).then_some(lost_at)
+    }
+
+    /// The last instant before the policy begins to count.
+    fn ends(&self) -> Ticks {
+        match (self.policy, self.lost_at) {
+            (WithoutContact::KeepUntilEnd, _) | (_, None) => Ticks::MAX,
+            (_, Some(lost_at)) => lost_at.saturating_add(self.timeout),
+        }
+    }
 }
 
 impl Table {
-    /// A table of `first` and what comes after it.
+    /// A table as it is at `now`.
     pub(crate) fn new(
-        first: Step,
-        then: impl IntoIterator<Item = Step>,
-        tier: Option<String>,
-        limits: Option<HashMap<String, Option<u64>>>,
+        rows: Arc<Rows>,
+        steps: Vec<Step>,
+        contact: Contact,
+        (tier, limits): (Option<Arc<str>>, Limits),
+        now: Ticks,
     ) -> Self {
-        let mut steps = vec![first];
-        steps.extend(then);
-        Self {
+        let mut table = Self {
+            rows,
+            until: Ticks::MIN,
+            current: Arc::new([]),
             steps,
+            contact,
             tier,
             limits,
+        };
+        let count = table.steps.first().map_or(1, |step| step.decisions.len());
+        table.current = (0..count).map(|row| table.at(row, now, None)).collect();
+        let ends = [table.step(now).until, contact.ends()].into_iter();
+        table.until = ends.filter(|end| *end >= now).min().unwrap_or(Ticks::MAX);
+        table
+    }
+
+    /// The decision about `feature` at `now`, while the follower is known to turn until
+    /// `fresh_until`; `silent_since` says since when it has not, if that has passed.
+    #[inline]
+    pub(crate) fn decide(
+        &self,
+        feature: &str,
+        now: Ticks,
+        fresh_until: Ticks,
+        silent_since: impl FnOnce() -> Ticks,
+    ) -> Decision {
+        let row = self.rows.get(feature).map_or(UNLISTED, |row| *row as usize);
+        if now <= self.until && now <= fresh_until {
+            return self.current.get(row).copied().unwrap_or(Decision::NONE);
+        }
+        self.at(row, now, (now > fresh_until).then(silent_since))
+    }
+
+    /// The decision of a row at `now`, worked out.
+    #[cold]
+    fn at(&self, row: usize, now: Ticks, silent_since: Option<Ticks>) -> Decision {
+        let lost_at = self.contact.is_over(now, silent_since);
+        let held_at = match (self.contact.policy, lost_at) {
+            (WithoutContact::Allow, Some(lost_at)) => lost_at,
+            _ => now,
+        };
+        let decision = self.step(held_at).decisions.get(row).copied();
+        let decision = decision.unwrap_or(Decision::NONE);
+        let is_denied = self.contact.policy == WithoutContact::Deny && lost_at.is_some();
+        match is_denied && decision.available && decision.reason != Reason::Core {
+            true => Decision::no(Reason::NoContact),
+            false => decision,
         }
     }
 
-    /// What holds before anything is known: core features are available, and
-    /// `otherwise` is what holds for all others.
-    pub(crate) fn unknown(otherwise: Decision) -> Self {
-        let core = CORE_FEATURES.map(|key| (key.to_owned(), Decision::yes(Reason::Core)));
-        let only = Step {
-            until: None,
-            features: core.into_iter().collect(),
-            otherwise,
-        };
-        Self::new(only, [], None, None)
+    fn step(&self, now: Ticks) -> &Step {
+        static NOTHING: std::sync::LazyLock<Step> = std::sync::LazyLock::new(|| Step {
+            until: Ticks::MAX,
+            decisions: Arc::new([]),
+        });
+        let step = self.steps.iter().find(|step| now <= step.until);
+        step.or(self.steps.last()).unwrap_or(&NOTHING)
     }
 
-    /// The decision about `feature` at `now`.
-    pub(crate) fn decide(&self, feature: &str, now: Duration) -> Decision {
-        let mut steps = self.steps.iter();
-        let step = steps.find(|step| step.until.is_none_or(|until| now <= until));
-        let Some(step) = step.or(self.steps.last()) else {
-            return Decision::no(Reason::NoContact);
-        };
-        step.features
-            .get(feature)
-            .copied()
-            .unwrap_or(step.otherwise)
+    /// Until when nothing changes.
+    pub(crate) fn until(&self) -> Ticks {
+        self.until
+    }
+
+    /// Whether the License Client, or the license, names the feature.
+    pub(crate) fn names(&self, feature: &str) -> bool {
+        self.rows.contains_key(feature)
+    }
+
+    /// How many features are named.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What there is of contact.
+    pub(crate) fn contact(&self) -> &Contact {
+        &self.contact
+    }
+
+    /// The license's tier.
+    pub(crate) fn tier(&self) -> Option<&str> {
+        self.tier.as_deref()
     }
 
     /// The license's limit.
     pub(crate) fn limit(&self, resource: Resource) -> Limit {
-        let limits = self.limits.as_ref();
-        match limits.and_then(|limits| limits.get(resource.as_str())) {
-            Some(Some(limit)) => Limit::AtMost(*limit),
-            Some(None) => Limit::Unlimited,
-            None => Limit::Unknown,
-        }
+        self.limits.get(resource)
     }
 }

@@ -6,7 +6,6 @@ use license_core::keyring::Keyring;
 use license_core::rotation::walk;
 
 /// The keys that a gateway trusts, and what they have signed.
-#[derive(Debug)]
 pub(crate) struct TrustedKeys {
     trusted: Keyring,
     installation: Option<String>,

@@ -19,7 +19,7 @@ fn licensed() -> String {
 fn with(client: &ScriptedClient, policy: WithoutContact) -> GateBuilder {
     Gate::builder(&client.url)
         .without_contact(policy)
-        .patience(Duration::from_millis(200))
+        .contact_timeout(Duration::from_millis(200))
 }
 
 /// Waits until the gate has lost contact.
@@ -91,7 +91,7 @@ async fn what_ends_while_it_is_away_ends() {
 async fn a_gate_that_denies_without_contact_has_patience_and_keeps_core_features() {
     let mut client = ScriptedClient::start(Manner::Says(licensed()));
     let gate = with(&client, WithoutContact::Deny)
-        .patience(Duration::from_millis(1500))
+        .contact_timeout(Duration::from_millis(1500))
         .start()
         .unwrap();
     until(&gate, MAP_VIEW, "licensed").await;
@@ -111,7 +111,7 @@ async fn a_connection_on_which_nothing_comes_is_dead() {
     for manner in [Manner::Hangs, Manner::FallsSilentAfter(licensed())] {
         let client = ScriptedClient::start(manner.clone());
         let gate = with(&client, WithoutContact::KeepUntilEnd)
-            .silence(Duration::from_millis(300))
+            .idle_timeout(Duration::from_millis(300))
             .start()
             .unwrap();
         for _ in 0..500 {
@@ -128,7 +128,7 @@ async fn a_connection_on_which_nothing_comes_is_dead() {
 
 #[tokio::test]
 async fn an_event_without_an_end_is_not_kept() {
-    let endless = "x".repeat(6 * 1024 * 1024);
+    let endless = "x".repeat(40 * 1024 * 1024);
     let client = ScriptedClient::start(Manner::Says(endless));
     let gate = with(&client, WithoutContact::KeepUntilEnd).start().unwrap();
     for _ in 0..500 {

@@ -1,23 +1,26 @@
 //! The layer, around services of all kinds.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use axum::routing::get;
-use license_core::feature::FeatureKey;
-use license_gate::Gate;
-use license_gate::route::{Otherwise, Pattern, Route, RouteTable};
+use axum::{Extension, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use license_gate::{Bytes, Decision, Gate, Reason};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-use tower::ServiceExt as _;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 
 use crate::scripted_client::{ALARM, LIVE_VIEW, MAP_VIEW, ScriptedClient, announcement, said};
 use crate::signer::{Signer, T0, license_claims};
 
-async fn licensed() -> (ScriptedClient, Gate) {
+pub async fn licensed() -> (ScriptedClient, Gate) {
     let evidence = Signer::vendor().evidence(&license_claims());
     let client = ScriptedClient::start(said(&announcement(&evidence, T0), T0, None));
     let gate = Gate::builder(&client.url).start().unwrap();
@@ -25,7 +28,7 @@ async fn licensed() -> (ScriptedClient, Gate) {
     (client, gate)
 }
 
-async fn ask(router: &Router, method: Method, path: &str) -> (StatusCode, HeaderMap, String) {
+pub async fn ask(router: &Router, method: Method, path: &str) -> (StatusCode, HeaderMap, String) {
     let request = Request::builder().method(method).uri(path);
     let request = request.body(Body::empty()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
@@ -63,54 +66,6 @@ async fn a_request_passes_or_is_told_why_not() {
 }
 
 #[tokio::test]
-async fn a_whole_gateway_is_gated_by_path() {
-    let (_client, gate) = licensed().await;
-    let route = |methods: &[&str], pattern: &str, feature: Option<&str>| Route {
-        methods: methods.iter().map(|method| (*method).to_owned()).collect(),
-        pattern: Pattern::parse(pattern).unwrap(),
-        feature: feature.map(|key| FeatureKey::parse(key).unwrap()),
-    };
-    let routes = vec![
-        route(&["GET"], "/api/alarms/**", None),
-        route(&[], "/api/alarms/**", Some(ALARM)),
-        route(&[], "/api/map/**", Some(MAP_VIEW)),
-    ];
-    let table = RouteTable::new(routes, Otherwise::Deny, false);
-    let router = Router::new()
-        .fallback(|| async { "behind" })
-        .layer(gate.layer_by_path(table));
-    for (method, path, status, reason) in [
-        (Method::GET, "/api/map/1?zoom=2", StatusCode::OK, ""),
-        (Method::GET, "/api/alarms/1", StatusCode::OK, ""),
-        (
-            Method::POST,
-            "/api/alarms/1",
-            StatusCode::FORBIDDEN,
-            "not_in_license",
-        ),
-        (
-            Method::POST,
-            "/api//map/%2e%2e/alarms;x=1/1",
-            StatusCode::FORBIDDEN,
-            "bad_path",
-        ),
-        (
-            Method::GET,
-            "/elsewhere",
-            StatusCode::FORBIDDEN,
-            "not_listed",
-        ),
-        (Method::GET, "/api/%zz", StatusCode::FORBIDDEN, "bad_path"),
-    ] {
-        let (answered, headers, _) = ask(&router, method.clone(), path).await;
-        assert_eq!(answered, status, "{method} {path}");
-        let said = headers.get("x-license-reason");
-        let said = said.map_or("", |value| value.to_str().unwrap());
-        assert_eq!(said, reason, "{method} {path}");
-    }
-}
-
-#[tokio::test]
 async fn grpc_is_refused_in_its_own_way() {
     let (_client, gate) = licensed().await;
     for (feature, status) in [
@@ -142,4 +97,142 @@ async fn grpc_is_refused_in_its_own_way() {
         assert_eq!(said, status.map_err(str::to_owned), "{feature}");
         serving.abort();
     }
+}
+
+/// gRPC-Web has its status in the body, in the type that was asked in.
+#[tokio::test]
+async fn grpc_web_is_refused_in_its_own_way() {
+    let gate = Gate::fixed([MAP_VIEW]);
+    let router = Router::new()
+        .route(
+            "/alarm",
+            get(|| async { "behind" }).post(|| async { "behind" }),
+        )
+        .layer(gate.layer(ALARM));
+    for (content_type, is_web, is_text) in [
+        ("application/grpc", false, false),
+        ("application/grpc+proto", false, false),
+        ("Application/gRPC; x=1", false, false),
+        ("application/grpc-web", true, false),
+        ("application/grpc-web+proto", true, false),
+        ("application/GRPC-Web+json; charset=utf-8", true, false),
+        ("application/grpc-web-text", true, true),
+        ("application/grpc-web-text+proto", true, true),
+    ] {
+        let request = Request::post("/alarm").header("content-type", content_type);
+        let request = request.body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{content_type}");
+        let (parts, body) = response.into_parts();
+        assert_eq!(parts.headers["x-license-reason"], "not_in_license");
+        let body = to_bytes(body, 1 << 16).await.unwrap();
+        if !is_web {
+            assert_eq!(parts.headers["content-type"], "application/grpc");
+            assert_eq!(parts.headers["grpc-status"], "7");
+            assert!(body.is_empty(), "{content_type}");
+            continue;
+        }
+        assert_eq!(parts.headers["content-type"], content_type);
+        assert!(!parts.headers.contains_key("grpc-status"));
+        let frame = match is_text {
+            true => STANDARD.decode(&body).unwrap(),
+            false => body.to_vec(),
+        };
+        let trailers = "grpc-status: 7\r\ngrpc-message: The license does not include \
+                        'module.alarm_advanced'\r\n";
+        let length = u8::try_from(trailers.len()).unwrap();
+        assert_eq!(frame[..5], [0x80, 0, 0, 0, length], "{content_type}");
+        assert_eq!(frame[5..], *trailers.as_bytes(), "{content_type}");
+    }
+    // What only looks like it is not.
+    for content_type in [
+        "application/grpcx",
+        "application/grpc-websocket",
+        "text/plain",
+    ] {
+        let request = Request::post("/alarm").header("content-type", content_type);
+        let request = request.body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{content_type}");
+    }
+}
+
+/// A service that is refused keeps nothing of what it has reserved.
+#[tokio::test]
+async fn a_refusal_gives_back_the_permit_of_the_service() {
+    let gate = Gate::fixed([MAP_VIEW]);
+    let permits = GlobalConcurrencyLimitLayer::new(1);
+    let behind = permits.layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(()))
+    }));
+    let mut refused = gate.layer(ALARM).layer(behind.clone());
+    let mut allowed = gate.layer(MAP_VIEW).layer(behind);
+    for _ in 0..3 {
+        let refusal = refused.ready().await.unwrap().call(Request::new(())).await;
+        assert_eq!(refusal.unwrap().status(), StatusCode::FORBIDDEN);
+        // The refused service is still there, and idle.
+        let ready = timeout(Duration::from_secs(5), allowed.ready()).await;
+        let ready = ready.expect("the permit is free").unwrap();
+        let response = ready.call(Request::new(())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_can_answer_refusals_itself() {
+    let page = |text: &str| {
+        let response = Response::builder().status(402);
+        let response = response.header("content-type", "text/html");
+        response.body(Bytes::from(text.to_owned())).unwrap()
+    };
+    let builder = Gate::builder("http://license-client:8010").on_refusal(move |refusal| {
+        let german = refusal.headers().get("accept-language");
+        match german.is_some_and(|value| value == "de") {
+            true => page("Nicht lizenziert"),
+            false => page(&format!("{:?} {}", refusal.feature(), refusal.uri())),
+        }
+    });
+    let gate = builder.fixed([MAP_VIEW]);
+    let inner = Router::new()
+        .route(
+            "/alarm",
+            get(|| async { "behind" }).layer(gate.layer(ALARM)),
+        )
+        .route(
+            "/other",
+            get(|| async { "behind" })
+                .layer(gate.layer(ALARM).on_refusal(|refusal| refusal.response())),
+        );
+    let router = Router::new().nest("/api", inner);
+    let (status, headers, text) = ask(&router, Method::GET, "/api/alarm?x=1").await;
+    assert_eq!(status.as_u16(), 402);
+    assert_eq!(headers["x-license-reason"], "not_in_license");
+    assert_eq!(text, format!("Some({ALARM:?}) /api/alarm?x=1"));
+    let (status, ..) = ask(&router, Method::GET, "/api/other").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+
+    let request = Request::get("/api/alarm").header("accept-language", "de");
+    let request = request.body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let body = to_bytes(response.into_body(), 1 << 16).await.unwrap();
+    assert_eq!(body, "Nicht lizenziert");
+    // A program that speaks gRPC cannot read a page.
+    let request = Request::get("/api/alarm").header("content-type", "application/grpc");
+    let request = request.body(Body::empty()).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "7");
+}
+
+#[tokio::test]
+async fn the_decision_is_in_the_request() {
+    let gate = Gate::fixed([MAP_VIEW]);
+    let handler = async |Extension(decision): Extension<Decision>| decision.reason.to_string();
+    let router = Router::new()
+        .route("/map", get(handler).layer(gate.layer(MAP_VIEW)))
+        .route("/live", get(handler).layer(gate.layer(LIVE_VIEW)));
+    assert_eq!(ask(&router, Method::GET, "/map").await.2, "licensed");
+    assert_eq!(
+        ask(&router, Method::GET, "/live").await.2,
+        Reason::Core.code()
+    );
 }

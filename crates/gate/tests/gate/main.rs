@@ -4,7 +4,12 @@
 
 mod contact;
 mod decisions;
+mod follower;
 mod layers;
+mod library;
+mod log;
+mod outsider;
+mod paths;
 mod proof;
 mod scripted_client;
 mod settings;
@@ -14,3 +19,4 @@ mod settings;
     reason = "the rules' own tests need more of what a vendor signs"
 )]
 mod signer;
+mod streams;

@@ -1,15 +1,20 @@
 //! Settings that cannot be used.
 
-use license_gate::Gate;
+use std::time::Duration;
+
+use license_gate::{Counters, FeatureKey, Gate, GateBuilder, GateLayer, WithoutContact};
+
+use crate::scripted_client::{LIVE_VIEW, MAP_VIEW, Manner, ScriptedClient, announcement, said};
+use crate::signer::{Signer, T0, license_claims};
 
 #[tokio::test]
 async fn what_is_wrong_is_said_with_what_is_accepted() {
     for (url, says) in [
         ("", "which looks like http://license-client:8010"),
         ("license-client", "not the address of a License Client"),
-        ("ftp://license-client", "accepted are http"),
+        ("ftp://license-client", "expected http"),
         ("http://me:2024/hunter2@license-client", "/ is %2F"),
-        ("ftp://me:hunter2@license-client", "accepted are http"),
+        ("ftp://me:hunter2@license-client", "expected http"),
     ] {
         let error = Gate::builder(url).start().unwrap_err();
         let error = format!("{error} {error:?}");
@@ -26,7 +31,6 @@ async fn what_is_wrong_is_said_with_what_is_accepted() {
     assert!(error.to_string().contains("no Ed25519 key"), "{error}");
 }
 
-/// Whoever prints a gate's settings does not print its token.
 #[test]
 fn the_settings_of_a_gate_are_printed_without_secrets() {
     let gate = Gate::builder("http://me:hunter2@license-client/hunter2").token("hunter2hunter2");
@@ -37,18 +41,61 @@ fn the_settings_of_a_gate_are_printed_without_secrets() {
 
 #[tokio::test]
 async fn keys_and_letting_everything_through_contradict_each_other() {
-    let keys = serde_json::to_string(&crate::signer::Signer::vendor().jwk_set()).unwrap();
+    let keys = serde_json::to_string(&Signer::vendor().jwk_set()).unwrap();
     let gate = Gate::builder("http://x").keys(&keys);
-    let gate = gate.without_contact(license_gate::WithoutContact::Allow);
+    let gate = gate.without_contact(WithoutContact::Allow);
     let error = gate.start().unwrap_err().to_string();
     assert!(error.contains("choose one of the two"), "{error}");
 }
 
+/// Every combination of odd durations is usable: none panics, and the gate follows.
 #[test]
-fn a_gate_needs_a_runtime() {
-    let error = Gate::builder("http://x").start().unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "a gate has to be started on a tokio runtime"
-    );
+fn no_duration_is_too_long_or_too_short() {
+    let evidence = Signer::vendor().evidence(&license_claims());
+    let client = ScriptedClient::start(said(&announcement(&evidence, T0), T0, None));
+    for duration in [Duration::MAX, Duration::from_secs(u64::MAX / 2)] {
+        let gate = Gate::builder(&client.url)
+            .idle_timeout(duration)
+            .contact_timeout(duration)
+            .without_contact(WithoutContact::Deny)
+            .start()
+            .unwrap();
+        assert!(gate.wait_until_ready(Duration::from_secs(5)));
+        assert!(gate.is_available(MAP_VIEW));
+    }
+    let client = ScriptedClient::start(Manner::Hangs);
+    let gate = Gate::builder(&client.url)
+        .idle_timeout(Duration::ZERO)
+        .contact_timeout(Duration::ZERO)
+        .start()
+        .unwrap();
+    assert!(!gate.wait_until_ready(Duration::from_millis(50)));
+    assert!(gate.is_available(LIVE_VIEW));
+}
+
+/// What a program keeps or passes on does not depend on how it was made.
+#[test]
+fn settings_can_be_cloned_and_a_gate_is_small() {
+    fn shareable<T: Clone + Send + Sync + 'static>() {}
+    shareable::<Gate>();
+    shareable::<GateBuilder>();
+    shareable::<GateLayer>();
+    shareable::<FeatureKey>();
+    shareable::<Counters>();
+    assert_eq!(size_of::<Gate>(), size_of::<usize>());
+    let builder = Gate::builder("http://license-client:8010");
+    let (one, other) = (builder.clone(), builder);
+    drop((one.fixed([MAP_VIEW]), other.fixed([MAP_VIEW])));
+}
+
+#[test]
+fn a_gate_is_printed_in_a_few_words() {
+    let keys = (0..10_000).map(|number| format!("{number:0100}"));
+    let gate = Gate::fixed(keys);
+    let printed = format!("{gate:?}");
+    assert!(printed.len() < 300, "{} characters", printed.len());
+    assert!(printed.contains("features: 10005"), "{printed}");
+    let printed = format!("{:?}", gate.layer(MAP_VIEW));
+    assert!(printed.len() < 400, "{} characters", printed.len());
+    assert!(printed.contains(MAP_VIEW), "{printed}");
 }

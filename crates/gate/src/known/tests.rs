@@ -1,0 +1,437 @@
+//! How a gate behaves: every case by every policy, on clocks that the test moves.
+
+use std::sync::Arc;
+
+use license_core::announcement::{Later, Signed, Told};
+use license_core::document::LicenseClaims;
+use license_core::keyring::Keyring;
+
+use super::*;
+use crate::decision::Reason;
+
+#[path = "../../../core/tests/rules/signer.rs"]
+#[expect(dead_code, reason = "the rules' own tests need more of it")]
+mod signer;
+
+use signer::{Signer, license_claims};
+
+const MAP_VIEW: &str = "module.map_view";
+const LIVE_VIEW: &str = "module.live_view";
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const POLICIES: [WithoutContact; 3] = [
+    WithoutContact::KeepUntilEnd,
+    WithoutContact::Deny,
+    WithoutContact::Allow,
+];
+
+/// A machine with a gate on it.
+struct Machine {
+    wall: DateTime<Utc>,
+    running: Duration,
+    suspended: Duration,
+    known: Known,
+    table: Table,
+    /// How many tables were made.
+    tables: usize,
+}
+
+impl Machine {
+    fn new(policy: WithoutContact, keys: Option<TrustedKeys>) -> Self {
+        let wall = "2026-03-01T00:00:00Z".parse().unwrap();
+        let (running, suspended) = (HOUR, Duration::ZERO);
+        let readings = readings(wall, running, suspended);
+        let mut known = Known::nothing(policy, 60 * SECOND, keys, &readings);
+        let table = known.table(&readings, in_ticks(running));
+        Self {
+            wall,
+            running,
+            suspended,
+            known,
+            table,
+            tables: 1,
+        }
+    }
+
+    fn readings(&self) -> Readings {
+        readings(self.wall, self.running, self.suspended)
+    }
+
+    fn ticks(&self) -> Ticks {
+        in_ticks(self.running)
+    }
+
+    fn publish(&mut self) {
+        self.table = self.known.table(&self.readings(), self.ticks());
+        self.tables += 1;
+    }
+
+    /// As the follower does it, at a second and at a deadline.
+    fn look(&mut self) {
+        let table = self.known.changed_table(&self.readings(), self.ticks());
+        if let Some(table) = table {
+            self.table = table;
+            self.tables += 1;
+        }
+    }
+
+    /// Time passes, and nobody looks.
+    fn pass(&mut self, by: Duration) {
+        self.running += by;
+        self.wall += by;
+    }
+
+    /// The machine sleeps, and then somebody looks.
+    fn suspend(&mut self, by: Duration) {
+        self.suspended += by;
+        self.wall += by;
+        self.look();
+    }
+
+    fn hear(&mut self, announcement: &Announcement, signed: Option<Signed>) {
+        let envelope = Envelope {
+            now: self.wall,
+            signed,
+        };
+        let readings = self.readings();
+        self.known
+            .hear(announcement.clone(), &envelope, readings)
+            .unwrap();
+        self.publish();
+    }
+
+    fn lose_contact(&mut self) {
+        self.known.lose_contact(&self.readings());
+        self.publish();
+    }
+
+    #[track_caller]
+    fn says(&self, feature: &str, available: bool, reason: Reason) {
+        let decision = self.table.decide(feature, self.ticks(), Ticks::MAX, || 0);
+        let expected = Decision { available, reason };
+        assert_eq!(decision, expected, "{feature} {:?}", self.known.policy);
+    }
+
+    /// The same after another look, which must not matter.
+    #[track_caller]
+    fn keeps_saying(&mut self, feature: &str, available: bool, reason: Reason) {
+        self.says(feature, available, reason);
+        self.look();
+        self.says(feature, available, reason);
+    }
+}
+
+fn readings(wall: DateTime<Utc>, running: Duration, suspended: Duration) -> Readings {
+    Readings {
+        wall,
+        running,
+        since_boot: running + suspended,
+        boot_id: None,
+    }
+}
+
+fn told(available: bool, reason: &str) -> Told {
+    Told {
+        available,
+        reason: reason.to_owned(),
+    }
+}
+
+/// Licensed for a day, in grace for three more.
+fn licensed(now: DateTime<Utc>) -> Announcement {
+    let state = |map_view: Told| {
+        [
+            (MAP_VIEW.to_owned(), map_view),
+            (LIVE_VIEW.to_owned(), told(true, "core")),
+        ]
+        .into()
+    };
+    let later = |after, standing: &str, map_view| Later {
+        after,
+        standing: standing.to_owned(),
+        features: state(map_view),
+        unlisted: told(false, "not_in_license"),
+    };
+    let expired = told(false, "grace_period_expired");
+    Announcement {
+        standing: "active".to_owned(),
+        tier: Some("professional".to_owned()),
+        grace_until: None,
+        holds_until: Some(now + DAY),
+        features: state(told(true, "licensed")),
+        unlisted: told(false, "not_in_license"),
+        limits: [("cameras".to_owned(), Some(64)), ("users".to_owned(), None)].into(),
+        then: vec![
+            later(now + DAY, "grace", told(true, "grace_period")),
+            later(now + 4 * DAY, "lapsed", expired),
+        ],
+    }
+}
+
+fn revoked(now: DateTime<Utc>) -> Announcement {
+    let mut revoked = licensed(now);
+    revoked.then.clear();
+    "lapsed".clone_into(&mut revoked.standing);
+    revoked
+        .features
+        .insert(MAP_VIEW.to_owned(), told(false, "revoked"));
+    revoked
+}
+
+/// A machine that has heard that it is licensed.
+fn in_contact(policy: WithoutContact) -> Machine {
+    let mut machine = Machine::new(policy, None);
+    machine.hear(&licensed(machine.wall), None);
+    machine.says(MAP_VIEW, true, Reason::Licensed);
+    machine
+}
+
+#[test]
+fn absent() {
+    for policy in POLICIES {
+        let mut machine = Machine::new(policy, None);
+        for passed in [Duration::ZERO, 59 * SECOND, 2 * SECOND, 30 * DAY] {
+            machine.pass(passed);
+            let allows = policy == WithoutContact::Allow;
+            machine.keeps_saying(MAP_VIEW, allows, Reason::NoContact);
+            machine.keeps_saying(LIVE_VIEW, true, Reason::Core);
+        }
+    }
+}
+
+#[test]
+fn restart() {
+    for policy in POLICIES {
+        let mut machine = in_contact(policy);
+        machine.lose_contact();
+        for _ in 0..60 {
+            machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+            machine.pass(SECOND);
+        }
+        machine.hear(&licensed(machine.wall), None);
+        machine.pass(HOUR);
+        machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+    }
+}
+
+#[test]
+fn away_and_expiry_while_away() {
+    for policy in POLICIES {
+        let mut machine = in_contact(policy);
+        machine.pass(HOUR);
+        machine.lose_contact();
+        machine.pass(60 * SECOND);
+        machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+        machine.pass(Duration::from_nanos(1));
+        let (keeps, denies) = (
+            policy == WithoutContact::KeepUntilEnd,
+            policy == WithoutContact::Deny,
+        );
+        let reason = |otherwise| if denies { Reason::NoContact } else { otherwise };
+        machine.keeps_saying(MAP_VIEW, !denies, reason(Reason::Licensed));
+        machine.keeps_saying("module.alarm", false, Reason::NotInLicense);
+        // The end of the day after the announcement, that instant included.
+        machine.pass(23 * HOUR - 60 * SECOND - Duration::from_nanos(1));
+        machine.keeps_saying(MAP_VIEW, !denies, reason(Reason::Licensed));
+        machine.pass(Duration::from_nanos(1));
+        let later = if keeps {
+            Reason::GracePeriod
+        } else {
+            Reason::Licensed
+        };
+        machine.keeps_saying(MAP_VIEW, !denies, reason(later));
+        // Nobody has looked for days: what was said holds, and ends on time.
+        machine.pass(3 * DAY);
+        match policy {
+            WithoutContact::Allow => machine.keeps_saying(MAP_VIEW, true, Reason::Licensed),
+            _ => machine.keeps_saying(MAP_VIEW, false, Reason::GracePeriodExpired),
+        }
+        machine.keeps_saying(LIVE_VIEW, true, Reason::Core);
+    }
+}
+
+#[test]
+fn revoke() {
+    for policy in POLICIES {
+        let mut machine = in_contact(policy);
+        machine.hear(&revoked(machine.wall), None);
+        machine.keeps_saying(MAP_VIEW, false, Reason::Revoked);
+        machine.lose_contact();
+        machine.pass(HOUR);
+        machine.keeps_saying(MAP_VIEW, false, Reason::Revoked);
+        machine.keeps_saying(LIVE_VIEW, true, Reason::Core);
+    }
+}
+
+/// Nothing but the wall clock is moved, so nothing changes without keys.
+#[test]
+fn clock_steps() {
+    for policy in POLICIES {
+        let mut machine = in_contact(policy);
+        for step in [30, -60, 10_000, -20_000].map(TimeDelta::days) {
+            machine.wall += step;
+            machine.pass(SECOND);
+            machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+        }
+        machine.pass(DAY);
+        machine.keeps_saying(MAP_VIEW, true, Reason::GracePeriod);
+        assert_eq!(machine.tables, 3, "only the end has changed anything");
+    }
+}
+
+#[test]
+fn suspends() {
+    for policy in POLICIES {
+        let mut machine = in_contact(policy);
+        machine.suspend(2 * DAY);
+        machine.says(MAP_VIEW, true, Reason::GracePeriod);
+        machine.suspend(3 * DAY);
+        machine.says(MAP_VIEW, false, Reason::GracePeriodExpired);
+    }
+    // Contact was lost before: a machine that has slept has been without it for long.
+    let mut machine = in_contact(WithoutContact::Deny);
+    machine.lose_contact();
+    machine.suspend(2 * HOUR);
+    machine.says(MAP_VIEW, false, Reason::NoContact);
+}
+
+#[test]
+fn keys() {
+    let vendor = Signer::vendor();
+    for policy in [WithoutContact::KeepUntilEnd, WithoutContact::Deny] {
+        let jwk_set = serde_json::to_string(&vendor.jwk_set()).unwrap();
+        let keyring = Keyring::from_json(&jwk_set).unwrap();
+        let mut machine = Machine::new(policy, Some(TrustedKeys::new(keyring, None)));
+        let start = machine.wall;
+        let claims = LicenseClaims {
+            iat: start,
+            nbf: start,
+            valid_until: start + DAY,
+            exp: start + 4 * DAY,
+            ..license_claims()
+        };
+        let signed = || {
+            Some(Signed {
+                license: vendor.license(&claims),
+                key_sets: Vec::new(),
+            })
+        };
+        machine.hear(&licensed(start), None);
+        machine.keeps_saying(MAP_VIEW, false, Reason::NotSigned);
+        machine.hear(&licensed(start), signed());
+        machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+        // A wall clock that is set far ahead is not believed, and set back gains nothing.
+        machine.wall += TimeDelta::days(30);
+        machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+        machine.wall -= TimeDelta::days(60);
+        machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+        machine.wall += TimeDelta::days(30);
+        // Nor does a License Client that says that no time has passed.
+        for _ in 0..5 {
+            machine.pass(DAY);
+            let wall = std::mem::replace(&mut machine.wall, start);
+            machine.hear(&licensed(start), signed());
+            machine.wall = wall;
+        }
+        machine.keeps_saying(MAP_VIEW, false, Reason::GracePeriodExpired);
+        machine.keeps_saying(LIVE_VIEW, true, Reason::Core);
+    }
+}
+
+#[test]
+fn ten_thousand_features() {
+    let mut machine = Machine::new(WithoutContact::Deny, None);
+    let mut large = licensed(machine.wall);
+    for number in 0..10_000 {
+        let key = format!("{number:0100}");
+        large
+            .features
+            .insert(key.clone(), told(number % 2 == 0, "licensed"));
+        for later in &mut large.then {
+            later
+                .features
+                .insert(key.clone(), told(false, "grace_period_expired"));
+        }
+    }
+    machine.hear(&large, None);
+    machine.says(&format!("{:0100}", 42), true, Reason::Licensed);
+    machine.says(&format!("{:0100}", 43), false, Reason::Licensed);
+    let announced = |machine: &Machine| machine.known.said.as_ref().unwrap().announced.clone();
+    // However many features there are, few are decided differently.
+    let before = announced(&machine);
+    assert!(before.states.iter().all(|state| state.decisions.len() == 5));
+    // Contact is lost, and deadlines pass: no key is copied.
+    machine.lose_contact();
+    machine.pass(HOUR);
+    machine.keeps_saying(&format!("{:0100}", 42), false, Reason::NoContact);
+    machine.pass(DAY);
+    machine.keeps_saying(&format!("{:0100}", 42), false, Reason::GracePeriodExpired);
+    let after = announced(&machine);
+    assert!(Arc::ptr_eq(&before.rows, &after.rows));
+    // This one, the one that is in use, and what is known.
+    assert_eq!(Arc::strong_count(&before.rows), 4);
+}
+
+/// A follower looks every second, also for a week: it makes a table when something is
+/// different, and at no other time.
+#[test]
+fn nothing_is_computed_while_nothing_changes() {
+    let mut machine = in_contact(WithoutContact::Deny);
+    let before = machine.tables;
+    for _ in 0..5 * 24 * 60 * 60 / 7 {
+        machine.pass(7 * SECOND);
+        machine.look();
+    }
+    assert_eq!(
+        machine.tables - before,
+        2,
+        "the end of the lease, and that of grace"
+    );
+    machine.suspend(HOUR);
+    assert_eq!(machine.tables - before, 3);
+    machine.look();
+    assert_eq!(machine.tables - before, 3);
+}
+
+/// What would take much time or memory is not begun, and what is known stays.
+#[test]
+fn announcements_that_no_site_needs_are_refused() {
+    let mut machine = in_contact(WithoutContact::KeepUntilEnd);
+    let mut endless = revoked(machine.wall);
+    let state = licensed(machine.wall).then[0].clone();
+    endless.then = vec![state; 100_000];
+    let mut wide = revoked(machine.wall);
+    let keys = (0..200_000).map(|number| (number.to_string(), told(true, "licensed")));
+    wide.features.extend(keys);
+    for (name, announcement) in [("states", endless), ("features", wide)] {
+        let envelope = Envelope {
+            now: machine.wall,
+            signed: None,
+        };
+        let error = machine
+            .known
+            .hear(announcement, &envelope, machine.readings());
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("expected at most 100000 in 256"),
+            "{name}: {error}"
+        );
+    }
+    machine.publish();
+    machine.says(MAP_VIEW, true, Reason::Licensed);
+}
+
+/// States that come in the wrong order are put in order.
+#[test]
+fn states_hold_in_order_of_time() {
+    let mut machine = Machine::new(WithoutContact::KeepUntilEnd, None);
+    let mut announcement = licensed(machine.wall);
+    announcement.then.reverse();
+    machine.hear(&announcement, None);
+    machine.says(MAP_VIEW, true, Reason::Licensed);
+    machine.pass(2 * DAY);
+    machine.says(MAP_VIEW, true, Reason::GracePeriod);
+    machine.pass(3 * DAY);
+    machine.says(MAP_VIEW, false, Reason::GracePeriodExpired);
+}

@@ -1,0 +1,174 @@
+//! Gates for tests: they follow nobody.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use license_core::feature::CORE_FEATURES;
+use license_core::usage::Resource;
+
+use crate::announced::{Announced, Limit, Limits};
+use crate::builder::GateBuilder;
+use crate::clock::{self, Ticks};
+use crate::decision::{Decision, Reason};
+use crate::feature_key::FeatureKey;
+use crate::gate::Gate;
+use crate::known::WithoutContact;
+use crate::shared::{Options, Shared};
+use crate::table::{Contact, Step, Table};
+
+/// Says what a gate of [`Gate::scripted`] decides. Dropping it changes nothing.
+pub struct GateScript {
+    shared: Arc<Shared>,
+    scene: Mutex<Scene>,
+}
+
+/// What a scripted gate decides.
+#[derive(Clone)]
+struct Scene {
+    features: BTreeMap<FeatureKey, Decision>,
+    tier: Option<Arc<str>>,
+    limits: Limits,
+    is_in_contact: bool,
+}
+
+impl Gate {
+    /// A gate for tests, without a License Client: core features and `features` are
+    /// available, and nothing else.
+    ///
+    /// ```
+    /// use license_gate::Gate;
+    ///
+    /// let gate = Gate::fixed(["module.map_view"]);
+    /// assert!(gate.is_available("module.map_view"));
+    /// assert!(gate.is_available("module.live_view"));
+    /// assert!(!gate.is_available("module.alarm_advanced"));
+    /// ```
+    #[must_use]
+    pub fn fixed<K: Into<FeatureKey>>(features: impl IntoIterator<Item = K>) -> Self {
+        scripted(features, Options::default()).0
+    }
+
+    /// A gate for tests, and what says what it decides. At first there is contact, and
+    /// only core features are available.
+    ///
+    /// ```
+    /// use license_gate::{Gate, Reason};
+    ///
+    /// let (gate, script) = Gate::scripted();
+    /// script.license("module.map_view");
+    /// assert!(gate.is_available("module.map_view"));
+    /// script.refuse("module.map_view", Reason::Revoked);
+    /// assert_eq!(gate.check("module.map_view").reason, Reason::Revoked);
+    /// ```
+    #[must_use]
+    pub fn scripted() -> (Self, GateScript) {
+        scripted::<FeatureKey>([], Options::default())
+    }
+}
+
+impl GateBuilder {
+    /// [`Gate::fixed`] with the hooks and the answers of this builder. Nobody is
+    /// followed.
+    #[must_use]
+    pub fn fixed<K: Into<FeatureKey>>(self, features: impl IntoIterator<Item = K>) -> Gate {
+        scripted(features, self.into_options()).0
+    }
+
+    /// [`Gate::scripted`] with the hooks and the answers of this builder. Nobody is
+    /// followed.
+    #[must_use]
+    pub fn scripted(self) -> (Gate, GateScript) {
+        scripted::<FeatureKey>([], self.into_options())
+    }
+}
+
+fn scripted<K: Into<FeatureKey>>(
+    features: impl IntoIterator<Item = K>,
+    options: Options,
+) -> (Gate, GateScript) {
+    let core = CORE_FEATURES.map(|key| (FeatureKey::from(key), Decision::yes(Reason::Core)));
+    let mut scene = Scene {
+        features: BTreeMap::new(),
+        tier: None,
+        limits: Limits::default(),
+        is_in_contact: true,
+    };
+    for feature in features {
+        let licensed = Decision::yes(Reason::Licensed);
+        scene.features.insert(feature.into(), licensed);
+    }
+    // Core features stay what they are.
+    scene.features.extend(core);
+    let shared = Arc::new(Shared::new(scene.table(), options, None));
+    let gate = Gate::of(shared.clone());
+    let scene = Mutex::new(scene);
+    (gate, GateScript { shared, scene })
+}
+
+impl Scene {
+    fn table(&self) -> Table {
+        let features = self.features.iter();
+        let features = features.map(|(key, decision)| (key.as_str().into(), *decision));
+        let announced = Announced::fixed(features, Decision::no(Reason::NotInLicense));
+        let steps = announced.states.into_iter().map(|state| Step {
+            until: Ticks::MAX,
+            decisions: state.decisions,
+        });
+        let now = clock::ticks();
+        let contact = Contact {
+            is_known: true,
+            lost_at: (!self.is_in_contact).then_some(now),
+            policy: WithoutContact::KeepUntilEnd,
+            timeout: Ticks::MAX,
+        };
+        let terms = (self.tier.clone(), self.limits);
+        Table::new(announced.rows, steps.collect(), contact, terms, now)
+    }
+}
+
+impl GateScript {
+    /// The license lists the feature.
+    pub fn license(&self, feature: impl Into<FeatureKey>) {
+        self.decide(feature, Decision::yes(Reason::Licensed));
+    }
+
+    /// The feature is not available, for this reason.
+    pub fn refuse(&self, feature: impl Into<FeatureKey>, reason: Reason) {
+        self.decide(feature, Decision::no(reason));
+    }
+
+    /// What is decided about the feature.
+    pub fn decide(&self, feature: impl Into<FeatureKey>, decision: Decision) {
+        self.change(|scene| {
+            scene.features.insert(feature.into(), decision);
+        });
+    }
+
+    /// The license's limit.
+    pub fn limit(&self, resource: Resource, limit: Limit) {
+        self.change(|scene| scene.limits.set(resource, limit));
+    }
+
+    /// The license's tier.
+    pub fn tier(&self, tier: &str) {
+        self.change(|scene| scene.tier = Some(tier.into()));
+    }
+
+    /// Whether there is contact with the License Client. No decision changes with it.
+    pub fn contact(&self, is_in_contact: bool) {
+        self.change(|scene| scene.is_in_contact = is_in_contact);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Scene)) {
+        let mut scene = self.scene.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut scene);
+        self.shared.publish(scene.table());
+    }
+}
+
+impl fmt::Debug for GateScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GateScript").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,259 @@
+//! What all clones of a gate share with the thread that follows the License Client.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::clock::{self, Ticks};
+use crate::decision::Decision;
+use crate::error::ContactError;
+use crate::feature_key::FeatureKey;
+use crate::hook::Hook;
+use crate::refusal::RefusalHandler;
+use crate::table::Table;
+
+/// A follower that has not turned for 5 s has stopped.
+const STALL_TIMEOUT: Ticks = 5_000_000_000;
+/// Most keys that are watched for being unknown.
+const MAX_REQUIRED: usize = 10_000;
+
+/// What a gate is.
+pub(crate) struct Shared {
+    table: ArcSwap<Table>,
+    /// Until when the follower counts as turning.
+    fresh_until: AtomicI64,
+    pub(crate) options: Options,
+    /// Grows with every table.
+    version: watch::Sender<u64>,
+    published: (Mutex<()>, Condvar),
+    last_error: Mutex<Option<ContactError>>,
+    /// What the gateway's code asks about, and whether a warning was logged.
+    required: Mutex<BTreeMap<FeatureKey, bool>>,
+    /// Where the follower runs.
+    runtime: Option<Handle>,
+}
+
+/// What the gateway has chosen, apart from what the follower needs.
+#[derive(Clone, Default)]
+pub(crate) struct Options {
+    pub(crate) hooks: Vec<Arc<dyn Hook>>,
+    pub(crate) on_refusal: Option<RefusalHandler>,
+}
+
+impl Shared {
+    /// Without a `runtime` there is no follower, and none is missed.
+    pub(crate) fn new(table: Table, options: Options, runtime: Option<Handle>) -> Self {
+        let fresh_until = match runtime {
+            Some(_) => clock::ticks().saturating_add(STALL_TIMEOUT),
+            None => Ticks::MAX,
+        };
+        Self {
+            table: ArcSwap::from_pointee(table),
+            fresh_until: AtomicI64::new(fresh_until),
+            options,
+            version: watch::Sender::new(0),
+            published: (Mutex::new(()), Condvar::new()),
+            last_error: Mutex::new(None),
+            required: Mutex::default(),
+            runtime,
+        }
+    }
+
+    /// The decision about a feature: no lock, nothing allocated.
+    #[inline]
+    pub(crate) fn decide(&self, feature: &str) -> Decision {
+        let fresh_until = self.fresh_until.load(Ordering::Relaxed);
+        let table = self.table.load();
+        table.decide(feature, clock::ticks(), fresh_until, || {
+            fresh_until.saturating_sub(STALL_TIMEOUT)
+        })
+    }
+
+    /// Tells the hooks of a decision.
+    #[inline]
+    pub(crate) fn tell(&self, feature: Option<&str>, decision: Decision) {
+        for hook in &self.options.hooks {
+            hook.decided(feature, decision);
+        }
+    }
+
+    pub(crate) fn table(&self) -> arc_swap::Guard<Arc<Table>> {
+        self.table.load()
+    }
+
+    /// The follower has turned.
+    pub(crate) fn beat(&self, now: Ticks) {
+        let until = now.saturating_add(STALL_TIMEOUT);
+        self.fresh_until.store(until, Ordering::Relaxed);
+    }
+
+    /// Whether there should be a follower, and it does not turn.
+    pub(crate) fn is_stalled(&self) -> bool {
+        clock::ticks() > self.fresh_until.load(Ordering::Relaxed)
+    }
+
+    /// Whether the License Client is being heard.
+    pub(crate) fn is_in_contact(&self) -> bool {
+        self.table().contact().lost_at.is_none() && !self.is_stalled()
+    }
+
+    /// Puts another table in place, and wakes who waits for a change.
+    pub(crate) fn publish(&self, table: Table) {
+        self.table.store(Arc::new(table));
+        self.version.send_modify(|version| *version += 1);
+        drop(lock(&self.published.0));
+        self.published.1.notify_all();
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    pub(crate) fn fail(&self, error: Option<ContactError>) {
+        *lock(&self.last_error) = error;
+    }
+
+    pub(crate) fn last_error(&self) -> Option<ContactError> {
+        match self.is_stalled() {
+            true => Some(ContactError::Stopped),
+            false => lock(&self.last_error).clone(),
+        }
+    }
+
+    /// Waits for the first announcement, for `timeout` at most.
+    pub(crate) fn wait_until_ready(&self, timeout: Duration) -> bool {
+        let is_ready = || self.table().contact().is_known;
+        let (guard, published) = (lock(&self.published.0), &self.published.1);
+        let waited = published.wait_timeout_while(guard, timeout, |()| !is_ready());
+        drop(waited);
+        is_ready()
+    }
+
+    /// The same, on any runtime: the follower keeps the time.
+    pub(crate) async fn ready(&self, timeout: Duration) -> bool {
+        let is_ready = || self.table().contact().is_known;
+        let mut changes = self.changes();
+        if is_ready() || self.is_stalled() {
+            return is_ready();
+        }
+        let Some(runtime) = &self.runtime else {
+            return is_ready();
+        };
+        let end = runtime.spawn(async move { tokio::time::sleep(timeout).await });
+        let known = std::pin::pin!(changes.wait_for(|_| is_ready()));
+        let end = futures_util::future::select(known, end).await;
+        if let futures_util::future::Either::Left((_, end)) = end {
+            end.abort();
+        }
+        is_ready()
+    }
+
+    /// The gateway's code asks about `feature`: there is a warning when nobody knows it.
+    pub(crate) fn require(&self, feature: &FeatureKey) {
+        let mut required = lock(&self.required);
+        if required.len() < MAX_REQUIRED {
+            required.entry(feature.clone()).or_default();
+        }
+        self.warn_of_unknown(&mut required);
+    }
+
+    /// Warns of required features that the License Client does not know.
+    pub(crate) fn check_required(&self) {
+        self.warn_of_unknown(&mut lock(&self.required));
+    }
+
+    fn warn_of_unknown(&self, required: &mut BTreeMap<FeatureKey, bool>) {
+        let table = self.table();
+        if !table.contact().is_known {
+            return;
+        }
+        let unknown = required.iter_mut();
+        for (feature, is_warned) in unknown.filter(|(key, _)| !table.names(key.as_str())) {
+            if !std::mem::replace(is_warned, true) {
+                tracing::warn!(
+                    feature = feature.as_str(),
+                    "neither the License Client nor the license knows this feature; is the key misspelled?"
+                );
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::announced::Announced;
+    use crate::decision::Reason;
+    use crate::known::WithoutContact;
+    use crate::table::{Contact, Step};
+
+    const MINUTE: Ticks = 60_000_000_000;
+    const FEATURE: &str = "module.map_view";
+    const CORE: &str = "module.live_view";
+
+    /// A gate that is in contact, whose follower was there at the start.
+    fn in_contact(policy: WithoutContact) -> Shared {
+        let features = [
+            (FEATURE.into(), Decision::yes(Reason::Licensed)),
+            (CORE.into(), Decision::yes(Reason::Core)),
+        ];
+        let announced = Announced::fixed(features, Decision::no(Reason::NotInLicense));
+        let steps = announced.states.iter().map(|state| Step {
+            until: Ticks::MAX,
+            decisions: state.decisions.clone(),
+        });
+        let contact = Contact {
+            is_known: true,
+            lost_at: None,
+            policy,
+            timeout: MINUTE,
+        };
+        let terms = (None, announced.limits);
+        let now = clock::ticks();
+        let table = Table::new(announced.rows.clone(), steps.collect(), contact, terms, now);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        Shared::new(table, Options::default(), Some(runtime.handle().clone()))
+    }
+
+    /// A thread that was lost in a fork, or has ended, is noticed by who asks.
+    #[test]
+    fn a_follower_that_does_not_turn_is_lost_contact() {
+        for (policy, reason) in [
+            (WithoutContact::KeepUntilEnd, Reason::Licensed),
+            (WithoutContact::Deny, Reason::NoContact),
+            (WithoutContact::Allow, Reason::Licensed),
+        ] {
+            let shared = in_contact(policy);
+            assert!(shared.is_in_contact());
+            assert_eq!(shared.last_error(), None);
+            // It turned a moment ago, a while ago, and longer ago than is waited for.
+            for (ago, is_in_contact, expected) in [
+                (STALL_TIMEOUT / 2, true, Reason::Licensed),
+                (STALL_TIMEOUT * 2, false, Reason::Licensed),
+                (2 * MINUTE, false, reason),
+            ] {
+                shared.beat(clock::ticks() - ago);
+                assert_eq!(shared.is_in_contact(), is_in_contact, "{policy:?} {ago}");
+                assert_eq!(shared.decide(FEATURE).reason, expected, "{policy:?} {ago}");
+                assert_eq!(shared.decide(CORE), Decision::yes(Reason::Core));
+                let error = (!is_in_contact).then_some(ContactError::Stopped);
+                assert_eq!(shared.last_error(), error);
+            }
+            // It turns again.
+            shared.beat(clock::ticks());
+            assert!(shared.is_in_contact());
+            assert_eq!(shared.decide(FEATURE).reason, Reason::Licensed);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a program and its tests use of the library besides layers and checks.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::http::{Method, StatusCode};
+use axum::routing::get;
+use license_gate::{
+    Counters, Decision, Feature, FeatureKey, Gate, Hook, Licensed, Limit, Reason, Resource, Routes,
+};
+
+use crate::layers::ask;
+use crate::scripted_client::{ALARM, LIVE_VIEW, MAP_VIEW};
+
+struct MapView;
+impl Feature for MapView {
+    const KEY: &str = MAP_VIEW;
+}
+
+struct Alarm;
+impl Feature for Alarm {
+    const KEY: &str = ALARM;
+}
+
+#[tokio::test]
+async fn an_extractor_refuses_as_a_layer_does() {
+    #[derive(Clone)]
+    struct State {
+        gate: Gate,
+    }
+    impl FromRef<State> for Gate {
+        fn from_ref(state: &State) -> Self {
+            state.gate.clone()
+        }
+    }
+    let map = async |licensed: Licensed<MapView>| licensed.decision().reason.to_string();
+    let alarm = async |_: Licensed<Alarm>| "an alarm";
+    let gate = Gate::fixed([MAP_VIEW]);
+    let router = Router::new()
+        .route("/map", get(map))
+        .route("/alarm", get(alarm))
+        .route("/layer", get(|| async {}).layer(gate.layer(ALARM)))
+        .with_state(State { gate });
+    assert_eq!(ask(&router, Method::GET, "/map").await.2, "licensed");
+    let by_extractor = ask(&router, Method::GET, "/alarm").await;
+    let by_layer = ask(&router, Method::GET, "/layer").await;
+    assert_eq!(by_extractor.0, StatusCode::FORBIDDEN);
+    assert_eq!(by_extractor.1["x-license-reason"], "not_in_license");
+    assert_eq!(by_extractor.2, by_layer.2);
+}
+
+#[test]
+fn a_fixed_gate_has_core_features_and_no_others() {
+    let gate = Gate::fixed([MAP_VIEW, LIVE_VIEW]);
+    assert_eq!(gate.check(MAP_VIEW).reason, Reason::Licensed);
+    assert_eq!(gate.check(LIVE_VIEW).reason, Reason::Core);
+    assert_eq!(gate.check("module.playback").reason, Reason::Core);
+    assert_eq!(gate.check(ALARM), Decision::no(Reason::NotInLicense));
+    assert!(gate.is_in_contact());
+    assert_eq!(gate.last_error(), None);
+    assert!(gate.wait_until_ready(std::time::Duration::ZERO));
+    assert!(!Gate::fixed::<&str>([]).is_available(MAP_VIEW));
+}
+
+#[tokio::test]
+async fn a_scripted_gate_says_what_a_test_wants() {
+    let (gate, script) = Gate::scripted();
+    assert!(gate.ready(std::time::Duration::ZERO).await);
+    assert!(!gate.is_available(MAP_VIEW));
+    script.license(MAP_VIEW);
+    assert_eq!(gate.check(MAP_VIEW).reason, Reason::Licensed);
+    script.refuse(LIVE_VIEW, Reason::NoLicense);
+    assert!(!gate.is_available(LIVE_VIEW));
+    script.decide(MAP_VIEW, Decision::yes(Reason::GracePeriod));
+    assert_eq!(gate.check(MAP_VIEW).reason, Reason::GracePeriod);
+    assert_eq!(
+        (gate.tier(), gate.limit(Resource::Users)),
+        (None, Limit::Unknown)
+    );
+    script.tier("enterprise");
+    script.limit(Resource::Users, Limit::AtMost(3));
+    assert_eq!(gate.tier().as_deref(), Some("enterprise"));
+    assert_eq!(gate.limit(Resource::Users), Limit::AtMost(3));
+    assert_eq!(gate.limit(Resource::Cameras), Limit::Unknown);
+    script.contact(false);
+    assert!(!gate.is_in_contact());
+    assert!(gate.is_available(MAP_VIEW));
+}
+
+/// Hears everything.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<(Option<String>, Reason)>>>);
+
+impl Hook for Heard {
+    fn decided(&self, feature: Option<&str>, decision: Decision) {
+        let feature = feature.map(str::to_owned);
+        self.0.lock().unwrap().push((feature, decision.reason));
+    }
+}
+
+#[tokio::test]
+async fn hooks_are_told_of_every_decision() {
+    let (heard, counters) = (Heard::default(), Counters::default());
+    let gate = Gate::builder("http://license-client:8010")
+        .hook(heard.clone())
+        .hook(counters.clone())
+        .fixed([MAP_VIEW]);
+    assert!(gate.is_available(FeatureKey::from(MAP_VIEW)));
+    let routes = Routes::new()
+        .feature("/alarm", ALARM)
+        .and_then(|routes| routes.open("/open"))
+        .unwrap();
+    let router = Router::new()
+        .fallback(|| async {})
+        .layer(gate.layer_by_path(routes));
+    for path in ["/alarm", "/open", "/else", "/../x"] {
+        ask(&router, Method::GET, path).await;
+    }
+    let alarm = Some(ALARM.to_owned());
+    let expected = [
+        (Some(MAP_VIEW.to_owned()), Reason::Licensed),
+        (alarm, Reason::NotInLicense),
+        (None, Reason::NoFeatureNeeded),
+        (None, Reason::NotListed),
+        (None, Reason::BadPath),
+    ];
+    assert_eq!(*heard.0.lock().unwrap(), expected);
+    assert_eq!(counters.get(MAP_VIEW, Reason::Licensed), 1);
+    assert_eq!(counters.get(ALARM, Reason::NotInLicense), 1);
+    assert_eq!(counters.all().len(), 5);
+}
+
+/// Errors show no types of other libraries, and can be compared and kept.
+#[test]
+fn errors_are_plain() {
+    fn plain<E: std::error::Error + Clone + PartialEq + Send + Sync + 'static>() {}
+    plain::<license_gate::GateError>();
+    plain::<license_gate::ContactError>();
+    plain::<license_gate::RouteError>();
+}
