@@ -9,7 +9,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use license_gate::{Bytes, Decision, Gate, Reason};
+use license_gate::{Bytes, Decision, Gate, Reason, Refusal};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tonic_health::pb::HealthCheckRequest;
@@ -193,6 +193,11 @@ async fn a_gateway_can_answer_refusals_itself() {
         }
     });
     let gate = builder.fixed([MAP_VIEW]);
+    let legal = |refusal: &Refusal<'_>| {
+        let mut response = refusal.response();
+        *response.status_mut() = StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS;
+        response
+    };
     let inner = Router::new()
         .route(
             "/alarm",
@@ -200,16 +205,16 @@ async fn a_gateway_can_answer_refusals_itself() {
         )
         .route(
             "/other",
-            get(|| async { "behind" })
-                .layer(gate.layer(ALARM).on_refusal(|refusal| refusal.response())),
+            get(|| async { "behind" }).layer(gate.layer(ALARM).on_refusal(legal)),
         );
     let router = Router::new().nest("/api", inner);
     let (status, headers, text) = ask(&router, Method::GET, "/api/alarm?x=1").await;
     assert_eq!(status.as_u16(), 402);
     assert_eq!(headers["x-license-reason"], "not_in_license");
     assert_eq!(text, format!("Some({ALARM:?}) /api/alarm?x=1"));
-    let (status, ..) = ask(&router, Method::GET, "/api/other").await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, headers, _) = ask(&router, Method::GET, "/api/other").await;
+    assert_eq!(status, StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS);
+    assert_eq!(headers["content-type"], "application/json");
 
     let request = Request::get("/api/alarm").header("accept-language", "de");
     let request = request.body(Body::empty()).unwrap();

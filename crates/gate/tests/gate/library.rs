@@ -90,7 +90,9 @@ async fn a_scripted_gate_says_what_a_test_wants() {
 
 /// Hears everything.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<(Option<String>, Reason)>>>);
+struct Heard(Arc<Mutex<Vec<Entry>>>);
+
+type Entry = (Option<String>, Reason);
 
 impl Hook for Heard {
     fn decided(&self, feature: Option<&str>, decision: Decision) {

@@ -99,3 +99,32 @@ fn a_gate_is_printed_in_a_few_words() {
     assert!(printed.len() < 400, "{} characters", printed.len());
     assert!(printed.contains(MAP_VIEW), "{printed}");
 }
+
+/// The feature is on where the License Client's tests are built too.
+#[cfg(feature = "tls")]
+#[test]
+fn certificates_that_cannot_be_read_are_refused_and_not_shown() {
+    let pem = "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n";
+    for (root, client, says) in [
+        (Some(pem), None, "root certificate"),
+        (Some("hunter2"), None, "root certificate"),
+        (None, Some("hunter2"), "client certificate"),
+        (None, Some(pem), "client certificate"),
+    ] {
+        let mut gate = Gate::builder("https://license-client");
+        if let Some(root) = root {
+            gate = gate.root_certificate(root);
+        }
+        if let Some(client) = client {
+            gate = gate.client_certificate(client);
+        }
+        let printed = format!("{gate:?}");
+        let error = gate.start().unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+        assert!(
+            !format!("{printed}{error}{error:?}").contains("hunter2"),
+            "{error}"
+        );
+    }
+    assert!(Gate::builder("https://license-client").start().is_ok());
+}

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use license_gate::{Gate, Limit, Resource};
+use license_gate::{ContactError, Gate, Limit, Resource};
 use serde_json::json;
 
 use super::{Licensed, get};
 use crate::harness::INSTALLATION_ID;
+use crate::nginx::Nginx;
 
 #[path = "../../../../gate/examples/axum_gateway.rs"]
 #[expect(dead_code, reason = "the example's own main")]
@@ -95,5 +96,27 @@ async fn a_gate_with_keys_verifies_what_a_real_vendor_has_signed() {
     until(&here, MAP_VIEW, "licensed").await;
     until(&here, "module.alarm_advanced", "not_in_license").await;
     until(&of("another"), MAP_VIEW, "not_signed").await;
+    licensed.end().await;
+}
+
+/// A License Client behind https, with a certificate that the site has made itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_trusts_the_certificate_that_it_is_given_and_no_other() {
+    let licensed = Licensed::by_feature().await;
+    let (nginx, other) = tokio::join!(
+        Nginx::with_tls(&licensed.site.url),
+        Nginx::with_tls(&licensed.site.url),
+    );
+    let certificate = |nginx: &Nginx| std::fs::read_to_string(nginx.certificate()).unwrap();
+    let gate = Gate::builder(&nginx.url).root_certificate(&certificate(&nginx));
+    let gate = gate.start().unwrap();
+    until(&gate, MAP_VIEW, "licensed").await;
+
+    let stranger = Gate::builder(&nginx.url).root_certificate(&certificate(&other));
+    let stranger = stranger.start().unwrap();
+    assert!(!stranger.ready(Duration::from_secs(1)).await);
+    let error = stranger.last_error().unwrap();
+    assert!(matches!(error, ContactError::Connection(_)), "{error}");
+    assert!(error.to_string().contains("certificate"), "{error}");
     licensed.end().await;
 }
