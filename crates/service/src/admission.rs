@@ -7,25 +7,27 @@
 //!    address of an IPv6 peer is its /64, which is what one customer is given,
 //!    and an IPv4-mapped one is the IPv4 address. Trusted networks have no
 //!    maximum by address, because a gateway is one address for all its users.
-//! 3. Where a maximum is reached, a connection without a request in flight is
-//!    closed for the new one: the one that has waited longest, of those that
-//!    the same maximum covers. Where there is none, the new one is refused.
-//! 4. Where the connections that the trusted networks leave are all in use and
-//!    none waits, a connection whose peer holds up its own request (it sends the
-//!    body, or does not read the answer) makes room: the oldest one of the address
-//!    that has the most. That address must have at least twice as many as the
-//!    address of the new one would have, so two addresses never take turns in
-//!    ending the requests of each other.
+//! 3. Where the connections for all are in use, a new one takes the place of another
+//!    one by the rule of `fair_share.rs`: only a network that has more connections
+//!    than the new one's network would have makes room, and the one with the most
+//!    does. Of its connections, the one goes that has waited longest for a request;
+//!    where none waits, the one whose peer has held its request up longest (it sends
+//!    the body, or does not read the answer). A connection that the service works
+//!    for stays.
+//! 4. Where no other network makes room, and where an address has reached its
+//!    maximum, the connection of the same address goes that has waited longest for a
+//!    request. Where there is none, the new one is refused.
 //!
-//! A peer of a trusted network takes the place of another peer first.
+//! A peer of a trusted network takes the place of any other peer, and where there is
+//! none, of the peer of a trusted network that has waited longest for a request.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::client_address;
 use crate::connection::Activity;
+use crate::fair_share::{Census, Networks};
 
 /// Connections that have been told to close and have not closed yet take none
 /// of the places; so many of them there may be.
@@ -66,18 +68,38 @@ pub(crate) struct Admission {
 struct Book {
     places: Vec<Option<Held>>,
     free: Vec<usize>,
-    /// Those that stay, in all, outside the trusted networks, and by address.
+    /// Those that stay, in all, outside the trusted networks, and of these by
+    /// network.
     staying: usize,
     others: usize,
-    by_address: HashMap<IpAddr, usize>,
+    census: Census,
 }
 
 #[derive(Debug)]
 struct Held {
     address: IpAddr,
-    is_trusted: bool,
+    /// `None` for peers of trusted networks.
+    networks: Option<Networks>,
     is_leaving: bool,
     activity: Arc<Activity>,
+}
+
+/// What a connection waits for: the greater one goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Wait {
+    /// Otherwise a request is in flight, and its peer holds it up.
+    is_for_request: bool,
+    since: Reverse<u64>,
+}
+
+impl Wait {
+    /// `None` where the service works for the connection.
+    fn of(since: u64) -> Option<Self> {
+        (since != BUSY).then_some(Self {
+            is_for_request: since < HELD_UP,
+            since: Reverse(since),
+        })
+    }
 }
 
 impl Admission {
@@ -104,11 +126,10 @@ impl Admission {
         activity: &Arc<Activity>,
         now: u64,
     ) -> Result<Place, Refusal> {
-        let address = client_address::network(peer);
         let mut book = self.book();
-        self.make_room(&mut book, address, is_trusted)?;
+        self.make_room(&mut book, peer, is_trusted)?;
         let index = book.free.pop().ok_or(Refusal::Total)?;
-        book.add(index, address, is_trusted, activity.clone());
+        book.add(index, peer, is_trusted, activity.clone());
         self.waiting_since[index].store(now, Ordering::Relaxed);
         drop(book);
         Ok(Place {
@@ -117,80 +138,80 @@ impl Admission {
         })
     }
 
-    fn make_room(&self, book: &mut Book, address: IpAddr, is_trusted: bool) -> Result<(), Refusal> {
+    fn make_room(&self, book: &mut Book, peer: IpAddr, is_trusted: bool) -> Result<(), Refusal> {
         let Maxima {
             total,
             reserved,
             per_address,
         } = self.maxima;
-        let of_address = book.by_address.get(&address).copied().unwrap_or_default();
-        let (refusal, leaves) = if !is_trusted && of_address >= per_address {
-            let same = |held: &Held| held.address == address && !held.is_trusted;
-            (Refusal::Address, self.longest_waiting(book, same))
-        } else if book.staying >= total
-            || !is_trusted && book.others >= total.saturating_sub(reserved)
-        {
-            let other = self.longest_waiting(book, |held| !held.is_trusted);
-            let any = || self.longest_waiting(book, |_| is_trusted);
-            let leaves = other.or_else(any);
-            if leaves.is_none()
-                && !book.free.is_empty()
-                && let Some(index) = self.held_up_longest(book, of_address, is_trusted)
-            {
-                book.dismiss(index, Activity::cut);
-                return Ok(());
-            }
+        let is_full = book.staying >= total
+            || !is_trusted && book.others >= total.saturating_sub(reserved);
+        let (refusal, leaves) = if !is_trusted && book.census.of_address(peer) >= per_address {
+            (Refusal::Address, self.longest_waiting(book, peer))
+        } else if is_full && is_trusted {
+            let other = self.first_of_others(book);
+            let leaves = other.or_else(|| self.longest_waiting_trusted(book));
+            (Refusal::Total, leaves)
+        } else if is_full {
+            let other = self.first_to_give_way(book, peer);
+            let leaves = other.or_else(|| self.longest_waiting(book, peer));
             (Refusal::Total, leaves)
         } else {
             return Ok(());
         };
         let leaves = leaves.filter(|_| !book.free.is_empty());
-        book.dismiss(leaves.ok_or(refusal)?, Activity::dismiss);
+        book.dismiss(leaves.ok_or(refusal)?);
         Ok(())
     }
 
-    fn longest_waiting(&self, book: &Book, may_leave: impl Fn(&Held) -> bool) -> Option<usize> {
-        let mut longest = (HELD_UP, None);
-        for (index, since) in self.waiting_since.iter().enumerate() {
-            let since = since.load(Ordering::Relaxed);
-            if since < longest.0
-                && book.places[index]
-                    .as_ref()
-                    .is_some_and(|held| !held.is_leaving && may_leave(held))
-            {
-                longest = (since, Some(index));
-            }
-        }
-        longest.1
+    /// The connection that makes room for a new one of `peer`.
+    fn first_to_give_way(&self, book: &Book, peer: IpAddr) -> Option<usize> {
+        let newcomer = book.census.newcomer(peer);
+        self.first(book, |held, wait| {
+            let networks = held.networks.as_ref()?;
+            let precedence = book.census.precedence(&newcomer, networks)?;
+            Some((precedence, wait))
+        })
     }
 
-    /// The connection that makes room for a new one of an address that has
-    /// `of_address`, where none waits for a request.
-    fn held_up_longest(&self, book: &Book, of_address: usize, is_trusted: bool) -> Option<usize> {
-        let at_least = match is_trusted {
-            true => 1,
-            false => 2 * (of_address + 1),
-        };
-        let mut longest = (at_least, BUSY, None);
-        for (index, since) in self.waiting_since.iter().enumerate() {
-            let since = since.load(Ordering::Relaxed);
-            if !(HELD_UP..BUSY).contains(&since) {
-                continue;
-            }
-            let Some(held) = &book.places[index] else {
-                continue;
-            };
-            // Trusted networks are not counted by address.
-            if held.is_leaving || held.is_trusted {
-                continue;
-            }
-            let count = book.by_address.get(&held.address).copied();
-            let count = count.unwrap_or_default();
-            if count > longest.0 || count == longest.0 && since < longest.1 {
-                longest = (count, since, Some(index));
-            }
-        }
-        longest.2
+    /// The connection from outside the trusted networks that makes room for one of
+    /// these.
+    fn first_of_others(&self, book: &Book) -> Option<usize> {
+        self.first(book, |held, wait| {
+            let networks = held.networks.as_ref()?;
+            Some((book.census.precedence_of_all(networks), wait))
+        })
+    }
+
+    /// The connection of the same address that has waited longest for a request.
+    fn longest_waiting(&self, book: &Book, peer: IpAddr) -> Option<usize> {
+        let newcomer = book.census.newcomer(peer);
+        self.first(book, |held, wait| {
+            let is_same = held.networks.as_ref().is_some_and(|it| newcomer.is_of(it));
+            (is_same && wait.is_for_request).then_some(wait)
+        })
+    }
+
+    fn longest_waiting_trusted(&self, book: &Book) -> Option<usize> {
+        self.first(book, |held, wait| {
+            (held.networks.is_none() && wait.is_for_request).then_some(wait)
+        })
+    }
+
+    /// The connection with the greatest `rank`, of those that stay and wait for
+    /// their peer.
+    fn first<R: Ord>(
+        &self,
+        book: &Book,
+        rank: impl Fn(&Held, Wait) -> Option<R>,
+    ) -> Option<usize> {
+        let waits = self.waiting_since.iter().enumerate();
+        let ranked = waits.filter_map(|(index, since)| {
+            let wait = Wait::of(since.load(Ordering::Relaxed))?;
+            let held = book.places[index].as_ref().filter(|it| !it.is_leaving)?;
+            Some((rank(held, wait)?, Reverse(index)))
+        });
+        ranked.max().map(|(_, Reverse(index))| index)
     }
 
     /// Calls `what` for every open connection.
@@ -207,27 +228,27 @@ impl Admission {
 
 impl Book {
     fn add(&mut self, index: usize, address: IpAddr, is_trusted: bool, activity: Arc<Activity>) {
+        self.staying += 1;
+        let networks = (!is_trusted).then(|| {
+            self.others += 1;
+            self.census.enter(address)
+        });
         self.places[index] = Some(Held {
             address,
-            is_trusted,
+            networks,
             is_leaving: false,
             activity,
         });
-        self.staying += 1;
-        if !is_trusted {
-            self.others += 1;
-            *self.by_address.entry(address).or_default() += 1;
-        }
     }
 
     /// Tells a connection to close; its place counts no longer.
-    fn dismiss(&mut self, index: usize, tell: impl Fn(&Activity)) {
+    fn dismiss(&mut self, index: usize) {
         let Some(held) = &mut self.places[index] else {
             return;
         };
         held.is_leaving = true;
-        tell(&held.activity);
-        let (address, is_trusted) = (held.address, held.is_trusted);
+        held.activity.dismiss();
+        let (address, is_trusted) = (held.address, held.networks.is_none());
         self.subtract(address, is_trusted);
     }
 
@@ -235,22 +256,16 @@ impl Book {
         if let Some(held) = self.places[index].take() {
             self.free.push(index);
             if !held.is_leaving {
-                self.subtract(held.address, held.is_trusted);
+                self.subtract(held.address, held.networks.is_none());
             }
         }
     }
 
     fn subtract(&mut self, address: IpAddr, is_trusted: bool) {
         self.staying -= 1;
-        if is_trusted {
-            return;
-        }
-        self.others -= 1;
-        if let Some(count) = self.by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&address);
-            }
+        if !is_trusted {
+            self.others -= 1;
+            self.census.leave(address);
         }
     }
 }
@@ -289,6 +304,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     struct Scene {
@@ -370,21 +387,58 @@ mod tests {
     }
 
     #[test]
-    fn the_connection_that_has_waited_longest_makes_room() {
-        let mut scene = Scene::new(3, 0, 10);
-        scene.waiting("192.0.2.1", false, 20).unwrap();
-        scene.waiting("192.0.2.2", false, 10).unwrap();
+    fn of_the_network_with_the_most_the_connection_that_has_waited_longest_makes_room() {
+        let mut scene = Scene::new(5, 0, 10);
+        scene.waiting("192.0.2.1", false, 1).unwrap();
+        for since in [20, 10, 30] {
+            scene.waiting("192.0.2.2", false, since).unwrap();
+        }
+        scene.slow("192.0.2.2", false, 2).unwrap();
         scene.busy("192.0.2.3", false).unwrap();
+        assert_eq!(scene.dismissed(), [2]);
         scene.busy("192.0.2.4", false).unwrap();
-        assert_eq!(scene.dismissed(), [1]);
+        assert_eq!(scene.dismissed(), [1, 2]);
+        // It has two, and a third address would have one.
         scene.busy("192.0.2.5", false).unwrap();
-        assert_eq!(scene.dismissed(), [0, 1]);
+        assert_eq!(scene.dismissed(), [1, 2, 3]);
         assert_eq!(scene.busy("192.0.2.6", false), Err(Refusal::Total));
         // One that was dismissed and closes is not counted twice.
-        scene.places.remove(0);
-        assert_eq!(scene.busy("192.0.2.6", false), Err(Refusal::Total));
         scene.places.remove(1);
+        assert_eq!(scene.busy("192.0.2.6", false), Err(Refusal::Total));
+        scene.places.remove(0);
         scene.busy("192.0.2.6", false).unwrap();
+    }
+
+    #[test]
+    fn a_connection_of_the_same_address_makes_room_where_no_network_has_more() {
+        let mut scene = Scene::new(2, 0, 10);
+        scene.waiting("192.0.2.1", false, 1).unwrap();
+        scene.waiting("192.0.2.2", false, 2).unwrap();
+        assert_eq!(scene.busy("192.0.2.3", false), Err(Refusal::Total));
+        scene.busy("192.0.2.2", false).unwrap();
+        assert_eq!(scene.dismissed(), [1]);
+        assert_eq!(scene.busy("192.0.2.2", false), Err(Refusal::Total));
+    }
+
+    #[test]
+    fn a_connection_that_waits_for_its_first_byte_is_not_closed_for_many_others() {
+        for prefix in ["192.0.2.", "2001:db8:0:"] {
+            let mut scene = Scene::new(256, 64, 16);
+            let attacker = |n: usize| match prefix.ends_with('.') {
+                true => format!("{prefix}{}", n % 14),
+                false => format!("{prefix}{:x}::1", n % 14),
+            };
+            for n in 0..192 {
+                scene.slow(&attacker(n), false, 1).unwrap();
+            }
+            scene.waiting("198.51.100.1", false, 50).unwrap();
+            let honest = scene.places.len() - 1;
+            for n in 0..1000 {
+                let _ = scene.slow(&attacker(n), false, 100);
+                let _ = scene.waiting(&attacker(n), false, 100);
+            }
+            assert!(!scene.dismissed().contains(&honest), "{prefix}");
+        }
     }
 
     #[test]
@@ -429,19 +483,19 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_request_makes_no_room_for_an_address_with_more_than_half_as_many() {
-        let mut scene = Scene::new(6, 0, 4);
-        for since in 1..5 {
+    fn two_addresses_never_take_turns() {
+        let mut scene = Scene::new(6, 0, 6);
+        for since in 1..6 {
             scene.slow("192.0.2.1", false, since).unwrap();
         }
-        scene.busy("192.0.2.2", false).unwrap();
-        scene.busy("192.0.2.2", false).unwrap();
-        assert_eq!(scene.busy("192.0.2.2", false), Err(Refusal::Total));
-        assert!(scene.dismissed().is_empty());
-        scene.busy("192.0.2.3", false).unwrap();
-        assert_eq!(scene.dismissed(), [0]);
-        // Three are not twice as many as the two that the address would have.
-        assert_eq!(scene.busy("192.0.2.3", false), Err(Refusal::Total));
+        scene.slow("192.0.2.2", false, 9).unwrap();
+        scene.slow("192.0.2.2", false, 9).unwrap();
+        scene.slow("192.0.2.2", false, 9).unwrap();
+        assert_eq!(scene.dismissed(), [0, 1]);
+        for peer in ["192.0.2.2", "192.0.2.1"] {
+            assert_eq!(scene.slow(peer, false, 9), Err(Refusal::Total));
+        }
+        assert_eq!(scene.dismissed(), [0, 1]);
     }
 
     #[test]
@@ -457,12 +511,12 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_waits_makes_room_before_a_slow_request() {
+    fn a_connection_that_waits_makes_room_before_a_slow_request_of_its_network() {
         let mut scene = Scene::new(4, 0, 4);
-        for since in 1..4 {
-            scene.slow("192.0.2.1", false, since).unwrap();
-        }
-        scene.waiting("192.0.2.2", false, 9).unwrap();
+        scene.waiting("192.0.2.2", false, 1).unwrap();
+        scene.slow("192.0.2.1", false, 2).unwrap();
+        scene.slow("192.0.2.1", false, 3).unwrap();
+        scene.waiting("192.0.2.1", false, 9).unwrap();
         scene.busy("192.0.2.3", false).unwrap();
         assert_eq!(scene.dismissed(), [3]);
     }
@@ -486,5 +540,130 @@ mod tests {
             .take_while(|_| scene.waiting("192.0.2.1", false, 1).is_ok())
             .count();
         assert_eq!(admitted, 1 + MAX_LEAVING);
+    }
+
+    /// What happens: an arrival, a change of what a connection waits for, an end.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Arrive { peer: IpAddr, is_trusted: bool },
+        Waits(usize),
+        HeldUp(usize),
+        Busy(usize),
+        End(usize),
+    }
+
+    /// A few networks of each width, and spellings of the same ones.
+    fn peers() -> impl Strategy<Value = IpAddr> {
+        prop_oneof![
+            (1_u8..5).prop_map(|n| IpAddr::from([192, 0, 2, n])),
+            (1_u8..5).prop_map(|n| std::net::Ipv4Addr::new(192, 0, 2, n).to_ipv6_mapped().into()),
+            (0_u16..3, 0_u16..2, 0_u16..3, 1_u16..3).prop_map(|(site, half, net, host)| {
+                IpAddr::from([0x2001, 0xdb8, site, half << 8 | net, 0, 0, 0, host])
+            }),
+        ]
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => (peers(), prop::bool::weighted(0.1))
+                .prop_map(|(peer, is_trusted)| Step::Arrive { peer, is_trusted }),
+            2 => any::<usize>().prop_map(Step::Waits),
+            4 => any::<usize>().prop_map(Step::HeldUp),
+            1 => any::<usize>().prop_map(Step::Busy),
+            1 => any::<usize>().prop_map(Step::End),
+        ]
+    }
+
+    /// The widest network of each that the other is not in, counted without the
+    /// census.
+    fn networks_that_differ(a: IpAddr, b: IpAddr) -> Option<(IpAddr, IpAddr, u32)> {
+        let bits = |address: IpAddr, bits: u32| match address.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => {
+                let mask = u128::MAX << (128 - bits);
+                std::net::Ipv6Addr::from_bits(address.to_bits() & mask).into()
+            }
+        };
+        let mut levels = [48, 56, 64].into_iter();
+        levels
+            .find(|level| bits(a, *level) != bits(b, *level))
+            .map(|level| (bits(a, level), bits(b, level), level))
+    }
+
+    struct Open {
+        peer: IpAddr,
+        is_trusted: bool,
+        place: Place,
+        activity: Arc<Activity>,
+    }
+
+    fn staying(open: &[Open], network: IpAddr, level: u32) -> usize {
+        let stays = |it: &&Open| !it.is_trusted && !it.activity.is_dismissed();
+        let of_network = |it: &&Open| {
+            // An address of another network tells the networks of this one apart.
+            networks_that_differ(it.peer, network).is_none_or(|(_, _, from)| from > level)
+        };
+        open.iter().filter(stays).filter(of_network).count()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_newcomer_takes_a_place_of_a_network_with_as_few(
+            steps in prop::collection::vec(steps(), 1..120),
+        ) {
+            let maxima = Maxima { total: 16, reserved: 4, per_address: 5 };
+            let admission = Arc::new(Admission::new(maxima));
+            let mut open: Vec<Open> = Vec::new();
+            for (now, step) in (1..).zip(steps) {
+                let at = |n: usize| n.checked_rem(open.len());
+                match step {
+                    Step::Waits(n) => {
+                        if let Some(n) = at(n) { open[n].place.waits_since(now); }
+                    }
+                    Step::HeldUp(n) => {
+                        if let Some(n) = at(n) { open[n].place.is_held_up_since(now); }
+                    }
+                    Step::Busy(n) => {
+                        if let Some(n) = at(n) { open[n].place.is_busy(); }
+                    }
+                    Step::End(n) => {
+                        if let Some(n) = at(n) { open.remove(n); }
+                    }
+                    Step::Arrive { peer, is_trusted } => {
+                        let was_dismissed: Vec<bool> =
+                            open.iter().map(|it| it.activity.is_dismissed()).collect();
+                        let counts: Vec<_> = open.iter().map(|it| {
+                            networks_that_differ(it.peer, peer).map(|(theirs, ours, level)| {
+                                (staying(&open, theirs, level), staying(&open, ours, level))
+                            })
+                        }).collect();
+                        let activity = Arc::new(Activity::for_test());
+                        let place = admission.admit(peer, is_trusted, &activity, now);
+                        let victims: Vec<usize> = (0..open.len())
+                            .filter(|n| open[*n].activity.is_dismissed() && !was_dismissed[*n])
+                            .collect();
+                        prop_assert!(victims.len() <= 1);
+                        prop_assert!(place.is_ok() || victims.is_empty());
+                        for victim in victims {
+                            prop_assert!(is_trusted || !open[victim].is_trusted);
+                            if !is_trusted && let Some((theirs, ours)) = counts[victim] {
+                                prop_assert!(theirs > ours + 1, "{} of {}", theirs, ours);
+                            }
+                        }
+                        if let Ok(place) = place {
+                            open.push(Open { peer, is_trusted, place, activity });
+                        }
+                        let stay = open.iter().filter(|it| !it.activity.is_dismissed());
+                        prop_assert!(stay.clone().count() <= 16);
+                        prop_assert!(stay.filter(|it| !it.is_trusted).count() <= 12);
+                    }
+                }
+            }
+            drop(open);
+            let book = admission.book();
+            prop_assert_eq!((book.staying, book.others), (0, 0));
+        }
     }
 }

@@ -36,7 +36,7 @@ use tower_service::Service as _;
 
 use crate::admission::Place;
 use crate::byte_budget::ByteBudget;
-use crate::{clock, lingering_close, response_headers};
+use crate::{clock, response_headers};
 
 /// A head up to so long is within the buffer that every connection has.
 const COUNTED_FROM_BYTES: usize = 8 * 1024;
@@ -89,12 +89,10 @@ pub(crate) struct Activity {
 
 /// The connection closes after the request in flight.
 const CLOSE: u8 = 1;
-/// The same, and what has begun to arrive is given up.
-const DISMISS: u8 = 2;
 /// The same, and a request that its peer holds up is given up.
-const CUT: u8 = 3;
+const DISMISS: u8 = 2;
 /// The connection ends now.
-const END: u8 = 4;
+const END: u8 = 3;
 
 impl Activity {
     pub(crate) fn new(
@@ -138,15 +136,10 @@ impl Activity {
         self.give_order(CLOSE);
     }
 
-    /// Closes the connection for another one.
+    /// Closes the connection for another one, although the peer may hold up a
+    /// request.
     pub(crate) fn dismiss(&self) {
         self.give_order(DISMISS);
-    }
-
-    /// Closes the connection for another one, although a request is in flight
-    /// that the peer holds up.
-    pub(crate) fn cut(&self) {
-        self.give_order(CUT);
     }
 
     /// Ends the connection.
@@ -431,16 +424,16 @@ impl Connection {
         }
     }
 
-    /// Serves the connection until its end. A peer whose request was given up can
-    /// read why before the connection closes.
-    pub(crate) async fn run(mut self) -> End {
+    /// Serves the connection until its end, and gives its place back. Where a
+    /// request was given up, the peer can still read why if the stream is closed
+    /// with `lingering_close.rs`.
+    pub(crate) async fn run(mut self) -> (End, Option<TcpStream>) {
         let end = (&mut self).await;
-        if self.activity.is_body_cut.load(Ordering::Relaxed)
-            && let Some(http) = self.http.take()
-        {
-            lingering_close::close(http.into_parts().io.into_inner().stream).await;
-        }
-        end
+        let Self { http, activity, .. } = self;
+        let is_cut = activity.is_body_cut.load(Ordering::Relaxed);
+        let http = http.filter(|_| is_cut);
+        let stream = http.map(|http| http.into_parts().io.into_inner().stream);
+        (end, stream)
     }
 
     fn poll_http(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -487,7 +480,7 @@ impl Future for Connection {
             {
                 return Poll::Ready(End::Closed);
             }
-            if this.phase == Phase::Writing && order == CUT {
+            if this.phase == Phase::Writing && order == DISMISS {
                 this.reset();
                 return Poll::Ready(End::Closed);
             }
@@ -561,7 +554,7 @@ impl HttpBody for RequestBody {
         activity
             .is_body_awaited
             .store(polled.is_pending(), Ordering::Relaxed);
-        if polled.is_pending() && activity.order.load(Ordering::Acquire) == CUT {
+        if polled.is_pending() && activity.order.load(Ordering::Acquire) == DISMISS {
             activity.is_body_cut.store(true, Ordering::Relaxed);
             let error = "the connection is needed for another caller";
             return Poll::Ready(Some(Err(error.into())));

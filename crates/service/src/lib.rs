@@ -14,6 +14,7 @@ mod connection;
 pub mod database;
 pub mod database_url;
 pub mod dot_env;
+pub mod fair_share;
 pub mod hosts;
 mod lingering_close;
 pub mod listener;

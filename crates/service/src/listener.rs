@@ -27,8 +27,8 @@ use crate::{clock, lingering_close, response_headers};
 pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
 /// Files that a service opens besides its connections.
 const OTHER_FILES: usize = 256;
-/// Refused connections that are told why and closed without a reset; more of them
-/// at the same time may be reset.
+/// Connections that are refused, or closed for others, and are told why without a
+/// reset; more of them at the same time may be reset.
 const MAX_REFUSED: usize = 64;
 /// The system keeps so many bytes in each direction of a connection (and as many
 /// again for its own data, `socket(7)`). Without this, it lets a peer that sends
@@ -290,9 +290,16 @@ impl Server {
             self.started,
         );
         let open = Open::new(self.counts.clone());
+        let refused = self.refused.clone();
         self.connections.spawn(async move {
-            let end = connection.run().await;
+            let (end, given_up) = connection.run().await;
             open.0.ended(end);
+            drop(open);
+            if let Some(stream) = given_up
+                && let Ok(_permit) = refused.try_acquire()
+            {
+                lingering_close::close(stream).await;
+            }
         });
         Ok(())
     }

@@ -1,0 +1,237 @@
+//! Whose place a newcomer gets where places run out.
+//!
+//! Holders of places are counted by network: an IPv4 address, or the /48, /56 and
+//! /64 of an IPv6 address, because providers give a customer any of these. A
+//! newcomer takes a place only from a network that has more places than the
+//! newcomer's own network would have then, and from the one with the most. So
+//! whoever has few places never loses one to whoever has many, however many
+//! addresses of one network ask.
+//!
+//! Two holders are compared at the widest network that they do not share. Within
+//! one network the same rule holds for the networks it consists of.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Bits of the IPv6 networks that are counted, widest first.
+const PREFIXES: [u32; 3] = [48, 56, 64];
+
+/// How many places each network has.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// By level and network, where its count is.
+    by_network: HashMap<(usize, IpAddr), usize>,
+    counts: Vec<usize>,
+    free: Vec<usize>,
+}
+
+/// The networks of a holder that is counted, widest first.
+#[derive(Debug)]
+pub struct Networks([usize; PREFIXES.len()]);
+
+/// A newcomer: its networks, where they have places already.
+#[derive(Debug)]
+pub struct Newcomer([Option<usize>; PREFIXES.len()]);
+
+/// How far a holder has to give way: the highest does first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Precedence {
+    /// The wider the network that has too many places, the earlier.
+    shared: std::cmp::Reverse<usize>,
+    /// The places of the holder's networks below what it shares with the newcomer,
+    /// widest first.
+    counts: [usize; PREFIXES.len()],
+}
+
+/// The network of `address` at each level. An IPv4 address, however it is spelled,
+/// is its own network at every level.
+fn networks(address: IpAddr) -> [IpAddr; PREFIXES.len()] {
+    match address.to_canonical() {
+        IpAddr::V4(address) => [address.into(); PREFIXES.len()],
+        IpAddr::V6(address) => PREFIXES.map(|bits| {
+            let mask = u128::MAX << (128 - bits);
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }),
+    }
+}
+
+impl Census {
+    /// Counts a holder, until [`Census::leave`].
+    pub fn enter(&mut self, address: IpAddr) -> Networks {
+        let mut slots = [0; PREFIXES.len()];
+        for (level, network) in networks(address).into_iter().enumerate() {
+            let Self {
+                by_network,
+                counts,
+                free,
+            } = self;
+            let slot = *by_network.entry((level, network)).or_insert_with(|| {
+                free.pop().unwrap_or_else(|| {
+                    counts.push(0);
+                    counts.len() - 1
+                })
+            });
+            counts[slot] += 1;
+            slots[level] = slot;
+        }
+        Networks(slots)
+    }
+
+    /// Counts a holder of `address` no longer.
+    pub fn leave(&mut self, address: IpAddr) {
+        for key in networks(address).into_iter().enumerate() {
+            let Some(slot) = self.by_network.get(&key).copied() else {
+                continue;
+            };
+            self.counts[slot] -= 1;
+            if self.counts[slot] == 0 {
+                self.by_network.remove(&key);
+                self.free.push(slot);
+            }
+        }
+    }
+
+    /// Places of the narrowest network of `address`: an IPv4 address or a /64.
+    #[must_use]
+    pub fn of_address(&self, address: IpAddr) -> usize {
+        let newcomer = self.newcomer(address);
+        newcomer.0[PREFIXES.len() - 1].map_or(0, |slot| self.counts[slot])
+    }
+
+    /// A caller who wants a place.
+    #[must_use]
+    pub fn newcomer(&self, address: IpAddr) -> Newcomer {
+        let mut keys = networks(address).into_iter().enumerate();
+        Newcomer(std::array::from_fn(|_| {
+            keys.next()
+                .and_then(|key| self.by_network.get(&key).copied())
+        }))
+    }
+
+    /// Whether and how far `holder` has to give way to `newcomer`; `None` where the
+    /// holder's network has no more places than the newcomer's would have, and
+    /// where both are one address.
+    #[must_use]
+    pub fn precedence(&self, newcomer: &Newcomer, holder: &Networks) -> Option<Precedence> {
+        let shared = newcomer.shares(holder);
+        let theirs = self.counts[*holder.0.get(shared)?];
+        let ours = newcomer.0[shared].map_or(0, |slot| self.counts[slot]);
+        (theirs > ours + 1).then(|| self.precedence_below(shared, holder))
+    }
+
+    /// How far `holder` has to give way to a newcomer that takes precedence over
+    /// all of them.
+    #[must_use]
+    pub fn precedence_of_all(&self, holder: &Networks) -> Precedence {
+        self.precedence_below(0, holder)
+    }
+
+    fn precedence_below(&self, shared: usize, holder: &Networks) -> Precedence {
+        let mut counts = [0; PREFIXES.len()];
+        for (count, slot) in counts.iter_mut().zip(&holder.0[shared..]) {
+            *count = self.counts[*slot];
+        }
+        Precedence {
+            shared: std::cmp::Reverse(shared),
+            counts,
+        }
+    }
+}
+
+impl Newcomer {
+    /// Whether `holder` is of the same address.
+    #[must_use]
+    pub fn is_of(&self, holder: &Networks) -> bool {
+        self.shares(holder) == PREFIXES.len()
+    }
+
+    /// How many networks both are in.
+    fn shares(&self, holder: &Networks) -> usize {
+        let pairs = self.0.iter().zip(&holder.0);
+        pairs.take_while(|(ours, slot)| **ours == Some(**slot)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Whoever of `holders` gives way to `newcomer` first.
+    fn gives_way<'a>(newcomer: &str, holders: &[&'a str]) -> Option<&'a str> {
+        let mut census = Census::default();
+        let networks: Vec<_> = holders.iter().map(|it| census.enter(address(it))).collect();
+        let newcomer = census.newcomer(address(newcomer));
+        let candidates = holders.iter().zip(&networks);
+        let candidates = candidates
+            .filter_map(|(holder, it)| Some((census.precedence(&newcomer, it)?, *holder)));
+        candidates.max_by_key(|it| it.0).map(|it| it.1)
+    }
+
+    #[test]
+    fn the_network_with_the_most_places_gives_way() {
+        assert_eq!(
+            gives_way("192.0.2.9", &["192.0.2.1", "192.0.2.2", "192.0.2.2"]),
+            Some("192.0.2.2")
+        );
+        // As many as the newcomer would have.
+        assert_eq!(gives_way("192.0.2.9", &["192.0.2.1", "192.0.2.2"]), None);
+        assert_eq!(
+            gives_way("192.0.2.1", &["192.0.2.1", "192.0.2.2", "192.0.2.2"]),
+            None
+        );
+        assert_eq!(gives_way("192.0.2.1", &["192.0.2.1"; 5]), None);
+    }
+
+    #[test]
+    fn many_networks_of_one_provider_are_one() {
+        let spread = [
+            "2001:db8:0:0::1",
+            "2001:db8:0:1::1",
+            "2001:db8:0:2::1",
+            "192.0.2.1",
+        ];
+        assert_eq!(gives_way("192.0.2.2", &spread[2..]), None);
+        let victim = gives_way("192.0.2.2", &spread).unwrap();
+        assert!(victim.starts_with("2001:db8:0:"), "{victim}");
+        // They take nothing from anyone, however many of them ask.
+        assert_eq!(gives_way("2001:db8:0:3::1", &spread), None);
+        assert_eq!(gives_way("2001:db8:0:103::1", &spread), Some(spread[2]));
+    }
+
+    #[test]
+    fn within_one_network_the_same_rule_holds() {
+        let holders = [
+            "2001:db8:0:100::1",
+            "2001:db8:0:101::1",
+            "2001:db8:0:101::2",
+            "2001:db8:0:200::1",
+        ];
+        // A new /56, the /56 that has one, and another /64 of the /56 that has three.
+        for newcomer in [
+            "2001:db8:0:300::1",
+            "2001:db8:0:201::1",
+            "2001:db8:0:102::1",
+        ] {
+            assert_eq!(gives_way(newcomer, &holders), Some(holders[2]), "{newcomer}");
+        }
+        assert_eq!(gives_way("2001:db8:0:101::9", &holders), None);
+    }
+
+    #[test]
+    fn a_network_without_places_is_forgotten() {
+        let mut census = Census::default();
+        for n in 0..1000_u32 {
+            let address = address(&format!("2001:db8:{n:x}::1"));
+            census.enter(address);
+            assert_eq!(census.of_address(address), 1);
+            census.leave(address);
+            assert_eq!(census.of_address(address), 0);
+        }
+        assert!(census.by_network.is_empty());
+        assert_eq!(census.counts.len(), PREFIXES.len());
+    }
+}
