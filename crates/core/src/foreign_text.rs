@@ -11,6 +11,12 @@ pub const MAX_IDENTIFIER_CHARS: usize = 100;
 /// Longest message that is kept, in characters.
 pub const MAX_MESSAGE_CHARS: usize = 1000;
 
+/// Letters and digits of a license key with its prefix.
+const KEY_LETTERS: usize = 22;
+/// A text is read up to so many times the length that is shown: for the end of a
+/// license key with much between its characters.
+const MAX_KEY_SPREAD: usize = 8;
+
 /// An identifier of at most [`MAX_IDENTIFIER_CHARS`]: one line without invisible
 /// characters, with license keys masked.
 #[must_use]
@@ -38,8 +44,40 @@ pub fn message_about(text: &str, license_key: &str) -> String {
     presentable(text, license_key, MAX_MESSAGE_CHARS)
 }
 
+/// What is wrong with JSON that another machine wrote, and where, without any text
+/// of that JSON.
+#[must_use]
+pub fn json_fault(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // Names of fields are ours; everything else about data may repeat it.
+    if !error.is_data() || text.starts_with("missing field `") {
+        return text;
+    }
+    let (line, column) = (error.line(), error.column());
+    format!("unexpected value at line {line} column {column}")
+}
+
+/// As much of a text as decides what its first `max_chars` show: a license key that
+/// begins there, `key_letters` long, may end later.
+fn relevant(text: &str, max_chars: usize, key_letters: usize) -> String {
+    let mut letters_left = key_letters;
+    let shown = text.chars().filter_map(visible).enumerate();
+    let relevant = shown.take_while(|(at, c)| {
+        let is_relevant = *at < max_chars || letters_left > 0;
+        if *at >= max_chars && c.is_alphanumeric() {
+            letters_left = letters_left.saturating_sub(1);
+        }
+        is_relevant && *at < MAX_KEY_SPREAD * max_chars
+    });
+    relevant.map(|(_, c)| c).collect()
+}
+
 fn presentable(text: &str, license_key: &str, max_chars: usize) -> String {
-    let visible: String = text.chars().filter_map(visible).collect();
+    let known_letters = license_key.chars().filter(|c| c.is_alphanumeric()).count();
+    let key_letters = KEY_LETTERS.max(known_letters);
+    // Control characters that are left out are looked at, too.
+    let first: String = text.chars().take(2 * MAX_KEY_SPREAD * max_chars).collect();
+    let visible = relevant(&first, max_chars, key_letters);
     // Before the cut, which would leave half a key unrecognised.
     let masked = mask_within(&visible, license_key);
     masked.chars().take(max_chars).collect()
@@ -96,6 +134,64 @@ mod tests {
         // The cut is inside the key.
         let text = format!("{} FXSGHT-AAAA-BBBB-CCCC-DDDD", "x".repeat(75));
         assert!(!identifier(&text).contains("AAAA"));
+    }
+
+    #[test]
+    fn a_long_text_costs_no_more_than_what_is_shown_of_it() {
+        // What decides is masked; what is far behind is not read.
+        for unit in ["aaaa ", "AAAA-", "a", "FXSGHT-", "ü "] {
+            let long = relevant(&unit.repeat(50_000), MAX_MESSAGE_CHARS, KEY_LETTERS);
+            let chars = long.chars().count();
+            assert!(chars <= MAX_MESSAGE_CHARS + 3 * KEY_LETTERS, "{unit}: {chars}");
+        }
+        let spread = relevant(&" ".repeat(50_000), MAX_MESSAGE_CHARS, KEY_LETTERS);
+        assert_eq!(spread.len(), MAX_KEY_SPREAD * MAX_MESSAGE_CHARS);
+    }
+
+    #[test]
+    fn a_key_that_ends_behind_the_cut_is_masked() {
+        let key = "FXSGHT-AAAA-BBBB-CCCC-DDDD";
+        for between in ["", " ", "     ", "\u{200b}"] {
+            let spread: String = key.chars().map(|c| format!("{c}{between}")).collect();
+            for before in [80, 90, 97] {
+                let text = format!("{}  {spread}", "x".repeat(before));
+                let shown = identifier(&text);
+                let unmasked = shown.trim_start_matches('x').replace([' ', '*', '-'], "");
+                assert!("FXSGHTDDDD".starts_with(&unmasked), "{shown}");
+            }
+        }
+        let known = format!("K{}", "7".repeat(200));
+        let text = format!("{} {known}", "x".repeat(90));
+        assert!(!identifier_about(&text, &known).contains('7'));
+    }
+
+    #[test]
+    fn what_is_wrong_with_json_is_said_without_its_text() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        #[expect(dead_code, reason = "only read")]
+        struct Said {
+            purpose: crate::offline::Purpose,
+            key_set: u64,
+        }
+        let secret = "AAAA-".repeat(100);
+        for (json, expected) in [
+            ("{}", "missing field `purpose` at line 1 column 2"),
+            ("{", "EOF while parsing an object at line 1 column 1"),
+            ("{\"purpose\":\"SECRET\"}", "unexpected value at line 1 column 521"),
+            ("{\"keySet\":\"SECRET\"}", "unexpected value at line 1 column 520"),
+            ("{\"purpose\":\"activate\",\"keySet\":[\"SECRET\"]}", ""),
+            ("[\"SECRET\"]", ""),
+            ("\"SECRET", ""),
+        ] {
+            let json = json.replace("SECRET", &secret);
+            let fault = json_fault(&serde_json::from_str::<Said>(&json).unwrap_err());
+            assert!(!fault.contains("AAAA"), "{fault}");
+            if !expected.is_empty() && !json.contains("AAAA") {
+                assert_eq!(fault, expected);
+            }
+            assert!(fault.len() < 100, "{fault}");
+        }
     }
 
     #[test]

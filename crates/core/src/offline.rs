@@ -251,12 +251,12 @@ impl OfflineRequest {
     /// # Errors
     /// One [`FileError`] for each reason.
     pub fn from_file(text: &str) -> Result<Self, FileError> {
-        let damaged = |why: String| FileError::Damaged(foreign_text::message(&why));
         let inside = unarmour(REQUEST, text)?;
         let json = STANDARD
             .decode(inside)
-            .map_err(|error| damaged(error.to_string()))?;
-        serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))
+            .map_err(|error| FileError::Damaged(error.to_string()))?;
+        serde_json::from_slice(&json)
+            .map_err(|error| FileError::Damaged(foreign_text::json_fault(&error)))
     }
 
     /// What the site keeps of it.

@@ -41,6 +41,10 @@ use crate::{clock, response_headers};
 /// A head up to so long is within the buffer that every connection has.
 const COUNTED_FROM_BYTES: usize = 8 * 1024;
 
+/// So many bytes of an answer, or of a part of one that is sent in parts, are not
+/// counted: the bound on connections bounds them.
+const UNCOUNTED_ANSWER_BYTES: usize = 16 * 1024;
+
 /// Most bytes read at a time. hyper makes room for more after a read of 8 KiB, and
 /// keeps it for as long as the connection is open.
 const MAX_READ_BYTES: usize = 4 * 1024;
@@ -80,6 +84,7 @@ pub(crate) struct Activity {
     /// Bytes taken from `large_heads`.
     counted: AtomicUsize,
     large_heads: Arc<ByteBudget>,
+    large_answers: Arc<ByteBudget>,
     max_head_bytes: usize,
     is_trusted: bool,
     has_no_memory: AtomicBool,
@@ -97,6 +102,7 @@ const END: u8 = 3;
 impl Activity {
     pub(crate) fn new(
         large_heads: Arc<ByteBudget>,
+        large_answers: Arc<ByteBudget>,
         max_head_bytes: usize,
         is_trusted: bool,
     ) -> Self {
@@ -113,6 +119,7 @@ impl Activity {
             head_bytes: AtomicUsize::new(0),
             counted: AtomicUsize::new(0),
             large_heads,
+            large_answers,
             max_head_bytes,
             is_trusted,
             has_no_memory: AtomicBool::new(false),
@@ -123,7 +130,8 @@ impl Activity {
 
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
-        Self::new(Arc::new(ByteBudget::new(0, 0)), 0, false)
+        let none = Arc::new(ByteBudget::new(0, 0));
+        Self::new(none.clone(), none, 0, false)
     }
 
     #[cfg(test)]
@@ -192,6 +200,45 @@ impl Activity {
         }
         self.has_no_memory.store(!is_taken, Ordering::Relaxed);
         is_taken
+    }
+}
+
+impl Activity {
+    /// Part of an answer, whose bytes count until they are sent or given up; `None`
+    /// where there is no memory for it. Bytes that are shared, or part of the
+    /// program, are in memory for all callers, and do not count.
+    fn count_answer(&self, bytes: Bytes) -> Option<Bytes> {
+        let counted = bytes.len().saturating_sub(UNCOUNTED_ANSWER_BYTES);
+        if counted == 0 || !bytes.is_unique() {
+            return Some(bytes);
+        }
+        let budget = self.large_answers.clone();
+        budget.take(counted, self.is_trusted).then(|| {
+            Bytes::from_owner(CountedBytes {
+                bytes,
+                counted,
+                budget,
+            })
+        })
+    }
+}
+
+/// Bytes of an answer that wait for the peer to read.
+struct CountedBytes {
+    bytes: Bytes,
+    counted: usize,
+    budget: Arc<ByteBudget>,
+}
+
+impl AsRef<[u8]> for CountedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for CountedBytes {
+    fn drop(&mut self) {
+        self.budget.give_back(self.counted);
     }
 }
 
@@ -602,25 +649,75 @@ impl Future for Answering {
         let mut response = ready!(this.response.poll(cx))?;
         this.activity.forget_head();
         if this.activity.is_body_cut.load(Ordering::Relaxed) {
-            response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            let seconds = HeaderValue::from_static("1");
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            response = unavailable();
         }
+        let activity = this.activity.clone();
+        let mut response = match Answer::begin(response, activity.clone(), cx) {
+            Some(response) => response,
+            None => unavailable().map(|body| Answer::new(body, activity)),
+        };
         let headers = response.headers_mut();
         response_headers::complete(headers);
         if this.activity.has_unread_body() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let activity = this.activity.clone();
-        Poll::Ready(Ok(response.map(|body| Answer { body, activity })))
+        Poll::Ready(Ok(response))
     }
+}
+
+/// The response where the service has no room for a request or its answer.
+fn unavailable() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let seconds = HeaderValue::from_static("1");
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
 }
 
 /// The body of a response; the request is answered when it is dropped.
 struct Answer {
+    /// A first part that was looked at before the response began.
+    first: Option<Bytes>,
     body: Body,
     activity: Arc<Activity>,
+}
+
+impl Answer {
+    fn new(body: Body, activity: Arc<Activity>) -> Self {
+        Self {
+            first: None,
+            body,
+            activity,
+        }
+    }
+
+    /// A response, counted before it begins; `None` where there is no memory for
+    /// it. A body that is made in parts is counted part by part.
+    fn begin(
+        response: Response<Body>,
+        activity: Arc<Activity>,
+        cx: &mut Context<'_>,
+    ) -> Option<Response<Self>> {
+        let (parts, mut body) = response.into_parts();
+        let length = body.size_hint().exact().unwrap_or_default();
+        let mut first = None;
+        if length > UNCOUNTED_ANSWER_BYTES as u64
+            && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(cx)
+            && let Ok(bytes) = frame.into_data()
+        {
+            let Some(bytes) = activity.count_answer(bytes) else {
+                // The request is not answered yet: another response follows.
+                return None;
+            };
+            first = Some(bytes);
+        }
+        let answer = Self {
+            first,
+            body,
+            activity,
+        };
+        Some(Response::from_parts(parts, answer))
+    }
 }
 
 impl HttpBody for Answer {
@@ -631,15 +728,31 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| match frame?.into_data() {
+            Ok(bytes) => {
+                let error = || axum::Error::new("there is no memory for the answer");
+                let counted = self.activity.count_answer(bytes).ok_or_else(error);
+                counted.map(Frame::data)
+            }
+            Err(trailers) => Ok(trailers),
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.first.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = self.body.size_hint();
+        let first = self.first.as_ref().map_or(0, Bytes::len) as u64;
+        match rest.exact() {
+            Some(rest) => SizeHint::with_exact(rest.saturating_add(first)),
+            None => rest,
+        }
     }
 }
 

@@ -6,6 +6,9 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::http::uri::Authority;
 
+/// Longest name with its port, in characters (RFC 1035, section 2.3.4).
+const MAX_HOST_CHARS: usize = 253 + 6;
+
 /// Names that a page on the internet cannot point at this machine: an address,
 /// a name without dots, or a name on the list. This is what stops DNS
 /// rebinding.
@@ -24,7 +27,8 @@ impl Hosts {
         }
     }
 
-    /// The name that a request calls the service by, if that is none of its.
+    /// The name that a request calls the service by, if that is none of its: at most
+    /// as much of it as a name can have.
     #[must_use]
     pub fn stranger(&self, request: &Request) -> Option<String> {
         // HTTP/1.0 probes send no Host, and a browser always does. HTTP/2 and
@@ -33,7 +37,8 @@ impl Hosts {
         let named = named.map(|host| host.to_str().unwrap_or_default());
         let address = request.uri().authority().map(Authority::as_str);
         let mut names = named.chain(address);
-        names.find(|host| !self.knows(host)).map(str::to_owned)
+        let stranger = names.find(|host| !self.knows(host))?;
+        Some(stranger.chars().take(MAX_HOST_CHARS).collect())
     }
 
     fn knows(&self, host: &str) -> bool {

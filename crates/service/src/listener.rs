@@ -61,6 +61,10 @@ pub struct Limits {
     /// Bytes for heads longer than 8 KiB, of all connections together; as many
     /// again are for `trusted_networks`.
     pub large_heads_bytes: usize,
+    /// Bytes for what is longer than 16 KiB of answers that wait for their callers
+    /// to read, of all connections together; as many again are for
+    /// `trusted_networks`.
+    pub large_answers_bytes: usize,
     /// Requests in flight get this long to finish when the service stops;
     /// SIGTERM to exit takes at most 10 s.
     pub drain_timeout: Duration,
@@ -77,6 +81,7 @@ impl Default for Limits {
             min_write_bytes: 8 * 1024,
             max_head_bytes: 64 * 1024,
             large_heads_bytes: 8 * 1024 * 1024,
+            large_answers_bytes: 16 * 1024 * 1024,
             drain_timeout: Duration::from_secs(8),
         }
     }
@@ -199,6 +204,7 @@ struct Server {
     limits: Limits,
     timeouts: Arc<Timeouts>,
     large_heads: Arc<ByteBudget>,
+    large_answers: Arc<ByteBudget>,
     admission: Arc<Admission>,
     counts: Arc<ConnectionCounts>,
     connections: TaskTracker,
@@ -219,6 +225,8 @@ impl Server {
             );
         }
         let large_heads = ByteBudget::new(limits.large_heads_bytes, limits.large_heads_bytes);
+        let large_answers = limits.large_answers_bytes;
+        let large_answers = ByteBudget::new(large_answers, large_answers);
         Self {
             router,
             timeouts: Arc::new(Timeouts {
@@ -228,6 +236,7 @@ impl Server {
                 min_write_bytes: limits.min_write_bytes,
             }),
             large_heads: Arc::new(large_heads),
+            large_answers: Arc::new(large_answers),
             admission: Arc::new(Admission::new(maxima)),
             limits,
             counts,
@@ -263,9 +272,12 @@ impl Server {
 
     fn start(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), Refusal> {
         let is_trusted = self.limits.trusts(peer.ip());
-        let large_heads = self.large_heads.clone();
-        let activity = Activity::new(large_heads, self.limits.max_head_bytes, is_trusted);
-        let activity = Arc::new(activity);
+        let activity = Arc::new(Activity::new(
+            self.large_heads.clone(),
+            self.large_answers.clone(),
+            self.limits.max_head_bytes,
+            is_trusted,
+        ));
         let now = clock::ticks().saturating_duration_since(self.started);
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1);
         let place = match self.admission.admit(peer.ip(), is_trusted, &activity, now) {
@@ -372,14 +384,21 @@ pub fn log_panic(panic: &(dyn Any + Send)) {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Bytes;
+    use axum::body::{Body, Bytes};
     use axum::routing::{get, post};
+    use futures_util::Stream;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpSocket;
 
     use super::*;
 
     const BIG_BYTES: usize = 64 * 1024;
+    const LONG_BYTES: usize = 1024 * 1024;
+
+    /// A long answer without a length.
+    fn parts() -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
+        futures_util::stream::iter((0..4).map(|_| Ok(Bytes::from("x".repeat(LONG_BYTES)))))
+    }
 
     struct Scene {
         server: Server,
@@ -395,8 +414,12 @@ mod tests {
                 made.fetch_add(1, Ordering::Relaxed);
                 std::future::ready("x".repeat(BIG_BYTES))
             };
+            let shared = Bytes::from("x".repeat(LONG_BYTES));
             let router = Router::new()
                 .route("/big", get(big))
+                .route("/long", get(|| std::future::ready("x".repeat(LONG_BYTES))))
+                .route("/shared", get(async move || shared.clone()))
+                .route("/parts", get(async || Body::from_stream(parts())))
                 .route("/small", get(|| std::future::ready("small")))
                 .route("/body", post(|_: Bytes| std::future::ready("read")));
             Self {
@@ -562,5 +585,95 @@ mod tests {
         client.write_all(b"body").await.unwrap();
         let answer = read_to_end(&mut client).await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_caller_that_has_not_asked_yet_is_not_closed_for_many_others() {
+        for network in ["192.0.2.", "2001:db8:0:"] {
+            let scene = Scene::new(Limits {
+                max_connections: 64,
+                ..Limits::default()
+            })
+            .await;
+            let attacker = |n: usize| match network.ends_with('.') {
+                true => format!("{network}{}", n % 14),
+                false => format!("{network}{:x}::1", n % 14),
+            };
+            let requests = "GET /big HTTP/1.1\r\nhost: a\r\n\r\n".repeat(20);
+            let mut held = Vec::new();
+            for n in 0..48 {
+                let (client, started) = scene.send(&attacker(n), requests.as_bytes()).await;
+                started.unwrap();
+                client.readable().await.unwrap();
+                held.push(client);
+            }
+            let (mut honest, started) = scene.send("198.51.100.1", b"").await;
+            assert_eq!(started, Ok(()));
+            for n in 0..100 {
+                let (client, _) = scene.send(&attacker(n), b"").await;
+                held.push(client);
+            }
+            let request = "GET /small HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+            honest.write_all(request.as_bytes()).await.unwrap();
+            let answer = read_to_end(&mut honest).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{network}: {answer}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn answers_that_are_not_read_hold_bounded_memory() {
+        let scene = Scene::new(Limits {
+            large_answers_bytes: 3 * LONG_BYTES,
+            ..Limits::default()
+        })
+        .await;
+        let get = |path: &str| {
+            format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        };
+        let mut unread = Vec::new();
+        let mut begun = 0;
+        for n in 0..8 {
+            let (mut client, started) = scene
+                .send(&format!("192.0.2.{n}"), get("/long").as_bytes())
+                .await;
+            started.unwrap();
+            let mut status = [0; 12];
+            client.read_exact(&mut status).await.unwrap();
+            match &status {
+                b"HTTP/1.1 200" => begun += 1,
+                other => assert_eq!(other, b"HTTP/1.1 503"),
+            }
+            unread.push(client);
+        }
+        assert_eq!(begun, 3);
+        assert!(scene.server.large_answers.used() <= 3 * LONG_BYTES);
+        // A trusted network has as much again; shared and short answers need none.
+        for (peer, path, is_whole) in [
+            ("127.0.0.1", "/long", true),
+            ("198.51.100.1", "/long", false),
+            ("198.51.100.1", "/shared", true),
+            ("198.51.100.1", "/small", true),
+        ] {
+            let (mut client, started) = scene.send(peer, get(path).as_bytes()).await;
+            started.unwrap();
+            let answer = read_to_end(&mut client).await;
+            let status = if is_whole { "200" } else { "503" };
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{peer} {path}");
+            assert_eq!(answer.contains("\r\nretry-after: 1\r\n"), !is_whole);
+        }
+        // What is made in parts ends where there is no memory for the next one.
+        let (mut client, started) = scene.send("198.51.100.1", get("/parts").as_bytes()).await;
+        started.unwrap();
+        let answer = read_to_end(&mut client).await;
+        assert!(!answer.ends_with("0\r\n\r\n") && answer.len() < LONG_BYTES);
+
+        drop(unread);
+        let (mut client, started) = scene.send("198.51.100.1", get("/parts").as_bytes()).await;
+        started.unwrap();
+        let answer = read_to_end(&mut client).await;
+        assert!(answer.ends_with("0\r\n\r\n"), "{}", answer.len());
+        scene.server.connections.close();
+        scene.server.connections.wait().await;
+        assert_eq!(scene.server.large_answers.used(), 0);
     }
 }

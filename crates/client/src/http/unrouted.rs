@@ -45,6 +45,9 @@ pub(super) async fn tidy_allow(mut response: Response) -> Response {
     response
 }
 
+/// Longest address that a caller is redirected to, in bytes.
+const MAX_LOCATION_BYTES: usize = 4 * 1024;
+
 /// The redirect is absolute, built from the `Host` that was let in.
 fn without_slash(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let path = uri.path().strip_suffix('/')?;
@@ -53,7 +56,8 @@ fn without_slash(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     }
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
-    Some(format!("http://{host}{path}{query}"))
+    let location = format!("http://{host}{path}{query}");
+    Some(location).filter(|location| location.len() <= MAX_LOCATION_BYTES)
 }
 
 /// Paths that version 1.0.0 redirects to.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::frame::{Done, Frame, Said, trouble};
 use crate::audit::Actor;
-use crate::http::access::{Access, ClientAddress};
+use crate::http::access::{Access, ClientAddress, MAX_NEXT_BYTES};
 use crate::http::error::ApiError;
 use crate::http::{HttpState, sessions};
 
@@ -46,12 +46,12 @@ pub(super) async fn page(
     wanted: Result<Query<Wanted>, QueryRejection>,
     said: Result<Query<Said>, QueryRejection>,
 ) -> Response {
-    let next = wanted.map(|Query(wanted)| wanted).unwrap_or_default().next;
+    let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
-    form(&access, next, done, None)
+    form(&access, own_page(&wanted.next), done, None)
 }
 
-fn form(access: &Access, next: String, done: Option<Done>, error: Option<&ApiError>) -> Response {
+fn form(access: &Access, next: &str, done: Option<Done>, error: Option<&ApiError>) -> Response {
     let frame = Frame {
         signed_in: false,
         ..Frame::new("sign-in").after(done)
@@ -59,7 +59,7 @@ fn form(access: &Access, next: String, done: Option<Done>, error: Option<&ApiErr
     let page = SignIn {
         frame,
         possible: access.sessions.can_begin(),
-        next,
+        next: next.to_owned(),
         error: error.map(ApiError::message),
     };
     show(error.map_or(StatusCode::OK, ApiError::status), &page)
@@ -72,6 +72,7 @@ pub(super) async fn sign_in(
     Form(shown): Form<Shown>,
 ) -> Response {
     let token = shown.token.trim();
+    let next = own_page(&shown.next);
     let signed_in = match state.access.sessions.check(token, address) {
         Ok(()) => sessions::begin(&state, &headers)
             .await
@@ -84,13 +85,13 @@ pub(super) async fn sign_in(
     match signed_in {
         Ok(cookie) => {
             tracing::info!(security = true, peer = %address, "signed in");
-            let mut response = Done::SignedIn.go_on(own_page(&shown.next));
+            let mut response = Done::SignedIn.go_on(next);
             if let Some(cookie) = cookie {
                 response.headers_mut().insert(header::SET_COOKIE, cookie);
             }
             response
         }
-        Err(error) => form(&state.access, shown.next, None, Some(&error)),
+        Err(error) => form(&state.access, next, None, Some(&error)),
     }
 }
 
@@ -110,7 +111,9 @@ pub(super) async fn in_session(
         // A change that was not made is asked for anew.
         let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let next: String = match *request.method() {
-            Method::GET => url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect(),
+            Method::GET if wanted.len() <= MAX_NEXT_BYTES => {
+                url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect()
+            }
             _ => "%2F".to_owned(),
         };
         return Redirect::to(&format!("/console/sign-in?next={next}")).into_response();
@@ -120,11 +123,13 @@ pub(super) async fn in_session(
     next.run(request).await
 }
 
-/// Nobody is sent to another site after signing in here.
+/// The page that is shown after signing in: never one of another site, and never a
+/// text that is longer than an address of ours.
 fn own_page(next: &str) -> &str {
+    let fits = next.len() <= MAX_NEXT_BYTES;
     let is_own = next == "/" || next.starts_with("/?") || next.starts_with("/console/");
     let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_own && is_plain { next } else { "/" }
+    if fits && is_own && is_plain { next } else { "/" }
 }
 
 pub(super) async fn sign_out(State(state): State<HttpState>, headers: HeaderMap) -> Response {
@@ -139,7 +144,7 @@ pub(super) async fn sign_out(State(state): State<HttpState>, headers: HeaderMap)
 
 #[cfg(test)]
 mod tests {
-    use super::own_page;
+    use super::{MAX_NEXT_BYTES, own_page};
 
     #[test]
     fn only_pages_of_this_service_come_after_signing_in() {
@@ -155,5 +160,8 @@ mod tests {
         ] {
             assert_eq!(own_page(other), "/");
         }
+        let longest = format!("/console/{}", "x".repeat(MAX_NEXT_BYTES - 9));
+        assert_eq!(own_page(&longest), longest);
+        assert_eq!(own_page(&format!("{longest}x")), "/");
     }
 }

@@ -21,6 +21,10 @@ use tower_http::csrf::{CsrfLayer, ProtectionError};
 use crate::audit::Actor;
 use crate::http::error::ApiError;
 
+/// Longest address of a page that is shown after signing in, in bytes; others are
+/// forgotten.
+pub(crate) const MAX_NEXT_BYTES: usize = 2 * 1024;
+
 /// The rules, made once at start.
 pub struct Access {
     token: Option<AdminToken>,

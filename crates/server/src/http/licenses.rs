@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
+use license_core::foreign_text::json_fault;
 use license_core::protocol::{
     ActivateRequest, DRIFT_HEADER, DeactivateRequest, HeartbeatRequest, INSTALLATION_ID_HEADER,
     NONCE_HEADER, SEQ_HEADER, ValidateRequest, activated, confirmed, denied, refused,
@@ -114,7 +115,14 @@ pub(super) async fn offline(
     let body: OfflineBody = read(body)?;
     let lease = app.terms.offline_days;
     offline::check_offered(lease)?;
-    let request = offline::read(&body.request)?;
+    let request = match offline::read(&body.request) {
+        Ok(request) => request,
+        Err(unreadable) => {
+            let now = app.clock.running();
+            app.rates.fail(address.0, now).map_err(ApiError::TooManyCalls)?;
+            return Err(unreadable.into());
+        }
+    };
     let (license_key, hardware_id) = (request.license_key.clone(), request.hardware_id.clone());
     let call = SiteCall {
         address: address.0,
@@ -216,8 +224,10 @@ fn read<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
         let message = "The body contains a NUL character";
         return Err(ApiError::BadRequest(message.to_owned()));
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|error| ApiError::BadRequest(format!("The body is not as it has to be: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let why = json_fault(&error);
+        ApiError::BadRequest(format!("Invalid request body: {why}"))
+    })
 }
 
 /// No database keeps a NUL in a text.
