@@ -23,6 +23,7 @@ use license_service::client_address::TrustedProxies;
 use license_service::database::Timeouts;
 use license_service::database_url::DatabaseUrl;
 use license_service::listener::Limits;
+use license_service::log_filter::LogFilter;
 use license_service::presentable_url::{HIDDEN, SecretUrl, SecretUrlError, presentable};
 use license_service::request_body::BodyLimits;
 use license_service::telemetry::LogFormat;
@@ -166,12 +167,19 @@ pub struct Settings {
     #[arg(long, env, hide_env_values = true, value_parser = without_user, value_delimiter = ',', value_name = "LIST")]
     pub cors_allowed_origins: Vec<String>,
 
-    /// What to log: `error`, `warn`, `info`, `debug`, or a filter of `tracing`
-    #[arg(long, env, default_value = "info", value_name = "FILTER")]
-    pub log: String,
+    /// What to log: `trace`, `debug`, `info`, `warn`, `error` or `off`; a list may
+    /// also name levels of parts of the program: `info,license_service=debug`
+    #[arg(long, env, default_value = "info", value_name = "LEVELS")]
+    pub log: LogFilter,
 
     /// How to log
-    #[arg(long, env, default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        env,
+        default_value = "text",
+        ignore_case = true,
+        value_name = "FORMAT"
+    )]
     pub log_format: LogFormat,
 }
 

@@ -6,6 +6,7 @@ use arc_swap::{ArcSwap, Guard};
 use license_core::feature::FeatureKey;
 use license_core::route::{Otherwise, Pattern, Route, RouteTable};
 use license_service::presentable_url::presentable_path;
+use license_service::text_file;
 use serde::Deserialize;
 use std::sync::Arc;
 use toml::Spanned;
@@ -105,7 +106,7 @@ impl GateRoutes {
 
 fn read(file: &Path) -> Result<RouteTable, GateRoutesError> {
     let shown = presentable_path(file);
-    let text = std::fs::read_to_string(file).map_err(|error| GateRoutesError::File {
+    let text = text_file::read(file).map_err(|error| GateRoutesError::File {
         file: shown.clone(),
         error,
     })?;

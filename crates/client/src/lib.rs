@@ -8,6 +8,7 @@
 //!
 //! Imports run one way: `cli → serve → {console, jobs} → http → licensing → app →
 //! {store, upstream, identity, snapshot, …} → {license_core, license_service}`.
+#![warn(clippy::print_stderr)]
 
 pub mod announced;
 pub mod app;

@@ -1,24 +1,27 @@
 //! `license-client`: see `license-client --help`.
+#![warn(clippy::print_stderr)]
 
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
 use license_client::cli::{self, Cli};
-use license_service::dot_env;
+use license_service::stderr::say;
+use license_service::variables;
 
 fn main() -> ExitCode {
     license_service::stdout::end_quietly_when_it_is_closed();
     // Before any thread is started: this sets environment variables.
-    let from_file = match dot_env::load() {
+    let from_file = match variables::load(&Cli::command()) {
         Ok(variables) => variables,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(format_args!("error: {error:#}"));
             return ExitCode::FAILURE;
         }
     };
     match cli::run(Cli::parse_or_exit(), &from_file) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

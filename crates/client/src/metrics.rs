@@ -171,6 +171,13 @@ impl Readings {
         }
     }
 
+    /// Adds one count.
+    pub fn count(&mut self, name: &str, help: &str, count: u64) {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(count);
+        self.registry.register(name, help, counter);
+    }
+
     /// Adds several counts that one label tells apart.
     pub fn counted(
         &mut self,

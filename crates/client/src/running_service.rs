@@ -11,7 +11,7 @@ use reqwest::{Method, Response};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use crate::config::http_url;
+use crate::config::{Settings, http_url};
 use crate::upstream::http_client;
 
 /// Which service to talk to, and how to print.
@@ -45,6 +45,15 @@ pub(crate) struct Answer {
 }
 
 impl ServiceArgs {
+    /// The service of these settings, or the one that is named.
+    pub(crate) fn of(settings: &Settings, url: Option<SecretUrl>) -> Self {
+        Self {
+            url,
+            admin_token: settings.admin_token.clone(),
+            ..Self::at(settings.host, settings.port)
+        }
+    }
+
     /// The service on this machine at an address of its settings.
     pub(crate) fn at(host: IpAddr, port: u16) -> Self {
         Self {
@@ -138,7 +147,7 @@ impl ServiceArgs {
     }
 
     /// Where the service is, as it may be shown.
-    fn presentable_url(&self) -> String {
+    pub(crate) fn presentable_url(&self) -> String {
         match &self.url {
             Some(url) => url.to_string(),
             None => self.base_url(),

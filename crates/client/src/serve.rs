@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use license_core::contact::Trust;
 use license_service::clock::Clock;
+use license_service::jobs::Jobs;
 use license_service::listener::{self, Limits};
+use license_service::state_dir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::config::Settings;
@@ -44,10 +45,10 @@ pub async fn serve(
         clock.clone(),
     )?;
     let access = Arc::new(access.behind(settings.trusted_proxies));
+    state_dir::remove_left_over(&settings.state_dir, clock.now());
     let app = Arc::new(App::new(settings, clock).await?);
     recall(&app);
-    let tracker = TaskTracker::new();
-    open_database(&app, &tracker, &shutdown).await;
+    let opening = open_database(&app, &shutdown).await;
     announce(settings, &app, &listener)?;
     if settings.database_url.is_none() {
         tokio::spawn(
@@ -57,21 +58,24 @@ pub async fn serve(
         );
     }
 
-    jobs::start(&app, &tracker, &shutdown);
+    let supervised = Arc::new(Jobs::new(app.clock.clone(), shutdown.clone()));
+    jobs::start(&app, &supervised);
     let limits = Limits {
         max_connections: settings.max_connections,
         trusted_networks: access.networks().to_vec(),
         ..settings.limits.clone()
     };
-    let mut state = HttpState::new(app.clone(), access, shutdown.clone());
+    let mut state = HttpState::new(app.clone(), access, settings.clone(), shutdown.clone());
+    state.jobs = supervised.clone();
     state.bodies = body::bounds(settings.body_limits.clone());
     let connections = state.connections.clone();
-    let pages = console::pages(settings.clone());
+    let pages = console::pages();
     let router = http::router(state, pages);
     listener::serve(router, listener, limits, connections, shutdown).await;
 
-    tracker.close();
-    tracker.wait().await;
+    supervised.ended().await;
+    // What came of it is noted in `App`.
+    let _ = opening.await;
     if let Some(clock) = &app.effective {
         clock.observe();
         let keeping = tokio::time::timeout(SHUTDOWN_TIMEOUT, keep_time(&app)).await;
@@ -87,11 +91,11 @@ pub async fn serve(
 
 /// Opens the database. One that is there is waited for, so that the first answer knows
 /// what it holds; one that is away is not: callers are answered from memory.
-async fn open_database(app: &Arc<App>, tracker: &TaskTracker, shutdown: &CancellationToken) {
+async fn open_database(app: &Arc<App>, shutdown: &CancellationToken) -> JoinHandle<Option<()>> {
     let opening = jobs::follow_database::open_once(app.clone());
-    let opening = tracker.spawn(shutdown.clone().run_until_cancelled_owned(opening));
-    // What came of it is noted in `App`.
-    let _ = tokio::time::timeout(STARTUP_TIMEOUT, opening).await;
+    let mut opening = tokio::spawn(shutdown.clone().run_until_cancelled_owned(opening));
+    let _ = tokio::time::timeout(STARTUP_TIMEOUT, &mut opening).await;
+    opening
 }
 
 fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use license_core::contact::Trust;
 use license_core::keyring::{Keyring, KeyringError};
 use license_core::rotation::{Walk, walk};
 use license_service::presentable_url::presentable_path;
+use license_service::text_file;
 
 /// The JWK Set of a vendor's build: the file that `LICENSE_EMBEDDED_KEYS` named
 /// when this program was compiled.
@@ -71,11 +72,11 @@ impl TrustedKeys {
         let Some(file) = file else {
             return Ok(Self::of(None, None));
         };
-        let text = std::fs::read(file).map_err(|error| TrustedKeysError::File {
+        let text = text_file::read(file).map_err(|error| TrustedKeysError::File {
             file: presentable_path(file),
             error,
         })?;
-        let root = Keyring::from_json(&String::from_utf8_lossy(&text));
+        let root = Keyring::from_json(&text);
         Ok(Self::of(
             Some(root.map_err(TrustedKeysError::Setting)?),
             None,

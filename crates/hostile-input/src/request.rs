@@ -53,7 +53,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     Service {
         runtime,
         router: router(
-            HttpState::new(app, access, CancellationToken::new()),
+            HttpState::new(app, access, settings, CancellationToken::new()),
             Router::new(),
         ),
         _directory: directory,

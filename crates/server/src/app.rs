@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use license_core::document::DocumentType;
 use license_core::signing_clock::ClockDoubt;
 use license_service::clock::Clock;
+use license_service::state_dir;
 use serde::Serialize;
 
 use crate::audit::{Action, Actor, Change};
@@ -80,6 +81,8 @@ impl App {
         terms: Terms,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
+        state_dir::remove_left_over(&storage.state_dir, clock.now());
+        state_dir::remove_left_over(&storage.keys(), clock.now());
         let store = create_store(storage).await?;
         let signing_clock = clock::open(&store, clock.clone()).await;
         let signing_clock = signing_clock.map_err(|error| refused(storage, error))?;

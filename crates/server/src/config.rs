@@ -16,6 +16,7 @@ use license_service::admin_token::AdminTokenSettings;
 use license_service::client_address::TrustedProxies;
 use license_service::database::Timeouts;
 use license_service::database_url::DatabaseUrl;
+use license_service::log_filter::LogFilter;
 use license_service::telemetry::LogFormat;
 
 /// Where licenses and keys are kept. Every command needs it.
@@ -105,12 +106,19 @@ pub struct Serve {
     #[command(flatten)]
     pub trusted_proxies: TrustedProxies,
 
-    /// What to log: `error`, `warn`, `info`, `debug`, or a filter of `tracing`
-    #[arg(long, env, default_value = "info", value_name = "FILTER")]
-    pub log: String,
+    /// What to log: `trace`, `debug`, `info`, `warn`, `error` or `off`; a list may
+    /// also name levels of parts of the program: `info,license_service=debug`
+    #[arg(long, env, default_value = "info", value_name = "LEVELS")]
+    pub log: LogFilter,
 
     /// How to log
-    #[arg(long, env, default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        env,
+        default_value = "text",
+        ignore_case = true,
+        value_name = "FORMAT"
+    )]
     pub log_format: LogFormat,
 }
 

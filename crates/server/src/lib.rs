@@ -3,6 +3,7 @@
 //!
 //! Imports run one way: `cli → serve → console → http → licensing → app →
 //! {store, signing} → {license_core, license_service}`.
+#![warn(clippy::print_stderr)]
 
 pub mod app;
 pub mod audit;

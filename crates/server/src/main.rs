@@ -1,18 +1,22 @@
 //! `license-server`: see `license-server --help`.
+#![warn(clippy::print_stderr)]
 
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
 use license_server::cli::{self, Cli};
-use license_service::dot_env;
+use license_service::stderr::say;
+use license_service::variables;
 
 fn main() -> ExitCode {
     license_service::stdout::end_quietly_when_it_is_closed();
     // Before any thread is started: this sets environment variables.
-    let done = dot_env::load().and_then(|_| cli::run(Cli::parse_or_exit()));
+    let loaded = variables::load(&Cli::command());
+    let done = loaded.and_then(|_| cli::run(Cli::parse_or_exit()));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -1,12 +1,15 @@
 //! Run the service until it is told to stop.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use license_service::jobs::Jobs;
 use license_service::listener::{self, Limits};
 use license_service::request_body::BodyLimits;
+use license_service::telemetry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -82,24 +85,23 @@ pub async fn serve_within(
     if !access.sessions.can_begin() {
         tracing::info!("no ADMIN_TOKEN is set: the console and /api/admin are closed");
     }
-    let watch = tokio::spawn(watch_keys(app.clone()));
-    let keep = tokio::spawn(keep_history(app.clone()));
-    let clock = tokio::spawn(watch_clock(app.clone()));
+    let stop_jobs = shutdown.child_token();
+    let jobs = start_jobs(&app, stop_jobs.clone());
     let access = Arc::new(access);
     let state = HttpState {
         app: app.clone(),
         access,
         survey: Arc::default(),
         bodies: http::bounds(bounds.bodies),
+        jobs: jobs.clone(),
     };
     let pages = console::pages(state.clone());
     let router = http::router(state, pages);
     let mut limits = bounds.limits;
     limits.trusted_networks.extend(PRIVATE_NETWORKS);
     listener::serve(router, listener, limits, Arc::default(), shutdown).await;
-    watch.abort();
-    keep.abort();
-    clock.abort();
+    stop_jobs.cancel();
+    jobs.ended().await;
     app.write_traffic_down().await;
     app.record_clock().await;
     app.store.clone().close().await;
@@ -107,8 +109,19 @@ pub async fn serve_within(
     Ok(())
 }
 
+/// Starts what runs beside the answers, under supervision.
+fn start_jobs(app: &Arc<App>, shutdown: CancellationToken) -> Arc<Jobs> {
+    let jobs = Arc::new(Jobs::new(app.clock.clone(), shutdown));
+    let (watched, kept, compared) = (app.clone(), app.clone(), app.clone());
+    jobs.run("watch keys", move || watch_keys(watched.clone()));
+    jobs.run("keep history", move || keep_history(kept.clone()));
+    jobs.run("watch clock", move || watch_clock(compared.clone()));
+    jobs.run("report log", telemetry::report_regularly);
+    jobs
+}
+
 /// Writes down what was counted, and forgets what is too old.
-async fn keep_history(app: Arc<App>) {
+async fn keep_history(app: Arc<App>) -> Infallible {
     let mut forgot_at = None;
     loop {
         let now = app.clock.running();
@@ -125,7 +138,7 @@ async fn keep_history(app: Arc<App>) {
 }
 
 /// Compares the clock with the database's, and says when signing stops and goes on.
-async fn watch_clock(app: Arc<App>) {
+async fn watch_clock(app: Arc<App>) -> Infallible {
     let mut could_sign = true;
     loop {
         if let Err(error) = clock::watch(&app).await {
@@ -145,7 +158,7 @@ async fn watch_clock(app: Arc<App>) {
 }
 
 /// Takes up keys that a command has made in the meantime.
-async fn watch_keys(app: Arc<App>) {
+async fn watch_keys(app: Arc<App>) -> Infallible {
     let mut reported = None;
     loop {
         tokio::time::sleep(WATCH_KEYS_EVERY).await;

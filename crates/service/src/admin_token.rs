@@ -1,7 +1,6 @@
 //! The administrator's token. Only its hash is kept.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,13 +14,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use crate::presentable_url::presentable_path;
+use crate::variables::trimmed;
+use crate::{file_access, text_file};
 
 /// Fewest characters of a token.
 const SHORTEST: usize = 16;
 /// Longest file of a token that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
-/// The permissions of users who are neither the owner nor in the group.
-const OTHERS: u32 = 0o007;
 
 /// The settings that name it.
 #[derive(Clone, Debug, Default, Args)]
@@ -152,8 +151,9 @@ fn read(file: &Path) -> anyhow::Result<SecretString> {
     let shown = presentable_path(file);
     let failed = || format!("ADMIN_TOKEN_FILE: cannot read '{shown}'");
     let opened = File::open(file).with_context(failed)?;
-    let mode = opened.metadata().with_context(failed)?.permissions().mode();
-    if mode & OTHERS != 0 {
+    let metadata = opened.metadata().with_context(failed)?;
+    if file_access::is_open_to_all(&metadata) {
+        let mode = metadata.permissions().mode();
         tracing::warn!(
             security = true,
             file = %shown,
@@ -161,14 +161,9 @@ fn read(file: &Path) -> anyhow::Result<SecretString> {
             "every user of this machine can read the file of ADMIN_TOKEN_FILE; restrict it with chmod 400"
         );
     }
-    let mut text = String::new();
-    let mut bounded = opened.take(MAX_FILE_BYTES + 1);
-    bounded.read_to_string(&mut text).with_context(failed)?;
-    ensure!(
-        text.len() as u64 <= MAX_FILE_BYTES,
-        "ADMIN_TOKEN_FILE: '{shown}' is longer than {MAX_FILE_BYTES} bytes"
-    );
-    Ok(text.trim().into())
+    let text =
+        SecretString::from(text_file::read_from(opened, MAX_FILE_BYTES).with_context(failed)?);
+    Ok(trimmed(text.expose_secret()).into())
 }
 
 /// Anything is taken here: the library would show what is not.
@@ -252,8 +247,15 @@ mod tests {
         };
         std::fs::write(&file, "\n 0123456789abcdef \r\n").unwrap();
         assert!(settings.load().unwrap().unwrap().is("0123456789abcdef"));
+        // As Windows' editors and shells save it.
+        let utf_16 = "\u{feff}0123456789abcdef\r\n".encode_utf16();
+        let utf_16: Vec<u8> = utf_16.flat_map(u16::to_le_bytes).collect();
+        for bytes in [&b"\xef\xbb\xbf0123456789abcdef\r\n"[..], &utf_16] {
+            std::fs::write(&file, bytes).unwrap();
+            assert!(settings.load().unwrap().unwrap().is("0123456789abcdef"));
+        }
         std::fs::write(&file, "x".repeat(4097)).unwrap();
-        let error = settings.load().err().unwrap().to_string();
+        let error = format!("{:#}", settings.load().err().unwrap());
         assert!(error.contains("longer than 4096 bytes"), "{error}");
         let endless = AdminTokenSettings {
             admin_token_file: Some("/dev/zero".into()),

@@ -18,7 +18,8 @@ use secrecy::SecretString;
 use crate::database_url::DatabaseUrl;
 use crate::presentable_url::{HIDDEN, SecretUrl, presentable, presentable_path, presentable_value};
 use crate::secret_argument::SecretArgument;
-use crate::variables::without_empty_variables;
+use crate::stderr::say;
+use crate::variables::{trimmed_argument, without_empty_variables};
 
 /// A mistake on the command line or in the environment.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Mistake {
     pub fn exit(self) -> ! {
         match self {
             Self::Line(line) => {
-                eprintln!("error: {line}");
+                say(format_args!("error: {line}"));
                 std::process::exit(2)
             }
             Self::Usage(error) => error.exit(),
@@ -54,7 +55,7 @@ pub fn read(
 ) -> Result<(ArgMatches, Vec<String>), Mistake> {
     let mut command = without_secret_values(without_empty_variables(command));
     let matches = command
-        .try_get_matches_from_mut(arguments)
+        .try_get_matches_from_mut(arguments.map(trimmed_argument))
         .map_err(|error| mistake(&command, error))?;
     let mut warnings = Vec::new();
     look_at_arguments(&command, &matches, &mut warnings)?;

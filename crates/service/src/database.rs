@@ -15,6 +15,7 @@ mod transaction;
 
 use std::fmt;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use rustix::fs::{Access, access};
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
     SqliteTransactionMode, Statement, StreamTrait, TransactionOptions, TransactionTrait as _,
@@ -35,7 +37,7 @@ use tokio::time::Instant;
 
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
-use crate::presentable_url::presentable_path;
+use crate::state_dir::{NotWritable, check_writable};
 pub use failure::{Failure, words};
 use outage::Outage;
 use pool::Pool;
@@ -92,14 +94,9 @@ pub const MIGRATION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The directory of the SQLite file cannot be made.
-    #[error("the directory '{directory}' cannot be made: {error}")]
-    Directory {
-        /// Which one.
-        directory: String,
-        /// Why.
-        error: std::io::Error,
-    },
+    /// The SQLite file or its directory cannot be made or changed.
+    #[error(transparent)]
+    NotWritable(#[from] NotWritable),
     /// The database does not answer, or not to us.
     #[error("the database refuses: {0}")]
     Refused(#[from] DbErr),
@@ -615,20 +612,24 @@ fn db_error(error: sqlx::Error) -> DbErr {
 /// Makes the file of an SQLite database and its directory, if need be.
 ///
 /// # Errors
-/// When the directory cannot be made.
+/// When one cannot be made or changed. SQLite itself would not say which.
 pub fn make_file(file: &Path) -> Result<(), ConnectError> {
-    if let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory).map_err(|error| ConnectError::Directory {
-            directory: presentable_path(directory),
-            error,
-        })?;
-    }
+    const SETTING: &str = "STATE_DIR or DATABASE_URL";
+    let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
+    check_writable(SETTING, directory.unwrap_or(Path::new(".")))?;
     // License keys are in it: only its owner may read a file that is made here.
-    // One that cannot be made is reported by the library that opens it.
-    let _ = OpenOptions::new()
+    let made = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(file);
-    Ok(())
+    let is_writable = match made {
+        Ok(_) => Ok(()),
+        // It is not opened: closing it would free the locks of SQLite (fcntl(2)).
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            access(file, Access::READ_OK | Access::WRITE_OK).map_err(Into::into)
+        }
+        Err(error) => Err(error),
+    };
+    is_writable.map_err(|error| NotWritable::new(SETTING, file, &error).into())
 }

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 
+use crate::text_file;
+use crate::variables::trimmed;
+
 /// Reads `.env` of the current directory, if there is one, into the
 /// environment, and answers which variables it has set. Those that are already
 /// set keep their values.
@@ -17,12 +20,10 @@ pub fn load() -> anyhow::Result<Vec<String>> {
     if !file.exists() {
         return Ok(Vec::new());
     }
-    let text = std::fs::read_to_string(file).context("the file .env cannot be read")?;
+    let text = text_file::read(file).context("the file .env cannot be read")?;
     let settings = parse(&text)?;
-    let quoted: String = settings
-        .iter()
-        .map(|(name, value)| format!("{name}={}\n", quoted(value)))
-        .collect();
+    let lines = settings.iter().map(|(name, value)| line(name, value));
+    let quoted: String = lines.collect();
     let missing = settings.into_iter().map(|(name, _)| name);
     let missing = missing.filter(|name| !is_set(name)).collect();
     // The library's own words would repeat the line.
@@ -35,7 +36,7 @@ pub fn load() -> anyhow::Result<Vec<String>> {
 fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
     let mut settings = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
+        let line = trimmed(line);
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
@@ -45,18 +46,20 @@ fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
         };
         let line = line.strip_prefix("export ").unwrap_or(line);
         let (name, value) = line.split_once('=').ok_or_else(wrong)?;
-        let name = name.trim();
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty()
-            || !name.chars().all(is_name)
-            || name.starts_with(|c: char| c.is_ascii_digit())
-        {
+        let name = trimmed(name);
+        if !is_name(name) {
             return Err(wrong());
         }
-        let value = value_of(value.trim()).filter(|value| !value.contains('\0'));
+        let value = value_of(trimmed(value)).filter(|value| !value.contains('\0'));
         settings.push((name.to_owned(), value.ok_or_else(wrong)?));
     }
     Ok(settings)
+}
+
+/// Whether a variable may have this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && name.chars().all(is_part) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// The value without its quotes, or without the remark behind it.
@@ -86,6 +89,11 @@ fn value_of(text: &str) -> Option<String> {
 fn is_remark(text: &str) -> bool {
     let text = text.trim_start();
     text.is_empty() || text.starts_with('#')
+}
+
+/// A line that the library which sets the environment reads to the letter.
+pub(crate) fn line(name: &str, value: &str) -> String {
+    format!("{name}={}\n", quoted(value))
 }
 
 /// The value as the library that sets the environment reads it to the letter.
@@ -129,8 +137,15 @@ mod tests {
 
     #[test]
     fn what_is_set_is_what_was_written() {
-        for value in ["", "p$ss#w'o\"r\\d", "two  words", "${HOME}", "a\nb"] {
-            let text = format!("X={}\n", quoted(value));
+        for value in [
+            "",
+            "p$ss#w'o\"r\\d",
+            "two  words",
+            "${HOME}",
+            "a\nb",
+            "a\rb\u{feff}",
+        ] {
+            let text = line("X", value);
             let read: Vec<_> = dotenvy::from_read_iter(text.as_bytes()).collect();
             let read = read.into_iter().next().unwrap().unwrap();
             assert_eq!(read, ("X".to_owned(), value.to_owned()));

@@ -3,6 +3,7 @@
 //! Nothing here knows about licenses: it is the clock, the logs, the settings
 //! of a database, a listener with its limits, who may come in, and how a process
 //! stops.
+#![warn(clippy::print_stderr)]
 
 pub mod admin_token;
 mod admission;
@@ -13,12 +14,16 @@ pub mod command_line;
 mod connection;
 pub mod database;
 pub mod database_url;
-pub mod dot_env;
+mod dot_env;
 pub mod fair_share;
+pub mod file_access;
 pub mod hosts;
+pub mod jobs;
 mod lingering_close;
 pub mod listener;
+pub mod log_filter;
 pub mod log_limit;
+pub mod log_writer;
 pub mod presentable_url;
 pub mod random;
 pub mod request_body;
@@ -26,6 +31,9 @@ mod response_headers;
 pub mod secret_argument;
 pub mod sessions;
 pub mod shutdown;
+pub mod state_dir;
+pub mod stderr;
 pub mod stdout;
 pub mod telemetry;
+pub mod text_file;
 pub mod variables;

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Admission, MAX_LEAVING, Maxima, Refusal};
 use crate::byte_budget::ByteBudget;
 use crate::connection::{Activity, Connection, End, Timeouts};
-use crate::{clock, lingering_close, response_headers};
+use crate::{clock, jobs, lingering_close, response_headers};
 
 /// Connections that a service accepts unless told otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
@@ -375,10 +375,7 @@ fn tell_supervisor(state: NotifyState<'_>) {
 
 /// Logs a panic that ended a request.
 pub fn log_panic(panic: &(dyn Any + Send)) {
-    let what = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let what = jobs::words(panic);
     tracing::error!(what, "a request ended in a panic");
 }
 

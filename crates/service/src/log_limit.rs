@@ -83,14 +83,6 @@ impl LogLimit {
         }
     }
 
-    /// Reports after every interval, for ever.
-    pub async fn report_regularly(&self) {
-        loop {
-            self.clock.sleep(INTERVAL).await;
-            self.report();
-        }
-    }
-
     fn take_counts(&self) -> Vec<(Level, u64, String)> {
         let mut statements = self.lock();
         let repeated = statements.values_mut().filter(|it| it.left_out > 0);
@@ -182,7 +174,7 @@ impl Visit for Message {
 /// Keeps each line, which is written by one call, a single line of limited length.
 /// A line break inside a line of text is escaped, so that no message can forge a
 /// line. JSON that is too long would be none after a cut, so only its length is
-/// written.
+/// written. What is written to `inner` in one call is a whole line.
 pub struct ShortLines<W> {
     /// Where lines are written.
     pub inner: W,
@@ -198,15 +190,15 @@ impl<W: io::Write> io::Write for ShortLines<W> {
             self.inner.write_all(line)?;
         } else if self.are_json {
             let bytes = line.len();
-            writeln!(
-                self.inner,
-                r#"{{"level":"WARN","message":"left out a log line that is too long","bytes":{bytes},"target":"{TARGET}"}}"#
-            )?;
+            let line = format!(
+                "{{\"level\":\"WARN\",\"message\":\"left out a log line that is too long\",\"bytes\":{bytes},\"target\":\"{TARGET}\"}}\n"
+            );
+            self.inner.write_all(line.as_bytes())?;
         } else {
             let is_inside = |at: &usize| line[*at] & 0xC0 == 0x80;
             let end = (0..MAX_LINE_BYTES - 8).rev().find(|at| !is_inside(at));
-            self.inner.write_all(&line[..end.unwrap_or_default()])?;
-            self.inner.write_all(" …\n".as_bytes())?;
+            let cut = [&line[..end.unwrap_or_default()], " …\n".as_bytes()].concat();
+            self.inner.write_all(&cut)?;
         }
         Ok(written.len())
     }

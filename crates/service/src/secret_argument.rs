@@ -10,6 +10,8 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail, ensure};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::stderr::say;
+
 /// What stands for standard input.
 const STDIN: &str = "-";
 /// Longest secret that is read, in bytes.
@@ -83,10 +85,10 @@ impl SecretArgument {
 
 /// Warns on standard error of a secret that was given as an argument.
 pub fn warn_of_argument(what: &str) {
-    eprintln!(
+    say(format_args!(
         "warning: every user of this machine can see the {what} on the command line; \
          use - to read it from standard input"
-    );
+    ));
 }
 
 /// The first line, and not more than that: a pipe may stay open.

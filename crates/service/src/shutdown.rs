@@ -1,5 +1,8 @@
-//! How a process is told to stop.
+//! How a process is told to stop, and what does not stop it.
 
+use std::io;
+
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -7,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 /// When the process may not handle signals.
-pub fn on_signal() -> std::io::Result<CancellationToken> {
+pub fn on_signal() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shutdown = CancellationToken::new();
@@ -20,4 +23,18 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
         told.cancel();
     });
     Ok(shutdown)
+}
+
+/// Keeps what the log does from ending the process: a terminal that is closed sends
+/// SIGHUP, and a log file that reaches the limit of file sizes SIGXFSZ. The write then
+/// fails instead. A broken pipe is ignored by the standard library.
+///
+/// # Errors
+/// When the process may not handle signals.
+pub fn outlive_the_log() -> io::Result<()> {
+    for kind in [Signal::HUP, Signal::XFSZ] {
+        // The handler stays when this is dropped.
+        signal(SignalKind::from_raw(kind.as_raw()))?;
+    }
+    Ok(())
 }

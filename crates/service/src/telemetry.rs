@@ -1,16 +1,21 @@
 //! Logs: sentences that read alone, and fields to search by.
 
-use std::sync::Arc;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::convert::Infallible;
+use std::future;
+use std::panic;
+use std::sync::{Arc, OnceLock};
 
 use clap::ValueEnum;
-use tokio::task::JoinHandle;
-use tracing::Level;
-use tracing_subscriber::filter::{Directive, EnvFilter};
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, SystemClock};
+use crate::log_filter::LogFilter;
 use crate::log_limit::{self, LogLimit, ShortLines};
+use crate::log_writer::LogWriter;
+use crate::stderr::StandardError;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -21,39 +26,44 @@ pub enum LogFormat {
     Json,
 }
 
-/// The log of this process while it runs. Its end writes what was counted.
-#[must_use = "repeated lines are counted and reported while this is kept"]
-pub struct Log {
+/// The log of this process; the first start makes it.
+static LOG: OnceLock<Parts> = OnceLock::new();
+
+struct Parts {
     limit: LogLimit,
-    reports: JoinHandle<()>,
+    writer: LogWriter,
 }
+
+/// Keeps the log. Its end writes what was counted and what still waits to be written.
+#[must_use = "its end writes the last lines"]
+pub struct Log(());
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.reports.abort();
-        self.limit.report();
+        if let Some(log) = LOG.get() {
+            log.limit.report();
+            log.writer.flush();
+        }
     }
 }
 
-/// Sends the process's logs to standard error, bounded as [`log_limit`] says.
-/// Only the first call counts. Call it on a tokio runtime.
-///
-/// # Errors
-/// When `filter` is not a filter of `tracing`.
-pub fn start(filter: &str, format: LogFormat) -> Result<Log, LogFilterError> {
-    let wrong = |error: String| LogFilterError {
-        filter: filter.to_owned(),
-        error,
-    };
-    let counts = format!("{}={}", log_limit::TARGET, Level::INFO);
-    let counts: Directive = counts.parse().map_err(|_| wrong(String::new()))?;
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| wrong(error.to_string()))?
-        .add_directive(counts);
-    let lines = tracing_subscriber::fmt::layer().with_writer(move || ShortLines {
-        inner: std::io::stderr(),
-        are_json: format == LogFormat::Json,
+/// Sends the process's logs to standard error, bounded as [`log_limit`] says, and
+/// never waits for it: what cannot be written is dropped and counted. Only the
+/// first call counts.
+pub fn start(filter: &LogFilter, format: LogFormat) -> Log {
+    let log = LOG.get_or_init(|| Parts {
+        limit: LogLimit::new(Arc::new(SystemClock)),
+        writer: LogWriter::start(StandardError),
     });
+    let filter = filter.targets();
+    let filter = filter.with_target(log_limit::TARGET, LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt::layer()
+        // The library would use a macro that panics.
+        .log_internal_errors(false)
+        .with_writer(move || ShortLines {
+            inner: log.writer.clone(),
+            are_json: format == LogFormat::Json,
+        });
     let lines = match format {
         LogFormat::Text => lines
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
@@ -61,24 +71,54 @@ pub fn start(filter: &str, format: LogFormat) -> Result<Log, LogFilterError> {
             .boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let limit = LogLimit::new(Arc::new(SystemClock));
     // A second start, as in a test, keeps the first subscriber.
     let _ = tracing_subscriber::registry()
         .with(filter)
-        .with(limit.clone())
+        .with(log.limit.clone())
         .with(lines)
         .try_init();
-    let reports = tokio::spawn({
-        let limit = limit.clone();
-        async move { limit.report_regularly().await }
-    });
-    Ok(Log { limit, reports })
+    Log(())
 }
 
-/// The filter cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("LOG is '{filter}', which is no log filter ({error}); try 'info' or 'license_core=debug'")]
-pub struct LogFilterError {
-    filter: String,
-    error: String,
+/// Logs panics, instead of writing them to standard error, which may be what
+/// nobody reads. A service calls it once it logs.
+pub fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let is_captured = backtrace.status() == BacktraceStatus::Captured;
+        tracing::error!(
+            what = panic.payload_as_str(),
+            place,
+            thread = std::thread::current().name(),
+            backtrace = is_captured.then(|| backtrace.to_string()),
+            "a bug in this program caused a panic"
+        );
+    }));
+}
+
+/// Number of log lines that could not be written since the start.
+#[must_use]
+pub fn dropped_lines() -> u64 {
+    LOG.get().map_or(0, |log| log.writer.dropped())
+}
+
+/// Writes after every interval how many lines were left out or dropped, for ever.
+pub async fn report_regularly() -> Infallible {
+    let Some(log) = LOG.get() else {
+        return future::pending().await;
+    };
+    let mut reported = 0;
+    loop {
+        SystemClock.sleep(log_limit::INTERVAL).await;
+        log.limit.report();
+        let lines = log.writer.dropped() - reported;
+        if lines > 0 {
+            reported += lines;
+            tracing::warn!(
+                lines,
+                "dropped log lines that could not be written: standard error was closed, full or not read"
+            );
+        }
+    }
 }

@@ -1,9 +1,89 @@
-//! Settings from the environment.
+//! Settings from the environment and `.env`.
+//!
+//! [`load`] is the one reader: it cleans what people and tools leave around
+//! values before anything looks at the environment, so that all commands and
+//! libraries see the same.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
+use anyhow::anyhow;
 use clap::Command;
 use clap::builder::Resettable;
+
+use crate::dot_env;
+
+/// Reads `.env` into the environment, and takes carriage returns, spaces, and
+/// marks of the encoding away from around all values. Answers which variables
+/// come from `.env`.
+///
+/// Call it before any thread is started: it sets environment variables.
+///
+/// # Errors
+/// When `.env` cannot be read or a line is no setting.
+pub fn load(command: &Command) -> anyhow::Result<Vec<String>> {
+    let from_file = dot_env::load()?;
+    let mut lists = Vec::new();
+    note_lists(command, &mut lists);
+    let cleaned: String = std::env::vars_os()
+        .filter_map(|(name, value)| {
+            // What is not UTF-8 is no setting, or is refused where it is read.
+            let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+            let delimiter = lists.iter().find(|(list, _)| *list == *name);
+            let clean = match delimiter {
+                Some((_, delimiter)) => trimmed_list(&value, *delimiter),
+                None => trimmed(&value).to_owned(),
+            };
+            (clean != value && dot_env::is_name(&name)).then(|| dot_env::line(&name, &clean))
+        })
+        .collect();
+    let set = dotenvy::from_read_override(cleaned.as_bytes());
+    // The library's own words would repeat the line.
+    set.map_err(|_| anyhow!("the environment variables cannot be read"))?;
+    Ok(from_file)
+}
+
+/// A value without what is not meant to be part of it: Windows ends lines with
+/// a carriage return, and pasted text brings invisible marks.
+#[must_use]
+pub fn trimmed(value: &str) -> &str {
+    value.trim_matches(|c: char| {
+        // DOS ended files with 1A.
+        c.is_whitespace()
+            || matches!(
+                c,
+                '\u{1a}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}'
+            )
+    })
+}
+
+/// The same for the command line.
+#[must_use]
+pub fn trimmed_argument(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(text) => trimmed(text).into(),
+        None => argument,
+    }
+}
+
+/// Each entry without what is around it; empty ones are none.
+fn trimmed_list(value: &str, delimiter: char) -> String {
+    let entries = value.split(delimiter).map(trimmed);
+    let entries: Vec<&str> = entries.filter(|entry| !entry.is_empty()).collect();
+    entries.join(&delimiter.to_string())
+}
+
+/// The variables that hold lists, and what stands between the entries.
+fn note_lists(command: &Command, lists: &mut Vec<(OsString, char)>) {
+    for argument in command.get_arguments() {
+        if let (Some(name), Some(delimiter)) = (argument.get_env(), argument.get_value_delimiter())
+        {
+            lists.push((name.to_owned(), delimiter));
+        }
+    }
+    for command in command.get_subcommands() {
+        note_lists(command, lists);
+    }
+}
 
 /// Takes variables that are set to nothing as not set: compose files pass on
 /// what is not there.
@@ -24,4 +104,32 @@ pub fn without_empty_variables(command: Command) -> Command {
 #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
 fn is_set_to_nothing(variable: &OsStr) -> bool {
     std::env::var_os(variable).is_some_and(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_around_a_value_is_no_part_of_it() {
+        for around in [
+            "",
+            "\r",
+            " ",
+            "\t",
+            "\r\n",
+            "\u{feff}",
+            "\u{a0}",
+            "\u{200b}",
+            "\u{1a} \r",
+        ] {
+            for value in ["", "a", "p#ss w\u{200b}ö\rd", "\"quoted \""] {
+                assert_eq!(trimmed(&format!("{around}{value}{around}")), value);
+            }
+            let list = format!("{around}a{around},{around},{around}b c{around},");
+            assert_eq!(trimmed_list(&list, ','), "a,b c", "{around:?}");
+            let argument = format!("--port=80{around}");
+            assert_eq!(trimmed_argument(argument.into()), "--port=80");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use license_core::license_key::{LicenseKey, LicenseKeyError};
 use license_service::secret_argument::SecretArgument;
+use license_service::stderr::say;
 use serde_json::{Value, json};
 
 use crate::running_service::ServiceArgs;
@@ -26,7 +27,7 @@ pub(super) async fn run(command: Activate) -> anyhow::Result<ExitCode> {
         Err(error) => {
             // Other makers' keys have other forms, so this is no error yet.
             if error == LicenseKeyError::CheckCharacter {
-                eprintln!("note: {error}; trying it all the same");
+                say(format_args!("note: {error}; trying it all the same"));
             }
             typed
         }

@@ -1,18 +1,21 @@
 //! `license-client config`
 
-use std::ffi::OsStr;
 use std::process::ExitCode;
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory as _};
-use license_service::command_line::presentable_argument;
-use serde_json::{Value, json};
+use anyhow::ensure;
+use clap::{ArgMatches, Args};
+use license_service::stderr::say;
+use serde_json::{Map, Value, json};
 
-use crate::cli::Cli;
+use crate::cli::own_settings::{ServiceUrl, differences, settings};
 use crate::config::Settings;
+use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Config {
+    #[command(flatten)]
+    service: ServiceUrl,
+
     #[command(flatten)]
     settings: Settings,
 
@@ -21,67 +24,73 @@ pub(super) struct Config {
     json: bool,
 }
 
-/// A setting as it may be shown.
-pub(super) struct Shown {
-    variable: String,
-    value: Option<String>,
-    source: &'static str,
-}
-
-pub(super) fn run(
+pub(super) async fn run(
     command: &Config,
     matches: &ArgMatches,
     from_file: &[String],
 ) -> anyhow::Result<ExitCode> {
-    let shown = settings(matches, from_file);
+    let own = settings(matches, from_file);
+    let service = ServiceArgs::of(&command.settings, command.service.url.clone());
+    let place = service.presentable_url();
+    let (shown, database, differing) = match ask(&service).await {
+        Ok(answer) => {
+            let database = answer["database"].as_str().unwrap_or("-").to_owned();
+            let differing = differences(&answer["settings"], &own);
+            say(format_args!(
+                "These are the settings of the service at {place}."
+            ));
+            (answer["settings"].clone(), database, Some(differing))
+        }
+        Err(error) => {
+            say(format_args!(
+                "These are the settings of this command, not of a running service: {error:#}."
+            ));
+            (own, command.settings.database().to_string(), None)
+        }
+    };
     if command.json {
-        println!("{:#}", as_json(&shown));
+        let differing = differing.as_ref().map(|differing| {
+            let entries = differing.iter().map(|it| {
+                let values = json!({"service": it.service, "command": it.command});
+                (it.variable.clone(), values)
+            });
+            entries.collect::<Map<_, _>>()
+        });
+        let output = json!({
+            "of": if differing.is_some() { "service" } else { "command" },
+            "settings": shown,
+            "database": database,
+            "differences": differing,
+        });
+        println!("{output:#}");
         return Ok(ExitCode::SUCCESS);
     }
-    for setting in shown {
-        let value = setting.value.as_deref().unwrap_or("-");
-        println!("{:<31} {value}  ({})", setting.variable, setting.source);
+    for (variable, setting) in shown.as_object().into_iter().flatten() {
+        let text = |field: &str| setting[field].as_str().unwrap_or("-");
+        println!("{variable:<31} {}  ({})", text("value"), text("source"));
     }
     // Where there is no DATABASE_URL, it follows from STATE_DIR.
-    println!("\nThe database is {}", command.settings.database());
+    println!("\nThe database is {database}");
+    let differing = differing.unwrap_or_default();
+    if !differing.is_empty() {
+        println!("\nThis command has other settings than the service:");
+    }
+    for setting in differing {
+        let command = setting.command.as_deref().unwrap_or("-");
+        println!("{:<31} {command}", setting.variable);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings of the subcommand that was called, without secrets.
-pub(super) fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Shown> {
-    let command = Cli::command();
-    let Some((name, matches)) = matches.subcommand() else {
-        return Vec::new();
-    };
-    let arguments = command.find_subcommand(name).into_iter();
-    let arguments = arguments.flat_map(clap::Command::get_arguments);
-    arguments
-        .filter_map(|argument| {
-            let variable = argument.get_env()?.display().to_string();
-            let id = argument.get_id().as_str();
-            let raw = matches.get_raw(id).into_iter().flatten();
-            let raw: Vec<_> = raw.map(OsStr::to_string_lossy).collect();
-            let value = (!raw.is_empty()).then(|| presentable_argument(argument, &raw.join(",")));
-            let source = match matches.value_source(id) {
-                Some(ValueSource::CommandLine) => "flag",
-                Some(ValueSource::EnvVariable) if from_file.contains(&variable) => ".env",
-                Some(ValueSource::EnvVariable) => "environment",
-                Some(_) => "default",
-                None => "not set",
-            };
-            Some(Shown {
-                variable,
-                value,
-                source,
-            })
-        })
-        .collect()
-}
-
-pub(super) fn as_json(settings: &[Shown]) -> Value {
-    let entry = |setting: &Shown| {
-        let value = json!({"value": setting.value, "source": setting.source});
-        (setting.variable.clone(), value)
-    };
-    Value::Object(settings.iter().map(entry).collect())
+/// The settings of the running service.
+async fn ask(service: &ServiceArgs) -> anyhow::Result<Value> {
+    let answer = service.get("/api/license/settings").await?;
+    if !answer.ok {
+        return Err(answer.into_error());
+    }
+    ensure!(
+        answer.body["settings"].is_object(),
+        "the service does not know its settings"
+    );
+    Ok(answer.body)
 }

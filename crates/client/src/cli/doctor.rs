@@ -6,15 +6,23 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{ArgMatches, Args};
 use license_service::clock::SystemClock;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cli::{NO, config};
+use crate::cli::NO;
+use crate::cli::own_settings::{Difference, ServiceUrl, differences, settings};
 use crate::config::Settings;
-use crate::doctor::support_file::support_file;
-use crate::doctor::{Examiner, Health, examine};
+use crate::doctor::support_file::{Report, support_file};
+use crate::doctor::{Examiner, Finding, Health, examine};
+use crate::running_service::ServiceArgs;
+
+/// What the finding about the settings is called.
+const SETTINGS: &str = "settings";
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
+    #[command(flatten)]
+    service: ServiceUrl,
+
     #[command(flatten)]
     settings: Settings,
 
@@ -29,22 +37,46 @@ pub(super) struct Doctor {
 }
 
 pub(super) async fn run(
-    mut command: Doctor,
+    command: Doctor,
     matches: &ArgMatches,
     from_file: &[String],
 ) -> anyhow::Result<ExitCode> {
-    command.settings.shown = config::as_json(&config::settings(matches, from_file));
-    let show = |finding: &_| {
+    let own = settings(matches, from_file);
+    let service = ServiceArgs::of(&command.settings, command.service.url.clone());
+    let show = |finding: &Finding| {
         if !command.json {
             println!("{finding}");
         }
     };
-    let findings = examine(&command.settings, &SystemClock, Examiner::Command, show).await;
+    let (findings, shown) = match ask(&service).await {
+        Ok(Examined {
+            mut findings,
+            settings,
+        }) => {
+            let differing = differences(&settings, &own);
+            findings.insert(0, compared(&service.presentable_url(), &differing));
+            findings.iter().for_each(show);
+            (findings, settings)
+        }
+        Err(error) => {
+            let alone = alone(&error);
+            show(&alone);
+            let mut findings = vec![alone];
+            let settings = &command.settings;
+            findings.extend(examine(settings, &SystemClock, Examiner::Command, show).await);
+            (findings, own.clone())
+        }
+    };
     if command.json {
         println!("{:#}", json!(findings));
     }
     if let Some(file) = &command.bundle {
-        let bundle = support_file(&command.settings, &findings, &SystemClock).await;
+        let report = Report {
+            findings: &findings,
+            settings: &shown,
+            command: Some(&own),
+        };
+        let bundle = support_file(report, &service.without_token(), &SystemClock).await;
         std::fs::write(file, format!("{bundle:#}\n"))
             .with_context(|| format!("'{}' cannot be written", file.display()))?;
         if !command.json {
@@ -57,4 +89,57 @@ pub(super) async fn run(
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// What the running service has found, and its settings.
+struct Examined {
+    findings: Vec<Finding>,
+    settings: Value,
+}
+
+async fn ask(service: &ServiceArgs) -> anyhow::Result<Examined> {
+    let mut answer = service.post("/api/license/diagnostics", None).await?;
+    if !answer.ok {
+        return Err(answer.into_error());
+    }
+    let findings = answer.body["findings"].take();
+    Ok(Examined {
+        findings: serde_json::from_value(findings).context("the findings cannot be read")?,
+        settings: answer.body["settings"].take(),
+    })
+}
+
+/// The service made the checks.
+fn compared(place: &str, differing: &[Difference]) -> Finding {
+    if differing.is_empty() {
+        let found =
+            format!("the service at {place} made these checks; this command has its settings");
+        return Finding::ok(SETTINGS, found);
+    }
+    let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+    let differing: Vec<String> = differing
+        .iter()
+        .map(|it| {
+            let (service, command) = (word(&it.service), word(&it.command));
+            format!("{} is {service} there and {command} here", it.variable)
+        })
+        .collect();
+    Finding::warning(
+        SETTINGS,
+        format!(
+            "the service at {place} made these checks; this command has other settings: {}",
+            differing.join("; ")
+        ),
+        "the service's settings count; to change one, set it where the service is started",
+    )
+}
+
+/// No service made the checks.
+fn alone(error: &anyhow::Error) -> Finding {
+    let found = format!("this command made these checks with its own settings: {error:#}");
+    Finding::warning(
+        SETTINGS,
+        found,
+        "if a service is running, name it with --url, and where it needs one, its token with ADMIN_TOKEN_FILE",
+    )
 }

@@ -13,6 +13,7 @@ mod health;
 mod heartbeat;
 mod limits;
 mod offline;
+mod own_settings;
 mod serve;
 mod status;
 mod validate;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_service::command_line::{self, Mistake};
+use license_service::stderr::say;
 
 use crate::config::Settings;
 use crate::running_service::ServiceArgs;
@@ -153,7 +155,7 @@ impl Cli {
     fn parse_from_process() -> Result<Line, Mistake> {
         let (matches, warnings) = command_line::read(Self::command(), std::env::args_os())?;
         for warning in warnings {
-            eprintln!("{warning}");
+            say(warning);
         }
         let cli = Self::from_arg_matches(&matches).map_err(|error| Mistake::Usage(error.into()))?;
         Ok(Line { cli, matches })
@@ -177,7 +179,7 @@ pub fn run(line: Line, from_file: &[String]) -> anyhow::Result<ExitCode> {
             Command::Limits(command) => limits::run(command).await,
             Command::Attempts(command) => attempts::run(command).await,
             Command::Hardware(service) => hardware::run(&service).await,
-            Command::Config(command) => config::run(&command, &line.matches, from_file),
+            Command::Config(command) => config::run(&command, &line.matches, from_file).await,
             Command::Doctor(command) => doctor::run(*command, &line.matches, from_file).await,
             Command::Heartbeat(service) => heartbeat::run(&service).await,
             Command::Deactivate(command) => deactivate::run(command).await,

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use license_core::license_key::LicenseKey;
 use license_service::secret_argument::SecretArgument;
+use license_service::stderr::say;
 use serde_json::json;
 
 use crate::cli::NO;
@@ -82,7 +83,9 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
     };
     // It is a long way to the vendor and back.
     if let Some(Err(error)) = key.as_deref().map(LicenseKey::parse) {
-        eprintln!("note: {error}; making the request all the same");
+        say(format_args!(
+            "note: {error}; making the request all the same"
+        ));
     }
     let body = json!({ "purpose": purpose, "licenseKey": key });
     let answer = command

@@ -7,7 +7,7 @@ use clap::ArgMatches;
 use license_service::clock::SystemClock;
 use license_service::{listener, shutdown, telemetry};
 
-use crate::cli::config;
+use crate::cli::own_settings;
 use crate::config::{Settings, proxies};
 use crate::serve;
 
@@ -16,8 +16,10 @@ pub(super) async fn run(
     matches: &ArgMatches,
     from_file: &[String],
 ) -> anyhow::Result<ExitCode> {
-    settings.shown = config::as_json(&config::settings(matches, from_file));
-    let _log = telemetry::start(&settings.log, settings.log_format)?;
+    settings.shown = own_settings::settings(matches, from_file);
+    shutdown::outlive_the_log()?;
+    let _log = telemetry::start(&settings.log, settings.log_format);
+    telemetry::log_panics();
     // A malformed one would be ignored without a word.
     proxies()?;
     let listener = listener::bind(settings.host, settings.port).await?;

@@ -15,25 +15,20 @@ mod switch;
 mod timeline;
 mod validate;
 
-use std::sync::Arc;
-
+use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
-use axum::{Extension, Router};
 use license_console::assets::asset;
 use license_console::page::guarded;
 
-use crate::config::Settings;
-use crate::console::diagnostics::Diagnostics;
 use crate::http::HttpState;
 use crate::http::access::Caller;
 
 /// Every page.
-pub fn pages(settings: Settings) -> Router<HttpState> {
-    let diagnostics = Arc::new(Diagnostics::new(settings));
-    table().router.layer(Extension(diagnostics))
+pub fn pages() -> Router<HttpState> {
+    table().router
 }
 
 /// The path of every page, so that a test can visit each of them.

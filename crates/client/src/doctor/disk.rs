@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use license_service::presentable_url::{presentable_path, reason_without_path};
+use license_service::state_dir::temporary_file;
 
 use super::Finding;
 
@@ -16,7 +17,7 @@ pub(super) fn check(directory: &Path) -> Finding {
         let found = format!("'{shown}' is not there yet; it is made at the first start");
         return Finding::ok(WHAT, found);
     }
-    if let Err(error) = tempfile::NamedTempFile::new_in(directory) {
+    if let Err(error) = temporary_file(directory) {
         let error = reason_without_path(&error);
         return Finding::error(
             WHAT,

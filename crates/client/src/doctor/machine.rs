@@ -4,6 +4,7 @@ use std::path::Path;
 
 use license_core::keyring::Keyring;
 use license_service::presentable_url::presentable_path;
+use license_service::text_file;
 
 use super::Finding;
 use crate::config::Settings;
@@ -43,10 +44,9 @@ fn keys(file: Option<&Path>) -> Option<Finding> {
     let file = file?;
     let shown = presentable_path(file);
     let advice = "name the file that the vendor has exported with 'license-server keys export'";
-    let read = std::fs::read(file).map_err(|error| error.to_string());
-    let keyring = read.and_then(|text| {
-        Keyring::from_json(&String::from_utf8_lossy(&text)).map_err(|error| error.to_string())
-    });
+    let read = text_file::read(file).map_err(|error| error.to_string());
+    let keyring =
+        read.and_then(|text| Keyring::from_json(&text).map_err(|error| error.to_string()));
     Some(match keyring {
         Ok(keyring) => {
             let ids: Vec<&str> = keyring.key_ids().collect();

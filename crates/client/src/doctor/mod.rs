@@ -2,22 +2,25 @@
 //! and what to do where that is not well. Nothing is changed by looking.
 
 mod database;
+pub mod diagnostics;
 mod disk;
 mod license_server;
 mod machine;
 mod port;
 pub mod support_file;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use license_service::clock::Clock;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::config::Settings;
 
 /// How well something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// As it should be.
@@ -29,10 +32,10 @@ pub enum Health {
 }
 
 /// What a check has found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// What was looked at.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     /// How well it is.
     pub health: Health,
     /// What was found.
@@ -42,18 +45,22 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn ok(what: &'static str, found: impl Into<String>) -> Self {
+    pub(crate) fn ok(what: &'static str, found: impl Into<String>) -> Self {
         Self {
-            what,
+            what: what.into(),
             health: Health::Ok,
             found: found.into(),
             advice: None,
         }
     }
 
-    fn warning(what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(crate) fn warning(
+        what: &'static str,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
         Self {
-            what,
+            what: what.into(),
             health: Health::Warning,
             found: found.into(),
             advice: Some(advice.into()),

@@ -8,24 +8,38 @@ use license_service::clock::Clock;
 use serde_json::{Map, Value, json};
 
 use super::Finding;
-use crate::config::Settings;
 use crate::running_service::ServiceArgs;
 
-/// What was found, the settings as they may be shown, and the running
-/// service's answers.
-pub async fn support_file(settings: &Settings, findings: &[Finding], clock: &dyn Clock) -> Value {
+/// What goes into the file besides the service's answers. All settings are as they
+/// may be shown.
+#[derive(Clone, Copy)]
+pub(crate) struct Report<'a> {
+    /// What the checks have found.
+    pub(crate) findings: &'a [Finding],
+    /// The settings that the checks were made with.
+    pub(crate) settings: &'a Value,
+    /// The settings of the command that writes the file.
+    pub(crate) command: Option<&'a Value>,
+}
+
+/// The report, and the running service's answers.
+pub(crate) async fn support_file(
+    report: Report<'_>,
+    service: &ServiceArgs,
+    clock: &dyn Clock,
+) -> Value {
     without_secrets(json!({
         "release": env!("CARGO_PKG_VERSION"),
         "createdAt": clock.now(),
-        "findings": findings,
-        "settings": settings.shown,
-        "service": answers(settings).await,
+        "findings": report.findings,
+        "settings": report.settings,
+        "commandSettings": report.command,
+        "service": answers(service).await,
     }))
 }
 
 /// What the running service says; what it does not say is the reason.
-async fn answers(settings: &Settings) -> Value {
-    let service = ServiceArgs::at(settings.host, settings.port);
+async fn answers(service: &ServiceArgs) -> Value {
     let mut answers = Map::new();
     for path in [
         "/health",

@@ -8,6 +8,7 @@ use license_core::lease::Lease;
 use license_core::license::Expiry;
 use license_core::limits::limit;
 use license_core::usage::Resource;
+use license_service::telemetry;
 
 use crate::app::App;
 use crate::http::HttpState;
@@ -27,6 +28,7 @@ use crate::metrics::Readings;
 pub(super) async fn metrics(State(state): State<HttpState>) -> Result<impl IntoResponse, ApiError> {
     let mut readings = readings(&state.app);
     read_connections(&state, &mut readings);
+    read_process(&state, &mut readings);
     let text = state.app.metrics.text(&readings).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
         ApiError::Internal
@@ -53,6 +55,21 @@ fn read_connections(state: &HttpState, readings: &mut Readings) {
         "foxsight_license_request_body_bytes",
         "Bytes of request bodies held in memory, beyond the first 4 KiB of each",
         Some(state.bodies.budget().used() as f64),
+    );
+}
+
+/// The counts of what runs beside requests.
+fn read_process(state: &HttpState, readings: &mut Readings) {
+    readings.counted(
+        "foxsight_license_job_failures",
+        "Failures of background jobs, each of which was restarted",
+        "task",
+        state.jobs.failures(),
+    );
+    readings.count(
+        "foxsight_license_log_lines_dropped",
+        "Log lines that could not be written: standard error was closed, full or not read",
+        telemetry::dropped_lines(),
     );
 }
 
@@ -109,6 +126,12 @@ fn readings(app: &App) -> Readings {
         "next_validation_timestamp_seconds",
         "When the License Server is asked next",
         instant(due(app, now).validation),
+    );
+    let overdue = due(app, now).planned_validation.map(|at| now - at);
+    r(
+        "validation_overdue_seconds",
+        "How long a validation has been due without being made",
+        overdue.map(|by| (by.num_milliseconds() as f64 / 1000.0).max(0.0)),
     );
     r(
         "signed",

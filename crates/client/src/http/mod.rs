@@ -5,6 +5,7 @@ mod attempts;
 mod authorize;
 pub(crate) mod body;
 mod deactivation;
+mod diagnostics;
 mod docs;
 pub mod error;
 mod events;
@@ -29,6 +30,7 @@ use axum::extract::FromRef;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
+use license_service::jobs::Jobs;
 use license_service::listener::{self, ConnectionCounts};
 use license_service::request_body::{BodyLimits, BoundBodies};
 use tokio::sync::Semaphore;
@@ -39,6 +41,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::config::Settings;
+use crate::doctor::diagnostics::Diagnostics;
 use crate::http::access::Access;
 use crate::http::authorize::Gatehouse;
 use crate::http::error::ApiError;
@@ -66,13 +70,24 @@ pub struct HttpState {
     pub bodies: BoundBodies,
     /// What the listener counts.
     pub connections: Arc<ConnectionCounts>,
+    /// What runs in the background.
+    pub jobs: Arc<Jobs>,
+    /// The checks of what the service depends on.
+    pub diagnostics: Arc<Diagnostics>,
 }
 
 impl HttpState {
     /// What handlers get, with all places free.
     #[must_use]
-    pub fn new(app: Arc<App>, access: Arc<Access>, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        app: Arc<App>,
+        access: Arc<Access>,
+        settings: Settings,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
+            diagnostics: Arc::new(Diagnostics::new(settings)),
+            jobs: Arc::new(Jobs::new(app.clock.clone(), shutdown.clone())),
             app,
             access,
             shutdown,
@@ -81,6 +96,18 @@ impl HttpState {
             bodies: body::bounds(BodyLimits::default()),
             connections: Arc::default(),
         }
+    }
+}
+
+impl FromRef<HttpState> for Arc<Diagnostics> {
+    fn from_ref(state: &HttpState) -> Self {
+        state.diagnostics.clone()
+    }
+}
+
+impl FromRef<HttpState> for Arc<Jobs> {
+    fn from_ref(state: &HttpState) -> Self {
+        state.jobs.clone()
     }
 }
 
@@ -104,7 +131,7 @@ struct ApiDoc;
 /// Every route of the service.
 fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
-        // Changes: from trusted networks, or with the token.
+        // Changes, and what names hosts and users: from trusted networks, or with the token.
         .routes(routes!(license::activate))
         .routes(routes!(license::validate))
         .routes(routes!(heartbeat::heartbeat))
@@ -113,6 +140,8 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(offline::import))
         .routes(routes!(features::switch))
         .routes(routes!(usage::report))
+        .routes(routes!(diagnostics::settings))
+        .routes(routes!(diagnostics::run))
         .route_layer(middleware::from_fn(access::only_trusted))
         // Reads: open.
         .routes(routes!(license::status))

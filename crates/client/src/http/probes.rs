@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use license_service::jobs::Jobs;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -71,26 +72,31 @@ pub(super) struct ReadinessResponse {
     database: String,
     /// Whether something waits for the database to be written.
     unwritten: bool,
+    /// `ok`, or which background jobs have failed and not run for a minute since.
+    jobs: String,
 }
 
 /// Ready
 ///
-/// 200 when changes can be stored as well, 503 when only reads are answered.
+/// 200 when changes can be stored as well, 503 when only reads are answered or a
+/// background job fails.
 #[utoipa::path(
     get,
     path = "/readyz",
     responses(
         (status = 200, description = "Ready", body = ReadinessResponse),
-        (status = 503, description = "The database does not take changes", body = ReadinessResponse),
+        (status = 503, description = "The database does not take changes, or a background job fails", body = ReadinessResponse),
     )
 )]
 pub(super) async fn readyz(
     State(app): State<Arc<App>>,
+    State(jobs): State<Arc<Jobs>>,
     caller: Caller,
 ) -> (StatusCode, Json<ReadinessResponse>) {
     let unwritten = !app.unwritten().is_empty();
     let trouble = database_trouble(&app).await;
-    let ready = trouble.is_none() && app.database().is_open && !unwritten;
+    let failing = jobs.failing();
+    let ready = trouble.is_none() && app.database().is_open && !unwritten && failing.is_empty();
     let status = if ready {
         StatusCode::OK
     } else {
@@ -108,6 +114,10 @@ pub(super) async fn readyz(
             ready,
             database,
             unwritten,
+            jobs: match failing.is_empty() {
+                true => "ok".to_owned(),
+                false => format!("failing: {}", failing.join(", ")),
+            },
         }),
     )
 }

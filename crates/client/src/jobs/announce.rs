@@ -2,6 +2,7 @@
 //! because something new is known, or because the clock alone has ended a
 //! lease, a grace period or a license.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -9,7 +10,7 @@ use chrono::TimeDelta;
 use crate::app::App;
 use crate::licensing::entitlements::entitlements;
 
-pub(super) async fn run(app: Arc<App>) {
+pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
         let now = app.clock.now();
         let state = entitlements(&app, now);

@@ -1,11 +1,12 @@
 //! Keeps the lease of the scheduled calls, or waits for it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::app::App;
 use crate::scheduler::RENEWED_EVERY;
 
-pub(super) async fn run(app: Arc<App>) {
+pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
         let uptime = app.clock.uptime();
         let could = app.scheduler.may_call(uptime);

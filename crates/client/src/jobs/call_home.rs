@@ -1,5 +1,6 @@
 //! Calls the License Server when a validation or a heartbeat is due.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const IDLE: TimeDelta = TimeDelta::hours(1);
 /// does now.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(app: Arc<App>) {
+pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
         let ours = app.scheduler.may_call(app.clock.uptime());
         call_what_is_due(&app, ours).await;

@@ -1,6 +1,7 @@
 //! Takes over what other processes change, and brings to the database what it
 //! could not take before.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::store::StoreError;
 /// How often the database is looked at when nobody announces anything.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(app: Arc<App>) {
+pub(super) async fn run(app: Arc<App>) -> Infallible {
     let mut seen = None;
     loop {
         tokio::select! {

@@ -1,6 +1,8 @@
 //! Hears that another process has changed something, where the database
 //! announces it. What is missed is found by looking.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +12,11 @@ use crate::store::StoreError;
 /// How long to wait before a lost connection is made again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(app: Arc<App>) {
+pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
         match listen(&app).await {
             // Nothing is ever announced on SQLite.
-            Ok(()) => return,
+            Ok(()) => return pending().await,
             Err(error) => tracing::debug!(%error, "announcements of changes cannot be heard"),
         }
         tokio::time::sleep(AGAIN_AFTER).await;

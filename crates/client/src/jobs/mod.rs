@@ -10,35 +10,31 @@ mod prune_log;
 mod reload_routes;
 mod watch_clocks;
 
-use std::pin::Pin;
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use license_service::jobs::Jobs;
+use license_service::telemetry;
 
 use crate::app::App;
 
-/// Starts all loops; they end when `shutdown` is cancelled.
-pub fn start(app: &Arc<App>, tracker: &TaskTracker, shutdown: &CancellationToken) {
-    let run = |job: &'static str, future: Pin<Box<dyn Future<Output = ()> + Send>>| {
-        let shutdown = shutdown.clone();
-        tracker.spawn(async move {
-            shutdown.run_until_cancelled_owned(future).await;
-            tracing::debug!(job, "stopped");
-        });
-    };
-    run("announce", Box::pin(announce::run(app.clone())));
-    run("call home", Box::pin(call_home::run(app.clone())));
-    run(
-        "follow database",
-        Box::pin(follow_database::run(app.clone())),
-    );
-    run("listen", Box::pin(listen::run(app.clone())));
-    run(
-        "attend scheduler",
-        Box::pin(attend_scheduler::run(app.clone())),
-    );
-    run("watch clocks", Box::pin(watch_clocks::run(app.clone())));
-    run("reload routes", Box::pin(reload_routes::run(app.clone())));
-    run("prune log", Box::pin(prune_log::run(app.clone())));
+/// Starts all loops, under supervision.
+pub fn start(app: &Arc<App>, jobs: &Arc<Jobs>) {
+    start_one(app, jobs, "announce", announce::run);
+    start_one(app, jobs, "call home", call_home::run);
+    start_one(app, jobs, "follow database", follow_database::run);
+    start_one(app, jobs, "listen", listen::run);
+    start_one(app, jobs, "attend scheduler", attend_scheduler::run);
+    start_one(app, jobs, "watch clocks", watch_clocks::run);
+    start_one(app, jobs, "reload routes", reload_routes::run);
+    start_one(app, jobs, "prune log", prune_log::run);
+    jobs.run("report log", telemetry::report_regularly);
+}
+
+fn start_one<J>(app: &Arc<App>, jobs: &Arc<Jobs>, name: &'static str, job: fn(Arc<App>) -> J)
+where
+    J: Future<Output = Infallible> + Send + 'static,
+{
+    let app = app.clone();
+    jobs.run(name, move || job(app.clone()));
 }

@@ -1,5 +1,6 @@
 //! Keeps the log of attempts from growing for ever.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -10,7 +11,7 @@ use crate::store::local_license_validation_attempts::prune;
 /// How often.
 const PRUNED_EVERY: TimeDelta = TimeDelta::hours(24);
 
-pub(super) async fn run(app: Arc<App>) {
+pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
         if app.database().is_open {
             match prune(&app.store.db(), app.clock.now()).await {

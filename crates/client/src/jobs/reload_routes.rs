@@ -1,17 +1,19 @@
 //! Reads the table of the gate anew when the process is told to (SIGHUP).
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 
-pub(super) async fn run(app: Arc<App>) {
+pub(super) async fn run(app: Arc<App>) -> Infallible {
     let mut hangup = match signal(SignalKind::hangup()) {
         Ok(hangup) => hangup,
         Err(error) => {
-            tracing::warn!(%error, "SIGHUP cannot be heard; GATE_ROUTES is read at the start alone");
-            return;
+            tracing::warn!(%error, "cannot listen for SIGHUP, GATE_ROUTES will not reload");
+            return pending().await;
         }
     };
     while hangup.recv().await.is_some() {
@@ -23,4 +25,6 @@ pub(super) async fn run(app: Arc<App>) {
             ),
         }
     }
+    // Its stream of signals never ends.
+    pending().await
 }

@@ -1,6 +1,8 @@
 //! Looks at the machine's clocks, and has the effective time kept for the next
 //! start.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +22,10 @@ const KEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// License Server, although another process makes the scheduled calls.
 const ASK_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
-pub(super) async fn run(app: Arc<App>) {
+pub(super) async fn run(app: Arc<App>) -> Infallible {
     let Some(clock) = app.effective.clone() else {
-        return;
+        // In unsigned mode the wall clock counts.
+        return pending().await;
     };
     let mut kept = None;
     let mut asked = app.clock.uptime();

@@ -10,6 +10,8 @@ use crate::app::App;
 pub struct Due {
     /// For a validation; `None` when none is planned.
     pub validation: Option<DateTime<Utc>>,
+    /// The same as planned, also where one is wanted sooner.
+    pub planned_validation: Option<DateTime<Utc>>,
     /// For a heartbeat; `None` when none is planned.
     pub heartbeat: Option<DateTime<Utc>>,
 }
@@ -53,6 +55,7 @@ pub fn due(app: &App, now: DateTime<Utc>) -> Due {
     );
     Due {
         validation: validation.map(no_earlier),
+        planned_validation: regular.map(no_earlier),
         heartbeat: heartbeat.map(no_earlier),
     }
 }

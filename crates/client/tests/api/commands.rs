@@ -249,16 +249,18 @@ fn the_settings_are_shown_with_their_source_and_without_secrets() {
         ("LICENSE_API_URL", ""),
         ("HEARTBEAT_INTERVAL_HOURS", "0.5"),
     ];
-    let output = client(&["config", "--json", "--port", "8010"], &environment);
+    let output = client(&["config", "--json", "--port", "1"], &environment);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(!text.contains("hunter2"), "{text}");
     let settings: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(settings["of"], "command");
+    let settings = &settings["settings"];
     for (variable, value, source) in [
         ("DATABASE_URL", "postgresql://db", "environment"),
         ("ADMIN_TOKEN", "****", "environment"),
         ("LICENSE_API_URL", "http://localhost:4000", "default"),
         ("HEARTBEAT_INTERVAL_HOURS", "0.5", "environment"),
-        ("PORT", "8010", "flag"),
+        ("PORT", "1", "flag"),
     ] {
         assert_eq!(settings[variable]["value"], value, "{variable}");
         assert_eq!(settings[variable]["source"], source, "{variable}");
@@ -268,7 +270,7 @@ fn the_settings_are_shown_with_their_source_and_without_secrets() {
 #[test]
 fn settings_of_a_file_are_read_and_named() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join(".env"), "PORT=8123\nLOG=debug\n").unwrap();
+    std::fs::write(directory.path().join(".env"), "PORT=1\nLOG=debug\n").unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_license-client"))
         .args(["config", "--json"])
         .env("LOG", "warn")
@@ -276,9 +278,10 @@ fn settings_of_a_file_are_read_and_named() {
         .output()
         .unwrap();
     let settings: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let settings = &settings["settings"];
     assert_eq!(
         settings["PORT"],
-        serde_json::json!({"value": "8123", "source": ".env"})
+        serde_json::json!({"value": "1", "source": ".env"})
     );
     assert_eq!(settings["LOG"]["source"], "environment");
 }
@@ -318,7 +321,7 @@ fn the_template_of_settings_is_complete() {
 #[test]
 fn the_doctor_says_what_is_wrong_and_what_to_do() {
     let output = client(
-        &["doctor", "--json"],
+        &["doctor", "--json", "--port", "1"],
         &[
             ("DATABASE_URL", "postgresql://u:p@127.0.0.1:1/d"),
             ("LICENSE_API_URL", "http://127.0.0.1:1/api"),

@@ -288,7 +288,7 @@ fn log_to_file() {
     });
 }
 
-fn settings(
+pub fn settings(
     database: &TestDatabase,
     directory: &Path,
     cloud_url: &str,

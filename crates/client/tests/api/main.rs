@@ -2,6 +2,11 @@
 //! with a clock that the test moves, against the real License Server.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+use license_client::cli::Cli;
+
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_license-client");
+
 mod access;
 mod authorize;
 mod chain;
@@ -25,6 +30,7 @@ mod gates;
 mod hardware;
 mod harness;
 mod input;
+mod jobs;
 mod kept_time;
 mod listener;
 mod log_growth;
@@ -36,9 +42,11 @@ mod ofrep;
 mod open_routes;
 mod openapi;
 mod outage;
+mod own_settings;
 mod pgbouncer;
 mod program;
 mod raw_http;
+mod read_settings;
 mod refused_calls;
 mod replicas;
 mod restored;
@@ -50,6 +58,7 @@ mod secret_arguments;
 mod secrets;
 mod switches;
 mod tampering;
+mod unread_log;
 mod upgrade;
 mod usage;
 mod vendor;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use clap::Args;
 use license_service::secret_argument::SecretArgument;
+use license_service::stderr::say;
 
 use crate::app::open_store;
 use crate::cli::licenses::describe;
@@ -90,10 +91,10 @@ pub(super) async fn run(
     store.close().await;
     let unknown = unknown_features(&license);
     if !unknown.is_empty() {
-        eprintln!(
+        say(format_args!(
             "note: this release has no feature {}; is it a mistake?",
             unknown.join(", ")
-        );
+        ));
     }
     if json {
         let license = ShownLicense::of(license, now);

@@ -20,8 +20,11 @@ use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_service::clock::{Clock as _, SystemClock};
 use license_service::command_line::{self, Mistake};
+use license_service::log_filter::LogFilter;
 use license_service::secret_argument::SecretArgument;
+use license_service::stderr::say;
 use license_service::telemetry::{self, LogFormat};
+use tracing::level_filters::LevelFilter;
 
 use crate::audit::{Actor, Change};
 use crate::config::{Serve, Storage};
@@ -167,7 +170,7 @@ impl Cli {
     fn parse_from_process() -> Result<Self, Mistake> {
         let (matches, warnings) = command_line::read(Self::command(), std::env::args_os())?;
         for warning in warnings {
-            eprintln!("{warning}");
+            say(warning);
         }
         Self::from_arg_matches(&matches).map_err(|error| Mistake::Usage(error.into()))
     }
@@ -191,8 +194,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let is_command = !matches!(command, Command::Serve(_));
     // A command's output is its answer; its log is for trouble.
-    let log = is_command.then(|| telemetry::start("warn", LogFormat::Text));
-    let _log = log.transpose()?;
+    let warnings = LogFilter::of(LevelFilter::WARN);
+    let _log = is_command.then(|| telemetry::start(&warnings, LogFormat::Text));
     match command {
         Command::Serve(settings) => serve::run(&storage, settings).await,
         Command::Init => init::run(&storage, json, now).await,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Subcommand;
 use license_service::clock::SystemClock;
+use license_service::stderr::say;
 use serde_json::json;
 
 use crate::app::{App, open_store};
@@ -77,7 +78,7 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
             }
         }
         None => {
-            eprintln!("{what}");
+            say(what);
             print!("{}", signed.file);
         }
     }

@@ -12,7 +12,9 @@ use crate::http::access::Access;
 use crate::serve::{self, Bounds};
 
 pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()> {
-    let _log = telemetry::start(&settings.log, settings.log_format)?;
+    shutdown::outlive_the_log()?;
+    let _log = telemetry::start(&settings.log, settings.log_format);
+    telemetry::log_panics();
     let token = settings.admin_token.load()?;
     // The port opens last: whoever can connect finds a key and a database.
     let clock = Arc::new(SystemClock);

@@ -20,6 +20,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use license_console::page::{self, is_for_person, reference};
+use license_service::jobs::Jobs;
 use license_service::listener;
 use license_service::request_body::{BodyLimits, BoundBodies, mark_trusted};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -45,6 +46,8 @@ pub struct HttpState {
     pub survey: Arc<Survey>,
     /// The bounds of request bodies.
     pub bodies: BoundBodies,
+    /// What runs in the background.
+    pub jobs: Arc<Jobs>,
 }
 
 /// The bounds of all bodies, with the errors of this API. A caller is trusted
@@ -67,6 +70,12 @@ pub(crate) async fn trusted_body(request: Request, next: Next) -> Response {
 impl FromRef<HttpState> for Arc<App> {
     fn from_ref(state: &HttpState) -> Self {
         state.app.clone()
+    }
+}
+
+impl FromRef<HttpState> for Arc<Jobs> {
+    fn from_ref(state: &HttpState) -> Self {
+        state.jobs.clone()
     }
 }
 

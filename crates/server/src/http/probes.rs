@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use license_service::jobs::Jobs;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -14,9 +15,12 @@ pub(super) async fn livez() -> &'static str {
     "ok"
 }
 
-/// 200 while changes can be stored, a key may sign, the keys are those of the files, and the
-/// clock is trusted.
-pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
+/// 200 while changes can be stored, a key may sign, the keys are those of the files, the
+/// clock is trusted, and no background job fails.
+pub(super) async fn readyz(
+    State(app): State<Arc<App>>,
+    State(jobs): State<Arc<Jobs>>,
+) -> (StatusCode, Json<Value>) {
     let database = app.store.check_writable().await;
     let now = app.clock.now();
     let key = app.keys().check(now);
@@ -29,7 +33,8 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
         Ok(()) if !app.are_keys_current() => Err("the signing keys cannot be reloaded"),
         Ok(()) => Ok(()),
     };
-    let is_ready = database.is_ok() && signing.is_ok() && clock.is_ok();
+    let failing = jobs.failing();
+    let is_ready = database.is_ok() && signing.is_ok() && clock.is_ok() && failing.is_empty();
     let status = match is_ready {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
@@ -39,7 +44,58 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
         "ready": is_ready,
         "database": word(database.is_ok(), "does not take changes"),
         "signing": signing.err().unwrap_or("ok"),
+        "jobs": match failing.is_empty() {
+            true => "ok".to_owned(),
+            false => format!("failing: {}", failing.join(", ")),
+        },
         "clock": clock.map_or_else(|doubt| doubt.to_string(), |_| "ok".to_owned()),
     });
     (status, Json(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use chrono::DateTime;
+    use license_service::clock::ManualClock;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::config::{Storage, Terms};
+
+    #[tokio::test]
+    async fn a_background_job_that_fails_is_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Storage {
+            database_url: None,
+            state_dir: directory.path().to_owned(),
+            keys_dir: None,
+        };
+        let terms = Terms {
+            issuer: "test".to_owned(),
+            lease_hours: chrono::TimeDelta::hours(24),
+            grace_hours: chrono::TimeDelta::hours(72),
+            offline_days: chrono::TimeDelta::days(90),
+        };
+        let clock = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));
+        let app = Arc::new(App::open(&storage, terms, clock.clone()).await.unwrap());
+        let jobs = Arc::new(Jobs::new(clock, CancellationToken::new()));
+        let ask = async || {
+            let (status, Json(body)) = readyz(State(app.clone()), State(jobs.clone())).await;
+            (status, body["jobs"].clone())
+        };
+        jobs.run("watch keys", pending);
+        assert_eq!(ask().await, (StatusCode::OK, json!("ok")));
+        jobs.run("keep history", || async { panic!("a bug") });
+        for _ in 0..1000 {
+            if !jobs.failures().contains(&("keep history", 0)) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let failing = json!("failing: keep history");
+        assert_eq!(ask().await, (StatusCode::SERVICE_UNAVAILABLE, failing));
+    }
 }

@@ -3,13 +3,16 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use ed25519_dalek::SigningKey;
 use license_core::keyring::{Jwk, JwkSet, Keyring, KeyringError};
 use license_core::rotation::follow;
+use license_service::file_access::is_open_to_others;
+use license_service::state_dir::temporary_file;
+use license_service::text_file;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -40,8 +43,8 @@ pub(super) fn read_keys(directory: &Path) -> Result<Vec<Key>, SigningError> {
 /// The set that is published now, and the chain that leads to it.
 pub(super) fn published(directory: &Path) -> Result<(JwkSet, Vec<String>), SigningError> {
     let shown = || directory.display().to_string();
-    let first = match fs::read(set_file(directory, 1)) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| SigningError::FirstSet {
+    let first = match text_file::read(&set_file(directory, 1)) {
+        Ok(text) => serde_json::from_str(&text).map_err(|error| SigningError::FirstSet {
             path: shown(),
             error: KeyringError::NotAJwkSet(error.to_string()),
         })?,
@@ -56,7 +59,7 @@ pub(super) fn published(directory: &Path) -> Result<(JwkSet, Vec<String>), Signi
     };
     let mut chain = Vec::new();
     for version in 2.. {
-        match fs::read_to_string(set_file(directory, version)) {
+        match text_file::read(&set_file(directory, version)) {
             Ok(jws) => chain.push(jws.trim().to_owned()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
             Err(error) => return Err(io(directory)(error)),
@@ -101,16 +104,16 @@ pub(super) struct KeyFile {
 impl Key {
     fn read(path: &Path) -> Result<Self, SigningError> {
         let shown = path.display().to_string();
-        let mode = fs::metadata(path).map_err(io(path))?.permissions().mode();
-        if mode & 0o077 != 0 {
+        let metadata = fs::metadata(path).map_err(io(path))?;
+        if is_open_to_others(&metadata).map_err(io(path))? {
             return Err(SigningError::ReadableByOthers(shown));
         }
         let not_a_key = |why: String| SigningError::NotAKey {
             path: shown.clone(),
             why,
         };
-        let text = Zeroizing::new(fs::read(path).map_err(io(path))?);
-        let file: KeyFile = serde_json::from_slice(&text).map_err(|e| not_a_key(e.to_string()))?;
+        let text = Zeroizing::new(text_file::read(path).map_err(io(path))?);
+        let file: KeyFile = serde_json::from_str(&text).map_err(|e| not_a_key(e.to_string()))?;
         let seed = seed(&file.d).ok_or_else(|| not_a_key("'d' is not 32 bytes".to_owned()))?;
         let secret = SigningKey::from_bytes(&seed);
         let public = Jwk::from_verifying_key(&secret.verifying_key());
@@ -173,10 +176,7 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), SigningError> {
 /// not for an instant.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), SigningError> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(directory)
-        .map_err(io(directory))?;
+    let mut file = temporary_file(directory).map_err(io(directory))?;
     file.write_all(bytes).map_err(io(path))?;
     file.as_file().sync_all().map_err(io(path))?;
     file.persist_noclobber(path).map_err(|error| {

@@ -111,7 +111,9 @@ pub enum SigningError {
     )]
     Raced,
     /// Somebody else may read a private key.
-    #[error("the private key '{0}' can be read by others; allow its owner only: chmod 600 '{0}'")]
+    #[error(
+        "other users can read the private key '{0}'; allow its owner only, or one group of the service: chmod 400 '{0}'"
+    )]
     ReadableByOthers(String),
     /// A file is not a key.
     #[error("the file '{path}' is not a signing key: {why}")]

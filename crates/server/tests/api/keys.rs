@@ -345,11 +345,26 @@ async fn the_first_start_makes_a_key_that_only_its_owner_can_read() {
         assert_eq!(mode(&file.path()), 0o600);
     }
 
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-    let error = SigningKeys::load(&directory).unwrap_err();
-    assert!(matches!(error, SigningError::ReadableByOthers(_)));
-    assert!(error.to_string().contains("chmod 600"));
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let set_mode = |mode| {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for others in [0o444, 0o604, 0o641] {
+        set_mode(others);
+        let error = SigningKeys::load(&directory).unwrap_err();
+        assert!(matches!(error, SigningError::ReadableByOthers(_)));
+        assert!(error.to_string().contains("chmod 400"));
+    }
+    // A group of the process, as Kubernetes makes it (`fsGroup`).
+    for own_group in [0o440, 0o640, 0o660] {
+        set_mode(own_group);
+        SigningKeys::load(&directory).unwrap();
+    }
+    // Only root may give the file to another group.
+    if std::os::unix::fs::chown(&file, None, Some(54_321)).is_ok() {
+        let error = SigningKeys::load(&directory).unwrap_err();
+        assert!(matches!(error, SigningError::ReadableByOthers(_)));
+    }
+    set_mode(0o600);
 
     let secret = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, secret.replace("\"x\": \"", "\"x\": \"A")).unwrap();

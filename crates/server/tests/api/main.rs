@@ -2,6 +2,11 @@
 //! by its commands, on real databases.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+use license_server::cli::Cli;
+
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_license-server");
+
 mod administration;
 #[path = "../../../client/tests/api/chromium.rs"]
 mod chromium;
@@ -35,6 +40,8 @@ mod pages;
 mod rates;
 #[path = "../../../client/tests/api/raw_http.rs"]
 mod raw_http;
+#[path = "../../../client/tests/api/read_settings.rs"]
+mod read_settings;
 #[path = "../../../client/tests/api/refused_calls.rs"]
 mod refused_calls;
 mod requests;
@@ -44,3 +51,6 @@ mod secrets;
 mod sign_in;
 mod signing_clock;
 mod sites;
+mod state_dir;
+#[path = "../../../client/tests/api/unread_log.rs"]
+mod unread_log;

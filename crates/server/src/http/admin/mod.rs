@@ -9,6 +9,7 @@ mod audit;
 mod fleet;
 mod keys;
 mod licenses;
+mod metrics;
 mod offline;
 
 pub(crate) use audit::jsonl;
@@ -64,6 +65,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::list))
-        .routes(routes!(audit::export));
+        .routes(routes!(audit::export))
+        .routes(routes!(metrics::metrics));
     OpenApiRouter::with_openapi(ApiDoc::openapi()).nest("/api/admin", routes)
 }

@@ -1,0 +1,78 @@
+//! The service's own settings, and what it finds when it checks what it depends on.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::doctor::Finding;
+use crate::doctor::diagnostics::Diagnostics;
+use crate::http::error::ApiError;
+
+/// The settings of the running service.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SettingsResponse {
+    /// By the name of its environment variable, each setting with its `value`, a
+    /// secret masked, and its `source`. Null where the service was not started by its
+    /// command.
+    settings: Value,
+    /// The database that is used, without a password.
+    database: String,
+}
+
+/// Show Settings
+///
+/// What the service was started with. Secrets are masked.
+#[utoipa::path(
+    get,
+    path = "/api/license/settings",
+    responses((status = 200, description = "The settings", body = SettingsResponse))
+)]
+pub(super) async fn settings(
+    State(diagnostics): State<Arc<Diagnostics>>,
+) -> Json<SettingsResponse> {
+    let settings = diagnostics.settings();
+    Json(SettingsResponse {
+        settings: settings.shown.clone(),
+        database: settings.database().to_string(),
+    })
+}
+
+/// What the service has found.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DiagnosticsResponse {
+    /// When the checks were made; results are shared for 5 seconds.
+    checked_at: DateTime<Utc>,
+    /// One for each check.
+    findings: Vec<Finding>,
+    /// As in `GET /api/license/settings`.
+    settings: Value,
+}
+
+/// Run Diagnostics
+///
+/// The service checks everything that it depends on, and calls the License Server
+/// for it.
+#[utoipa::path(
+    post,
+    path = "/api/license/diagnostics",
+    responses((status = 200, description = "What was found", body = DiagnosticsResponse))
+)]
+pub(super) async fn run(
+    State(app): State<Arc<App>>,
+    State(diagnostics): State<Arc<Diagnostics>>,
+) -> Result<Json<DiagnosticsResponse>, ApiError> {
+    let examination = diagnostics.examine(&app).await.ok_or(ApiError::Internal)?;
+    Ok(Json(DiagnosticsResponse {
+        checked_at: examination.at,
+        findings: examination.findings.clone(),
+        settings: diagnostics.settings().shown.clone(),
+    }))
+}

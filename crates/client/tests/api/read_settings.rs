@@ -1,0 +1,232 @@
+//! Settings as env files of all kinds bring them. Both programs run it.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use crate::unread_log::{Service, TOKEN};
+use crate::{Cli, PROGRAM};
+use clap::CommandFactory as _;
+
+/// What env files leave around values.
+const AROUND: [&str; 5] = ["\r", " ", "\t\r", "\u{feff}", "\u{a0}\u{200b}"];
+
+/// A value for each setting of both programs, not the default.
+fn example(variable: &str) -> &'static str {
+    match variable {
+        "ADMIN_TOKEN" => TOKEN,
+        "ADMIN_TOKEN_FILE" | "LICENSE_TRUSTED_KEYS" | "LICENSE_CA_FILE" | "GATE_ROUTES" => "a file",
+        "ALLOWED_HOSTS" => "vms.example,other.example",
+        "ALLOW_UNLICENSED_CORE_FEATURES" => "false",
+        "APP_VERSION" => "3.1",
+        "CORS_ALLOWED_ORIGINS" => "https://vms.example,https://other.example",
+        "DATABASE_URL" => "sqlite:licenses.sqlite",
+        "GRACE_HOURS"
+        | "LEASE_HOURS"
+        | "OFFLINE_DAYS"
+        | "HEARTBEAT_INTERVAL_HOURS"
+        | "OFFLINE_GRACE_PERIOD_HOURS"
+        | "VALIDATION_INTERVAL_HOURS"
+        | "LICENSE_API_TIMEOUT" => "7.5",
+        "HOST" => "127.0.0.9",
+        "INSTALLATION_ID" | "INSTALLATION_NAME" | "ISSUER" | "LICENSE_HARDWARE_ID" => "harbour",
+        "KEYS_DIR" | "STATE_DIR" => "a directory",
+        "LICENSE_API_URL" => "https://licenses.example/api",
+        "LICENSE_CLIENT_URL" => "http://127.0.0.1:1",
+        "LOG" => "warn",
+        "LOG_FORMAT" => "json",
+        "MAX_CONNECTIONS" => "77",
+        "PORT" => "1",
+        "TRUSTED_NETWORKS" => "192.0.2.0/32,loopback",
+        "TRUSTED_PROXIES" => "2",
+        "USAGE_CAMERAS_QUERY" | "USAGE_USERS_QUERY" | "USAGE_STORAGE_GB_QUERY" => "SELECT 1",
+        other => panic!("{other} needs an example"),
+    }
+}
+
+/// Every command with the settings that it reads from the environment.
+fn commands(command: &clap::Command, path: &[String]) -> Vec<(Vec<String>, Vec<String>)> {
+    let variables = command.get_arguments().filter_map(clap::Arg::get_env);
+    let variables = variables.map(|it| it.display().to_string()).collect();
+    let mut all = vec![(path.to_vec(), variables)];
+    for inner in command.get_subcommands() {
+        let path = [path, &[inner.get_name().to_owned()]].concat();
+        all.extend(commands(inner, &path));
+    }
+    all
+}
+
+fn output(arguments: &[String], environment: &BTreeMap<&str, String>) -> String {
+    let directory = std::env::temp_dir();
+    let output = Command::new(PROGRAM)
+        .args(arguments)
+        .envs(environment)
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `--help` shows each setting as the command reads it.
+#[test]
+fn every_command_reads_every_setting_without_what_is_around_it() {
+    let all = commands(&Cli::command(), &[]);
+    let settings = all.iter().flat_map(|(_, variables)| variables);
+    let plain: BTreeMap<&str, String> = settings
+        .map(|it| (it.as_str(), example(it).to_owned()))
+        .collect();
+    assert!(plain.len() > 12);
+    let of_service = [vec!["serve".to_owned()], vec!["health".to_owned()]];
+    for (index, around) in AROUND.iter().enumerate() {
+        let padded = plain.iter().map(|(variable, value)| {
+            let value = value.replace(',', &format!("{around},{around}"));
+            (*variable, format!("{around}{value}{around}"))
+        });
+        let padded: BTreeMap<&str, String> = padded.collect();
+        for (path, variables) in &all {
+            // All commands with one padding, and those of containers with each.
+            if variables.is_empty() || index > 0 && !of_service.contains(path) {
+                continue;
+            }
+            let arguments = [&path[..], &["--help".to_owned()]].concat();
+            let read = output(&arguments, &plain);
+            assert!(read.contains("[env: "), "{read}");
+            assert_eq!(output(&arguments, &padded), read, "{path:?} {around:?}");
+        }
+        // What --help does not show.
+        if !PROGRAM.ends_with("license-server") {
+            let arguments = ["config", "--json"].map(str::to_owned);
+            let (mut plain, mut padded) = (plain.clone(), padded);
+            for environment in [&mut plain, &mut padded] {
+                // Only one of the two is accepted.
+                environment.remove("ADMIN_TOKEN_FILE");
+            }
+            let read = output(&arguments, &plain);
+            assert_eq!(output(&arguments, &padded), read, "{around:?}");
+        }
+    }
+}
+
+/// A value that is nothing but what is around one counts as not set: it is not
+/// refused (2).
+#[test]
+fn a_blank_value_is_no_value() {
+    for blank in ["", "\r", " ", "\u{feff}"] {
+        let output = Command::new(PROGRAM)
+            .arg("health")
+            .envs([("HOST", "127.0.0.77"), ("PORT", blank)])
+            .current_dir(std::env::temp_dir())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{blank:?} {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("127.0.0.77:"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_and_its_probe_agree_on_settings_with_carriage_returns() {
+    let environment = [
+        ("STATE_DIR", "s2\r"),
+        ("HOST", " 127.0.0.1\r"),
+        ("LOG", "warning\r"),
+        ("LOG_FORMAT", "Text\r"),
+        ("TRUSTED_NETWORKS", "192.0.2.0/32\r"),
+        ("TRUSTED_PROXIES", "0\r"),
+        ("MAX_CONNECTIONS", "64\r"),
+    ];
+    let token = format!("{TOKEN} \r");
+    let mut environment = environment.to_vec();
+    environment.push(("ADMIN_TOKEN", &token));
+    let directory = tempfile::tempdir().unwrap();
+    let log = File::create(directory.path().join("log")).unwrap();
+    let service = Service::start_in(directory, log, &environment).await;
+    assert!(service.file("s2").is_dir());
+    service.change().await;
+    let port = format!("{}\r", service.port);
+    let probe = Command::new(PROGRAM)
+        .arg("health")
+        .envs(environment)
+        .env("PORT", port)
+        .stdin(Stdio::null())
+        .current_dir(service.directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(probe.status.code(), Some(0), "{probe:?}");
+    service.ready().await;
+}
+
+#[test]
+fn a_word_that_is_no_level_stops_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    for word in [
+        "warming",
+        "on",
+        "3",
+        "license_client",
+        "info,license_client=loud",
+    ] {
+        let output = Command::new(PROGRAM)
+            .arg("serve")
+            .env("LOG", word)
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{word}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected = format!(
+            "error: LOG (--log) is '{word}': expected trace, debug, info, warn, error or off, and levels for parts of the program as in 'info,license_client=debug'\n"
+        );
+        assert_eq!(said, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_logs_warnings_logs_them() {
+    for (word, shows) in [("WARNING", true), ("critical", false), ("None", false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("log");
+        let log = File::create(&file).unwrap();
+        // A token that everyone can read is warned of.
+        let token = directory.path().join("token");
+        std::fs::write(&token, TOKEN).unwrap();
+        std::fs::set_permissions(&token, Permissions::from_mode(0o644)).unwrap();
+        let token = token.display().to_string();
+        let environment = [
+            ("LOG", word),
+            ("ADMIN_TOKEN", ""),
+            ("ADMIN_TOKEN_FILE", &token),
+        ];
+        let mut service = Service::start_in(directory, log, &environment).await;
+        service.terminate().await;
+        let log = std::fs::read_to_string(file).unwrap();
+        assert!(!log.contains("INFO"), "{word}: {log}");
+        assert_eq!(log.contains("WARN"), shows, "{word}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn left_over_temporary_files_are_removed_at_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let hour = std::time::Duration::from_secs(3600);
+    let make = |name: &str| {
+        let file = File::create(state.join(name)).unwrap();
+        let old = file.metadata().unwrap().modified().unwrap() - hour;
+        file.set_modified(old).unwrap();
+    };
+    for name in [".foxsight-tmp-aB3xY9", ".tmpaB3xY9", "other.tmp"] {
+        make(name);
+    }
+    let service = Service::start_in(directory, Stdio::null(), &[]).await;
+    service.change().await;
+    let names = std::fs::read_dir(service.file("state")).unwrap();
+    let names: Vec<String> = names
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.contains(&"other.tmp".to_owned()), "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with('.')), "{names:?}");
+}

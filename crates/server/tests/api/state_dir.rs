@@ -1,0 +1,28 @@
+//! A directory of state that cannot be written.
+
+use std::process::Command;
+
+#[test]
+fn it_is_named_with_what_to_do() {
+    // Nobody can make a file in /proc, not even root.
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for state in ["/proc".to_owned(), format!("{}/state", file.display())] {
+        let output = Command::new(env!("CARGO_BIN_EXE_license-server"))
+            .args(["serve", "--port", "0", "--state-dir", &state])
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains(&format!("'{state}' cannot be written by user ")),
+            "{said}"
+        );
+        assert!(
+            said.contains("choose another place with STATE_DIR"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! Who may read a file besides the service.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+/// The permissions of users who are neither the owner nor in the group.
+const OTHERS: u32 = 0o007;
+/// The permissions of the group.
+const GROUP: u32 = 0o070;
+
+/// Whether every user of the machine may read or change the file.
+#[must_use]
+pub fn is_open_to_all(file: &Metadata) -> bool {
+    file.permissions().mode() & OTHERS != 0
+}
+
+/// Whether others than the service's user and groups may read or change the
+/// file. Kubernetes gives the files of a volume to a group of the process
+/// (`fsGroup`) and makes their mode 0440 or 0660.
+///
+/// # Errors
+/// When the system does not say which groups the process has.
+pub fn is_open_to_others(file: &Metadata) -> io::Result<bool> {
+    let mut groups = rustix::process::getgroups()?;
+    groups.push(rustix::process::getegid());
+    let is_ours = groups.iter().any(|group| group.as_raw() == file.gid());
+    Ok(lets_others_in(file.permissions().mode(), is_ours))
+}
+
+fn lets_others_in(mode: u32, is_own_group: bool) -> bool {
+    mode & OTHERS != 0 || mode & GROUP != 0 && !is_own_group
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_may_read_where_it_is_ours_and_all_others_never() {
+        for (mode, open_to_other_group, open_to_own_group) in [
+            (0o100_400, false, false),
+            (0o100_600, false, false),
+            (0o100_440, true, false),
+            (0o100_640, true, false),
+            (0o100_660, true, false),
+            (0o100_444, true, true),
+            (0o100_404, true, true),
+            (0o100_602, true, true),
+            (0o100_661, true, true),
+        ] {
+            assert_eq!(lets_others_in(mode, false), open_to_other_group, "{mode:o}");
+            assert_eq!(lets_others_in(mode, true), open_to_own_group, "{mode:o}");
+        }
+    }
+}

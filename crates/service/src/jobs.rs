@@ -1,0 +1,207 @@
+//! The background jobs of a service, under supervision: a job that panics is
+//! logged, counted, shown by `/readyz`, and started again.
+//!
+//! A job is a loop that never ends; its type says so.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+
+/// Wait before a job is started again after its first failure; it doubles with each
+/// further one …
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+/// … up to this.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// A job that has run for so long after a failure is well again.
+const RECOVERY_TIME: Duration = Duration::from_secs(60);
+
+/// The jobs of one service.
+pub struct Jobs {
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+    tracker: TaskTracker,
+    states: Mutex<BTreeMap<&'static str, State>>,
+}
+
+/// How it is with one job.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// Since the start.
+    failures: u64,
+    health: Health,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Health {
+    /// It has not failed lately.
+    #[default]
+    Well,
+    /// It waits to be started again.
+    Down,
+    /// It was started again then, in running time.
+    Recovering(Duration),
+}
+
+impl Jobs {
+    /// No jobs yet. They end when `shutdown` is cancelled.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, shutdown: CancellationToken) -> Self {
+        Self {
+            clock,
+            shutdown,
+            tracker: TaskTracker::new(),
+            states: Mutex::default(),
+        }
+    }
+
+    /// Starts the job that `make` makes, and makes it again whenever it fails.
+    pub fn run<F, J>(self: &Arc<Self>, name: &'static str, make: F)
+    where
+        F: Fn() -> J + Send + Sync + 'static,
+        J: Future<Output = Infallible> + Send,
+    {
+        self.lock().insert(name, State::default());
+        let jobs = self.clone();
+        let shutdown = self.shutdown.clone();
+        self.tracker.spawn(async move {
+            shutdown
+                .run_until_cancelled_owned(jobs.supervise(name, make))
+                .await;
+            tracing::debug!(job = name, "stopped");
+        });
+    }
+
+    /// Waits until all jobs have ended, after `shutdown` was cancelled.
+    pub async fn ended(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// The jobs that do not run, or have not run for a minute since they failed.
+    #[must_use]
+    pub fn failing(&self) -> Vec<&'static str> {
+        let now = self.clock.running();
+        let is_failing = |state: &State| match state.health {
+            Health::Well => false,
+            Health::Down => true,
+            Health::Recovering(since) => now.saturating_sub(since) < RECOVERY_TIME,
+        };
+        let states = self.lock();
+        let failing = states.iter().filter(|(_, state)| is_failing(state));
+        failing.map(|(name, _)| *name).collect()
+    }
+
+    /// How often each job has failed since the start.
+    #[must_use]
+    pub fn failures(&self) -> Vec<(&'static str, u64)> {
+        let states = self.lock();
+        let failures = states.iter().map(|(name, state)| (*name, state.failures));
+        failures.collect()
+    }
+
+    async fn supervise<J>(&self, name: &'static str, make: impl Fn() -> J) -> Infallible
+    where
+        J: Future<Output = Infallible>,
+    {
+        let mut backoff = MIN_BACKOFF;
+        loop {
+            let began = self.clock.running();
+            let job = AssertUnwindSafe(async { make().await });
+            let panic = match job.catch_unwind().await {
+                Ok(never) => match never {},
+                Err(panic) => panic,
+            };
+            if self.clock.running().saturating_sub(began) >= RECOVERY_TIME {
+                backoff = MIN_BACKOFF;
+            }
+            self.note(name, |state| {
+                state.failures += 1;
+                state.health = Health::Down;
+            });
+            tracing::error!(
+                job = name,
+                what = words(&*panic),
+                seconds = backoff.as_secs(),
+                "a background job failed, restarting it after a wait"
+            );
+            self.clock.sleep(backoff).await;
+            backoff = MAX_BACKOFF.min(backoff * 2);
+            let now = self.clock.running();
+            self.note(name, |state| state.health = Health::Recovering(now));
+        }
+    }
+
+    fn note(&self, name: &'static str, note: impl FnOnce(&mut State)) {
+        note(self.lock().entry(name).or_default());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a panic says, if it is a text.
+pub(crate) fn words(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use chrono::{DateTime, TimeDelta};
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    async fn until(holds: impl Fn() -> bool) {
+        for _ in 0..1000 {
+            if holds() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("never came about");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_counted_shown_and_started_again() {
+        let clock = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));
+        let shutdown = CancellationToken::new();
+        let jobs = Arc::new(Jobs::new(clock.clone(), shutdown.clone()));
+        let starts = Arc::new(AtomicU32::new(0));
+        let counted = starts.clone();
+        // It panics as it is made, then at work, and then it works.
+        jobs.run("call home", move || {
+            let start = counted.fetch_add(1, Ordering::Relaxed);
+            assert_ne!(start, 0, "made wrongly");
+            async move {
+                assert_ne!(start, 1, "worked wrongly");
+                pending().await
+            }
+        });
+        jobs.run("listen", pending);
+        until(|| starts.load(Ordering::Relaxed) == 3).await;
+        until(|| jobs.failures() == [("call home", 2), ("listen", 0)]).await;
+        assert_eq!(jobs.failing(), ["call home"]);
+        until(|| matches!(jobs.lock()["call home"].health, Health::Recovering(_))).await;
+        clock.advance(TimeDelta::seconds(59));
+        assert_eq!(jobs.failing(), ["call home"]);
+        clock.advance(TimeDelta::seconds(1));
+        assert!(jobs.failing().is_empty());
+        shutdown.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(10), jobs.ended());
+        ended.await.unwrap();
+    }
+}

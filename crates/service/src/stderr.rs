@@ -1,0 +1,66 @@
+//! Standard error that may be closed, full, or read by nobody.
+//!
+//! The standard library's macros panic where a line cannot be written, and wait
+//! for ever where the reader of a pipe hangs. The lint `print_stderr` forbids
+//! them in both programs.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// A pipe that can be written takes so many bytes without waiting (`pipe(7)`).
+const PIECE_BYTES: usize = 4096;
+/// How long a line waits for the reader of a pipe.
+const LINE_TIMEOUT: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+
+/// Writes a line for people. A line that cannot be written is lost, and one that
+/// nobody reads is given up after a second.
+pub fn say(line: impl Display) {
+    let text = format!("{line}\n");
+    for piece in text.as_bytes().chunks(PIECE_BYTES) {
+        if !matches!(wait(Some(&LINE_TIMEOUT)), Ok(true)) {
+            return;
+        }
+        if StandardError.write_all(piece).is_err() {
+            return;
+        }
+    }
+}
+
+/// Standard error without a buffer and without the lock of the standard library:
+/// a thread that waits in a write keeps no other from going on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StandardError;
+
+impl Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match rustix::io::write(io::stderr(), bytes) {
+                // It may have been set so by a program that shares it.
+                Err(Errno::AGAIN) => wait(None)?,
+                written => return Ok(written?),
+            };
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits until something can be written; answers whether it can.
+fn wait(timeout: Option<&Timespec>) -> io::Result<bool> {
+    let stderr = io::stderr();
+    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+    loop {
+        match poll(&mut polled, timeout) {
+            Err(Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
+}
