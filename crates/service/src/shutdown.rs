@@ -34,7 +34,7 @@ pub fn on_signal() -> io::Result<CancellationToken> {
 pub fn outlive_the_log() -> io::Result<()> {
     for kind in [Signal::HUP, Signal::XFSZ] {
         // The handler stays when this is dropped.
-        signal(SignalKind::from_raw(kind.as_raw()))?;
+        drop(signal(SignalKind::from_raw(kind.as_raw()))?);
     }
     Ok(())
 }
