@@ -34,7 +34,7 @@ pub(super) struct SettingsResponse {
     path = "/api/license/settings",
     responses((status = 200, description = "The settings", body = SettingsResponse))
 )]
-pub(super) async fn settings(
+pub(super) async fn show_settings(
     State(diagnostics): State<Arc<Diagnostics>>,
 ) -> Json<SettingsResponse> {
     let settings = diagnostics.settings();
@@ -65,7 +65,7 @@ pub(super) struct DiagnosticsResponse {
     path = "/api/license/diagnostics",
     responses((status = 200, description = "What was found", body = DiagnosticsResponse))
 )]
-pub(super) async fn run(
+pub(super) async fn run_diagnostics(
     State(app): State<Arc<App>>,
     State(diagnostics): State<Arc<Diagnostics>>,
 ) -> Result<Json<DiagnosticsResponse>, ApiError> {

@@ -140,8 +140,8 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(offline::import))
         .routes(routes!(features::switch))
         .routes(routes!(usage::report))
-        .routes(routes!(diagnostics::settings))
-        .routes(routes!(diagnostics::run))
+        .routes(routes!(diagnostics::show_settings))
+        .routes(routes!(diagnostics::run_diagnostics))
         .route_layer(middleware::from_fn(access::only_trusted))
         // Reads: open.
         .routes(routes!(license::status))
