@@ -1,7 +1,9 @@
-//! What Prometheus scrapes. Counters are counted where things happen.
+//! What Prometheus scrapes. Counters are counted where things happen; the counts of
+//! what runs beside requests are read when they are scraped.
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 /// The counters of this process.
@@ -31,13 +33,37 @@ impl Metrics {
         self.withheld.inc();
     }
 
-    /// The text that is scraped.
+    /// The text that is scraped, with the failures of each background job and the
+    /// log lines that were dropped.
     ///
     /// # Errors
     /// Never in practice: writing to a text does not fail.
-    pub fn text(&self) -> Result<String, std::fmt::Error> {
+    pub fn text(
+        &self,
+        job_failures: &[(&'static str, u64)],
+        dropped_lines: u64,
+    ) -> Result<String, std::fmt::Error> {
+        let failures = Family::<[(&str, &str); 1], Counter>::default();
+        for (job, count) in job_failures {
+            failures.get_or_create(&[("task", *job)]).inc_by(*count);
+        }
+        let dropped = Counter::<u64>::default();
+        dropped.inc_by(dropped_lines);
+        let mut process = Registry::default();
+        process.register(
+            "foxsight_license_server_job_failures",
+            "Failures of background jobs, each of which was restarted",
+            failures,
+        );
+        process.register(
+            "foxsight_license_server_log_lines_dropped",
+            "Log lines that could not be written: standard error was closed, full or not read",
+            dropped,
+        );
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &process)?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }

@@ -119,7 +119,7 @@ impl Service {
     pub async fn dropped_lines(&self) -> u64 {
         let (path, name) = match PROGRAM.ends_with("license-server") {
             true => (
-                "/api/admin/metrics",
+                "/metrics",
                 "foxsight_license_server_log_lines_dropped_total ",
             ),
             false => ("/metrics", "foxsight_license_log_lines_dropped_total "),

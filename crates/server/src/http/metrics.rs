@@ -5,13 +5,19 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use license_service::jobs::Jobs;
+use license_service::telemetry;
 
 use crate::app::App;
 use crate::http::error::ApiError;
 
 /// In the `OpenMetrics` text format.
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<impl IntoResponse, ApiError> {
-    let text = app.metrics.text().map_err(|error| {
+pub(super) async fn metrics(
+    State(app): State<Arc<App>>,
+    State(jobs): State<Arc<Jobs>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let text = app.metrics.text(&jobs.failures(), telemetry::dropped_lines());
+    let text = text.map_err(|error| {
         tracing::error!(%error, "failed to write the metrics");
         ApiError::Internal
     })?;

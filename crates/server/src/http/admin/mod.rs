@@ -9,7 +9,6 @@ mod audit;
 mod fleet;
 mod keys;
 mod licenses;
-mod metrics;
 mod offline;
 
 pub(crate) use audit::jsonl;
@@ -65,7 +64,6 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::list))
-        .routes(routes!(audit::export))
-        .routes(routes!(metrics::metrics));
+        .routes(routes!(audit::export));
     OpenApiRouter::with_openapi(ApiDoc::openapi()).nest("/api/admin", routes)
 }
