@@ -9,6 +9,7 @@ use license_service::jobs::Jobs;
 use license_service::listener::{self, Limits};
 use license_service::state_dir;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;

@@ -142,7 +142,10 @@ mod tests {
         for unit in ["aaaa ", "AAAA-", "a", "FXSGHT-", "ü "] {
             let long = relevant(&unit.repeat(50_000), MAX_MESSAGE_CHARS, KEY_LETTERS);
             let chars = long.chars().count();
-            assert!(chars <= MAX_MESSAGE_CHARS + 3 * KEY_LETTERS, "{unit}: {chars}");
+            assert!(
+                chars <= MAX_MESSAGE_CHARS + 3 * KEY_LETTERS,
+                "{unit}: {chars}"
+            );
         }
         let spread = relevant(&" ".repeat(50_000), MAX_MESSAGE_CHARS, KEY_LETTERS);
         assert_eq!(spread.len(), MAX_KEY_SPREAD * MAX_MESSAGE_CHARS);
@@ -178,8 +181,14 @@ mod tests {
         for (json, expected) in [
             ("{}", "missing field `purpose` at line 1 column 2"),
             ("{", "EOF while parsing an object at line 1 column 1"),
-            ("{\"purpose\":\"SECRET\"}", "unexpected value at line 1 column 521"),
-            ("{\"keySet\":\"SECRET\"}", "unexpected value at line 1 column 520"),
+            (
+                "{\"purpose\":\"SECRET\"}",
+                "unexpected value at line 1 column 521",
+            ),
+            (
+                "{\"keySet\":\"SECRET\"}",
+                "unexpected value at line 1 column 520",
+            ),
             ("{\"purpose\":\"activate\",\"keySet\":[\"SECRET\"]}", ""),
             ("[\"SECRET\"]", ""),
             ("\"SECRET", ""),

@@ -144,8 +144,8 @@ impl Admission {
             reserved,
             per_address,
         } = self.maxima;
-        let is_full = book.staying >= total
-            || !is_trusted && book.others >= total.saturating_sub(reserved);
+        let is_full =
+            book.staying >= total || !is_trusted && book.others >= total.saturating_sub(reserved);
         let (refusal, leaves) = if !is_trusted && book.census.of_address(peer) >= per_address {
             (Refusal::Address, self.longest_waiting(book, peer))
         } else if is_full && is_trusted {
@@ -200,11 +200,7 @@ impl Admission {
 
     /// The connection with the greatest `rank`, of those that stay and wait for
     /// their peer.
-    fn first<R: Ord>(
-        &self,
-        book: &Book,
-        rank: impl Fn(&Held, Wait) -> Option<R>,
-    ) -> Option<usize> {
+    fn first<R: Ord>(&self, book: &Book, rank: impl Fn(&Held, Wait) -> Option<R>) -> Option<usize> {
         let waits = self.waiting_since.iter().enumerate();
         let ranked = waits.filter_map(|(index, since)| {
             let wait = Wait::of(since.load(Ordering::Relaxed))?;
@@ -556,7 +552,9 @@ mod tests {
     fn peers() -> impl Strategy<Value = IpAddr> {
         prop_oneof![
             (1_u8..5).prop_map(|n| IpAddr::from([192, 0, 2, n])),
-            (1_u8..5).prop_map(|n| std::net::Ipv4Addr::new(192, 0, 2, n).to_ipv6_mapped().into()),
+            (1_u8..5).prop_map(|n| std::net::Ipv4Addr::new(192, 0, 2, n)
+                .to_ipv6_mapped()
+                .into()),
             (0_u16..3, 0_u16..2, 0_u16..3, 1_u16..3).prop_map(|(site, half, net, host)| {
                 IpAddr::from([0x2001, 0xdb8, site, half << 8 | net, 0, 0, 0, host])
             }),

@@ -148,7 +148,9 @@ impl Newcomer {
     /// How many networks both are in.
     fn shares(&self, holder: &Networks) -> usize {
         let pairs = self.0.iter().zip(&holder.0);
-        pairs.take_while(|(ours, slot)| **ours == Some(**slot)).count()
+        pairs
+            .take_while(|(ours, slot)| **ours == Some(**slot))
+            .count()
     }
 }
 
@@ -216,7 +218,11 @@ mod tests {
             "2001:db8:0:201::1",
             "2001:db8:0:102::1",
         ] {
-            assert_eq!(gives_way(newcomer, &holders), Some(holders[2]), "{newcomer}");
+            assert_eq!(
+                gives_way(newcomer, &holders),
+                Some(holders[2]),
+                "{newcomer}"
+            );
         }
         assert_eq!(gives_way("2001:db8:0:101::9", &holders), None);
     }

@@ -624,9 +624,8 @@ mod tests {
             ..Limits::default()
         })
         .await;
-        let get = |path: &str| {
-            format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-        };
+        let get =
+            |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         let mut unread = Vec::new();
         let mut begun = 0;
         for n in 0..8 {
@@ -655,7 +654,10 @@ mod tests {
             started.unwrap();
             let answer = read_to_end(&mut client).await;
             let status = if is_whole { "200" } else { "503" };
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{peer} {path}");
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{peer} {path}"
+            );
             assert_eq!(answer.contains("\r\nretry-after: 1\r\n"), !is_whole);
         }
         // What is made in parts ends where there is no memory for the next one.

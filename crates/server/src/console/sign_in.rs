@@ -129,7 +129,11 @@ fn own_page(next: &str) -> &str {
     let fits = next.len() <= MAX_NEXT_BYTES;
     let is_own = next == "/" || next.starts_with("/?") || next.starts_with("/console/");
     let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits && is_own && is_plain { next } else { "/" }
+    if fits && is_own && is_plain {
+        next
+    } else {
+        "/"
+    }
 }
 
 pub(super) async fn sign_out(State(state): State<HttpState>, headers: HeaderMap) -> Response {

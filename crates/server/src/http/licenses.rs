@@ -119,7 +119,9 @@ pub(super) async fn offline(
         Ok(request) => request,
         Err(unreadable) => {
             let now = app.clock.running();
-            app.rates.fail(address.0, now).map_err(ApiError::TooManyCalls)?;
+            app.rates
+                .fail(address.0, now)
+                .map_err(ApiError::TooManyCalls)?;
             return Err(unreadable.into());
         }
     };

@@ -16,7 +16,9 @@ pub(super) async fn metrics(
     State(app): State<Arc<App>>,
     State(jobs): State<Arc<Jobs>>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let text = app.metrics.text(&jobs.failures(), telemetry::dropped_lines());
+    let text = app
+        .metrics
+        .text(&jobs.failures(), telemetry::dropped_lines());
     let text = text.map_err(|error| {
         tracing::error!(%error, "failed to write the metrics");
         ApiError::Internal

@@ -3,7 +3,7 @@
 
 use license_core::seat::{DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS};
 use license_service::database::MIGRATION_TIMEOUT;
-use sea_orm::{ConnectionTrait as _, DbBackend};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
 use super::{Store, StoreError};
@@ -60,8 +60,12 @@ async fn migrate(store: &Store) -> Result<(), StoreError> {
 
 /// Whether the database has the tables of any version.
 pub(super) async fn are_there_any(store: &Store) -> Result<bool, StoreError> {
-    let manager = SchemaManager::new(&store.db);
-    Ok(manager.has_table("seaql_migrations").await?)
+    let sql = match store.db.get_database_backend() {
+        DbBackend::Postgres => "SELECT 1 WHERE to_regclass('seaql_migrations') IS NOT NULL",
+        _ => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
+    };
+    let statement = Statement::from_string(store.db.get_database_backend(), sql);
+    Ok(store.db.query_one_raw(statement).await?.is_some())
 }
 
 struct LicensesAndSeats;

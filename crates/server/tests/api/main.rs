@@ -34,9 +34,9 @@ mod log_growth;
 mod migrations;
 mod offline;
 mod outage;
+mod pages;
 #[path = "../../../client/tests/api/pgbouncer.rs"]
 mod pgbouncer;
-mod pages;
 mod rates;
 #[path = "../../../client/tests/api/raw_http.rs"]
 mod raw_http;
