@@ -186,7 +186,7 @@ impl App {
     ///
     /// # Errors
     /// One [`OpenError`] for each setting that cannot be used.
-    pub async fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+    pub fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let keys = TrustedKeys::load(settings.license_trusted_keys.as_deref())?;
         let kept_time = SealedFile::in_directory(&settings.state_dir, "time.json", "time.key");
         let metrics = Metrics::new();

@@ -47,7 +47,7 @@ pub async fn serve(
     )?;
     let access = Arc::new(access.behind(settings.trusted_proxies));
     state_dir::remove_left_over(&settings.state_dir, clock.now());
-    let app = Arc::new(App::new(settings, clock).await?);
+    let app = Arc::new(App::new(settings, clock)?);
     recall(&app);
     let opening = open_database(&app, &shutdown).await;
     announce(settings, &app, &listener)?;

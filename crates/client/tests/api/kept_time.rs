@@ -225,7 +225,7 @@ async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(eng
     Kept::nothing().write(&site).await;
     site.clock.set_wall(at("2038-01-19T03:14:08Z"));
     // Without jobs: nothing calls the License Server unless the test does.
-    let app = App::new(site.settings(), site.clock.clone()).await.unwrap();
+    let app = App::new(site.settings(), site.clock.clone()).unwrap();
     resume(&app).await.unwrap();
     let standing = |app: &App| {
         let now = app.clock.now();
@@ -242,7 +242,7 @@ async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(eng
     assert!(site.state_file("time.json").exists());
     app.store.close().await;
     // From now on without asking.
-    let app = App::new(site.settings(), site.clock.clone()).await.unwrap();
+    let app = App::new(site.settings(), site.clock.clone()).unwrap();
     resume(&app).await.unwrap();
     assert_eq!(standing(&app), "lapsed");
     app.store.close().await;
@@ -261,7 +261,7 @@ async fn a_connected_site_that_has_lost_everything_is_not_locked_out_by_a_dead_b
         site.stop().await;
         Kept::nothing().write(&site).await;
         site.clock.set_wall(at(wall));
-        let app = App::new(site.settings(), site.clock.clone()).await.unwrap();
+        let app = App::new(site.settings(), site.clock.clone()).unwrap();
         resume(&app).await.unwrap();
         let standing = |app: &App| app.snapshot().standing(app.clock.now()).as_str();
         assert_eq!(standing(&app), "active", "before it has asked");
@@ -328,7 +328,7 @@ async fn a_process_with_a_bad_clock_does_not_move_the_time_of_others() {
     for name in FILES {
         std::fs::remove_file(one.state_file(name)).unwrap();
     }
-    let app = Arc::new(App::new(one.settings(), one.clock.clone()).await.unwrap());
+    let app = Arc::new(App::new(one.settings(), one.clock.clone()).unwrap());
     resume(&app).await.unwrap();
     let now = app.clock.now();
     assert!(now - at(START) < TimeDelta::minutes(10), "{now}");

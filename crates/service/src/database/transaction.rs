@@ -128,7 +128,7 @@ impl Transaction {
     }
 
     /// Makes the changes last. Without an error they are in the database that
-    /// DATABASE_URL names.
+    /// `DATABASE_URL` names.
     ///
     /// # Errors
     /// When the database refuses, or an SQLite file is not at its path any more.
