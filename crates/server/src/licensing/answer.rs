@@ -192,8 +192,7 @@ async fn decide(
                 &transaction,
                 question,
                 &license,
-                seat,
-                lost,
+                KnownMachine { seat, lost },
                 &to,
                 &app.terms,
                 &change,
@@ -384,18 +383,26 @@ fn permit(license: &License, now: DateTime<Utc>) -> Result<(), Refused> {
     Err(refused(refusal, reason, message))
 }
 
+/// What the database knows of the machine that asks.
+struct KnownMachine {
+    /// Its seat, held or freed.
+    seat: Option<Seat>,
+    /// A number that it knows and the database does not account for.
+    lost: Option<u64>,
+}
+
 /// The machine's seat as it is after the question: taken, kept or freed.
 async fn take_seat(
     db: &impl ConnectionTrait,
     question: &Question,
     license: &License,
-    seat: Option<Seat>,
-    lost: Option<u64>,
+    known: KnownMachine,
     to: &Addressee,
     terms: &Terms,
     change: &Change,
 ) -> Result<Result<Seat, Refused>, StoreError> {
     let now = change.at;
+    let KnownMachine { seat, lost } = known;
     let held = seat.as_ref().is_some_and(Seat::is_held);
     if !held {
         if !takes_seat(question.call(), seat.is_some(), lost.is_some()) {
