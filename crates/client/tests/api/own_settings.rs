@@ -190,23 +190,25 @@ async fn only_trusted_callers_see_the_settings() {
     assert_eq!(config["of"], "service");
 }
 
+/// UTF-8 and UTF-16 with a byte order mark.
+fn encoded(text: &str) -> [Vec<u8>; 3] {
+    let marked = format!("\u{feff}{text}");
+    let units = marked.encode_utf16();
+    [
+        marked.clone().into_bytes(),
+        units.clone().flat_map(u16::to_le_bytes).collect(),
+        units.flat_map(u16::to_be_bytes).collect(),
+    ]
+}
+
 /// As Windows' editors and shells save them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_and_files_that_they_name_may_be_utf_16_or_marked() {
-    let encode = |text: &str, unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
-        let marked = format!("\u{feff}{text}");
-        marked.encode_utf16().flat_map(unit).collect()
-    };
-    let encodings: [&dyn Fn(&str) -> Vec<u8>; 3] = [
-        &|text| format!("\u{feff}{text}").into_bytes(),
-        &|text| encode(text, u16::to_le_bytes),
-        &|text| encode(text, u16::to_be_bytes),
-    ];
-    for encode in encodings {
+    for encoding in 0..3 {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let text = text.replace('\n', "\r\n");
-            std::fs::write(directory.path().join(name), encode(&text)).unwrap();
+            std::fs::write(directory.path().join(name), &encoded(&text)[encoding]).unwrap();
         };
         write(
             ".env",
