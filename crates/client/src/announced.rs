@@ -1,5 +1,6 @@
 //! What subscribers are told: one value, and what names it.
 
+use axum::body::Bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use license_core::announcement::{Announcement, Envelope};
@@ -13,8 +14,8 @@ pub struct Announced {
     pub id: String,
     /// What the site may use.
     pub announcement: Announcement,
-    /// The same as JSON.
-    text: String,
+    /// The same as JSON without its first character, and the end of an event.
+    rest: Bytes,
 }
 
 impl Announced {
@@ -23,22 +24,23 @@ impl Announced {
     pub fn new(announcement: Announcement) -> Self {
         let text = json!(announcement).to_string();
         let hash = Sha256::digest(&text);
+        let id = URL_SAFE_NO_PAD.encode(&hash[..15]);
         Self {
-            id: URL_SAFE_NO_PAD.encode(&hash[..15]),
+            id,
             announcement,
-            text,
+            rest: format!("{}\n\n", &text[1..]).into(),
         }
     }
 
-    /// The announcement on its way, as one JSON object. Thousands may be told
-    /// at once, so what is the same for all is written once.
+    /// The announcement on its way, as one JSON object that ends with an event, in
+    /// two parts. Thousands may be told together, so what is the same for all is
+    /// written one time, and in memory one time.
     #[must_use]
-    pub fn text(&self, envelope: &Envelope) -> String {
-        let mut text = json!(envelope).to_string();
-        text.truncate(text.len() - 1);
-        text.push(',');
-        text.push_str(&self.text[1..]);
-        text
+    pub fn parts(&self, envelope: &Envelope) -> (String, Bytes) {
+        let mut begin = json!(envelope).to_string();
+        begin.truncate(begin.len() - 1);
+        begin.push(',');
+        (begin, self.rest.clone())
     }
 }
 
@@ -65,8 +67,11 @@ mod tests {
         let (nothing, none) = (Evidence::default(), Entitlements::default());
         let announcement = announce(&nothing, &none, &policy, &BTreeSet::new(), now);
         let envelope = Envelope { now, signed: None };
-        let text = Announced::new(announcement.clone()).text(&envelope);
-        let value: Value = serde_json::from_str(&text).unwrap();
+        let (begin, rest) = Announced::new(announcement.clone()).parts(&envelope);
+        let text = begin + std::str::from_utf8(&rest).unwrap();
+        let text = text.strip_suffix("\n\n").unwrap();
+        assert!(!text.contains('\n'), "an event has one line of data");
+        let value: Value = serde_json::from_str(text).unwrap();
         assert_eq!(value["now"], json!(now));
         assert_eq!(value["standing"], "unlicensed");
         let members = value.as_object().unwrap().len();

@@ -23,6 +23,7 @@ use crate::effective_clock::EffectiveClock;
 use crate::gate_routes::{GateRoutes, GateRoutesError};
 use crate::identity::{Identity, Prescribed};
 use crate::licensing::attempts::AttemptsSummary;
+use crate::licensing::entitlements::LatestEntitled;
 use crate::metrics::Metrics;
 use crate::random;
 use crate::scheduler::Scheduler;
@@ -91,6 +92,8 @@ pub struct App {
     pub calls_changed: Notify,
     /// What subscribers are told; `None` before there is anything.
     pub announced: watch::Sender<Option<Arc<Announced>>>,
+    /// What the site may use, made one time for all callers.
+    pub entitled: LatestEntitled,
     /// Rung when they may have to be told something else.
     pub changed: Notify,
     /// Rung when another process has changed something in the database.
@@ -258,6 +261,7 @@ impl App {
             turn: tokio::sync::Mutex::new(()),
             calls_changed: Notify::new(),
             announced: watch::Sender::new(None),
+            entitled: LatestEntitled::default(),
             changed: Notify::new(),
             database_changed: Notify::new(),
             identity: ArcSwapOption::empty(),

@@ -24,6 +24,7 @@ pub mod http;
 pub mod identity;
 pub mod jobs;
 pub mod licensing;
+mod listening_users;
 pub mod metrics;
 pub mod random;
 mod running_service;

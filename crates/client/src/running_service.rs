@@ -1,6 +1,7 @@
 //! Talking to a running service.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -10,8 +11,10 @@ use license_service::presentable_url::SecretUrl;
 use reqwest::{Method, Response};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
+use url::Url;
 
 use crate::config::{Settings, http_url};
+use crate::listening_users::{ListenerError, check, is_local, trusted_users};
 use crate::upstream::http_client;
 
 /// Which service to talk to, and how to print.
@@ -33,9 +36,23 @@ pub(crate) struct ServiceArgs {
     #[command(flatten)]
     admin_token: AdminTokenSettings,
 
+    /// Directory of the service's state: its owner may run the service
+    #[arg(long, env, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
     /// Print the service's answer as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Where the packages keep the service's state.
+const STATE_DIR: &str = "/var/lib/license-client";
+
+/// Whether a request carries the token, a license key or a license file.
+#[derive(Clone, Copy, Debug)]
+enum Secrets {
+    None,
+    Some,
 }
 
 /// An answer of the service.
@@ -50,6 +67,7 @@ impl ServiceArgs {
         Self {
             url,
             admin_token: settings.admin_token.clone(),
+            state_dir: Some(settings.state_dir.clone()),
             ..Self::at(settings.host, settings.port)
         }
     }
@@ -61,34 +79,42 @@ impl ServiceArgs {
             host,
             port,
             admin_token: AdminTokenSettings::default(),
+            state_dir: None,
             json: false,
-        }
-    }
-
-    /// The same for what everybody may ask: no file of a token is read.
-    pub(crate) fn without_token(&self) -> Self {
-        Self {
-            admin_token: AdminTokenSettings::default(),
-            ..self.clone()
         }
     }
 
     /// An answer that is not JSON.
     pub(crate) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
-        let answer = self.request(Method::GET, path, None).await?;
+        let answer = self.request(Method::GET, path, None, Secrets::None).await?;
         Ok(answer.text().await.map_err(reqwest::Error::without_url)?)
     }
 
+    /// What everybody may read: no token is sent.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
-        self.send(Method::GET, path, None).await
+        self.send(Method::GET, path, None, Secrets::None).await
     }
 
+    /// What only trusted callers may read, with the token.
+    pub(crate) async fn get_trusted(&self, path: &str) -> anyhow::Result<Answer> {
+        self.send(Method::GET, path, None, Secrets::Some).await
+    }
+
+    /// What everybody may ask: no token is sent.
+    pub(crate) async fn ask(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
+        self.send(Method::POST, path, Some(body), Secrets::None)
+            .await
+    }
+
+    /// A change, with the token.
     pub(crate) async fn post(&self, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
-        self.send(Method::POST, path, body).await
+        self.send(Method::POST, path, body, Secrets::Some).await
     }
 
+    /// A change, with the token.
     pub(crate) async fn put(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
-        self.send(Method::PUT, path, Some(body)).await
+        self.send(Method::PUT, path, Some(body), Secrets::Some)
+            .await
     }
 
     /// Prints the answer as it came, if JSON is asked for; answers whether.
@@ -104,8 +130,9 @@ impl ServiceArgs {
         method: Method,
         path: &str,
         body: Option<Value>,
+        secrets: Secrets,
     ) -> anyhow::Result<Answer> {
-        let answer = self.request(method, path, body).await?;
+        let answer = self.request(method, path, body, secrets).await?;
         let ok = answer.status().is_success();
         let status = answer.status();
         let Ok(body) = answer.json().await else {
@@ -120,19 +147,30 @@ impl ServiceArgs {
         method: Method,
         path: &str,
         body: Option<Value>,
+        secrets: Secrets,
     ) -> anyhow::Result<Response> {
         let base = self.base_url();
+        let proven = match secrets {
+            Secrets::None => None,
+            Secrets::Some => self.prove(&base).await?,
+        };
         // No proxy: the service is on this machine or beside it. The time-out
         // leaves the service room for its own call to the License Server.
         let configure = || {
-            reqwest::Client::builder()
+            let client = reqwest::Client::builder()
                 .no_proxy()
                 .timeout(Duration::from_secs(90))
-                .connect_timeout(Duration::from_secs(5))
+                .connect_timeout(Duration::from_secs(5));
+            match &proven {
+                Some((host, address)) => client.resolve(host, *address),
+                None => client,
+            }
         };
         let client = http_client(configure, Vec::new())?;
         let mut request = client.request(method, format!("{base}{path}"));
-        if let Some(token) = self.admin_token.read()? {
+        if let Secrets::Some = secrets
+            && let Some(token) = self.admin_token.read()?
+        {
             request = request.bearer_auth(token.expose_secret());
         }
         if let Some(body) = body {
@@ -144,6 +182,35 @@ impl ServiceArgs {
             let place = self.presentable_url();
             format!("no License Client answers at {place}; start it with 'license-client serve', or name another with --url")
         })
+    }
+
+    /// Checks who listens where secrets are sent, if it is on this machine. The
+    /// host and the address that were checked, for the connection.
+    async fn prove(&self, base: &str) -> anyhow::Result<Option<(String, SocketAddr)>> {
+        let url = Url::parse(base).context("the address of the service is no URL")?;
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+            return Ok(None);
+        };
+        let name = host.trim_matches(['[', ']']);
+        let found = tokio::net::lookup_host((name, port)).await;
+        // A host that is not found is said with the request.
+        let found = found.into_iter().flatten();
+        let local: Vec<SocketAddr> = found.filter(|it| is_local(it.ip())).collect();
+        let state_dir = self.state_dir.as_deref();
+        let trusted = trusted_users(state_dir.into_iter().chain([Path::new(STATE_DIR)]));
+        let mut refusal = None;
+        for address in local {
+            match check(address, &trusted) {
+                Ok(()) => return Ok(Some((host.to_owned(), address))),
+                // Of several reasons, the one that names a user says the most.
+                Err(_) if matches!(refusal, Some(ListenerError::Foreign { .. })) => {}
+                Err(error) => refusal = Some(error),
+            }
+        }
+        match refusal {
+            Some(error) => Err(error.into()),
+            None => Ok(None),
+        }
     }
 
     /// Where the service is, as it may be shown.

@@ -23,6 +23,9 @@ pub const LICENSED_FEATURES: [&str; 5] = [
     "module.storage_optimization",
 ];
 
+/// Most features that a license lists, and most that a site switches off.
+pub const MAX_FEATURES: usize = 10_000;
+
 /// Whether `key` names a core feature. Keys are compared exactly: case and
 /// surrounding space count.
 #[must_use]

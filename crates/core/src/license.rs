@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::feature::{FeatureKey, FeatureKeyError};
+use crate::feature::{FeatureKey, FeatureKeyError, MAX_FEATURES};
+use crate::foreign_text;
 
 /// A license object of the cloud protocol.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,9 @@ pub enum Expiry {
     Unreadable,
 }
 
+/// Most entries that are skipped one by one.
+const MAX_SKIPPED: usize = 100;
+
 /// The features that a license lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListedFeatures {
@@ -47,6 +51,9 @@ pub enum SkippedFeature {
     /// The entry is a text that no feature can have.
     #[error(transparent)]
     NotAKey(#[from] FeatureKeyError),
+    /// The list is too long.
+    #[error("only the first {MAX_FEATURES} features count")]
+    TooMany,
 }
 
 impl License {
@@ -143,7 +150,8 @@ impl License {
     }
 
     /// `enabledFeatures`: repeated entries count once, impossible ones are
-    /// skipped. A missing or odd list is an empty one.
+    /// skipped, and so are those beyond [`MAX_FEATURES`]. The first hundred skipped
+    /// entries are named. A missing or odd list is an empty one.
     #[must_use]
     pub fn features(&self) -> ListedFeatures {
         let mut listed = ListedFeatures::default();
@@ -153,11 +161,17 @@ impl License {
                 .as_str()
                 .ok_or(SkippedFeature::NotText)
                 .and_then(|text| FeatureKey::parse(text).map_err(SkippedFeature::from));
-            match key {
-                Ok(key) => {
+            let why = match key {
+                Ok(key) if listed.keys.len() < MAX_FEATURES || listed.keys.contains(&key) => {
                     listed.keys.insert(key);
+                    continue;
                 }
-                Err(why) => listed.skipped.push((entry.to_string(), why)),
+                Ok(_) => SkippedFeature::TooMany,
+                Err(why) => why,
+            };
+            if listed.skipped.len() < MAX_SKIPPED {
+                let shown = foreign_text::identifier(&entry.to_string());
+                listed.skipped.push((shown, why));
             }
         }
         listed
@@ -220,6 +234,27 @@ mod tests {
         let exact = |limit: f64| license(&json!({ "maxCameras": limit })).max_cameras();
         assert_eq!(exact(8.9e15), Some(8_900_000_000_000_000));
         assert_eq!(exact(9e15), None);
+    }
+
+    #[test]
+    fn a_license_lists_at_most_ten_thousand_features() {
+        let keys: Vec<String> = (0..MAX_FEATURES + 500).map(|n| format!("f{n}")).collect();
+        let repeated = [&keys[..], &keys[..]].concat();
+        let listed = license(&json!({"enabledFeatures": repeated})).features();
+        assert_eq!(listed.keys.len(), MAX_FEATURES);
+        assert!(listed.keys.contains("f0") && listed.keys.contains("f9999"));
+        assert!(!listed.keys.contains("f10000"));
+        assert_eq!(listed.skipped.len(), MAX_SKIPPED);
+        assert_eq!(listed.skipped[0].1, SkippedFeature::TooMany);
+        // Entries that do not count keep none out.
+        let odd = [vec!["x".repeat(101); MAX_FEATURES], keys[..3].to_vec()].concat();
+        let listed = license(&json!({"enabledFeatures": odd})).features();
+        assert_eq!((listed.keys.len(), listed.skipped.len()), (3, MAX_SKIPPED));
+        let shown = listed
+            .skipped
+            .iter()
+            .all(|(shown, _)| shown.chars().count() <= 100);
+        assert!(shown, "the log names them in short");
     }
 
     #[test]

@@ -25,6 +25,9 @@ use tower_service::Service;
 use crate::byte_budget::ByteBudget;
 use crate::clock;
 
+/// Longest body of a route that takes a long one, in bytes ([`allow_bytes`]).
+pub const MAX_LONG_BODY_BYTES: usize = 64 * 1024;
+
 /// The bounds of request bodies.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
@@ -51,7 +54,7 @@ pub struct BodyLimits {
 impl Default for BodyLimits {
     fn default() -> Self {
         Self {
-            max_bytes: 64 * 1024,
+            max_bytes: 8 * 1024,
             uncounted_bytes: 4 * 1024,
             open_bytes: 16 * 1024 * 1024,
             reserved_bytes: 16 * 1024 * 1024,

@@ -1,5 +1,6 @@
 //! What one request costs at most that is made to cost much: paths, queries,
-//! headers and bodies, on every open route of the License Client.
+//! headers and bodies, on every open route of the License Client, and bodies on the
+//! routes for sites of the License Server. Bodies are as long as the route takes.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -8,12 +9,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
-use super::programs::{Program, license_client};
+use super::programs::{Program, license_client, license_server};
 use crate::program::{cargo, step};
 
-/// Bytes of the head and of the body of a request.
+/// Bytes of the head of a request.
 const SIZE: usize = 4096;
+/// Longest body of most routes, in bytes …
+const BODY_SIZE: usize = 8 * 1024;
+/// … and of those that take a long one.
+const LONG_BODY_SIZE: usize = 64 * 1024;
 /// Requests for each measurement.
 const REQUESTS: u32 = 100;
 /// Most CPU for a gateway's question or a probe, in µs.
@@ -66,23 +73,23 @@ struct Case {
 }
 
 pub(super) fn run() -> Result<()> {
-    let build = ["build", "--release", "--locked", "--bin", "license-client"];
-    step(
-        "release build",
-        cargo(&build).args(["-p", "license-client"]),
-    )?;
+    let build = ["build", "--release", "--locked", "--bins"];
+    let packages = ["-p", "license-client", "-p", "license-server"];
+    step("release build", cargo(&build).args(packages))?;
     let directory = tempfile::tempdir()?;
     let table = directory.path().join("routes.toml");
     std::fs::write(&table, routes())?;
     let table = table.display().to_string();
     let with_table = license_client(&directory.path().join("a"), &["--gate-routes", &table])?;
     let without = license_client(&directory.path().join("b"), &[])?;
+    let server = license_server(&directory.path().join("c"))?;
     let mut over = Vec::new();
     for (client, group, cases) in [
         (&with_table, "gateway, with a table", gateway()),
         (&without, "gateway, without a table", gateway()),
         (&without, "probes", probes()),
         (&without, "other open routes", open()),
+        (&server, "License Server, routes for sites", sites()),
     ] {
         let mut measured = Vec::new();
         for case in cases {
@@ -126,7 +133,10 @@ fn fill(text: &str, length: usize) -> Vec<u8> {
 /// A request with these headers, and a body if it has one.
 fn request(method: &str, target: &[u8], headers: &[(&str, &[u8])], body: &[u8]) -> Vec<u8> {
     let mut request = [method.as_bytes(), b" ", target, b" HTTP/1.1\r\n"].concat();
-    request.extend_from_slice(b"Host: localhost\r\nContent-Type: application/json\r\n");
+    request.extend_from_slice(b"Host: localhost\r\n");
+    if headers.iter().all(|(name, _)| *name != "Content-Type") {
+        request.extend_from_slice(b"Content-Type: application/json\r\n");
+    }
     for (name, value) in headers {
         request.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
     }
@@ -270,24 +280,77 @@ fn open() -> Vec<Case> {
     ] {
         cases.extend(heads("GET", path, b"", MAX_OPEN_US));
     }
+    let one = br#"{"featureKey":"x","resource":"cameras","context":{}}"#;
+    for (path, size) in [
+        ("/api/license/feature/check", BODY_SIZE),
+        ("/api/license/features/check", LONG_BODY_SIZE),
+        ("/api/license/limits/check", BODY_SIZE),
+        ("/ofrep/v1/evaluate/flags", BODY_SIZE),
+        ("/ofrep/v1/evaluate/flags/module.map_view", BODY_SIZE),
+    ] {
+        cases.extend(heads("POST", path, one, MAX_OPEN_US));
+        cases.extend(json_bodies(path, size));
+    }
+    for odd in ["a&", "token=x&", "token=%zz&", "%E9=%E9&", "token=+"] {
+        let body = fill(odd, BODY_SIZE);
+        let form = [("Content-Type", &b"application/x-www-form-urlencoded"[..])];
+        cases.push(Case {
+            name: format!("POST /console/sign-in: '{odd}'"),
+            max_us: MAX_OPEN_US,
+            request: request("POST", b"/console/sign-in", &form, &body),
+        });
+    }
+    for odd in ["%2f", "/", "a", "%zz", "%E9%97%A8"] {
+        let path = [b"/ofrep/v1/evaluate/flags/", &*fill(odd, SIZE - 200)].concat();
+        cases.push(Case {
+            name: format!("POST /ofrep/v1/evaluate/flags/ and '{odd}'"),
+            max_us: MAX_OPEN_US,
+            request: request("POST", &path, &[], one),
+        });
+    }
+    cases
+}
+
+/// JSON bodies of `size` bytes on a path, with fields of all routes.
+fn json_bodies(path: &str, size: usize) -> Vec<Case> {
     let wrap = |start: &str, text: &str, end: &str| {
-        let room = SIZE - start.len() - end.len();
+        let room = size - start.len() - end.len();
         let times = room / text.len();
         format!("{start}{}{end}", text.repeat(times)).into_bytes()
     };
-    let numbered: String = (0..400).map(|n| format!("\"k{n}\":1,")).collect();
-    let bodies = [
-        (
-            "one key",
-            br#"{"featureKey":"x","resource":"cameras","context":{}}"#.to_vec(),
-        ),
+    let numbered: String = (0..size / 12).map(|n| format!("\"k{n}\":1,")).collect();
+    let numbered = numbered.get(..size - 40).unwrap_or(&numbered);
+    let numbered = numbered.rsplit_once(',').map_or("", |it| it.0);
+    let list_of = |count: usize| {
+        let key = "k".repeat(((size - 40) / count).saturating_sub(3).max(1));
+        let keys = vec![format!("\"{key}\""); count.min((size - 40) / 4)];
+        format!("{{\"featureKeys\":[{}]}}", keys.join(",")).into_bytes()
+    };
+    [
         (
             "long key",
             wrap("{\"featureKey\":\"", "x", "\",\"context\":{}}"),
         ),
-        ("escapes", wrap("{\"featureKey\":\"", "\\u00e9", "\"}")),
+        (
+            "escapes",
+            wrap("{\"featureKey\":\"", "\\u00e9", "\",\"context\":{}}"),
+        ),
+        (
+            "control characters",
+            wrap("{\"featureKey\":[\"", "\\u0001", "\"],\"context\":{}}"),
+        ),
         ("many keys", wrap("{\"featureKeys\":[", "\"x\",", "\"x\"]}")),
-        ("many fields", format!("{{{numbered}\"a\":1}}").into_bytes()),
+        ("the most keys", list_of(1_000)),
+        ("numbers for keys", wrap("{\"featureKeys\":[", "1,", "1]}")),
+        ("ignored list", wrap("{\"a\":[", "1,", "1],\"context\":{}}")),
+        (
+            "ignored objects",
+            wrap("{\"context\":{\"a\":[", "{},", "{}]}}"),
+        ),
+        (
+            "many fields",
+            format!("{{{numbered},\"context\":{{}}}}").into_bytes(),
+        ),
         (
             "same field",
             wrap("{", "\"featureKey\":1,", "\"context\":{}}"),
@@ -299,31 +362,39 @@ fn open() -> Vec<Case> {
             wrap("{\"requested\":", "9", ",\"resource\":\"cameras\"}"),
         ),
         ("lines", wrap("", "\n", "x")),
-        ("not UTF-8", vec![0xff; SIZE]),
-    ];
-    for path in [
-        "/api/license/feature/check",
-        "/api/license/features/check",
-        "/api/license/limits/check",
-        "/ofrep/v1/evaluate/flags",
-        "/ofrep/v1/evaluate/flags/module.map_view",
-    ] {
-        cases.extend(heads("POST", path, &bodies[0].1, MAX_OPEN_US));
-        cases.extend(bodies.iter().map(|(name, body)| Case {
-            name: format!("POST {path}: {name}"),
-            max_us: MAX_OPEN_US,
-            request: request("POST", path.as_bytes(), &[], body),
-        }));
-    }
-    for odd in ["%2f", "/", "a", "%zz", "%E9%97%A8"] {
-        let path = [b"/ofrep/v1/evaluate/flags/", &*fill(odd, SIZE - 200)].concat();
-        cases.push(Case {
-            name: format!("POST /ofrep/v1/evaluate/flags/ and '{odd}'"),
-            max_us: MAX_OPEN_US,
-            request: request("POST", &path, &[], &bodies[0].1),
-        });
-    }
-    cases
+        ("not UTF-8", vec![0xff; size]),
+        ("request file", request_file(size, "AAAA-")),
+        ("request file of words", request_file(size, "aaaa ")),
+        (
+            "request file of dashes",
+            wrap("{\"request\":\"", "-", "\"}"),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, body)| Case {
+        name: format!("POST {path}: {name}"),
+        max_us: MAX_OPEN_US,
+        request: request("POST", path.as_bytes(), &[], &body),
+    })
+    .collect()
+}
+
+/// A request file whose purpose is `text` again and again, in JSON.
+fn request_file(size: usize, text: &str) -> Vec<u8> {
+    let room = (size - 200) / 4 * 3 - 20;
+    let times = room / text.len();
+    let json = format!("{{\"purpose\":\"{}\"}}", text.repeat(times));
+    let inside = STANDARD.encode(json);
+    let label = "FOXSIGHT LICENSE REQUEST";
+    let file = format!("-----BEGIN {label}-----\\n{inside}\\n-----END {label}-----\\n");
+    format!("{{\"request\":\"{file}\"}}").into_bytes()
+}
+
+/// What sites send to the License Server, without a license key.
+fn sites() -> Vec<Case> {
+    let calls = ["activate", "validate", "heartbeat", "deactivate", "offline"];
+    let cases = calls.map(|call| json_bodies(&format!("/api/licenses/{call}"), LONG_BODY_SIZE));
+    cases.into_iter().flatten().collect()
 }
 
 /// CPU of the program for each of [`REQUESTS`], in µs.

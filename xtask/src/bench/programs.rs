@@ -38,6 +38,18 @@ pub(super) fn license_client(directory: &Path, flags: &[&str]) -> Result<Program
     Program::start(command, port)
 }
 
+/// A License Server that listens, with a state of its own below `directory`.
+pub(super) fn license_server(directory: &Path) -> Result<Program> {
+    let state = directory.join("server");
+    let mut command = ours("license-server");
+    command
+        .args(["serve", "--log", "warn", "--state-dir"])
+        .arg(&state);
+    let port = free_port()?;
+    command.args(["--port", &port.to_string()]);
+    Program::start(command, port)
+}
+
 /// The bare axum server.
 pub(super) fn bare_axum() -> Result<Program> {
     let port = free_port()?;

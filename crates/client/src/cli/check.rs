@@ -25,7 +25,7 @@ pub(super) async fn run(command: Check) -> anyhow::Result<ExitCode> {
         let body = json!({ "featureKey": feature });
         let answer = command
             .service
-            .post("/api/license/feature/check", Some(body))
+            .ask("/api/license/feature/check", body)
             .await?;
         if !answer.ok {
             return Err(answer.into_error());

@@ -20,7 +20,7 @@ pub(super) struct Health {
 
 pub(super) async fn run(command: &Health) -> anyhow::Result<ExitCode> {
     let path = if command.ready { "/readyz" } else { "/health" };
-    let answer = command.service.without_token().get(path).await?;
+    let answer = command.service.get(path).await?;
     if !command.service.print_json(&answer) {
         match (command.ready, answer.ok) {
             (false, true) => println!("healthy"),

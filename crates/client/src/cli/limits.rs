@@ -34,7 +34,7 @@ pub(super) async fn run(command: Limits) -> anyhow::Result<ExitCode> {
     for resource in resources {
         let body = json!({"resource": resource, "requested": requested});
         let path = "/api/license/limits/check";
-        let answer = command.service.post(path, Some(body)).await?;
+        let answer = command.service.ask(path, body).await?;
         if !answer.ok {
             return Err(answer.into_error());
         }

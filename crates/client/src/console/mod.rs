@@ -22,6 +22,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
 use license_console::assets::asset;
 use license_console::page::guarded;
+use license_service::request_body::{MAX_LONG_BODY_BYTES, allow_bytes};
 
 use crate::http::HttpState;
 use crate::http::access::Caller;
@@ -95,6 +96,7 @@ impl Table {
 /// Who may not change things goes to sign in.
 async fn only_trusted(caller: Caller, request: Request, next: Next) -> Response {
     if caller.trusted {
+        allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);
         next.run(request).await
     } else {
         Redirect::to("/console/sign-in").into_response()

@@ -27,8 +27,12 @@ use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::hardware::{drift, word};
 use crate::licensing::due::due;
-use crate::licensing::switch::known;
+use crate::licensing::switch::known_in;
 use crate::licensing::usage::{SHARED, measure};
+use crate::snapshot::Snapshot;
+
+/// Most features on the page.
+const MAX_SHOWN_FEATURES: usize = 500;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -58,6 +62,8 @@ struct Overview {
     gauges: Vec<Gauge>,
     usage_known: bool,
     features: Vec<Feature>,
+    /// Further ones, which only the API lists.
+    hidden_features: usize,
     timeline: Option<Timeline>,
 }
 
@@ -77,7 +83,6 @@ struct Feature {
     key: String,
     available: bool,
     reason: String,
-    core: bool,
     switched_off: bool,
     /// Core features cannot, and what the license does not list need not.
     can_be_switched: bool,
@@ -104,6 +109,7 @@ pub(super) async fn page(
     let comparison = app.comparison();
     let confirmed = evidence.confirmed_at.or(evidence.activated_at);
     let is_offline = evidence.lease.as_ref().is_some_and(Lease::is_offline);
+    let (features, hidden_features) = features(&snapshot, now);
     let overview = Overview {
         frame,
         standing: standing.as_str(),
@@ -160,7 +166,8 @@ pub(super) async fn page(
             })
             .collect(),
         usage_known: Resource::ALL.iter().any(|it| usage.of(*it).is_some()),
-        features: features(&app, now),
+        features,
+        hidden_features,
         timeline,
     };
     show(StatusCode::OK, &overview)
@@ -174,23 +181,24 @@ fn expires(license: &License) -> String {
     }
 }
 
-fn features(app: &App, now: DateTime<Utc>) -> Vec<Feature> {
-    let snapshot = app.snapshot();
-    let off: Vec<_> = snapshot.entitlements().switched_off().collect();
-    let mut features: Vec<Feature> = known(app)
-        .iter()
-        .map(|key| {
-            snapshot.decide(key.as_str(), now, |decision| Feature {
-                key: key.as_str().to_owned(),
-                available: decision.available,
-                reason: decision.reason.code().to_owned(),
-                core: is_core(key.as_str()),
-                switched_off: off.contains(&key),
-                can_be_switched: !is_core(key.as_str())
-                    && (off.contains(&key) || snapshot.entitlements().lists(key.as_str())),
-            })
+/// The first features, core ones before others, and how many more there are.
+fn features(snapshot: &Snapshot, now: DateTime<Utc>) -> (Vec<Feature>, usize) {
+    let entitlements = snapshot.entitlements();
+    let known = known_in(snapshot);
+    let hidden = known.len().saturating_sub(MAX_SHOWN_FEATURES);
+    let (core, others): (Vec<_>, Vec<_>) = known.iter().partition(|key| is_core(key.as_str()));
+    let shown = core.into_iter().chain(others).take(MAX_SHOWN_FEATURES);
+    let features = shown.map(|key| {
+        let key = key.as_str();
+        let core = is_core(key);
+        let switched_off = entitlements.is_switched_off(key);
+        snapshot.decide(key, now, |decision| Feature {
+            key: key.to_owned(),
+            available: decision.available,
+            reason: decision.reason.code().to_owned(),
+            switched_off,
+            can_be_switched: !core && (switched_off || entitlements.lists(key)),
         })
-        .collect();
-    features.sort_by_key(|feature| !feature.core);
-    features
+    });
+    (features.collect(), hidden)
 }

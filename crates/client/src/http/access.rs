@@ -16,6 +16,7 @@ use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
 use license_service::hosts::Hosts;
 use license_service::presentable_url::presentable_value;
+use license_service::request_body::{MAX_LONG_BODY_BYTES, allow_bytes};
 use license_service::sessions::Sessions;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
@@ -194,6 +195,7 @@ pub(super) async fn only_trusted(
     next: Next,
 ) -> Response {
     if caller.trusted {
+        allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);
         next.run(request).await
     } else {
         ApiError::Untrusted.into_response()

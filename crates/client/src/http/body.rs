@@ -1,12 +1,14 @@
 //! Request bodies, read as leniently and refused in the same words as by
 //! version 1.0.0.
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, header};
 use axum::response::IntoResponse as _;
 use http_body_util::BodyExt as _;
-use license_service::request_body::{BodyLimits, BoundBodies, allow_bytes};
+use license_service::request_body::{BodyLimits, BoundBodies, MAX_LONG_BODY_BYTES, allow_bytes};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::http::access::Caller;
@@ -14,6 +16,10 @@ use crate::http::error::{ApiError, Invalid};
 
 /// Longest body with a license file, in bytes: the longest file fits.
 const MAX_IMPORT_BYTES: usize = 1152 * 1024;
+
+/// Longest `input` of an error, in bytes of JSON; of a longer one, the beginning is
+/// shown as text.
+const MAX_INPUT_BYTES: usize = 1024;
 
 /// The bounds of all bodies, with the errors of this API.
 pub(crate) fn bounds(limits: BodyLimits) -> BoundBodies {
@@ -71,6 +77,61 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
     }
 }
 
+/// The texts in the list `featureKeys`, at most [`FeatureKeys::MAX`]. The body may
+/// be long.
+pub(super) struct FeatureKeys(pub(super) Vec<String>);
+
+/// The same as it is read from a long body: nothing else is kept of that.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LongList {
+    feature_keys: Vec<String>,
+}
+
+impl FeatureKeys {
+    /// Most keys in one request.
+    pub(super) const MAX: usize = 1000;
+
+    /// `None` where the text is something else.
+    fn of_long(text: &str) -> Option<Self> {
+        // Without this a list would do for an object.
+        let list: LongList = match text.trim_ascii_start().starts_with('{') {
+            true => serde_json::from_str(text).ok()?,
+            false => return None,
+        };
+        (list.feature_keys.len() <= Self::MAX).then_some(Self(list.feature_keys))
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for FeatureKeys {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);
+        let is_json = is_json(request.headers());
+        let bytes = collect(request).await?;
+        if bytes.len() <= BodyLimits::default().max_bytes {
+            let value = parse(&bytes, is_json)?;
+            let value = value.ok_or_else(|| missing(&["body"], Value::Null))?;
+            let mut body = JsonObject(object(value)?);
+            return body.texts("featureKeys", Self::MAX).map(Self);
+        }
+        // What is wrong with a long body is not worth a copy of it in memory.
+        let text = std::str::from_utf8(&bytes).map_err(|_| ApiError::NotUtf8)?;
+        let list = Self::of_long(text.strip_prefix('\u{feff}').unwrap_or(text));
+        let list = list.filter(|_| is_json);
+        list.ok_or_else(|| {
+            let why = format!(
+                "'featureKeys' must be a list of at most {} texts",
+                Self::MAX
+            );
+            let most = text.floor_char_boundary(MAX_INPUT_BYTES);
+            let input = format!("{}…", &text[..most]);
+            unacceptable("featureKeys", &why, input.into())
+        })
+    }
+}
+
 impl JsonObject {
     /// What is in a field, whatever it is.
     pub(super) fn take(&mut self, field: &str) -> Option<Value> {
@@ -98,11 +159,7 @@ impl JsonObject {
     }
 
     /// The texts in a list that has to be there, at most `most`.
-    pub(super) fn texts(
-        &mut self,
-        field: &'static str,
-        most: usize,
-    ) -> Result<Vec<String>, ApiError> {
+    fn texts(&mut self, field: &'static str, most: usize) -> Result<Vec<String>, ApiError> {
         let list = match self.0.swap_remove(field) {
             Some(Value::Array(list)) => list,
             Some(other) => {
@@ -200,7 +257,7 @@ pub(super) fn too_long(field: &'static str, text: String, most: usize) -> ApiErr
         kind: "string_too_long",
         loc: vec!["body".into(), field.into()],
         msg: format!("String should have at most {most} characters"),
-        input: text.into(),
+        input: shortened(text.into()),
         ctx: Some(json!({ "max_length": most })),
     }))
 }
@@ -209,17 +266,23 @@ pub(super) fn too_long(field: &'static str, text: String, most: usize) -> ApiErr
 /// then refused for not being an object.
 async fn read(request: Request) -> Result<Option<Value>, ApiError> {
     let is_json = is_json(request.headers());
-    // One piece, within bounds.
+    parse(&collect(request).await?, is_json)
+}
+
+/// A body in one piece, within bounds.
+async fn collect(request: Request) -> Result<Bytes, ApiError> {
     let body = request.into_body().collect().await;
-    let bytes = body.map_err(|_| ApiError::BrokenOff)?.to_bytes();
+    Ok(body.map_err(|_| ApiError::BrokenOff)?.to_bytes())
+}
+
+fn parse(bytes: &[u8], is_json: bool) -> Result<Option<Value>, ApiError> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let text = std::str::from_utf8(&bytes);
     if !is_json {
-        return Ok(Some(String::from_utf8_lossy(&bytes).into_owned().into()));
+        return Ok(Some(String::from_utf8_lossy(bytes).into_owned().into()));
     }
-    let text = text.map_err(|_| ApiError::NotUtf8)?;
+    let text = std::str::from_utf8(bytes).map_err(|_| ApiError::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     serde_json::from_str(text)
         .map(Some)
@@ -277,7 +340,86 @@ fn invalid(kind: &'static str, loc: &[&'static str], msg: &str, input: Value) ->
         kind,
         loc: loc.iter().map(|part| (*part).into()).collect(),
         msg: msg.to_owned(),
-        input,
+        input: shortened(input),
         ctx: None,
     }))
+}
+
+/// What was sent, as an error shows it: whole, or the beginning of its JSON.
+fn shortened(input: Value) -> Value {
+    let mut json = Beginning(Vec::new());
+    if serde_json::to_writer(&mut json, &input).is_ok() {
+        return input;
+    }
+    let mut beginning = String::from_utf8_lossy(&json.0).into_owned();
+    // The cut may be inside a character.
+    beginning.truncate(beginning.trim_end_matches('\u{fffd}').len());
+    beginning.push('…');
+    beginning.into()
+}
+
+/// Takes the first [`MAX_INPUT_BYTES`], and then fails.
+struct Beginning(Vec<u8>);
+
+impl std::io::Write for Beginning {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let room = MAX_INPUT_BYTES - self.0.len();
+        if room == 0 && !bytes.is_empty() {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        let taken = bytes.len().min(room);
+        self.0.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_shows_at_most_the_beginning_of_what_was_sent() {
+        let fits = json!("x".repeat(MAX_INPUT_BYTES - 2));
+        assert_eq!(shortened(fits.clone()), fits);
+        for long in [
+            json!("x".repeat(MAX_INPUT_BYTES - 1)),
+            json!("門".repeat(MAX_INPUT_BYTES)),
+            json!({"a": vec![1; MAX_INPUT_BYTES]}),
+            json!({"\u{1}".repeat(8_000): []}),
+        ] {
+            let shown = shortened(long.clone());
+            let shown = shown.as_str().unwrap();
+            let beginning = shown.strip_suffix('…').unwrap();
+            assert!(long.to_string().starts_with(beginning), "{shown}");
+            assert!((MAX_INPUT_BYTES - 3..=MAX_INPUT_BYTES).contains(&beginning.len()));
+        }
+    }
+
+    #[test]
+    fn a_long_list_is_read_like_a_short_one() {
+        let read = |text: &str| FeatureKeys::of_long(text).map(|it| it.0);
+        let keys = vec!["a".to_owned(), "門".to_owned()];
+        for text in [
+            r#"{"featureKeys":["a","門"]}"#,
+            r#" {"x":[[{}],1e5],"featureKeys":["\u0061","門"],"y":{}}"#,
+        ] {
+            assert_eq!(read(text), Some(keys.clone()), "{text}");
+        }
+        for text in [
+            r#"[["a"]]"#,
+            r#"{"featureKeys":"a"}"#,
+            r#"{"featureKeys":["a",1]}"#,
+            r#"{"featureKeys":["a"]} x"#,
+            r#"{"other":["a"]}"#,
+            &json!({"featureKeys": vec!["a"; 1001]}).to_string(),
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        let most = json!({"featureKeys": vec!["a"; 1000]}).to_string();
+        assert_eq!(read(&most).unwrap().len(), 1000);
+    }
 }

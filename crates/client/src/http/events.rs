@@ -5,18 +5,19 @@
 //! it.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::HeaderMap;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::announced::Announced;
@@ -25,11 +26,14 @@ use crate::http::HttpState;
 use crate::http::access::Caller;
 use crate::http::body::unacceptable_query;
 use crate::http::error::{ApiError, BodyErrors};
+use crate::http::subscribers::Subscription;
 use crate::licensing::entitlements::envelope;
 
 /// A comment is sent when nothing has changed for so long, so that proxies
 /// keep the connection.
-const KEPT_ALIVE_EVERY: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// That comment.
+const KEEP_ALIVE: &[u8] = b":\n\n";
 
 /// What a subscriber is sent for a state.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +75,7 @@ pub(super) struct Wanted {
 pub(super) async fn events(
     state: State<HttpState>,
     caller: Caller,
+    peer: ConnectInfo<SocketAddr>,
     wanted: Result<Query<Wanted>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -80,7 +85,7 @@ pub(super) async fn events(
         return Err(ApiError::Untrusted);
     }
     let with_proof = wanted.signed;
-    subscribe(state, caller, &headers, Sent::State { with_proof })
+    subscribe(state, caller, peer, &headers, Sent::State { with_proof })
 }
 
 /// Subscribe To OFREP Events
@@ -97,13 +102,14 @@ pub(super) async fn events(
 pub(super) async fn ofrep_events(
     state: State<HttpState>,
     caller: Caller,
+    peer: ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    subscribe(state, caller, &headers, Sent::Refetch)
+    subscribe(state, caller, peer, &headers, Sent::Refetch)
 }
 
-/// One subscription.
-struct Subscription {
+/// What one subscriber is sent.
+struct Stream {
     app: Arc<App>,
     announced: watch::Receiver<Option<Arc<Announced>>>,
     shutdown: CancellationToken,
@@ -111,52 +117,57 @@ struct Subscription {
     known: Option<String>,
     first: bool,
     sent: Sent,
-    _place: OwnedSemaphorePermit,
+    /// The rest of an event that has begun.
+    rest: Option<Bytes>,
+    place: Subscription,
 }
 
 fn subscribe(
     State(state): State<HttpState>,
     caller: Caller,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: &HeaderMap,
     sent: Sent,
 ) -> Result<Response, ApiError> {
-    let open = state.subscribers.clone().try_acquire_owned();
-    let place = match open {
-        Err(_) if caller.trusted => state.reserved.clone().try_acquire_owned(),
-        place => place,
-    };
-    let Ok(place) = place else {
-        return Err(ApiError::TooManySubscribers);
-    };
+    let address = state.access.client_address(peer, headers);
+    let place = state.subscribers.subscribe(address, caller.trusted);
+    let place = place.ok_or(ApiError::TooManySubscribers)?;
     let known = headers.get("last-event-id");
     let known = known.and_then(|id| id.to_str().ok()).map(str::to_owned);
-    let subscription = Subscription {
+    let stream = Stream {
         announced: state.app.announced.subscribe(),
         app: state.app,
         shutdown: state.shutdown,
         first: known.is_none(),
         known,
         sent,
-        _place: place,
+        rest: None,
+        place,
     };
-    let stream = unfold(subscription, async |mut it| {
-        let event = it.next().await?;
-        Some((Ok::<_, Infallible>(event), it))
+    let stream = unfold(stream, async |mut it| {
+        let part = it.next().await?;
+        Some((Ok::<_, Infallible>(part), it))
     });
-    let alive = KeepAlive::new().interval(KEPT_ALIVE_EVERY);
-    Ok(Sse::new(Box::pin(stream)).keep_alive(alive).into_response())
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    Ok((headers, Body::from_stream(stream)).into_response())
 }
 
-impl Subscription {
-    /// The next state that the subscriber does not know; `None` when the
-    /// service stops.
-    async fn next(&mut self) -> Option<Event> {
+impl Stream {
+    /// The next part of an event about a state that the subscriber does not know;
+    /// `None` when the service stops, or the place is another's.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(rest) = self.rest.take() {
+            return Some(rest);
+        }
         loop {
             let state = self.announced.borrow_and_update().clone();
             if let Some(state) = state
                 && self.known.as_ref() != Some(&state.id)
             {
-                let event = self.event(&state).id(&state.id);
+                let event = self.begin(&state);
                 self.first = false;
                 self.known = Some(state.id.clone());
                 return Some(event);
@@ -164,21 +175,30 @@ impl Subscription {
             tokio::select! {
                 changed = self.announced.changed() => changed.ok()?,
                 () = self.shutdown.cancelled() => return None,
+                () = self.place.ended.cancelled() => return None,
+                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => {
+                    return Some(Bytes::from_static(KEEP_ALIVE));
+                }
             }
         }
     }
 
-    fn event(&self, state: &Announced) -> Event {
-        match self.sent {
+    /// The beginning of an event. The rest is the same for all subscribers, and is
+    /// shared by them.
+    fn begin(&mut self, state: &Announced) -> Bytes {
+        let id = &state.id;
+        let event = match self.sent {
             Sent::State { with_proof } => {
                 let name = if self.first { "snapshot" } else { "changed" };
-                let envelope = envelope(&self.app, with_proof);
-                Event::default().event(name).data(state.text(&envelope))
+                let (begin, rest) = state.parts(&envelope(&self.app, with_proof));
+                self.rest = Some(rest);
+                format!("event: {name}\nid: {id}\ndata: {begin}")
             }
             Sent::Refetch => {
-                let refetch = json!({"type": "refetchEvaluation", "etag": state.id});
-                Event::default().data(refetch.to_string())
+                let refetch = json!({"type": "refetchEvaluation", "etag": id});
+                format!("id: {id}\ndata: {refetch}\n\n")
             }
-        }
+        };
+        event.into()
     }
 }

@@ -3,21 +3,23 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use license_core::feature::is_core;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::body::JsonObject;
+use crate::http::body::{FeatureKeys, JsonObject};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
-
-/// Most keys in one request.
-const MOST_KEYS: usize = 1000;
+use crate::licensing::entitlements::entitlements;
+use crate::snapshot::Snapshot;
 
 /// What is asked.
 #[derive(ToSchema)]
@@ -94,9 +96,8 @@ pub(super) struct FeaturesCheckResponse {
 )]
 pub(super) async fn check_many(
     State(app): State<Arc<App>>,
-    mut body: JsonObject,
+    FeatureKeys(keys): FeatureKeys,
 ) -> Result<Json<FeaturesCheckResponse>, ApiError> {
-    let keys = body.texts("featureKeys", MOST_KEYS)?;
     let now = app.clock.now();
     let features = keys.into_iter().map(|key| decide(&app, key, now)).collect();
     Ok(Json(FeaturesCheckResponse { features }))
@@ -146,17 +147,25 @@ pub(super) struct FeatureListResponse {
     path = "/api/license/features",
     responses((status = 200, description = "The features", body = FeatureListResponse))
 )]
-pub(super) async fn list(State(app): State<Arc<App>>) -> Json<FeatureListResponse> {
+pub(super) async fn list(State(app): State<Arc<App>>) -> impl IntoResponse {
     let now = app.clock.now();
-    let keys = licensing::switch::known(&app);
-    let features = keys.iter().map(|key| describe(&app, key.as_str(), now));
-    Json(FeatureListResponse {
-        features: features.collect(),
-    })
+    let entitled = entitlements(&app, now);
+    let list = entitled.list.get_or_init(|| {
+        let features = entitled.announced.announcement.features.keys();
+        let features = features.map(|key| describe(&entitled.snapshot, key, now));
+        json_bytes(&FeatureListResponse {
+            features: features.collect(),
+        })
+    });
+    ([(header::CONTENT_TYPE, "application/json")], list.clone())
 }
 
-fn describe(app: &App, key: &str, now: DateTime<Utc>) -> Feature {
-    let snapshot = app.snapshot();
+/// A value of ours as JSON; it always has that form.
+pub(super) fn json_bytes(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+fn describe(snapshot: &Snapshot, key: &str, now: DateTime<Utc>) -> Feature {
     let entitlements = snapshot.entitlements();
     let core = is_core(key);
     snapshot.decide(key, now, |decision| Feature {
@@ -207,5 +216,5 @@ pub(super) async fn switch(
     let switching = app.clone();
     let feature = key.clone();
     to_the_end(async move { licensing::switch::switch(&switching, &feature, on).await }).await??;
-    Ok(Json(describe(&app, &key, app.clock.now())))
+    Ok(Json(describe(&app.snapshot(), &key, app.clock.now())))
 }

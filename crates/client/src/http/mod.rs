@@ -19,6 +19,7 @@ mod metrics;
 mod offline;
 mod ofrep;
 mod probes;
+pub mod subscribers;
 pub(crate) mod to_the_end;
 mod unrouted;
 mod usage;
@@ -33,7 +34,6 @@ use axum::{Router, middleware};
 use license_service::jobs::Jobs;
 use license_service::listener::{self, ConnectionCounts};
 use license_service::request_body::{BodyLimits, BoundBodies};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -46,12 +46,7 @@ use crate::doctor::diagnostics::Diagnostics;
 use crate::http::access::Access;
 use crate::http::authorize::Gatehouse;
 use crate::http::error::ApiError;
-
-/// Most subscribers to events at a time …
-const MOST_SUBSCRIBERS: usize = 4096;
-/// … of which so many places are for trusted callers alone: gateways have to
-/// come through, whoever else wants to know.
-const RESERVED: usize = 1024;
+use crate::http::subscribers::Subscribers;
 
 /// What handlers get.
 #[derive(Clone)]
@@ -62,10 +57,8 @@ pub struct HttpState {
     pub access: Arc<Access>,
     /// Cancelled when the service stops: streams end then.
     pub shutdown: CancellationToken,
-    /// Places for subscribers, whoever they are.
-    pub subscribers: Arc<Semaphore>,
-    /// Places for trusted ones.
-    pub reserved: Arc<Semaphore>,
+    /// Places for subscribers to events.
+    pub subscribers: Arc<Subscribers>,
     /// The bounds of request bodies.
     pub bodies: BoundBodies,
     /// What the listener counts.
@@ -91,8 +84,7 @@ impl HttpState {
             app,
             access,
             shutdown,
-            subscribers: Arc::new(Semaphore::new(MOST_SUBSCRIBERS - RESERVED)),
-            reserved: Arc::new(Semaphore::new(RESERVED)),
+            subscribers: Arc::default(),
             bodies: body::bounds(BodyLimits::default()),
             connections: Arc::default(),
         }

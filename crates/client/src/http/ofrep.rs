@@ -4,17 +4,20 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use license_core::announcement::Announcement;
+use license_core::announcement::{Announcement, Told};
+use license_core::feature::FeatureKey;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::http::body::JsonObject;
 use crate::http::error::ApiError;
-use crate::licensing::entitlements::{announcement, entitlements};
+use crate::http::features::json_bytes;
+use crate::licensing::entitlements::entitlements;
 
 /// What the keys of limits begin with: `limit.cameras`.
 const LIMIT: &str = "limit.";
@@ -39,16 +42,19 @@ pub(super) async fn evaluate(
     key: Result<Path<String>, PathRejection>,
     body: Result<JsonObject, ApiError>,
 ) -> Response {
-    let Ok(Path(key)) = key else {
+    let Ok(Path(mut key)) = key else {
         return not_found("");
     };
+    // No feature has a longer key, and the answer repeats it.
+    if let Some((end, _)) = key.char_indices().nth(FeatureKey::MAX_CHARS + 1) {
+        key.truncate(end);
+    }
     if let Err((code, why)) = context(body) {
         let error = json!({"key": key, "errorCode": code, "errorDetails": why});
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
-    // One flag needs no name of the whole, which is a hash of it all.
-    let announcement = announcement(&app, app.clock.now());
-    match flags(&announcement).find(|flag| flag["key"] == key.as_str()) {
+    let entitled = entitlements(&app, app.clock.now());
+    match flag(&entitled.announced.announcement, &key) {
         Some(flag) => Json(flag).into_response(),
         None => not_found(&key),
     }
@@ -77,7 +83,8 @@ pub(super) async fn evaluate_all(
         let error = json!({"errorCode": code, "errorDetails": why});
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
-    let state = entitlements(&app, app.clock.now());
+    let entitled = entitlements(&app, app.clock.now());
+    let state = &entitled.announced;
     let etag = format!("\"{}\"", state.id);
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
     let mut known = known.filter_map(|value| value.to_str().ok());
@@ -90,17 +97,8 @@ pub(super) async fn evaluate_all(
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let flags: Vec<Value> = flags(&state.announcement).collect();
-        Json(json!({
-            "flags": flags,
-            "metadata": metadata(&state.announcement),
-            "eventStreams": [{
-                "type": "sse",
-                "endpoint": {"requestUri": "/ofrep/v1/events"},
-                "inactivityDelaySec": INACTIVITY_SECONDS,
-            }],
-        }))
-        .into_response()
+        let flags = entitled.flags.get_or_init(|| all(&state.announcement));
+        ([(header::CONTENT_TYPE, "application/json")], flags.clone()).into_response()
     };
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         response.headers_mut().insert(header::ETAG, etag);
@@ -128,35 +126,59 @@ fn not_found(key: &str) -> Response {
     (StatusCode::NOT_FOUND, Json(error)).into_response()
 }
 
-fn flags(announcement: &Announcement) -> impl Iterator<Item = Value> {
+/// All flags, and where to hear of changes.
+fn all(announcement: &Announcement) -> Bytes {
     let common = metadata(announcement);
-    let features = announcement.features.iter().map({
-        let common = common.clone();
-        move |(key, told)| {
-            let mut metadata = common.clone();
-            metadata.insert("reason".to_owned(), json!(told.reason));
-            let reason = match told.reason.as_str() {
-                "switched_off" => "DISABLED",
-                _ => "STATIC",
-            };
-            let variant = if told.available { "on" } else { "off" };
-            json!({
-                "key": key, "value": told.available, "reason": reason, "variant": variant,
-                "metadata": metadata,
-            })
-        }
-    });
-    let limits = announcement.limits.iter().map(move |(resource, limit)| {
-        let (value, variant) = match limit {
-            Some(limit) => (json!(limit), "limited"),
-            None => (json!(-1), "unlimited"),
-        };
-        json!({
-            "key": format!("{LIMIT}{resource}"), "value": value, "reason": "STATIC",
-            "variant": variant, "metadata": common,
-        })
-    });
-    features.chain(limits)
+    let features = announcement.features.iter();
+    let features = features.map(|(key, told)| feature_flag(&common, key, told));
+    let limits = announcement.limits.iter();
+    let limits = limits.map(|(resource, limit)| limit_flag(&common, resource, *limit));
+    let flags: Vec<Value> = features.chain(limits).collect();
+    json_bytes(&json!({
+        "flags": flags,
+        "metadata": common,
+        "eventStreams": [{
+            "type": "sse",
+            "endpoint": {"requestUri": "/ofrep/v1/events"},
+            "inactivityDelaySec": INACTIVITY_SECONDS,
+        }],
+    }))
+}
+
+/// The flag of a feature or a limit.
+fn flag(announcement: &Announcement, key: &str) -> Option<Value> {
+    let common = metadata(announcement);
+    if let Some(told) = announcement.features.get(key) {
+        return Some(feature_flag(&common, key, told));
+    }
+    let resource = key.strip_prefix(LIMIT)?;
+    let limit = announcement.limits.get(resource)?;
+    Some(limit_flag(&common, resource, *limit))
+}
+
+fn feature_flag(common: &Map<String, Value>, key: &str, told: &Told) -> Value {
+    let mut metadata = common.clone();
+    metadata.insert("reason".to_owned(), json!(told.reason));
+    let reason = match told.reason.as_str() {
+        "switched_off" => "DISABLED",
+        _ => "STATIC",
+    };
+    let variant = if told.available { "on" } else { "off" };
+    json!({
+        "key": key, "value": told.available, "reason": reason, "variant": variant,
+        "metadata": metadata,
+    })
+}
+
+fn limit_flag(common: &Map<String, Value>, resource: &str, limit: Option<u64>) -> Value {
+    let (value, variant) = match limit {
+        Some(limit) => (json!(limit), "limited"),
+        None => (json!(-1), "unlimited"),
+    };
+    json!({
+        "key": format!("{LIMIT}{resource}"), "value": value, "reason": "STATIC",
+        "variant": variant, "metadata": common,
+    })
 }
 
 /// What is said of all flags. There are no nulls in it.

@@ -13,11 +13,11 @@ use crate::licensing::entitlements::entitlements;
 pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
         let now = app.clock.now();
-        let state = entitlements(&app, now);
+        let state = entitlements(&app, now).announced.clone();
         app.announced.send_if_modified(|told| {
             let is_new = told.as_ref().is_none_or(|told| told.id != state.id);
             if is_new {
-                *told = Some(Arc::new(state));
+                *told = Some(state);
             }
             is_new
         });

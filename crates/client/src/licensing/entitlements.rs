@@ -1,24 +1,73 @@
-//! What the site may use, as one value: what subscribers and OpenFeature
-//! providers are told.
+//! What the site may use, as one value: what subscribers, OpenFeature providers and
+//! lists of features are told. It is made when something has changed, and not for
+//! each caller.
 
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use axum::body::Bytes;
 use chrono::{DateTime, Utc};
-use license_core::announcement::{Announcement, Envelope, Signed};
+use license_core::announcement::{Envelope, Signed};
 use license_core::lease::Lease;
 
 use crate::announced::Announced;
 use crate::app::App;
-use crate::licensing::switch::known;
+use crate::licensing::switch::known_in;
+use crate::snapshot::Snapshot;
+
+/// What the site may use, as long as neither its snapshot nor its standing changes.
+#[derive(Debug)]
+pub struct Entitled {
+    /// What it was made of.
+    pub snapshot: Arc<Snapshot>,
+    /// What subscribers are told.
+    pub announced: Arc<Announced>,
+    /// All flags as OpenFeature providers are told them, once one has asked.
+    pub flags: OnceLock<Bytes>,
+    /// All features as the API lists them, once somebody has asked.
+    pub list: OnceLock<Bytes>,
+    /// The instant that it was made for; it holds until the end of the standing.
+    from: DateTime<Utc>,
+}
+
+impl Entitled {
+    fn new(snapshot: Arc<Snapshot>, from: DateTime<Utc>) -> Self {
+        let announcement = snapshot.announce(&known_in(&snapshot), from);
+        Self {
+            snapshot,
+            announced: Arc::new(Announced::new(announcement)),
+            flags: OnceLock::new(),
+            list: OnceLock::new(),
+            from,
+        }
+    }
+
+    fn is_of(&self, snapshot: &Arc<Snapshot>, now: DateTime<Utc>) -> bool {
+        let until = self.announced.announcement.holds_until;
+        Arc::ptr_eq(&self.snapshot, snapshot)
+            && self.from <= now
+            && until.is_none_or(|until| now <= until)
+    }
+}
+
+/// The newest [`Entitled`].
+#[derive(Debug, Default)]
+pub struct LatestEntitled(Mutex<Option<Arc<Entitled>>>);
 
 /// What the site may use at `now`, and after.
 #[must_use]
-pub fn announcement(app: &App, now: DateTime<Utc>) -> Announcement {
-    app.snapshot().announce(&known(app), now)
-}
-
-/// The same with a name.
-#[must_use]
-pub fn entitlements(app: &App, now: DateTime<Utc>) -> Announced {
-    Announced::new(announcement(app, now))
+pub fn entitlements(app: &App, now: DateTime<Utc>) -> Arc<Entitled> {
+    let snapshot = app.snapshot().clone();
+    let latest = app.entitled.0.lock();
+    // One that all callers wait for, instead of one for each.
+    let mut latest = latest.unwrap_or_else(PoisonError::into_inner);
+    match &*latest {
+        Some(entitled) if entitled.is_of(&snapshot, now) => entitled.clone(),
+        _ => {
+            let entitled = Arc::new(Entitled::new(snapshot, now));
+            *latest = Some(entitled.clone());
+            entitled
+        }
+    }
 }
 
 /// What goes with it now; `with_proof` for who has keys of his own.

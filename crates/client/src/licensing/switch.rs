@@ -4,6 +4,7 @@ use license_core::feature::{CORE_FEATURES, FeatureKey, LICENSED_FEATURES, is_cor
 
 use crate::app::App;
 use crate::licensing::record;
+use crate::snapshot::Snapshot;
 use crate::store::{StoreError, local_feature_flags};
 
 /// Why a feature was not switched.
@@ -58,7 +59,12 @@ pub async fn switch(app: &App, key: &str, on: bool) -> Result<(), SwitchError> {
 /// of the license, and those that are switched off.
 #[must_use]
 pub fn known(app: &App) -> std::collections::BTreeSet<FeatureKey> {
-    let snapshot = app.snapshot();
+    known_in(&app.snapshot())
+}
+
+/// The same in a snapshot.
+#[must_use]
+pub fn known_in(snapshot: &Snapshot) -> std::collections::BTreeSet<FeatureKey> {
     let entitlements = snapshot.entitlements();
     CORE_FEATURES
         .iter()

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use license_core::feature::FeatureKey;
+use license_core::feature::{FeatureKey, MAX_FEATURES};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::StoreError;
 
@@ -31,13 +31,16 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Features that the site has switched off. A null switch counts as on.
+/// Features that the site has switched off. A null switch counts as on. Of more than
+/// [`MAX_FEATURES`], the oldest rows count.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn switched_off(db: &impl ConnectionTrait) -> Result<BTreeSet<FeatureKey>, StoreError> {
     let rows = Entity::find()
         .filter(Column::SystemEnabled.eq(false))
+        .order_by_asc(Column::Id)
+        .limit(MAX_FEATURES as u64)
         .all(db)
         .await?;
     Ok(rows

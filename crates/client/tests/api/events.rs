@@ -125,6 +125,7 @@ async fn a_flood_of_subscribers_is_turned_away_and_harms_nobody() {
     const TOKEN: &str = "a-token-of-sixteen-characters";
     let cloud = ScriptedCloud::start().await;
     let flags = ["--trusted-networks", "10.99.0.0/16", "--admin-token", TOKEN];
+    let flags = [&flags[..], &["--trusted-proxies", "1"]].concat();
     let site = Site::start(Engine::Sqlite, &cloud.url, &flags).await;
     let address = site.url.strip_prefix("http://").unwrap();
     let mut streams = Vec::new();
@@ -146,6 +147,14 @@ async fn a_flood_of_subscribers_is_turned_away_and_harms_nobody() {
     let gateway = site.http.get(format!("{}{EVENTS}", site.url));
     let gateway = gateway.bearer_auth(TOKEN).send().await.unwrap();
     assert_eq!(gateway.status(), 200);
+    // Another address takes a place of the one that has the most, which is told.
+    let other = site.http.get(format!("{}{EVENTS}", site.url));
+    let other = other.header("x-forwarded-for", "198.51.100.7");
+    assert_eq!(other.send().await.unwrap().status(), 200);
+    let mut rest = Vec::new();
+    let ended = timeout(Duration::from_secs(10), streams[0].read_to_end(&mut rest)).await;
+    ended.expect("the oldest stream ends").unwrap();
+    assert!(rest.ends_with(b"0\r\n\r\n"));
     assert_eq!(site.standing().await, "unlicensed");
     // Who goes makes place.
     streams.truncate(3_000);

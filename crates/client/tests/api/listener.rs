@@ -23,7 +23,8 @@ use crate::raw_http::{
 };
 use crate::scripted_cloud::ScriptedCloud;
 
-const CHECK: &str = "/api/license/feature/check";
+/// Takes the longest body of all open routes.
+const CHECK: &str = "/api/license/features/check";
 
 /// A request of a caller that is not trusted, without its body.
 fn from_outside(path: &str, headers: &str) -> String {
@@ -180,16 +181,16 @@ async fn bodies_in_flight_are_bounded_and_a_trusted_caller_gets_through() {
     let (status, answer) = site.post("/api/license/offline/import", Some(file)).await;
     // It has been read.
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
-    let key = json!({"featureKey": "module.live_view", "more": " ".repeat(50_000)});
-    let (status, answer) = site.post(CHECK, Some(key)).await;
+    let keys = json!({"featureKeys": ["module.live_view"], "more": " ".repeat(50_000)});
+    let (status, answer) = site.post(CHECK, Some(keys)).await;
     assert_eq!(
-        (status, &answer["available"]),
+        (status, &answer["features"][0]["available"]),
         (StatusCode::OK, &json!(true))
     );
     assert!(site.is_available("module.live_view").await);
 
     // Short requests of others still get through as well.
-    let body = r#"{"featureKey":"module.live_view"}"#;
+    let body = r#"{"featureKeys":["module.live_view"]}"#;
     let head = format!("content-length: {}\r\nconnection: close\r\n", body.len());
     let short = from_outside(CHECK, &head) + body;
     let answer = exchange(&site.url, short.as_bytes()).await;
@@ -208,14 +209,41 @@ async fn long_bodies_are_for_trusted_imports() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
     let long = json!({"featureKey": "x".repeat(70_000), "file": ""});
-    for path in [CHECK, "/api/license/activate", "/ofrep/v1/evaluate/flags"] {
+    for (path, most) in [
+        (CHECK, 65_536),
+        ("/api/license/activate", 65_536),
+        ("/api/license/feature/check", 8_192),
+        ("/api/license/limits/check", 8_192),
+        ("/ofrep/v1/evaluate/flags", 8_192),
+        ("/console/sign-in", 8_192),
+    ] {
         let (status, answer) = site.post(path, Some(long.clone())).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
         let detail = answer["detail"].as_str().unwrap();
         assert_eq!(
             detail,
-            "The request body is too long. The limit is 65536 bytes."
+            format!("The request body is too long. The limit is {most} bytes.")
         );
+    }
+    // An error repeats the beginning of what was sent.
+    for (path, field) in [
+        ("/api/license/feature/check", "featureKey"),
+        ("/api/license/limits/check", "resource"),
+        (CHECK, "featureKeys"),
+    ] {
+        for length in [4_000, 8_000, 60_000] {
+            let (status, answer) = site
+                .post(path, Some(json!({field: [1, "x".repeat(length)]})))
+                .await;
+            if status == StatusCode::PAYLOAD_TOO_LARGE {
+                assert!(length > 8_000 && path != CHECK, "{path}: {length}");
+                continue;
+            }
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+            assert_eq!(answer["detail"][0]["loc"], json!(["body", field]));
+            let input = answer["detail"][0]["input"].as_str().unwrap();
+            assert!(input.ends_with('…') && input.len() < 1_030, "{input}");
+        }
     }
     let (status, _) = site
         .post("/api/license/offline/import", Some(long.clone()))

@@ -64,8 +64,10 @@ async fn a_key_comes_from_standard_input_and_a_token_from_a_file() {
     let activate = run(&[&["activate", "-"][..], &at_site].concat(), &input).await;
     assert_eq!(activate.status.code(), Some(0), "{}", said(&activate));
     assert!(!said(&activate).contains(WARNING), "{}", said(&activate));
+    // A read sends no token, so that it shows what anyone may see.
     let status = run(&[&["status"][..], &at_site].concat(), "").await;
-    assert!(said(&status).contains(&key), "the file's token is trusted");
+    assert!(said(&status).contains("FXSGHT-****"), "{}", said(&status));
+    assert!(!said(&status).contains(&key));
 
     let argument = run(&[&["activate", &key][..], &at_site].concat(), "").await;
     assert_eq!(argument.status.code(), Some(0), "{}", said(&argument));
@@ -149,4 +151,85 @@ async fn a_file_that_every_user_can_read_is_warned_of_and_a_group_may() {
         assert_eq!(log.contains(warning), is_warned, "{mode:o}: {log}");
         assert!(!log.contains(TOKEN), "{log}");
     }
+}
+
+/// Answers every request with an empty object, and keeps what was sent.
+fn overhear(listener: std::net::TcpListener) -> std::sync::mpsc::Receiver<String> {
+    let (sender, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = vec![0; 64 * 1024];
+            let mut length = 0;
+            loop {
+                length += stream.read(&mut request[length..]).unwrap();
+                let text = String::from_utf8_lossy(&request[..length]).to_lowercase();
+                if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                    let wanted = head.split("content-length: ").nth(1);
+                    let wanted =
+                        wanted.map_or(0, |it| it.lines().next().unwrap().trim().parse().unwrap());
+                    if body.len() >= wanted {
+                        break;
+                    }
+                }
+            }
+            let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+                          content-length: 2\r\nconnection: close\r\n\r\n{}";
+            stream.write_all(answer.as_bytes()).unwrap();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            if sender.send(request).is_err() {
+                return;
+            }
+        }
+    });
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_that_read_send_no_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    let file = file.display().to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let heard = overhear(listener);
+    for (command, is_change) in [
+        (&["status"][..], false),
+        (&["features"], false),
+        (&["check", "module.map_view"], false),
+        (&["limits", "cameras"], false),
+        (&["attempts"], false),
+        (&["hardware"], false),
+        (&["health"], false),
+        (&["validate"], true),
+        (&["features", "off", "module.map_view"], true),
+    ] {
+        let at = ["--port", &port, "--admin-token-file", &file];
+        let output = run(&[command, &at[..]].concat(), "").await;
+        let request = heard.try_recv();
+        let request = request.unwrap_or_else(|_| panic!("{command:?}: {}", said(&output)));
+        assert_eq!(request.contains(TOKEN), is_change, "{command:?}: {request}");
+        assert_eq!(
+            request.contains("uthorization"),
+            is_change,
+            "{command:?}: {request}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_license_key_is_sent_to_no_address_where_nobody_listens() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let key = "FXSGHT-2222-2222-2222-2222";
+    let output = run(&["activate", "-", "--port", &port], key).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("no License Client listens"),
+        "{}",
+        said(&output)
+    );
+    assert!(!said(&output).contains(key));
 }

@@ -10,6 +10,7 @@ use crate::scripted_cloud::{Scripted, ScriptedCloud};
 on_both_engines! {
     a_feature_is_switched_off_and_stays_off;
     the_log_is_shown_page_by_page;
+    switches_in_the_database_are_bounded_and_made_into_answers_one_time;
 }
 
 fn find(list: &Value, key: &str) -> Value {
@@ -119,5 +120,54 @@ async fn the_log_is_shown_page_by_page(engine: Engine) {
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong} {answer}");
         assert!(answer["detail"].is_array());
     }
+    site.end().await;
+}
+
+async fn switches_in_the_database_are_bounded_and_made_into_answers_one_time(engine: Engine) {
+    let cloud = ScriptedCloud::start().await;
+    let mut site = Site::start(engine, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+    let path = "/api/license/features/module.map_view";
+    site.put(path, json!({"systemEnabled": false})).await;
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) \
+                INSERT INTO local_feature_flags (feature_key, system_enabled) \
+                SELECT 'odd.' || i, FALSE FROM n";
+    site.database.execute(rows).await;
+    site.restart().await;
+
+    let (_, list) = site.get("/api/license/features").await;
+    let count = list["features"].as_array().unwrap().len();
+    assert!((10_000..=10_010).contains(&count), "{count}");
+    // What the site has switched off itself counts before what came later.
+    assert_eq!(find(&list, "module.map_view")["reason"], "switched_off");
+    let url = format!("{}/ofrep/v1/evaluate/flags", site.url);
+    let flags = site.http.post(url).json(&json!({"context": {}}));
+    let flags: Value = flags.send().await.unwrap().json().await.unwrap();
+    assert_eq!(flags["flags"].as_array().unwrap().len(), count + 3);
+    let (_, one) = site
+        .post(
+            "/ofrep/v1/evaluate/flags/odd.1",
+            Some(json!({"context": {}})),
+        )
+        .await;
+    assert_eq!(one["reason"], "DISABLED");
+    let page = site
+        .http
+        .get(format!("{}/", site.url))
+        .send()
+        .await
+        .unwrap();
+    let page = page.text().await.unwrap();
+    let hidden = format!("{} more features are not shown here", count - 500);
+    assert!(page.contains(&hidden), "{}", page.len());
+    assert!(page.len() < 1024 * 1024, "{}", page.len());
+
+    // A change makes another answer.
+    site.put(path, json!({"systemEnabled": true})).await;
+    let (_, list) = site.get("/api/license/features").await;
+    assert_eq!(find(&list, "module.map_view")["reason"], "licensed");
+    let start = std::time::Instant::now();
+    site.stop().await;
+    assert!(start.elapsed() < std::time::Duration::from_secs(8));
     site.end().await;
 }

@@ -22,7 +22,9 @@ use axum::{Router, middleware};
 use license_console::page::{self, is_for_person, reference};
 use license_service::jobs::Jobs;
 use license_service::listener;
-use license_service::request_body::{BodyLimits, BoundBodies, mark_trusted};
+use license_service::request_body::{
+    BodyLimits, BoundBodies, MAX_LONG_BODY_BYTES, allow_bytes, mark_trusted,
+};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -60,10 +62,18 @@ pub(crate) fn bounds(limits: BodyLimits) -> BoundBodies {
     )
 }
 
-/// Lets the bodies of the vendor's staff in while those of other callers wait.
-/// Stands behind what checks the token or the session.
+/// Lets the bodies of the vendor's staff in while those of other callers wait, and
+/// lets them be long. Stands behind what checks the token or the session.
 pub(crate) async fn trusted_body(request: Request, next: Next) -> Response {
     mark_trusted(request.extensions());
+    allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);
+    next.run(request).await
+}
+
+/// Lets the bodies of sites be long: some tell more than we read, and a request
+/// file may have long texts.
+async fn long_body(request: Request, next: Next) -> Response {
+    allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);
     next.run(request).await
 }
 
@@ -116,6 +126,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .route("/heartbeat", post(licenses::heartbeat))
         .route("/deactivate", post(licenses::deactivate))
         .route("/offline", post(licenses::offline))
+        .route_layer(middleware::from_fn(long_body))
         .route("/keys", get(licenses::keys));
     Router::new()
         .nest("/api/licenses", licenses)

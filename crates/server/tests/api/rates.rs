@@ -1,5 +1,7 @@
 //! How often sites may call, over HTTP.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 use license_core::license_key::LicenseKey;
 use license_core::offline::{OfflineRequest, Purpose};
@@ -18,6 +20,7 @@ on_both_engines! {
     a_hundred_freed_machines_keep_no_machine_from_activating;
     a_mistyped_key_costs_no_query;
     an_address_that_guesses_is_refused_and_its_neighbours_are_not;
+    unreadable_request_files_are_failures_and_their_text_is_not_repeated;
 }
 
 async fn send(vendor: &Vendor, call: &str, body: &Value) -> Response {
@@ -211,5 +214,49 @@ async fn a_mistyped_key_costs_no_query(engine: Engine) {
         .database
         .execute("ALTER TABLE away RENAME TO licenses")
         .await;
+    vendor.end().await;
+}
+
+async fn unreadable_request_files_are_failures_and_their_text_is_not_repeated(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let text = "AAAA-".repeat(6_000);
+    let file = |inside: &str| {
+        let label = "FOXSIGHT LICENSE REQUEST";
+        format!("-----BEGIN {label}-----\n{inside}\n-----END {label}-----\n")
+    };
+    let json = |json: String| file(&STANDARD.encode(json));
+    let unreadable = [
+        json(format!("{{\"purpose\":\"{text}\"}}")),
+        json(format!(
+            "{{\"purpose\":\"activate\",\"keySet\":\"{text}\"}}"
+        )),
+        json(format!("\"{text}\"")),
+        json("{".to_owned()),
+        file("====="),
+        "no file".to_owned(),
+    ];
+    for n in 0..30 {
+        let body = json!({"request": unreadable[n % unreadable.len()]});
+        let answer = send(&vendor, "offline", &body).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{n}");
+        let answer = answer.text().await.unwrap();
+        assert!(!answer.contains("AAAA") && answer.len() < 400, "{answer}");
+    }
+    let answer = send(&vendor, "offline", &json!({"request": "no file"})).await;
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    // Nor is the text of any other body.
+    for call in ["activate", "validate", "heartbeat", "deactivate", "offline"] {
+        for body in [
+            json!({"licenseKey": [&text]}),
+            json!(&text),
+            json!({"request": [&text]}),
+        ] {
+            let answer = send(&vendor, call, &body).await;
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{call}");
+            let answer = answer.text().await.unwrap();
+            assert!(answer.contains("Invalid request body: "), "{answer}");
+            assert!(!answer.contains("AAAA") && answer.len() < 400, "{answer}");
+        }
+    }
     vendor.end().await;
 }

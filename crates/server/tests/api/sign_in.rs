@@ -246,3 +246,48 @@ async fn a_session_is_known_to_every_server_and_ends_on_all_of_them(engine: Engi
     second.stop().await;
     first.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_address_is_not_repeated_to_whoever_is_not_signed_in() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let browser = Browser::new(&vendor.url);
+    let get = async |path: String| {
+        let url = format!("{}{path}", browser.url);
+        browser.http.get(url).send().await.unwrap()
+    };
+    let usual = get("/console/sign-in?next=%2Fconsole%2Faudit".to_owned()).await;
+    let usual = usual.text().await.unwrap();
+    assert!(usual.contains("value=\"/console/audit\""), "{usual}");
+    for next in [
+        format!("/console/{}", "'".repeat(8_000)),
+        format!("/?{}", "x".repeat(30_000)),
+        "'".repeat(40_000),
+    ] {
+        let page = get(format!("/console/sign-in?next={next}")).await;
+        let page = page.text().await.unwrap();
+        assert!(page.contains("name=\"next\" value=\"/\""), "{}", page.len());
+        assert!(page.len() < usual.len() + 100);
+    }
+    let request = browser
+        .http
+        .post(format!("{}/console/sign-in", browser.url));
+    let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let long = request.try_clone().unwrap();
+    let answer = request.body(format!("token=&next=/console/{}", "'".repeat(7_000)));
+    let answer = answer.send().await.unwrap();
+    assert_eq!(answer.status(), 401);
+    let length = answer.text().await.unwrap().len();
+    assert!(length < usual.len() + 1_000, "{length}");
+    let answer = long.body(format!("token=&next={}", "'".repeat(65_000)));
+    assert_eq!(answer.send().await.unwrap().status(), 413);
+
+    let back = |answer: &reqwest::Response| answer.headers()[LOCATION].to_str().unwrap().to_owned();
+    let answer = get("/console/audit?x=1".to_owned()).await;
+    assert_eq!(
+        back(&answer),
+        "/console/sign-in?next=%2Fconsole%2Faudit%3Fx%3D1"
+    );
+    let answer = get(format!("/console/audit?x={}", "x".repeat(40_000))).await;
+    assert_eq!(back(&answer), "/console/sign-in?next=%2F");
+    vendor.end().await;
+}

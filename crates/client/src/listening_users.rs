@@ -1,0 +1,200 @@
+//! Whose programs listen at an address of this machine (proc(5), `net/tcp`).
+//!
+//! While the service does not run, any user can listen on its port. So the command
+//! line sends a secret to an address of this machine only if a user listens there
+//! who may have it.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+
+/// Listening sockets, by version of the protocol.
+const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+/// State of a listening socket (`TCP_LISTEN` of the kernel).
+const LISTENS: &str = "0A";
+
+/// Why a secret is not sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenerError {
+    /// Nobody listens.
+    #[error("no License Client listens at {0}; start it with 'license-client serve'")]
+    Nobody(SocketAddr),
+    /// Somebody else listens.
+    #[error(
+        "a program of the user with id {user} listens at {address}, who neither runs this command nor owns STATE_DIR: no token and no license key is sent. Stop that program; or, if it is the License Client, set STATE_DIR to its directory, or run this command as its user"
+    )]
+    Foreign {
+        /// Where.
+        address: SocketAddr,
+        /// Who.
+        user: u32,
+    },
+    /// The system does not say who listens.
+    #[error("cannot find out who listens at {address}: {error}")]
+    Unknown {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+}
+
+/// Whether an address is one of this machine.
+pub(crate) fn is_local(address: IpAddr) -> bool {
+    address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// Users that may have the secrets of the service: root, the one who runs this
+/// program, and the owner of each of these directories.
+pub(crate) fn trusted_users<'a>(directories: impl IntoIterator<Item = &'a Path>) -> BTreeSet<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let owners = directories.into_iter().filter_map(|it| {
+        let metadata = std::fs::metadata(it).ok()?;
+        metadata.is_dir().then(|| metadata.uid())
+    });
+    [0, rustix::process::geteuid().as_raw()]
+        .into_iter()
+        .chain(owners)
+        .collect()
+}
+
+/// Whether only `trusted` users listen at an address of this machine.
+///
+/// # Errors
+/// One [`ListenerError`] for each reason.
+pub(crate) fn check(address: SocketAddr, trusted: &BTreeSet<u32>) -> Result<(), ListenerError> {
+    let mut tables = Vec::new();
+    for table in TABLES {
+        match std::fs::read_to_string(table) {
+            Ok(text) => tables.push(text),
+            // A machine without IPv6 has no such table.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !tables.is_empty() => {}
+            Err(error) => return Err(ListenerError::Unknown { address, error }),
+        }
+    }
+    let mut users = BTreeSet::new();
+    for line in tables.iter().flat_map(|table| table.lines().skip(1)) {
+        users.extend(listening_user(line, address));
+    }
+    match users.iter().find(|user| !trusted.contains(user)) {
+        Some(user) => Err(ListenerError::Foreign {
+            address,
+            user: *user,
+        }),
+        None if users.is_empty() => Err(ListenerError::Nobody(address)),
+        None => Ok(()),
+    }
+}
+
+/// The user of a line of the table, if its socket takes connections to `address`.
+fn listening_user(line: &str, address: SocketAddr) -> Option<u32> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().take(8).collect();
+    let &[_, local, _, state, _, _, _, user] = fields.as_slice() else {
+        return None;
+    };
+    let (ip, port) = local.split_once(':')?;
+    let ip = ip_address(ip)?.to_canonical();
+    let wanted = address.ip().to_canonical();
+    // A socket of IPv6 that listens at all addresses takes those of IPv4, too.
+    let takes = ip == wanted
+        || ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        || ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && wanted.is_ipv4();
+    let is_listening = state == LISTENS && u16::from_str_radix(port, 16) == Ok(address.port());
+    (is_listening && takes).then(|| user.parse().ok()).flatten()
+}
+
+/// An address as the kernel writes it: words of 32 bits in the order of this machine.
+fn ip_address(text: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let digits = text.get(8 * at..8 * at + 8)?;
+        u32::from_str_radix(digits, 16).ok().map(u32::to_ne_bytes)
+    };
+    match text.len() {
+        8 => word(0).map(IpAddr::from),
+        32 => {
+            let words = [word(0)?, word(1)?, word(2)?, word(3)?];
+            let bytes: [u8; 16] = words.concat().try_into().ok()?;
+            Some(bytes.into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn line(ip: &str, port: u16, state: &str, user: u32) -> String {
+        let ip: String = match ip.parse().unwrap() {
+            IpAddr::V4(ip) => format!("{:08X}", u32::from_ne_bytes(ip.octets())),
+            IpAddr::V6(ip) => {
+                let octets = ip.octets();
+                let words = octets.chunks_exact(4);
+                words
+                    .map(|it| format!("{:08X}", u32::from_ne_bytes(it.try_into().unwrap())))
+                    .collect()
+            }
+        };
+        format!(
+            "   0: {ip}:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 {user:5}        0 12345 1 0000000000000000 100 0 0 10 0"
+        )
+    }
+
+    #[test]
+    fn the_users_that_take_a_connection_are_found() {
+        let user = |ip: &str, port, state: &str, address: &str| {
+            listening_user(&line(ip, port, state, 65_534), address.parse().unwrap())
+        };
+        for ip in ["127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"] {
+            let found = user(ip, 8000, "0A", "127.0.0.1:8000");
+            assert_eq!(found, Some(65_534), "{ip}");
+        }
+        for ip in ["::1", "::"] {
+            assert_eq!(user(ip, 8000, "0A", "[::1]:8000"), Some(65_534), "{ip}");
+        }
+        for (ip, port, state, address) in [
+            ("127.0.0.2", 8000, "0A", "127.0.0.1:8000"),
+            ("127.0.0.1", 8001, "0A", "127.0.0.1:8000"),
+            ("127.0.0.1", 8000, "01", "127.0.0.1:8000"),
+            ("0.0.0.0", 8000, "0A", "[::1]:8000"),
+            ("::1", 8000, "0A", "127.0.0.1:8000"),
+        ] {
+            assert_eq!(user(ip, port, state, address), None, "{ip} {address}");
+        }
+        let address = "127.0.0.1:1".parse().unwrap();
+        for odd in [
+            "",
+            "a b c",
+            "0: x:y 0 0A 0 0 0 0",
+            "0: 0100007F 0 0A 0 0 0 0",
+        ] {
+            assert_eq!(listening_user(odd, address), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_for_our_own_listener_alone() {
+        for host in ["127.0.0.1", "0.0.0.0"] {
+            let listener = TcpListener::bind((host, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let ours = trusted_users([]);
+            check(address, &ours).unwrap();
+            let me = rustix::process::geteuid().as_raw();
+            let others = BTreeSet::from([me + 1]);
+            let refused = check(address, &others);
+            assert!(
+                matches!(refused, Err(ListenerError::Foreign { user, .. }) if user == me),
+                "{refused:?}"
+            );
+            drop(listener);
+            let nobody = check(address, &ours);
+            assert!(
+                matches!(nobody, Err(ListenerError::Nobody(_))),
+                "{nobody:?}"
+            );
+        }
+    }
+}
