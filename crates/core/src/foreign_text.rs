@@ -5,6 +5,7 @@
 //! forget it.
 
 use crate::license_key::mask_within;
+use crate::pasted_text::is_invisible;
 
 /// Longest identifier that is kept, in characters: a key id, an algorithm, a reason.
 pub const MAX_IDENTIFIER_CHARS: usize = 100;
@@ -88,18 +89,7 @@ fn presentable(text: &str, license_key: &str, max_chars: usize) -> String {
 fn visible(c: char) -> Option<char> {
     match c {
         '\t' | '\n' | '\u{b}' | '\u{c}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some(' '),
-        // Soft hyphen, Arabic letter mark, joiners, direction marks, embeddings,
-        // overrides, isolates, byte order mark, annotations and tags.
-        '\u{ad}'
-        | '\u{61c}'
-        | '\u{180e}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}' => None,
-        c if c.is_control() => None,
+        c if is_invisible(c) || c.is_control() => None,
         c => Some(c),
     }
 }

@@ -1,0 +1,126 @@
+//! JSON that every reader understands in the same way.
+//!
+//! Programs differ in which value counts where an object has a member twice (RFC 8259,
+//! section 4): a proxy may have checked one, and we would believe the other. Such a text
+//! is refused, at any depth.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor,
+};
+
+/// What [`from_str`] says of a member that occurs twice.
+const DUPLICATE: &str = "an object has a member twice";
+
+/// Reads JSON in which no object has a member twice.
+///
+/// # Errors
+/// As `serde_json`, and where a member occurs twice: [`is_duplicate`] tells.
+pub(crate) fn from_str<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+    serde_json::from_str::<Unambiguous>(text)?;
+    serde_json::from_str(text)
+}
+
+/// Whether the text was refused for a member that occurs twice.
+pub(crate) fn is_duplicate(error: &serde_json::Error) -> bool {
+    error.is_data() && error.to_string().starts_with(DUPLICATE)
+}
+
+/// Any value in which no object has a member twice.
+struct Unambiguous;
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Unambiguous;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_unit<E>(self) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Unambiguous, A::Error> {
+        while entries.next_element::<Unambiguous>()?.is_some() {}
+        Ok(Unambiguous)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unambiguous, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if !names.insert(name) {
+                return Err(A::Error::custom(DUPLICATE));
+            }
+            members.next_value::<Unambiguous>()?;
+        }
+        Ok(Unambiguous)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn a_member_that_occurs_twice_is_refused_at_any_depth() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"b":{},"a":{}}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"[{"b":[{"a":null,"a":null}]}]"#,
+            r#"{"":1,"":2}"#,
+            r#"{"a":{"a":1,"b":1e400,"b":2}}"#,
+        ] {
+            let error = from_str::<Value>(text).unwrap_err();
+            assert!(is_duplicate(&error), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn any_other_text_is_read_as_ever() {
+        for text in [
+            r#"{"a":{"a":[1,2.5,-3,1e400,12345678901234567890123]},"b":"a","A":null,"c":[true,false]}"#,
+            "7",
+            r#""a""#,
+            "[]",
+        ] {
+            let plain: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(from_str::<Value>(text).unwrap(), plain, "{text}");
+        }
+        for text in ["", "{", r#"{"a" 1}"#, "{} {}", "NaN"] {
+            let error = from_str::<Value>(text).unwrap_err();
+            assert!(!is_duplicate(&error), "{text}: {error}");
+        }
+    }
+}
