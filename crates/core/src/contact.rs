@@ -24,6 +24,8 @@ use crate::license_key;
 use crate::protocol::{
     self, ActivateRequest, Call, DeactivateRequest, HeartbeatRequest, ValidateRequest,
 };
+use crate::text_encoding;
+use crate::unambiguous_json;
 
 /// Whose word counts.
 #[derive(Clone, Debug)]
@@ -149,6 +151,8 @@ pub struct Confirmation {
 enum ConfirmedLicense {
     Signed(Box<VerifiedLicense>),
     Unsigned(License),
+    /// The one that is cached: the answer does not repeat it.
+    Cached,
 }
 
 /// The yes to a deactivation: the seat is free. Signed where keys are trusted.
@@ -379,7 +383,7 @@ impl Proven for Confirmation {
             ConfirmedLicense::Signed(document) => {
                 Some((document.claims().iat, document.claims().key_set))
             }
-            ConfirmedLicense::Unsigned(_) => None,
+            ConfirmedLicense::Unsigned(_) | ConfirmedLicense::Cached => None,
         }
     }
 }
@@ -398,15 +402,17 @@ impl Proven for Acknowledgement {
 
 impl Confirmation {
     /// The lease that the answer amounts to. An unsigned one is good for
-    /// `unsigned_validity` from `now`.
+    /// `unsigned_validity` from `now`. `None` where the answer to a validation confirms
+    /// the cached license without repeating it, as version 1.0.0 accepted.
     #[must_use]
-    pub fn lease(&self, now: DateTime<Utc>, unsigned_validity: TimeDelta) -> Lease {
+    pub fn lease(&self, now: DateTime<Utc>, unsigned_validity: TimeDelta) -> Option<Lease> {
         match &self.license {
-            ConfirmedLicense::Signed(document) => Lease::Signed(document.clone()),
-            ConfirmedLicense::Unsigned(license) => Lease::Unsigned {
+            ConfirmedLicense::Signed(document) => Some(Lease::Signed(document.clone())),
+            ConfirmedLicense::Unsigned(license) => Some(Lease::Unsigned {
                 license: license.clone(),
                 valid_until: now + unsigned_validity,
-            },
+            }),
+            ConfirmedLicense::Cached => None,
         }
     }
 }
@@ -501,9 +507,12 @@ impl Request for ValidateRequest {
             if inner.get("isValid") != Some(&Value::Bool(true)) {
                 return Err(Unread::Unexpected("no isValid"));
             }
-            let license = inner.get("license").and_then(Value::as_object);
-            let license = license.ok_or(Unread::Unexpected("no license"))?;
             let server_in_grace = inner.get("gracePeriodActive") == Some(&Value::Bool(true));
+            let license = match inner.get("license") {
+                None | Some(Value::Null) => return cached(server_in_grace, trust),
+                Some(license) => license.as_object(),
+            };
+            let license = license.ok_or(Unread::Unexpected("no license"))?;
             confirmation(Self::CALL, license, server_in_grace, question, trust)
         })
     }
@@ -522,6 +531,10 @@ impl Request for DeactivateRequest {
     /// nothing in between makes a site give its license up in vain.
     fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Receipt> {
         classify(Self::CALL, reply, question, trust, |answer| {
+            // The license is forgotten because of it.
+            if answer.get("success") != Some(&Value::Bool(true)) {
+                return Err(Unread::Unexpected("success is not true"));
+            }
             let Trust::Keys(_) = trust else {
                 return Ok(Receipt(None));
             };
@@ -608,6 +621,13 @@ fn classify<Y>(
         if !(200..300).contains(&status) {
             return Err(unexpected("neither success nor refusal"));
         }
+        // Some say nothing of success; who does, and does not say `true`, says no yes.
+        if answer
+            .get("success")
+            .is_some_and(|it| *it != Value::Bool(true))
+        {
+            return Err(unexpected("success is not true"));
+        }
         match read_yes(&answer) {
             Ok(yes) => Ok(Contact::Confirmed(yes)),
             Err(Unread::Unexpected(what)) => Err(unexpected(what)),
@@ -632,6 +652,17 @@ fn confirmation(
         license: judge_license(call, license, question, trust)?,
         server_in_grace,
     })
+}
+
+/// A yes that repeats no license. Where keys are trusted, nothing vouches for it.
+fn cached(server_in_grace: bool, trust: &Trust) -> Result<Confirmation, Unread> {
+    match trust {
+        Trust::Unsigned => Ok(Confirmation {
+            license: ConfirmedLicense::Cached,
+            server_in_grace,
+        }),
+        Trust::Keys(_) => Err(NoContact::ServerDoesNotSign.into()),
+    }
 }
 
 fn judge_license(
@@ -810,11 +841,13 @@ fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact> {
         500.. => return Err(NoContact::ServerFault { status }),
         _ => {}
     }
-    match serde_json::from_slice(body) {
+    let unexpected = |what| Err(NoContact::Unexpected { status, what });
+    let text = text_encoding::unicode(body).map_err(|_| NoContact::NotJson { status })?;
+    match unambiguous_json::from_str(&text) {
         Ok(Value::Object(answer)) => Ok((status, answer)),
-        Ok(_) => {
-            let what = "not a JSON object";
-            Err(NoContact::Unexpected { status, what })
+        Ok(_) => unexpected("not a JSON object"),
+        Err(error) if unambiguous_json::is_duplicate(&error) => {
+            unexpected("an object has a member twice")
         }
         Err(_) => Err(NoContact::NotJson { status }),
     }

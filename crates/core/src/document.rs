@@ -19,6 +19,7 @@ use crate::call::Call;
 use crate::foreign_text;
 use crate::keyring::{Keyring, KeyringError};
 use crate::license::{Expiry, License};
+use crate::unambiguous_json;
 
 /// Longest document that is looked at, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -478,8 +479,9 @@ pub(crate) fn verify<C: Claims>(
 
 pub(crate) fn read_part<T: DeserializeOwned>(part: &str) -> Result<T, String> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| e.to_string())?;
     // The library repeats what it did not expect.
-    serde_json::from_slice(&bytes).map_err(|e| foreign_text::message(&e.to_string()))
+    unambiguous_json::from_str(text).map_err(|e| foreign_text::message(&e.to_string()))
 }
 
 #[expect(

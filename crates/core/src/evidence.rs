@@ -126,9 +126,10 @@ impl Evidence {
         };
         let failure = match contact {
             Contact::Confirmed(confirmation) => {
+                let repeated = confirmation.lease(now, unsigned_validity);
                 return self.confirmed(
                     &self.license_key,
-                    confirmation.lease(now, unsigned_validity),
+                    repeated.unwrap_or_else(|| lease.confirmed_until(now + unsigned_validity)),
                     confirmation.server_in_grace,
                     now,
                 );

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::foreign_text;
+use crate::pasted_text::{half_width, is_dash, is_invisible, is_quote, kind_of_text};
+use crate::unambiguous_json;
 
 /// Most keys in one set, so that no set is expensive to read.
 pub const MOST_KEYS: usize = 64;
@@ -123,14 +125,21 @@ pub enum KeyringError {
 
 impl Keyring {
     /// Reads a JWK Set. Keys of other kinds are passed over, as RFC 7517,
-    /// section 5, asks.
+    /// section 5, asks. What a word processor has made of its quotes, hyphens and spaces
+    /// does not matter: its texts are ASCII.
     ///
     /// # Errors
     /// One [`KeyringError`] for each reason not to trust the set.
     pub fn from_json(text: &str) -> Result<Self, KeyringError> {
-        let set: JwkSet = serde_json::from_str(text)
-            .map_err(|e| KeyringError::NotAJwkSet(foreign_text::message(&e.to_string())))?;
-        Self::from_jwk_set(&set)
+        let read = |text: &str| unambiguous_json::from_str::<JwkSet>(text);
+        let set = read(&straightened(text)).or_else(|_| read(text));
+        Self::from_jwk_set(&set.map_err(|error| {
+            let why = match kind_of_text(text) {
+                None | Some("JSON") => foreign_text::message(&error.to_string()),
+                Some(kind) => format!("this is {kind}"),
+            };
+            KeyringError::NotAJwkSet(why)
+        })?)
     }
 
     /// The same for a set that is already parsed.
@@ -262,6 +271,23 @@ impl Jwk {
     }
 }
 
+/// The text with straight quotes, hyphens and spaces, and without characters that nobody
+/// sees.
+fn straightened(text: &str) -> String {
+    let mut straight = String::with_capacity(text.len());
+    for c in text.chars().map(half_width).filter(|c| !is_invisible(*c)) {
+        match c {
+            '\'' => straight.push(c),
+            c if is_quote(c) => straight.push('"'),
+            '\u{2013}'..='\u{2015}' => straight.push_str("--"),
+            c if is_dash(c) => straight.push('-'),
+            c if c.is_whitespace() => straight.push(' '),
+            c => straight.push(c),
+        }
+    }
+    straight
+}
+
 /// RFC 7638 thumbprint of an Ed25519 public key given in base64url.
 #[must_use]
 pub fn thumbprint(x: &str) -> String {
@@ -315,6 +341,42 @@ mod tests {
         assert!(full.key_ids().any(|id| id == "63"));
         let found = MOST_KEYS + 1;
         assert_eq!(keys(found).err(), Some(KeyringError::TooManyKeys { found }));
+    }
+
+    #[test]
+    fn a_set_is_read_however_it_was_carried() {
+        let text = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"a-b"}}]}}"#);
+        let expected = Keyring::from_json(&text).unwrap();
+        for carried in [
+            format!("\u{feff}{text}"),
+            text.replace(',', ",\u{a0}\u{200b}"),
+            text.replace('"', "“"),
+            text.replace("\":", "”:").replace('"', "„"),
+            text.replace('-', "\u{2011}"),
+        ] {
+            assert_eq!(
+                Keyring::from_json(&carried),
+                Ok(expected.clone()),
+                "{carried}"
+            );
+        }
+        for (other, named) in [
+            (
+                "<html><body>sign in</body></html>",
+                "not a JWK Set: this is an HTML page",
+            ),
+            (
+                "\u{feff}-----BEGIN PUBLIC KEY-----\nMCow\n",
+                "not a JWK Set: this is a public key (PEM)",
+            ),
+            (
+                r#"{"keys":[],"keys":[]}"#,
+                "not a JWK Set: duplicate field `keys`",
+            ),
+        ] {
+            let error = Keyring::from_json(other).unwrap_err().to_string();
+            assert!(error.starts_with(named), "{error}");
+        }
     }
 
     #[test]

@@ -21,6 +21,16 @@ pub enum Lease {
 }
 
 impl Lease {
+    /// The lease after an unsigned answer that confirms it without repeating the
+    /// license: good until `valid_until`.
+    #[must_use]
+    pub fn confirmed_until(&self, valid_until: DateTime<Utc>) -> Self {
+        Self::Unsigned {
+            license: self.license().clone(),
+            valid_until,
+        }
+    }
+
     /// What was bought.
     #[must_use]
     pub fn license(&self) -> &License {

@@ -27,6 +27,7 @@ pub mod fleet;
 pub mod foreign_text;
 pub mod gate;
 pub mod hardware;
+mod iso_8601;
 pub mod keyring;
 pub mod lease;
 pub mod license;

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::feature::{FeatureKey, FeatureKeyError, MAX_FEATURES};
 use crate::foreign_text;
+pub use crate::iso_8601::parse_instant;
 
 /// A license object of the cloud protocol.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,8 +26,9 @@ pub enum Expiry {
     Never,
     /// `expiresAt` is a time; the license is good up to and including it.
     At(DateTime<Utc>),
-    /// `expiresAt` is something else. An unsigned license then never expires;
-    /// a signed document that says so is not well-formed.
+    /// `expiresAt` is something else. An unsigned license then never expires, which
+    /// [`License::unreadable`] makes visible; a signed document that says so is not
+    /// well-formed.
     Unreadable,
 }
 
@@ -181,9 +183,38 @@ impl License {
         self.data.get(field).and_then(Value::as_str)
     }
 
-    /// Whole numbers only, but `64.0` is whole.
+    /// The fields that say something which cannot be read, in a fixed order: an end that
+    /// is no time, a limit that is no number, features that are none. They count as
+    /// absent, and are shown wherever the license is.
+    #[must_use]
+    pub fn unreadable(&self) -> Vec<&'static str> {
+        let limits = ["maxCameras", "maxUsers", "maxStorageGb"];
+        let is_odd = |field: &str| self.says(field) && self.integer(field).is_none();
+        let mut fields = Vec::new();
+        if self.expiry() == Expiry::Unreadable {
+            fields.push("expiresAt");
+        }
+        fields.extend(limits.into_iter().filter(|field| is_odd(field)));
+        let features = self.data.get("enabledFeatures");
+        if features.is_some_and(|it| !it.is_null() && !it.is_array())
+            || !self.features().skipped.is_empty()
+        {
+            fields.push("enabledFeatures");
+        }
+        fields
+    }
+
+    /// Whether there is something else than null.
+    fn says(&self, field: &str) -> bool {
+        self.data.get(field).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whole numbers only, but `64.0` is whole, and so is the text `64`.
     fn integer(&self, field: &str) -> Option<i64> {
         let value = self.data.get(field)?;
+        if let Some(text) = value.as_str() {
+            return integer_in(text);
+        }
         value.as_i64().or_else(|| {
             let float = value.as_f64()?;
             let whole = float.fract() == 0.0 && float.abs() < 9e15;
@@ -196,20 +227,25 @@ impl License {
     }
 }
 
-/// Reads an instant as license servers write them: RFC 3339, or ISO 8601
-/// without a zone (then UTC), or a bare date (then its first instant).
-#[must_use]
-pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return Some(instant.with_timezone(&Utc));
+/// A whole number in a text, as version 1.0.0 took it: white space around it, a sign,
+/// zeros before it, single underscores between digits, and a fraction of zeros.
+fn integer_in(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = match digits.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|it| it == b'0') => whole,
+        Some(_) => return None,
+        None => digits,
+    };
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+    if !digits.split('_').all(is_number) {
+        return None;
     }
-    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"] {
-        if let Ok(naive) = NaiveDateTime::parse_from_str(text, format) {
-            return Some(naive.and_utc());
-        }
-    }
-    let date: NaiveDate = text.parse().ok()?;
-    date.and_hms_opt(0, 0, 0).map(|naive| naive.and_utc())
+    let sign = if is_negative { "-" } else { "" };
+    format!("{sign}{}", digits.replace('_', "")).parse().ok()
 }
 
 #[cfg(test)]
@@ -230,6 +266,44 @@ mod tests {
         assert_eq!(license(&json!({"maxCameras": 64.5})).max_cameras(), None);
         assert_eq!(license(&json!({"maxCameras": -1})).max_cameras(), Some(-1));
         assert_eq!(license(&json!({"maxCameras": "many"})).max_cameras(), None);
+        for (text, number) in [
+            ("20", Some(20)),
+            (" 20\n", Some(20)),
+            ("\u{a0}20", Some(20)),
+            ("+0020", Some(20)),
+            ("-1", Some(-1)),
+            ("1_000", Some(1000)),
+            ("1_000.00", Some(1000)),
+            ("0_0", Some(0)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("9223372036854775808", None),
+            ("20.", None),
+            ("20.5", None),
+            (".0", None),
+            ("1__0", None),
+            ("_1", None),
+            ("1_", None),
+            ("-_1", None),
+            ("1.0_0", None),
+            ("+-5", None),
+            ("- 5", None),
+            ("1e3", None),
+            ("1,000", None),
+            ("0x10", None),
+            ("٢٠", None),
+            ("20\u{200b}", None),
+            ("unlimited", None),
+            ("", None),
+        ] {
+            let license = license(&json!({ "maxCameras": text }));
+            assert_eq!(license.max_cameras(), number, "{text:?}");
+            let odd = if number.is_none() {
+                vec!["maxCameras"]
+            } else {
+                vec![]
+            };
+            assert_eq!(license.unreadable(), odd, "{text:?}");
+        }
         assert_eq!(license(&json!({"maxCameras": 1e300})).max_cameras(), None);
         let exact = |limit: f64| license(&json!({ "maxCameras": limit })).max_cameras();
         assert_eq!(exact(8.9e15), Some(8_900_000_000_000_000));
@@ -255,6 +329,35 @@ mod tests {
             .iter()
             .all(|(shown, _)| shown.chars().count() <= 100);
         assert!(shown, "the log names them in short");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let of = |value: Value| license(&value).unreadable();
+        assert!(of(json!({})).is_empty());
+        assert!(
+            of(json!({"expiresAt": null, "maxCameras": null, "enabledFeatures": null})).is_empty()
+        );
+        let odd = json!({
+            "expiresAt": 1_767_225_600,
+            "maxCameras": 64.5,
+            "maxUsers": true,
+            "maxStorageGb": 9_223_372_036_854_775_808_u64,
+            "enabledFeatures": "module.map_view",
+        });
+        let all = [
+            "expiresAt",
+            "maxCameras",
+            "maxUsers",
+            "maxStorageGb",
+            "enabledFeatures",
+        ];
+        assert_eq!(of(odd), all);
+        assert_eq!(of(json!({"expiresAt": "31.12.2027"})), ["expiresAt"]);
+        assert_eq!(
+            of(json!({"enabledFeatures": ["a", 7]})),
+            ["enabledFeatures"]
+        );
     }
 
     #[test]
@@ -291,10 +394,16 @@ mod tests {
     fn an_expiry_is_read_in_every_spelling_of_the_field() {
         let at = |text: &str| license(&json!({ "expiresAt": text })).expiry();
         let midnight = Expiry::At("2027-12-31T00:00:00Z".parse().unwrap());
+        let end_of_day = Expiry::At("2027-12-31T23:59:59.999999Z".parse().unwrap());
         assert_eq!(at("2027-12-31T00:00:00Z"), midnight);
         assert_eq!(at("2027-12-31T01:00:00+01:00"), midnight);
         assert_eq!(at("2027-12-31T00:00:00.000"), midnight);
-        assert_eq!(at("2027-12-31"), midnight);
+        assert_eq!(at("2027-12-31T00:00:00+0000"), midnight);
+        assert_eq!(at("20271231T000000Z"), midnight);
+        assert_eq!(at("2027-W52-5 00"), midnight);
+        for date in ["2027-12-31", "20271231", "2027-W52-5", "2027W525"] {
+            assert_eq!(at(date), end_of_day, "{date}");
+        }
         assert_eq!(at("soon"), Expiry::Unreadable);
         assert_eq!(license(&json!({})).expiry(), Expiry::Never);
         assert_eq!(license(&json!({"expiresAt": null})).expiry(), Expiry::Never);

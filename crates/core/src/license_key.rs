@@ -12,6 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use crate::pasted_text::{OddCharacters, half_width, is_dash, is_invisible, is_quote, shown};
+
 /// Digits and capitals without 0, 1, I, L and O.
 const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
 const PREFIX: &str = "FXSGHT";
@@ -24,17 +26,28 @@ const MASKED: &str = "FXSGHT-****-****-****-";
 pub struct LicenseKey(String);
 
 /// Why a text is not a license key of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LicenseKeyError {
     /// The text does not have the form of a key.
-    #[error("a license key looks like FXSGHT-XXXX-XXXX-XXXX-XXXX")]
-    Form,
+    #[error("a license key looks like FXSGHT-XXXX-XXXX-XXXX-XXXX{}", contained(.0))]
+    Form(OddCharacters),
     /// A character that keys never contain.
-    #[error("license keys never contain the character '{0}'")]
+    #[error("license keys never contain the character {}", shown(*.0))]
     Alphabet(char),
     /// All characters are possible, but together they are not: a typing error.
     #[error("the license key contains a typing error")]
     CheckCharacter,
+    /// More than one key.
+    #[error("the text contains several license keys; enter one")]
+    Several,
+}
+
+/// What a message adds about characters that do not belong in a key.
+fn contained(odd: &OddCharacters) -> String {
+    if odd.is_empty() {
+        return String::new();
+    }
+    format!("; this text contains {odd}")
 }
 
 impl LicenseKey {
@@ -51,28 +64,47 @@ impl LicenseKey {
         (values.len() == RANDOM_CHARS).then(|| Self::from_values(&values))
     }
 
-    /// Reads a key as people write it: lower case, spaces, missing or odd
-    /// dashes, with or without the prefix.
+    /// Reads a key as people write and paste it: lower case, full-width letters, any or
+    /// no dashes and spaces, with or without the prefix, with characters that nobody
+    /// sees, in quotes, or within other text. This is the only reader of keys.
     ///
     /// # Errors
     /// The first [`LicenseKeyError`] that applies.
     pub fn parse(text: &str) -> Result<Self, LicenseKeyError> {
-        let folded = fold(text);
-        let body = folded.strip_prefix(PREFIX).unwrap_or(&folded);
-        if body.chars().count() != RANDOM_CHARS + 1 {
-            return Err(LicenseKeyError::Form);
+        let entered = Entered::of(text);
+        if let Some(body) = entered.whole() {
+            return Self::of_body(body);
         }
+        let mut keys: Vec<Self> = Vec::new();
+        let mut wrong = None;
+        for body in entered.within() {
+            match Self::of_body(body) {
+                Ok(key) if keys.contains(&key) => {}
+                Ok(key) => keys.push(key),
+                Err(error) => wrong = Some(error),
+            }
+        }
+        match (keys.pop(), wrong) {
+            (Some(key), _) if keys.is_empty() => Ok(key),
+            (Some(_), _) => Err(LicenseKeyError::Several),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(LicenseKeyError::Form(OddCharacters::of(text))),
+        }
+    }
+
+    /// The key with these sixteen characters after the prefix.
+    fn of_body(body: &[Letter]) -> Result<Self, LicenseKeyError> {
         let mut values = Vec::with_capacity(RANDOM_CHARS + 1);
-        for c in body.chars() {
-            let value = ALPHABET.iter().position(|a| char::from(*a) == c);
-            let value = value.ok_or(LicenseKeyError::Alphabet(c))?;
+        for Letter { c, .. } in body {
+            let value = ALPHABET.iter().position(|a| char::from(*a) == *c);
+            let value = value.ok_or(LicenseKeyError::Alphabet(*c))?;
             values.push(u8::try_from(value).unwrap_or(u8::MAX));
         }
-        let key = Self::from_values(&values[..RANDOM_CHARS]);
-        if fold(&key.0) != format!("{PREFIX}{body}") {
+        let check = values.pop().unwrap_or(u8::MAX);
+        if values.len() != RANDOM_CHARS || check != check_value(&values) {
             return Err(LicenseKeyError::CheckCharacter);
         }
-        Ok(key)
+        Ok(Self::from_values(&values))
     }
 
     /// The canonical spelling.
@@ -130,23 +162,119 @@ pub fn fingerprint(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(fold(key)))
 }
 
-/// The key that somebody meant who has typed or pasted this: in its canonical
-/// spelling where there is one in it, and otherwise the text as it is, for
-/// License Servers of other makers.
+/// The key that somebody has typed or pasted, as it is sent to the License Server: in its
+/// canonical spelling where the text is or contains one key of our form, whatever its
+/// check character. Otherwise the text, which License Servers of other makers may know,
+/// without characters that nobody sees and without white space and quotes around it.
 #[must_use]
-pub fn as_it_was_meant(text: &str) -> String {
-    let folded = fold(text);
-    let key = folded.match_indices(PREFIX).find_map(|(start, _)| {
-        let groups: Vec<char> = folded[start + PREFIX.len()..].chars().take(16).collect();
-        let is_key = groups.len() == 16 && groups.iter().all(char::is_ascii_alphanumeric);
-        is_key.then_some(groups)
-    });
-    let Some(key) = key else {
-        return LicenseKey::parse(text).map_or(text.trim().to_owned(), |key| key.to_string());
-    };
-    let groups = key.chunks(4).map(String::from_iter);
-    let groups: Vec<String> = groups.collect();
-    format!("{PREFIX}-{}", groups.join("-"))
+pub fn normalize(text: &str) -> String {
+    if let Ok(key) = LicenseKey::parse(text) {
+        return key.to_string();
+    }
+    let entered = Entered::of(text);
+    let mut bodies = entered.prefixed();
+    if let (Some(body), None) = (bodies.next(), bodies.next())
+        && body.iter().all(|letter| letter.c.is_ascii())
+    {
+        let groups = body
+            .chunks(4)
+            .map(|group| group.iter().map(|it| it.c).collect());
+        let groups: Vec<String> = groups.collect();
+        return format!("{PREFIX}-{}", groups.join("-"));
+    }
+    let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    let around = |c: char| c.is_whitespace() || is_quote(c);
+    visible.trim_matches(around).to_owned()
+}
+
+/// What somebody has typed or pasted where a key is expected.
+struct Entered(Vec<Letter>);
+
+/// A letter or digit of it, in upper case and half width.
+struct Letter {
+    c: char,
+    /// What stands between it and the one before.
+    before: Gap,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Gap {
+    Nothing,
+    Dash,
+    /// White space or a sign, perhaps with dashes.
+    Break,
+}
+
+impl Entered {
+    fn of(text: &str) -> Self {
+        let mut letters = Vec::new();
+        let mut before = Gap::Nothing;
+        for c in text.chars().filter(|c| !is_invisible(*c)).map(half_width) {
+            if is_dash(c) {
+                before = before.max(Gap::Dash);
+            } else if c.is_alphanumeric() {
+                for c in c.to_uppercase() {
+                    letters.push(Letter { c, before });
+                    before = Gap::Nothing;
+                }
+            } else {
+                before = Gap::Break;
+            }
+        }
+        Self(letters)
+    }
+
+    /// The sixteen characters of the key that the whole text is.
+    fn whole(&self) -> Option<&[Letter]> {
+        const BODY: usize = RANDOM_CHARS + 1;
+        const KEY: usize = PREFIX.len() + BODY;
+        match self.0.len() {
+            BODY if !self.has_prefix(0) => Some(&self.0),
+            KEY if self.has_prefix(0) => Some(&self.0[PREFIX.len()..]),
+            _ => None,
+        }
+    }
+
+    /// The sixteen characters of each text that may be a key among others.
+    fn within(&self) -> impl Iterator<Item = &[Letter]> {
+        self.prefixed().chain(self.dashed())
+    }
+
+    /// Those that follow the prefix, and are not part of something longer.
+    fn prefixed(&self) -> impl Iterator<Item = &[Letter]> {
+        let starts = (0..self.0.len()).filter(|at| self.has_prefix(*at));
+        starts.filter_map(|at| self.body(at + PREFIX.len()))
+    }
+
+    /// Those without the prefix that are four groups of four with dashes between them.
+    fn dashed(&self) -> impl Iterator<Item = &[Letter]> {
+        let is_start = |at: &usize| *at == 0 || self.0[*at].before == Gap::Break;
+        let starts = (0..self.0.len()).filter(is_start);
+        let bodies = starts.filter_map(|at| self.body(at));
+        bodies.filter(|body| {
+            let gaps = body.iter().enumerate().skip(1);
+            gaps.into_iter().all(|(index, letter)| {
+                let expected = if index % 4 == 0 {
+                    Gap::Dash
+                } else {
+                    Gap::Nothing
+                };
+                letter.before == expected
+            })
+        })
+    }
+
+    fn has_prefix(&self, at: usize) -> bool {
+        let letters = self.0[at..].iter().map(|letter| letter.c);
+        letters.take(PREFIX.len()).eq(PREFIX.chars())
+    }
+
+    /// Sixteen characters from `start`, unless more are joined to them.
+    fn body(&self, start: usize) -> Option<&[Letter]> {
+        let end = start + RANDOM_CHARS + 1;
+        let is_over = self.0.get(end).is_none_or(|next| next.before == Gap::Break);
+        self.0.get(start..end).filter(|_| is_over)
+    }
 }
 
 /// A key as it may appear in logs and to strangers: the first group and the
@@ -215,8 +343,9 @@ impl Letters {
             folded: String::with_capacity(text.len()),
             origins: Vec::with_capacity(text.len()),
         };
-        for (at, c) in text.char_indices().filter(|(_, c)| c.is_alphanumeric()) {
-            letters.folded.extend(c.to_uppercase());
+        let is_letter = |c: char| c.is_alphanumeric() && !is_dash(c) && !is_invisible(c);
+        for (at, c) in text.char_indices().filter(|(_, c)| is_letter(*c)) {
+            letters.folded.extend(half_width(c).to_uppercase());
             let origin = at..at + c.len_utf8();
             letters.origins.resize(letters.folded.len(), origin);
         }
@@ -278,16 +407,14 @@ fn without_prefix(text: &str, part: &Range<usize>) -> Option<(Range<usize>, Stri
     Some((part.clone(), mask(key.as_str())))
 }
 
+/// A key without what spelling adds. Signed denials carry the hash of it, so it never
+/// changes.
 fn fold(text: &str) -> String {
+    let is_dash = |c| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     text.chars()
         .filter(|c| !c.is_whitespace() && !is_dash(*c))
         .flat_map(char::to_uppercase)
         .collect()
-}
-
-/// The hyphen and what word processors make of it.
-fn is_dash(c: char) -> bool {
-    matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
 #[cfg(test)]
@@ -305,10 +432,10 @@ mod tests {
             "FXSGHT–AAAA—BBBB‑CCCC−DDDD",
             "Your license key: FXSGHT-AAAA-BBBB-CCCC-DDDD (Harbour Ltd)",
         ] {
-            assert_eq!(as_it_was_meant(text), key, "{text}");
+            assert_eq!(normalize(text), key, "{text}");
         }
         for other in ["", "ACME-1", "FXSGHT-AAAA"] {
-            assert_eq!(as_it_was_meant(&format!(" {other} ")), other);
+            assert_eq!(normalize(&format!(" {other} ")), other);
         }
     }
 
@@ -367,15 +494,121 @@ mod tests {
 
     #[test]
     fn what_is_not_a_key_is_refused_with_the_reason() {
-        assert_eq!(LicenseKey::parse(""), Err(LicenseKeyError::Form));
+        let form = || Err(LicenseKeyError::Form(OddCharacters::default()));
+        assert_eq!(LicenseKey::parse(""), form());
         assert_eq!(
             LicenseKey::parse("FXSGHT-AAAA-BBBB-CCCC-DDD0"),
             Err(LicenseKeyError::Alphabet('0'))
         );
+        assert_eq!(LicenseKey::parse("FXSGHT-AAAA-BBBB-CCCC-DDDD-EEEE"), form());
+    }
+
+    /// What mail programs, word processors and input methods make of a key.
+    fn disfigured(key: &str) -> Vec<String> {
+        let wide = |c: char| char::from_u32(u32::from(c) + 0xfee0).unwrap();
+        let between = |sign: &str| {
+            let chars: Vec<String> = key.chars().map(String::from).collect();
+            chars.join(sign)
+        };
+        let mut texts = vec![
+            key.chars().map(wide).collect(),
+            key.to_lowercase().chars().map(wide).collect(),
+            key.replace('-', "\u{3000}"),
+            key.replace('-', "--"),
+            key.replace('-', ""),
+            key.replace('-', " – "),
+            key.replace('-', "\r\n"),
+            format!("key={key}"),
+            format!("Key:{key}."),
+            format!("Your key is {key}. Thank you!"),
+            format!("Your key is\n\n    {key}\n\nKind regards, sales 2026"),
+            format!("Ihr Schlüssel: <b>{key}</b>, gültig bis 31.12.2027"),
+            format!("{key} (also {})", key.to_lowercase()),
+            format!("https://vendor.example/activate?key={key}&x=1"),
+            format!("your key {} is ready", &key[7..]),
+        ];
+        for dash in "\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2015}\u{2212}\u{fe58}\u{fe63}\u{ff0d}\u{30fc}\u{ff70}\u{ad}".chars() {
+            texts.push(key.replace('-', &dash.to_string()));
+        }
+        for invisible in [
+            "\u{200b}", "\u{feff}", "\u{200d}", "\u{2060}", "\u{ad}", "\u{202e}", "\0",
+        ] {
+            texts.push(format!("{invisible}{key}{invisible}"));
+            texts.push(between(invisible));
+        }
+        for (open, close) in [
+            ("\"", "\""),
+            ("'", "'"),
+            ("`", "`"),
+            ("“", "”"),
+            ("„", "“"),
+            ("«", "»"),
+            ("‘", "’"),
+            ("『", "』"),
+            ("(", ")"),
+            ("[", "]"),
+            ("<", ">"),
+            (" \t", "\r\n"),
+            ("\u{a0}", "\u{a0}"),
+        ] {
+            texts.push(format!("{open}{key}{close}"));
+        }
+        texts
+    }
+
+    #[test]
+    fn a_key_is_read_however_it_was_carried() {
+        for bytes in [[1; 15], [30; 15], [7; 15]] {
+            let key = LicenseKey::from_random(&bytes).unwrap();
+            for text in disfigured(key.as_str()) {
+                assert_eq!(LicenseKey::parse(&text), Ok(key.clone()), "{text:?}");
+                assert_eq!(normalize(&text), key.as_str(), "{text:?}");
+                let shown = mask_within(&text, "");
+                assert!(
+                    !shown.to_uppercase().contains(&key.as_str()[12..21]),
+                    "{shown:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn only_one_whole_key_is_taken_from_a_text() {
+        let [one, other] = [[1; 15], [2; 15]].map(|it| LicenseKey::from_random(&it).unwrap());
+        let several = LicenseKey::parse(&format!("{one} or {other}"));
+        assert_eq!(several, Err(LicenseKeyError::Several));
+        for text in [
+            format!("{one}-EEEE"),
+            format!("{one}2"),
+            format!("see {one}-EEEE there"),
+            format!("see {}", &one.as_str()[..25]),
+        ] {
+            let error = LicenseKey::parse(&text).unwrap_err();
+            assert_eq!(
+                error,
+                LicenseKeyError::Form(OddCharacters::default()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_message_shows_odd_characters_by_their_numbers() {
+        let message = |text: &str| LicenseKey::parse(text).unwrap_err().to_string();
         assert_eq!(
-            LicenseKey::parse("FXSGHT-AAAA-BBBB-CCCC-DDDD-EEEE"),
-            Err(LicenseKeyError::Form)
+            message("FXSGHT-АAAA-BBBB-CCCC-DDDD"),
+            "license keys never contain the character U+0410"
         );
+        assert_eq!(
+            message("FXSGHT-AAAA-BBBB-CCCC-DDD0"),
+            "license keys never contain the character '0'"
+        );
+        assert_eq!(
+            message("\u{feff}FXSGHT-AAAA-BB\u{200b}BB-ÇÇ"),
+            "a license key looks like FXSGHT-XXXX-XXXX-XXXX-XXXX; this text contains U+FEFF, U+200B, U+00C7"
+        );
+        let plain = "a license key looks like FXSGHT-XXXX-XXXX-XXXX-XXXX";
+        assert_eq!(message("FXSGHT-AAAA"), plain);
     }
 
     #[test]

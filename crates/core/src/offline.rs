@@ -1,13 +1,13 @@
 //! Licensing by file, for sites without internet: the site writes a request,
 //! the vendor answers it with a license file, the site reads that.
 //!
-//! Files are text in an armour like PEM's (RFC 7468), and survive an e-mail:
-//! what stands around the armour, line endings and marks of quoting do not
-//! matter. An answer is a signed document like any other; it counts once, for
+//! Files are text in an armour like PEM's (RFC 7468), and survive an e-mail: what stands
+//! around the armour, line endings, marks of quoting, markup, invisible characters and
+//! what word processors make of hyphens do not matter. An answer is a signed document like any other; it counts once, for
 //! the request whose nonce it bears.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,9 @@ use crate::document::{
 use crate::foreign_text;
 use crate::keyring::Keyring;
 use crate::license_key;
+use crate::pasted_text::{half_width, is_dash, is_invisible, kind_of_text, shown, without_markup};
 use crate::protocol::Call;
+use crate::unambiguous_json;
 
 /// Longest file that is read, in bytes.
 pub const LONGEST_FILE: usize = 1024 * 1024;
@@ -115,6 +117,14 @@ pub enum FileError {
     NotAFile {
         /// The label that was looked for.
         expected: &'static str,
+    },
+    /// Something that people have at hand beside such files.
+    #[error("this is {found}, expected a '{expected}'")]
+    SomethingElse {
+        /// The label that was looked for.
+        expected: &'static str,
+        /// What the file is.
+        found: &'static str,
     },
     /// A file of ours, but of the other kind.
     #[error("this is a '{found}', expected a '{expected}'")]
@@ -252,10 +262,12 @@ impl OfflineRequest {
     /// One [`FileError`] for each reason.
     pub fn from_file(text: &str) -> Result<Self, FileError> {
         let inside = unarmour(REQUEST, text)?;
-        let json = STANDARD
+        let json = STANDARD_NO_PAD
             .decode(inside)
             .map_err(|error| FileError::Damaged(error.to_string()))?;
-        serde_json::from_slice(&json)
+        let json =
+            String::from_utf8(json).map_err(|error| FileError::Damaged(error.to_string()))?;
+        unambiguous_json::from_str(&json)
             .map_err(|error| FileError::Damaged(foreign_text::json_fault(&error)))
     }
 
@@ -414,43 +426,83 @@ impl Reader<'_> {
     }
 }
 
+/// No two hyphens stand together in a line: word processors make one dash of them.
 fn armour(label: &str, inside: &str) -> String {
     let mut text = format!("-----BEGIN {label}-----\n");
-    let mut rest = inside;
-    while !rest.is_empty() {
-        // What is inside is ASCII: every character is one byte.
-        let (line, next) = rest.split_at(rest.len().min(LINE));
-        text.push_str(line);
-        text.push('\n');
-        rest = next;
+    let mut line = String::new();
+    for c in inside.chars() {
+        if line.len() == LINE || (line.ends_with('-') && c == '-') {
+            text.push_str(&line);
+            text.push('\n');
+            line.clear();
+        }
+        line.push(c);
     }
-    text.push_str(&format!("-----END {label}-----\n"));
+    text.push_str(&line);
+    text.push_str(&format!("\n-----END {label}-----\n"));
     text
 }
 
+/// What is inside the armour, without the signs that fill up base64.
 fn unarmour(label: &'static str, text: &str) -> Result<String, FileError> {
     if text.len() > LONGEST_FILE {
         return Err(FileError::TooLong { bytes: text.len() });
     }
-    let expected = label;
-    let begin = format!("-----BEGIN {label}-----");
-    let Some((_, after)) = text.split_once(&begin) else {
-        let other = [REQUEST, ANSWER]
-            .into_iter()
-            .find(|other| text.contains(&format!("-----BEGIN {other}-----")));
-        return Err(match other {
-            Some(found) => FileError::OtherKind { expected, found },
-            None => FileError::NotAFile { expected },
+    within_armour(label, text).or_else(|error| {
+        // A page of a mail program. Only then: a text may contain signs of markup, too.
+        let stripped = without_markup(text);
+        within_armour(label, &stripped).map_err(|_| error)
+    })
+}
+
+fn within_armour(expected: &'static str, text: &str) -> Result<String, FileError> {
+    let carried = carried(text);
+    let after = |label: &str| carried.split_once(&line("BEGIN", label)).map(|(_, it)| it);
+    let Some(after) = after(expected) else {
+        let other = [REQUEST, ANSWER].into_iter().find(|it| after(it).is_some());
+        return Err(match (other, kind_of_text(text)) {
+            (Some(found), _) => FileError::OtherKind { expected, found },
+            (None, Some(found)) => FileError::SomethingElse { expected, found },
+            (None, None) => FileError::NotAFile { expected },
         });
     };
     let (inside, _) = after
-        .split_once(&format!("-----END {label}-----"))
+        .split_once(&line("END", expected))
         .ok_or(FileError::Truncated { expected })?;
-    // White space, and the marks of a quotation.
-    let meant = |c: &char| !c.is_whitespace() && *c != '>';
-    let inside: String = inside.chars().filter(meant).collect();
-    if !inside.is_ascii() {
-        return Err(FileError::Damaged("it holds foreign characters".to_owned()));
+    // What is inside neither begins nor ends with a hyphen. `=3D` is how mail programs
+    // write the sign that fills up base64, and one at the end of a line is theirs.
+    let inside = inside.trim_matches('-').replace("=3D", "=");
+    let inside: String = inside.chars().filter(|c| *c != '=').collect();
+    let is_ours = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_' | '.');
+    match inside.chars().find(|c| !is_ours(*c) && *c != BETWEEN) {
+        Some(odd) => {
+            let odd = shown(odd);
+            Err(FileError::Damaged(format!(
+                "it contains the character {odd}"
+            )))
+        }
+        None => Ok(inside),
     }
-    Ok(inside)
+}
+
+/// A line of an armour as [`carried`] leaves it, with the least of its hyphens.
+fn line(word: &str, label: &str) -> String {
+    format!("-{word}{}-", label.replace(' ', ""))
+}
+
+/// The text without what carrying it has added: white space, invisible characters and
+/// the marks of a quotation, and with hyphens for all dashes.
+fn carried(text: &str) -> String {
+    let mut carried = String::with_capacity(text.len());
+    for c in text.chars().map(half_width) {
+        match c {
+            '>' => {}
+            c if c.is_whitespace() || is_invisible(c) => {}
+            // Made of two hyphens.
+            '\u{2013}'..='\u{2015}' => carried.push_str("--"),
+            c if is_dash(c) => carried.push('-'),
+            c => carried.push(c),
+        }
+    }
+    carried
 }

@@ -93,6 +93,121 @@ pub(crate) fn half_width(c: char) -> char {
     }
 }
 
+/// A character as a message shows it: an ASCII character itself, any other one by its
+/// number, because it may look like another.
+#[must_use]
+pub(crate) fn shown(c: char) -> String {
+    if c.is_ascii_graphic() {
+        format!("'{c}'")
+    } else {
+        CodePoint(c).to_string()
+    }
+}
+
+/// What a text is that was not expected, as far as its beginning tells.
+#[must_use]
+pub(crate) fn kind_of_text(text: &str) -> Option<&'static str> {
+    let begins = |c: char| !c.is_whitespace() && !is_invisible(c);
+    let start: String = text.chars().skip_while(|c| !begins(*c)).take(64).collect();
+    let start = start.to_ascii_lowercase();
+    let kinds = [
+        ("<!doctype html", "an HTML page"),
+        ("<html", "an HTML page"),
+        ("<?xml", "an XML document"),
+        ("-----begin certificate", "a certificate (PEM)"),
+        ("-----begin public key", "a public key (PEM)"),
+        ("-----begin private key", "a private key (PEM)"),
+        ("-----begin pgp", "an encrypted or signed message (PGP)"),
+        ("mime-version:", "a whole e-mail message"),
+        ("received:", "a whole e-mail message"),
+        ("return-path:", "a whole e-mail message"),
+        ("{\"keys\"", "a set of public keys (JWK Set)"),
+        ("{", "JSON"),
+    ];
+    let kind = kinds
+        .into_iter()
+        .find(|(begin, _)| start.starts_with(begin));
+    kind.map(|(_, name)| name)
+}
+
+/// Longest tag that is taken for one, in bytes.
+const MAX_TAG_BYTES: usize = 4096;
+
+/// The text of an HTML page: without tags, and with the characters that entities name.
+#[must_use]
+pub(crate) fn without_markup(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['<', '&']) {
+        let (before, sign) = rest.split_at(at);
+        plain.push_str(before);
+        let (markup, after) = match sign.as_bytes() {
+            [b'<', b'a'..=b'z' | b'A'..=b'Z' | b'/' | b'!', ..] => tag(sign),
+            [b'&', ..] => entity(sign),
+            _ => None,
+        }
+        .unwrap_or((&sign[..1], &sign[1..]));
+        match markup.as_bytes() {
+            [b'<', _, ..] => {}
+            [b'&', .., b';'] => plain.extend(named(&markup[1..markup.len() - 1])),
+            _ => plain.push_str(markup),
+        }
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
+}
+
+fn tag(text: &str) -> Option<(&str, &str)> {
+    let bytes = text.as_bytes().iter().take(MAX_TAG_BYTES).skip(1);
+    let end = bytes
+        .take_while(|byte| **byte != b'<')
+        .position(|byte| *byte == b'>')?;
+    text.split_at_checked(end + 2)
+}
+
+fn entity(text: &str) -> Option<(&str, &str)> {
+    let name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'#';
+    let length = text
+        .as_bytes()
+        .iter()
+        .skip(1)
+        .take(12)
+        .take_while(name)
+        .count();
+    let is_entity = length > 0 && text.as_bytes().get(length + 1) == Some(&b';');
+    is_entity.then(|| text.split_at(length + 2))
+}
+
+/// The character of an entity. Those that are not listed are spaces, or nothing that
+/// belongs in a file of ours.
+fn named(name: &str) -> Option<char> {
+    if let Some(number) = name.strip_prefix('#') {
+        let code = match number.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16),
+            None => number.parse(),
+        };
+        return code.ok().and_then(char::from_u32);
+    }
+    match name {
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "amp" => Some('&'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        "dash" | "hyphen" => Some('\u{2010}'),
+        "ndash" => Some('\u{2013}'),
+        "mdash" => Some('\u{2014}'),
+        "minus" => Some('\u{2212}'),
+        "equals" => Some('='),
+        "plus" => Some('+'),
+        "sol" => Some('/'),
+        "lowbar" => Some('_'),
+        "period" => Some('.'),
+        _ => Some(' '),
+    }
+}
+
 /// The characters of a text that are neither ASCII nor white space, each one time, as
 /// a sentence's end: empty where there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -159,6 +274,26 @@ mod tests {
             listed("àáâãäåæçè"),
             "U+00E0, U+00E1, U+00E2, U+00E3, U+00E4, U+00E5, U+00E6, U+00E7 and others"
         );
+    }
+
+    #[test]
+    fn markup_is_left_out_and_entities_are_characters() {
+        for (html, plain) in [
+            ("<p class=\"a\">a<br/>b</p>", "ab"),
+            ("a<wbr>b<!-- c -->d", "abd"),
+            ("&lt;a&gt;&amp;&#45;&#x2D;&ndash;&nbsp;x", "<a>&--– x"),
+            ("a < b > c <1>", "a < b > c <1>"),
+            ("a <b", "a <b"),
+            ("<a <b>c", "<a c"),
+            (
+                "& &; &a &toolongtobeone; &#xffffffff;",
+                "& &; &a &toolongtobeone; ",
+            ),
+            ("", ""),
+            ("<", "<"),
+        ] {
+            assert_eq!(without_markup(html), plain, "{html}");
+        }
     }
 
     #[test]

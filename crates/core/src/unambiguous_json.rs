@@ -11,8 +11,10 @@ use serde::de::{
     Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor,
 };
 
-/// What [`from_str`] says of a member that occurs twice.
-const DUPLICATE: &str = "an object has a member twice";
+use crate::foreign_text;
+
+/// What [`from_str`] says of a member that occurs twice, as derived readers do.
+const DUPLICATE: &str = "duplicate field";
 
 /// Reads JSON in which no object has a member twice.
 ///
@@ -78,8 +80,9 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unambiguous, A::Error> {
         let mut names = BTreeSet::new();
         while let Some(name) = members.next_key::<String>()? {
-            if !names.insert(name) {
-                return Err(A::Error::custom(DUPLICATE));
+            if !names.insert(name.clone()) {
+                let name = foreign_text::identifier(&name);
+                return Err(A::Error::custom(format!("{DUPLICATE} `{name}`")));
             }
             members.next_value::<Unambiguous>()?;
         }

@@ -60,7 +60,15 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
     match contact {
         Contact::Confirmed(confirmation) => {
             let now = app.clock.now();
-            let lease = confirmation.lease(now, unsigned_validity(app.validation_interval));
+            let validity = unsigned_validity(app.validation_interval);
+            let Some(lease) = confirmation.lease(now, validity) else {
+                // The answer to an activation has a license, or is none.
+                let (status, what) = (200, "no license");
+                return Err(ActivateError::NoContact(NoContact::Unexpected {
+                    status,
+                    what,
+                }));
+            };
             let license = lease.license().clone();
             let snapshot = store(app, license_key, lease).await?;
             // Before the license is there to be called about.

@@ -8,7 +8,9 @@ use license_core::contact::{
     key_sets,
 };
 use license_core::document::{DenialClaims, DenialReason, DocumentError, LicenseClaims};
+use license_core::evidence::Evidence;
 use license_core::lease::Lease;
+use license_core::license::License;
 use license_core::license_key::fingerprint;
 use license_core::protocol;
 use serde_json::{Value, json};
@@ -130,6 +132,183 @@ fn a_call_without_a_complete_answer_is_no_contact() {
     }
 }
 
+/// The body in every encoding that CPython's `json` reads, with and without a byte order
+/// mark.
+fn encodings(body: &str) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for text in [body.to_owned(), format!("\u{feff}{body}")] {
+        all.push(text.clone().into_bytes());
+        all.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
+        all.push(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
+        all.push(
+            text.chars()
+                .flat_map(|c| u32::from(c).to_le_bytes())
+                .collect(),
+        );
+        all.push(
+            text.chars()
+                .flat_map(|c| u32::from(c).to_be_bytes())
+                .collect(),
+        );
+    }
+    all
+}
+
+#[test]
+fn an_answer_is_read_in_every_encoding_that_version_1_read() {
+    for body in encodings(YES) {
+        for call in CALLS {
+            let contact = call(&answer(200, body.clone()), &question(), &Trust::Unsigned);
+            assert_eq!(word(&contact), "yes", "{body:x?}");
+        }
+    }
+    for body in encodings(NO) {
+        let contact = validation(&answer(200, body.clone()), &question(), &Trust::Unsigned);
+        assert_eq!(word(&contact), "no: revoked", "{body:x?}");
+    }
+    let receipts = encodings(r#"{"success":true}"#);
+    for body in receipts {
+        let contact = deactivation(&answer(200, body), &question(), &Trust::Unsigned);
+        assert!(matches!(contact, Contact::Confirmed(_)), "{contact:?}");
+    }
+}
+
+#[test]
+fn a_member_that_occurs_twice_makes_an_answer_no_contact() {
+    const TWICE: &str = "an object has a member twice";
+    let keys = Signer::vendor().trust();
+    for body in [
+        r#"{"success":true,"success":true}"#,
+        r#"{"success":false,"success":true}"#,
+        r#"{"success":true,"success":false}"#,
+        r#"{"success":true,"data":{"isValid":true},"data":{"isValid":false}}"#,
+        r#"{"isValid":true,"isValid":false}"#,
+        r#"{"isValid":false,"isValid":true,"license":{"licenseKey":"K"}}"#,
+        r#"{"isValid":true,"is\u0056alid":false}"#,
+        r#"{"isValid":true,"license":{"licenseKey":"K","expiresAt":null,"expiresAt":"2020-01-01"}}"#,
+        r#"{"isValid":true,"license":{"licenseKey":"K","more":[{"a":1,"a":2}]}}"#,
+        r#"{"success":true,"data":{"license":{"licenseKey":"K","maxCameras":1,"maxCameras":99}}}"#,
+        r#"{"success":true,"error":{"code":1,"code":2},"chain":[]}"#,
+    ] {
+        for status in [200, 403] {
+            let reply = answer(status, body);
+            let unexpected = NoContact::Unexpected {
+                status,
+                what: TWICE,
+            };
+            for trust in [&Trust::Unsigned, &keys] {
+                for call in CALLS {
+                    let why = no_contact(call(&reply, &question(), trust));
+                    assert_eq!(why, unexpected, "{body}");
+                }
+                let Contact::None(why) = deactivation(&reply, &question(), trust) else {
+                    panic!("{body} is a receipt");
+                };
+                assert_eq!(why, unexpected, "{body}");
+                let Contact::None(why) = heartbeat(&reply, &question(), trust) else {
+                    panic!("{body} is an acknowledgement");
+                };
+                assert_eq!(why, unexpected, "{body}");
+            }
+            assert_eq!(key_sets(&reply), Err(unexpected), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_receipt_needs_success_to_be_exactly_true() {
+    let not_true = |body: &str| {
+        let Contact::None(why) = deactivation(&answer(200, body), &question(), &Trust::Unsigned)
+        else {
+            panic!("{body} is a receipt");
+        };
+        let what = "success is not true";
+        assert_eq!(why, NoContact::Unexpected { status: 200, what }, "{body}");
+    };
+    for body in [
+        "{}",
+        r#"{"status":"please sign in"}"#,
+        r#"{"success":null}"#,
+        r#"{"success":"false"}"#,
+        r#"{"success":"true"}"#,
+        r#"{"success":1}"#,
+        r#"{"success":[true]}"#,
+        r#"{"success":{"success":true}}"#,
+        r#"{"Success":true}"#,
+        r#"{"data":{"success":true}}"#,
+        r#"{"data":{"deactivated":true}}"#,
+        r#"{"isValid":true}"#,
+    ] {
+        not_true(body);
+    }
+    for body in [
+        r#"{"success":true}"#,
+        r#"{"success":true,"data":{"deactivated":true}}"#,
+    ] {
+        let contact = deactivation(&answer(200, body), &question(), &Trust::Unsigned);
+        assert!(
+            matches!(contact, Contact::Confirmed(_)),
+            "{body}: {contact:?}"
+        );
+    }
+    for body in [
+        r#"{"success":false}"#,
+        r#"{"success":true,"data":{"isValid":false}}"#,
+    ] {
+        let contact = deactivation(&answer(200, body), &question(), &Trust::Unsigned);
+        assert!(matches!(contact, Contact::Denied(_)), "{body}: {contact:?}");
+    }
+    // An acknowledgement may say nothing, but not something else.
+    for body in [
+        r#"{"success":null}"#,
+        r#"{"success":"true"}"#,
+        r#"{"success":0}"#,
+    ] {
+        let contact = heartbeat(&answer(200, body), &question(), &Trust::Unsigned);
+        assert!(matches!(contact, Contact::None(_)), "{body}: {contact:?}");
+    }
+}
+
+#[test]
+fn a_bare_yes_confirms_the_license_that_is_cached() {
+    let validity = TimeDelta::hours(30);
+    let license = License::new(license_object());
+    let valid_until = T0 + validity;
+    let lease = Lease::Unsigned {
+        license: license.clone(),
+        valid_until,
+    };
+    let known = Evidence::default().activated(KEY, lease, T0);
+    let in_grace = known.validated(
+        &validation(&answer(503, ""), &question(), &Trust::Unsigned),
+        T0 + TimeDelta::hours(20),
+        validity,
+    );
+    assert!(in_grace.grace_started_at.is_some());
+    let bare = r#"{"success":true,"data":{"isValid":true,"gracePeriodActive":true}}"#;
+    let yes = validation(&answer(200, bare), &question(), &Trust::Unsigned);
+    let now = T0 + TimeDelta::hours(21);
+    let confirmed = in_grace.validated(&yes, now, validity);
+    let valid_until = now + validity;
+    assert_eq!(
+        confirmed.lease,
+        Some(Lease::Unsigned {
+            license,
+            valid_until
+        })
+    );
+    assert_eq!(confirmed.confirmed_at, Some(now));
+    assert_eq!(confirmed.grace_started_at, None);
+    assert!(confirmed.server_in_grace);
+    // Where keys are trusted, nothing vouches for it.
+    let why = no_contact(validation(
+        &answer(200, bare),
+        &question(),
+        &Signer::vendor().trust(),
+    ));
+    assert_eq!(why, NoContact::ServerDoesNotSign);
+}
+
 /// Status, body, what it is as an activation, what it is as a validation.
 #[test]
 fn an_unsigned_answer_is_read_by_its_form() {
@@ -162,9 +341,12 @@ fn an_unsigned_answer_is_read_by_its_form() {
         (200, r#"{"success":true,"data":{}}"#, ODD, ODD),
         (200, r#"{"success":true,"data":{"license":null}}"#, ODD, ODD),
         (200, r#"{"success":true,"data":{"license":"L"}}"#, ODD, ODD),
-        (200, r#"{"success":true,"data":{"isValid":true}}"#, ODD, ODD),
-        (200, r#"{"success":true,"data":{"isValid":true,"license":null}}"#, ODD, ODD),
-        (200, r#"{"isValid":true,"license":null}"#, ODD, ODD),
+        (200, r#"{"success":true,"data":{"isValid":true,"license":"K"}}"#, ODD, ODD),
+        (200, r#"{"success":"true","data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
+        (200, r#"{"success":"false","data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
+        (200, r#"{"success":null,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
+        (200, r#"{"success":1,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
+        (200, r#"{"isValid":"true"}"#, ODD, ODD),
         (200, r#"{"isValid":true,"license":{"tier":"basic"}}"#, ODD, ODD),
         (200, r#"{"data":{"isValid":true,"license":{"licenseKey":7}}}"#, ODD, ODD),
         (200, r#"{"isValid":"false"}"#, ODD, ODD),
@@ -180,6 +362,13 @@ fn an_unsigned_answer_is_read_by_its_form() {
         (201, r#"{"success":true,"data":{"license":{"licenseKey":"K"}}}"#, "yes", ODD),
         (200, r#"{"isValid":true,"license":{"licenseKey":"K"}}"#, ODD, "yes"),
         (200, YES, "yes", "yes"),
+        (200, r#"{"success":true,"data":{"isValid":true}}"#, ODD, "yes"),
+        (200, r#"{"success":true,"data":{"isValid":true,"license":null}}"#, ODD, "yes"),
+        (200, r#"{"isValid":true,"license":null}"#, ODD, "yes"),
+        (200, r#"{"isValid":true}"#, ODD, "yes"),
+        (200, "\u{feff}{\"isValid\":true}", ODD, "yes"),
+        (200, "\u{feff}{\"success\":true,\"data\":{\"licenseKey\":\"K\"}}", "yes", ODD),
+        (200, "\u{feff}{\"isValid\":false,\"reason\":\"revoked\"}", REVOKED, REVOKED),
         // A no.
         (200, NO, REVOKED, REVOKED),
         (200, r#"{"isValid":false,"reason":"revoked"}"#, REVOKED, REVOKED),
@@ -231,7 +420,12 @@ fn an_odd_answer_says_what_is_odd() {
         ("[]", "not a JSON object"),
         (r#"{"data":7}"#, "no data"),
         ("{}", "no isValid"),
-        (r#"{"isValid":true}"#, "no license"),
+        (r#"{"isValid":true,"license":7}"#, "no license"),
+        (r#"{"success":1,"isValid":true}"#, "success is not true"),
+        (
+            r#"{"isValid":false,"isValid":true}"#,
+            "an object has a member twice",
+        ),
         (r#"{"isValid":true,"license":{}}"#, "no licenseKey"),
     ];
     for (body, what) in cases {
@@ -292,7 +486,9 @@ fn the_words_of_a_refusal_are_cut_at_one_thousand_characters() {
 #[test]
 fn an_unsigned_license_of_another_spelling_of_the_key_is_taken() {
     let contact = validation(&answer(200, YES), &question(), &Trust::Unsigned);
-    let lease = confirmation(contact).lease(T0, TimeDelta::hours(30));
+    let lease = confirmation(contact)
+        .lease(T0, TimeDelta::hours(30))
+        .unwrap();
     assert_eq!(lease.license().license_key(), Some("K"));
     assert_eq!(lease.valid_until(), T0 + TimeDelta::hours(30));
     assert_eq!((lease.signed_end(), lease.seq()), (None, None));
@@ -383,7 +579,8 @@ fn a_signed_answer_to_this_request_is_a_yes() {
     let jws = vendor.license(&license_claims());
     for (call, reply) in answers_of(&jws) {
         let contact = call(&reply, &question(), &vendor.trust());
-        let Lease::Signed(document) = confirmation(contact).lease(T0, TimeDelta::hours(999)) else {
+        let lease = confirmation(contact).lease(T0, TimeDelta::hours(999));
+        let Some(Lease::Signed(document)) = lease else {
             panic!("the lease is not signed");
         };
         assert_eq!(document.jws(), jws);
@@ -452,7 +649,9 @@ fn the_license_that_counts_is_the_signed_one() {
     });
     let body = protocol::confirmed(tampered.as_object().unwrap()).to_string();
     let contact = validation(&answer(200, body), &question(), &vendor.trust());
-    let lease = confirmation(contact).lease(T0, TimeDelta::hours(24));
+    let lease = confirmation(contact)
+        .lease(T0, TimeDelta::hours(24))
+        .unwrap();
     let license = lease.license();
     assert_eq!(license.license_key(), Some(KEY));
     assert_eq!(license.tier(), Some("professional"));

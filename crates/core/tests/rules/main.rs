@@ -14,6 +14,7 @@ mod foreign_texts;
 mod gating;
 mod hardware;
 mod interop;
+mod iso_spellings;
 mod license_states;
 mod limits;
 mod naive_paths;

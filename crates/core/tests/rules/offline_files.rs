@@ -91,6 +91,131 @@ fn a_request_survives_what_happens_to_text() {
     }
 }
 
+/// What mail programs, word processors and consoles make of a file.
+fn carried(file: &str) -> Vec<String> {
+    let html = |text: &str| {
+        text.replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+    };
+    let each = |sign: &str| {
+        file.chars()
+            .flat_map(|c| [c.to_string(), sign.to_owned()])
+            .collect()
+    };
+    let mut texts: Vec<String> = vec![
+        file.replace("-----", "—–"),
+        file.replace("-----", "——-"),
+        file.replace("-----", "–––––"),
+        file.replace("-----", "−−−−−"),
+        file.replace("-----", "----"),
+        file.replace("-----BEGIN", "-BEGIN"),
+        file.replace('-', "\u{2011}"),
+        format!("\u{feff}{file}"),
+        file.replace(' ', "\u{a0}"),
+        file.replace("LICENSE", "LI\u{200b}CENSE"),
+        each("\u{200b}"),
+        each("\u{2060}"),
+        each("\u{ad}"),
+        file.replace('\n', "\u{2028}"),
+        file.replace('\n', "\r\n> > "),
+        // Quoted-printable.
+        file.replace('=', "=3D"),
+        file.replace('\n', "=\r\n"),
+        // Pages.
+        format!(
+            "<html><head><style>p > a {{}}</style></head><body><p>{}</p></body></html>",
+            html(file).replace('\n', "<br>\n")
+        ),
+        format!("<pre>{}</pre>", html(file)),
+        html(file)
+            .lines()
+            .map(|line| format!("<div style=\"a\">{line}</div>"))
+            .collect(),
+        html(file)
+            .replace("-----", "&mdash;&ndash;")
+            .replace(' ', "&nbsp;")
+            .replace('\n', "<br/>"),
+        html(file).replace('\n', "<wbr>&#8203;"),
+        html(file).replace('-', "&#45;"),
+        format!(
+            "Bob <bob@customer.example> wrote:\n{}",
+            file.replace('\n', "\n> ")
+        ),
+        format!("a < b\n{file}\nc > d"),
+    ];
+    let wide = |c: char| match c {
+        '!'..='~' => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
+        c => c,
+    };
+    texts.push(file.chars().map(wide).collect());
+    texts
+}
+
+#[test]
+fn files_survive_mail_programs_and_word_processors() {
+    let file = request().to_file();
+    for text in carried(&file) {
+        assert_eq!(OfflineRequest::from_file(&text), Ok(request()), "{text}");
+    }
+    let sets = ["set-_one.a".to_owned(), "s--et---two.b".to_owned()];
+    let jws = "eyJh--x.b-_c---.d-A";
+    let file = to_file(&sets, jws);
+    for text in carried(&file) {
+        let read = from_file(&text);
+        assert_eq!(read, Ok((sets.to_vec(), jws.to_owned())), "{text}");
+    }
+}
+
+#[test]
+fn what_word_processors_make_of_two_hyphens_is_two_hyphens() {
+    let file = to_file(&[], "eyJh--x.b.c");
+    assert!(
+        file.lines()
+            .all(|line| line.starts_with("-----") || !line.contains("--")),
+        "{file}"
+    );
+    // Files of earlier releases have them side by side.
+    let earlier =
+        "-----BEGIN FOXSIGHT LICENSE FILE-----\neyJh--x.b.c\n-----END FOXSIGHT LICENSE FILE-----\n";
+    for dash in ["--", "–", "—"] {
+        let read = from_file(&earlier.replace("h--x", &format!("h{dash}x")));
+        assert_eq!(read, Ok((Vec::new(), "eyJh--x.b.c".to_owned())), "{dash}");
+    }
+}
+
+#[test]
+fn what_was_found_instead_is_named() {
+    let file = request().to_file();
+    let expected = "FOXSIGHT LICENSE REQUEST";
+    for (text, found) in [
+        ("<!DOCTYPE html><p>Sign in", "an HTML page"),
+        ("\u{feff}  <HTML>", "an HTML page"),
+        ("-----BEGIN CERTIFICATE-----\nMIIB", "a certificate (PEM)"),
+        ("{\"keys\":[]}", "a set of public keys (JWK Set)"),
+        ("{\"a\":1}", "JSON"),
+        ("Return-Path: <a@b>\n", "a whole e-mail message"),
+    ] {
+        let error = OfflineRequest::from_file(text).unwrap_err();
+        assert_eq!(
+            error,
+            FileError::SomethingElse { expected, found },
+            "{text}"
+        );
+        let shown = format!("this is {found}, expected a '{expected}'");
+        assert_eq!(error.to_string(), shown);
+    }
+    let line = file.lines().nth(1).unwrap();
+    for (odd, named) in [("ä", "U+00E4"), ("!", "'!'"), ("\u{1f600}", "U+1F600")] {
+        let foreign = file.replacen(&line[..4], odd, 1);
+        let why = format!("it contains the character {named}");
+        assert_eq!(
+            OfflineRequest::from_file(&foreign),
+            Err(FileError::Damaged(why))
+        );
+    }
+}
+
 #[test]
 fn a_file_that_is_none_is_refused_with_the_reason() {
     let file = request().to_file();
@@ -112,7 +237,7 @@ fn a_file_that_is_none_is_refused_with_the_reason() {
         })
     );
     let end = file.find("-----END").unwrap();
-    for length in [45, 100, end, end + 10, file.len() - 2] {
+    for length in [45, 100, end, end + 10, file.len() - 6] {
         assert_eq!(
             read(&file[..length]),
             Err(FileError::Truncated { expected }),

@@ -158,7 +158,7 @@ impl Site {
         let contact = ValidateRequest::judge(reply, &question, &Trust::Unsigned);
         self.evidence = match (&contact, self.evidence.lease.is_some()) {
             (Contact::Confirmed(yes), false) => {
-                let lease = yes.lease(now, unsigned_validity(VALIDATION));
+                let lease = yes.lease(now, unsigned_validity(VALIDATION)).unwrap();
                 self.evidence
                     .activated(&self.evidence.license_key, lease, now)
             }
