@@ -12,6 +12,7 @@ use license_core::hardware::{Comparison, Verdict};
 use license_core::schedule::{Jitter, wait_as_asked};
 use license_core::standing::Policy;
 use license_core::time_guard::{Believed, ClockEvent, Mark};
+use license_core::wall_clock::WallReading;
 use license_service::clock::Clock;
 use license_service::presentable_url::presentable_path;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,7 @@ use crate::state_file::StateFile;
 use crate::store::local_license_validation_attempts::{Attempt, LoggedAttempt};
 use crate::store::{Store, StoreError};
 use crate::trusted_keys::{TrustedKeys, TrustedKeysError};
+use crate::unsigned_clock::UnsignedClock;
 use crate::upstream::{Sender, Upstream, UpstreamError};
 use crate::usage::{Meter, Queries};
 
@@ -55,6 +57,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// The same clock, where it is the effective time.
     pub effective: Option<Arc<EffectiveClock>>,
+    /// The same clock, where it is the wall clock.
+    pub unsigned: Option<Arc<UnsignedClock>>,
     /// Whose word counts.
     pub keys: TrustedKeys,
     /// What the site's settings decide.
@@ -199,9 +203,13 @@ impl App {
             events.iter().for_each(log_clock_event);
             Arc::new(clock)
         });
-        let clock: Arc<dyn Clock> = match &effective {
-            Some(effective) => effective.clone(),
-            None => clock,
+        let unsigned = effective
+            .is_none()
+            .then(|| Arc::new(UnsignedClock::start(clock.clone())));
+        let clock: Arc<dyn Clock> = match (&effective, &unsigned) {
+            (Some(effective), _) => effective.clone(),
+            (None, Some(unsigned)) => unsigned.clone(),
+            (None, None) => clock,
         };
         let roots = settings
             .license_ca_file
@@ -213,6 +221,7 @@ impl App {
             settings.license_api_timeout,
             roots.as_deref(),
             effective.clone().map(|clock| clock as Arc<dyn Clock>),
+            &settings.proxies,
         )?;
         let database = settings.database();
         let timeouts = settings.database_timeouts.clone();
@@ -233,6 +242,7 @@ impl App {
             kept_time,
             upstream,
             effective,
+            unsigned,
             keys,
             policy,
             prescribed: Prescribed {
@@ -412,11 +422,54 @@ impl App {
         }
     }
 
+    /// What the machine shows as a call begins that can confirm the license; `None` where
+    /// keys are trusted.
+    #[must_use]
+    pub fn wall_reading(&self) -> Option<WallReading> {
+        self.unsigned.as_ref().map(|clock| clock.reading())
+    }
+
+    /// The time at which such a call ends that began at `begun`. It counts for everything
+    /// after [`App::note_confirmation_tried`], which has to come when what the call has
+    /// changed is known: otherwise the site would have lapsed in between.
+    #[must_use]
+    pub fn now_when_tried(&self, begun: Option<WallReading>) -> DateTime<Utc> {
+        match (&self.unsigned, begun) {
+            (Some(clock), Some(begun)) => clock.now_when_tried(begun),
+            _ => self.clock.now(),
+        }
+    }
+
+    /// A call that can confirm the license was tried, and began at `begun`.
+    pub fn note_confirmation_tried(&self, begun: Option<WallReading>) {
+        if let (Some(clock), Some(begun)) = (&self.unsigned, begun)
+            && let Some(ahead) = clock.tried(begun)
+        {
+            let minutes = ahead.num_minutes();
+            tracing::info!(minutes, "the wall clock counts again after its jump");
+            self.changed.notify_one();
+        }
+    }
+
     /// Whether the time waits for one validation to be tried.
     #[must_use]
     pub fn awaits_validation(&self) -> bool {
+        let is_held = self
+            .unsigned
+            .as_ref()
+            .is_some_and(|it| it.ahead().is_some());
         let clock = self.effective.as_ref();
-        clock.is_some_and(|clock| clock.guard().awaits_validation())
+        is_held || clock.is_some_and(|clock| clock.guard().awaits_validation())
+    }
+
+    /// How far the wall clock is ahead of the time that counts; negative is behind.
+    #[must_use]
+    pub fn wall_ahead(&self) -> Option<TimeDelta> {
+        match (&self.effective, &self.unsigned) {
+            (Some(clock), _) => Some(clock.guard().wall_ahead()),
+            (None, Some(clock)) => clock.ahead(),
+            (None, None) => None,
+        }
     }
 
     /// An earlier run has kept this high-water mark beside this evidence.
@@ -428,6 +481,9 @@ impl App {
             let mark = mark.copied().or(grace);
             let events = clock.recall(mark.as_ref(), signed);
             events.iter().for_each(log_clock_event);
+        }
+        if let Some(clock) = &self.unsigned {
+            clock.recall(evidence, &self.policy);
         }
     }
 

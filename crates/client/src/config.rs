@@ -24,9 +24,11 @@ use license_service::database::Timeouts;
 use license_service::database_url::DatabaseUrl;
 use license_service::listener::Limits;
 use license_service::log_filter::LogFilter;
-use license_service::presentable_url::{HIDDEN, SecretUrl, SecretUrlError, presentable};
+use license_service::presentable_url::{SecretUrl, SecretUrlError};
 use license_service::request_body::BodyLimits;
 use license_service::telemetry::LogFormat;
+
+use crate::proxy::ProxySettings;
 
 /// Settings of the service.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +37,10 @@ pub struct Settings {
     /// by commands, which know; `null` elsewhere.
     #[arg(skip)]
     pub shown: serde_json::Value,
+
+    /// The proxies of the environment. Filled in by commands; none elsewhere.
+    #[arg(skip)]
+    pub proxies: ProxySettings,
 
     /// The bounds of connections. Not a setting; tests shorten the waits.
     #[arg(skip)]
@@ -314,78 +320,11 @@ fn query(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The variables that name a proxy; `http_client` reads them, as other programs
-/// do.
-const PROXY_VARIABLES: [&str; 6] = [
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
-/// Those that list the hosts that are called directly.
-const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
-
-/// A proxy variable that cannot be used.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{variable} is malformed (its value is not shown): {SecretUrlError}",
-    SecretUrlError = SecretUrlError::Ambiguous
-)]
-pub struct ProxyError {
-    /// Its name.
-    pub variable: &'static str,
-}
-
-/// How the License Server is reached through a proxy: the variables that are
-/// set, and their values as they may be shown.
-///
-/// # Errors
-/// For the first one that is malformed. The HTTP library would ignore it without a word,
-/// or take a piece of the password for the host.
-pub fn proxies() -> Result<Vec<(&'static str, String)>, ProxyError> {
+/// The proxies of the environment.
+#[must_use]
+pub fn proxies() -> ProxySettings {
     #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
-    proxies_from(|variable| std::env::var(variable).ok())
-}
-
-fn proxies_from(
-    value: impl Fn(&'static str) -> Option<String>,
-) -> Result<Vec<(&'static str, String)>, ProxyError> {
-    let mut shown = Vec::new();
-    let set = |variable| Some((variable, value(variable)?)).filter(|(_, it)| !it.is_empty());
-    for (variable, value) in PROXY_VARIABLES.into_iter().filter_map(set) {
-        let value = presentable_proxy(&value).ok_or(ProxyError { variable })?;
-        shown.push((variable, value));
-    }
-    for (variable, value) in NO_PROXY_VARIABLES.into_iter().filter_map(set) {
-        // Hosts and networks; anything else does not belong there.
-        let is_odd = value.contains(['@', '#', '?']) || value.contains("://");
-        let value = if is_odd { HIDDEN.to_owned() } else { value };
-        shown.push((variable, value));
-    }
-    Ok(shown)
-}
-
-/// A proxy as it may be shown; `None` when its address is malformed. Without a
-/// scheme it is one of http.
-fn presentable_proxy(text: &str) -> Option<String> {
-    let url = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("http://{text}")
-    };
-    // What the HTTP library reads; it ignores anything else.
-    url.parse::<axum::http::Uri>().ok()?.authority()?;
-    let any = SecretUrl::parse(
-        &url,
-        &["http", "https", "socks4", "socks4a", "socks5", "socks5h"],
-    );
-    match any {
-        Err(SecretUrlError::Ambiguous) => None,
-        // A scheme that is not supported is ignored by the library.
-        _ => Some(presentable(&url)),
-    }
+    ProxySettings::read(|variable| std::env::var(variable).ok())
 }
 
 impl Settings {
@@ -419,48 +358,5 @@ mod tests {
         assert!("10.0.0.0/8".parse::<TrustedNetwork>().is_ok());
         assert!("192.168.1.7".parse::<TrustedNetwork>().is_ok());
         assert!("everyone".parse::<TrustedNetwork>().is_err());
-    }
-
-    #[test]
-    fn proxies_are_shown_without_secrets_and_malformed_ones_are_refused() {
-        let of = |proxy: &str| {
-            let value = |variable| (variable == "HTTPS_PROXY").then(|| proxy.to_owned());
-            proxies_from(value).map(|shown| shown.into_iter().map(|(_, value)| value).collect())
-        };
-        for (proxy, shown) in [
-            ("corp:pa55@proxy:3128", "http://proxy:3128"),
-            ("http://corp:pa55@proxy:3128", "http://proxy:3128"),
-            ("https://corp:pa%23s@proxy/pa55?pa55", "https://proxy"),
-            ("proxy:3128", "http://proxy:3128"),
-            ("socks5h://corp:pa55@proxy", "socks5h://proxy"),
-            ("quic://corp:pa55@proxy", "****"),
-        ] {
-            assert_eq!(of(proxy), Ok(vec![shown.to_owned()]), "{proxy}");
-        }
-        assert_eq!(of(""), Ok(Vec::new()));
-        for malformed in [
-            "corp:20#pa55@proxy:3128",
-            "corp:20/pa55@proxy:3128",
-            "corp:20?pa55@proxy:3128",
-            "http://corp:pa55@x@proxy:3128",
-            "http://corp:pa 55@proxy:3128",
-            "corp:a://pa55@proxy:3128",
-        ] {
-            let error: ProxyError = of(malformed).map(|_: Vec<String>| ()).unwrap_err();
-            let error = error.to_string();
-            assert!(
-                error.starts_with("HTTPS_PROXY is malformed (its value is not shown)"),
-                "{error}"
-            );
-            assert!(
-                error.contains("# is %23") && !error.contains("pa55"),
-                "{error}"
-            );
-        }
-        let value = |variable| (variable == "no_proxy").then(|| "u:pa55@h".to_owned());
-        assert_eq!(
-            proxies_from(value),
-            Ok(vec![("no_proxy", "****".to_owned())])
-        );
     }
 }

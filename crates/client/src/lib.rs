@@ -12,7 +12,6 @@
 
 pub mod announced;
 pub mod app;
-pub mod certificate_time;
 pub mod cli;
 pub mod config;
 pub mod console;
@@ -26,15 +25,18 @@ pub mod jobs;
 pub mod licensing;
 mod listening_users;
 pub mod metrics;
+pub mod proxy;
 pub mod random;
 mod running_service;
 pub mod scheduler;
 pub mod sealed_file;
 pub mod serve;
+pub mod server_certificate;
 pub mod shared_reading;
 pub mod snapshot;
 pub mod state_file;
 pub mod store;
 pub mod trusted_keys;
+pub mod unsigned_clock;
 pub mod upstream;
 pub mod usage;

@@ -4,7 +4,6 @@
 //! answer means. TLS is always verified, redirects are never followed, answers
 //! are read up to a limit.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +18,11 @@ use license_service::presentable_url::SecretUrl;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder, RequestBuilder};
+use url::Url;
 use uuid::Uuid;
 
-use crate::certificate_time::tls_config;
+use crate::proxy::{ProxyError, ProxySettings, Route};
+use crate::server_certificate::{CertificatesError, certificates, explain, tls_config};
 
 /// Longest answer that is read, in bytes. A license with thousands of
 /// features stays far below.
@@ -51,13 +52,13 @@ pub struct Sender {
 /// Why the client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// `LICENSE_CA_FILE` is not a list of PEM certificates.
+    /// `LICENSE_CA_FILE` is not a list of certificates.
     #[error("LICENSE_CA_FILE cannot be used: {0}")]
-    Roots(reqwest::Error),
-    /// `LICENSE_CA_FILE` has no certificate in it.
-    #[error("LICENSE_CA_FILE cannot be used: there is no PEM certificate in it")]
-    NoRoots,
-    /// TLS or proxy settings of the system are unusable.
+    Certificates(#[from] CertificatesError),
+    /// The way to the License Server cannot be taken.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// TLS settings of the system are unusable.
     #[error("the HTTP client cannot be set up: {0:?}")]
     Client(reqwest::Error),
 }
@@ -85,61 +86,92 @@ pub fn http_client(
     }
 }
 
-/// Reads certificate authorities (PEM).
+/// Makes the client for calls to the License Server at `base_url`, through the proxy that
+/// `proxies` name for it. It trusts the system's authorities and the certificates of
+/// `ca_file`. `timeout` bounds a whole call. With `effective`, a certificate may also be
+/// valid at that time.
 ///
 /// # Errors
-/// When there is none, or one cannot be read.
-pub fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, UpstreamError> {
-    let found = Certificate::from_pem_bundle(pem).map_err(UpstreamError::Roots)?;
-    if found.is_empty() {
-        return Err(UpstreamError::NoRoots);
+/// One [`UpstreamError`] for each part that cannot be set up.
+pub fn license_server_client(
+    base_url: &SecretUrl,
+    timeout: Duration,
+    ca_file: Option<&[u8]>,
+    effective: Option<Arc<dyn Clock>>,
+    proxies: &ProxySettings,
+) -> Result<reqwest::Client, UpstreamError> {
+    let listed = ca_file.map(certificates).transpose()?.unwrap_or_default();
+    let proxy = match proxies.route(base_url.expose())? {
+        Route::Direct | Route::Listed { .. } => None,
+        Route::Through { proxy, .. } => {
+            let proxy = reqwest::Proxy::all(proxy.expose().clone());
+            Some(proxy.map_err(UpstreamError::Client)?)
+        }
+    };
+    let configure = || {
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!(
+                "foxsight-license-client/",
+                env!("CARGO_PKG_VERSION")
+            ))
+            .redirect(Policy::none())
+            .timeout(timeout)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .no_proxy();
+        match &proxy {
+            Some(proxy) => builder.proxy(proxy.clone()),
+            None => builder,
+        }
+    };
+    // A system without any authority gets a client without: plain HTTP works, and HTTPS
+    // fails when it is used.
+    let client = match tls_config(listed, effective) {
+        Ok(tls) => configure().tls_backend_preconfigured(tls).build(),
+        Err(_) => http_client(configure, Vec::new()),
+    };
+    client.map_err(UpstreamError::Client)
+}
+
+/// Why a request to `url` failed: what is wrong with the server's certificate and how to
+/// mend it, or the innermost cause. The outermost text would repeat the address, which
+/// may hold a password.
+#[must_use]
+pub fn cause(error: &reqwest::Error, url: &Url) -> String {
+    let mut cause: &(dyn std::error::Error + 'static) = error;
+    let mut innermost = "the request could not be sent".to_owned();
+    while let Some(source) = cause.source() {
+        cause = source;
+        innermost = cause.to_string();
+        let inside = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(|it| it.get_ref());
+        let tls = match inside {
+            Some(inside) => inside.downcast_ref(),
+            None => cause.downcast_ref(),
+        };
+        let port = url.port_or_known_default().unwrap_or(443);
+        let host = url.host_str().unwrap_or_default();
+        if let Some(explained) = tls.and_then(|error| explain(error, host, port)) {
+            return explained;
+        }
     }
-    Ok(found)
+    innermost
 }
 
 impl Upstream {
-    /// Makes a client for the License Server at `base_url`, which trusts the
-    /// system's certificate authorities and those of `extra_roots` (PEM).
-    /// `timeout` bounds a whole call, from the name look-up to the last byte.
-    /// With `effective`, a certificate may also be valid at that time.
+    /// Makes the connection; the arguments are those of [`license_server_client`].
     ///
     /// # Errors
     /// One [`UpstreamError`] for each part that cannot be set up.
     pub fn new(
         base_url: &SecretUrl,
         timeout: Duration,
-        extra_roots: Option<&[u8]>,
+        ca_file: Option<&[u8]>,
         effective: Option<Arc<dyn Clock>>,
+        proxies: &ProxySettings,
     ) -> Result<Self, UpstreamError> {
-        let roots = extra_roots
-            .map(authorities)
-            .transpose()?
-            .unwrap_or_default();
-        // A system without any authority gets the usual client: plain HTTP
-        // works, and HTTPS fails when it is used.
-        let tls = effective.and_then(|clock| tls_config(extra_roots, clock).ok());
-        let configure = || {
-            let builder = reqwest::Client::builder();
-            let builder = match &tls {
-                Some(tls) => builder.tls_backend_preconfigured(tls.clone()),
-                None => builder,
-            };
-            builder
-                .user_agent(concat!(
-                    "foxsight-license-client/",
-                    env!("CARGO_PKG_VERSION")
-                ))
-                .redirect(Policy::none())
-                .timeout(timeout)
-                .pool_idle_timeout(Duration::from_secs(30))
-        };
-        let http = match &tls {
-            Some(_) => configure().build(),
-            None => http_client(configure, roots),
-        };
-        let http = http.map_err(UpstreamError::Client)?;
         Ok(Self {
-            http,
+            http: license_server_client(base_url, timeout, ca_file, effective, proxies)?,
             base_url: base_url.clone(),
             timeout,
         })
@@ -208,16 +240,7 @@ impl Upstream {
             let seconds = self.timeout.as_secs();
             return TransportFailure::TimedOut { seconds };
         }
-        let mut innermost: &dyn std::error::Error = error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        // The outermost text would repeat the address, which may hold a password.
-        let detail = if error.source().is_some() {
-            innermost.to_string()
-        } else {
-            "the request could not be sent".to_owned()
-        };
+        let detail = cause(error, self.base_url.expose());
         TransportFailure::Unreachable { detail }
     }
 }
@@ -270,12 +293,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_authorities_has_at_least_one() {
+    fn a_file_of_certificates_has_at_least_one() {
         let begun = "-----BEGIN CERTIFICATE-----\nYQ==\n";
-        for pem in ["", "hello", "/etc/ssl/certs\n", begun] {
-            assert!(authorities(pem.as_bytes()).is_err(), "{pem}");
+        let junk = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n";
+        for pem in ["", "hello", "/etc/ssl/certs\n", begun, junk] {
+            assert!(certificates(pem.as_bytes()).is_err(), "{pem}");
         }
-        let none = authorities(b"hello").unwrap_err();
+        let none = certificates(b"hello").unwrap_err();
         assert!(none.to_string().contains("no PEM certificate"), "{none}");
+        let archive = certificates(b"PK\x03\x04").unwrap_err().to_string();
+        assert!(archive.contains("a ZIP archive"), "{archive}");
     }
 }

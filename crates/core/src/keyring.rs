@@ -135,7 +135,9 @@ impl Keyring {
         let set = read(&straightened(text)).or_else(|_| read(text));
         Self::from_jwk_set(&set.map_err(|error| {
             let why = match kind_of_text(text) {
-                None | Some("JSON") => foreign_text::message(&error.to_string()),
+                None | Some("JSON" | "a set of public keys (JWK Set)") => {
+                    foreign_text::message(&error.to_string())
+                }
                 Some(kind) => format!("this is {kind}"),
             };
             KeyringError::NotAJwkSet(why)

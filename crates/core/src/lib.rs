@@ -50,3 +50,4 @@ pub mod text_encoding;
 pub mod time_guard;
 mod unambiguous_json;
 pub mod usage;
+pub mod wall_clock;

@@ -42,6 +42,18 @@ pub enum LicenseKeyError {
     Several,
 }
 
+impl LicenseKeyError {
+    /// Whether the message names characters that are easily overlooked.
+    #[must_use]
+    pub fn shows_odd_characters(&self) -> bool {
+        match self {
+            Self::Form(odd) => !odd.is_empty(),
+            Self::Alphabet(c) => !c.is_ascii(),
+            Self::CheckCharacter | Self::Several => false,
+        }
+    }
+}
+
 /// What a message adds about characters that do not belong in a key.
 fn contained(odd: &OddCharacters) -> String {
     if odd.is_empty() {

@@ -20,6 +20,7 @@ use crate::keyring::Keyring;
 use crate::license_key;
 use crate::pasted_text::{half_width, is_dash, is_invisible, kind_of_text, shown, without_markup};
 use crate::protocol::Call;
+use crate::text_encoding::NotText;
 use crate::unambiguous_json;
 
 /// Longest file that is read, in bytes.
@@ -112,6 +113,9 @@ pub enum FileError {
         /// Length found.
         bytes: usize,
     },
+    /// It is no text.
+    #[error(transparent)]
+    NotText(#[from] NotText),
     /// There is no line that begins an armour.
     #[error("this is no such file: there is no line '-----BEGIN {expected}-----'")]
     NotAFile {

@@ -43,7 +43,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let runtime = Runtime::new().unwrap();
     let app = runtime.block_on(async {
         let clock = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));
-        let app = App::new(&settings, clock).await.unwrap();
+        let app = App::new(&settings, clock).unwrap();
         resume(&app).await.unwrap();
         Arc::new(app)
     });

@@ -27,6 +27,11 @@ pub trait Clock: Send + Sync {
     /// How long the process has been running, without suspends.
     fn running(&self) -> Duration;
 
+    /// The same and the current instant, of one moment.
+    fn running_and_now(&self) -> (Duration, DateTime<Utc>) {
+        (self.running(), self.now())
+    }
+
     /// The machine's boot clock.
     fn machine(&self) -> MachineClocks;
 
@@ -189,6 +194,11 @@ impl Clock for ManualClock {
 
     fn running(&self) -> Duration {
         self.0.borrow().running
+    }
+
+    fn running_and_now(&self) -> (Duration, DateTime<Utc>) {
+        let shown = self.0.borrow();
+        (shown.running, shown.wall)
     }
 
     fn machine(&self) -> MachineClocks {

@@ -8,6 +8,7 @@ use std::io::{IsTerminal as _, Read};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
+use license_core::text_encoding::decode;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::stderr::say;
@@ -91,24 +92,33 @@ pub fn warn_of_argument(what: &str) {
     ));
 }
 
-/// The first line, and not more than that: a pipe may stay open.
+/// The first line in any encoding of text, and not more than that: a pipe may stay open.
 fn first_line(input: impl Read, what: &str) -> anyhow::Result<String> {
     let mut line = Vec::new();
+    // A line feed of UTF-16 and UTF-32 has more bytes than one.
+    let is_over = |line: &[u8]| {
+        let is_wide = line.contains(&0);
+        match line.last() {
+            Some(b'\n') if !is_wide => true,
+            Some(b'\n' | 0) => decode(line).is_ok_and(|text| text.ends_with('\n')),
+            _ => false,
+        }
+    };
     for byte in std::io::BufReader::new(input)
         .take(MAX_SECRET_BYTES + 1)
         .bytes()
     {
-        match byte.context("standard input cannot be read")? {
-            b'\n' => break,
-            byte => line.push(byte),
+        line.push(byte.context("standard input cannot be read")?);
+        if is_over(&line) {
+            break;
         }
     }
     ensure!(
         line.len() as u64 <= MAX_SECRET_BYTES,
         "the {what} is longer than {MAX_SECRET_BYTES} bytes"
     );
-    let line = String::from_utf8(line).with_context(|| format!("the {what} is not UTF-8"))?;
-    let line = line.trim();
+    let line = decode(&line).with_context(|| format!("the {what} cannot be read"))?;
+    let line = line.lines().next().unwrap_or_default().trim();
     ensure!(!line.is_empty(), "no {what}: the first line is empty");
     Ok(line.to_owned())
 }
@@ -131,9 +141,19 @@ mod tests {
         let empty = "no license key: the first line is empty".to_owned();
         assert_eq!(read(b"\nFXSGHT-1\n"), Err(empty.clone()));
         assert_eq!(read(b""), Err(empty));
+        for line in [
+            &b"\xef\xbb\xbfFXSGHT-1\nmore\n"[..],
+            b"\xff\xfeF\0X\0S\0G\0H\0T\0-\x001\0\r\0\n\0m\0",
+            b"\xfe\xff\0F\0X\0S\0G\0H\0T\0-\x001\0\n\0m",
+            b"F\0X\0S\0G\0H\0T\0-\x001\0\n\0",
+        ] {
+            assert_eq!(read(line), Ok("FXSGHT-1".to_owned()), "{line:x?}");
+        }
+        // What follows the line is left unread: it may be of any kind.
+        assert_eq!(read(b"FXSGHT-1\n\xff\0"), Ok("FXSGHT-1".to_owned()));
         assert_eq!(
-            read(b"\xff"),
-            Err("the license key is not UTF-8".to_owned())
+            read(b"PK\x03\x04"),
+            Err("the license key cannot be read".to_owned())
         );
         let error = first_line(std::io::repeat(b'x'), "license key").unwrap_err();
         assert!(error.to_string().contains("longer than 4096"), "{error}");

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
-use license_core::license_key::{LicenseKey, LicenseKeyError};
+use license_core::license_key::{LicenseKey, LicenseKeyError, normalize};
 use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
 use serde_json::{Value, json};
@@ -22,17 +23,15 @@ pub(super) struct Activate {
 
 pub(super) async fn run(command: Activate) -> anyhow::Result<ExitCode> {
     let typed = SecretArgument::read_or_ask(command.key, "license key")?;
-    let key = match LicenseKey::parse(&typed) {
-        Ok(key) => key.to_string(),
-        Err(error) => {
-            // Other makers' keys have other forms, so this is no error yet.
-            if error == LicenseKeyError::CheckCharacter {
-                say(format_args!("note: {error}; trying it all the same"));
-            }
-            typed
-        }
-    };
-    let body = json!({ "licenseKey": key });
+    match LicenseKey::parse(&typed) {
+        Ok(_) => {}
+        Err(error @ LicenseKeyError::Several) => bail!("{error}"),
+        // Other makers' keys have other forms, so this is no error yet.
+        Err(LicenseKeyError::Form(odd)) if odd.is_empty() => {}
+        Err(error) => say(format_args!("note: {error}; trying it all the same")),
+    }
+    let key = normalize(&typed);
+    let body = json!({ "licenseKey": typed });
     let answer = command
         .service
         .post("/api/license/activate", Some(body))

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::NO;
 use crate::cli::own_settings::{Difference, ServiceUrl, differences, settings};
-use crate::config::Settings;
+use crate::config::{Settings, proxies};
 use crate::doctor::support_file::{Report, support_file};
 use crate::doctor::{Examiner, Finding, Health, examine};
 use crate::running_service::ServiceArgs;
@@ -37,10 +37,11 @@ pub(super) struct Doctor {
 }
 
 pub(super) async fn run(
-    command: Doctor,
+    mut command: Doctor,
     matches: &ArgMatches,
     from_file: &[String],
 ) -> anyhow::Result<ExitCode> {
+    command.settings.proxies = proxies();
     let own = settings(matches, from_file);
     let service = ServiceArgs::of(&command.settings, command.service.url.clone());
     let show = |finding: &Finding| {
@@ -76,7 +77,7 @@ pub(super) async fn run(
             settings: &shown,
             command: Some(&own),
         };
-        let bundle = support_file(report, &service.without_token(), &SystemClock).await;
+        let bundle = support_file(report, &service, &SystemClock).await;
         std::fs::write(file, format!("{bundle:#}\n"))
             .with_context(|| format!("'{}' cannot be written", file.display()))?;
         if !command.json {

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use license_core::license_key::LicenseKey;
 use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
+use license_service::text_file;
 use serde_json::json;
 
 use crate::cli::NO;
@@ -114,12 +115,7 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
 }
 
 async fn import(command: Import) -> anyhow::Result<ExitCode> {
-    let file = if command.file.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin()).context("standard input cannot be read")?
-    } else {
-        std::fs::read_to_string(&command.file)
-            .with_context(|| format!("'{}' cannot be read", command.file.display()))?
-    };
+    let file = text_file::read_argument(&command.file)?;
     let body = json!({ "file": file });
     let answer = command
         .service

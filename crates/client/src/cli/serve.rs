@@ -20,8 +20,8 @@ pub(super) async fn run(
     shutdown::outlive_the_log()?;
     let _log = telemetry::start(&settings.log, settings.log_format);
     telemetry::log_panics();
-    // A malformed one would be ignored without a word.
-    proxies()?;
+    settings.proxies = proxies();
+    settings.proxies.route(settings.license_api_url.expose())?;
     let listener = listener::bind(settings.host, settings.port).await?;
     let shutdown = shutdown::on_signal()?;
     serve::serve(&settings, Arc::new(SystemClock), listener, shutdown).await?;

@@ -7,7 +7,7 @@ use axum::Form;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use license_core::license_key::as_it_was_meant;
+use license_core::license_key::{LicenseKey, normalize};
 use serde::Deserialize;
 
 use license_console::page::show;
@@ -34,14 +34,18 @@ pub(super) struct Given {
     key: String,
 }
 
-/// What is said of a text that is no license key.
-pub(super) const NO_KEY: &str =
-    "This is no license key. One looks like FXSGHT-XXXX-XXXX-XXXX-XXXX.";
-
 /// The license key that somebody has typed or pasted.
-pub(super) fn typed(text: &str) -> Option<String> {
-    let key = as_it_was_meant(text);
-    Some(key).filter(|key| !key.is_empty() && key.chars().count() <= LONGEST_KEY)
+///
+/// # Errors
+/// What is said of a text that can be none.
+pub(super) fn typed(text: &str) -> Result<String, String> {
+    let key = normalize(text);
+    if !key.is_empty() && key.chars().count() <= LONGEST_KEY {
+        return Ok(text.to_owned());
+    }
+    let why = LicenseKey::parse(text).err();
+    let why = why.map(|error| error.to_string()).unwrap_or_default();
+    Err(format!("This is not a license key: {why}."))
 }
 
 pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Response {
@@ -66,8 +70,9 @@ pub(super) async fn activate(
         };
         show(status, &page)
     };
-    let Some(key) = typed(&given.key) else {
-        return refused(StatusCode::UNPROCESSABLE_ENTITY, NO_KEY.to_owned());
+    let key = match typed(&given.key) {
+        Ok(key) => key,
+        Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
     let activating = app.clone();
     let activated =

@@ -9,12 +9,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use license_core::offline::Purpose;
+use license_core::offline::{FileError, ImportError, Purpose};
+use license_core::text_encoding::decode;
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde::Deserialize;
 
-use super::activate::{NO_KEY, typed};
+use super::activate::typed;
 use license_console::page::show;
 
 use super::frame::{Done, Frame};
@@ -77,12 +78,12 @@ pub(super) async fn request(
     let (purpose, key) = match wanted.purpose.as_str() {
         "renew" => (Purpose::Renew, None),
         "deactivate" => (Purpose::Deactivate, None),
-        _ => (Purpose::Activate, typed(&wanted.key)),
+        _ => (Purpose::Activate, Some(wanted.key.clone())),
     };
     let mut page = Offline::new(&app, caller);
     page.key.clone_from(&wanted.key);
-    if purpose == Purpose::Activate && key.is_none() {
-        page.error = Some(NO_KEY.to_owned());
+    if let Some(Err(why)) = key.as_deref().map(typed) {
+        page.error = Some(why);
         return show(StatusCode::UNPROCESSABLE_ENTITY, &page);
     }
     let asking = app.clone();
@@ -132,15 +133,20 @@ pub(super) async fn import(
     _: Import,
     mut form: Multipart,
 ) -> Response {
-    let mut text = String::new();
+    let mut file = Default::default();
     while let Ok(Some(field)) = form.next_field().await {
         if field.name() == Some("file") {
-            text = field.text().await.unwrap_or_default();
+            file = field.bytes().await.unwrap_or_default();
         }
     }
     let importing = app.clone();
-    let imported =
-        to_the_end(async move { licensing::offline::import(&importing, &text).await }).await;
+    let import = async move {
+        let text = decode(&file)
+            .map_err(FileError::from)
+            .map_err(ImportError::from)?;
+        licensing::offline::import(&importing, &text).await
+    };
+    let imported = to_the_end(import).await;
     match imported.and_then(|it| it.map_err(ApiError::from)) {
         Ok(Outcome::Licensed(_)) => Done::Imported.go_on(),
         Ok(Outcome::Denied { .. }) => Done::Denied.go_on(),

@@ -177,7 +177,10 @@ fn expires(license: &License) -> String {
     match license.expiry() {
         Expiry::Never => "Never".to_owned(),
         Expiry::At(at) => Moment::of(at).text,
-        Expiry::Unreadable => license.expires_at_text().unwrap_or("?").to_owned(),
+        Expiry::Unreadable => match license.expires_at_text() {
+            Some(text) => format!("{text} (cannot be read)"),
+            None => "Cannot be read".to_owned(),
+        },
     }
 }
 

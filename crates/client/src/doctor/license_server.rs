@@ -9,15 +9,16 @@ use reqwest::Response;
 use reqwest::header::DATE;
 
 use super::Finding;
-use crate::config::{Settings, proxies};
-use crate::upstream::{authorities, http_client};
+use crate::config::Settings;
+use crate::upstream::{UpstreamError, cause, license_server_client};
 
 const WHAT: &str = "License Server";
 /// What clocks may differ by without anybody noticing.
 const TOLERATED: TimeDelta = TimeDelta::minutes(5);
 
 pub(super) async fn check(settings: &Settings, clock: &dyn Clock) -> Vec<Finding> {
-    let mut findings = vec![proxy(), name(settings).await];
+    let mut findings = route(settings);
+    findings.push(name(settings).await);
     match ask(settings).await {
         Ok(answer) => {
             findings.push(answered(settings, &answer));
@@ -28,22 +29,33 @@ pub(super) async fn check(settings: &Settings, clock: &dyn Clock) -> Vec<Finding
     findings
 }
 
-fn proxy() -> Finding {
-    let variables = match proxies() {
-        Ok(variables) => variables,
+/// The way that calls take. It is the one that the calls themselves look up.
+fn route(settings: &Settings) -> Vec<Finding> {
+    const WHAT: &str = "proxy";
+    let route = settings.proxies.route(settings.license_api_url.expose());
+    let mut found = match route {
+        Ok(route) => format!("the License Server is called {route}"),
         Err(error) => {
             let advice = "correct it, or unset it to call the License Server directly";
-            return Finding::error("proxy", error.to_string(), advice);
+            return vec![Finding::error(WHAT, error.to_string(), advice)];
         }
     };
-    if variables.is_empty() {
-        return Finding::ok(
-            "proxy",
-            "none is set; the License Server is called directly",
-        );
+    let shown = settings.proxies.shown();
+    if shown.is_empty() {
+        found.push_str("; no proxy is set");
+    } else {
+        found.push_str(&format!("; {}", shown.join(", ")));
     }
-    let shown: Vec<String> = variables.iter().map(|(n, v)| format!("{n}={v}")).collect();
-    Finding::ok("proxy", shown.join(", "))
+    let mut findings = vec![Finding::ok(WHAT, found)];
+    let unreadable = settings.proxies.unreadable();
+    if !unreadable.is_empty() {
+        findings.push(Finding::warning(
+            "NO_PROXY",
+            format!("entries that match nothing: {}", unreadable.join(", ")),
+            "an entry is a host, .domain, address, network such as 10.0.0.0/8, each with or without :port, or *",
+        ));
+    }
+    findings
 }
 
 async fn name(settings: &Settings) -> Finding {
@@ -71,31 +83,10 @@ fn unknown(what: &'static str, host: &str, why: &str) -> Finding {
 
 async fn ask(settings: &Settings) -> Result<Response, Finding> {
     let url = &settings.license_api_url;
-    let roots = match &settings.license_ca_file {
-        None => Vec::new(),
-        Some(file) => std::fs::read(file)
-            .map_err(|error| format!("'{}' cannot be read: {error}", presentable_path(file)))
-            .and_then(|pem| authorities(&pem).map_err(|error| error.to_string()))
-            .map_err(|found| {
-                let advice = "name a file with PEM certificates";
-                Finding::error("LICENSE_CA_FILE", found, advice)
-            })?,
-    };
-    let configure = || {
-        reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(settings.license_api_timeout)
-    };
     let broken = |error: reqwest::Error| {
-        // The library's error would repeat the URL.
-        let error = error.without_url();
-        let mut why: &dyn std::error::Error = &error;
-        while let Some(source) = why.source() {
-            why = source;
-        }
-        let why = why.to_string();
-        let advice = if why.to_lowercase().contains("certificate") {
-            "the certificate is not trusted: a proxy that looks into TLS needs its authority in LICENSE_CA_FILE; a wrong clock does this, too"
+        let why = cause(&error, url.expose());
+        let advice = if why.contains("certificate") {
+            "a proxy that looks into TLS needs its authority in LICENSE_CA_FILE; a wrong clock does this, too"
         } else if error.is_timeout() {
             "a firewall may be in between: allow this machine to call the License Server, or set HTTPS_PROXY"
         } else {
@@ -103,7 +94,23 @@ async fn ask(settings: &Settings) -> Result<Response, Finding> {
         };
         Finding::error(WHAT, format!("{url} cannot be reached: {why}"), advice)
     };
-    let client = http_client(configure, roots).map_err(broken)?;
+    let listed = match &settings.license_ca_file {
+        None => None,
+        Some(file) => Some(std::fs::read(file).map_err(|error| {
+            let found = format!("'{}' cannot be read: {error}", presentable_path(file));
+            let advice = "name a file with PEM certificates";
+            Finding::error("LICENSE_CA_FILE", found, advice)
+        })?),
+    };
+    let (timeout, proxies) = (settings.license_api_timeout, &settings.proxies);
+    let client = license_server_client(url, timeout, listed.as_deref(), None, proxies);
+    let client = client.map_err(|error| match error {
+        UpstreamError::Client(error) => broken(error),
+        other => {
+            let advice = "name a file with PEM certificates, and correct the variables of proxies";
+            Finding::error(WHAT, other.to_string(), advice)
+        }
+    })?;
     let base = settings
         .license_api_url
         .expose()

@@ -4,6 +4,7 @@
 mod database;
 pub mod diagnostics;
 mod disk;
+mod license;
 mod license_server;
 mod machine;
 mod port;
@@ -116,6 +117,9 @@ pub async fn examine(
         add(finding);
     }
     for finding in license_server::check(settings, clock).await {
+        add(finding);
+    }
+    if let Some(finding) = license::check(settings, examiner).await {
         add(finding);
     }
     for finding in machine::check(settings) {

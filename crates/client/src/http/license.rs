@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
+use license_core::license_key::normalize;
 use license_core::standing::{LapseReason, Standing};
 use license_core::time_guard::SILENT;
 use serde::Serialize;
@@ -72,7 +73,7 @@ pub(super) async fn activate(
     mut body: JsonObject,
 ) -> Result<Json<LicenseActivationResponse>, ApiError> {
     let license_key = body.text("licenseKey")?;
-    if license_key.chars().count() > LONGEST_KEY {
+    if normalize(&license_key).chars().count() > LONGEST_KEY {
         return Err(too_long("licenseKey", license_key, LONGEST_KEY));
     }
     let license =
@@ -100,6 +101,9 @@ pub(super) struct LicenseStatusResponse {
     expires_at: Option<String>,
     max_cameras: Option<i64>,
     max_users: Option<i64>,
+    /// Fields of the license whose values cannot be read, such as an `expiresAt` that is
+    /// no time. They count as absent.
+    unreadable_fields: Vec<&'static str>,
     in_grace_period: Option<bool>,
     /// UTC.
     grace_period_expires: Option<String>,
@@ -168,11 +172,8 @@ pub(super) async fn status(
         (true, Some(Lease::Unsigned { .. })) => "adopted",
         (true, _) => "signed",
     };
-    let ahead = app
-        .effective
-        .as_ref()
-        .map(|clock| clock.guard().wall_ahead());
-    status.clock_ahead_seconds = ahead
+    status.clock_ahead_seconds = app
+        .wall_ahead()
         .filter(|ahead| ahead.abs() > SILENT)
         .map(|ahead| ahead.num_seconds());
     status.license_key = status.license_key.map(|key| caller.sees(&key));
@@ -201,6 +202,10 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
             .map(str::to_owned),
         max_cameras: license.and_then(License::max_cameras),
         max_users: license.and_then(License::max_users),
+        unreadable_fields: snapshot
+            .license()
+            .map(License::unreadable)
+            .unwrap_or_default(),
         in_grace_period: Some(view.in_grace_period),
         grace_period_expires: view.grace_period_expires.map(naive),
         last_validated: license.and(evidence.confirmed_at).map(naive),

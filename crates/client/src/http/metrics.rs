@@ -5,7 +5,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
-use license_core::license::Expiry;
+use license_core::license::{Expiry, License};
 use license_core::limits::limit;
 use license_core::usage::Resource;
 use license_service::telemetry;
@@ -111,11 +111,11 @@ fn readings(app: &App) -> Readings {
         "Until when the lease is good without a validation",
         instant(lease.map(Lease::valid_until)),
     );
-    let clock = app.effective.as_ref().map(|clock| clock.guard());
     r(
         "clock_ahead_seconds",
         "How far the wall clock is ahead of the time that counts",
-        clock.map(|guard| guard.wall_ahead().num_milliseconds() as f64 / 1000.0),
+        app.wall_ahead()
+            .map(|ahead| ahead.num_milliseconds() as f64 / 1000.0),
     );
     r(
         "key_set_version",
@@ -166,6 +166,13 @@ fn readings(app: &App) -> Readings {
         drift,
     );
 
+    let unreadable = license.map(License::unreadable).unwrap_or_default();
+    readings.labelled(
+        "foxsight_license_unreadable_field",
+        "Fields of the license that cannot be read and count as absent",
+        "field",
+        unreadable.into_iter().map(|field| (field, Some(1.0))),
+    );
     let changed = comparison.iter().flat_map(|c| c.changed());
     readings.labelled(
         "foxsight_license_hardware_component_changed",

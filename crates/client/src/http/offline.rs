@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use license_core::license_key::normalize;
 use license_core::offline::Purpose;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -76,7 +77,7 @@ pub(super) async fn request(
     };
     if let Some(key) = license_key
         .as_ref()
-        .filter(|key| key.chars().count() > LONGEST_KEY)
+        .filter(|key| normalize(key).chars().count() > LONGEST_KEY)
     {
         return Err(too_long("licenseKey", key.clone(), LONGEST_KEY));
     }

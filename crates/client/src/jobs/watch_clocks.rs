@@ -24,8 +24,7 @@ const ASK_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
     let Some(clock) = app.effective.clone() else {
-        // In unsigned mode the wall clock counts.
-        return pending().await;
+        return watch_wall_clock(app).await;
     };
     let mut kept = None;
     let mut asked = app.clock.uptime();
@@ -58,6 +57,32 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
                 .then(|| (uptime, clock.believed(), answers));
             keep_time(&app).await;
         }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Looks whether the wall clock has jumped, and has the License Server asked then.
+async fn watch_wall_clock(app: Arc<App>) -> Infallible {
+    let Some(clock) = app.unsigned.clone() else {
+        return pending().await;
+    };
+    let mut was_ahead = false;
+    loop {
+        let ahead = clock.observe();
+        if ahead.is_some() && app.snapshot().evidence.lease.is_none() {
+            // There is nothing to ask about.
+            app.note_confirmation_tried(Some(clock.reading()));
+        } else if let Some(ahead) = ahead {
+            if !was_ahead {
+                let minutes = ahead.num_minutes();
+                tracing::warn!(
+                    minutes,
+                    "the wall clock has jumped ahead, asking the License Server before it counts"
+                );
+            }
+            app.note_call(|calls| calls.validation_wanted = true);
+        }
+        was_ahead = ahead.is_some();
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

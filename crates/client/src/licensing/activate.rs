@@ -1,10 +1,12 @@
 //! Ask for a seat with a license key, and cache the license.
 
+use chrono::{DateTime, Utc};
 use license_core::contact::{Contact, NoContact};
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
 use license_core::license::License;
-use license_core::license_key;
+use license_core::license_key::{self, LicenseKey};
+use license_core::pasted_text::OddCharacters;
 use license_core::protocol::ActivateRequest;
 use license_core::schedule::unsigned_validity;
 
@@ -25,10 +27,12 @@ pub const LONGEST_KEY: usize = 255;
 #[derive(Debug, thiserror::Error)]
 pub enum ActivateError {
     /// The License Server says no.
-    #[error("{}", .message.as_deref().unwrap_or("Activation failed"))]
+    #[error("{}{}", .message.as_deref().unwrap_or("Activation failed"), contained(.odd))]
     Refused {
         /// Its words, when it has any.
         message: Option<String>,
+        /// Characters that hardly belong in the key that was entered.
+        odd: OddCharacters,
     },
     /// The License Server has not answered.
     #[error("The license was not activated: {0}")]
@@ -40,12 +44,22 @@ pub enum ActivateError {
     NotStored(#[from] StoreError),
 }
 
-/// Activates `license_key`. The license, its features and the line in the log
+/// What the message says of odd characters in the key: they may look like others, or like
+/// nothing.
+fn contained(odd: &OddCharacters) -> String {
+    if odd.is_empty() {
+        return String::new();
+    }
+    format!(" (the license key that was entered contains {odd}; type it again)")
+}
+
+/// Activates the license key that somebody has typed or pasted. The license, its features and the line in the log
 /// of attempts are stored together, or nothing is.
 ///
 /// # Errors
 /// One [`ActivateError`] for each reason; nothing has changed then.
-pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateError> {
+pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError> {
+    let license_key = &*license_key::normalize(entered);
     let _turn = app.turn.lock().await;
     let identity = app.identity().ok_or(StoreError::NotReached)?;
     let evidence = app.snapshot().evidence.clone();
@@ -56,10 +70,11 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
         installation_name: app.installation_name.clone(),
         installation_version: app.app_version.clone(),
     };
+    let begun = app.wall_reading();
     let contact = exchange(app, &identity, &request).await;
     match contact {
         Contact::Confirmed(confirmation) => {
-            let now = app.clock.now();
+            let now = app.now_when_tried(begun);
             let validity = unsigned_validity(app.validation_interval);
             let Some(lease) = confirmation.lease(now, validity) else {
                 // The answer to an activation has a license, or is none.
@@ -70,7 +85,7 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
                 }));
             };
             let license = lease.license().clone();
-            let snapshot = store(app, license_key, lease).await?;
+            let snapshot = store(app, license_key, lease, now).await?;
             // Before the license is there to be called about.
             app.note_call(|calls| {
                 calls.validated_at = now;
@@ -80,6 +95,7 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
                 calls.heartbeat_at = now;
             });
             record::publish(app, snapshot).await;
+            app.note_confirmation_tried(begun);
             // The license is bound to the machine as it is now.
             if let Err(error) = hardware::accept(app, now).await {
                 tracing::warn!(%error, "the machine's fingerprint could not be stored");
@@ -94,6 +110,10 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
         Contact::Denied(denial) => {
             let error = ActivateError::Refused {
                 message: denial.message().map(str::to_owned),
+                odd: match LicenseKey::parse(entered) {
+                    Ok(_) => OddCharacters::default(),
+                    Err(_) => OddCharacters::of(entered),
+                },
             };
             record_failure(app, license_key, &error).await;
             // A refused activation is no evidence about the cached license,
@@ -111,8 +131,12 @@ pub async fn activate(app: &App, license_key: &str) -> Result<License, ActivateE
     }
 }
 
-async fn store(app: &App, license_key: &str, lease: Lease) -> Result<Snapshot, StoreError> {
-    let now = app.clock.now();
+async fn store(
+    app: &App,
+    license_key: &str,
+    lease: Lease,
+    now: DateTime<Utc>,
+) -> Result<Snapshot, StoreError> {
     let attempt = Attempt {
         at: now,
         license_key: license_key.to_owned(),

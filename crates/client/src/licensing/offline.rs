@@ -60,6 +60,7 @@ pub async fn request(
     purpose: Purpose,
     license_key: Option<String>,
 ) -> Result<OfflineRequest, OfflineError> {
+    let license_key = license_key.map(|entered| license_key::normalize(&entered));
     let _turn = app.turn.lock().await;
     let key_set = app.keys.version().ok_or(OfflineError::Unsigned)?;
     let identity = app.identity().ok_or(StoreError::NotReached)?;

@@ -185,6 +185,13 @@ async fn save_features(
     let Some(lease) = &evidence.lease else {
         return Ok(());
     };
+    let unreadable = lease.license().unreadable();
+    if !unreadable.is_empty() {
+        tracing::warn!(
+            fields = unreadable.join(", "),
+            "the license has fields that cannot be read and count as absent"
+        );
+    }
     let listed = lease.license().features();
     for (entry, why) in &listed.skipped {
         tracing::warn!(entry, %why, "an entry of enabledFeatures is skipped");

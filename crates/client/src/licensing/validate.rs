@@ -34,9 +34,10 @@ pub async fn validate(app: &App) {
         license_key: evidence.license_key.clone(),
         hardware_id: identity.hardware_id.clone(),
     };
+    let begun = app.wall_reading();
     let contact = exchange(app, &identity, &request).await;
     app.note_validation_tried();
-    let now = app.clock.now();
+    let now = app.now_when_tried(begun);
     let snapshot = record_contact(app, &evidence, &contact, now).await;
     app.note_call(|calls| {
         calls.validated_at = now;
@@ -48,6 +49,7 @@ pub async fn validate(app: &App) {
         };
     });
     record::publish(app, snapshot).await;
+    app.note_confirmation_tried(begun);
 }
 
 /// An answer that cannot be stored still counts: it is evidence all the same,

@@ -36,22 +36,14 @@ impl Nginx {
     /// its own that is good for a year from now.
     pub async fn with_tls(license_server: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let made = Command::new("openssl")
-            .args([
-                "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "365",
-            ])
-            .args([
-                "-subj",
-                "/CN=localhost",
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-            ])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-keyout", "key.pem", "-out", "certificate.pem"])
-            .current_dir(directory.path())
-            .output()
-            .expect("openssl is installed by 'cargo xtask test'");
-        assert!(made.status.success(), "{made:?}");
+        let arguments = "-newkey ed25519 -subj /CN=localhost \
+             -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+        self_signed(directory.path(), arguments);
+        Self::with_certificate(license_server, directory).await
+    }
+
+    /// The same with `certificate.pem` and `key.pem` of this directory.
+    pub async fn with_certificate(license_server: &str, directory: TempDir) -> Self {
         let root = directory.path().display();
         let server = format!(
             "ssl_certificate {root}/certificate.pem; ssl_certificate_key {root}/key.pem; \
@@ -92,6 +84,22 @@ impl Nginx {
             directory,
         }
     }
+}
+
+/// Makes `certificate.pem` and `key.pem` with `openssl req -x509` and these arguments.
+pub fn self_signed(directory: &Path, arguments: &str) {
+    let fixed = "req -x509 -nodes -days 365 -keyout key.pem -out certificate.pem";
+    openssl(directory, &format!("{fixed} {arguments}"));
+}
+
+/// Runs the real `openssl` in a directory.
+pub fn openssl(directory: &Path, arguments: &str) {
+    let made = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(directory)
+        .output()
+        .expect("openssl is installed by 'cargo xtask test'");
+    assert!(made.status.success(), "openssl {arguments}: {made:?}");
 }
 
 /// What we ship, for another address.

@@ -127,6 +127,11 @@ fn a_malformed_url_stops_the_start_unseen_with_the_hint_to_encode() {
         ("https_proxy", "http://corp:20/zx9q@proxy:3128", "/ is %2F"),
         ("ALL_PROXY", "corp:20?zx9q@proxy:3128", "? is %3F"),
         (
+            "ALL_PROXY",
+            "quic://corp:zx9q@proxy",
+            "expected http://, https://, socks5://",
+        ),
+        (
             "CORS_ALLOWED_ORIGINS",
             "https://u:zx9q@h",
             "must not contain",

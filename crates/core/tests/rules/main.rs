@@ -30,3 +30,4 @@ mod signing_clocks;
 mod simulator;
 mod standings;
 mod suspicions;
+mod wall_clocks;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use license_service::clock::SystemClock;
 use license_service::stderr::say;
+use license_service::text_file;
 use serde_json::json;
 
 use crate::app::{App, open_store};
@@ -41,13 +42,7 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
         output,
         terms,
     } = command;
-    let request = if file.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin()).context("standard input cannot be read")?
-    } else {
-        std::fs::read_to_string(&file)
-            .with_context(|| format!("'{}' cannot be read", file.display()))?
-    };
-    let request = read(&request)?;
+    let request = read(&text_file::read_argument(&file)?)?;
     let lease = terms.offline_days;
     // No database is made here.
     open_store(storage).await?.close().await;

@@ -11,7 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use license_console::id::short;
 use license_console::page::show;
-use license_core::offline::{OfflineRequest, Purpose};
+use license_core::offline::{FileError, OfflineRequest, Purpose};
+use license_core::text_encoding::decode;
 use serde::Deserialize;
 
 use super::frame::{Fact, Frame, Question};
@@ -19,7 +20,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
 use crate::licensing::answer::Answer;
-use crate::licensing::offline::{Signed, read, sign as sign_request};
+use crate::licensing::offline::{OfflineError, Signed, read, sign as sign_request};
 
 #[derive(Template)]
 #[template(path = "offline.html")]
@@ -70,7 +71,13 @@ pub(super) async fn ask(mut given: Multipart) -> Response {
         if let Ok(part) = field.bytes().await
             && !part.is_empty()
         {
-            text = String::from_utf8_lossy(&part).into_owned();
+            text = match decode(&part) {
+                Ok(text) => text,
+                Err(error) => {
+                    let error = OfflineError::File(FileError::from(error));
+                    return form(text, Some(&ApiError::from(error)));
+                }
+            };
         }
     }
     match read(&text) {

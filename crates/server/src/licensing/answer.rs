@@ -513,10 +513,14 @@ fn unknown(error: Option<LicenseKeyError>) -> Refused {
     let message = match error {
         Some(LicenseKeyError::CheckCharacter) => {
             "The license key contains a typing error; compare it with the one you were given"
+                .to_owned()
         }
-        _ => "There is no license with this key; compare it with the one you were given",
+        Some(error) if error.shows_odd_characters() => {
+            format!("There is no license with this key: {error}; type it again")
+        }
+        _ => "There is no license with this key; compare it with the one you were given".to_owned(),
     };
-    refused(refusal, DenialReason::UnknownLicense, message.to_owned())
+    refused(refusal, DenialReason::UnknownLicense, message)
 }
 
 /// A no, and which one it is.

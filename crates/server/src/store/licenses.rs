@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::license_key::LicenseKey;
 use license_core::seat::TransferBudget;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::extension::postgres::PgExpr;
@@ -337,6 +338,8 @@ fn found(db: &impl ConnectionTrait, search: &Search) -> Select<Entity> {
     // PostgreSQL takes no NUL, and no text here holds one.
     let text: String = search.text.trim().chars().take(LONGEST_TEXT).collect();
     let text = text.replace('\0', "");
+    // A whole key is searched for however it was pasted.
+    let text = LicenseKey::parse(&text).map_or(text, |key| key.to_string());
     if text.is_empty() {
         return query;
     }

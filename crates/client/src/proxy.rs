@@ -1,0 +1,463 @@
+//! The way to the License Server: directly, or through a proxy.
+//!
+//! The variables are those that other programs know (`HTTPS_PROXY`, `NO_PROXY`, …). What
+//! they mean is decided here and nowhere else, so that `doctor` says what is really done.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use license_service::presentable_url::{HIDDEN, SecretUrl, SecretUrlError};
+use url::{Host, Url};
+
+/// The variables for addresses of either scheme. Of two spellings the first that is set
+/// counts; of two variables the first that is set.
+const HTTPS: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+const HTTP: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+/// Those that list the hosts that are called directly.
+const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
+/// The kinds of proxies that are supported.
+const SCHEMES: [&str; 6] = ["http", "https", "socks5", "socks5h", "socks4", "socks4a"];
+
+/// The proxies of the environment.
+#[derive(Clone, Debug, Default)]
+pub struct ProxySettings {
+    https: Option<Proxy>,
+    http: Option<Proxy>,
+    direct: Vec<DirectHosts>,
+    unreadable: Vec<String>,
+    /// The first variable whose value is malformed.
+    malformed: Option<&'static str>,
+}
+
+/// One proxy, and the variable that names it.
+#[derive(Clone, Debug)]
+struct Proxy {
+    variable: &'static str,
+    /// The proxy; `None` for a kind that is not supported.
+    url: Option<SecretUrl>,
+}
+
+/// Why a variable cannot be used. Its value is never shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    /// The HTTP library would take a piece of the password for the host.
+    #[error(
+        "{variable} is malformed (its value is not shown): {SecretUrlError}",
+        SecretUrlError = SecretUrlError::Ambiguous
+    )]
+    Malformed {
+        /// Its name.
+        variable: &'static str,
+    },
+    /// A proxy of another kind, which the License Server would have to be called through.
+    #[error(
+        "{variable} names a proxy of a kind that is not supported; expected {}. List the License Server in NO_PROXY to call it directly",
+        SCHEMES.map(|scheme| format!("{scheme}://")).join(", ")
+    )]
+    Unsupported {
+        /// Its name.
+        variable: &'static str,
+    },
+}
+
+/// How an address is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Directly: no variable names a proxy for it.
+    Direct,
+    /// Directly: `NO_PROXY` lists it.
+    Listed {
+        /// The entry.
+        entry: String,
+    },
+    /// Through a proxy.
+    Through {
+        /// The variable that names it.
+        variable: &'static str,
+        /// The proxy.
+        proxy: SecretUrl,
+    },
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct => f.write_str("directly"),
+            Self::Listed { entry } => write!(f, "directly, because NO_PROXY lists '{entry}'"),
+            Self::Through { variable, proxy } => write!(f, "through {proxy} ({variable})"),
+        }
+    }
+}
+
+impl ProxySettings {
+    /// Reads the variables with `value`.
+    #[must_use]
+    pub fn read(value: impl Fn(&'static str) -> Option<String>) -> Self {
+        let set = |variable: &'static str| {
+            let text = value(variable)?.trim().to_owned();
+            (!text.is_empty()).then_some((variable, text))
+        };
+        let mut all = HTTPS.into_iter().chain(HTTP).filter_map(set);
+        let malformed = all.find(|(variable, text)| Proxy::parse(variable, text).is_none());
+        let first = |variables: [&'static str; 4]| {
+            let (variable, text) = variables.into_iter().find_map(set)?;
+            Proxy::parse(variable, &text)
+        };
+        let listed = NO_PROXY.into_iter().find_map(set);
+        let listed = listed.map(|(_, text)| text).unwrap_or_default();
+        let (mut direct, mut unreadable) = (Vec::new(), Vec::new());
+        let entries = listed.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|'));
+        for entry in entries.filter(|entry| !entry.is_empty()) {
+            match DirectHosts::parse(entry) {
+                Some(hosts) => direct.push(hosts),
+                // It may be a URL with a password by mistake.
+                None if entry.contains(['@', '#', '?']) => unreadable.push(HIDDEN.to_owned()),
+                None => unreadable.push(entry.to_owned()),
+            }
+        }
+        Self {
+            https: first(HTTPS),
+            http: first(HTTP),
+            direct,
+            unreadable,
+            malformed: malformed.map(|(variable, _)| variable),
+        }
+    }
+
+    /// How `url` is called.
+    ///
+    /// # Errors
+    /// When a variable is malformed, whether it is for this address or not, or when it
+    /// would have to be called through a proxy that is not supported.
+    pub fn route(&self, url: &Url) -> Result<Route, ProxyError> {
+        if let Some(variable) = self.malformed {
+            return Err(ProxyError::Malformed { variable });
+        }
+        let proxy = match url.scheme() {
+            "https" => &self.https,
+            _ => &self.http,
+        };
+        let Some(proxy) = proxy else {
+            return Ok(Route::Direct);
+        };
+        if let Some(hosts) = self.direct.iter().find(|hosts| hosts.contain(url)) {
+            let entry = hosts.entry.clone();
+            return Ok(Route::Listed { entry });
+        }
+        let variable = proxy.variable;
+        match proxy.url.clone() {
+            Some(proxy) => Ok(Route::Through { variable, proxy }),
+            None => Err(ProxyError::Unsupported { variable }),
+        }
+    }
+
+    /// Entries of `NO_PROXY` that cannot be read, as they may be shown.
+    #[must_use]
+    pub fn unreadable(&self) -> &[String] {
+        &self.unreadable
+    }
+
+    /// The proxies for https and for http addresses, as they may be shown.
+    #[must_use]
+    pub fn shown(&self) -> Vec<String> {
+        let proxies = [("https", &self.https), ("http", &self.http)];
+        let set = proxies.into_iter().filter_map(|(scheme, proxy)| {
+            let proxy = proxy.as_ref()?;
+            let url = proxy.url.as_ref();
+            let url = url.map_or(HIDDEN.to_owned(), ToString::to_string);
+            Some(format!("{}={url} for {scheme} addresses", proxy.variable))
+        });
+        set.collect()
+    }
+}
+
+impl Proxy {
+    /// Without a scheme it is one of http. `None` when it is malformed.
+    fn parse(variable: &'static str, text: &str) -> Option<Self> {
+        let url = match text.split_once("://") {
+            Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+            None => format!("http://{text}"),
+        };
+        // What the HTTP library reads.
+        url.parse::<axum::http::Uri>().ok()?.authority()?;
+        let url = match SecretUrl::parse(&url, &SCHEMES) {
+            Ok(url) => Some(url),
+            Err(SecretUrlError::Scheme) => None,
+            Err(SecretUrlError::Ambiguous) => return None,
+        };
+        Some(Self { variable, url })
+    }
+}
+
+/// An entry of `NO_PROXY`.
+#[derive(Clone, Debug)]
+struct DirectHosts {
+    entry: String,
+    hosts: Hosts,
+    /// With this port only.
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug)]
+enum Hosts {
+    All,
+    Network(IpNet),
+    /// A domain and everything below it, in lower case.
+    Domain(String),
+}
+
+impl DirectHosts {
+    fn parse(entry: &str) -> Option<Self> {
+        // Some write `https://host`.
+        let text = entry.split_once("://").map_or(entry, |(_, host)| host);
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let (hosts, port) = match Hosts::parse(text) {
+            Some(hosts) => (hosts, None),
+            None => {
+                let (hosts, port) = text.rsplit_once(':')?;
+                (Hosts::parse(hosts)?, Some(port.parse().ok()?))
+            }
+        };
+        Some(Self {
+            entry: entry.to_owned(),
+            hosts,
+            port,
+        })
+    }
+
+    fn contain(&self, url: &Url) -> bool {
+        let is_port = self
+            .port
+            .is_none_or(|port| url.port_or_known_default() == Some(port));
+        is_port && url.host().is_some_and(|host| self.hosts.contain(&host))
+    }
+}
+
+impl Hosts {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::All);
+        }
+        let inside = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        let address = inside.unwrap_or(text);
+        let network = address.parse().or_else(|_| {
+            address
+                .parse()
+                .map(|it: IpAddr| it.to_canonical())
+                .map(IpNet::from)
+        });
+        if let Ok(network) = network {
+            return Some(Self::Network(network));
+        }
+        let domain = text.strip_prefix('*').unwrap_or(text);
+        let domain = domain.strip_prefix('.').unwrap_or(domain);
+        let domain = domain.strip_suffix('.').unwrap_or(domain);
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if inside.is_some() || domain.is_empty() || !domain.chars().all(is_name) {
+            return None;
+        }
+        match Host::parse(domain).ok()? {
+            Host::Domain(domain) => Some(Self::Domain(domain.to_lowercase())),
+            Host::Ipv4(_) | Host::Ipv6(_) => None,
+        }
+    }
+
+    fn contain(&self, host: &Host<&str>) -> bool {
+        match (self, host) {
+            (Self::All, _) => true,
+            (Self::Network(network), Host::Ipv4(address)) => {
+                network.contains(&IpAddr::V4(*address))
+            }
+            (Self::Network(network), Host::Ipv6(address)) => {
+                network.contains(&IpAddr::V6(*address))
+                    || network.contains(&IpAddr::V6(*address).to_canonical())
+            }
+            (Self::Domain(domain), Host::Domain(host)) => {
+                let host = host.strip_suffix('.').unwrap_or(host);
+                let below = host.strip_suffix(domain.as_str());
+                below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
+            (Self::Network(_), Host::Domain(_))
+            | (Self::Domain(_), Host::Ipv4(_) | Host::Ipv6(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> ProxySettings {
+        ProxySettings::read(|asked| {
+            let found = variables.iter().find(|(variable, _)| *variable == asked);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn route(variables: &[(&str, &str)], url: &str) -> String {
+        let route = settings(variables).route(&url.parse().unwrap());
+        route.map_or_else(|error| error.to_string(), |route| route.to_string())
+    }
+
+    #[test]
+    fn the_first_variable_for_the_scheme_names_the_proxy() {
+        let https = "https://license.example/api";
+        let http = "http://license.example/api";
+        for (variables, url, expected) in [
+            (&[][..], https, "directly"),
+            (
+                &[("HTTPS_PROXY", "proxy:3128")],
+                https,
+                "through http://proxy:3128 (HTTPS_PROXY)",
+            ),
+            (
+                &[("https_proxy", " http://u:p@proxy:3128\r\n")],
+                https,
+                "through http://proxy:3128 (https_proxy)",
+            ),
+            (&[("HTTPS_PROXY", "proxy:3128")], http, "directly"),
+            (&[("HTTP_PROXY", "proxy:3128")], https, "directly"),
+            (
+                &[("HTTP_PROXY", "proxy:3128")],
+                http,
+                "through http://proxy:3128 (HTTP_PROXY)",
+            ),
+            (
+                &[("ALL_PROXY", "SOCKS5://u:p@proxy")],
+                http,
+                "through socks5://proxy (ALL_PROXY)",
+            ),
+            (
+                &[("all_proxy", "socks5h://proxy:9050")],
+                https,
+                "through socks5h://proxy:9050 (all_proxy)",
+            ),
+            (
+                &[("HTTPS_PROXY", ""), ("ALL_PROXY", "https://proxy")],
+                https,
+                "through https://proxy (ALL_PROXY)",
+            ),
+            (
+                &[("HTTPS_PROXY", "one"), ("ALL_PROXY", "quic://two")],
+                https,
+                "through http://one (HTTPS_PROXY)",
+            ),
+        ] {
+            assert_eq!(route(variables, url), expected, "{variables:?} {url}");
+        }
+    }
+
+    #[test]
+    fn no_proxy_lists_hosts_networks_and_ports() {
+        for (entry, url, is_listed) in [
+            ("*", "https://license.example", true),
+            ("*", "https://10.1.2.3:4000", true),
+            ("*", "https://[fd00::1]:4000", true),
+            ("10.1.2.3", "https://10.1.2.3:4000", true),
+            ("10.1.2.3:4000", "https://10.1.2.3:4000", true),
+            ("10.1.2.3:4000", "https://10.1.2.3:4001", false),
+            ("10.1.2.3:443", "https://10.1.2.3", true),
+            ("10.0.0.0/8", "https://10.1.2.3:4000", true),
+            ("10.0.0.0/8:4000", "https://10.1.2.3:4000", true),
+            ("10.0.0.0/8:4000", "https://10.1.2.3", false),
+            ("10.0.0.0/8", "https://11.1.2.3", false),
+            ("10.0.0.0/8", "https://license.example", false),
+            ("fd00::1", "https://[fd00::1]:4000", true),
+            ("[fd00::1]", "https://[fd00::1]:4000", true),
+            ("[FD00:0::1]:4000", "https://[fd00::1]:4000", true),
+            ("[fd00::1]:4000", "https://[fd00::1]", false),
+            ("fd00::/8", "https://[fd00::1]", true),
+            ("[fd00::]/8", "https://[fd00::1]", false),
+            ("::1", "https://[fd00::1]", false),
+            ("10.1.2.3", "https://[::ffff:10.1.2.3]", true),
+            ("license.example", "https://license.example", true),
+            ("license.example", "https://LICENSE.example.:443", true),
+            ("License.Example.", "https://license.example", true),
+            ("license.example:443", "https://license.example", true),
+            ("license.example:4000", "https://license.example", false),
+            ("example", "https://license.example", true),
+            (".example", "https://license.example", true),
+            ("*.example", "https://license.example", true),
+            (".license.example", "https://license.example", true),
+            (".example:443", "https://license.example", true),
+            (".example:444", "https://license.example", false),
+            ("ample", "https://license.example", false),
+            (".ample", "https://license.example", false),
+            ("license.exam", "https://license.example", false),
+            ("https://license.example/", "https://license.example", true),
+            ("grün.example", "https://xn--grn-hoa.example", true),
+            ("localhost", "https://127.0.0.1", false),
+        ] {
+            for list in [
+                entry.to_owned(),
+                format!(" other.test, {entry} ,"),
+                format!("other.test;{entry}\r\n"),
+                format!("other.test {entry}"),
+            ] {
+                let variables = [("HTTPS_PROXY", "proxy"), ("no_proxy", list.as_str())];
+                let expected = match is_listed {
+                    true => format!("directly, because NO_PROXY lists '{entry}'"),
+                    false => "through http://proxy (HTTPS_PROXY)".to_owned(),
+                };
+                assert_eq!(route(&variables, url), expected, "{list:?} {url}");
+            }
+        }
+    }
+
+    #[test]
+    fn entries_that_cannot_be_read_are_named_without_secrets() {
+        let list = "10.*, a/b, host:99999, u:pa55@host, , fe80::1%eth0, ok.example";
+        let found = settings(&[("NO_PROXY", list)]);
+        let expected = ["10.*", "a/b", "host:99999", "****", "fe80::1%eth0"];
+        assert_eq!(found.unreadable(), expected);
+    }
+
+    #[test]
+    fn a_proxy_that_is_not_supported_is_refused_only_where_it_would_be_used() {
+        let variables = [("ALL_PROXY", "quic://u:pa55@proxy")];
+        let refused = route(&variables, "https://license.example");
+        assert_eq!(
+            refused,
+            "ALL_PROXY names a proxy of a kind that is not supported; expected http://, \
+             https://, socks5://, socks5h://, socks4://, socks4a://. List the License Server \
+             in NO_PROXY to call it directly"
+        );
+        let listed = [variables[0], ("NO_PROXY", ".example")];
+        let route = route(&listed, "https://license.example");
+        assert_eq!(route, "directly, because NO_PROXY lists '.example'");
+    }
+
+    #[test]
+    fn proxies_are_shown_without_secrets_and_malformed_ones_are_refused() {
+        for (proxy, shown) in [
+            ("corp:pa55@proxy:3128", "http://proxy:3128"),
+            ("http://corp:pa55@proxy:3128", "http://proxy:3128"),
+            ("https://corp:pa%23s@proxy/pa55?pa55", "https://proxy"),
+            ("proxy:3128", "http://proxy:3128"),
+            ("socks5h://corp:pa55@proxy", "socks5h://proxy"),
+            ("quic://corp:pa55@proxy", "****"),
+        ] {
+            let found = settings(&[("HTTPS_PROXY", proxy)]).shown();
+            assert_eq!(found, [format!("HTTPS_PROXY={shown} for https addresses")]);
+        }
+        for malformed in [
+            "corp:20#pa55@proxy:3128",
+            "corp:20/pa55@proxy:3128",
+            "corp:20?pa55@proxy:3128",
+            "http://corp:pa55@x@proxy:3128",
+            "http://corp:pa 55@proxy:3128",
+            "corp:a://pa55@proxy:3128",
+        ] {
+            for variable in HTTPS.into_iter().chain(HTTP) {
+                let error = route(&[(variable, malformed)], "https://license.example");
+                let start = format!("{variable} is malformed (its value is not shown)");
+                assert!(error.starts_with(&start), "{error}");
+                assert!(
+                    error.contains("# is %23") && !error.contains("pa55"),
+                    "{error}"
+                );
+            }
+        }
+    }
+}

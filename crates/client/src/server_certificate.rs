@@ -1,0 +1,343 @@
+//! Whether the License Server's certificate is believed.
+//!
+//! Beyond what the system's authorities vouch for, two things are accepted. A
+//! certificate that `LICENSE_CA_FILE` lists is believed when the server presents that
+//! very one, whoever made it: `openssl req -x509` makes authorities, which rustls takes
+//! for no server's. And where keys are trusted, a certificate may be valid by the wall
+//! clock or by the effective time: a battery that has run out does not cut a site off
+//! from the very server that could tell it the time. Name and validity are checked
+//! always.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use license_service::clock::Clock;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use rustls_platform_verifier::Verifier;
+
+/// Why a file lists no certificates.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificatesError {
+    /// It is no text, or none of certificates.
+    #[error("there is no PEM certificate in it{0}")]
+    None(String),
+    /// What stands between two marks is no certificate.
+    #[error("a PEM certificate in it is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Reads the certificates in a file: PEM in any encoding of text, or one in DER.
+///
+/// # Errors
+/// When there is none, or one cannot be read.
+pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
+    let found = match license_core::text_encoding::decode(file) {
+        // A SEQUENCE with a length of two bytes: DER.
+        _ if file.starts_with(&[0x30, 0x82]) => vec![CertificateDer::from(file.to_vec())],
+        Ok(text) => CertificateDer::pem_slice_iter(text.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| CertificatesError::Damaged(error.to_string()))?,
+        Err(error) => return Err(CertificatesError::None(format!(": {error}"))),
+    };
+    if found.is_empty() {
+        return Err(CertificatesError::None(String::new()));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in &found {
+        let added = roots.add(certificate.clone());
+        added.map_err(|error| CertificatesError::Damaged(error.to_string()))?;
+    }
+    Ok(found)
+}
+
+/// Settings of TLS. `listed` are trusted besides the system's authorities, each as an
+/// authority and as the server's own certificate. With `effective`, a certificate may
+/// also be valid at that time.
+///
+/// # Errors
+/// When there is no authority at all to trust.
+pub fn tls_config(
+    listed: Vec<CertificateDer<'static>>,
+    effective: Option<Arc<dyn Clock>>,
+) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = CertificateVerifier {
+        inner: verifier(&listed, &provider)?,
+        listed,
+        effective,
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// A system without any authority, such as an empty container, has to do with
+/// the extra ones.
+fn verifier(
+    extra: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let system = Verifier::new_with_extra_roots(extra.to_vec(), provider.clone());
+    match system {
+        Ok(verifier) => Ok(Arc::new(verifier)),
+        Err(error) if extra.is_empty() => Err(error),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "this system has no certificate authorities; only those of LICENSE_CA_FILE are trusted"
+            );
+            let mut roots = RootCertStore::empty();
+            for certificate in extra {
+                roots.add(certificate.clone())?;
+            }
+            let built =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                    .build();
+            Ok(built.map_err(|error| Error::General(error.to_string()))?)
+        }
+    }
+}
+
+struct CertificateVerifier {
+    inner: Arc<dyn ServerCertVerifier>,
+    listed: Vec<CertificateDer<'static>>,
+    effective: Option<Arc<dyn Clock>>,
+}
+
+impl std::fmt::Debug for CertificateVerifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CertificateVerifier")
+            .finish_non_exhaustive()
+    }
+}
+
+impl CertificateVerifier {
+    fn verify_at(
+        &self,
+        at: UnixTime,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.inner.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            at,
+        );
+        match verified {
+            // The library has looked at the validity before it asks who vouches for it.
+            Err(error) if is_about_issuer(&error) && self.listed.contains(end_entity) => {
+                verify_name(end_entity, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            // It names no host, and only its own listing vouches for it.
+            Err(error) if names_no_host(&error) && self.listed.contains(end_entity) => {
+                verify_name(end_entity, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+}
+
+impl ServerCertVerifier for CertificateVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verify = |at| self.verify_at(at, end_entity, intermediates, server_name, ocsp_response);
+        verify(now).or_else(|error| {
+            let effective = self.effective.as_ref().map(|clock| clock.now().timestamp());
+            match effective.map(u64::try_from) {
+                Some(Ok(seconds)) if is_about_time(&error) => {
+                    verify(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+                }
+                _ => Err(error),
+            }
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// A certificate that names hosts has to name this one. One that names none, as plain
+/// `openssl req -x509` makes it, has to have its name as common name.
+fn verify_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    verify_server_name(&parsed, name).or_else(|error| match name {
+        ServerName::DnsName(name) if names_no_host(&error) => {
+            let is_named = common_name(certificate)
+                .is_some_and(|common| common.eq_ignore_ascii_case(name.as_ref()));
+            if is_named { Ok(()) } else { Err(error) }
+        }
+        _ => Err(error),
+    })
+}
+
+/// The only common name of a certificate's subject (X.520, 6.2.2).
+fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
+    const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
+    const TEXTS: [u8; 3] = [0x0c, 0x13, 0x16];
+    let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
+    let mut names = Vec::new();
+    let mut rest = parsed.subject();
+    while !rest.is_empty() {
+        let (set, after) = element(rest, 0x31)?;
+        let (attribute, _) = element(set, 0x30)?;
+        let (kind, value) = element(attribute, 0x06)?;
+        if kind == COMMON_NAME {
+            let text = TEXTS.into_iter().find_map(|tag| element(value, tag));
+            names.push(String::from_utf8(text?.0.to_vec()).ok()?);
+        }
+        rest = after;
+    }
+    match &names[..] {
+        [name] => Some(name.clone()),
+        _ => None,
+    }
+}
+
+/// The content of the first DER element, if it has this tag, and what follows it.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (length, content) = match der {
+        [first, length @ 0..=0x7f, rest @ ..] if *first == tag => (usize::from(*length), rest),
+        [first, 0x81, length, rest @ ..] if *first == tag => (usize::from(*length), rest),
+        [first, 0x82, high, low, rest @ ..] if *first == tag => {
+            (usize::from(u16::from_be_bytes([*high, *low])), rest)
+        }
+        _ => return None,
+    };
+    content.split_at_checked(length)
+}
+
+fn is_about_time(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(
+            CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. }
+        )
+    )
+}
+
+/// Nobody vouches for the certificate, or it is an authority's.
+fn is_about_issuer(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(CertificateError::UnknownIssuer)
+    ) || is_authority(error)
+}
+
+fn is_authority(error: &Error) -> bool {
+    other_cause(error) == Some(&webpki::Error::CaUsedAsEndEntity)
+}
+
+fn other_cause(error: &Error) -> Option<&webpki::Error> {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+        _ => None,
+    }
+}
+
+fn names_no_host(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. })
+            if presented.is_empty()
+    )
+}
+
+/// The name in what the library calls `DnsName("name")`.
+fn name_in(presented: &str) -> &str {
+    presented.split('"').nth(1).unwrap_or(presented)
+}
+
+/// What is wrong with the certificate of the server at `host` and what to do, with the
+/// command that does it; `None` for an error that is not about certificates.
+#[must_use]
+pub fn explain(error: &Error, host: &str, port: u16) -> Option<String> {
+    let Error::InvalidCertificate(why) = error else {
+        return None;
+    };
+    let bare = host.trim_matches(['[', ']']);
+    let (kind, server_name) = match bare.parse::<std::net::IpAddr>() {
+        Ok(_) => ("IP", String::new()),
+        Err(_) => ("DNS", format!(" -servername {bare}")),
+    };
+    let make = format!(
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 825 -keyout key.pem -out certificate.pem \
+         -subj /CN={bare} -addext subjectAltName={kind}:{bare}"
+    );
+    let list = format!(
+        "if it is the vendor's, list that very certificate in LICENSE_CA_FILE: openssl s_client \
+         -connect {host}:{port}{server_name} </dev/null | openssl x509 -out license-server.pem"
+    );
+    Some(match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired; it has to be renewed, or this machine's clock is wrong".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet; this machine's clock may be wrong".to_owned()
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            format!("the server's certificate does not name {bare}; make one that does: {make}")
+        }
+        CertificateError::NotValidForNameContext { presented, .. } => format!(
+            "the server's certificate is for {}, not for {bare}; correct LICENSE_API_URL, or make one for it: {make}",
+            presented.iter().map(|name| name_in(name)).collect::<Vec<_>>().join(", ")
+        ),
+        CertificateError::UnknownIssuer => {
+            format!("the server's certificate is not signed by a trusted authority; {list}")
+        }
+        _ if is_authority(error) => {
+            format!("the server's certificate is an authority's own (self-signed), and not listed; {list}")
+        }
+        _ if other_cause(error) == Some(&webpki::Error::UnsupportedCertVersion) => {
+            format!("the server's certificate is of X.509 version 1; make one of version 3: {make}")
+        }
+        why => format!("the server's certificate is not accepted ({why}); make another one: {make}"),
+    })
+}

@@ -1,0 +1,134 @@
+//! The time that deadlines are judged by where no keys are trusted.
+//!
+//! It is the wall clock, except after a jump: the rules are in
+//! `license_core::wall_clock`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use license_core::evidence::Evidence;
+use license_core::standing::Policy;
+use license_core::wall_clock::{TOLERANCE, WallClock, WallReading};
+use license_service::clock::{Clock, MachineClocks, Wait};
+use tokio::sync::Notify;
+
+/// Longest sleep before the time is looked at again: it may have been set.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
+
+/// The wall clock, whose jumps count only when a validation has been tried after them.
+pub struct UnsignedClock {
+    machine: Arc<dyn Clock>,
+    wall: ArcSwap<WallClock>,
+    /// Held while the clock is replaced.
+    turn: Mutex<()>,
+    /// Rung when a jump begins to count.
+    was_set: Notify,
+}
+
+impl UnsignedClock {
+    /// Begins with what the wall clock shows.
+    #[must_use]
+    pub fn start(machine: Arc<dyn Clock>) -> Self {
+        let wall = WallClock::start(reading(&*machine));
+        Self {
+            machine,
+            wall: ArcSwap::from_pointee(wall),
+            turn: Mutex::new(()),
+            was_set: Notify::new(),
+        }
+    }
+
+    /// What the machine shows now.
+    #[must_use]
+    pub fn reading(&self) -> WallReading {
+        reading(&*self.machine)
+    }
+
+    /// By how much the wall clock has jumped ahead of the time that counts; `None` where
+    /// it counts itself.
+    #[must_use]
+    pub fn ahead(&self) -> Option<TimeDelta> {
+        self.wall.load().ahead(self.reading())
+    }
+
+    /// Looks at the wall clock; answers by how much it has jumped ahead.
+    pub fn observe(&self) -> Option<TimeDelta> {
+        let reading = self.reading();
+        self.replace(|wall| wall.observed(reading));
+        self.wall.load().ahead(reading)
+    }
+
+    /// The time that will count when a call that began at `begun` was tried.
+    #[must_use]
+    pub fn now_when_tried(&self, begun: WallReading) -> DateTime<Utc> {
+        self.wall.load().tried(begun).now(self.reading())
+    }
+
+    /// A call that can confirm the license was tried, and began at `begun`. Answers by
+    /// how much the time has been set by that.
+    pub fn tried(&self, begun: WallReading) -> Option<TimeDelta> {
+        let before = self.now();
+        self.replace(|wall| wall.tried(begun));
+        self.was_set.notify_waiters();
+        let set = self.now() - before;
+        Some(set).filter(|set| *set > TOLERANCE)
+    }
+
+    /// An earlier run has left this evidence.
+    pub fn recall(&self, evidence: &Evidence, policy: &Policy) {
+        let reading = self.reading();
+        self.replace(|wall| wall.recalled(evidence, policy, reading));
+    }
+
+    fn replace(&self, next: impl FnOnce(WallClock) -> WallClock) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let wall = next(**self.wall.load());
+        self.wall.store(Arc::new(wall));
+    }
+}
+
+impl Clock for UnsignedClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.wall.load().now(self.reading()).trunc_subsecs(6)
+    }
+
+    fn running(&self) -> Duration {
+        self.machine.running()
+    }
+
+    fn machine(&self) -> MachineClocks {
+        self.machine.machine()
+    }
+
+    fn ahead_of(&self, other: DateTime<Utc>) -> TimeDelta {
+        self.machine.ahead_of(other)
+    }
+
+    fn sleep_until(&self, instant: DateTime<Utc>) -> Wait<'_> {
+        Box::pin(async move {
+            while let Ok(wait) = (instant - self.now()).to_std()
+                && !wait.is_zero()
+            {
+                tokio::select! {
+                    () = self.machine.sleep(wait.min(MAX_SLEEP)) => {}
+                    () = self.was_set.notified() => {}
+                }
+            }
+        })
+    }
+
+    fn sleep(&self, duration: Duration) -> Wait<'_> {
+        self.machine.sleep(duration)
+    }
+
+    fn floor(&self) -> DateTime<Utc> {
+        self.machine.floor()
+    }
+}
+
+fn reading(machine: &dyn Clock) -> WallReading {
+    let (running, wall) = machine.running_and_now();
+    WallReading { running, wall }
+}

@@ -1,0 +1,244 @@
+//! License Servers with certificates of their own, made by the real `openssl` and
+//! presented by a real nginx.
+
+use std::path::Path;
+
+use reqwest::StatusCode;
+use tempfile::TempDir;
+
+use crate::database::Engine;
+use crate::harness::{KEY, Site};
+use crate::nginx::{Nginx, openssl, self_signed};
+use crate::scripted_cloud::ScriptedCloud;
+
+/// Activates over TLS, at `host`, with the certificates of `listed`.
+async fn activate(nginx: &Nginx, host: &str, listed: &Path) -> (StatusCode, String) {
+    let url = format!("{}/api", nginx.url.replace("127.0.0.1", host));
+    let listed = listed.display().to_string();
+    let site = Site::start(Engine::Sqlite, &url, &["--license-ca-file", &listed]).await;
+    let (status, body) = site.activate(KEY).await;
+    site.end().await;
+    (
+        status,
+        body["detail"].as_str().unwrap_or_default().to_owned(),
+    )
+}
+
+/// An nginx with a certificate that `openssl req -x509` makes with these arguments, and a
+/// copy of the certificate.
+async fn server(cloud: &ScriptedCloud, arguments: &str) -> (Nginx, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    self_signed(directory.path(), arguments);
+    let copy = tempfile::tempdir().unwrap();
+    let name = "certificate.pem";
+    std::fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
+    (Nginx::with_certificate(&cloud.url, directory).await, copy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_self_signed_certificate_that_is_listed_is_believed() {
+    let cloud = ScriptedCloud::start().await;
+    for (arguments, hosts) in [
+        // As the manuals say it: an authority, and no host but in the common name.
+        ("-newkey rsa:2048 -subj /CN=localhost", &["localhost"][..]),
+        (
+            "-newkey rsa:2048 -subj /C=DE/O=Vendor/CN=LocalHost/emailAddress=a@vendor.example",
+            &["localhost"],
+        ),
+        (
+            "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=x -addext subjectAltName=DNS:localhost,IP:127.0.0.1",
+            &["localhost", "127.0.0.1"],
+        ),
+        (
+            "-newkey rsa:2048 -subj /CN=x -addext subjectAltName=IP:127.0.0.1 -addext keyUsage=keyCertSign",
+            &["127.0.0.1"],
+        ),
+        // As servers have them.
+        (
+            "-newkey ed25519 -subj /CN=x -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE",
+            &["localhost"],
+        ),
+        (
+            "-newkey ed25519 -subj /CN=localhost -addext basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth",
+            &["localhost"],
+        ),
+    ] {
+        let (nginx, copy) = server(&cloud, arguments).await;
+        let listed = copy.path().join("certificate.pem");
+        for host in hosts {
+            let (status, detail) = activate(&nginx, host, &listed).await;
+            assert_eq!(status, StatusCode::OK, "{arguments} {host}: {detail}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_certificate_than_the_listed_one_is_refused_with_the_command() {
+    let cloud = ScriptedCloud::start().await;
+    let arguments = "-newkey rsa:2048 -subj /CN=localhost -addext subjectAltName=DNS:localhost";
+    let (nginx, _) = server(&cloud, arguments).await;
+    // One like it, by name.
+    let other = tempfile::tempdir().unwrap();
+    self_signed(other.path(), arguments);
+    let (status, detail) =
+        activate(&nginx, "localhost", &other.path().join("certificate.pem")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let port = nginx.url.rsplit(':').next().unwrap();
+    let command = format!(
+        "openssl s_client -connect localhost:{port} -servername localhost </dev/null | openssl x509 -out license-server.pem"
+    );
+    assert!(
+        detail.contains("an authority's own (self-signed), and not listed"),
+        "{detail}"
+    );
+    assert!(detail.contains(&command), "{detail}");
+    // The command says which one to list.
+    let fetched = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("sh")
+        .args(["-c", &command])
+        .current_dir(fetched.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let listed = fetched.path().join("license-server.pem");
+    let (status, detail) = activate(&nginx, "localhost", &listed).await;
+    assert_eq!(status, StatusCode::OK, "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listed_certificate_for_another_name_is_refused_with_the_command() {
+    let cloud = ScriptedCloud::start().await;
+    for (arguments, host, said) in [
+        // No host in it, and an address that a common name cannot say.
+        (
+            "-subj /CN=localhost",
+            "127.0.0.1",
+            "does not name 127.0.0.1; make one that does: openssl req -x509",
+        ),
+        (
+            "-subj /CN=127.0.0.1",
+            "127.0.0.1",
+            "-addext subjectAltName=IP:127.0.0.1",
+        ),
+        (
+            "-subj /CN=vendor.example",
+            "localhost",
+            "-subj /CN=localhost -addext subjectAltName=DNS:localhost",
+        ),
+        (
+            "-subj /CN=localhost/CN=vendor.example",
+            "localhost",
+            "does not name localhost",
+        ),
+        (
+            "-subj /CN=localhost -addext subjectAltName=DNS:vendor.example",
+            "localhost",
+            "is for vendor.example, not for localhost",
+        ),
+    ] {
+        for more in ["", "-addext basicConstraints=critical,CA:FALSE"] {
+            let all = format!("-newkey ed25519 {arguments} {more}");
+            let (nginx, copy) = server(&cloud, &all).await;
+            let listed = copy.path().join("certificate.pem");
+            let (status, detail) = activate(&nginx, host, &listed).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{all}");
+            assert!(detail.contains(said), "{all}: {detail}");
+        }
+    }
+    assert!(cloud.arrived().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_certificate_of_a_private_authority_may_be_listed_itself() {
+    let cloud = ScriptedCloud::start().await;
+    let authority = tempfile::tempdir().unwrap();
+    self_signed(authority.path(), "-newkey ed25519 -subj /CN=Authority");
+    let issue = || {
+        let directory = tempfile::tempdir().unwrap();
+        let ca = authority.path().display();
+        std::fs::write(
+            directory.path().join("san"),
+            "subjectAltName=DNS:localhost\n",
+        )
+        .unwrap();
+        openssl(
+            directory.path(),
+            "req -newkey ed25519 -nodes -keyout key.pem -out csr -subj /CN=x",
+        );
+        openssl(
+            directory.path(),
+            &format!(
+                "x509 -req -in csr -days 9 -CA {ca}/certificate.pem -CAkey {ca}/key.pem -CAcreateserial -extfile san -out certificate.pem"
+            ),
+        );
+        directory
+    };
+    let (one, other) = (issue(), issue());
+    let copy = tempfile::tempdir().unwrap();
+    let listed = copy.path().join("listed.pem");
+    std::fs::copy(one.path().join("certificate.pem"), &listed).unwrap();
+    let nginx = Nginx::with_certificate(&cloud.url, one).await;
+    let (status, detail) = activate(&nginx, "localhost", &listed).await;
+    assert_eq!(status, StatusCode::OK, "{detail}");
+    let nginx = Nginx::with_certificate(&cloud.url, other).await;
+    let (status, detail) = activate(&nginx, "localhost", &listed).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(
+        detail.contains("is not signed by a trusted authority"),
+        "{detail}"
+    );
+    // The authority vouches for both, also from a file of Windows.
+    let text = std::fs::read_to_string(authority.path().join("certificate.pem")).unwrap();
+    let wide = format!("\u{feff}{text}")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect::<Vec<_>>();
+    std::fs::write(&listed, wide).unwrap();
+    let (status, detail) = activate(&nginx, "localhost", &listed).await;
+    assert_eq!(status, StatusCode::OK, "{detail}");
+    // So does it in DER.
+    openssl(
+        authority.path(),
+        "x509 -in certificate.pem -outform der -out certificate.der",
+    );
+    let (status, detail) = activate(
+        &nginx,
+        "localhost",
+        &authority.path().join("certificate.der"),
+    )
+    .await;
+    assert_eq!(status, StatusCode::OK, "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listed_certificate_that_has_expired_is_refused() {
+    let cloud = ScriptedCloud::start().await;
+    for constraints in ["CA:TRUE", "CA:FALSE"] {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        let config = "[ca]\ndefault_ca=it\n[it]\ndatabase=index\nserial=serial\nnew_certs_dir=.\n\
+             default_md=sha256\npolicy=any\nx509_extensions=extensions\n[any]\ncommonName=supplied\n\
+             [extensions]\nsubjectAltName=DNS:localhost\n";
+        let config = format!("{config}basicConstraints=critical,{constraints}\n");
+        std::fs::write(at.join("config"), config).unwrap();
+        std::fs::write(at.join("index"), "").unwrap();
+        std::fs::write(at.join("serial"), "01\n").unwrap();
+        openssl(
+            at,
+            "req -newkey rsa:2048 -nodes -keyout key.pem -out csr -subj /CN=localhost",
+        );
+        openssl(
+            at,
+            "ca -batch -selfsign -notext -config config -in csr -keyfile key.pem -out certificate.pem \
+             -startdate 20200101000000Z -enddate 20200301000000Z",
+        );
+        let copy = tempfile::tempdir().unwrap();
+        let listed = copy.path().join("listed.pem");
+        std::fs::copy(at.join("certificate.pem"), &listed).unwrap();
+        let nginx = Nginx::with_certificate(&cloud.url, directory).await;
+        let (status, detail) = activate(&nginx, "localhost", &listed).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{constraints}");
+        assert!(detail.contains("has expired"), "{constraints}: {detail}");
+    }
+    assert!(cloud.arrived().is_empty());
+}
