@@ -35,6 +35,7 @@ use crate::state_file::StateFile;
 use crate::store::local_license_validation_attempts::{Attempt, LoggedAttempt};
 use crate::store::{Store, StoreError};
 use crate::trusted_keys::{TrustedKeys, TrustedKeysError};
+use crate::unknown_features::UnknownFeatures;
 use crate::unsigned_clock::UnsignedClock;
 use crate::upstream::{Sender, Upstream, UpstreamError};
 use crate::usage::{Meter, Queries};
@@ -89,6 +90,8 @@ pub struct App {
     pub attempts_summary: SharedReading<Option<Arc<AttemptsSummary>>>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What gates ask about that there is not.
+    pub unknown_features: UnknownFeatures,
     /// Held while evidence is being changed, so that calls to the License
     /// Server that change it take turns.
     pub turn: tokio::sync::Mutex<()>,
@@ -268,6 +271,7 @@ impl App {
             attempts: SharedReading::new(clock.clone()),
             attempts_summary: SharedReading::new(clock.clone()),
             metrics,
+            unknown_features: UnknownFeatures::default(),
             turn: tokio::sync::Mutex::new(()),
             calls_changed: Notify::new(),
             announced: watch::Sender::new(None),

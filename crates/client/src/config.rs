@@ -22,6 +22,7 @@ use license_service::admin_token::AdminTokenSettings;
 use license_service::client_address::TrustedProxies;
 use license_service::database::Timeouts;
 use license_service::database_url::DatabaseUrl;
+use license_service::hosts::AllowedHost;
 use license_service::listener::Limits;
 use license_service::log_filter::LogFilter;
 use license_service::presentable_url::{SecretUrl, SecretUrlError};
@@ -165,9 +166,15 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
 
     /// Host names, besides addresses and single-label names, that the service
-    /// may be called by
-    #[arg(long, env, hide_env_values = true, value_parser = without_user, value_delimiter = ',', value_name = "LIST")]
-    pub allowed_hosts: Vec<String>,
+    /// may be called by: vms.example, or *.example for all names below it
+    #[arg(
+        long,
+        env,
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "LIST"
+    )]
+    pub allowed_hosts: Vec<AllowedHost>,
 
     /// Origins whose pages may call the service, such as https://vms.example
     #[arg(long, env, hide_env_values = true, value_parser = without_user, value_delimiter = ',', value_name = "LIST")]
@@ -227,7 +234,7 @@ pub(crate) fn http_url(text: &str) -> Result<SecretUrl, String> {
     })
 }
 
-/// A host or an origin has no user, and so no password to show by mistake.
+/// An origin has no user, and so no password to show by mistake.
 fn without_user(text: &str) -> Result<String, String> {
     if text.contains('@') {
         return Err("must not contain a user name or password".into());

@@ -37,6 +37,7 @@ pub mod snapshot;
 pub mod state_file;
 pub mod store;
 pub mod trusted_keys;
+pub mod unknown_features;
 pub mod unsigned_clock;
 pub mod upstream;
 pub mod usage;

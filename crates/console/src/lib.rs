@@ -14,3 +14,4 @@ pub mod moment;
 pub mod number;
 pub mod page;
 pub mod plot;
+pub mod refusal;

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Response};
 
@@ -37,39 +37,6 @@ pub fn show(status: StatusCode, page: &impl Template) -> Response {
     }
 }
 
-/// Whether a request that no route takes comes from a person with a browser, and not
-/// from a program that calls the API.
-#[must_use]
-pub fn is_for_person(method: &Method, path: &str, headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter();
-    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
-    let is_page = *method == Method::GET || *method == Method::HEAD;
-    let is_api = path == "/api" || path.starts_with("/api/");
-    is_page && !is_api && accepted.any(|types| types.contains("text/html"))
-}
-
-#[derive(Template)]
-#[template(path = "not_found.html")]
-struct NotFound {
-    frame: NoFrame,
-    product: &'static str,
-}
-
-/// Nothing is known about who asks.
-struct NoFrame {
-    notice: Option<Notice>,
-}
-
-/// The page for an address that has none.
-#[must_use]
-pub fn not_found(product: &'static str) -> Response {
-    let page = NotFound {
-        frame: NoFrame { notice: None },
-        product,
-    };
-    guard(show(StatusCode::NOT_FOUND, &page))
-}
-
 /// Adds what the pages of the reference are sent with.
 #[expect(clippy::unused_async, reason = "middleware is async")]
 pub async fn reference(mut response: Response) -> Response {
@@ -85,7 +52,8 @@ pub async fn guarded(request: Request, next: Next) -> Response {
     guard(next.run(request).await)
 }
 
-fn guard(mut response: Response) -> Response {
+/// The same for one response.
+pub(crate) fn guard(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),

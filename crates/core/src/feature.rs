@@ -33,6 +33,12 @@ pub fn is_core(key: &str) -> bool {
     CORE_FEATURES.contains(&key)
 }
 
+/// Whether `key` is one of [`LICENSED_FEATURES`].
+#[must_use]
+pub fn is_sold(key: &str) -> bool {
+    LICENSED_FEATURES.contains(&key)
+}
+
 /// A feature key that can be stored: 1 to 100 characters, no NUL.
 ///
 /// The bound is the width of `local_feature_flags.feature_key`.

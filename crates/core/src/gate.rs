@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::feature::{FeatureKey, is_core};
+use crate::feature::{FeatureKey, is_core, is_sold};
 use crate::standing::{LapseReason, Policy, Standing};
 
 /// What a license lists and what the site has switched off, as sets.
@@ -37,6 +37,13 @@ impl Entitlements {
     #[must_use]
     pub fn is_switched_off(&self, key: &str) -> bool {
         self.switched_off.contains(key)
+    }
+
+    /// Whether the product or the license has a feature of this name. A gate that
+    /// asks about another one is misconfigured.
+    #[must_use]
+    pub fn is_known(&self, key: &str) -> bool {
+        is_core(key) || is_sold(key) || self.lists(key) || self.is_switched_off(key)
     }
 
     /// Keys that are switched off locally.

@@ -70,8 +70,8 @@ impl<'a> Refusal<'a> {
         self.reason.message(self.feature.unwrap_or_default())
     }
 
-    /// The answer that is given by default: 403 and `{"detail": …, "reason": …,
-    /// "feature": …}`.
+    /// The answer that is given by default: 403, or 400 where the path cannot be read,
+    /// and `{"detail": …, "reason": …, "feature": …}`.
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
         let body = json!({
@@ -80,7 +80,10 @@ impl<'a> Refusal<'a> {
             "feature": self.feature,
         });
         let mut response = Response::new(Bytes::from(body.to_string()));
-        *response.status_mut() = StatusCode::FORBIDDEN;
+        *response.status_mut() = match self.reason {
+            Reason::BadPath => StatusCode::BAD_REQUEST,
+            _ => StatusCode::FORBIDDEN,
+        };
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         response

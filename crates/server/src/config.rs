@@ -16,6 +16,7 @@ use license_service::admin_token::AdminTokenSettings;
 use license_service::client_address::TrustedProxies;
 use license_service::database::Timeouts;
 use license_service::database_url::DatabaseUrl;
+use license_service::hosts::AllowedHost;
 use license_service::log_filter::LogFilter;
 use license_service::telemetry::LogFormat;
 
@@ -98,9 +99,10 @@ pub struct Serve {
     pub admin_token: AdminTokenSettings,
 
     /// Host names, besides addresses and single-label names, by which the
-    /// console and the administration may be called
+    /// console and the administration may be called: licenses.example, or
+    /// *.example for all names below it
     #[arg(long, env, value_delimiter = ',', value_name = "LIST")]
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: Vec<AllowedHost>,
 
     /// Proxies in front of the service
     #[command(flatten)]

@@ -1,93 +1,306 @@
 //! The names that a service may be called by.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use axum::extract::Request;
 use axum::http::header;
 use axum::http::uri::Authority;
+use url::Host;
 
-/// Longest name with its port, in characters (RFC 1035, section 2.3.4).
-const MAX_HOST_CHARS: usize = 253 + 6;
+/// Longest name, in characters (RFC 1035, section 2.3.4).
+const MAX_HOST_CHARS: usize = 253;
 
 /// Names that a page on the internet cannot point at this machine: an address,
 /// a name without dots, or a name on the list. This is what stops DNS
 /// rebinding.
 #[derive(Debug)]
 pub struct Hosts {
-    allowed: Vec<String>,
+    allowed: Vec<AllowedHost>,
+}
+
+/// An entry of `ALLOWED_HOSTS`, as people write it: a name, a name with a port or
+/// as the address of a page, or `*.example` for every name below another. All
+/// names are in lower case and ASCII, without a dot at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedHost {
+    /// This name.
+    Name(String),
+    /// Every name that ends with this, which begins with a dot.
+    Below(String),
+    /// Nothing that is not accepted anyway: an address, or no text at all.
+    Nothing,
+}
+
+/// Why a text is no entry of `ALLOWED_HOSTS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AllowedHostError {
+    /// It accepts every name.
+    #[error(
+        "'*' would accept every name, and with it any website that points its name at this \
+         machine; expected names such as vms.example, or *.example for all names below it"
+    )]
+    Everything,
+    /// It contains a user name or a password.
+    #[error("must not contain a user name or password")]
+    User,
+    /// It is not the name of a host.
+    #[error("expected a host name such as vms.example, or *.example for all names below it")]
+    NotAName,
+}
+
+impl FromStr for AllowedHost {
+    type Err = AllowedHostError;
+
+    fn from_str(text: &str) -> Result<Self, AllowedHostError> {
+        if text.contains('@') {
+            return Err(AllowedHostError::User);
+        }
+        let text = text.trim();
+        let is_scheme = |scheme: &str| {
+            ["http", "https"]
+                .map(str::to_owned)
+                .contains(&scheme.to_ascii_lowercase())
+        };
+        let text = match text.split_once("://") {
+            Some((scheme, rest)) if is_scheme(scheme) => rest,
+            Some(_) => return Err(AllowedHostError::NotAName),
+            None => text,
+        };
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let host = without_port(text);
+        if host.is_empty() && text.is_empty() {
+            return Ok(Self::Nothing);
+        }
+        if is_address(host) {
+            return Ok(Self::Nothing);
+        }
+        match host.strip_prefix('*') {
+            Some("" | ".") => Err(AllowedHostError::Everything),
+            Some(below) => match below.strip_prefix('.') {
+                Some(name) => Ok(Self::Below(format!(".{}", ascii(name)?))),
+                None => Err(AllowedHostError::NotAName),
+            },
+            None => Ok(Self::Name(ascii(host)?)),
+        }
+    }
+}
+
+/// A name as browsers send it (UTS #46).
+fn ascii(name: &str) -> Result<String, AllowedHostError> {
+    let name = without_last_dot(name);
+    let is_plain = !name.contains(['*', '%']) && !name.split('.').any(str::is_empty);
+    match Host::parse(name) {
+        Ok(Host::Domain(name)) if is_plain => Ok(name),
+        _ => Err(AllowedHostError::NotAName),
+    }
 }
 
 impl Hosts {
     /// The usual names, and these.
     #[must_use]
-    pub fn new(allowed: &[String]) -> Self {
-        let allowed = allowed.iter().map(|host| host.trim().to_ascii_lowercase());
+    pub fn new(allowed: &[AllowedHost]) -> Self {
         Self {
-            allowed: allowed.collect(),
+            allowed: allowed.to_vec(),
         }
     }
 
-    /// The name that a request calls the service by, if that is none of its: at most
-    /// as much of it as a name can have.
+    /// The name that a request calls the service by if that is not accepted: in the
+    /// form in which `ALLOWED_HOSTS` lists it, without a port, and at most as much of it
+    /// as a name can have.
     #[must_use]
-    pub fn stranger(&self, request: &Request) -> Option<String> {
+    pub fn unknown_host(&self, request: &Request) -> Option<String> {
         // HTTP/1.0 probes send no Host, and a browser always does. HTTP/2 and
         // requests through a proxy name it in the address.
         let named = request.headers().get_all(header::HOST).iter();
         let named = named.map(|host| host.to_str().unwrap_or_default());
         let address = request.uri().authority().map(Authority::as_str);
-        let mut names = named.chain(address);
-        let stranger = names.find(|host| !self.knows(host))?;
-        Some(stranger.chars().take(MAX_HOST_CHARS).collect())
+        let mut names = named.chain(address).map(name_of);
+        let unknown = names.find(|name| !self.accepts(name))?;
+        Some(unknown.chars().take(MAX_HOST_CHARS).collect())
     }
 
-    fn knows(&self, host: &str) -> bool {
-        let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-            if port.bytes().all(|b| b.is_ascii_digit()) {
-                name
-            } else {
-                host
-            }
-        });
-        let name = name.trim_start_matches('[').trim_end_matches(']');
-        if name.is_empty() {
-            return false;
+    fn accepts(&self, name: &str) -> bool {
+        if name.is_empty() || is_address(name) {
+            return !name.is_empty();
         }
-        !name.contains('.') && !name.contains(':')
-            || name.parse::<IpAddr>().is_ok()
-            || self.allowed.iter().any(|it| name.eq_ignore_ascii_case(it))
+        !name.contains(['.', ':'])
+            || self.allowed.iter().any(|allowed| match allowed {
+                AllowedHost::Name(allowed) => name == allowed,
+                AllowedHost::Below(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
+                AllowedHost::Nothing => false,
+            })
     }
+}
+
+/// The name in a `Host` header, in lower case and without its port.
+fn name_of(host: &str) -> String {
+    let name = without_port(host);
+    let name = name.strip_prefix('[').unwrap_or(name);
+    let name = name.strip_suffix(']').unwrap_or(name);
+    without_last_dot(name).to_ascii_lowercase()
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // What is behind the last colon of an address without brackets is no port.
+        Some((name, port)) if !name.contains(':') || name.ends_with(']') => {
+            let is_port = port.is_empty() || port.parse::<u16>().is_ok() || port == "*";
+            if is_port { name } else { host }
+        }
+        _ => host,
+    }
+}
+
+/// A dot at the end says that the name is complete (RFC 1034, section 3.1).
+fn without_last_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+fn is_address(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    without_last_dot(bare.unwrap_or(host))
+        .parse::<IpAddr>()
+        .is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn hosts(allowed: &[&str]) -> Hosts {
+        let allowed: Vec<AllowedHost> = allowed.iter().map(|it| it.parse().unwrap()).collect();
+        Hosts::new(&allowed)
+    }
+
+    fn unknown_host(hosts: &Hosts, host: &str) -> Option<String> {
+        let request = Request::builder().header(header::HOST, host);
+        hosts.unknown_host(&request.body(axum::body::Body::empty()).unwrap())
+    }
+
     #[test]
     fn hosts_are_addresses_single_labels_or_listed() {
-        let hosts = Hosts::new(&["VMS.example".into()]);
+        let hosts = hosts(&["VMS.example"]);
         for known in [
             "localhost",
+            "localhost.",
             "localhost:8010",
+            "localhost.:8010",
             "license-client:8000",
             "10.1.2.3",
             "10.1.2.3:8010",
+            "10.1.2.3.",
             "[::1]:8000",
             "[fe80::1]",
             "vms.example",
             "vms.EXAMPLE:443",
+            "vms.example.",
+            "vms.example.:8443",
         ] {
-            assert!(hosts.knows(known), "{known}");
+            assert_eq!(unknown_host(&hosts, known), None, "{known}");
         }
-        for unknown in [
-            "",
-            "evil.example",
-            "evil.example:8000",
-            "1.2.3.4.nip.io",
-            ":8000",
-            "vms.example.evil.com",
+        for (unknown, shown) in [
+            ("", ""),
+            ("evil.example", "evil.example"),
+            ("EVIL.example.:8000", "evil.example"),
+            ("1.2.3.4.nip.io", "1.2.3.4.nip.io"),
+            (":8000", ""),
+            (".", ""),
+            ("localhost..", "localhost."),
+            ("vms.example..", "vms.example."),
+            ("vms.example.evil.com", "vms.example.evil.com"),
+            ("x.vms.example", "x.vms.example"),
+            ("vms.example:x", "vms.example:x"),
+            ("vms.example:80:80", "vms.example:80:80"),
+            ("evil.com:vms.example", "evil.com:vms.example"),
+            ("::1:evil.com", "::1:evil.com"),
+            ("2130706433.evil.com", "2130706433.evil.com"),
         ] {
-            assert!(!hosts.knows(unknown), "{unknown}");
+            let found = unknown_host(&hosts, unknown);
+            assert_eq!(found.as_deref(), Some(shown), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn entries_mean_what_people_mean_by_them() {
+        for entry in [
+            "vms.example",
+            " VMS.Example ",
+            "vms.example.",
+            "vms.example:8443",
+            "vms.example:*",
+            "https://vms.example",
+            "HTTPS://vms.example:8443/",
+            "http://vms.example/",
+            "vms.example/",
+        ] {
+            let hosts = hosts(&[entry]);
+            assert_eq!(unknown_host(&hosts, "vms.example:8443"), None, "{entry}");
+            let below = unknown_host(&hosts, "a.vms.example");
+            assert_eq!(below.as_deref(), Some("a.vms.example"), "{entry}");
+        }
+        for entry in ["*.example", "*.EXAMPLE.", "https://*.example:8443"] {
+            let hosts = hosts(&[entry]);
+            for name in ["vms.example", "a.b.example.", "A.Example:80"] {
+                assert_eq!(unknown_host(&hosts, name), None, "{entry} {name}");
+            }
+            for name in [
+                "evilexample.com",
+                "vms.example.com",
+                "x.notexample",
+                ".example",
+            ] {
+                assert!(unknown_host(&hosts, name).is_some(), "{entry} {name}");
+            }
+        }
+        let name = "Überwachung.example".parse();
+        assert_eq!(
+            name,
+            Ok(AllowedHost::Name("xn--berwachung-55a.example".to_owned()))
+        );
+        for entry in [
+            "",
+            " ",
+            "10.1.2.3",
+            "10.1.2.3:8010",
+            "[::1]:8000",
+            "::1",
+            "http://10.1.2.3/",
+        ] {
+            assert_eq!(entry.parse(), Ok(AllowedHost::Nothing), "{entry}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_matches_nothing_or_everything_is_refused() {
+        for (entry, error) in [
+            ("*", AllowedHostError::Everything),
+            ("*.", AllowedHostError::Everything),
+            ("*:8443", AllowedHostError::Everything),
+            ("https://*", AllowedHostError::Everything),
+            ("user:secret@vms.example", AllowedHostError::User),
+            ("https://user:secret@vms.example", AllowedHostError::User),
+            (".example", AllowedHostError::NotAName),
+            ("*example", AllowedHostError::NotAName),
+            ("*.*.example", AllowedHostError::NotAName),
+            ("vms.*", AllowedHostError::NotAName),
+            ("v*s.example", AllowedHostError::NotAName),
+            ("vms..example", AllowedHostError::NotAName),
+            ("vms.example..", AllowedHostError::NotAName),
+            ("vms.example vms.test", AllowedHostError::NotAName),
+            ("vms.example;vms.test", AllowedHostError::NotAName),
+            ("vms.example:port", AllowedHostError::NotAName),
+            ("vms.example:99999", AllowedHostError::NotAName),
+            ("vms.example/console", AllowedHostError::NotAName),
+            ("https://vms.example/console", AllowedHostError::NotAName),
+            ("ftp://vms.example", AllowedHostError::NotAName),
+            ("https:vms.example", AllowedHostError::NotAName),
+            ("10.1.0.0/16", AllowedHostError::NotAName),
+            ("vms%2eexample", AllowedHostError::NotAName),
+            (":8443", AllowedHostError::NotAName),
+            ("https://", AllowedHostError::NotAName),
+        ] {
+            assert_eq!(entry.parse::<AllowedHost>(), Err(error), "{entry}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod connection;
 pub mod database;
 pub mod database_url;
 mod dot_env;
+pub mod exposition;
 pub mod fair_share;
 pub mod file_access;
 pub mod hosts;

@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(read(b"\xef\xbb\xbfK\xc3\xb6ln"), Ok("Köln".to_owned()));
         let archive = read(b"PK\x03\x04").unwrap_err();
         assert!(archive.contains("a ZIP archive"), "{archive}");
-        let endless = read_from(std::io::repeat(b'x'), 16).unwrap_err();
+        let endless = read_from(io::repeat(b'x'), 16).unwrap_err();
         assert_eq!(endless.to_string(), "it is longer than 16 bytes");
     }
 }

@@ -50,10 +50,12 @@ pub(super) fn run(command: &Bench) -> Result<()> {
 fn nginx(directory: &Path, client: u16, bare: u16) -> Result<Program> {
     let shipped = root().join("deploy/nginx");
     let upstream = std::fs::read_to_string(shipped.join("upstream.conf"))?;
-    let ours = upstream.replace("license-client:8010", &format!("127.0.0.1:{client}"));
-    let theirs = ours
-        .replace("upstream license-client", "upstream bare")
-        .replace(&client.to_string(), &bare.to_string());
+    // Both by address, with connections that are kept.
+    let ours = upstream.replace("license-client:8010", "license-clients");
+    let groups = [("license-clients", client), ("bare", bare)].map(|(name, port)| {
+        format!("upstream {name} {{ server 127.0.0.1:{port} max_fails=0; keepalive 16; }}\n")
+    });
+    let groups = groups.concat();
     // The same rules, for the other gate.
     let rules = std::fs::read_to_string(shipped.join("gate.conf"))?;
     let start = rules.find("location = /_license {").unwrap_or_default();
@@ -61,7 +63,7 @@ fn nginx(directory: &Path, client: u16, bare: u16) -> Result<Program> {
         .find('}')
         .map_or(rules.len(), |at| start + at + 1);
     let bare_rules = rules[start..end].replace("/_license ", "/_bare ").replace(
-        "http://license-client/api/license/authorize",
+        "http://$license_client/api/license/authorize",
         "http://bare/gate",
     );
     let port = free_port()?;
@@ -77,7 +79,7 @@ fn nginx(directory: &Path, client: u16, bare: u16) -> Result<Program> {
     let config = format!(
         "daemon off;\nworker_processes 1;\npid {root}/pid;\nerror_log stderr warn;\n\
          user root;\nevents {{}}\nhttp {{\naccess_log off;\nkeepalive_requests 100000000;\n\
-         {scratch}{ours}{theirs}\nserver {{ listen 127.0.0.1:{port};\n{rules}\n{bare_rules}\n{}{}{} }}\n}}\n",
+         {scratch}{ours}{groups}\nserver {{ listen 127.0.0.1:{port};\n{rules}\n{bare_rules}\n{}{}{} }}\n}}\n",
         location("open", ""),
         location("bare", &format!("{gated} /_bare;")),
         location("ours", &format!("{gated} /_license;")),

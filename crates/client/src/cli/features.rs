@@ -59,6 +59,12 @@ fn list(service: &ServiceArgs, answer: Answer) -> anyhow::Result<ExitCode> {
     if !service.print_json(&answer) {
         let features = answer.body["features"].as_array();
         features.into_iter().flatten().for_each(print);
+        let unknown = answer.body["unknown"].as_array();
+        for feature in unknown.into_iter().flatten() {
+            let key = feature["featureKey"].as_str().unwrap_or_default();
+            let key = key.escape_debug();
+            println!("?    {key}  (unknown; a gate asks about it)");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

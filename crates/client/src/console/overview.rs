@@ -26,10 +26,12 @@ use super::timeline::{Timeline, timeline};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::hardware::{drift, word};
+use crate::licensing::decide::unknown_features;
 use crate::licensing::due::due;
 use crate::licensing::switch::known_in;
 use crate::licensing::usage::{SHARED, measure};
 use crate::snapshot::Snapshot;
+use crate::unknown_features::UnknownFeature;
 
 /// Most features on the page.
 const MAX_SHOWN_FEATURES: usize = 500;
@@ -64,6 +66,8 @@ struct Overview {
     features: Vec<Feature>,
     /// Further ones, which only the API lists.
     hidden_features: usize,
+    /// What gates ask about that there is not.
+    unknown_features: Vec<UnknownFeature>,
     timeline: Option<Timeline>,
 }
 
@@ -168,6 +172,7 @@ pub(super) async fn page(
         usage_known: Resource::ALL.iter().any(|it| usage.of(*it).is_some()),
         features,
         hidden_features,
+        unknown_features: unknown_features(&app),
         timeline,
     };
     show(StatusCode::OK, &overview)

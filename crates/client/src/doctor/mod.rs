@@ -4,6 +4,7 @@
 mod database;
 pub mod diagnostics;
 mod disk;
+mod features;
 mod license;
 mod license_server;
 mod machine;
@@ -126,5 +127,8 @@ pub async fn examine(
         add(finding);
     }
     add(port::check(settings).await);
+    if let Some(finding) = features::check(settings, examiner).await {
+        add(finding);
+    }
     findings
 }

@@ -14,11 +14,11 @@ use license_core::license_key;
 use license_service::admin_token::AdminToken;
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
-use license_service::hosts::Hosts;
+use license_service::hosts::{AllowedHost, Hosts};
 use license_service::presentable_url::presentable_value;
 use license_service::request_body::{MAX_LONG_BODY_BYTES, allow_bytes};
 use license_service::sessions::Sessions;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::config::TrustedNetwork;
@@ -82,7 +82,7 @@ impl Access {
     pub fn new(
         networks: &[TrustedNetwork],
         token: Option<AdminToken>,
-        allowed_hosts: &[String],
+        allowed_hosts: &[AllowedHost],
         cors_allowed_origins: &[String],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
@@ -91,7 +91,8 @@ impl Access {
         let mut origins = Vec::new();
         for origin in cors_allowed_origins {
             let wrong = || AccessError::Origin(presentable_value(origin));
-            csrf = csrf.add_trusted_origin(origin).map_err(|_| wrong())?;
+            let origin = as_browsers_write_it(origin).ok_or_else(wrong)?;
+            csrf = csrf.add_trusted_origin(&origin).map_err(|_| wrong())?;
             origins.push(origin.parse().map_err(|_| wrong())?);
         }
         let mut trusted = Vec::new();
@@ -143,11 +144,9 @@ impl Access {
             CorsLayer::new()
                 .allow_origin(AllowOrigin::list(self.origins.clone()))
                 .allow_methods([Method::GET, Method::POST, Method::PUT])
-                .allow_headers([
-                    header::AUTHORIZATION,
-                    header::CONTENT_TYPE,
-                    header::IF_NONE_MATCH,
-                ])
+                // Libraries of these pages add headers of their own, for tracing and
+                // for streams; none of them is worth more than the origin is.
+                .allow_headers(AllowHeaders::mirror_request())
                 // What OpenFeature's provider for browsers compares.
                 .expose_headers([header::ETAG]),
         )
@@ -175,7 +174,7 @@ pub(super) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if let Some(host) = access.hosts.stranger(&request) {
+    if let Some(host) = access.hosts.unknown_host(&request) {
         return ApiError::UnknownHost(host).into_response();
     }
     let headers = request.headers();
@@ -209,6 +208,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         parts.extensions.get().copied().ok_or(ApiError::Internal)
     }
+}
+
+/// An origin in the only form that browsers send: lower case, punycode, no default
+/// port, no slash at the end.
+fn as_browsers_write_it(origin: &str) -> Option<String> {
+    let url = url::Url::parse(origin.trim()).ok()?;
+    let is_origin = matches!(url.scheme(), "http" | "https")
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    is_origin.then(|| url.origin().ascii_serialization())
 }
 
 fn loopback() -> [IpNet; 2] {

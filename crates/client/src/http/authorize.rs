@@ -1,8 +1,8 @@
 //! Forward authentication: may this request of the VMS pass?
 //!
-//! Gateways read the status code alone: 200 or 403, and nothing else. An
-//! allowance has no body: nginx opens a new connection after every answer of a
-//! gate that has one.
+//! Gateways read the status code alone: 200 or 403, and nothing else unless they
+//! say that they pass a 400 on. An allowance has no body: nginx opens a new
+//! connection after every answer of a gate that has one.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -23,6 +23,7 @@ use tower::Service;
 
 use crate::app::App;
 use crate::http::panicked;
+use crate::licensing::decide;
 
 /// Where gateways ask, with any method; Envoy appends the path of the request.
 const PATH: &str = "/api/license/authorize";
@@ -36,6 +37,10 @@ const FORWARDED_METHOD: &str = "x-forwarded-method";
 const ORIGINAL_URI: &str = "x-original-uri";
 /// Its method.
 const ORIGINAL_METHOD: &str = "x-original-method";
+
+/// In the query of a question: the gateway shows its visitor a 400. nginx does
+/// not; it takes everything but 401 and 403 for a failure of the gate.
+const SHOWS_400: &str = "unreadable=400";
 
 /// Most features in the query of one question.
 const MAX_FEATURES: usize = 4;
@@ -103,7 +108,18 @@ struct AskedPath<'a> {
 /// visitor has slipped in can only close the gate.
 fn authorize(app: &App, request: &Request) -> Response {
     let (Ok(verdict) | Err(verdict)) = judge(app, request);
-    answer(app, &verdict)
+    answer(app, &verdict, refusal_status(request, &verdict.reason))
+}
+
+/// A request that cannot be read is none that a license would let through: 400,
+/// where the gateway passes that on.
+fn refusal_status(request: &Request, reason: &str) -> StatusCode {
+    let query = request.uri().query().unwrap_or_default();
+    let shows_400 = appended(request).is_some() || query.split('&').any(|it| it == SHOWS_400);
+    match reason {
+        "bad_path" | "bad_feature" if shows_400 => StatusCode::BAD_REQUEST,
+        _ => StatusCode::FORBIDDEN,
+    }
 }
 
 /// An allowance, or the first refusal as the error.
@@ -248,13 +264,10 @@ fn decide(app: &App, key: &str) -> Result<Verdict, Verdict> {
     if key.len() > MAX_FEATURE_BYTES {
         return Err(refused("bad_feature"));
     }
-    let verdict = app.snapshot().decide(key, app.clock.now(), |decision| {
-        app.metrics.decided(&decision);
-        Verdict {
-            allowed: decision.available,
-            reason: decision.reason.code().to_owned(),
-            feature: Some(key.to_owned()),
-        }
+    let verdict = decide::decide(app, key, app.clock.now(), |decision| Verdict {
+        allowed: decision.available,
+        reason: decision.reason.code().to_owned(),
+        feature: Some(key.to_owned()),
     });
     match verdict.allowed {
         true => Ok(verdict),
@@ -270,7 +283,7 @@ fn refused(reason: &str) -> Verdict {
     }
 }
 
-fn answer(app: &App, verdict: &Verdict) -> Response {
+fn answer(app: &App, verdict: &Verdict, refusal: StatusCode) -> Response {
     let mut response = if verdict.allowed {
         StatusCode::OK.into_response()
     } else {
@@ -280,12 +293,7 @@ fn answer(app: &App, verdict: &Verdict) -> Response {
             "detail": detail, "reason": verdict.reason, "feature": verdict.feature,
         });
         let json = HeaderValue::from_static("application/json");
-        (
-            StatusCode::FORBIDDEN,
-            [(header::CONTENT_TYPE, json)],
-            body.to_string(),
-        )
-            .into_response()
+        (refusal, [(header::CONTENT_TYPE, json)], body.to_string()).into_response()
     };
     let snapshot = app.snapshot();
     let tier = snapshot.license().and_then(License::tier);

@@ -6,6 +6,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use license_console::refusal::Refusal;
 use license_service::request_body::BodyRefusal;
 use license_service::sessions::SignInError;
 use serde::Serialize;
@@ -80,11 +81,16 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
         let is_busy = matches!(self, Self::Body(BodyRefusal::Busy));
+        let refusal = Refusal {
+            detail: self.detail(),
+            is_cross_site: matches!(self, Self::CrossSite),
+        };
         let detail = match self {
             Self::Invalid(invalid) => json!([invalid]),
             other => other.detail().into(),
         };
         let mut response = (status, Json(json!({ "detail": detail }))).into_response();
+        response.extensions_mut().insert(refusal);
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
             response
@@ -127,11 +133,13 @@ impl ApiError {
                                 'Authorization: Bearer' and the ADMIN_TOKEN"
                 .to_owned(),
             Self::SignIn(error) => error.to_string(),
-            Self::CrossSite => "The request comes from a page of another site; list its origin in \
-                                CORS_ALLOWED_ORIGINS if it may"
+            Self::CrossSite => "The request seems to come from a page of another site. A proxy in \
+                                front of the service has to pass on the Host header with its \
+                                port; origins of other sites that may call the service belong in \
+                                CORS_ALLOWED_ORIGINS."
                 .to_owned(),
             Self::UnknownHost(host) => {
-                format!("The service is not known as '{host}'; list the name in ALLOWED_HOSTS")
+                format!("The service is not known as '{host}'. Add the name to ALLOWED_HOSTS.")
             }
             Self::TooManySubscribers => {
                 "There are too many subscribers; try again later".to_owned()

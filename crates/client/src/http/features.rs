@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::http::body::{FeatureKeys, JsonObject};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
+use crate::http::instant::naive;
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::entitlements::entitlements;
@@ -104,8 +105,7 @@ pub(super) async fn check_many(
 }
 
 fn decide(app: &App, feature_key: String, now: DateTime<Utc>) -> FeatureCheckResponse {
-    let (available, reason) = app.snapshot().decide(&feature_key, now, |decision| {
-        app.metrics.decided(&decision);
+    let (available, reason) = licensing::decide::decide(app, &feature_key, now, |decision| {
         (decision.available, decision.reason.code().to_owned())
     });
     FeatureCheckResponse {
@@ -132,11 +132,26 @@ pub(super) struct Feature {
     system_enabled: bool,
 }
 
+/// A feature that a gate has asked about and that there is not.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UnknownFeature {
+    /// At most 100 characters of it.
+    feature_key: String,
+    /// How often it was asked about since the start of the service.
+    checks: u64,
+    /// When last.
+    last_checked_at: String,
+}
+
 /// The features.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FeatureListResponse {
     /// By key.
     features: Vec<Feature>,
+    /// Features that gates have asked about and that neither the product nor the
+    /// license has, the most frequent first.
+    unknown: Vec<UnknownFeature>,
 }
 
 /// List Features
@@ -150,14 +165,28 @@ pub(super) struct FeatureListResponse {
 pub(super) async fn list(State(app): State<Arc<App>>) -> impl IntoResponse {
     let now = app.clock.now();
     let entitled = entitlements(&app, now);
-    let list = entitled.list.get_or_init(|| {
+    let features = entitled.list.get_or_init(|| {
         let features = entitled.announced.announcement.features.keys();
         let features = features.map(|key| describe(&entitled.snapshot, key, now));
-        json_bytes(&FeatureListResponse {
-            features: features.collect(),
-        })
+        json_bytes(&features.collect::<Vec<_>>())
     });
-    ([(header::CONTENT_TYPE, "application/json")], list.clone())
+    let unknown = licensing::decide::unknown_features(&app).into_iter();
+    let unknown = unknown.map(|it| UnknownFeature {
+        feature_key: it.key,
+        checks: it.checks,
+        last_checked_at: naive(it.last_checked_at),
+    });
+    let unknown = json_bytes(&unknown.collect::<Vec<_>>());
+    // As `FeatureListResponse`, without rendering the long part anew.
+    let body = [
+        b"{\"features\":",
+        &features[..],
+        b",\"unknown\":",
+        &unknown,
+        b"}",
+    ]
+    .concat();
+    ([(header::CONTENT_TYPE, "application/json")], body)
 }
 
 /// A value of ours as JSON; it always has that form.

@@ -1,13 +1,14 @@
 //! What Prometheus scrapes.
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::limits::limit;
 use license_core::usage::Resource;
+use license_service::exposition;
 use license_service::telemetry;
 
 use crate::app::App;
@@ -18,14 +19,17 @@ use crate::metrics::Readings;
 
 /// Metrics
 ///
-/// In the `OpenMetrics` text format. What there is not is absent, rather
-/// than 0.
+/// In the `OpenMetrics` text format, or in Prometheus' text format 0.0.4 for
+/// scrapers that prefer it. What there is not is absent, rather than 0.
 #[utoipa::path(
     get,
     path = "/metrics",
     responses((status = 200, description = "Metrics", content_type = "application/openmetrics-text"))
 )]
-pub(super) async fn metrics(State(state): State<HttpState>) -> Result<impl IntoResponse, ApiError> {
+pub(super) async fn metrics(
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let mut readings = readings(&state.app);
     read_connections(&state, &mut readings);
     read_process(&state, &mut readings);
@@ -33,8 +37,7 @@ pub(super) async fn metrics(State(state): State<HttpState>) -> Result<impl IntoR
         tracing::error!(%error, "the metrics cannot be written");
         ApiError::Internal
     })?;
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, content_type)], text))
+    Ok(exposition::respond(&headers, text))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
@@ -172,6 +175,11 @@ fn readings(app: &App) -> Readings {
         "Fields of the license that cannot be read and count as absent",
         "field",
         unreadable.into_iter().map(|field| (field, Some(1.0))),
+    );
+    readings.count(
+        "foxsight_license_unknown_feature_checks",
+        "Questions of gates about features that neither the product nor the license has",
+        app.unknown_features.checks(),
     );
     let changed = comparison.iter().flat_map(|c| c.changed());
     readings.labelled(

@@ -31,6 +31,7 @@ use axum::extract::FromRef;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
+use license_console::refusal::readable;
 use license_service::jobs::Jobs;
 use license_service::listener::{self, ConnectionCounts};
 use license_service::request_body::{BodyLimits, BoundBodies};
@@ -153,19 +154,13 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(probes::readyz))
 }
 
-/// Paths that answer GET but, like version 1.0.0, not HEAD.
-const WITHOUT_HEAD: [&str; 2] = ["/health", "/api/license/status"];
-
 /// The whole service as a router, with `pages` for people.
 pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let (router, openapi) = routes().split_for_parts();
-    let mut router = router
+    let router = router
         .route("/openapi.json", get(docs::openapi_json(&openapi)))
         .merge(docs::pages())
         .merge(pages);
-    for path in WITHOUT_HEAD {
-        router = router.route(path, axum::routing::head(unrouted::method_not_allowed));
-    }
     let access = state.access.clone();
     let app = state.app.clone();
     let bodies = state.bodies.clone();
@@ -185,6 +180,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
             access.clone(),
             access::identify,
         ))
+        .layer(middleware::from_fn(readable))
         .layer(access.cors_layer())
         .layer(CatchPanicLayer::custom(panicked));
     Router::new().fallback_service(Gatehouse::new(app, service))

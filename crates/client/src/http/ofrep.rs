@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::http::body::JsonObject;
 use crate::http::error::ApiError;
 use crate::http::features::json_bytes;
+use crate::licensing::decide::note_unknown;
 use crate::licensing::entitlements::entitlements;
 
 /// What the keys of limits begin with: `limit.cameras`.
@@ -53,10 +54,14 @@ pub(super) async fn evaluate(
         let error = json!({"key": key, "errorCode": code, "errorDetails": why});
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
-    let entitled = entitlements(&app, app.clock.now());
+    let now = app.clock.now();
+    let entitled = entitlements(&app, now);
     match flag(&entitled.announced.announcement, &key) {
         Some(flag) => Json(flag).into_response(),
-        None => not_found(&key),
+        None => {
+            note_unknown(&app, &key, now);
+            not_found(&key)
+        }
     }
 }
 

@@ -1,23 +1,19 @@
 //! Requests that no route takes.
 
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use license_console::page;
 
 use crate::http::error::ApiError;
 
 /// 404, or 307 to the same path without its trailing slash, as version 1.0.0
-/// answers. A person gets a page.
-pub(super) async fn not_found(method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    match without_slash(&uri, &headers) {
+/// answers.
+pub(super) async fn not_found(uri: Uri) -> Response {
+    match without_slash(&uri) {
         Some(location) => (
             StatusCode::TEMPORARY_REDIRECT,
             [(header::LOCATION, location)],
         )
             .into_response(),
-        None if page::is_for_person(&method, uri.path(), &headers) => {
-            page::not_found("Foxsight License")
-        }
         None => ApiError::NotFound.into_response(),
     }
 }
@@ -48,15 +44,15 @@ pub(super) async fn tidy_allow(mut response: Response) -> Response {
 /// Longest address that a caller is redirected to, in bytes.
 const MAX_LOCATION_BYTES: usize = 4 * 1024;
 
-/// The redirect is absolute, built from the `Host` that was let in.
-fn without_slash(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+/// The redirect is relative: which scheme and port the caller has used, only a
+/// proxy knows.
+fn without_slash(uri: &Uri) -> Option<String> {
     let path = uri.path().strip_suffix('/')?;
     if !KNOWN.contains(&path) {
         return None;
     }
-    let host = headers.get(header::HOST)?.to_str().ok()?;
     let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
-    let location = format!("http://{host}{path}{query}");
+    let location = format!("{path}{query}");
     Some(location).filter(|location| location.len() <= MAX_LOCATION_BYTES)
 }
 

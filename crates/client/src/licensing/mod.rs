@@ -7,6 +7,7 @@ pub mod activate;
 pub mod attempts;
 pub mod catch_up;
 pub mod deactivate;
+pub mod decide;
 pub mod due;
 pub mod entitlements;
 pub mod exchange;

@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::database::Engine;
@@ -95,6 +95,139 @@ async fn pages_of_other_sites_change_nothing_and_read_nothing() {
         .unwrap();
     assert_eq!(rebound.status(), StatusCode::MISDIRECTED_REQUEST);
     site.end().await;
+}
+
+/// Whatever libraries in a page add for tracing and streams.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_an_allowed_origin_may_send_any_header() {
+    let cloud = ScriptedCloud::start().await;
+    // Browsers write an origin in one way only, and people in several.
+    let flags = [
+        "--cors-allowed-origins",
+        "HTTPS://VMS.example:443/,http://10.1.2.3:8080",
+    ];
+    let site = Site::start(Engine::Sqlite, &cloud.url, &flags).await;
+    for header in [
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "last-event-id",
+        "content-type, authorization, if-none-match",
+        "x-request-id, sentry-trace, b3",
+    ] {
+        for (path, method) in [
+            ("/api/license/feature/check", "POST"),
+            ("/api/license/events", "GET"),
+            ("/ofrep/v1/evaluate/flags", "POST"),
+        ] {
+            let preflight = |origin: &'static str| {
+                let request = site
+                    .http
+                    .request(Method::OPTIONS, format!("{}{path}", site.url));
+                let request = request.header("origin", origin);
+                let request = request.header("access-control-request-method", method);
+                request
+                    .header("access-control-request-headers", header)
+                    .send()
+            };
+            let allowed = preflight("https://vms.example").await.unwrap();
+            assert_eq!(allowed.status(), StatusCode::OK, "{header} {path}");
+            let headers = allowed.headers();
+            assert_eq!(
+                headers["access-control-allow-origin"],
+                "https://vms.example"
+            );
+            assert_eq!(headers["access-control-allow-headers"], header, "{path}");
+            assert!(!headers.contains_key("access-control-allow-credentials"));
+            let refused = preflight("https://evil.example").await.unwrap();
+            let name = "access-control-allow-origin";
+            assert!(!refused.headers().contains_key(name), "{header} {path}");
+        }
+    }
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_not_listed_is_told_as_it_is_to_be_listed() {
+    let cloud = ScriptedCloud::start().await;
+    let flags = [
+        "--allowed-hosts",
+        "https://vms.example:8443, *.site.example,,10.1.2.3",
+    ];
+    let site = Site::start(Engine::Sqlite, &cloud.url, &flags).await;
+    let get = async |host: &str| {
+        let request = site.http.get(format!("{}/api/license/status", site.url));
+        let answer = request.header("host", host).send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json::<Value>().await.unwrap(),
+        )
+    };
+    for host in [
+        "vms.example",
+        "VMS.example.:9999",
+        "a.b.site.example:8443",
+        "localhost.",
+        "localhost.:8010",
+        "10.9.9.9:8010",
+    ] {
+        assert_eq!(get(host).await.0, 200, "{host}");
+    }
+    for (host, name) in [
+        ("cameras.example:8443", "cameras.example"),
+        ("Cameras.Example.:8443", "cameras.example"),
+        ("site.example", "site.example"),
+        ("evilsite.example", "evilsite.example"),
+        ("a.site.example.evil.test", "a.site.example.evil.test"),
+    ] {
+        let (status, body) = get(host).await;
+        assert_eq!(status, 421, "{host}");
+        let detail =
+            format!("The service is not known as '{name}'. Add the name to ALLOWED_HOSTS.");
+        assert_eq!(body["detail"], detail, "{host}");
+    }
+    site.end().await;
+}
+
+#[test]
+fn an_allowed_host_that_would_match_nothing_or_everything_stops_the_start() {
+    for (value, said) in [
+        ("*", "'*' would accept every name"),
+        (
+            "vms.example,v*s.example",
+            "expected a host name such as vms.example",
+        ),
+        (
+            "https://vms.example/console",
+            "expected a host name such as vms.example",
+        ),
+        (
+            "vms.example:port",
+            "expected a host name such as vms.example",
+        ),
+        (
+            "https://user:pa55word@vms.example",
+            "must not contain a user name or password",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_license-client"))
+            .args(["serve", "--port", "0"])
+            .env("ALLOWED_HOSTS", value)
+            .env("STATE_DIR", directory.path())
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{value}: {output:?}");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = error.trim_end();
+        assert!(!line.contains('\n'), "{value}: {line}");
+        assert!(
+            line.contains("ALLOWED_HOSTS") && line.contains(said),
+            "{value}: {line}"
+        );
+        assert!(!line.contains("pa55word"), "{value}: {line}");
+    }
 }
 
 /// Signing in at the console, as proxies tell where from; answers the status code.

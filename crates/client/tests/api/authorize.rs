@@ -423,6 +423,35 @@ async fn a_path_is_refused_where_it_may_be_another_and_is_a_path_elsewhere() {
     }
     let slashes = [("x-original-uri", &*"/".repeat(4_000))];
     assert_eq!(reason(&gate, PATH, &slashes).await, "bad_path");
+    // 400 is for gateways that show it to their visitor, and for nothing else.
+    let shows = format!("{PATH}?unreadable=400");
+    let odd = [("x-forwarded-uri", "/api/cameras/1%23/export")];
+    let twice = [("x-license-feature", "a"), ("x-license-feature", "b")];
+    let shut = [("x-forwarded-uri", "/api/cameras/1/export")];
+    for (path, headers, expected) in [
+        (PATH, &odd[..], 403),
+        (&shows, &odd, 400),
+        (&shows, &twice, 400),
+        (&shows, &shut, 403),
+        (&format!("{PATH}?unreadable=200"), &odd, 403),
+        (
+            &format!("{PATH}?feature=module.map_view&unreadable=400"),
+            &odd,
+            400,
+        ),
+        (&format!("{PATH}/api/cameras/1%23/export"), &[], 400),
+        (
+            &format!("{PATH}/api/cameras/1/export?unreadable=400"),
+            &[],
+            403,
+        ),
+    ] {
+        assert_eq!(
+            gate.get(path, headers).await,
+            expected,
+            "{path} {headers:?}"
+        );
+    }
     gate.site.end().await;
 }
 

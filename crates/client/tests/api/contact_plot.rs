@@ -1,5 +1,6 @@
 //! The plot of the last thirty days is counted by the database.
 
+use license_service::database::Timeouts;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -71,9 +72,7 @@ async fn ten_thousand_lines_are_counted_by_the_database_and_refused_keys_are_no_
         );
     }
 
-    let store = Store::new(&site.database.url.parse().unwrap())
-        .await
-        .unwrap();
+    let store = Store::new(&site.database.url.parse().unwrap(), Timeouts::default()).unwrap();
     let (db, from) = (store.db(), "2026-10-25T00:00:00Z".parse().unwrap());
     let start = Instant::now();
     let whole = newest(&db).await.unwrap();

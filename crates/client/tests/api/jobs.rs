@@ -38,7 +38,7 @@ async fn a_job_that_fails_is_shown_counted_and_restarted() {
     let directory = tempfile::tempdir().unwrap();
     let settings = settings(&database, directory.path(), "http://127.0.0.1:1/api", &[]);
     let clock = Arc::new(ManualClock::at(START.parse().unwrap()));
-    let app = Arc::new(App::new(&settings, clock.clone()).await.unwrap());
+    let app = Arc::new(App::new(&settings, clock.clone()).unwrap());
     resume(&app).await.unwrap();
     let networks = &settings.trusted_networks;
     let access = Access::new(networks, None, &[], &[], clock.clone()).unwrap();

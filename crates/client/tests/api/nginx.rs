@@ -1,5 +1,6 @@
 //! A real nginx.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -32,6 +33,35 @@ impl Nginx {
         Self::start(directory, "http", &upstream(license_client), &server).await
     }
 
+    /// The same before a License Client with a name, which `nameserver` knows.
+    pub async fn gate_by_name(nameserver: SocketAddr, port: u16, locations: &str) -> Self {
+        let server = format!("include {SHIPPED}/gate.conf; {locations}");
+        let directory = tempfile::tempdir().unwrap();
+        let upstream = shipped("upstream.conf")
+            .replace("license-client:8010", &format!("license-client:{port}"))
+            .replace("127.0.0.11", &nameserver.to_string());
+        Self::start(directory, "http", &upstream, &server).await
+    }
+
+    /// The consoles of both services behind TLS, as shipped, at `vms.example` and
+    /// `licenses.example`.
+    pub async fn consoles(license_client: &str, license_server: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = "-newkey ed25519 -subj /CN=localhost \
+             -addext subjectAltName=DNS:vms.example,DNS:licenses.example \
+             -addext basicConstraints=critical,CA:FALSE";
+        self_signed(directory.path(), arguments);
+        let root = directory.path().display().to_string();
+        let port = free_port();
+        let license_server = license_server.strip_prefix("http://").unwrap();
+        let server = shipped("server-console.conf").replace("license-server:4000", license_server);
+        let client = shipped("client-console.conf");
+        let http = format!("{}{client}{server}", upstream(license_client))
+            .replace("listen 8443 ssl", &format!("listen 127.0.0.1:{port} ssl"))
+            .replace("/etc/nginx/tls", &root);
+        Self::run(directory, "https", port, &http).await
+    }
+
     /// A proxy that speaks TLS before a License Server, with a certificate of
     /// its own that is good for a year from now.
     pub async fn with_tls(license_server: &str) -> Self {
@@ -60,17 +90,21 @@ impl Nginx {
     }
 
     async fn start(directory: TempDir, scheme: &str, http: &str, server: &str) -> Self {
-        let root = directory.path();
         let port = free_port();
+        let ssl = if scheme == "https" { " ssl" } else { "" };
+        let http = format!("{http}\nserver {{ listen 127.0.0.1:{port}{ssl}; {server} }}\n");
+        Self::run(directory, scheme, port, &http).await
+    }
+
+    async fn run(directory: TempDir, scheme: &str, port: u16, http: &str) -> Self {
+        let root = directory.path();
         let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
             .map(|kind| format!("{kind}_temp_path {}/{kind};\n", root.display()))
             .collect();
-        let ssl = if scheme == "https" { " ssl" } else { "" };
         let config = format!(
             "daemon off;\npid {root}/pid;\nerror_log stderr warn;\nevents {{}}\n\
-             http {{\naccess_log off;\n{scratch}{http}\n\
-             server {{ listen 127.0.0.1:{port}{ssl}; {server} }}\n}}\n",
+             http {{\naccess_log off;\n{scratch}{http}\n}}\n",
             root = root.display(),
         );
         let file = root.join("nginx.conf");
@@ -104,7 +138,10 @@ pub fn openssl(directory: &Path, arguments: &str) {
 
 /// What we ship, for another address.
 fn upstream(license_client: &str) -> String {
-    let upstream = std::fs::read_to_string(Path::new(SHIPPED).join("upstream.conf")).unwrap();
     let address = license_client.strip_prefix("http://").unwrap();
-    upstream.replace("license-client:8010", address)
+    shipped("upstream.conf").replace("license-client:8010", address)
+}
+
+fn shipped(name: &str) -> String {
+    std::fs::read_to_string(Path::new(SHIPPED).join(name)).unwrap()
 }

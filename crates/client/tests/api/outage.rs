@@ -4,6 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+use license_service::database::Timeouts;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::database::{Engine, TestDatabase};
@@ -12,9 +16,6 @@ use crate::harness::{HARDWARE_ID, INSTALLATION_ID, KEY, Site};
 use crate::pgbouncer::PgBouncer;
 use crate::program::Program;
 use crate::scripted_cloud::{Scripted, ScriptedCloud};
-use chrono::TimeDelta;
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
 
 /// A fifth of the real ones.
 fn short() -> Timeouts {
@@ -432,6 +433,8 @@ async fn nothing_is_acknowledged_into_a_file_that_was_moved() {
     assert_eq!(site.activate("another").await.0, StatusCode::OK);
     site.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_is_acknowledged_while_the_database_is_away_survives_kill_9() {
     let cloud = ScriptedCloud::start().await;
     let direct = TestDatabase::new(Engine::Postgres).await;

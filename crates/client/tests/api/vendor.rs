@@ -16,6 +16,7 @@ use license_server::licensing::status::set_status;
 use license_server::serve::serve;
 use license_server::signing::SigningKeys;
 use license_server::store::licenses::Status;
+use license_service::admin_token::AdminToken;
 use license_service::clock::{Clock as _, ManualClock};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -23,6 +24,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::START;
+
+/// The token of the vendor's staff.
+pub const ADMIN_TOKEN: &str = "a-token-of-the-vendor";
 
 /// A License Server that can go away and come back.
 pub struct Vendor {
@@ -95,7 +99,9 @@ impl Vendor {
     }
 
     fn listen(&mut self, listener: TcpListener) {
-        let access = Access::new(None, &[], self.clock.clone());
+        let token = AdminToken::new(&ADMIN_TOKEN.into());
+        let names = ["licenses.example".parse().unwrap()];
+        let access = Access::new(Some(token), &names, self.clock.clone());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(serve(self.app.clone(), access, listener, shutdown.clone()));
         self.running = Some((shutdown, task));

@@ -142,7 +142,8 @@ struct Readings<'a> {
 /// A segment of a text.
 struct Found {
     range: Range<usize>,
-    /// Where the service may see something else.
+    /// The marks in it where the service may see something else, from the first to
+    /// the last; other marks may be among them.
     unknown: Option<Range<usize>>,
     is_last: bool,
 }
@@ -309,7 +310,7 @@ impl<'a> Readings<'a> {
         let mut cut = None;
         let mut unknown: Option<Range<usize>> = None;
         let mut end_of_path = self.text.bytes().len();
-        for mark in self.marks.iter().skip(1) {
+        for (number, mark) in self.marks.iter().enumerate().skip(1) {
             match mark.kind {
                 Kind::Backslash if !reading.backslashes => {}
                 Kind::Slash | Kind::Backslash if mark.origin <= reading.separators => {
@@ -325,8 +326,8 @@ impl<'a> Readings<'a> {
                     break;
                 }
                 Kind::Unknown if cut.is_none() => {
-                    let first = unknown.map_or(mark.start, |it| it.start);
-                    unknown = Some(first..mark.end);
+                    let first = unknown.map_or(number, |it| it.start);
+                    unknown = Some(first..number + 1);
                 }
                 _ => {}
             }
@@ -350,14 +351,23 @@ impl<'a> Readings<'a> {
 
     fn piece(&self, segment: &Found) -> Piece<'_> {
         let bytes = self.text.bytes();
-        let range = segment.range.clone();
-        match &segment.unknown {
-            None => Piece::Plain(&bytes[range]),
-            Some(unknown) => Piece::Unknown(
-                &bytes[range.start..unknown.start],
-                &bytes[unknown.end.min(range.end)..range.end],
-            ),
+        let Range { mut start, end } = segment.range;
+        let Some(unknown) = &segment.unknown else {
+            return Piece::Plain(&bytes[start..end]);
+        };
+        let marks = self.marks[unknown.clone()].iter();
+        let mut parts = Vec::with_capacity(unknown.len());
+        for mark in marks.filter(|mark| mark.kind == Kind::Unknown) {
+            // Decoders may take what follows a percent sign for digits, but a
+            // slash ends the segment for all of them.
+            let unknown_end = mark.end.min(end);
+            parts.push((
+                &bytes[start..mark.start.max(start)],
+                unknown_end - mark.start.min(unknown_end),
+            ));
+            start = unknown_end.max(start);
         }
+        Piece::Unknown(parts, &bytes[start..end])
     }
 }
 

@@ -39,14 +39,18 @@ pub(super) struct Match {
 pub(super) enum Piece<'a> {
     /// Its bytes.
     Plain(&'a [u8]),
-    /// It begins and ends with these; between them services see different
-    /// things.
-    Unknown(&'a [u8], &'a [u8]),
+    /// Bytes that every service sees, each followed by a number of bytes that
+    /// services see differently; and the bytes after the last of those.
+    Unknown(Vec<(&'a [u8], usize)>, &'a [u8]),
 }
 
 /// Units of [`Work`] for a literal that is compared with an unknown segment,
 /// which is seldom in the cache.
 const SCAN: usize = 8;
+/// Most characters that a service sees in place of one byte that is not UTF-8.
+/// Of the Latin letters, ß and ligatures become two where a service wants ASCII;
+/// all others become one or none, in whichever character set they are read.
+const CHARS_PER_BYTE: usize = 2;
 
 /// How much work may still be done. One unit is some 10 ns.
 pub(super) struct Work(u32);
@@ -150,9 +154,14 @@ impl<'a> Walk<'a> {
         }
         let nodes = &self.tree.nodes;
         let fold = |bytes| folded(bytes, self.tree.ignore_case);
-        let (start, end) = match piece {
+        let (start, rest) = match piece {
             Piece::Plain(whole) => (fold(whole), None),
-            Piece::Unknown(start, end) => (fold(start), Some(fold(end))),
+            Piece::Unknown(parts, end) => {
+                let (first, unknown) = parts.first().copied().unwrap_or_default();
+                let rest = Rest::new(unknown, parts.get(1..).unwrap_or_default(), end, fold);
+                work.spend(parts.len())?;
+                (fold(first), Some(rest))
+            }
         };
         if self.tree.ignore_case {
             work.spend(start.len() / 8)?;
@@ -162,19 +171,19 @@ impl<'a> Walk<'a> {
             let node = &nodes[at];
             work.spend(1 + node.literals.len().checked_ilog2().unwrap_or(0) as usize)?;
             self.places.extend(node.any.map(|child| (child, certain)));
-            match &end {
+            match &rest {
                 None => {
                     let child = node.literals.get(&*start);
                     self.places.extend(child.map(|child| (*child, certain)));
                 }
-                Some(end) => {
+                Some(rest) => {
                     let from = (Bound::Included(&*start), Bound::Unbounded);
                     for (literal, child) in node.literals.range::<[u8], _>(from) {
-                        let Some(rest) = literal.strip_prefix(&*start) else {
+                        let Some(behind) = literal.strip_prefix(&*start) else {
                             break;
                         };
                         work.spend(SCAN)?;
-                        if rest.ends_with(end) {
+                        if rest.may_be(behind, work)? {
                             self.places.push((*child, false));
                         }
                     }
@@ -215,6 +224,60 @@ impl<'a> Walk<'a> {
         matches.sort_unstable_by_key(|it| (it.route, !it.certain));
         matches.dedup_by_key(|it| it.route);
         Ok(matches)
+    }
+}
+
+/// What follows the bytes that an unknown segment begins with.
+struct Rest<'a> {
+    /// How many characters a service may see at most, and what follows them.
+    parts: Vec<(usize, Cow<'a, [u8]>)>,
+}
+
+impl<'a> Rest<'a> {
+    fn new(
+        first: usize,
+        parts: &[(&'a [u8], usize)],
+        end: &'a [u8],
+        fold: impl Fn(&'a [u8]) -> Cow<'a, [u8]>,
+    ) -> Self {
+        let mut unknown = first;
+        let mut rest = Vec::with_capacity(parts.len() + 1);
+        for (known, next) in parts {
+            rest.push((unknown * CHARS_PER_BYTE, fold(known)));
+            unknown = *next;
+        }
+        rest.push((unknown * CHARS_PER_BYTE, fold(end)));
+        Self { parts: rest }
+    }
+
+    /// Whether a service may see these bytes.
+    fn may_be(&self, bytes: &[u8], work: &mut Work) -> Result<bool, PathError> {
+        if !self
+            .parts
+            .last()
+            .is_some_and(|(_, end)| bytes.ends_with(end))
+        {
+            return Ok(false);
+        }
+        // Character sets of two bytes have ASCII bytes within other characters.
+        if !bytes.is_ascii() {
+            return Ok(true);
+        }
+        // Where the parts so far may end.
+        let mut ends = vec![0];
+        for (chars, known) in &self.parts {
+            work.spend(1 + (ends.len() * bytes.len() + known.len()) / 8)?;
+            let mut next = Vec::new();
+            for end in ends {
+                let last = bytes.len().min(end + chars);
+                let found = (end..=last).filter(|at| bytes[*at..].starts_with(known));
+                next.extend(found.map(|at| at + known.len()));
+            }
+            next.sort_unstable();
+            next.dedup();
+            ends = next;
+        }
+        Ok(ends.last() == Some(&bytes.len()))
     }
 }
 

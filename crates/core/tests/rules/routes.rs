@@ -176,6 +176,14 @@ fn what_is_not_understood_is_refused_only_where_it_may_reach_a_route() {
         (b"/api/caf\xc3\xa9/analytics", "-"),
         (b"/api/cameras/\xc3\xa9x/import", "-"),
         (b"/api/cameras/%B4%F3%C3%C5/import", "-"),
+        // A name that is not UTF-8 as a whole is as long as it is.
+        (b"/%E9t%E9/1.jpg", "-"),
+        (b"/\xe9t\xe9/1.jpg", "-"),
+        (b"/%E9", "-"),
+        (b"/%E9/analytics/heat", "-"),
+        (b"/api/%E9t%E9/heat", "-"),
+        (b"/api/%E0%E9%E8-x-%E7/heat", "-"),
+        (b"/api/cameras/1/%E9t%E9", "-"),
         // What it reaches needs the same, whatever it stands for.
         (b"/api/analytics/heat/\xe9", "analytics"),
         (b"/api/analytics/heat%zz", "analytics"),
@@ -193,6 +201,12 @@ fn what_is_not_understood_is_refused_only_where_it_may_reach_a_route() {
         (b"/api/analytics/publi%zz", "Ambiguous"),
         (b"/api/analytics/public%E9", "Ambiguous"),
         (b"/stra\xdfe/1", "Ambiguous"),
+        (b"/\xf1tra\xdfe/1", "Ambiguous"),
+        (b"/%F0traxxe/1", "-"),
+        (b"/%E0p%E9/analytics/heat", "Ambiguous"),
+        (b"/api/%E0%EE%E1lytic%F3/heat", "Ambiguous"),
+        (b"/api/%E1%EE%E1%EC%F9%F4%E9%E3%F3/heat", "Ambiguous"),
+        (b"/api/an%E6lytics/heat", "Ambiguous"),
         // Decoders that leave out what they do not understand.
         (b"/x/.\xc3\xa9./api/analytics/heat", "Ambiguous"),
         (b"/x/.%C3%A9./api/analytics/heat", "Ambiguous"),

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use license_service::admin_token::{AdminToken, ShownToken};
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
-use license_service::hosts::Hosts;
+use license_service::hosts::{AllowedHost, Hosts};
 use license_service::sessions::{Door, Sessions, SignInError};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
@@ -39,7 +39,11 @@ pub struct Access {
 impl Access {
     /// Without a token nobody is let in.
     #[must_use]
-    pub fn new(token: Option<AdminToken>, allowed_hosts: &[String], clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        token: Option<AdminToken>,
+        allowed_hosts: &[AllowedHost],
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             token,
             hosts: Hosts::new(allowed_hosts),
@@ -97,7 +101,7 @@ pub(super) async fn by_known_host(
     request: Request,
     next: Next,
 ) -> Response {
-    match access.hosts.stranger(&request) {
+    match access.hosts.unknown_host(&request) {
         Some(host) => ApiError::UnknownHost(host).into_response(),
         None => next.run(request).await,
     }

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use license_console::refusal::Refusal;
 use license_service::request_body::BodyRefusal;
 use license_service::sessions::{FAILURE_WINDOW, SignInError};
 use serde::Serialize;
@@ -129,9 +130,12 @@ impl ApiError {
             Self::NoToken => "The License Server has no administrator's token; set ADMIN_TOKEN \
                               or ADMIN_TOKEN_FILE, and restart it"
                 .to_owned(),
-            Self::CrossSite => "The request comes from a page of another site".to_owned(),
+            Self::CrossSite => "The request seems to come from a page of another site. A proxy in \
+                                front of the License Server has to pass on the Host header with \
+                                its port."
+                .to_owned(),
             Self::UnknownHost(host) => {
-                format!("The service is not known as '{host}'; list the name in ALLOWED_HOSTS")
+                format!("The service is not known as '{host}'. Add the name to ALLOWED_HOSTS.")
             }
             Self::TooManyCalls(wait) => {
                 format!("Too many calls; wait {} s, then try again", seconds(*wait))
@@ -207,7 +211,11 @@ impl IntoResponse for ApiError {
             code: self.code(),
             message: self.message(),
         };
-        let body = (self.status(), Json(ErrorBody { error }));
+        let refusal = Refusal {
+            detail: error.message.clone(),
+            is_cross_site: matches!(self, Self::CrossSite),
+        };
+        let body = (self.status(), Extension(refusal), Json(ErrorBody { error }));
         match (self.retry_after(), self) {
             (Some(wait), _) => {
                 let wait = HeaderValue::from(seconds(wait));

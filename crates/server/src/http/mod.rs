@@ -19,7 +19,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use license_console::page::{self, is_for_person, reference};
+use license_console::page::reference;
+use license_console::refusal::readable;
 use license_service::jobs::Jobs;
 use license_service::listener;
 use license_service::request_body::{
@@ -137,7 +138,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .route("/livez", get(probes::livez))
         .route("/metrics", get(metrics::metrics))
         .route("/readyz", get(probes::readyz))
-        .fallback(not_found)
+        .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(state.bodies.clone())
         .layer(TimeoutLayer::with_status_code(
@@ -145,15 +146,8 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
             LONGEST_REQUEST,
         ))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(readable))
         .with_state(state)
-}
-
-/// A person gets a page, a program JSON.
-async fn not_found(request: Request) -> Response {
-    match is_for_person(request.method(), request.uri().path(), request.headers()) {
-        true => page::not_found("Foxsight License Server"),
-        false => ApiError::NotFound.into_response(),
-    }
 }
 
 #[expect(

@@ -60,6 +60,7 @@ mod tests {
 
     use chrono::DateTime;
     use license_service::clock::ManualClock;
+    use license_service::database::Timeouts;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -72,6 +73,7 @@ mod tests {
             database_url: None,
             state_dir: directory.path().to_owned(),
             keys_dir: None,
+            database_timeouts: Timeouts::default(),
         };
         let terms = Terms {
             issuer: "test".to_owned(),

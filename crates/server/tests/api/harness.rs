@@ -132,7 +132,11 @@ impl Vendor {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let token = AdminToken::new(&ADMIN_TOKEN.into());
-        let access = Access::new(Some(token), &["licenses.example".into()], clock.clone());
+        let access = Access::new(
+            Some(token),
+            &["licenses.example".parse().unwrap()],
+            clock.clone(),
+        );
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(serve_within(
             app.clone(),

@@ -5,6 +5,7 @@ mod as_in_version_1;
 mod axum_gateway;
 mod browser;
 mod caddy;
+mod dns;
 mod envoy;
 mod fastapi;
 mod hosts;
@@ -16,7 +17,9 @@ pub mod shipped;
 mod traefik;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use axum::response::IntoResponse as _;
 use chrono::{DateTime, TimeDelta};
 use license_service::clock::Clock as _;
 use reqwest::{Method, Response};
@@ -24,6 +27,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use self::dns::NamedMachine;
 use crate::database::Engine;
 use crate::harness::Site;
 use crate::vendor::Vendor;
@@ -75,9 +79,14 @@ impl Licensed {
 
     /// The License Client knows which feature a path needs.
     async fn by_path() -> Self {
+        Self::by_a_table(ROUTES).await
+    }
+
+    /// The same with another table.
+    async fn by_a_table(routes: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("routes.toml");
-        std::fs::write(&file, ROUTES).unwrap();
+        std::fs::write(&file, routes).unwrap();
         let mut licensed = Self::with(&["--gate-routes", &file.display().to_string()]).await;
         licensed._directory = directory;
         licensed
@@ -280,6 +289,89 @@ impl Licensed {
         }
     }
 
+    /// Rules about paths say nothing about queries, on any location.
+    async fn leaves_queries_alone(&self, gateway: &str, ungated: &str) {
+        for query in [
+            "u=http://cam/./s",
+            "next=/../y",
+            "next=/..",
+            "q=wait/...",
+            "a=/%2e%2e/b",
+            "a=..%2f..%5c",
+            "a=%5c&b=\\\\host\\share",
+            "a=%00%0d%0a%7f",
+            "a=%c0%ae%c0%af",
+            "a=%252e%252e%252f",
+            "a=?/../?",
+            "a=b#/../c",
+            "a=%u002e",
+            "a=%C3%A9/../%E9",
+        ] {
+            for path in [ungated, "/map/1"] {
+                let answer = raw_answer(gateway, &format!("{path}?{query}")).await;
+                // A gateway may itself refuse a target with a '#'.
+                let is_refused = query.contains('#') && answer.get(9..12) == Some("400");
+                let passes = answer.get(9..12) == Some("200");
+                assert!(passes || is_refused, "{path}?{query}: {answer}");
+            }
+        }
+    }
+
+    /// By path: names in other scripts pass where no route is near, and what
+    /// cannot be read is the request's fault and not the license's.
+    async fn says_what_cannot_be_read(&self, gateway: &str) {
+        for honest in [
+            "/files/caf%C3%A9.jpg",
+            "/files/caf%E9.jpg",
+            "/caf%E9",
+            "/%E9t%E9/1.jpg",
+            "/%C3%A9t%C3%A9/%E9%97%A8.mp4",
+            "/%E9%97%A8/1",
+            "/100%25",
+        ] {
+            let answer = raw_answer(gateway, honest).await;
+            assert_eq!(answer.get(9..12), Some("200"), "{honest}: {answer}");
+        }
+        for odd in [
+            "/api/cameras/1%23/export",
+            "/api/cameras/1/expor%F4",
+            "/al%E1rms/1",
+        ] {
+            let answer = raw_answer(gateway, odd).await;
+            assert_eq!(answer.get(9..12), Some("400"), "{odd}: {answer}");
+            let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(
+                body.contains("The request cannot be read") && body.contains("bad_path"),
+                "{odd}: {answer}"
+            );
+        }
+    }
+
+    /// The same for names that are not escaped at all.
+    async fn reads_raw_names(&self, gateway: &str) {
+        for name in ["/files/caf\u{e9}.jpg", "/\u{e9}t\u{e9}/\u{95e8}.mp4"] {
+            let answer = raw_answer(gateway, name).await;
+            assert_eq!(answer.get(9..12), Some("200"), "{name}: {answer}");
+            let answer = raw_answer(gateway, &format!("/map/1?u={name}/../x")).await;
+            assert_eq!(answer.get(9..12), Some("200"), "{name}: {answer}");
+        }
+    }
+
+    /// The gateway starts without the License Client, whose name nobody knows yet;
+    /// finds it when it is there, and where it goes; and takes nothing else down.
+    async fn is_not_taken_down_by(&self, machine: &mut NamedMachine, gateway: &str, ungated: &str) {
+        assert_eq!(get(gateway, ungated, &[]).await.status(), 200);
+        let shut = get(gateway, "/map/1", &[]).await;
+        assert_eq!(shut.status(), 503);
+        assert_eq!(shut.headers()["retry-after"], "5");
+        machine.moves_to([127, 0, 0, 2]).await;
+        self.is_passed_again_by(gateway).await;
+        machine.moves_to([127, 0, 0, 3]).await;
+        self.is_passed_again_by(gateway).await;
+        assert_eq!(get(gateway, ungated, &[]).await.status(), 200);
+        assert_eq!(get(gateway, "/alarms/1", &[]).await.status(), 403);
+    }
+
     /// Without the License Client nothing that is gated passes, and with it
     /// everything is as before.
     async fn is_shut_without_it(&mut self, gateway: &str, status: u16) {
@@ -357,6 +449,19 @@ async fn raw(gateway: &str, path: &str) -> String {
     answer.get(9..12).unwrap_or_default().to_owned()
 }
 
+/// How many pieces a stream has, two a second: more than 15 s, after which
+/// gateways may cut an answer.
+const PIECES: usize = 34;
+
+/// A live view.
+fn stream() -> axum::body::Body {
+    let pieces = futures_util::stream::unfold(0, async |sent| {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (sent < PIECES).then(|| (Ok::<_, std::io::Error>("frame "), sent + 1))
+    });
+    axum::body::Body::from_stream(pieces)
+}
+
 /// What is behind the gateway: it tells what has come through.
 struct Backend {
     address: SocketAddr,
@@ -371,7 +476,11 @@ impl Backend {
             let headers: serde_json::Map<String, Value> = headers
                 .map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap_or_default())))
                 .collect();
+            if request.uri().path().contains("/stream") {
+                return stream().into_response();
+            }
             axum::Json(json!({"path": request.uri().to_string(), "headers": headers}))
+                .into_response()
         };
         let router = axum::Router::new().fallback(tell);
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::dns::NamedMachine;
 use super::{Licensed, get, raw, raw_answer};
 use crate::nginx::Nginx;
 
@@ -61,10 +62,12 @@ async fn the_shipped_rules_gate_by_feature() {
         )
     })
     .collect();
-    let nginx = Nginx::gate(&licensed.site.url, &locations).await;
+    let ungated = "location /open { return 200 open; }";
+    let nginx = Nginx::gate(&licensed.site.url, &format!("{locations}{ungated}")).await;
     licensed.is_gated_by(&nginx.url).await;
     licensed.is_not_led_astray(&nginx.url).await;
     licensed.refuses_escaped_dots(&nginx.url).await;
+    licensed.leaves_queries_alone(&nginx.url, "/open").await;
     let slash = get(&nginx.url, "/map/a%2Fb.jpg", &[]).await;
     assert_eq!(slash.status(), 200);
     for header in ["x-license-feature", "x-forwarded-uri", "x-original-uri"] {
@@ -90,6 +93,9 @@ async fn the_shipped_rules_gate_by_path() {
     licensed.is_gated_by(&nginx.url).await;
     licensed.is_gated_by_method(&nginx.url).await;
     licensed.is_not_led_astray(&nginx.url).await;
+    licensed.leaves_queries_alone(&nginx.url, "/open").await;
+    licensed.says_what_cannot_be_read(&nginx.url).await;
+    licensed.reads_raw_names(&nginx.url).await;
     for path in [
         "//alarms/1",
         "/%61larms/1",
@@ -104,6 +110,23 @@ async fn the_shipped_rules_gate_by_path() {
         assert!(refused, "{path}");
     }
     licensed.is_shut_without_it(&nginx.url, 503).await;
+    licensed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_starts_without_the_license_client_and_finds_it() {
+    let licensed = Licensed::by_path().await;
+    let mut machine = NamedMachine::absent(&licensed.site.url).await;
+    let locations = format!(
+        "location /open {{ return 200 open; }} \
+         location / {{ auth_request /_license_by_path; error_page 403 = @unlicensed; \
+         error_page 500 = @license_client_down; proxy_pass http://{}; }}",
+        licensed.backend.address
+    );
+    let nginx = Nginx::gate_by_name(machine.nameserver, machine.port, &locations).await;
+    licensed
+        .is_not_taken_down_by(&mut machine, &nginx.url, "/open")
+        .await;
     licensed.end().await;
 }
 

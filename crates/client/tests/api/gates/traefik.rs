@@ -34,6 +34,10 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
         .await;
     let refused = get(&traefik.url, "/alarms/1", &[]).await;
     assert_eq!(refused.headers()["x-license-reason"], "not_in_license");
+    let unreadable = get(&traefik.url, "/api/cameras/1%23/export", &[]).await;
+    assert_eq!(unreadable.status(), 400);
+    let body: serde_json::Value = unreadable.json().await.unwrap();
+    assert_eq!(body["detail"], "The request cannot be read");
     licensed.is_shut_without_it(&traefik.url, 500).await;
     licensed.end().await;
 }

@@ -1,0 +1,86 @@
+//! Errors for people: a browser that asks for a page gets one, where programs get
+//! JSON. The API answers everybody with JSON.
+
+use askama::Template;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::page::{guard, show};
+
+/// What an error says. A service adds it to the extensions of its response.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// What went wrong, and what to do.
+    pub detail: String,
+    /// Whether a page of another origin seems to have sent the request.
+    pub is_cross_site: bool,
+}
+
+#[derive(Template)]
+#[template(path = "refusal.html")]
+struct Page {
+    title: &'static str,
+    detail: String,
+    /// Where the page was, and what the request was for.
+    addresses: Option<(String, String)>,
+}
+
+/// Makes pages of errors for browsers, as a middleware around everything that may
+/// answer with one.
+pub async fn readable(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let is_api = path == "/api" || path.starts_with("/api/");
+    let wants_page = !is_api && accepts_pages(request.headers());
+    let addresses = wants_page.then(|| addresses(&request));
+    let mut response = next.run(request).await;
+    let (Some(addresses), Some(refusal)) =
+        (addresses, response.extensions_mut().remove::<Refusal>())
+    else {
+        return response;
+    };
+    let page = Page {
+        title: title(response.status()),
+        detail: refusal.detail,
+        addresses: Some(addresses).filter(|_| refusal.is_cross_site),
+    };
+    let mut shown = guard(show(response.status(), &page));
+    // What else the error says stays: Retry-After, Allow, WWW-Authenticate.
+    for (name, value) in response.headers() {
+        if ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name) {
+            shown.headers_mut().insert(name, value.clone());
+        }
+    }
+    shown
+}
+
+fn title(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "Sign-in required",
+        StatusCode::FORBIDDEN => "Request refused",
+        StatusCode::NOT_FOUND => "Page not found",
+        StatusCode::METHOD_NOT_ALLOWED => "Method not allowed",
+        StatusCode::MISDIRECTED_REQUEST => "Unknown host name",
+        StatusCode::TOO_MANY_REQUESTS => "Too many attempts",
+        StatusCode::SERVICE_UNAVAILABLE => "Service unavailable",
+        _ => "Request failed",
+    }
+}
+
+/// Browsers name HTML when they open a page or send a form. Programs that take
+/// anything do not.
+fn accepts_pages(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.to_ascii_lowercase().contains("text/html"))
+}
+
+fn addresses(request: &Request) -> (String, String) {
+    let text = |name: HeaderName| {
+        let value = request.headers().get(name);
+        let value = value.and_then(|value| value.to_str().ok());
+        value.unwrap_or("an unnamed address").to_owned()
+    };
+    (text(header::ORIGIN), text(header::HOST))
+}
