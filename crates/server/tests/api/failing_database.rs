@@ -23,10 +23,10 @@ use crate::pgbouncer::PgBouncer;
 fn short() -> Timeouts {
     let milliseconds = Duration::from_millis;
     Timeouts {
-        wait: milliseconds(1200),
+        wait: milliseconds(3000),
         ping: milliseconds(300),
-        statement: milliseconds(1500),
-        transaction: milliseconds(3000),
+        statement: milliseconds(3500),
+        transaction: milliseconds(5000),
         idle_transaction: milliseconds(500),
         check: milliseconds(800),
         starved: milliseconds(2000),
@@ -104,10 +104,7 @@ async fn a_host_that_vanishes_under_load_is_forgotten_when_there_is_another() {
     assert_eq!(burst("before").await, [StatusCode::OK; 14]);
 
     gate.set(Way::Vanished);
-    for round in 0..2 {
-        let statuses = burst(&format!("lost-{round}")).await;
-        assert_eq!(statuses, [StatusCode::SERVICE_UNAVAILABLE; 14]);
-    }
+    assert_eq!(burst("lost").await, [StatusCode::SERVICE_UNAVAILABLE; 14]);
     let start = Instant::now();
     assert_eq!(readiness(&vendor).await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert!(start.elapsed() < Duration::from_secs(2));
@@ -175,7 +172,7 @@ async fn the_database_ends_a_transaction_whose_process_is_frozen() {
         let row = held.query_one_raw(ask).await.unwrap().unwrap();
         set.push(row.try_get_by_index::<String>(0).unwrap());
     }
-    assert_eq!(set, ["500", "1200", "1500", "500"]);
+    assert_eq!(set, ["500", "3000", "3500", "500"]);
 
     // The one that is frozen says nothing more, and its connection stands.
     let start = Instant::now();
