@@ -386,7 +386,7 @@ mod tests {
             (".ample", "https://license.example", false),
             ("license.exam", "https://license.example", false),
             ("https://license.example/", "https://license.example", true),
-            ("grün.example", "https://xn--grn-hoa.example", true),
+            ("grün.example", "https://xn--grn-ioa.example", true),
             ("localhost", "https://127.0.0.1", false),
         ] {
             for list in [

@@ -142,13 +142,7 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> String {
     while let Some(source) = cause.source() {
         cause = source;
         innermost = cause.to_string();
-        let inside = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(|it| it.get_ref());
-        let tls = match inside {
-            Some(inside) => inside.downcast_ref(),
-            None => cause.downcast_ref(),
-        };
+        let tls = tls_error(cause);
         let port = url.port_or_known_default().unwrap_or(443);
         let host = url.host_str().unwrap_or_default();
         if let Some(explained) = tls.and_then(|error| explain(error, host, port)) {
@@ -156,6 +150,14 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> String {
         }
     }
     innermost
+}
+
+/// The error of TLS that others wrap.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(outer) => tls_error(outer.get_ref()?),
+        None => error.downcast_ref(),
+    }
 }
 
 impl Upstream {

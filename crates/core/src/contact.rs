@@ -508,11 +508,12 @@ impl Request for ValidateRequest {
                 return Err(Unread::Unexpected("no isValid"));
             }
             let server_in_grace = inner.get("gracePeriodActive") == Some(&Value::Bool(true));
-            let license = match inner.get("license") {
-                None | Some(Value::Null) => return cached(server_in_grace, trust),
-                Some(license) => license.as_object(),
+            let Some(license) = inner.get("license") else {
+                return cached(server_in_grace, trust);
             };
-            let license = license.ok_or(Unread::Unexpected("no license"))?;
+            let license = license
+                .as_object()
+                .ok_or(Unread::Unexpected("no license"))?;
             confirmation(Self::CALL, license, server_in_grace, question, trust)
         })
     }

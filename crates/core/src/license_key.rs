@@ -43,13 +43,14 @@ pub enum LicenseKeyError {
 }
 
 impl LicenseKeyError {
-    /// Whether the message names characters that are easily overlooked.
+    /// The characters that do not belong in a key and are easily overlooked, such as
+    /// `U+0410, U+200B`; `None` where there are none.
     #[must_use]
-    pub fn shows_odd_characters(&self) -> bool {
+    pub fn odd_characters(&self) -> Option<String> {
         match self {
-            Self::Form(odd) => !odd.is_empty(),
-            Self::Alphabet(c) => !c.is_ascii(),
-            Self::CheckCharacter | Self::Several => false,
+            Self::Form(odd) if !odd.is_empty() => Some(odd.to_string()),
+            Self::Alphabet(c) if !c.is_ascii() => Some(shown(*c)),
+            _ => None,
         }
     }
 }

@@ -27,7 +27,7 @@ pub const LONGEST_KEY: usize = 255;
 #[derive(Debug, thiserror::Error)]
 pub enum ActivateError {
     /// The License Server says no.
-    #[error("{}{}", .message.as_deref().unwrap_or("Activation failed"), contained(.odd))]
+    #[error("{}{}", .message.as_deref().unwrap_or("Activation failed"), contained(.odd, .message.as_deref()))]
     Refused {
         /// Its words, when it has any.
         message: Option<String>,
@@ -46,8 +46,9 @@ pub enum ActivateError {
 
 /// What the message says of odd characters in the key: they may look like others, or like
 /// nothing.
-fn contained(odd: &OddCharacters) -> String {
-    if odd.is_empty() {
+fn contained(odd: &OddCharacters, message: Option<&str>) -> String {
+    let odd = odd.to_string();
+    if odd.is_empty() || message.is_some_and(|message| message.contains(&odd)) {
         return String::new();
     }
     format!(" (the license key that was entered contains {odd}; type it again)")

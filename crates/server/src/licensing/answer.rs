@@ -515,10 +515,13 @@ fn unknown(error: Option<LicenseKeyError>) -> Refused {
             "The license key contains a typing error; compare it with the one you were given"
                 .to_owned()
         }
-        Some(error) if error.shows_odd_characters() => {
-            format!("There is no license with this key: {error}; type it again")
-        }
-        _ => "There is no license with this key; compare it with the one you were given".to_owned(),
+        other => match other.and_then(|error| error.odd_characters()) {
+            Some(odd) => {
+                format!("There is no license with this key, which contains {odd}; type it again")
+            }
+            None => "There is no license with this key; compare it with the one you were given"
+                .to_owned(),
+        },
     };
     refused(refusal, DenialReason::UnknownLicense, message)
 }
