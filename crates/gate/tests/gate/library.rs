@@ -141,3 +141,57 @@ fn errors_are_plain() {
     plain::<license_gate::ContactError>();
     plain::<license_gate::RouteError>();
 }
+
+/// Threads keep the tables that they have used: of this gate, and as they are now.
+#[test]
+fn every_thread_sees_every_change_of_its_gates() {
+    let gates: Vec<_> = (0..40).map(|_| Gate::scripted()).collect();
+    let all = std::sync::Barrier::new(5);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for turn in 0..50 {
+                    all.wait();
+                    for (number, (gate, _)) in gates.iter().enumerate() {
+                        let expected = (number + turn) % 3 == 0;
+                        assert_eq!(gate.is_available(MAP_VIEW), expected, "{number} {turn}");
+                    }
+                    all.wait();
+                }
+            });
+        }
+        for turn in 0..50 {
+            for (number, (_, script)) in gates.iter().enumerate() {
+                match (number + turn) % 3 == 0 {
+                    true => script.license(MAP_VIEW),
+                    false => script.refuse(MAP_VIEW, Reason::Revoked),
+                }
+            }
+            all.wait();
+            all.wait();
+        }
+    });
+}
+
+/// A gate that is asked while its thread ends still answers.
+#[test]
+fn a_thread_that_ends_can_ask() {
+    struct AsksAtTheEnd(Gate, Arc<Mutex<Option<bool>>>);
+    impl Drop for AsksAtTheEnd {
+        fn drop(&mut self) {
+            *self.1.lock().unwrap() = Some(self.0.is_available(MAP_VIEW));
+        }
+    }
+    thread_local! {
+        static LAST: std::cell::RefCell<Option<AsksAtTheEnd>> =
+            const { std::cell::RefCell::new(None) };
+    }
+    let (gate, answer) = (Gate::fixed([MAP_VIEW]), Arc::default());
+    let kept = AsksAtTheEnd(gate.clone(), Arc::clone(&answer));
+    let thread = std::thread::spawn(move || {
+        LAST.with(|last| *last.borrow_mut() = Some(kept));
+        gate.is_available(MAP_VIEW)
+    });
+    assert!(thread.join().unwrap());
+    assert_eq!(*answer.lock().unwrap(), Some(true));
+}
