@@ -111,6 +111,7 @@ pub struct App {
     calls: Mutex<Calls>,
     unwritten: Mutex<Unwritten>,
     database: Mutex<Database>,
+    time_trouble: ArcSwapOption<String>,
 }
 
 /// When the License Server was called, which says when it is called next.
@@ -296,6 +297,7 @@ impl App {
                 is_open: false,
                 trouble: Some(StoreError::NotReached.to_string()),
             }),
+            time_trouble: ArcSwapOption::empty(),
             clock,
         })
     }
@@ -398,10 +400,33 @@ impl App {
         }
     }
 
-    /// A signed answer has come by hand, to a question that was asked then.
-    pub fn answer_time(&self, signed: DateTime<Utc>, asked: DateTime<Utc>) {
+    /// A signed answer has come by hand.
+    pub fn answer_time(&self, signed: DateTime<Utc>) {
         if let Some(clock) = &self.effective {
-            self.time_was_set(&clock.answer(signed, asked));
+            self.time_was_set(&clock.answer(signed));
+        }
+    }
+
+    /// Why the effective time is not kept as it has to be; `None` when it is,
+    /// and where no keys are trusted.
+    #[must_use]
+    pub fn time_trouble(&self) -> Option<Arc<String>> {
+        self.time_trouble.load_full()
+    }
+
+    /// Notes how it is with keeping the effective time. Whoever can keep it from
+    /// being written can have it begin anew: that is a security event, once for
+    /// each trouble.
+    pub fn note_time_trouble(&self, trouble: Option<String>) {
+        let trouble = trouble.map(Arc::new);
+        let before = self.time_trouble.swap(trouble.clone());
+        match (before, trouble) {
+            (before, Some(trouble)) if before.as_ref() != Some(&trouble) => {
+                tracing::error!(security = true, %trouble, "the effective time is not kept as it has to be");
+                self.metrics.security_event();
+            }
+            (Some(_), None) => tracing::info!("the effective time is kept again"),
+            _ => {}
         }
     }
 
@@ -481,7 +506,10 @@ impl App {
         if let Some(clock) = &self.effective {
             let signed = evidence.newest_signed_at();
             // A license that nobody has signed says at least when its grace began.
-            let grace = evidence.grace_started_at.map(Mark::unsigned);
+            let grace = evidence
+                .grace_started_at
+                .map(Mark::unsigned)
+                .map(Mark::told);
             let mark = mark.copied().or(grace);
             let events = clock.recall(mark.as_ref(), signed);
             events.iter().for_each(log_clock_event);

@@ -306,7 +306,7 @@ fn truth(text: &str) -> Result<bool, String> {
 /// empty one counts as none: compose files pass variables on that are not set.
 fn id(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if text.len() > 255 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+    if !text.is_empty() && !crate::identity::is_usable(text) {
         return Err("accepted are up to 255 letters, digits and signs, without spaces".into());
     }
     Ok(text.to_owned())

@@ -64,9 +64,15 @@ impl EffectiveClock {
         self.set(|guard, readings| guard.proven(signed, waited, readings))
     }
 
-    /// A signed answer has come by hand, to a question that was asked then.
-    pub fn answer(&self, signed: DateTime<Utc>, asked: DateTime<Utc>) -> Vec<ClockEvent> {
-        self.set(|guard, readings| guard.answered(signed, asked, readings))
+    /// A signed answer has come by hand.
+    pub fn answer(&self, signed: DateTime<Utc>) -> Vec<ClockEvent> {
+        self.set(|guard, readings| guard.answered(signed, readings))
+    }
+
+    /// What a request by file says when it is written.
+    #[must_use]
+    pub fn written_at(&self) -> DateTime<Utc> {
+        self.guard.load().written_at(&readings(&*self.machine))
     }
 
     fn set(
@@ -147,10 +153,22 @@ impl EffectiveClock {
         self.stored_answers.store(answers, Ordering::SeqCst);
     }
 
-    /// What to keep for the next run.
+    /// What to keep for the next run while this one goes on.
     #[must_use]
     pub fn believed(&self) -> Believed {
         self.guard.load().believed()
+    }
+
+    /// What to keep for the next run when this one stops.
+    #[must_use]
+    pub fn stopped(&self) -> Believed {
+        self.guard.load().stopped()
+    }
+
+    /// Whether the kernel says which start of the machine this is.
+    #[must_use]
+    pub fn knows_the_start(&self) -> bool {
+        self.machine.machine().boot_id.is_some()
     }
 
     /// The guard as it is now.

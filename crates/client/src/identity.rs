@@ -41,44 +41,141 @@ enum Origin {
     Random,
 }
 
-/// Settles both ids, and stores those that are not stored yet.
+/// Longest id, in bytes: the width of its column.
+const LONGEST_ID: usize = 255;
+
+/// Whether a text can be an id, wherever it comes from: it is sent in a header
+/// and stored in columns.
+#[must_use]
+pub fn is_usable(id: &str) -> bool {
+    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Settles both ids, and stores those that are not stored yet. Answers how many
+/// rows somebody has changed or removed.
+///
+/// `known` is who this installation is by its signed license, or by the local
+/// copy: others can write to the rows of the ids, and such a row is mended. What
+/// settings prescribe comes first.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn settle(
     db: &Database,
     prescribed: &Prescribed,
+    known: Option<&Identity>,
     secret: &[u8; 64],
     root: &Path,
     now: DateTime<Utc>,
-) -> Result<Identity, StoreError> {
+) -> Result<(Identity, usize), StoreError> {
     let key = system_config::INSTALLATION_ID;
     let setting = prescribed.installation_id.as_deref();
-    let installation_id = match stored(db, key).await? {
-        Some(stored) => prefer(key, setting, stored),
-        None => {
+    let witness = known.map(|known| &*known.installation_id);
+    let found = Found::read(db, key, setting, witness).await?;
+    let mut mended = usize::from(found.is_mended());
+    let installation_id = match found.clone() {
+        Found::Good(stored) => prefer(key, setting, stored),
+        Found::Other(right) => write_right(db, key, right, now).await?,
+        Found::Unusable(_) | Found::Nothing => {
             let candidate = setting.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
-            keep_first(db, key, &candidate, now).await?
+            found.keep_first(db, key, &candidate, now).await?
         }
     };
 
     let key = system_config::HARDWARE_ID;
     let setting = prescribed.hardware_id.as_deref();
-    let hardware_id = match stored(db, key).await? {
-        Some(stored) => prefer(key, setting, stored),
-        None => {
+    let witness = known.map(|known| &*known.hardware_id);
+    let found = Found::read(db, key, setting, witness).await?;
+    mended += usize::from(found.is_mended());
+    let hardware_id = match found.clone() {
+        Found::Good(stored) => prefer(key, setting, stored),
+        Found::Other(right) => write_right(db, key, right, now).await?,
+        Found::Unusable(_) | Found::Nothing => {
             let (candidate, origin) = match setting {
                 Some(id) => (id.to_owned(), Origin::Setting),
                 None => first_hardware_id(db, secret, root).await?,
             };
             tracing::info!(hardware_id = candidate, ?origin, "settled the hardware id");
-            keep_first(db, key, &candidate, now).await?
+            found.keep_first(db, key, &candidate, now).await?
         }
     };
-    Ok(Identity {
+    let identity = Identity {
         installation_id,
         hardware_id,
-    })
+    };
+    Ok((identity, mended))
+}
+
+/// What the row of an id holds.
+#[derive(Clone)]
+enum Found {
+    /// An id that nothing speaks against.
+    Good(String),
+    /// Not this id, which it has to hold.
+    Other(String),
+    /// What is no id, and nobody knows what it has to hold.
+    Unusable(String),
+    /// There is no row, or an empty one.
+    Nothing,
+}
+
+impl Found {
+    async fn read(
+        db: &Database,
+        key: &str,
+        setting: Option<&str>,
+        witness: Option<&str>,
+    ) -> Result<Self, StoreError> {
+        // What a setting prescribes needs no witness.
+        let right = witness.filter(|id| setting.is_none() && is_usable(id));
+        let right = right.map(str::to_owned);
+        let stored = stored(db, key).await?;
+        let found = match (stored, right) {
+            (None, None) => Self::Nothing,
+            (Some(stored), Some(right)) if stored == right => Self::Good(stored),
+            (_, Some(right)) => Self::Other(right),
+            (Some(stored), None) if is_usable(&stored) => Self::Good(stored),
+            (Some(stored), None) => Self::Unusable(stored),
+        };
+        if found.is_mended() {
+            tracing::error!(
+                security = true,
+                key,
+                "the row of an id in system_config was changed or removed by hand, and is written anew"
+            );
+        }
+        Ok(found)
+    }
+
+    fn is_mended(&self) -> bool {
+        matches!(self, Self::Other(_) | Self::Unusable(_))
+    }
+
+    /// Stores `candidate` where there is nothing usable, and answers what is
+    /// stored then: of two processes that start together, both have the id of
+    /// the first.
+    async fn keep_first(
+        &self,
+        db: &Database,
+        key: &str,
+        candidate: &str,
+        now: DateTime<Utc>,
+    ) -> Result<String, StoreError> {
+        if let Self::Unusable(stored) = self {
+            system_config::replace(db, key, stored, candidate, now).await?;
+        }
+        keep_first(db, key, candidate, now).await
+    }
+}
+
+async fn write_right(
+    db: &Database,
+    key: &str,
+    right: String,
+    now: DateTime<Utc>,
+) -> Result<String, StoreError> {
+    system_config::set(db, key, &right, now).await?;
+    Ok(right)
 }
 
 /// The secret of this installation, made once.
@@ -104,7 +201,7 @@ async fn first_hardware_id(
     if let Some(cached) = local_license_cache::current(db).await? {
         let key = &cached.license_key;
         let newest = local_license_validation_attempts::newest_successful_hardware_id(db, key);
-        if let Some(id) = newest.await? {
+        if let Some(id) = newest.await?.filter(|id| is_usable(id)) {
             return Ok((id, Origin::NewestSuccess));
         }
     }

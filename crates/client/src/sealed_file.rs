@@ -26,7 +26,14 @@ pub struct SealedFile {
     file: StateFile,
     key_file: PathBuf,
     /// Read or made when it is first needed.
-    key: OnceLock<[u8; 64]>,
+    key: OnceLock<Key>,
+}
+
+/// The key of a MAC.
+struct Key {
+    bytes: [u8; 64],
+    /// The next start has it, too.
+    is_stored: bool,
 }
 
 /// The file's content does not fit its MAC.
@@ -74,9 +81,9 @@ impl SealedFile {
     }
 
     /// Replaces the file with what `content` answers, whole or not at all.
-    /// Failures are logged. Without a key that can be stored, it does not count
-    /// at the next start.
-    pub async fn write<T: Serialize>(&self, content: impl FnOnce() -> T) {
+    /// Failures are logged. Answers whether it counts at the next start: without
+    /// a key that can be stored, it does not.
+    pub async fn write<T: Serialize>(&self, content: impl FnOnce() -> T) -> bool {
         let seal = || {
             // A value of ours always has a JSON form.
             let content = serde_json::to_string(&content()).unwrap_or_default();
@@ -84,12 +91,15 @@ impl SealedFile {
             let mac = URL_SAFE_NO_PAD.encode(mac);
             Sealed { content, mac }
         };
-        self.file.write(seal).await;
+        self.file.write(seal).await && self.key().is_stored
+    }
+
+    fn key(&self) -> &Key {
+        self.key.get_or_init(|| key(&self.key_file))
     }
 
     fn mac(&self, content: &[u8]) -> Hmac<Sha256> {
-        let key = self.key.get_or_init(|| key(&self.key_file));
-        let mut mac = Hmac::<Sha256>::new(key.into());
+        let mut mac = Hmac::<Sha256>::new((&self.key().bytes).into());
         mac.update(content);
         mac
     }
@@ -97,16 +107,17 @@ impl SealedFile {
 
 /// The key in the file, or a new one. A key that cannot be read now stays where
 /// it is.
-fn key(file: &Path) -> [u8; 64] {
+fn key(file: &Path) -> Key {
     let new = random::secret();
+    let of = |bytes, is_stored| Key { bytes, is_stored };
     let stored = match read_key(file) {
-        Ok(Some(key)) => return key,
+        Ok(Some(key)) => return of(key, true),
         Ok(None) => create_key(file, &new).and_then(|()| read_key(file)),
         Err(error) => Err(error),
     };
     match stored {
         // Another process may have been faster.
-        Ok(key) => key.unwrap_or(new),
+        Ok(key) => of(key.unwrap_or(new), key.is_some()),
         Err(error) => {
             let (file, error) = (presentable_path(file), reason_without_path(&error));
             tracing::warn!(
@@ -114,7 +125,7 @@ fn key(file: &Path) -> [u8; 64] {
                 error,
                 "cannot use the stored key of a MAC, what is sealed now will not count after a restart"
             );
-            new
+            of(new, false)
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState, body};
 use crate::jobs;
-use crate::licensing::keep_time::keep_time;
+use crate::licensing::keep_time::keep_at_stop;
 use crate::licensing::resume::recall;
 use crate::store::left_behind;
 
@@ -79,7 +79,7 @@ pub async fn serve(
     let _ = opening.await;
     if let Some(clock) = &app.effective {
         clock.observe();
-        let keeping = tokio::time::timeout(SHUTDOWN_TIMEOUT, keep_time(&app)).await;
+        let keeping = tokio::time::timeout(SHUTDOWN_TIMEOUT, keep_at_stop(&app)).await;
         if keeping.is_err() {
             tracing::debug!("failed to store the effective time during shutdown");
         }

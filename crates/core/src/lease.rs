@@ -1,23 +1,40 @@
 //! A license confirmed for one installation for a limited time.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::document::VerifiedLicense;
 use crate::license::License;
 
+/// How long a license counts at most that nobody has signed, where keys are
+/// required.
+pub const PROBATION: TimeDelta = TimeDelta::hours(72);
+
 /// A license confirmed for this installation for a limited time.
+///
+/// Where keys are required, only the first two are made: every lease has an end
+/// there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lease {
     /// Confirmed by a document with a trusted signature.
     Signed(Box<VerifiedLicense>),
-    /// Taken on the License Server's word (unsigned mode), or adopted from
-    /// the cache of version 1.0.0.
+    /// Nobody has signed it, although keys are required: found in the cache of
+    /// version 1.0.0, or not genuine. Made by [`Lease::adopted`].
+    Adopted(Adopted),
+    /// Taken on the License Server's word (unsigned mode).
     Unsigned {
         /// The license as the License Server wrote it.
         license: License,
         /// When the next validation is due at the latest.
         valid_until: DateTime<Utc>,
     },
+}
+
+/// A license that nobody has signed, where keys are required.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adopted {
+    license: License,
+    valid_until: DateTime<Utc>,
+    end: DateTime<Utc>,
 }
 
 impl Lease {
@@ -31,11 +48,31 @@ impl Lease {
         }
     }
 
+    /// A license that nobody has signed, which was first seen at `first_seen`
+    /// while keys were required. It is never active, and counts for
+    /// [`PROBATION`] from then, or for less where a setting says so. Of
+    /// `valid_until` nothing depends: it is kept for version 1.0.0.
+    #[must_use]
+    pub fn adopted(
+        license: License,
+        valid_until: DateTime<Utc>,
+        first_seen: DateTime<Utc>,
+    ) -> Self {
+        Self::Adopted(Adopted {
+            license,
+            valid_until,
+            end: first_seen
+                .checked_add_signed(PROBATION)
+                .unwrap_or(first_seen),
+        })
+    }
+
     /// What was bought.
     #[must_use]
     pub fn license(&self) -> &License {
         match self {
             Self::Signed(document) => document.license(),
+            Self::Adopted(adopted) => &adopted.license,
             Self::Unsigned { license, .. } => license,
         }
     }
@@ -46,15 +83,18 @@ impl Lease {
     pub fn valid_until(&self) -> DateTime<Utc> {
         match self {
             Self::Signed(document) => document.claims().valid_until,
+            Self::Adopted(adopted) => adopted.valid_until,
             Self::Unsigned { valid_until, .. } => *valid_until,
         }
     }
 
-    /// The signed end of grace. An unsigned lease has none.
+    /// After this it counts for nothing, whatever settings say: the signed end
+    /// of grace, or that of probation. Only without keys there is none.
     #[must_use]
-    pub fn signed_end(&self) -> Option<DateTime<Utc>> {
+    pub fn end(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Signed(document) => Some(document.claims().exp),
+            Self::Adopted(adopted) => Some(adopted.end),
             Self::Unsigned { .. } => None,
         }
     }
@@ -65,12 +105,19 @@ impl Lease {
         matches!(self, Self::Signed(document) if document.claims().offline)
     }
 
+    /// Whether nobody has confirmed it here: it has one grace period, and is
+    /// never active.
+    #[must_use]
+    pub fn is_on_probation(&self) -> bool {
+        matches!(self, Self::Adopted(_))
+    }
+
     /// The document's sequence number.
     #[must_use]
     pub fn seq(&self) -> Option<u64> {
         match self {
             Self::Signed(document) => Some(document.claims().seq),
-            Self::Unsigned { .. } => None,
+            Self::Adopted(_) | Self::Unsigned { .. } => None,
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::contact::{Address, Mismatch, Question};
@@ -27,6 +27,8 @@ use crate::unambiguous_json;
 pub const LONGEST_FILE: usize = 1024 * 1024;
 /// Most requests that may wait for an answer.
 pub const MOST_PENDING: usize = 16;
+/// By how much a request may be ahead of the vendor's clock.
+pub const MOST_AHEAD: TimeDelta = TimeDelta::minutes(10);
 /// What stands between the documents of a file; no document holds it.
 const BETWEEN: char = '~';
 /// Characters in a line of a file.
@@ -149,6 +151,21 @@ pub enum FileError {
     Damaged(String),
 }
 
+/// A request that was written later than it is. Whoever signed it would sign a
+/// time that has not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the request says that it was written at {}, and it is {} here: set the clock of the site's machine, then write a new request there",
+    .written_at.format("%Y-%m-%d %H:%M UTC"),
+    .now.format("%Y-%m-%d %H:%M UTC")
+)]
+pub struct WrittenAhead {
+    /// When it was written, by what it says.
+    pub written_at: DateTime<Utc>,
+    /// When it was to be signed.
+    pub now: DateTime<Utc>,
+}
+
 /// Why a license file does not count. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -244,10 +261,13 @@ impl Imported {
 }
 
 impl Pending {
-    /// When it was asked, by its nonce, which the signed answer repeats.
-    #[must_use]
-    pub fn asked_at(&self) -> Option<DateTime<Utc>> {
-        asked_at(&self.nonce)
+    /// Whether its nonce can still be used at `now`. One that was made while the
+    /// clock was far ahead is refused by the vendor.
+    ///
+    /// # Errors
+    /// [`WrittenAhead`].
+    pub fn check_nonce(&self, now: DateTime<Utc>) -> Result<(), WrittenAhead> {
+        check_written(asked_at(&self.nonce).unwrap_or(now), now)
     }
 }
 
@@ -273,6 +293,21 @@ impl OfflineRequest {
             String::from_utf8(json).map_err(|error| FileError::Damaged(error.to_string()))?;
         unambiguous_json::from_str(&json)
             .map_err(|error| FileError::Damaged(foreign_text::json_fault(&error)))
+    }
+
+    /// Whether it was written before `now`, the vendor's time, by each of the two
+    /// times that it holds: `createdAt`, and that in its nonce. Up to
+    /// [`MOST_AHEAD`] is forgiven.
+    ///
+    /// # Errors
+    /// [`WrittenAhead`].
+    pub fn check_written(&self, now: DateTime<Utc>) -> Result<(), WrittenAhead> {
+        check_written(
+            asked_at(&self.nonce)
+                .max(Some(self.created_at))
+                .unwrap_or(now),
+            now,
+        )
     }
 
     /// What the site keeps of it.
@@ -321,11 +356,19 @@ pub fn from_file(text: &str) -> Result<(Vec<String>, String), FileError> {
 }
 
 /// The nonce of a request that is written at `asked`: 24 random bytes and the
-/// time, so that the signed answer says when it was asked for.
+/// time, for the vendor: it signs nothing that was asked for later than it is.
+/// The site itself does not go by it.
 #[must_use]
 pub fn nonce(random: [u8; 24], asked: DateTime<Utc>) -> String {
     let seconds = asked.timestamp().to_be_bytes();
     URL_SAFE_NO_PAD.encode([&random[..], &seconds].concat())
+}
+
+fn check_written(written_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), WrittenAhead> {
+    if written_at - now > MOST_AHEAD {
+        return Err(WrittenAhead { written_at, now });
+    }
+    Ok(())
 }
 
 /// When a question with this nonce was asked.

@@ -116,7 +116,7 @@ fn validation_interval(lease: &Lease, interval: TimeDelta) -> TimeDelta {
             let span_used = scale(claims.valid_until - claims.iat, SPAN_USED);
             interval.min(span_used).max(SHORTEST_INTERVAL)
         }
-        Lease::Unsigned { .. } => interval,
+        Lease::Adopted(_) | Lease::Unsigned { .. } => interval,
     }
 }
 

@@ -87,7 +87,7 @@ pub fn standing(evidence: &Evidence, now: DateTime<Utc>, policy: &Policy) -> Sta
     {
         return Standing::Lapsed(LapseReason::LicenseExpired);
     }
-    let within_validity = now <= lease.valid_until();
+    let within_validity = now <= lease.valid_until() && !lease.is_on_probation();
     if within_validity && (lease.is_offline() || evidence.grace_started_at.is_none()) {
         return Standing::Active;
     }
@@ -109,7 +109,7 @@ pub fn grace_end(evidence: &Evidence, policy: &Policy) -> Option<DateTime<Utc>> 
     let end = start
         .checked_add_signed(policy.grace)
         .unwrap_or(DateTime::<Utc>::MAX_UTC);
-    Some(lease.signed_end().map_or(end, |signed| signed.min(end)))
+    Some(lease.end().map_or(end, |latest| latest.min(end)))
 }
 
 /// Until when the standing of `now` holds if nothing new becomes known, that

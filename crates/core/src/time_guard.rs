@@ -8,6 +8,9 @@
 //! doubt until a signed answer settles it or it has stood for
 //! [`DOUBT_STANDS`]. A claim that it is earlier is never believed. A signed
 //! answer to our own question is proof, and sets the time in either direction.
+//! An answer that comes by hand takes back what was only claimed, and nothing
+//! else: whatever the site's files say, a time in which the machine was running
+//! stays.
 //!
 //! So time spent running always counts, and a machine that was switched off
 //! for ten days, or whose clock battery is dead, has the grace it had.
@@ -32,6 +35,13 @@ pub const SILENT: TimeDelta = TimeDelta::minutes(5);
 /// A signed answer that differs by no more than this agrees: it was on its
 /// way, and its time is in whole seconds.
 pub const AGREES: TimeDelta = TimeDelta::seconds(60);
+/// Most time between two times that are kept for the next start.
+const LONGEST_GAP: Duration = Duration::from_secs(5 * 60);
+/// Least time between two times that are kept for the next start.
+const SHORTEST_GAP: Duration = Duration::from_secs(10);
+/// What is kept is at most such a part of the running time old: a process that
+/// is killed again and again counts at most so much too much.
+const GAP_OF_RUNNING: u32 = 50;
 /// No clock of ours shows more: what comes after has to be counted, too.
 const LATEST: DateTime<Utc> = DateTime::from_timestamp(16_725_225_600, 0).unwrap();
 /// Clocks of one machine are read one after the other.
@@ -75,11 +85,20 @@ pub struct Believed {
     /// in milliseconds.
     #[serde(default)]
     pub assumed_ms: i64,
+    /// How much of the effective time only a mark in a shared place claims, in
+    /// milliseconds.
+    #[serde(default)]
+    pub told_ms: i64,
+    /// For how long the process may have been running after this was written,
+    /// in milliseconds: 0 when it stopped in order.
+    #[serde(default)]
+    pub unseen_ms: u64,
 }
 
 /// A high-water mark of the effective time, for places that other processes or
 /// people can write to. It can raise the time and never lower it, so it needs
-/// no signature: changing it gains no more than removing it.
+/// no signature: changing it gains no more than removing it. What it adds is
+/// never more than a claim where [`Mark::told`] says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mark {
@@ -93,6 +112,9 @@ pub struct Mark {
     /// How much of `at` only this machine's wall clock claims, in milliseconds.
     #[serde(default)]
     pub assumed_ms: i64,
+    /// How much of `at` only a mark in a shared place claims, in milliseconds.
+    #[serde(default)]
+    pub told_ms: i64,
 }
 
 /// A claim that is not believed yet.
@@ -167,6 +189,8 @@ pub struct TimeGuard {
     /// How much of `at` only the wall clock of this machine claims, beyond what
     /// is believed of any: that much is not shared with other processes.
     assumed: TimeDelta,
+    /// How much of `at` only a mark in a shared place claims.
+    told: TimeDelta,
     /// No time was kept, and the License Server was not asked yet: the wall
     /// clock neither counts nor is in doubt.
     awaits_validation: bool,
@@ -190,18 +214,27 @@ impl TimeGuard {
     ) -> (Self, Vec<ClockEvent>) {
         let mark = mark.filter(|mark| mark.is_newest(signed));
         let carried = kept.map(|kept| kept.carried_to(&readings));
-        let known = carried.max(signed).max(mark.map(Mark::shared_at));
-        let at = known.unwrap_or(readings.wall).max(floor).min(LATEST);
-        let lead = kept.map_or(TimeDelta::zero(), |kept| milliseconds(kept.lead_ms));
+        // A mark is held against what is kept or signed; alone, it is all there is.
+        let certain = carried.max(signed);
+        let alone = mark.filter(|_| certain.is_none());
+        let known = certain.or(alone.map(Mark::shared_at));
+        let lead = kept
+            .map(|kept| kept.lead_ms)
+            .or(alone.map(|mark| mark.lead_ms));
         let same_start = kept.filter(|kept| kept.is_of_this_start(&readings));
+        let claimed = |number: Option<i64>| milliseconds(number.unwrap_or_default().max(0));
         let mut begun = Self {
-            at,
-            lead: lead.clamp(TimeDelta::zero(), BELIEVED_LEAD),
+            at: known.unwrap_or(readings.wall).max(floor).min(LATEST),
+            lead: claimed(lead).min(BELIEVED_LEAD),
             doubt: kept.and_then(|kept| kept.doubt),
             refuted: same_start.and_then(|kept| kept.refuted_ms.map(milliseconds)),
             is_behind: false,
-            signed_at: signed.max(kept.and_then(|kept| kept.signed_at)),
-            assumed: milliseconds(kept.map_or(0, |kept| kept.assumed_ms.max(0))),
+            signed_at: match kept {
+                Some(kept) => kept.signed_at,
+                None => signed,
+            },
+            assumed: claimed(kept.map(|kept| kept.assumed_ms)),
+            told: claimed(kept.map(|kept| kept.told_ms)),
             awaits_validation: kept.is_none() && known.is_some(),
             anchor: readings.clone(),
         };
@@ -277,6 +310,7 @@ impl TimeGuard {
             is_behind: off < -SILENT,
             signed_at: Some(signed),
             assumed: TimeDelta::zero(),
+            told: TimeDelta::zero(),
             awaits_validation: false,
             anchor: readings,
         };
@@ -312,53 +346,80 @@ impl TimeGuard {
         next
     }
 
-    /// A signed answer that has come by hand, made at `signed`, to a question
-    /// that was asked when the effective time was `asked`. It was made after it
-    /// was asked for, so it is at the latest `signed` and what has passed since
-    /// the question: a time that was far ahead comes back to that. The licensee
-    /// chooses what the question says, so only what clocks have claimed is taken
-    /// back, and never time in which the machine was running.
+    /// A signed answer has come by hand, made at `signed`. It takes back what
+    /// was only claimed, as far as the wall clock says the same now: a time that
+    /// was far ahead comes back once the wall clock is set.
+    ///
+    /// What the question says of its own time counts for nothing: the licensee
+    /// chooses it. Time in which the machine was running is never taken back,
+    /// and neither is what was signed.
     #[must_use]
     pub fn answered(
         &self,
         signed: DateTime<Utc>,
-        asked: DateTime<Utc>,
         readings: Readings,
     ) -> (Self, Option<ClockEvent>) {
-        let before = self.now(readings.running);
-        let passed = (before - asked).max(TimeDelta::zero());
-        let latest = signed.checked_add_signed(passed).unwrap_or(before);
-        // Before the first signed document there is nothing to protect.
-        let earliest = match self.signed_at {
-            Some(_) => before - self.lead - self.assumed,
-            None => signed,
+        let mut next = Self {
+            at: self.now(readings.running),
+            ..self.clone()
         };
-        let at = before.min(latest.max(earliest)).max(signed);
-        if at == before {
-            let next = Self {
-                signed_at: self.signed_at.max(Some(signed)),
-                ..self.clone()
-            };
-            return (next, None);
+        let before = next.at;
+        // Of two that a minute lies between, neither is the wrong one.
+        let shown = before.min(readings.wall.max(next.earliest()));
+        let shown = Some(shown).filter(|shown| before - *shown > AGREES);
+        let at = shown.unwrap_or(before).max(signed);
+        if shown.is_some() {
+            let certain = next.earliest().max(signed);
+            next.lead = TimeDelta::zero();
+            next.told = TimeDelta::zero();
+            next.assumed = at - certain;
+            next.doubt = None;
+            next.refuted = None;
         }
-        let next = Self {
-            at,
-            anchor: readings,
-            lead: TimeDelta::zero(),
-            doubt: None,
-            refuted: None,
-            signed_at: Some(signed),
-            assumed: TimeDelta::zero(),
-            is_behind: self.is_behind,
-            awaits_validation: self.awaits_validation,
-        };
+        next.at = at;
+        next.anchor = readings;
+        next.know(Some(signed));
         let by = at - before;
-        (next, Some(ClockEvent::Set { by }))
+        let event = (!by.is_zero()).then_some(ClockEvent::Set { by });
+        (next, event)
     }
 
-    /// What to keep for the next start.
+    /// What a request by file says when it is written: the wall clock's time,
+    /// where that is behind. So a site whose time was far ahead can ask as soon
+    /// as its clock is set, although only the answer brings its time back. A wall
+    /// clock that is before what was signed is certainly wrong.
+    #[must_use]
+    pub fn written_at(&self, readings: &Readings) -> DateTime<Utc> {
+        let now = self.now(readings.running);
+        let wall = Some(readings.wall).filter(|wall| self.signed_at.is_none_or(|at| *wall >= at));
+        wall.map_or(now, |wall| wall.min(now))
+    }
+
+    /// The time without everything that was only claimed since the last proof.
+    /// Before the first signed document there is nothing to protect.
+    fn earliest(&self) -> DateTime<Utc> {
+        let Some(signed) = self.signed_at else {
+            return DateTime::<Utc>::MIN_UTC;
+        };
+        let claimed = self.lead + self.assumed + self.told;
+        let at = self.at.checked_sub_signed(claimed).unwrap_or(signed);
+        at.max(signed).min(self.at)
+    }
+
+    /// What to keep for the next start while this process goes on, for
+    /// [`keep_again_after`].
     #[must_use]
     pub fn believed(&self) -> Believed {
+        let unseen = keep_again_after(self.anchor.running);
+        Believed {
+            unseen_ms: u64::try_from(unseen.as_millis()).unwrap_or(u64::MAX),
+            ..self.stopped()
+        }
+    }
+
+    /// What to keep for the next start when this process stops.
+    #[must_use]
+    pub fn stopped(&self) -> Believed {
         Believed {
             at: self.at,
             since_boot_ms: u64::try_from(self.anchor.since_boot.as_millis()).unwrap_or(u64::MAX),
@@ -368,6 +429,8 @@ impl TimeGuard {
             refuted_ms: self.refuted.map(|off| off.num_milliseconds()),
             signed_at: self.signed_at,
             assumed_ms: self.assumed.num_milliseconds(),
+            told_ms: self.told.num_milliseconds(),
+            unseen_ms: 0,
         }
     }
 
@@ -379,6 +442,7 @@ impl TimeGuard {
             signed_at: self.signed_at,
             lead_ms: self.lead.num_milliseconds(),
             assumed_ms: self.assumed.num_milliseconds(),
+            told_ms: self.told.num_milliseconds(),
         }
     }
 
@@ -391,6 +455,7 @@ impl TimeGuard {
         Mark {
             at: mark.shared_at(),
             assumed_ms: 0,
+            told_ms: 0,
             ..mark
         }
     }
@@ -418,6 +483,7 @@ impl TimeGuard {
         now.signed_at != kept.signed_at
             || moved(kept.lead_ms, now.lead_ms)
             || moved(kept.assumed_ms, now.assumed_ms)
+            || moved(kept.told_ms, now.told_ms)
     }
 
     /// How far the wall clock was ahead when it was last looked at; negative
@@ -439,20 +505,35 @@ impl TimeGuard {
             return;
         };
         self.at = self.at.max(signed);
-        self.assumed = self.assumed.min(self.at - signed);
+        if self.signed_at.is_none() {
+            // Until now only the wall clock has said what time it is.
+            self.assumed = TimeDelta::MAX;
+            self.told = TimeDelta::zero();
+            self.lead = TimeDelta::zero();
+        }
+        for claimed in [&mut self.lead, &mut self.assumed, &mut self.told] {
+            *claimed = (*claimed).min(self.at - signed);
+        }
         self.signed_at = self.signed_at.max(Some(signed));
     }
 
+    /// A mark raises the time. What it says of claims counts for what it adds,
+    /// and for nothing that is known without it.
     fn raise(&mut self, mark: Option<&Mark>) {
         let Some(mark) = mark.filter(|mark| mark.at >= self.at) else {
             return;
         };
-        let lead = milliseconds(mark.lead_ms).clamp(TimeDelta::zero(), BELIEVED_LEAD);
-        // What was shared before is shared still, whatever the mark says.
-        let at_most = self.assumed + (mark.at - self.at);
-        self.at = mark.at.min(LATEST);
-        self.lead = self.lead.max(lead);
-        self.assumed = milliseconds(mark.assumed_ms.max(0)).min(at_most);
+        let at = mark.at.min(LATEST);
+        let mut added = at - self.at;
+        let mut raised = |value: TimeDelta, said: i64, most: TimeDelta| {
+            let grown = (milliseconds(said).min(most) - value).clamp(TimeDelta::zero(), added);
+            added -= grown;
+            value + grown
+        };
+        self.assumed = raised(self.assumed, mark.assumed_ms, TimeDelta::MAX);
+        self.lead = raised(self.lead, mark.lead_ms, BELIEVED_LEAD);
+        self.told = raised(self.told, mark.told_ms, TimeDelta::MAX);
+        self.at = at;
     }
 
     /// The boot clock goes on while the machine sleeps, and this process does
@@ -541,16 +622,19 @@ impl TimeGuard {
 impl Believed {
     /// The effective time that follows from what was kept, with the running
     /// time since then: all of it within one start of the machine, else what
-    /// has passed since the machine was started.
+    /// has passed since the machine was started. A process that did not stop in
+    /// order has been running for some more time, which nobody has seen.
     fn carried_to(&self, readings: &Readings) -> DateTime<Utc> {
-        if self.boot_id.is_none() || readings.boot_id.is_none() {
-            return self.at;
-        }
-        let ran = if self.is_of_this_start(readings) {
-            let before = Duration::from_millis(self.since_boot_ms);
-            readings.since_boot.saturating_sub(before)
-        } else {
-            readings.since_boot
+        let before = Duration::from_millis(self.since_boot_ms);
+        let unseen = Duration::from_millis(self.unseen_ms).min(LONGEST_GAP);
+        let is_another_start = match (&self.boot_id, &readings.boot_id) {
+            (Some(before), Some(now)) => before != now,
+            // Nobody says which start it is: that is a question of the boot clock.
+            _ => false,
+        };
+        let ran = match readings.since_boot.checked_sub(before) {
+            Some(ran) if !is_another_start => ran.max(unseen),
+            _ => readings.since_boot.saturating_add(unseen),
         };
         add(self.at, ran)
     }
@@ -569,6 +653,17 @@ impl Mark {
             signed_at: None,
             lead_ms: 0,
             assumed_ms: 0,
+            told_ms: 0,
+        }
+    }
+
+    /// The mark as it counts when it comes from a place that others can write
+    /// to, whatever it says itself: what it adds is a claim.
+    #[must_use]
+    pub fn told(self) -> Self {
+        Self {
+            told_ms: i64::MAX,
+            ..self
         }
     }
 
@@ -595,6 +690,14 @@ impl Mark {
     fn is_newest(&self, signed: Option<DateTime<Utc>>) -> bool {
         self.signed_at >= signed
     }
+}
+
+/// How long after the time was kept for the next start it is to be kept again,
+/// by a process that has been running for `running`: a fiftieth of that, between
+/// 10 s and 5 min. That is what counts for a process that did not stop in order.
+#[must_use]
+pub fn keep_again_after(running: Duration) -> Duration {
+    (running / GAP_OF_RUNNING).clamp(SHORTEST_GAP, LONGEST_GAP)
 }
 
 /// A time that is out of bounds stands still.

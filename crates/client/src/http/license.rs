@@ -123,6 +123,9 @@ pub(super) struct LicenseStatusResponse {
     /// How far the wall clock is ahead of the time that counts, in seconds,
     /// when that is more than five minutes; negative is behind.
     clock_ahead_seconds: Option<i64>,
+    /// Why the effective time is not kept for the next start as it has to be;
+    /// null when it is.
+    time_trouble: Option<String>,
     /// When the License Server is asked next; UTC.
     next_validation: Option<String>,
     /// The newest validation that was not confirmed, since the last that was.
@@ -169,13 +172,14 @@ pub(super) async fn status(
     let lease = app.snapshot().evidence.lease.clone();
     status.trust = match (app.keys.are_required(), lease) {
         (false, _) => "unsigned",
-        (true, Some(Lease::Unsigned { .. })) => "adopted",
+        (true, Some(Lease::Adopted(_) | Lease::Unsigned { .. })) => "adopted",
         (true, _) => "signed",
     };
     status.clock_ahead_seconds = app
         .wall_ahead()
         .filter(|ahead| ahead.abs() > SILENT)
         .map(|ahead| ahead.num_seconds());
+    status.time_trouble = app.time_trouble().map(|trouble| trouble.to_string());
     status.license_key = status.license_key.map(|key| caller.sees(&key));
     Json(status)
 }
@@ -225,6 +229,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
             .filter(|lease| lease.is_offline())
             .map(|lease| naive(lease.valid_until())),
         clock_ahead_seconds: None,
+        time_trouble: None,
         next_validation: None,
         last_failure: evidence.last_failure.as_ref().map(|failure| LastFailure {
             at: naive(failure.at),

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use license_core::standing::Standing;
+use license_core::time_guard::keep_again_after;
 use license_service::clock::Clock as _;
 
 use crate::app::{App, log_clock_event};
 use crate::effective_clock::EffectiveClock;
-use crate::licensing::keep_time::keep_time;
+use crate::licensing::keep_time::{keep_in_file, keep_time};
 
 /// How often. Between two looks time passes with the running process alone.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often the time is kept: a machine that is cut off loses at most this.
-/// What moves it other than running is kept at the next look.
+/// How often the time is kept in all places. What moves it other than running
+/// is kept at the next look, and its file is written as often as
+/// [`keep_again_after`] asks.
 const KEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// How often a process that has lapsed by its own wall clock alone asks the
 /// License Server, although another process makes the scheduled calls.
@@ -28,6 +30,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
     };
     let mut kept = None;
     let mut asked = app.clock.uptime();
+    let mut filed = asked;
     loop {
         let doubted = clock.guard().doubts();
         let events = clock.observe();
@@ -56,6 +59,11 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
                 .may_be_kept()
                 .then(|| (uptime, clock.believed(), answers));
             keep_time(&app).await;
+            filed = uptime;
+        } else if uptime.saturating_sub(filed) + LOOK_EVERY >= keep_again_after(app.clock.running())
+        {
+            keep_in_file(&app).await;
+            filed = uptime;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

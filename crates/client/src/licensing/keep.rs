@@ -9,7 +9,7 @@ use license_core::usage::Gauges;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, Unwritten};
-use crate::identity::Identity;
+use crate::identity::{Identity, is_usable};
 use crate::licensing::key_sets::go_on;
 use crate::licensing::rows::Rows;
 use crate::snapshot::Snapshot;
@@ -81,6 +81,14 @@ pub struct Kept {
 #[must_use]
 pub fn recall(app: &App, now: DateTime<Utc>) -> Option<Kept> {
     let content: Content = app.local_copy.read()?;
+    if !is_usable(&content.installation_id) || !is_usable(&content.hardware_id) {
+        tracing::error!(
+            security = true,
+            "the local copy holds an id that was changed by hand, and does not count"
+        );
+        app.metrics.security_event();
+        return None;
+    }
     go_on(app, &content.key_sets);
     let prescribed = app.prescribed.clone();
     let identity = Identity {

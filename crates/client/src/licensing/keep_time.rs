@@ -1,7 +1,7 @@
 //! Keep the effective time for the next start: in its file, and as high-water
 //! marks in the local copy and in the database.
 
-use license_core::time_guard::Mark;
+use license_core::time_guard::{Believed, Mark};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::app::App;
@@ -9,32 +9,70 @@ use crate::effective_clock::EffectiveClock;
 use crate::licensing::keep::keep;
 use crate::store::{StoreError, system_config};
 
-/// Keeps the time, where it counts and is certain.
+/// Keeps the time in all three places, where it counts and is certain.
 pub async fn keep_time(app: &App) {
-    let Some(clock) = app.effective.as_ref().filter(|clock| clock.may_be_kept()) else {
-        return;
-    };
-    app.kept_time.write(|| clock.believed()).await;
-    keep(app).await;
-    if !app.database().is_open {
-        return;
-    }
-    if let Err(error) = app.store.within(store(app, clock)).await {
-        // The next time is in a few minutes, and the file has it.
-        tracing::debug!(%error, "failed to store the effective time in the database");
+    keep_as(app, EffectiveClock::believed).await;
+}
+
+/// The same for the last time in this run, which stops in order.
+pub async fn keep_at_stop(app: &App) {
+    keep_as(app, EffectiveClock::stopped).await;
+}
+
+/// Keeps the time in its file alone, which costs little.
+pub async fn keep_in_file(app: &App) {
+    if let Some(clock) = app.effective.as_ref().filter(|clock| clock.may_be_kept()) {
+        app.kept_time.write(|| clock.believed()).await;
     }
 }
 
-/// The mark in the database. One that cannot be read is none.
+async fn keep_as(app: &App, kept: fn(&EffectiveClock) -> Believed) {
+    let Some(clock) = app.effective.as_ref().filter(|clock| clock.may_be_kept()) else {
+        return;
+    };
+    let mut troubles = Vec::new();
+    if !app.kept_time.write(|| kept(clock)).await {
+        troubles.push("time.json in STATE_DIR, or its key, cannot be written");
+    }
+    if !clock.knows_the_start() {
+        troubles.push("the kernel's /proc/sys/kernel/random/boot_id cannot be read");
+    }
+    keep(app).await;
+    if app.database().is_open {
+        match app.store.within(store(app, clock)).await {
+            Ok(Kept::Yes) => {}
+            Ok(Kept::No) => troubles.push(
+                "the database takes the row license_client.effective_time and does not keep it",
+            ),
+            // The next time is in a few minutes, and the file has it.
+            Err(error) => {
+                tracing::debug!(%error, "failed to store the effective time in the database");
+            }
+        }
+    }
+    app.note_time_trouble(Some(troubles.join("; ")).filter(|troubles| !troubles.is_empty()));
+}
+
+/// The mark in the database. One that cannot be read is none. Others can write
+/// there: it is a claim.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn recall(db: &impl ConnectionTrait) -> Result<Option<Mark>, StoreError> {
     let text = system_config::get(db, system_config::EFFECTIVE_TIME).await?;
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    let mark: Option<Mark> = text.and_then(|text| serde_json::from_str(&text).ok());
+    Ok(mark.map(Mark::told))
 }
 
-async fn store(app: &App, clock: &EffectiveClock) -> Result<(), StoreError> {
+/// Whether the database holds what was written to it.
+enum Kept {
+    /// It does, or holds what another process has written since.
+    Yes,
+    /// It has said yes, and holds what it held before.
+    No,
+}
+
+async fn store(app: &App, clock: &EffectiveClock) -> Result<Kept, StoreError> {
     let db = app.store.db();
     let key = system_config::EFFECTIVE_TIME;
     let now = app.clock.now();
@@ -46,18 +84,19 @@ async fn store(app: &App, clock: &EffectiveClock) -> Result<(), StoreError> {
     let mark = clock.mark_beside(stored, answers);
     if stored != Some(mark) {
         let new = serde_json::to_string(&mark).map_err(|error| DbErr::Json(error.to_string()))?;
-        let written = match text {
-            Some(text) => system_config::replace(&db, key, &text, &new, now).await?,
-            None => {
-                system_config::insert_if_missing(&db, key, &new, now).await?;
-                true
-            }
-        };
-        if !written {
+        match &text {
+            Some(text) => drop(system_config::replace(&db, key, text, &new, now).await?),
+            None => system_config::insert_if_missing(&db, key, &new, now).await?,
+        }
+        let held = system_config::get(&db, key).await?;
+        if held == text {
+            return Ok(Kept::No);
+        }
+        if held.as_ref() != Some(&new) {
             // Another process was faster: its mark is joined with the next time.
-            return Ok(());
+            return Ok(Kept::Yes);
         }
     }
     clock.note_stored(answers);
-    Ok(())
+    Ok(Kept::Yes)
 }

@@ -70,11 +70,18 @@ pub async fn request(
     let known = app.store.within(requests::load(&db)).await?;
     let again = known.into_iter().find(given_up);
     let now = app.clock.now();
-    let fresh = nonce(random::bytes(), now);
+    let written_at = app
+        .effective
+        .as_ref()
+        .map_or(now, |clock| clock.written_at());
+    let fresh = nonce(random::bytes(), written_at);
     let (license_key, nonce) = match (purpose, license_key, again) {
         (Purpose::Activate, Some(key), _) => (key, fresh),
         _ if evidence.lease.is_some() => (evidence.license_key.clone(), fresh),
-        (Purpose::Deactivate, _, Some(again)) => (again.license_key, again.nonce),
+        (Purpose::Deactivate, _, Some(again)) => match again.check_nonce(written_at) {
+            Ok(()) => (again.license_key, again.nonce),
+            Err(_) => (again.license_key, fresh),
+        },
         _ => return Err(OfflineError::Unlicensed),
     };
     let request = OfflineRequest {
@@ -85,7 +92,7 @@ pub async fn request(
         installation_name: app.installation_name.clone(),
         installation_version: app.app_version.clone(),
         nonce,
-        created_at: now,
+        created_at: written_at,
         key_set,
     };
     let newest_seq = evidence.newest_seq(&request.license_key);
@@ -143,8 +150,7 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     let judged = judge(&document, &reader, keyring);
     let (imported, answered) = judged.inspect_err(|error| note_refusal(app, error))?;
     if let Some(signed) = imported.signed_at(&answered) {
-        let asked = answered.asked_at().unwrap_or(answered.created_at);
-        app.answer_time(signed, asked);
+        app.answer_time(signed);
     }
     imported.is_still_good(app.clock.now())?;
     let outcome = match imported {

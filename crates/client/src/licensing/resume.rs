@@ -7,7 +7,7 @@ use license_core::license_key;
 use license_core::standing::Standing;
 
 use crate::app::App;
-use crate::identity;
+use crate::identity::{self, Identity};
 use crate::licensing::rows::Rows;
 use crate::licensing::{hardware, keep, keep_time, key_sets, record};
 use crate::store::{StoreError, system_config};
@@ -47,11 +47,22 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
             app.store.prepare(now).await?;
             let db = app.store.db();
             let secret = identity::secret(&db, now).await?;
-            let identity = identity::settle(&db, &app.prescribed, &secret, &app.root, now).await?;
-            let comparison = hardware::examine(app, &db, &secret, now).await?;
             key_sets::recall(&db, app).await?;
+            let rows = Rows::load(&db).await?;
+            let known = rows.addressee(&app.keys).or_else(|| known_here(app, &rows));
+            let settling = identity::settle(
+                &db,
+                &app.prescribed,
+                known.as_ref(),
+                &secret,
+                &app.root,
+                now,
+            );
+            let (identity, mended) = settling.await?;
+            (0..mended).for_each(|_| app.metrics.security_event());
+            let comparison = hardware::examine(app, &db, &secret, now).await?;
             let mark = keep_time::recall(&db).await?;
-            let recalled = Rows::load(&db).await?.recall(&app.keys, &identity, now);
+            let recalled = rows.recall(&app.keys, &identity, now);
             app.recall_time(mark.as_ref(), &recalled.evidence);
             let adopted = recalled.adopted.then_some(recalled.evidence.license_key);
             let heartbeat_at = system_config::get(&db, system_config::HEARTBEAT_AT).await?;
@@ -94,6 +105,19 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
     }
     tracing::info!(standing = ?app.snapshot().standing(now), "the evidence is loaded");
     Ok(())
+}
+
+/// Who this installation is by what this process knows without the database,
+/// where it knows of a license, and the database of no other.
+fn known_here(app: &App, rows: &Rows) -> Option<Identity> {
+    let snapshot = app.snapshot();
+    let evidence = &snapshot.evidence;
+    evidence.lease.as_ref()?;
+    let other = rows.cached.as_ref().map(|cached| &cached.license_key);
+    if other.is_some_and(|other| !license_key::same(other, &evidence.license_key)) {
+        return None;
+    }
+    app.identity().map(|identity| (*identity).clone())
 }
 
 /// Says when the next calls are due.

@@ -157,6 +157,23 @@ impl Rows {
         }
     }
 
+    /// Whom the license is for, where a trusted key has signed it.
+    #[must_use]
+    pub fn addressee(&self, keys: &TrustedKeys) -> Option<Identity> {
+        let cached = self.cached.as_ref()?;
+        let trust = keys.trust();
+        let Trust::Keys(keyring) = &**trust else {
+            return None;
+        };
+        let document = verify_license(&cached.license_signature, keyring).ok()?;
+        let key = document.license().license_key().unwrap_or_default();
+        let claims = document.claims();
+        license_key::same(key, &cached.license_key).then(|| Identity {
+            installation_id: claims.installation_id.clone(),
+            hardware_id: claims.hardware_id.clone(),
+        })
+    }
+
     /// The evidence that the rows hold, for this installation. Whatever bears a
     /// signature is verified again.
     #[must_use]
@@ -259,7 +276,6 @@ fn unsigned(
     on_probation: bool,
     now: DateTime<Utc>,
 ) -> Recalled {
-    let lease = unsigned_lease(&cached, cached.valid_until);
     let known = memo.as_ref().map(|memo| {
         let starts = [
             cached.grace_period_started_at,
@@ -285,6 +301,15 @@ fn unsigned(
             (true, Some(start.unwrap_or(now)))
         }
     };
+    let license = License::new(cached.license_data.clone());
+    let lease = if on_probation {
+        Lease::adopted(license, cached.valid_until, grace_started_at.unwrap_or(now))
+    } else {
+        Lease::Unsigned {
+            license,
+            valid_until: cached.valid_until,
+        }
+    };
     Recalled {
         adopted,
         tampered: false,
@@ -301,13 +326,6 @@ fn unsigned(
     }
 }
 
-fn unsigned_lease(cached: &CachedLicense, valid_until: DateTime<Utc>) -> Lease {
-    Lease::Unsigned {
-        license: License::new(cached.license_data.clone()),
-        valid_until,
-    }
-}
-
 /// A license whose signature cannot be believed is worth nothing, but there
 /// was one: the site has lapsed, its core features stay on, and the License
 /// Server is asked.
@@ -320,7 +338,11 @@ fn not_genuine(cached: CachedLicense, error: &NotGenuine, now: DateTime<Utc>) ->
     );
     let long_ago = DateTime::UNIX_EPOCH;
     let evidence = Evidence {
-        lease: Some(unsigned_lease(&cached, long_ago)),
+        lease: Some(Lease::adopted(
+            License::new(cached.license_data.clone()),
+            long_ago,
+            long_ago,
+        )),
         license_key: cached.license_key,
         denial: None,
         activated_at: cached.cached_at,

@@ -7,6 +7,8 @@ use license_core::time_guard::{
     BELIEVED_LEAD, Believed, ClockEvent, DOUBT_STANDS, Doubt, Mark, Readings, TimeGuard,
 };
 
+use proptest::prelude::*;
+
 use crate::signer::{T0, at};
 
 /// A machine whose clocks a test moves.
@@ -241,22 +243,34 @@ fn an_answer_that_was_held_back_does_not_hold_back_the_time() {
 }
 
 #[test]
-fn an_answer_by_hand_brings_back_a_time_that_was_far_ahead() {
-    let (asked, signed) = (at(40_000), at(24));
+fn an_answer_by_hand_brings_back_a_time_that_was_far_ahead_once_the_clock_is_set() {
     let mut machine = Machine::new();
-    machine.wall = asked;
+    machine.wall = at(40_000);
     let (guard, _) = TimeGuard::start(None, None, None, DateTime::UNIX_EPOCH, machine.read());
-    // The file takes three days; the question says how many at most.
     machine.run(hours(72));
-    let (guard, event) = guard.answered(signed, asked, machine.read());
-    assert_eq!(guard.now(machine.running), at(24 + 72));
-    let by = at(24 + 72) - at(40_072);
-    assert_eq!(event, Some(ClockEvent::Set { by }));
-    // A wall clock that is still wrong claims something anew.
-    let (guard, events) = guard.observed(machine.read());
-    assert!(matches!(events[..], [ClockEvent::Doubted { .. }]));
-    machine.run(hours(1));
-    assert_eq!(guard.now(machine.running), at(24 + 73));
+    // A clock that is still wrong says what it has said all the time.
+    let (wrong, event) = guard.answered(at(24), machine.read());
+    assert_eq!((wrong.now(machine.running), event), (at(40_072), None));
+    for guard in [guard, wrong] {
+        machine.wall = at(96);
+        let (guard, event) = guard.answered(at(25), machine.read());
+        let by = at(96) - at(40_072);
+        assert_eq!(guard.now(machine.running), at(96));
+        assert_eq!(event, Some(ClockEvent::Set { by }));
+        // A wall clock that is wrong again claims something anew.
+        machine.wall = at(40_000);
+        let (guard, events) = guard.observed(machine.read());
+        assert!(matches!(events[..], [ClockEvent::Doubted { .. }]));
+        assert_eq!(guard.now(machine.running), at(96));
+    }
+    // A clock that is mended in two steps needs two files.
+    let (guard, _) = TimeGuard::start(None, None, None, DateTime::UNIX_EPOCH, machine.read());
+    machine.wall = at(5000);
+    let (guard, _) = guard.answered(at(24), machine.read());
+    assert_eq!(guard.now(machine.running), at(5000));
+    machine.wall = at(30);
+    let (guard, _) = guard.answered(at(26), machine.read());
+    assert_eq!(guard.now(machine.running), at(30));
 }
 
 #[test]
@@ -264,29 +278,44 @@ fn an_answer_by_hand_never_gives_time_to_a_site_whose_time_is_right() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.run(hours(72));
-    // Signed a day after it was asked for: by now it is anything from then on.
-    let (guard, event) = guard.answered(at(24), T0, machine.read());
+    let (guard, event) = guard.answered(at(24), machine.read());
     assert_eq!((guard.now(machine.running), event), (at(72), None));
     // A site that is behind learns what time it is at least.
-    let (guard, event) = guard.answered(at(100), T0, machine.read());
+    let (guard, event) = guard.answered(at(100), machine.read());
     let by = hours(28);
     assert_eq!(guard.now(machine.running), at(100));
     assert_eq!(event, Some(ClockEvent::Set { by }));
-    // What a file is said to have been asked at takes nothing back.
-    let (guard, event) = guard.answered(at(99), at(100), machine.read());
-    assert_eq!((guard.now(machine.running), event), (at(100), None));
-    let (guard, event) = guard.answered(at(98), at(500), machine.read());
+    // Nor is anything taken back when the wall clock is set back for it.
+    machine.wall = T0;
+    let (guard, event) = guard.answered(at(99), machine.read());
     assert_eq!((guard.now(machine.running), event), (at(100), None));
 }
 
 #[test]
+fn without_anything_kept_a_file_does_not_turn_a_right_clock_back() {
+    // The file was signed at T0, and everything else is gone half a year later.
+    for wall_at_the_import in [at(24 * 182), at(650_000)] {
+        let mut machine = Machine::new();
+        machine.wall = at(24 * 182);
+        let (guard, _) = TimeGuard::start(None, None, None, DateTime::UNIX_EPOCH, machine.read());
+        machine.wall = wall_at_the_import;
+        let (guard, event) = guard.answered(T0, machine.read());
+        assert_eq!((guard.now(machine.running), event), (at(24 * 182), None));
+    }
+}
+
+#[test]
 fn files_take_back_what_clocks_have_claimed_and_never_what_has_run() {
-    let far = at(700_000);
     let mut machine = Machine::new();
     let (mut guard, _) = begun(&machine).proven(T0, Duration::ZERO, machine.read());
+    let turned_back = |machine: &Machine| {
+        let mut machine = machine.clone();
+        machine.wall = T0;
+        machine.read()
+    };
     for days in 1..=90 {
         machine.run(hours(24));
-        let (next, event) = guard.answered(T0, far, machine.read());
+        let (next, event) = guard.answered(T0, turned_back(&machine));
         assert_eq!((next.now(machine.running), event), (at(24 * days), None));
         guard = next;
     }
@@ -294,11 +323,121 @@ fn files_take_back_what_clocks_have_claimed_and_never_what_has_run() {
     machine.wall += hours(20);
     let (claimed, _) = guard.observed(machine.read());
     assert_eq!(claimed.now(machine.running), at(24 * 90 + 20));
-    let (back, event) = claimed.answered(T0, far, machine.read());
+    let (back, event) = claimed.answered(T0, turned_back(&machine));
     assert_eq!(back.now(machine.running), at(24 * 90));
     assert_eq!(event, Some(ClockEvent::Set { by: -hours(20) }));
-    let (same, event) = back.answered(T0, far, machine.read());
+    let (same, event) = back.answered(T0, turned_back(&machine));
     assert_eq!((same.now(machine.running), event), (at(24 * 90), None));
+}
+
+#[test]
+fn what_a_shared_mark_says_is_taken_back_by_a_file_whatever_it_says_of_itself() {
+    let found = Mark {
+        signed_at: Some(at(700_000)),
+        ..mark(at(600_000), None)
+    };
+    let mut machine = Machine::new();
+    let kept = begun(&machine).stopped();
+    for (kept, signed) in [(Some(&kept), None), (None, Some(T0))] {
+        let floor = DateTime::UNIX_EPOCH;
+        let (guard, _) = TimeGuard::start(kept, None, signed, floor, machine.read());
+        let (guard, _) = guard.recalled(Some(&found.told()), signed, machine.read());
+        assert_eq!(guard.now(machine.running), at(600_000));
+        // Also after a restart, by its file or by the local copy.
+        let (believed, own) = (guard.stopped(), guard.mark());
+        let again = |kept, mark| TimeGuard::start(kept, mark, Some(T0), floor, machine.read()).0;
+        for guard in [guard, again(Some(&believed), None), again(None, Some(&own))] {
+            assert_eq!(guard.now(machine.running), at(600_000));
+            let (guard, event) = guard.answered(T0, machine.read());
+            assert!(matches!(event, Some(ClockEvent::Set { .. })));
+            assert_eq!(guard.now(machine.running), T0);
+        }
+    }
+    // What the machine has been running since is not taken back.
+    let (guard, _) = TimeGuard::start(Some(&kept), None, None, T0, machine.read());
+    let (guard, _) = guard.recalled(Some(&found.told()), None, machine.read());
+    machine.run(hours(50));
+    machine.wall = T0;
+    let (guard, _) = guard.answered(T0, machine.read());
+    assert_eq!(guard.now(machine.running), at(50));
+}
+
+#[test]
+fn a_mark_does_not_make_a_claim_of_what_is_known_without_it() {
+    let mut machine = Machine::new();
+    let guard = begun(&machine);
+    machine.run(hours(200));
+    let all = Mark {
+        lead_ms: i64::MAX,
+        assumed_ms: i64::MAX,
+        told_ms: i64::MAX,
+        ..mark(at(201), Some(at(900)))
+    };
+    for found in [all, Mark { at: at(200), ..all }] {
+        let (guard, _) = guard.recalled(Some(&found), None, machine.read());
+        let mut turned_back = machine.clone();
+        turned_back.wall = T0;
+        let (guard, _) = guard.answered(T0, turned_back.read());
+        assert_eq!(guard.now(machine.running), at(200));
+    }
+}
+
+#[test]
+fn a_request_says_what_the_wall_clock_says_where_that_is_behind() {
+    let mut machine = Machine::new();
+    let guard = begun(&machine);
+    machine.run(hours(10));
+    for (wall, says) in [(-1, 10), (0, 0), (4, 4), (10, 10), (400, 10)] {
+        machine.wall = at(wall);
+        assert_eq!(guard.written_at(&machine.read()), at(says), "{wall}");
+    }
+    // Without a document, no wall clock is certainly wrong.
+    let (guard, _) = TimeGuard::start(None, None, None, DateTime::UNIX_EPOCH, machine.read());
+    machine.wall = at(-90_000);
+    assert_eq!(guard.written_at(&machine.read()), at(-90_000));
+}
+
+#[test]
+fn a_process_that_did_not_stop_in_order_has_been_running_for_longer_than_it_said() {
+    for (ran, unseen) in [
+        (0, 10),
+        (500, 10),
+        (3600, 72),
+        (15_000, 300),
+        (900_000, 300),
+    ] {
+        let mut machine = Machine::new();
+        let guard = begun(&machine);
+        machine.run(TimeDelta::seconds(ran));
+        let guard = guard.observed(machine.read()).0;
+        let then = T0 + TimeDelta::seconds(ran);
+        let unseen = TimeDelta::seconds(unseen);
+        let up = TimeDelta::seconds(60);
+        let mut rebooted = machine.clone();
+        rebooted.reboot(TimeDelta::zero(), up);
+        rebooted.wall = T0;
+        let begin = |kept: &Believed, machine: &Machine| {
+            let (guard, _) = TimeGuard::start(Some(kept), None, None, T0, machine.read());
+            guard.now(Duration::ZERO)
+        };
+        assert_eq!(begin(&guard.stopped(), &rebooted), then + up);
+        assert_eq!(begin(&guard.believed(), &rebooted), then + up + unseen);
+        // Within one start of the machine its clock says how long that was, unless
+        // it says less than can be.
+        let mut killed = machine.clone();
+        killed.running = Duration::ZERO;
+        killed.wall = T0;
+        assert_eq!(begin(&guard.believed(), &killed), then + unseen);
+        killed.run(hours(1));
+        assert_eq!(begin(&guard.believed(), &killed), then + hours(1));
+        assert_eq!(begin(&guard.stopped(), &killed), then + hours(1));
+        // No file makes it more.
+        let forged = Believed {
+            unseen_ms: u64::MAX,
+            ..guard.stopped()
+        };
+        assert_eq!(begin(&forged, &rebooted), then + up + TimeDelta::minutes(5));
+    }
 }
 
 #[test]
@@ -346,7 +485,7 @@ fn a_restart_of_the_machine_counts_what_it_has_been_running_since_and_not_the_ti
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.run(hours(2));
-    let kept = guard.observed(machine.read()).0.believed();
+    let kept = guard.observed(machine.read()).0.stopped();
     machine.reboot(TimeDelta::days(10), hours(3));
     let (guard, events) = TimeGuard::start(Some(&kept), None, None, T0, machine.read());
     assert_eq!(guard.now(Duration::ZERO), at(5));
@@ -356,12 +495,32 @@ fn a_restart_of_the_machine_counts_what_it_has_been_running_since_and_not_the_ti
     machine.wall = at(5 + 12);
     let (guard, _) = TimeGuard::start(Some(&kept), None, None, T0, machine.read());
     assert_eq!(guard.now(Duration::ZERO), at(17));
-    // Where nobody says which start it is, nothing is added.
+    // Where nobody says which start it is, the boot clock does: it has been running
+    // for three hours in all, or since 2 h 10 min, when the time was kept.
     let mut readings = machine.read();
-    readings.boot_id = None;
     readings.wall = T0;
+    let without = Believed {
+        boot_id: None,
+        ..kept.clone()
+    };
+    for (kept, boot_id) in [
+        (&kept, None),
+        (&without, None),
+        (&without, readings.boot_id.clone()),
+    ] {
+        readings.boot_id = boot_id;
+        for (since_boot, counted) in [(180, 50), (131, 1), (130, 0), (129, 129), (1, 1)] {
+            readings.since_boot = Duration::from_secs(since_boot * 60);
+            let (guard, _) = TimeGuard::start(Some(kept), None, None, T0, readings.clone());
+            let counted = TimeDelta::minutes(counted);
+            assert_eq!(guard.now(Duration::ZERO), at(2) + counted, "{since_boot}");
+        }
+    }
+    // A start that is the same by its id, and is not by the boot clock, is another.
+    readings.boot_id = kept.boot_id.clone();
+    readings.since_boot = Duration::from_secs(60);
     let (guard, _) = TimeGuard::start(Some(&kept), None, None, T0, readings);
-    assert_eq!(guard.now(Duration::ZERO), at(2));
+    assert_eq!(guard.now(Duration::ZERO), at(2) + TimeDelta::minutes(1));
 }
 
 #[test]
@@ -372,7 +531,7 @@ fn doubt_and_lead_outlive_restarts() {
     let (guard, _) = guard.observed(machine.read());
     assert_eq!(guard.believed().lead_ms, hours(23).num_milliseconds());
     machine.reboot(TimeDelta::minutes(30), TimeDelta::minutes(30));
-    let (guard, _) = TimeGuard::start(Some(&guard.believed()), None, None, T0, machine.read());
+    let (guard, _) = TimeGuard::start(Some(&guard.stopped()), None, None, T0, machine.read());
     // Half an hour up, and half an hour off, which is believed.
     assert_eq!(guard.now(Duration::ZERO), at(24));
     machine.wall += hours(1);
@@ -381,7 +540,7 @@ fn doubt_and_lead_outlive_restarts() {
     machine.run(hours(71));
     let (guard, _) = guard.observed(machine.read());
     machine.reboot(TimeDelta::minutes(1), TimeDelta::minutes(1));
-    let (guard, _) = TimeGuard::start(Some(&guard.believed()), None, None, T0, machine.read());
+    let (guard, _) = TimeGuard::start(Some(&guard.stopped()), None, None, T0, machine.read());
     machine.run(hours(1));
     let (_, events) = guard.observed(machine.read());
     assert!(
@@ -395,7 +554,7 @@ fn what_was_refuted_is_remembered_within_one_start_of_the_machine_only() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     let (guard, _) = guard.proven(at(-5), Duration::ZERO, machine.read());
-    let kept = guard.believed();
+    let kept = guard.stopped();
     machine.run(hours(1));
     machine.running = Duration::ZERO;
     let (guard, _) = TimeGuard::start(
@@ -427,7 +586,7 @@ fn time_begins_with_whatever_is_latest_and_with_the_wall_when_there_is_nothing()
         let (guard, _) = TimeGuard::start(kept, None, signed, floor, machine.read());
         guard.now(Duration::ZERO)
     };
-    let kept = begun(&Machine::new()).believed();
+    let kept = begun(&Machine::new()).stopped();
     let early = at(-9000);
     assert_eq!(start(None, None, early, at(77_000)), at(77_000));
     assert_eq!(start(None, None, at(3), early), at(3));
@@ -464,6 +623,8 @@ fn numbers_that_no_machine_has_are_survived() {
             refuted_ms: Some(number),
             signed_at: Some(T0),
             assumed_ms: number,
+            told_ms: number,
+            unseen_ms: number.cast_unsigned(),
         };
         for wall in [DateTime::<Utc>::MIN_UTC, T0, DateTime::<Utc>::MAX_UTC] {
             let mut machine = Machine::new();
@@ -480,6 +641,7 @@ fn numbers_that_no_machine_has_are_survived() {
                     signed_at: Some(DateTime::<Utc>::MAX_UTC),
                     lead_ms: number,
                     assumed_ms: number,
+                    told_ms: number,
                 };
                 let (guard, _) = guard.recalled(Some(&mark), Some(at), machine.read());
                 let (guard, _) = guard.unanswered(machine.read());
@@ -506,6 +668,16 @@ fn what_is_kept_is_what_was_believed() {
     let text = serde_json::to_string(&kept).unwrap();
     assert_eq!(serde_json::from_str::<Believed>(&text).unwrap(), kept);
     assert_eq!((kept.at, kept.since_boot_ms), (T0, 600_000));
+    // An older file has two fields less.
+    let mut older: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for field in ["toldMs", "unseenMs"] {
+        older.as_object_mut().unwrap().remove(field).unwrap();
+    }
+    let older: Believed = serde_json::from_value(older).unwrap();
+    assert_eq!(
+        (older.told_ms, older.unseen_ms, kept.unseen_ms),
+        (0, 0, 10_000)
+    );
     assert_eq!(kept.doubt.unwrap().ahead_ms, hours(100).num_milliseconds());
 }
 
@@ -568,6 +740,7 @@ fn mark(at: DateTime<Utc>, signed_at: Option<DateTime<Utc>>) -> Mark {
         signed_at,
         lead_ms: 0,
         assumed_ms: 0,
+        told_ms: 0,
     }
 }
 
@@ -636,7 +809,7 @@ fn a_signed_answer_is_worth_more_than_a_wall_clock_without_a_kept_time() {
 fn a_high_water_mark_raises_the_time_and_never_lowers_it() {
     let machine = Machine::new();
     let guard = begun(&machine);
-    let kept = guard.believed();
+    let kept = guard.stopped();
     for (hour, expected) in [(-50, 0), (0, 0), (50, 50)] {
         let found = mark(at(hour), Some(T0));
         let (recalled, _) = guard.recalled(Some(&found), None, machine.read());
@@ -710,7 +883,7 @@ fn a_bad_wall_clock_is_not_shared_with_other_processes() {
         let mut again = machine.clone();
         again.running = Duration::ZERO;
         let floor = DateTime::UNIX_EPOCH;
-        let kept = guard.believed();
+        let kept = guard.stopped();
         let (same, _) = TimeGuard::start(Some(&kept), None, None, floor, again.read());
         assert_eq!(same.shared_mark().at, at(72));
         let mark = guard.mark();
@@ -730,7 +903,7 @@ fn what_is_signed_is_shared_although_the_wall_clock_claims_more() {
     let learned = guard.at_least(at(50), machine.read());
     let (recalled, _) = guard.recalled(None, Some(at(50)), machine.read());
     let floor = DateTime::UNIX_EPOCH;
-    let kept = guard.believed();
+    let kept = guard.stopped();
     let (started, _) = TimeGuard::start(Some(&kept), None, Some(at(50)), floor, machine.read());
     for guard in [learned, recalled, started] {
         assert_eq!(guard.now(machine.running), at(100_000));
@@ -797,11 +970,182 @@ fn what_an_answer_by_hand_says_is_known_to_marks() {
     let mut machine = Machine::new();
     machine.run(hours(72));
     let guard = begun(&machine);
-    let (same, event) = guard.answered(at(-20), at(-48), machine.read());
-    assert_eq!((event, same.mark().signed_at), (None, Some(T0)));
-    let (same, event) = guard.answered(T0, at(-9), machine.read());
-    assert_eq!((event, same.mark().signed_at), (None, Some(T0)));
-    let (set, event) = guard.answered(at(100), T0, machine.read());
+    for signed in [at(-20), T0] {
+        let (same, event) = guard.answered(signed, machine.read());
+        assert_eq!((event, same.mark().signed_at), (None, Some(T0)));
+    }
+    let (set, event) = guard.answered(at(100), machine.read());
     assert!(event.is_some());
     assert_eq!(set.mark().signed_at, Some(at(100)));
+}
+
+/// What somebody does who wants time, or does not know better.
+#[derive(Clone, Debug)]
+enum Deed {
+    Run(i64),
+    SetTheWall(i64),
+    /// A file is imported that was signed so many hours after T0, or now, while
+    /// the wall clock shows something for just that moment.
+    Import(i64, i64),
+    /// The row holds a mark of so many hours after T0, with any numbers.
+    WriteAMark(i64, i64, [i64; 3], bool),
+    Kill,
+    Stop,
+    /// Off for so many hours, and up for so many minutes before the service.
+    Reboot(i64, i64, bool),
+    /// What the kernel seems to say from now on: nothing, always the same, or the
+    /// truth.
+    Mask(u8),
+    /// The boot clock stands at each start where it stood at the last.
+    HoldTheBootClock(bool),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    use Deed::*;
+    prop_oneof![
+        4 => (1..200_i64).prop_map(Run),
+        2 => (-2000..9000_i64).prop_map(SetTheWall),
+        2 => (-50..3000_i64, -2000..700_000_i64).prop_map(|(signed, wall)| Import(signed, wall)),
+        2 => (-50..700_000_i64, -50..700_000_i64, any::<[i64; 3]>(), any::<bool>())
+            .prop_map(|(at, signed, numbers, just_now)| WriteAMark(at, signed, numbers, just_now)),
+        3 => Just(Kill),
+        1 => Just(Stop),
+        2 => (0..500_i64, 0..90_i64, any::<bool>())
+            .prop_map(|(off, up, in_order)| Reboot(off, up, in_order)),
+        1 => (0..3_u8).prop_map(Mask),
+        1 => any::<bool>().prop_map(HoldTheBootClock),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// With its file as it was last written, nothing that a licensee chooses sets
+    /// the time back behind what the service has been running since the last proof.
+    #[test]
+    fn no_file_no_mark_and_no_clock_takes_back_what_the_service_has_run(
+        deeds in prop::collection::vec(deed(), 1..60),
+    ) {
+        let mut machine = Machine::new();
+        let (mut guard, _) = begun(&machine).proven(T0, Duration::ZERO, machine.read());
+        let (mut ran, mut unkept) = (TimeDelta::zero(), TimeDelta::zero());
+        let (mut mask, mut held) = (2, None);
+        let mut kept = guard.believed();
+        let read = |machine: &Machine, mask: u8, held: Option<Duration>| Readings {
+            boot_id: [None, Some("same".to_owned()), machine.read().boot_id][usize::from(mask)].clone(),
+            since_boot: held.map_or(machine.since_boot, |held: Duration| held + machine.running),
+            ..machine.read()
+        };
+        for deed in deeds {
+            match deed {
+                Deed::Run(minutes) => {
+                    let mut left = TimeDelta::minutes(minutes);
+                    while left > TimeDelta::zero() {
+                        let gap = TimeDelta::milliseconds(kept.unseen_ms.cast_signed());
+                        let piece = left.min(gap - unkept);
+                        machine.run(piece);
+                        (left, ran, unkept) = (left - piece, ran + piece, unkept + piece);
+                        (guard, _) = guard.observed(read(&machine, mask, held));
+                        if unkept >= gap {
+                            (kept, unkept) = (guard.believed(), TimeDelta::zero());
+                        }
+                    }
+                    // The last piece may not be kept.
+                }
+                Deed::SetTheWall(hours) => machine.wall = at(hours),
+                Deed::Import(signed, wall) => {
+                    let mut shown = machine.clone();
+                    shown.wall = at(wall);
+                    (guard, _) = guard.answered(at(signed), read(&shown, mask, held));
+                    (kept, unkept) = (guard.believed(), TimeDelta::zero());
+                }
+                Deed::WriteAMark(hour, signed, [lead_ms, assumed_ms, told_ms], just_now) => {
+                    let at_now = guard.now(machine.running);
+                    let mark = Mark {
+                        at: if just_now { at_now } else { at(hour) },
+                        signed_at: Some(at(signed)),
+                        lead_ms,
+                        assumed_ms,
+                        told_ms,
+                    };
+                    let readings = read(&machine, mask, held);
+                    (guard, _) = guard.recalled(Some(&mark.told()), None, readings.clone());
+                    (guard, _) = guard.recalled(Some(&mark), None, readings);
+                    (kept, unkept) = (guard.believed(), TimeDelta::zero());
+                }
+                Deed::Kill | Deed::Stop | Deed::Reboot(..) => {
+                    if matches!(deed, Deed::Stop | Deed::Reboot(_, _, true)) {
+                        (guard, _) = guard.observed(read(&machine, mask, held));
+                        kept = guard.stopped();
+                    }
+                    if let Deed::Reboot(off, up, _) = deed {
+                        machine.reboot(hours(off), TimeDelta::minutes(up));
+                    }
+                    machine.running = Duration::ZERO;
+                    if held.is_some() {
+                        held = Some(Duration::from_millis(kept.since_boot_ms));
+                    }
+                    let readings = read(&machine, mask, held);
+                    let floor = DateTime::UNIX_EPOCH;
+                    (guard, _) = TimeGuard::start(Some(&kept), None, None, floor, readings);
+                    (kept, unkept) = (guard.believed(), TimeDelta::zero());
+                }
+                Deed::Mask(to) => mask = to,
+                Deed::HoldTheBootClock(to) => held = to.then_some(Duration::from_secs(600)),
+            }
+            let now = guard.now(machine.running);
+            prop_assert!(now >= T0 + ran, "{now} after {ran}");
+        }
+    }
+
+    /// Where everything that was kept is gone and the wall clock is right, a file
+    /// that was signed long ago is as old as it is.
+    #[test]
+    fn a_right_clock_is_enough_against_any_file(
+        signed in 0..9000_i64, since in 0..9000_i64, wall in -9000..700_000_i64,
+        waits in any::<bool>(),
+    ) {
+        let truth = at(signed + since);
+        let mut machine = Machine::new();
+        machine.wall = truth;
+        let floor = DateTime::UNIX_EPOCH;
+        let (guard, _) = TimeGuard::start(None, None, None, floor, machine.read());
+        machine.wall = at(wall).max(truth);
+        let (guard, _) = if waits { guard.observed(machine.read()) } else { (guard, vec![]) };
+        let (guard, _) = guard.answered(at(signed), machine.read());
+        prop_assert!(guard.now(machine.running) >= truth);
+        let (again, _) = TimeGuard::start(Some(&guard.stopped()), None, None, floor, machine.read());
+        prop_assert!(again.now(machine.running) >= truth);
+    }
+
+    /// Whatever a shared mark says, a file and a right wall clock end it.
+    #[test]
+    fn what_a_shared_mark_has_spoiled_a_file_mends(
+        hour in 0..700_000_i64, signed in any::<Option<i64>>(), numbers in any::<[i64; 3]>(),
+        keeps_a_file in any::<bool>(), restarts in 0..3_usize, ran in 0..300_i64,
+    ) {
+        let mut machine = Machine::new();
+        let floor = DateTime::UNIX_EPOCH;
+        let mark = Mark {
+            at: at(hour),
+            signed_at: signed.map(|hours| at(hours.rem_euclid(900_000))),
+            lead_ms: numbers[0],
+            assumed_ms: numbers[1],
+            told_ms: numbers[2],
+        };
+        let kept = begun(&machine).stopped();
+        let kept = keeps_a_file.then_some(&kept);
+        let (guard, _) = TimeGuard::start(kept, None, Some(T0), floor, machine.read());
+        let (mut guard, _) = guard.recalled(Some(&mark.told()), Some(T0), machine.read());
+        machine.run(hours(ran));
+        for _ in 0..restarts {
+            (guard, _) = guard.observed(machine.read());
+            let kept = guard.stopped();
+            (guard, _) = TimeGuard::start(Some(&kept), None, Some(T0), floor, machine.read());
+        }
+        prop_assert!(guard.written_at(&machine.read()) <= machine.wall);
+        let (guard, _) = guard.answered(machine.wall, machine.read());
+        let off = guard.now(machine.running) - machine.wall;
+        prop_assert!(off.abs() <= TimeDelta::minutes(1), "{off}");
+    }
 }

@@ -491,7 +491,7 @@ fn an_unsigned_license_of_another_spelling_of_the_key_is_taken() {
         .unwrap();
     assert_eq!(lease.license().license_key(), Some("K"));
     assert_eq!(lease.valid_until(), T0 + TimeDelta::hours(30));
-    assert_eq!((lease.signed_end(), lease.seq()), (None, None));
+    assert_eq!((lease.end(), lease.seq()), (None, None));
 }
 
 #[test]

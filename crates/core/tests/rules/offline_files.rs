@@ -1,11 +1,11 @@
 //! License files: what survives an e-mail, and why all else is refused.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use license_core::contact::Mismatch;
 use license_core::document::{DenialReason, DocumentError, LicenseClaims};
 use license_core::offline::{
     FileError, ImportError, Imported, LONGEST_FILE, OfflineRequest, Pending, Purpose, Reader,
-    from_file, import, nonce, to_file,
+    WrittenAhead, from_file, import, nonce, to_file,
 };
 
 use crate::signer::{
@@ -379,17 +379,67 @@ fn a_file_is_good_until_its_lease_ends() {
 
 #[test]
 fn a_nonce_says_when_it_was_asked_and_differs_all_the_same() {
-    let pending = |nonce: String| Pending {
-        nonce,
-        ..pending(Purpose::Renew)
-    };
     let asked = T0 + TimeDelta::milliseconds(999);
     let nonce_of = |byte| nonce([byte; 24], asked);
     assert_ne!(nonce_of(1), nonce_of(2));
     assert_eq!(nonce_of(1).len(), 43);
-    assert_eq!(pending(nonce_of(1)).asked_at(), Some(T0));
+    let ahead = |nonce: String| {
+        let pending = Pending {
+            nonce,
+            ..pending(Purpose::Renew)
+        };
+        pending.check_nonce(at(-1)).err().map(|it| it.written_at)
+    };
+    assert_eq!(ahead(nonce_of(1)), Some(T0));
     for other in ["", "nonce", &"A".repeat(42), "%"] {
-        assert_eq!(pending(other.to_owned()).asked_at(), None, "{other}");
+        assert_eq!(ahead(other.to_owned()), None, "{other}");
+    }
+}
+
+#[test]
+fn a_request_that_was_written_later_than_it_is_is_refused_by_either_of_its_times() {
+    let ten_minutes = TimeDelta::minutes(10);
+    let second = TimeDelta::seconds(1);
+    for ahead in [
+        -TimeDelta::days(9000),
+        TimeDelta::zero(),
+        ten_minutes,
+        ten_minutes + second,
+    ] {
+        let then = T0 + ahead;
+        for (asked, created_at) in [(then, T0), (T0, then), (then, then)] {
+            for purpose in [Purpose::Activate, Purpose::Renew, Purpose::Deactivate] {
+                let request = OfflineRequest {
+                    purpose,
+                    nonce: nonce([7; 24], asked),
+                    created_at,
+                    ..request()
+                };
+                let refused = (ahead > ten_minutes).then_some(WrittenAhead {
+                    written_at: then,
+                    now: T0,
+                });
+                assert_eq!(request.check_written(T0).err(), refused, "{ahead}");
+            }
+        }
+    }
+    let year_2100 = "2100-01-01T00:00:00Z".parse().unwrap();
+    let request = OfflineRequest {
+        created_at: year_2100,
+        ..request()
+    };
+    assert_eq!(
+        request.check_written(T0).unwrap_err().to_string(),
+        "the request says that it was written at 2100-01-01 00:00 UTC, and it is 2026-03-01 00:00 UTC here: \
+         set the clock of the site's machine, then write a new request there"
+    );
+    // No time at all is too far, and none overflows.
+    for created_at in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+        let request = OfflineRequest {
+            created_at,
+            ..request.clone()
+        };
+        assert_eq!(request.check_written(T0).is_err(), created_at > T0);
     }
 }
 

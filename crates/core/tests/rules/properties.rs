@@ -10,7 +10,7 @@ use license_core::feature::CORE_FEATURES;
 use license_core::gate::{Entitlements, decide};
 use license_core::keyring::Keyring;
 use license_core::lease::Lease;
-use license_core::license::parse_instant;
+use license_core::license::{License, parse_instant};
 use license_core::license_key::{LicenseKey, normalize, same};
 use license_core::offline::OfflineRequest;
 use license_core::schedule::{Jitter, next_validation, unsigned_validity};
@@ -21,7 +21,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
 use crate::signer::{
-    HARDWARE, INSTALLATION, KEY, NONCE, Signer, T0, activation, denial_claims, license_claims,
+    HARDWARE, INSTALLATION, KEY, NONCE, Signer, T0, activation, at, denial_claims, license_claims,
     license_object, validation,
 };
 
@@ -266,10 +266,10 @@ proptest! {
         play(&history, |evidence, now, _| {
             let end = grace_end(evidence, &history.policy).unwrap();
             let lease = evidence.lease.as_ref().unwrap();
-            let last = end.max(lease.valid_until().min(lease.signed_end().unwrap_or(end)));
+            let last = end.max(lease.valid_until().min(lease.end().unwrap_or(end)));
             let after = last.max(now) + TimeDelta::seconds(1) + TimeDelta::hours(later);
             assert!(!available(evidence, PAID, after, &history.policy));
-            if let Some(signed_end) = lease.signed_end() {
+            if let Some(signed_end) = lease.end() {
                 let after = signed_end + TimeDelta::seconds(1) + TimeDelta::hours(later);
                 assert!(!available(evidence, PAID, after, &history.policy));
             }
@@ -277,6 +277,26 @@ proptest! {
                 assert!(end <= since + history.policy.grace);
             }
         });
+    }
+
+    #[test]
+    fn a_license_that_nobody_signed_ends_where_keys_are_required(
+        valid_until in -900..900_000_i64, grace in 0..900_000_i64, started in -900..900_000_i64,
+        first_seen in -900..900_i64, later in 0..900_000_i64, is_noted in any::<bool>(),
+    ) {
+        let policy = Policy { grace: TimeDelta::hours(grace), allow_unlicensed_core: false };
+        let license = License::new(license_object());
+        let lease = Lease::adopted(license, at(valid_until), at(first_seen));
+        let end = at(first_seen + 72);
+        prop_assert_eq!(lease.end(), Some(end));
+        let mut evidence = Evidence::default().activated(KEY, lease, at(0));
+        evidence.grace_started_at = is_noted.then_some(at(started));
+        prop_assert!(grace_end(&evidence, &policy).unwrap() <= end);
+        let after = end + TimeDelta::milliseconds(1) + TimeDelta::hours(later);
+        prop_assert!(!available(&evidence, PAID, after, &policy));
+        for hour in [first_seen, first_seen + 71] {
+            prop_assert_ne!(standing(&evidence, at(hour), &policy), Standing::Active);
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A site lives through whatever a seed brings: outages, proxies, clocks that
-//! step, reboots, kills, licenses suspended and given back, and somebody who
-//! removes, restores and edits what is kept. At every step the invariants are
-//! checked.
+//! step, reboots, kills, licenses suspended and given back, license files that
+//! were kept, and somebody who removes, restores and edits what is kept, and
+//! sets the wall clock for just the moment of an import. At every step the
+//! invariants are checked.
 //!
 //! `SIMULATED_HOURS` says for how long, `SIMULATOR_SEED` from which seed on; a
 //! failure names the seed of its site.
@@ -11,14 +12,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::contact::{Contact, Question, Reply, TransportFailure, Trust};
-use license_core::document::{DenialReason, verify_denial, verify_license};
+use license_core::document::{DenialReason, VerifiedLicense, verify_denial, verify_license};
 use license_core::evidence::Evidence;
 use license_core::feature::CORE_FEATURES;
 use license_core::gate::{Entitlements, decide};
 use license_core::lease::Lease;
 use license_core::schedule::{Jitter, next_validation, unsigned_validity};
 use license_core::standing::{LapseReason, Policy, Standing, standing};
-use license_core::time_guard::{BELIEVED_LEAD, Believed, Mark, Readings, TimeGuard};
+use license_core::time_guard::{
+    BELIEVED_LEAD, Believed, Mark, Readings, TimeGuard, keep_again_after,
+};
 use serde_json::json;
 
 use crate::signer::{
@@ -29,7 +32,8 @@ const PAID: &str = "module.map_view";
 const USUAL_HOURS: u64 = 20_000;
 /// How long one site is watched, in running time.
 const SITE_HOURS: i64 = 2_000;
-/// How often the clocks are looked at, and the time is kept, at the least.
+/// How often the clocks are looked at, and the time is kept in all places, at
+/// the least.
 const KEPT_EVERY: TimeDelta = TimeDelta::minutes(5);
 
 /// A small generator of random numbers (Marsaglia, "Xorshift RNGs").
@@ -94,6 +98,9 @@ struct Counted {
     here: TimeDelta,
     /// The same by what is shared with other processes.
     shared: TimeDelta,
+    /// The same without everything that was only claimed, which a license file
+    /// takes back.
+    certain: TimeDelta,
 }
 
 struct World {
@@ -120,7 +127,17 @@ struct World {
     guard: TimeGuard,
     kept: Kept,
     kept_at: DateTime<Utc>,
+    /// When the file was written last, and how soon it is due again.
+    filed_at: DateTime<Utc>,
     evidence: Evidence,
+    /// License files that somebody has had signed, and keeps.
+    files: Vec<VerifiedLicense>,
+    imports: u64,
+    /// The kernel does not say which start of the machine this is.
+    is_masked: bool,
+    /// What was counted for processes that did not stop in order, since the last
+    /// confirmation.
+    charged: TimeDelta,
     restorable: Option<Kept>,
     validated_at: DateTime<Utc>,
     failures: u32,
@@ -159,25 +176,32 @@ fn the_invariants_hold_whatever_happens() {
     let hours = number("SIMULATED_HOURS", USUAL_HOURS);
     let first = number("SIMULATOR_SEED", 1);
     let sites = hours.div_ceil(SITE_HOURS.unsigned_abs());
-    let (mut steps, mut validations, mut tamperings) = (0, 0, 0);
+    let (mut steps, mut validations, mut tamperings, mut imports) = (0, 0, 0, 0);
     for seed in first..first + sites {
         let world = std::panic::catch_unwind(|| {
             let mut world = World::begin(seed);
             while world.ran < TimeDelta::hours(SITE_HOURS) {
                 world.step();
             }
-            (world.steps, world.validations, world.tamperings)
+            (
+                world.steps,
+                world.validations,
+                world.tamperings,
+                world.imports,
+            )
         });
-        let Ok((its_steps, its_validations, its_tamperings)) = world else {
+        let Ok((its_steps, its_validations, its_tamperings, its_imports)) = world else {
             panic!("the site with SIMULATOR_SEED={seed} broke an invariant");
         };
         steps += its_steps;
         validations += its_validations;
         tamperings += its_tamperings;
+        imports += its_imports;
     }
     println!(
-        "{hours} hours of {sites} sites: {steps} steps, {validations} validations, {tamperings} times tampered with"
+        "{hours} hours of {sites} sites: {steps} steps, {validations} validations, {imports} license files, {tamperings} times tampered with"
     );
+    assert!(imports > hours / 1000);
     assert!(tamperings > hours / 200);
     assert!(validations > hours / 100);
 }
@@ -221,6 +245,11 @@ impl World {
             boots: 1,
             kept,
             kept_at: T0,
+            filed_at: T0,
+            files: Vec::new(),
+            imports: 0,
+            is_masked: false,
+            charged: TimeDelta::zero(),
             guard,
             evidence,
             restorable: None,
@@ -236,6 +265,7 @@ impl World {
             counted: Counted {
                 here: TimeDelta::zero(),
                 shared: TimeDelta::zero(),
+                certain: TimeDelta::zero(),
             },
             ran_when_signed: BTreeMap::from([(claims.seq, TimeDelta::zero())]),
             wall_will_count: false,
@@ -257,7 +287,7 @@ impl World {
             wall: self.truth + self.wall_off,
             running: self.running,
             since_boot: self.since_boot,
-            boot_id: Some(self.boots.to_string()),
+            boot_id: Some(self.boots.to_string()).filter(|_| !self.is_masked),
         }
     }
 
@@ -280,9 +310,10 @@ impl World {
             87..89 => self.restart(true),
             89..91 => self.sleep(),
             91..93 => self.suspended = self.dice.roll(3) == 0,
-            93..95 => self.restorable = Some(self.kept.clone()),
+            93 => self.restorable = Some(self.kept.clone()),
             95 => self.restore(),
-            96..99 => self.tamper(),
+            94 | 96 => self.by_file(),
+            97..99 => self.tamper(),
             _ => self.validate(),
         }
         self.check();
@@ -292,7 +323,7 @@ impl World {
     fn run(&mut self, span: TimeDelta) {
         let mut left = span;
         while left > TimeDelta::zero() {
-            let piece = left.min(KEPT_EVERY);
+            let piece = left.min(self.gap() - (self.truth - self.filed_at));
             left -= piece;
             self.pass(piece);
             self.observe();
@@ -309,6 +340,17 @@ impl World {
         self.ran_for(span);
         self.counted.here += span;
         self.counted.shared += span;
+        self.counted.certain += span;
+    }
+
+    /// For how long what is in the file holds.
+    fn gap(&self) -> TimeDelta {
+        match &self.kept.file {
+            Some(file) if file.value.unseen_ms > 0 => {
+                TimeDelta::milliseconds(file.value.unseen_ms.cast_signed())
+            }
+            _ => TimeDelta::from_std(keep_again_after(self.running)).unwrap(),
+        }
     }
 
     fn ran_for(&mut self, span: TimeDelta) {
@@ -321,6 +363,8 @@ impl World {
         self.guard = guard;
         if self.truth - self.kept_at >= KEPT_EVERY {
             self.keep();
+        } else if self.truth - self.filed_at >= self.gap() {
+            self.file();
         }
         self.look_at_the_wall();
         let now = self.now();
@@ -334,7 +378,7 @@ impl World {
         if self.guard.awaits_validation() {
             return;
         }
-        self.kept.file = Some(self.copy(self.guard.believed()));
+        self.file();
         self.kept.local = Some(self.copy(self.guard.mark()));
         let ours = self.guard.shared_mark();
         let mark = match &self.kept.row {
@@ -352,6 +396,14 @@ impl World {
             });
         }
         self.kept_at = self.truth;
+    }
+
+    fn file(&mut self) {
+        if self.guard.awaits_validation() {
+            return;
+        }
+        self.kept.file = Some(self.copy(self.guard.believed()));
+        self.filed_at = self.truth;
     }
 
     fn copy<T>(&self, value: T) -> Copy<T> {
@@ -420,6 +472,7 @@ impl World {
             // Stopped in good order.
             self.observe();
             self.keep();
+            self.kept.file = Some(self.copy(self.guard.stopped()));
         }
         self.truth += off + up;
         self.ran_at_boot = self.ran;
@@ -453,6 +506,7 @@ impl World {
         let floor = DateTime::UNIX_EPOCH;
         let readings = self.readings();
         let (guard, _) = TimeGuard::start(file.as_ref(), local.as_ref(), signed, floor, readings);
+        let row = row.map(Mark::told);
         let (guard, _) = guard.recalled(row.as_ref(), signed, self.readings());
         // A new process has not shown anybody a later time than it starts with.
         self.guard = guard;
@@ -486,19 +540,34 @@ impl World {
         let mut counted = Counted {
             here: signed_after,
             shared: signed_after,
+            certain: signed_after,
         };
         if let Some(file) = &self.kept.file {
             // The machine says for how long it has been running since the file
             // was written. About a document that is newer than what was counted
             // by then that says nothing, unless nothing was left out and the
             // machine was not off in between.
-            let carried = self.ran - file.ran.max(self.ran_at_boot);
+            let since = TimeDelta::from_std(self.since_boot).unwrap();
+            let before = TimeDelta::milliseconds(file.value.since_boot_ms.cast_signed());
+            let unseen = TimeDelta::milliseconds(file.value.unseen_ms.cast_signed());
+            self.charged += unseen;
+            let ran = self.ran - file.ran;
+            let names_it = file.value.boot_id.is_some() && !self.is_masked;
+            let carried = if file.boot == self.boots {
+                ran
+            } else if names_it || since < before {
+                // What ran before the machine was cut off is counted, too.
+                ran.min(since + unseen)
+            } else {
+                ran.min(unseen.max(since - before))
+            };
             let says = |then: TimeDelta| {
                 signed_after <= then || file.boot == self.boots && then == file.ran
             };
             for (counted, then) in [
                 (&mut counted.here, file.counted.here),
                 (&mut counted.shared, file.counted.shared),
+                (&mut counted.certain, file.counted.certain),
             ] {
                 if says(then) {
                     *counted = (*counted).max(then + carried);
@@ -511,6 +580,12 @@ impl World {
                 counted.here = counted.here.max(mark.counted.here);
                 counted.shared = counted.shared.max(mark.counted.shared);
             }
+        }
+        // What the local copy says of claims counts where the file says nothing.
+        if let (None, Some(local)) = (&self.kept.file, &self.kept.local)
+            && local.value.signed_at >= signed
+        {
+            counted.certain = counted.certain.max(local.counted.certain);
         }
         let is_right = self.wall_off >= none;
         self.wall_will_count = self.kept.file.is_none() && is_right;
@@ -597,6 +672,9 @@ impl World {
             self.step_the_wall();
         }
         if self.dice.roll(3) == 0 {
+            self.is_masked = !self.is_masked;
+        }
+        if self.dice.roll(3) == 0 {
             // What was done to the files is done before the power is back.
             let off = self.dice.up_to(TimeDelta::days(400));
             let up = TimeDelta::minutes(1);
@@ -627,15 +705,84 @@ impl World {
                     signed_at: Some(at + self.dice.up_to(TimeDelta::days(90_000))),
                     lead_ms: number(self.dice.roll(u64::MAX)),
                     assumed_ms: number(self.dice.roll(u64::MAX)),
+                    told_ms: number(self.dice.roll(u64::MAX)),
                 };
                 let mut forged = self.copy(mark);
                 // It is worth nothing.
                 forged.counted.here = TimeDelta::zero();
                 forged.counted.shared = TimeDelta::zero();
+                forged.counted.certain = TimeDelta::zero();
                 Some(forged)
             }
             _ => mark,
         }
+    }
+
+    /// Somebody has a license file signed and keeps it, or imports one of those
+    /// that were kept. He may remove the license before, so that it counts again,
+    /// and set the wall clock for just that moment.
+    fn by_file(&mut self) {
+        if self.files.is_empty() || self.dice.roll(3) == 0 {
+            self.seq = (self.seq + 1).max(u64::try_from(self.truth.timestamp_millis()).unwrap());
+            self.ran_when_signed.insert(self.seq, self.ran);
+            let mut claims = license_claims();
+            claims.seq = self.seq;
+            claims.offline = true;
+            claims.iat = DateTime::from_timestamp(self.truth.timestamp(), 0).unwrap();
+            claims.nbf = claims.iat;
+            claims.valid_until = claims.iat + TimeDelta::days(5);
+            claims.exp = claims.valid_until + TimeDelta::hours(72);
+            let jws = self.vendor.license(&claims);
+            let document = verify_license(&jws, &self.vendor.keyring());
+            self.files.push(document.unwrap());
+            return;
+        }
+        let at = usize::try_from(self.dice.roll(self.files.len() as u64)).unwrap();
+        let document = self.files[at].clone();
+        let newest = self.evidence.newest_seq(KEY);
+        let forgets = self.dice.roll(2) == 0;
+        if !forgets && Some(document.claims().seq) <= newest {
+            return;
+        }
+        self.imports += 1;
+        let wall_off = self.wall_off;
+        if self.dice.roll(2) == 0 {
+            self.step_the_wall();
+        }
+        let (signed, good_until) = (document.claims().iat, document.claims().valid_until);
+        let before = self.now();
+        let (guard, _) = self.guard.answered(signed, self.readings());
+        self.guard = guard;
+        let now = self.now();
+        self.last_effective = now;
+        let certain = self
+            .counted
+            .certain
+            .max(self.ran_when_signed[&document.claims().seq]);
+        self.counted.certain = certain;
+        if now < before {
+            self.counted.shared = certain;
+            if self.wall_off < TimeDelta::zero() {
+                self.counted.here = certain;
+            }
+        }
+        for counted in [&mut self.counted.here, &mut self.counted.shared] {
+            *counted = (*counted).max(certain);
+        }
+        // A signed answer replaces what is in the database.
+        self.kept.row = None;
+        if now <= good_until {
+            let lease = Lease::Signed(Box::new(document));
+            let before = if forgets {
+                Evidence::default()
+            } else {
+                self.evidence.clone()
+            };
+            self.evidence = before.activated(KEY, lease, now);
+            self.restored = true;
+        }
+        self.keep();
+        self.wall_off = wall_off;
     }
 
     fn validate(&mut self) {
@@ -657,6 +804,7 @@ impl World {
             self.last_effective = self.now();
             self.counted.here = self.ran;
             self.counted.shared = self.ran;
+            self.counted.certain = self.ran;
             // A signed answer replaces what is in the database.
             self.kept.row = None;
         } else {
@@ -680,6 +828,7 @@ impl World {
                 self.failed_since_confirmed = false;
                 self.restored = false;
                 self.tampered = false;
+                self.charged = TimeDelta::zero();
                 assert_eq!(
                     standing(&self.evidence, now, &self.policy),
                     Standing::Active,
@@ -799,8 +948,7 @@ impl World {
         let on = decide(PAID, &stands, &entitlements, &self.policy).available;
 
         // Never past the signed end, in running time. What need not count is
-        // what a power cut has kept from being written, and what is in no copy
-        // of the time that is left, while the wall clock does not tell either.
+        // what is in no copy of the time that is left, while the wall clock does not tell either.
         let signed_span = document.claims().exp - document.claims().iat;
         let signed_after = self.ran_when_signed[&document.claims().seq];
         let counted = self.counted.here - signed_after - TimeDelta::minutes(2);
@@ -812,7 +960,7 @@ impl World {
         let left_alone = !self.restored && !self.tampered;
         if stands == Standing::Lapsed(LapseReason::GracePeriodExpired) && left_alone {
             let least = TimeDelta::hours(if self.failed_since_confirmed { 48 } else { 72 });
-            let ran = self.since_confirmed + TimeDelta::minutes(2);
+            let ran = self.since_confirmed + self.charged + TimeDelta::minutes(2);
             assert!(ran >= least, "off after {ran} of running time");
         }
         if let Standing::Lapsed(LapseReason::Denied(_)) = &stands {

@@ -232,7 +232,9 @@ impl From<OfflineError> for ApiError {
         match error {
             OfflineError::Answer(error) => error.into(),
             OfflineError::NotOffered => Self::NotOffered(error.to_string()),
-            OfflineError::File(_) | OfflineError::Field(_) => Self::BadRequest(error.to_string()),
+            OfflineError::File(_) | OfflineError::Field(_) | OfflineError::WrittenAhead(_) => {
+                Self::BadRequest(error.to_string())
+            }
         }
     }
 }

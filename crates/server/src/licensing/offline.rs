@@ -1,7 +1,7 @@
 //! Answer a request that came by file, with a file.
 
 use chrono::TimeDelta;
-use license_core::offline::{FileError, OfflineRequest, Purpose, to_file};
+use license_core::offline::{FileError, OfflineRequest, Purpose, WrittenAhead, to_file};
 use license_core::protocol::ActivateRequest;
 
 use crate::app::App;
@@ -18,6 +18,9 @@ pub enum OfflineError {
     /// A text in the request is longer than any real one.
     #[error("the request is not one of a License Client: {0} is empty or too long")]
     Field(&'static str),
+    /// It was written later than it is.
+    #[error(transparent)]
+    WrittenAhead(#[from] WrittenAhead),
     /// The vendor answers no request files.
     #[error(
         "this License Server answers no request files: OFFLINE_DAYS is 0; 'license-server offline sign --offline-days 90' answers one"
@@ -87,6 +90,7 @@ pub async fn sign(
     by: Actor,
 ) -> Result<Signed, OfflineError> {
     check_offered(lease)?;
+    request.check_written(app.clock.now())?;
     let question = match request.purpose {
         Purpose::Activate => Question::Activate(ActivateRequest {
             license_key: request.license_key.clone(),
