@@ -12,13 +12,17 @@ the middleware, and of routers.
 - No answer: 500, and no body.
 - What goes on to a service has the visitor's Host (`passHostHeader` is true by default)
   and X-Forwarded headers of Traefik's own.
-- Of the routers that match, the one with the longest rule is taken.
+- Of the routers that match, the one with the greatest `priority` is taken, and the one
+  with the longest rule where none is given.
+- `headers.customRequestHeaders` removes the headers that it sets to an empty value, and
+  `ipAllowList` answers 403 to addresses outside its ranges.
 """
 
 import http.client
 import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 import yaml
@@ -41,13 +45,17 @@ def call(method, url, headers, body=None):
     return answer.status, answer.getheaders(), answer.read()
 
 
-def router(path):
-    matching = []
-    for it in HTTP["routers"].values():
-        prefix = re.fullmatch(r"PathPrefix\(`(.*)`\)", it["rule"]).group(1)
-        if path.startswith(prefix):
-            matching.append(it)
-    return max(matching, key=lambda it: len(it["rule"]), default=None)
+def matches(rule, path, headers):
+    prefix = re.fullmatch(r"PathPrefix\(`(.*)`\)", rule)
+    if prefix:
+        return path.startswith(prefix.group(1))
+    name, pattern = re.fullmatch(r"HeaderRegexp\(`(.*)`, `(.*)`\)", rule).groups()
+    return any(re.search(pattern, value) for value in headers.get_all(name, []))
+
+
+def router(path, headers):
+    matching = [it for it in HTTP["routers"].values() if matches(it["rule"], path, headers)]
+    return max(matching, key=lambda it: it.get("priority", len(it["rule"])), default=None)
 
 
 class Traefik(BaseHTTPRequestHandler):
@@ -63,12 +71,12 @@ class Traefik(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        found = router(urlsplit(self.path).path)
+        found = router(urlsplit(self.path).path, self.headers)
         if found is None:
             return self.answer(404)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
         for name in found["middlewares"]:
-            refused = self.forward_auth(HTTP["middlewares"][name]["forwardAuth"], headers)
+            refused = self.through(HTTP["middlewares"][name], headers)
             if refused:
                 return self.answer(*refused)
         for name in [name for name in headers if name.lower().startswith("x-forwarded-")]:
@@ -79,6 +87,20 @@ class Traefik(BaseHTTPRequestHandler):
         self.answer(*call(self.command, server + self.path, headers, self.rfile.read(length)))
 
     do_POST = do_PUT = do_DELETE = do_GET
+
+    def through(self, middleware, headers):
+        (kind, settings), = middleware.items()
+        if kind == "forwardAuth":
+            return self.forward_auth(settings, headers)
+        if kind == "ipAllowList":
+            networks = map(ip_network, settings["sourceRange"])
+            allowed = any(ip_address(self.client_address[0]) in network for network in networks)
+            return None if allowed else (403, (), b"")
+        assert kind == "headers"
+        removed = {name.lower() for name, value in settings["customRequestHeaders"].items() if value == ""}
+        for name in [name for name in headers if name.lower() in removed]:
+            del headers[name]
+        return None
 
     def forward_auth(self, settings, headers):
         listed = {name.lower() for name in settings.get("authRequestHeaders", [])}

@@ -54,6 +54,8 @@ async fn the_shipped_caddyfile_gates_by_path() {
     let mut licensed = Licensed::by_path().await;
     let (caddy, _directory) = caddy(&licensed, &by_path(&licensed)).await;
     licensed.is_gated_by(&caddy.url).await;
+    licensed.keeps_tunnels_and_claims_out(&caddy.url).await;
+    licensed.refuses_long_paths(&caddy.url, 414).await;
     licensed.is_gated_by_method(&caddy.url).await;
     licensed.is_not_led_astray(&caddy.url).await;
     licensed
@@ -108,6 +110,7 @@ async fn caddy_gates_by_feature() {
     let (caddy, _directory) = caddy(&licensed, &config).await;
     licensed.is_gated_by(&caddy.url).await;
     licensed.is_not_led_astray(&caddy.url).await;
+    licensed.keeps_tunnels_and_claims_out(&caddy.url).await;
     licensed.refuses_escaped_dots(&caddy.url).await;
     let slash = get(&caddy.url, "/map/a%2Fb.jpg", &[]).await;
     assert_eq!(slash.status(), 200);

@@ -65,6 +65,7 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     let mut licensed = Licensed::by_path().await;
     let (envoy, _directory) = before_its_address(&licensed).await;
     licensed.is_gated_by(&envoy.url).await;
+    licensed.keeps_tunnels_and_claims_out(&envoy.url).await;
     licensed.is_gated_by_method(&envoy.url).await;
     licensed.is_not_led_astray(&envoy.url).await;
     licensed.refuses_escaped_dots(&envoy.url).await;

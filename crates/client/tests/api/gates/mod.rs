@@ -163,6 +163,70 @@ impl Licensed {
         assert_ne!(seen["headers"]["x-license-tier"], "enterprise", "{seen}");
     }
 
+    /// Services that honour such headers would serve another path than the one that was
+    /// asked about; in a connection that has become HTTP/2, nothing is asked at all.
+    async fn keeps_tunnels_and_claims_out(&self, gateway: &str) {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        for claim in [
+            "x-http-method-override",
+            "x-http-method",
+            "x-method-override",
+            "x-original-url",
+            "x-original-uri",
+            "x-original-method",
+            "x-rewrite-url",
+            "x-forwarded-path",
+            "x-forwarded-prefix",
+            "x-license-feature",
+        ] {
+            let request = http.post(format!("{gateway}/map/1"));
+            let answer = request.header(claim, "/alarms/1").send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{claim}");
+            let seen: Value = answer.json().await.unwrap();
+            assert_ne!(seen["headers"][claim], "/alarms/1", "{claim}: {seen}");
+        }
+        for upgrades in [
+            &["h2c"][..],
+            &["H2C"],
+            &["h2c, websocket"],
+            &["h2c", "websocket"],
+            &["websocket", "h2c"],
+        ] {
+            let head: String = upgrades
+                .iter()
+                .map(|it| format!("Upgrade: {it}\r\n"))
+                .collect();
+            let settings = "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
+            let connection = "Connection: close, Upgrade, HTTP2-Settings\r\n";
+            let answer =
+                send_raw(gateway, "/map/1", &format!("{connection}{head}{settings}")).await;
+            let answer = answer.to_ascii_lowercase();
+            assert!(
+                !answer.starts_with("http/1.1 101"),
+                "{upgrades:?}: {answer}"
+            );
+            assert!(!answer.contains("h2c"), "{upgrades:?}: {answer}");
+            assert!(!answer.contains("http2-settings"), "{upgrades:?}: {answer}");
+        }
+    }
+
+    /// What costs the gateway more with each byte is bounded.
+    async fn refuses_long_paths(&self, gateway: &str, status: u16) {
+        for path in [
+            format!("/map/{}", "a".repeat(2_100)),
+            format!("/{}", "/".repeat(7_000)),
+        ] {
+            assert_eq!(
+                raw(gateway, &path).await,
+                status.to_string(),
+                "{}",
+                path.len()
+            );
+        }
+        let honest = format!("/map/{}?q={}", "a".repeat(1_900), "b".repeat(3_000));
+        assert_eq!(raw(gateway, &honest).await, "200");
+    }
+
     /// A form may be seen and not sent, whatever a visitor says about the method.
     async fn is_gated_by_method(&self, gateway: &str) {
         let send = |method: Method, headers: Vec<(&'static str, &'static str)>| async move {
@@ -433,9 +497,14 @@ async fn get(gateway: &str, path: &str, headers: &[(&str, &str)]) -> Response {
 
 /// The answer to a path as it is: a client of HTTP would make it plain.
 async fn raw_answer(gateway: &str, path: impl AsRef<[u8]>) -> String {
+    send_raw(gateway, path, "Connection: close\r\n").await
+}
+
+/// The same with other headers, each with the end of its line.
+async fn send_raw(gateway: &str, path: impl AsRef<[u8]>, headers: &str) -> String {
     let address = gateway.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let head = format!(" HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let head = format!(" HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
     let request = [b"GET ", path.as_ref(), head.as_bytes()].concat();
     stream.write_all(&request).await.unwrap();
     let mut answer = String::new();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::dns::NamedMachine;
-use super::{Licensed, get, raw, raw_answer};
+use super::{Licensed, get, raw, raw_answer, shipped};
 use crate::nginx::Nginx;
 
 /// A service that reads the request line as it is. HTTP libraries cut it at
@@ -57,7 +57,8 @@ async fn the_shipped_rules_gate_by_feature() {
         format!(
             "location /{name}/ {{ set $license_feature {feature}; auth_request /_license; \
              error_page 403 = @unlicensed; error_page 500 = @license_client_down; \
-             proxy_pass http://{}; }}\n",
+             include {}; proxy_pass http://{}; }}\n",
+            shipped::file("deploy/nginx/visitor_headers.conf").display(),
             licensed.backend.address
         )
     })
@@ -66,6 +67,7 @@ async fn the_shipped_rules_gate_by_feature() {
     let nginx = Nginx::gate(&licensed.site.url, &format!("{locations}{ungated}")).await;
     licensed.is_gated_by(&nginx.url).await;
     licensed.is_not_led_astray(&nginx.url).await;
+    licensed.keeps_tunnels_and_claims_out(&nginx.url).await;
     licensed.refuses_escaped_dots(&nginx.url).await;
     licensed.leaves_queries_alone(&nginx.url, "/open").await;
     let slash = get(&nginx.url, "/map/a%2Fb.jpg", &[]).await;
@@ -86,11 +88,15 @@ async fn the_shipped_rules_gate_by_path() {
     let mut licensed = Licensed::by_path().await;
     let locations = format!(
         "auth_request /_license_by_path; error_page 403 = @unlicensed; \
-         error_page 500 = @license_client_down; location / {{ proxy_pass http://{}; }}",
+         error_page 500 = @license_client_down; include {}; \
+         location / {{ proxy_pass http://{}; }}",
+        shipped::file("deploy/nginx/visitor_headers.conf").display(),
         licensed.backend.address
     );
     let nginx = Nginx::gate(&licensed.site.url, &locations).await;
     licensed.is_gated_by(&nginx.url).await;
+    licensed.keeps_tunnels_and_claims_out(&nginx.url).await;
+    licensed.refuses_long_paths(&nginx.url, 414).await;
     licensed.is_gated_by_method(&nginx.url).await;
     licensed.is_not_led_astray(&nginx.url).await;
     licensed.leaves_queries_alone(&nginx.url, "/open").await;
