@@ -40,6 +40,7 @@ fn print(answer: &Answer) {
         ("Grace ends", "gracePeriodExpires"),
         ("Offline until", "offlineUntil"),
         ("Clock ahead (s)", "clockAheadSeconds"),
+        ("Time not kept", "timeTrouble"),
         ("Why", "message"),
         ("Signatures", "trust"),
     ] {

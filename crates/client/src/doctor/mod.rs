@@ -4,6 +4,7 @@
 mod database;
 pub mod diagnostics;
 mod disk;
+mod effective_time;
 mod features;
 mod license;
 mod license_server;
@@ -114,6 +115,9 @@ pub async fn examine(
         findings.push(finding);
     };
     add(disk::check(&settings.state_dir));
+    if let Some(finding) = effective_time::check(settings, examiner).await {
+        add(finding);
+    }
     for finding in database::check(settings, clock, examiner).await {
         add(finding);
     }

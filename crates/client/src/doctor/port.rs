@@ -20,8 +20,9 @@ pub(super) async fn check(settings: &Settings) -> Finding {
             format!("{host}:{port} is free; no service is running there"),
         ),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            match who_answers(host, port).await {
-                Some(service) if service == "license-client" => {
+            let answer = ask(host, port, "/health").await.unwrap_or_default();
+            match answer["service"].as_str() {
+                Some("license-client") => {
                     Finding::ok(WHAT, format!("the service is running on {host}:{port}"))
                 }
                 _ => Finding::error(
@@ -39,7 +40,8 @@ pub(super) async fn check(settings: &Settings) -> Finding {
     }
 }
 
-async fn who_answers(host: IpAddr, port: u16) -> Option<String> {
+/// What whoever listens there answers, asked without the token.
+pub(super) async fn ask(host: IpAddr, port: u16, path: &str) -> Option<Value> {
     let host = if host.is_unspecified() {
         Ipv4Addr::LOCALHOST.into()
     } else {
@@ -51,7 +53,6 @@ async fn who_answers(host: IpAddr, port: u16) -> Option<String> {
             .timeout(Duration::from_secs(3))
     };
     let client = http_client(configure, Vec::new()).ok()?;
-    let url = format!("http://{}/health", SocketAddr::new(host, port));
-    let answer: Value = client.get(url).send().await.ok()?.json().await.ok()?;
-    answer["service"].as_str().map(str::to_owned)
+    let url = format!("http://{}{path}", SocketAddr::new(host, port));
+    client.get(url).send().await.ok()?.json().await.ok()
 }

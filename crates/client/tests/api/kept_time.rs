@@ -11,14 +11,20 @@ use license_client::app::App;
 use license_client::effective_clock::EffectiveClock;
 use license_client::licensing::resume::resume;
 use license_client::licensing::validate::validate;
+use license_core::offline::{OfflineRequest, Purpose, nonce, to_file};
+use license_core::protocol::ActivateRequest;
 use license_core::time_guard::Mark;
+use license_server::audit::Actor;
+use license_server::licensing::answer::{Answer, ByFile, CallDetails, Question, answer};
 use license_server::licensing::catalogue::Tier;
+use license_server::licensing::document::Addressee;
 use license_server::licensing::issue::IssueRequest;
+use license_server::licensing::offline::{read, sign};
 use license_service::clock::{Clock as _, ManualClock};
 use serde_json::{Value, json};
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
-use crate::harness::{START, Site};
+use crate::harness::{HARDWARE_ID, INSTALLATION_ID, START, Site};
 use crate::tampering::security_events;
 use crate::vendor::Vendor;
 
@@ -28,6 +34,9 @@ on_both_engines! {
     with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried;
     a_connected_site_that_has_lost_everything_is_not_locked_out_by_a_dead_battery;
     a_signed_answer_replaces_a_mark_that_says_too_much;
+    a_license_file_counts_no_longer_than_was_signed_whatever_the_request_said;
+    a_mark_that_says_too_much_is_mended_by_a_license_file;
+    a_time_that_cannot_be_kept_is_shown_and_is_a_security_event;
 }
 
 const PAID: &str = "module.analytics_advanced";
@@ -350,4 +359,225 @@ fn a_mark_that_is_found_after_a_signed_answer_does_not_count() {
         let expected = if answered { at(START) } else { mark.at };
         assert_eq!(clock.now(), expected);
     }
+}
+
+/// A file that answers an activation whose request says what the licensee likes.
+async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> String {
+    // The site waits for it.
+    let pending = serde_json::to_string(&[request.pending(None)]).unwrap();
+    let row = "license_client.offline_requests";
+    let sql = format!(
+        "DELETE FROM system_config WHERE key = '{row}'; \
+         INSERT INTO system_config (key, value) VALUES ('{row}', '{pending}')"
+    );
+    site.database.execute(&sql).await;
+    let to = Addressee {
+        license_key: request.license_key.clone(),
+        nonce: Some(request.nonce.clone()),
+        installation_id: request.installation_id.clone(),
+        hardware_id: request.hardware_id.clone(),
+    };
+    let question = Question::Activate(ActivateRequest {
+        license_key: request.license_key.clone(),
+        hardware_id: request.hardware_id.clone(),
+        installation_id: request.installation_id.clone(),
+        installation_name: String::new(),
+        installation_version: String::new(),
+    });
+    let call = CallDetails {
+        offline: Some(ByFile {
+            lease: TimeDelta::days(90),
+            by: Actor::CommandLine,
+            written_at: vendor.clock.now(),
+        }),
+        ..CallDetails::default()
+    };
+    // As a server signed it that did not look at the request's time.
+    let answer = answer(&vendor.app, &question, to, &call).await.unwrap();
+    let Answer::License(license) = answer else {
+        panic!("{answer:?}");
+    };
+    to_file(&[], license["signature"].as_str().unwrap())
+}
+
+async fn import(site: &Site, file: &str) -> Value {
+    let body = json!({ "file": file });
+    let (_, answer) = site.post("/api/license/offline/import", Some(body)).await;
+    answer
+}
+
+/// Everything goes but the ids, the secret and the request that waits.
+async fn forget_all_but_the_request(site: &Site) {
+    let sql = "DELETE FROM local_license_cache; DELETE FROM local_feature_flags; \
+               DELETE FROM system_config WHERE key IN ('license_client.evidence', \
+               'license_client.effective_time', 'license_client.heartbeat_at')";
+    site.database.execute(sql).await;
+    for name in FILES {
+        drop(std::fs::remove_file(site.state_file(name)));
+    }
+}
+
+async fn a_license_file_counts_no_longer_than_was_signed_whatever_the_request_said(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let mut site = Site::start(engine, "http://127.0.0.1:1/api", &flags).await;
+    let key = vendor.issue_professional().await;
+    let start = at(START);
+    let far = at("2100-01-01T00:00:00Z");
+    for (asked, created_at) in [
+        (far, far),
+        (far, start),
+        (start, far),
+        (at("1970-01-01T00:00:00Z"), far),
+    ] {
+        let request = OfflineRequest {
+            purpose: Purpose::Activate,
+            license_key: key.clone(),
+            hardware_id: HARDWARE_ID.to_owned(),
+            installation_id: INSTALLATION_ID.to_owned(),
+            installation_name: String::new(),
+            installation_version: String::new(),
+            nonce: nonce([7; 24], asked),
+            created_at,
+            key_set: 1,
+        };
+        vendor.advance(TimeDelta::seconds(1));
+        let file = file_for(&site, &vendor, &request).await;
+        for (wall, wall_at_the_import) in [
+            (start + TimeDelta::days(156), start + TimeDelta::days(156)),
+            (start + TimeDelta::days(522), start + TimeDelta::days(522)),
+            // Set for just the moment of the import, or already before.
+            (start + TimeDelta::days(156), far),
+            (far, far),
+        ] {
+            site.stop().await;
+            forget_all_but_the_request(&site).await;
+            site.clock.set_wall(wall);
+            site.restart().await;
+            site.clock.set_wall(wall_at_the_import);
+            let answer = import(&site, &file).await;
+            let detail = answer["detail"].as_str().unwrap_or_default();
+            assert!(
+                detail.contains("has expired at 2027-02-21"),
+                "{asked} {wall}: {answer}"
+            );
+            assert!(!site.is_available(PAID).await);
+            site.clock.set_wall(wall);
+        }
+        // The file itself is good: on its day it counts.
+        site.stop().await;
+        forget_all_but_the_request(&site).await;
+        site.clock.set_wall(start + TimeDelta::days(1));
+        site.restart().await;
+        assert_eq!(import(&site, &file).await["result"], "licensed");
+        assert!(site.is_available(PAID).await);
+        site.stop().await;
+        forget_all_but_the_request(&site).await;
+        site.restart().await;
+    }
+    site.end().await;
+}
+
+async fn a_mark_that_says_too_much_is_mended_by_a_license_file(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let mut site = Site::start(engine, "http://127.0.0.1:1/api", &flags).await;
+    let key = vendor.issue_professional().await;
+    let ask = async |site: &Site, purpose: &str, key: Option<&str>| {
+        let body = json!({"purpose": purpose, "licenseKey": key});
+        let (_, answer) = site.post("/api/license/offline/request", Some(body)).await;
+        let request = read(answer["file"].as_str().unwrap()).unwrap();
+        let lease = TimeDelta::days(90);
+        sign(&vendor.app, request, lease, Actor::CommandLine).await
+    };
+    let file = ask(&site, "activate", Some(&key)).await.unwrap().file;
+    assert_eq!(import(&site, &file).await["result"], "licensed");
+    for (keeps_its_files, lead_ms) in [(true, 0), (true, i64::MAX), (false, 0)] {
+        site.stop().await;
+        let mark = json!({"at": "2100-01-01T00:00:00Z", "signedAt": "2100-01-01T00:00:00Z",
+            "leadMs": lead_ms, "assumedMs": 0, "toldMs": 0});
+        let far = Kept {
+            row: Some(mark.to_string()),
+            ..Kept::read(&site).await
+        };
+        far.write(&site).await;
+        if !keeps_its_files {
+            FILES
+                .iter()
+                .for_each(|name| std::fs::remove_file(site.state_file(name)).unwrap());
+        }
+        site.restart().await;
+        assert_eq!(site.standing().await, "lapsed");
+        // It is in its own file by now.
+        site.restart().await;
+        assert_eq!(site.standing().await, "lapsed");
+        for (purpose, key) in [("renew", None), ("activate", Some(key.as_str()))] {
+            vendor.advance(TimeDelta::seconds(1));
+            site.advance(TimeDelta::seconds(1));
+            let file = ask(&site, purpose, key).await.unwrap().file;
+            let answer = import(&site, &file).await;
+            assert_eq!(answer["result"], "licensed", "{answer}");
+            assert_eq!(site.standing().await, "active");
+        }
+        site.restart().await;
+        assert_eq!(site.standing().await, "active");
+    }
+    site.end().await;
+}
+
+async fn a_time_that_cannot_be_kept_is_shown_and_is_a_security_event(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let mut site = Site::start(engine, &vendor.url, &flags).await;
+    site.activate(&vendor.issue_professional().await).await;
+    assert_eq!(site.status().await["timeTrouble"], Value::Null);
+    assert_eq!(security_events(&site).await, 0);
+    site.stop().await;
+    // A directory in its place cannot be replaced, as little as a mount.
+    let file = site.state_file("time.json");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let trigger = match engine {
+        Engine::Sqlite => format!(
+            "CREATE TRIGGER still BEFORE UPDATE ON system_config WHEN NEW.key = '{ROW}' \
+             BEGIN SELECT RAISE(IGNORE); END"
+        ),
+        Engine::Postgres => format!(
+            "CREATE FUNCTION still() RETURNS trigger LANGUAGE plpgsql AS \
+             $$BEGIN IF NEW.key = '{ROW}' THEN RETURN NULL; END IF; RETURN NEW; END$$; \
+             CREATE TRIGGER still BEFORE UPDATE ON system_config FOR EACH ROW EXECUTE FUNCTION still()"
+        ),
+    };
+    site.database.execute(&trigger).await;
+    site.restart().await;
+    site.advance(TimeDelta::hours(1));
+    let app = App::new(site.settings(), site.clock.clone()).await.unwrap();
+    resume(&app).await.unwrap();
+    license_client::licensing::keep_time::keep_time(&app).await;
+    let trouble = app.time_trouble().unwrap();
+    assert!(trouble.contains("time.json in STATE_DIR"), "{trouble}");
+    assert!(trouble.contains("does not keep it"), "{trouble}");
+    app.store.close().await;
+    site.until("the status says so", async || {
+        let status = site.status().await;
+        status["timeTrouble"]
+            .as_str()
+            .is_some_and(|it| it.contains("time.json"))
+    })
+    .await;
+    // The file that cannot be read is one, and that it cannot be written another.
+    assert!(security_events(&site).await >= 2);
+    site.stop().await;
+    std::fs::remove_dir(&file).unwrap();
+    let drop_it = match engine {
+        Engine::Sqlite => "DROP TRIGGER still",
+        Engine::Postgres => "DROP TRIGGER still ON system_config; DROP FUNCTION still()",
+    };
+    site.database.execute(drop_it).await;
+    site.restart().await;
+    assert_eq!(site.status().await["timeTrouble"], Value::Null);
+    site.end().await;
 }

@@ -32,6 +32,7 @@ mod hand_carried;
 mod hardware;
 mod harness;
 mod head;
+mod ids;
 mod input;
 mod jobs;
 mod kept_time;

@@ -15,6 +15,7 @@ on_both_engines! {
     the_license_of_another_installation_does_not_count;
     a_license_that_nobody_signed_has_one_grace_period_where_keys_are_trusted;
     a_grace_period_that_is_said_to_begin_later_begins_now;
+    no_setting_makes_the_grace_of_an_unsigned_license_longer;
 }
 
 const NOT_BOUGHT: &str = "module.analytics_advanced";
@@ -228,4 +229,35 @@ async fn a_grace_period_that_is_said_to_begin_later_begins_now(engine: Engine) {
     site.restart().await;
     assert_eq!(site.standing().await, "lapsed");
     site.end().await;
+}
+
+async fn no_setting_makes_the_grace_of_an_unsigned_license_longer(engine: Engine) {
+    for (hours, counts_for) in [("87600", 72), ("72", 72), ("5", 5)] {
+        let flags = ["--offline-grace-period-hours", hours];
+        let (mut site, _vendor, key) = standard(engine, &flags).await;
+        // As if version 1.0.0 had been here, with whatever license one likes.
+        let all = "DELETE FROM system_config WHERE key LIKE 'license_client.%'; ";
+        edit(
+            &mut site,
+            &format!("{all}{}", unsigned(&key, "NULL")),
+            false,
+        )
+        .await;
+        assert_eq!(site.standing().await, "grace");
+        assert_eq!(site.status().await["trust"], "adopted");
+        assert!(site.is_available(NOT_BOUGHT).await);
+        site.advance(TimeDelta::hours(counts_for) - TimeDelta::minutes(10));
+        site.restart().await;
+        assert_eq!(site.standing().await, "grace", "{hours}");
+        site.advance(TimeDelta::minutes(11));
+        assert_eq!(
+            site.status().await["reason"],
+            "grace_period_expired",
+            "{hours}"
+        );
+        assert!(!site.is_available(NOT_BOUGHT).await);
+        site.restart().await;
+        assert_eq!(site.standing().await, "lapsed", "{hours}");
+        site.end().await;
+    }
 }

@@ -979,16 +979,18 @@ fn what_an_answer_by_hand_says_is_known_to_marks() {
     assert_eq!(set.mark().signed_at, Some(at(100)));
 }
 
-/// What somebody does who wants time, or does not know better.
+/// What somebody does who wants time, or does not know better. Hours are counted
+/// from the true time.
 #[derive(Clone, Debug)]
 enum Deed {
+    /// So many minutes.
     Run(i64),
     SetTheWall(i64),
-    /// A file is imported that was signed so many hours after T0, or now, while
-    /// the wall clock shows something for just that moment.
+    /// A file is imported that was signed so long ago, while the wall clock shows
+    /// something for just that moment.
     Import(i64, i64),
-    /// The row holds a mark of so many hours after T0, with any numbers.
-    WriteAMark(i64, i64, [i64; 3], bool),
+    /// A mark is found, with any numbers: in the database, or in the local copy.
+    FindAMark(i64, i64, [i64; 3], bool),
     Kill,
     Stop,
     /// Off for so many hours, and up for so many minutes before the service.
@@ -1000,14 +1002,23 @@ enum Deed {
     HoldTheBootClock(bool),
 }
 
+/// Mostly a little off, sometimes far.
+fn off() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => -300..30_i64, 1 => -9000..700_000_i64]
+}
+
+fn number() -> impl Strategy<Value = i64> {
+    prop_oneof![any::<i64>(), 0..2_000_000_000_i64]
+}
+
 fn deed() -> impl Strategy<Value = Deed> {
     use Deed::*;
     prop_oneof![
-        4 => (1..200_i64).prop_map(Run),
-        2 => (-2000..9000_i64).prop_map(SetTheWall),
-        2 => (-50..3000_i64, -2000..700_000_i64).prop_map(|(signed, wall)| Import(signed, wall)),
-        2 => (-50..700_000_i64, -50..700_000_i64, any::<[i64; 3]>(), any::<bool>())
-            .prop_map(|(at, signed, numbers, just_now)| WriteAMark(at, signed, numbers, just_now)),
+        5 => (1..900_i64).prop_map(Run),
+        2 => off().prop_map(SetTheWall),
+        3 => (0..3000_i64, off()).prop_map(|(ago, wall)| Import(ago, wall)),
+        2 => (prop_oneof![Just(0), off()], off(), [number(), number(), number()], any::<bool>())
+            .prop_map(|(at, signed, numbers, shared)| FindAMark(at, signed, numbers, shared)),
         3 => Just(Kill),
         1 => Just(Stop),
         2 => (0..500_i64, 0..90_i64, any::<bool>())
@@ -1050,27 +1061,25 @@ proptest! {
                             (kept, unkept) = (guard.believed(), TimeDelta::zero());
                         }
                     }
-                    // The last piece may not be kept.
                 }
-                Deed::SetTheWall(hours) => machine.wall = at(hours),
-                Deed::Import(signed, wall) => {
+                Deed::SetTheWall(off) => machine.wall = T0 + ran + hours(off),
+                Deed::Import(ago, off) => {
                     let mut shown = machine.clone();
-                    shown.wall = at(wall);
-                    (guard, _) = guard.answered(at(signed), read(&shown, mask, held));
+                    shown.wall = T0 + ran + hours(off);
+                    let signed = T0 + ran - hours(ago);
+                    (guard, _) = guard.answered(signed, read(&shown, mask, held));
                     (kept, unkept) = (guard.believed(), TimeDelta::zero());
                 }
-                Deed::WriteAMark(hour, signed, [lead_ms, assumed_ms, told_ms], just_now) => {
-                    let at_now = guard.now(machine.running);
+                Deed::FindAMark(off, signed, [lead_ms, assumed_ms, told_ms], shared) => {
                     let mark = Mark {
-                        at: if just_now { at_now } else { at(hour) },
-                        signed_at: Some(at(signed)),
+                        at: guard.now(machine.running) + hours(off),
+                        signed_at: Some(T0 + ran + hours(signed)),
                         lead_ms,
                         assumed_ms,
                         told_ms,
                     };
-                    let readings = read(&machine, mask, held);
-                    (guard, _) = guard.recalled(Some(&mark.told()), None, readings.clone());
-                    (guard, _) = guard.recalled(Some(&mark), None, readings);
+                    let mark = if shared { mark.told() } else { mark };
+                    (guard, _) = guard.recalled(Some(&mark), None, read(&machine, mask, held));
                     (kept, unkept) = (guard.believed(), TimeDelta::zero());
                 }
                 Deed::Kill | Deed::Stop | Deed::Reboot(..) => {
@@ -1102,7 +1111,7 @@ proptest! {
     /// that was signed long ago is as old as it is.
     #[test]
     fn a_right_clock_is_enough_against_any_file(
-        signed in 0..9000_i64, since in 0..9000_i64, wall in -9000..700_000_i64,
+        signed in 0..9000_i64, since in 0..9000_i64, wall in off(),
         waits in any::<bool>(),
     ) {
         let truth = at(signed + since);
@@ -1110,7 +1119,7 @@ proptest! {
         machine.wall = truth;
         let floor = DateTime::UNIX_EPOCH;
         let (guard, _) = TimeGuard::start(None, None, None, floor, machine.read());
-        machine.wall = at(wall).max(truth);
+        machine.wall = truth + hours(wall).max(TimeDelta::zero());
         let (guard, _) = if waits { guard.observed(machine.read()) } else { (guard, vec![]) };
         let (guard, _) = guard.answered(at(signed), machine.read());
         prop_assert!(guard.now(machine.running) >= truth);
@@ -1121,7 +1130,8 @@ proptest! {
     /// Whatever a shared mark says, a file and a right wall clock end it.
     #[test]
     fn what_a_shared_mark_has_spoiled_a_file_mends(
-        hour in 0..700_000_i64, signed in any::<Option<i64>>(), numbers in any::<[i64; 3]>(),
+        hour in prop_oneof![0..900_i64, 0..700_000_i64], signed in any::<Option<i64>>(),
+        numbers in [number(), number(), number()],
         keeps_a_file in any::<bool>(), restarts in 0..3_usize, ran in 0..300_i64,
     ) {
         let mut machine = Machine::new();

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::verify_license;
-use license_core::offline::{OfflineRequest, Purpose, from_file};
+use license_core::offline::{OfflineRequest, Purpose, from_file, nonce};
 use license_core::rotation::walk;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
@@ -23,6 +23,7 @@ on_both_engines! {
     a_site_that_is_given_up_frees_its_seat_whatever_has_become_of_the_license;
     a_request_that_was_kept_does_not_free_the_seat_of_a_later_activation;
     a_request_that_was_kept_does_not_free_a_seat_that_was_activated_again_while_held;
+    a_request_from_the_future_is_not_signed;
 }
 
 fn request(purpose: Purpose, key: &str, now: DateTime<Utc>) -> OfflineRequest {
@@ -228,5 +229,48 @@ async fn a_vendor_may_answer_no_request_files() {
     )
     .await;
     assert!(signed.is_ok());
+    vendor.end().await;
+}
+
+async fn a_request_from_the_future_is_not_signed(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let now = vendor.clock.now();
+    let far = "2100-01-01T00:00:00Z".parse().unwrap();
+    for purpose in [Purpose::Activate, Purpose::Renew, Purpose::Deactivate] {
+        for (asked, created_at) in [
+            (far, now),
+            (now, far),
+            (now + TimeDelta::minutes(11), now),
+            (now, now + TimeDelta::minutes(11)),
+        ] {
+            let ahead = OfflineRequest {
+                nonce: nonce([7; 24], asked),
+                created_at,
+                ..request(purpose, &key, now)
+            };
+            let (status, answer) = bring(&vendor, &ahead.to_file()).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+            let message = answer["error"]["message"].as_str().unwrap();
+            assert!(
+                message.contains("set the clock of the site's machine"),
+                "{message}"
+            );
+            // Staff are told the same.
+            let lease = TimeDelta::days(90);
+            let by_hand = sign(&vendor.app, ahead, lease, Actor::CommandLine).await;
+            assert_eq!(by_hand.unwrap_err().to_string(), message);
+        }
+    }
+    // A few minutes are no reason; and nothing has happened to the seat.
+    let file = OfflineRequest {
+        nonce: nonce([7; 24], now + TimeDelta::minutes(9)),
+        ..request(Purpose::Activate, &key, now + TimeDelta::minutes(9))
+    };
+    let (status, answer) = bring(&vendor, &file.to_file()).await;
+    assert_eq!(
+        (status, &answer["data"]["granted"]),
+        (StatusCode::OK, &json!(true))
+    );
     vendor.end().await;
 }

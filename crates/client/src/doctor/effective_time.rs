@@ -1,0 +1,31 @@
+//! Is the effective time kept for the next start?
+
+use serde_json::Value;
+
+use super::{Examiner, Finding, port};
+use crate::config::Settings;
+
+const WHAT: &str = "effective time";
+
+/// Only the running service knows; without one nothing is found.
+pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option<Finding> {
+    let trouble = match examiner {
+        Examiner::Service(app) => app.time_trouble().map(|trouble| trouble.to_string()),
+        Examiner::Command => {
+            let status = port::ask(settings.host, settings.port, "/api/license/status").await?;
+            match status.get("timeTrouble")? {
+                Value::String(trouble) => Some(trouble.clone()),
+                _ => None,
+            }
+        }
+    };
+    Some(match trouble {
+        None => Finding::ok(WHAT, "it is kept for the next start"),
+        Some(trouble) => Finding::error(
+            WHAT,
+            trouble,
+            "look for mounts on files of STATE_DIR and of /proc, for its owner and room on its disk, \
+             and for triggers in the database",
+        ),
+    })
+}
