@@ -554,7 +554,7 @@ async fn a_time_that_cannot_be_kept_is_shown_and_is_a_security_event(engine: Eng
     site.database.execute(&trigger).await;
     site.restart().await;
     site.advance(TimeDelta::hours(1));
-    let app = App::new(site.settings(), site.clock.clone()).await.unwrap();
+    let app = App::new(site.settings(), site.clock.clone()).unwrap();
     resume(&app).await.unwrap();
     license_client::licensing::keep_time::keep_time(&app).await;
     let trouble = app.time_trouble().unwrap();
