@@ -18,6 +18,7 @@ use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState, body};
 use crate::jobs;
+use crate::licensing::keep::keep;
 use crate::licensing::keep_time::keep_at_stop;
 use crate::licensing::resume::recall;
 use crate::store::left_behind;
@@ -83,6 +84,10 @@ pub async fn serve(
         if keeping.is_err() {
             tracing::debug!("failed to store the effective time during shutdown");
         }
+    }
+    if app.unsigned.is_some() {
+        // The next process has to know until when this one ran.
+        keep(&app).await;
     }
     give_back_the_schedule(&app).await;
     app.store.close().await;

@@ -25,6 +25,8 @@ pub struct UnsignedClock {
     turn: Mutex<()>,
     /// Rung when a jump begins to count.
     was_set: Notify,
+    /// Until when an earlier process ran, as the local copy says.
+    ran_until: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl UnsignedClock {
@@ -37,6 +39,7 @@ impl UnsignedClock {
             wall: ArcSwap::from_pointee(wall),
             turn: Mutex::new(()),
             was_set: Notify::new(),
+            ran_until: Mutex::new(None),
         }
     }
 
@@ -76,10 +79,22 @@ impl UnsignedClock {
         Some(set).filter(|set| *set > TOLERANCE)
     }
 
+    /// An earlier process ran until then.
+    pub fn note_ran_until(&self, instant: Option<DateTime<Utc>>) {
+        *self
+            .ran_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = instant;
+    }
+
     /// An earlier run has left this evidence.
     pub fn recall(&self, evidence: &Evidence, policy: &Policy) {
         let reading = self.reading();
-        self.replace(|wall| wall.recalled(evidence, policy, reading));
+        let ran_until = *self
+            .ran_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.replace(|wall| wall.recalled(evidence, ran_until, policy, reading));
     }
 
     fn replace(&self, next: impl FnOnce(WallClock) -> WallClock) {

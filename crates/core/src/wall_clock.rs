@@ -75,15 +75,26 @@ impl WallClock {
     }
 
     /// The clock at the start of a process that finds this evidence: if time alone has
-    /// lapsed the site since a validation was tried last, that is when time goes on.
+    /// lapsed the site since a validation was tried last, or since an earlier process ran
+    /// until `ran_until`, that is when time goes on. A site that had lapsed by then has
+    /// lapsed, however often it is restarted.
     #[must_use]
-    pub fn recalled(self, evidence: &Evidence, policy: &Policy, reading: WallReading) -> Self {
+    pub fn recalled(
+        self,
+        evidence: &Evidence,
+        ran_until: Option<DateTime<Utc>>,
+        policy: &Policy,
+        reading: WallReading,
+    ) -> Self {
         let now = reading.wall;
         let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
-        let tried_at = evidence
-            .confirmed_at
-            .max(evidence.activated_at)
-            .max(failed_at);
+        let confirmed_at = evidence.confirmed_at.max(evidence.activated_at);
+        let tried_at = match (evidence.grace_started_at, failed_at) {
+            // Version 1.0.0 does not say when it tried last.
+            (Some(_), None) => None,
+            _ => confirmed_at.max(failed_at),
+        };
+        let tried_at = tried_at.max(ran_until);
         let has_ended = |at| {
             let standing = standing(evidence, at, policy);
             use LapseReason::{GracePeriodExpired, LicenseExpired};

@@ -12,6 +12,7 @@ use license_service::clock::Clock as _;
 
 use crate::app::{App, log_clock_event};
 use crate::effective_clock::EffectiveClock;
+use crate::licensing::keep::keep;
 use crate::licensing::keep_time::{keep_in_file, keep_time};
 
 /// How often. Between two looks time passes with the running process alone.
@@ -75,7 +76,13 @@ async fn watch_wall_clock(app: Arc<App>) -> Infallible {
         return pending().await;
     };
     let mut was_ahead = false;
+    let mut kept = app.clock.uptime();
     loop {
+        let uptime = app.clock.uptime();
+        if uptime.saturating_sub(kept) >= KEEP_INTERVAL {
+            kept = uptime;
+            keep(&app).await;
+        }
         let ahead = clock.observe();
         if ahead.is_some() && app.snapshot().evidence.lease.is_none() {
             // There is nothing to ask about.

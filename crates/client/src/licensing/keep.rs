@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use license_core::feature::FeatureKey;
 use license_core::time_guard::Mark;
 use license_core::usage::Gauges;
+use license_service::clock::Clock as _;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, Unwritten};
@@ -32,6 +33,9 @@ struct Content {
     /// What services have reported, while the database does not have it.
     #[serde(default)]
     reported_usage: Gauges,
+    /// The time that counted when this was written, where no keys are trusted.
+    #[serde(default)]
+    unsigned_time: Option<DateTime<Utc>>,
 }
 
 /// Writes the local copy; answers whether it is written.
@@ -56,6 +60,7 @@ pub async fn keep(app: &App) -> bool {
             unwritten,
             key_sets: app.keys.chain(),
             effective_time: app.effective.as_ref().map(|clock| clock.guard().mark()),
+            unsigned_time: app.unsigned.as_ref().map(|clock| clock.now()),
         }
     };
     app.local_copy.write(content).await
@@ -75,6 +80,8 @@ pub struct Kept {
     pub effective_time: Option<Mark>,
     /// What services had reported that the database did not have.
     pub reported_usage: Gauges,
+    /// Until when an earlier process ran without keys.
+    pub unsigned_time: Option<DateTime<Utc>>,
 }
 
 /// Reads the local copy, if there is one. What is signed is verified.
@@ -110,5 +117,6 @@ pub fn recall(app: &App, now: DateTime<Utc>) -> Option<Kept> {
         unwritten: content.unwritten,
         effective_time: content.effective_time,
         reported_usage: content.reported_usage,
+        unsigned_time: content.unsigned_time,
     })
 }

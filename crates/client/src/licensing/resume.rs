@@ -26,6 +26,9 @@ pub fn recall(app: &App) {
         app.settle_identity(kept.identity);
         app.note_unwritten(|unwritten| *unwritten = kept.unwritten);
         app.meter.join(kept.reported_usage, now);
+        if let Some(clock) = &app.unsigned {
+            clock.note_ran_until(kept.unsigned_time);
+        }
         let mark = kept.effective_time.as_ref();
         app.recall_time(mark, &kept.snapshot.evidence);
         app.publish(kept.snapshot);

@@ -71,7 +71,8 @@ fn a_clock_that_is_corrected_or_set_back_counts_at_once() {
 #[test]
 fn a_site_that_was_switched_off_stands_as_it_did_until_a_validation_was_tried() {
     let evidence = licensed();
-    let clock = WallClock::start(reading(0, 500)).recalled(&evidence, &POLICY, reading(0, 500));
+    let clock =
+        WallClock::start(reading(0, 500)).recalled(&evidence, None, &POLICY, reading(0, 500));
     assert_eq!(clock.now(reading(1, 501)), at(1));
     assert_eq!(
         standing(&evidence, clock.now(reading(1, 501)), &POLICY).as_str(),
@@ -93,14 +94,30 @@ fn a_site_that_was_switched_off_stands_as_it_did_until_a_validation_was_tried() 
     let recalled = |evidence: &Evidence| {
         let clock = WallClock::start(reading(0, 500));
         clock
-            .recalled(evidence, &POLICY, reading(0, 500))
+            .recalled(evidence, None, &POLICY, reading(0, 500))
             .now(reading(0, 500))
     };
     assert_eq!(recalled(&failed(92)), at(92));
     // A site that had lapsed when it was tried last has lapsed.
     assert_eq!(recalled(&failed(93)), at(500));
+    // So has one that a process has seen lapse.
+    let ran_until = |hours| {
+        let clock = WallClock::start(reading(0, 500));
+        let until = Some(at(hours));
+        let clock = clock.recalled(&failed(92), until, &POLICY, reading(0, 500));
+        clock.now(reading(0, 500))
+    };
+    assert_eq!(ran_until(91), at(92));
+    assert_eq!(ran_until(93), at(500));
+    // Version 1.0.0 says when grace began, and not when it tried last.
+    let adopted = Evidence {
+        last_failure: None,
+        ..failed(92)
+    };
+    assert_eq!(recalled(&adopted), at(500));
     // One that stands well needs no other time, nor one without a license.
-    let soon = WallClock::start(reading(0, 100)).recalled(&licensed(), &POLICY, reading(0, 100));
+    let soon =
+        WallClock::start(reading(0, 100)).recalled(&licensed(), None, &POLICY, reading(0, 100));
     assert_eq!(soon.now(reading(0, 100)), at(100));
     assert_eq!(recalled(&Evidence::default()), at(500));
 }
@@ -115,7 +132,7 @@ fn an_end_of_the_license_that_was_slept_through_waits_as_well() {
         valid_until: at(30),
     };
     let evidence = Evidence::default().activated(KEY, lease, T0);
-    let clock = WallClock::start(reading(0, 20)).recalled(&evidence, &POLICY, reading(0, 20));
+    let clock = WallClock::start(reading(0, 20)).recalled(&evidence, None, &POLICY, reading(0, 20));
     assert_eq!(clock.now(reading(1, 21)), at(1));
     assert_eq!(clock.tried(reading(1, 21)).now(reading(1, 21)), at(21));
 }
