@@ -1,6 +1,7 @@
 //! The layer, around services of all kinds.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -162,8 +163,8 @@ async fn grpc_web_is_refused_in_its_own_way() {
 async fn a_refusal_gives_back_the_permit_of_the_service() {
     let gate = Gate::fixed([MAP_VIEW]);
     let permits = GlobalConcurrencyLimitLayer::new(1);
-    let behind = permits.layer(service_fn(async |_: Request<()>| {
-        Ok::<_, Infallible>(Response::new(()))
+    let behind = permits.layer(service_fn(|_: Request<()>| {
+        ready(Ok::<_, Infallible>(Response::new(())))
     }));
     let mut refused = gate.layer(ALARM).layer(behind.clone());
     let mut allowed = gate.layer(MAP_VIEW).layer(behind);
