@@ -77,7 +77,7 @@ impl Nginx {
         let root = directory.path().display();
         let server = format!(
             "ssl_certificate {root}/certificate.pem; ssl_certificate_key {root}/key.pem; \
-             location / {{ proxy_pass {}; }}",
+             location / {{ proxy_buffering off; proxy_pass {}; }}",
             license_server.trim_end_matches("/api")
         );
         Self::start(directory, "https", "", &server).await

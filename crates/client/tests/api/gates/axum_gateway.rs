@@ -29,7 +29,7 @@ async fn until(gate: &Gate, feature: &str, reason: &str) {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("{:?}, not {reason}", gate.check(feature));
+    panic!("{:?}, not {reason}: {gate:?}", gate.check(feature));
 }
 
 const MAP_VIEW: &str = "module.map_view";
