@@ -150,7 +150,10 @@ async fn switches_in_the_database_are_bounded_and_made_into_answers_one_time(eng
             Some(json!({"context": {}})),
         )
         .await;
-    assert_eq!(one["reason"], "DISABLED");
+    assert_eq!(
+        (&one["key"], &one["value"]),
+        (&json!("odd.1"), &json!(false))
+    );
     let page = site
         .http
         .get(format!("{}/", site.url))
