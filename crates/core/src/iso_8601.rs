@@ -1,5 +1,5 @@
-//! Times as license servers write them: every spelling that CPython 3.11's
-//! `datetime.fromisoformat` reads, because version 1.0.0 read them with it.
+//! Times as license servers write them: every spelling that `datetime.fromisoformat` of
+//! Python 3.11 reads, because version 1.0.0 read them with it.
 //!
 //! The grammar is that of its C implementation (`Modules/_datetimemodule.c`), with its
 //! oddities: any character may separate date and time, fractions are cut after six

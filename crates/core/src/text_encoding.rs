@@ -1,7 +1,7 @@
 //! Bytes that people carry from one desktop to another, as text.
 //!
 //! Windows PowerShell writes UTF-16 with `>`, editors add a byte order mark or save in
-//! the Windows code page, and CPython's JSON reader takes every Unicode encoding.
+//! the Windows code page, and Python's JSON reader takes every Unicode encoding.
 //! Everything that reads such bytes decodes them here.
 
 use std::fmt;
@@ -69,7 +69,7 @@ pub fn decode(bytes: &[u8]) -> Result<String, NotText> {
     Ok(text)
 }
 
-/// Decodes text in any of the Unicode encodings, as CPython's `json` does: by its byte
+/// Decodes text in any of the Unicode encodings, as Python's `json` does: by its byte
 /// order mark, or by the zero bytes among the first four.
 ///
 /// # Errors

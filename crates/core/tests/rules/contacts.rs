@@ -132,7 +132,7 @@ fn a_call_without_a_complete_answer_is_no_contact() {
     }
 }
 
-/// The body in every encoding that CPython's `json` reads, with and without a byte order
+/// The body in every encoding that Python's `json` reads, with and without a byte order
 /// mark.
 fn encodings(body: &str) -> Vec<Vec<u8>> {
     let mut all = Vec::new();

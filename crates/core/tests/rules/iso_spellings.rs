@@ -1,4 +1,4 @@
-//! Times in every spelling that CPython 3.11's `datetime.fromisoformat` reads.
+//! Times in every spelling that Python's `datetime.fromisoformat` reads.
 //!
 //! `vectors/fromisoformat.txt` was made with the real one, by
 //! `vectors/make_with_cpython.py`: a spelling, and what it is in microseconds since 1970,
