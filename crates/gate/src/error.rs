@@ -16,8 +16,8 @@ pub enum GateError {
     /// The keys cannot be trusted.
     #[error("the keys of the gate: {0}")]
     Keys(String),
-    /// A certificate or a private key cannot be read.
-    #[error("cannot read the {what} as PEM: {why}")]
+    /// A certificate or a private key is not PEM, or cannot be used.
+    #[error("cannot use the {what}: {why}")]
     #[non_exhaustive]
     Certificate {
         /// Which one.

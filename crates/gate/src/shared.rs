@@ -34,9 +34,11 @@ thread_local! {
     /// The tables that this thread has used last, with their numbers: finding one here
     /// takes a fifth of the time that it takes to share one among threads. A thread that
     /// asks no more keeps what it has used last.
-    static USED: RefCell<[Option<(u64, Arc<Table>)>; SLOTS]> =
+    static USED: RefCell<[Option<Numbered>; SLOTS]> =
         const { RefCell::new([const { None }; SLOTS]) };
 }
+
+type Numbered = (u64, Arc<Table>);
 
 /// What a gate is.
 pub(crate) struct Shared {

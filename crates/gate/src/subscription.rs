@@ -33,13 +33,22 @@ pub(crate) struct Subscription {
 
 /// What the connection to a License Client behind https is made with, in PEM.
 #[derive(Clone, Debug, Default)]
-#[cfg_attr(
-    not(feature = "tls"),
-    expect(dead_code, reason = "only https needs certificates")
-)]
 pub(crate) struct TlsFiles {
     pub(crate) roots: Vec<Secret>,
     pub(crate) client: Option<Secret>,
+}
+
+impl TlsFiles {
+    /// Why an HTTP client cannot be made: what is in a certificate is read last.
+    fn blame(&self, why: String) -> GateError {
+        let what = match (self.roots.is_empty(), &self.client) {
+            (true, None) => return GateError::Http(why),
+            (false, None) => "root certificate",
+            (true, Some(_)) => "client certificate",
+            (false, Some(_)) => "root certificate or the client certificate",
+        };
+        GateError::Certificate { what, why }
+    }
 }
 
 impl Subscription {
@@ -59,9 +68,7 @@ impl Subscription {
             // A License Client is next door, and no proxy is before it.
             .no_proxy();
         let http = with_tls(http, tls)?;
-        let http = http
-            .build()
-            .map_err(|error| GateError::Http(chain(&error)))?;
+        let http = http.build().map_err(|error| tls.blame(chain(&error)))?;
         let mut events = address.expose().clone();
         if let Ok(mut path) = events.path_segments_mut() {
             path.pop_if_empty().extend(["api", "license", "events"]);
