@@ -501,7 +501,7 @@ fn a_restart_of_the_machine_counts_what_it_has_been_running_since_and_not_the_ti
     readings.wall = T0;
     let without = Believed {
         boot_id: None,
-        ..kept.clone()
+        ..kept
     };
     for (kept, boot_id) in [
         (&kept, None),
