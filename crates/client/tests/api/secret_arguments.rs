@@ -203,7 +203,7 @@ async fn commands_that_read_send_no_token() {
         (&["hardware"], false),
         (&["health"], false),
         (&["validate"], true),
-        (&["features", "off", "module.map_view"], true),
+        (&["heartbeat"], true),
     ] {
         let at = ["--port", &port, "--admin-token-file", &file];
         let output = run(&[command, &at[..]].concat(), "").await;
