@@ -580,7 +580,7 @@ impl Request for HeartbeatRequest {
 ///
 /// # Errors
 /// One [`NoContact`] for each reason.
-pub fn key_sets(reply: &Reply) -> Result<Vec<String>, NoContact> {
+pub fn key_sets(reply: &Reply) -> Result<KeySetsAnswer, NoContact> {
     let (status, answer) = read(reply)?;
     let chain = answer.get("chain").and_then(Value::as_array);
     let Some(chain) = chain.filter(|_| (200..300).contains(&status)) else {
@@ -588,7 +588,20 @@ pub fn key_sets(reply: &Reply) -> Result<Vec<String>, NoContact> {
         return Err(NoContact::Unexpected { status, what });
     };
     let texts = chain.iter().filter_map(Value::as_str);
-    Ok(texts.map(str::to_owned).collect())
+    Ok(KeySetsAnswer {
+        documents: texts.map(str::to_owned).collect(),
+        newest: answer.get("version").and_then(Value::as_u64),
+    })
+}
+
+/// What a License Server answers about its key sets. Nothing is verified yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetsAnswer {
+    /// The signed sets, in order.
+    pub documents: Vec<String>,
+    /// Version of the newest set, which the documents need not reach: one answer is
+    /// bounded.
+    pub newest: Option<u64>,
 }
 
 /// Why an answer that is no refusal is not the yes that was asked for.

@@ -286,12 +286,12 @@ pub enum DocumentError {
     #[error("the document's license has an expiry that cannot be read")]
     ExpiryUnreadable,
     /// A key set does not follow the one that is known.
-    #[error("the key set has version {found}, expected {expected}")]
+    #[error("the key set has version {found}, expected one above {known}")]
     KeySetVersion {
         /// What the document says.
         found: u64,
-        /// One above the version that is known.
-        expected: u64,
+        /// The version that is known.
+        known: u64,
     },
     /// A key set holds keys that cannot be trusted.
     #[error("the key set cannot be used: {0}")]

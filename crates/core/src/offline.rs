@@ -334,10 +334,10 @@ pub fn is_outdated(written_at: DateTime<Utc>, last_activated_at: DateTime<Utc>) 
 /// A signed document as a license file, with the signed key sets that the site
 /// may need for believing it.
 #[must_use]
-pub fn to_file(key_sets: &[String], jws: &str) -> String {
+pub fn to_file(key_sets: &[impl AsRef<str>], jws: &str) -> String {
     let mut inside = String::new();
     for key_set in key_sets {
-        inside.push_str(key_set);
+        inside.push_str(key_set.as_ref());
         inside.push(BETWEEN);
     }
     inside.push_str(jws);

@@ -1,10 +1,15 @@
 //! How the vendor's keys change without any client losing trust.
 //!
-//! Each key set is signed by a key of the set before it, and its version is
-//! exactly one higher. A client that starts with some set walks the chain from
+//! Each key set is signed by a key of a set before it, and its version is
+//! higher. A client that starts with some set walks the chain from
 //! there: what it ends with is what the vendor trusts now. The whole chain is
 //! kept, so that it can be walked again at every start: a set that somebody
 //! has written into a database is worth nothing.
+//!
+//! A set replaces the one before it as a whole, so versions may be left out. A long
+//! chain is shortened that way: see [`path_to_newest`].
+
+use std::collections::BTreeMap;
 
 use chrono::serde::ts_seconds;
 use chrono::{DateTime, Utc};
@@ -12,6 +17,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{Claims, DocumentError, DocumentType, read_part, verify};
 use crate::keyring::{Jwk, JwkSet, Keyring};
+
+/// Maximum total length of the key sets in one answer or license file, in bytes. Sites
+/// read 1 MiB of either; the signed document and the text around it come on top.
+pub const MAX_KEY_SETS_BYTES: usize = 512 * 1024;
+/// Maximum number of revoked keys that a set names, the newest ones. What sites believe
+/// does not depend on it: a revoked key is not among the keys of any later set. It
+/// leaves room for [`crate::keyring::MOST_KEYS`] keys in one document.
+pub const MAX_NAMED_REVOKED: usize = 256;
 
 /// The payload of a signed key set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,7 +35,7 @@ pub struct KeySetClaims {
     /// When it was signed.
     #[serde(with = "ts_seconds")]
     pub iat: DateTime<Utc>,
-    /// One above the version of the set whose key has signed this one.
+    /// Above the version of the set whose key has signed this one.
     pub version: u64,
     /// All keys that are trusted from now on.
     pub keys: Vec<Jwk>,
@@ -55,11 +68,10 @@ pub struct Walk {
 /// The first [`DocumentError`] that applies.
 pub fn follow(keyring: &Keyring, jws: &str) -> Result<(Keyring, KeySetClaims), DocumentError> {
     let claims: KeySetClaims = verify(jws, DocumentType::KeySet, keyring)?;
-    let expected = keyring.version().saturating_add(1);
-    if claims.version != expected {
+    if claims.version <= keyring.version() {
         return Err(DocumentError::KeySetVersion {
             found: claims.version,
-            expected,
+            known: keyring.version(),
         });
     }
     let mut revoked = claims.revoked.clone();
@@ -97,6 +109,63 @@ pub fn walk(root: Keyring, chain: &[String]) -> Walk {
         }
     }
     walk
+}
+
+/// Key sets that lead a site towards the newest one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathToNewest<'a, T> {
+    /// The documents, in order.
+    pub documents: Vec<&'a T>,
+    /// Whether the last one is the newest set. Where it is not, the site asks again from
+    /// there.
+    pub is_complete: bool,
+}
+
+/// The path from set `known` to the newest one, in documents of at most `max_bytes`
+/// together. `chain` has each set from version 2 on. `shortcuts` have the newest set once
+/// more, each signed by a key that a site with the set of that version believes. They
+/// are used only where the chain does not fit: a site that has followed the whole chain
+/// can also follow it from a newer set that comes with a newer program.
+#[must_use]
+pub fn path_to_newest<'a, T: AsRef<str>>(
+    known: u64,
+    chain: &'a [T],
+    shortcuts: &'a BTreeMap<u64, T>,
+    max_bytes: usize,
+) -> PathToNewest<'a, T> {
+    let mut known = known.max(1);
+    let first = usize::try_from(known - 1).unwrap_or(usize::MAX);
+    let rest = chain.get(first..).unwrap_or_default();
+    let mut rest_bytes: usize = rest.iter().map(|set| set.as_ref().len()).sum();
+    let mut left = max_bytes;
+    let mut documents = Vec::new();
+    for (index, next) in rest.iter().enumerate() {
+        if rest_bytes <= left {
+            documents.extend(rest.iter().skip(index));
+            break;
+        }
+        let shortcut = shortcuts.get(&known);
+        if let Some(shortcut) = shortcut.filter(|it| it.as_ref().len() <= left) {
+            documents.push(shortcut);
+            break;
+        }
+        let bytes = next.as_ref().len();
+        if bytes > left {
+            let is_complete = false;
+            return PathToNewest {
+                documents,
+                is_complete,
+            };
+        }
+        documents.push(next);
+        left -= bytes;
+        rest_bytes -= bytes;
+        known += 1;
+    }
+    PathToNewest {
+        documents,
+        is_complete: true,
+    }
 }
 
 /// What a document says its version is, before anything is verified: good

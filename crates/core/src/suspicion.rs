@@ -3,8 +3,11 @@
 //! Nothing here denies anything: a restored backup looks like a copy, and it is
 //! people who tell the two apart.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// So many calls in a row that do not know the last answer, each another one,
 /// are two machines that share one identity.
@@ -16,12 +19,21 @@ pub const MAX_REGRESSIONS: u32 = 3;
 /// The time within which regressions are counted together.
 pub const REGRESSION_WINDOW: TimeDelta = TimeDelta::days(30);
 
+/// More changes of the installation than this within [`INSTALLATION_CHANGES_WINDOW`] are
+/// several machines that take turns. A machine is set up anew less often.
+pub const MAX_INSTALLATION_CHANGES: usize = 3;
+/// The time within which changes of the installation are counted together.
+pub const INSTALLATION_CHANGES_WINDOW: TimeDelta = TimeDelta::days(30);
+/// Maximum number of former installations that are remembered, the newest ones. More
+/// machines than this that take turns change the installation often enough.
+pub const MAX_FORMER_INSTALLATIONS: usize = 8;
+
 /// Something that a person should look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Suspicion {
-    /// Two machines alternate on one identity: a copy, or a backup that is
-    /// restored again and again.
+    /// Several machines alternate on one identity: a copy, a backup that is
+    /// restored again and again, or a machine that is set up anew again and again.
     SharedIdentity,
     /// A caller who knows the key reported a sequence number that was never issued.
     /// It is about the license: the named machine need not have sent it.
@@ -73,8 +85,25 @@ pub struct Trail {
     pub regressions: Regressions,
     /// The installation that called last.
     pub installation_id: String,
-    /// The one that called before another took over.
-    pub former_installation_id: Option<String>,
+    /// The ones that called before others took over, the newest last.
+    pub former_installations: Vec<FormerInstallation>,
+}
+
+/// An installation that had the seat before another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FormerInstallation {
+    /// Hash of its id: see [`installation_fingerprint`].
+    pub fingerprint: String,
+    /// When another one took over.
+    pub replaced_at: DateTime<Utc>,
+}
+
+/// A short hash of an installation id: 16 bytes of its SHA-256, in base64url.
+#[must_use]
+pub fn installation_fingerprint(installation_id: &str) -> String {
+    let hash = Sha256::digest(installation_id);
+    URL_SAFE_NO_PAD.encode(hash.get(..16).unwrap_or_default())
 }
 
 /// Calls that said less than was said before. One machine never goes back, unless it
@@ -139,7 +168,8 @@ impl Trail {
     /// says none now is behind with every such call: a copy that hides its number
     /// is no better off than one that shows an old one. Two kinds of calls carry no
     /// number for good reason and count for nothing: a request file, and the activation
-    /// of a new installation. When the former installation calls again, that is noted.
+    /// of a new installation. When a former installation calls again, or the installation
+    /// changes too often, that is noted.
     #[must_use]
     pub fn followed(&self, report: &Report<'_>) -> (Self, Vec<Suspicion>) {
         let mut next = self.clone();
@@ -185,15 +215,46 @@ impl Trail {
         let mut shared = next.behind >= CALLS_BEHIND && next.behind != self.behind;
         shared |= next.regressions.count >= MAX_REGRESSIONS && next.regressions != self.regressions;
         if is_new {
-            shared |= self.former_installation_id.as_deref() == Some(caller);
-            if !self.installation_id.is_empty() {
-                next.former_installation_id = Some(self.installation_id.clone());
-            }
+            shared |= self.is_former(caller);
+            next.former_installations = self.with_replaced(report.at);
+            shared |= next.installation_changes(report.at) > MAX_INSTALLATION_CHANGES;
             next.installation_id = caller.to_owned();
         }
         if shared {
             found.push(Suspicion::SharedIdentity);
         }
         (next, found)
+    }
+
+    fn is_former(&self, installation_id: &str) -> bool {
+        let fingerprint = installation_fingerprint(installation_id);
+        let mut former = self.former_installations.iter();
+        former.any(|it| it.fingerprint == fingerprint)
+    }
+
+    /// The former installations once another one takes over.
+    fn with_replaced(&self, at: DateTime<Utc>) -> Vec<FormerInstallation> {
+        let mut former = self.former_installations.clone();
+        if self.installation_id.is_empty() {
+            return former;
+        }
+        let replaced = FormerInstallation {
+            fingerprint: installation_fingerprint(&self.installation_id),
+            replaced_at: at,
+        };
+        // A call that was denied has not taken over. What calls again and again while the
+        // license is suspended is one change.
+        former.pop_if(|newest| newest.fingerprint == replaced.fingerprint);
+        former.push(replaced);
+        let forgotten = former.len().saturating_sub(MAX_FORMER_INSTALLATIONS);
+        former.drain(..forgotten);
+        former
+    }
+
+    /// How often the installation has changed within the window.
+    fn installation_changes(&self, at: DateTime<Utc>) -> usize {
+        let is_recent =
+            |it: &&FormerInstallation| at - it.replaced_at <= INSTALLATION_CHANGES_WINDOW;
+        self.former_installations.iter().filter(is_recent).count()
     }
 }

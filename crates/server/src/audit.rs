@@ -55,6 +55,8 @@ pub enum Action {
     SeatTaken,
     /// A machine has given its seat back.
     SeatGivenBack,
+    /// Another installation has called for a machine that holds a seat.
+    InstallationChanged,
     /// The vendor has taken a machine's seat.
     SeatFreed,
     /// A machine has taken the place of another one whose lease still runs.
@@ -91,6 +93,7 @@ impl Action {
             Self::Revoked => "revoked",
             Self::SeatTaken => "seat_taken",
             Self::SeatGivenBack => "seat_given_back",
+            Self::InstallationChanged => "installation_changed",
             Self::SeatFreed => "seat_freed",
             Self::SeatMoved => "seat_moved",
             Self::SeatReleased => "seat_released",
@@ -111,7 +114,7 @@ impl Action {
     fn is_unbounded(self) -> bool {
         matches!(
             self,
-            Self::SeatTaken | Self::SeatGivenBack | Self::OfflineSigned
+            Self::SeatTaken | Self::SeatGivenBack | Self::InstallationChanged | Self::OfflineSigned
         )
     }
 }

@@ -3,7 +3,7 @@
 //! The License Server says with every signed answer which set is its newest.
 //! A client that has an older one, or meets a key that it does not know, asks
 //! for the signed sets in between, and follows them as far as they can be
-//! believed.
+//! believed. One answer is bounded, so it asks again while it gets further.
 
 use license_core::contact::{self, Trust};
 use license_core::document::key_id;
@@ -14,20 +14,33 @@ use crate::app::App;
 use crate::licensing::keep::keep;
 use crate::licensing::key_sets;
 
+/// Maximum number of calls for key sets in a row; the next call goes on from there.
+const MAX_CALLS: usize = 16;
+
 /// Asks for newer key sets, and follows them; answers whether there were any.
 pub async fn catch_up(app: &App) -> bool {
-    let Some(version) = app.keys.version() else {
-        return false;
-    };
-    let reply = app.upstream.key_sets(version).await;
-    let chain = match contact::key_sets(&reply) {
-        Ok(chain) => chain,
-        Err(error) => {
-            tracing::warn!(%error, "failed to fetch newer key sets");
-            return false;
+    let mut has_advanced = false;
+    for _ in 0..MAX_CALLS {
+        let Some(version) = app.keys.version() else {
+            break;
+        };
+        let reply = app.upstream.key_sets(version).await;
+        let answer = match contact::key_sets(&reply) {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::warn!(%error, "failed to fetch newer key sets");
+                break;
+            }
+        };
+        if !key_sets::go_on(app, &answer.documents) {
+            break;
         }
-    };
-    if !key_sets::go_on(app, &chain) {
+        has_advanced = true;
+        if answer.newest <= app.keys.version() {
+            break;
+        }
+    }
+    if !has_advanced {
         return false;
     }
     if let Err(error) = key_sets::store(&app.store.db(), app).await {

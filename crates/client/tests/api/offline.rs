@@ -23,6 +23,7 @@ on_both_engines! {
     a_file_that_does_not_count_changes_nothing_and_says_why;
     the_vendors_no_comes_by_file_too;
     a_license_file_brings_the_key_sets_that_it_needs;
+    a_license_file_leads_from_the_first_set_over_a_history_longer_than_a_file;
     a_license_that_was_given_up_does_not_come_back_by_a_file_that_was_kept;
     a_time_that_was_far_ahead_comes_back_with_a_license_file;
 }
@@ -328,5 +329,20 @@ async fn a_time_that_was_far_ahead_comes_back_with_a_license_file(engine: Engine
     assert_eq!(site.standing().await, "active");
     site.advance(TimeDelta::days(2));
     assert_eq!(site.standing().await, "grace");
+    site.end().await;
+}
+
+async fn a_license_file_leads_from_the_first_set_over_a_history_longer_than_a_file(engine: Engine) {
+    let mut vendor = Vendor::start().await;
+    vendor.fill_first_set();
+    let site = site(engine, &vendor, &[]).await;
+    let key = vendor.issue_professional().await;
+    let request = write_request(&site, "activate", Some(&key)).await;
+    vendor.make_long_history(false);
+    site.advance(TimeDelta::minutes(50));
+    let file = signed(&vendor, &request).await;
+    let (status, answer) = import(&site, &file).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(site.standing().await, "active");
     site.end().await;
 }

@@ -10,6 +10,7 @@ use crate::vendor::Vendor;
 on_both_engines! {
     a_site_follows_the_vendors_keys_by_itself_and_remembers_where_it_is;
     a_site_that_has_missed_several_key_sets_catches_up;
+    a_site_with_the_first_set_follows_a_history_longer_than_an_answer;
 }
 
 async fn licensed(engine: Engine, vendor: &Vendor) -> Site {
@@ -85,4 +86,24 @@ async fn a_site_that_has_missed_several_key_sets_catches_up(engine: Engine) {
     assert_eq!(site.validate().await["standing"], "active");
     assert_eq!(key_set(&site).await, "5.0");
     site.end().await;
+}
+
+async fn a_site_with_the_first_set_follows_a_history_longer_than_an_answer(engine: Engine) {
+    // With the keys that could sign a shorter way, and without, in several answers.
+    for without_old_keys in [false, true] {
+        let mut vendor = Vendor::start().await;
+        vendor.fill_first_set();
+        let mut site = licensed(engine, &vendor).await;
+        vendor.make_long_history(without_old_keys);
+        site.advance(TimeDelta::minutes(50));
+        let answer = site.validate().await;
+        assert_eq!(answer["standing"], "active", "{answer}");
+        assert_eq!(key_set(&site).await, "21.0");
+        // What it has followed it follows again at the next start.
+        vendor.go_away().await;
+        site.restart().await;
+        assert_eq!(key_set(&site).await, "21.0");
+        assert_eq!(site.standing().await, "active");
+        site.end().await;
+    }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ed25519_dalek::SigningKey;
+use license_core::keyring::{Jwk, JwkSet};
 use license_server::app::App;
 use license_server::audit::Actor;
 use license_server::config::{Storage, Terms};
@@ -149,6 +151,39 @@ impl Vendor {
     pub fn revoke(&mut self, kid: &str) {
         let now = self.clock.now();
         SigningKeys::revoke(&self.storage.keys(), "test", kid, now).unwrap();
+        self.app.reload_keys().unwrap();
+    }
+
+    /// Sets so long, and so many, that they do not fit into one answer: each round makes
+    /// the next key and revokes the one before. `without_old_keys` removes the private
+    /// keys that sign no more.
+    pub fn make_long_history(&mut self, without_old_keys: bool) {
+        for _ in 0..10 {
+            self.advance(TimeDelta::minutes(5));
+            let now = self.clock.now();
+            let keys = self.app.keys().list(now);
+            let signs = keys.into_iter().find(|key| key.state == "signs").unwrap();
+            self.rotate(TimeDelta::zero());
+            self.revoke(&signs.kid);
+            if without_old_keys {
+                let file = format!("{}.jwk", signs.kid);
+                std::fs::remove_file(self.storage.keys().join(file)).unwrap();
+            }
+        }
+        self.app.reload_keys().unwrap();
+    }
+
+    /// Adds keys to the first set that make it, and all later ones, about 50 KB long.
+    pub fn fill_first_set(&self) {
+        let file = self.storage.keys().join("set-000001.json");
+        let mut set: JwkSet = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        for number in 1..=61 {
+            let secret = SigningKey::from_bytes(&[number; 32]);
+            let mut key = Jwk::from_verifying_key(&secret.verifying_key());
+            key.kid = key.kid.map(|kid| format!("{kid:_<500}"));
+            set.keys.push(key);
+        }
+        std::fs::write(&file, serde_json::to_vec(&set).unwrap()).unwrap();
         self.app.reload_keys().unwrap();
     }
 

@@ -607,11 +607,20 @@ fn key_sets(cases: &mut Cases) {
         vec![second.clone(), third.clone()],
         "ok",
     );
-    add("a version is left out", vec![third], "UnknownKeyId");
     add(
-        "a version too high",
-        vec![set(3, &[&two], &[], &one)],
-        "KeySetVersion",
+        "signed by a key of a set that is missing",
+        vec![third],
+        "UnknownKeyId",
+    );
+    add(
+        "versions are left out",
+        vec![set(4, &[&two], &[], &one), set(9, &[&two], &[], &two)],
+        "ok",
+    );
+    add(
+        "signed by a key that left with the versions that are left out",
+        vec![set(4, &[&two], &[], &one), set(9, &[&one], &[], &one)],
+        "UnknownKeyId",
     );
     add(
         "the version that is known",

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use license_core::contact::{
-    Confirmation, Contact, Denial, Mismatch, NoContact, Question, Reply, TransportFailure, Trust,
-    key_sets,
+    Confirmation, Contact, Denial, KeySetsAnswer, Mismatch, NoContact, Question, Reply,
+    TransportFailure, Trust, key_sets,
 };
 use license_core::document::{DenialClaims, DenialReason, DocumentError, LicenseClaims};
 use license_core::evidence::Evidence;
@@ -994,11 +994,16 @@ fn a_deactivation_needs_a_signed_receipt_where_keys_are_trusted() {
 #[test]
 fn a_chain_of_key_sets_is_taken_as_it_comes() {
     let read = |status, body: &str| key_sets(&answer(status, body));
-    let two = read(200, r#"{"keys":[],"chain":["a","b"]}"#);
-    assert_eq!(two, Ok(vec!["a".to_owned(), "b".to_owned()]));
-    assert_eq!(read(200, r#"{"chain":[]}"#), Ok(vec![]));
-    // What is no text is no document.
-    assert_eq!(read(200, r#"{"chain":[1,"a",null]}"#), Ok(vec!["a".into()]));
+    let sets = |documents: &[&str], newest| {
+        let documents = documents.iter().map(|it| (*it).to_owned()).collect();
+        Ok(KeySetsAnswer { documents, newest })
+    };
+    let two = read(200, r#"{"keys":[],"version":3,"chain":["a","b"]}"#);
+    assert_eq!(two, sets(&["a", "b"], Some(3)));
+    assert_eq!(read(200, r#"{"chain":[]}"#), sets(&[], None));
+    // What is no text is no document, and what is no number no version.
+    let odd = read(200, r#"{"version":"3","chain":[1,"a",null]}"#);
+    assert_eq!(odd, sets(&["a"], None));
     for body in [r#"{"keys":[]}"#, r#"{"chain":"a"}"#, r#"{"chain":null}"#] {
         assert!(matches!(
             read(200, body),

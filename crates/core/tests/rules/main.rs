@@ -22,6 +22,7 @@ mod offline_files;
 mod properties;
 mod rates;
 mod restored;
+mod rotations;
 mod routes;
 mod schedules;
 mod seats;

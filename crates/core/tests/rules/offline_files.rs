@@ -169,7 +169,7 @@ fn files_survive_mail_programs_and_word_processors() {
 
 #[test]
 fn what_word_processors_make_of_two_hyphens_is_two_hyphens() {
-    let file = to_file(&[], "eyJh--x.b.c");
+    let file = to_file(&[""; 0], "eyJh--x.b.c");
     assert!(
         file.lines()
             .all(|line| line.starts_with("-----") || !line.contains("--")),
@@ -226,7 +226,7 @@ fn a_file_that_is_none_is_refused_with_the_reason() {
     assert_eq!(read("hello"), Err(FileError::NotAFile { expected }));
     let found = other;
     assert_eq!(
-        read(&to_file(&[], "a.b.c")),
+        read(&to_file(&[""; 0], "a.b.c")),
         Err(FileError::OtherKind { expected, found })
     );
     assert_eq!(
@@ -261,7 +261,10 @@ fn a_license_file_holds_the_key_sets_and_the_document() {
     let sets = ["a.b.c".to_owned(), "d.e.f".to_owned()];
     let read = from_file(&to_file(&sets, "g.h.i")).unwrap();
     assert_eq!(read, (sets.to_vec(), "g.h.i".to_owned()));
-    assert_eq!(from_file(&to_file(&[], "x")).unwrap(), (vec![], "x".into()));
+    assert_eq!(
+        from_file(&to_file(&[""; 0], "x")).unwrap(),
+        (vec![], "x".into())
+    );
 }
 
 #[test]

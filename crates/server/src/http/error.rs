@@ -235,6 +235,7 @@ impl From<OfflineError> for ApiError {
             OfflineError::File(_) | OfflineError::Field(_) | OfflineError::WrittenAhead(_) => {
                 Self::BadRequest(error.to_string())
             }
+            OfflineError::TooFarBehind { .. } => Self::Conflict(error.to_string()),
         }
     }
 }

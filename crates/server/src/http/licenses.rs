@@ -3,13 +3,17 @@
 //! A refusal is answered with 200: sites of version 1.0.0 show its message
 //! only then.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::IntoResponse;
+use futures_util::stream;
 use license_core::foreign_text::json_fault;
 use license_core::protocol::{
     ActivateRequest, DRIFT_HEADER, DeactivateRequest, HeartbeatRequest, INSTALLATION_ID_HEADER,
@@ -33,7 +37,7 @@ const LONGEST_TEXT: usize = 255;
 /// Longest nonce, in characters; ours have 43.
 const LONGEST_NONCE: usize = 128;
 
-type Body = Result<Bytes, BytesRejection>;
+type ReceivedBody = Result<Bytes, BytesRejection>;
 type Reply = Result<Json<Value>, ApiError>;
 
 /// Takes a seat for a machine; free of charge when it holds one already.
@@ -41,7 +45,7 @@ pub(super) async fn activate(
     State(app): State<Arc<App>>,
     address: ClientAddress,
     headers: HeaderMap,
-    body: Body,
+    body: ReceivedBody,
 ) -> Reply {
     let request: ActivateRequest = read(body)?;
     let mut to = addressee(&headers, &request.license_key, &request.hardware_id)?;
@@ -65,7 +69,7 @@ pub(super) async fn validate(
     State(app): State<Arc<App>>,
     address: ClientAddress,
     headers: HeaderMap,
-    body: Body,
+    body: ReceivedBody,
 ) -> Reply {
     let request: ValidateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
@@ -79,7 +83,7 @@ pub(super) async fn heartbeat(
     State(app): State<Arc<App>>,
     address: ClientAddress,
     headers: HeaderMap,
-    body: Body,
+    body: ReceivedBody,
 ) -> Reply {
     let request: HeartbeatRequest = read(body)?;
     let mut to = addressee(&headers, &request.license_key, &request.hardware_id)?;
@@ -97,7 +101,7 @@ pub(super) async fn deactivate(
     State(app): State<Arc<App>>,
     address: ClientAddress,
     headers: HeaderMap,
-    body: Body,
+    body: ReceivedBody,
 ) -> Reply {
     let request: DeactivateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
@@ -110,7 +114,7 @@ pub(super) async fn deactivate(
 pub(super) async fn offline(
     State(app): State<Arc<App>>,
     address: ClientAddress,
-    body: Body,
+    body: ReceivedBody,
 ) -> Reply {
     let body: OfflineBody = read(body)?;
     let lease = app.terms.offline_days;
@@ -161,13 +165,16 @@ pub(super) struct After {
 pub(super) async fn keys(
     State(app): State<Arc<App>>,
     Query(query): Query<After>,
-) -> Result<Json<Value>, ApiError> {
-    let keys = app.keys();
-    let mut set = serde_json::to_value(keys.public()).map_err(|_| ApiError::Internal)?;
-    if let Some(after) = query.after {
-        set["chain"] = keys.chain(after).into();
-    }
-    Ok(Json(set))
+) -> impl IntoResponse {
+    // All callers share the bytes: what they leave unread takes no memory.
+    let parts = app.keys().answer(query.after);
+    let length = parts.iter().map(Bytes::len).sum::<usize>();
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CONTENT_LENGTH, HeaderValue::from(length)),
+    ];
+    let parts = parts.into_iter().map(Ok::<_, Infallible>);
+    (headers, Body::from_stream(stream::iter(parts)))
 }
 
 async fn ask(
@@ -220,7 +227,7 @@ fn deactivated(receipt: &str) -> Value {
 }
 
 /// Sites always send JSON, whatever they call it.
-fn read<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
+fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
     let bytes = body.map_err(|error| ApiError::Body(error.status(), error.body_text()))?;
     if holds_nul(&bytes) {
         let message = "The body contains a NUL character";

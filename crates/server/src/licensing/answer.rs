@@ -427,6 +427,13 @@ async fn take_seat(
         seat.signed = None;
     }
     seat.last_seen_at = now;
+    if held && !seat.installation_id.is_empty() && seat.installation_id != to.installation_id {
+        let details = json!({"from": seat.installation_id, "to": to.installation_id});
+        let action = Action::InstallationChanged;
+        change
+            .note_seat(db, action, license, &to.hardware_id, details)
+            .await?;
+    }
     seat.installation_id.clone_from(&to.installation_id);
     if let Question::Activate(request) = question {
         seat.last_activated_at = now;

@@ -26,6 +26,14 @@ pub enum OfflineError {
         "this License Server answers no request files: OFFLINE_DAYS is 0; 'license-server offline sign --offline-days 90' answers one"
     )]
     NotOffered,
+    /// The key sets that the site lacks do not fit into a file.
+    #[error(
+        "the site has version {known} of the key set, and the newer sets do not fit into a license file; install the output of 'license-server keys export' there as LICENSE_TRUSTED_KEYS, and write a new request"
+    )]
+    TooFarBehind {
+        /// Version of the set that the site has.
+        known: u64,
+    },
     /// There is no answer.
     #[error(transparent)]
     Answer(#[from] AnswerError),
@@ -91,6 +99,11 @@ pub async fn sign(
 ) -> Result<Signed, OfflineError> {
     check_offered(lease)?;
     request.check_written(app.clock.now())?;
+    // Before anything changes: the site could not read the file.
+    let known = request.key_set;
+    if !app.keys().path_from(known).is_complete {
+        return Err(OfflineError::TooFarBehind { known });
+    }
     let question = match request.purpose {
         Purpose::Activate => Question::Activate(ActivateRequest {
             license_key: request.license_key.clone(),
@@ -125,7 +138,7 @@ pub async fn sign(
         Answer::Deactivated { receipt } => receipt,
         Answer::Denied { signature, .. } => signature,
     };
-    let file = to_file(app.keys().chain(request.key_set), document);
+    let file = to_file(&app.keys().path_from(known).documents, document);
     Ok(Signed {
         request,
         answer,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use ed25519_dalek::SigningKey;
+use license_core::document::DocumentError;
 use license_core::keyring::{Jwk, JwkSet, Keyring, KeyringError};
 use license_core::rotation::follow;
 use license_service::file_access::is_open_to_others;
@@ -16,6 +17,7 @@ use license_service::text_file;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::key_sets::{Published, SignedSet, believed};
 use super::{Key, SigningError};
 
 /// The keys of a directory, in no order; never none.
@@ -41,13 +43,15 @@ pub(super) fn read_keys(directory: &Path) -> Result<Vec<Key>, SigningError> {
 }
 
 /// The set that is published now, and the chain that leads to it.
-pub(super) fn published(directory: &Path) -> Result<(JwkSet, Vec<String>), SigningError> {
+pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
     let shown = || directory.display().to_string();
     let first = match text_file::read(&set_file(directory, 1)) {
-        Ok(text) => serde_json::from_str(&text).map_err(|error| SigningError::FirstSet {
-            path: shown(),
-            error: KeyringError::NotAJwkSet(error.to_string()),
-        })?,
+        Ok(text) => {
+            serde_json::from_str::<JwkSet>(&text).map_err(|error| SigningError::FirstSet {
+                path: shown(),
+                error: KeyringError::NotAJwkSet(error.to_string()),
+            })?
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(match set_file(directory, 2).exists() {
                 true => SigningError::SetMissing(set_file(directory, 1).display().to_string()),
@@ -60,7 +64,7 @@ pub(super) fn published(directory: &Path) -> Result<(JwkSet, Vec<String>), Signi
     let mut chain = Vec::new();
     for version in 2.. {
         match text_file::read(&set_file(directory, version)) {
-            Ok(jws) => chain.push(jws.trim().to_owned()),
+            Ok(jws) => chain.push(SignedSet::new(jws.trim().to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
             Err(error) => return Err(io(directory)(error)),
         }
@@ -69,22 +73,39 @@ pub(super) fn published(directory: &Path) -> Result<(JwkSet, Vec<String>), Signi
         path: shown(),
         error,
     })?;
+    let mut believed_keys = vec![believed(&first.keys, None)];
     let mut set = first;
     let mut keyring = root;
-    for jws in &chain {
+    let mut newest = None;
+    for (next_version, signed) in (2..).zip(&chain) {
         let broken = |error| SigningError::BrokenChain {
             path: shown(),
             error,
         };
-        let (next, claims) = follow(&keyring, jws).map_err(broken)?;
-        set = JwkSet {
-            keys: claims.keys,
-            version: Some(claims.version),
-            revoked: claims.revoked,
-        };
+        let (next, claims) = follow(&keyring, signed.as_ref()).map_err(broken)?;
+        if claims.version != next_version {
+            let (found, known) = (claims.version, keyring.version());
+            return Err(broken(DocumentError::KeySetVersion { found, known }));
+        }
+        believed_keys.push(believed(&claims.keys, Some(claims.iat)));
         keyring = next;
+        newest = Some(claims);
     }
-    Ok((set, chain))
+    if let Some(claims) = &newest {
+        set = JwkSet {
+            keys: claims.keys.clone(),
+            version: Some(claims.version),
+            revoked: claims.revoked.clone(),
+        };
+    }
+    let revoked = keyring.revoked().map(str::to_owned).collect();
+    Ok(Published {
+        set,
+        chain,
+        newest,
+        believed: believed_keys,
+        revoked,
+    })
 }
 
 /// A key's file.

@@ -6,25 +6,29 @@
 //! from an instant of its own on, until that of the next one.
 //!
 //! Here is what signs; `rotate.rs` makes and revokes keys, `files.rs` reads and
-//! writes them.
+//! writes them, `key_sets.rs` has the sets as sites are sent them.
 
 pub mod clock;
 mod files;
+pub mod key_sets;
 pub mod loaded;
 pub mod rotate;
 mod turn;
 
 use std::path::Path;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use license_core::document::{self, DocumentError, DocumentType};
 use license_core::keyring::{JwkSet, KeyringError, MOST_KEYS};
+use license_core::rotation::PathToNewest;
 use license_core::signing_clock::{ClockDoubt, SigningTime};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use files::{published, read_keys};
+use files::{not_json, published, read_keys};
+use key_sets::{KeySets, SignedSet};
 use turn::{Turn, whose_turn};
 
 /// The keys of a directory.
@@ -34,8 +38,10 @@ pub struct SigningKeys {
     keys: Vec<Key>,
     /// The set that is published now.
     set: JwkSet,
-    /// The signed sets, from version 2 on.
-    chain: Vec<String>,
+    /// Ids of all keys that were ever revoked; the set names the newest ones.
+    revoked: Vec<String>,
+    /// The sets as sites are sent them.
+    key_sets: KeySets,
 }
 
 #[derive(Clone)]
@@ -164,8 +170,15 @@ impl SigningKeys {
     pub fn load(directory: &Path) -> Result<Self, SigningError> {
         let mut keys = read_keys(directory)?;
         keys.sort_by(|a, b| (b.signs_from, &b.kid).cmp(&(a.signs_from, &a.kid)));
-        let (set, chain) = published(directory)?;
-        Ok(Self { keys, set, chain })
+        let published = published(directory)?;
+        let (set, revoked) = (published.set.clone(), published.revoked.clone());
+        let key_sets = KeySets::new(&keys, published).map_err(not_json(directory))?;
+        Ok(Self {
+            keys,
+            set,
+            revoked,
+            key_sets,
+        })
     }
 
     /// Signs claims with the key whose turn it is at `at`.
@@ -200,12 +213,18 @@ impl SigningKeys {
         self.set.version.unwrap_or(1)
     }
 
-    /// The signed sets after version `after`, in order.
+    /// The signed sets that lead a site from version `known` to the newest one, as many
+    /// as one answer or license file may have.
     #[must_use]
-    pub fn chain(&self, after: u64) -> &[String] {
-        // The first document of the chain is version 2.
-        let known = usize::try_from(after.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.chain.get(known..).unwrap_or_default()
+    pub fn path_from(&self, known: u64) -> PathToNewest<'_, SignedSet> {
+        self.key_sets.after(known)
+    }
+
+    /// The published set as JSON, in parts that all callers share: with `after` also the
+    /// documents of [`Self::path_from`], as `chain`.
+    #[must_use]
+    pub fn answer(&self, after: Option<u64>) -> Vec<Bytes> {
+        self.key_sets.answer(after)
     }
 
     /// The keys, without what is secret.
@@ -213,7 +232,7 @@ impl SigningKeys {
     pub fn list(&self, now: DateTime<Utc>) -> Vec<KeyInfo> {
         let signer = self.signer(now).ok().map(|key| key.kid.as_str());
         let state = |key: &Key| {
-            if self.set.revoked.contains(&key.kid) {
+            if self.revoked.contains(&key.kid) {
                 "revoked"
             } else if signer == Some(&key.kid) {
                 "signs"

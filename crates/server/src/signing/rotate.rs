@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use license_core::document::{self, DocumentType};
 use license_core::keyring::{Jwk, JwkSet, Keyring, MOST_KEYS};
-use license_core::rotation::{KeySetClaims, follow};
+use license_core::rotation::{KeySetClaims, MAX_NAMED_REVOKED, follow};
 use zeroize::Zeroizing;
 
 use super::files::{
@@ -167,6 +167,9 @@ impl SigningKeys {
         now: DateTime<Utc>,
     ) -> Result<u64, SigningError> {
         let version = self.version() + 1;
+        // What is revoked stays so by not being among the keys.
+        let named = revoked.len().saturating_sub(MAX_NAMED_REVOKED);
+        let revoked = revoked.into_iter().skip(named).collect();
         let claims = KeySetClaims {
             iss: issuer.to_owned(),
             iat: now,

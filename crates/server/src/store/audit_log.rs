@@ -41,8 +41,8 @@ pub struct Entry {
     /// or `service`.
     pub actor: String,
     /// What was done: `issued`, `renewed`, `suspended`, `reinstated`, `revoked`,
-    /// `seat_taken`, `seat_given_back`, `seat_freed`, `seat_moved`,
-    /// `seat_released`, `offline_signed`, `site_entries_limited`,
+    /// `seat_taken`, `seat_given_back`, `installation_changed`, `seat_freed`,
+    /// `seat_moved`, `seat_released`, `offline_signed`, `site_entries_limited`,
     /// `site_entries_counted`, `key_made`, `key_revoked`, `keys_unchanged`,
     /// `clock_accepted` or `answer_withheld`.
     pub action: String,

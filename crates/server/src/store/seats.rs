@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::fleet::Signed;
 use license_core::seat::{Overlap, SeatState};
-use license_core::suspicion::{Regressions, Trail};
+use license_core::suspicion::{FormerInstallation, Regressions, Trail};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Func;
 use sea_orm::{
@@ -42,7 +42,7 @@ pub struct Model {
     answered_seq: i64,
     behind_seq: Option<i64>,
     behind: i32,
-    former_installation_id: Option<String>,
+    former_installations: Option<Json>,
     valid_until: Option<NaiveDateTime>,
     exp: Option<NaiveDateTime>,
     signed_until: Option<NaiveDateTime>,
@@ -532,7 +532,7 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         answered_seq: ActiveValue::Set(number(seat.trail.answered)),
         behind_seq: ActiveValue::Set(seat.trail.behind_at.map(number)),
         behind: ActiveValue::Set(i32::try_from(seat.trail.behind).unwrap_or(i32::MAX)),
-        former_installation_id: ActiveValue::Set(seat.trail.former_installation_id.clone()),
+        former_installations: ActiveValue::Set(former_installations_json(&seat.trail)),
         valid_until: ActiveValue::Set(seat.signed.map(|it| it.valid_until.naive_utc())),
         exp: ActiveValue::Set(seat.signed.map(|it| it.exp.naive_utc())),
         signed_until: ActiveValue::Set(seat.signed_until.map(|time| time.naive_utc())),
@@ -549,6 +549,22 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         Entity::insert(row).exec_without_returning(db).await?;
     }
     Ok(())
+}
+
+/// `None` for none: most seats have none.
+fn former_installations_json(trail: &Trail) -> Option<Value> {
+    let former = Some(&trail.former_installations).filter(|former| !former.is_empty());
+    former.and_then(|former| serde_json::to_value(former).ok())
+}
+
+fn former_installations(json: Option<Value>) -> Result<Vec<FormerInstallation>, StoreError> {
+    let Some(json) = json else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_value(json.clone()).map_err(|_| StoreError::Value {
+        column: "seats.former_installations",
+        value: json.to_string(),
+    })
 }
 
 fn number(seq: u64) -> i64 {
@@ -604,7 +620,7 @@ impl TryFrom<Model> for Seat {
                 answered: u64::try_from(row.answered_seq).unwrap_or_default(),
                 behind_at: row.behind_seq.and_then(|seq| u64::try_from(seq).ok()),
                 behind: u32::try_from(row.behind).unwrap_or_default(),
-                former_installation_id: row.former_installation_id,
+                former_installations: former_installations(row.former_installations)?,
                 ..Trail::default()
             },
         })

@@ -23,6 +23,7 @@ on_both_engines! {
     an_honest_site_that_loses_answers_is_not_noted;
     renewals_by_file_and_a_reinstalled_machine_are_not_noted;
     numbers_that_were_never_issued_and_changed_hardware_are_noted;
+    machines_that_activate_one_seat_in_turn_are_noted_and_each_change_is_in_the_audit_log;
 }
 
 /// A validation by a site that says that it knows `seq`; answers the new one.
@@ -259,5 +260,60 @@ async fn numbers_that_were_never_issued_and_changed_hardware_are_noted(engine: E
         ("impossible_sequence".to_owned(), 1),
     ];
     assert_eq!(found, expected);
+    vendor.end().await;
+}
+
+async fn machines_that_activate_one_seat_in_turn_are_noted_and_each_change_is_in_the_audit_log(
+    engine: Engine,
+) {
+    let vendor = Vendor::start(engine).await;
+    for is_fresh in [false, true] {
+        let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+        let license = look_up(&vendor.app.store, &key).await.unwrap();
+        let mut calls = 0;
+        for round in 0..3 {
+            for machine in 0..3 {
+                let installation = match is_fresh {
+                    false => format!("installation-{machine}"),
+                    true => format!("installation-{machine}-{round}"),
+                };
+                let body = json!({
+                    "licenseKey": key, "hardwareId": "machine", "installationId": installation,
+                    "installationName": "Test", "installationVersion": "1.0.0",
+                });
+                let activate = format!("{}/api/licenses/activate", vendor.url);
+                let answer = vendor.http.post(activate).json(&body).send().await.unwrap();
+                let answer: Value = answer.json().await.unwrap();
+                // It goes on being served: people decide.
+                assert_eq!(answer["success"], true, "{answer}");
+                vendor.clock.advance(TimeDelta::hours(30));
+                calls += 1;
+                let db = vendor.app.store.reader();
+                let found = suspicions::list(db, Some(&license.id), 9).await.unwrap();
+                let kinds: Vec<&str> = found.iter().map(|it| it.kind.as_str()).collect();
+                // With the first that comes back, or the fourth change.
+                let noticed_with = if is_fresh { 5 } else { 4 };
+                match calls >= noticed_with {
+                    true => assert_eq!(kinds, ["shared_identity"], "call {calls}"),
+                    false => assert_eq!(kinds, [""; 0], "call {calls}"),
+                }
+            }
+        }
+        let path = format!("/audit?license={key}&limit=500");
+        let log = vendor.look(&path).await;
+        let is_change = |it: &&Value| it["action"] == "installation_changed";
+        let changed: Vec<&Value> = log.as_array().unwrap().iter().filter(is_change).collect();
+        assert_eq!(changed.len(), calls - 1);
+        let last = changed[0];
+        assert_eq!(
+            (&last["subject"], &last["actor"]),
+            (&json!("machine"), &json!("site"))
+        );
+        let (from, to) = match is_fresh {
+            false => ("installation-1", "installation-2"),
+            true => ("installation-1-2", "installation-2-2"),
+        };
+        assert_eq!(last["details"], json!({"from": from, "to": to}));
+    }
     vendor.end().await;
 }

@@ -6,9 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::document::DocumentType;
-use license_core::keyring::{JwkSet, Keyring, MOST_KEYS};
-use license_core::rotation::walk;
+use ed25519_dalek::SigningKey;
+use license_core::document::{DocumentType, MAX_BYTES, key_id};
+use license_core::keyring::{Jwk, JwkSet, Keyring, MOST_KEYS};
+use license_core::offline::{LONGEST_FILE, OfflineRequest, Purpose};
+use license_core::rotation::{MAX_KEY_SETS_BYTES, MAX_NAMED_REVOKED, follow, walk};
 use license_core::signing_clock::{ClockWatch, Reading};
 use license_server::app::App;
 use license_server::licensing::catalogue::Tier;
@@ -17,7 +19,7 @@ use license_server::signing::{SigningError, SigningKeys};
 use license_service::clock::Clock as _;
 
 use crate::database::Engine;
-use crate::harness::{Told, Vendor};
+use crate::harness::{INSTALLATION, NONCE, Told, Vendor};
 
 fn key_file(directory: &Path) -> PathBuf {
     let mut files = std::fs::read_dir(directory).unwrap().flatten();
@@ -25,6 +27,12 @@ fn key_file(directory: &Path) -> PathBuf {
     files
         .find_map(|file| Some(file.path()).filter(is_key))
         .unwrap()
+}
+
+/// The documents for a site that has set `known`.
+fn sets_after(keys: &SigningKeys, known: u64) -> Vec<String> {
+    let documents = keys.path_from(known).documents.into_iter();
+    documents.map(|set| set.as_ref().to_owned()).collect()
 }
 
 fn states(keys: &SigningKeys, now: DateTime<Utc>) -> Vec<&'static str> {
@@ -67,10 +75,10 @@ fn keys_overlap_when_they_are_rotated_and_a_revoked_one_is_gone_for_good() {
     ));
     let keys = SigningKeys::load(directory).unwrap();
     assert_eq!(states(&keys, later), ["signs", "revoked"]);
-    assert_eq!(keys.chain(1).len(), 2);
-    assert_eq!(keys.chain(2).len(), 1);
-    assert!(keys.chain(3).is_empty());
-    let walk = walk(root, keys.chain(0));
+    assert_eq!(sets_after(&keys, 1).len(), 2);
+    assert_eq!(sets_after(&keys, 2).len(), 1);
+    assert!(sets_after(&keys, 3).is_empty());
+    let walk = walk(root, &sets_after(&keys, 0));
     assert_eq!((walk.keyring.version(), walk.error), (3, None));
     assert!(walk.keyring.is_revoked(&first) && walk.keyring.get(&second).is_some());
 }
@@ -78,7 +86,7 @@ fn keys_overlap_when_they_are_rotated_and_a_revoked_one_is_gone_for_good() {
 /// Every minute from `from` to `to` some key signs, and clients believe it.
 fn signs_throughout(directory: &Path, root: &Keyring, from: DateTime<Utc>, to: DateTime<Utc>) {
     let keys = SigningKeys::load(directory).unwrap();
-    let walk = walk(root.clone(), keys.chain(0));
+    let walk = walk(root.clone(), &sets_after(&keys, 0));
     assert_eq!(walk.error, None);
     let mut now = from;
     while now <= to {
@@ -444,7 +452,7 @@ fn a_rotation_that_is_killed_leaves_keys_that_sign_and_a_chain_that_is_followed(
         rotation.kill().unwrap();
         rotation.wait().unwrap();
         let keys = SigningKeys::load(&keys_dir).unwrap();
-        let walk = walk(root.clone(), keys.chain(1));
+        let walk = walk(root.clone(), &sets_after(&keys, 1));
         assert!(walk.error.is_none(), "{:?}", walk.error);
         assert_eq!(walk.keyring.version(), keys.version());
     }
@@ -456,4 +464,179 @@ fn a_rotation_that_is_killed_leaves_keys_that_sign_and_a_chain_that_is_followed(
             .success()
     );
     SigningKeys::load(&keys_dir).unwrap();
+}
+
+/// Adds keys to the first set whose private parts nobody has, with ids of so many
+/// characters: sets are as long as those of a long history.
+fn fill_first_set(directory: &Path, keys: usize, id_chars: usize, revoked: usize) {
+    let file = directory.join("set-000001.json");
+    let mut set: JwkSet = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    for number in 0..keys {
+        let secret = SigningKey::from_bytes(&[u8::try_from(number).unwrap() + 1; 32]);
+        let mut key = Jwk::from_verifying_key(&secret.verifying_key());
+        key.kid = key.kid.map(|kid| format!("{kid:_<id_chars$}"));
+        set.keys.push(key);
+    }
+    set.revoked = (0..revoked)
+        .map(|number| format!("{number:_<43}"))
+        .collect();
+    std::fs::write(&file, serde_json::to_vec(&set).unwrap()).unwrap();
+}
+
+/// So many rotations, each of which may revoke the key before; answers when they end.
+fn rotations(
+    directory: &Path,
+    rounds: usize,
+    revokes: bool,
+    start: DateTime<Utc>,
+) -> DateTime<Utc> {
+    let mut now = start;
+    for _ in 0..rounds {
+        now += TimeDelta::days(1);
+        let keys = SigningKeys::load(directory).unwrap();
+        let before = keys.list(now).into_iter().find(|key| key.state == "signs");
+        SigningKeys::rotate(directory, "test", now, TimeDelta::zero()).unwrap();
+        if revokes {
+            SigningKeys::revoke(directory, "test", &before.unwrap().kid, now).unwrap();
+        }
+    }
+    now
+}
+
+/// The keys after each published set.
+fn keyrings(directory: &Path) -> Vec<Keyring> {
+    let first = std::fs::read_to_string(directory.join("set-000001.json")).unwrap();
+    let mut keyrings = vec![Keyring::from_json(&first).unwrap()];
+    let newest = SigningKeys::load(directory).unwrap().version();
+    for version in 2..=newest {
+        let file = directory.join(format!("set-{version:06}.jws"));
+        let jws = std::fs::read_to_string(file).unwrap();
+        keyrings.push(follow(keyrings.last().unwrap(), &jws).unwrap().0);
+    }
+    keyrings
+}
+
+#[test]
+fn a_site_with_any_set_follows_a_history_longer_than_an_answer() {
+    for revokes in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let start: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+        let first = SigningKeys::create(directory, start).unwrap();
+        let (keys, rounds) = if revokes { (61, 10) } else { (45, 18) };
+        fill_first_set(directory, keys, 500, 0);
+        let end = rotations(directory, rounds, revokes, start);
+
+        let loaded = SigningKeys::load(directory).unwrap();
+        let newest = loaded.version();
+        let keyrings = keyrings(directory);
+        let published = std::fs::read_dir(directory).unwrap().flatten();
+        let bytes: u64 = published.map(|file| file.metadata().unwrap().len()).sum();
+        assert!(bytes > 700_000, "{bytes}");
+        let reaches = |loaded: &SigningKeys, root: &Keyring| {
+            let path = loaded.path_from(root.version());
+            let documents = sets_after(loaded, root.version());
+            let bytes: usize = documents.iter().map(String::len).sum();
+            assert!(bytes <= MAX_KEY_SETS_BYTES, "{bytes}");
+            let walk = walk(root.clone(), &documents);
+            assert_eq!(walk.error, None, "from {}", root.version());
+            assert!(walk.keyring.version() > root.version() || documents.is_empty());
+            let is_there = walk.keyring.version() == newest;
+            assert_eq!(path.is_complete, is_there);
+            is_there.then_some(documents)
+        };
+        for root in &keyrings {
+            let documents = reaches(&loaded, root).unwrap();
+            let answer: Vec<u8> = loaded.answer(Some(root.version())).concat();
+            assert!(answer.len() < 1024 * 1024 - 100_000, "{}", answer.len());
+            let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["chain"], serde_json::json!(documents));
+            assert_eq!(answer["version"], newest);
+        }
+        // Where a key that is still trusted can sign it, no revoked one does.
+        let shortcut = key_id(&sets_after(&loaded, 1)[0]).unwrap();
+        assert_eq!(shortcut, first);
+        assert_eq!(keyrings.last().unwrap().is_revoked(&first), revokes);
+
+        // Whose private keys are gone gets there in more than one answer.
+        for key in loaded.list(end).iter().filter(|key| key.state != "signs") {
+            std::fs::remove_file(directory.join(format!("{}.jwk", key.kid))).unwrap();
+        }
+        let loaded = SigningKeys::load(directory).unwrap();
+        assert_eq!(reaches(&loaded, &keyrings[0]), None);
+        assert!(reaches(&loaded, &keyrings[keyrings.len() - 5]).is_some());
+    }
+}
+
+#[test]
+fn a_key_can_be_revoked_after_any_number_of_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let start: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+    let first = SigningKeys::create(directory, start).unwrap();
+    fill_first_set(directory, MOST_KEYS - 3, 43, 1000);
+    let now = rotations(directory, 2, false, start);
+    let before = SigningKeys::load(directory).unwrap();
+    assert_eq!(before.public().keys.len(), MOST_KEYS);
+
+    SigningKeys::revoke(directory, "test", &first, now).unwrap();
+    let loaded = SigningKeys::load(directory).unwrap();
+    assert_eq!(loaded.list(now).last().unwrap().state, "revoked");
+    let set = loaded.public();
+    assert_eq!(set.revoked.len(), MAX_NAMED_REVOKED);
+    assert_eq!(set.revoked.last(), Some(&first));
+    let jws = &sets_after(&loaded, loaded.version() - 1)[0];
+    assert!(jws.len() < MAX_BYTES * 3 / 4, "{}", jws.len());
+    // A site that has followed knows of the others as well.
+    let keyrings = keyrings(directory);
+    let newest = keyrings.last().unwrap();
+    assert!(newest.get(&first).is_none() && newest.is_revoked(&first));
+    assert_eq!(newest.revoked().count(), 1001);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_the_site_could_not_read_is_refused_before_it_takes_a_seat() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let directory = vendor.keys_dir();
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    fill_first_set(&directory, 61, 500, 0);
+    let now = rotations(
+        &directory,
+        10,
+        true,
+        vendor.clock.now() - TimeDelta::days(10),
+    );
+    let loaded = SigningKeys::load(&directory).unwrap();
+    for gone in loaded.list(now).iter().filter(|key| key.state != "signs") {
+        std::fs::remove_file(directory.join(format!("{}.jwk", gone.kid))).unwrap();
+    }
+    vendor.app.reload_keys().unwrap();
+    let newest = vendor.app.keys().version();
+    let request = |key_set| OfflineRequest {
+        purpose: Purpose::Activate,
+        license_key: key.clone(),
+        hardware_id: "machine".to_owned(),
+        installation_id: INSTALLATION.to_owned(),
+        installation_name: String::new(),
+        installation_version: String::new(),
+        nonce: NONCE.to_owned(),
+        created_at: now,
+        key_set,
+    };
+    for key_set in [0, 1, 5] {
+        let body = serde_json::json!({"request": request(key_set).to_file()});
+        let (status, answer) = vendor.post("offline", body).await;
+        assert_eq!(status, 409, "{answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(
+            message.contains(&format!("version {key_set} of the key set")),
+            "{message}"
+        );
+        assert!(vendor.seat(&key, "machine").await.is_none());
+    }
+    let body = serde_json::json!({"request": request(newest - 5).to_file()});
+    let (status, answer) = vendor.post("offline", body).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["data"]["file"].as_str().unwrap().len() < LONGEST_FILE);
+    vendor.end().await;
 }

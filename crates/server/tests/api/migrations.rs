@@ -3,6 +3,7 @@
 
 use chrono::TimeDelta;
 use license_core::seat::Overlap;
+use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
     Migrator, Store, audit_log, calls, console_sessions, lost_numbers, seat_moves, seats,
@@ -15,7 +16,7 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 7] = [
+const SAMPLES: [&str; 8] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
     include_str!("../migrations/m0003_audit_and_history.sql"),
@@ -23,6 +24,7 @@ const SAMPLES: [&str; 7] = [
     include_str!("../migrations/m0005_signing_clock.sql"),
     include_str!("../migrations/m0006_lost_numbers.sql"),
     include_str!("../migrations/m0007_console_sessions.sql"),
+    include_str!("../migrations/m0008_former_installations.sql"),
 ];
 
 on_both_engines! {
@@ -85,6 +87,13 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         (trail.behind_at, trail.behind),
         (Some(1_795_521_500_000), 1)
     );
+    let former = &trail.former_installations[0];
+    assert_eq!(
+        former.fingerprint,
+        installation_fingerprint("an-installation")
+    );
+    assert_eq!(former.replaced_at, seats[1].activated_at);
+    assert_eq!(seats[0].trail().former_installations[0].fingerprint, "abc");
     let suspected = suspicions::list(store.reader(), Some(&license.id), 9).await;
     assert_eq!(suspected.unwrap()[0].times, 3);
     let signed = seats[1].signed.unwrap();
