@@ -397,7 +397,7 @@ async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> Str
     let Answer::License(license) = answer else {
         panic!("{answer:?}");
     };
-    to_file(&[], license["signature"].as_str().unwrap())
+    to_file(&[""; 0], license["signature"].as_str().unwrap())
 }
 
 async fn import(site: &Site, file: &str) -> Value {

@@ -100,7 +100,7 @@ fn signs_throughout(directory: &Path, root: &Keyring, from: DateTime<Utc>, to: D
             .permit(reading, now)
             .unwrap();
         let jws = keys.sign(DocumentType::License, &claims, at).unwrap();
-        let kid = license_core::document::key_id(&jws).unwrap();
+        let kid = key_id(&jws).unwrap();
         let key = walk.keyring.get(&kid).unwrap();
         assert!(key.covers(now), "{now}");
         now += TimeDelta::minutes(10);
