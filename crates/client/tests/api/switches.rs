@@ -169,7 +169,7 @@ async fn switches_in_the_database_are_bounded_and_made_into_answers_one_time(eng
     site.put(path, json!({"systemEnabled": true})).await;
     let (_, list) = site.get("/api/license/features").await;
     assert_eq!(find(&list, "module.map_view")["reason"], "licensed");
-    let start = std::time::Instant::now();
+    let start = tokio::time::Instant::now();
     site.stop().await;
     assert!(start.elapsed() < std::time::Duration::from_secs(8));
     site.end().await;
