@@ -180,7 +180,7 @@ impl Vendor {
         for number in 1..=61 {
             let secret = SigningKey::from_bytes(&[number; 32]);
             let mut key = Jwk::from_verifying_key(&secret.verifying_key());
-            key.kid = key.kid.map(|kid| format!("{kid:_<500}"));
+            key.kid = key.kid.map(|kid| format!("{kid:_<560}"));
             set.keys.push(key);
         }
         std::fs::write(&file, serde_json::to_vec(&set).unwrap()).unwrap();
