@@ -76,8 +76,10 @@ pub async fn serve(
     listener::serve(router, listener, limits, connections, shutdown).await;
 
     supervised.ended().await;
-    // What came of it is noted in `App`.
-    let _ = opening.await;
+    if let Some(opening) = opening {
+        // What came of it is noted in `App`.
+        let _ = opening.await;
+    }
     if let Some(clock) = &app.effective {
         clock.observe();
         let keeping = tokio::time::timeout(SHUTDOWN_TIMEOUT, keep_at_stop(&app)).await;
@@ -97,11 +99,15 @@ pub async fn serve(
 
 /// Opens the database. One that is there is waited for, so that the first answer knows
 /// what it holds; one that is away is not: callers are answered from memory.
-async fn open_database(app: &Arc<App>, shutdown: &CancellationToken) -> JoinHandle<Option<()>> {
+/// Answers the task that goes on with it.
+async fn open_database(
+    app: &Arc<App>,
+    shutdown: &CancellationToken,
+) -> Option<JoinHandle<Option<()>>> {
     let opening = jobs::follow_database::open_once(app.clone());
     let mut opening = tokio::spawn(shutdown.clone().run_until_cancelled_owned(opening));
-    let _ = tokio::time::timeout(STARTUP_TIMEOUT, &mut opening).await;
-    opening
+    let opened = tokio::time::timeout(STARTUP_TIMEOUT, &mut opening).await;
+    opened.is_err().then_some(opening)
 }
 
 fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::Result<()> {
