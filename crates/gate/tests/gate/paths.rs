@@ -19,6 +19,7 @@ async fn answers(router: &Router, method: Method, path: &str, reason: &str) {
     assert_eq!(said, reason, "{method} {path}");
     let expected = match reason {
         "" => StatusCode::OK,
+        "bad_path" => StatusCode::BAD_REQUEST,
         _ => StatusCode::FORBIDDEN,
     };
     assert_eq!(status, expected, "{method} {path}");
