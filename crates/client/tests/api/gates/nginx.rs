@@ -88,7 +88,9 @@ async fn the_shipped_rules_gate_by_path() {
     let mut licensed = Licensed::by_path().await;
     let locations = format!(
         "auth_request /_license_by_path; error_page 403 = @unlicensed; \
-         error_page 500 = @license_client_down; include {}; \
+         error_page 500 = @license_client_down; include {}; proxy_http_version 1.1; \
+         proxy_set_header Upgrade $license_upgrade; \
+         proxy_set_header Connection $license_upgrade_connection; \
          location / {{ proxy_pass http://{}; }}",
         shipped::file("deploy/nginx/visitor_headers.conf").display(),
         licensed.backend.address
