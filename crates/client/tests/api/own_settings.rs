@@ -252,18 +252,20 @@ async fn settings_and_files_that_they_name_may_be_utf_16_or_marked() {
         }
     }
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(
-        directory.path().join(".env"),
-        b"INSTALLATION_NAME=K\xf6ln\n",
-    )
-    .unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_license-client"))
-        .arg("config")
-        .current_dir(directory.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("the file .env cannot be read: it is neither UTF-8 nor UTF-16 (byte 19); save it as UTF-8"), "{said}");
+    let config = |text: &[u8]| {
+        std::fs::write(directory.path().join(".env"), text).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_license-client"))
+            .args(["config", "--json"])
+            .current_dir(directory.path())
+            .output()
+            .unwrap()
+    };
+    let of_windows = json_of(&config(b"INSTALLATION_NAME=K\xf6ln\n"));
+    let name = &of_windows["settings"]["INSTALLATION_NAME"];
+    assert_eq!(name["value"], "K\u{f6}ln");
+    let said = String::from_utf8(config(b"PK\x03\x04").stderr).unwrap();
+    let expected = "the file .env cannot be read: this is a ZIP archive";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

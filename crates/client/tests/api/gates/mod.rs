@@ -197,7 +197,7 @@ impl Licensed {
                 .map(|it| format!("Upgrade: {it}\r\n"))
                 .collect();
             let settings = "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
-            let connection = "Connection: close, Upgrade, HTTP2-Settings\r\n";
+            let connection = "Connection: close\r\nConnection: Upgrade, HTTP2-Settings\r\n";
             let answer =
                 send_raw(gateway, "/map/1", &format!("{connection}{head}{settings}")).await;
             let answer = answer.to_ascii_lowercase();
@@ -508,7 +508,9 @@ async fn send_raw(gateway: &str, path: impl AsRef<[u8]>, headers: &str) -> Strin
     let request = [b"GET ", path.as_ref(), head.as_bytes()].concat();
     stream.write_all(&request).await.unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    let reading = stream.read_to_string(&mut answer);
+    let reading = tokio::time::timeout(Duration::from_secs(20), reading).await;
+    reading.expect("the gateway ends the connection").unwrap();
     answer
 }
 
