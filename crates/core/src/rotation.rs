@@ -133,18 +133,18 @@ pub fn path_to_newest<'a, T: AsRef<str>>(
     shortcuts: &'a BTreeMap<u64, T>,
     max_bytes: usize,
 ) -> PathToNewest<'a, T> {
-    let mut known = known.max(1);
+    let known = known.max(1);
     let first = usize::try_from(known - 1).unwrap_or(usize::MAX);
     let rest = chain.get(first..).unwrap_or_default();
     let mut rest_bytes: usize = rest.iter().map(|set| set.as_ref().len()).sum();
     let mut left = max_bytes;
     let mut documents = Vec::new();
-    for (index, next) in rest.iter().enumerate() {
+    for (reached, (index, next)) in (known..).zip(rest.iter().enumerate()) {
         if rest_bytes <= left {
             documents.extend(rest.iter().skip(index));
             break;
         }
-        let shortcut = shortcuts.get(&known);
+        let shortcut = shortcuts.get(&reached);
         if let Some(shortcut) = shortcut.filter(|it| it.as_ref().len() <= left) {
             documents.push(shortcut);
             break;
@@ -160,7 +160,6 @@ pub fn path_to_newest<'a, T: AsRef<str>>(
         documents.push(next);
         left -= bytes;
         rest_bytes -= bytes;
-        known += 1;
     }
     PathToNewest {
         documents,

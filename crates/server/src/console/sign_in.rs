@@ -111,7 +111,7 @@ pub(super) async fn in_session(
         // A change that was not made is asked for anew.
         let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let next: String = match *request.method() {
-            Method::GET if wanted.len() <= MAX_NEXT_BYTES => {
+            Method::GET | Method::HEAD if wanted.len() <= MAX_NEXT_BYTES => {
                 url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect()
             }
             _ => "%2F".to_owned(),
