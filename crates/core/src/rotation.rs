@@ -139,7 +139,7 @@ pub fn path_to_newest<'a, T: AsRef<str>>(
     let mut rest_bytes: usize = rest.iter().map(|set| set.as_ref().len()).sum();
     let mut left = max_bytes;
     let mut documents = Vec::new();
-    for (reached, (index, next)) in (known..).zip(rest.iter().enumerate()) {
+    for ((index, next), reached) in rest.iter().enumerate().zip(known..) {
         if rest_bytes <= left {
             documents.extend(rest.iter().skip(index));
             break;
