@@ -10,7 +10,7 @@ use license_core::contact::Contact;
 use license_core::gate::{Decision, Reason};
 use license_core::protocol::Call;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -131,11 +131,9 @@ impl Metrics {
     /// Never in practice: writing to a text does not fail.
     pub fn text(&self, readings: &Readings) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
-        // Each text of the format ends with a mark; there is to be one.
-        let end = text.len() - text.strip_suffix("# EOF\n").map_or(0, |_| "# EOF\n".len());
-        text.truncate(end);
-        encode(&mut text, &readings.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &readings.registry)?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }

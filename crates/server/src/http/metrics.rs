@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use license_service::exposition;
 use license_service::jobs::Jobs;
 use license_service::telemetry;
 
 use crate::app::App;
 use crate::http::error::ApiError;
 
-/// In the `OpenMetrics` text format.
+/// In the format that the scraper reads.
 pub(super) async fn metrics(
     State(app): State<Arc<App>>,
     State(jobs): State<Arc<Jobs>>,
-) -> Result<impl IntoResponse, ApiError> {
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let text = app
         .metrics
         .text(&jobs.failures(), telemetry::dropped_lines());
@@ -23,6 +25,5 @@ pub(super) async fn metrics(
         tracing::error!(%error, "failed to write the metrics");
         ApiError::Internal
     })?;
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, content_type)], text))
+    Ok(exposition::respond(&headers, text))
 }
