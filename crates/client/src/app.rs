@@ -19,12 +19,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
 use crate::announced::Announced;
+use crate::attempts_log::AttemptsLog;
 use crate::config::Settings;
 use crate::effective_clock::EffectiveClock;
+use crate::entitled::LatestEntitled;
 use crate::gate_routes::{GateRoutes, GateRoutesError};
 use crate::identity::{Identity, Prescribed};
-use crate::licensing::attempts::AttemptsSummary;
-use crate::licensing::entitlements::LatestEntitled;
 use crate::metrics::Metrics;
 use crate::random;
 use crate::scheduler::Scheduler;
@@ -32,7 +32,7 @@ use crate::sealed_file::SealedFile;
 use crate::shared_reading::SharedReading;
 use crate::snapshot::Snapshot;
 use crate::state_file::StateFile;
-use crate::store::local_license_validation_attempts::{Attempt, LoggedAttempt};
+use crate::store::local_license_validation_attempts::Attempt;
 use crate::store::{Store, StoreError};
 use crate::trusted_keys::{TrustedKeys, TrustedKeysError};
 use crate::unknown_features::UnknownFeatures;
@@ -85,9 +85,7 @@ pub struct App {
     /// Why changes cannot be stored, as far as the database says.
     pub database_trouble: SharedReading<Option<String>>,
     /// The log of attempts.
-    pub attempts: SharedReading<Option<Arc<[LoggedAttempt]>>>,
-    /// The log in a few figures, for the console.
-    pub attempts_summary: SharedReading<Option<Arc<AttemptsSummary>>>,
+    pub attempts: AttemptsLog,
     /// What is counted.
     pub metrics: Metrics,
     /// What gates ask about that there is not.
@@ -233,6 +231,7 @@ impl App {
             let url = database.to_string();
             OpenError::Store { url, error }
         })?;
+        let store = Arc::new(store);
 
         let now = clock.now();
         let policy = Policy {
@@ -241,7 +240,8 @@ impl App {
         };
         let nothing = Snapshot::new(Evidence::default(), BTreeSet::new(), policy);
         Ok(Self {
-            store: Arc::new(store),
+            attempts: AttemptsLog::new(store.clone(), clock.clone()),
+            store,
             local_copy: StateFile::in_directory(&settings.state_dir, "local-copy.json"),
             kept_time,
             upstream,
@@ -269,8 +269,6 @@ impl App {
                 clock.clone(),
             ),
             database_trouble: SharedReading::new(clock.clone()),
-            attempts: SharedReading::new(clock.clone()),
-            attempts_summary: SharedReading::new(clock.clone()),
             metrics,
             unknown_features: UnknownFeatures::default(),
             turn: tokio::sync::Mutex::new(()),

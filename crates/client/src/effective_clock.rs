@@ -15,7 +15,7 @@ use license_service::clock::{Clock, MachineClocks, Wait};
 use tokio::sync::Notify;
 
 /// Longest sleep before the time is looked at again: it may have been set.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+const MAX_SLEEP: Duration = Duration::from_secs(30);
 
 /// A clock that a licensee cannot turn back.
 pub struct EffectiveClock {
@@ -208,7 +208,7 @@ impl Clock for EffectiveClock {
                 && !wait.is_zero()
             {
                 tokio::select! {
-                    () = self.machine.sleep(wait.min(LONGEST_SLEEP)) => {}
+                    () = self.machine.sleep(wait.min(MAX_SLEEP)) => {}
                     () = self.was_set.notified() => {}
                 }
             }

@@ -42,13 +42,13 @@ enum Origin {
 }
 
 /// Longest id, in bytes: the width of its column.
-const LONGEST_ID: usize = 255;
+const MAX_ID_BYTES: usize = 255;
 
 /// Whether a text can be an id, wherever it comes from: it is sent in a header
 /// and stored in columns.
 #[must_use]
 pub fn is_usable(id: &str) -> bool {
-    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+    (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Settles both ids, and stores those that are not stored yet. Answers how many

@@ -12,11 +12,13 @@
 
 pub mod announced;
 pub mod app;
+pub mod attempts_log;
 pub mod cli;
 pub mod config;
 pub mod console;
 pub mod doctor;
 pub mod effective_clock;
+pub mod entitled;
 pub mod gate_routes;
 pub mod host;
 pub mod http;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::store::{Store, StoreError, system_config};
 
 /// How often the holder renews, and the others look.
-pub const RENEWED_EVERY: Duration = Duration::from_secs(3);
+pub const RENEW_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a lease may stand still before another process takes it.
 pub const TAKEN_OVER_AFTER: Duration = Duration::from_secs(10);
 /// A lease that was renewed this recently shows that another process is alive.

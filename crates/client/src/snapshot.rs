@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use license_core::announcement::{Announcement, announce};
 use license_core::evidence::Evidence;
-use license_core::feature::FeatureKey;
+use license_core::feature::{CORE_FEATURES, FeatureKey, LICENSED_FEATURES};
 use license_core::gate::{self, Decision, Entitlements};
 use license_core::lease::Lease;
 use license_core::license::License;
@@ -69,15 +69,28 @@ impl Snapshot {
         holds_until(&self.evidence, now, &self.policy)
     }
 
-    /// What others are told of `known` features at `now`.
+    /// Every feature that there is a reason to show: those of the product, those of the
+    /// license, and those that are switched off.
     #[must_use]
-    pub fn announce(&self, known: &BTreeSet<FeatureKey>, now: DateTime<Utc>) -> Announcement {
+    pub fn known_features(&self) -> BTreeSet<FeatureKey> {
+        CORE_FEATURES
+            .iter()
+            .chain(&LICENSED_FEATURES)
+            .filter_map(|key| FeatureKey::parse(key).ok())
+            .chain(self.entitlements.listed().cloned())
+            .chain(self.entitlements.switched_off().cloned())
+            .collect()
+    }
+
+    /// What others are told of the known features at `now`.
+    #[must_use]
+    pub fn announce(&self, now: DateTime<Utc>) -> Announcement {
         let Self {
             evidence,
             entitlements,
             policy,
         } = self;
-        announce(evidence, entitlements, policy, known, now)
+        announce(evidence, entitlements, policy, &self.known_features(), now)
     }
 
     /// When grace ends or would end.

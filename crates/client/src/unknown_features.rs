@@ -3,7 +3,7 @@
 //! licensed, and nobody is told by the answer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use chrono::{DateTime, Utc};
 use license_core::feature::FeatureKey;
@@ -34,11 +34,16 @@ impl UnknownFeatures {
     /// [`MAX_KEYS`] keys and new, which is worth a line in the log.
     ///
     /// A full list gives the place of a key that was asked about one time, so
-    /// that a gate's key stays, which is asked about again and again.
+    /// that a gate's key stays, which is asked about again and again. No answer waits for
+    /// another one: while the list is in use, a question only counts as a check.
     pub fn note(&self, key: &str, now: DateTime<Utc>) -> bool {
         self.checks.fetch_add(1, Ordering::Relaxed);
         let key = shortened(key);
-        let mut keys = self.lock();
+        let mut keys = match self.keys.try_lock() {
+            Ok(keys) => keys,
+            Err(TryLockError::Poisoned(keys)) => keys.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
         if let Some(known) = keys.iter_mut().find(|it| it.key == key) {
             known.checks = known.checks.saturating_add(1);
             known.last_checked_at = now;

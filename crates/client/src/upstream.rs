@@ -26,7 +26,7 @@ use crate::server_certificate::{CertificatesError, certificates, explain, tls_co
 
 /// Longest answer that is read, in bytes. A license with thousands of
 /// features stays far below.
-const LONGEST_ANSWER: usize = 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// A connection to one License Server.
 #[derive(Debug, Clone)]
@@ -228,8 +228,8 @@ impl Upstream {
         let retry_after = retry_after(answer.headers());
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|e| self.failure(&e))? {
-            if body.len() + chunk.len() > LONGEST_ANSWER {
-                let limit = LONGEST_ANSWER;
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                let limit = MAX_ANSWER_BYTES;
                 return Err(TransportFailure::TooLong { limit });
             }
             body.extend_from_slice(&chunk);

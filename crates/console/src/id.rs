@@ -1,12 +1,12 @@
 //! Long ids, as people tell them apart.
 
 /// As long as a masked license key, which stays whole.
-const LONGEST: usize = 26;
+const MAX_CHARS: usize = 26;
 
 /// The beginning of an id.
 #[must_use]
 pub fn short(id: &str) -> String {
-    match id.char_indices().nth(LONGEST) {
+    match id.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &id[..end]),
         None => id.to_owned(),
     }

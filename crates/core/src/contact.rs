@@ -195,15 +195,15 @@ pub enum NoContact {
         /// Status code.
         status: u16,
     },
-    /// 407, or 511 from a captive portal.
+    /// 401, 407, or 511 from a captive portal.
     #[error(
-        "a proxy or portal on the way demands a sign-in (HTTP {status}); check HTTPS_PROXY and the network"
+        "a proxy or portal between here and the License Server requires a sign-in (HTTP {status}); check HTTPS_PROXY and the network"
     )]
     SignInDemanded {
         /// Status code.
         status: u16,
     },
-    /// 408, 425 or 429.
+    /// 408, 409, 425 or 429.
     #[error("the License Server is busy (HTTP {status}); it is asked again later")]
     Busy {
         /// Status code.
@@ -849,9 +849,9 @@ fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact> {
         Reply::Failure(failure) => return Err(failure.clone().into()),
     };
     match status {
-        300..400 => return Err(NoContact::Redirected { status }),
-        407 | 511 => return Err(NoContact::SignInDemanded { status }),
-        408 | 425 | 429 => return Err(NoContact::Busy { status }),
+        300..=399 => return Err(NoContact::Redirected { status }),
+        401 | 407 | 511 => return Err(NoContact::SignInDemanded { status }),
+        408 | 409 | 425 | 429 => return Err(NoContact::Busy { status }),
         500.. => return Err(NoContact::ServerFault { status }),
         _ => {}
     }

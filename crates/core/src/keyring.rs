@@ -18,7 +18,7 @@ use crate::pasted_text::{half_width, is_dash, is_invisible, is_quote, kind_of_te
 use crate::unambiguous_json;
 
 /// Most keys in one set, so that no set is expensive to read.
-pub const MOST_KEYS: usize = 64;
+pub const MAX_KEYS: usize = 64;
 
 /// Keys by `kid`; never empty.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,8 +97,8 @@ pub enum KeyringError {
     /// No key of the set is an Ed25519 signing key that is not revoked.
     #[error("the JWK Set holds no Ed25519 key for signatures")]
     Empty,
-    /// More than [`MOST_KEYS`].
-    #[error("the JWK Set holds {found} keys, at most {MOST_KEYS} are read")]
+    /// More than [`MAX_KEYS`].
+    #[error("the JWK Set holds {found} keys, at most {MAX_KEYS} are read")]
     TooManyKeys {
         /// How many.
         found: usize,
@@ -150,7 +150,7 @@ impl Keyring {
     /// As [`Keyring::from_json`].
     pub fn from_jwk_set(set: &JwkSet) -> Result<Self, KeyringError> {
         let found = set.keys.len();
-        if found > MOST_KEYS {
+        if found > MAX_KEYS {
             return Err(KeyringError::TooManyKeys { found });
         }
         let mut keys = BTreeMap::new();
@@ -338,10 +338,10 @@ mod tests {
             let key = |n| format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"{n}"}}"#);
             set(&(0..number).map(key).collect::<Vec<_>>().join(","))
         };
-        let full = keys(MOST_KEYS).unwrap();
+        let full = keys(MAX_KEYS).unwrap();
         assert_eq!(full.key_ids().count(), 64);
         assert!(full.key_ids().any(|id| id == "63"));
-        let found = MOST_KEYS + 1;
+        let found = MAX_KEYS + 1;
         assert_eq!(keys(found).err(), Some(KeyringError::TooManyKeys { found }));
     }
 

@@ -24,11 +24,11 @@ use crate::text_encoding::NotText;
 use crate::unambiguous_json;
 
 /// Longest file that is read, in bytes.
-pub const LONGEST_FILE: usize = 1024 * 1024;
+pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 /// Most requests that may wait for an answer.
-pub const MOST_PENDING: usize = 16;
+pub const MAX_PENDING: usize = 16;
 /// By how much a request may be ahead of the vendor's clock.
-pub const MOST_AHEAD: TimeDelta = TimeDelta::minutes(10);
+pub const MAX_REQUEST_SKEW: TimeDelta = TimeDelta::minutes(10);
 /// What stands between the documents of a file; no document holds it.
 const BETWEEN: char = '~';
 /// Characters in a line of a file.
@@ -109,8 +109,8 @@ pub struct Pending {
 /// Why a text is not a file of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
-    /// Longer than [`LONGEST_FILE`].
-    #[error("the file has {bytes} bytes, at most {LONGEST_FILE} are read")]
+    /// Longer than [`MAX_FILE_BYTES`].
+    #[error("the file has {bytes} bytes, at most {MAX_FILE_BYTES} are read")]
     TooLong {
         /// Length found.
         bytes: usize,
@@ -297,7 +297,7 @@ impl OfflineRequest {
 
     /// Whether it was written before `now`, the vendor's time, by each of the two
     /// times that it holds: `createdAt`, and that in its nonce. Up to
-    /// [`MOST_AHEAD`] is forgiven.
+    /// [`MAX_REQUEST_SKEW`] is forgiven.
     ///
     /// # Errors
     /// [`WrittenAhead`].
@@ -365,7 +365,7 @@ pub fn nonce(random: [u8; 24], asked: DateTime<Utc>) -> String {
 }
 
 fn check_written(written_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), WrittenAhead> {
-    if written_at - now > MOST_AHEAD {
+    if written_at - now > MAX_REQUEST_SKEW {
         return Err(WrittenAhead { written_at, now });
     }
     Ok(())
@@ -492,7 +492,7 @@ fn armour(label: &str, inside: &str) -> String {
 
 /// What is inside the armour, without the signs that fill up base64.
 fn unarmour(label: &'static str, text: &str) -> Result<String, FileError> {
-    if text.len() > LONGEST_FILE {
+    if text.len() > MAX_FILE_BYTES {
         return Err(FileError::TooLong { bytes: text.len() });
     }
     within_armour(label, text).or_else(|error| {

@@ -14,6 +14,10 @@ use crate::protocol::Call;
 /// How far the clock of a lost server may have been ahead of this one's.
 pub const MAX_LEAD: TimeDelta = TimeDelta::minutes(10);
 
+/// How far the newest recorded number may be behind the newest one issued: servers record
+/// every 15 seconds that they are running, and a denial leaves no other trace.
+pub const MAX_UNRECORDED: TimeDelta = TimeDelta::seconds(30);
+
 /// Numbers that another server may have issued, of which the database knows nothing:
 /// those of the time between a backup and its restoration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,21 +31,38 @@ pub struct LostNumbers {
 /// Which sequence numbers a database accounts for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IssuedNumbers {
-    /// The newest number issued.
+    /// The newest number recorded.
     pub newest: u64,
     /// The lost numbers around the one that is asked about, if it is among some.
     pub lost: Option<LostNumbers>,
 }
 
 impl IssuedNumbers {
+    /// A database of which is known only that it accounts for the numbers up to this one:
+    /// all later ones may be lost.
+    #[must_use]
+    pub fn unknown_after(newest: u64) -> Self {
+        let lost = LostNumbers {
+            after: newest,
+            until: u64::MAX,
+        };
+        Self {
+            newest,
+            lost: Some(lost),
+        }
+    }
+
     /// Whether a site that knows this number was answered by a server whose answers the
-    /// database does not have. A number further ahead of `now` than [`MAX_LEAD`] was
-    /// never issued by anyone.
+    /// database does not have. A number within [`MAX_UNRECORDED`] of the newest recorded
+    /// one may be of a denial; a number further ahead of `now` than [`MAX_LEAD`] was never
+    /// issued by anyone.
     #[must_use]
     pub fn have_lost(&self, known: u64, now: DateTime<Utc>) -> bool {
         let is_lost = |it: LostNumbers| it.after < known && known <= it.until;
         let is_possible = known <= number_at(now + MAX_LEAD);
-        is_possible && (known > self.newest || self.lost.is_some_and(is_lost))
+        let unrecorded = u64::try_from(MAX_UNRECORDED.num_milliseconds()).unwrap_or_default();
+        let is_unrecorded = known > self.newest.saturating_add(unrecorded);
+        is_possible && (is_unrecorded || self.lost.is_some_and(is_lost))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::keyring::{Jwk, JwkSet, Keyring};
 pub const MAX_KEY_SETS_BYTES: usize = 512 * 1024;
 /// Maximum number of revoked keys that a set names, the newest ones. What sites believe
 /// does not depend on it: a revoked key is not among the keys of any later set. It
-/// leaves room for [`crate::keyring::MOST_KEYS`] keys in one document.
+/// leaves room for [`crate::keyring::MAX_KEYS`] keys in one document.
 pub const MAX_NAMED_REVOKED: usize = 256;
 
 /// The payload of a signed key set.

@@ -7,13 +7,15 @@
 //! no honest client sends is refused in any case.
 
 mod path;
+mod path_error;
 mod readings;
 mod text;
 mod tree;
 
 use std::collections::BTreeSet;
 
-pub use path::{LONGEST_PATH, MAX_ODD_PLACES, MAX_SEGMENTS, PathError, PlainPath};
+pub use path::PlainPath;
+pub use path_error::{MAX_ODD_PLACES, MAX_PATH_BYTES, MAX_SEGMENTS, PathError};
 
 use crate::feature::FeatureKey;
 use readings::Matches;

@@ -14,13 +14,13 @@ use crate::standing::Standing;
 /// First wait after a failed validation.
 pub const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
 /// Longest wait between failed validations.
-pub const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
+pub const MAX_RETRY_DELAY: TimeDelta = TimeDelta::hours(1);
 /// Wait between validations while lapsed, so that a reinstated site need not
 /// wait long.
 pub const LAPSED_RETRY: TimeDelta = TimeDelta::minutes(15);
 /// Shortest wait between regular validations: a lease that is over as soon as
 /// it is signed does not make a site call without pause.
-pub const SHORTEST_INTERVAL: TimeDelta = TimeDelta::seconds(1);
+pub const MIN_INTERVAL: TimeDelta = TimeDelta::seconds(1);
 /// The part of a lease's span after which it is validated again; what remains
 /// is slack, so that a healthy site never comes near grace.
 const SPAN_USED: f64 = 0.8;
@@ -88,15 +88,15 @@ pub fn next_heartbeat(
 }
 
 /// How long to leave the License Server alone after an answer that asks to wait:
-/// at least as long as it asks, but at most [`LONGEST_RETRY`], whoever sent it. A
+/// at least as long as it asks, but at most [`MAX_RETRY_DELAY`], whoever sent it. A
 /// fleet that is told the same spreads out.
 #[must_use]
 pub fn wait_as_asked(retry_after: Duration, jitter: Jitter) -> TimeDelta {
     match TimeDelta::from_std(retry_after) {
-        Ok(asked) if asked < LONGEST_RETRY => {
-            scale(asked, 1.0 + SHORTENED_BY * jitter.0).min(LONGEST_RETRY)
+        Ok(asked) if asked < MAX_RETRY_DELAY => {
+            scale(asked, 1.0 + SHORTENED_BY * jitter.0).min(MAX_RETRY_DELAY)
         }
-        _ => shortened(LONGEST_RETRY, jitter),
+        _ => shortened(MAX_RETRY_DELAY, jitter),
     }
 }
 
@@ -114,7 +114,7 @@ fn validation_interval(lease: &Lease, interval: TimeDelta) -> TimeDelta {
         Lease::Signed(document) => {
             let claims = document.claims();
             let span_used = scale(claims.valid_until - claims.iat, SPAN_USED);
-            interval.min(span_used).max(SHORTEST_INTERVAL)
+            interval.min(span_used).max(MIN_INTERVAL)
         }
         Lease::Adopted(_) | Lease::Unsigned { .. } => interval,
     }
@@ -123,7 +123,7 @@ fn validation_interval(lease: &Lease, interval: TimeDelta) -> TimeDelta {
 /// One minute, doubled with each further failure up to an hour, times 0.5 to 1.
 fn retry_wait(failures: u32, jitter: Jitter) -> TimeDelta {
     let doublings = failures.saturating_sub(1).min(6);
-    let wait = (FIRST_RETRY * 2_i32.pow(doublings)).min(LONGEST_RETRY);
+    let wait = (FIRST_RETRY * 2_i32.pow(doublings)).min(MAX_RETRY_DELAY);
     scale(wait, 0.5 + 0.5 * jitter.0)
 }
 

@@ -36,9 +36,9 @@ pub const SILENT: TimeDelta = TimeDelta::minutes(5);
 /// way, and its time is in whole seconds.
 pub const AGREES: TimeDelta = TimeDelta::seconds(60);
 /// Most time between two times that are kept for the next start.
-const LONGEST_GAP: Duration = Duration::from_secs(5 * 60);
+const MAX_GAP: Duration = Duration::from_secs(5 * 60);
 /// Least time between two times that are kept for the next start.
-const SHORTEST_GAP: Duration = Duration::from_secs(10);
+const MIN_GAP: Duration = Duration::from_secs(10);
 /// What is kept is at most such a part of the running time old: a process that
 /// is killed again and again counts at most so much too much.
 const GAP_OF_RUNNING: u32 = 50;
@@ -626,7 +626,7 @@ impl Believed {
     /// order has been running for some more time, which nobody has seen.
     fn carried_to(&self, readings: &Readings) -> DateTime<Utc> {
         let before = Duration::from_millis(self.since_boot_ms);
-        let unseen = Duration::from_millis(self.unseen_ms).min(LONGEST_GAP);
+        let unseen = Duration::from_millis(self.unseen_ms).min(MAX_GAP);
         let is_another_start = match (&self.boot_id, &readings.boot_id) {
             (Some(before), Some(now)) => before != now,
             // Nobody says which start it is: that is a question of the boot clock.
@@ -697,7 +697,7 @@ impl Mark {
 /// 10 s and 5 min. That is what counts for a process that did not stop in order.
 #[must_use]
 pub fn keep_again_after(running: Duration) -> Duration {
-    (running / GAP_OF_RUNNING).clamp(SHORTEST_GAP, LONGEST_GAP)
+    (running / GAP_OF_RUNNING).clamp(MIN_GAP, MAX_GAP)
 }
 
 /// A time that is out of bounds stands still.

@@ -13,10 +13,11 @@ use crate::error::GateError;
 use crate::follower;
 use crate::gate::Gate;
 use crate::hook::Hook;
-use crate::known::{Known, WithoutContact};
+use crate::known::Known;
 use crate::shared::{Options, Shared};
 use crate::subscription::{Subscription, TlsFiles};
 use crate::trusted_keys::TrustedKeys;
+use crate::without_contact::WithoutContact;
 
 /// How long contact may be lost before [`WithoutContact::Deny`] and
 /// [`WithoutContact::Allow`] take effect: longer than a restart takes.

@@ -77,7 +77,7 @@ pub(crate) fn start(
     };
     let gate = shared.changes();
     let run = move || {
-        let exit = Exit;
+        let exit = Exit(Weak::clone(&follower.shared));
         let work = join(follower.follow(), follower.keep_time());
         runtime.block_on(select(pin!(gone(gate)), pin!(work)));
         // A name that is being looked up must not hold up the end.
@@ -91,14 +91,18 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// Says so if the thread ends although the gate is there.
-struct Exit;
+/// If the thread ends although the gate is there: logs it, and wakes those who wait for
+/// changes.
+struct Exit(Weak<Shared>);
 
 impl Drop for Exit {
     fn drop(&mut self) {
         tracing::error!(
             "the thread that follows the License Client has ended, which is a bug: contact is lost"
         );
+        if let Some(shared) = self.0.upgrade() {
+            shared.stop();
+        }
     }
 }
 
@@ -113,8 +117,9 @@ impl Follower {
         let mut wait = FIRST_WAIT;
         loop {
             let heard = self.subscription.hear(|announcement, envelope| {
+                self.hear(announcement, envelope)?;
                 wait = FIRST_WAIT;
-                self.hear(announcement, envelope)
+                Ok(())
             });
             let Err(error) = heard.await;
             self.lose_contact(error);

@@ -12,29 +12,10 @@ use crate::clock::{Ticks, in_ticks};
 use crate::decision::{Decision, Reason};
 use crate::table::{Contact, Step, Table};
 use crate::trusted_keys::{TrustedKeys, Unproven};
+use crate::without_contact::WithoutContact;
 
 /// How much the clocks may disagree before deadlines are worked out again: 100 ms.
 const MAX_DRIFT: Ticks = 100_000_000;
-
-/// What a gate does when there is no contact with the License Client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WithoutContact {
-    /// What the License Client has said holds until the end that it has named:
-    /// the end of grace, which is signed, or of the license. A License Client
-    /// that is restarted, or away for a day, is not noticed; nothing is
-    /// stretched. Before the first contact only core features are available.
-    #[default]
-    KeepUntilEnd,
-    /// Licensed features are off when contact has been lost for longer than
-    /// the [contact timeout](crate::GateBuilder::contact_timeout), and before the first
-    /// contact.
-    Deny,
-    /// What was available when contact was lost stays available, without an
-    /// end; before the first contact everything is. For gateways of which the
-    /// vendor prefers that they serve too much rather than too little.
-    Allow,
-}
 
 /// What a gate knows.
 pub(crate) struct Known {

@@ -23,6 +23,7 @@ mod streams;
 mod subscription;
 mod table;
 mod trusted_keys;
+mod without_contact;
 
 pub use announced::Limit;
 pub use builder::GateBuilder;
@@ -38,10 +39,10 @@ pub use gate::Gate;
 pub use hook::Hook;
 /// The types of requests and responses, in the version that the gate uses.
 pub use http;
-pub use known::WithoutContact;
 pub use layer::{GateLayer, Gated};
 pub use license_core::usage::Resource;
 pub use refusal::Refusal;
 pub use routes::{RouteError, Routes};
 pub use script::GateScript;
 pub use streams::Changes;
+pub use without_contact::WithoutContact;

@@ -13,9 +13,9 @@ use crate::clock::{self, Ticks};
 use crate::decision::{Decision, Reason};
 use crate::feature_key::FeatureKey;
 use crate::gate::Gate;
-use crate::known::WithoutContact;
 use crate::shared::{Options, Shared};
 use crate::table::{Contact, Step, Table};
+use crate::without_contact::WithoutContact;
 
 /// Says what a gate of [`Gate::scripted`] decides. Dropping it changes nothing.
 pub struct GateScript {

@@ -133,6 +133,12 @@ impl Shared {
         self.fresh_until.store(until, Ordering::Relaxed);
     }
 
+    /// There will be no follower any more.
+    pub(crate) fn stop(&self) {
+        self.fresh_until.store(0, Ordering::Relaxed);
+        self.version.send_modify(|version| *version += 1);
+    }
+
     /// Whether there should be a follower, and it does not turn.
     pub(crate) fn is_stalled(&self) -> bool {
         clock::ticks() > self.fresh_until.load(Ordering::Relaxed)
@@ -236,8 +242,8 @@ mod tests {
     use super::*;
     use crate::announced::Announced;
     use crate::decision::Reason;
-    use crate::known::WithoutContact;
     use crate::table::{Contact, Step};
+    use crate::without_contact::WithoutContact;
 
     const MINUTE: Ticks = 60_000_000_000;
     const FEATURE: &str = "module.map_view";

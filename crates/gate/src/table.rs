@@ -7,7 +7,7 @@ use license_core::usage::Resource;
 use crate::announced::{Limit, Limits, Rows, UNLISTED};
 use crate::clock::Ticks;
 use crate::decision::{Decision, Reason};
-use crate::known::WithoutContact;
+use crate::without_contact::WithoutContact;
 
 /// Decisions from an instant on.
 pub(crate) struct Table {

@@ -22,7 +22,7 @@ use license_core::protocol::{
     ActivateRequest, DeactivateRequest, HeartbeatRequest, ValidateRequest,
 };
 use license_core::rotation::{follow, walk};
-use license_core::route::{LONGEST_PATH, Otherwise, Pattern, PlainPath, Route, RouteTable};
+use license_core::route::{MAX_PATH_BYTES, Otherwise, Pattern, PlainPath, Route, RouteTable};
 
 /// A function of bytes, by its name.
 pub type Target = (&'static str, fn(&[u8]));
@@ -172,7 +172,7 @@ pub fn path(data: &[u8]) {
             .flat_map(|segment| std::iter::once(b'/').chain(segment.bytes()))
             .map(|byte| format!("%{byte:02x}"))
             .collect();
-        if escaped.len() < LONGEST_PATH {
+        if escaped.len() < MAX_PATH_BYTES {
             assert_eq!(
                 PlainPath::parse(&format!("/{escaped}")),
                 Ok(plain),

@@ -14,6 +14,7 @@ pub mod http;
 pub mod licensing;
 pub mod metrics;
 pub mod numbering;
+pub mod open;
 pub mod rates;
 pub mod serve;
 pub mod signing;

@@ -20,14 +20,14 @@ use crate::http::{self, HttpState};
 use crate::licensing::{clock, history};
 
 /// How often the directory of the keys is looked at.
-const WATCH_KEYS_EVERY: Duration = Duration::from_secs(2);
+const KEY_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often the counts of calls are written down.
-const WRITTEN_EVERY: Duration = Duration::from_secs(10);
+const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the clock is compared with the database's.
 const WATCH_CLOCK_INTERVAL: Duration = Duration::from_secs(15);
 /// How often old history is removed.
-const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Where the vendor's own machines are: proxies, which connect for all sites
 /// behind them, and monitoring. Nobody on the internet has such an address.
@@ -85,7 +85,7 @@ pub async fn serve_within(
     if !access.sessions.can_begin() {
         tracing::info!("no ADMIN_TOKEN is set: the console and /api/admin are closed");
     }
-    let stop_jobs = shutdown.child_token();
+    let stop_jobs = CancellationToken::new();
     let jobs = start_jobs(&app, stop_jobs.clone());
     let access = Arc::new(access);
     let state = HttpState {
@@ -103,7 +103,7 @@ pub async fn serve_within(
     stop_jobs.cancel();
     jobs.ended().await;
     app.write_traffic_down().await;
-    app.record_clock().await;
+    clock::record_if_trusted(&app).await;
     app.store.clone().close().await;
     tracing::info!("stopped");
     Ok(())
@@ -125,14 +125,14 @@ async fn keep_history(app: Arc<App>) -> Infallible {
     let mut forgot_at = None;
     loop {
         let now = app.clock.running();
-        let is_due = forgot_at.is_none_or(|at| now.saturating_sub(at) >= FORGET_EVERY);
+        let is_due = forgot_at.is_none_or(|at| now.saturating_sub(at) >= PRUNE_INTERVAL);
         if is_due {
             forgot_at = Some(now);
             if let Err(error) = history::forget(&app).await {
                 tracing::warn!(%error, "old history was not removed");
             }
         }
-        tokio::time::sleep(WRITTEN_EVERY).await;
+        tokio::time::sleep(FLUSH_INTERVAL).await;
         app.write_traffic_down().await;
     }
 }
@@ -161,7 +161,7 @@ async fn watch_clock(app: Arc<App>) -> Infallible {
 async fn watch_keys(app: Arc<App>) -> Infallible {
     let mut reported = None;
     loop {
-        tokio::time::sleep(WATCH_KEYS_EVERY).await;
+        tokio::time::sleep(KEY_POLL_INTERVAL).await;
         match app.reload_changed_keys() {
             Ok(is_reloaded) => {
                 if is_reloaded {

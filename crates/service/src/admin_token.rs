@@ -14,11 +14,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use crate::presentable_url::presentable_path;
-use crate::variables::trimmed;
+use crate::trimmed::trimmed;
 use crate::{file_access, text_file};
 
 /// Fewest characters of a token.
-const SHORTEST: usize = 16;
+const MIN_TOKEN_CHARS: usize = 16;
 /// Longest file of a token that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
@@ -62,8 +62,8 @@ impl AdminTokenSettings {
         let text = token.expose_secret();
         let is_whole = text.bytes().all(|byte| byte.is_ascii_graphic());
         ensure!(
-            is_whole && text.len() >= SHORTEST,
-            "{name}: a token has at least {SHORTEST} characters, all of them visible ASCII, in one line; 'openssl rand -hex 24' makes one"
+            is_whole && text.len() >= MIN_TOKEN_CHARS,
+            "{name}: a token has at least {MIN_TOKEN_CHARS} characters, all of them visible ASCII, in one line; 'openssl rand -hex 24' makes one"
         );
         Ok(Some(token))
     }

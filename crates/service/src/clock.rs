@@ -77,7 +77,7 @@ pub struct SystemClock;
 
 /// Longest sleep before the wall clock is looked at again: it may have been
 /// stepped, and the machine suspended.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+const MAX_SLEEP: Duration = Duration::from_secs(30);
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
@@ -103,7 +103,7 @@ impl Clock for SystemClock {
             while let Ok(wait) = (instant - self.now()).to_std()
                 && !wait.is_zero()
             {
-                tokio::time::sleep(wait.min(LONGEST_SLEEP)).await;
+                tokio::time::sleep(wait.min(MAX_SLEEP)).await;
             }
         })
     }

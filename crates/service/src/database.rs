@@ -352,16 +352,21 @@ impl Database {
     /// what is at the path is opened instead, if that is safe.
     async fn pool(&self) -> Result<Arc<Pool>, DbErr> {
         let pool = self.0.pool.load_full();
-        if pool.check_file().is_ok() {
+        if pool.check_file().is_ok() && !pool.is_abandoned() {
             return Ok(pool);
         }
         let _turn = self.0.reopening.lock().await;
         let pool = self.0.pool.load_full();
-        if pool.check_file().is_err() {
+        if pool.check_file().is_ok() {
+            // Put back while its connections were being closed.
+            if pool.is_abandoned() {
+                self.replace(&pool)?;
+            }
+        } else {
             pool.check_reopening()
                 .inspect_err(|error| self.0.writing.failed(error, ticks()))?;
             // Closed first, SQLite writes what is left in the log to its file.
-            let closing = tokio::time::timeout(self.0.timeouts.wait, pool.close()).await;
+            let closing = tokio::time::timeout(self.0.timeouts.wait, pool.abandon()).await;
             closing.map_err(|_| failure::file_gone())??;
             self.replace(&pool)?;
         }

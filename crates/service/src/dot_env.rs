@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 
 use crate::text_file;
-use crate::variables::trimmed;
+use crate::trimmed::trimmed;
 
 /// Reads `.env` of the current directory, if there is one, into the
 /// environment, and answers which variables it has set. Those that are already

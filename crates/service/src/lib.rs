@@ -37,4 +37,5 @@ pub mod stderr;
 pub mod stdout;
 pub mod telemetry;
 pub mod text_file;
+mod trimmed;
 pub mod variables;

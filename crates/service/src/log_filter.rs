@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::variables::trimmed;
+use crate::trimmed::trimmed;
 
 /// The level where a list names only parts of the program: nothing is silenced
 /// without being named.

@@ -53,8 +53,11 @@ impl LogWriter {
     /// Waits until the lines so far are written or dropped, for at most a second.
     pub fn flush(&self) {
         let (done, is_done) = sync_channel(1);
-        if self.queue.try_send(Entry::Flush(done)).is_ok() {
-            // An error is the timeout: nobody reads.
+        let queue = self.queue.clone();
+        // The queue may be full: a thread waits for a place in it.
+        let ask = move || queue.send(Entry::Flush(done));
+        if std::thread::Builder::new().spawn(ask).is_ok() {
+            // On a timeout the lines have no reader.
             let _ = is_done.recv_timeout(FLUSH_TIMEOUT);
         }
     }

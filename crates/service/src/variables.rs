@@ -11,6 +11,7 @@ use clap::Command;
 use clap::builder::Resettable;
 
 use crate::dot_env;
+use crate::trimmed::trimmed;
 
 /// Reads `.env` into the environment, and takes carriage returns, spaces, and
 /// marks of the encoding away from around all values. Answers which variables
@@ -42,21 +43,7 @@ pub fn load(command: &Command) -> anyhow::Result<Vec<String>> {
     Ok(from_file)
 }
 
-/// A value without what is not meant to be part of it: Windows ends lines with
-/// a carriage return, and pasted text brings invisible marks.
-#[must_use]
-pub fn trimmed(value: &str) -> &str {
-    value.trim_matches(|c: char| {
-        // DOS ended files with 1A.
-        c.is_whitespace()
-            || matches!(
-                c,
-                '\u{1a}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}'
-            )
-    })
-}
-
-/// The same for the command line.
+/// An argument of the command line, trimmed.
 #[must_use]
 pub fn trimmed_argument(argument: OsString) -> OsString {
     match argument.to_str() {

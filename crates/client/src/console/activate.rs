@@ -18,7 +18,7 @@ use crate::http::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
-use crate::licensing::activate::LONGEST_KEY;
+use crate::licensing::activate::MAX_KEY_CHARS;
 
 #[derive(Template)]
 #[template(path = "activate.html")]
@@ -40,7 +40,7 @@ pub(super) struct Given {
 /// What is said of a text that can be none.
 pub(super) fn typed(text: &str) -> Result<String, String> {
     let key = normalize(text);
-    if !key.is_empty() && key.chars().count() <= LONGEST_KEY {
+    if !key.is_empty() && key.chars().count() <= MAX_KEY_CHARS {
         return Ok(text.to_owned());
     }
     let why = LicenseKey::parse(text).err();

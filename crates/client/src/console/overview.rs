@@ -28,7 +28,6 @@ use crate::http::access::Caller;
 use crate::http::hardware::{drift, word};
 use crate::licensing::decide::unknown_features;
 use crate::licensing::due::due;
-use crate::licensing::switch::known_in;
 use crate::licensing::usage::{SHARED, measure};
 use crate::snapshot::Snapshot;
 use crate::unknown_features::UnknownFeature;
@@ -192,7 +191,7 @@ fn expires(license: &License) -> String {
 /// The first features, core ones before others, and how many more there are.
 fn features(snapshot: &Snapshot, now: DateTime<Utc>) -> (Vec<Feature>, usize) {
     let entitlements = snapshot.entitlements();
-    let known = known_in(snapshot);
+    let known = snapshot.known_features();
     let hidden = known.len().saturating_sub(MAX_SHOWN_FEATURES);
     let (core, others): (Vec<_>, Vec<_>) = known.iter().partition(|key| is_core(key.as_str()));
     let shown = core.into_iter().chain(others).take(MAX_SHOWN_FEATURES);

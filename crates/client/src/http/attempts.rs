@@ -13,7 +13,6 @@ use crate::http::access::Caller;
 use crate::http::body::unacceptable_query;
 use crate::http::error::{ApiError, BodyErrors, ErrorResponse};
 use crate::http::instant::naive;
-use crate::licensing::attempts::attempts;
 use crate::store::local_license_validation_attempts::LoggedAttempt;
 
 /// Lines in an answer that does not say how many.
@@ -83,7 +82,11 @@ pub(super) async fn list(
         let why = format!("limit: accepted are 1 to {MAX_PAGE}");
         return Err(unacceptable_query(&why));
     }
-    let log = attempts(&app).await.ok_or(ApiError::AttemptsUnavailable)?;
+    let log = app
+        .attempts
+        .newest()
+        .await
+        .ok_or(ApiError::AttemptsUnavailable)?;
     let mut lines = log
         .iter()
         .filter(|line| query.before.is_none_or(|before| line.id < before))

@@ -22,12 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::announced::Announced;
 use crate::app::App;
+use crate::entitled::envelope;
 use crate::http::HttpState;
 use crate::http::access::Caller;
 use crate::http::body::unacceptable_query;
 use crate::http::error::{ApiError, BodyErrors};
 use crate::http::subscribers::Subscription;
-use crate::licensing::entitlements::envelope;
 
 /// A comment is sent when nothing has changed for so long, so that proxies
 /// keep the connection.
@@ -190,7 +190,9 @@ impl Stream {
         let event = match self.sent {
             Sent::State { with_proof } => {
                 let name = if self.first { "snapshot" } else { "changed" };
-                let (begin, rest) = state.parts(&envelope(&self.app, with_proof));
+                let proof = with_proof.then_some(&self.app.keys);
+                let (begin, rest) =
+                    state.parts(&envelope(&self.app.snapshot(), proof, self.app.clock.now()));
                 self.rest = Some(rest);
                 format!("event: {name}\nid: {id}\ndata: {begin}")
             }

@@ -19,7 +19,6 @@ use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
-use crate::licensing::entitlements::entitlements;
 use crate::snapshot::Snapshot;
 
 /// What is asked.
@@ -164,7 +163,7 @@ pub(super) struct FeatureListResponse {
 )]
 pub(super) async fn list(State(app): State<Arc<App>>) -> impl IntoResponse {
     let now = app.clock.now();
-    let entitled = entitlements(&app, now);
+    let entitled = app.entitled.at(&app.snapshot(), now);
     let features = entitled.list.get_or_init(|| {
         let features = entitled.announced.announcement.features.keys();
         let features = features.map(|key| describe(&entitled.snapshot, key, now));

@@ -23,7 +23,7 @@ use crate::http::hardware::drift;
 use crate::http::instant::naive;
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
-use crate::licensing::activate::LONGEST_KEY;
+use crate::licensing::activate::MAX_KEY_CHARS;
 use crate::licensing::due::due;
 use crate::snapshot::Snapshot;
 
@@ -73,8 +73,8 @@ pub(super) async fn activate(
     mut body: JsonObject,
 ) -> Result<Json<LicenseActivationResponse>, ApiError> {
     let license_key = body.text("licenseKey")?;
-    if normalize(&license_key).chars().count() > LONGEST_KEY {
-        return Err(too_long("licenseKey", license_key, LONGEST_KEY));
+    if normalize(&license_key).chars().count() > MAX_KEY_CHARS {
+        return Err(too_long("licenseKey", license_key, MAX_KEY_CHARS));
     }
     let license =
         to_the_end(async move { licensing::activate::activate(&app, &license_key).await })

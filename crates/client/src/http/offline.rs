@@ -15,7 +15,7 @@ use crate::http::body::{Import, JsonObject, too_long, unacceptable};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
-use crate::licensing::activate::LONGEST_KEY;
+use crate::licensing::activate::MAX_KEY_CHARS;
 use crate::licensing::offline::Outcome;
 
 /// What the request is for.
@@ -77,9 +77,9 @@ pub(super) async fn request(
     };
     if let Some(key) = license_key
         .as_ref()
-        .filter(|key| normalize(key).chars().count() > LONGEST_KEY)
+        .filter(|key| normalize(key).chars().count() > MAX_KEY_CHARS)
     {
-        return Err(too_long("licenseKey", key.clone(), LONGEST_KEY));
+        return Err(too_long("licenseKey", key.clone(), MAX_KEY_CHARS));
     }
     let writing =
         to_the_end(async move { licensing::offline::request(&app, purpose, license_key).await });

@@ -18,7 +18,6 @@ use crate::http::body::JsonObject;
 use crate::http::error::ApiError;
 use crate::http::features::json_bytes;
 use crate::licensing::decide::note_unknown;
-use crate::licensing::entitlements::entitlements;
 
 /// What the keys of limits begin with: `limit.cameras`.
 const LIMIT: &str = "limit.";
@@ -55,7 +54,7 @@ pub(super) async fn evaluate(
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
     let now = app.clock.now();
-    let entitled = entitlements(&app, now);
+    let entitled = app.entitled.at(&app.snapshot(), now);
     match flag(&entitled.announced.announcement, &key) {
         Some(flag) => Json(flag).into_response(),
         None => {
@@ -88,7 +87,7 @@ pub(super) async fn evaluate_all(
         let error = json!({"errorCode": code, "errorDetails": why});
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
-    let entitled = entitlements(&app, app.clock.now());
+    let entitled = app.entitled.at(&app.snapshot(), app.clock.now());
     let state = &entitled.announced;
     let etag = format!("\"{}\"", state.id);
     let known = headers.get_all(header::IF_NONE_MATCH).iter();

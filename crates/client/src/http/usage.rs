@@ -18,11 +18,11 @@ use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 
 /// How long a report counts when it does not say.
-const USUAL_EXPIRY: u64 = 300;
+const DEFAULT_EXPIRY_SECONDS: u64 = 300;
 /// How long a report may count, in seconds.
-const LONGEST_EXPIRY: u64 = 7 * 24 * 3600;
+const MAX_EXPIRY_SECONDS: u64 = 7 * 24 * 3600;
 /// Longest name of a source, in characters.
-const LONGEST_SOURCE: usize = 100;
+const MAX_SOURCE_CHARS: usize = 100;
 
 /// What a service of the VMS uses.
 #[derive(ToSchema)]
@@ -75,9 +75,11 @@ pub(super) async fn report(
         users: body.number("users")?,
         storage_gb: body.number("storageGb")?,
     };
-    let expiry = body.number("expiresInSeconds")?.unwrap_or(USUAL_EXPIRY);
-    if !(1..=LONGEST_EXPIRY).contains(&expiry) {
-        let why = format!("accepted are 1 to {LONGEST_EXPIRY} seconds");
+    let expiry = body
+        .number("expiresInSeconds")?
+        .unwrap_or(DEFAULT_EXPIRY_SECONDS);
+    if !(1..=MAX_EXPIRY_SECONDS).contains(&expiry) {
+        let why = format!("accepted are 1 to {MAX_EXPIRY_SECONDS} seconds");
         return Err(unacceptable("expiresInSeconds", &why, expiry.into()));
     }
     let source = body.text("source")?;
@@ -85,8 +87,8 @@ pub(super) async fn report(
         let why = "a source has a name";
         return Err(unacceptable("source", why, source.into()));
     }
-    if source.chars().count() > LONGEST_SOURCE {
-        return Err(too_long("source", source, LONGEST_SOURCE));
+    if source.chars().count() > MAX_SOURCE_CHARS {
+        return Err(too_long("source", source, MAX_SOURCE_CHARS));
     }
     if usage == Usage::default() {
         let why = "say cameras, users or storageGb";

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::app::App;
-use crate::licensing::entitlements::entitlements;
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
         let now = app.clock.now();
-        let state = entitlements(&app, now).announced.clone();
+        let state = app.entitled.at(&app.snapshot(), now).announced.clone();
         app.announced.send_if_modified(|told| {
             let is_new = told.as_ref().is_none_or(|told| told.id != state.id);
             if is_new {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::scheduler::RENEWED_EVERY;
+use crate::scheduler::RENEW_INTERVAL;
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
@@ -20,6 +20,6 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         if app.scheduler.may_call(app.clock.uptime()) != could {
             app.calls_changed.notify_one();
         }
-        tokio::time::sleep(RENEWED_EVERY).await;
+        tokio::time::sleep(RENEW_INTERVAL).await;
     }
 }

@@ -15,7 +15,7 @@ use crate::licensing::validate::validate;
 const IDLE: TimeDelta = TimeDelta::hours(1);
 /// How often a process that does not make the scheduled calls looks whether it
 /// does now.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
@@ -27,7 +27,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
                 let next = due(&app, now).earliest().unwrap_or(now + IDLE);
                 app.clock.sleep_until(next).await;
             } else {
-                tokio::time::sleep(WATCH_EVERY).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
         tokio::select! {

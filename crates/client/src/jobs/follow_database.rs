@@ -12,13 +12,13 @@ use crate::licensing::resume::open;
 use crate::store::StoreError;
 
 /// How often the database is looked at when nobody announces anything.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
     let mut seen = None;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
             () = app.database_changed.notified() => {}
         }
         match look(&app, seen.clone()).await {

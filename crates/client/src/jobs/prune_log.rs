@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::store::local_license_validation_attempts::prune;
 
 /// How often.
-const PRUNED_EVERY: TimeDelta = TimeDelta::hours(24);
+const PRUNE_INTERVAL: TimeDelta = TimeDelta::hours(24);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
@@ -20,6 +20,8 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
                 Err(error) => tracing::warn!(%error, "the log of attempts was not pruned"),
             }
         }
-        app.clock.sleep_until(app.clock.now() + PRUNED_EVERY).await;
+        app.clock
+            .sleep_until(app.clock.now() + PRUNE_INTERVAL)
+            .await;
     }
 }

@@ -16,7 +16,7 @@ use crate::licensing::keep::keep;
 use crate::licensing::keep_time::{keep_in_file, keep_time};
 
 /// How often. Between two looks time passes with the running process alone.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the time is kept in all places. What moves it other than running
 /// is kept at the next look, and its file is written as often as
 /// [`keep_again_after`] asks.
@@ -61,12 +61,13 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
                 .then(|| (uptime, clock.believed(), answers));
             keep_time(&app).await;
             filed = uptime;
-        } else if uptime.saturating_sub(filed) + LOOK_EVERY >= keep_again_after(app.clock.running())
+        } else if uptime.saturating_sub(filed) + CHECK_INTERVAL
+            >= keep_again_after(app.clock.running())
         {
             keep_in_file(&app).await;
             filed = uptime;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 
@@ -98,7 +99,7 @@ async fn watch_wall_clock(app: Arc<App>) -> Infallible {
             app.note_call(|calls| calls.validation_wanted = true);
         }
         was_ahead = ahead.is_some();
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 

@@ -20,7 +20,7 @@ use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
 /// Longest license key, in characters: the width of its column.
-pub const LONGEST_KEY: usize = 255;
+pub const MAX_KEY_CHARS: usize = 255;
 
 /// Why a license was not activated. The license that was active before still
 /// is, whatever the reason.

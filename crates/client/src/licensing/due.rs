@@ -1,7 +1,7 @@
 //! What is due next.
 
 use chrono::{DateTime, Utc};
-use license_core::schedule::{LONGEST_RETRY, next_heartbeat, next_validation};
+use license_core::schedule::{MAX_RETRY_DELAY, next_heartbeat, next_validation};
 
 use crate::app::App;
 
@@ -40,7 +40,7 @@ pub fn due(app: &App, now: DateTime<Utc>) -> Due {
     );
     // Also what a failed heartbeat wants waits; what a person asks for does not.
     // A bound that lies further ahead is of a clock that was ahead then.
-    let bound = calls.not_before.filter(|it| *it <= now + LONGEST_RETRY);
+    let bound = calls.not_before.filter(|it| *it <= now + MAX_RETRY_DELAY);
     let no_earlier = |at: DateTime<Utc>| bound.map_or(at, |bound| at.max(bound));
     let validation = match &snapshot.evidence.lease {
         Some(_) if calls.validation_wanted => Some(now),

@@ -11,7 +11,7 @@ use crate::identity;
 use crate::store::{StoreError, system_config};
 
 /// Most machines that are remembered: replicas share one database.
-const MOST_MACHINES: usize = 16;
+const MAX_MACHINES: usize = 16;
 
 /// Compares this machine with the known ones. The first one, and one that
 /// joins others that are alive, becomes known. Drift is only noted: it denies
@@ -89,7 +89,7 @@ async fn remember(
 ) -> Result<(), StoreError> {
     let mut machines = vec![machine.clone()];
     machines.extend(known.into_iter().filter(|known| known != machine));
-    machines.truncate(MOST_MACHINES);
+    machines.truncate(MAX_MACHINES);
     let text = serde_json::to_string(&machines).map_err(|e| DbErr::Json(e.to_string()))?;
     system_config::set(db, system_config::FINGERPRINTS, &text, now).await
 }

@@ -4,12 +4,10 @@
 //! and records what follows. The rules themselves are not here.
 
 pub mod activate;
-pub mod attempts;
 pub mod catch_up;
 pub mod deactivate;
 pub mod decide;
 pub mod due;
-pub mod entitlements;
 pub mod exchange;
 pub mod hardware;
 pub mod heartbeat;

@@ -5,7 +5,7 @@ use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
 use license_core::offline::{
-    ImportError, Imported, MOST_PENDING, OfflineRequest, Pending, Purpose, Reader, from_file,
+    ImportError, Imported, MAX_PENDING, OfflineRequest, Pending, Purpose, Reader, from_file,
     import as judge, nonce,
 };
 use license_core::schedule::unsigned_validity;
@@ -104,7 +104,7 @@ pub async fn request(
         let remember = |pending: &mut Vec<Pending>| {
             pending.retain(|it| it.nonce != waiting.nonce);
             pending.insert(0, waiting);
-            pending.truncate(MOST_PENDING);
+            pending.truncate(MAX_PENDING);
         };
         requests::change(app, now, remember).await?;
     }

@@ -103,7 +103,6 @@ pub async fn change(
         unwritten.attempts.drain(..written);
     });
     app.attempts.invalidate();
-    app.attempts_summary.invalidate();
     Ok(snapshot)
 }
 

@@ -19,6 +19,10 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
     let Ok(_turn) = app.turn.try_lock() else {
         return Ok(seen);
     };
+    // What could not be written is newer than what is in the database.
+    if app.unwritten().evidence {
+        return Ok(seen);
+    }
     let now = app.clock.now();
     let loading = async {
         let db = app.store.db();

@@ -1,10 +1,9 @@
 //! Switch a feature off or on for this site.
 
-use license_core::feature::{CORE_FEATURES, FeatureKey, LICENSED_FEATURES, is_core};
+use license_core::feature::{FeatureKey, is_core};
 
 use crate::app::App;
 use crate::licensing::record;
-use crate::snapshot::Snapshot;
 use crate::store::{StoreError, local_feature_flags};
 
 /// Why a feature was not switched.
@@ -36,7 +35,7 @@ pub async fn switch(app: &App, key: &str, on: bool) -> Result<(), SwitchError> {
     }
     let unknown = || SwitchError::Unknown(key.to_owned());
     let key = FeatureKey::parse(key).map_err(|_| unknown())?;
-    if !known(app).contains(&key) {
+    if !app.snapshot().known_features().contains(&key) {
         return Err(unknown());
     }
     let _turn = app.turn.lock().await;
@@ -53,24 +52,4 @@ pub async fn switch(app: &App, key: &str, on: bool) -> Result<(), SwitchError> {
     record::publish(app, snapshot).await;
     tracing::info!(%key, on, "a feature is switched");
     Ok(())
-}
-
-/// Every feature that there is a reason to show: those of the product, those
-/// of the license, and those that are switched off.
-#[must_use]
-pub fn known(app: &App) -> std::collections::BTreeSet<FeatureKey> {
-    known_in(&app.snapshot())
-}
-
-/// The same in a snapshot.
-#[must_use]
-pub fn known_in(snapshot: &Snapshot) -> std::collections::BTreeSet<FeatureKey> {
-    let entitlements = snapshot.entitlements();
-    CORE_FEATURES
-        .iter()
-        .chain(&LICENSED_FEATURES)
-        .filter_map(|key| FeatureKey::parse(key).ok())
-        .chain(entitlements.listed().cloned())
-        .chain(entitlements.switched_off().cloned())
-        .collect()
 }

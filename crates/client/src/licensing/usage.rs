@@ -11,7 +11,7 @@ use crate::licensing::record;
 use crate::store::StoreError;
 
 /// Most services that may report, so that the row stays small.
-pub const MOST_SOURCES: usize = 256;
+pub const MAX_SOURCES: usize = 256;
 
 /// How old a count may be where an exact one is needed …
 pub const FRESH: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ pub const SHARED: Duration = Duration::from_secs(10);
 pub enum ReportError {
     /// There are too many sources already.
     #[error(
-        "{MOST_SOURCES} sources have reported already; use the same name again for the same service"
+        "{MAX_SOURCES} sources have reported already; use the same name again for the same service"
     )]
     TooManySources,
     /// Neither the database nor the local copy can be written.
@@ -45,7 +45,7 @@ pub async fn report(app: &App, source: String, gauge: Gauge) -> Result<Usage, Re
     let others = known
         .iter()
         .filter(|(name, gauge)| **name != source && now <= gauge.until);
-    if others.count() >= MOST_SOURCES {
+    if others.count() >= MAX_SOURCES {
         return Err(ReportError::TooManySources);
     }
     app.meter.report(source, gauge);

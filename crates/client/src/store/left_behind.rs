@@ -14,7 +14,7 @@ pub const DEFAULT_OF_VERSION_1: &str =
     "postgresql://vms_user:vms_secure_password@localhost:5432/vms_db";
 
 /// How long to look.
-const PATIENCE: Duration = Duration::from_secs(3);
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How many licenses a database of the Python service holds; `None` when there
 /// is no such database, or it does not let us in.
@@ -28,5 +28,5 @@ pub async fn licenses(url: &str) -> Option<i64> {
         db.close().await;
         row?.try_get_by_index(0).ok()
     };
-    tokio::time::timeout(PATIENCE, looking).await.ok()?
+    tokio::time::timeout(SEARCH_TIMEOUT, looking).await.ok()?
 }

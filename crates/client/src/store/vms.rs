@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseBackend, Statement};
 use super::StoreError;
 
 /// How long a query may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The number that `query` yields: the first column of its only row, rounded
 /// down. `None` for no row, null, or a number below zero.
@@ -34,12 +34,11 @@ pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreErro
         let value = row.map(|row| row.try_get_by_index::<Option<f64>>(0));
         Ok(value.transpose()?.flatten())
     };
-    let value: Option<f64> =
-        tokio::time::timeout(PATIENCE, asking)
-            .await
-            .unwrap_or(Err(StoreError::TooSlow {
-                seconds: PATIENCE.as_secs(),
-            }))?;
+    let value: Option<f64> = tokio::time::timeout(QUERY_TIMEOUT, asking)
+        .await
+        .unwrap_or(Err(StoreError::TooSlow {
+            seconds: QUERY_TIMEOUT.as_secs(),
+        }))?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -61,9 +60,9 @@ pub async fn has_table(db: &Database, table: &'static str) -> Result<bool, Store
         _ => format!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"),
     };
     let row = db.query_one_raw(Statement::from_string(backend, sql));
-    let row = tokio::time::timeout(PATIENCE, row).await;
+    let row = tokio::time::timeout(QUERY_TIMEOUT, row).await;
     let row = row.map_err(|_| StoreError::TooSlow {
-        seconds: PATIENCE.as_secs(),
+        seconds: QUERY_TIMEOUT.as_secs(),
     })?;
     Ok(row?.is_some())
 }

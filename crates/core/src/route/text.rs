@@ -1,7 +1,7 @@
 //! What the bytes of a path stand for after so many rounds of unescaping, and
 //! where services may disagree about them.
 
-use super::path::{MAX_ODD_PLACES, MAX_SEGMENTS, PathError};
+use super::path_error::{MAX_ODD_PLACES, MAX_SEGMENTS, PathError};
 
 /// How often escapes within escapes are undone before the path is refused.
 pub(super) const MAX_ROUNDS: u8 = 4;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::path::PathError;
+use super::path_error::PathError;
 use super::{Pattern, Segment};
 
 /// Patterns by their segments, so that the cost of a lookup does not grow with

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::contact::Mismatch;
 use license_core::document::{DenialReason, DocumentError, LicenseClaims};
 use license_core::offline::{
-    FileError, ImportError, Imported, LONGEST_FILE, OfflineRequest, Pending, Purpose, Reader,
+    FileError, ImportError, Imported, MAX_FILE_BYTES, OfflineRequest, Pending, Purpose, Reader,
     WrittenAhead, from_file, import, nonce, to_file,
 };
 
@@ -249,11 +249,17 @@ fn a_file_that_is_none_is_refused_with_the_reason() {
     assert!(matches!(read(&missing), Err(FileError::Damaged(_))));
     let foreign = file.replacen(&lines[1][..4], "äöü!", 1);
     assert!(matches!(read(&foreign), Err(FileError::Damaged(_))));
-    let long = format!("{file}{}", " ".repeat(LONGEST_FILE + 1 - file.len()));
+    let long = format!("{file}{}", " ".repeat(MAX_FILE_BYTES + 1 - file.len()));
     let bytes = long.len();
     assert_eq!(bytes, 1024 * 1024 + 1);
     assert_eq!(read(&long), Err(FileError::TooLong { bytes }));
-    assert!(read(&format!("{file}{}", " ".repeat(LONGEST_FILE - file.len()))).is_ok());
+    assert!(
+        read(&format!(
+            "{file}{}",
+            " ".repeat(MAX_FILE_BYTES - file.len())
+        ))
+        .is_ok()
+    );
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 use license_core::call::Call;
 use license_core::restored::{
-    IssuedNumbers, LostNumbers, MAX_LEAD, Refusal, next_number, number_at, takes_seat,
+    IssuedNumbers, LostNumbers, MAX_LEAD, MAX_UNRECORDED, Refusal, next_number, number_at,
+    takes_seat,
 };
 use license_core::suspicion::{Report, Suspicion, Trail};
 use proptest::prelude::*;
@@ -12,10 +13,7 @@ use crate::signer::T0;
 
 /// A database whose newest number is an hour old.
 fn restored_an_hour_ago() -> IssuedNumbers {
-    IssuedNumbers {
-        newest: number_at(T0 - TimeDelta::hours(1)),
-        lost: None,
-    }
+    IssuedNumbers::unknown_after(number_at(T0 - TimeDelta::hours(1)))
 }
 
 #[test]
@@ -51,7 +49,9 @@ fn lost_numbers_stay_lost_when_newer_ones_have_been_issued() {
         (until, true),
         (until + 1, false),
         (number_at(later), false),
-        (number_at(later) + 1, true),
+        // A denial that no server has recorded yet.
+        (number_at(later + MAX_UNRECORDED), false),
+        (number_at(later + MAX_UNRECORDED) + 1, true),
     ] {
         assert_eq!(numbers.have_lost(known, later), is_lost, "{known}");
     }
@@ -133,13 +133,16 @@ proptest! {
             until: number_at(at(restored)),
         };
         // Other sites may have been answered since, or not.
-        let numbers = IssuedNumbers {
-            newest: if newer { number_at(at(restored)) } else { stored.after },
-            lost: newer.then_some(stored),
+        let numbers = match newer {
+            true => IssuedNumbers {
+                newest: number_at(at(restored)),
+                lost: Some(stored),
+            },
+            false => IssuedNumbers::unknown_after(stored.after),
         };
         let is_lost = numbers.have_lost(known, now);
         // A number later than the restoration looks like one that was issued since.
-        prop_assert!(is_lost || (newer && known > stored.until && known <= numbers.newest));
+        prop_assert!(is_lost || (newer && known > stored.until && known <= number_at(at(restored) + MAX_UNRECORDED)));
         if is_lost {
             prop_assert!(!Refusal::UnknownKey.may_be_signed(is_lost));
         }

@@ -29,12 +29,12 @@ use crate::signer::{
 };
 
 const PAID: &str = "module.map_view";
-const USUAL_HOURS: u64 = 20_000;
+const DEFAULT_HOURS: u64 = 20_000;
 /// How long one site is watched, in running time.
 const SITE_HOURS: i64 = 2_000;
 /// How often the clocks are looked at, and the time is kept in all places, at
 /// the least.
-const KEPT_EVERY: TimeDelta = TimeDelta::minutes(5);
+const STORE_INTERVAL: TimeDelta = TimeDelta::minutes(5);
 
 /// A small generator of random numbers (Marsaglia, "Xorshift RNGs").
 struct Dice(u64);
@@ -173,7 +173,7 @@ fn number(variable: &str, usual: u64) -> u64 {
 
 #[test]
 fn the_invariants_hold_whatever_happens() {
-    let hours = number("SIMULATED_HOURS", USUAL_HOURS);
+    let hours = number("SIMULATED_HOURS", DEFAULT_HOURS);
     let first = number("SIMULATOR_SEED", 1);
     let sites = hours.div_ceil(SITE_HOURS.unsigned_abs());
     let (mut steps, mut validations, mut tamperings, mut imports) = (0, 0, 0, 0);
@@ -361,7 +361,7 @@ impl World {
     fn observe(&mut self) {
         let (guard, _) = self.guard.observed(self.readings());
         self.guard = guard;
-        if self.truth - self.kept_at >= KEPT_EVERY {
+        if self.truth - self.kept_at >= STORE_INTERVAL {
             self.keep();
         } else if self.truth - self.filed_at >= self.gap() {
             self.file();

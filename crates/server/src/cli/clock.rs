@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use license_service::clock::SystemClock;
 
-use crate::app::open_store;
 use crate::cli::{by_hand, table};
 use crate::config::Storage;
 use crate::licensing::clock::{ClockStatus, accept, status};
+use crate::open::open_store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Clock {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 
 /// Longest wait for the answer.
-const PATIENCE: Duration = Duration::from_secs(4);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Args)]
 pub(super) struct Health {
@@ -33,7 +33,7 @@ pub(super) async fn run(command: &Health, json: bool) -> anyhow::Result<()> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([])
-        .timeout(PATIENCE)
+        .timeout(ANSWER_TIMEOUT)
         .build()?;
     let asked = client.get(format!("http://{address}/readyz")).send().await;
     let answer = asked.with_context(|| {

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use license_service::clock::SystemClock;
 use serde_json::json;
 
-use crate::app::{create_store, make_missing_key};
 use crate::cli::by_hand;
 use crate::config::Storage;
 use crate::licensing::clock;
+use crate::open::{create_store, make_missing_key};
 use crate::signing::{SigningError, SigningKeys};
 
 /// Makes the database and the first signing key where they are missing.

@@ -5,7 +5,6 @@ use clap::Args;
 use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
 
-use crate::app::open_store;
 use crate::cli::licenses::describe;
 use crate::cli::until::Until;
 use crate::cli::{by_hand, license_key};
@@ -13,6 +12,7 @@ use crate::config::Storage;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::{IssueRequest, issue, unknown_features};
 use crate::licensing::judge::ShownLicense;
+use crate::open::open_store;
 
 #[derive(Debug, Args)]
 pub(super) struct Issue {

@@ -10,12 +10,12 @@ use license_core::signing_clock::SigningTime;
 use license_service::clock::SystemClock;
 use serde_json::json;
 
-use crate::app::{first_key, make_missing_key, open_store};
 use crate::audit::Actor;
 use crate::cli::{by_hand, table};
 use crate::config::Storage;
 use crate::licensing::clock;
-use crate::licensing::keys::{LONGEST_OVERLAP, USUAL_OVERLAP, revoke, rotate};
+use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke, rotate};
+use crate::open::{first_key, make_missing_key, open_store};
 use crate::signing::{SigningError, SigningKeys};
 use crate::store::Store;
 
@@ -46,7 +46,7 @@ pub(super) enum Keys {
         license-server keys rotate --at-once          (the old one is not safe any more)")]
     Rotate {
         /// Days until the new key signs; until then the old one does
-        #[arg(long, default_value_t = USUAL_OVERLAP, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(..=i64::from(LONGEST_OVERLAP)))]
+        #[arg(long, default_value_t = DEFAULT_OVERLAP_DAYS, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(..=i64::from(MAX_OVERLAP_DAYS)))]
         overlap_days: u16,
 
         /// The new key signs from now on

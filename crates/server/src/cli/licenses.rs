@@ -9,7 +9,6 @@ use license_service::secret_argument::{SecretArgument, warn_of_argument};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use crate::app::open_store;
 use crate::cli::until::Until;
 use crate::cli::{by_hand, seats, table};
 use crate::config::Storage;
@@ -18,6 +17,7 @@ use crate::licensing::claim::moves_left;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
 use crate::licensing::status::set_status;
+use crate::open::open_store;
 use crate::store::licenses::{License, MAX_LISTED, Search, Status};
 use crate::store::seats::SeatsQuery;
 use crate::store::suspicions;

@@ -10,11 +10,13 @@ use license_service::stderr::say;
 use license_service::text_file;
 use serde_json::json;
 
-use crate::app::{App, open_store};
+use crate::app::App;
 use crate::audit::Actor;
 use crate::config::{Storage, Terms};
 use crate::licensing::answer::Answer;
+use crate::licensing::clock;
 use crate::licensing::offline::{read, sign};
+use crate::open::open_store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Offline {
@@ -48,7 +50,7 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
     open_store(storage).await?.close().await;
     let app = App::open(storage, terms, Arc::new(SystemClock)).await?;
     let signed = sign(&app, request, lease, Actor::CommandLine).await?;
-    app.record_clock().await;
+    clock::record_if_trusted(&app).await;
     app.store.clone().close().await;
     let what = match &signed.answer {
         Answer::License(license) => format!(

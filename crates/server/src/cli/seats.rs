@@ -5,12 +5,12 @@ use clap::{Subcommand, value_parser};
 use license_service::secret_argument::SecretArgument;
 use serde_json::json;
 
-use crate::app::open_store;
 use crate::cli::{by_hand, license_key, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::look_up::look_up;
 use crate::licensing::seats::{ReleaseError, in_seconds};
+use crate::open::open_store;
 use crate::store::seats::{self, MAX_LISTED, Seat, SeatsQuery};
 
 /// Default number of seats in a list.

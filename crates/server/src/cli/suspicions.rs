@@ -3,10 +3,10 @@
 use clap::{Args, value_parser};
 use license_service::secret_argument::SecretArgument;
 
-use crate::app::open_store;
 use crate::cli::{license_key, table};
 use crate::config::Storage;
 use crate::licensing::look_up::look_up;
+use crate::open::open_store;
 use crate::store::suspicions::{MAX_LISTED, Suspected, list};
 
 #[derive(Debug, Args)]

@@ -17,7 +17,9 @@ use super::frame::{Done, Fact, Frame, Question, Said, trouble};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
-use crate::licensing::keys::{KeysError, LONGEST_OVERLAP, USUAL_OVERLAP, revoke_in, rotate_in};
+use crate::licensing::keys::{
+    DEFAULT_OVERLAP_DAYS, KeysError, MAX_OVERLAP_DAYS, revoke_in, rotate_in,
+};
 use crate::signing::SigningError;
 
 #[derive(Template)]
@@ -58,7 +60,7 @@ pub(super) async fn page(
 }
 
 pub(super) async fn ask_rotate() -> Response {
-    to_rotate(USUAL_OVERLAP.to_string()).ask("keys")
+    to_rotate(DEFAULT_OVERLAP_DAYS.to_string()).ask("keys")
 }
 
 fn to_rotate(days: String) -> Question {
@@ -83,8 +85,8 @@ pub(super) async fn rotate(
     Form(given): Form<Given>,
 ) -> Response {
     let days = given.days.trim().parse::<u16>().ok();
-    let Some(days) = days.filter(|days| *days <= LONGEST_OVERLAP) else {
-        let error = format!("accepted are 0 to {LONGEST_OVERLAP} days");
+    let Some(days) = days.filter(|days| *days <= MAX_OVERLAP_DAYS) else {
+        let error = format!("accepted are 0 to {MAX_OVERLAP_DAYS} days");
         let error = ApiError::BadRequest(error);
         return to_rotate(given.days).ask_again("keys", &error);
     };

@@ -33,9 +33,9 @@ use crate::licensing::document::Addressee;
 use crate::licensing::offline;
 
 /// Longest id, name or key, in characters: the width of its column.
-const LONGEST_TEXT: usize = 255;
+const MAX_TEXT_CHARS: usize = 255;
 /// Longest nonce, in characters; ours have 43.
-const LONGEST_NONCE: usize = 128;
+const MAX_NONCE_CHARS: usize = 128;
 
 type ReceivedBody = Result<Bytes, BytesRejection>;
 type Reply = Result<Json<Value>, ApiError>;
@@ -273,9 +273,9 @@ fn addressee(
         return Err(ApiError::BadRequest("hardwareId is empty".to_owned()));
     }
     let nonce = header(NONCE_HEADER)?;
-    if nonce.len() > LONGEST_NONCE {
+    if nonce.len() > MAX_NONCE_CHARS {
         return Err(ApiError::BadRequest(format!(
-            "X-License-Nonce has more than {LONGEST_NONCE} characters"
+            "X-License-Nonce has more than {MAX_NONCE_CHARS} characters"
         )));
     }
     Ok(Addressee {
@@ -287,9 +287,9 @@ fn addressee(
 }
 
 fn check(name: &str, text: &str) -> Result<(), ApiError> {
-    if text.chars().count() > LONGEST_TEXT {
+    if text.chars().count() > MAX_TEXT_CHARS {
         return Err(ApiError::BadRequest(format!(
-            "{name} has more than {LONGEST_TEXT} characters"
+            "{name} has more than {MAX_TEXT_CHARS} characters"
         )));
     }
     if text.contains('\0') {

@@ -36,7 +36,7 @@ use crate::http::error::ApiError;
 use crate::licensing::fleet::Survey;
 
 /// Longest time for one request.
-const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What handlers get.
 #[derive(Clone)]
@@ -143,7 +143,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .layer(state.bodies.clone())
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
-            LONGEST_REQUEST,
+            REQUEST_TIMEOUT,
         ))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(readable))

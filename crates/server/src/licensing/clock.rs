@@ -76,6 +76,13 @@ pub async fn record(store: &Store, clock: &SigningClock) -> Result<(), StoreErro
     }
 }
 
+/// The same for the running service. A failure is logged.
+pub async fn record_if_trusted(app: &App) {
+    if let Err(error) = record(&app.store, &app.signing_clock).await {
+        tracing::warn!(%error, "failed to record that the clock is trusted");
+    }
+}
+
 /// Compares the clock with the database's, takes up that it was accepted, and
 /// records that it is trusted, if it is.
 ///

@@ -15,9 +15,9 @@ use crate::store::{Store, StoreError};
 
 /// Days until the next key signs, if nobody says otherwise: every site learns of
 /// it before it is needed.
-pub const USUAL_OVERLAP: u16 = 7;
+pub const DEFAULT_OVERLAP_DAYS: u16 = 7;
 /// Most days until then.
-pub const LONGEST_OVERLAP: u16 = 365;
+pub const MAX_OVERLAP_DAYS: u16 = 365;
 
 /// Why the keys stay as they are.
 #[derive(Debug, thiserror::Error)]

@@ -51,7 +51,7 @@ pub struct Signed {
 }
 
 /// Longest text in a request, in characters: the width of its column.
-const LONGEST_TEXT: usize = 255;
+const MAX_TEXT_CHARS: usize = 255;
 
 /// Reads a request file, without answering it.
 ///
@@ -67,7 +67,7 @@ pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
         ("installationName", &request.installation_name, true),
         ("installationVersion", &request.installation_version, true),
     ] {
-        let is_long = text.chars().count() > LONGEST_TEXT || text.contains('\0');
+        let is_long = text.chars().count() > MAX_TEXT_CHARS || text.contains('\0');
         if is_long || (text.is_empty() && !may_be_empty) {
             return Err(OfflineError::Field(field));
         }

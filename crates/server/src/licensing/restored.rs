@@ -83,12 +83,14 @@ pub async fn is_lost(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let recorded = signing_clock::find(db).await?;
-    let newest = match numbering.unstored_after(recorded.as_ref()) {
-        Some(after) => after,
-        None => newest(db, now).await?,
+    let issued = match numbering.unstored_after(recorded.as_ref()) {
+        Some(after) => IssuedNumbers::unknown_after(after),
+        None => IssuedNumbers {
+            newest: newest(db, now).await?,
+            lost: lost_numbers::around(db, known).await?,
+        },
     };
-    let lost = lost_numbers::around(db, known).await?;
-    Ok(IssuedNumbers { newest, lost }.have_lost(known, now))
+    Ok(issued.have_lost(known, now))
 }
 
 /// The newest number that the database accounts for.

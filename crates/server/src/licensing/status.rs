@@ -8,7 +8,7 @@ use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
 
 /// Longest words for the site, in characters.
-pub const LONGEST_MESSAGE: usize = 1000;
+pub const MAX_MESSAGE_CHARS: usize = 1000;
 
 /// Why a license keeps its status.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum StatusError {
     #[error("the license was revoked, which cannot be undone; issue a new one")]
     Revoked,
     /// The words for the site do not fit.
-    #[error("the message has at most {LONGEST_MESSAGE} characters")]
+    #[error("the message has at most {MAX_MESSAGE_CHARS} characters")]
     Message,
     /// The database refuses.
     #[error(transparent)]
@@ -41,7 +41,7 @@ pub async fn set_status(
     change: &Change,
 ) -> Result<License, StatusError> {
     if let Some(text) = message {
-        let is_long = text.chars().count() > LONGEST_MESSAGE;
+        let is_long = text.chars().count() > MAX_MESSAGE_CHARS;
         if is_long || text.contains('\0') {
             return Err(StatusError::Message);
         }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use license_core::document::{self, DocumentError, DocumentType};
-use license_core::keyring::{JwkSet, KeyringError, MOST_KEYS};
+use license_core::keyring::{JwkSet, KeyringError, MAX_KEYS};
 use license_core::rotation::PathToNewest;
 use license_core::signing_clock::{ClockDoubt, SigningTime};
 use serde::Serialize;
@@ -105,7 +105,7 @@ pub enum SigningError {
     SetMissing(String),
     /// A set can hold no more keys.
     #[error(
-        "the published set holds {MOST_KEYS} keys, and clients read no more; revoke one that has retired: license-server keys revoke KEY"
+        "the published set holds {MAX_KEYS} keys, and clients read no more; revoke one that has retired: license-server keys revoke KEY"
     )]
     TooManyKeys,
     /// Clients would not follow the new set.

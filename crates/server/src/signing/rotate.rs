@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use license_core::document::{self, DocumentType};
-use license_core::keyring::{Jwk, JwkSet, Keyring, MOST_KEYS};
+use license_core::keyring::{Jwk, JwkSet, Keyring, MAX_KEYS};
 use license_core::rotation::{KeySetClaims, MAX_NAMED_REVOKED, follow};
 use zeroize::Zeroizing;
 
@@ -94,7 +94,7 @@ impl SigningKeys {
     ) -> Result<Prepared, SigningError> {
         let known = Self::load(directory)?;
         let signer = known.signer(now)?.kid.clone();
-        if known.set.keys.len() >= MOST_KEYS {
+        if known.set.keys.len() >= MAX_KEYS {
             return Err(SigningError::TooManyKeys);
         }
         let signs_from = now + overlap;

@@ -301,7 +301,7 @@ pub async fn list(
 }
 
 /// No text in the table is longer, in characters.
-const LONGEST_TEXT: usize = 255;
+const MAX_TEXT_CHARS: usize = 255;
 /// Maximum number of licenses in one answer.
 pub const MAX_LISTED: u64 = 10_000;
 
@@ -336,7 +336,7 @@ fn found(db: &impl ConnectionTrait, search: &Search) -> Select<Entity> {
         query = query.filter(Column::ExpiresAt.gt(end.naive_utc()));
     }
     // PostgreSQL takes no NUL, and no text here holds one.
-    let text: String = search.text.trim().chars().take(LONGEST_TEXT).collect();
+    let text: String = search.text.trim().chars().take(MAX_TEXT_CHARS).collect();
     let text = text.replace('\0', "");
     // A whole key is searched for however it was pasted.
     let text = LicenseKey::parse(&text).map_or(text, |key| key.to_string());

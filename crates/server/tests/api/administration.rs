@@ -466,7 +466,7 @@ async fn usage_is_read_in_pages_from_the_newest_day_on(engine: Engine) {
 
 async fn a_hundred_thousand_licenses_are_searched_and_paged(engine: Engine) {
     /// Of a program without optimisation, on a machine that does more.
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
     let vendor = Vendor::start(engine).await;
     let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) ";
     let text = match engine {
@@ -500,14 +500,14 @@ async fn a_hundred_thousand_licenses_are_searched_and_paged(engine: Engine) {
         ("/installations?offset=99950", 100_000),
     ] {
         let begun = Instant::now();
-        let answer = tokio::time::timeout(PATIENCE, vendor.look(path))
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, vendor.look(path))
             .await
             .expect(path);
         assert_eq!(answer["total"], total, "{path}");
         println!("{path}: {:?}", begun.elapsed());
     }
     let begun = Instant::now();
-    let fleet = tokio::time::timeout(PATIENCE, vendor.look("/fleet"))
+    let fleet = tokio::time::timeout(ANSWER_TIMEOUT, vendor.look("/fleet"))
         .await
         .unwrap();
     println!("/fleet: {:?}", begun.elapsed());

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::SigningKey;
 use license_core::document::{DocumentType, MAX_BYTES, key_id};
-use license_core::keyring::{Jwk, JwkSet, Keyring, MOST_KEYS};
-use license_core::offline::{LONGEST_FILE, OfflineRequest, Purpose};
+use license_core::keyring::{Jwk, JwkSet, Keyring, MAX_KEYS};
+use license_core::offline::{MAX_FILE_BYTES, OfflineRequest, Purpose};
 use license_core::rotation::{MAX_KEY_SETS_BYTES, MAX_NAMED_REVOKED, follow, walk};
 use license_core::signing_clock::{ClockWatch, Reading};
 use license_server::app::App;
@@ -201,7 +201,7 @@ fn a_set_is_never_longer_than_clients_read() {
     let first = SigningKeys::create(directory, now).unwrap();
     let rotate = |now| SigningKeys::rotate(directory, "test", now, TimeDelta::zero());
     let files = || std::fs::read_dir(directory).unwrap().count();
-    for _ in 1..MOST_KEYS {
+    for _ in 1..MAX_KEYS {
         now += TimeDelta::days(1);
         rotate(now).unwrap();
     }
@@ -212,7 +212,7 @@ fn a_set_is_never_longer_than_clients_read() {
     rotate(now).unwrap();
     assert_eq!(
         SigningKeys::load(directory).unwrap().public().keys.len(),
-        MOST_KEYS
+        MAX_KEYS
     );
 }
 
@@ -574,10 +574,10 @@ fn a_key_can_be_revoked_after_any_number_of_others() {
     let directory = directory.path();
     let start: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
     let first = SigningKeys::create(directory, start).unwrap();
-    fill_first_set(directory, MOST_KEYS - 3, 43, 1000);
+    fill_first_set(directory, MAX_KEYS - 3, 43, 1000);
     let now = rotations(directory, 2, false, start);
     let before = SigningKeys::load(directory).unwrap();
-    assert_eq!(before.public().keys.len(), MOST_KEYS);
+    assert_eq!(before.public().keys.len(), MAX_KEYS);
 
     SigningKeys::revoke(directory, "test", &first, now).unwrap();
     let loaded = SigningKeys::load(directory).unwrap();
@@ -634,6 +634,6 @@ async fn a_file_that_the_site_could_not_read_is_refused_before_it_takes_a_seat()
     let body = serde_json::json!({"request": request(newest - 5).to_file()});
     let (status, answer) = vendor.post("offline", body).await;
     assert_eq!(status, 200, "{answer}");
-    assert!(answer["data"]["file"].as_str().unwrap().len() < LONGEST_FILE);
+    assert!(answer["data"]["file"].as_str().unwrap().len() < MAX_FILE_BYTES);
     vendor.end().await;
 }

@@ -281,7 +281,7 @@ async fn accepting_the_clock_after_a_long_rest_hides_no_lost_number(engine: Engi
     // Before the server starts on the backup, as the runbook says.
     let clock = vendor.clock.clone();
     let storage = crate::harness::storage(&copy, &vendor.keys_dir());
-    let store = license_server::app::open_store(&storage).await.unwrap();
+    let store = license_server::open::open_store(&storage).await.unwrap();
     let change = vendor.app.change(license_server::audit::Actor::CommandLine);
     accept(&store, &*clock, &change).await.unwrap();
     store.close().await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::offline::{OfflineRequest, Purpose};
 use license_core::signing_clock::ClockDoubt;
-use license_server::app::{App, OpenError};
+use license_server::app::App;
 use license_server::audit::{Actor, Change};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::clock::{AcceptError, accept, status, watch};
@@ -15,6 +15,7 @@ use license_server::licensing::history::forget;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::keys::{KeysError, rotate_in};
 use license_server::licensing::offline::sign;
+use license_server::open::OpenError;
 use license_service::clock::{Clock as _, ManualClock, SystemClock};
 use serde_json::{Value, json};
 

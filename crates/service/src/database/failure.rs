@@ -73,8 +73,11 @@ impl Failure {
             // idle_in_transaction_session_timeout
             "57P01" | "57P02" | "57P03" | "57P04" | "25P03" => Self::Connection(false),
             code if code.starts_with("08") => Self::Connection(false),
-            // Syntax, names and rights; values; constraints.
-            code if ["42", "22", "23"]
+            // Other transactions hold the rows: lock_not_available, query_canceled by
+            // statement_timeout, serialization_failure, deadlock_detected.
+            "55P03" | "57014" => Self::Refused,
+            // Syntax, names and rights; values; constraints; conflicts with others.
+            code if ["42", "22", "23", "40"]
                 .iter()
                 .any(|class| code.starts_with(class)) =>
             {

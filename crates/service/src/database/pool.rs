@@ -1,5 +1,6 @@
 //! Connections that are handed out, and when they are not handed out any more.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub(super) struct Pool {
     health: Arc<Health>,
     file: Option<Arc<OpenFile>>,
     allows_user_timeout: OnceLock<bool>,
+    is_abandoned: AtomicBool,
 }
 
 /// What is known of the connections, by what became of them.
@@ -85,6 +87,7 @@ impl Pool {
                 health,
                 file: Some(open),
                 allows_user_timeout: OnceLock::new(),
+                is_abandoned: AtomicBool::new(false),
             });
         }
         let options = postgres_options(url)
@@ -104,6 +107,7 @@ impl Pool {
             health,
             file: None,
             allows_user_timeout: OnceLock::new(),
+            is_abandoned: AtomicBool::new(false),
         })
     }
 
@@ -135,6 +139,17 @@ impl Pool {
             Some(file) if !file.may_be_reopened() => Err(failure::file_gone()),
             _ => Ok(()),
         }
+    }
+
+    /// Whether [`Self::abandon`] has begun: it hands out no connections.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Closes all connections, because another pool is to be used.
+    pub(super) async fn abandon(&self) -> Result<(), DbErr> {
+        self.is_abandoned.store(true, Ordering::Relaxed);
+        self.close().await
     }
 
     /// Waits until all connections are given back, and closes them.

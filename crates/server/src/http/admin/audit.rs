@@ -11,7 +11,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::MOST_ROWS;
+use super::MAX_PAGE_SIZE;
 use crate::app::App;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Params;
@@ -50,7 +50,7 @@ pub(in crate::http) async fn list(
         before: wanted.before,
         after: None,
     };
-    let most = wanted.limit.unwrap_or(50).min(MOST_ROWS);
+    let most = wanted.limit.unwrap_or(50).min(MAX_PAGE_SIZE);
     Ok(Json(newest(app.store.reader(), &filter, most).await?))
 }
 

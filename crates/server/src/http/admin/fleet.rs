@@ -9,7 +9,7 @@ use license_core::usage::Usage;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::MOST_ROWS;
+use super::MAX_PAGE_SIZE;
 use super::licenses::Days;
 use crate::app::App;
 use crate::http::error::{ApiError, ErrorBody};
@@ -108,7 +108,7 @@ pub(in crate::http) async fn installations(
         suspected: wanted.suspected,
         newest_first: wanted.newest_first,
     };
-    let most = wanted.limit.unwrap_or(50).min(MOST_ROWS);
+    let most = wanted.limit.unwrap_or(50).min(MAX_PAGE_SIZE);
     let found = licensing::fleet::installations(&app, &filter, wanted.offset, most);
     let (page, total) = found.await?;
     Ok(Json(Page {

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Body;
-use crate::licensing::keys::{LONGEST_OVERLAP, USUAL_OVERLAP, revoke_in, rotate_in};
+use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke_in, rotate_in};
 use crate::signing::KeyInfo;
 
 /// The signing keys, without what is secret.
@@ -46,7 +46,7 @@ pub(in crate::http) struct Overlap {
 }
 
 fn usual_overlap() -> u16 {
-    USUAL_OVERLAP
+    DEFAULT_OVERLAP_DAYS
 }
 
 /// A key that was made.
@@ -66,8 +66,8 @@ pub(in crate::http) async fn rotate(
     Extension(actor): Extension<Actor>,
     Body(wanted): Body<Overlap>,
 ) -> Result<Json<Made>, ApiError> {
-    if wanted.overlap_days > LONGEST_OVERLAP {
-        let message = format!("overlapDays is at most {LONGEST_OVERLAP}");
+    if wanted.overlap_days > MAX_OVERLAP_DAYS {
+        let message = format!("overlapDays is at most {MAX_OVERLAP_DAYS}");
         return Err(ApiError::BadRequest(message));
     }
     let overlap = TimeDelta::days(wanted.overlap_days.into());

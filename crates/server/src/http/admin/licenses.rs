@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::MOST_ROWS;
+use super::MAX_PAGE_SIZE;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::{ApiError, ErrorBody};
@@ -94,7 +94,7 @@ pub(in crate::http) async fn list(
     if let Some(status) = wanted.status {
         search = search.called(status.decided(), status.has_ended(), now);
     }
-    let most = wanted.limit.unwrap_or(50).min(MOST_ROWS);
+    let most = wanted.limit.unwrap_or(50).min(MAX_PAGE_SIZE);
     let found = licenses::list(db, &search, wanted.offset, most).await?;
     let ids = found.iter().map(|license| license.id.clone()).collect();
     let held = seats::count_held_of(db, ids).await?;
@@ -223,7 +223,7 @@ async fn seats_page(
     limit: Option<u64>,
 ) -> Result<SeatsPage, ApiError> {
     let db = app.store.reader();
-    let limit = limit.unwrap_or(50).clamp(1, MOST_ROWS);
+    let limit = limit.unwrap_or(50).clamp(1, MAX_PAGE_SIZE);
     // One more than fits says whether there is another page.
     let mut found = seats::list(db, &license.id, query, limit + 1).await?;
     let more = cut(&mut found, limit);
@@ -338,7 +338,7 @@ pub(in crate::http) async fn usage(
         .map(|text| UsageCursor::parse(&text).ok_or_else(wrong))
         .transpose()?;
     let license = look_up(&app.store, &license).await?;
-    let limit = params.limit.unwrap_or(50).clamp(1, MOST_ROWS);
+    let limit = params.limit.unwrap_or(50).clamp(1, MAX_PAGE_SIZE);
     // One more than fits says whether there is another page.
     let found = usage_by_day(&app, &license.id, days, after.as_ref(), limit + 1);
     let mut usage = found.await?;

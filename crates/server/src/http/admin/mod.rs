@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use crate::http::HttpState;
 
 /// Most rows in one answer.
-pub(super) const MOST_ROWS: u64 = 500;
+pub(super) const MAX_PAGE_SIZE: u64 = 500;
 
 #[derive(OpenApi)]
 #[openapi(

@@ -10,9 +10,8 @@ use license_core::announcement::{Envelope, Signed};
 use license_core::lease::Lease;
 
 use crate::announced::Announced;
-use crate::app::App;
-use crate::licensing::switch::known_in;
 use crate::snapshot::Snapshot;
+use crate::trusted_keys::TrustedKeys;
 
 /// What the site may use, as long as neither its snapshot nor its standing changes.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ pub struct Entitled {
 
 impl Entitled {
     fn new(snapshot: Arc<Snapshot>, from: DateTime<Utc>) -> Self {
-        let announcement = snapshot.announce(&known_in(&snapshot), from);
+        let announcement = snapshot.announce(from);
         Self {
             snapshot,
             announced: Arc::new(Announced::new(announcement)),
@@ -53,36 +52,33 @@ impl Entitled {
 #[derive(Debug, Default)]
 pub struct LatestEntitled(Mutex<Option<Arc<Entitled>>>);
 
-/// What the site may use at `now`, and after.
-#[must_use]
-pub fn entitlements(app: &App, now: DateTime<Utc>) -> Arc<Entitled> {
-    let snapshot = app.snapshot().clone();
-    let latest = app.entitled.0.lock();
-    // One that all callers wait for, instead of one for each.
-    let mut latest = latest.unwrap_or_else(PoisonError::into_inner);
-    match &*latest {
-        Some(entitled) if entitled.is_of(&snapshot, now) => entitled.clone(),
-        _ => {
-            let entitled = Arc::new(Entitled::new(snapshot, now));
-            *latest = Some(entitled.clone());
-            entitled
+impl LatestEntitled {
+    /// What the site of `snapshot` may use at `now`, and after.
+    #[must_use]
+    pub fn at(&self, snapshot: &Arc<Snapshot>, now: DateTime<Utc>) -> Arc<Entitled> {
+        // One that all callers wait for, instead of one for each.
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*latest {
+            Some(entitled) if entitled.is_of(snapshot, now) => entitled.clone(),
+            _ => {
+                let entitled = Arc::new(Entitled::new(snapshot.clone(), now));
+                *latest = Some(entitled.clone());
+                entitled
+            }
         }
     }
 }
 
-/// What goes with it now; `with_proof` for who has keys of his own.
+/// What is sent with an announcement at `now`; with the signed license and these keys' chain
+/// for subscribers that verify them.
 #[must_use]
-pub fn envelope(app: &App, with_proof: bool) -> Envelope {
-    let snapshot = app.snapshot();
-    let signed = match &snapshot.evidence.lease {
-        Some(Lease::Signed(document)) if with_proof => Some(Signed {
+pub fn envelope(snapshot: &Snapshot, proof: Option<&TrustedKeys>, now: DateTime<Utc>) -> Envelope {
+    let signed = match (&snapshot.evidence.lease, proof) {
+        (Some(Lease::Signed(document)), Some(keys)) => Some(Signed {
             license: document.jws().to_owned(),
-            key_sets: app.keys.chain(),
+            key_sets: keys.chain(),
         }),
         _ => None,
     };
-    Envelope {
-        now: app.clock.now(),
-        signed,
-    }
+    Envelope { now, signed }
 }

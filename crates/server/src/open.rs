@@ -1,0 +1,192 @@
+//! Open the database and the keys, and make what is missing.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use license_core::signing_clock::ClockDoubt;
+use license_service::clock::Clock;
+use license_service::state_dir;
+
+use crate::app::App;
+use crate::audit::{Action, Actor, Change};
+use crate::config::{Storage, Terms};
+use crate::licensing::{clock, restored};
+use crate::metrics::Metrics;
+use crate::numbering::Numbering;
+use crate::rates::Rates;
+use crate::signing::clock::SigningClock;
+use crate::signing::loaded::LoadedKeys;
+use crate::signing::{SigningError, SigningKeys};
+use crate::store::{Store, StoreError, audit_log, seats};
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database cannot be used.
+    #[error("DATABASE_URL is {url}: {error}")]
+    Store {
+        /// The database, without its password.
+        url: String,
+        /// Why.
+        error: StoreError,
+    },
+    /// The signing keys cannot be used.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The first key would have a wrong date.
+    #[error("no signing key was made: {0}")]
+    Clock(#[from] ClockDoubt),
+    /// Licenses were signed with keys that are gone.
+    #[error(
+        "there is no signing key in '{directory}', but there was one before: no site would trust a new key; restore the directory from a backup, or begin anew with 'license-server keys create'"
+    )]
+    KeysLost {
+        /// Where they should be.
+        directory: String,
+    },
+}
+
+impl App {
+    /// Opens the database and the keys. The first start makes a key.
+    ///
+    /// # Errors
+    /// When the database or the keys cannot be used, or keys are gone that
+    /// there have been.
+    pub async fn open(
+        storage: &Storage,
+        terms: Terms,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        state_dir::remove_left_over(&storage.state_dir, clock.now());
+        state_dir::remove_left_over(&storage.keys(), clock.now());
+        let store = create_store(storage).await?;
+        let signing_clock = clock::open(&store, clock.clone()).await;
+        let signing_clock = signing_clock.map_err(|error| refused(storage, error))?;
+        let keys_dir = storage.keys();
+        let loaded = LoadedKeys::load(&keys_dir);
+        let has_keys = !matches!(loaded, Err(SigningError::None(_)));
+        let numbering = note_lost(&store, has_keys, &signing_clock, clock.now()).await;
+        let numbering = numbering.map_err(|error| refused(storage, error))?;
+        let keys = match loaded {
+            Err(SigningError::None(_)) => {
+                let change = Change {
+                    by: Actor::Service,
+                    at: clock.now(),
+                };
+                make_missing_key(&store, storage, &signing_clock, &change).await?;
+                LoadedKeys::load(&keys_dir)?
+            }
+            loaded => loaded?,
+        };
+        Ok(Self {
+            store,
+            clock,
+            terms,
+            traffic: Arc::default(),
+            rates: Rates::default(),
+            signing_clock,
+            numbering,
+            metrics: Metrics::new(),
+            keys,
+        })
+    }
+}
+
+/// Notes which sequence numbers the database may have lost before this process started.
+async fn note_lost(
+    store: &Store,
+    has_keys: bool,
+    clock: &SigningClock,
+    now: DateTime<Utc>,
+) -> Result<Numbering, StoreError> {
+    let numbering = restored::open(store, has_keys, now).await?;
+    restored::note_lost(store, &numbering, clock, now).await?;
+    Ok(numbering)
+}
+
+/// Makes the first key, and notes it; another process may be faster. Answers
+/// its id.
+///
+/// # Errors
+/// When the directory or the database refuses.
+pub async fn first_key(
+    store: &Store,
+    storage: &Storage,
+    change: &Change,
+) -> Result<Option<String>, OpenError> {
+    let keys_dir = storage.keys();
+    let refused = |error| refused(storage, error);
+    let transaction = store.begin().await.map_err(refused)?;
+    let kid = match SigningKeys::create(&keys_dir, change.at) {
+        Ok(kid) => kid,
+        Err(SigningError::Exists(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let nothing = serde_json::Value::Null;
+    let noted = change.note_key(&transaction, Action::KeyMade, &kid, nothing);
+    noted.await.map_err(refused)?;
+    let committed = transaction.commit().await;
+    committed.map_err(|error| refused(error.into()))?;
+    tracing::info!(
+        kid,
+        directory = %keys_dir.display(),
+        "made the first signing key; back it up"
+    );
+    Ok(Some(kid))
+}
+
+/// Makes the first key where there has never been one; another process may be faster.
+///
+/// # Errors
+/// [`OpenError::KeysLost`] where there was a key before, and as [`first_key`]; while the
+/// clock may be wrong, too.
+pub async fn make_missing_key(
+    store: &Store,
+    storage: &Storage,
+    signing_clock: &SigningClock,
+    change: &Change,
+) -> Result<(), OpenError> {
+    let had_keys = had_keys(store).await;
+    if had_keys.map_err(|error| refused(storage, error))? {
+        // A process that makes the first key writes its files before the entry.
+        return match SigningKeys::load(&storage.keys()) {
+            Err(SigningError::None(directory)) => Err(OpenError::KeysLost { directory }),
+            loaded => Ok(loaded.map(|_| ())?),
+        };
+    }
+    signing_clock.permit(change.at)?;
+    first_key(store, storage, change).await?;
+    Ok(())
+}
+
+/// Whether the database knows of a key, or of what was signed with one.
+async fn had_keys(store: &Store) -> Result<bool, StoreError> {
+    let db = store.reader();
+    Ok(audit_log::any_of(db, Action::KeyMade.as_str()).await? || seats::any(db).await?)
+}
+
+/// Opens the database alone, for commands that need no key. None is made.
+///
+/// # Errors
+/// When there is none, or it cannot be used.
+pub async fn open_store(storage: &Storage) -> Result<Store, OpenError> {
+    let opened = Store::open_existing(&storage.database()).await;
+    opened.map_err(|error| refused(storage, error))
+}
+
+/// Opens the database, and makes it where there is none.
+///
+/// # Errors
+/// When the database cannot be used.
+pub async fn create_store(storage: &Storage) -> Result<Store, OpenError> {
+    let timeouts = storage.database_timeouts.clone();
+    let opened = Store::open_within(&storage.database(), timeouts).await;
+    opened.map_err(|error| refused(storage, error))
+}
+
+fn refused(storage: &Storage, error: StoreError) -> OpenError {
+    OpenError::Store {
+        url: storage.database().to_string(),
+        error,
+    }
+}

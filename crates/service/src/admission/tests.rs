@@ -1,0 +1,364 @@
+use proptest::prelude::*;
+
+use super::*;
+
+struct Scene {
+    admission: Arc<Admission>,
+    places: Vec<(Place, Arc<Activity>)>,
+}
+
+impl Scene {
+    fn new(total: usize, reserved: usize, per_address: usize) -> Self {
+        let maxima = Maxima {
+            total,
+            reserved,
+            per_address,
+        };
+        Self {
+            admission: Arc::new(Admission::new(maxima)),
+            places: Vec::new(),
+        }
+    }
+
+    /// A connection that has a request in flight.
+    fn busy(&mut self, peer: &str, is_trusted: bool) -> Result<(), Refusal> {
+        self.waiting(peer, is_trusted, 0)?;
+        self.places.last().unwrap().0.is_busy();
+        Ok(())
+    }
+
+    /// A connection whose peer sends its request slowly.
+    fn slow(&mut self, peer: &str, is_trusted: bool, since: u64) -> Result<(), Refusal> {
+        self.waiting(peer, is_trusted, since)?;
+        self.places.last().unwrap().0.is_held_up_since(since);
+        Ok(())
+    }
+
+    fn waiting(&mut self, peer: &str, is_trusted: bool, since: u64) -> Result<(), Refusal> {
+        let activity = Arc::new(Activity::for_test());
+        let peer = peer.parse().unwrap();
+        let place = self.admission.admit(peer, is_trusted, &activity, since)?;
+        self.places.push((place, activity));
+        Ok(())
+    }
+
+    fn dismissed(&self) -> Vec<usize> {
+        let places = self.places.iter().enumerate();
+        places
+            .filter(|(_, (_, activity))| activity.is_dismissed())
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+#[test]
+fn a_reserved_share_is_for_trusted_networks() {
+    let mut scene = Scene::new(4, 2, 10);
+    scene.busy("192.0.2.1", false).unwrap();
+    scene.busy("192.0.2.2", false).unwrap();
+    assert_eq!(scene.busy("192.0.2.3", false), Err(Refusal::Total));
+    scene.busy("127.0.0.1", true).unwrap();
+    scene.busy("127.0.0.1", true).unwrap();
+    assert_eq!(scene.busy("127.0.0.1", true), Err(Refusal::Total));
+    scene.places.remove(0);
+    scene.busy("192.0.2.3", false).unwrap();
+}
+
+#[test]
+fn an_address_has_a_maximum_in_all_its_spellings() {
+    let mut scene = Scene::new(100, 0, 2);
+    scene.busy("192.0.2.1", false).unwrap();
+    scene.busy("::ffff:192.0.2.1", false).unwrap();
+    assert_eq!(scene.busy("192.0.2.1", false), Err(Refusal::Address));
+    scene.busy("2001:db8:1:2::1", false).unwrap();
+    scene.busy("2001:db8:1:2:ffff::9", false).unwrap();
+    let same = scene.busy("2001:db8:1:2:3:4:5:6", false);
+    assert_eq!(same, Err(Refusal::Address));
+    scene.busy("2001:db8:1:3::1", false).unwrap();
+    for _ in 0..20 {
+        scene.busy("127.0.0.1", true).unwrap();
+    }
+}
+
+#[test]
+fn of_the_network_with_the_most_the_connection_that_has_waited_longest_makes_room() {
+    let mut scene = Scene::new(5, 0, 10);
+    scene.waiting("192.0.2.1", false, 1).unwrap();
+    for since in [20, 10, 30] {
+        scene.waiting("192.0.2.2", false, since).unwrap();
+    }
+    scene.slow("192.0.2.2", false, 2).unwrap();
+    scene.busy("192.0.2.3", false).unwrap();
+    assert_eq!(scene.dismissed(), [2]);
+    scene.busy("192.0.2.4", false).unwrap();
+    assert_eq!(scene.dismissed(), [1, 2]);
+    // It has two, and a third address would have one.
+    scene.busy("192.0.2.5", false).unwrap();
+    assert_eq!(scene.dismissed(), [1, 2, 3]);
+    assert_eq!(scene.busy("192.0.2.6", false), Err(Refusal::Total));
+    // One that was dismissed and closes is not counted twice.
+    scene.places.remove(1);
+    assert_eq!(scene.busy("192.0.2.6", false), Err(Refusal::Total));
+    scene.places.remove(0);
+    scene.busy("192.0.2.6", false).unwrap();
+}
+
+#[test]
+fn a_connection_of_the_same_address_makes_room_where_no_network_has_more() {
+    let mut scene = Scene::new(2, 0, 10);
+    scene.waiting("192.0.2.1", false, 1).unwrap();
+    scene.waiting("192.0.2.2", false, 2).unwrap();
+    assert_eq!(scene.busy("192.0.2.3", false), Err(Refusal::Total));
+    scene.busy("192.0.2.2", false).unwrap();
+    assert_eq!(scene.dismissed(), [1]);
+    assert_eq!(scene.busy("192.0.2.2", false), Err(Refusal::Total));
+}
+
+#[test]
+fn a_connection_that_waits_for_its_first_byte_is_not_closed_for_many_others() {
+    for prefix in ["192.0.2.", "2001:db8:0:"] {
+        let mut scene = Scene::new(256, 64, 16);
+        let attacker = |n: usize| match prefix.ends_with('.') {
+            true => format!("{prefix}{}", n % 14),
+            false => format!("{prefix}{:x}::1", n % 14),
+        };
+        for n in 0..192 {
+            scene.slow(&attacker(n), false, 1).unwrap();
+        }
+        scene.waiting("198.51.100.1", false, 50).unwrap();
+        let honest = scene.places.len() - 1;
+        for n in 0..1000 {
+            let _ = scene.slow(&attacker(n), false, 100);
+            let _ = scene.waiting(&attacker(n), false, 100);
+        }
+        assert!(!scene.dismissed().contains(&honest), "{prefix}");
+    }
+}
+
+#[test]
+fn an_address_at_its_maximum_makes_room_for_itself_alone() {
+    let mut scene = Scene::new(100, 0, 2);
+    scene.waiting("192.0.2.9", false, 1).unwrap();
+    scene.waiting("192.0.2.1", false, 5).unwrap();
+    scene.busy("192.0.2.1", false).unwrap();
+    scene.busy("192.0.2.1", false).unwrap();
+    assert_eq!(scene.dismissed(), [1]);
+}
+
+#[test]
+fn a_gateway_takes_the_place_of_another_peer_first_and_never_the_reverse() {
+    let mut scene = Scene::new(2, 1, 10);
+    scene.waiting("127.0.0.1", true, 1).unwrap();
+    scene.waiting("192.0.2.1", false, 5).unwrap();
+    scene.busy("127.0.0.1", true).unwrap();
+    assert_eq!(scene.dismissed(), [1]);
+    assert_eq!(scene.busy("192.0.2.1", false), Err(Refusal::Total));
+    scene.busy("127.0.0.1", true).unwrap();
+    assert_eq!(scene.dismissed(), [0, 1]);
+}
+
+#[test]
+fn slow_requests_of_the_address_with_the_most_make_room_oldest_first() {
+    let mut scene = Scene::new(8, 0, 4);
+    scene.slow("192.0.2.1", false, 1).unwrap();
+    for since in [9, 7, 8] {
+        scene.slow("192.0.2.2", false, since).unwrap();
+    }
+    for since in [12, 11, 10, 13] {
+        scene.slow("192.0.2.3", false, since).unwrap();
+    }
+    scene.busy("192.0.2.9", false).unwrap();
+    assert_eq!(scene.dismissed(), [6]);
+    // Both have three now; the oldest of these makes room.
+    scene.busy("192.0.2.8", false).unwrap();
+    assert_eq!(scene.dismissed(), [2, 6]);
+    scene.slow("192.0.2.7", false, 20).unwrap();
+    assert_eq!(scene.dismissed(), [2, 5, 6]);
+}
+
+#[test]
+fn two_addresses_never_take_turns() {
+    let mut scene = Scene::new(6, 0, 6);
+    for since in 1..6 {
+        scene.slow("192.0.2.1", false, since).unwrap();
+    }
+    scene.slow("192.0.2.2", false, 9).unwrap();
+    scene.slow("192.0.2.2", false, 9).unwrap();
+    scene.slow("192.0.2.2", false, 9).unwrap();
+    assert_eq!(scene.dismissed(), [0, 1]);
+    for peer in ["192.0.2.2", "192.0.2.1"] {
+        assert_eq!(scene.slow(peer, false, 9), Err(Refusal::Total));
+    }
+    assert_eq!(scene.dismissed(), [0, 1]);
+}
+
+#[test]
+fn a_request_that_the_service_works_on_makes_no_room() {
+    let mut scene = Scene::new(4, 0, 4);
+    for _ in 0..4 {
+        scene.busy("192.0.2.1", false).unwrap();
+    }
+    assert_eq!(scene.busy("192.0.2.2", false), Err(Refusal::Total));
+    scene.places[2].0.is_held_up_since(5);
+    scene.busy("192.0.2.2", false).unwrap();
+    assert_eq!(scene.dismissed(), [2]);
+}
+
+#[test]
+fn a_connection_that_waits_makes_room_before_a_slow_request_of_its_network() {
+    let mut scene = Scene::new(4, 0, 4);
+    scene.waiting("192.0.2.2", false, 1).unwrap();
+    scene.slow("192.0.2.1", false, 2).unwrap();
+    scene.slow("192.0.2.1", false, 3).unwrap();
+    scene.waiting("192.0.2.1", false, 9).unwrap();
+    scene.busy("192.0.2.3", false).unwrap();
+    assert_eq!(scene.dismissed(), [3]);
+}
+
+#[test]
+fn a_gateway_ends_a_slow_request_from_outside_and_none_of_a_gateway() {
+    let mut scene = Scene::new(2, 1, 4);
+    scene.slow("192.0.2.1", false, 5).unwrap();
+    scene.slow("127.0.0.1", true, 1).unwrap();
+    scene.slow("127.0.0.1", true, 2).unwrap();
+    assert_eq!(scene.dismissed(), [0]);
+    assert_eq!(scene.busy("127.0.0.1", true), Err(Refusal::Total));
+    assert_eq!(scene.busy("192.0.2.2", false), Err(Refusal::Total));
+    assert_eq!(scene.dismissed(), [0]);
+}
+
+#[test]
+fn connections_that_do_not_leave_are_bounded() {
+    let mut scene = Scene::new(1, 0, 10_000);
+    let admitted = (0..2 * MAX_LEAVING)
+        .take_while(|_| scene.waiting("192.0.2.1", false, 1).is_ok())
+        .count();
+    assert_eq!(admitted, 1 + MAX_LEAVING);
+}
+
+/// What happens: an arrival, a change of what a connection waits for, an end.
+#[derive(Clone, Debug)]
+enum Step {
+    Arrive { peer: IpAddr, is_trusted: bool },
+    Waits(usize),
+    HeldUp(usize),
+    Busy(usize),
+    End(usize),
+}
+
+/// A few networks of each width, and spellings of the same ones.
+fn peers() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        (1_u8..5).prop_map(|n| IpAddr::from([192, 0, 2, n])),
+        (1_u8..5).prop_map(|n| std::net::Ipv4Addr::new(192, 0, 2, n)
+            .to_ipv6_mapped()
+            .into()),
+        (0_u16..3, 0_u16..2, 0_u16..3, 1_u16..3).prop_map(|(site, half, net, host)| {
+            IpAddr::from([0x2001, 0xdb8, site, half << 8 | net, 0, 0, 0, host])
+        }),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (peers(), prop::bool::weighted(0.1))
+            .prop_map(|(peer, is_trusted)| Step::Arrive { peer, is_trusted }),
+        2 => any::<usize>().prop_map(Step::Waits),
+        4 => any::<usize>().prop_map(Step::HeldUp),
+        1 => any::<usize>().prop_map(Step::Busy),
+        1 => any::<usize>().prop_map(Step::End),
+    ]
+}
+
+/// The widest network of each that the other is not in, counted without the
+/// census.
+fn networks_that_differ(a: IpAddr, b: IpAddr) -> Option<(IpAddr, IpAddr, u32)> {
+    let bits = |address: IpAddr, bits: u32| match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let mask = u128::MAX << (128 - bits);
+            std::net::Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    };
+    let mut levels = [48, 56, 64].into_iter();
+    levels
+        .find(|level| bits(a, *level) != bits(b, *level))
+        .map(|level| (bits(a, level), bits(b, level), level))
+}
+
+struct Open {
+    peer: IpAddr,
+    is_trusted: bool,
+    place: Place,
+    activity: Arc<Activity>,
+}
+
+fn staying(open: &[Open], network: IpAddr, level: u32) -> usize {
+    let stays = |it: &&Open| !it.is_trusted && !it.activity.is_dismissed();
+    let of_network = |it: &&Open| {
+        // An address of another network tells the networks of this one apart.
+        networks_that_differ(it.peer, network).is_none_or(|(_, _, from)| from > level)
+    };
+    open.iter().filter(stays).filter(of_network).count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_newcomer_takes_a_place_of_a_network_with_as_few(
+        steps in prop::collection::vec(steps(), 1..120),
+    ) {
+        let maxima = Maxima { total: 16, reserved: 4, per_address: 5 };
+        let admission = Arc::new(Admission::new(maxima));
+        let mut open: Vec<Open> = Vec::new();
+        for (now, step) in (1..).zip(steps) {
+            let at = |n: usize| n.checked_rem(open.len());
+            match step {
+                Step::Waits(n) => {
+                    if let Some(n) = at(n) { open[n].place.waits_since(now); }
+                }
+                Step::HeldUp(n) => {
+                    if let Some(n) = at(n) { open[n].place.is_held_up_since(now); }
+                }
+                Step::Busy(n) => {
+                    if let Some(n) = at(n) { open[n].place.is_busy(); }
+                }
+                Step::End(n) => {
+                    if let Some(n) = at(n) { open.remove(n); }
+                }
+                Step::Arrive { peer, is_trusted } => {
+                    let was_dismissed: Vec<bool> =
+                        open.iter().map(|it| it.activity.is_dismissed()).collect();
+                    let counts: Vec<_> = open.iter().map(|it| {
+                        networks_that_differ(it.peer, peer).map(|(theirs, ours, level)| {
+                            (staying(&open, theirs, level), staying(&open, ours, level))
+                        })
+                    }).collect();
+                    let activity = Arc::new(Activity::for_test());
+                    let place = admission.admit(peer, is_trusted, &activity, now);
+                    let victims: Vec<usize> = (0..open.len())
+                        .filter(|n| open[*n].activity.is_dismissed() && !was_dismissed[*n])
+                        .collect();
+                    prop_assert!(victims.len() <= 1);
+                    prop_assert!(place.is_ok() || victims.is_empty());
+                    for victim in victims {
+                        prop_assert!(is_trusted || !open[victim].is_trusted);
+                        if !is_trusted && let Some((theirs, ours)) = counts[victim] {
+                            prop_assert!(theirs > ours + 1, "{} of {}", theirs, ours);
+                        }
+                    }
+                    if let Ok(place) = place {
+                        open.push(Open { peer, is_trusted, place, activity });
+                    }
+                    let stay = open.iter().filter(|it| !it.activity.is_dismissed());
+                    prop_assert!(stay.clone().count() <= 16);
+                    prop_assert!(stay.filter(|it| !it.is_trusted).count() <= 12);
+                }
+            }
+        }
+        drop(open);
+        let book = admission.book();
+        prop_assert_eq!((book.staying, book.others), (0, 0));
+    }
+}

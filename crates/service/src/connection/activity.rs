@@ -1,0 +1,200 @@
+//! What happens on a connection, counted by its socket and its requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use axum::body::Bytes;
+use futures_util::task::AtomicWaker;
+
+use crate::byte_budget::ByteBudget;
+
+/// A head up to so long is within the buffer that every connection has.
+pub(super) const COUNTED_FROM_BYTES: usize = 8 * 1024;
+
+/// So many bytes of an answer, or of a part of one that is sent in parts, are not
+/// counted: the bound on connections bounds them.
+pub(super) const UNCOUNTED_ANSWER_BYTES: usize = 16 * 1024;
+
+/// What happens on a connection: counted by its socket and its requests, read by
+/// [`Connection`].
+#[derive(Debug)]
+pub(crate) struct Activity {
+    pub(super) requests: AtomicU64,
+    pub(super) answers: AtomicU64,
+    /// Whether a part of the latest request's body has not been read.
+    pub(super) has_unread_body: AtomicBool,
+    /// Whether a handler waits for the latest request's body.
+    pub(super) is_body_awaited: AtomicBool,
+    /// Whether a body was given up because the connection was told to.
+    pub(super) is_body_cut: AtomicBool,
+    /// How many answers have been written completely.
+    pub(super) flushed: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) sent: AtomicU64,
+    pub(super) is_write_blocked: AtomicBool,
+    /// Bytes received while no request was in flight.
+    head_bytes: AtomicUsize,
+    /// Bytes taken from `large_heads`.
+    counted: AtomicUsize,
+    large_heads: Arc<ByteBudget>,
+    large_answers: Arc<ByteBudget>,
+    pub(super) max_head_bytes: usize,
+    is_trusted: bool,
+    pub(super) has_no_memory: AtomicBool,
+    pub(super) order: AtomicU8,
+    pub(super) waker: AtomicWaker,
+}
+
+/// The connection closes after the request in flight.
+pub(super) const CLOSE: u8 = 1;
+/// The same, and a request that its peer holds up is given up.
+pub(super) const DISMISS: u8 = 2;
+/// The connection ends now.
+pub(super) const END: u8 = 3;
+
+impl Activity {
+    pub(crate) fn new(
+        large_heads: Arc<ByteBudget>,
+        large_answers: Arc<ByteBudget>,
+        max_head_bytes: usize,
+        is_trusted: bool,
+    ) -> Self {
+        Self {
+            requests: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            has_unread_body: AtomicBool::new(false),
+            is_body_awaited: AtomicBool::new(false),
+            is_body_cut: AtomicBool::new(false),
+            flushed: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            is_write_blocked: AtomicBool::new(false),
+            head_bytes: AtomicUsize::new(0),
+            counted: AtomicUsize::new(0),
+            large_heads,
+            large_answers,
+            max_head_bytes,
+            is_trusted,
+            has_no_memory: AtomicBool::new(false),
+            order: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        let none = Arc::new(ByteBudget::new(0, 0));
+        Self::new(none.clone(), none, 0, false)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_dismissed(&self) -> bool {
+        self.order.load(Ordering::Relaxed) >= DISMISS
+    }
+
+    /// Closes the connection once no request is in flight.
+    pub(crate) fn close(&self) {
+        self.give_order(CLOSE);
+    }
+
+    /// Closes the connection for another one, although the peer may hold up a
+    /// request.
+    pub(crate) fn dismiss(&self) {
+        self.give_order(DISMISS);
+    }
+
+    /// Ends the connection.
+    pub(crate) fn end(&self) {
+        self.give_order(END);
+    }
+
+    fn give_order(&self, order: u8) {
+        self.order.fetch_max(order, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    pub(super) fn is_request_in_flight(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) != self.answers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begin_request(&self, has_body: bool) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.has_unread_body.store(has_body, Ordering::Relaxed);
+        self.is_body_awaited.store(false, Ordering::Relaxed);
+        self.head_bytes.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.has_unread_body.load(Ordering::Relaxed)
+    }
+
+    /// The head of the request is needed no longer.
+    pub(super) fn forget_head(&self) {
+        let counted = self.counted.swap(0, Ordering::Relaxed);
+        if counted > 0 {
+            self.large_heads.give_back(counted);
+        }
+    }
+
+    /// Counts bytes of a head; false where there is no memory for a head as
+    /// long as this.
+    pub(super) fn receive(&self, bytes: usize) -> bool {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.is_request_in_flight() {
+            return true;
+        }
+        let head_bytes = self.head_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if head_bytes <= COUNTED_FROM_BYTES || self.counted.load(Ordering::Relaxed) > 0 {
+            return true;
+        }
+        let is_taken = self.large_heads.take(self.max_head_bytes, self.is_trusted);
+        if is_taken {
+            self.counted.store(self.max_head_bytes, Ordering::Relaxed);
+        }
+        self.has_no_memory.store(!is_taken, Ordering::Relaxed);
+        is_taken
+    }
+
+    /// Part of an answer, whose bytes count until they are sent or given up; `None`
+    /// where there is no memory for it. Bytes that are shared, or part of the
+    /// program, are in memory for all callers, and do not count.
+    pub(super) fn count_answer(&self, bytes: Bytes) -> Option<Bytes> {
+        let counted = bytes.len().saturating_sub(UNCOUNTED_ANSWER_BYTES);
+        if counted == 0 || !bytes.is_unique() {
+            return Some(bytes);
+        }
+        let budget = self.large_answers.clone();
+        budget.take(counted, self.is_trusted).then(|| {
+            Bytes::from_owner(CountedBytes {
+                bytes,
+                counted,
+                budget,
+            })
+        })
+    }
+}
+
+/// Bytes of an answer that wait for the peer to read.
+struct CountedBytes {
+    bytes: Bytes,
+    counted: usize,
+    budget: Arc<ByteBudget>,
+}
+
+impl AsRef<[u8]> for CountedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for CountedBytes {
+    fn drop(&mut self) {
+        self.budget.give_back(self.counted);
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.forget_head();
+    }
+}

@@ -1,0 +1,123 @@
+//! The TCP stream of a connection, which counts what is received and sent.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::activity::Activity;
+use crate::response_headers;
+
+/// Most bytes read at a time. hyper makes room for more after a read of 8 KiB, and
+/// keeps it for as long as the connection is open.
+const MAX_READ_BYTES: usize = 4 * 1024;
+
+/// A TCP stream that counts.
+pub(super) struct Socket {
+    pub(super) stream: TcpStream,
+    /// Received by the connection before its buffers were released.
+    pub(super) unread: Bytes,
+    pub(super) activity: Arc<Activity>,
+}
+
+impl Socket {
+    fn note_write(&self, written: &Poll<io::Result<usize>>) {
+        let activity = &self.activity;
+        activity
+            .is_write_blocked
+            .store(written.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Ok(bytes)) = written {
+            activity.sent.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// hyper itself answers a request that it cannot read, without the headers
+    /// that every response is sent with. Where `head` is such an answer, this is
+    /// it with them.
+    fn refusal(&self, head: &[u8]) -> Option<Vec<u8>> {
+        let answers = self.activity.answers.load(Ordering::Relaxed);
+        if self.activity.is_request_in_flight()
+            || answers != self.activity.flushed.load(Ordering::Relaxed)
+        {
+            return None;
+        }
+        let lines = head.strip_suffix(b"\r\n\r\n")?;
+        let more = response_headers::lines();
+        Some([lines, b"\r\n", more.as_bytes(), b"\r\n"].concat())
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let fits = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(fits));
+            return Poll::Ready(Ok(()));
+        }
+        let fits = buf.remaining().min(MAX_READ_BYTES);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(fits));
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        let bytes = part.filled().len();
+        buf.advance(bytes);
+        Poll::Ready(match self.activity.receive(bytes) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::OutOfMemory.into()),
+        })
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(refusal) = self.refusal(buf) {
+            // The connection ends after it, and its buffer has room.
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &refusal))?;
+            return Poll::Ready(Ok(written.min(buf.len())));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_write(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        if let Some(first) = first
+            && self.refusal(first).is_some()
+        {
+            return self.poll_write(cx, first);
+        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_write(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let answers = self.activity.answers.load(Ordering::Relaxed);
+        self.activity.flushed.store(answers, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

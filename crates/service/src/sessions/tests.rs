@@ -1,0 +1,176 @@
+use chrono::{DateTime, TimeDelta};
+
+use super::*;
+use crate::clock::ManualClock;
+
+const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const SESSION: &str = "a_session";
+const TOKEN: &str = "0123456789abcdef";
+
+fn sessions() -> (Sessions, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));
+    let token = AdminToken::new(&TOKEN.into());
+    (Sessions::new(SESSION, Some(token), clock.clone()), clock)
+}
+
+fn sent(name: &str) -> HeaderMap {
+    let value = format!("other=1; {SESSION}={name}").parse().unwrap();
+    HeaderMap::from_iter([(header::COOKIE, value)])
+}
+
+#[test]
+fn a_session_goes_on_while_it_is_used_and_not_for_ever() {
+    let (sessions, clock) = sessions();
+    let headers = sent(&sessions.begin());
+    assert!(!sessions.goes_on(&HeaderMap::new()));
+    for step in 1..=36 {
+        clock.advance(TimeDelta::minutes(20));
+        assert_eq!(
+            sessions.goes_on(&headers),
+            step < 36,
+            "after {} min",
+            step * 20
+        );
+    }
+    // A page that is left open is not somebody.
+    let headers = sent(&sessions.begin());
+    let mut refresh = headers.clone();
+    refresh.insert(REFRESH, HeaderValue::from_static("1"));
+    for minute in 1..=30 {
+        clock.advance(TimeDelta::minutes(1));
+        assert_eq!(sessions.goes_on(&refresh), minute < 30);
+    }
+    assert!(!sessions.goes_on(&headers));
+}
+
+#[test]
+fn an_ended_session_is_over_and_a_name_that_nobody_gave_is_none() {
+    let (sessions, clock) = sessions();
+    let name = sessions.begin();
+    let others = Sessions::new("another_service", None, clock);
+    assert!(!sessions.goes_on(&sent("AAAA")));
+    assert!(!others.goes_on(&sent(&name)));
+    assert!(sessions.goes_on(&sent(&name)));
+    let _ = sessions.end(&sent(&name));
+    assert!(!sessions.goes_on(&sent(&name)));
+}
+
+#[test]
+fn a_shared_session_ends_when_idle_after_twelve_hours_and_with_another_token() {
+    let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+    let ago = |minutes| now - TimeDelta::minutes(minutes);
+    for (begun, used, is_valid) in [
+        (0, 0, true),
+        (719, 29, true),
+        (719, 30, false),
+        (720, 0, false),
+        (-10, -10, true),
+        (-11, 0, false),
+        (0, -11, false),
+    ] {
+        let session = SessionTimes {
+            begun: ago(begun),
+            used: ago(used),
+        };
+        assert_eq!(session.is_valid(now), is_valid, "{begun} {used}");
+    }
+    let (sessions, clock) = sessions();
+    let (name, id) = sessions.new_name().unwrap();
+    let ids = |sessions: &Sessions, name: &str| sessions.ids(&sent(name)).collect::<Vec<_>>();
+    assert_eq!(ids(&sessions, &name), [id]);
+    let twin = Sessions::new(SESSION, sessions.token, clock.clone());
+    assert_eq!(
+        ids(&twin, &name).len(),
+        1,
+        "another process with this token"
+    );
+    let other = AdminToken::new(&"another-token-of-16".into());
+    let other = Sessions::new(SESSION, Some(other), clock.clone());
+    assert_eq!(ids(&other, &name), [""; 0]);
+    let nobody = Sessions::new(SESSION, None, clock);
+    assert_eq!((ids(&nobody, &name), nobody.new_name()), (vec![], None));
+    let (nonce, code) = name.split_once('.').unwrap();
+    let cut = format!("{nonce}.{}", &code[..42]);
+    for forged in [
+        nonce,
+        &cut,
+        ".",
+        "",
+        &format!("x{name}"),
+        &format!("{nonce}."),
+    ] {
+        assert_eq!(ids(&sessions, forged), [""; 0], "{forged}");
+    }
+}
+
+#[test]
+fn only_wrong_tokens_have_to_wait() {
+    let (sessions, clock) = sessions();
+    let none = HeaderMap::new();
+    let sign_in = |shown: &str| sessions.sign_in(shown, PEER, &none).map(|_| ());
+    for _ in 0..100 {
+        assert_eq!(sign_in(""), Err(SignInError::WrongToken));
+    }
+    for _ in 0..MAX_FAILURES {
+        assert_eq!(sign_in("wrong"), Err(SignInError::WrongToken));
+    }
+    assert_eq!(sign_in("wrong"), Err(SignInError::TooMany));
+    assert_eq!(sign_in(TOKEN), Ok(()));
+    assert_eq!(sign_in("wrong"), Err(SignInError::TooMany));
+    clock.advance(TimeDelta::minutes(1));
+    assert_eq!(sign_in("wrong"), Err(SignInError::WrongToken));
+    let without = Sessions::new(SESSION, None, clock);
+    let error = without.sign_in("", PEER, &none).unwrap_err();
+    assert_eq!(error, SignInError::WrongToken);
+}
+
+#[test]
+fn failures_count_by_network_and_by_door_and_are_bounded() {
+    let (sessions, _) = sessions();
+    let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+    let note = |door, from: &str| sessions.note_failure(door, address(from));
+    for host in 1..=MAX_FAILURES {
+        assert!(note(Door::Api, &format!("2001:db8::{host}")));
+    }
+    assert!(!note(Door::Api, "2001:db8::ffff"), "one network");
+    assert!(note(Door::Api, "2001:db8:0:1::1"));
+    assert!(note(Door::Console, "2001:db8::1"), "another door");
+    for number in 0..1000 {
+        note(
+            Door::Api,
+            &format!("10.0.{}.{}", number / 250, number % 250),
+        );
+    }
+    assert!(!note(Door::Api, "192.0.2.1"), "all of them together");
+    assert!(note(Door::Console, "192.0.2.1"));
+    assert!(sessions.lock().failures.len() <= 2 * MAX_FAILURES_OF_ALL);
+    let right = sessions.sign_in(TOKEN, address("2001:db8::1"), &HeaderMap::new());
+    assert!(right.is_ok());
+}
+
+#[test]
+fn no_script_and_no_other_page_gets_the_cookie_and_tls_keeps_it() {
+    let (sessions, _) = sessions();
+    let plain = sessions.set_cookie("name", false);
+    let expected = "a_session=name; Path=/; HttpOnly; SameSite=Strict";
+    assert_eq!(plain, expected);
+    let proto = [(
+        "x-forwarded-proto".parse().unwrap(),
+        "https".parse().unwrap(),
+    )];
+    assert!(came_by_tls(&HeaderMap::from_iter(proto)));
+    let secure = sessions.set_cookie("name", true);
+    assert_eq!(secure, format!("{expected}; Secure").as_str());
+}
+
+#[test]
+fn there_are_never_too_many() {
+    let (sessions, clock) = sessions();
+    let first = sent(&sessions.begin());
+    for _ in 1..=100 {
+        clock.advance(TimeDelta::seconds(1));
+        sessions.begin();
+    }
+    assert!(!sessions.goes_on(&first));
+    assert_eq!(sessions.lock().sessions.len(), MAX_SESSIONS);
+}
