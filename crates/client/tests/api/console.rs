@@ -78,7 +78,7 @@ impl Scene {
 async fn a_key_is_activated_however_it_is_pasted_and_a_refused_one_says_why() {
     let scene = Scene::unlicensed(&[]).await;
     scene.open("/").await;
-    scene.shows("No license yet").await;
+    scene.shows("No license").await;
     scene.press("Activate a license").await;
     scene.shows("Activate a license").await;
     scene.type_into("#key", "FXSGHT-2222-2222-2222-2222").await;
@@ -90,9 +90,9 @@ async fn a_key_is_activated_however_it_is_pasted_and_a_refused_one_says_why() {
     let pasted = format!("  Your key: {} ", key.to_lowercase().replace('-', " "));
     scene.type_into("#key", &pasted).await;
     scene.press("Activate").await;
-    scene.shows("All is well").await;
+    scene.shows("Everything is OK").await;
     let text = scene.text().await;
-    assert!(text.contains("The license is activated."), "{text}");
+    assert!(text.contains("License activated."), "{text}");
     assert!(
         text.contains(&key) && text.contains("professional"),
         "{text}"
@@ -104,7 +104,7 @@ async fn a_key_is_activated_however_it_is_pasted_and_a_refused_one_says_why() {
 async fn grace_counts_down_and_flips_to_lapsed_while_the_page_is_open() {
     let (mut scene, _) = Scene::licensed().await;
     scene.open("/").await;
-    scene.shows("All is well").await;
+    scene.shows("Everything is OK").await;
 
     // The License Server is lost, and the page says so by itself.
     scene.vendor.go_away().await;
@@ -124,7 +124,7 @@ async fn grace_counts_down_and_flips_to_lapsed_while_the_page_is_open() {
     // It comes back, and goes again, until grace has ended.
     scene.vendor.come_back().await;
     scene.press("Check now").await;
-    scene.shows("All is well").await;
+    scene.shows("Everything is OK").await;
     scene.vendor.go_away().await;
     scene.site.validate().await;
     scene
@@ -146,7 +146,7 @@ async fn grace_counts_down_and_flips_to_lapsed_while_the_page_is_open() {
 async fn a_denial_is_shown_in_the_vendors_words() {
     let (scene, key) = Scene::licensed().await;
     scene.open("/").await;
-    scene.shows("All is well").await;
+    scene.shows("Everything is OK").await;
     let words = "The invoice was not paid <b>yet</b>";
     scene
         .vendor
@@ -188,8 +188,8 @@ async fn a_switch_is_seen_in_every_tab_and_the_license_can_be_given_up() {
     scene.press("Deactivate").await;
     scene.shows("Deactivate the license?").await;
     scene.press("Deactivate").await;
-    scene.shows("No license yet").await;
-    assert!(scene.text().await.contains("its seat is free"));
+    scene.shows("No license").await;
+    assert!(scene.text().await.contains("The seat is free"));
     scene.end().await;
 }
 
@@ -220,7 +220,7 @@ async fn the_real_program_is_activated_switched_renewed_by_file_and_given_up() {
     browser.open(&program.url("/console/activate")).await;
     browser.type_into("#key", &key).await;
     browser.press("Activate").await;
-    browser.shows("All is well").await;
+    browser.shows("Everything is OK").await;
     browser.click("#switch-8").await;
     browser
         .until(
@@ -270,26 +270,26 @@ async fn the_real_program_is_activated_switched_renewed_by_file_and_given_up() {
         browser.press("Import").await;
     };
     browser.open(&program.url("/console/offline")).await;
-    browser.press("Make a request to renew").await;
+    browser.press("Create renewal request").await;
     import(&request(&browser).await).await;
-    browser.shows("All is well").await;
-    assert!(browser.text().await.contains("without any contact"));
+    browser.shows("Everything is OK").await;
+    assert!(browser.text().await.contains("valid without contact until"));
 
     // Given up by file, after a question.
     browser.open(&program.url("/console/offline")).await;
-    browser.press("Give the license up").await;
+    browser.press("Deactivate").await;
     browser.shows("Deactivate the license?").await;
-    browser.press("Give the license up by file").await;
+    browser.press("Deactivate by file").await;
     let receipt = request(&browser).await;
     browser.open(&program.url("/")).await;
-    browser.shows("No license yet").await;
+    browser.shows("No license").await;
     import(&receipt).await;
-    browser.shows("No license yet").await;
+    browser.shows("No license").await;
     assert!(
         browser
             .text()
             .await
-            .contains("The vendor confirms that the seat is free.")
+            .contains("The vendor has confirmed that the seat is free.")
     );
     browser.end().await;
 }
@@ -298,11 +298,11 @@ async fn the_real_program_is_activated_switched_renewed_by_file_and_given_up() {
 async fn another_machine_is_shown_with_what_has_changed() {
     let (mut scene, _) = Scene::licensed().await;
     scene.open("/").await;
-    let machine = "return [...document.querySelectorAll('dt')].find((it) => it.textContent === 'This machine').nextElementSibling.innerText";
+    let machine = "return [...document.querySelectorAll('dt')].find((it) => it.textContent === 'Hardware').nextElementSibling.innerText";
     let known = scene.browser.run(machine).await;
     if !move_to_another_machine(&scene.site).await {
         println!("this machine has fewer than two components that can be read");
-        assert_eq!(known, json!("Too little to compare"));
+        assert_eq!(known, json!("Not enough information"));
         return scene.end().await;
     }
     assert_eq!(known, json!("Known"));
@@ -310,7 +310,7 @@ async fn another_machine_is_shown_with_what_has_changed() {
     scene.open("/").await;
     let other = scene.browser.run(machine).await;
     let other = other.as_str().unwrap();
-    assert!(other.starts_with("Looks like another one\n"), "{other}");
+    assert!(other.starts_with("Hardware has changed\n"), "{other}");
     assert!(
         other
             .lines()
@@ -328,7 +328,7 @@ async fn a_site_without_internet_is_licensed_in_three_steps() {
     let key = scene.vendor.issue_professional().await;
     scene.open("/console/offline").await;
     scene.type_into("#key", &key).await;
-    scene.press("Make a request to activate").await;
+    scene.press("Create activation request").await;
     let text = request(&scene.browser).await;
     let qr = "return document.querySelectorAll('.qr svg').length";
     assert_eq!(scene.browser.run(qr).await, json!(1));
@@ -351,8 +351,8 @@ async fn a_site_without_internet_is_licensed_in_three_steps() {
     import(&signed.file[..signed.file.len() / 2]).await;
     scene.browser.trouble().await;
     import(&signed.file).await;
-    scene.shows("All is well").await;
-    assert!(scene.text().await.contains("without any contact"));
+    scene.shows("Everything is OK").await;
+    assert!(scene.text().await.contains("valid without contact until"));
     scene.end().await;
 }
 
@@ -373,7 +373,7 @@ async fn strangers_see_no_secrets_and_sign_in_for_changes_until_the_session_ends
         .unwrap();
     assert_eq!(activated.status(), 200);
     scene.open("/").await;
-    scene.shows("All is well").await;
+    scene.shows("Everything is OK").await;
     for path in [
         "/",
         "/console/diagnostics",
@@ -412,7 +412,7 @@ async fn strangers_see_no_secrets_and_sign_in_for_changes_until_the_session_ends
     scene.open("/console/sign-in").await;
     scene.type_into("#token", TOKEN).await;
     scene.browser.click("main button").await;
-    scene.shows("All is well").await;
+    scene.shows("Everything is OK").await;
     assert!(scene.text().await.contains(&key));
     let cookies = scene.browser.run("return document.cookie").await;
     assert_eq!(cookies, json!(""), "no script reads the session");

@@ -124,13 +124,13 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
         .run("document.querySelector('details').open = true")
         .await;
     browser.type_into("#without", "module.nope").await;
-    browser.press("Go on").await;
+    browser.press("Review").await;
     assert!(browser.trouble().await.contains("module.nope"));
     let typed = "return document.getElementById('customer').value";
     assert_eq!(browser.run(typed).await, json!("Harbour Ltd"));
     browser.type_into("#without", "").await;
     browser.type_into("#with", "module.alarm_advanced").await;
-    browser.press("Go on").await;
+    browser.press("Review").await;
     browser.shows("Issue this license?").await;
     assert!(browser.text().await.contains("module.alarm_advanced"));
     // Whoever answers the question twice has issued one license.
@@ -161,9 +161,9 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     // A change is asked about, and a no changes nothing.
     browser.press("Suspend").await;
     browser.shows("Suspend this license?").await;
-    browser.press("No, go back").await;
+    browser.press("Go back").await;
     browser.shows("Harbour Ltd").await;
-    assert!(browser.text().await.contains("May be used"));
+    assert!(browser.text().await.contains("Active."));
     browser.press("Suspend").await;
     browser.shows("Suspend this license?").await;
     browser
@@ -172,7 +172,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.click("#yes").await;
     notice(
         &browser,
-        "The license is suspended. Its sites learn of it with their next validation.",
+        "License suspended. The change reaches sites with their next validation.",
     )
     .await;
     let body = json!({"licenseKey": key, "hardwareId": "machine"});
@@ -183,7 +183,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.click("#yes").await;
     notice(
         &browser,
-        "The license may be used again. Its sites learn of it with their next validation.",
+        "License reinstated. The change reaches sites with their next validation.",
     )
     .await;
     assert_eq!(
@@ -192,7 +192,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     );
 
     browser.press("Renew").await;
-    browser.shows("Until when may it be used?").await;
+    browser.shows("Change the end date?").await;
     // A date field takes what its language writes; the value is what counts.
     browser
         .run("document.getElementById('day').value = '2020-01-01'")
@@ -211,13 +211,13 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.click("#yes").await;
     notice(
         &browser,
-        "The seat is free. The machine that held it learns of it with its next validation.",
+        "Seat freed. Licensed features on that machine are switched off with its next validation.",
     )
     .await;
     let told = server.site_asks("validate", body).await;
     assert_eq!(told["data"]["reason"], "hardware_mismatch");
     let text = browser.text().await;
-    assert!(text.contains("Freed, and may still run"), "{text}");
+    assert!(text.contains("Freed, lease still valid"), "{text}");
     assert!(text.contains("Moves left: 3 of 3 in 365 days"), "{text}");
     browser.press("Release").await;
     browser.shows("Release this machine's seat?").await;
@@ -225,7 +225,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.click("#yes").await;
     notice(
         &browser,
-        "The seat is released. Another machine may take its place.",
+        "Seat released. Another machine can take it now.",
     )
     .await;
 
@@ -238,11 +238,11 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.page.switch_to_window(second).await.unwrap();
     browser.open(license.as_str()).await;
     browser.press("Revoke").await;
-    browser.shows("Revoke this license for good?").await;
+    browser.shows("Revoke this license permanently?").await;
     browser.click("#yes").await;
     notice(
         &browser,
-        "The license is revoked. Its sites learn of it with their next validation.",
+        "License revoked. The change reaches sites with their next validation.",
     )
     .await;
     browser.page.switch_to_window(first).await.unwrap();
@@ -255,12 +255,12 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
         "License revoked",
         "Seat released",
         "Seat freed",
-        "End set",
+        "End date changed",
         "License reinstated",
         "License suspended",
         "Seat taken",
         "License issued",
-        "Signing key made",
+        "Signing key created",
     ];
     assert_eq!(browser.run(rows).await, json!(expected));
     let export = "const answer = await fetch('/console/audit/export'); return (await answer.text()).split('\\n').filter(Boolean).map((it) => JSON.parse(it).action)";
@@ -306,18 +306,18 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
     let text = request.to_file();
     std::fs::write(&file, &text[..text.len() / 2]).unwrap();
     browser.choose("#file", &file).await;
-    browser.press("Read it").await;
+    browser.press("Review").await;
     browser.trouble().await;
     std::fs::write(&file, &text).unwrap();
     browser.open(&format!("{url}/console/offline")).await;
     browser.choose("#file", &file).await;
-    browser.press("Read it").await;
-    browser.shows("Give this site a lease?").await;
+    browser.press("Review").await;
+    browser.shows("Sign a license file for this site?").await;
     assert!(browser.text().await.contains("Lighthouse"));
     browser.click("#yes").await;
     notice(
         &browser,
-        "The license file is signed. Send it to the site, which imports it in its console.",
+        "License file signed. Send it to the site, where it is imported in the console.",
     )
     .await;
     let answer = browser
@@ -342,13 +342,13 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
         hardware_id: "another".to_owned(),
         ..request
     };
-    browser.press("Another one").await;
+    browser.press("Next request").await;
     let paste = json!(other.to_file());
     browser
         .run(&format!("document.getElementById('text').value = {paste}"))
         .await;
-    browser.press("Read it").await;
-    browser.shows("Renew this site's lease?").await;
+    browser.press("Review").await;
+    browser.shows("Renew this site's license file?").await;
     browser.click("#yes").await;
     let notice_bad = "return !!document.querySelector('.notice.bad[role=status]')";
     browser.until(notice_bad, &json!(true)).await;
@@ -370,11 +370,11 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
     // The only key cannot be revoked; the next one is made, and then it can.
     browser.open(&format!("{url}/console/keys")).await;
     let states = "return [...document.querySelectorAll('tbody .chip')].map((it) => it.textContent)";
-    assert_eq!(browser.run(states).await, json!(["Signs"]));
+    assert_eq!(browser.run(states).await, json!(["Current"]));
     browser.press("Revoke").await;
     browser.shows("This is the only key that can sign").await;
-    browser.press("No, go back").await;
-    assert_eq!(browser.run(states).await, json!(["Signs"]));
+    browser.press("Go back").await;
+    assert_eq!(browser.run(states).await, json!(["Current"]));
     browser.open(&format!("{url}/console/keys/rotate")).await;
     browser
         .run("document.querySelector('form[action$=rotate]').noValidate = true")
@@ -386,22 +386,22 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
     browser.click("#yes").await;
     notice(
         &browser,
-        "The next signing key is made, and published. Back the directory of the keys up.",
+        "Signing key created and published. Back up the key directory.",
     )
     .await;
-    assert_eq!(browser.run(states).await, json!(["Next", "Signs"]));
+    assert_eq!(browser.run(states).await, json!(["Next", "Current"]));
     browser.open(&format!("{url}/console/keys/rotate")).await;
     browser.type_into("#days", "0").await;
     browser.click("#yes").await;
     browser
-        .until(states, &json!(["Next", "Signs", "Retired"]))
+        .until(states, &json!(["Next", "Current", "Retired"]))
         .await;
     let retired = "document.querySelector('tbody tr:last-child a').click()";
     browser.run(retired).await;
     browser.shows("Revoke this signing key?").await;
     browser.click("#yes").await;
     browser
-        .until(states, &json!(["Next", "Signs", "Revoked"]))
+        .until(states, &json!(["Next", "Current", "Revoked"]))
         .await;
     assert_eq!(server.keys().version(), 4);
     browser.end().await;
@@ -412,7 +412,7 @@ async fn the_fleet_is_seen_at_a_glance_and_found_by_filters() {
     let vendor = Vendor::start(Engine::Sqlite).await;
     let browser = Chromium::start().await;
     sign_in(&browser, &vendor.url).await;
-    browser.shows("No installation yet").await;
+    browser.shows("No installations yet").await;
     let request = IssueRequest {
         seats: Some(4),
         customer: "Harbour Ltd".to_owned(),
@@ -423,7 +423,7 @@ async fn the_fleet_is_seen_at_a_glance_and_found_by_filters() {
         vendor.activate(&key, machine).await;
     }
     browser.open(&vendor.url).await;
-    browser.shows("The fleet is well").await;
+    browser.shows("All sites are OK").await;
     vendor.clock.advance(TimeDelta::days(2));
     for machine in ["one", "two"] {
         vendor.validate(&key, machine).await;
@@ -431,7 +431,7 @@ async fn the_fleet_is_seen_at_a_glance_and_found_by_filters() {
     vendor.heartbeat(&key, "one", 17).await;
     sign_in(&browser, &vendor.url).await;
     browser
-        .shows("The fleet works; some sites need a look")
+        .shows("All sites work; some need attention")
         .await;
     let tiles = "return [...document.querySelectorAll('.tiles b')].map((it) => it.textContent)";
     assert_eq!(browser.run(tiles).await, json!(["2", "1", "0", "0"]));
@@ -442,15 +442,15 @@ async fn the_fleet_is_seen_at_a_glance_and_found_by_filters() {
     vendor.clock.advance(TimeDelta::days(3));
     vendor.validate(&key, "one").await;
     sign_in(&browser, &vendor.url).await;
-    browser.shows("Some sites need somebody").await;
+    browser.shows("Some sites need attention").await;
     browser.click(".tiles .bad a").await;
     browser.shows("Installations").await;
     let rows = "return document.querySelectorAll('tbody tr').length";
     assert_eq!(browser.run(rows).await, json!(1));
-    browser.press("All").await;
+    browser.press("Clear").await;
     browser.until(rows, &json!(3)).await;
     browser.click("input[name=over_limit]").await;
-    browser.press("Show").await;
+    browser.press("Apply filters").await;
     browser.until(rows, &json!(1)).await;
     assert!(browser.text().await.contains("Cameras: 17 of 16"));
 
@@ -470,14 +470,14 @@ async fn the_fleet_is_seen_at_a_glance_and_found_by_filters() {
     browser.press("Next").await;
     browser.until(rows, &json!(11)).await;
     browser.type_into("#search", "customer 07").await;
-    browser.press("Show").await;
+    browser.press("Apply filters").await;
     browser.until(rows, &json!(1)).await;
     browser.press("Customer 07").await;
     browser.shows("Customer 07").await;
 
     // Half an hour later the session is over, also for a change in the making.
     browser.press("Revoke").await;
-    browser.shows("Revoke this license for good?").await;
+    browser.shows("Revoke this license permanently?").await;
     vendor.clock.advance(TimeDelta::minutes(31));
     browser.click("#yes").await;
     browser.shows("Sign in").await;
@@ -492,14 +492,14 @@ async fn a_page_keeps_itself_up_to_date_and_says_when_it_cannot() {
     let vendor = Vendor::start(Engine::Sqlite).await;
     let browser = Chromium::start().await;
     sign_in(&browser, &vendor.url).await;
-    browser.shows("No installation yet").await;
+    browser.shows("No installations yet").await;
     // Its clock is made to run: half a minute is long for a test.
     browser
         .run("document.body.dataset.every = '0.1'; const script = document.createElement('script'); script.src = document.querySelector('script').src; document.head.append(script)")
         .await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
     vendor.activate(&key, "machine").await;
-    browser.shows("The fleet is well").await;
+    browser.shows("All sites are OK").await;
     vendor.stop().await;
     browser
         .until(
@@ -518,7 +518,7 @@ async fn hostile_text_is_shown_as_text_wherever_it_comes_from() {
     sign_in(&browser, &url).await;
     browser.open(&format!("{url}/console/licenses/new")).await;
     browser.type_into("#customer", HOSTILE).await;
-    browser.press("Go on").await;
+    browser.press("Review").await;
     browser.shows("Issue this license?").await;
     browser.click("#yes").await;
     browser.shows(HOSTILE).await;
@@ -769,7 +769,7 @@ async fn pages_are_small_and_strict_and_need_no_script() {
     let address = format!("{}/console/licenses/{}?page=4", vendor.url, license.id);
     let page = http.get(address).header("cookie", &cookie);
     let page = page.send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("200 machines, page 4 of 4") && page.contains("200 held it before"));
+    assert!(page.contains("200 machines, page 4 of 4") && page.contains("Former machines: 200"));
     assert!(page.len() <= 100 * 1024, "{} bytes", page.len());
     vendor.end().await;
 }

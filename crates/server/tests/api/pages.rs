@@ -206,7 +206,7 @@ async fn the_only_key_is_replaced_in_the_console_before_it_is_revoked() {
         page.contains("This is the only key that can sign"),
         "{page}"
     );
-    assert!(!page.contains("Revoke the key"), "{page}");
+    assert!(!page.contains("Revoke key"), "{page}");
     assert!(!page.contains("license-server keys"), "{page}");
     assert!(page.contains("action=\"/console/keys/rotate\""), "{page}");
     assert!(page.contains("name=\"days\" value=\"0\""), "{page}");
