@@ -40,14 +40,14 @@ async def live(page: str):
 @app.get("/map-stream")
 async def map_stream(decision: Decision = Depends(licensed("module.map_view"))):
     """A stream ends when the license does."""
-    chunks = gate.stream_while_available("module.map_view", positions())
+    chunks = licensed.gate.stream_while_available("module.map_view", positions())
     return StreamingResponse(chunks, media_type="text/plain")
 
 
 @app.websocket("/map-feed")
 async def map_feed(connection: WebSocket, decision: Decision = Depends(licensed("module.map_view"))):
     await connection.accept()
-    refused = await gate.run_while_available("module.map_view", feed(connection))
+    refused = await licensed.gate.run_while_available("module.map_view", feed(connection))
     if refused:
         await connection.close(1008, refused.reason)
 

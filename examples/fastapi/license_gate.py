@@ -79,17 +79,13 @@ class State(NamedTuple):
     unlisted: Decision
 
 
-class Announcement:
-    """What the License Client has sent. Anything unexpected raises an exception."""
+class Announcement(NamedTuple):
+    """What the License Client has sent."""
 
-    def __init__(self, text, heard_at):
-        told = json.loads(text)
-        now = instant(told["now"])
-        later = sorted(told["then"], key=lambda state: instant(state["after"]))
-        ends = [heard_at + (instant(state["after"]) - now).total_seconds() for state in later]
-        self.states = [state(told, until) for told, until in zip([told, *later], [*ends, math.inf])]
-        # None is no limit.
-        self.limits = {str(name): None if most is None else int(most) for name, most in told["limits"].items()}
+    # In order of time; the last one has no end.
+    states: list[State]
+    # None is no limit.
+    limits: dict[str, int | None]
 
     def at(self, now):
         return next(state for state in self.states if now <= state.until)
@@ -323,6 +319,36 @@ class LicenseGate:
             log.warning("neither the product nor the license has a feature %r", feature[:100])
 
 
+class FixedGate(LicenseGate):
+    """For tests of a service: `features` and core features are available. It follows nothing.
+
+        gateway.licensed.gate = FixedGate({"module.map_view"})
+    """
+
+    def __init__(self, features=()):
+        super().__init__("http://localhost")
+        self.license(features)
+
+    def license(self, features):
+        """From now on these are available; streams of others end."""
+        known = {**dict.fromkeys(features, Decision(True, "licensed")), **dict.fromkeys(CORE_FEATURES, CORE)}
+        state = State(math.inf, "active", known, Decision(False, "not_in_license"))
+        self._announcement = Announcement([state], {})
+        self._wake()
+
+    def start(self):
+        pass
+
+    def stop(self):
+        pass
+
+    def _ensure_following(self):
+        pass
+
+    def _warn_unknown(self, feature):
+        pass
+
+
 class Follower:
     """One thread that follows. A gate gets a new one with each start and each fork."""
 
@@ -473,8 +499,16 @@ def lines(response, idle_timeout):
 
 
 def read(text):
+    """The announcement as a whole, or a `ContactError`."""
+    heard_at = boot_clock()
     try:
-        return Announcement(text, boot_clock())
+        told = json.loads(text)
+        now = instant(told["now"])
+        later = sorted(told["then"], key=lambda state: instant(state["after"]))
+        ends = [heard_at + (instant(state["after"]) - now).total_seconds() for state in later]
+        states = [state(told, until) for told, until in zip([told, *later], [*ends, math.inf])]
+        limits = {str(name): None if most is None else int(most) for name, most in told["limits"].items()}
+        return Announcement(states, limits)
     except Exception as error:
         raise ContactError(f"an event cannot be read: {type(error).__name__}") from error
 

@@ -222,7 +222,6 @@ async fn a_forked_worker_hears_of_a_revocation_as_its_parent_does() {
     for worker in workers {
         let is_on = format!("{worker}{MAP_VIEW}");
         assert_eq!(provider.ask(&is_on), "True licensed", "{worker}");
-        assert_eq!(provider.ask(&format!("{worker}threads")), "1", "{worker}");
     }
     for (status, answer) in [
         (Status::Suspended, "False suspended"),
@@ -235,6 +234,13 @@ async fn a_forked_worker_hears_of_a_revocation_as_its_parent_does() {
             provider.until(&format!("{worker}{MAP_VIEW}"), answer).await;
             let core = format!("{worker}{LIVE_VIEW}");
             assert_eq!(provider.ask(&core), "True core", "{worker}");
+        }
+    }
+    // Each has a connection of its own, and holds no copy of its parent's.
+    for worker in workers {
+        for what in ["threads", "sockets"] {
+            let command = format!("{worker}{what}");
+            assert_eq!(provider.ask(&command), "1", "{command}");
         }
     }
     site.end().await;
