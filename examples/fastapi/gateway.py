@@ -1,69 +1,95 @@
-"""A VMS gateway on FastAPI that asks nobody: decisions are made in the process.
+"""A VMS gateway on FastAPI whose routes are gated by the site's license.
+
+    LICENSE_CLIENT_URL=http://license-client:8010 uvicorn gateway:app
+
+Everything that serves ASGI will do, with any number of workers: `fastapi run gateway.py`,
+`gunicorn --worker-class uvicorn_worker.UvicornWorker gateway:app`, also with `--preload`.
+For a short try:
 
     gateway.py PORT LICENSE_CLIENT_URL
 """
 
+import asyncio
+import os
 import sys
 
 import uvicorn
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
-from openfeature import api
-from openfeature.exception import ErrorCode
+from fastapi import Depends, FastAPI, WebSocket
+from fastapi.responses import StreamingResponse
 
-from license_provider import LicenseProvider
+from license_gate import Decision, LicenseGate
+from licensed import Licensed
 
-FEATURES = {
-    "/map": "module.map_view",
-    "/alarms": "module.alarm_advanced",
-    "/live": "module.live_view",
-    "/nope": "module.nope",
-}
-
-
-class LicenseGate:
-    """Plain ASGI: it gates WebSockets as well, and streams pass through untouched."""
-
-    def __init__(self, app):
-        self.app, self.client = app, api.get_client()
-
-    async def __call__(self, scope, receive, send):
-        feature = self.feature(scope.get("path", ""))
-        if scope["type"] not in ("http", "websocket") or feature is None:
-            return await self.app(scope, receive, send)
-        decided = self.client.get_boolean_details(feature, False)
-        if decided.value:
-            return await self.app(scope, receive, send)
-        if scope["type"] == "websocket":
-            return await send({"type": "websocket.close", "code": 1008})
-        if decided.error_code not in (None, ErrorCode.FLAG_NOT_FOUND):
-            answer = JSONResponse({"detail": "The license cannot be checked right now"}, 503)
-        else:
-            reason = decided.flag_metadata.get("reason", "not_in_license")
-            answer = JSONResponse({"detail": "Not licensed", "reason": reason, "feature": feature}, 403)
-        await answer(scope, receive, send)
-
-    @staticmethod
-    def feature(path):
-        # Routes below may be less exact than this is.
-        parts = [part.split(";")[0] for part in path.lower().replace("\\", "/").split("/")]
-        path = "/" + "/".join(part for part in parts if part)
-        for prefix, feature in FEATURES.items():
-            if path == prefix or path.startswith(prefix + "/"):
-                return feature
-        return None
-
-
+max_silence = os.environ.get("LICENSE_MAX_SILENCE")
+gate = LicenseGate(
+    os.environ.get("LICENSE_CLIENT_URL", "http://localhost:8000"),
+    # Seconds without contact after which licensed features are refused.
+    max_silence=float(max_silence) if max_silence else None,
+)
+licensed = Licensed(gate)
 app = FastAPI()
-app.add_middleware(LicenseGate)
+licensed.install(app)
 
 
-@app.get("/{page:path}")
-async def page(page: str):
+# Core features need no gate.
+@app.get("/live/{page:path}")
+async def live(page: str):
     return {"page": page}
 
 
+@app.get("/map-stream")
+async def map_stream(decision: Decision = Depends(licensed("module.map_view"))):
+    """A stream ends when the license does."""
+    chunks = licensed.gate.stream_while_available("module.map_view", positions())
+    return StreamingResponse(chunks, media_type="text/plain")
+
+
+@app.websocket("/map-feed")
+async def map_feed(connection: WebSocket, decision: Decision = Depends(licensed("module.map_view"))):
+    await connection.accept()
+    refused = await licensed.gate.run_while_available("module.map_view", feed(connection))
+    if refused:
+        await connection.close(1008, refused.reason)
+
+
+@app.get("/map/{page:path}", dependencies=[Depends(licensed("module.map_view"))])
+async def map_view(page: str):
+    return {"page": page}
+
+
+@app.get("/alarms/{page:path}", dependencies=[Depends(licensed("module.alarm_advanced"))])
+async def alarms(page: str):
+    return {"page": page}
+
+
+# A misspelt feature is refused on every site, and logged.
+@app.get("/nope/{page:path}", dependencies=[Depends(licensed("module.nope"))])
+async def nope(page: str):
+    return {"page": page}
+
+
+# Every route of a sub-application is gated.
+analytics = FastAPI(dependencies=[Depends(licensed("module.alarm_advanced"))])
+licensed.install(analytics)
+app.mount("/analytics", analytics)
+
+
+@analytics.get("/{page:path}")
+async def report(page: str):
+    return {"page": page}
+
+
+async def positions():
+    while True:
+        yield "position\n"
+        await asyncio.sleep(1)
+
+
+async def feed(connection: WebSocket):
+    async for position in positions():
+        await connection.send_text(position)
+
+
 if __name__ == "__main__":
-    port, license_client = int(sys.argv[1]), sys.argv[2]
-    api.set_provider_and_wait(LicenseProvider(license_client))
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+    os.environ["LICENSE_CLIENT_URL"] = sys.argv[2]
+    uvicorn.run("gateway:app", host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")

