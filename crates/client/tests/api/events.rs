@@ -328,8 +328,12 @@ async fn nginx_passes_on_each_event_immediately() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
     site.activate(KEY).await;
-    let nginx = Nginx::gateway(&site.url).await;
-    let mut subscriber = Subscriber::through(&nginx.url, &site, EVENTS, None).await;
+    // As somebody writes it who knows nothing of events.
+    let location = "location / { proxy_pass http://$license_client; }";
+    let nginx = Nginx::gate(&site.url, location).await;
+    let subscription = Subscriber::through(&nginx.url, &site, EVENTS, None);
+    let subscription = timeout(Duration::from_secs(5), subscription).await;
+    let mut subscriber = subscription.expect("nginx passes on the beginning");
     assert_eq!(subscriber.soon().await.name, "snapshot");
     let switch = "/api/license/features/module.map_view";
     site.put(switch, json!({"systemEnabled": false})).await;

@@ -182,6 +182,15 @@ async fn both_programs_write_to_the_new_primary_in_time() {
     maintenance.execute(synchronous).await;
     maintenance.execute("SELECT pg_reload_conf()").await;
     let (_haproxy, _directory, port) = haproxy([&old, &new]).await;
+    // HAProxy takes both for primaries until its checks have failed two times.
+    let through = database(port, "postgres", &any);
+    let mut primaries = 0;
+    while primaries < 4 {
+        let recovers = through.texts("SELECT pg_is_in_recovery()::text").await;
+        let is_primary = recovers == [Some("false".to_owned())];
+        primaries = if is_primary { primaries + 1 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 
     let vendor = Vendor::start_on(&database(port, "server", &any)).await;
     let keys = vendor.trusted_keys();
