@@ -1,6 +1,7 @@
 //! Apache httpd, with a script that asks.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -22,6 +23,10 @@ const MODULES: [&str; 7] = [
 
 /// What we ship, before `license_client` and `service`, both as `host:port`.
 pub async fn apache(license_client: &str, service: &str) -> (Process, TempDir) {
+    assert!(
+        Path::new("/usr/share/lua/5.3/socket.lua").exists(),
+        "lua-socket is missing; 'cargo xtask test' installs it"
+    );
     let port = free_port();
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().display().to_string();
