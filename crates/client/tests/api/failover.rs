@@ -1,4 +1,4 @@
-//! A failover behind a real HAProxy: a primary and its standby, with what Patroni would say of
+//! A failover behind a real `HAProxy`: a primary and its standby, with what Patroni would say of
 //! them, and both programs on a database of theirs.
 
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::vendor::Vendor;
 /// What docs/operations.md says of the time after which changes are stored again.
 const DOCUMENTED: Duration = Duration::from_secs(10);
 
-/// What docs/operations.md says of HAProxy.
+/// What docs/operations.md says of `HAProxy`.
 const CHECK: &str = "option httpchk OPTIONS /primary";
 const SERVERS: &str = "inter 1s fall 2 rise 1 on-marked-down shutdown-sessions";
 
@@ -95,7 +95,7 @@ fn database(port: u16, name: &str, any: &TestDatabase) -> TestDatabase {
     database
 }
 
-/// Patroni's REST API, as far as HAProxy asks it.
+/// Patroni's REST API, as far as `HAProxy` asks it.
 async fn health(is_primary: Arc<AtomicBool>) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -140,7 +140,7 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-/// HAProxy before both servers, with the settings of docs/operations.md.
+/// `HAProxy` before both servers, with the settings of docs/operations.md.
 async fn haproxy(servers: [&Server; 2]) -> (Process, TempDir, u16) {
     let operations = crate::gates::shipped::file("docs/operations.md");
     let operations = std::fs::read_to_string(operations).unwrap();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Records the heads of requests, answers each alike, and takes up WebSockets.
+/// Records the heads of requests, answers each alike, and upgrades to `WebSocket`.
 pub struct Recorder {
     pub address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
