@@ -21,6 +21,10 @@ const OPENFEATURE: [&str; 2] = [
 /// everything else below `target/gateways`.
 pub(crate) fn ensure() -> Result<()> {
     packages::ensure("caddy", || exists("caddy"))?;
+    packages::ensure("haproxy", || exists("haproxy"))?;
+    packages::ensure_all(&["apache2", "lua-socket"], || {
+        exists("apache2") && Path::new("/usr/share/lua/5.3/socket.lua").exists()
+    })?;
     packages::ensure_all(&["chromium", "chromium-driver"], || {
         exists("chromium") && exists("chromedriver")
     })?;

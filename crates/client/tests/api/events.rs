@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::database::{Engine, TestDatabase};
 use crate::harness::{KEY, Site};
+use crate::nginx::Nginx;
 use crate::scripted_cloud::{Scripted, ScriptedCloud};
 use crate::vendor::Vendor;
 
@@ -29,7 +30,12 @@ struct Subscriber {
 
 impl Subscriber {
     async fn to(site: &Site, path: &str, last: Option<&str>) -> Self {
-        let mut request = site.http.get(format!("{}{path}", site.url));
+        Self::through(&site.url, site, path, last).await
+    }
+
+    /// The same through a gateway.
+    async fn through(gateway: &str, site: &Site, path: &str, last: Option<&str>) -> Self {
+        let mut request = site.http.get(format!("{gateway}{path}"));
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
@@ -314,5 +320,24 @@ async fn providers_are_told_to_evaluate_again() {
     let answer = site.http.post(url).json(&body).send().await.unwrap();
     let etag = answer.headers()["etag"].to_str().unwrap().to_owned();
     assert_eq!(etag, format!("\"{}\"", event.id));
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_passes_on_each_event_immediately() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+    // As somebody writes it who knows nothing of events.
+    let location = "location / { proxy_pass http://$license_client; }";
+    let nginx = Nginx::gate(&site.url, location).await;
+    let subscription = Subscriber::through(&nginx.url, &site, EVENTS, None);
+    let subscription = timeout(Duration::from_secs(5), subscription).await;
+    let mut subscriber = subscription.expect("nginx passes on the beginning");
+    assert_eq!(subscriber.soon().await.name, "snapshot");
+    let switch = "/api/license/features/module.map_view";
+    site.put(switch, json!({"systemEnabled": false})).await;
+    assert_eq!(subscriber.soon().await.name, "changed");
+    drop(subscriber);
     site.end().await;
 }

@@ -13,18 +13,20 @@ use license_server::config::{Storage, Terms};
 use license_server::http::access::Access;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::clock::{accept, watch};
-use license_server::licensing::issue::{IssueRequest, issue};
+use license_server::licensing::issue::{IssueError, IssueRequest, issue};
 use license_server::licensing::status::set_status;
 use license_server::serve::serve;
 use license_server::signing::SigningKeys;
 use license_server::store::licenses::Status;
 use license_service::admin_token::AdminToken;
 use license_service::clock::{Clock as _, ManualClock};
+use license_service::database_url::DatabaseUrl;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::database::TestDatabase;
 use crate::harness::START;
 
 /// The token of the vendor's staff.
@@ -48,8 +50,24 @@ impl Vendor {
         Self::start_at(START.parse().unwrap(), day, grace).await
     }
 
+    /// On a database that is there already.
+    pub async fn start_on(database: &TestDatabase) -> Self {
+        let (day, grace) = (TimeDelta::hours(24), TimeDelta::hours(72));
+        let url = database.url.parse().unwrap();
+        Self::begin(START.parse().unwrap(), day, grace, Some(url)).await
+    }
+
     /// With another time, and other spans in what it signs.
     pub async fn start_at(now: DateTime<Utc>, lease: TimeDelta, grace: TimeDelta) -> Self {
+        Self::begin(now, lease, grace, None).await
+    }
+
+    async fn begin(
+        now: DateTime<Utc>,
+        lease: TimeDelta,
+        grace: TimeDelta,
+        database_url: Option<DatabaseUrl>,
+    ) -> Self {
         let terms = Terms {
             issuer: "test".to_owned(),
             lease_hours: lease,
@@ -58,7 +76,7 @@ impl Vendor {
         };
         let directory = tempfile::tempdir().unwrap();
         let storage = Storage {
-            database_url: None,
+            database_url,
             state_dir: directory.path().to_owned(),
             keys_dir: None,
             database_timeouts: license_service::database::Timeouts::default(),
@@ -128,6 +146,14 @@ impl Vendor {
             .await
             .unwrap()
             .license_key
+    }
+
+    /// The same, where the database may fail.
+    pub async fn try_issue_professional(&self) -> Result<String, IssueError> {
+        let change = self.app.change(Actor::CommandLine);
+        let request = IssueRequest::of(Tier::Professional);
+        let issued = issue(&self.app.store, request, &change).await?;
+        Ok(issued.license_key)
     }
 
     pub async fn issue_professional(&self) -> String {

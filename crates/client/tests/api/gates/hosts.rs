@@ -265,6 +265,26 @@ async fn traefik_passes_on_the_name_that_the_visitor_used() {
     named.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn haproxy_passes_on_the_name_that_the_visitor_used() {
+    let named = Named::start().await;
+    let address = named.site.url.replace("http://", "");
+    let (haproxy, _directory) = super::haproxy::haproxy(&address, &address).await;
+    named.is_safe_from_rebinding(&haproxy.url, true).await;
+    named.works_by_its_name(&haproxy.url, true).await;
+    named.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn apache_passes_on_the_name_that_the_visitor_used() {
+    let named = Named::start().await;
+    let address = named.site.url.replace("http://", "");
+    let (apache, _directory) = super::apache::apache(&address, &address).await;
+    named.is_safe_from_rebinding(&apache.url, true).await;
+    named.works_by_its_name(&apache.url, true).await;
+    named.end().await;
+}
+
 /// The question of a gate carries whatever name the visitor used, and neither
 /// reads nor changes anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

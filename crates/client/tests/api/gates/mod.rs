@@ -1,6 +1,7 @@
 //! Gateways of all kinds: the real programs, with what we ship and the
 //! examples, each asked the same before a real License Server.
 
+mod apache;
 mod as_in_version_1;
 mod axum_gateway;
 mod browser;
@@ -8,12 +9,14 @@ mod caddy;
 mod dns;
 mod envoy;
 mod fastapi;
+mod haproxy;
 mod hosts;
 mod nginx;
 mod node;
 mod openfeature;
 pub mod process;
 mod python_provider;
+mod recorder;
 pub mod shipped;
 mod traefik;
 
@@ -354,6 +357,21 @@ impl Licensed {
         }
     }
 
+    /// Rules about paths hold for the longest paths that pass, whatever they consist of.
+    async fn refuses_dots_in_long_paths(&self, gateway: &str) {
+        for piece in ["%E9", "%25", "%2525", "a/", "%2f", "%C3%A9", ".", "%2e"] {
+            let long = piece.repeat(1_900 / piece.len());
+            for path in [
+                format!("/map/{long}/../alarms"),
+                format!("/map/x/..%E9{long}/%252e%252e"),
+                format!("/map/%E9..{}/1/{long}", "%E9".repeat(20)),
+            ] {
+                let path = path.get(..2_040).unwrap_or(&path);
+                assert_eq!(raw(gateway, path).await, "400", "{path}");
+            }
+        }
+    }
+
     /// Rules about paths say nothing about queries, on any location.
     async fn leaves_queries_alone(&self, gateway: &str, ungated: &str) {
         for query in [
@@ -437,6 +455,102 @@ impl Licensed {
         assert_eq!(get(gateway, "/alarms/1", &[]).await.status(), 403);
     }
 
+    /// What gateways with our own script have to withstand, by feature (`/map`) and by path.
+    async fn withstands_what_visitors_try(&self, gateway: &str) {
+        self.is_gated_by(gateway).await;
+        self.keeps_tunnels_and_claims_out(gateway).await;
+        self.refuses_long_paths(gateway, 414).await;
+        self.is_gated_by_method(gateway).await;
+        self.is_not_led_astray(gateway).await;
+        self.refuses_escaped_dots(gateway).await;
+        self.refuses_dots_in_long_paths(gateway).await;
+        self.leaves_queries_alone(gateway, "/health").await;
+        self.says_what_cannot_be_read(gateway).await;
+        self.is_not_talked_into_anything_by_visitors(gateway).await;
+        for path in ["/%61larms/1", "/alarms%2f1", "/api/cameras/1/export"] {
+            let answer = get(gateway, path, &[]).await;
+            let refused = [400, 403].contains(&answer.status().as_u16());
+            assert!(refused, "{path}: {}", answer.status());
+        }
+        for path in [
+            "//alarms/1",
+            "//map/alarms/1",
+            "//health/alarms/1",
+            "/%2fhealth/alarms/1",
+            "/health/..%2fmap/1",
+            "/health/%2e%2e/map/1",
+            "/health/x%5cy",
+            "*",
+        ] {
+            assert_eq!(raw(gateway, path).await, "400", "{path}");
+        }
+        for path in ["/map/a%2Fb.jpg", "/live/a%2Fb%2Fc", "/health/a%2Fb"] {
+            let answer = raw_answer(gateway, path).await;
+            assert_eq!(answer.get(9..12), Some("200"), "{path}: {answer}");
+            assert!(answer.contains(path), "{path}: {answer}");
+        }
+        // A service that takes underscores for dashes believes none of a visitor's.
+        let claims = [
+            ("x_camera_id", "7"),
+            ("x_license_tier", "enterprise"),
+            ("x-license_tier", "enterprise"),
+            ("X_License-Reason", "licensed"),
+            ("X_Original-Uri", "/alarms/1"),
+            ("x-forwarded_method", "GET"),
+        ];
+        for (path, reason) in [
+            ("/map/1", Some("licensed")),
+            ("/live/1", Some("core")),
+            ("/health/1", None),
+        ] {
+            let through = get(gateway, path, &claims).await;
+            let seen: Value = through.json().await.unwrap();
+            let headers = seen["headers"].as_object().unwrap();
+            assert_eq!(headers["x_camera_id"], "7", "{path}");
+            let names = ["x-license-", "x-original-", "x-forwarded-method"];
+            let claimed: Vec<_> = headers
+                .iter()
+                .filter(|(name, _)| {
+                    names
+                        .iter()
+                        .any(|it| name.replace('_', "-").starts_with(it))
+                })
+                .collect();
+            let expected = reason.map(|it| ("x-license-reason".to_owned(), json!(it)));
+            let claimed: Vec<_> = claimed
+                .into_iter()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect();
+            assert_eq!(claimed, expected.into_iter().collect::<Vec<_>>(), "{path}");
+        }
+    }
+
+    /// `/map` is switched off, and the table allows everything: its feature is asked about,
+    /// however a path to it is written.
+    async fn is_gated_by_feature_however_it_is_spelt(&self, gateway: &str) {
+        let off = json!({"systemEnabled": false});
+        let switch = "/api/license/features/module.map_view";
+        assert_eq!(self.site.put(switch, off).await.0, 200);
+        assert_eq!(raw(gateway, "/elsewhere").await, "200");
+        for path in [
+            "/map",
+            "/map/1",
+            "/map%2f1",
+            "/map//1",
+            "/m%61p%2f1",
+            "/map%2F",
+            "/%6Dap/1",
+            "/map;x",
+            "/map%3Fx",
+            "/map%23x",
+        ] {
+            let answer = get(gateway, path, &[]).await;
+            assert_eq!(answer.status(), 403, "{path}");
+            let reason = &answer.headers()["x-license-reason"];
+            assert_eq!(reason, "switched_off", "{path}");
+        }
+    }
+
     /// Without the License Client nothing that is gated passes, and with it
     /// everything is as before.
     async fn is_shut_without_it(&mut self, gateway: &str, status: u16) {
@@ -459,11 +573,51 @@ impl Licensed {
         let address = self.site.url.strip_prefix("http://").unwrap();
         let hanging = tokio::net::TcpListener::bind(address).await.unwrap();
         let accepting = tokio::spawn(async move {
+    /// The License Client stops, and a program that never answers takes its place.
+    async fn hang(&mut self) -> tokio::task::JoinHandle<()> {
+        self.site.stop().await;
+        let address = self.site.url.strip_prefix("http://").unwrap();
+        let hanging = tokio::net::TcpListener::bind(address).await.unwrap();
+        tokio::spawn(async move {
             let mut held = Vec::new();
             while let Ok(connection) = hanging.accept().await {
                 held.push(connection);
             }
         });
+        })
+    }
+
+    /// While many gated requests wait for a License Client that hangs, ungated requests are
+    /// answered immediately, and each gated request is refused in time.
+    async fn holds_nothing_else_up_while_it_hangs(&mut self, gateway: &str, ungated: &str) {
+        let accepting = self.hang().await;
+        let gated = futures_util::future::join_all((0..40).map(async |_| {
+            let start = tokio::time::Instant::now();
+            (raw(gateway, "/map/1").await, start.elapsed())
+        }));
+        let ungated = async {
+            for _ in 0..10 {
+                let start = tokio::time::Instant::now();
+                assert_eq!(raw(gateway, ungated).await, "200");
+                let waited = start.elapsed();
+                assert!(waited < Duration::from_millis(1_500), "{waited:?}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let (gated, ()) = tokio::join!(gated, ungated);
+        for (status, waited) in gated {
+            assert_eq!(status, "503");
+            assert!(waited < Duration::from_secs(5), "{waited:?}");
+        }
+        accepting.abort();
+        let _ = accepting.await;
+        self.site.restart().await;
+        self.is_passed_again_by(gateway).await;
+    }
+
+    /// One that hangs is no other case, and keeps nobody waiting for long.
+    async fn is_shut_while_it_hangs(&mut self, gateway: &str) {
+        let accepting = self.hang().await;
         let begun = tokio::time::Instant::now();
         let answer = get(gateway, "/map/1", &[]).await;
         assert_eq!(answer.status(), 503);

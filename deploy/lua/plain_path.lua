@@ -1,0 +1,78 @@
+-- Whether every service reads a path in the same way. HAProxy and Apache httpd place a request
+-- by its path, and pass the path on as it came; so both refuse a path that a service could
+-- read as another one. Both load this file from their license.lua.
+--
+-- The time is linear in the length of the path, and paths are bounded.
+
+local MAX_PATH_BYTES = 2048
+
+-- Control characters that are escaped two times or more, and escapes that only some services know.
+local CONTROLS = { "%%0[09ad]", "%%u0000", "%%u002[ef]", "%%u005c" }
+-- Escapes of hexadecimal digits after a percent sign: decoding again makes another escape.
+local DIGITS = { "%%%x?%%3%d", "%%%x?%%[46][1-6]" }
+-- Overlong UTF-8 of NUL, '.', '/' and '\'.
+local OVERLONG = { "%%c0%%80", "%%c0%%a[ef]", "%%c1%%9c", "%%e0%%8[01]", "%%f0%%80" }
+
+local function contains_any(text, patterns)
+    for _, pattern in ipairs(patterns) do
+        if text:find(pattern) then
+            return true
+        end
+    end
+    return false
+end
+
+-- A percent sign that is escaped any number of times becomes one: '%25252e' becomes '%2e'.
+local function unescape_percent_signs(text)
+    return (text:gsub("%%([25]*)", function(run)
+        local start = 1
+        while run:sub(start, start + 1) == "25" do
+            start = start + 2
+        end
+        return "%" .. run:sub(start)
+    end))
+end
+
+-- Dots alone, or two dots between bytes that a decoder may leave out.
+local function is_dot_segment(name)
+    if name:find("^%.+$") then
+        return true
+    end
+    local kept = name:gsub("%%[0189a-f]%x", ""):gsub("%%20", ""):gsub("%%7f", "")
+    return kept == ".."
+end
+
+local M = {}
+
+-- The status to refuse `path` with (400 or 414), or nil. The query is not part of the path.
+function M.refusal(path)
+    if #path > MAX_PATH_BYTES then
+        return 414
+    end
+    -- Some services take the name after two slashes for a host.
+    if not path:find("^/") or path:find("^//") then
+        return 400
+    end
+    -- Bytes that are not ASCII have to be escaped.
+    if path:find("[^\x21-\x7e]") or path:find("[#\\]") then
+        return 400
+    end
+    local text = path:lower()
+    if text:find("%%5c") or text:find("%%[01]%x") or text:find("%%7f") or text:find("^/%%2f") then
+        return 400
+    end
+    text = unescape_percent_signs(text)
+    if contains_any(text, CONTROLS) or contains_any(text, DIGITS) or contains_any(text, OVERLONG) then
+        return 400
+    end
+    text = text:gsub("%%2f", "/"):gsub("%%5c", "/"):gsub("%%2e", ".")
+    text = text:gsub("%%3[bf]", ";"):gsub("%%23", ";")
+    for segment in text:gmatch("[^/]+") do
+        if is_dot_segment(segment:match("^[^;]*")) then
+            return 400
+        end
+    end
+    return nil
+end
+
+return M
