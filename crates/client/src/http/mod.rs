@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, middleware};
 use license_console::refusal::readable;
 use license_service::jobs::Jobs;
@@ -164,6 +164,11 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let access = state.access.clone();
     let app = state.app.clone();
     let bodies = state.bodies.clone();
+    let router = ofrep::FURTHER_FLAG_PATHS
+        .into_iter()
+        .fold(router, |router, path| {
+            router.route(path, post(ofrep::evaluate))
+        });
     let router = router
         .fallback(unrouted::not_found)
         .method_not_allowed_fallback(unrouted::method_not_allowed)
