@@ -10,10 +10,12 @@ mod path;
 mod readings;
 mod text;
 mod tree;
+mod url;
 
 use std::collections::BTreeSet;
 
 pub use path::{LONGEST_PATH, MAX_ODD_PLACES, MAX_SEGMENTS, PathError, PlainPath};
+pub use url::path_of_url;
 
 use crate::feature::FeatureKey;
 use readings::Matches;

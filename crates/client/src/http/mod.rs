@@ -10,6 +10,7 @@ mod docs;
 pub mod error;
 mod events;
 mod features;
+mod gate_question;
 pub(crate) mod hardware;
 mod heartbeat;
 mod instant;
@@ -45,7 +46,7 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::doctor::diagnostics::Diagnostics;
 use crate::http::access::Access;
-use crate::http::authorize::Gatehouse;
+use crate::http::authorize::ForwardAuth;
 use crate::http::error::ApiError;
 use crate::http::subscribers::Subscribers;
 
@@ -112,6 +113,7 @@ impl FromRef<HttpState> for Arc<App> {
 
 #[derive(OpenApi)]
 #[openapi(
+    paths(authorize::authorize, authorize::authorize_feature),
     components(schemas(error::HTTPValidationError, error::ValidationError)),
     info(
         title = "Foxsight License Client Service",
@@ -188,7 +190,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .layer(middleware::from_fn(readable))
         .layer(access.cors_layer())
         .layer(CatchPanicLayer::custom(panicked));
-    Router::new().fallback_service(Gatehouse::new(app, service))
+    Router::new().fallback_service(ForwardAuth::new(app, service))
 }
 
 #[expect(

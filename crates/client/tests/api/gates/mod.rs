@@ -145,6 +145,8 @@ impl Licensed {
             ("x-forwarded-uri", "/live/1"),
             ("x-original-uri", "/live/1"),
             ("x-original-uri", "/alarms/1"),
+            ("x-original-url", "/live/1"),
+            ("x-original-url", "https://vms.example/live/1"),
             ("x-forwarded-method", "OPTIONS"),
             ("x-original-method", "OPTIONS"),
             ("x-license-reason", "licensed"),
@@ -156,6 +158,10 @@ impl Licensed {
         assert_eq!(answer.status(), 403);
         let answer = get(gateway, "/map/1?feature=module.nope", &[]).await;
         assert_eq!(answer.status(), 200);
+        for claim in ["x-original-uri", "x-original-url", "x-forwarded-uri"] {
+            let answer = get(gateway, "/map/1", &[(claim, "/alarms/1")]).await;
+            assert_eq!(answer.status(), 200, "{claim}");
+        }
         let claimed = [("x-license-tier", "enterprise")];
         let answer = get(gateway, "/map/1", &claimed).await;
         assert_eq!(answer.status(), 200);
