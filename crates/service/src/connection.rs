@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its end.
 //!
-//! HTTP/1 alone: the preface of HTTP/2 is a malformed request. A connection
+//! HTTP/1 alone: the preface of HTTP/2 is a malformed request, and
+//! `connection/http2.rs` serves HTTP/2 on ports of its own. A connection
 //! waits for its peer within bounds only: for the head of a request, for the
 //! next request, and for the peer to read. `request_body.rs` bounds the wait for
 //! a body. While a handler works, or an event stream is open, nothing here ends
@@ -9,6 +10,8 @@
 //! Where a request is answered before all of its body has been read, the rest of
 //! the body would follow on the connection, so the response closes it (RFC 9112,
 //! section 9.3).
+
+pub(crate) mod http2;
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -88,6 +91,8 @@ pub(crate) struct Activity {
     max_head_bytes: usize,
     is_trusted: bool,
     has_no_memory: AtomicBool,
+    /// Whether the socket is reset when it is closed.
+    is_reset: AtomicBool,
     order: AtomicU8,
     waker: AtomicWaker,
 }
@@ -123,6 +128,7 @@ impl Activity {
             max_head_bytes,
             is_trusted,
             has_no_memory: AtomicBool::new(false),
+            is_reset: AtomicBool::new(false),
             order: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
@@ -200,6 +206,14 @@ impl Activity {
         }
         self.has_no_memory.store(!is_taken, Ordering::Relaxed);
         is_taken
+    }
+
+    fn note_write(&self, written: &Poll<io::Result<usize>>) {
+        self.is_write_blocked
+            .store(written.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.sent.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
     }
 }
 
@@ -771,16 +785,6 @@ struct Socket {
 }
 
 impl Socket {
-    fn note_write(&self, written: &Poll<io::Result<usize>>) {
-        let activity = &self.activity;
-        activity
-            .is_write_blocked
-            .store(written.is_pending(), Ordering::Relaxed);
-        if let Poll::Ready(Ok(bytes)) = written {
-            activity.sent.fetch_add(*bytes as u64, Ordering::Relaxed);
-        }
-    }
-
     /// hyper itself answers a request that it cannot read, without the headers
     /// that every response is sent with. Where `head` is such an answer, this is
     /// it with them.
@@ -832,7 +836,7 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(written.min(buf.len())));
         }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note_write(&written);
+        self.activity.note_write(&written);
         written
     }
 
@@ -848,7 +852,7 @@ impl AsyncWrite for Socket {
             return self.poll_write(cx, first);
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note_write(&written);
+        self.activity.note_write(&written);
         written
     }
 
