@@ -9,6 +9,7 @@ mod diagnostics;
 mod docs;
 pub mod error;
 mod events;
+pub mod ext_authz;
 mod features;
 mod gate_question;
 pub(crate) mod hardware;

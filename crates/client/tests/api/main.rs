@@ -23,6 +23,7 @@ mod database_gate;
 mod deployment;
 mod durability;
 mod events;
+mod ext_authz;
 mod faked_time;
 mod faults;
 mod foreign_texts;

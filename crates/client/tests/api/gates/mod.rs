@@ -7,6 +7,7 @@ mod browser;
 mod caddy;
 mod dns;
 mod envoy;
+mod envoy_grpc;
 mod fastapi;
 mod hosts;
 mod nginx;
