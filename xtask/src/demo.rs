@@ -24,14 +24,14 @@ pub(crate) struct Demo {
     keep: bool,
 }
 
-/// A lease is good for six seconds instead of a day …
+/// Leases of six seconds instead of four days …
 const LEASE_HOURS: &str = "0.0017";
-/// … and grace goes on for a minute instead of three days.
+/// … grace of a minute instead of three days …
 const GRACE_HOURS: &str = "0.0167";
-/// A heartbeat every two seconds instead of every four hours.
+/// … and a heartbeat every two seconds instead of every four hours.
 const HEARTBEAT_HOURS: &str = "0.00056";
 
-/// Of a License Server that ends with the demo, or with who has kept it.
+/// For the demo's own License Server.
 const ADMIN_TOKEN: &str = "only-for-this-demo";
 
 const PAID: &str = "module.analytics_advanced";
@@ -53,8 +53,7 @@ pub(crate) fn run(command: &Demo) -> Result<()> {
         start.elapsed().as_secs_f64()
     );
     if command.keep {
-        stage.keep();
-        return Ok(());
+        return stage.keep();
     }
     stage.clean_up()
 }
@@ -166,6 +165,8 @@ struct Stage {
     client_port: u16,
     server: Option<Child>,
     client: Option<Child>,
+    /// Whether leases and intervals are seconds, as the steps need them.
+    is_fast: bool,
     steps: u32,
 }
 
@@ -178,6 +179,7 @@ impl Stage {
             client_port: free_port()?,
             server: None,
             client: None,
+            is_fast: true,
             steps: 0,
         })
     }
@@ -210,9 +212,12 @@ impl Stage {
         let mut command = self.program("license-server");
         command
             .env("STATE_DIR", self.path("server"))
-            .env("PORT", self.server_port.to_string())
-            .env("LEASE_HOURS", LEASE_HOURS)
-            .env("GRACE_HOURS", GRACE_HOURS);
+            .env("PORT", self.server_port.to_string());
+        if self.is_fast {
+            command
+                .env("LEASE_HOURS", LEASE_HOURS)
+                .env("GRACE_HOURS", GRACE_HOURS);
+        }
         command
     }
 
@@ -225,8 +230,10 @@ impl Stage {
                 "LICENSE_API_URL",
                 format!("http://127.0.0.1:{}/api", self.server_port),
             )
-            .env("LICENSE_TRUSTED_KEYS", self.path("trusted-keys.json"))
-            .env("HEARTBEAT_INTERVAL_HOURS", HEARTBEAT_HOURS);
+            .env("LICENSE_TRUSTED_KEYS", self.path("trusted-keys.json"));
+        if self.is_fast {
+            command.env("HEARTBEAT_INTERVAL_HOURS", HEARTBEAT_HOURS);
+        }
         command
     }
 
@@ -354,8 +361,10 @@ impl Stage {
             }
             let waited = start.elapsed();
             if waited > Duration::from_secs(30) {
+                let status = self.status().map(|it| it.to_string());
                 bail!(
-                    "waited 30 s in vain for {what}; the client's log:\n{}",
+                    "timed out after 30 s waiting for {what}; the client's status: {}; its log:\n{}",
+                    status.unwrap_or_else(|error| error.to_string()),
                     tail(&self.directory.path().join("client.log"))
                 );
             }
@@ -377,8 +386,18 @@ impl Stage {
         Ok(())
     }
 
-    /// Lets go of the programs and the directory.
-    fn keep(mut self) {
+    /// Restarts both programs with their default intervals, and leaves them and the
+    /// directory.
+    fn keep(mut self) -> Result<()> {
+        for child in [self.client.take(), self.server.take()]
+            .iter_mut()
+            .flatten()
+        {
+            stop(child)?;
+        }
+        self.is_fast = false;
+        self.start_server()?;
+        self.start_client()?;
         let pids: Vec<String> = [self.client.take(), self.server.take()]
             .iter()
             .flatten()
@@ -387,10 +406,10 @@ impl Stage {
         let client = self.programs.join("license-client");
         let server = self.programs.join("license-server");
         let server_state = self.path("server");
-        println!("\nBoth programs are still running, with short intervals.");
+        println!("\nBoth programs are still running, with default intervals.");
         println!("  License Client  http://127.0.0.1:{}/", self.client_port);
         println!(
-            "  License Server  http://127.0.0.1:{}/  (administrator's token: {ADMIN_TOKEN})",
+            "  License Server  http://127.0.0.1:{}/  (administrator token: {ADMIN_TOKEN})",
             self.server_port
         );
         println!(
@@ -405,6 +424,7 @@ impl Stage {
         println!("Stop both:        kill {}", pids.join(" "));
         println!("Then remove:      {}", self.directory.path().display());
         self.directory.disable_cleanup(true);
+        Ok(())
     }
 }
 
