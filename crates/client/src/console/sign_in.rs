@@ -50,7 +50,7 @@ pub(super) async fn sign_in(
     let token = shown.token.trim();
     match state.access.sessions.sign_in(token, address, &headers) {
         Ok(cookie) => {
-            let mut response = Done::SignedIn.go_on();
+            let mut response = Done::SignedIn.redirect();
             response.headers_mut().insert(header::SET_COOKIE, cookie);
             response
         }
@@ -68,7 +68,7 @@ pub(super) async fn sign_in(
 }
 
 pub(super) async fn sign_out(State(state): State<HttpState>, headers: HeaderMap) -> Response {
-    let mut response = Done::SignedOut.go_on();
+    let mut response = Done::SignedOut.redirect();
     let cookie = state.access.sessions.end(&headers);
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     response

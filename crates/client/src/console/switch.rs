@@ -23,7 +23,7 @@ pub(super) async fn switch(State(app): State<Arc<App>>, Form(wanted): Form<Wante
     let switching =
         async move { licensing::switch::switch(&app, &wanted.feature, wanted.on).await };
     match to_the_end(switching).await {
-        Ok(Ok(())) => Done::Switched.go_on(),
+        Ok(Ok(())) => Done::Switched.redirect(),
         Ok(Err(error)) => ApiError::from(error).into_response(),
         Err(error) => error.into_response(),
     }

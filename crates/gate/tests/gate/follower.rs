@@ -137,7 +137,7 @@ fn a_gate_without_contact_says_why_and_tells_no_secret() {
     assert_eq!(gate.last_error(), None);
     assert!(gate.is_available(MAP_VIEW));
     client.stop();
-    let lines = log::until(&own, "contact with the License Client is lost");
+    let lines = log::until(&own, "contact with the License Client lost");
     let warnings = lines.iter().filter(|line| line.contains("WARN")).count();
     assert!(warnings >= 4, "{lines:#?}");
     assert!(gate.last_error().is_some());

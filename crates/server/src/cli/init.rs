@@ -12,7 +12,7 @@ use crate::licensing::clock;
 use crate::open::{create_store, make_missing_key};
 use crate::signing::{SigningError, SigningKeys};
 
-/// Makes the database and the first signing key where they are missing.
+/// Creates the database and the first signing key if they are missing.
 pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
     let store = create_store(storage).await?;
     let directory = storage.keys();
@@ -30,7 +30,7 @@ pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> an
         println!("{:#}", json!({"database": database, "keys": keys}));
     } else {
         println!("Database: {database}\nSigning keys: {keys}");
-        println!("Give clients the public keys: license-server keys export");
+        println!("Export the public keys for clients with 'license-server keys export'.");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! How all installations stand.
+//! The fleet: the standing of all installations.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ use crate::store::{StoreError, licenses, suspicions};
 
 /// Days of the plot.
 const DAYS: u32 = 30;
-/// What the plot is, for those who do not see it.
+/// The text alternative of the plot.
 const SUMMARY: &str = "Heartbeats of all sites on each of the last 30 days";
-/// Licenses that end so soon are worth a look.
+/// Licenses that end within this time are highlighted.
 const SOON: TimeDelta = TimeDelta::days(30);
-/// Suspicions that are listed.
+/// Maximum number of suspicions on the page.
 const LISTED: u64 = 5;
 
 #[derive(Template)]
@@ -56,7 +56,7 @@ struct Page {
     at: Moment,
 }
 
-/// What somebody should look at.
+/// Items that need attention.
 struct Worry {
     code: &'static str,
     count: String,
@@ -69,7 +69,7 @@ struct Standing {
 }
 
 struct Share {
-    /// A version, or the code of a span.
+    /// A version, or the code of a time span.
     name: String,
     count: String,
     percent: u64,
@@ -187,7 +187,7 @@ fn worries(fleet: &Fleet) -> Vec<Worry> {
     worries.map(worry).collect()
 }
 
-/// Whether somebody has to do something.
+/// Whether something needs attention.
 fn tone(fleet: &Fleet) -> &'static str {
     if fleet.installations == 0 && fleet.withheld == 0 {
         "unlicensed"

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::http::error::ApiError;
 use crate::licensing::fleet::{Filter, Member, Seen, installations};
 
-/// What the address says. What it does not say is everything; what it says wrongly is
+/// The filters in the address. A missing filter includes everything; an invalid one is
 /// shown as an error.
 #[derive(Default, Deserialize)]
 pub(super) struct Wanted {
@@ -47,7 +47,7 @@ struct Page {
     standings: [Seen; 4],
     rows: Vec<Row>,
     pager: Pager,
-    /// Why the address cannot be followed.
+    /// Why the address is invalid.
     error: Option<String>,
 }
 

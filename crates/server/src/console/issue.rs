@@ -1,4 +1,4 @@
-//! Issue a license: a form, a question, done.
+//! Issues a license: form, confirmation, result.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::licensing::issue::{
 use crate::licensing::look_up::look_up;
 use crate::store::licenses::License;
 
-/// What was filled in. Nothing means what the tier has.
+/// The fields of the form. Empty fields use the values of the tier.
 #[derive(Default, Deserialize)]
 pub(super) struct Given {
     #[serde(default)]
@@ -51,10 +51,10 @@ pub(super) struct Given {
     day: String,
     #[serde(default)]
     key: String,
-    /// The key as it was typed, beside the one that would be issued.
+    /// The key as it was typed, next to the key that would be issued.
     #[serde(default)]
     typed_key: String,
-    /// Not empty: the form is shown again.
+    /// Not empty if the form is shown again.
     #[serde(default)]
     edit: String,
 }
@@ -88,8 +88,8 @@ fn form(given: Given, error: Option<&ApiError>) -> Response {
     show(status, &page)
 }
 
-/// Shows what would be issued. The key is made here: whoever answers twice
-/// issues it once.
+/// Shows what would be issued. The key is generated here, so that confirming twice
+/// issues only one license.
 pub(super) async fn ask(State(app): State<Arc<App>>, Form(mut given): Form<Given>) -> Response {
     if !given.edit.is_empty() {
         given.key = std::mem::take(&mut given.typed_key);
@@ -115,7 +115,7 @@ pub(super) async fn issue(
     };
     let change = app.change(actor);
     match issue_license(&app.store, request, &change).await {
-        Ok(license) => Done::Issued.go_on(&address(&license)),
+        Ok(license) => Done::Issued.redirect(&address(&license)),
         Err(IssueError::Exists(key)) => match look_up(&app.store, &key).await {
             Ok(license) => Redirect::to(&address(&license)).into_response(),
             Err(error) => form(given, Some(&ApiError::from(error))),
@@ -125,7 +125,7 @@ pub(super) async fn issue(
 }
 
 impl Given {
-    /// Whether something differs from the tier.
+    /// Whether any value differs from the tier.
     fn differs(&self) -> bool {
         let fields = [
             &self.seats,
@@ -167,7 +167,7 @@ fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<Option<T>, Api
         return Ok(None);
     }
     let number = text.parse().map(Some);
-    number.map_err(|_| ApiError::BadRequest(format!("{name}: '{text}' is no number")))
+    number.map_err(|_| ApiError::BadRequest(format!("{name}: '{text}' is not a number")))
 }
 
 fn words(text: &str) -> Vec<String> {

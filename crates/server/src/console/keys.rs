@@ -1,4 +1,4 @@
-//! Signing keys, and their rotation.
+//! Signing keys and their rotation.
 
 use std::sync::Arc;
 
@@ -86,12 +86,12 @@ pub(super) async fn rotate(
 ) -> Response {
     let days = given.days.trim().parse::<u16>().ok();
     let Some(days) = days.filter(|days| *days <= MAX_OVERLAP_DAYS) else {
-        let error = format!("accepted are 0 to {MAX_OVERLAP_DAYS} days");
+        let error = format!("expected 0 to {MAX_OVERLAP_DAYS} days");
         let error = ApiError::BadRequest(error);
         return to_rotate(given.days).ask_again("keys", &error);
     };
     match rotate_in(&app, TimeDelta::days(days.into()), actor).await {
-        Ok(_) => Done::KeyMade.go_on("/console/keys"),
+        Ok(_) => Done::KeyMade.redirect("/console/keys"),
         Err(error) => to_rotate(given.days).ask_again("keys", &error.into()),
     }
 }
@@ -112,7 +112,7 @@ pub(super) async fn ask_revoke(State(app): State<Arc<App>>, Path(kid): Path<Stri
 fn to_revoke(kid: &str) -> Question {
     Question {
         what: "revoke-key",
-        // Whatever is in it, the form goes to no other place.
+        // The target of the form must not depend on the id.
         action: format!("/console/keys/{}/revoke", encoded(kid)),
         back: "/console/keys".to_owned(),
         facts: vec![Fact::new("signing-key", kid)],
@@ -121,7 +121,7 @@ fn to_revoke(kid: &str) -> Question {
     }
 }
 
-/// The only key that can sign is replaced before it can be revoked.
+/// The only key that can sign has to be replaced before it can be revoked.
 fn to_replace(kid: &str) -> Question {
     Question {
         what: "replace-key",
@@ -140,7 +140,7 @@ pub(super) async fn revoke(
     Path(kid): Path<String>,
 ) -> Response {
     match revoke_in(&app, kid.clone(), actor).await {
-        Ok(_) => Done::KeyRevoked.go_on("/console/keys"),
+        Ok(_) => Done::KeyRevoked.redirect("/console/keys"),
         // The other key was revoked in the meantime.
         Err(KeysError::Signing(SigningError::OnlyKey(_))) => to_replace(&kid).ask("keys"),
         Err(error) => to_revoke(&kid).ask_again("keys", &error.into()),

@@ -1,5 +1,4 @@
-//! One license: what it is, who holds it, what was done with it; and what can be
-//! done.
+//! One license: its data, its seats, its history, and the actions that change it.
 
 use std::sync::Arc;
 
@@ -39,13 +38,13 @@ use crate::store::licenses::{License, Status};
 use crate::store::seats::{Seat, SeatsQuery};
 use crate::store::{seats, suspicions};
 
-/// Days of usage that are shown.
+/// Days of usage on the page.
 const DAYS: u32 = 90;
-/// Entries of its history that are shown.
+/// History entries on the page.
 const HISTORY: u64 = 50;
-/// Machines that are shown of those that hold it no more.
+/// Former machines on the page.
 const FREED: u64 = 20;
-/// Suspicions that are shown.
+/// Suspicions on the page.
 const SUSPICIONS: u64 = 20;
 
 #[derive(Template)]
@@ -62,9 +61,9 @@ struct Page {
     held_count: u64,
     pager: Pager,
     moves_left: u32,
-    /// Freed seats whose leases still run, those that count first.
+    /// Freed seats whose leases have not ended; those that count come first.
     waiting: Vec<Machine>,
-    /// How many there are, where not all of them are shown.
+    /// The total number, if not all of them are shown.
     waiting_total: Option<u64>,
     freed: Vec<Machine>,
     freed_count: u64,
@@ -125,7 +124,7 @@ pub(super) async fn page(
     }
 }
 
-/// Which page of the table of seats.
+/// The page of the table of seats.
 #[derive(Default, Deserialize)]
 pub(super) struct SeatsAt {
     #[serde(default)]
@@ -248,7 +247,7 @@ fn plots(license: &License, days: &[(NaiveDate, Usage)]) -> Vec<Plot> {
         .collect()
 }
 
-/// What can be done with a license.
+/// The actions on a license.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum What {
@@ -260,7 +259,7 @@ pub(super) enum What {
     Release,
 }
 
-/// What was filled in.
+/// The fields of the form.
 #[derive(Default, Deserialize)]
 pub(super) struct Given {
     #[serde(default)]
@@ -269,12 +268,12 @@ pub(super) struct Given {
     day: String,
     #[serde(default)]
     machine: String,
-    /// Until when the machine may run, as the question says it.
+    /// Until when the machine may run, as shown on the confirmation page.
     #[serde(default)]
     may_run_until: String,
 }
 
-/// Which machine, if it is about one.
+/// The machine, if the action concerns one.
 #[derive(Default, Deserialize)]
 pub(super) struct About {
     #[serde(default)]
@@ -318,7 +317,7 @@ pub(super) async fn change(
         Err(error) => return trouble("licenses", error),
     };
     match carry_out(&app, actor, &license, what, &given).await {
-        Ok(done) => done.go_on(&address(&license)),
+        Ok(done) => done.redirect(&address(&license)),
         Err(error) => question(&license, what, &given).ask_again("licenses", &error),
     }
 }
@@ -362,13 +361,13 @@ async fn carry_out(
     }
 }
 
-/// The end that a form names; nothing is never.
+/// The end date in the form; empty means never.
 pub(super) fn last_day(text: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
     }
-    let wrong = || ApiError::BadRequest("the day is written 2030-12-31".to_owned());
+    let wrong = || ApiError::BadRequest("invalid date; expected a date such as 2030-12-31".to_owned());
     end_of(text).map(Some).ok_or_else(wrong)
 }
 

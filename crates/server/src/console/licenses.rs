@@ -1,4 +1,4 @@
-//! All licenses: search, filter, sort, page.
+//! All licenses: search, filters, sorting, pages.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::licensing::judge::ShownStatus;
 use crate::store::licenses::{License, Search, Sort};
 use crate::store::{StoreError, licenses, seats};
 
-/// What the address says. What it does not say is everything; what it says wrongly is
+/// The filters in the address. A missing filter includes everything; an invalid one is
 /// shown as an error.
 #[derive(Default, Deserialize)]
 pub(super) struct Wanted {
@@ -34,7 +34,7 @@ pub(super) struct Wanted {
     status: String,
     #[serde(default)]
     tier: String,
-    /// A day, or `expired`.
+    /// A date, or `expired`.
     #[serde(default)]
     ends: String,
     #[serde(default)]
@@ -52,7 +52,7 @@ struct Page {
     statuses: [ShownStatus; 4],
     rows: Vec<Row>,
     pager: Pager,
-    /// Why the address cannot be followed.
+    /// Why the address is invalid.
     error: Option<String>,
 }
 
@@ -87,7 +87,7 @@ impl Wanted {
         let end = match self.ends.trim() {
             "" | "expired" => None,
             text => {
-                let expected = "a day such as 2030-12-31, or expired";
+                let expected = "a date such as 2030-12-31, or expired";
                 Some(end_of(text).ok_or_else(|| unknown("end", text, expected))?)
             }
         };

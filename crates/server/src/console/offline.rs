@@ -1,4 +1,4 @@
-//! Answer the request file of a site without internet.
+//! Answers the request file of a site without internet.
 
 use std::sync::Arc;
 
@@ -26,16 +26,16 @@ use crate::licensing::offline::{OfflineError, Signed, read, sign as sign_request
 #[template(path = "offline.html")]
 struct Page {
     frame: Frame,
-    /// What was pasted.
+    /// The pasted text.
     text: String,
     answer: Option<LicenseFile>,
     error: Option<String>,
 }
 
 struct LicenseFile {
-    /// Code of what is in it.
+    /// Code of the kind of request.
     holds: &'static str,
-    /// Why it says no.
+    /// Why the request would be denied.
     message: String,
     text: String,
     base64: String,
@@ -55,7 +55,7 @@ fn form(text: String, error: Option<&ApiError>) -> Response {
     show(error.map_or(StatusCode::OK, ApiError::status), &page)
 }
 
-/// Shows what a request asks for, before anything is done.
+/// Shows the content of a request before anything is done.
 pub(super) async fn ask(mut given: Multipart) -> Response {
     let mut text = String::new();
     loop {
@@ -67,7 +67,7 @@ pub(super) async fn ask(mut given: Multipart) -> Response {
                 return form(text, Some(&error));
             }
         };
-        // A file or a pasted text: whichever is there.
+        // Either a file or a pasted text.
         if let Ok(part) = field.bytes().await
             && !part.is_empty()
         {
