@@ -16,7 +16,7 @@ mod paths;
 mod seats;
 mod secrets;
 mod stage;
-mod strangers;
+mod unauthenticated;
 mod time;
 
 use anyhow::{Result, bail};
@@ -115,7 +115,7 @@ const ATTACKS: [Entry; 22] = [
         name: "open-routes",
         does: "unauthenticated requests that make the service call other services",
         before: "a pool, a transaction and a call for each request",
-        attempt: strangers::open_routes,
+        attempt: unauthenticated::open_routes,
     },
     Entry {
         name: "seat-cycling",

@@ -1,4 +1,4 @@
-//! Clocks that are wrong, and time that is forgotten.
+//! Wrong clocks and lost time.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::seats::{call, signed_claims};
 use super::stage::Stage;
 use crate::program::free_port;
 
-/// After so long, a License Client that cannot call has tried.
+/// A License Client without contact has made its attempt after this time.
 const FIRST_TRY: Duration = Duration::from_secs(10);
 
-/// A license for a day, whose end has passed by every clock.
+/// A license for one day, which has ended by every clock.
 pub(super) fn time_file(stage: &Stage) -> Result<Outcome> {
     let server = stage.server(&[])?;
     let key = stage.issue(&["--expires-in-days", "1"])?;

@@ -1,5 +1,5 @@
-//! What others are told: the same that a client itself would decide, at every
-//! instant to come, and never more than a signed license proves.
+//! Announcements match the decisions of the client at every later instant, and with keys
+//! never exceed a signed license.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ fn verified(claims: &LicenseClaims) -> VerifiedLicense {
     verify_license(&vendor.license(claims), &vendor.keyring()).unwrap()
 }
 
-/// What is told of a feature at an instant.
+/// What is announced about a feature at an instant.
 fn say<'a>(told: &'a Announcement, key: &str, at: DateTime<Utc>) -> (bool, &'a str) {
     let (_, features, unlisted) = told.state(at);
     let said = features.get(key).unwrap_or(unlisted);
@@ -62,7 +62,7 @@ fn expiring(hours: i64) -> LicenseClaims {
 }
 
 #[test]
-fn every_end_to_come_is_told_with_what_holds_after_it() {
+fn every_known_end_is_announced_with_the_state_after_it() {
     let told = told(&Signer::vendor().evidence(&license_claims()), T0);
     assert_eq!(told.standing, "active");
     assert_eq!(told.holds_until, Some(at(24)));
@@ -82,7 +82,7 @@ fn every_end_to_come_is_told_with_what_holds_after_it() {
 }
 
 #[test]
-fn a_site_without_a_license_has_nothing_to_come() {
+fn a_site_without_a_license_has_no_later_states() {
     let told = told(&Evidence::default(), T0);
     assert!(told.then.is_empty());
     assert_eq!(say(&told, MAP_VIEW, at(1000)), (false, "no_license"));
@@ -94,14 +94,14 @@ fn it_survives_the_wire() {
     let told = told(&Signer::vendor().evidence(&license_claims()), T0);
     let text = serde_json::to_string(&told).unwrap();
     assert_eq!(serde_json::from_str::<Announcement>(&text).unwrap(), told);
-    // Some of it is for people and programs of other languages.
+    // Some of the fields are for people and programs in other languages.
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["limits"]["cameras"], 64);
     assert_eq!(value["then"][0]["standing"], "grace");
 }
 
 #[test]
-fn a_client_that_says_more_than_is_signed_is_not_believed() {
+fn announcements_beyond_the_signed_license_are_not_trusted() {
     let mut told = told(&Signer::vendor().evidence(&license_claims()), T0);
     for later in &mut told.then {
         later.features.clone_from(&told.features);
@@ -122,7 +122,7 @@ fn a_client_that_says_more_than_is_signed_is_not_believed() {
 }
 
 #[test]
-fn a_license_that_is_signed_ends_when_it_says_whatever_the_client_says() {
+fn a_signed_license_ends_on_time_regardless_of_the_announcement() {
     let told = told(&Signer::vendor().evidence(&license_claims()), T0);
     let held = held_against(&told, Some(&verified(&expiring(10))), T0);
     assert_eq!(say(&held, MAP_VIEW, at(10)), (true, "licensed"));
@@ -135,7 +135,7 @@ fn a_license_that_is_signed_ends_when_it_says_whatever_the_client_says() {
 }
 
 #[test]
-fn an_honest_client_loses_nothing_by_being_held_against_its_license() {
+fn the_announcement_of_an_honest_client_is_not_reduced() {
     for claims in [license_claims(), expiring(30), expiring(1)] {
         let evidence = Signer::vendor().evidence(&claims);
         for hour in [0, 5, 23, 24, 25, 95, 96, 97, 500] {
@@ -152,7 +152,7 @@ fn an_honest_client_loses_nothing_by_being_held_against_its_license() {
     }
 }
 
-/// Hours since the beginning, to the nanosecond around whole ones.
+/// Hours from the start, including one nanosecond before and after whole hours.
 fn moments() -> impl Strategy<Value = DateTime<Utc>> {
     (-2..200_i64, -1..2_i64)
         .prop_map(|(hours, nanoseconds)| at(hours) + TimeDelta::nanoseconds(nanoseconds))
