@@ -20,7 +20,7 @@ pub struct Refusal {
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
-struct Page {
+struct RefusalPage {
     title: &'static str,
     detail: String,
     /// The origin of the page, and the host of the request.
@@ -40,7 +40,7 @@ pub async fn readable(request: Request, next: Next) -> Response {
     else {
         return response;
     };
-    let page = Page {
+    let page = RefusalPage {
         title: title(response.status()),
         detail: refusal.detail,
         addresses: Some(addresses).filter(|_| refusal.is_cross_site),

@@ -2,7 +2,7 @@
 //! what it may use after each known end.
 //!
 //! Because of the later states, a gate needs no message when a license ends. If a gate
-//! has its own keys, [`held_against`] reduces all states to what a signed license
+//! has its own keys, [`constrained_by`] reduces all states to what a signed license
 //! proves.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,7 +155,7 @@ pub fn announce(
 /// until the signed end and within its limits. Without a verified license only core
 /// features are left.
 #[must_use]
-pub fn held_against(
+pub fn constrained_by(
     told: &Announcement,
     license: Option<&VerifiedLicense>,
     now: DateTime<Utc>,

@@ -104,14 +104,11 @@ pub fn in_words(code: &str, feature: &str) -> String {
         "not_in_license" => format!("The license does not include '{feature}'"),
         "switched_off" => format!("'{feature}' is switched off on this site"),
         "license_expired" => "The license has expired".to_owned(),
-        "grace_period_expired" => {
-            "The grace period has expired; contact the operator".to_owned()
-        }
+        "grace_period_expired" => "The grace period has expired; contact the operator".to_owned(),
         "no_contact" => "The license cannot be checked right now".to_owned(),
         "no_feature" => "The gateway did not name a feature or a path".to_owned(),
         "no_table" => {
-            "The gateway asks by path, but GATE_ROUTES of the License Client is not set"
-                .to_owned()
+            "The gateway asks by path, but GATE_ROUTES of the License Client is not set".to_owned()
         }
         "not_listed" => "No route matches this path".to_owned(),
         "bad_path" | "bad_feature" => "The path or feature of the request is invalid".to_owned(),

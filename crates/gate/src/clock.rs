@@ -10,7 +10,10 @@ use license_core::time_guard::Readings;
 /// be negative.
 pub(crate) type Ticks = i64;
 
-#[expect(clippy::disallowed_methods, reason = "the only place that reads the time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only place that reads the time"
+)]
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The clock used for decisions. It does not count time in which the machine is suspended.
@@ -24,7 +27,10 @@ pub(crate) fn ticks() -> Ticks {
 
 /// All clocks of the machine. No reading outlives the process, so the boot id is not
 /// needed.
-#[expect(clippy::disallowed_methods, reason = "the only place that reads the time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only place that reads the time"
+)]
 pub(crate) fn readings() -> Readings {
     Readings {
         wall: Utc::now(),

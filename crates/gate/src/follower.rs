@@ -117,7 +117,7 @@ impl Follower {
         let mut wait = FIRST_WAIT;
         loop {
             let heard = self.subscription.hear(|announcement, envelope| {
-                self.hear(announcement, envelope)?;
+                self.apply(announcement, envelope)?;
                 wait = FIRST_WAIT;
                 Ok(())
             });
@@ -152,13 +152,13 @@ impl Follower {
         }
     }
 
-    fn hear(&self, announcement: Announcement, envelope: &Envelope) -> Result<(), ContactError> {
+    fn apply(&self, announcement: Announcement, envelope: &Envelope) -> Result<(), ContactError> {
         let Some(shared) = self.shared.upgrade() else {
             return Err(ContactError::Stopped);
         };
         let mut known = self.known.borrow_mut();
         let was_in_contact = known.is_in_contact();
-        let unproven = known.hear(announcement, envelope, clock::readings());
+        let unproven = known.apply(announcement, envelope, clock::readings());
         let unproven = unproven.map_err(|error| ContactError::Unreadable(error.to_string()))?;
         let now = clock::ticks();
         shared.beat(now);

@@ -36,7 +36,7 @@ impl Gate {
     pub fn check(&self, feature: impl AsRef<str>) -> Decision {
         let feature = feature.as_ref();
         let decision = self.shared.decide(feature);
-        self.shared.tell(Some(feature), decision);
+        self.shared.notify_hooks(Some(feature), decision);
         decision
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::announcement::{Announcement, Envelope, held_against};
+use license_core::announcement::{Announcement, Envelope, constrained_by};
 use license_core::standing::Standing;
 use license_core::time_guard::{Readings, TimeGuard};
 
@@ -76,7 +76,7 @@ impl Known {
     ///
     /// # Errors
     /// [`TooLarge`]; the announcement is then ignored.
-    pub(crate) fn hear(
+    pub(crate) fn apply(
         &mut self,
         announcement: Announcement,
         envelope: &Envelope,
@@ -103,7 +103,7 @@ impl Known {
             }
             // Starts at the client's time: the guard's contribution is applied when the
             // table is built.
-            announcement = held_against(&announcement, license, envelope.now);
+            announcement = constrained_by(&announcement, license, envelope.now);
         }
         let announcement = announcement.with_core();
         self.said = Some(Said {

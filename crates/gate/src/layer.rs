@@ -158,7 +158,7 @@ where
     fn call(&mut self, mut request: Request<Sent>) -> Self::Future {
         let (decision, feature) = self.layer.decide(&request);
         let shared = self.layer.gate.shared();
-        shared.tell(feature, decision);
+        shared.notify_hooks(feature, decision);
         if decision.available {
             request.extensions_mut().insert(decision);
             let answer: fn(_) -> _ = |response: Response<_>| response.map(EitherBody::Left);

@@ -116,7 +116,7 @@ impl Shared {
 
     /// Passes a decision to the hooks.
     #[inline]
-    pub(crate) fn tell(&self, feature: Option<&str>, decision: Decision) {
+    pub(crate) fn notify_hooks(&self, feature: Option<&str>, decision: Decision) {
         for hook in &self.options.hooks {
             hook.decided(feature, decision);
         }

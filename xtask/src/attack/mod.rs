@@ -16,8 +16,8 @@ mod paths;
 mod seats;
 mod secrets;
 mod stage;
-mod unauthenticated;
 mod time;
+mod unauthenticated;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};

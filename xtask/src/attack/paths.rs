@@ -26,10 +26,7 @@ fn gate(stage: &Stage) -> Result<Running> {
     command.env("GATE_ROUTES", &routes);
     let client = stage.serve(command)?;
     let plain = ask(&client, &[(URI, b"/api/cameras/1"), (METHOD, b"GET")])?;
-    ensure!(
-        plain == 200,
-        "an open path is refused: {plain}"
-    );
+    ensure!(plain == 200, "an open path is refused: {plain}");
     let gated = ask(
         &client,
         &[(URI, b"/api/cameras/1/export"), (METHOD, b"GET")],

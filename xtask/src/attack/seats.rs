@@ -58,7 +58,8 @@ pub(super) fn cycling(stage: &Stage) -> Result<Outcome> {
         call(&server, "deactivate", (&key, &machine), None)?;
     }
     let allowed = 1 + TRANSFER_BUDGET;
-    let seen = format!("{leases} of {machines} machines hold a lease on one seat; {allowed} are allowed");
+    let seen =
+        format!("{leases} of {machines} machines hold a lease on one seat; {allowed} are allowed");
     // No lease at all means that the attack was not tried.
     Ok(Outcome::new((1..=allowed).contains(&leases), seen))
 }
@@ -92,7 +93,9 @@ pub(super) fn hidden_clone(stage: &Stage) -> Result<Outcome> {
     let suspicions = |about: &str| -> Result<Vec<String>> {
         let found = stage.vendor(&["suspicions", about, "--json"])?;
         let found: Value = serde_json::from_str(&found)?;
-        let found = found.as_array().context("an unexpected list of suspicions")?;
+        let found = found
+            .as_array()
+            .context("an unexpected list of suspicions")?;
         Ok(found.iter().map(Value::to_string).collect())
     };
     let seq = |answer: &Answer| signed_claims(answer).and_then(|claims| claims["seq"].as_u64());

@@ -81,7 +81,9 @@ pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
 /// `utime` plus `stime` of a process (proc(5)).
 fn cpu_ticks(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(')').context("an unexpected /proc/PID/stat")?;
+    let (_, fields) = stat
+        .rsplit_once(')')
+        .context("an unexpected /proc/PID/stat")?;
     let ticks: Vec<f64> = fields
         .split_whitespace()
         .skip(11)

@@ -36,9 +36,7 @@ pub(super) async fn run(
         Ok(answer) => {
             let database = answer["database"].as_str().unwrap_or("-").to_owned();
             let differing = differences(&answer["settings"], &own);
-            say(format_args!(
-                "Settings of the service at {place}."
-            ));
+            say(format_args!("Settings of the service at {place}."));
             (answer["settings"].clone(), database, Some(differing))
         }
         Err(error) => {

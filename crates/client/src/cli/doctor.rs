@@ -122,7 +122,10 @@ fn compared(place: &str, differing: &[Difference]) -> Finding {
         .iter()
         .map(|it| {
             let (service, command) = (word(&it.service), word(&it.command));
-            format!("{}: {service} (service), {command} (this command)", it.variable)
+            format!(
+                "{}: {service} (service), {command} (this command)",
+                it.variable
+            )
         })
         .collect();
     Finding::warning(

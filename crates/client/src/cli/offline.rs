@@ -84,9 +84,7 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
     };
     // A mistake found only after the file came back would take days to correct.
     if let Some(Err(error)) = key.as_deref().map(LicenseKey::parse) {
-        say(format_args!(
-            "note: {error}; writing the request anyway"
-        ));
+        say(format_args!("note: {error}; writing the request anyway"));
     }
     let body = json!({ "purpose": purpose, "licenseKey": key });
     let answer = command

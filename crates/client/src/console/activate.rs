@@ -29,7 +29,7 @@ struct Activate {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Given {
+pub(super) struct ActivateForm {
     #[serde(default)]
     key: String,
 }
@@ -60,7 +60,7 @@ pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Respons
 pub(super) async fn activate(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Form(given): Form<Given>,
+    Form(given): Form<ActivateForm>,
 ) -> Response {
     let refused = |status, error: String| {
         let page = Activate {

@@ -27,7 +27,7 @@ struct Deactivate {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct DeactivateForm {
     #[serde(default)]
     force: bool,
 }
@@ -40,7 +40,7 @@ pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Respons
 pub(super) async fn deactivate(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Form(wanted): Form<Wanted>,
+    Form(wanted): Form<DeactivateForm>,
 ) -> Response {
     let deactivating = app.clone();
     let seat =

@@ -25,7 +25,7 @@ use license_console::moment::Moment;
 
 #[derive(Template)]
 #[template(path = "diagnostics.html")]
-struct Page<'a> {
+struct DiagnosticsPage<'a> {
     frame: Frame,
     checked: Option<Moment>,
     findings: &'a [Finding],
@@ -42,7 +42,7 @@ pub(super) async fn page(
 ) -> Response {
     let examination = diagnostics.latest();
     let heartbeat = report(&app).map(|report| format!("{:#}", serde_json::json!(report)));
-    let page = Page {
+    let page = DiagnosticsPage {
         frame: Frame::new("diagnostics", &app, caller),
         checked: examination.as_ref().map(|it| Moment::of(it.at)),
         findings: examination.as_ref().map_or(&[], |it| &it.findings),

@@ -47,7 +47,7 @@ struct RequestFile {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct RequestForm {
     purpose: String,
     #[serde(default)]
     key: String,
@@ -73,7 +73,7 @@ pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Respons
 pub(super) async fn request(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Form(wanted): Form<Wanted>,
+    Form(wanted): Form<RequestForm>,
 ) -> Response {
     let (purpose, key) = match wanted.purpose.as_str() {
         "renew" => (Purpose::Renew, None),

@@ -53,7 +53,7 @@ struct Overview {
     confirmed: Moment,
     offline_until: Option<Moment>,
     unsigned: bool,
-    license: Option<Shown>,
+    license: Option<LicenseCard>,
     next_validation: Option<Moment>,
     installation_id: String,
     hardware_id: String,
@@ -70,7 +70,7 @@ struct Overview {
     timeline: Option<Timeline>,
 }
 
-struct Shown {
+struct LicenseCard {
     key: String,
     tier: String,
     expires: String,
@@ -136,7 +136,7 @@ pub(super) async fn page(
             .filter(|_| is_offline)
             .map(|lease| Moment::of(lease.valid_until())),
         unsigned: !app.keys.are_required(),
-        license: license.map(|license| Shown {
+        license: license.map(|license| LicenseCard {
             key: caller.sees(&evidence.license_key),
             tier: license.tier().unwrap_or_default().to_owned(),
             expires: expires(license),

@@ -25,7 +25,7 @@ struct SignIn {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Shown {
+pub(super) struct SignInForm {
     #[serde(default)]
     token: String,
 }
@@ -44,7 +44,7 @@ pub(super) async fn sign_in(
     caller: Caller,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    Form(shown): Form<Shown>,
+    Form(shown): Form<SignInForm>,
 ) -> Response {
     let address = state.access.client_address(peer, &headers);
     let token = shown.token.trim();

@@ -14,12 +14,15 @@ use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 
 #[derive(Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct SwitchForm {
     feature: String,
     on: bool,
 }
 
-pub(super) async fn switch(State(app): State<Arc<App>>, Form(wanted): Form<Wanted>) -> Response {
+pub(super) async fn switch(
+    State(app): State<Arc<App>>,
+    Form(wanted): Form<SwitchForm>,
+) -> Response {
     let switching =
         async move { licensing::switch::switch(&app, &wanted.feature, wanted.on).await };
     match to_the_end(switching).await {

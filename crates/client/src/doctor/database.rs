@@ -69,10 +69,7 @@ async fn rights(store: &Store, clock: &dyn Clock) -> Finding {
     if !missing.is_empty() {
         return Finding::warning(
             WHAT,
-            format!(
-                "missing or unreadable tables: {}",
-                missing.join(", ")
-            ),
+            format!("missing or unreadable tables: {}", missing.join(", ")),
             "the service creates them at startup if the user has CREATE; otherwise create them, or GRANT SELECT, INSERT, UPDATE, DELETE",
         );
     }

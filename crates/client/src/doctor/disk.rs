@@ -33,7 +33,10 @@ pub(super) fn check(directory: &Path) -> Finding {
         ),
         Ok(room) => {
             let mib = room.f_bavail.saturating_mul(room.f_frsize) / 1024 / 1024;
-            Finding::ok(WHAT, format!("'{shown}' is writable, with {mib} MB of free space"))
+            Finding::ok(
+                WHAT,
+                format!("'{shown}' is writable, with {mib} MB of free space"),
+            )
         }
         Err(error) => Finding::warning(
             WHAT,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::announcement::{Announcement, announce, held_against};
+use license_core::announcement::{Announcement, announce, constrained_by};
 use license_core::document::{LicenseClaims, VerifiedLicense, verify_license};
 use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
@@ -109,14 +109,14 @@ fn announcements_beyond_the_signed_license_are_not_trusted() {
     told.features.get_mut(ALARM).unwrap().available = true;
     told.features.get_mut(ALARM).unwrap().reason = "core".to_owned();
     told.unlisted.available = true;
-    let held = held_against(&told, Some(&verified(&license_claims())), T0);
+    let held = constrained_by(&told, Some(&verified(&license_claims())), T0);
     assert_eq!(say(&held, ALARM, T0), (false, "not_signed"));
     assert!(!say(&held, "module.nope", T0).0);
     assert_eq!(say(&held, MAP_VIEW, at(96)), (true, "licensed"));
     let ended = (false, "grace_period_expired");
     assert_eq!(say(&held, MAP_VIEW, just_after(96)), ended);
 
-    let nothing = held_against(&told, None, T0);
+    let nothing = constrained_by(&told, None, T0);
     assert_eq!(say(&nothing, MAP_VIEW, T0), (false, "not_signed"));
     assert_eq!(say(&nothing, LIVE_VIEW, at(1000)), (true, "core"));
 }
@@ -124,13 +124,13 @@ fn announcements_beyond_the_signed_license_are_not_trusted() {
 #[test]
 fn a_signed_license_ends_on_time_regardless_of_the_announcement() {
     let told = told(&Signer::vendor().evidence(&license_claims()), T0);
-    let held = held_against(&told, Some(&verified(&expiring(10))), T0);
+    let held = constrained_by(&told, Some(&verified(&expiring(10))), T0);
     assert_eq!(say(&held, MAP_VIEW, at(10)), (true, "licensed"));
     assert_eq!(
         say(&held, MAP_VIEW, just_after(10)),
         (false, "license_expired")
     );
-    let past = held_against(&told, Some(&verified(&expiring(10))), at(11));
+    let past = constrained_by(&told, Some(&verified(&expiring(10))), at(11));
     assert_eq!(say(&past, MAP_VIEW, at(11)), (false, "license_expired"));
 }
 
@@ -140,7 +140,7 @@ fn the_announcement_of_an_honest_client_is_not_reduced() {
         let evidence = Signer::vendor().evidence(&claims);
         for hour in [0, 5, 23, 24, 25, 95, 96, 97, 500] {
             let told = told(&evidence, at(hour));
-            let held = held_against(&told, Some(&verified(&claims)), at(hour));
+            let held = constrained_by(&told, Some(&verified(&claims)), at(hour));
             for later in hour..hour + 120 {
                 for key in known() {
                     let key = key.as_str();
@@ -205,7 +205,7 @@ proptest! {
     ) {
         prop_assume!(later >= now);
         let told = told(&Signer::vendor().evidence(&told_of), now);
-        let held = held_against(&told, Some(&verified(&signed)), now);
+        let held = constrained_by(&told, Some(&verified(&signed)), now);
         let proof = Signer::vendor().evidence(&signed);
         let proven = standing(&proof, later, &Policy { grace: TimeDelta::MAX, ..POLICY });
         let lists = Entitlements::new(

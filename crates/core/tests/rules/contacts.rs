@@ -1002,7 +1002,8 @@ fn a_chain_of_key_sets_is_taken_unchanged() {
     let two = read(200, r#"{"keys":[],"version":3,"chain":["a","b"]}"#);
     assert_eq!(two, sets(&["a", "b"], Some(3)));
     assert_eq!(read(200, r#"{"chain":[]}"#), sets(&[], None));
-    // Values that are not strings are not documents, and values that are not numbers are not versions.
+    // Values that are not strings are not documents, and values that are not numbers are
+    // not versions.
     let odd = read(200, r#"{"version":"3","chain":[1,"a",null]}"#);
     assert_eq!(odd, sets(&["a"], None));
     for body in [r#"{"keys":[]}"#, r#"{"chain":"a"}"#, r#"{"chain":null}"#] {

@@ -303,7 +303,8 @@ fn a_path_with_too_many_segments_or_ambiguous_places_is_refused() {
             let path = format!("/a{}", odd.repeat(MAX_ODD_PLACES + 1));
             assert_eq!(need(table, "GET", &path), "TooOdd", "{odd}");
         }
-        // Adjacent places count as one; places that every service reads in the same way do not count.
+        // Adjacent places count as one; places that every service reads in the same way do
+        // not count.
         let name = format!("/files/{}", "\u{95e8}".repeat(100));
         assert_eq!(need(table, "GET", &name), "-");
         let name = format!("/files/{}", "%E9%97%A8".repeat(300));
@@ -463,8 +464,8 @@ fn a_table_of_ten_thousand_lines_finds_the_first_match() {
 }
 
 proptest! {
-    /// For any input: spellings that a server may treat as equal are equal here, and a plain path is
-    /// left unchanged.
+    /// For any input: spellings that a server may treat as equal are equal here, and a plain
+    /// path is left unchanged.
     #[test]
     fn a_plain_path_stays_as_it_is(raw in "(/|/\\.\\.|/\\.|;|%2[eEfF]|%25|%5c|\\\\|[a-c]|%6[1-3]){0,12}") {
         let raw = format!("/{raw}");

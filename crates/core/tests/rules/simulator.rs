@@ -945,8 +945,8 @@ impl World {
         }
         let on = decide(PAID, &stands, &entitlements, &self.policy).available;
 
-        // Never past the signed end, in running time. Time that is in no remaining copy does not have
-        // to count, unless the wall clock shows it.
+        // Never past the signed end, in running time. Time that is in no remaining copy does
+        // not have to count, unless the wall clock shows it.
         let signed_span = document.claims().exp - document.claims().iat;
         let signed_after = self.ran_when_signed[&document.claims().seq];
         let counted = self.counted.here - signed_after - TimeDelta::minutes(2);

@@ -140,8 +140,8 @@ fn the_end_of_a_license_during_sleep_waits_as_well() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
-    /// With any clock setting and any number of readings: without a validation, time passes only with
-    /// the process and by corrections.
+    /// With any clock setting and any number of readings: without a validation, time passes
+    /// only with the process and by corrections.
     #[test]
     fn jumps_alone_move_no_deadline(steps in prop::collection::vec((0..100_000_u64, -10_000_000..10_000_000_i64, any::<bool>()), 1..30)) {
         let mut shown = WallReading { running: Duration::ZERO, wall: T0 };

@@ -22,10 +22,7 @@ async fn errors_name_the_problem_and_the_expected_values() {
         assert!(!error.contains("hunter2"), "{error}");
     }
     let error = Gate::builder("http://x").keys("{}").start().unwrap_err();
-    assert!(
-        error.to_string().starts_with("invalid keys: "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("invalid keys: "), "{error}");
     let none = r#"{"keys": []}"#;
     let error = Gate::builder("http://x").keys(none).start().unwrap_err();
     assert!(error.to_string().contains("no Ed25519 key"), "{error}");

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use license_service::clock::SystemClock;
 
-use crate::cli::{by_hand, table};
+use crate::cli::{cli_change, table};
 use crate::config::Storage;
 use crate::licensing::clock::{ClockStatus, accept, status};
 use crate::open::open_store;
@@ -35,7 +35,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
     if let Clock::Accept = command {
-        accept(&store, &SystemClock, &by_hand(now)).await?;
+        accept(&store, &SystemClock, &cli_change(now)).await?;
     }
     let seen = status(&store, Arc::new(SystemClock)).await?;
     store.close().await;

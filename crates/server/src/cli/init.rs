@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use license_service::clock::SystemClock;
 use serde_json::json;
 
-use crate::cli::by_hand;
+use crate::cli::cli_change;
 use crate::config::Storage;
 use crate::licensing::clock;
 use crate::open::{create_store, make_missing_key};
@@ -18,7 +18,7 @@ pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> an
     let directory = storage.keys();
     if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
         let clock = clock::open(&store, Arc::new(SystemClock)).await?;
-        make_missing_key(&store, storage, &clock, &by_hand(now)).await?;
+        make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
     }
     store.close().await;
     SigningKeys::load(&directory)?;

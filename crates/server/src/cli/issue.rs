@@ -7,7 +7,7 @@ use license_service::stderr::say;
 
 use crate::cli::licenses::describe;
 use crate::cli::until::Until;
-use crate::cli::{by_hand, license_key};
+use crate::cli::{cli_change, license_key};
 use crate::config::Storage;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::{IssueRequest, issue, unknown_features};
@@ -87,7 +87,7 @@ pub(super) async fn run(
         key: command.key.map(license_key).transpose()?,
     };
     let store = open_store(storage).await?;
-    let license = issue(&store, request, &by_hand(now)).await?;
+    let license = issue(&store, request, &cli_change(now)).await?;
     store.close().await;
     let unknown = unknown_features(&license);
     if !unknown.is_empty() {

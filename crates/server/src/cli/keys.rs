@@ -11,7 +11,7 @@ use license_service::clock::SystemClock;
 use serde_json::json;
 
 use crate::audit::Actor;
-use crate::cli::{by_hand, table};
+use crate::cli::{cli_change, table};
 use crate::config::Storage;
 use crate::licensing::clock;
 use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke, rotate};
@@ -94,7 +94,7 @@ pub(super) async fn run(
         Keys::Create => {
             let store = open_store(storage).await?;
             permit(&store, now).await?;
-            let made = first_key(&store, storage, &by_hand(now)).await?;
+            let made = first_key(&store, storage, &cli_change(now)).await?;
             store.close().await;
             let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
             if json {
@@ -111,7 +111,7 @@ pub(super) async fn run(
             if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
                 let store = open_store(storage).await?;
                 let clock = clock::open(&store, Arc::new(SystemClock)).await?;
-                make_missing_key(&store, storage, &clock, &by_hand(now)).await?;
+                make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
                 store.close().await;
             }
             let keys = SigningKeys::load(&directory)?;

@@ -10,7 +10,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::cli::until::Until;
-use crate::cli::{by_hand, seats, table};
+use crate::cli::{cli_change, seats, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::claim::moves_left;
@@ -203,7 +203,7 @@ pub(super) async fn set(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
-    let license = set_status(&store, key, status, message.as_deref(), &by_hand(now)).await?;
+    let license = set_status(&store, key, status, message.as_deref(), &cli_change(now)).await?;
     store.close().await;
     if json {
         let license = ShownLicense::of(license, now);
@@ -230,7 +230,7 @@ pub(super) async fn renew(
     );
     let key = super::license_key(command.key)?;
     let store = open_store(storage).await?;
-    let license = licensing::renew::renew(&store, &key, end, &by_hand(now)).await?;
+    let license = licensing::renew::renew(&store, &key, end, &cli_change(now)).await?;
     store.close().await;
     if json {
         let license = ShownLicense::of(license, now);

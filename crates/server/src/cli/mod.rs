@@ -241,7 +241,7 @@ fn license_key(argument: SecretArgument) -> anyhow::Result<String> {
 }
 
 /// Changes by commands are attributed to a user of this machine.
-fn by_hand(now: DateTime<Utc>) -> Change {
+fn cli_change(now: DateTime<Utc>) -> Change {
     Change {
         by: Actor::CommandLine,
         at: now,

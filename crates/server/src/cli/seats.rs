@@ -5,7 +5,7 @@ use clap::{Subcommand, value_parser};
 use license_service::secret_argument::SecretArgument;
 use serde_json::json;
 
-use crate::cli::{by_hand, license_key, table};
+use crate::cli::{cli_change, license_key, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::look_up::look_up;
@@ -88,7 +88,7 @@ pub(super) async fn run(
         }
         Seats::Free { key, hardware_id } => {
             let key = license_key(key)?;
-            let seat = licensing::seats::free(&store, &key, &hardware_id, &by_hand(now)).await?;
+            let seat = licensing::seats::free(&store, &key, &hardware_id, &cli_change(now)).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {
@@ -107,7 +107,7 @@ pub(super) async fn run(
             hardware_id,
             confirm_until,
         } => {
-            let (key, change) = (license_key(key)?, by_hand(now));
+            let (key, change) = (license_key(key)?, cli_change(now));
             let releasing =
                 licensing::seats::release(&store, &key, &hardware_id, confirm_until, &change);
             let seat = match releasing.await {
@@ -121,10 +121,7 @@ pub(super) async fn run(
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {
-                println!(
-                    "Released the seat of {}",
-                    table::plain(&seat.hardware_id)
-                );
+                println!("Released the seat of {}", table::plain(&seat.hardware_id));
             }
         }
     }
@@ -172,6 +169,8 @@ pub(super) fn print(seats: &[Seat], total: u64, now: DateTime<Utc>) {
     );
     let shown = u64::try_from(seats.len()).unwrap_or(u64::MAX);
     if shown < total {
-        println!("{shown} of {total} seats; use 'license-server seats list' with --limit and --offset for more.");
+        println!(
+            "{shown} of {total} seats; use 'license-server seats list' with --limit and --offset for more."
+        );
     }
 }

@@ -30,5 +30,6 @@ impl Until {
 }
 
 fn expiry(text: &str) -> Result<DateTime<Utc>, String> {
-    end_of(text).ok_or_else(|| "expected a date such as 2030-12-31 or 2030-12-31T12:00:00Z".to_owned())
+    end_of(text)
+        .ok_or_else(|| "expected a date such as 2030-12-31 or 2030-12-31T12:00:00Z".to_owned())
 }

@@ -34,7 +34,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Default, Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct AuditQuery {
     #[serde(default)]
     before: Option<i64>,
     /// The id of the license, if only its entries are shown.
@@ -44,7 +44,7 @@ pub(super) struct Wanted {
 
 #[derive(Template)]
 #[template(path = "audit.html")]
-struct Page {
+struct AuditPage {
     frame: Frame,
     entries: Vec<Entry>,
     /// The license whose entries are shown.
@@ -56,7 +56,7 @@ struct Page {
 
 pub(super) async fn page(
     State(app): State<Arc<App>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    wanted: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Response {
     let wanted = match wanted {
         Ok(Query(wanted)) => wanted,
@@ -75,7 +75,7 @@ pub(super) async fn page(
     };
     let more = entries.len() > ROWS;
     entries.truncate(ROWS);
-    let page = Page {
+    let page = AuditPage {
         frame: Frame::new("audit"),
         is_older: wanted.before.is_some(),
         license,

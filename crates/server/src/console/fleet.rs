@@ -31,7 +31,7 @@ const LISTED: u64 = 5;
 
 #[derive(Template)]
 #[template(path = "fleet.html")]
-struct Page {
+struct FleetPage {
     frame: Frame,
     installations: String,
     is_empty: bool,
@@ -89,7 +89,7 @@ pub(super) async fn page(
     said: Result<Query<Said>, QueryRejection>,
 ) -> Response {
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
-    match look(&app, &survey).await {
+    match load(&app, &survey).await {
         Ok(mut page) => {
             page.frame = Frame::new("fleet").after(done);
             show(StatusCode::OK, &page)
@@ -98,7 +98,7 @@ pub(super) async fn page(
     }
 }
 
-async fn look(app: &App, survey: &Survey) -> Result<Page, StoreError> {
+async fn load(app: &App, survey: &Survey) -> Result<FleetPage, StoreError> {
     let now = app.clock.now();
     let fleet = survey.fleet(app).await?;
     let calls = calls_by_day(app, "heartbeat", DAYS, now).await?;
@@ -113,7 +113,7 @@ async fn look(app: &App, survey: &Survey) -> Result<Page, StoreError> {
     let of = |status: Status| fleet.licenses.get(status.as_str()).copied().unwrap_or(0);
     let licenses = fleet.licenses.values().sum();
     let sum = |of: fn(&CallsOfDay) -> u64| grouped(calls.iter().map(of).sum());
-    Ok(Page {
+    Ok(FleetPage {
         frame: Frame::new("fleet"),
         installations: grouped(all),
         is_empty: all == 0,

@@ -43,7 +43,7 @@ pub(super) struct Said {
 /// The confirmation page before a change: what will be changed, and the fields to fill
 /// in.
 #[derive(Default)]
-pub(super) struct Question {
+pub(super) struct Confirmation {
     /// The code of its text in `ask.html`.
     pub(super) what: &'static str,
     /// The URL that the form is sent to.
@@ -63,7 +63,7 @@ pub(super) struct Question {
     /// The number of days, if there is such a field.
     pub(super) days: Option<String>,
     /// Whether the change is destructive.
-    pub(super) takes_away: bool,
+    pub(super) is_destructive: bool,
 }
 
 /// One item that is changed.
@@ -77,7 +77,7 @@ pub(super) struct Fact {
 #[template(path = "ask.html")]
 struct Ask {
     frame: Frame,
-    question: Question,
+    question: Confirmation,
     error: Option<String>,
 }
 
@@ -136,7 +136,7 @@ impl Fact {
     }
 }
 
-impl Question {
+impl Confirmation {
     /// Shows the confirmation page.
     pub(super) fn ask(self, page: &'static str) -> Response {
         let frame = Frame::new(page);

@@ -12,7 +12,7 @@ use license_console::page::show;
 use license_core::feature::LICENSED_FEATURES;
 use serde::Deserialize;
 
-use super::frame::{Done, Fact, Frame, Question};
+use super::frame::{Confirmation, Done, Fact, Frame};
 use super::license::{address, last_day};
 use crate::app::App;
 use crate::audit::Actor;
@@ -26,7 +26,7 @@ use crate::store::licenses::License;
 
 /// The fields of the form. Empty fields use the values of the tier.
 #[derive(Default, Deserialize)]
-pub(super) struct Given {
+pub(super) struct IssueForm {
     #[serde(default)]
     customer: String,
     #[serde(default)]
@@ -61,21 +61,21 @@ pub(super) struct Given {
 
 #[derive(Template)]
 #[template(path = "issue.html")]
-struct Page {
+struct IssuePage {
     frame: Frame,
-    given: Given,
+    given: IssueForm,
     tiers: Vec<&'static str>,
     known: [&'static str; LICENSED_FEATURES.len()],
     error: Option<String>,
 }
 
 pub(super) async fn page() -> Response {
-    form(Given::default(), None)
+    form(IssueForm::default(), None)
 }
 
-fn form(given: Given, error: Option<&ApiError>) -> Response {
+fn form(given: IssueForm, error: Option<&ApiError>) -> Response {
     let status = error.map_or(StatusCode::OK, ApiError::status);
-    let page = Page {
+    let page = IssuePage {
         frame: Frame::new("licenses"),
         given,
         tiers: Tier::value_variants()
@@ -90,7 +90,7 @@ fn form(given: Given, error: Option<&ApiError>) -> Response {
 
 /// Shows what would be issued. The key is generated here, so that confirming twice
 /// issues only one license.
-pub(super) async fn ask(State(app): State<Arc<App>>, Form(mut given): Form<Given>) -> Response {
+pub(super) async fn ask(State(app): State<Arc<App>>, Form(mut given): Form<IssueForm>) -> Response {
     if !given.edit.is_empty() {
         given.key = std::mem::take(&mut given.typed_key);
         return form(given, None);
@@ -107,7 +107,7 @@ pub(super) async fn ask(State(app): State<Arc<App>>, Form(mut given): Form<Given
 pub(super) async fn issue(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
-    Form(given): Form<Given>,
+    Form(given): Form<IssueForm>,
 ) -> Response {
     let request = match given.request() {
         Ok(request) => request,
@@ -124,7 +124,7 @@ pub(super) async fn issue(
     }
 }
 
-impl Given {
+impl IssueForm {
     /// Whether any value differs from the tier.
     fn differs(&self) -> bool {
         let fields = [
@@ -176,7 +176,7 @@ fn words(text: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-fn question(given: &Given, license: &License) -> Question {
+fn question(given: &IssueForm, license: &License) -> Confirmation {
     let limit = |limit: i64| match u64::try_from(limit) {
         Ok(limit) => limit.to_string(),
         Err(_) => "∞".to_owned(),
@@ -201,7 +201,7 @@ fn question(given: &Given, license: &License) -> Question {
     if !unknown.is_empty() {
         facts.push(Fact::new("unknown-features", unknown.join(", ")));
     }
-    Question {
+    Confirmation {
         what: "issue",
         action: "/console/licenses/issue".to_owned(),
         edit: Some("/console/licenses/new"),
@@ -221,6 +221,6 @@ fn question(given: &Given, license: &License) -> Question {
             ("key", license.license_key.clone()),
             ("typed_key", given.key.clone()),
         ],
-        ..Question::default()
+        ..Confirmation::default()
     }
 }

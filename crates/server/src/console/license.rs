@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use super::audit::{Entry, entry};
 use super::filters::unreadable;
-use super::frame::{Done, Fact, Frame, Question, Said, trouble};
+use super::frame::{Confirmation, Done, Fact, Frame, Said, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::audit::Actor;
@@ -49,7 +49,7 @@ const SUSPICIONS: u64 = 20;
 
 #[derive(Template)]
 #[template(path = "license.html")]
-struct Page {
+struct LicensePage {
     frame: Frame,
     license: License,
     ends: Option<Moment>,
@@ -115,7 +115,7 @@ pub(super) async fn page(
         Ok(Query(wanted)) => wanted.page,
         Err(error) => return trouble("licenses", unreadable(&error)),
     };
-    match look(&app, &license, wanted).await {
+    match load(&app, &license, wanted).await {
         Ok(mut page) => {
             page.frame = Frame::new("licenses").after(done);
             show(StatusCode::OK, &page)
@@ -131,7 +131,7 @@ pub(super) struct SeatsAt {
     page: u64,
 }
 
-async fn look(app: &App, license: &str, wanted: u64) -> Result<Page, ApiError> {
+async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
     let license = look_up(&app.store, license).await?;
     let all_held = SeatsQuery::held();
@@ -158,7 +158,7 @@ async fn look(app: &App, license: &str, wanted: u64) -> Result<Page, ApiError> {
     };
     let history = audit_log::newest(db, &of_this, HISTORY).await?;
     let machine = |seat: &Seat| machine(seat, &license, now);
-    Ok(Page {
+    Ok(LicensePage {
         frame: Frame::new("licenses"),
         ends: license.expires_at.map(Moment::of),
         issued: Moment::of(license.created_at),
@@ -261,7 +261,7 @@ pub(super) enum What {
 
 /// The fields of the form.
 #[derive(Default, Deserialize)]
-pub(super) struct Given {
+pub(super) struct ActionForm {
     #[serde(default)]
     message: String,
     #[serde(default)]
@@ -294,11 +294,11 @@ pub(super) async fn ask(
                 Ok(seat) => seat.and_then(|seat| seat.signed_until),
                 Err(error) => return trouble("licenses", error),
             };
-            let given = Given {
+            let given = ActionForm {
                 may_run_until: until.map(freeing::in_seconds).unwrap_or_default(),
                 day: day.map(|day| day.to_string()).unwrap_or_default(),
                 machine,
-                ..Given::default()
+                ..ActionForm::default()
             };
             question(&license, what, &given).ask("licenses")
         }
@@ -310,7 +310,7 @@ pub(super) async fn change(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
     Path((license, what)): Path<(String, What)>,
-    Form(given): Form<Given>,
+    Form(given): Form<ActionForm>,
 ) -> Response {
     let license = match look_up(&app.store, &license).await {
         Ok(license) => license,
@@ -327,7 +327,7 @@ async fn carry_out(
     actor: Actor,
     license: &License,
     what: What,
-    given: &Given,
+    given: &ActionForm,
 ) -> Result<Done, ApiError> {
     let (store, change) = (&app.store, app.change(actor));
     let words = Some(given.message.trim()).filter(|words| !words.is_empty());
@@ -367,7 +367,8 @@ pub(super) fn last_day(text: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let wrong = || ApiError::BadRequest("invalid date; expected a date such as 2030-12-31".to_owned());
+    let wrong =
+        || ApiError::BadRequest("invalid date; expected a date such as 2030-12-31".to_owned());
     end_of(text).map(Some).ok_or_else(wrong)
 }
 
@@ -375,7 +376,7 @@ pub(super) fn address(license: &License) -> String {
     format!("/console/licenses/{}", license.id)
 }
 
-fn question(license: &License, what: What, given: &Given) -> Question {
+fn question(license: &License, what: What, given: &ActionForm) -> Confirmation {
     let word = match what {
         What::Renew => "renew",
         What::Suspend => "suspend",
@@ -396,7 +397,7 @@ fn question(license: &License, what: What, given: &Given) -> Question {
         hidden.push(("machine", given.machine.clone()));
         hidden.push(("may_run_until", given.may_run_until.clone()));
     }
-    Question {
+    Confirmation {
         what: word,
         action: format!("{}/{word}", address(license)),
         back: address(license),
@@ -406,7 +407,7 @@ fn question(license: &License, what: What, given: &Given) -> Question {
         message: matches!(what, What::Suspend | What::Revoke).then(|| given.message.clone()),
         day: (what == What::Renew).then(|| given.day.clone()),
         days: None,
-        takes_away: matches!(
+        is_destructive: matches!(
             what,
             What::Suspend | What::Revoke | What::Free | What::Release
         ),

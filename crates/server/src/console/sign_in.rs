@@ -28,13 +28,13 @@ struct SignIn {
 }
 
 #[derive(Default, Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct SignInQuery {
     #[serde(default)]
     next: String,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Shown {
+pub(super) struct SignInForm {
     #[serde(default)]
     token: String,
     #[serde(default)]
@@ -43,7 +43,7 @@ pub(super) struct Shown {
 
 pub(super) async fn page(
     State(access): State<Arc<Access>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    wanted: Result<Query<SignInQuery>, QueryRejection>,
     said: Result<Query<Said>, QueryRejection>,
 ) -> Response {
     let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
@@ -69,7 +69,7 @@ pub(super) async fn sign_in(
     State(state): State<HttpState>,
     ClientAddress(address): ClientAddress,
     headers: HeaderMap,
-    Form(shown): Form<Shown>,
+    Form(shown): Form<SignInForm>,
 ) -> Response {
     let token = shown.token.trim();
     let next = own_page(&shown.next);

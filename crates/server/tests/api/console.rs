@@ -223,11 +223,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.shows("Release this machine's seat?").await;
     assert!(browser.text().await.contains("May run until"));
     browser.click("#yes").await;
-    notice(
-        &browser,
-        "Seat released. Another machine can take it now.",
-    )
-    .await;
+    notice(&browser, "Seat released. Another machine can take it now.").await;
 
     // In another tab it was revoked meanwhile.
     let first = browser.page.window().await.unwrap();
@@ -430,9 +426,7 @@ async fn the_fleet_is_seen_at_a_glance_and_found_by_filters() {
     }
     vendor.heartbeat(&key, "one", 17).await;
     sign_in(&browser, &vendor.url).await;
-    browser
-        .shows("All sites work; some need attention")
-        .await;
+    browser.shows("All sites work; some need attention").await;
     let tiles = "return [...document.querySelectorAll('.tiles b')].map((it) => it.textContent)";
     assert_eq!(browser.run(tiles).await, json!(["2", "1", "0", "0"]));
     let plot = "return [document.querySelectorAll('.plot svg rect').length, document.querySelector('.plot svg').getAttribute('aria-label')]";
