@@ -20,7 +20,7 @@ pub(crate) fn run() -> Result<()> {
         &mut cargo(&["build", "--locked", "-p", "license-server"]),
     )?;
     let vendor = Vendor::new(directory.path(), "vendor")?;
-    let stranger = Vendor::new(directory.path(), "stranger")?;
+    let other_vendor = Vendor::new(directory.path(), "other-vendor")?;
     // The name of the file differs in each run, which forces a rebuild: the tested program is
     // the one built here.
     step(
@@ -33,12 +33,12 @@ pub(crate) fn run() -> Result<()> {
     let program = target.join("debug/license-client");
 
     println!("── no setting replaces or adds a key");
-    for setting in [None, Some(&stranger.keys)] {
+    for setting in [None, Some(&other_vendor.keys)] {
         let mut settings = vec![];
         if let Some(file) = setting {
             settings.push(("LICENSE_TRUSTED_KEYS", file.display().to_string()));
         }
-        let named = setting.map_or("none", |_| "a stranger's");
+        let named = setting.map_or("none", |_| "another vendor's");
         let client = Client::start(&program, &vendor.url(), &settings)?;
         ensure!(
             client.status()?["trust"] == "signed",
@@ -48,8 +48,8 @@ pub(crate) fn run() -> Result<()> {
             format!("LICENSE_TRUSTED_KEYS: {named}; the vendor's license was not activated")
         })?;
         println!("   LICENSE_TRUSTED_KEYS: {named} → the vendor's license is activated");
-        let client = Client::start(&program, &stranger.url(), &settings)?;
-        let Err(error) = client.run(&["activate", &stranger.key]) else {
+        let client = Client::start(&program, &other_vendor.url(), &settings)?;
+        let Err(error) = client.run(&["activate", &other_vendor.key]) else {
             bail!("LICENSE_TRUSTED_KEYS: {named}; a license of another vendor was activated");
         };
         let said = error.to_string();

@@ -134,8 +134,8 @@ impl Stage {
 
     /// A new license key.
     pub(super) fn issue(&self, arguments: &[&str]) -> Result<String> {
-        let usual = ["issue", "--tier", "professional", "--json"];
-        let issued = self.vendor(&[&usual, arguments].concat())?;
+        let base = ["issue", "--tier", "professional", "--json"];
+        let issued = self.vendor(&[&base, arguments].concat())?;
         let issued: Value = serde_json::from_str(&issued)?;
         Ok(issued["licenseKey"]
             .as_str()

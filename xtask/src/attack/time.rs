@@ -23,7 +23,7 @@ pub(super) fn time_file(stage: &Stage) -> Result<Outcome> {
     client.stop()?;
     server.stop()?;
     let kept = stage.path("site/time.json");
-    let nobody = free_port()?;
+    let unused_port = free_port()?;
     let mut seen = Vec::new();
     for (wall, edited) in [
         ("+30h", None),
@@ -38,7 +38,10 @@ pub(super) fn time_file(stage: &Stage) -> Result<Outcome> {
         }
         let mut command = stage.command("license-client", "site");
         command
-            .env("LICENSE_API_URL", format!("http://127.0.0.1:{nobody}/api"))
+            .env(
+                "LICENSE_API_URL",
+                format!("http://127.0.0.1:{unused_port}/api"),
+            )
             .env("LICENSE_HARDWARE_ID", "machine-of-site")
             .env("LICENSE_TRUSTED_KEYS", stage.path("trusted-keys.json"));
         stage.fake_clock(&mut command, wall)?;

@@ -306,12 +306,12 @@ fn headers(cases: &mut Cases) {
 fn signatures(cases: &mut Cases) {
     let good = cases.vendor.license(&license_claims());
     let [header, payload, signature] = parts(&good);
-    let stranger = Signer::stranger();
-    let posing = Signer::stranger().posing_as(&cases.vendor);
+    let untrusted = Signer::untrusted();
+    let posing = Signer::untrusted().posing_as(&cases.vendor);
     cases.add(
         "license",
         "a stranger's",
-        stranger.license(&license_claims()),
+        untrusted.license(&license_claims()),
         "UnknownKeyId",
     );
     cases.add(
@@ -533,11 +533,11 @@ fn denials(cases: &mut Cases) {
         let document = vendor.raw(&header, &claims.to_string());
         cases.add("denial", &format!("the reason {reason}"), document, "ok");
     }
-    let stranger = Signer::stranger().posing_as(&vendor);
+    let untrusted = Signer::untrusted().posing_as(&vendor);
     cases.add(
         "denial",
         "a stranger's under the vendor's name",
-        stranger.denial(&denial_claims()),
+        untrusted.denial(&denial_claims()),
         "SignatureMismatch",
     );
 }
@@ -566,7 +566,7 @@ fn key_windows(cases: &mut Cases) {
         keys.keys[0].exp = exp;
         cases.with_keys("license", name, keys, vec![document.clone()], expect);
     }
-    let mut keys = Signer::stranger().jwk_set();
+    let mut keys = Signer::untrusted().jwk_set();
     keys.keys.extend(cases.vendor.jwk_set().keys);
     keys.revoked.push(cases.vendor.kid.clone());
     cases.with_keys(
@@ -576,7 +576,7 @@ fn key_windows(cases: &mut Cases) {
         vec![document.clone()],
         "RevokedKeyId",
     );
-    let mut keys = Signer::stranger().jwk_set();
+    let mut keys = Signer::untrusted().jwk_set();
     keys.keys.extend(cases.vendor.jwk_set().keys);
     cases.with_keys("license", "one key of several", keys, vec![document], "ok");
 }
@@ -639,7 +639,7 @@ fn key_sets(cases: &mut Cases) {
     );
     add(
         "signed by a stranger under the vendor's name",
-        vec![set(2, &[&two], &[], &Signer::stranger().posing_as(&one))],
+        vec![set(2, &[&two], &[], &Signer::untrusted().posing_as(&one))],
         "SignatureMismatch",
     );
     let without_one = set(2, &[&two], &[], &one);

@@ -774,14 +774,14 @@ fn an_answer_that_is_not_newer_than_the_newest_is_no_contact() {
 #[test]
 fn an_invalid_document_is_no_contact() {
     let vendor = Signer::vendor();
-    let stranger = Signer::stranger();
+    let untrusted = Signer::untrusted();
     let cases = [
         (
-            stranger.license(&license_claims()),
-            DocumentError::UnknownKeyId(stranger.kid),
+            untrusted.license(&license_claims()),
+            DocumentError::UnknownKeyId(untrusted.kid),
         ),
         (
-            Signer::stranger()
+            Signer::untrusted()
                 .posing_as(&vendor)
                 .license(&license_claims()),
             DocumentError::SignatureMismatch,
@@ -831,14 +831,14 @@ fn a_denial_of_another_license_key_is_no_contact() {
 #[test]
 fn an_invalid_denial_is_no_contact() {
     let vendor = Signer::vendor();
-    let stranger = Signer::stranger();
+    let untrusted = Signer::untrusted();
     let cases = [
         (
-            stranger.denial(&denial_claims()),
-            DocumentError::UnknownKeyId(stranger.kid),
+            untrusted.denial(&denial_claims()),
+            DocumentError::UnknownKeyId(untrusted.kid),
         ),
         (
-            Signer::stranger()
+            Signer::untrusted()
                 .posing_as(&vendor)
                 .denial(&denial_claims()),
             DocumentError::SignatureMismatch,
@@ -1068,11 +1068,11 @@ fn a_license_key_in_a_refusal_is_masked_and_a_nul_is_left_out() {
         Some(&*format!("License {masked} is gone"))
     );
     // An empty key must not match everywhere.
-    let nobody = Question {
+    let without_key = Question {
         license_key: "",
         ..question()
     };
-    let contact = activation(&answer(400, REFUSED), &nobody, &Trust::Unsigned);
+    let contact = activation(&answer(400, REFUSED), &without_key, &Trust::Unsigned);
     assert_eq!(word(&contact), "no: revoked");
 }
 

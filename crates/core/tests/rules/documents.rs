@@ -159,10 +159,10 @@ fn a_header_that_is_no_json_object_cannot_be_read() {
 
 #[test]
 fn a_document_by_an_unknown_key_is_refused() {
-    let stranger = Signer::stranger();
+    let untrusted = Signer::untrusted();
     assert_eq!(
-        refusal(&stranger.license(&license_claims())),
-        DocumentError::UnknownKeyId(stranger.kid)
+        refusal(&untrusted.license(&license_claims())),
+        DocumentError::UnknownKeyId(untrusted.kid)
     );
 }
 
@@ -314,7 +314,7 @@ fn a_signature_of_another_length_is_malformed() {
 
 #[test]
 fn a_signature_by_another_key_under_a_trusted_name_is_wrong() {
-    let impostor = Signer::stranger().posing_as(&Signer::vendor());
+    let impostor = Signer::untrusted().posing_as(&Signer::vendor());
     assert_eq!(
         refusal(&impostor.license(&license_claims())),
         DocumentError::SignatureMismatch
@@ -556,8 +556,8 @@ fn a_document_names_its_key_before_anything_is_verified() {
     let vendor = Signer::vendor();
     assert_eq!(key_id(&vendor.license(&license_claims())), Some(vendor.kid));
     assert_eq!(
-        key_id(&Signer::stranger().denial(&denial_claims())),
-        Some(Signer::stranger().kid)
+        key_id(&Signer::untrusted().denial(&denial_claims())),
+        Some(Signer::untrusted().kid)
     );
     for text in ["", "a.b.c", &with_header(&json!({"alg": "EdDSA"}))] {
         assert_eq!(key_id(text), None, "{text}");

@@ -15,9 +15,9 @@ use crate::signer::{
 };
 
 #[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
-fn size(variable: &str, usual: usize) -> usize {
+fn size(variable: &str, default: usize) -> usize {
     let size = std::env::var(variable).ok();
-    size.map_or(usual, |size| size.parse().unwrap())
+    size.map_or(default, |size| size.parse().unwrap())
 }
 
 /// Twenty documents with different content.

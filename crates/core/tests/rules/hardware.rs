@@ -132,9 +132,9 @@ fn one_of_several_known_machines_has_to_match() {
     let known = [machine(&other), machine(&SERVER)];
     assert_eq!(compare(&known, &machine(&SERVER)).verdict, Verdict::Same);
     assert_eq!(compare(&known, &machine(&other)).verdict, Verdict::Same);
-    let stranger = [(MachineId, &["x"][..]), (ProductUuid, &["y"])];
+    let unknown = [(MachineId, &["x"][..]), (ProductUuid, &["y"])];
     assert_eq!(
-        compare(&known, &machine(&stranger)).verdict,
+        compare(&known, &machine(&unknown)).verdict,
         Verdict::Drifted
     );
 }

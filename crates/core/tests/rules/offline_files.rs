@@ -351,7 +351,7 @@ fn an_answer_that_does_not_count_is_rejected_with_a_reason() {
     }
     let site = Site::waiting_for(Purpose::Activate);
     assert!(matches!(
-        site.import(&Signer::stranger().license(&offline())),
+        site.import(&Signer::untrusted().license(&offline())),
         Err(ImportError::NotGenuine(DocumentError::UnknownKeyId(_)))
     ));
     assert!(matches!(

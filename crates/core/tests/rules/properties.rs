@@ -254,8 +254,8 @@ proptest! {
         let anyone = [&one, &two].iter().any(|known| available(known, PAID, now, policy));
         prop_assert!(anyone || !available(&merged, PAID, now, policy));
         // The license of another site is not ours to change.
-        let stranger = Evidence { license_key: "another".into(), ..two };
-        prop_assert!(one.merged(&stranger) == one);
+        let unrelated = Evidence { license_key: "another".into(), ..two };
+        prop_assert!(one.merged(&unrelated) == one);
         prop_assert_eq!(Evidence::default().merged(&one), Evidence::default());
     }
 

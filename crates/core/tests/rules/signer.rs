@@ -62,7 +62,7 @@ impl Signer {
     }
 
     /// Another party, whose key is not trusted.
-    pub fn stranger() -> Self {
+    pub fn untrusted() -> Self {
         Self::new(&[7; 32])
     }
 

@@ -105,7 +105,7 @@ struct Counted {
 struct World {
     dice: Dice,
     vendor: Signer,
-    stranger: Signer,
+    untrusted: Signer,
     trust: Trust,
     /// The true time.
     truth: DateTime<Utc>,
@@ -165,9 +165,9 @@ struct World {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
-fn number(variable: &str, usual: u64) -> u64 {
+fn number(variable: &str, default: u64) -> u64 {
     let number = std::env::var(variable).ok();
-    number.map_or(usual, |number| number.parse().unwrap())
+    number.map_or(default, |number| number.parse().unwrap())
 }
 
 #[test]
@@ -229,7 +229,7 @@ impl World {
         let mut world = Self {
             trust: vendor.trust(),
             vendor,
-            stranger: Signer::stranger(),
+            untrusted: Signer::untrusted(),
             truth: T0,
             way: Way::Open,
             suspended: false,
@@ -860,7 +860,7 @@ impl World {
                 ),
             },
             Way::Forges => {
-                let signer = self.stranger.license_header();
+                let signer = self.untrusted.license_header();
                 let (yes, no) = (self.yes(nonce, false), self.no(nonce, false));
                 let forged = [yes, no][self.dice.roll(2) as usize].clone();
                 assert!(!signer.is_empty());
@@ -918,7 +918,7 @@ impl World {
         if genuine {
             &self.vendor
         } else {
-            &self.stranger
+            &self.untrusted
         }
     }
 

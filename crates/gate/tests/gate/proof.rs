@@ -81,17 +81,17 @@ async fn an_impostor_is_not() {
 
     let mut foreign = claims.clone();
     "another".clone_into(&mut foreign.installation_id);
-    let stranger = Signer::stranger();
-    let posing = Signer::stranger().posing_as(&vendor);
+    let untrusted = Signer::untrusted();
+    let posing = Signer::untrusted().posing_as(&vendor);
     for (name, said, feature) in [
         ("nothing signed", said(&honest, now(), None), MAP_VIEW),
         (
-            "signed by a stranger",
-            said(&honest, now(), proof(&stranger, &claims)),
+            "signed by an untrusted key",
+            said(&honest, now(), proof(&untrusted, &claims)),
             MAP_VIEW,
         ),
         (
-            "signed by a stranger with the vendor's key id",
+            "signed by an untrusted key with the vendor's key id",
             said(&honest, now(), proof(&posing, &claims)),
             MAP_VIEW,
         ),
@@ -248,7 +248,7 @@ async fn later_key_sets_are_adopted() {
     let gate = with_keys(&client).start().unwrap();
     until(&gate, MAP_VIEW, "licensed").await;
     // A set signed with an untrusted key has no effect.
-    let forged = Signer::stranger().posing_as(&first).key_set(&set);
+    let forged = Signer::untrusted().posing_as(&first).key_set(&set);
     client.now(said(&honest, now(), Some(signed(vec![forged]))));
     let other = with_keys(&client).start().unwrap();
     until(&other, MAP_VIEW, "not_signed").await;
