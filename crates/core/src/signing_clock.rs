@@ -52,7 +52,7 @@ pub struct ClockWatch {
 #[derive(Clone, Copy, Debug)]
 struct Recorded {
     at: DateTime<Utc>,
-    /// The boot time according to the wall clock, if no time has passed since.
+    /// What the wall clock would have shown at boot, assuming that no time has passed since.
     at_boot: DateTime<Utc>,
 }
 
@@ -194,8 +194,8 @@ impl ClockWatch {
         Ok(SigningTime(at))
     }
 
-    /// Records a reading without doubt; returns the lowest boot time according to the wall
-    /// clock, never below the recorded instants and the database.
+    /// Records a reading without doubt; returns the earliest time that the wall clock should
+    /// have shown at boot, never before the recorded instants and the database's clock.
     fn advance(&mut self, reading: Reading) -> DateTime<Utc> {
         let passed = reading.since_boot.saturating_sub(self.observed);
         self.observed = reading.since_boot.max(self.observed);

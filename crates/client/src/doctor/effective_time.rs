@@ -24,7 +24,7 @@ pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option
         Some(trouble) => Finding::error(
             WHAT,
             trouble,
-            "check for mounts over files of STATE_DIR and /proc, the owner and free space of STATE_DIR, \
+            "check the owner and free space of STATE_DIR, mounts over its files and over /proc, \
              and triggers in the database",
         ),
     })

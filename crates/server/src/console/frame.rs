@@ -48,9 +48,9 @@ pub(super) struct Confirmation {
     pub(super) what: &'static str,
     /// The URL that the form is sent to.
     pub(super) action: String,
-    /// The URL of the Cancel link.
+    /// The URL of the "Go back" link.
     pub(super) back: String,
-    /// If set, Cancel sends the fields to this URL instead, which shows the form again.
+    /// If set, "Go back" sends the fields to this URL instead, which shows the form again.
     pub(super) edit: Option<&'static str>,
     /// What is changed.
     pub(super) facts: Vec<Fact>,
