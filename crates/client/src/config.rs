@@ -141,8 +141,13 @@ pub struct Settings {
     #[arg(long, env, default_value = "8000", value_parser = port, value_name = "PORT")]
     pub port: u16,
 
-    /// Maximum number of open connections; a quarter is reserved for TRUSTED_NETWORKS, and
-    /// any other address may have a sixteenth
+    /// Port for gateways that ask over gRPC (Envoy's `ext_authz`), at the same address;
+    /// default is none
+    #[arg(long, env, value_parser = port, value_name = "PORT")]
+    pub ext_authz_port: Option<u16>,
+
+    /// Maximum number of open connections, of both ports together; a quarter is reserved
+    /// for TRUSTED_NETWORKS, and any other address may have a sixteenth
     #[arg(long, env, default_value = "8192", value_parser = connections, value_name = "NUMBER")]
     pub max_connections: usize,
 

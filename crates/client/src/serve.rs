@@ -6,7 +6,7 @@ use std::time::Duration;
 use license_core::contact::Trust;
 use license_service::clock::Clock;
 use license_service::jobs::Jobs;
-use license_service::listener::{self, Limits};
+use license_service::listener::{self, Limits, Port, Protocol};
 use license_service::state_dir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::console;
 use crate::http::access::Access;
-use crate::http::{self, HttpState, body};
+use crate::http::{self, HttpState, body, ext_authz};
 use crate::jobs;
 use crate::licensing::keep::keep;
 use crate::licensing::keep_time::keep_at_stop;
@@ -38,6 +38,10 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let ext_authz = match settings.ext_authz_port {
+        Some(port) => Some(listener::bind_port_of("EXT_AUTHZ_PORT", settings.host, port).await?),
+        None => None,
+    };
     let token = settings.admin_token.load()?;
     let access = Access::new(
         &settings.trusted_networks,
@@ -51,7 +55,7 @@ pub async fn serve(
     let app = Arc::new(App::new(settings, clock)?);
     recall(&app);
     let opening = open_database(&app, &shutdown).await;
-    announce(settings, &app, &listener)?;
+    announce(settings, &app, &listener, ext_authz.as_ref())?;
     if settings.database_url.is_none() {
         tokio::spawn(
             shutdown
@@ -71,9 +75,18 @@ pub async fn serve(
     state.jobs = supervised.clone();
     state.bodies = body::bounds(settings.body_limits.clone());
     let connections = state.connections.clone();
-    let pages = console::pages();
-    let router = http::router(state, pages);
-    listener::serve(router, listener, limits, connections, shutdown).await;
+    let mut ports = Vec::new();
+    ports.extend(ext_authz.map(|listener| Port {
+        listener,
+        protocol: Protocol::Http2,
+        router: ext_authz::router(state.clone()),
+    }));
+    ports.push(Port {
+        listener,
+        protocol: Protocol::Http1,
+        router: http::router(state, console::pages()),
+    });
+    listener::serve_ports(ports, limits, connections, shutdown).await;
 
     supervised.ended().await;
     if let Some(opening) = opening {
@@ -110,7 +123,13 @@ async fn open_database(
     opened.is_err().then_some(opening)
 }
 
-fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::Result<()> {
+fn announce(
+    settings: &Settings,
+    app: &App,
+    listener: &TcpListener,
+    ext_authz: Option<&TcpListener>,
+) -> anyhow::Result<()> {
+    let ext_authz = ext_authz.map(TcpListener::local_addr).transpose()?;
     match &**app.keys.trust() {
         Trust::Keys(keyring) => {
             let keys: Vec<&str> = keyring.key_ids().collect();
@@ -123,6 +142,7 @@ fn announce(settings: &Settings, app: &App, listener: &TcpListener) -> anyhow::R
     }
     tracing::info!(
         address = %listener.local_addr()?,
+        ext_authz = ext_authz.map(tracing::field::display),
         license_server = %settings.license_api_url,
         database = %settings.database(),
         installation_id = app.identity().map(|identity| identity.installation_id.clone()),

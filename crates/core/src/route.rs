@@ -11,11 +11,13 @@ mod path_error;
 mod readings;
 mod text;
 mod tree;
+mod url;
 
 use std::collections::BTreeSet;
 
 pub use path::PlainPath;
 pub use path_error::{MAX_ODD_PLACES, MAX_PATH_BYTES, MAX_SEGMENTS, PathError};
+pub use url::path_of_url;
 
 use crate::feature::FeatureKey;
 use readings::Matches;

@@ -44,6 +44,8 @@ const MIN_GAP: Duration = Duration::from_secs(10);
 const GAP_OF_RUNNING: u32 = 50;
 /// No clock of ours shows more: what comes after has to be counted, too.
 const LATEST: DateTime<Utc> = DateTime::from_timestamp(16_725_225_600, 0).unwrap();
+/// Instants in documents are whole seconds.
+const ROUNDED: TimeDelta = TimeDelta::seconds(1);
 /// Clocks of one machine are read one after the other.
 const JITTER: TimeDelta = TimeDelta::seconds(5);
 
@@ -93,6 +95,10 @@ pub struct Believed {
     /// in milliseconds: 0 when it stopped in order.
     #[serde(default)]
     pub unseen_ms: u64,
+    /// How much of the effective time was counted for earlier processes that did not stop
+    /// in order and may not have run for so long, in milliseconds.
+    #[serde(default)]
+    pub charged_ms: i64,
 }
 
 /// A high-water mark of the effective time, for places that other processes or
@@ -191,6 +197,9 @@ pub struct TimeGuard {
     assumed: TimeDelta,
     /// How much of `at` only a mark in a shared place claims.
     told: TimeDelta,
+    /// How much of `at` was counted for processes that did not stop in order and may not
+    /// have run for so long.
+    charged: TimeDelta,
     /// No time was kept, and the License Server was not asked yet: the wall
     /// clock neither counts nor is in doubt.
     awaits_validation: bool,
@@ -235,6 +244,7 @@ impl TimeGuard {
             },
             assumed: claimed(kept.map(|kept| kept.assumed_ms)),
             told: claimed(kept.map(|kept| kept.told_ms)),
+            charged: kept.map_or(TimeDelta::zero(), |kept| kept.charged_until(&readings)),
             awaits_validation: kept.is_none() && known.is_some(),
             anchor: readings.clone(),
         };
@@ -299,7 +309,11 @@ impl TimeGuard {
         let before = self.now(readings.running);
         let latest = add(signed, waited);
         let agrees = (signed - AGREES..=latest + AGREES).contains(&before);
-        let at = if agrees { before } else { latest };
+        let at = match agrees {
+            // What a restart has counted although the process may not have run.
+            true => before.min((latest + ROUNDED).max(before - self.charged)),
+            false => latest,
+        };
         let by = at - before;
         let off = readings.wall - at;
         let next = Self {
@@ -311,6 +325,7 @@ impl TimeGuard {
             signed_at: Some(signed),
             assumed: TimeDelta::zero(),
             told: TimeDelta::zero(),
+            charged: TimeDelta::zero(),
             awaits_validation: false,
             anchor: readings,
         };
@@ -431,6 +446,7 @@ impl TimeGuard {
             assumed_ms: self.assumed.num_milliseconds(),
             told_ms: self.told.num_milliseconds(),
             unseen_ms: 0,
+            charged_ms: self.charged.num_milliseconds(),
         }
     }
 
@@ -637,6 +653,16 @@ impl Believed {
             _ => readings.since_boot.saturating_add(unseen),
         };
         add(self.at, ran)
+    }
+
+    /// How much of [`Self::carried_to`] may not have passed.
+    fn charged_until(&self, readings: &Readings) -> TimeDelta {
+        let orderly = Self {
+            unseen_ms: 0,
+            ..self.clone()
+        };
+        let more = self.carried_to(readings) - orderly.carried_to(readings);
+        milliseconds(self.charged_ms.max(0)) + more
     }
 
     fn is_of_this_start(&self, readings: &Readings) -> bool {

@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its end.
 //!
-//! HTTP/1 alone: the preface of HTTP/2 is a malformed request. A connection
+//! HTTP/1 alone: the preface of HTTP/2 is a malformed request, and
+//! `connection/http2.rs` serves HTTP/2 on ports of its own. A connection
 //! waits for its peer within bounds only: for the head of a request, for the
 //! next request, and for the peer to read. `request_body.rs` bounds the wait for
 //! a body. While a handler works, or an event stream is open, nothing here ends
@@ -12,6 +13,7 @@
 
 pub(crate) mod activity;
 mod exchange;
+pub(crate) mod http2;
 mod socket;
 
 use std::net::SocketAddr;

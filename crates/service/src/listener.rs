@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Admission, MAX_LEAVING, Maxima, Refusal};
 use crate::byte_budget::ByteBudget;
 use crate::connection::activity::Activity;
+use crate::connection::http2::Http2Connection;
 use crate::connection::{Connection, End, Timeouts};
 use crate::{clock, jobs, lingering_close, response_headers};
 
@@ -172,11 +173,39 @@ impl Drop for Open {
 /// # Errors
 /// When it cannot be opened, with what to do about it.
 pub async fn bind(host: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
+    bind_port_of("PORT", host, port).await
+}
+
+/// The same for a port that another setting than `PORT` names.
+///
+/// # Errors
+/// When it cannot be opened, with what to do about it.
+pub async fn bind_port_of(setting: &str, host: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     TcpListener::bind((host, port)).await.with_context(|| {
         format!(
-            "cannot listen on {host}:{port}; is another service using the port? Choose one with PORT"
+            "cannot listen on {host}:{port}; is another service using the port? Choose one with {setting}"
         )
     })
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS, which the peer knows in advance (RFC 9113, section 3.3).
+    Http2,
+}
+
+/// A port, and what is served on it.
+#[derive(Debug)]
+pub struct Port {
+    /// The open port.
+    pub listener: TcpListener,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// What is served.
+    pub router: Router,
 }
 
 /// Serves `router` until `shutdown` is cancelled. Handlers find the caller's
@@ -188,20 +217,35 @@ pub async fn serve(
     counts: Arc<ConnectionCounts>,
     shutdown: CancellationToken,
 ) {
-    let server = Server::new(router, limits, counts);
-    // The port has been open since `bind`; what connects now is answered.
+    let port = Port {
+        listener,
+        protocol: Protocol::Http1,
+        router,
+    };
+    serve_ports(vec![port], limits, counts, shutdown).await;
+}
+
+/// The same on several ports, whose connections `limits` bounds together.
+pub async fn serve_ports(
+    ports: Vec<Port>,
+    limits: Limits,
+    counts: Arc<ConnectionCounts>,
+    shutdown: CancellationToken,
+) {
+    let server = Server::new(limits, counts);
+    // The ports have been open since `bind`; what connects now is answered.
     tell_supervisor(NotifyState::Ready);
+    let accepting = ports.iter().map(|port| server.accept_all(port));
     shutdown
-        .run_until_cancelled(server.accept_all(&listener))
+        .run_until_cancelled(futures_util::future::join_all(accepting))
         .await;
-    drop(listener);
+    drop(ports);
     tell_supervisor(NotifyState::Stopping);
     tracing::info!("stopping: finishing the requests in flight");
     server.drain().await;
 }
 
 struct Server {
-    router: Router,
     limits: Limits,
     timeouts: Arc<Timeouts>,
     large_heads: Arc<ByteBudget>,
@@ -215,7 +259,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(router: Router, limits: Limits, counts: Arc<ConnectionCounts>) -> Self {
+    fn new(limits: Limits, counts: Arc<ConnectionCounts>) -> Self {
         let other_files = OTHER_FILES + MAX_LEAVING + MAX_REFUSED;
         let maxima = limits.maxima(max_files().saturating_sub(other_files));
         if maxima.total < limits.max_connections {
@@ -229,7 +273,6 @@ impl Server {
         let large_answers = limits.large_answers_bytes;
         let large_answers = ByteBudget::new(large_answers, large_answers);
         Self {
-            router,
             timeouts: Arc::new(Timeouts {
                 head: limits.head_timeout,
                 idle: limits.idle_timeout,
@@ -252,11 +295,11 @@ impl Server {
         }
     }
 
-    async fn accept_all(&self, listener: &TcpListener) {
+    async fn accept_all(&self, port: &Port) {
         loop {
-            match listener.accept().await {
+            match port.listener.accept().await {
                 Ok((stream, peer)) => {
-                    if let Err(refusal) = self.start(stream, peer) {
+                    if let Err(refusal) = self.start(stream, peer, port.protocol, &port.router) {
                         self.counts.refuse(refusal);
                         tracing::warn!(
                             "connection refused: too many are open; raise MAX_CONNECTIONS if this load is expected"
@@ -271,7 +314,13 @@ impl Server {
         }
     }
 
-    fn start(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), Refusal> {
+    fn start(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        protocol: Protocol,
+        router: &Router,
+    ) -> Result<(), Refusal> {
         let is_trusted = self.limits.trusts(peer.ip());
         let activity = Arc::new(Activity::new(
             self.large_heads.clone(),
@@ -284,7 +333,9 @@ impl Server {
         let place = match self.admission.admit(peer.ip(), is_trusted, &activity, now) {
             Ok(place) => place,
             Err(refusal) => {
-                self.refuse(stream);
+                if protocol == Protocol::Http1 {
+                    self.refuse(stream);
+                }
                 return Err(refusal);
             }
         };
@@ -292,17 +343,23 @@ impl Server {
             tracing::warn!(%error, "cannot bound the buffers of a connection");
             return Ok(());
         }
-        let (router, timeouts) = (self.router.clone(), self.timeouts.clone());
-        let connection = Connection::new(
-            stream,
-            peer,
-            router,
-            activity,
-            place,
-            timeouts,
-            self.started,
-        );
+        let (router, timeouts) = (router.clone(), self.timeouts.clone());
+        let opened = self.started;
         let open = Open::new(self.counts.clone());
+        let connection = match protocol {
+            Protocol::Http1 => {
+                Connection::new(stream, peer, router, activity, place, timeouts, opened)
+            }
+            Protocol::Http2 => {
+                let connection =
+                    Http2Connection::new(stream, peer, router, activity, place, timeouts, opened);
+                self.connections.spawn(async move {
+                    open.0.ended(connection.await);
+                    drop(open);
+                });
+                return Ok(());
+            }
+        };
         let refused = self.refused.clone();
         self.connections.spawn(async move {
             let (end, given_up) = connection.run().await;

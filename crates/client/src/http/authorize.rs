@@ -11,22 +11,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::Either;
-use license_core::feature::FeatureKey;
-use license_core::gate::in_words;
-use license_core::license::License;
-use license_core::route::Need;
-use serde_json::json;
+use license_core::route::path_of_url;
 use tower::Service;
 
 use crate::app::App;
+use crate::http::gate_question::{AskedPath, Question, Verdict, judge, method_of};
 use crate::http::panicked;
-use crate::licensing::decide;
 
 /// Where gateways ask, with any method; Envoy appends the path of the request.
 const PATH: &str = "/api/license/authorize";
+/// Below it, what stands before the feature, for gateways that can set only a path.
+const FEATURE_PATH: &str = "/feature";
 /// The feature, when the gateway says it in a header.
 const FEATURE: &str = "x-license-feature";
 /// The path of the request, as Traefik, Caddy and others say it.
@@ -35,7 +33,9 @@ const FORWARDED_URI: &str = "x-forwarded-uri";
 const FORWARDED_METHOD: &str = "x-forwarded-method";
 /// The path of the request, as nginx is usually made to say it.
 const ORIGINAL_URI: &str = "x-original-uri";
-/// Its method.
+/// The URL of the request, as ingress-nginx says it.
+const ORIGINAL_URL: &str = "x-original-url";
+/// The method of both.
 const ORIGINAL_METHOD: &str = "x-original-method";
 
 /// In the query of a question: the gateway shows its visitor a 400. nginx does
@@ -44,17 +44,6 @@ const SHOWS_400: &str = "unreadable=400";
 
 /// Most features in the query of one question.
 const MAX_FEATURES: usize = 4;
-/// Longest feature key that is looked up, in bytes.
-const MAX_FEATURE_BYTES: usize = 4 * FeatureKey::MAX_CHARS;
-/// Longest method that is looked up, in bytes; no registered one is as long.
-const MAX_METHOD_BYTES: usize = 32;
-
-/// Why a request may pass or not.
-struct Verdict {
-    allowed: bool,
-    reason: String,
-    feature: Option<String>,
-}
 
 /// Answers gateways, and passes on everything else.
 ///
@@ -62,18 +51,18 @@ struct Verdict {
 /// has sent: neither a table of routes nor rules about hosts and origins stand
 /// before the one question, which changes nothing.
 #[derive(Clone)]
-pub(super) struct Gatehouse<S> {
+pub(super) struct ForwardAuth<S> {
     app: Arc<App>,
     behind: S,
 }
 
-impl<S> Gatehouse<S> {
+impl<S> ForwardAuth<S> {
     pub(super) fn new(app: Arc<App>, behind: S) -> Self {
         Self { app, behind }
     }
 }
 
-impl<S> Service<Request> for Gatehouse<S>
+impl<S> Service<Request> for ForwardAuth<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
@@ -90,71 +79,81 @@ where
         if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             return Either::Right(self.behind.call(request));
         }
-        let answer = AssertUnwindSafe(|| authorize(&self.app, &request));
+        let answer = AssertUnwindSafe(|| respond(&self.app, &request));
         let answer = std::panic::catch_unwind(answer).unwrap_or_else(panicked);
         Either::Left(ready(Ok(answer)))
     }
 }
 
-/// A path that the gateway asks about.
-struct AskedPath<'a> {
-    /// `None` where the method is not known, and may be any.
-    method: Option<&'a str>,
-    /// With the query.
-    path: &'a [u8],
-}
-
 /// Everything that says what the request needs has to allow it: a header that a
 /// visitor has slipped in can only close the gate.
-fn authorize(app: &App, request: &Request) -> Response {
-    let (Ok(verdict) | Err(verdict)) = judge(app, request);
-    answer(app, &verdict, refusal_status(request, &verdict.reason))
+fn respond(app: &App, request: &Request) -> Response {
+    let verdict = judge(app, &question(request));
+    answer(app, &verdict, refusal_status(request, &verdict))
 }
+
+/// Authorize Request
+///
+/// Whether a request of the VMS may pass, for gateways, with any method. See the
+/// documentation of gates for headers and appended paths.
+#[utoipa::path(
+    get,
+    path = "/api/license/authorize",
+    operation_id = "authorize",
+    params(("feature" = Option<String>, Query, description = "The feature that the request needs; at most four")),
+    responses(
+        (status = 200, description = "It may pass; no body"),
+        (status = 400, description = "The question cannot be read, and the gateway shows that"),
+        (status = 403, description = "It may not pass: `detail`, `reason`, `feature`"),
+    )
+)]
+#[expect(dead_code, reason = "describes what `ForwardAuth` answers")]
+pub(super) fn authorize() {}
+
+/// Authorize Feature
+///
+/// The same for gateways that can set only a path, with any method. A path behind
+/// the key is the visitor's, and changes nothing without a table of routes.
+#[utoipa::path(
+    get,
+    path = "/api/license/authorize/feature/{key}",
+    operation_id = "authorize_feature",
+    params(("key" = String, Path, description = "The feature that the request needs, without escapes")),
+    responses(
+        (status = 200, description = "It may pass; no body"),
+        (status = 400, description = "`reason` is `bad_feature` or `bad_path`"),
+        (status = 403, description = "It may not pass: `detail`, `reason`, `feature`"),
+    )
+)]
+#[expect(dead_code, reason = "describes what `ForwardAuth` answers")]
+pub(super) fn authorize_feature() {}
 
 /// A request that cannot be read is none that a license would let through: 400,
 /// where the gateway passes that on.
-fn refusal_status(request: &Request, reason: &str) -> StatusCode {
+fn refusal_status(request: &Request, verdict: &Verdict) -> StatusCode {
     let query = request.uri().query().unwrap_or_default();
     let shows_400 = appended(request).is_some() || query.split('&').any(|it| it == SHOWS_400);
-    match reason {
-        "bad_path" | "bad_feature" if shows_400 => StatusCode::BAD_REQUEST,
-        _ => StatusCode::FORBIDDEN,
+    match verdict.is_unreadable() && shows_400 {
+        true => StatusCode::BAD_REQUEST,
+        false => StatusCode::FORBIDDEN,
     }
 }
 
-/// An allowance, or the first refusal as the error.
-fn judge(app: &App, request: &Request) -> Result<Verdict, Verdict> {
-    let mut allowed = None;
-    for feature in features(request)? {
-        allowed = Some(decide(app, &feature)?);
+fn question(request: &Request) -> Question<'_> {
+    let paths = paths(request).ok();
+    let is_named_by_gateway =
+        request.headers().contains_key(FEATURE) || feature_in_path(request).is_some();
+    let asked = paths.as_deref().unwrap_or_default();
+    Question {
+        features: features(request),
+        features_may_be_the_visitors: !is_named_by_gateway
+            && query_may_be_the_visitors(request, asked),
+        paths,
     }
-    let paths = paths(request)?;
-    let Some(table) = app.gate_routes.table() else {
-        let by_header = request.headers().contains_key(FEATURE);
-        if !by_header && query_may_be_the_visitors(request, &paths) {
-            return Err(refused("no_table"));
-        }
-        let nothing = if paths.is_empty() {
-            "no_feature"
-        } else {
-            "no_table"
-        };
-        return allowed.ok_or_else(|| refused(nothing));
-    };
-    for asked in &paths {
-        let needs = match asked.method {
-            Some(method) => vec![table.need(method, asked.path)],
-            None => table.needs_of_any_method(asked.path),
-        };
-        for need in needs {
-            allowed = Some(by_path(app, need)?);
-        }
-    }
-    allowed.ok_or_else(|| refused("no_feature"))
 }
 
-/// The features that the gateway names.
-fn features(request: &Request) -> Result<Vec<String>, Verdict> {
+/// The features that the gateway names; `None` where one cannot be read.
+fn features(request: &Request) -> Option<Vec<String>> {
     let mut features = Vec::new();
     // Behind an appended path the query is the visitor's, who must not choose a
     // feature.
@@ -167,55 +166,56 @@ fn features(request: &Request) -> Result<Vec<String>, Verdict> {
             continue;
         }
         if features.len() == MAX_FEATURES {
-            return Err(refused("bad_feature"));
+            return None;
         }
         let values = url::form_urlencoded::parse(pair.as_bytes());
         features.extend(values.map(|(_, value)| value.into_owned()));
     }
-    match only(request.headers(), FEATURE) {
-        Ok(None) => {}
-        Ok(Some(value)) => match value.to_str() {
-            Ok(key) => features.push(key.trim().to_owned()),
-            Err(_) => return Err(refused("bad_feature")),
-        },
-        Err(SentTwice) => return Err(refused("bad_feature")),
+    if let Some(value) = only(request.headers(), FEATURE).ok()? {
+        features.push(value.to_str().ok()?.trim().to_owned());
     }
-    Ok(features)
+    if let Some(key) = feature_in_path(request) {
+        let is_odd = matches!(key, "" | "." | "..") || key.contains(['%', '\\', ';']);
+        features.push(Some(key).filter(|_| !is_odd)?.to_owned());
+    }
+    Some(features)
 }
 
-fn by_path(app: &App, need: Need<'_>) -> Result<Verdict, Verdict> {
-    match need {
-        Need::Feature(key) => decide(app, key.as_str()),
-        Need::Nothing => Ok(Verdict {
-            allowed: true,
-            reason: "no_feature_needed".to_owned(),
-            feature: None,
-        }),
-        Need::Unlisted => Err(refused("not_listed")),
-        Need::BadPath(_) => Err(refused("bad_path")),
+/// The feature in the path of the question. What follows it, after a slash, is
+/// the path of the request, which gateways append: the visitor's word, which is
+/// never a feature.
+fn feature_in_path(request: &Request) -> Option<&str> {
+    let rest = appended(request)?.strip_prefix(FEATURE_PATH)?;
+    match rest.strip_prefix('/') {
+        Some(rest) => rest.split('/').next(),
+        None => Some(rest).filter(|rest| rest.is_empty()),
     }
 }
 
-/// Methods and paths of the request, as gateways say them: at most one for each
-/// header that names a path, and the appended one.
-fn paths(request: &Request) -> Result<Vec<AskedPath<'_>>, Verdict> {
+/// Methods and paths of the request, as gateways say them: at most four, one for
+/// each header that names a path, and the appended one.
+fn paths(request: &Request) -> Result<Vec<AskedPath<'_>>, SentTwice> {
     let headers = request.headers();
     let mut paths = Vec::new();
     for (path, method) in [
         (FORWARDED_URI, FORWARDED_METHOD),
         (ORIGINAL_URI, ORIGINAL_METHOD),
+        (ORIGINAL_URL, ORIGINAL_METHOD),
     ] {
         // One of two may be the visitor's, and which one the gateway means is
         // not known.
-        let path = only(headers, path).map_err(|SentTwice| refused("bad_path"))?;
-        paths.extend(path.map(|path| AskedPath {
+        let value = only(headers, path)?.map(HeaderValue::as_bytes);
+        paths.extend(value.map(|value| AskedPath {
             method: method_in(headers, method),
-            path: path.as_bytes(),
+            path: match path {
+                ORIGINAL_URL => path_of_url(value).into(),
+                _ => value.into(),
+            },
         }));
     }
     paths.extend(appended(request).map(|path| AskedPath {
         method: Some(request.method().as_str()),
-        path: path.as_bytes(),
+        path: path.as_bytes().into(),
     }));
     Ok(paths)
 }
@@ -223,10 +223,7 @@ fn paths(request: &Request) -> Result<Vec<AskedPath<'_>>, Verdict> {
 /// The method in a header. One that is there twice, or is not a method (RFC
 /// 9110, section 9.1), says nothing.
 fn method_in<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let method = only(headers, name).ok()??.to_str().ok()?;
-    let is_method = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    let fits = (1..=MAX_METHOD_BYTES).contains(&method.len());
-    Some(method).filter(|method| fits && method.bytes().all(is_method))
+    method_of(only(headers, name).ok()??.to_str().ok()?)
 }
 
 /// A header is there more than one time.
@@ -260,53 +257,16 @@ fn query_may_be_the_visitors(request: &Request, paths: &[AskedPath<'_>]) -> bool
     })
 }
 
-fn decide(app: &App, key: &str) -> Result<Verdict, Verdict> {
-    if key.len() > MAX_FEATURE_BYTES {
-        return Err(refused("bad_feature"));
-    }
-    let verdict = decide::decide(app, key, app.clock.now(), |decision| Verdict {
-        allowed: decision.available,
-        reason: decision.reason.code().to_owned(),
-        feature: Some(key.to_owned()),
-    });
-    match verdict.allowed {
-        true => Ok(verdict),
-        false => Err(verdict),
-    }
-}
-
-fn refused(reason: &str) -> Verdict {
-    Verdict {
-        allowed: false,
-        reason: reason.to_owned(),
-        feature: None,
-    }
-}
-
 fn answer(app: &App, verdict: &Verdict, refusal: StatusCode) -> Response {
     let mut response = if verdict.allowed {
         StatusCode::OK.into_response()
     } else {
-        let feature = verdict.feature.as_deref().unwrap_or_default();
-        let detail = in_words(&verdict.reason, feature);
-        let body = json!({
-            "detail": detail, "reason": verdict.reason, "feature": verdict.feature,
-        });
         let json = HeaderValue::from_static("application/json");
-        (refusal, [(header::CONTENT_TYPE, json)], body.to_string()).into_response()
+        (refusal, [(header::CONTENT_TYPE, json)], verdict.body()).into_response()
     };
-    let snapshot = app.snapshot();
-    let tier = snapshot.license().and_then(License::tier);
     let headers = response.headers_mut();
-    for (name, text) in [
-        ("x-license-reason", Some(verdict.reason.as_str())),
-        ("x-license-tier", tier),
-    ] {
-        // A tier that no header can hold is left out.
-        let value = text.and_then(|text| HeaderValue::from_str(text).ok());
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            headers.insert(name, value);
-        }
+    for (name, value) in verdict.headers(app) {
+        headers.extend(value.map(|value| (HeaderName::from_static(name), value)));
     }
     response
 }

@@ -9,7 +9,9 @@ mod diagnostics;
 mod docs;
 pub mod error;
 mod events;
+pub mod ext_authz;
 mod features;
+mod gate_question;
 pub(crate) mod hardware;
 mod heartbeat;
 mod instant;
@@ -29,7 +31,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, middleware};
 use license_console::refusal::readable;
 use license_service::jobs::Jobs;
@@ -45,7 +47,7 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::doctor::diagnostics::Diagnostics;
 use crate::http::access::Access;
-use crate::http::authorize::Gatehouse;
+use crate::http::authorize::ForwardAuth;
 use crate::http::error::ApiError;
 use crate::http::subscribers::Subscribers;
 
@@ -112,6 +114,7 @@ impl FromRef<HttpState> for Arc<App> {
 
 #[derive(OpenApi)]
 #[openapi(
+    paths(authorize::authorize, authorize::authorize_feature),
     components(schemas(error::HTTPValidationError, error::ValidationError)),
     info(
         title = "Foxsight License Client Service",
@@ -164,6 +167,11 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let access = state.access.clone();
     let app = state.app.clone();
     let bodies = state.bodies.clone();
+    let router = ofrep::FURTHER_FLAG_PATHS
+        .into_iter()
+        .fold(router, |router, path| {
+            router.route(path, post(ofrep::evaluate))
+        });
     let router = router
         .fallback(unrouted::not_found)
         .method_not_allowed_fallback(unrouted::method_not_allowed)
@@ -183,7 +191,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .layer(middleware::from_fn(readable))
         .layer(access.cors_layer())
         .layer(CatchPanicLayer::custom(panicked));
-    Router::new().fallback_service(Gatehouse::new(app, service))
+    Router::new().fallback_service(ForwardAuth::new(app, service))
 }
 
 #[expect(

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use license_core::announcement::{Announcement, Told};
 use license_core::feature::FeatureKey;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
@@ -24,6 +24,16 @@ const LIMIT: &str = "limit.";
 /// After how long a page that nobody looks at gives its stream back.
 const INACTIVITY_SECONDS: u64 = 60;
 
+/// What stands before the key of a flag.
+const FLAGS: &str = "/ofrep/v1/evaluate/flags/";
+/// The paths of [`evaluate`] besides the documented one: no key, and keys with
+/// slashes that are not escaped.
+pub(super) const FURTHER_FLAG_PATHS: [&str; 3] = [
+    "/ofrep/v1/evaluate/flags/",
+    "/ofrep/v1/evaluate/flags/{key}/",
+    "/ofrep/v1/evaluate/flags/{key}/{*rest}",
+];
+
 /// Evaluate Flag
 ///
 /// OpenFeature Remote Evaluation Protocol 0.3: one feature or limit.
@@ -35,16 +45,20 @@ const INACTIVITY_SECONDS: u64 = 60;
         (status = 200, description = "`key`, `value`, `reason`, `variant`, `metadata`"),
         (status = 400, description = "`errorCode` is `PARSE_ERROR` or `INVALID_CONTEXT`"),
         (status = 404, description = "`errorCode` is `FLAG_NOT_FOUND`"),
+        (status = 413, description = "The body is too long"),
     )
 )]
 pub(super) async fn evaluate(
     State(app): State<Arc<App>>,
-    key: Result<Path<String>, PathRejection>,
+    uri: Uri,
     body: Result<JsonObject, ApiError>,
 ) -> Response {
-    let Ok(Path(mut key)) = key else {
+    // All of the rest is the key, slashes included.
+    let escaped = uri.path().strip_prefix(FLAGS).unwrap_or_default();
+    let Ok(key) = percent_decode_str(escaped).decode_utf8() else {
         return not_found("");
     };
+    let mut key = key.into_owned();
     // No feature has a longer key, and the answer repeats it.
     if let Some((end, _)) = key.char_indices().nth(FeatureKey::MAX_CHARS + 1) {
         key.truncate(end);
@@ -76,6 +90,7 @@ pub(super) async fn evaluate(
         (status = 200, description = "`flags`, `metadata`, `eventStreams`"),
         (status = 304, description = "Nothing has changed"),
         (status = 400, description = "`errorCode` is `PARSE_ERROR` or `INVALID_CONTEXT`"),
+        (status = 413, description = "The body is too long"),
     )
 )]
 pub(super) async fn evaluate_all(

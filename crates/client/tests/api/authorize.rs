@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Method, Response};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::database::Engine;
 use crate::harness::{KEY, Site};
@@ -151,7 +152,7 @@ async fn a_visitor_does_not_choose_the_feature() {
     // Envoy appends path and query; Caddy's query is that of the visitor.
     let below = format!("{PATH}{uri}");
     let beside = format!("{PATH}{slipped_in}");
-    for name in ["x-forwarded-uri", "x-original-uri"] {
+    for name in ["x-forwarded-uri", "x-original-uri", "x-original-url"] {
         for (path, headers) in [(&below, vec![]), (&beside, vec![(name, uri.as_str())])] {
             let answer = without.ask(Method::GET, path, &headers).await;
             assert_eq!(answer.status(), 403, "{path} {headers:?}");
@@ -453,6 +454,190 @@ async fn a_path_is_refused_where_it_may_be_another_and_is_a_path_elsewhere() {
         );
     }
     gate.site.end().await;
+}
+
+/// As gateways send it that pass on the original URL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_url_is_read_as_its_path_is_and_the_strictest_counts() {
+    let gate = gate(ROUTES).await;
+    let (paid, alarms) = ("/api/analytics/heat", "/api/alarms/7");
+    for start in [
+        "",
+        "https://vms.example",
+        "http://10.1.2.3:8080",
+        "https://[::1]",
+    ] {
+        for (path, method, expected) in [
+            (paid, "GET", "licensed"),
+            (alarms, "GET", "no_feature_needed"),
+            (alarms, "POST", "not_in_license"),
+            ("/api/open?u=/api/alarms/7", "POST", "no_feature_needed"),
+            ("/api/x/../alarms/7", "POST", "bad_path"),
+        ] {
+            let url = format!("{start}{path}");
+            let asked = [
+                ("x-original-url", url.as_str()),
+                ("x-original-method", method),
+            ];
+            assert_eq!(reason(&gate, PATH, &asked).await, expected, "{url}");
+        }
+        let url = format!("{start}{alarms}");
+        let any_method = [("x-original-url", url.as_str())];
+        assert_eq!(reason(&gate, PATH, &any_method).await, "not_in_license");
+    }
+    for url in [
+        "https://vms.example?/api/open",
+        "https://x@vms.example/api/open",
+        "https:///api/open",
+        "ftp://vms.example/api/open",
+        "vms.example/api/open",
+        "",
+    ] {
+        let asked = [("x-original-url", url), ("x-original-method", "GET")];
+        assert_eq!(reason(&gate, PATH, &asked).await, "bad_path", "{url}");
+    }
+    // Both are judged where they differ, whichever is the visitor's.
+    let (shut, open) = ("https://vms.example/api/alarms/7", "/api/open");
+    for headers in [
+        [("x-original-url", shut), ("x-original-uri", open)],
+        [("x-original-uri", alarms), ("x-original-url", open)],
+        [("x-forwarded-uri", open), ("x-original-url", shut)],
+    ] {
+        let headers = [&headers[..], &[("x-original-method", "POST")]].concat();
+        assert_eq!(
+            reason(&gate, PATH, &headers).await,
+            "not_in_license",
+            "{headers:?}"
+        );
+    }
+    let twice = [("x-original-url", open), ("x-original-url", open)];
+    assert_eq!(reason(&gate, PATH, &twice).await, "bad_path");
+    // Its query is the visitor's, too.
+    let cloud = ScriptedCloud::start().await;
+    let without = Gate {
+        site: Site::start(Engine::Sqlite, &cloud.url, &[]).await,
+        _directory: tempfile::tempdir().unwrap(),
+    };
+    let query = "?feature=module.live_view";
+    let url = format!("https://vms.example/alarms/1{query}");
+    let mirrored = [("x-original-url", url.as_str())];
+    let path = format!("{PATH}{query}");
+    assert_eq!(reason(&without, &path, &mirrored).await, "no_table");
+    gate.site.end().await;
+    without.site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feature_in_the_path_is_the_one_that_is_asked_about() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+    let gate = Gate {
+        site,
+        _directory: tempfile::tempdir().unwrap(),
+    };
+    let long = "x".repeat(401);
+    for rest in [
+        "",
+        "/",
+        "/alarms/1",
+        "/feature/module.nope",
+        "/feature/module.live_view",
+        "?feature=module.nope",
+        "/a?feature=module.live_view&unreadable=200",
+        "/..%2f..%2ffeature%2fmodule.live_view",
+        "/%zz;x//%E9",
+        "/a%2Fb%5c",
+    ] {
+        for (key, expected) in [
+            ("module.map_view", "licensed"),
+            ("module.live_view", "core"),
+            ("module.alarm_advanced", "not_in_license"),
+            ("module.nope", "not_in_license"),
+            ("", "bad_feature"),
+            ("%2F", "bad_feature"),
+            ("module%2Elive_view", "bad_feature"),
+            ("module.live_view%2Fx", "bad_feature"),
+            ("module.live_view;x", "bad_feature"),
+            ("..%2fmodule.live_view", "bad_feature"),
+            (".", "bad_feature"),
+            ("..", "bad_feature"),
+            (&long, "bad_feature"),
+        ] {
+            let path = format!("{PATH}/feature/{key}{rest}");
+            let (status, reason) = raw_reason(&gate, "GET", &path).await;
+            let allowed = ["licensed", "core"].contains(&expected);
+            let refused = if expected == "bad_feature" { 400 } else { 403 };
+            assert_eq!(reason, expected, "{path}");
+            assert_eq!(status, if allowed { 200 } else { refused }, "{path}");
+        }
+    }
+    for method in [
+        "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PROPFIND", "X-Y",
+    ] {
+        for (key, expected) in [("module.map_view", 200), ("module.nope", 403)] {
+            let path = format!("{PATH}/feature/{key}/alarms/1");
+            let (status, _) = raw_reason(&gate, method, &path).await;
+            assert_eq!(status, expected, "{method} {key}");
+        }
+    }
+    // Nothing but this spelling names a feature.
+    for (path, expected) in [
+        ("/feature", "bad_feature"),
+        ("/features/module.live_view", "no_table"),
+        ("/Feature/module.live_view", "no_table"),
+        ("//feature/module.live_view", "no_table"),
+        ("/%66eature/module.live_view", "no_table"),
+        ("/x/feature/module.live_view", "no_table"),
+        ("/feature%2fmodule.live_view", "no_table"),
+    ] {
+        let (_, reason) = raw_reason(&gate, "GET", &format!("{PATH}{path}")).await;
+        assert_eq!(reason, expected, "{path}");
+    }
+    let nope = [("x-license-feature", "module.nope")];
+    let path = format!("{PATH}/feature/module.live_view/x");
+    assert_eq!(reason(&gate, &path, &nope).await, "not_in_license");
+    gate.site.end().await;
+}
+
+/// Envoy appends a visitor's path at the same address: with a table, the visitor
+/// must not choose a feature by a path that begins like this.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visitors_path_that_looks_like_a_feature_is_looked_up_as_well() {
+    let open = gate(ROUTES).await;
+    let deny = gate("default = \"deny\"\n").await;
+    let listed = gate("default = \"deny\"\n[[route]]\npath = \"/feature/**\"\n").await;
+    let key = "/feature/module.live_view";
+    for (gate, path, expected) in [
+        (&open, "/x", "no_feature_needed"),
+        (&open, "/api/alarms/7", "no_feature_needed"),
+        (&open, "/..%2f..%2fapi%2falarms%2f7", "bad_path"),
+        (&open, "/%2e%2e/%2e%2e/api/analytics/1", "bad_path"),
+        (&deny, "/x", "not_listed"),
+        (&listed, "/x", "no_feature_needed"),
+        (&listed, "/..%2f..%2fy", "bad_path"),
+    ] {
+        let (_, reason) = raw_reason(gate, "POST", &format!("{PATH}{key}{path}")).await;
+        assert_eq!(reason, expected, "{path}");
+    }
+    let (_, reason) = raw_reason(&open, "GET", &format!("{PATH}/feature/module.nope/x")).await;
+    assert_eq!(reason, "not_in_license");
+    for gate in [open, deny, listed] {
+        gate.site.end().await;
+    }
+}
+
+/// Status and reason of a question whose path no library makes plain.
+async fn raw_reason(gate: &Gate, method: &str, path: &str) -> (u16, String) {
+    let address = gate.site.url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (_, reason) = answer.split_once("x-license-reason: ").unwrap_or_default();
+    let reason = reason.lines().next().unwrap_or_default().to_owned();
+    (answer[9..12].parse().unwrap(), reason)
 }
 
 /// A library that reads requests cuts a query at `#`: what is left is the

@@ -23,6 +23,7 @@ mod database_gate;
 mod deployment;
 mod durability;
 mod events;
+mod ext_authz;
 mod failover;
 mod faked_time;
 mod faults;

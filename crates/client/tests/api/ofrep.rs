@@ -162,3 +162,57 @@ async fn all_flags_come_with_a_tag_and_are_not_sent_again_while_nothing_changes(
     assert_ne!(changed.headers()["etag"].to_str().unwrap(), etag);
     site.end().await;
 }
+
+/// Whatever the key is, the answer is one of the protocol.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slash_in_a_key_is_a_part_of_it() {
+    let (site, _cloud) = licensed().await;
+    for (path, key) in [
+        ("a/b", "a/b"),
+        ("a%2Fb", "a/b"),
+        ("module.map_view/", "module.map_view/"),
+        ("module.map_view//", "module.map_view//"),
+        ("module.map_view/x", "module.map_view/x"),
+        ("/module.map_view", "/module.map_view"),
+        ("a/b/c%2Fd/%65", "a/b/c/d/e"),
+        ("a/%ff", ""),
+        ("%zz/x", "%zz/x"),
+        ("", ""),
+    ] {
+        let (status, error) = evaluate(&site, path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {error}");
+        assert_eq!(error["errorCode"], "FLAG_NOT_FOUND", "{path}");
+        assert_eq!(error["key"], key, "{path}");
+        let body = site.post(&format!("{FLAGS}/{path}"), Some(json!([]))).await;
+        let expected = match path.contains("%ff") {
+            true => (StatusCode::NOT_FOUND, "FLAG_NOT_FOUND"),
+            false => (StatusCode::BAD_REQUEST, "PARSE_ERROR"),
+        };
+        assert_eq!((body.0, body.1["errorCode"].as_str().unwrap()), expected);
+        let (status, _) = site.get(&format!("{FLAGS}/{path}")).await;
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
+    let (status, flag) = evaluate(&site, "module%2Emap_view").await;
+    assert_eq!((status, &flag["value"]), (StatusCode::OK, &json!(true)));
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_too_long_is_not_called_a_mistake_in_it() {
+    let (site, _cloud) = licensed().await;
+    let long = json!({"context": {"x": "y".repeat(9 * 1024)}});
+    let fits = json!({"context": {"x": "y".repeat(7 * 1024)}});
+    for path in [
+        FLAGS.to_owned(),
+        format!("{FLAGS}/module.map_view"),
+        format!("{FLAGS}/a/b"),
+    ] {
+        let (status, error) = site.post(&path, Some(long.clone())).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{path}: {error}");
+        assert!(error["detail"].as_str().unwrap().contains("too long"));
+        let (status, _) = site.post(&path, Some(fits.clone())).await;
+        let expected = if path.ends_with("a/b") { 404 } else { 200 };
+        assert_eq!(status, expected, "{path}");
+    }
+    site.end().await;
+}

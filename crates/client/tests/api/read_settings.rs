@@ -37,6 +37,7 @@ fn example(variable: &str) -> &'static str {
         "LOG" => "warn",
         "LOG_FORMAT" => "json",
         "MAX_CONNECTIONS" => "77",
+        "EXT_AUTHZ_PORT" => "2",
         "PORT" => "1",
         "TRUSTED_NETWORKS" => "192.0.2.0/32,loopback",
         "TRUSTED_PROXIES" => "2",

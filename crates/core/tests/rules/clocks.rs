@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use license_core::time_guard::{
     BELIEVED_LEAD, Believed, ClockEvent, DOUBT_STANDS, Doubt, Mark, Readings, TimeGuard,
 };
@@ -214,6 +214,33 @@ fn a_signed_answer_that_agrees_within_a_minute_only_ends_doubt() {
         let believed = guard.believed();
         assert_eq!((believed.lead_ms, believed.doubt), (0, None));
     }
+}
+
+#[test]
+fn a_signed_answer_takes_back_time_counted_for_killed_processes() {
+    let mut machine = Machine::new();
+    let mut guard = begun(&machine);
+    for _ in 0..4 {
+        machine.run(TimeDelta::seconds(1));
+        let (next, _) = TimeGuard::start(
+            Some(&guard.believed()),
+            None,
+            None,
+            DateTime::UNIX_EPOCH,
+            machine.read(),
+        );
+        guard = next;
+    }
+    let ahead = |guard: &TimeGuard, machine: &Machine| guard.now(machine.running) - machine.wall;
+    assert_eq!(ahead(&guard, &machine), TimeDelta::seconds(36));
+    let signed = machine.wall.trunc_subsecs(0);
+    let (guard, event) = guard.proven(signed, Duration::ZERO, machine.read());
+    assert_eq!(event, None);
+    assert!(ahead(&guard, &machine) <= TimeDelta::seconds(1));
+    // There is nothing left to take back.
+    let earlier = signed - TimeDelta::seconds(30);
+    let (after, _) = guard.proven(earlier, Duration::ZERO, machine.read());
+    assert_eq!(after.now(machine.running), guard.now(machine.running));
 }
 
 #[test]
@@ -625,6 +652,7 @@ fn impossible_numbers_do_not_panic() {
             assumed_ms: number,
             told_ms: number,
             unseen_ms: number.cast_unsigned(),
+            charged_ms: number,
         };
         for wall in [DateTime::<Utc>::MIN_UTC, T0, DateTime::<Utc>::MAX_UTC] {
             let mut machine = Machine::new();

@@ -21,6 +21,7 @@ mod naive_paths;
 mod offline_files;
 mod properties;
 mod rates;
+mod request_urls;
 mod restored;
 mod rotations;
 mod routes;

@@ -1,7 +1,9 @@
 //! What happens on a connection, counted by its socket and its requests.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 
 use axum::body::Bytes;
 use futures_util::task::AtomicWaker;
@@ -36,11 +38,13 @@ pub(crate) struct Activity {
     head_bytes: AtomicUsize,
     /// Bytes taken from `large_heads`.
     counted: AtomicUsize,
-    large_heads: Arc<ByteBudget>,
+    pub(super) large_heads: Arc<ByteBudget>,
     large_answers: Arc<ByteBudget>,
     pub(super) max_head_bytes: usize,
-    is_trusted: bool,
+    pub(super) is_trusted: bool,
     pub(super) has_no_memory: AtomicBool,
+    /// Whether the socket is reset when it is closed.
+    pub(super) is_reset: AtomicBool,
     pub(super) order: AtomicU8,
     pub(super) waker: AtomicWaker,
 }
@@ -76,6 +80,7 @@ impl Activity {
             max_head_bytes,
             is_trusted,
             has_no_memory: AtomicBool::new(false),
+            is_reset: AtomicBool::new(false),
             order: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
@@ -153,6 +158,14 @@ impl Activity {
         }
         self.has_no_memory.store(!is_taken, Ordering::Relaxed);
         is_taken
+    }
+
+    pub(super) fn note_write(&self, written: &Poll<io::Result<usize>>) {
+        self.is_write_blocked
+            .store(written.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.sent.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
     }
 
     /// Part of an answer, whose bytes count until they are sent or given up; `None`

@@ -105,8 +105,8 @@ pin_project! {
     /// A response in the making.
     pub(super) struct Answering {
         #[pin]
-        response: RouteFuture<Infallible>,
-        activity: Arc<Activity>,
+        pub(super) response: RouteFuture<Infallible>,
+        pub(super) activity: Arc<Activity>,
     }
 }
 
@@ -135,7 +135,7 @@ impl Future for Answering {
 }
 
 /// The response where the service has no room for a request or its answer.
-fn unavailable() -> Response<Body> {
+pub(super) fn unavailable() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let seconds = HeaderValue::from_static("1");
@@ -152,7 +152,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn new(body: Body, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(body: Body, activity: Arc<Activity>) -> Self {
         Self {
             first: None,
             body,

@@ -26,16 +26,6 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    fn note_write(&self, written: &Poll<io::Result<usize>>) {
-        let activity = &self.activity;
-        activity
-            .is_write_blocked
-            .store(written.is_pending(), Ordering::Relaxed);
-        if let Poll::Ready(Ok(bytes)) = written {
-            activity.sent.fetch_add(*bytes as u64, Ordering::Relaxed);
-        }
-    }
-
     /// hyper itself answers a request that it cannot read, without the headers
     /// that every response is sent with. Where `head` is such an answer, this is
     /// it with them.
@@ -87,7 +77,7 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(written.min(buf.len())));
         }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note_write(&written);
+        self.activity.note_write(&written);
         written
     }
 
@@ -103,7 +93,7 @@ impl AsyncWrite for Socket {
             return self.poll_write(cx, first);
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note_write(&written);
+        self.activity.note_write(&written);
         written
     }
 

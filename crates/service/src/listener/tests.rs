@@ -16,6 +16,7 @@ fn parts() -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
 
 struct Scene {
     server: Server,
+    router: Router,
     listener: TcpListener,
     big_answers: Arc<AtomicU64>,
 }
@@ -37,7 +38,8 @@ impl Scene {
             .route("/small", get(|| std::future::ready("small")))
             .route("/body", post(|_: Bytes| std::future::ready("read")));
         Self {
-            server: Server::new(router, limits, Arc::default()),
+            server: Server::new(limits, Arc::default()),
+            router,
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             big_answers,
         }
@@ -45,6 +47,15 @@ impl Scene {
 
     /// A connection of `peer` that sends `bytes`, and whether it is refused.
     async fn send(&self, peer: &str, bytes: &[u8]) -> (TcpStream, Result<(), Refusal>) {
+        self.send_in(Protocol::Http1, peer, bytes).await
+    }
+
+    async fn send_in(
+        &self,
+        protocol: Protocol,
+        peer: &str,
+        bytes: &[u8],
+    ) -> (TcpStream, Result<(), Refusal>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 * 1024).unwrap();
         let address = self.listener.local_addr().unwrap();
@@ -52,7 +63,8 @@ impl Scene {
         client.write_all(bytes).await.unwrap();
         let (stream, _) = self.listener.accept().await.unwrap();
         let peer = SocketAddr::new(peer.parse().unwrap(), 1);
-        (client, self.server.start(stream, peer))
+        let started = self.server.start(stream, peer, protocol, &self.router);
+        (client, started)
     }
 
     /// A connection whose request body has not arrived.
@@ -296,4 +308,194 @@ async fn answers_that_are_not_read_hold_bounded_memory() {
     scene.server.connections.close();
     scene.server.connections.wait().await;
     assert_eq!(scene.server.large_answers.used(), 0);
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The headers of a request, without its body.
+fn http2_request(stream: u32, method: u8, path: &str, flags: u8) -> Vec<u8> {
+    let length = u8::try_from(path.len()).unwrap();
+    let start = [method, 0x86, 0x41, 1, b'a', 0x04, length];
+    let block = [&start, path.as_bytes()].concat();
+    frame(HEADERS, flags | 4, stream, &block)
+}
+
+fn http2(settings: &[u8], requests: &[Vec<u8>]) -> Vec<u8> {
+    let settings = frame(SETTINGS, 0, 0, settings);
+    [PREFACE, &settings, &requests.concat()].concat()
+}
+
+const GET: u8 = 0x82;
+const POST: u8 = 0x83;
+
+/// Reads until there is such a frame. Its flags; `None` where the connection ends
+/// before.
+async fn flags_of(client: &mut TcpStream, kind: u8, stream: u32) -> Option<u8> {
+    loop {
+        let mut head = [0; 9];
+        client.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        client.read_exact(&mut payload).await.ok()?;
+        let found = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        if (head[3], found) == (kind, stream) {
+            return Some(head[4]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_both_protocols_are_bounded_together() {
+    let scene = Scene::new(Limits {
+        max_connections: 32,
+        ..Limits::default()
+    })
+    .await;
+    // A body that does not arrive, and an answer that shows that it is awaited.
+    let requests = [
+        http2_request(1, POST, "/body", 0),
+        http2_request(3, GET, "/small", END_STREAM),
+    ];
+    let bytes = http2(&[], &requests);
+    let (mut held, started) = scene.send_in(Protocol::Http2, "192.0.2.1", &bytes).await;
+    assert_eq!(started, Ok(()));
+    assert!(flags_of(&mut held, HEADERS, 3).await.is_some());
+    let _slow = scene.send_head("192.0.2.1").await;
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let (mut refused, started) = scene.send_in(protocol, "192.0.2.1", b"").await;
+        assert_eq!(started, Err(Refusal::Address), "{protocol:?}");
+        let mut answer = String::new();
+        refused.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer.is_empty(), protocol == Protocol::Http2, "{answer}");
+        let (_, started) = scene.send_in(protocol, "192.0.2.2", b"").await;
+        assert_eq!(started, Ok(()), "{protocol:?}");
+    }
+}
+
+/// A peer that sends nothing, one that asks no more, and one that never lets the
+/// answer be sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_connections_wait_for_their_peers_within_bounds() {
+    let short = Duration::from_millis(200);
+    let long = Duration::from_secs(600);
+    let get = [http2_request(1, GET, "/small", END_STREAM)];
+    let no_window = [0, 4, 0, 0, 0, 0];
+    for (bytes, head_timeout, idle_timeout, write_timeout) in [
+        (Vec::new(), short, long, long),
+        (http2(&[], &[]), short, long, long),
+        (http2(&[], &get), long, short, long),
+        (http2(&no_window, &get), long, long, short),
+        (
+            http2(&[], &[http2_request(1, POST, "/body", 0)]),
+            long,
+            long,
+            short,
+        ),
+    ] {
+        let scene = Scene::new(Limits {
+            head_timeout,
+            idle_timeout,
+            write_timeout,
+            ..Limits::default()
+        })
+        .await;
+        let (_client, started) = scene.send_in(Protocol::Http2, "192.0.2.1", &bytes).await;
+        started.unwrap();
+        scene.server.connections.close();
+        let ended = tokio::time::timeout(long, scene.server.connections.wait()).await;
+        ended.expect("it ends");
+        assert_eq!(scene.refused("timeout"), 1);
+        assert_eq!(scene.server.counts.open(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_beyond_the_bound_are_refused_and_http_1_is_not_spoken() {
+    let scene = Scene::new(Limits::default()).await;
+    // 290 bytes each, as HTTP/2 counts them.
+    for (headers, fits) in [(25, true), (35, false)] {
+        let mut block = http2_request(1, GET, "/small", 0)[9..].to_vec();
+        for _ in 0..headers {
+            block.extend([0, 2, b'x', b'y', 0x7f, 0x81, 1]);
+            block.extend([b'z'; 256]);
+        }
+        let bytes = http2(&[], &[frame(HEADERS, END_STREAM | 4, 1, &block)]);
+        let (mut client, started) = scene.send_in(Protocol::Http2, "192.0.2.1", &bytes).await;
+        started.unwrap();
+        let flags = flags_of(&mut client, HEADERS, 1).await.unwrap();
+        // A refusal has no body.
+        assert_eq!(flags & END_STREAM == 0, fits, "{headers}");
+    }
+    let get = b"GET /small HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let (mut client, started) = scene.send_in(Protocol::Http2, "192.0.2.1", get).await;
+    started.unwrap();
+    let mut answer = Vec::new();
+    let reading = client.read_to_end(&mut answer);
+    let read = tokio::time::timeout(Duration::from_secs(20), reading).await;
+    assert!(read.is_ok(), "it ends");
+    assert!(!answer.windows(5).any(|it| it == b"small"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_in_flight_share_memory_whichever_connection_they_are_on() {
+    let scene = Scene::new(Limits {
+        large_heads_bytes: 3 * 12 * 1024,
+        ..Limits::default()
+    })
+    .await;
+    let held = |stream| http2_request(stream, POST, "/body", 0);
+    let answered = http2_request(99, GET, "/small", END_STREAM);
+    let two = http2(&[], &[held(1), held(3), answered.clone()]);
+    let (mut first, started) = scene.send_in(Protocol::Http2, "192.0.2.1", &two).await;
+    started.unwrap();
+    assert!(flags_of(&mut first, HEADERS, 99).await.is_some());
+    let one = http2(&[], &[held(1), held(3), answered.clone()]);
+    let (mut second, started) = scene.send_in(Protocol::Http2, "192.0.2.2", &one).await;
+    started.unwrap();
+    // The third request is refused as the second one is, without a body.
+    let flags = flags_of(&mut second, HEADERS, 99).await.unwrap();
+    assert_eq!(flags & END_STREAM, END_STREAM);
+    // A trusted network has as much again.
+    let trusted = http2(&[], &[held(1), answered]);
+    let (mut third, started) = scene.send_in(Protocol::Http2, "127.0.0.1", &trusted).await;
+    started.unwrap();
+    let flags = flags_of(&mut third, HEADERS, 99).await.unwrap();
+    assert_eq!(flags & END_STREAM, 0);
+    drop((first, second, third));
+    scene.server.connections.close();
+    scene.server.connections.wait().await;
+    for _ in 0..1000 {
+        if scene.server.large_heads.used() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{} bytes are held", scene.server.large_heads.used());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_connections_close_when_the_service_stops() {
+    let scene = Scene::new(Limits {
+        drain_timeout: Duration::from_secs(600),
+        ..Limits::default()
+    })
+    .await;
+    let get = http2(&[], &[http2_request(1, GET, "/small", END_STREAM)]);
+    let (mut idle, started) = scene.send_in(Protocol::Http2, "192.0.2.1", &get).await;
+    started.unwrap();
+    assert!(flags_of(&mut idle, HEADERS, 1).await.is_some());
+    let draining = tokio::time::timeout(Duration::from_secs(20), scene.server.drain());
+    draining
+        .await
+        .expect("a peer that is silent holds nothing up");
+    assert!(flags_of(&mut idle, GOAWAY, 0).await.is_some());
 }

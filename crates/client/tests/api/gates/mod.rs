@@ -8,6 +8,7 @@ mod browser;
 mod caddy;
 mod dns;
 mod envoy;
+mod envoy_grpc;
 mod fastapi;
 mod haproxy;
 mod hosts;
@@ -149,6 +150,8 @@ impl Licensed {
             ("x-forwarded-uri", "/live/1"),
             ("x-original-uri", "/live/1"),
             ("x-original-uri", "/alarms/1"),
+            ("x-original-url", "/live/1"),
+            ("x-original-url", "https://vms.example/live/1"),
             ("x-forwarded-method", "OPTIONS"),
             ("x-original-method", "OPTIONS"),
             ("x-license-reason", "licensed"),
@@ -160,6 +163,10 @@ impl Licensed {
         assert_eq!(answer.status(), 403);
         let answer = get(gateway, "/map/1?feature=module.nope", &[]).await;
         assert_eq!(answer.status(), 200);
+        for claim in ["x-original-uri", "x-original-url", "x-forwarded-uri"] {
+            let answer = get(gateway, "/map/1", &[(claim, "/alarms/1")]).await;
+            assert_eq!(answer.status(), 200, "{claim}");
+        }
         let claimed = [("x-license-tier", "enterprise")];
         let answer = get(gateway, "/map/1", &claimed).await;
         assert_eq!(answer.status(), 200);
@@ -568,12 +575,6 @@ impl Licensed {
         self.is_passed_again_by(gateway).await;
     }
 
-    /// One that hangs is no other case, and keeps nobody waiting for long.
-    async fn is_shut_while_it_hangs(&mut self, gateway: &str) {
-        self.site.stop().await;
-        let address = self.site.url.strip_prefix("http://").unwrap();
-        let hanging = tokio::net::TcpListener::bind(address).await.unwrap();
-        let accepting = tokio::spawn(async move {
     /// The License Client stops, and a program that never answers takes its place.
     async fn hang(&mut self) -> tokio::task::JoinHandle<()> {
         self.site.stop().await;
@@ -584,7 +585,6 @@ impl Licensed {
             while let Ok(connection) = hanging.accept().await {
                 held.push(connection);
             }
-        });
         })
     }
 

@@ -1,0 +1,156 @@
+//! The question of a gateway, over HTTP or gRPC, and its answer.
+
+use std::borrow::Cow;
+
+use axum::http::HeaderValue;
+use license_core::feature::FeatureKey;
+use license_core::gate::in_words;
+use license_core::license::License;
+use license_core::route::Need;
+use serde_json::json;
+
+use crate::app::App;
+use crate::licensing::decide;
+
+/// Maximum length of a feature key that is looked up, in bytes.
+const MAX_FEATURE_BYTES: usize = 4 * FeatureKey::MAX_CHARS;
+/// Maximum length of a method that is looked up, in bytes; no registered one is
+/// as long.
+const MAX_METHOD_BYTES: usize = 32;
+
+/// What a gateway says about a request. Everything in it has to allow the
+/// request, so what a visitor adds can only close the gate.
+pub(super) struct Question<'a> {
+    /// The features that the request needs; `None` if they cannot be read.
+    pub(super) features: Option<Vec<String>>,
+    /// The paths of the request; `None` if they cannot be read.
+    pub(super) paths: Option<Vec<AskedPath<'a>>>,
+    /// The features may all come from the visitor: without a table they do not
+    /// open the gate.
+    pub(super) features_may_be_the_visitors: bool,
+}
+
+/// A path that the gateway asks about.
+pub(super) struct AskedPath<'a> {
+    /// `None` where the method is not known, and may be any.
+    pub(super) method: Option<&'a str>,
+    /// With the query.
+    pub(super) path: Cow<'a, [u8]>,
+}
+
+/// Why a request may pass or not.
+pub(super) struct Verdict {
+    pub(super) allowed: bool,
+    pub(super) reason: String,
+    pub(super) feature: Option<String>,
+}
+
+impl Verdict {
+    fn refused(reason: &str) -> Self {
+        Self {
+            allowed: false,
+            reason: reason.to_owned(),
+            feature: None,
+        }
+    }
+
+    /// The question cannot be read: no license would let the request through.
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self.reason.as_str(), "bad_path" | "bad_feature")
+    }
+
+    /// The body of a refusal: JSON that a user may be shown.
+    pub(super) fn body(&self) -> String {
+        let feature = self.feature.as_deref().unwrap_or_default();
+        let detail = in_words(&self.reason, feature);
+        json!({"detail": detail, "reason": self.reason, "feature": self.feature}).to_string()
+    }
+
+    /// The headers of every answer; `None` for one without a value. A tier that
+    /// no header can hold is left out.
+    pub(super) fn headers(&self, app: &App) -> [(&'static str, Option<HeaderValue>); 2] {
+        let snapshot = app.snapshot();
+        let tier = snapshot.license().and_then(License::tier);
+        [
+            ("x-license-reason", Some(self.reason.as_str())),
+            ("x-license-tier", tier),
+        ]
+        .map(|(name, text)| {
+            let value = text.and_then(|text| HeaderValue::from_str(text).ok());
+            (name, value.filter(|value| !value.is_empty()))
+        })
+    }
+}
+
+/// Whether the request may pass: an allowance, or the first refusal.
+pub(super) fn judge(app: &App, question: &Question<'_>) -> Verdict {
+    let (Ok(verdict) | Err(verdict)) = judge_each(app, question);
+    verdict
+}
+
+/// An allowance, or the first refusal as the error.
+fn judge_each(app: &App, question: &Question<'_>) -> Result<Verdict, Verdict> {
+    let unreadable = || Verdict::refused("bad_feature");
+    let mut allowed = None;
+    for feature in question.features.as_ref().ok_or_else(unreadable)? {
+        allowed = Some(decide(app, feature)?);
+    }
+    let unreadable = || Verdict::refused("bad_path");
+    let paths = question.paths.as_ref().ok_or_else(unreadable)?;
+    let Some(table) = app.gate_routes.table() else {
+        if question.features_may_be_the_visitors {
+            return Err(Verdict::refused("no_table"));
+        }
+        let nothing = if paths.is_empty() {
+            "no_feature"
+        } else {
+            "no_table"
+        };
+        return allowed.ok_or_else(|| Verdict::refused(nothing));
+    };
+    for asked in paths {
+        let needs = match asked.method {
+            Some(method) => vec![table.need(method, &asked.path)],
+            None => table.needs_of_any_method(&asked.path),
+        };
+        for need in needs {
+            allowed = Some(by_path(app, need)?);
+        }
+    }
+    allowed.ok_or_else(|| Verdict::refused("no_feature"))
+}
+
+fn by_path(app: &App, need: Need<'_>) -> Result<Verdict, Verdict> {
+    match need {
+        Need::Feature(key) => decide(app, key.as_str()),
+        Need::Nothing => Ok(Verdict {
+            allowed: true,
+            reason: "no_feature_needed".to_owned(),
+            feature: None,
+        }),
+        Need::Unlisted => Err(Verdict::refused("not_listed")),
+        Need::BadPath(_) => Err(Verdict::refused("bad_path")),
+    }
+}
+
+fn decide(app: &App, key: &str) -> Result<Verdict, Verdict> {
+    if key.len() > MAX_FEATURE_BYTES {
+        return Err(Verdict::refused("bad_feature"));
+    }
+    let verdict = decide::decide(app, key, app.clock.now(), |decision| Verdict {
+        allowed: decision.available,
+        reason: decision.reason.code().to_owned(),
+        feature: Some(key.to_owned()),
+    });
+    match verdict.allowed {
+        true => Ok(verdict),
+        false => Err(verdict),
+    }
+}
+
+/// The method in a text, if it is one (RFC 9110, section 9.1).
+pub(super) fn method_of(text: &str) -> Option<&str> {
+    let is_method = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let fits = (1..=MAX_METHOD_BYTES).contains(&text.len());
+    Some(text).filter(|text| fits && text.bytes().all(is_method))
+}
