@@ -148,7 +148,7 @@ function license(r)
         r.headers_in["X-License-Reason"] = reason
         return apache2.DECLINED
     elseif status == "400" then
-        return answer(r, 400, "The request cannot be read", reason)
+        return answer(r, 400, "The path or feature of the request is invalid", reason)
     elseif status == "403" then
         return answer(r, 403, "This feature is not licensed", reason)
     end
