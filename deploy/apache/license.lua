@@ -1,5 +1,5 @@
--- Asks the License Client before Apache httpd passes a request on. license.conf beside this
--- file says when. Apache answers 500 when a script fails, so nothing passes then.
+-- Asks the License Client before Apache httpd passes a request on; license.conf selects the
+-- requests. Apache answers 500 if a script fails, so no request passes in that case.
 
 local socket = require("socket")
 local plain_path = require("plain_path")
@@ -8,13 +8,13 @@ local QUESTION = "/api/license/authorize?unreadable=400"
 -- In seconds.
 local CONNECT_TIMEOUT = 1
 local ANSWER_TIMEOUT = 2
--- After a question without an answer in time, one request at a time asks; the others are
--- answered 503 immediately, so that they do not occupy all of Apache's threads.
+-- After a check has timed out, only one request at a time asks again. The others get 503
+-- immediately, so that they do not occupy all of Apache's threads.
 local RETRY_INTERVAL = 3
 local RETRY_KEY = "license_client_retry_at"
 local MAX_ANSWER_BYTES = 16384
 
--- The target of the request as the visitor has sent it, without a scheme and a host.
+-- The request target as sent by the visitor, without scheme and host.
 local function target(r)
     local text = r.unparsed_uri or ""
     return text:match("^%a[%w+.-]*://[^/?#]*(.*)$") or text
@@ -26,7 +26,7 @@ local function answer(r, status, detail, reason)
         body = '{"detail": "' .. detail .. '", "reason": "' .. reason .. '"}'
         r.err_headers_out["X-License-Reason"] = reason
     end
-    -- license.conf sets the content type where this is set.
+    -- Sets the content type in license.conf.
     r.subprocess_env["license_answer"] = "1"
     r:custom_response(status, body)
     return status
@@ -37,7 +37,7 @@ local function unanswered(r)
     return answer(r, 503, "The license cannot be checked right now")
 end
 
--- The answer to a question, as far as it has come; nil and true after a timeout.
+-- The answer received so far; nil and true after a timeout.
 local function ask(address, question)
     local host, port = address:match("^(.*):(%d+)$")
     if not host then
@@ -63,10 +63,10 @@ local function ask(address, question)
     return text, failure == "timeout"
 end
 
--- Which headers of a visitor reach no service: what is said about licensing, and which method
--- or path the request really means. Services that put headers into variables take an
--- underscore for a dash. Where a proxy of yours before Apache sets one of the X-Forwarded
--- headers, take that line out.
+-- Visitors' headers that are removed: statements about licensing, and overrides of the method
+-- or path, which some services accept. Services that map headers to variables treat an
+-- underscore like a dash. If a proxy of yours in front of Apache sets one of the X-Forwarded
+-- headers, remove its line.
 local VISITOR_HEADERS = {
     ["http2-settings"] = true,
     ["x-http-method-override"] = true,
@@ -90,20 +90,19 @@ local function remove_visitor_headers(r)
             r.headers_in[name] = nil
         end
     end
-    -- Apache has joined repeated headers.
+    -- Apache joins repeated headers.
     local upgrade = r.headers_in["Upgrade"]
     if upgrade and upgrade:lower() ~= "websocket" then
         r.headers_in["Upgrade"] = nil
     end
 end
 
--- LuaQuickHandler: refuses paths that a service could read as other ones, before Apache
--- decodes them.
+-- LuaQuickHandler: refuses ambiguous paths before Apache decodes them.
 function plain_paths(r)
     return plain_path.refusal(target(r):match("^[^?]*")) or apache2.DECLINED
 end
 
--- LuaHookFixups: runs after everything else that may refuse a request, 'Satisfy Any' or not.
+-- LuaHookFixups: runs after all other access checks, even with 'Satisfy Any'.
 function license(r)
     remove_visitor_headers(r)
     local feature = r.subprocess_env["license_feature"]
@@ -125,7 +124,7 @@ function license(r)
     local now = socket.gettime()
     local retry_at = r:ivm_get(RETRY_KEY) or 0
     local is_suspect = retry_at > 0
-    -- A clock that was set back does not keep the gate shut.
+    -- A clock that was set back must not keep the gate closed.
     if is_suspect and now < retry_at and retry_at - now <= RETRY_INTERVAL then
         return unanswered(r)
     end
@@ -141,7 +140,7 @@ function license(r)
 
     local head = text and text:match("^(HTTP/1%.[01] %d%d%d.-\r\n)\r\n")
     local status = head and head:sub(10, 12)
-    -- Every answer of the License Client has a reason; another program's has none.
+    -- Every answer of the License Client has a reason; without one, another program answered.
     local reason = head and head:lower():match("\r\nx%-license%-reason: *([a-z_]+)\r\n")
     if not reason then
         return unanswered(r)
@@ -149,7 +148,7 @@ function license(r)
         r.headers_in["X-License-Reason"] = reason
         return apache2.DECLINED
     elseif status == "400" then
-        return answer(r, 400, "The request cannot be read", reason)
+        return answer(r, 400, "The path or feature of the request is invalid", reason)
     elseif status == "403" then
         return answer(r, 403, "This feature is not licensed", reason)
     end

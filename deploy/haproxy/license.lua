@@ -1,21 +1,21 @@
--- Asks the License Client before HAProxy passes a request on. haproxy.cfg beside this file
--- loads it, and says which requests are asked about.
+-- Asks the License Client before HAProxy passes a request on. haproxy.cfg loads this file and
+-- selects the requests.
 --
--- HAProxy goes on with a request when a script fails. So this file only ever says that a
--- request may pass, and haproxy.cfg refuses every request of which it does not say so.
+-- HAProxy continues with a request if a script fails. Therefore this script only marks
+-- requests as allowed, and haproxy.cfg refuses all others.
 
 local plain_path = require("plain_path")
 
--- The listener 'license-client' of haproxy.cfg, which bounds connecting, waiting and names.
+-- The listener 'license-client' of haproxy.cfg, which sets the timeouts and resolves the name.
 local LISTENER = "abns@license-client"
 local QUESTION = "http://license-client/api/license/authorize?unreadable=400"
--- In milliseconds; longer than the listener's own timeouts together.
+-- In milliseconds; longer than the sum of the listener's timeouts.
 local TIMEOUT = 4500
 
--- The License Client's answers, by status.
+-- The License Client's answers by status.
 local VERDICTS = { [200] = "allowed", [204] = "allowed", [400] = "unreadable", [403] = "refused" }
 
--- 'plain' for a path that every service reads in the same way.
+-- 'plain' if every service reads the path in the same way.
 core.register_converters("plain_path", function(path)
     if plain_path.refusal(path) == nil then
         return "plain"
@@ -24,7 +24,7 @@ core.register_converters("plain_path", function(path)
 end)
 
 -- Sets txn.license to 'allowed', 'refused', 'unreadable' or 'unanswered', and
--- txn.license_reason. Asks about txn.license_feature, or about the path where there is none.
+-- txn.license_reason. Checks txn.license_feature, or the path if no feature is set.
 core.register_action("license", { "http-req" }, function(txn)
     txn:set_var("txn.license", "unanswered")
     local url, headers = QUESTION, {}
@@ -43,7 +43,7 @@ core.register_action("license", { "http-req" }, function(txn)
     end
     local reason = answer.headers and answer.headers["x-license-reason"]
     reason = reason and reason[0]
-    -- Every answer of the License Client has a reason; another program's has none.
+    -- Every answer of the License Client has a reason; without one, another program answered.
     if not reason or not reason:find("^[a-z_]+$") then
         return
     end

@@ -1,14 +1,14 @@
--- Whether every service reads a path in the same way. HAProxy and Apache httpd place a request
--- by its path, and pass the path on as it came; so both refuse a path that a service could
--- read as another one. Both load this file from their license.lua.
+-- Checks whether every service reads a path in the same way. HAProxy and Apache httpd match a
+-- request by its path and pass the path on unchanged, so both refuse ambiguous paths. Their
+-- license.lua loads this file.
 --
--- The time is linear in the length of the path, and paths are bounded.
+-- The time is linear in the length of the path, which is limited.
 
 local MAX_PATH_BYTES = 2048
 
--- Control characters that are escaped two times or more, and escapes that only some services know.
+-- Control characters that are escaped more than once, and non-standard escapes.
 local CONTROLS = { "%%0[09ad]", "%%u0000", "%%u002[ef]", "%%u005c" }
--- Escapes of hexadecimal digits after a percent sign: decoding again makes another escape.
+-- Escapes of hexadecimal digits after a percent sign: decoding them creates another escape.
 local DIGITS = { "%%%x?%%3%d", "%%%x?%%[46][1-6]" }
 -- Overlong UTF-8 of NUL, '.', '/' and '\'.
 local OVERLONG = { "%%c0%%80", "%%c0%%a[ef]", "%%c1%%9c", "%%e0%%8[01]", "%%f0%%80" }
@@ -22,7 +22,7 @@ local function contains_any(text, patterns)
     return false
 end
 
--- A percent sign that is escaped any number of times becomes one: '%25252e' becomes '%2e'.
+-- Reduces a percent sign that is escaped any number of times: '%25252e' becomes '%2e'.
 local function unescape_percent_signs(text)
     return (text:gsub("%%([25]*)", function(run)
         local start = 1
@@ -33,7 +33,7 @@ local function unescape_percent_signs(text)
     end))
 end
 
--- Dots alone, or two dots between bytes that a decoder may leave out.
+-- Only dots, or two dots between bytes that a decoder may skip.
 local function is_dot_segment(name)
     if name:find("^%.+$") then
         return true
@@ -44,16 +44,16 @@ end
 
 local M = {}
 
--- The status to refuse `path` with (400 or 414), or nil. The query is not part of the path.
+-- The status with which to refuse `path` (400 or 414), or nil. The query is not part of the path.
 function M.refusal(path)
     if #path > MAX_PATH_BYTES then
         return 414
     end
-    -- Some services take the name after two slashes for a host.
+    -- Some services read the name after two slashes as a host.
     if not path:find("^/") or path:find("^//") then
         return 400
     end
-    -- Bytes that are not ASCII have to be escaped.
+    -- Non-ASCII bytes have to be escaped.
     if path:find("[^\x21-\x7e]") or path:find("[#\\]") then
         return 400
     end

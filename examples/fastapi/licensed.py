@@ -31,10 +31,10 @@ MESSAGES = {
     "not_in_license": "The license does not include '{feature}'",
     "switched_off": "'{feature}' is switched off on this site",
     "license_expired": "The license has expired",
-    "grace_period_expired": "The license could not be confirmed for too long; ask the operator",
+    "grace_period_expired": "The grace period has expired; contact the operator",
     "no_contact": "The license cannot be checked right now",
 }
-OTHER_MESSAGE = "The license is not valid; ask the operator"
+OTHER_MESSAGE = "The license is not valid; contact the operator"
 
 
 class NotLicensed(HTTPException):

@@ -1,4 +1,4 @@
-//! `cargo xtask audit`: what we depend on, judged by `deny.toml`.
+//! `cargo xtask audit`: checks dependencies against `deny.toml`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -26,12 +26,12 @@ pub(crate) fn run(command: &Audit) -> Result<()> {
         check.args(["licenses", "bans", "sources"]),
     )?;
     let Some(database) = &command.advisories else {
-        println!("── advisories are not checked: name their database with --advisories");
+        println!("── advisories are not checked; pass their database with --advisories");
         return Ok(());
     };
 
-    // Offline, cargo-deny looks for its database in a directory of this name,
-    // made of the hash of the address that it would fetch from.
+    // Offline, cargo-deny expects its database in a directory whose name contains the hash of
+    // the address that it would fetch from.
     let directory = tempfile::tempdir()?;
     let clone = directory.path().join("advisory-db-3157b0e258782691");
     output(
@@ -40,8 +40,8 @@ pub(crate) fn run(command: &Audit) -> Result<()> {
             .arg(database)
             .arg(&clone),
     )?;
-    // A bundle of a shallow clone lacks the parents of its newest commit, and
-    // does not say so.
+    // A bundle of a shallow clone does not mark that the parents of its newest commit are
+    // missing.
     let newest = output(
         Command::new("git")
             .arg("-C")

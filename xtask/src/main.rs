@@ -30,59 +30,59 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Play the main job end to end: issue, activate, gate, lose the License
-    /// Server, come back, revoke
+    /// Play the main use case end to end: issue, activate, gate, lose the License
+    /// Server, recover, revoke
     #[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --keep")]
     Demo(demo::Demo),
 
-    /// Set up what tests need, then run every check and every test
+    /// Set up everything that tests need, then run all checks and tests
     #[command(after_help = "Examples:\n  \
         cargo xtask test\n  \
         cargo xtask test --only-tests -- -p license-client grace")]
     Test(test::Test),
 
-    /// Try attacks that once worked on the real programs; fails if one works
+    /// Run attacks that once worked against the real programs; fails if one works
     #[command(after_help = "Examples:\n  \
         cargo xtask attack\n  \
         cargo xtask attack --only cpu --only memory --size full\n  \
         cargo xtask attack --profile dev")]
     Attack(attack::Attack),
 
-    /// Check dependencies: licenses, bans, sources, and advisories when given
-    /// their database
+    /// Check dependencies: licenses, bans and sources, and advisories if their
+    /// database is given
     #[command(after_help = "Examples:\n  \
         cargo xtask audit\n  \
         cargo xtask audit --advisories path/to/advisory-db.bundle")]
     Audit(audit::Audit),
 
-    /// Measure the feature check, a gated nginx, or subscribers to events
+    /// Measure the feature check, a gated nginx, or event subscribers
     #[command(after_help = "Examples:\n  \
         cargo xtask bench\n  cargo xtask bench gate --seconds 3 --rounds 1\n  \
         cargo xtask bench events")]
     Bench(bench::Bench),
 
-    /// Check what is shipped in deploy/: alert rules, the systemd unit, and the
-    /// static programs alone in a read-only directory
+    /// Check the files in deploy/: alert rules, the systemd unit, and the static
+    /// programs alone in a read-only directory
     #[command(after_help = "Examples:\n  \
         cargo xtask deployment --only-files\n  cargo xtask deployment    # as root")]
     Deployment(deployment::Deployment),
 
-    /// Prove the rules: every flipped bit of twenty documents, replays, simulated
-    /// sites, mutated inputs
+    /// Check the rules thoroughly: every flipped bit of twenty documents, replays,
+    /// simulated sites, mutated inputs
     #[command(after_help = "Examples:\n  \
         cargo xtask prove\n  cargo xtask prove --hours 10000000 --seed 7")]
     Prove(prove::Prove),
 
-    /// Fuzz what takes bytes from strangers, with cargo-fuzz
+    /// Fuzz all parsers of untrusted input with cargo-fuzz
     #[command(after_help = "Examples:\n  \
         cargo xtask fuzz\n  cargo xtask fuzz document contact --runs 10000000")]
     Fuzz(fuzz::Fuzz),
 
-    /// Take the pictures of the documents
+    /// Take the screenshots for the documentation
     #[command(after_help = "Example:\n  cargo xtask screenshots")]
     Screenshots,
 
-    /// Build a vendor's License Client, with keys in it, and try to replace them
+    /// Build a vendor's License Client with embedded keys, and try to replace them
     #[command(after_help = "Example:\n  cargo xtask embedded-keys")]
     EmbeddedKeys,
 }

@@ -6,13 +6,13 @@ use anyhow::{Result, bail};
 
 use crate::program::{exists, is_root, step};
 
-/// Installs `package` unless `is_there`; where that is not allowed, says
-/// exactly what is missing.
+/// Installs `package` unless `is_there`; if that is not possible, names what is
+/// missing.
 pub(crate) fn ensure(package: &str, is_there: impl Fn() -> bool) -> Result<()> {
     ensure_all(&[package], is_there)
 }
 
-/// The same for several that are needed together.
+/// The same for several packages that are needed together.
 pub(crate) fn ensure_all(packages: &[&str], is_there: impl Fn() -> bool) -> Result<()> {
     if is_there() {
         return Ok(());
@@ -30,13 +30,13 @@ pub(crate) fn ensure_all(packages: &[&str], is_there: impl Fn() -> bool) -> Resu
         Command::new("apt-get")
             .args(["-q", "install", "-y", "--no-install-recommends"])
             .args(packages)
-            // Debian starts a service when it is installed, except when this
-            // says that the machine is not up yet. Tests start their own.
+            // Debian starts a service after installing it, unless this reports that the machine is
+            // not running yet. Tests start their own services.
             .env("RUNLEVEL", "1")
             .env("DEBIAN_FRONTEND", "noninteractive"),
     )?;
     if !is_there() {
-        bail!("{names}: installed, but what the tests need of it is not there");
+        bail!("{names}: installed, but files that the tests need are missing");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A private PostgreSQL server: own directory, random port on loopback, an
-//! unprivileged user, gone when the value goes.
+//! A private PostgreSQL server: separate directory, random port on loopback, an
+//! unprivileged user; stopped when the value is dropped.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -21,7 +21,7 @@ pub(crate) struct Cluster {
     _directory: TempDir,
 }
 
-/// Whom the server runs as; it refuses root.
+/// The user of the server; PostgreSQL does not run as root.
 #[derive(Clone, Copy)]
 struct User {
     uid: u32,
@@ -29,7 +29,7 @@ struct User {
 }
 
 impl Cluster {
-    /// Starts a server, after installing it if need be.
+    /// Starts a server, and installs it first if necessary.
     pub(crate) fn start() -> Result<Self> {
         packages::ensure("postgresql", || programs().is_some())?;
         let programs = programs().context("no PostgreSQL server is installed")?;
@@ -58,13 +58,13 @@ impl Cluster {
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
             "max_connections=200",
-            // The tests' data need not survive this machine.
+            // The tests' data does not have to survive a crash of the machine.
             "fsync=off",
         ] {
             postgres.args(["-c", setting]);
         }
         postgres.stdout(log.try_clone()?).stderr(log);
-        let server = postgres.spawn().context("PostgreSQL cannot start")?;
+        let server = postgres.spawn().context("cannot start PostgreSQL")?;
         let mut cluster = Self {
             port,
             server,
@@ -88,7 +88,7 @@ impl Cluster {
                 return Ok(());
             }
             if let Some(status) = self.server.try_wait()? {
-                bail!("PostgreSQL ended at once ({status})");
+                bail!("PostgreSQL exited immediately ({status})");
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -104,7 +104,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Where the newest installed server's programs are.
+/// The directory of the newest installed server's programs.
 fn programs() -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .ok()?
@@ -116,7 +116,7 @@ fn programs() -> Option<PathBuf> {
     found.pop()
 }
 
-/// The user that Debian's package makes, or nobody.
+/// The user created by Debian's package, or nobody.
 fn other_user() -> Result<User> {
     let passwd = fs::read_to_string("/etc/passwd")?;
     let find = |name: &str| {

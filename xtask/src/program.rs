@@ -22,7 +22,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a step to its end, with its output shown; prints how long it took.
+/// Runs a step with its output shown; prints how long it took.
 pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
     println!("── {name}");
     let start = now();
@@ -36,7 +36,7 @@ pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end and answers what it printed.
+/// Runs a command and returns its output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -52,7 +52,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Asks a program to end, by its pid, and waits for it; insists after 12 s.
+/// Stops a program with SIGTERM and waits for it; kills it after 12 s.
 pub(crate) fn stop(child: &mut Child) -> Result<Duration> {
     let start = now();
     if child.try_wait()?.is_none() {
@@ -69,22 +69,22 @@ pub(crate) fn stop(child: &mut Child) -> Result<Duration> {
     bail!("process {} did not end within 12 s of SIGTERM", child.id());
 }
 
-/// A port that is free now.
+/// A free port.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// Whether somebody listens on a port.
+/// Whether a port accepts connections.
 pub(crate) fn answers(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
-/// Asks a service on this machine with JSON; fails unless it answers 200.
+/// Sends JSON to a service on this machine; fails unless it answers 200.
 pub(crate) fn ask(port: u16, method: &str, path: &str, body: &str) -> Result<()> {
     ask_for(port, method, path, &[], body).map(|_| ())
 }
 
-/// The same, with headers, and for what it answers; 201 is as good.
+/// The same with headers; returns the answer and also accepts 201.
 pub(crate) fn ask_for(
     port: u16,
     method: &str,
@@ -103,7 +103,7 @@ pub(crate) fn ask_for(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
     )?;
-    // Some leave the connection open, whatever they are told.
+    // Some services keep the connection open regardless of the headers.
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut stream = BufReader::new(stream);
     let (mut head, mut length) = (String::new(), None);
@@ -133,7 +133,7 @@ pub(crate) fn exists(program: &str) -> bool {
     found.is_ok_and(|status| status.success())
 }
 
-/// Whether this process may do everything.
+/// Whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
 }

@@ -1,11 +1,11 @@
-//! `cargo xtask prove`: the proofs of the rules, as large as one likes.
+//! `cargo xtask prove`: the checks of the rules, at any size.
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::program::{cargo, step};
 
-/// How large.
+/// The size.
 #[derive(Args)]
 pub(crate) struct Prove {
     /// Hours of simulated sites
@@ -20,7 +20,7 @@ pub(crate) struct Prove {
     #[arg(long, default_value_t = 100_000)]
     replays: u64,
 
-    /// Mutated inputs for each function that takes bytes from strangers
+    /// Mutated inputs for each parser of untrusted bytes
     #[arg(long, default_value_t = 200_000)]
     inputs: u64,
 }

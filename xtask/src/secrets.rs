@@ -1,11 +1,11 @@
-//! Search what a test run has logged for what must never be logged.
+//! Searches the logs of a test run for secrets.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 
-/// Tokens and passwords that tests use.
+/// Tokens and passwords used by tests.
 const KNOWN: [&str; 4] = [
     "hunter2",
     "0123456789abcdef",
@@ -29,9 +29,9 @@ pub(crate) fn search(logs: &Path) -> Result<()> {
         }
     }
     if lines == 0 {
-        bail!("the tests have logged nothing, so nothing could be searched");
+        bail!("the tests have logged nothing, so there is nothing to search");
     }
-    println!("── no license key, token or password in {lines} lines that the tests have logged");
+    println!("── no license key, token or password in {lines} lines logged by the tests");
     Ok(())
 }
 

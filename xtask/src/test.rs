@@ -10,7 +10,7 @@ use crate::postgres::Cluster;
 use crate::program::{cargo, exists, now, output, step};
 use crate::{gateways, packages, secrets};
 
-/// What the Python service and the gateways of the VMS are made of.
+/// Dependencies of the Python service and of the VMS's gateways.
 const PYTHON: [&str; 6] = [
     "python3-cryptography",
     "python3-fastapi",
@@ -23,7 +23,7 @@ const PYTHON: [&str; 6] = [
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Test {
-    /// Leave out formatting, lints and documentation
+    /// Skip formatting, lints and documentation
     #[arg(long)]
     only_tests: bool,
 
@@ -76,7 +76,7 @@ pub(crate) fn run(command: &Test) -> Result<()> {
         // Snapshots are reviewed, never written by a test run.
         .env("INSTA_UPDATE", "no");
     step("tests on SQLite and PostgreSQL", &mut tests)?;
-    // A part of the tests may log nothing.
+    // Not every test logs something.
     if command.arguments.is_empty() {
         secrets::search(logs.path())?;
         attack::run(&Attack::on_tested_programs())?;

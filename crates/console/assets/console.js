@@ -1,12 +1,12 @@
-// Keeps the page what the service knows. Without it everything works, and the page is as
-// old as its last load.
+// Keeps the page up to date. Without this script everything works, but the page only
+// changes when it is reloaded.
 'use strict';
 
 (() => {
   const live = () => document.getElementById('live');
   if (!live()) return;
 
-  // What somebody is typing in is left alone until he has done.
+  // Fields that the user is editing are not replaced.
   const isBusy = () => {
     const at = document.activeElement;
     return at && live().contains(at) && /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName);
@@ -31,7 +31,7 @@
     try { await asking; } catch { lost(true); } finally { asking = null; }
   }
 
-  // Countdowns run by this machine's own running clock from what the service has said.
+  // Countdowns use this machine's monotonic clock, starting from the value of the service.
   let loaded = performance.now();
   function begin() { loaded = performance.now(); tick(); }
   function words(seconds) {
@@ -61,7 +61,7 @@
     events.onopen = () => lost(false);
     events.onerror = () => lost(true);
   }
-  // What no event tells is seen sooner or later.
+  // Changes without an event are picked up by polling.
   setInterval(() => { if (!document.hidden) refresh(); }, 1000 * Number(every));
   begin();
 })();

@@ -1,5 +1,5 @@
-//! Style, script and icon. They are in the program, and named by what is in
-//! them, so that browsers may keep them.
+//! Style, script and icon. They are compiled in and named by a hash of their content,
+//! so that browsers can cache them.
 
 use std::sync::LazyLock;
 
@@ -32,7 +32,7 @@ static HASH: LazyLock<String> = LazyLock::new(|| {
     hash[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 });
 
-/// Where an asset is.
+/// The URL of an asset.
 #[must_use]
 pub fn url(name: &str) -> String {
     format!("/console/assets/{}/{name}", *HASH)

@@ -1,22 +1,22 @@
-//! How full something is.
+//! Gauges that show usage against a limit.
 
-/// What is in use, beside what may be.
+/// Usage and its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gauge {
     /// The resource's code in `words.html`.
     pub resource: &'static str,
-    /// As people read it.
+    /// Formatted for display.
     pub in_use: String,
-    /// `None` without a limit.
+    /// `None` if there is no limit.
     pub limit: Option<u64>,
-    /// Of the limit, at most 100.
+    /// Percentage of the limit, at most 100.
     pub percent: u64,
-    /// Class of the bar.
+    /// CSS class of the bar.
     pub tone: &'static str,
 }
 
 impl Gauge {
-    /// `in_use` is `None` where nobody knows, and `limit` where there is none.
+    /// `in_use` is `None` if unknown, `limit` if there is none.
     #[must_use]
     pub fn of(resource: &'static str, in_use: Option<u64>, limit: Option<u64>) -> Self {
         let used = in_use.unwrap_or_default().saturating_mul(100);
@@ -40,7 +40,7 @@ mod tests {
     use super::Gauge;
 
     #[test]
-    fn a_gauge_is_full_at_its_limit_and_never_fuller() {
+    fn a_gauge_is_full_at_its_limit_and_never_exceeds_100_percent() {
         let of = |in_use, limit| {
             let gauge = Gauge::of("cameras", in_use, limit);
             (gauge.in_use, gauge.percent, gauge.tone)

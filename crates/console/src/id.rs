@@ -1,9 +1,9 @@
-//! Long ids, as people tell them apart.
+//! Shortens long ids for display.
 
-/// As long as a masked license key, which stays whole.
+/// The length of a masked license key, which is not shortened.
 const MAX_CHARS: usize = 26;
 
-/// The beginning of an id.
+/// The beginning of an id, or the whole id if it is short.
 #[must_use]
 pub fn short(id: &str) -> String {
     match id.char_indices().nth(MAX_CHARS) {
@@ -17,7 +17,7 @@ mod tests {
     use super::short;
 
     #[test]
-    fn only_what_is_long_is_cut_and_never_within_a_letter() {
+    fn only_long_ids_are_cut_and_never_within_a_character() {
         assert_eq!(
             short("FXSGHT-****-****-****-2222"),
             "FXSGHT-****-****-****-2222"

@@ -1,9 +1,8 @@
-//! What the consoles of License Client and License Server have in common: how
-//! pages look, what they are sent with, plots, and words.
+//! What the consoles of License Client and License Server share: page layout,
+//! response headers, plots and wording.
 //!
-//! `templates/` is part of both programs' templates (`askama.toml`): the
-//! skeleton of every page, and the words for everything that programs have a
-//! code for.
+//! `templates/` is part of the templates of both programs (`askama.toml`): the
+//! skeleton of every page, and the display names of all codes.
 
 extern crate self as license_console;
 

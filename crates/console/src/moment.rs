@@ -1,18 +1,18 @@
-//! Instants and spans, as people read them.
+//! Instants and durations, formatted for display.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// An instant.
 #[derive(Clone, Debug)]
 pub struct Moment {
-    /// For programs.
+    /// For programs (RFC 3339).
     pub iso: String,
-    /// For people: to the minute, in UTC.
+    /// For display: to the minute, in UTC.
     pub text: String,
 }
 
 impl Moment {
-    /// At this instant.
+    /// The display form of an instant.
     #[must_use]
     pub fn of(at: DateTime<Utc>) -> Self {
         Self {
@@ -22,7 +22,7 @@ impl Moment {
     }
 }
 
-/// A span that is left, as the script goes on to show it.
+/// A remaining duration, in the format that the script uses for the countdown.
 #[must_use]
 pub fn left(span: TimeDelta) -> String {
     let seconds = span.num_seconds().max(0);
@@ -34,7 +34,7 @@ pub fn left(span: TimeDelta) -> String {
     format!("{hours} h {minutes:02} min {seconds:02} s")
 }
 
-/// How long ago something was, roughly.
+/// How long ago something was, rounded.
 #[must_use]
 pub fn ago(since: TimeDelta) -> String {
     let minutes = since.num_minutes();

@@ -1,4 +1,4 @@
-//! Numbers, as people read them.
+//! Numbers, formatted for display.
 
 /// With a comma between thousands.
 #[must_use]
@@ -19,7 +19,7 @@ mod tests {
     use super::grouped;
 
     #[test]
-    fn thousands_are_told_apart() {
+    fn thousands_are_separated() {
         for (number, text) in [
             (0, "0"),
             (999, "999"),

@@ -1,4 +1,4 @@
-//! Plots as SVG, in the colours of the page that they stand on.
+//! Plots as SVG, in the colours of the page.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use plotters::coord::Shift;
@@ -9,36 +9,36 @@ use plotters::prelude::{
 };
 use plotters::style::IntoFont as _;
 
-/// What is drawn in these takes the page's colours: see [`finish`].
+/// These colours are replaced with those of the page: see [`finish`].
 const INK: RGBColor = RGBColor(1, 1, 1);
 const LINE: RGBColor = RGBColor(2, 2, 2);
 
 type Failure = Box<dyn std::error::Error>;
 
-/// What a colour says.
+/// The meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// As it should be.
+    /// Normal.
     Good,
-    /// To be watched.
+    /// Needs attention.
     Wait,
-    /// Wrong.
+    /// Faulty.
     Bad,
-    /// Neither.
+    /// Neutral.
     Plain,
 }
 
-/// One day, or one hour: how much of each tone, from the bottom up.
+/// One day or one hour: the amount of each tone, from the bottom up.
 pub type Bar = Vec<(Tone, u64)>;
 
-/// Bars side by side, the last one for `today`, each a day. What cannot be
-/// drawn is an empty text: the figures stand beside it.
+/// A bar chart with one bar per day; the last one is `today`. Returns an empty text if
+/// drawing fails: the figures are also shown next to the plot.
 #[must_use]
 pub fn daily(summary: &str, today: NaiveDate, bars: &[Bar]) -> String {
     finish(summary, |svg| draw_bars(svg, today, bars))
 }
 
-/// A line over time, and the limit that it should stay below.
+/// A line chart with the limit.
 #[must_use]
 pub fn line(summary: &str, points: &[(DateTime<Utc>, u64)], limit: Option<u64>) -> String {
     finish(summary, |svg| draw_line(svg, points, limit))
@@ -62,9 +62,9 @@ fn finish(summary: &str, draw: impl FnOnce(&mut String) -> Result<(), Failure>) 
         )
 }
 
-/// As wide as a page.
+/// The full width of a page.
 const WIDE: (u32, u32) = (1000, 200);
-/// As wide as half a page, where text must not be smaller.
+/// Half the width of a page, with text of the same size.
 const HALF: (u32, u32) = (520, 150);
 
 fn area(svg: &mut String, size: (u32, u32)) -> DrawingArea<SVGBackend<'_>, Shift> {
@@ -166,8 +166,8 @@ fn draw_line(
 }
 
 impl Tone {
-    /// As `--plot-…` in the style, which is where the key of a plot takes its
-    /// colours from.
+    /// The `--plot-…` variables of the style sheet, which also colour the legend of a
+    /// plot.
     fn color(self) -> RGBColor {
         match self {
             Self::Good => RGBColor(47, 158, 101),
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plots_take_the_pages_colours_and_say_what_they_are() {
+    fn plots_use_the_colours_of_the_page_and_have_a_description() {
         let today = NaiveDate::from_ymd_opt(2026, 11, 26).unwrap();
         let bars = vec![vec![(Tone::Good, 3), (Tone::Bad, 1)]; 30];
         let svg = daily("Calls", today, &bars);

@@ -1,5 +1,5 @@
-//! Errors for people: a browser that asks for a page gets one, where programs get
-//! JSON. The API answers everybody with JSON.
+//! Error pages: browsers that request a page get an HTML page, programs get JSON. The API
+//! always returns JSON.
 
 use askama::Template;
 use axum::extract::Request;
@@ -9,26 +9,26 @@ use axum::response::Response;
 
 use crate::page::{guard, show};
 
-/// What an error says. A service adds it to the extensions of its response.
+/// The content of an error. A service adds it to the extensions of its response.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// What went wrong, and what to do.
+    /// What failed, and what to do.
     pub detail: String,
-    /// Whether a page of another origin seems to have sent the request.
+    /// Whether the request seems to come from a page of another origin.
     pub is_cross_site: bool,
 }
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
-struct Page {
+struct RefusalPage {
     title: &'static str,
     detail: String,
-    /// Where the page was, and what the request was for.
+    /// The origin of the page, and the host of the request.
     addresses: Option<(String, String)>,
 }
 
-/// Makes pages of errors for browsers, as a middleware around everything that may
-/// answer with one.
+/// Converts errors to pages for browsers, as a middleware around everything that can
+/// return one.
 pub async fn readable(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let is_api = path == "/api" || path.starts_with("/api/");
@@ -40,13 +40,13 @@ pub async fn readable(request: Request, next: Next) -> Response {
     else {
         return response;
     };
-    let page = Page {
+    let page = RefusalPage {
         title: title(response.status()),
         detail: refusal.detail,
         addresses: Some(addresses).filter(|_| refusal.is_cross_site),
     };
     let mut shown = guard(show(response.status(), &page));
-    // What else the error says stays: Retry-After, Allow, WWW-Authenticate.
+    // Keeps the other headers of the error: Retry-After, Allow, WWW-Authenticate.
     for (name, value) in response.headers() {
         if ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name) {
             shown.headers_mut().insert(name, value.clone());
@@ -68,8 +68,8 @@ fn title(status: StatusCode) -> &'static str {
     }
 }
 
-/// Browsers name HTML when they open a page or send a form. Programs that take
-/// anything do not.
+/// Browsers request HTML explicitly when they open a page or submit a form. Programs that
+/// accept anything do not.
 fn accepts_pages(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter();
     let mut accepted = accepted.filter_map(|value| value.to_str().ok());
@@ -80,7 +80,7 @@ fn addresses(request: &Request) -> (String, String) {
     let text = |name: HeaderName| {
         let value = request.headers().get(name);
         let value = value.and_then(|value| value.to_str().ok());
-        value.unwrap_or("an unnamed address").to_owned()
+        value.unwrap_or("an unknown address").to_owned()
     };
     (text(header::ORIGIN), text(header::HOST))
 }

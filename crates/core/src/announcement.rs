@@ -1,9 +1,9 @@
-//! What a License Client tells those who follow it: what the site may use now,
-//! and what it may use later if nothing new becomes known.
+//! Announcements of a License Client to its subscribers: what the site may use now, and
+//! what it may use after each known end.
 //!
-//! The later states are why a gate needs no message when a license ends. Where
-//! a gate has keys of its own, [`held_against`] leaves of all states what a
-//! signed license proves.
+//! Because of the later states, a gate needs no message when a license ends. If a gate
+//! has its own keys, [`constrained_by`] reduces all states to what a signed license
+//! proves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ use crate::limits::limit;
 use crate::standing::{Policy, Standing, holds_until, standing};
 use crate::usage::Resource;
 
-/// Why a feature is off that a License Client calls available, while the
+/// The reason of a feature that a License Client announces as available although the
 /// signed license that came with it does not list it.
 pub const NOT_SIGNED: &str = "not_signed";
 
@@ -32,35 +32,35 @@ pub struct Announcement {
     pub standing: String,
     /// The license's tier.
     pub tier: Option<String>,
-    /// When the grace period ends that is running now.
+    /// The end of the current grace period.
     pub grace_until: Option<DateTime<Utc>>,
-    /// Until when the standing holds if nothing new becomes known, that
-    /// instant included; `None` when it holds for ever.
+    /// Until when the standing is valid without new evidence, inclusive; `None` if it never
+    /// changes.
     pub holds_until: Option<DateTime<Utc>>,
-    /// Every feature that is known.
+    /// All known features.
     pub features: BTreeMap<String, Told>,
-    /// Any other feature.
+    /// All other features.
     pub unlisted: Told,
-    /// The license's limits; `None` is no limit.
+    /// The license's limits; `None` means unlimited.
     pub limits: BTreeMap<String, Option<u64>>,
-    /// What comes after, in order of time.
+    /// Later states, in chronological order.
     pub then: Vec<Later>,
 }
 
-/// A decision, as it is told.
+/// A decision in an announcement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
-    /// Whether the feature may be used.
+    /// Whether the feature is available.
     pub available: bool,
-    /// Why, or why not: see [`crate::gate::Reason::code`].
+    /// The reason: see [`crate::gate::Reason::code`].
     pub reason: String,
 }
 
-/// What a site may use after an instant.
+/// What a site may use from an instant on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Later {
-    /// The last instant of the state before.
+    /// The last instant of the previous state.
     pub after: DateTime<Utc>,
     /// As in [`Announcement::standing`].
     pub standing: String,
@@ -70,25 +70,25 @@ pub struct Later {
     pub unlisted: Told,
 }
 
-/// What goes with an announcement on its way, beside its own members.
+/// Sent together with an announcement, beside its own members.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Envelope {
-    /// What time the License Client believes it is.
+    /// The License Client's time.
     pub now: DateTime<Utc>,
-    /// What proves the announcement, where it was asked for.
+    /// The proof of the announcement, if it was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<Signed>,
 }
 
-/// What proves an announcement to who has keys of his own.
+/// Proves an announcement to a subscriber with its own keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Signed {
     /// The signed license.
     pub license: String,
-    /// The signed key sets that lead from the keys that the License Client
-    /// began with to those that it trusts: see [`crate::rotation`].
+    /// The signed key sets that lead from the License Client's initial keys to its current
+    /// ones: see [`crate::rotation`].
     pub key_sets: Vec<String>,
 }
 
@@ -99,8 +99,7 @@ struct State {
     unlisted: Told,
 }
 
-/// Says what a site may use at `now` and after. `known` are the features to
-/// say it of.
+/// What a site may use from `now` on. `known` are the features to include.
 #[must_use]
 pub fn announce(
     evidence: &Evidence,
@@ -152,11 +151,11 @@ pub fn announce(
     }
 }
 
-/// What is left of `told` when only that counts which `license` proves: core
-/// features, and those that it lists, until its signed end, within its limits.
-/// Without a license that is proven, nothing but core features is left.
+/// Reduces `told` to what `license` proves: core features, and the listed features
+/// until the signed end and within its limits. Without a verified license only core
+/// features are left.
 #[must_use]
-pub fn held_against(
+pub fn constrained_by(
     told: &Announcement,
     license: Option<&VerifiedLicense>,
     now: DateTime<Utc>,
@@ -171,7 +170,7 @@ pub fn held_against(
         let features = features
             .iter()
             .map(|(key, told)| (key.clone(), proof.leaves(key, told, at)));
-        // What the client does not name is not proven either.
+        // A limit that the client omits is not proven either.
         let unlisted = Told {
             available: false,
             ..unlisted.clone()
@@ -201,7 +200,7 @@ pub fn held_against(
                 Some(license) => limit(license, resource),
                 None => Some(0),
             };
-            // No limit is more than any.
+            // A missing limit is higher than any number.
             said.into_iter().chain(proven).min()
         }),
         ..told.clone()
@@ -215,8 +214,8 @@ fn limits(of: impl Fn(Resource) -> Option<u64>) -> BTreeMap<String, Option<u64>>
 }
 
 impl Announcement {
-    /// The same, with core features on wherever there is a license: nobody
-    /// switches them off, whatever he says.
+    /// The same, with core features on if there is a license: an announcement cannot switch
+    /// them off.
     #[must_use]
     pub fn with_core(mut self) -> Self {
         let later = self.then.iter_mut();
@@ -238,7 +237,7 @@ impl Announcement {
         self
     }
 
-    /// Standing, features and any other feature at `at`.
+    /// Standing, features and other features at `at`.
     #[must_use]
     pub fn state(&self, at: DateTime<Utc>) -> (&str, &BTreeMap<String, Told>, &Told) {
         let later = self.then.iter().rfind(|later| later.after < at);
@@ -248,15 +247,15 @@ impl Announcement {
     }
 }
 
-/// A license that is proven, as evidence of nothing else.
+/// A verified license, as the only evidence.
 struct Proof {
     evidence: Evidence,
     entitlements: Entitlements,
 }
 
 impl Proof {
-    /// How long grace lasts, and whether core features need a license, is for
-    /// the client to say; here the signed end is the bound.
+    /// The client applies the grace period and the setting for unlicensed core features.
+    /// Here only the signed end matters.
     const POLICY: Policy = Policy {
         grace: TimeDelta::MAX,
         allow_unlicensed_core: true,
@@ -278,7 +277,7 @@ impl Proof {
         self.evidence.lease.as_ref().map(Lease::license)
     }
 
-    /// When what is proven changes, from `now` on.
+    /// The instants at which the proof changes, from `now` on.
     fn ends(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         let from = |at| holds_until(&self.evidence, at, &Self::POLICY);
         let next = |end: &DateTime<Utc>| from(next_instant(*end)?);
@@ -311,7 +310,7 @@ impl From<Decision<'_>> for Told {
     }
 }
 
-/// The first instant after a bound that is included.
+/// The first instant after an inclusive bound.
 fn next_instant(end: DateTime<Utc>) -> Option<DateTime<Utc>> {
     end.checked_add_signed(TimeDelta::nanoseconds(1))
 }

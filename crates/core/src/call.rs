@@ -1,27 +1,27 @@
-//! The calls of a site, by the names that documents, metrics and logs use.
+//! The calls of a site, by their names in documents, metrics and logs.
 
 use serde::{Deserialize, Serialize};
 
-/// What a site asks the License Server. Every signed answer names it, so that
-/// an answer to one question never passes for an answer to another.
+/// A call to the License Server. Every signed answer names it, so that an answer to one
+/// call is never accepted for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Call {
-    /// For a seat.
+    /// Requests a seat.
     Activate,
-    /// Whether the license is still valid.
+    /// Checks whether the license is still valid.
     Validate,
-    /// The same, and reports usage.
+    /// Validates, and reports usage.
     Heartbeat,
-    /// To give the seat back.
+    /// Gives up the seat.
     Deactivate,
-    /// A call that this version does not know; it is none that it makes.
+    /// A call that this version neither knows nor makes.
     #[serde(other)]
     Unknown,
 }
 
 impl Call {
-    /// The call as documents, metrics and logs name it.
+    /// The name of the call in documents, metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

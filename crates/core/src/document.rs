@@ -1,10 +1,10 @@
 //! Signed documents: JWS compact serialization with Ed25519
 //! (RFC 7515, RFC 8037, RFC 9864), in both directions.
 //!
-//! A [`VerifiedLicense`] or [`VerifiedDenial`] can only be had from
-//! [`verify_license`] or [`verify_denial`]: the type is the proof. What a
-//! document says is taken from the verified payload, never from the JSON that
-//! stands beside it. `docs/license-format.md` describes the format.
+//! Only [`verify_license`] and [`verify_denial`] return a [`VerifiedLicense`] or
+//! [`VerifiedDenial`]: the type is the proof. Values are taken from the verified
+//! payload, never from the JSON around the document. `docs/license-format.md` describes
+//! the format.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,17 +21,17 @@ use crate::keyring::{Keyring, KeyringError};
 use crate::license::{Expiry, License};
 use crate::unambiguous_json;
 
-/// Longest document that is looked at, in bytes.
+/// Maximum size of a document in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
 
-/// What a document is, named in the header's `typ`.
+/// The type of a document, in the header's `typ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DocumentType {
     /// A license confirmed for one installation: a lease.
     License,
-    /// A definite "no".
+    /// A denial.
     Denial,
-    /// The keys that are trusted from now on: see [`crate::rotation`].
+    /// The keys that are trusted from then on: see [`crate::rotation`].
     KeySet,
 }
 
@@ -51,7 +51,7 @@ impl DocumentType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LicenseClaims {
-    /// Who issued it.
+    /// The issuer.
     pub iss: String,
     /// License id.
     pub sub: String,
@@ -63,29 +63,29 @@ pub struct LicenseClaims {
     /// Not before; equal to `iat`.
     #[serde(with = "ts_seconds")]
     pub nbf: DateTime<Utc>,
-    /// End of grace: after this instant the document is worth nothing.
+    /// End of grace: the document is not valid after this instant.
     #[serde(with = "ts_seconds")]
     pub exp: DateTime<Utc>,
     /// When the next validation is due.
     #[serde(with = "ts_seconds")]
     pub valid_until: DateTime<Utc>,
-    /// Grows with every document for this license and installation.
+    /// Higher than in any earlier document for this license and installation.
     pub seq: u64,
-    /// The request's `X-License-Nonce`, absent when it had none.
+    /// The request's `X-License-Nonce`, absent if the request had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
-    /// The call that the document answers; `None` from servers that do not say.
+    /// The call that the document answers; `None` from servers that do not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Call>,
-    /// The installation that asked.
+    /// The installation that made the call.
     pub installation_id: String,
     /// The machine that holds the seat.
     pub hardware_id: String,
-    /// An air-gapped lease: good until `validUntil` without any contact.
+    /// An air-gapped lease: valid until `validUntil` without contact.
     #[serde(default, skip_serializing_if = "is_false")]
     pub offline: bool,
-    /// Version of the License Server's newest key set, so that a client
-    /// notices that it has to catch up.
+    /// Version of the License Server's newest key set, so that a client knows when it is
+    /// behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_set: Option<u64>,
     /// The whole license object.
@@ -96,9 +96,9 @@ pub struct LicenseClaims {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DenialClaims {
-    /// Who issued it.
+    /// The issuer.
     pub iss: String,
-    /// License id; empty when the license is unknown.
+    /// License id; empty if the license is unknown.
     pub sub: String,
     /// When it was signed.
     #[serde(with = "ts_seconds")]
@@ -111,30 +111,30 @@ pub struct DenialClaims {
     /// As in [`LicenseClaims::question`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Call>,
-    /// The installation that asked.
+    /// The installation that made the call.
     pub installation_id: String,
-    /// The machine that asked.
+    /// The machine that made the call.
     pub hardware_id: String,
     /// As in [`LicenseClaims::key_set`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_set: Option<u64>,
-    /// The [`fingerprint`](crate::license_key::fingerprint) of the key that was
-    /// asked about; `None` from servers that do not say.
+    /// The [`fingerprint`](crate::license_key::fingerprint) of the key in the call;
+    /// `None` from servers that do not include it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_key_hash: Option<String>,
-    /// Why.
+    /// The reason.
     pub reason: DenialReason,
-    /// Why, in words for the operator, and what to do about it.
+    /// The reason for the operator, and what to do.
     pub message: String,
 }
 
-/// Why the License Server says no.
+/// Why the License Server denies the license.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DenialReason {
-    /// The vendor has taken the license back for good.
+    /// The vendor has revoked the license.
     Revoked,
-    /// The vendor has taken the license back for the time being.
+    /// The vendor has suspended the license.
     Suspended,
     /// The license's `expiresAt` has passed.
     Expired,
@@ -142,19 +142,19 @@ pub enum DenialReason {
     HardwareMismatch,
     /// All seats are taken by other machines.
     SeatLimit,
-    /// There is no such license.
+    /// The license does not exist.
     UnknownLicense,
-    /// The site itself has given the license up: the receipt of an air-gapped
+    /// The site has deactivated the license: the receipt of an air-gapped
     /// deactivation.
     Deactivated,
-    /// A reason that a later License Server has and this version does not
-    /// know. A signed "no" is a "no" all the same.
+    /// A reason of a later License Server that this version does not know. A signed denial
+    /// is still a denial.
     #[serde(untagged)]
     Other(Box<str>),
 }
 
 impl DenialReason {
-    /// The reason as it stands on the wire.
+    /// The reason in the protocol.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -219,35 +219,35 @@ impl VerifiedDenial {
     }
 }
 
-/// Why a text is not a document that can be believed. The texts in it are
-/// presentable: see [`crate::foreign_text`].
+/// Why a document is not accepted. The texts in it are presentable: see
+/// [`crate::foreign_text`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DocumentError {
     /// Longer than [`MAX_BYTES`].
-    #[error("the document has {bytes} bytes, at most {MAX_BYTES} are read")]
+    #[error("the document has {bytes} bytes, the maximum is {MAX_BYTES}")]
     TooLong {
-        /// Length found.
+        /// The size.
         bytes: usize,
     },
     /// Not three parts separated by dots.
     #[error("the document is not a JWS in compact serialization")]
     NotCompact,
-    /// The header is not base64url of a JSON object with the right members.
-    #[error("the document's header cannot be read: {0}")]
+    /// The header is not base64url of a JSON object with the expected members.
+    #[error("invalid document header: {0}")]
     Header(String),
     /// `alg` is not `EdDSA` or `Ed25519`.
-    #[error("the document's algorithm '{0}' is not accepted")]
+    #[error("the document's algorithm '{0}' is not supported")]
     Algorithm(String),
-    /// The header has `crit` (RFC 7515, 4.1.11), and no extension is known.
-    #[error("the document demands an extension")]
+    /// The header has `crit` (RFC 7515, 4.1.11), and no extension is supported.
+    #[error("the document requires an unsupported extension")]
     CriticalExtension,
-    /// `typ` is missing or names another kind of document.
+    /// `typ` is missing or names another type of document.
     #[error("the document's type is '{found}', expected '{expected}'")]
     Type {
-        /// What was asked for.
+        /// The expected type.
         expected: &'static str,
-        /// What the header says.
+        /// The type in the header.
         found: String,
     },
     /// The header has no `kid`.
@@ -257,24 +257,24 @@ pub enum DocumentError {
     #[error("the document is signed by '{0}', which is not a trusted key")]
     UnknownKeyId(String),
     /// The key with this id was revoked.
-    #[error("the document is signed by '{0}', a key that was revoked")]
+    #[error("the document is signed by '{0}', a revoked key")]
     RevokedKeyId(String),
-    /// The key was not in use when the document says that it was signed.
-    #[error("the document is signed by '{kid}', which did not sign at {iat}")]
+    /// The key was not in use when the document claims to have been signed.
+    #[error("the document is signed by '{kid}', which was not in use at {iat}")]
     KeyNotInUse {
         /// Key id.
         kid: String,
-        /// When the document says that it was signed.
+        /// When the document claims to have been signed.
         iat: DateTime<Utc>,
     },
     /// The signature is not 64 bytes in base64url.
     #[error("the document's signature is malformed")]
     SignatureMalformed,
-    /// The signature is not one of this text by that key.
-    #[error("the document's signature is wrong")]
+    /// The signature does not match the text and the key.
+    #[error("the document's signature is invalid")]
     SignatureMismatch,
-    /// The payload is signed, but is not what its type promises.
-    #[error("the document's payload cannot be read: {0}")]
+    /// The payload is signed, but does not match its type.
+    #[error("invalid document payload: {0}")]
     Payload(String),
     /// `iat`, `validUntil` and `exp` are not in this order.
     #[error("the document's times contradict each other")]
@@ -282,19 +282,19 @@ pub enum DocumentError {
     /// The license inside has no `licenseKey`.
     #[error("the document's license has no key")]
     LicenseKeyMissing,
-    /// The license inside has an `expiresAt` that is no time.
-    #[error("the document's license has an expiry that cannot be read")]
+    /// The license inside has an `expiresAt` that is not a time.
+    #[error("the document's license has an invalid expiresAt")]
     ExpiryUnreadable,
-    /// A key set does not follow the one that is known.
+    /// A key set does not follow the known one.
     #[error("the key set has version {found}, expected one above {known}")]
     KeySetVersion {
-        /// What the document says.
+        /// The version of the document.
         found: u64,
-        /// The version that is known.
+        /// The known version.
         known: u64,
     },
-    /// A key set holds keys that cannot be trusted.
-    #[error("the key set cannot be used: {0}")]
+    /// A key set contains keys that cannot be trusted.
+    #[error("invalid key set: {0}")]
     KeySet(#[from] KeyringError),
 }
 
@@ -313,7 +313,7 @@ struct Header {
 /// section 5.1, and returns the Ed25519 signature.
 ///
 /// # Errors
-/// When the claims have no JSON form, which those of this module always have.
+/// If the claims have no JSON form, which those of this module always have.
 pub fn encode<C: Serialize>(
     document_type: DocumentType,
     kid: &str,
@@ -335,9 +335,8 @@ pub fn encode<C: Serialize>(
     Ok(jws)
 }
 
-/// Checks a signed license: signature first, then form. Whether it answers
-/// our question is checked by [`crate::contact`], whether it is still good by
-/// [`crate::standing`].
+/// Verifies a signed license: first the signature, then the form. [`crate::contact`]
+/// checks whether it answers our call, [`crate::standing`] whether it is still valid.
 ///
 /// # Errors
 /// The first [`DocumentError`] that applies.
@@ -360,7 +359,7 @@ pub fn verify_license(jws: &str, keyring: &Keyring) -> Result<VerifiedLicense, D
     })
 }
 
-/// Checks a signed denial, in the same way.
+/// Verifies a signed denial in the same way.
 ///
 /// # Errors
 /// The first [`DocumentError`] that applies.
@@ -376,14 +375,14 @@ pub fn verify_denial(jws: &str, keyring: &Keyring) -> Result<VerifiedDenial, Doc
     })
 }
 
-/// The id of the key that a document names. Nothing is verified.
+/// The id of the key that a document names, without verification.
 #[must_use]
 pub fn key_id(jws: &str) -> Option<String> {
     let header: Header = read_part(jws.split('.').next()?).ok()?;
     header.kid
 }
 
-/// What every payload says.
+/// The members of every payload.
 pub(crate) trait Claims: DeserializeOwned {
     /// When it was signed.
     fn iat(&self) -> DateTime<Utc>;
@@ -402,7 +401,7 @@ impl Claims for DenialClaims {
 }
 
 impl DocumentError {
-    /// The same with `license_key` masked in any form.
+    /// The same with `license_key` masked in any spelling.
     pub(crate) fn without_key(self, license_key: &str) -> Self {
         let id = |text: String| foreign_text::identifier_about(&text, license_key);
         let message = |text: String| foreign_text::message_about(&text, license_key);
@@ -480,13 +479,13 @@ pub(crate) fn verify<C: Claims>(
 pub(crate) fn read_part<T: DeserializeOwned>(part: &str) -> Result<T, String> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
     let text = std::str::from_utf8(&bytes).map_err(|e| e.to_string())?;
-    // The library repeats what it did not expect.
+    // The library includes the unexpected value in its message.
     unambiguous_json::from_str(text).map_err(|e| foreign_text::message(&e.to_string()))
 }
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the form that serde calls"
+    reason = "signature required by serde"
 )]
 fn is_false(value: &bool) -> bool {
     !value

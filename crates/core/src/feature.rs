@@ -1,4 +1,4 @@
-//! Feature keys, and which of them are core.
+//! Feature keys and core features.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -13,8 +13,8 @@ pub const CORE_FEATURES: [&str; 5] = [
     "module.user_management",
 ];
 
-/// Features that are sold. A license may list other keys too, and they count
-/// all the same.
+/// Features that are sold. A license may list other keys too, which are treated in the
+/// same way.
 pub const LICENSED_FEATURES: [&str; 5] = [
     "module.map_view",
     "module.analytics_advanced",
@@ -23,11 +23,11 @@ pub const LICENSED_FEATURES: [&str; 5] = [
     "module.storage_optimization",
 ];
 
-/// Most features that a license lists, and most that a site switches off.
+/// Maximum number of features that a license lists, or that a site switches off.
 pub const MAX_FEATURES: usize = 10_000;
 
-/// Whether `key` names a core feature. Keys are compared exactly: case and
-/// surrounding space count.
+/// Whether `key` names a core feature. Keys are compared exactly, including case and
+/// surrounding spaces.
 #[must_use]
 pub fn is_core(key: &str) -> bool {
     CORE_FEATURES.contains(&key)
@@ -41,18 +41,18 @@ pub fn is_sold(key: &str) -> bool {
 
 /// A feature key that can be stored: 1 to 100 characters, no NUL.
 ///
-/// The bound is the width of `local_feature_flags.feature_key`.
+/// The limit is the width of `local_feature_flags.feature_key`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FeatureKey(Box<str>);
 
 impl FeatureKey {
-    /// Longest key in characters.
+    /// Maximum length of a key in characters.
     pub const MAX_CHARS: usize = 100;
 
-    /// Accepts `key` as it is; nothing is trimmed or folded.
+    /// Accepts `key` unchanged: nothing is trimmed or folded.
     ///
     /// # Errors
-    /// One [`FeatureKeyError`] for each rule that the text breaks.
+    /// [`FeatureKeyError`] if the text is not a valid key.
     pub fn parse(key: &str) -> Result<Self, FeatureKeyError> {
         if key.is_empty() {
             return Err(FeatureKeyError::Empty);
@@ -90,15 +90,15 @@ impl fmt::Display for FeatureKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FeatureKeyError {
     /// The text has no characters.
-    #[error("a feature key has at least one character")]
+    #[error("a feature key must have at least one character")]
     Empty,
-    /// The text holds U+0000, which PostgreSQL cannot store.
-    #[error("a feature key has no NUL character")]
+    /// The text contains U+0000, which PostgreSQL cannot store.
+    #[error("a feature key must not contain a NUL character")]
     Nul,
     /// The text does not fit the column.
-    #[error("a feature key has at most {max} characters, this one has {chars}", max = FeatureKey::MAX_CHARS)]
+    #[error("a feature key can have at most {max} characters, this one has {chars}", max = FeatureKey::MAX_CHARS)]
     TooLong {
-        /// Characters found.
+        /// The number of characters.
         chars: usize,
     },
 }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_one_hundred_characters_fits_and_one_more_does_not() {
+    fn a_key_has_at_most_one_hundred_characters() {
         assert!(FeatureKey::parse(&"é".repeat(100)).is_ok());
         assert_eq!(
             FeatureKey::parse(&"é".repeat(101)),

@@ -1,8 +1,8 @@
-//! How a License Server sees its installations: by what it has signed for them,
-//! and when.
+//! The standing of installations as seen by a License Server, based on the documents
+//! that it has signed for them.
 //!
-//! It cannot know more. A site that is in grace because its own connection is
-//! broken looks the same from here as one that is switched off.
+//! A site that is in grace because of its own connection looks the same from here as a
+//! site that is switched off.
 
 use chrono::{DateTime, Utc};
 
@@ -10,18 +10,17 @@ use crate::document::DenialReason;
 use crate::standing::{LapseReason, Standing};
 use crate::usage::{Resource, Usage};
 
-/// The newest lease that was signed for an installation.
+/// The newest lease signed for an installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signed {
-    /// Until when it need not be confirmed.
+    /// Until when it needs no confirmation.
     pub valid_until: DateTime<Utc>,
     /// End of its grace.
     pub exp: DateTime<Utc>,
 }
 
-/// Where an installation stands that holds a seat. `denial` is what it would be
-/// told if it asked now. Bounds are inclusive, as in
-/// [`standing`](crate::standing::standing).
+/// The standing of an installation with a seat. `denial` is the answer that it would get
+/// now. Bounds are inclusive, as in [`standing`](crate::standing::standing).
 #[must_use]
 pub fn standing_seen(
     denial: Option<&DenialReason>,
@@ -40,8 +39,8 @@ pub fn standing_seen(
     }
 }
 
-/// Whether more is in use than a license allows. Negative limits are how
-/// licenses say that there is none.
+/// Whether usage exceeds the license's limit. Licenses use negative limits for
+/// "unlimited".
 #[must_use]
 pub fn is_over(usage: &Usage, limit: impl Fn(Resource) -> i64) -> bool {
     Resource::ALL.into_iter().any(|resource| {

@@ -1,21 +1,20 @@
-//! Text that another machine chose, made safe to show.
+//! Untrusted text from other machines, made safe to display.
 //!
-//! Such text ends up in logs, in open answers, in the database and in the support
-//! file. It is made presentable where it is read, so that no later step can
-//! forget it.
+//! Such text ends up in logs, public answers, the database and the support file. It is
+//! sanitised where it is read, so that no later step can forget to do so.
 
 use crate::license_key::mask_within;
 use crate::pasted_text::is_invisible;
 
-/// Longest identifier that is kept, in characters: a key id, an algorithm, a reason.
+/// Maximum length of an identifier in characters: a key id, an algorithm, a reason.
 pub const MAX_IDENTIFIER_CHARS: usize = 100;
-/// Longest message that is kept, in characters.
+/// Maximum length of a message in characters.
 pub const MAX_MESSAGE_CHARS: usize = 1000;
 
-/// Letters and digits of a license key with its prefix.
+/// The number of letters and digits of a license key with its prefix.
 const KEY_LETTERS: usize = 22;
-/// A text is read up to so many times the length that is shown: for the end of a
-/// license key with much between its characters.
+/// Up to this many times the displayed length is read, to find the end of a license key
+/// with many characters in between.
 const MAX_KEY_SPREAD: usize = 8;
 
 /// An identifier of at most [`MAX_IDENTIFIER_CHARS`]: one line without invisible
@@ -31,26 +30,26 @@ pub fn message(text: &str) -> String {
     presentable(text, "", MAX_MESSAGE_CHARS)
 }
 
-/// An identifier in the answer to a question about `license_key`, which is
-/// masked whatever its form.
+/// An identifier in the answer to a call about `license_key`, which is masked in any
+/// format.
 #[must_use]
 pub fn identifier_about(text: &str, license_key: &str) -> String {
     presentable(text, license_key, MAX_IDENTIFIER_CHARS)
 }
 
-/// A message in the answer to a question about `license_key`, which is masked
-/// whatever its form.
+/// A message in the answer to a call about `license_key`, which is masked in any
+/// format.
 #[must_use]
 pub fn message_about(text: &str, license_key: &str) -> String {
     presentable(text, license_key, MAX_MESSAGE_CHARS)
 }
 
-/// What is wrong with JSON that another machine wrote, and where, without any text
-/// of that JSON.
+/// What is wrong with JSON from another machine, and where, without any of its
+/// text.
 #[must_use]
 pub fn json_fault(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    // Names of fields are ours; everything else about data may repeat it.
+    // Field names are ours; all other data errors may repeat the input.
     if !error.is_data() || text.starts_with("missing field `") {
         return text;
     }
@@ -58,8 +57,8 @@ pub fn json_fault(error: &serde_json::Error) -> String {
     format!("unexpected value at line {line} column {column}")
 }
 
-/// As much of a text as decides what its first `max_chars` show: a license key that
-/// begins there, `key_letters` long, may end later.
+/// The part of a text that decides what its first `max_chars` show: a license key of
+/// `key_letters` characters that begins there may end later.
 fn relevant(text: &str, max_chars: usize, key_letters: usize) -> String {
     let mut letters_left = key_letters;
     let shown = text.chars().filter_map(visible).enumerate();
@@ -76,16 +75,16 @@ fn relevant(text: &str, max_chars: usize, key_letters: usize) -> String {
 fn presentable(text: &str, license_key: &str, max_chars: usize) -> String {
     let known_letters = license_key.chars().filter(|c| c.is_alphanumeric()).count();
     let key_letters = KEY_LETTERS.max(known_letters);
-    // Control characters that are left out are looked at, too.
+    // Control characters that are removed count as well.
     let first: String = text.chars().take(2 * MAX_KEY_SPREAD * max_chars).collect();
     let visible = relevant(&first, max_chars, key_letters);
-    // Before the cut, which would leave half a key unrecognised.
+    // Masks before cutting, because half a key would not be recognised.
     let masked = mask_within(&visible, license_key);
     masked.chars().take(max_chars).collect()
 }
 
-/// The character as it is shown: line breaks and tabs are spaces, other control
-/// characters and invisible ones, which can reorder or hide text, are left out.
+/// The displayed character: line breaks and tabs become spaces; other control characters
+/// and invisible ones, which can reorder or hide text, are removed.
 fn visible(c: char) -> Option<char> {
     match c {
         '\t' | '\n' | '\u{b}' | '\u{c}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some(' '),
@@ -127,8 +126,8 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_costs_no_more_than_what_is_shown_of_it() {
-        // What decides is masked; what is far behind is not read.
+    fn a_long_text_costs_no_more_than_its_displayed_part() {
+        // The part that decides is masked; the rest is not read.
         for unit in ["aaaa ", "AAAA-", "a", "FXSGHT-", "ü "] {
             let long = relevant(&unit.repeat(50_000), MAX_MESSAGE_CHARS, KEY_LETTERS);
             let chars = long.chars().count();
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_json_is_said_without_its_text() {
+    fn json_errors_do_not_repeat_the_text() {
         #[derive(Debug, serde::Deserialize)]
         #[serde(rename_all = "camelCase")]
         #[expect(dead_code, reason = "only read")]
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_presentable_stays() {
+    fn presentable_text_is_unchanged() {
         for text in [
             "say FXSGHT-AAAA-BBBB-CCCC-DDDD and then much more text follows here",
             "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",

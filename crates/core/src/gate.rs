@@ -1,11 +1,11 @@
-//! Standing and a feature → available or not, with the reason.
+//! Derives a decision about a feature, with its reason, from the standing.
 
 use std::collections::{BTreeSet, HashSet};
 
 use crate::feature::{FeatureKey, is_core, is_sold};
 use crate::standing::{LapseReason, Policy, Standing};
 
-/// What a license lists and what the site has switched off, as sets.
+/// The keys that a license lists and the keys that the site has switched off, as sets.
 #[derive(Clone, Debug, Default)]
 pub struct Entitlements {
     listed: HashSet<FeatureKey>,
@@ -39,8 +39,8 @@ impl Entitlements {
         self.switched_off.contains(key)
     }
 
-    /// Whether the product or the license has a feature of this name. A gate that
-    /// asks about another one is misconfigured.
+    /// Whether the product or the license has this feature. A gate that asks for another one
+    /// is misconfigured.
     #[must_use]
     pub fn is_known(&self, key: &str) -> bool {
         is_core(key) || is_sold(key) || self.lists(key) || self.is_switched_off(key)
@@ -55,9 +55,9 @@ impl Entitlements {
 /// The answer to "may this feature be used?".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision<'a> {
-    /// Whether it may.
+    /// Whether the feature is available.
     pub available: bool,
-    /// Why, or why not.
+    /// Why it is or is not available.
     pub reason: Reason<'a>,
 }
 
@@ -68,7 +68,7 @@ pub enum Reason<'a> {
     Core,
     /// The license lists the feature.
     Licensed,
-    /// The license lists the feature, and the grace period carries it.
+    /// The license lists the feature and is in its grace period.
     GracePeriod,
     /// There is no license.
     NoLicense,
@@ -76,12 +76,12 @@ pub enum Reason<'a> {
     NotInLicense,
     /// The license lists the feature, but it is switched off on this site.
     SwitchedOff,
-    /// The license lists the feature, but has lapsed.
+    /// The license lists the feature but has lapsed.
     Lapsed(&'a LapseReason),
 }
 
 impl<'a> Reason<'a> {
-    /// A short word that programs can compare.
+    /// A code for programs.
     #[must_use]
     pub fn code(self) -> &'a str {
         match self {
@@ -96,7 +96,7 @@ impl<'a> Reason<'a> {
     }
 }
 
-/// What a user may be shown who is refused at a gate, for a reason's code.
+/// The message for a user who is refused at a gate, by the code of the reason.
 #[must_use]
 pub fn in_words(code: &str, feature: &str) -> String {
     match code {
@@ -104,23 +104,20 @@ pub fn in_words(code: &str, feature: &str) -> String {
         "not_in_license" => format!("The license does not include '{feature}'"),
         "switched_off" => format!("'{feature}' is switched off on this site"),
         "license_expired" => "The license has expired".to_owned(),
-        "grace_period_expired" => {
-            "The license could not be confirmed for too long; ask the operator".to_owned()
-        }
-        "no_contact" => "The license cannot be looked up at the moment".to_owned(),
-        "no_feature" => "The gateway does not say what the request needs".to_owned(),
+        "grace_period_expired" => "The grace period has expired; contact the operator".to_owned(),
+        "no_contact" => "The license cannot be checked right now".to_owned(),
+        "no_feature" => "The gateway did not name a feature or a path".to_owned(),
         "no_table" => {
-            "The gateway asks by path, and the License Client has no table; see GATE_ROUTES"
-                .to_owned()
+            "The gateway asks by path, but GATE_ROUTES of the License Client is not set".to_owned()
         }
-        "not_listed" => "The gateway's table does not list this path".to_owned(),
-        "bad_path" | "bad_feature" => "The request cannot be read".to_owned(),
-        _ => "The license is not valid; ask the operator".to_owned(),
+        "not_listed" => "No route matches this path".to_owned(),
+        "bad_path" | "bad_feature" => "The path or feature of the request is invalid".to_owned(),
+        _ => "The license is not valid; contact the operator".to_owned(),
     }
 }
 
-/// Decides about one feature. Any text may be asked about; what no license
-/// lists is not available.
+/// Decides about one feature. Any text is accepted; keys that no license lists are not
+/// available.
 #[must_use]
 pub fn decide<'a>(
     key: &str,

@@ -1,8 +1,8 @@
-//! What identifies a machine, and whether it is still the same one.
+//! Identifies a machine, and detects whether it has changed.
 //!
-//! The hardware id is settled once and kept. Beside it, a keyed hash of each
-//! component is kept, so that a change can be seen and reported; it never
-//! denies by itself. No component's value is in what these types hold.
+//! The hardware id is computed once and kept. A keyed hash of each component is stored
+//! with it, so that changes can be detected and reported; a change alone denies nothing.
+//! These types do not contain the value of any component.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use sha2::{Digest as _, Sha256};
 
 /// The hardware id that version 1.0.0 computes, 64 hexadecimal digits.
 ///
-/// `node` is the first interface's MAC as a number, `cpus` the number of
-/// online processors, `system` and `machine` what `uname -s` and `-m` say.
-/// That version shifts by bits where it meant bytes, so that only the low 18
-/// bits of the MAC count; it has to be reproduced as it is.
+/// `node` is the first interface's MAC address as a number, `cpus` the number of online
+/// processors, and `system` and `machine` the output of `uname -s` and `-m`. That version
+/// shifts by bits instead of bytes, so that only the low 18 bits of the MAC address count.
+/// This has to be reproduced exactly.
 #[must_use]
 pub fn version_1_id(node: u64, cpus: u64, system: &str, machine: &str) -> String {
     let groups: Vec<String> = (0..6)
@@ -25,7 +25,7 @@ pub fn version_1_id(node: u64, cpus: u64, system: &str, machine: &str) -> String
     hex(&Sha256::digest(format!("{mac}|{cpus}|{system}|{machine}")))
 }
 
-/// A part of a machine that stays with it.
+/// A component that identifies a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Component {
@@ -37,8 +37,7 @@ pub enum Component {
     BoardSerial,
     /// The disk that holds the root file system.
     RootDisk,
-    /// The permanent addresses of the network cards; one of them is enough to
-    /// be the same.
+    /// The permanent addresses of the network cards; one matching card is enough.
     NetworkCards,
 }
 
@@ -52,7 +51,7 @@ impl Component {
         Self::NetworkCards,
     ];
 
-    /// A short word that programs can compare.
+    /// A code for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,8 +70,8 @@ impl Component {
 pub struct Fingerprint(BTreeMap<Component, BTreeSet<String>>);
 
 impl Fingerprint {
-    /// Hashes the values of each component with `secret` (HMAC-SHA-256, RFC
-    /// 2104). The same value of two components has two hashes.
+    /// Hashes the values of each component with `secret` (HMAC-SHA-256, RFC 2104). The same
+    /// value has different hashes in different components.
     #[must_use]
     pub fn of(values: &BTreeMap<Component, BTreeSet<String>>, secret: &[u8; 64]) -> Self {
         let hashed = values.iter().filter(|(_, values)| !values.is_empty());
@@ -86,50 +85,50 @@ impl Fingerprint {
         )
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Whether a machine is one that is known.
+/// Whether a machine is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// More than half of what can be compared is the same.
+    /// More than half of the comparable components match.
     Same,
-    /// Half or less is the same.
+    /// Half or less match.
     Drifted,
-    /// There is too little to compare: nothing known yet, or fewer than two
+    /// Nothing to compare: no machine is known yet, or there are fewer than two
     /// components, as in a locked-down container.
     Unknown,
 }
 
-/// What became of one component.
+/// How a component has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// As it was.
+    /// Unchanged.
     Same,
-    /// Another one.
+    /// Changed.
     Changed,
-    /// It was there and cannot be read any more. Not compared.
+    /// Was readable, but no longer is. Not compared.
     Missing,
-    /// It can be read for the first time. Not compared.
+    /// Readable for the first time. Not compared.
     New,
 }
 
-/// A machine compared with those that are known.
+/// The comparison of a machine with the known ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// Taken together.
+    /// The overall result.
     pub verdict: Verdict,
-    /// Each component that is or was there, against the known machine that is
-    /// most alike.
+    /// Each present or former component, compared with the most similar known
+    /// machine.
     pub components: BTreeMap<Component, Change>,
 }
 
 impl Comparison {
-    /// The components that are other ones now.
+    /// The changed components.
     pub fn changed(&self) -> impl Iterator<Item = Component> {
         let changed = self.components.iter();
         changed
@@ -138,8 +137,8 @@ impl Comparison {
     }
 }
 
-/// Compares `now` with the machines that are known: one, or several where
-/// replicas share a database.
+/// Compares `now` with the known machines: one, or several if replicas share a
+/// database.
 #[must_use]
 pub fn compare(known: &[Fingerprint], now: &Fingerprint) -> Comparison {
     let compared = known.iter().map(|known| against(known, now));
@@ -154,7 +153,7 @@ pub fn compare(known: &[Fingerprint], now: &Fingerprint) -> Comparison {
         )
 }
 
-/// How many components are the same, and the comparison.
+/// The number of matching components, and the comparison.
 fn against(known: &Fingerprint, now: &Fingerprint) -> (usize, Comparison) {
     let mut components = BTreeMap::new();
     for component in Component::ALL {
@@ -185,8 +184,8 @@ fn against(known: &Fingerprint, now: &Fingerprint) -> (usize, Comparison) {
     )
 }
 
-/// A machine that is known beats one that cannot be compared, and that one
-/// beats a stranger.
+/// A known machine ranks above one that cannot be compared, and that one above an
+/// unknown one.
 fn rank(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Same => 2,

@@ -1,5 +1,5 @@
-//! Times as license servers write them: every spelling that `datetime.fromisoformat` of
-//! Python 3.11 reads, because version 1.0.0 read them with it.
+//! Times from license servers: every spelling that `datetime.fromisoformat` of Python
+//! 3.11 accepts, because version 1.0.0 used it.
 //!
 //! The grammar is that of its C implementation (`Modules/_datetimemodule.c`), with its
 //! oddities: any character may separate date and time, fractions are cut after six
@@ -9,11 +9,11 @@ use chrono::{
     DateTime, Datelike as _, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc, Weekday,
 };
 
-/// Reads an instant. Without an offset it is UTC; a date alone is the end of that day,
+/// Parses an instant. Without an offset it is UTC; a date alone is the end of that day,
 /// in whole microseconds.
 #[must_use]
 pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
-    // What RFC 3339 has and CPython has not: `t`, `z`, leap seconds, nine digits.
+    // Accepted by RFC 3339 but not by CPython: `t`, `z`, leap seconds, nine digits.
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Some(instant.with_timezone(&Utc));
     }
@@ -30,7 +30,7 @@ pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
     local.checked_sub_signed(offset).map(|utc| utc.and_utc())
 }
 
-/// Date and time; `None` instead of a time behind a date alone.
+/// Date and time; `None` as the time if there is only a date.
 fn split(text: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     if text.len() < 7 {
         return None;
@@ -41,7 +41,7 @@ fn split(text: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let Some(separator) = rest.first() else {
         return Some((date, None));
     };
-    // A separator outside of ASCII has several bytes.
+    // A non-ASCII separator has several bytes.
     let width = match separator {
         0x00..=0x7f => 1,
         0xe0..=0xef => 3,
@@ -66,7 +66,7 @@ fn separator(text: &[u8]) -> Option<usize> {
         },
         (b'-', _) => Some(10),
         (b'W', _) => {
-            // YYYYWww or YYYYWwwD, and perhaps a digit as separator
+            // YYYYWww or YYYYWwwD, possibly followed by a digit as separator
             let digits_end = (7..len).find(|at| !is_digit(*at)).unwrap_or(len);
             match digits_end {
                 ..9 => Some(digits_end),
@@ -107,7 +107,7 @@ fn parse_date(text: &[u8]) -> Option<NaiveDate> {
     (rest.0.is_empty() && is_in_range).then_some(date)
 }
 
-/// A time, and how far its zone is ahead of UTC.
+/// A time, and the offset of its zone from UTC.
 fn parse_time(text: &[u8]) -> Option<(NaiveTime, TimeDelta)> {
     let is_zone = |byte: &u8| matches!(byte, b'+' | b'-' | b'Z');
     let zone_at = text.iter().position(is_zone).unwrap_or(text.len());
@@ -133,11 +133,11 @@ fn parse_time(text: &[u8]) -> Option<(NaiveTime, TimeDelta)> {
         microsecond,
     } = clock;
     let time = NaiveTime::from_hms_micro_opt(hour, minute, second, microsecond)?;
-    // It knows no leap seconds.
+    // Python has no leap seconds.
     (microsecond < 1_000_000).then_some((time, offset))
 }
 
-/// The numbers of a time, in no range yet.
+/// The numbers of a time, without range checks.
 #[derive(Default)]
 struct Clock {
     hour: u32,
@@ -147,8 +147,8 @@ struct Clock {
 }
 
 impl Clock {
-    /// `HH[:MM[:SS[.f…]]]`, or the same without colons; and whether nothing is left. What
-    /// stands behind it is seen, as in C.
+    /// `HH[:MM[:SS[.f…]]]`, or the same without colons; and whether nothing follows. Like in
+    /// C, the character after it is examined.
     fn parse(text: &[u8], behind: Option<u8>) -> Option<(Self, bool)> {
         let mut clock = Self::default();
         let mut rest = Cursor(text);
@@ -194,7 +194,7 @@ impl Clock {
     }
 }
 
-/// What is left to read.
+/// The remaining input.
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {

@@ -1,7 +1,7 @@
-//! The public keys that are trusted to sign, read from a JWK Set
+//! The public keys that are trusted for signing, read from a JWK Set
 //! (RFC 7517, with Ed25519 keys as in RFC 8037).
 //!
-//! A set has a version. How one set follows another is in [`crate::rotation`].
+//! A set has a version. [`crate::rotation`] defines how one set follows another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::foreign_text;
 use crate::pasted_text::{half_width, is_dash, is_invisible, is_quote, kind_of_text};
 use crate::unambiguous_json;
 
-/// Most keys in one set, so that no set is expensive to read.
+/// Maximum number of keys in a set, so that every set is cheap to read.
 pub const MAX_KEYS: usize = 64;
 
 /// Keys by `kid`; never empty.
@@ -28,7 +28,7 @@ pub struct Keyring {
     revoked: BTreeSet<String>,
 }
 
-/// A key, and which documents it may have signed.
+/// A key and the documents that it may have signed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrustedKey {
     key: VerifyingKey,
@@ -36,12 +36,12 @@ pub struct TrustedKey {
     not_after: Option<DateTime<Utc>>,
 }
 
-/// A JWK Set as it stands in a file or an answer.
+/// A JWK Set in a file or an answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JwkSet {
-    /// The keys, newest first where we write it.
+    /// The keys; newest first if we wrote the set.
     pub keys: Vec<Jwk>,
-    /// Which one of the vendor's sets this is; 1 where nothing is said.
+    /// The version of the vendor's set; 1 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
     /// Ids of keys that must never be trusted again.
@@ -49,7 +49,7 @@ pub struct JwkSet {
     pub revoked: Vec<String>,
 }
 
-/// The members of a JWK that matter here; others are ignored (RFC 7517, 4).
+/// The relevant members of a JWK; others are ignored (RFC 7517, 4).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Jwk {
     /// Key type, `OKP` for ours.
@@ -63,7 +63,7 @@ pub struct Jwk {
     /// Private key. A set of trusted keys must not have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub d: Option<String>,
-    /// Key id; the RFC 7638 thumbprint where absent.
+    /// Key id; the RFC 7638 thumbprint if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kid: Option<String>,
     /// `EdDSA` for ours.
@@ -88,35 +88,35 @@ pub struct Jwk {
     pub exp: Option<DateTime<Utc>>,
 }
 
-/// Why a JWK Set cannot be trusted.
+/// Why a JWK Set is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
     /// The text is not a JWK Set.
     #[error("not a JWK Set: {0}")]
     NotAJwkSet(String),
-    /// No key of the set is an Ed25519 signing key that is not revoked.
-    #[error("the JWK Set holds no Ed25519 key for signatures")]
+    /// The set contains no Ed25519 signing key that is not revoked.
+    #[error("the JWK Set contains no Ed25519 key for signatures")]
     Empty,
     /// More than [`MAX_KEYS`].
-    #[error("the JWK Set holds {found} keys, at most {MAX_KEYS} are read")]
+    #[error("the JWK Set contains {found} keys, the maximum is {MAX_KEYS}")]
     TooManyKeys {
-        /// How many.
+        /// The number of keys.
         found: usize,
     },
-    /// A private key stands where public ones belong.
-    #[error("the JWK Set holds the private key '{kid}'; export the public keys instead")]
+    /// The set contains a private key.
+    #[error("the JWK Set contains the private key '{kid}'; export the public keys instead")]
     PrivateKey {
         /// Key id.
         kid: String,
     },
-    /// `x` is not a point of the curve, or one that anybody can sign for.
-    #[error("key '{kid}' is not a sound Ed25519 public key")]
+    /// `x` is not a point of the curve, or a weak point that anyone can sign for.
+    #[error("key '{kid}' is not a valid Ed25519 public key")]
     UnsoundKey {
         /// Key id.
         kid: String,
     },
     /// Two keys have one id.
-    #[error("the JWK Set holds two keys with the id '{kid}'")]
+    #[error("the JWK Set contains two keys with the id '{kid}'")]
     DuplicateKeyId {
         /// Key id.
         kid: String,
@@ -124,12 +124,12 @@ pub enum KeyringError {
 }
 
 impl Keyring {
-    /// Reads a JWK Set. Keys of other kinds are passed over, as RFC 7517,
-    /// section 5, asks. What a word processor has made of its quotes, hyphens and spaces
-    /// does not matter: its texts are ASCII.
+    /// Parses a JWK Set. Keys of other types are skipped, as required by RFC 7517, section 5.
+    /// Quotes, hyphens and spaces changed by a word processor do not matter: the texts are
+    /// ASCII.
     ///
     /// # Errors
-    /// One [`KeyringError`] for each reason not to trust the set.
+    /// [`KeyringError`] if the set cannot be trusted.
     pub fn from_json(text: &str) -> Result<Self, KeyringError> {
         let read = |text: &str| unambiguous_json::from_str::<JwkSet>(text);
         let set = read(&straightened(text)).or_else(|_| read(text));
@@ -144,7 +144,7 @@ impl Keyring {
         })?)
     }
 
-    /// The same for a set that is already parsed.
+    /// The same for a parsed set.
     ///
     /// # Errors
     /// As [`Keyring::from_json`].
@@ -175,7 +175,7 @@ impl Keyring {
         })
     }
 
-    /// Which one of the vendor's sets this is.
+    /// The version of the vendor's set.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
@@ -211,9 +211,8 @@ impl TrustedKey {
         &self.key
     }
 
-    /// Whether the key may have signed a document at `iat`. Both bounds are
-    /// inclusive. It is the document's own time that counts: a document does
-    /// not become false because its key is retired.
+    /// Whether the key may have signed a document at `iat`. Both bounds are inclusive. The
+    /// document's own time counts: retiring a key does not invalidate its documents.
     #[must_use]
     pub fn covers(&self, iat: DateTime<Utc>) -> bool {
         self.not_before.is_none_or(|from| from <= iat) && self.not_after.is_none_or(|to| iat <= to)
@@ -238,7 +237,7 @@ impl Jwk {
         }
     }
 
-    /// `None` for a key of another kind or use.
+    /// `None` for a key of another type or use.
     fn trusted_key(&self) -> Result<Option<(String, TrustedKey)>, KeyringError> {
         let (Some("Ed25519"), Some(x)) = (self.crv.as_deref(), &self.x) else {
             return Ok(None);
@@ -273,8 +272,8 @@ impl Jwk {
     }
 }
 
-/// The text with straight quotes, hyphens and spaces, and without characters that nobody
-/// sees.
+/// The text with straight quotes, hyphens and spaces, and without invisible
+/// characters.
 fn straightened(text: &str) -> String {
     let mut straight = String::with_capacity(text.len());
     for c in text.chars().map(half_width).filter(|c| !is_invisible(*c)) {
@@ -290,7 +289,7 @@ fn straightened(text: &str) -> String {
     straight
 }
 
-/// RFC 7638 thumbprint of an Ed25519 public key given in base64url.
+/// RFC 7638 thumbprint of an Ed25519 public key in base64url.
 #[must_use]
 pub fn thumbprint(x: &str) -> String {
     let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_other_kinds_are_passed_over_and_none_at_all_is_an_error() {
+    fn keys_of_other_types_are_skipped_and_a_set_without_keys_is_an_error() {
         let rsa = r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#;
         let encryption = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","use":"enc"}}"#);
         assert_eq!(set(rsa).err(), Some(KeyringError::Empty));
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_holds_at_most_64_keys() {
+    fn a_set_has_at_most_64_keys() {
         let keys = |number: usize| {
             let key = |n| format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"{n}"}}"#);
             set(&(0..number).map(key).collect::<Vec<_>>().join(","))
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_read_however_it_was_carried() {
+    fn a_set_is_read_in_any_encoding() {
         let text = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"a-b"}}]}}"#);
         let expected = Keyring::from_json(&text).unwrap();
         for carried in [
@@ -382,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_sets_are_refused_with_the_reason() {
+    fn unsafe_sets_are_rejected_with_a_reason() {
         let key = |extra: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"k"{extra}}}"#);
         let kid = || "k".to_owned();
         assert_eq!(
@@ -393,7 +392,7 @@ mod tests {
             set(&key(r#","x":"AAAA""#)).err(),
             Some(KeyringError::UnsoundKey { kid: kid() })
         );
-        // The neutral element: a signature by anybody verifies with it.
+        // The neutral element: signatures by anyone verify with it.
         let neutral = format!(r#","x":"AQ{}""#, "A".repeat(41));
         assert_eq!(
             set(&key(&neutral)).err(),

@@ -1,20 +1,20 @@
 //! The licensing rules of Foxsight Central Command.
 //!
-//! Everything that decides is here, and nothing else is: no I/O, no async, no
-//! clock, no globals. Time and randomness are arguments, so every rule can be
-//! tested at any instant and replayed exactly.
+//! This crate contains all decisions and nothing else: no I/O, no async, no clock, no
+//! globals. Time and randomness are arguments, so every rule can be tested at any
+//! instant and replayed exactly.
 //!
-//! Where to start: an answer from the License Server is read by [`contact`],
-//! which leaves [`evidence`] behind; [`standing`] turns the evidence and the
-//! time into one of four words; [`gate`] turns that word into a decision about
-//! one feature; [`schedule`] says when to ask the License Server again, and
-//! [`announcement`] what others are told.
+//! Where to start: [`contact`] reads an answer of the License Server and produces
+//! [`evidence`]; [`standing`] derives one of four standings from the evidence and the
+//! time; [`gate`] derives a decision about a feature from the standing; [`schedule`]
+//! determines the next call to the License Server, and [`announcement`] what subscribers
+//! receive.
 //!
-//! Invariants, each held by a property test in `tests/properties.rs`:
-//! - a core feature is never off, except without any license while
+//! Invariants, each checked by a property test in `tests/properties.rs`:
+//! - core features are always on, except without a license while
 //!   [`standing::Policy::allow_unlicensed_core`] is off;
-//! - a licensed feature is never on after the end of grace;
-//! - grace never grows by failing more often;
+//! - licensed features are always off after the grace period;
+//! - repeated failures never extend the grace period;
 //! - a site whose validations all succeed is never in grace.
 
 pub mod announcement;

@@ -1,8 +1,8 @@
-//! What was bought: tier, features, limits, expiry.
+//! Licenses: tier, features, limits, expiry.
 //!
-//! A license is kept as the License Server wrote it, every field in its order,
-//! and read through the methods here. Odd values are never an error: what
-//! cannot be read is absent.
+//! A license is kept exactly as the License Server sent it, with all fields in order, and
+//! read through the methods here. Invalid values are never an error: they count as
+//! absent.
 
 use std::collections::BTreeSet;
 
@@ -24,42 +24,42 @@ pub struct License {
 pub enum Expiry {
     /// `expiresAt` is null or absent.
     Never,
-    /// `expiresAt` is a time; the license is good up to and including it.
+    /// `expiresAt` is a time; the license is valid up to and including it.
     At(DateTime<Utc>),
     /// `expiresAt` is something else. An unsigned license then never expires, which
-    /// [`License::unreadable`] makes visible; a signed document that says so is not
-    /// well-formed.
+    /// [`License::unreadable`] reports; a signed document with such a value is
+    /// rejected.
     Unreadable,
 }
 
-/// Most entries that are skipped one by one.
+/// Maximum number of skipped entries that are listed.
 const MAX_SKIPPED: usize = 100;
 
 /// The features that a license lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListedFeatures {
-    /// Each listed key, once.
+    /// Each listed key once.
     pub keys: BTreeSet<FeatureKey>,
-    /// Entries that cannot be a feature key, with the reason, for the log.
+    /// Entries that are not feature keys, with the reason, for the log.
     pub skipped: Vec<(String, SkippedFeature)>,
 }
 
 /// Why an entry of `enabledFeatures` does not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SkippedFeature {
-    /// The entry is a number, an object or the like.
-    #[error("it is not a text")]
+    /// The entry is a number, an object or similar.
+    #[error("not a string")]
     NotText,
-    /// The entry is a text that no feature can have.
+    /// The entry is a string that is not a feature key.
     #[error(transparent)]
     NotAKey(#[from] FeatureKeyError),
     /// The list is too long.
-    #[error("only the first {MAX_FEATURES} features count")]
+    #[error("exceeds the maximum of {MAX_FEATURES} features")]
     TooMany,
 }
 
 impl License {
-    /// Takes the object as it is.
+    /// Takes the object unchanged.
     #[must_use]
     pub fn new(data: Map<String, Value>) -> Self {
         Self { data }
@@ -71,22 +71,22 @@ impl License {
         &self.data
     }
 
-    /// The license with `signature` set to the signed document it came from,
-    /// as callers and the cache expect it.
+    /// The license with `signature` set to its signed document, as expected by callers and
+    /// the cache.
     #[must_use]
     pub fn with_signature(mut self, signature: &str) -> Self {
         self.data.insert("signature".into(), signature.into());
         self
     }
 
-    /// `licenseKey`, when it is a text.
+    /// `licenseKey`, if it is a string.
     #[must_use]
     pub fn license_key(&self) -> Option<&str> {
         self.text("licenseKey")
     }
 
-    /// `tier`: absent in the license is the empty text, null or odd is `None`,
-    /// as the status endpoint has always shown it.
+    /// `tier`: the empty string if absent, `None` if null or invalid, as in the status
+    /// endpoint of version 1.0.0.
     #[must_use]
     pub fn tier(&self) -> Option<&str> {
         match self.data.get("tier") {
@@ -95,14 +95,14 @@ impl License {
         }
     }
 
-    /// `status`, for display only: what a license is worth is decided by
-    /// [`crate::standing`].
+    /// `status`, only for display: [`crate::standing`] decides what a license is
+    /// worth.
     #[must_use]
     pub fn status(&self) -> &str {
         self.text("status").unwrap_or("active")
     }
 
-    /// `expiresAt` as written, when it is a text.
+    /// `expiresAt` as written, if it is a string.
     #[must_use]
     pub fn expires_at_text(&self) -> Option<&str> {
         self.text("expiresAt")
@@ -120,7 +120,7 @@ impl License {
         }
     }
 
-    /// `maxCameras`; a negative number is how some licenses say "unlimited".
+    /// `maxCameras`; some licenses use a negative number for "unlimited".
     #[must_use]
     pub fn max_cameras(&self) -> Option<i64> {
         self.integer("maxCameras")
@@ -138,22 +138,22 @@ impl License {
         self.integer("maxStorageGb")
     }
 
-    /// `seats`: how many machines may hold the license at a time. Version 1.0.0
-    /// knew none; `None` when absent.
+    /// `seats`: how many machines may use the license at a time; `None` if absent. Version
+    /// 1.0.0 had no seats.
     #[must_use]
     pub fn seats(&self) -> Option<i64> {
         self.integer("seats")
     }
 
-    /// `signature` as the License Server sent it, empty when absent.
+    /// `signature` as sent by the License Server, empty if absent.
     #[must_use]
     pub fn signature(&self) -> &str {
         self.text("signature").unwrap_or_default()
     }
 
-    /// `enabledFeatures`: repeated entries count once, impossible ones are
-    /// skipped, and so are those beyond [`MAX_FEATURES`]. The first hundred skipped
-    /// entries are named. A missing or odd list is an empty one.
+    /// `enabledFeatures`: duplicates count once. Invalid entries and those beyond
+    /// [`MAX_FEATURES`] are skipped; the first hundred skipped entries are listed. A missing
+    /// or invalid list counts as empty.
     #[must_use]
     pub fn features(&self) -> ListedFeatures {
         let mut listed = ListedFeatures::default();
@@ -183,9 +183,9 @@ impl License {
         self.data.get(field).and_then(Value::as_str)
     }
 
-    /// The fields that say something which cannot be read, in a fixed order: an end that
-    /// is no time, a limit that is no number, features that are none. They count as
-    /// absent, and are shown wherever the license is.
+    /// The fields with invalid values, in a fixed order: an end that is not a time, limits
+    /// that are not numbers, features that are not keys. They count as absent, and are shown
+    /// with the license.
     #[must_use]
     pub fn unreadable(&self) -> Vec<&'static str> {
         let limits = ["maxCameras", "maxUsers", "maxStorageGb"];
@@ -204,12 +204,12 @@ impl License {
         fields
     }
 
-    /// Whether there is something else than null.
+    /// Whether the value is something other than null.
     fn says(&self, field: &str) -> bool {
         self.data.get(field).is_some_and(|value| !value.is_null())
     }
 
-    /// Whole numbers only, but `64.0` is whole, and so is the text `64`.
+    /// Whole numbers only; `64.0` counts as whole, and so does the string `64`.
     fn integer(&self, field: &str) -> Option<i64> {
         let value = self.data.get(field)?;
         if let Some(text) = value.as_str() {
@@ -220,15 +220,15 @@ impl License {
             let whole = float.fract() == 0.0 && float.abs() < 9e15;
             #[expect(
                 clippy::cast_possible_truncation,
-                reason = "the bound above keeps the value exact"
+                reason = "exact because of the bound above"
             )]
             whole.then_some(float as i64)
         })
     }
 }
 
-/// A whole number in a text, as version 1.0.0 took it: white space around it, a sign,
-/// zeros before it, single underscores between digits, and a fraction of zeros.
+/// A whole number in a string, as accepted by version 1.0.0: surrounding white space, a
+/// sign, leading zeros, single underscores between digits, and a fraction of zeros.
 fn integer_in(text: &str) -> Option<i64> {
     let text = text.trim();
     let (is_negative, digits) = match text.strip_prefix('-') {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_limits_are_absent_and_whole_floats_count() {
+    fn invalid_limits_are_absent_and_whole_floats_count() {
         assert_eq!(
             license(&json!({"maxCameras": 64.0})).max_cameras(),
             Some(64)
@@ -320,7 +320,7 @@ mod tests {
         assert!(!listed.keys.contains("f10000"));
         assert_eq!(listed.skipped.len(), MAX_SKIPPED);
         assert_eq!(listed.skipped[0].1, SkippedFeature::TooMany);
-        // Entries that do not count keep none out.
+        // Invalid entries do not use up the maximum.
         let odd = [vec!["x".repeat(101); MAX_FEATURES], keys[..3].to_vec()].concat();
         let listed = license(&json!({"enabledFeatures": odd})).features();
         assert_eq!((listed.keys.len(), listed.skipped.len()), (3, MAX_SKIPPED));
@@ -328,11 +328,11 @@ mod tests {
             .skipped
             .iter()
             .all(|(shown, _)| shown.chars().count() <= 100);
-        assert!(shown, "the log names them in short");
+        assert!(shown, "the log shows them shortened");
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn unreadable_fields_are_named() {
         let of = |value: Value| license(&value).unreadable();
         assert!(of(json!({})).is_empty());
         assert!(
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_what_was_written() {
+    fn fields_are_shown_as_written() {
         let text = json!({"licenseKey": "k", "status": "trial", "expiresAt": "2027-12-31"});
         let shown = license(&text);
         assert_eq!(shown.status(), "trial");
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_features_count_once_and_impossible_ones_are_reported() {
+    fn duplicate_features_count_once_and_invalid_ones_are_reported() {
         let long = "f".repeat(101);
         let listed = license(&json!({"enabledFeatures": ["a", "a", 7, long, null]})).features();
         assert_eq!(listed.keys.len(), 1);

@@ -1,9 +1,9 @@
-//! License keys: what a customer types.
+//! License keys.
 //!
-//! `FXSGHT-XXXX-XXXX-XXXX-XXXX`: fifteen random characters and a check
-//! character, from 31 letters and digits that cannot be mistaken for one
-//! another. 31 is prime, so a weighted sum modulo 31 with different weights
-//! catches every single wrong character and every swap of two.
+//! `FXSGHT-XXXX-XXXX-XXXX-XXXX`: fifteen random characters and a check character, from 31
+//! letters and digits that cannot be mistaken for one another. 31 is prime, so a weighted
+//! sum modulo 31 with different weights detects every single wrong character and every
+//! swap of two.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,23 +18,23 @@ use crate::pasted_text::{OddCharacters, half_width, is_dash, is_invisible, is_qu
 const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
 const PREFIX: &str = "FXSGHT";
 const RANDOM_CHARS: usize = 15;
-/// What a masked key begins with; its last four characters follow.
+/// The beginning of a masked key; its last four characters follow.
 const MASKED: &str = "FXSGHT-****-****-****-";
 
 /// A well-formed license key, in canonical spelling.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct LicenseKey(String);
 
-/// Why a text is not a license key of ours.
+/// Why a text is not a license key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LicenseKeyError {
-    /// The text does not have the form of a key.
+    /// The text does not have the format of a key.
     #[error("a license key looks like FXSGHT-XXXX-XXXX-XXXX-XXXX{}", contained(.0))]
     Form(OddCharacters),
     /// A character that keys never contain.
     #[error("license keys never contain the character {}", shown(*.0))]
     Alphabet(char),
-    /// All characters are possible, but together they are not: a typing error.
+    /// All characters are valid, but the check character does not match: a typing error.
     #[error("the license key contains a typing error")]
     CheckCharacter,
     /// More than one key.
@@ -43,8 +43,8 @@ pub enum LicenseKeyError {
 }
 
 impl LicenseKeyError {
-    /// The characters that do not belong in a key and are easily overlooked, such as
-    /// `U+0410, U+200B`; `None` where there are none.
+    /// Characters that do not belong in a key and are easily overlooked, such as
+    /// `U+0410, U+200B`; `None` if the text contains no such characters.
     #[must_use]
     pub fn odd_characters(&self) -> Option<String> {
         match self {
@@ -55,7 +55,7 @@ impl LicenseKeyError {
     }
 }
 
-/// What a message adds about characters that do not belong in a key.
+/// The part of a message about characters that do not belong in a key.
 fn contained(odd: &OddCharacters) -> String {
     if odd.is_empty() {
         return String::new();
@@ -64,8 +64,8 @@ fn contained(odd: &OddCharacters) -> String {
 }
 
 impl LicenseKey {
-    /// Makes a key from random bytes. Bytes of 248 and more are passed over,
-    /// so that every character is equally likely; `None` when too few remain.
+    /// Creates a key from random bytes. Bytes of 248 and more are skipped, so that every
+    /// character is equally likely; `None` if too few remain.
     #[must_use]
     pub fn from_random(bytes: &[u8]) -> Option<Self> {
         let values: Vec<u8> = bytes
@@ -77,9 +77,9 @@ impl LicenseKey {
         (values.len() == RANDOM_CHARS).then(|| Self::from_values(&values))
     }
 
-    /// Reads a key as people write and paste it: lower case, full-width letters, any or
-    /// no dashes and spaces, with or without the prefix, with characters that nobody
-    /// sees, in quotes, or within other text. This is the only reader of keys.
+    /// Parses a key as people write and paste it: lower case, full-width letters, with or
+    /// without dashes, spaces and the prefix, with invisible characters, in quotes, or within
+    /// other text. All keys are parsed here.
     ///
     /// # Errors
     /// The first [`LicenseKeyError`] that applies.
@@ -139,8 +139,8 @@ impl LicenseKey {
     }
 }
 
-/// The value that makes the weighted sum of all characters zero modulo 31.
-/// The check character's own weight is 1.
+/// The value that makes the weighted sum of all characters zero modulo 31. The weight of
+/// the check character is 1.
 fn check_value(values: &[u8]) -> u8 {
     let sum: u32 = (2u32..)
         .zip(values)
@@ -161,24 +161,24 @@ impl fmt::Debug for LicenseKey {
     }
 }
 
-/// Whether two texts are the same key, however they are spelled. Servers of
-/// other makers issue keys of other forms, so any text is a key here.
+/// Whether two texts are the same key, in any spelling. Other vendors' servers issue keys
+/// in other formats, so any text counts as a key here.
 #[must_use]
 pub fn same(a: &str, b: &str) -> bool {
     a == b || fold(a) == fold(b)
 }
 
-/// A hash by which two texts are the same key, however they are spelled: SHA-256
-/// of the key without what spelling adds, in base64url.
+/// A hash that is equal for all spellings of a key: SHA-256 of the normalised key, in
+/// base64url.
 #[must_use]
 pub fn fingerprint(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(fold(key)))
 }
 
-/// The key that somebody has typed or pasted, as it is sent to the License Server: in its
-/// canonical spelling where the text is or contains one key of our form, whatever its
-/// check character. Otherwise the text, which License Servers of other makers may know,
-/// without characters that nobody sees and without white space and quotes around it.
+/// A typed or pasted key as it is sent to the License Server: in canonical spelling if
+/// the text is or contains one key of our format, regardless of the check character.
+/// Otherwise the text without invisible characters, surrounding white space and quotes:
+/// another vendor's License Server may know it.
 #[must_use]
 pub fn normalize(text: &str) -> String {
     if let Ok(key) = LicenseKey::parse(text) {
@@ -200,13 +200,13 @@ pub fn normalize(text: &str) -> String {
     visible.trim_matches(around).to_owned()
 }
 
-/// What somebody has typed or pasted where a key is expected.
+/// Text that was typed or pasted as a key.
 struct Entered(Vec<Letter>);
 
-/// A letter or digit of it, in upper case and half width.
+/// A letter or digit in upper case and half width.
 struct Letter {
     c: char,
-    /// What stands between it and the one before.
+    /// What separates it from the previous one.
     before: Gap,
 }
 
@@ -214,7 +214,7 @@ struct Letter {
 enum Gap {
     Nothing,
     Dash,
-    /// White space or a sign, perhaps with dashes.
+    /// White space or punctuation, possibly with dashes.
     Break,
 }
 
@@ -237,7 +237,7 @@ impl Entered {
         Self(letters)
     }
 
-    /// The sixteen characters of the key that the whole text is.
+    /// The sixteen characters of the key, if the whole text is a key.
     fn whole(&self) -> Option<&[Letter]> {
         const BODY: usize = RANDOM_CHARS + 1;
         const KEY: usize = PREFIX.len() + BODY;
@@ -248,18 +248,18 @@ impl Entered {
         }
     }
 
-    /// The sixteen characters of each text that may be a key among others.
+    /// The sixteen characters of each possible key within other text.
     fn within(&self) -> impl Iterator<Item = &[Letter]> {
         self.prefixed().chain(self.dashed())
     }
 
-    /// Those that follow the prefix, and are not part of something longer.
+    /// Keys that follow the prefix and are not part of something longer.
     fn prefixed(&self) -> impl Iterator<Item = &[Letter]> {
         let starts = (0..self.0.len()).filter(|at| self.has_prefix(*at));
         starts.filter_map(|at| self.body(at + PREFIX.len()))
     }
 
-    /// Those without the prefix that are four groups of four with dashes between them.
+    /// Keys without the prefix that are four groups of four with dashes in between.
     fn dashed(&self) -> impl Iterator<Item = &[Letter]> {
         let is_start = |at: &usize| *at == 0 || self.0[*at].before == Gap::Break;
         let starts = (0..self.0.len()).filter(is_start);
@@ -282,7 +282,7 @@ impl Entered {
         letters.take(PREFIX.len()).eq(PREFIX.chars())
     }
 
-    /// Sixteen characters from `start`, unless more are joined to them.
+    /// Sixteen characters from `start`, unless they are part of something longer.
     fn body(&self, start: usize) -> Option<&[Letter]> {
         let end = start + RANDOM_CHARS + 1;
         let is_over = self.0.get(end).is_none_or(|next| next.before == Gap::Break);
@@ -290,8 +290,8 @@ impl Entered {
     }
 }
 
-/// A key as it may appear in logs and to strangers: the first group and the
-/// last four characters, and nothing of a key that is too short for that.
+/// A key for logs and untrusted callers: the first group and the last four characters;
+/// nothing of a key that is too short for that.
 #[must_use]
 pub fn mask(key: &str) -> String {
     let chars: Vec<char> = key.chars().collect();
@@ -308,9 +308,9 @@ pub fn mask(key: &str) -> String {
     format!("{head}-****-****-****-{tail}")
 }
 
-/// The text with every license key in it masked, however it is spelled: keys
-/// with the prefix, keys without it whose check character is right, and `known`
-/// in any form, unless it is shorter than `MIN_KNOWN_CHARS`.
+/// The text with all license keys masked, in any spelling: keys with the prefix, keys
+/// without it whose check character matches, and `known` in any format, unless it is
+/// shorter than `MIN_KNOWN_CHARS`.
 #[must_use]
 pub fn mask_within(text: &str, known: &str) -> String {
     let letters = Letters::of(text);
@@ -338,15 +338,15 @@ pub fn mask_within(text: &str, known: &str) -> String {
     masked
 }
 
-/// Shortest key of another maker that is looked for in a text, in letters and
+/// Minimum length of another vendor's key that is masked within a text, in letters and
 /// digits: shorter ones are parts of words.
 const MIN_KNOWN_CHARS: usize = 4;
 
-/// The letters and digits of a text in upper case. Anything else may separate
-/// the characters of a key.
+/// The letters and digits of a text in upper case. Anything else can separate the
+/// characters of a key.
 struct Letters {
     folded: String,
-    /// Where each byte of `folded` comes from.
+    /// The position in the text of each byte of `folded`.
     origins: Vec<Range<usize>>,
 }
 
@@ -370,7 +370,7 @@ impl Letters {
         self.origins[letters.start].start..self.origins[letters.end - 1].end
     }
 
-    /// The keys of our form, and how each is shown.
+    /// The keys of our format, with their masked form.
     fn keys(&self, text: &str) -> Vec<(Range<usize>, String)> {
         let mut found = Vec::new();
         for (start, _) in self.folded.match_indices(PREFIX) {
@@ -379,14 +379,14 @@ impl Letters {
                 continue;
             };
             let span = self.span(start..end);
-            // A key that is masked already, and the words after it.
+            // A key that is already masked, and the words after it.
             if !text[span.start..].starts_with(MASKED) {
                 found.push((span, format!("{MASKED}{}", &key[key.len() - 4..])));
             }
         }
         let words = parts(text, |c| c.is_alphanumeric() || is_dash(c));
         found.extend(words.iter().filter_map(|word| without_prefix(text, word)));
-        // Keys whose four groups stand apart.
+        // Keys with separated groups.
         let groups = parts(text, char::is_alphanumeric);
         let quads = groups.windows(4).filter(|quad| {
             quad.iter()
@@ -397,7 +397,7 @@ impl Letters {
     }
 }
 
-/// The longest parts of a text that consist of such characters only.
+/// The maximal parts of a text that consist only of such characters.
 fn parts(text: &str, is_inside: impl Fn(char) -> bool) -> Vec<Range<usize>> {
     let parts = text
         .split(|c| !is_inside(c))
@@ -410,7 +410,7 @@ fn parts(text: &str, is_inside: impl Fn(char) -> bool) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// A key without its prefix that fills this part of the text.
+/// A key without prefix that fills this part of the text.
 fn without_prefix(text: &str, part: &Range<usize>) -> Option<(Range<usize>, String)> {
     let letters = Letters::of(&text[part.clone()]).folded;
     if letters.len() != RANDOM_CHARS + 1 {
@@ -420,8 +420,8 @@ fn without_prefix(text: &str, part: &Range<usize>) -> Option<(Range<usize>, Stri
     Some((part.clone(), mask(key.as_str())))
 }
 
-/// A key without what spelling adds. Signed denials carry the hash of it, so it never
-/// changes.
+/// The normalised key. Signed denials contain its hash, so the normalisation must never
+/// change.
 fn fold(text: &str) -> String {
     let is_dash = |c| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     text.chars()

@@ -1,36 +1,36 @@
-//! What has become of a license that was sold, by what the vendor decided and the time.
+//! The state of a sold license, from the vendor's decision and the time.
 
 use chrono::{DateTime, Utc};
 
 use crate::document::DenialReason;
 
-/// What the vendor decided about a license.
+/// The vendor's decision about a license.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decided {
-    /// It may be used until its end.
+    /// The license is valid until its end.
     Valid,
-    /// Not for the time being.
+    /// Suspended.
     Suspended,
-    /// Never again.
+    /// Revoked.
     Revoked,
 }
 
-/// What has become of a license.
+/// The state of a sold license.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LicenseState {
-    /// It may be used.
+    /// Valid.
     Active,
-    /// Its end has passed.
+    /// Past its end.
     Expired,
-    /// The vendor has taken it back for the time being.
+    /// Suspended by the vendor.
     Suspended,
-    /// The vendor has taken it back for good.
+    /// Revoked by the vendor.
     Revoked,
 }
 
 impl LicenseState {
-    /// The state of a license. The end itself is included; what the vendor decided comes
-    /// first.
+    /// The state of a license. The end is inclusive; the vendor's decision takes
+    /// precedence.
     #[must_use]
     pub fn of(decided: Decided, expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
         match decided {
@@ -41,7 +41,7 @@ impl LicenseState {
         }
     }
 
-    /// Why a site that asks is denied; `None` where it may use the license.
+    /// The reason for denying the license; `None` if it is valid.
     #[must_use]
     pub fn denial(self) -> Option<DenialReason> {
         match self {

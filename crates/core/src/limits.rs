@@ -1,45 +1,45 @@
-//! May this much more be put to use?
+//! Checks limits before something is added.
 //!
-//! A limit is about what is added. Being over it, after a downgrade or a
-//! change behind our back, never switches off what already runs.
+//! A limit applies only to additions. Exceeding it, after a downgrade or a change made
+//! elsewhere, never switches anything off.
 
 use crate::license::License;
 use crate::standing::Policy;
 use crate::usage::Resource;
 
-/// The answer to "may this much more be put to use?".
+/// The answer to "may this much be added?".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitDecision {
-    /// Whether it may.
+    /// Whether it may be added.
     pub allowed: bool,
-    /// Why, or why not.
+    /// Why or why not.
     pub reason: LimitReason,
-    /// The most that the license allows; `None` without a limit.
+    /// The license's limit; `None` means unlimited.
     pub limit: Option<u64>,
-    /// What is in use now; `None` when nobody knows.
+    /// Current usage; `None` if unknown.
     pub in_use: Option<u64>,
-    /// What may still be added; `None` without a limit. 0 when over it.
+    /// How much can still be added; `None` means unlimited. 0 if over the limit.
     pub remaining: Option<u64>,
 }
 
-/// Why something may be added or not.
+/// Why something may or may not be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitReason {
-    /// It fits.
+    /// Within the limit.
     WithinLimit,
-    /// It does not fit.
+    /// Exceeds the limit.
     LimitReached,
-    /// More than the limit is in use, and nothing was asked for: what runs goes on.
+    /// Usage exceeds the limit, and nothing is to be added. Nothing is switched off.
     OverLimit,
     /// The license has no such limit.
     Unlimited,
-    /// There is no license, hence no limit: it may be added where core
-    /// features work unlicensed.
+    /// There is no license and therefore no limit: additions are allowed if core features
+    /// work without a license.
     NoLicense,
 }
 
 impl LimitReason {
-    /// A short word that programs can compare.
+    /// A code for programs.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -52,8 +52,8 @@ impl LimitReason {
     }
 }
 
-/// What the license allows at most; `None` where it has no such limit. A
-/// negative number is how licenses say that there is none.
+/// The license's limit; `None` means unlimited. Licenses use a negative number for
+/// "unlimited".
 #[must_use]
 pub fn limit(license: &License, resource: Resource) -> Option<u64> {
     let limit = match resource {
@@ -64,8 +64,8 @@ pub fn limit(license: &License, resource: Resource) -> Option<u64> {
     limit.and_then(|limit| u64::try_from(limit).ok())
 }
 
-/// Decides whether `requested` more may be added to what is in use. Limits
-/// stay what they are in grace and after a lapse: cameras are a core feature.
+/// Decides whether `requested` more may be added to the current usage. Limits also apply
+/// in grace and after a lapse: cameras are a core feature.
 #[must_use]
 pub fn check(
     license: Option<&License>,

@@ -1,14 +1,14 @@
-//! What mail programs, word processors and input methods do to text that people paste.
+//! Handles changes that mail programs, word processors and input methods make to text.
 
 use std::fmt;
 
 use crate::text_encoding::CodePoint;
 
-/// Most characters that [`OddCharacters`] lists.
+/// Maximum number of characters listed by [`OddCharacters`].
 const MAX_LISTED: usize = 8;
 
-/// Whether nobody sees the character: zero-width characters, joiners, direction and
-/// byte order marks, variation selectors, fillers, tags and controls other than white
+/// Whether the character is invisible: zero-width characters, joiners, direction and byte
+/// order marks, variation selectors, fillers, tags, and controls other than white
 /// space.
 #[must_use]
 pub(crate) fn is_invisible(c: char) -> bool {
@@ -36,7 +36,7 @@ pub(crate) fn is_invisible(c: char) -> bool {
     }
 }
 
-/// The hyphen, and what word processors and input methods make of it.
+/// The hyphen and its replacements in word processors and input methods.
 #[must_use]
 pub(crate) fn is_dash(c: char) -> bool {
     matches!(
@@ -62,7 +62,7 @@ pub(crate) fn is_dash(c: char) -> bool {
     )
 }
 
-/// Whether text stands between two of these: ASCII and typographic quotation marks.
+/// Whether the characters are a pair of quotation marks, ASCII or typographic.
 #[must_use]
 pub(crate) fn is_quote(c: char) -> bool {
     matches!(
@@ -83,7 +83,7 @@ pub(crate) fn is_quote(c: char) -> bool {
     )
 }
 
-/// The ASCII character that an East Asian input method has typed in full width.
+/// The ASCII character for a full-width one of an East Asian input method.
 #[must_use]
 pub(crate) fn half_width(c: char) -> char {
     match u32::from(c) {
@@ -93,8 +93,8 @@ pub(crate) fn half_width(c: char) -> char {
     }
 }
 
-/// A character as a message shows it: an ASCII character itself, any other one by its
-/// number, because it may look like another.
+/// A character as shown in a message: ASCII characters as they are, all others by code
+/// point, because they may look alike.
 #[must_use]
 pub(crate) fn shown(c: char) -> String {
     if c.is_ascii_graphic() {
@@ -104,7 +104,7 @@ pub(crate) fn shown(c: char) -> String {
     }
 }
 
-/// What a text is that was not expected, as far as its beginning tells.
+/// The apparent type of an unexpected text, judging by its beginning.
 #[must_use]
 pub(crate) fn kind_of_text(text: &str) -> Option<&'static str> {
     let begins = |c: char| !c.is_whitespace() && !is_invisible(c);
@@ -130,10 +130,10 @@ pub(crate) fn kind_of_text(text: &str) -> Option<&'static str> {
     kind.map(|(_, name)| name)
 }
 
-/// Longest tag that is taken for one, in bytes.
+/// Maximum length of an HTML tag, in bytes.
 const MAX_TAG_BYTES: usize = 4096;
 
-/// The text of an HTML page: without tags, and with the characters that entities name.
+/// The text of an HTML page: without tags, and with entities decoded.
 #[must_use]
 pub(crate) fn without_markup(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -179,8 +179,8 @@ fn entity(text: &str) -> Option<(&str, &str)> {
     is_entity.then(|| text.split_at(length + 2))
 }
 
-/// The character of an entity. Those that are not listed are spaces, or nothing that
-/// belongs in a file of ours.
+/// The character of an entity. Entities that are not listed are spaces, or characters
+/// that do not occur in our files.
 fn named(name: &str) -> Option<char> {
     if let Some(number) = name.strip_prefix('#') {
         let code = match number.strip_prefix(['x', 'X']) {
@@ -208,8 +208,8 @@ fn named(name: &str) -> Option<char> {
     }
 }
 
-/// The characters of a text that are neither ASCII nor white space, each one time, as
-/// a sentence's end: empty where there are none.
+/// The characters of a text that are neither ASCII nor white space, each listed once, to
+/// be appended to a message; empty if there are no such characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OddCharacters {
     found: Vec<CodePoint>,
@@ -217,7 +217,7 @@ pub struct OddCharacters {
 }
 
 impl OddCharacters {
-    /// Those of `text`.
+    /// The odd characters of `text`.
     #[must_use]
     pub fn of(text: &str) -> Self {
         let mut odd = Self::default();
@@ -235,14 +235,14 @@ impl OddCharacters {
         odd
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 }
 
-/// Such as `U+200B, U+0410`; `and others` where there are more than eight.
+/// For example `U+200B, U+0410`, with `and others` after eight.
 impl fmt::Display for OddCharacters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, code) in self.found.iter().enumerate() {
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odd_characters_are_listed_one_time_and_bounded() {
+    fn odd_characters_are_listed_once_up_to_a_limit() {
         let listed = |text| OddCharacters::of(text).to_string();
         assert_eq!(listed("plain-ASCII text!\r\n"), "");
         assert_eq!(
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn markup_is_left_out_and_entities_are_characters() {
+    fn markup_is_removed_and_entities_are_decoded() {
         for (html, plain) in [
             ("<p class=\"a\">a<br/>b</p>", "ab"),
             ("a<wbr>b<!-- c -->d", "abd"),
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn no_character_is_of_two_kinds() {
+    fn no_character_is_in_two_classes() {
         for c in '\0'..=char::MAX {
             let kinds = [is_invisible(c), is_dash(c), is_quote(c), c.is_whitespace()];
             let kinds = kinds.into_iter().filter(|it| *it).count();

@@ -1,7 +1,7 @@
 //! The messages between License Client and License Server.
 //!
-//! The three requests of version 1.0.0 keep their JSON bodies byte for byte;
-//! what is new rides in headers. `docs/api.md` shows whole exchanges.
+//! The three requests of version 1.0.0 keep their JSON bodies byte for byte; additions are
+//! in headers. `docs/api.md` shows complete exchanges.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -19,34 +19,33 @@ pub const HEARTBEAT: &str = "/licenses/heartbeat";
 pub const DEACTIVATE: &str = "/licenses/deactivate";
 /// Path of air-gapped requests.
 pub const OFFLINE: &str = "/licenses/offline";
-/// Path of the public keys; `?after=N` adds the signed sets that follow
-/// version N.
+/// Path of the public keys; `?after=N` adds the signed sets after version N.
 pub const KEYS: &str = "/licenses/keys";
 
 /// Header with the installation id.
 pub const INSTALLATION_ID_HEADER: &str = "x-installation-id";
 /// Header with 32 random bytes in base64url, which the answer must repeat.
 pub const NONCE_HEADER: &str = "x-license-nonce";
-/// Header that makes a repeated activation recognisable.
+/// Header that identifies a repeated activation.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 
-/// Header with the highest sequence number that the site has seen.
+/// Header with the highest sequence number known to the site.
 pub const SEQ_HEADER: &str = "x-license-seq";
-/// Header with the names of the hardware components that have changed, when
-/// the machine may be another one.
+/// Header with the names of the changed hardware components, if the machine may be
+/// another one.
 pub const DRIFT_HEADER: &str = "x-license-drift";
 
 /// Body of an activation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivateRequest {
-    /// The key as the customer typed it.
+    /// The key as typed by the customer.
     pub license_key: String,
-    /// The machine that asks for a seat.
+    /// The machine that requests a seat.
     pub hardware_id: String,
-    /// The installation that asks.
+    /// The installation that makes the call.
     pub installation_id: String,
-    /// What people call it.
+    /// Its display name.
     pub installation_name: String,
     /// The VMS's version.
     pub installation_version: String,
@@ -68,7 +67,7 @@ pub struct ValidateRequest {
 pub struct DeactivateRequest {
     /// The activated key.
     pub license_key: String,
-    /// The machine that gives its seat back.
+    /// The machine that gives up its seat.
     pub hardware_id: String,
 }
 
@@ -82,13 +81,13 @@ pub struct HeartbeatRequest {
     pub hardware_id: String,
     /// The installation that reports.
     pub installation_id: String,
-    /// What is in use.
+    /// Current usage.
     pub usage_metrics: UsageMetrics,
-    /// What it runs on.
+    /// The platform.
     pub system_info: SystemInfo,
 }
 
-/// What is in use on a site.
+/// The usage of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageMetrics {
@@ -100,7 +99,7 @@ pub struct UsageMetrics {
     pub storage_used_gb: u64,
 }
 
-/// What a site runs on. The names are those of version 1.0.0.
+/// The platform of a site. The names are those of version 1.0.0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SystemInfo {
     /// `Linux`.
@@ -115,7 +114,7 @@ pub struct SystemInfo {
     pub total_memory_gb: f64,
     /// Host name.
     pub hostname: String,
-    /// Machine, as `uname -m` says it.
+    /// Machine, the output of `uname -m`.
     pub architecture: String,
 }
 
@@ -131,7 +130,7 @@ pub fn confirmed(license: &Map<String, Value>) -> Value {
     json!({"success": true, "data": {"isValid": true, "license": license, "gracePeriodActive": false}})
 }
 
-/// A refused validation or heartbeat.
+/// A denied validation or heartbeat.
 #[must_use]
 pub fn denied(reason: &DenialReason, message: &str, signature: Option<&str>) -> Value {
     json!({
@@ -140,7 +139,7 @@ pub fn denied(reason: &DenialReason, message: &str, signature: Option<&str>) -> 
     })
 }
 
-/// A refused activation or deactivation.
+/// A denied activation or deactivation.
 #[must_use]
 pub fn refused(reason: &DenialReason, message: &str, signature: Option<&str>) -> Value {
     json!({

@@ -1,39 +1,39 @@
-//! How often a caller may call: the generic cell rate algorithm (ITU-T I.371).
+//! Rate limits: the generic cell rate algorithm (ITU-T I.371).
 //!
-//! All that has to be kept about a caller is one instant: when its allowance is
-//! full again. A caller whose instant has passed is like one that never called.
+//! Only one instant is stored per caller: when its allowance is full again. After that
+//! instant, the caller is treated like one that never called.
 
 use std::time::Duration;
 
-/// A number of calls in a row, and how long until one of them is allowed again.
+/// A burst of calls, and the interval after which another call is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Calls that are allowed immediately after a pause; at least one is.
+    /// Calls that are allowed immediately after a pause; at least 1.
     pub burst: u32,
-    /// Time after which one more call is allowed.
+    /// The interval after which one more call is allowed.
     pub interval: Duration,
 }
 
-/// What the machine that holds a seat may ask. A healthy one calls six times a
-/// day, and at most once a minute while it cannot validate.
+/// The limit for a machine with a seat. A healthy one calls six times a day, and at most
+/// once a minute while it cannot validate.
 pub const SEAT_RATE: Rate = Rate {
     burst: 20,
     interval: Duration::from_secs(30),
 };
 
-/// What an address may get wrong: keys that do not exist, and activations that
-/// are refused.
+/// The limit for failures of an address: keys that do not exist, and denied
+/// activations.
 pub const FAILURE_RATE: Rate = Rate {
     burst: 30,
     interval: Duration::from_secs(10),
 };
 
-/// What a machine without a seat may ask besides activating. One whose seat was freed
-/// goes on asking like a healthy one.
+/// The limit for calls of a machine without a seat, except activations. A machine whose
+/// seat was freed keeps calling like a healthy one.
 pub const SEATLESS_RATE: Rate = SEAT_RATE;
 
-/// How often all machines without a seat together may ask about one license besides
-/// activating: enough for 900 that ask every 15 minutes.
+/// The limit for calls about one license by all machines without a seat together, except
+/// activations: enough for 900 machines that call every 15 minutes.
 #[must_use]
 pub fn all_seatless_rate(seats: u32) -> Rate {
     Rate {
@@ -42,8 +42,8 @@ pub fn all_seatless_rate(seats: u32) -> Rate {
     }
 }
 
-/// How often all machines without a seat together may activate one license: enough
-/// to activate every seat that was sold in one go.
+/// The limit for activations of one license by all machines without a seat together:
+/// enough to activate all seats in one go.
 #[must_use]
 pub fn newcomer_rate(seats: u32) -> Rate {
     Rate {
@@ -52,21 +52,21 @@ pub fn newcomer_rate(seats: u32) -> Rate {
     }
 }
 
-/// Maximum number of entries of sites in the audit log on a day, for a license with so
-/// many seats: each machine may be set up once a day, and some very often. Moves, which
-/// the transfer budget bounds, come on top.
+/// Maximum number of audit log entries of sites per day, for a license with this many
+/// seats: each machine may be set up once a day, and some very often. Moves, which the
+/// transfer budget limits, are not included.
 #[must_use]
 pub fn max_site_entries(seats: u32) -> u64 {
     100 + 2 * u64::from(seats)
 }
 
 impl Rate {
-    /// Takes one call from the allowance of a caller that is full again at
-    /// `full_at`; answers when it is full again after this call. All times are
-    /// durations since one common instant.
+    /// Takes one call from the allowance of a caller that is full again at `full_at`; returns
+    /// when it is full again after this call. All times are durations since a common
+    /// instant.
     ///
     /// # Errors
-    /// How long to wait, where no call is left. Nothing is taken then.
+    /// How long to wait if no call is left. The allowance is then unchanged.
     pub fn take(self, full_at: Duration, now: Duration) -> Result<Duration, Duration> {
         let next = full_at.max(now).saturating_add(self.interval);
         let span = self.interval.saturating_mul(self.burst.max(1));

@@ -1,13 +1,12 @@
-//! How the vendor's keys change without any client losing trust.
+//! Replaces the vendor's keys without losing the trust of any client.
 //!
-//! Each key set is signed by a key of a set before it, and its version is
-//! higher. A client that starts with some set walks the chain from
-//! there: what it ends with is what the vendor trusts now. The whole chain is
-//! kept, so that it can be walked again at every start: a set that somebody
-//! has written into a database is worth nothing.
+//! Each key set is signed by a key of an earlier set and has a higher version. A client
+//! starts with any set and follows the chain to the set that the vendor trusts now. The
+//! whole chain is stored and verified again at every start, so that a set planted in a
+//! database has no effect.
 //!
-//! A set replaces the one before it as a whole, so versions may be left out. A long
-//! chain is shortened that way: see [`path_to_newest`].
+//! A set completely replaces the previous one, so versions may be skipped. This is used to
+//! shorten a long chain: see [`path_to_newest`].
 
 use std::collections::BTreeMap;
 
@@ -18,26 +17,26 @@ use serde::{Deserialize, Serialize};
 use crate::document::{Claims, DocumentError, DocumentType, read_part, verify};
 use crate::keyring::{Jwk, JwkSet, Keyring};
 
-/// Maximum total length of the key sets in one answer or license file, in bytes. Sites
-/// read 1 MiB of either; the signed document and the text around it come on top.
+/// Maximum total size of the key sets in one answer or license file, in bytes. Sites read
+/// 1 MiB of either, which also contains the signed document and the text around it.
 pub const MAX_KEY_SETS_BYTES: usize = 512 * 1024;
-/// Maximum number of revoked keys that a set names, the newest ones. What sites believe
-/// does not depend on it: a revoked key is not among the keys of any later set. It
-/// leaves room for [`crate::keyring::MAX_KEYS`] keys in one document.
+/// Maximum number of revoked keys in a set; the newest are kept. Trust does not depend on
+/// them: a revoked key is not among the keys of any later set. This leaves room for
+/// [`crate::keyring::MAX_KEYS`] keys in one document.
 pub const MAX_NAMED_REVOKED: usize = 256;
 
 /// The payload of a signed key set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeySetClaims {
-    /// Who issued it.
+    /// The issuer.
     pub iss: String,
     /// When it was signed.
     #[serde(with = "ts_seconds")]
     pub iat: DateTime<Utc>,
-    /// Above the version of the set whose key has signed this one.
+    /// Higher than the version of the set whose key signed this one.
     pub version: u64,
-    /// All keys that are trusted from now on.
+    /// All keys that are trusted from then on.
     pub keys: Vec<Jwk>,
     /// Ids of keys that must never be trusted again.
     #[serde(default)]
@@ -50,19 +49,19 @@ impl Claims for KeySetClaims {
     }
 }
 
-/// Where a walk along a chain has ended.
+/// The result of following a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Walk {
-    /// The newest set that was reached.
+    /// The newest set reached.
     pub keyring: Keyring,
-    /// The documents that led there, in order.
+    /// The documents that were followed, in order.
     pub chain: Vec<String>,
-    /// Why the walk went no further, when documents were left.
+    /// Why the rest of the documents was not followed.
     pub error: Option<DocumentError>,
 }
 
-/// Checks that `jws` follows `keyring`, and answers the set in it, and what it
-/// says to the letter. Keys that were revoked once stay revoked.
+/// Verifies that `jws` follows `keyring`, and returns its set and its exact content. A
+/// revoked key stays revoked.
 ///
 /// # Errors
 /// The first [`DocumentError`] that applies.
@@ -84,8 +83,8 @@ pub fn follow(keyring: &Keyring, jws: &str) -> Result<(Keyring, KeySetClaims), D
     Ok((Keyring::from_jwk_set(&set)?, claims))
 }
 
-/// Walks from `root` along `chain` as far as it goes. Sets that are not newer
-/// than the root are passed over: a newer program has a newer root.
+/// Follows `chain` from `root` as far as possible. Sets that are not newer than the root
+/// are skipped: a newer program has a newer root.
 #[must_use]
 pub fn walk(root: Keyring, chain: &[String]) -> Walk {
     let mut walk = Walk {
@@ -116,16 +115,16 @@ pub fn walk(root: Keyring, chain: &[String]) -> Walk {
 pub struct PathToNewest<'a, T> {
     /// The documents, in order.
     pub documents: Vec<&'a T>,
-    /// Whether the last one is the newest set. Where it is not, the site asks again from
+    /// Whether the last one is the newest set. If not, the site requests more from
     /// there.
     pub is_complete: bool,
 }
 
-/// The path from set `known` to the newest one, in documents of at most `max_bytes`
-/// together. `chain` has each set from version 2 on. `shortcuts` have the newest set once
-/// more, each signed by a key that a site with the set of that version believes. They
-/// are used only where the chain does not fit: a site that has followed the whole chain
-/// can also follow it from a newer set that comes with a newer program.
+/// The path from set `known` to the newest one, in documents of at most `max_bytes` in
+/// total. `chain` has each set from version 2 on. `shortcuts` are additional copies of the
+/// newest set, each signed by a key that is trusted by sites with the set of that version.
+/// They are used only if the chain is too large, because a site that has followed the
+/// whole chain can also follow it from the newer root of a newer program.
 #[must_use]
 pub fn path_to_newest<'a, T: AsRef<str>>(
     known: u64,
@@ -167,8 +166,8 @@ pub fn path_to_newest<'a, T: AsRef<str>>(
     }
 }
 
-/// What a document says its version is, before anything is verified: good
-/// enough for leaving it out.
+/// The version that a document claims, without verification. Only used to skip
+/// documents.
 fn claimed_version(jws: &str) -> Option<u64> {
     #[derive(Deserialize)]
     struct Version {

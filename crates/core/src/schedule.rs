@@ -1,7 +1,7 @@
-//! When to call the License Server next.
+//! Schedules calls to the License Server.
 //!
-//! Randomness comes in as a [`Jitter`], so that a fleet does not call in step
-//! and a test can still say exactly when.
+//! Randomness is passed in as a [`Jitter`], so that a fleet does not call in step and tests
+//! are deterministic.
 
 use std::time::Duration;
 
@@ -11,18 +11,17 @@ use crate::evidence::Evidence;
 use crate::lease::Lease;
 use crate::standing::Standing;
 
-/// First wait after a failed validation.
+/// Initial delay after a failed validation.
 pub const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
-/// Longest wait between failed validations.
+/// Maximum delay between failed validations.
 pub const MAX_RETRY_DELAY: TimeDelta = TimeDelta::hours(1);
-/// Wait between validations while lapsed, so that a reinstated site need not
-/// wait long.
+/// Interval of validations while lapsed, so that a reinstated site recovers soon.
 pub const LAPSED_RETRY: TimeDelta = TimeDelta::minutes(15);
-/// Shortest wait between regular validations: a lease that is over as soon as
-/// it is signed does not make a site call without pause.
+/// Minimum interval of regular validations, so that a site does not call continuously if
+/// its lease ends immediately.
 pub const MIN_INTERVAL: TimeDelta = TimeDelta::seconds(1);
-/// The part of a lease's span after which it is validated again; what remains
-/// is slack, so that a healthy site never comes near grace.
+/// The part of a lease after which it is validated again. The rest is slack, so that a
+/// healthy site never comes close to grace.
 const SPAN_USED: f64 = 0.8;
 /// The part by which a regular interval may be shortened.
 const SHORTENED_BY: f64 = 0.1;
@@ -32,25 +31,25 @@ const SHORTENED_BY: f64 = 0.1;
 pub struct Jitter(f64);
 
 impl Jitter {
-    /// Makes one of 32 random bits.
+    /// Creates one from 32 random bits.
     #[must_use]
     pub fn from_bits(bits: u32) -> Self {
         Self(f64::from(bits) / (f64::from(u32::MAX) + 1.0))
     }
 }
 
-/// How long an unsigned lease holds, so that validating it after
-/// `interval` leaves the same slack as a signed one has.
+/// How long an unsigned lease is valid, so that validating after `interval` leaves the
+/// same slack as with a signed one.
 #[must_use]
 pub fn unsigned_validity(interval: TimeDelta) -> TimeDelta {
     scale(interval, 1.0 / SPAN_USED)
 }
 
-/// When the next validation is due; `None` when none is: without a license,
-/// or with an air-gapped lease that still holds.
+/// When the next validation is due; `None` without a license, or with a valid air-gapped
+/// lease.
 ///
-/// `failures` counts the unconfirmed validations in a row, `last` is when the
-/// newest validation was tried.
+/// `failures` is the number of consecutive unconfirmed validations, `last` the time of the
+/// latest validation.
 #[must_use]
 pub fn next_validation(
     evidence: &Evidence,
@@ -72,9 +71,8 @@ pub fn next_validation(
     Some(last + wait)
 }
 
-/// When the next heartbeat is due; `None` when none is, as for validations. A
-/// failed one is not repeated before its turn: it triggers a validation
-/// instead.
+/// When the next heartbeat is due; `None` as for validations. A failed heartbeat is not
+/// retried early: it triggers a validation instead.
 #[must_use]
 pub fn next_heartbeat(
     evidence: &Evidence,
@@ -87,9 +85,8 @@ pub fn next_heartbeat(
     Some(last + shortened(interval, jitter))
 }
 
-/// How long to leave the License Server alone after an answer that asks to wait:
-/// at least as long as it asks, but at most [`MAX_RETRY_DELAY`], whoever sent it. A
-/// fleet that is told the same spreads out.
+/// How long to wait after an answer that asks to wait: at least as long as requested, but
+/// at most [`MAX_RETRY_DELAY`]. Random jitter spreads a fleet that got the same answer.
 #[must_use]
 pub fn wait_as_asked(retry_after: Duration, jitter: Jitter) -> TimeDelta {
     match TimeDelta::from_std(retry_after) {
@@ -100,15 +97,15 @@ pub fn wait_as_asked(retry_after: Duration, jitter: Jitter) -> TimeDelta {
     }
 }
 
-/// The lease, unless it needs no contact: one that came by file does not as
-/// long as it holds.
+/// The lease, unless it needs no contact, as with a license file that is still
+/// valid.
 fn lease_to_call_about<'a>(evidence: &'a Evidence, standing: &Standing) -> Option<&'a Lease> {
     let lease = evidence.lease.as_ref()?;
     let needs_none = lease.is_offline() && *standing == Standing::Active;
     (!needs_none).then_some(lease)
 }
 
-/// The configured interval, or less where the lease is shorter.
+/// The configured interval, or less if the lease is shorter.
 fn validation_interval(lease: &Lease, interval: TimeDelta) -> TimeDelta {
     match lease {
         Lease::Signed(document) => {
@@ -135,7 +132,7 @@ fn scale(span: TimeDelta, factor: f64) -> TimeDelta {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
-        reason = "spans are hours, far below 2^52 ms; a lost fraction of a millisecond is nothing"
+        reason = "spans are hours, far below 2^52 ms, and fractions of a millisecond do not matter"
     )]
     TimeDelta::milliseconds((span.num_milliseconds() as f64 * factor) as i64)
 }

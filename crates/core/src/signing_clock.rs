@@ -1,50 +1,48 @@
-//! Whether a License Server may trust its wall clock enough to sign.
+//! Decides whether a License Server can trust its wall clock enough to sign.
 //!
-//! A lease that is signed while the clock shows 2038 ends in 2038. So a server
-//! signs only while its wall clock agrees with everything else that it knows
-//! about the time: the database's clock, what was signed before it started, and
-//! the clock that counts since the machine was booted.
+//! A lease that is signed while the clock shows 2038 ends in 2038. A server therefore signs
+//! only while its wall clock agrees with everything else that it knows about the time: the
+//! database's clock, earlier signatures, and the clock that counts since boot.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How far the wall clock may be from the database's clock.
+/// Maximum difference between the wall clock and the database's clock.
 pub const MAX_DATABASE_SKEW: TimeDelta = TimeDelta::minutes(10);
-/// How far the wall clock may be ahead of the newest recorded instant when the
-/// server starts.
+/// How far the wall clock may be ahead of the newest recorded instant when the server
+/// starts.
 pub const MAX_START_LEAD: TimeDelta = TimeDelta::hours(24);
 /// How far the wall clock may be behind the newest recorded instant.
 pub const MAX_BEHIND: TimeDelta = TimeDelta::minutes(10);
 /// How far the wall clock may run ahead of the boot clock.
 pub const MAX_JUMP: TimeDelta = TimeDelta::minutes(10);
-/// The part of the running time by which the wall clock may gain on the boot
-/// clock: a virtual machine that is paused for its backup loses seconds each
-/// time.
+/// The part of the running time that the wall clock may gain on the boot clock: a virtual
+/// machine that is paused for backups loses a few seconds each time.
 const DRIFT_DIVISOR: u32 = 100;
 
-/// What the clocks of a server show at one instant. The boot clock is read first:
-/// where a machine is suspended in between, the wall clock then seems to be ahead for
-/// one reading, and never to have been behind.
+/// The clocks of a server at one instant. The boot clock is read first: if the machine is
+/// suspended in between, the wall clock appears to be ahead for one reading, and never
+/// behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The wall clock.
     pub wall: DateTime<Utc>,
-    /// How long ago the machine was booted.
+    /// The time since boot.
     pub since_boot: Duration,
 }
 
-/// What a server knows about its clock. Every instant in here is what the wall
-/// clock showed, or should have shown, when the machine was booted: so they can
-/// be compared at any later reading.
+/// What a server knows about its clock. All instants are converted to the time that the
+/// wall clock showed, or should have shown, at boot, so that they can be compared with
+/// later readings.
 #[derive(Clone, Debug)]
 pub struct ClockWatch {
-    /// As the wall clock was observed so far, at its earliest. `None` until the first
-    /// reading without a doubt, where the clock was behind when the server started.
+    /// The lowest observation of the wall clock. `None` until the first reading without
+    /// doubt, if the clock was behind at startup.
     steady: Option<DateTime<Utc>>,
-    /// The newest reading, for what drift is allowed.
+    /// The latest reading, to compute the allowed drift.
     observed: Duration,
-    /// The newest recorded instant at the start.
+    /// The newest recorded instant at startup.
     recorded: Option<Recorded>,
     /// By the database's clock.
     database: Option<DateTime<Utc>>,
@@ -54,20 +52,20 @@ pub struct ClockWatch {
 #[derive(Clone, Copy, Debug)]
 struct Recorded {
     at: DateTime<Utc>,
-    /// What the wall clock would have shown at boot, if no time has passed since.
+    /// What the wall clock would have shown at boot, assuming that no time has passed since.
     at_boot: DateTime<Utc>,
 }
 
 /// Why a server does not sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClockDoubt {
-    /// The database's clock shows another time.
+    /// The database's clock shows a different time.
     #[error("the clock is {} the database's clock; correct the clock that is wrong", distance(*ahead))]
     Database {
-        /// How far the wall clock is ahead; negative where it is behind.
+        /// How far the wall clock is ahead; negative if it is behind.
         ahead: TimeDelta,
     },
-    /// The clock has moved on by more than a day since the server last ran.
+    /// The clock has advanced by more than a day since the server last ran.
     #[error(
         "the clock is {} the newest recorded time {recorded}; if it is right, run 'license-server clock accept'",
         distance(*ahead)
@@ -75,10 +73,10 @@ pub enum ClockDoubt {
     Recorded {
         /// The newest recorded instant.
         recorded: DateTime<Utc>,
-        /// How far the wall clock is ahead of where it may be expected.
+        /// How far the wall clock is ahead of the expected range.
         ahead: TimeDelta,
     },
-    /// The clock shows a time before one at which a server has run already.
+    /// The clock shows a time before one at which a server has already run.
     #[error(
         "the clock is {} behind the newest recorded time {recorded}; correct the clock, or if it is right, run 'license-server clock accept'",
         span(*by)
@@ -89,7 +87,7 @@ pub enum ClockDoubt {
         /// How far the wall clock is behind it, at least.
         by: TimeDelta,
     },
-    /// The clock was set forward while the server ran.
+    /// The clock was set forward while the server was running.
     #[error(
         "the clock was set forward by {}; if it is right now, run 'license-server clock accept'",
         span(*by)
@@ -100,7 +98,7 @@ pub enum ClockDoubt {
     },
 }
 
-/// An instant at which a server may sign. Only [`ClockWatch::permit`] makes one.
+/// An instant at which a server may sign. Only [`ClockWatch::permit`] creates one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SigningTime(DateTime<Utc>);
 
@@ -120,8 +118,8 @@ impl Reading {
 }
 
 impl ClockWatch {
-    /// What is known at the start: the clocks, and the newest instant that any
-    /// server has recorded in the database; `None` where nothing was ever signed.
+    /// The state at startup: the clocks, and the newest instant that any server has recorded
+    /// in the database; `None` if nothing was ever signed.
     #[must_use]
     pub fn started(reading: Reading, recorded: Option<DateTime<Utc>>) -> Self {
         let recorded = recorded.map(|at| Recorded::new(at, reading));
@@ -134,19 +132,19 @@ impl ClockWatch {
         }
     }
 
-    /// Notes how far the wall clock is ahead of the database's clock, which was
-    /// read together with it.
+    /// Records how far the wall clock is ahead of the database's clock, which was read at the
+    /// same time.
     pub fn compare(&mut self, reading: Reading, ahead: TimeDelta) {
-        // When a clock that was behind at the start is corrected, that is no jump.
+        // Correcting a clock that was behind at startup is not a jump.
         if self.database.is_none() && ahead < -MAX_DATABASE_SKEW {
             self.steady = None;
         }
         self.database = Some(minus(reading.at_boot(), ahead));
     }
 
-    /// Notes that a person has found the clock to be right when it showed
-    /// `accepted`, shortly before `reading`. Answers whether this clock is the one
-    /// that was meant: a server whose clock shows another time stays in doubt.
+    /// Records that a person has confirmed the clock when it showed `accepted`, shortly before
+    /// `reading`. Returns whether this was the clock in question: a server whose clock shows
+    /// another time stays in doubt.
     pub fn accept(&mut self, reading: Reading, accepted: DateTime<Utc>) -> bool {
         let is_meant = (reading.wall - accepted).abs() <= MAX_JUMP;
         if is_meant {
@@ -161,8 +159,8 @@ impl ClockWatch {
     /// `reading`.
     ///
     /// # Errors
-    /// The first [`ClockDoubt`] that applies. It goes away by itself when the clock
-    /// is set right.
+    /// The first [`ClockDoubt`] that applies. It clears automatically when the clock is
+    /// corrected.
     pub fn permit(
         &mut self,
         reading: Reading,
@@ -186,9 +184,9 @@ impl ClockWatch {
                 return Err(ClockDoubt::Behind { recorded, by });
             }
         }
-        // A wall clock that is known to be wrong says nothing about later ones.
+        // A wall clock that is known to be wrong is no reference for later readings.
         let steady = self.advance(reading);
-        // The clock may have been set while the document was made.
+        // The clock may have been set while the document was created.
         let by = (at_boot - steady).max((at - reading.wall).abs());
         if by > MAX_JUMP {
             return Err(ClockDoubt::Jumped { by });
@@ -196,8 +194,8 @@ impl ClockWatch {
         Ok(SigningTime(at))
     }
 
-    /// Notes a reading without a doubt; answers what the wall clock should have shown
-    /// at boot, at its earliest: never less than what is recorded or the database shows.
+    /// Records a reading without doubt; returns the earliest time that the wall clock should
+    /// have shown at boot, never before the recorded instants and the database's clock.
     fn advance(&mut self, reading: Reading) -> DateTime<Utc> {
         let passed = reading.since_boot.saturating_sub(self.observed);
         self.observed = reading.since_boot.max(self.observed);

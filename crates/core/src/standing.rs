@@ -1,4 +1,4 @@
-//! Evidence and the time → `Unlicensed`, `Active`, `Grace` or `Lapsed`.
+//! Derives the standing from the evidence and the time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -6,7 +6,7 @@ use crate::document::DenialReason;
 use crate::evidence::Evidence;
 use crate::license::Expiry;
 
-/// What a site's settings may decide.
+/// The settings of a site that affect its standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// How long a site may work without a confirmed validation
@@ -17,15 +17,15 @@ pub struct Policy {
     pub allow_unlicensed_core: bool,
 }
 
-/// Where a site stands.
+/// The standing of a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// No license is cached.
+    /// No license is stored.
     Unlicensed,
     /// The license was confirmed and the next validation is not overdue.
     Active,
-    /// Validations fail or are overdue; everything works until the instant
-    /// given, that instant included.
+    /// Validations fail or are overdue; everything works until the given instant,
+    /// inclusive.
     Grace {
         /// End of grace.
         until: DateTime<Utc>,
@@ -35,7 +35,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// A short word that programs can compare.
+    /// A code for programs.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -50,16 +50,16 @@ impl Standing {
 /// Why licensed features are off although there is a license.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LapseReason {
-    /// The License Server said no, signed.
+    /// The License Server has denied the license, signed.
     Denied(DenialReason),
     /// The license's `expiresAt` has passed.
     LicenseExpired,
-    /// The grace period has passed.
+    /// The grace period has expired.
     GracePeriodExpired,
 }
 
 impl LapseReason {
-    /// A short word that programs can compare.
+    /// A code for programs.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
@@ -70,7 +70,7 @@ impl LapseReason {
     }
 }
 
-/// Derives the standing. The first rule that matches wins; all bounds are
+/// Derives the standing. The first matching rule applies; all bounds are
 /// inclusive.
 #[must_use]
 pub fn standing(evidence: &Evidence, now: DateTime<Utc>, policy: &Policy) -> Standing {
@@ -98,8 +98,8 @@ pub fn standing(evidence: &Evidence, now: DateTime<Utc>, policy: &Policy) -> Sta
     Standing::Lapsed(LapseReason::GracePeriodExpired)
 }
 
-/// When grace ends or would end, should no validation succeed any more;
-/// `None` without a license.
+/// When grace ends, or would end if no further validation succeeds; `None` without a
+/// license.
 #[must_use]
 pub fn grace_end(evidence: &Evidence, policy: &Policy) -> Option<DateTime<Utc>> {
     let lease = evidence.lease.as_ref()?;
@@ -112,8 +112,8 @@ pub fn grace_end(evidence: &Evidence, policy: &Policy) -> Option<DateTime<Utc>> 
     Some(lease.end().map_or(end, |latest| latest.min(end)))
 }
 
-/// Until when the standing of `now` holds if nothing new becomes known, that
-/// instant included; `None` when it holds for ever.
+/// Until when the standing at `now` is valid without new evidence, inclusive; `None` if it
+/// never changes.
 #[must_use]
 pub fn holds_until(
     evidence: &Evidence,

@@ -1,26 +1,26 @@
-//! Bytes that people carry from one desktop to another, as text.
+//! Decodes text files from any desktop.
 //!
-//! Windows PowerShell writes UTF-16 with `>`, editors add a byte order mark or save in
-//! the Windows code page, and Python's JSON reader takes every Unicode encoding.
-//! Everything that reads such bytes decodes them here.
+//! Windows PowerShell writes UTF-16 with `>`, editors add a byte order mark or save in the
+//! Windows code page, and Python's JSON reader accepts all Unicode encodings. All such
+//! input is decoded here.
 
 use std::fmt;
 
 use encoding_rs::{UTF_16BE, UTF_16LE, WINDOWS_1252};
 
-/// The byte order mark, which carries no text.
+/// The byte order mark, which is not part of the text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Why bytes are not text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotText {
-    /// The format of another program.
+    /// The file has the format of another program.
     #[error("this is {0}, not text; save it as plain text in UTF-8")]
     OtherFormat(&'static str),
-    /// Broken off, or two encodings in one.
+    /// The text is truncated, or mixes two encodings.
     #[error("this is damaged {0} text; save it as plain text in UTF-8")]
     Damaged(&'static str),
-    /// A control character that no text contains.
+    /// A control character that does not occur in text.
     #[error("this is not text: line {line} contains the character {character}")]
     ControlCharacter {
         /// Line, from 1.
@@ -30,7 +30,7 @@ pub enum NotText {
     },
 }
 
-/// A character by its number, such as `U+200B`.
+/// A character as its code point, such as `U+200B`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CodePoint(pub char);
 
@@ -40,12 +40,12 @@ impl fmt::Display for CodePoint {
     }
 }
 
-/// Decodes a text file in any encoding that a desktop produces: UTF-8, UTF-16 and
-/// UTF-32 in either byte order, each with or without byte order marks, and else
-/// Windows-1252. The byte order marks are not part of the text.
+/// Decodes a text file in any encoding that desktops produce: UTF-8, UTF-16 and UTF-32 in
+/// either byte order, each with or without byte order marks, and otherwise Windows-1252.
+/// Byte order marks are not part of the text.
 ///
 /// # Errors
-/// One [`NotText`] for each reason, which names what was found instead.
+/// [`NotText`], which names what was found instead.
 pub fn decode(bytes: &[u8]) -> Result<String, NotText> {
     if let Some(format) = other_format(bytes) {
         return Err(NotText::OtherFormat(format));
@@ -69,11 +69,11 @@ pub fn decode(bytes: &[u8]) -> Result<String, NotText> {
     Ok(text)
 }
 
-/// Decodes text in any of the Unicode encodings, as Python's `json` does: by its byte
-/// order mark, or by the zero bytes among the first four.
+/// Decodes text in any Unicode encoding, like Python's `json`: by its byte order mark, or by
+/// the zero bytes among the first four.
 ///
 /// # Errors
-/// The name of the encoding that the bytes are not valid in.
+/// The name of the encoding for which the bytes are invalid.
 pub fn unicode(bytes: &[u8]) -> Result<String, &'static str> {
     let (name, text) = match bytes {
         [0xff, 0xfe, 0, 0, rest @ ..] => ("UTF-32", utf_32(rest, u32::from_le_bytes)),
@@ -106,12 +106,12 @@ fn utf_32(bytes: &[u8], number: fn([u8; 4]) -> u32) -> Option<String> {
         .collect()
 }
 
-/// Tabs, line and page ends, and the mark that old Windows programs end a file with.
+/// Tabs, line and page ends, and the mark with which old Windows programs end a file.
 fn may_be_in_text(c: char) -> bool {
     matches!(c, '\t' | '\r' | '\u{b}' | '\u{c}' | '\u{1a}' | '\u{85}') || !c.is_control()
 }
 
-/// What people attach instead of a text file.
+/// Files that people attach instead of a text file.
 fn other_format(bytes: &[u8]) -> Option<&'static str> {
     let formats: [(&[u8], &str); 9] = [
         (b"PK\x03\x04", "a ZIP archive or an Office document"),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_windows_code_page_is_read_where_nothing_else_fits() {
+    fn the_windows_code_page_is_the_last_choice() {
         let read = decode(b"\x97\x96BEGIN gr\xfcn \x80").unwrap();
         assert_eq!(read, "—–BEGIN grün €");
         assert_eq!(unicode(b"gr\xfcn"), Err("UTF-8"));

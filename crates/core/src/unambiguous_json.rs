@@ -1,8 +1,8 @@
-//! JSON that every reader understands in the same way.
+//! JSON without duplicate members.
 //!
-//! Programs differ in which value counts where an object has a member twice (RFC 8259,
-//! section 4): a proxy may have checked one, and we would believe the other. Such a text
-//! is refused, at any depth.
+//! Programs differ in which value they use if an object has a duplicate member (RFC 8259,
+//! section 4): a proxy may have checked one while we use the other. Such a text is
+//! rejected, at any depth.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,24 +13,24 @@ use serde::de::{
 
 use crate::foreign_text;
 
-/// What [`from_str`] says of a member that occurs twice, as derived readers do.
+/// The error for a duplicate member, as in derived deserializers.
 const DUPLICATE: &str = "duplicate field";
 
-/// Reads JSON in which no object has a member twice.
+/// Parses JSON without duplicate members.
 ///
 /// # Errors
-/// As `serde_json`, and where a member occurs twice: [`is_duplicate`] tells.
+/// As `serde_json`, and for a duplicate member: see [`is_duplicate`].
 pub(crate) fn from_str<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str::<Unambiguous>(text)?;
     serde_json::from_str(text)
 }
 
-/// Whether the text was refused for a member that occurs twice.
+/// Whether the text was rejected because of a duplicate member.
 pub(crate) fn is_duplicate(error: &serde_json::Error) -> bool {
     error.is_data() && error.to_string().starts_with(DUPLICATE)
 }
 
-/// Any value in which no object has a member twice.
+/// Any value without duplicate members.
 struct Unambiguous;
 
 impl<'de> Deserialize<'de> for Unambiguous {
@@ -96,7 +96,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn a_member_that_occurs_twice_is_refused_at_any_depth() {
+    fn duplicate_members_are_rejected_at_any_depth() {
         for text in [
             r#"{"a":1,"a":1}"#,
             r#"{"a":1,"b":{},"a":{}}"#,
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_text_is_read_as_ever() {
+    fn any_other_text_is_parsed_normally() {
         for text in [
             r#"{"a":{"a":[1,2.5,-3,1e400,12345678901234567890123]},"b":"a","A":null,"c":[true,false]}"#,
             "7",

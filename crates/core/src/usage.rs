@@ -1,11 +1,11 @@
-//! What is in use, from several sources.
+//! Usage, combined from several sources.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Something that is counted, and that a license may limit.
+/// A resource that is counted, and that a license may limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     /// Cameras.
@@ -20,7 +20,7 @@ impl Resource {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Cameras, Self::Users, Self::StorageGb];
 
-    /// A short word that programs can compare.
+    /// A code for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Resource {
     }
 }
 
-/// Amounts that are known; `None` where nobody knows.
+/// Known amounts; `None` if unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
@@ -55,25 +55,24 @@ impl Usage {
     }
 }
 
-/// What one service of the VMS has reported.
+/// A usage report of one service of the VMS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gauge {
-    /// The amounts; the source says nothing about those that are `None`.
+    /// The amounts; `None` if the source does not report a resource.
     #[serde(flatten)]
     pub usage: Usage,
     /// When it was reported.
     pub reported_at: DateTime<Utc>,
-    /// The report counts up to and including this instant.
+    /// The report is valid up to and including this instant.
     pub until: DateTime<Utc>,
 }
 
-/// The reports by the name of their source. A new one replaces the older one
-/// of the same source.
+/// The reports by source. A new one replaces the older one of the same source.
 pub type Gauges = BTreeMap<String, Gauge>;
 
-/// The reports that still count at `now`, of two processes that may have heard
-/// different ones: for each source the newer.
+/// The valid reports at `now` of two processes, which may have received different ones: the
+/// newer one of each source.
 #[must_use]
 pub fn merged(one: Gauges, other: Gauges, now: DateTime<Utc>) -> Gauges {
     let mut merged = one;
@@ -89,8 +88,8 @@ pub fn merged(one: Gauges, other: Gauges, now: DateTime<Utc>) -> Gauges {
     merged
 }
 
-/// What is in use at `now`: for each resource the sum of the reports that
-/// still count, else what was measured.
+/// The usage at `now`: for each resource the sum of the valid reports, or else the measured
+/// value.
 #[must_use]
 pub fn in_use(gauges: &Gauges, measured: &Usage, now: DateTime<Utc>) -> Usage {
     let total = |resource| {

@@ -1,9 +1,9 @@
-//! The wall clock of a site that trusts no keys.
+//! The wall clock of a site without trusted keys.
 //!
-//! A machine that wakes from a long sleep, or whose clock is set, is days later at one
-//! stroke, and nobody could validate in between. So the time before the jump goes on
-//! until one validation has been tried after it: a jump alone never lapses a site. The
-//! same holds for the time that a site was switched off.
+//! After a long sleep, or when its clock is set, a machine jumps ahead by days, with no
+//! opportunity to validate in between. The time before the jump therefore continues until
+//! one validation has been attempted: a jump alone never ends a license. The same applies
+//! to the time in which a site was switched off.
 
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::evidence::Evidence;
 use crate::standing::{LapseReason, Policy, Standing, standing};
 
-/// By how much the wall clock may be set ahead without being doubted: it is corrected all
-/// the time.
+/// How far the wall clock may jump ahead without being doubted: small corrections are
+/// normal.
 pub const TOLERANCE: TimeDelta = TimeDelta::seconds(5);
 
-/// What the machine shows at one moment.
+/// The clocks of the machine at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WallReading {
-    /// How long the process has been running, without suspends.
+    /// How long the process has been running, without suspended time.
     pub running: Duration,
     /// The wall clock.
     pub wall: DateTime<Utc>,
 }
 
-/// The wall clock, and when it was believed last.
+/// The wall clock, and when it was last believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WallClock {
     believed: WallReading,
 }
 
 impl WallClock {
-    /// Believes what the clock shows.
+    /// Believes the current reading.
     #[must_use]
     pub fn start(reading: WallReading) -> Self {
         Self { believed: reading }
     }
 
-    /// The time that counts: what the wall clock shows, unless it has jumped ahead since
-    /// it was believed last. Then it is that time and how long the process has run since.
+    /// The effective time: the wall clock, unless it has jumped ahead since it was last
+    /// believed. In that case, the last believed time plus the running time since then.
     #[must_use]
     pub fn now(&self, reading: WallReading) -> DateTime<Utc> {
         match self.ahead(reading) {
@@ -48,7 +48,7 @@ impl WallClock {
         }
     }
 
-    /// By how much the wall clock has jumped ahead; `None` where it has not.
+    /// How far the wall clock has jumped ahead; `None` if it has not.
     #[must_use]
     pub fn ahead(&self, reading: WallReading) -> Option<TimeDelta> {
         let ran = reading.running.saturating_sub(self.believed.running);
@@ -57,8 +57,8 @@ impl WallClock {
         Some(reading.wall - expected).filter(|ahead| *ahead > TOLERANCE)
     }
 
-    /// The clock after a look at it, to be taken every second or so: it is believed
-    /// unless it has jumped ahead.
+    /// The clock after a regular reading, about once a second: it is believed unless it has
+    /// jumped ahead.
     #[must_use]
     pub fn observed(self, reading: WallReading) -> Self {
         match self.ahead(reading) {
@@ -67,17 +67,17 @@ impl WallClock {
         }
     }
 
-    /// The clock after a validation was tried that began at `begun`: what it showed then
-    /// counts, and a later jump still does not.
+    /// The clock after an attempted validation that began at `begun`: the reading at that time
+    /// counts, but a later jump does not.
     #[must_use]
     pub fn tried(self, begun: WallReading) -> Self {
         Self::start(begun)
     }
 
-    /// The clock at the start of a process that finds this evidence: if time alone has
-    /// lapsed the site since a validation was tried last, or since an earlier process ran
-    /// until `ran_until`, that is when time goes on. A site that had lapsed by then has
-    /// lapsed, however often it is restarted.
+    /// The clock at the start of a process that finds this evidence. If the site has lapsed
+    /// only because time has passed since the last attempted validation, or since an earlier
+    /// process ran until `ran_until`, the time continues from there. A site that had already
+    /// lapsed stays lapsed, regardless of restarts.
     #[must_use]
     pub fn recalled(
         self,
@@ -90,7 +90,7 @@ impl WallClock {
         let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
         let confirmed_at = evidence.confirmed_at.max(evidence.activated_at);
         let tried_at = match (evidence.grace_started_at, failed_at) {
-            // Version 1.0.0 does not say when it tried last.
+            // Version 1.0.0 does not record its last attempt.
             (Some(_), None) => None,
             _ => confirmed_at.max(failed_at),
         };

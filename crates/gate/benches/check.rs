@@ -1,4 +1,4 @@
-//! How long one check takes, and whether two threads check twice as much.
+//! The time of one check, and whether two threads make twice as many.
 #![expect(clippy::unwrap_used, reason = "a measurement may panic")]
 #![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
@@ -18,7 +18,7 @@ mod scripted_client;
 #[expect(dead_code, reason = "the tests need more of it")]
 mod signer;
 
-/// A gate that knows so many features.
+/// A gate with this many features.
 fn gate_of(features: usize) -> (Gate, ScriptedClient) {
     let evidence = Signer::vendor().evidence(&license_claims());
     let mut told = announcement(&evidence, T0);
@@ -48,8 +48,8 @@ fn checks(criterion: &mut Criterion) {
             });
         }
     }
-    // The time for so many checks on each thread: it stays the same while
-    // threads do not wait for each other.
+    // The time for this many checks on each thread: it stays the same if threads do not
+    // wait for each other.
     let (gate, _client) = gate_of(10);
     for threads in [1, 2] {
         criterion.bench_function(&format!("check, {threads} threads at once"), |bencher| {

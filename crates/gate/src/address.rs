@@ -1,10 +1,10 @@
-//! Where the License Client is, without what may be a secret.
+//! The address of the License Client, shown without its secrets.
 
 use std::fmt;
 
 use reqwest::Url;
 
-/// A text that may be or hold a secret: never shown.
+/// Text that is or may contain a secret. It is never shown.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 
@@ -29,8 +29,8 @@ impl fmt::Debug for Secret {
 pub(crate) struct Address(Url);
 
 impl Address {
-    /// Reads an address that can be read in one way only: with a raw `/`, `?`, `#`,
-    /// `\\` or `@` in a password, a piece of it would be taken for the host.
+    /// Parses an address and rejects ambiguous ones: with a raw `/`, `?`, `#`,
+    /// `\\` or `@` in a password, part of the password would be read as the host.
     pub(crate) fn parse(text: &Secret) -> Result<Self, &'static str> {
         const AMBIGUOUS: &str = "malformed or ambiguous; percent-encode special characters in the \
                                  password: # is %23, / is %2F, ? is %3F, @ is %40";
@@ -48,7 +48,7 @@ impl Address {
         Ok(Self(url))
     }
 
-    /// With its secrets: never log it.
+    /// Includes the secrets: never log it.
     pub(crate) fn expose(&self) -> &Url {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! What a License Client has announced, in a form that is small and quick to look into.
+//! The last announcement of a License Client, in a compact form with fast lookups.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,51 +11,51 @@ use license_core::usage::Resource;
 
 use crate::decision::{Decision, Reason};
 
-/// Most features that are read.
+/// Maximum number of features that are accepted.
 const MAX_FEATURES: usize = 100_000;
-/// Most states that are read: the current one and those to come.
+/// Maximum number of states that are accepted: the current one and later ones.
 const MAX_STATES: usize = 256;
 
-/// Which row of the decisions a feature has. Features that are decided alike in every
-/// state share a row, so there are few rows, however many features there are.
+/// Maps a feature to its row of decisions. Features with the same decisions in every
+/// state share a row, so there are few rows even for many features.
 pub(crate) type Rows = HashMap<Box<str>, u32>;
 
-/// The row of every feature that is not named.
+/// The row of all features that are not listed.
 pub(crate) const UNLISTED: usize = 0;
 
 /// What a site may use, now and later.
 #[derive(Clone)]
 pub(crate) struct Announced {
     pub(crate) rows: Arc<Rows>,
-    /// In order of time; never empty.
+    /// In chronological order; never empty.
     pub(crate) states: Vec<State>,
     pub(crate) tier: Option<Arc<str>>,
     pub(crate) limits: Limits,
 }
 
-/// What a site may use until the next state begins.
+/// What a site may use until the next state starts.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
-    /// The last instant of the state before; `None` for the first one.
+    /// The last instant of the previous state; `None` for the first one.
     pub(crate) after: Option<DateTime<Utc>>,
-    /// A decision for each row.
+    /// One decision per row.
     pub(crate) decisions: Arc<[Decision]>,
 }
 
-/// What a license allows at most of something.
+/// The license's limit for a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Limit {
-    /// So many.
+    /// At most this many.
     AtMost(u64),
-    /// As many as one likes.
+    /// No limit.
     Unlimited,
-    /// Nobody has said yet.
+    /// Not announced yet.
     #[default]
     Unknown,
 }
 
-/// A limit for each resource.
+/// One limit per resource.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits([Limit; Resource::ALL.len()]);
 
@@ -77,14 +77,14 @@ impl Limits {
 /// The announcement is larger than any site needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it has {features} features in {states} states, expected at most {MAX_FEATURES} in {MAX_STATES}"
+    "the announcement has {features} features in {states} states, expected at most {MAX_FEATURES} in {MAX_STATES}"
 )]
 pub(crate) struct TooLarge {
     features: usize,
     states: usize,
 }
 
-/// Refuses what would take much time or memory to work out.
+/// Rejects announcements that would take too much time or memory.
 pub(crate) fn check_size(announcement: &Announcement) -> Result<(), TooLarge> {
     let later = announcement.then.iter().map(|later| &later.features);
     let features = std::iter::once(&announcement.features).chain(later);
@@ -97,14 +97,14 @@ pub(crate) fn check_size(announcement: &Announcement) -> Result<(), TooLarge> {
 }
 
 impl Announced {
-    /// What holds before anything is known: core features are available, and
-    /// `otherwise` is what holds for all others.
+    /// The state before the first announcement: core features are available, and
+    /// `otherwise` applies to all others.
     pub(crate) fn nothing(otherwise: Decision) -> Self {
         let core = CORE_FEATURES.map(|key| (key.into(), Decision::yes(Reason::Core)));
         Self::fixed(core, otherwise)
     }
 
-    /// One state without an end.
+    /// A single state without an end.
     pub(crate) fn fixed(
         features: impl IntoIterator<Item = (Box<str>, Decision)>,
         otherwise: Decision,
@@ -126,7 +126,7 @@ impl Announced {
         }
     }
 
-    /// What `announcement` says, which has passed [`check_size`].
+    /// Converts an announcement that has passed [`check_size`].
     pub(crate) fn new(announcement: &Announcement) -> Self {
         let first = (None, &announcement.features, &announcement.unlisted);
         let mut states = vec![first];
@@ -191,10 +191,10 @@ impl From<&Told> for Decision {
     }
 }
 
-/// Gathers features by how they are decided in all states.
+/// Groups features by their decisions in all states.
 struct RowTable {
     rows: Rows,
-    /// Row by row.
+    /// By row.
     decided: Vec<Vec<Decision>>,
     known: HashMap<Vec<Decision>, u32>,
 }
@@ -225,7 +225,7 @@ impl RowTable {
         self.rows.insert(key, row);
     }
 
-    /// The rows, and the decisions state by state.
+    /// The rows, and the decisions by state.
     fn finish(mut self, states: usize) -> (Arc<Rows>, Vec<Arc<[Decision]>>) {
         self.rows.shrink_to_fit();
         let column = |state: usize| self.decided.iter().map(|row| row[state]).collect();

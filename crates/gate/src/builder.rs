@@ -1,4 +1,4 @@
-//! How a gate is made.
+//! Configures and starts a gate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::subscription::{Subscription, TlsFiles};
 use crate::trusted_keys::TrustedKeys;
 use crate::without_contact::WithoutContact;
 
-/// How long contact may be lost before [`WithoutContact::Deny`] and
-/// [`WithoutContact::Allow`] take effect: longer than a restart takes.
+/// Default delay between losing contact and [`WithoutContact::Deny`] or
+/// [`WithoutContact::Allow`] taking effect: longer than a restart takes.
 const DEFAULT_CONTACT_TIMEOUT: Duration = Duration::from_secs(60);
-/// After how long without a byte a connection is taken for dead: a License
+/// Default time without data after which a connection is considered dead: a License
 /// Client sends something every 15 s.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Settings of a gate: see [`Gate::builder`]. It never shows its secrets.
+/// Settings of a gate: see [`Gate::builder`]. `Debug` does not show its secrets.
 #[derive(Clone)]
 #[must_use = "a gate has to be started"]
 pub struct GateBuilder {
@@ -42,7 +42,7 @@ pub struct GateBuilder {
 }
 
 impl Gate {
-    /// Begins a gate that follows the License Client at `url`, such as
+    /// Configures a gate that follows the License Client at `url`, such as
     /// `http://license-client:8010`.
     pub fn builder(url: &str) -> GateBuilder {
         GateBuilder {
@@ -60,20 +60,19 @@ impl Gate {
 }
 
 impl GateBuilder {
-    /// Believes only what keys of this JWK Set have signed: the text of the
-    /// file that `license-server keys export` writes. Vendor keys that come
-    /// later are followed along their chain.
+    /// Trusts only what the keys of this JWK Set have signed: the content of the file
+    /// that `license-server keys export` writes. Later vendor keys are verified along
+    /// their chain.
     ///
-    /// The License Client sends signed licenses to trusted callers alone: the
-    /// gateway has to be in one of its `TRUSTED_NETWORKS`, or have a
-    /// [token](Self::token).
+    /// The License Client sends signed licenses only to trusted callers: add the
+    /// gateway to its `TRUSTED_NETWORKS`, or set a [token](Self::token).
     pub fn keys(mut self, jwk_set: &str) -> Self {
         self.keys = Some(jwk_set.to_owned());
         self
     }
 
-    /// With [keys](Self::keys): believes only licenses of this installation,
-    /// so that nobody brings one from elsewhere.
+    /// With [keys](Self::keys): accepts only licenses of this installation, so that
+    /// a license copied from another site is rejected.
     pub fn installation(mut self, id: &str) -> Self {
         self.installation = Some(id.to_owned());
         self
@@ -85,49 +84,49 @@ impl GateBuilder {
         self
     }
 
-    /// What to do when there is no contact; [`WithoutContact::KeepUntilEnd`] by default.
+    /// What to do without contact; [`WithoutContact::KeepUntilEnd`] by default.
     pub fn without_contact(mut self, policy: WithoutContact) -> Self {
         self.without_contact = policy;
         self
     }
 
-    /// For how long contact may be lost before [`WithoutContact::Deny`] and
-    /// [`WithoutContact::Allow`] take effect; 60 s by default.
+    /// The delay between losing contact and [`WithoutContact::Deny`] or
+    /// [`WithoutContact::Allow`] taking effect; 60 s by default.
     pub fn contact_timeout(mut self, timeout: Duration) -> Self {
         self.contact_timeout = timeout;
         self
     }
 
-    /// After how long without a byte a connection is taken for dead; 45 s by default, a
-    /// day at most. A License Client sends something every 15 s.
+    /// The time without data after which a connection is considered dead; 45 s by default,
+    /// at most one day. A License Client sends something every 15 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// Trusts certificates that this one has signed, and no others: one or more root
-    /// certificates in PEM. Can be called several times.
+    /// Trusts only certificates signed by these root certificates, in PEM. Can be called
+    /// several times.
     #[cfg(feature = "tls")]
     pub fn root_certificate(mut self, pem: &str) -> Self {
         self.tls.roots.push(Secret::new(pem));
         self
     }
 
-    /// Proves with this certificate who the gateway is: the certificate, then its private
-    /// key, in PEM.
+    /// The gateway's client certificate: the certificate followed by its private key, in
+    /// PEM.
     #[cfg(feature = "tls")]
     pub fn client_certificate(mut self, pem: &str) -> Self {
         self.tls.client = Some(Secret::new(pem));
         self
     }
 
-    /// Is told of every decision. Can be called several times.
+    /// Calls `hook` for every decision. Can be called several times.
     pub fn hook(mut self, hook: impl Hook) -> Self {
         self.options.hooks.push(Arc::new(hook));
         self
     }
 
-    /// Answers requests that are refused, for all layers of this gate: see
+    /// Builds the responses to refused requests, for all layers of this gate: see
     /// [`GateLayer::on_refusal`](crate::GateLayer::on_refusal).
     pub fn on_refusal(
         mut self,
@@ -141,14 +140,14 @@ impl GateBuilder {
         self.options
     }
 
-    /// Starts to follow the License Client, on a thread of the gate's own. The License
-    /// Client need not be there yet, and the program needs no runtime.
+    /// Starts following the License Client, on the gate's own thread. The License
+    /// Client does not have to be running yet, and the program needs no async runtime.
     ///
-    /// A process that forks has to start its gates afterwards: a thread does not
+    /// A process that forks has to start its gates after the fork: threads do not
     /// survive a fork, and a gate without its thread has lost contact.
     ///
     /// # Errors
-    /// One [`GateError`] for each setting that cannot be used.
+    /// [`GateError`] if a setting is invalid.
     pub fn start(self) -> Result<Gate, GateError> {
         let address = |why: String| GateError::Address { why };
         let base = Address::parse(&self.url).map_err(|why| address(why.to_owned()))?;

@@ -1,4 +1,4 @@
-//! Time. This is the only file that reads it.
+//! Reads the time. No other file does.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -6,25 +6,31 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use license_core::time_guard::Readings;
 
-/// Nanoseconds on the clock that decisions are checked by. Its zero has no meaning, and
-/// it may be negative.
+/// Nanoseconds on the clock used for decisions. The origin is arbitrary, and values may
+/// be negative.
 pub(crate) type Ticks = i64;
 
-#[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only place that reads the time"
+)]
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The clock that decisions are checked by, without suspends of the machine.
+/// The clock used for decisions. It does not count time in which the machine is suspended.
 ///
-/// On Linux it is behind by one tick of the kernel's timer at most, some milliseconds,
-/// and takes a third of the time of an exact one.
+/// On Linux it lags by at most one tick of the kernel's timer, a few milliseconds,
+/// and takes a third of the time of a precise clock.
 #[inline]
 pub(crate) fn ticks() -> Ticks {
     platform::ticks()
 }
 
-/// All clocks of the machine. Nothing is kept over a start of the process, so
-/// which start of the machine it is does not matter.
-#[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
+/// All clocks of the machine. No reading outlives the process, so the boot id is not
+/// needed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only place that reads the time"
+)]
 pub(crate) fn readings() -> Readings {
     Readings {
         wall: Utc::now(),
@@ -34,7 +40,7 @@ pub(crate) fn readings() -> Readings {
     }
 }
 
-/// A duration in ticks; the longest one where it does not fit.
+/// Converts a duration to ticks; the maximum if it does not fit.
 pub(crate) fn in_ticks(duration: Duration) -> Ticks {
     Ticks::try_from(duration.as_nanos()).unwrap_or(Ticks::MAX)
 }
@@ -53,7 +59,7 @@ mod platform {
         time.tv_sec * 1_000_000_000 + time.tv_nsec
     }
 
-    /// With suspends.
+    /// Includes time in which the machine is suspended.
     pub(super) fn since_boot() -> Duration {
         let time = clock_gettime(ClockId::Boottime);
         time.try_into().unwrap_or_default()
@@ -63,8 +69,8 @@ mod platform {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use portable as platform;
 
-/// What the standard library has everywhere. It is compiled for tests on Linux too, so
-/// that it stays correct.
+/// Uses only the standard library. It is also compiled for tests on Linux, so that it
+/// stays correct.
 #[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
 mod portable {
     use std::time::Duration;
@@ -75,8 +81,8 @@ mod portable {
         in_ticks(BEGINNING.elapsed())
     }
 
-    /// Whether suspends count is up to the operating system: on Windows they do, on
-    /// macOS they do not.
+    /// Whether suspended time counts depends on the operating system: it does on Windows,
+    /// and does not on macOS.
     pub(super) fn since_boot() -> Duration {
         BEGINNING.elapsed()
     }

@@ -7,11 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::decision::{Decision, Reason};
 use crate::hook::Hook;
 
-/// Most features that are counted one by one.
+/// Maximum number of features that are counted individually.
 const MAX_FEATURES: usize = 1000;
-/// What the others are counted as.
+/// The name under which all others are counted.
 const OTHERS: &str = "(other)";
-/// What a decision without a feature is counted as.
+/// The name under which decisions without a feature are counted.
 const NO_FEATURE: &str = "(none)";
 
 /// Counts decisions by feature and reason: a [`Hook`] for metrics.
@@ -26,14 +26,14 @@ const NO_FEATURE: &str = "(none)";
 /// assert_eq!(counters.get("module.map_view", Reason::Licensed), 1);
 /// ```
 ///
-/// The first 1,000 features are counted one by one, all others as `(other)`.
+/// The first 1,000 features are counted individually, all others as `(other)`.
 #[derive(Clone, Debug, Default)]
 pub struct Counters(Arc<RwLock<BTreeMap<Box<str>, Counts>>>);
 
 type Counts = [AtomicU64; Reason::ALL.len()];
 
 impl Counters {
-    /// How many decisions there were about a feature, with this reason.
+    /// The number of decisions about a feature with this reason.
     #[must_use]
     pub fn get(&self, feature: &str, reason: Reason) -> u64 {
         let counts = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +41,7 @@ impl Counters {
         counts.map_or(0, |counts| counts[reason as usize].load(Ordering::Relaxed))
     }
 
-    /// All counts that are not zero, by feature and reason.
+    /// All nonzero counts, by feature and reason.
     #[must_use]
     pub fn all(&self) -> Vec<(String, Reason, u64)> {
         let counts = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -7,17 +7,17 @@ use license_core::gate::in_words;
 
 /// The answer to "may this feature be used?".
 ///
-/// Behind a layer of the gate it is in the request's extensions.
+/// Behind a layer of the gate, it is in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Decision {
-    /// Whether it may.
+    /// Whether the feature is available.
     pub available: bool,
-    /// Why, or why not.
+    /// Why it is or is not available.
     pub reason: Reason,
 }
 
-/// Declares the reasons and their codes side by side.
+/// Declares the reasons together with their codes.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:expr,)*) => {
         /// Why a feature is available or not.
@@ -30,8 +30,7 @@ macro_rules! reasons {
         impl Reason {
             pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// A short word that programs can compare, the same that the
-            /// License Client uses.
+            /// A code for programs, the same as in the License Client.
             #[must_use]
             pub fn code(self) -> &'static str {
                 match self {
@@ -47,7 +46,7 @@ reasons! {
     Core = "core",
     /// The license lists the feature.
     Licensed = "licensed",
-    /// The license lists the feature, and the grace period carries it.
+    /// The license lists the feature and is in its grace period.
     GracePeriod = "grace_period",
     /// There is no license.
     NoLicense = "no_license",
@@ -57,36 +56,35 @@ reasons! {
     SwitchedOff = "switched_off",
     /// The license has expired.
     LicenseExpired = "license_expired",
-    /// The grace period has passed.
+    /// The grace period has expired.
     GracePeriodExpired = "grace_period_expired",
-    /// The vendor has taken the license back for good.
+    /// The vendor has revoked the license.
     Revoked = "revoked",
-    /// The vendor has taken the license back for the time being.
+    /// The vendor has suspended the license.
     Suspended = "suspended",
-    /// The License Server says that the license has expired.
+    /// The License Server reports that the license has expired.
     Expired = "expired",
     /// This machine holds no seat of the license.
     HardwareMismatch = "hardware_mismatch",
     /// All seats are taken by other machines.
     SeatLimit = "seat_limit",
-    /// The License Server knows no such license.
+    /// The License Server does not know the license.
     UnknownLicense = "unknown_license",
-    /// The site has given the license up.
+    /// The site has deactivated the license.
     Deactivated = "deactivated",
-    /// The License Client calls the feature available, and the signed license
-    /// does not prove it.
+    /// The License Client announced the feature, but the signed license does not prove
+    /// it.
     NotSigned = NOT_SIGNED,
-    /// There is no contact with the License Client, and that is what the
-    /// gateway has chosen for this: see [`crate::WithoutContact`].
+    /// There is no contact with the License Client, and the chosen policy refuses the
+    /// feature: see [`crate::WithoutContact`].
     NoContact = "no_contact",
-    /// The gateway's table does not list the path.
+    /// The gateway's routes do not list the path.
     NotListed = "not_listed",
-    /// The path is none that an honest client sends.
+    /// The path is one that no legitimate client sends.
     BadPath = "bad_path",
-    /// The path needs no feature.
+    /// The path requires no feature.
     NoFeatureNeeded = "no_feature_needed",
-    /// A reason that a newer License Client has and this version does not
-    /// know.
+    /// A reason of a newer License Client that this version does not know.
     Other = "other",
 }
 
@@ -97,7 +95,7 @@ impl Reason {
             .unwrap_or(Self::Other)
     }
 
-    /// A sentence in English that a user may be shown who is refused `feature`.
+    /// An English sentence to show to a user who is refused `feature`.
     #[must_use]
     pub fn message(self, feature: &str) -> String {
         in_words(self.code(), feature)
@@ -113,7 +111,7 @@ impl fmt::Display for Reason {
 impl Decision {
     pub(crate) const NONE: Self = Self::no(Reason::NoContact);
 
-    /// The feature may be used.
+    /// The feature is available.
     #[must_use]
     pub const fn yes(reason: Reason) -> Self {
         Self {
@@ -122,7 +120,7 @@ impl Decision {
         }
     }
 
-    /// The feature may not be used.
+    /// The feature is not available.
     #[must_use]
     pub const fn no(reason: Reason) -> Self {
         Self {

@@ -1,83 +1,83 @@
-//! What can go wrong: when a gate is made, and while it follows a License Client.
+//! Errors when a gate is started, and while it follows a License Client.
 
-/// Why a gate cannot be made.
+/// Why a gate cannot be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GateError {
-    /// The address cannot be used. It is not shown, because it may hold a password.
+    /// The address is invalid. It is not shown, because it may contain a password.
     #[error(
         "not the address of a License Client, which looks like http://license-client:8010 ({why})"
     )]
     #[non_exhaustive]
     Address {
-        /// What is wrong with it.
+        /// What is wrong with the address.
         why: String,
     },
-    /// The keys cannot be trusted.
-    #[error("the keys of the gate: {0}")]
+    /// The keys are not trusted.
+    #[error("invalid keys: {0}")]
     Keys(String),
-    /// A certificate or a private key is not PEM, or cannot be used.
+    /// A certificate or private key is not PEM, or is invalid.
     #[error("cannot use the {what}: {why}")]
     #[non_exhaustive]
     Certificate {
-        /// Which one.
+        /// Which certificate or key.
         what: &'static str,
         /// What is wrong with it.
         why: String,
     },
-    /// The HTTP client cannot be made.
-    #[error("cannot make an HTTP client: {0}")]
+    /// The HTTP client cannot be created.
+    #[error("cannot create an HTTP client: {0}")]
     Http(String),
-    /// Keys prove nothing while everything is let through.
-    #[error("a gate with keys cannot allow everything without contact: choose one of the two")]
+    /// Keys are pointless if everything is allowed without contact.
+    #[error("WithoutContact::Allow cannot be combined with keys; remove one of them")]
     Contradiction,
-    /// The operating system has no thread to follow the License Client on.
+    /// The operating system did not start the thread that follows the License Client.
     #[error("cannot start the thread that follows the License Client: {0}")]
     Thread(String),
 }
 
-/// Why there is no contact with the License Client, or why it is not believed.
+/// Why there is no contact with the License Client, or why it is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContactError {
-    /// The License Client cannot be reached.
+    /// The connection failed.
     #[error("connection failed: {0}")]
     Connection(String),
-    /// Only trusted callers are sent signed licenses, or the token is wrong.
+    /// Signed licenses are sent only to trusted callers, or the token is wrong.
     #[error(
         "the License Client does not trust this gateway (401): add its network to TRUSTED_NETWORKS of the License Client, or give the gate the ADMIN_TOKEN"
     )]
     Untrusted,
-    /// Something answers that is no License Client, or one that is overloaded.
+    /// The responder is not a License Client, or is overloaded.
     #[error("the response has status {0}, expected 200; is this the address of a License Client?")]
     Status(u16),
-    /// The connection broke.
+    /// The connection failed after it was established.
     #[error("the connection broke: {0}")]
     Interrupted(String),
-    /// The License Client has ended the connection.
-    #[error("the License Client ended the connection")]
+    /// The License Client closed the connection.
+    #[error("the License Client closed the connection")]
     Ended,
-    /// Nothing came for too long.
-    #[error("the License Client sent nothing for too long")]
+    /// The License Client sent no data within the idle timeout.
+    #[error("the License Client sent nothing within the idle timeout")]
     Silent,
-    /// An event is longer than any site needs.
-    #[error("an event of the License Client is longer than {max_bytes} bytes")]
+    /// An event exceeds the maximum size.
+    #[error("an event of the License Client exceeds {max_bytes} bytes")]
     #[non_exhaustive]
     TooLong {
-        /// How many bytes are read at most.
+        /// The maximum size.
         max_bytes: usize,
     },
-    /// An event cannot be read.
+    /// An event is malformed.
     #[error("cannot read an event of the License Client; is it version 2 or later? {0}")]
     Unreadable(String),
-    /// What the License Client says is not signed by the gate's keys. There is contact,
-    /// but licensed features are off.
-    #[error("the License Client is not believed: {0}")]
+    /// The announcement is not signed by the gate's keys. There is contact, but licensed
+    /// features are off.
+    #[error("the License Client is not trusted: {0}")]
     NotProven(String),
-    /// The thread that follows the License Client does not run: the process was forked
+    /// The thread that follows the License Client is not running: the process was forked
     /// after the gate was started, or the thread has ended.
     #[error(
-        "the thread that follows the License Client does not run; start the gate after forking"
+        "the thread that follows the License Client is not running; start the gate after forking"
     )]
     Stopped,
 }

@@ -13,14 +13,14 @@ use crate::feature_key::FeatureKey;
 use crate::gate::Gate;
 use crate::refusal::Refusal;
 
-/// A feature as a type: for [`Licensed`].
+/// A feature as a type, for [`Licensed`].
 pub trait Feature: Send + Sync + 'static {
     /// The feature's key, such as `module.map_view`.
     const KEY: &'static str;
 }
 
-/// Runs a handler only while a feature is available. The router's state is a [`Gate`], or
-/// has one ([`FromRef`]).
+/// Runs a handler only while a feature is available. The router's state has to be a
+/// [`Gate`] or contain one ([`FromRef`]).
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -57,7 +57,7 @@ impl<F: Feature> fmt::Debug for Licensed<F> {
     }
 }
 
-/// The answer to a request that [`Licensed`] has refused.
+/// The response to a request that [`Licensed`] refused.
 #[derive(Debug)]
 pub struct NotLicensed {
     decision: Decision,
@@ -65,7 +65,7 @@ pub struct NotLicensed {
 }
 
 impl NotLicensed {
-    /// Why.
+    /// The reason.
     #[must_use]
     pub fn decision(&self) -> Decision {
         self.decision

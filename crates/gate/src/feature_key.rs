@@ -1,4 +1,4 @@
-//! The name of a feature, as a gateway's code writes it.
+//! The key of a feature in a gateway's code.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// The key of a feature, such as `module.map_view`. Keys are compared exactly.
 ///
 /// Any text is accepted. A key that no license can list is never available, and the gate
-/// warns of it.
+/// logs a warning.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FeatureKey(Arc<str>);
 

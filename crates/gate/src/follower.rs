@@ -1,5 +1,5 @@
-//! Follows a License Client, on a thread and a runtime of its own: what the program's
-//! runtime does has no influence on it.
+//! Follows a License Client on its own thread and runtime, independent of the program's
+//! runtime.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,27 +20,27 @@ use crate::known::Known;
 use crate::shared::Shared;
 use crate::subscription::Subscription;
 
-/// The wait after the first failure; it doubles with each.
+/// The delay after the first failure; it doubles after each failure.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The longest wait.
+/// The maximum delay.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// The clocks are looked at so often: a machine may have been asleep.
+/// How often the clocks are read: the machine may have been suspended.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
-/// A reason that has been logged is logged again after so long.
+/// A reason that was logged is logged again after this time.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// Most reasons that are remembered as logged.
+/// Maximum number of reasons that are remembered as logged.
 const MAX_LOGGED: usize = 16;
 
-/// Follows the License Client for as long as a gate is there.
+/// Follows the License Client as long as the gate exists.
 struct Follower {
-    /// Weak, so that it ends with the last gate.
+    /// Weak, so that the follower ends with the last gate.
     shared: Weak<Shared>,
     known: RefCell<Known>,
     logged: RefCell<Logged>,
     subscription: Subscription,
 }
 
-/// What has been logged since there was contact.
+/// Reasons that were logged since contact was lost.
 #[derive(Default)]
 struct Logged {
     texts: BTreeSet<String>,
@@ -48,7 +48,7 @@ struct Logged {
 }
 
 impl Logged {
-    /// Whether to log a reason: the first time, and every hour.
+    /// Whether to log a reason: the first time and every hour.
     fn is_due(&mut self, text: &str, now: Ticks) -> bool {
         let interval = in_ticks(REMINDER_INTERVAL);
         let is_old = self
@@ -80,7 +80,7 @@ pub(crate) fn start(
         let exit = Exit(Weak::clone(&follower.shared));
         let work = join(follower.follow(), follower.keep_time());
         runtime.block_on(select(pin!(gone(gate)), pin!(work)));
-        // A name that is being looked up must not hold up the end.
+        // A pending name lookup must not delay the end.
         runtime.shutdown_background();
         std::mem::forget(exit);
     };
@@ -91,8 +91,8 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// If the thread ends although the gate is there: logs it, and wakes those who wait for
-/// changes.
+/// Runs when the thread ends although the gate still exists: logs this, and wakes
+/// everyone waiting for changes.
 struct Exit(Weak<Shared>);
 
 impl Drop for Exit {
@@ -112,12 +112,12 @@ async fn gone(mut gate: watch::Receiver<u64>) {
 }
 
 impl Follower {
-    /// Hears what the License Client says, and comes back when contact is lost.
+    /// Receives announcements, and reconnects when contact is lost.
     async fn follow(&self) {
         let mut wait = FIRST_WAIT;
         loop {
             let heard = self.subscription.hear(|announcement, envelope| {
-                self.hear(announcement, envelope)?;
+                self.apply(announcement, envelope)?;
                 wait = FIRST_WAIT;
                 Ok(())
             });
@@ -128,8 +128,8 @@ impl Follower {
         }
     }
 
-    /// Works out what follows when a deadline has passed or a clock was set. While
-    /// nothing changes, nothing is computed.
+    /// Updates the table when a deadline has passed or a clock was set. Does no work while
+    /// nothing changes.
     async fn keep_time(&self) {
         loop {
             let Some(shared) = self.shared.upgrade() else {
@@ -147,18 +147,18 @@ impl Follower {
             let left = shared.table().until().saturating_sub(now).saturating_add(1);
             drop(shared);
             let left = Duration::from_nanos(u64::try_from(left).unwrap_or_default());
-            // After a suspend one look is enough, however many were missed.
+            // After a suspend one update is enough, even if many were missed.
             sleep(left.clamp(Duration::from_millis(1), CLOCK_INTERVAL)).await;
         }
     }
 
-    fn hear(&self, announcement: Announcement, envelope: &Envelope) -> Result<(), ContactError> {
+    fn apply(&self, announcement: Announcement, envelope: &Envelope) -> Result<(), ContactError> {
         let Some(shared) = self.shared.upgrade() else {
             return Err(ContactError::Stopped);
         };
         let mut known = self.known.borrow_mut();
         let was_in_contact = known.is_in_contact();
-        let unproven = known.hear(announcement, envelope, clock::readings());
+        let unproven = known.apply(announcement, envelope, clock::readings());
         let unproven = unproven.map_err(|error| ContactError::Unreadable(error.to_string()))?;
         let now = clock::ticks();
         shared.beat(now);
@@ -197,7 +197,7 @@ impl Follower {
         let url = self.subscription.address();
         let is_due = self.logged.borrow_mut().is_due(&text, now);
         if was_in_contact {
-            tracing::warn!(%url, "contact with the License Client is lost: {text}");
+            tracing::warn!(%url, "contact with the License Client lost: {text}");
         } else if is_due {
             tracing::warn!(%url, "no contact with the License Client: {text}");
         } else {

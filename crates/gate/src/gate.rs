@@ -1,4 +1,4 @@
-//! A gate: what may be asked of it.
+//! A gate: the queries that it answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,15 +29,14 @@ impl Gate {
         &self.shared
     }
 
-    /// Decides about one feature, from memory: no network, no lock, nothing
-    /// allocated. Any text may be asked about; what nobody knows is not
-    /// available.
+    /// Decides about one feature, from memory: no network, no lock, no allocation. Any
+    /// text is accepted; unknown keys are not available.
     #[inline]
     #[must_use]
     pub fn check(&self, feature: impl AsRef<str>) -> Decision {
         let feature = feature.as_ref();
         let decision = self.shared.decide(feature);
-        self.shared.tell(Some(feature), decision);
+        self.shared.notify_hooks(Some(feature), decision);
         decision
     }
 
@@ -48,41 +47,41 @@ impl Gate {
         self.check(feature).available
     }
 
-    /// Logs a warning if the License Client, once it is heard, does not know `feature`:
-    /// the key may be misspelled. Layers do this by themselves.
+    /// Logs a warning if the License Client does not know `feature`, which may be
+    /// misspelled. The check runs after the first contact. Layers do this automatically.
     pub fn expect(&self, feature: impl Into<FeatureKey>) {
         self.shared.require(&feature.into());
     }
 
-    /// The license's limit of cameras, users or storage. Being over a limit
-    /// switches off nothing that already runs.
+    /// The license's limit for cameras, users or storage. Exceeding a limit does not
+    /// switch anything off.
     #[must_use]
     pub fn limit(&self, resource: Resource) -> Limit {
         self.shared.table().limit(resource)
     }
 
-    /// The license's tier, where there is one.
+    /// The license's tier, if known.
     #[must_use]
     pub fn tier(&self) -> Option<String> {
         self.shared.table().tier().map(str::to_owned)
     }
 
-    /// Whether the License Client is being heard.
+    /// Whether there is contact with the License Client.
     #[must_use]
     pub fn is_in_contact(&self) -> bool {
         self.shared.is_in_contact()
     }
 
-    /// What went wrong last: why there is no contact, or why the License Client is not
-    /// believed. `None` while all is well.
+    /// The last problem: why there is no contact, or why the License Client is not
+    /// trusted. `None` if there is no problem.
     #[must_use]
     pub fn last_error(&self) -> Option<ContactError> {
         self.shared.last_error()
     }
 
-    /// Waits until the License Client has been heard for the first time, for
-    /// `timeout` at most; returns whether it has. A gateway that does not wait begins
-    /// with what [`crate::WithoutContact`] says. Any async runtime will do.
+    /// Waits for the first contact with the License Client, at most for `timeout`; returns
+    /// whether there was one. A gateway that does not wait starts with the decisions of
+    /// [`crate::WithoutContact`]. Works on any async runtime.
     pub async fn ready(&self, timeout: Duration) -> bool {
         self.shared.ready(timeout).await
     }
@@ -94,7 +93,7 @@ impl Gate {
     }
 }
 
-/// A few words, however many features there are.
+/// Short, even with many features.
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = self.shared.table();

@@ -1,9 +1,9 @@
-//! What a gate knows, and what follows from it.
+//! What a gate knows, and the decisions that follow from it.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::announcement::{Announcement, Envelope, held_against};
+use license_core::announcement::{Announcement, Envelope, constrained_by};
 use license_core::standing::Standing;
 use license_core::time_guard::{Readings, TimeGuard};
 
@@ -14,7 +14,7 @@ use crate::table::{Contact, Step, Table};
 use crate::trusted_keys::{TrustedKeys, Unproven};
 use crate::without_contact::WithoutContact;
 
-/// How much the clocks may disagree before deadlines are worked out again: 100 ms.
+/// How far the clocks may diverge before deadlines are recomputed: 100 ms.
 const MAX_DRIFT: Ticks = 100_000_000;
 
 /// What a gate knows.
@@ -24,20 +24,20 @@ pub(crate) struct Known {
     keys: Option<TrustedKeys>,
     said: Option<Said>,
     before_contact: Announced,
-    /// The time, as verified licenses tell it.
+    /// The time according to verified licenses.
     guard: Option<TimeGuard>,
-    /// When contact was lost, on the boot clock; `None` while there is.
+    /// When contact was lost, on the boot clock; `None` while there is contact.
     lost_at: Option<Duration>,
-    /// What time it was when a table was made last, and until when that holds.
+    /// The time of the last table, and how long it is valid.
     published: Option<Published>,
 }
 
-/// What the License Client has said last.
+/// The last announcement.
 struct Said {
     announced: Announced,
-    /// What time it was …
+    /// The announced time …
     now: DateTime<Utc>,
-    /// … when the machine had been running for so long.
+    /// … and the running time of the machine at that moment.
     since_boot: Duration,
 }
 
@@ -48,7 +48,7 @@ struct Published {
 }
 
 impl Known {
-    /// Nothing is known, and there is no contact.
+    /// Starts without an announcement and without contact.
     pub(crate) fn nothing(
         policy: WithoutContact,
         contact_timeout: Duration,
@@ -71,12 +71,12 @@ impl Known {
         }
     }
 
-    /// The License Client has said something. Where there are keys, only that
-    /// counts which is signed; answers why nothing is.
+    /// Handles an announcement. With keys, only the signed part counts; returns why
+    /// nothing is signed.
     ///
     /// # Errors
-    /// [`TooLarge`], and then nothing of it counts.
-    pub(crate) fn hear(
+    /// [`TooLarge`]; the announcement is then ignored.
+    pub(crate) fn apply(
         &mut self,
         announcement: Announcement,
         envelope: &Envelope,
@@ -101,9 +101,9 @@ impl Known {
                     None => first_time(signed, readings),
                 });
             }
-            // From the client's own time on: what the guard adds is seen when
-            // the table is made.
-            announcement = held_against(&announcement, license, envelope.now);
+            // Starts at the client's time: the guard's contribution is applied when the
+            // table is built.
+            announcement = constrained_by(&announcement, license, envelope.now);
         }
         let announcement = announcement.with_core();
         self.said = Some(Said {
@@ -112,11 +112,11 @@ impl Known {
             since_boot,
         });
         self.lost_at = None;
-        // No license is no reason to complain.
+        // Having no license is not an error.
         Ok(unproven.filter(|_| announcement.standing != Standing::Unlicensed.as_str()))
     }
 
-    /// Contact is lost; answers whether there was any.
+    /// Contact was lost; returns whether there was any.
     pub(crate) fn lose_contact(&mut self, readings: &Readings) -> bool {
         let was_there = self.lost_at.is_none();
         self.lost_at.get_or_insert(readings.since_boot);
@@ -128,9 +128,8 @@ impl Known {
         self.lost_at.is_none()
     }
 
-    /// The table that follows, if it is another one than the last: a deadline has passed,
-    /// the machine has been asleep, or its wall clock has been set. To be asked for
-    /// every second or so.
+    /// The new table, if it differs from the last one: a deadline has passed, the machine
+    /// was suspended, or its wall clock was set. To be called about every second.
     pub(crate) fn changed_table(&mut self, readings: &Readings, at: Ticks) -> Option<Table> {
         let moment = self.moment(readings);
         let is_same = self.published.as_ref().is_some_and(|published| {
@@ -144,14 +143,13 @@ impl Known {
         (!is_same).then(|| self.table_at(moment, readings, at))
     }
 
-    /// What follows, when the clocks show `readings`, and the one that decisions
-    /// are checked by shows `at`.
+    /// The table for the clock `readings`, with `at` on the clock used for decisions.
     pub(crate) fn table(&mut self, readings: &Readings, at: Ticks) -> Table {
         let moment = self.moment(readings);
         self.table_at(moment, readings, at)
     }
 
-    /// What time it is for the license; `None` while nothing is known.
+    /// The time for the license; `None` before the first announcement.
     fn moment(&mut self, readings: &Readings) -> Option<DateTime<Utc>> {
         let said = self.said.as_ref()?;
         let passed = readings.since_boot.saturating_sub(said.since_boot);
@@ -200,14 +198,14 @@ impl Known {
     }
 }
 
-/// The time when nothing was known before: what the wall clock shows, and no
-/// earlier than what is signed. A recorded license that has ended does not
-/// begin anew with every start of the gateway.
+/// The time when there is no earlier state: the wall clock, but no earlier than the
+/// signed documents. A recorded license that has ended must not become valid again
+/// when the gateway restarts.
 fn first_time(signed: DateTime<Utc>, readings: Readings) -> TimeGuard {
     TimeGuard::start(None, None, None, signed, readings).0
 }
 
-/// From one instant to another, in ticks.
+/// The difference between two instants, in ticks.
 fn distance(from: DateTime<Utc>, to: DateTime<Utc>) -> Ticks {
     let far = if to > from { Ticks::MAX } else { Ticks::MIN };
     (to - from).num_nanoseconds().unwrap_or(far)

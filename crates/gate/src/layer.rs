@@ -1,4 +1,4 @@
-//! A tower layer that lets requests through, or answers them itself.
+//! A tower layer that lets requests through or answers them itself.
 
 use std::fmt;
 use std::future::{Ready, ready};
@@ -19,37 +19,37 @@ use crate::gate::Gate;
 use crate::refusal::{Refusal, RefusalHandler};
 use crate::routes::{FinishedRoutes, Routes};
 
-/// Lets requests through while what they need is available, with the [`Decision`] in
-/// their extensions, and answers 403 otherwise, or `PERMISSION_DENIED` to gRPC. Made by
+/// Allows requests while the required feature is available, with the [`Decision`] in
+/// their extensions. Otherwise answers 403, or `PERMISSION_DENIED` for gRPC. Created by
 /// [`Gate::layer`] and [`Gate::layer_by_path`].
 #[derive(Clone)]
-#[must_use = "a layer has to be put around a service"]
+#[must_use = "a layer does nothing until it wraps a service"]
 pub struct GateLayer {
     gate: Gate,
     rule: Arc<Rule>,
     on_refusal: Option<RefusalHandler>,
 }
 
-/// What a request needs.
+/// What a request requires.
 enum Rule {
     Feature(FeatureKey),
     ByPath(FinishedRoutes),
 }
 
 impl Gate {
-    /// A layer that lets requests through while `feature` is available.
+    /// A layer that allows requests while `feature` is available.
     pub fn layer(&self, feature: impl Into<FeatureKey>) -> GateLayer {
         let feature = feature.into();
         self.expect(&feature);
         self.layer_of(Rule::Feature(feature))
     }
 
-    /// A layer that lets requests through while the feature is available that
-    /// `routes` name for their path. What is not listed is refused.
+    /// A layer that allows requests while the feature that `routes` name for their path is
+    /// available. Paths that are not listed are refused.
     ///
-    /// The path is the one that the visitor has sent, also inside a nested axum router,
-    /// if the feature `axum` is on, as it is by default. Other routers that change a
-    /// request's path have to be behind the layer.
+    /// With the feature `axum` (on by default), the layer uses the path that the client
+    /// sent, even inside a nested axum router. Place the layer outside other routers that
+    /// change a request's path.
     pub fn layer_by_path(&self, routes: Routes) -> GateLayer {
         for feature in routes.features() {
             self.expect(feature);
@@ -67,9 +67,9 @@ impl Gate {
 }
 
 impl GateLayer {
-    /// Answers requests that are refused: with a page, a translation or
-    /// `application/problem+json`. [`Refusal::response`] is the default answer.
-    /// `X-License-Reason` is added. gRPC requests are answered in their own way.
+    /// Builds the responses to refused requests: a page, a translation or
+    /// `application/problem+json`. [`Refusal::response`] is the default response.
+    /// `X-License-Reason` is added. gRPC requests get a gRPC status instead.
     ///
     /// ```
     /// # let gate = license_gate::Gate::fixed(["module.map_view"]);
@@ -89,7 +89,7 @@ impl GateLayer {
         self
     }
 
-    /// The decision about a request, and the feature that it needs.
+    /// The decision about a request, and the feature that it requires.
     fn decide<B>(&self, request: &Request<B>) -> (Decision, Option<&str>) {
         let feature = match &*self.rule {
             Rule::Feature(feature) => feature.as_str(),
@@ -107,7 +107,7 @@ impl GateLayer {
     }
 }
 
-/// The URI that the visitor has sent: a nested axum router sees only a part of it.
+/// The URI that the client sent: a nested axum router sees only part of it.
 #[cfg(feature = "axum")]
 pub(crate) fn original_uri<B>(request: &Request<B>) -> &Uri {
     let original = request.extensions().get::<axum::extract::OriginalUri>();
@@ -137,7 +137,7 @@ pub struct Gated<S> {
     layer: GateLayer,
 }
 
-/// The body of what is behind the gate, or of a refusal.
+/// The body of the inner service, or of a refusal.
 type Body<B> = EitherBody<B, Full<Bytes>>;
 
 impl<S, Sent, Answered> Service<Request<Sent>> for Gated<S>
@@ -158,7 +158,7 @@ where
     fn call(&mut self, mut request: Request<Sent>) -> Self::Future {
         let (decision, feature) = self.layer.decide(&request);
         let shared = self.layer.gate.shared();
-        shared.tell(feature, decision);
+        shared.notify_hooks(feature, decision);
         if decision.available {
             request.extensions_mut().insert(decision);
             let answer: fn(_) -> _ = |response: Response<_>| response.map(EitherBody::Left);
@@ -173,8 +173,8 @@ where
             uri: original_uri(&request),
         };
         let answer = refusal.answer(self.layer.on_refusal.as_ref());
-        // Whatever the service has reserved for this request, such as a permit of a
-        // concurrency limit, would be held until the next one. A clone has nothing.
+        // The service may have reserved something for this request, such as a permit of a
+        // concurrency limit, which would be held until the next one. A clone holds nothing.
         self.inner = self.inner.clone();
         let answer = answer.map(|body| EitherBody::Right(Full::new(body)));
         Either::Right(ready(Ok(answer)))

@@ -27,7 +27,7 @@ mod without_contact;
 
 pub use announced::Limit;
 pub use builder::GateBuilder;
-/// The body of an answer to a request that is refused.
+/// The body of the response to a refused request.
 pub use bytes::Bytes;
 pub use counters::Counters;
 pub use decision::{Decision, Reason};
@@ -37,7 +37,7 @@ pub use extract::{Feature, Licensed, NotLicensed};
 pub use feature_key::FeatureKey;
 pub use gate::Gate;
 pub use hook::Hook;
-/// The types of requests and responses, in the version that the gate uses.
+/// The types of requests and responses, in the version used by the gate.
 pub use http;
 pub use layer::{GateLayer, Gated};
 pub use license_core::usage::Resource;

@@ -1,5 +1,5 @@
-//! What a request is answered that may not pass: as the License Client's own
-//! forward authentication answers it.
+//! Responses to refused requests, the same as those of the License Client's forward
+//! authentication.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ const REASON: HeaderName = HeaderName::from_static("x-license-reason");
 const TIER: HeaderName = HeaderName::from_static("x-license-tier");
 /// `PERMISSION_DENIED` (grpc.io, "Status codes").
 const PERMISSION_DENIED: &str = "7";
-/// The flag of the frame in which gRPC-Web sends trailers.
+/// The flag of a frame with trailers in gRPC-Web.
 const TRAILERS: u8 = 0x80;
 
-/// Makes the answer to a request that is refused.
+/// Builds the response to a refused request.
 pub(crate) type RefusalHandler = Arc<dyn Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync>;
 
-/// A request that is refused: what [`GateLayer::on_refusal`](crate::GateLayer::on_refusal)
-/// makes an answer from.
+/// A refused request, from which [`GateLayer::on_refusal`](crate::GateLayer::on_refusal)
+/// builds a response.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
     pub(crate) reason: Reason,
@@ -33,20 +33,19 @@ pub struct Refusal<'a> {
 }
 
 impl<'a> Refusal<'a> {
-    /// Why.
+    /// The reason.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// The feature that the request needs; `None` where its path is not listed or cannot
-    /// be read.
+    /// The required feature; `None` if the path is not listed or cannot be read.
     #[must_use]
     pub fn feature(&self) -> Option<&'a str> {
         self.feature
     }
 
-    /// The license's tier, where there is one.
+    /// The license's tier, if known.
     #[must_use]
     pub fn tier(&self) -> Option<&'a str> {
         self.tier
@@ -64,14 +63,14 @@ impl<'a> Refusal<'a> {
         self.uri
     }
 
-    /// A sentence in English that a user may be shown.
+    /// An English sentence to show to the user.
     #[must_use]
     pub fn message(&self) -> String {
         self.reason.message(self.feature.unwrap_or_default())
     }
 
-    /// The answer that is given by default: 403, or 400 where the path cannot be read,
-    /// and `{"detail": …, "reason": …, "feature": …}`.
+    /// The default response: 403, or 400 if the path cannot be read, with
+    /// `{"detail": …, "reason": …, "feature": …}`.
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
         let body = json!({
@@ -89,8 +88,8 @@ impl<'a> Refusal<'a> {
         response
     }
 
-    /// The answer in the protocol that the request speaks. gRPC and gRPC-Web have their
-    /// own; otherwise `handler` decides.
+    /// The response in the protocol of the request. gRPC and gRPC-Web have their own;
+    /// otherwise `handler` builds it.
     pub(crate) fn answer(&self, handler: Option<&RefusalHandler>) -> Response<Bytes> {
         let content_type = self.headers.get(header::CONTENT_TYPE);
         let content_type = content_type.map_or(&b""[..], HeaderValue::as_bytes);
@@ -125,8 +124,8 @@ impl<'a> Refusal<'a> {
         response
     }
 
-    /// The status in the body, where a page of another origin can read it too, in the
-    /// type that was asked in.
+    /// The status in the body, where pages of other origins can read it, with the media
+    /// type of the request.
     fn grpc_web(&self, content_type: &[u8], is_text: bool) -> Response<Bytes> {
         let message = percent_encoded(&self.message());
         let trailers = format!("grpc-status: {PERMISSION_DENIED}\r\ngrpc-message: {message}\r\n");
@@ -155,14 +154,14 @@ enum Protocol {
 }
 
 impl Protocol {
-    /// By the media type, in which case does not matter.
+    /// Compares media types, ignoring case.
     fn of(content_type: &[u8]) -> Self {
         let essence = content_type.split(|byte| *byte == b';').next();
         let essence = essence
             .unwrap_or_default()
             .trim_ascii()
             .to_ascii_lowercase();
-        // Before a suffix such as `+proto`.
+        // Cuts off a suffix such as `+proto`.
         let kind = essence
             .split(|byte| *byte == b'+')
             .next()
@@ -176,15 +175,15 @@ impl Protocol {
     }
 }
 
-/// What no header can hold is left out.
+/// Omits values that no header can hold.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
-/// How gRPC writes a message: everything but printable ASCII, and `%` itself,
-/// as `%XX` of its UTF-8.
+/// Encodes a message for gRPC: everything but printable ASCII, and `%`, as `%XX` of
+/// its UTF-8.
 fn percent_encoded(text: &str) -> String {
     let encoded = text.bytes().map(|byte| match byte {
         b' '..=b'~' if byte != b'%' => char::from(byte).to_string(),

@@ -1,12 +1,12 @@
-//! Which feature a path needs.
+//! Which feature a path requires.
 
 use license_core::feature::FeatureKey as StoredKey;
 use license_core::route::{Need, Otherwise, Pattern, Route, RouteTable};
 
 use crate::feature_key::FeatureKey;
 
-/// Which features the paths of a gateway need: for [`Gate::layer_by_path`]. What is not
-/// listed is refused, unless [`allow_unlisted`](Self::allow_unlisted) says otherwise.
+/// The features that the paths of a gateway require, for [`Gate::layer_by_path`]. Paths
+/// that are not listed are refused, unless [`allow_unlisted`](Self::allow_unlisted) is set.
 ///
 /// ```
 /// # fn main() -> Result<(), license_gate::RouteError> {
@@ -21,44 +21,44 @@ use crate::feature_key::FeatureKey;
 /// # }
 /// ```
 ///
-/// The first route that matches counts. `*` stands for one segment, `**` at the end for
-/// any rest.
+/// The first matching route applies. `*` matches one segment, `**` at the end any
+/// remainder.
 ///
 /// [`Gate::layer_by_path`]: crate::Gate::layer_by_path
 #[derive(Clone, Debug, Default)]
-#[must_use = "routes are for Gate::layer_by_path"]
+#[must_use = "routes do nothing until they are passed to Gate::layer_by_path"]
 pub struct Routes {
     routes: Vec<Route>,
     allows_unlisted: bool,
     ignores_case: bool,
 }
 
-/// Why a route cannot be used.
+/// Why a route is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the route '{route}' cannot be used: {why}")]
+#[error("invalid route '{route}': {why}")]
 #[non_exhaustive]
 pub struct RouteError {
-    /// The route's paths.
+    /// The paths of the route.
     pub route: String,
-    /// What is wrong with it.
+    /// What is wrong with the route.
     pub why: String,
 }
 
 impl Routes {
-    /// No route: everything is refused.
+    /// No routes: everything is refused.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Requests to these paths need a feature.
+    /// Requests to these paths require a feature.
     ///
     /// # Errors
-    /// [`RouteError`] if the paths or the feature's key cannot be read.
+    /// [`RouteError`] if the paths or the feature's key are invalid.
     pub fn feature(self, paths: &str, feature: impl Into<FeatureKey>) -> Result<Self, RouteError> {
         self.feature_for([], paths, feature)
     }
 
-    /// Requests to these paths with one of these methods need a feature.
+    /// Requests to these paths with one of these methods require a feature.
     ///
     /// # Errors
     /// As [`Routes::feature`].
@@ -76,18 +76,18 @@ impl Routes {
         self.add(methods, paths, Some(feature))
     }
 
-    /// Requests to these paths need no feature.
+    /// Requests to these paths require no feature.
     ///
     /// # Errors
-    /// [`RouteError`] if the paths cannot be read.
+    /// [`RouteError`] if the paths are invalid.
     pub fn open(self, paths: &str) -> Result<Self, RouteError> {
         self.open_for([], paths)
     }
 
-    /// Requests to these paths with one of these methods need no feature.
+    /// Requests to these paths with one of these methods require no feature.
     ///
     /// # Errors
-    /// [`RouteError`] if the paths cannot be read.
+    /// [`RouteError`] if the paths are invalid.
     pub fn open_for<'a>(
         self,
         methods: impl IntoIterator<Item = &'a str>,
@@ -96,14 +96,13 @@ impl Routes {
         self.add(methods, paths, None)
     }
 
-    /// Lets requests pass that no route is for.
+    /// Allows requests that match no route.
     pub fn allow_unlisted(mut self) -> Self {
         self.allows_unlisted = true;
         self
     }
 
-    /// Compares paths without regard to case, for gateways before services that do the
-    /// same.
+    /// Ignores the case of paths, for gateways in front of services that do the same.
     pub fn ignore_case(mut self) -> Self {
         self.ignores_case = true;
         self
@@ -127,7 +126,7 @@ impl Routes {
         Ok(self)
     }
 
-    /// The features that routes name.
+    /// The features that the routes require.
     pub(crate) fn features(&self) -> impl Iterator<Item = FeatureKey> {
         let features = self
             .routes
@@ -145,7 +144,7 @@ impl Routes {
     }
 }
 
-/// The same, in the form that requests are looked up in.
+/// The routes in the form used for lookups.
 #[derive(Debug)]
 pub(crate) struct FinishedRoutes(RouteTable);
 

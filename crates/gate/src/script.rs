@@ -1,4 +1,4 @@
-//! Gates for tests: they follow nobody.
+//! Gates for tests, without a License Client.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,13 +17,13 @@ use crate::shared::{Options, Shared};
 use crate::table::{Contact, Step, Table};
 use crate::without_contact::WithoutContact;
 
-/// Says what a gate of [`Gate::scripted`] decides. Dropping it changes nothing.
+/// Controls what a gate of [`Gate::scripted`] decides. Dropping it changes nothing.
 pub struct GateScript {
     shared: Arc<Shared>,
     scene: Mutex<Scene>,
 }
 
-/// What a scripted gate decides.
+/// The decisions of a scripted gate.
 #[derive(Clone)]
 struct Scene {
     features: BTreeMap<FeatureKey, Decision>,
@@ -33,8 +33,8 @@ struct Scene {
 }
 
 impl Gate {
-    /// A gate for tests, without a License Client: core features and `features` are
-    /// available, and nothing else.
+    /// A gate for tests, without a License Client: only core features and `features` are
+    /// available.
     ///
     /// ```
     /// use license_gate::Gate;
@@ -49,8 +49,8 @@ impl Gate {
         scripted(features, Options::default()).0
     }
 
-    /// A gate for tests, and what says what it decides. At first there is contact, and
-    /// only core features are available.
+    /// A gate for tests, and the script that controls it. It starts in contact, with only
+    /// core features available.
     ///
     /// ```
     /// use license_gate::{Gate, Reason};
@@ -68,15 +68,15 @@ impl Gate {
 }
 
 impl GateBuilder {
-    /// [`Gate::fixed`] with the hooks and the answers of this builder. Nobody is
-    /// followed.
+    /// [`Gate::fixed`] with the hooks and refusal responses of this builder. The gate
+    /// follows no License Client.
     #[must_use]
     pub fn fixed<K: Into<FeatureKey>>(self, features: impl IntoIterator<Item = K>) -> Gate {
         scripted(features, self.into_options()).0
     }
 
-    /// [`Gate::scripted`] with the hooks and the answers of this builder. Nobody is
-    /// followed.
+    /// [`Gate::scripted`] with the hooks and refusal responses of this builder. The gate
+    /// follows no License Client.
     #[must_use]
     pub fn scripted(self) -> (Gate, GateScript) {
         scripted::<FeatureKey>([], self.into_options())
@@ -98,7 +98,7 @@ fn scripted<K: Into<FeatureKey>>(
         let licensed = Decision::yes(Reason::Licensed);
         scene.features.insert(feature.into(), licensed);
     }
-    // Core features stay what they are.
+    // Core features do not change.
     scene.features.extend(core);
     let shared = Arc::new(Shared::new(scene.table(), options, None));
     let gate = Gate::of(shared.clone());
@@ -138,24 +138,24 @@ impl GateScript {
         self.decide(feature, Decision::no(reason));
     }
 
-    /// What is decided about the feature.
+    /// Sets the decision about the feature.
     pub fn decide(&self, feature: impl Into<FeatureKey>, decision: Decision) {
         self.change(|scene| {
             scene.features.insert(feature.into(), decision);
         });
     }
 
-    /// The license's limit.
+    /// Sets the license's limit.
     pub fn limit(&self, resource: Resource, limit: Limit) {
         self.change(|scene| scene.limits.set(resource, limit));
     }
 
-    /// The license's tier.
+    /// Sets the license's tier.
     pub fn tier(&self, tier: &str) {
         self.change(|scene| scene.tier = Some(tier.into()));
     }
 
-    /// Whether there is contact with the License Client. No decision changes with it.
+    /// Sets whether there is contact with the License Client. It changes no decision.
     pub fn contact(&self, is_in_contact: bool) {
         self.change(|scene| scene.is_in_contact = is_in_contact);
     }

@@ -1,4 +1,4 @@
-//! What all clones of a gate share with the thread that follows the License Client.
+//! State shared by all clones of a gate and the thread that follows the License Client.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,50 +18,49 @@ use crate::hook::Hook;
 use crate::refusal::RefusalHandler;
 use crate::table::Table;
 
-/// A follower that has not turned for 5 s has stopped.
+/// A follower without a sign of life for 5 s has stopped.
 const STALL_TIMEOUT: Ticks = 5_000_000_000;
-/// Most keys that are watched for being unknown.
+/// Maximum number of keys that are checked for being unknown.
 const MAX_REQUIRED: usize = 10_000;
 
-/// How many gates a thread may ask in turn and find its tables again.
+/// How many gates a thread can use alternately with their tables cached.
 const SLOTS: usize = 8;
 
-/// No two tables of the process have the same number.
+/// Gives every table of the process a unique number.
 static NEXT_TABLE: AtomicU64 = AtomicU64::new(1);
 static NEXT_SLOT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// The tables that this thread has used last, with their numbers: finding one here
-    /// takes a fifth of the time that it takes to share one among threads. A thread that
-    /// asks no more keeps what it has used last.
+    /// The tables that this thread used last, with their numbers. Finding one here takes a
+    /// fifth of the time of sharing one among threads. An idle thread keeps its tables.
     static USED: RefCell<[Option<Numbered>; SLOTS]> =
         const { RefCell::new([const { None }; SLOTS]) };
 }
 
 type Numbered = (u64, Arc<Table>);
 
-/// What a gate is.
+/// The shared state of a gate.
 pub(crate) struct Shared {
     table: ArcSwap<Table>,
-    /// The number of the table. It is set after the table: who sees the number finds this
-    /// table or a newer one.
+    /// The number of the table. It is written after the table: a thread that reads the
+    /// number finds this table or a newer one.
     number: AtomicU64,
-    /// Where threads keep the table.
+    /// The table that threads copy.
     slot: usize,
-    /// Until when the follower counts as turning.
+    /// How long the follower is considered alive.
     fresh_until: AtomicI64,
     pub(crate) options: Options,
-    /// Grows with every table.
+    /// Incremented with every table.
     version: watch::Sender<u64>,
     published: (Mutex<()>, Condvar),
     last_error: Mutex<Option<ContactError>>,
-    /// What the gateway's code asks about, and whether a warning was logged.
+    /// The features that the gateway's code requires, and whether a warning was logged.
     required: Mutex<BTreeMap<FeatureKey, bool>>,
-    /// Where the follower runs.
+    /// The runtime of the follower.
     runtime: Option<Handle>,
 }
 
-/// What the gateway has chosen, apart from what the follower needs.
+/// The gateway's settings, except those of the follower.
 #[derive(Clone, Default)]
 pub(crate) struct Options {
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
@@ -69,7 +68,7 @@ pub(crate) struct Options {
 }
 
 impl Shared {
-    /// Without a `runtime` there is no follower, and none is missed.
+    /// Without a `runtime` there is no follower, and none is expected.
     pub(crate) fn new(table: Table, options: Options, runtime: Option<Handle>) -> Self {
         let fresh_until = match runtime {
             Some(_) => clock::ticks().saturating_add(STALL_TIMEOUT),
@@ -89,7 +88,7 @@ impl Shared {
         }
     }
 
-    /// The decision about a feature: no lock, and nothing allocated.
+    /// The decision about a feature: no lock, no allocation.
     #[inline]
     pub(crate) fn decide(&self, feature: &str) -> Decision {
         let number = self.number.load(Ordering::Acquire);
@@ -102,7 +101,7 @@ impl Shared {
             slot.as_ref()
                 .map(|(_, table)| self.decide_by(table, feature))
         });
-        // A thread that is ending has no place for a table any more.
+        // A thread that is ending can no longer cache a table.
         let decision = decision.ok().flatten();
         decision.unwrap_or_else(|| self.decide_by(&self.table.load(), feature))
     }
@@ -115,9 +114,9 @@ impl Shared {
         })
     }
 
-    /// Tells the hooks of a decision.
+    /// Passes a decision to the hooks.
     #[inline]
-    pub(crate) fn tell(&self, feature: Option<&str>, decision: Decision) {
+    pub(crate) fn notify_hooks(&self, feature: Option<&str>, decision: Decision) {
         for hook in &self.options.hooks {
             hook.decided(feature, decision);
         }
@@ -127,29 +126,29 @@ impl Shared {
         self.table.load()
     }
 
-    /// The follower has turned.
+    /// The follower is alive.
     pub(crate) fn beat(&self, now: Ticks) {
         let until = now.saturating_add(STALL_TIMEOUT);
         self.fresh_until.store(until, Ordering::Relaxed);
     }
 
-    /// There will be no follower any more.
+    /// The follower has ended for good.
     pub(crate) fn stop(&self) {
         self.fresh_until.store(0, Ordering::Relaxed);
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// Whether there should be a follower, and it does not turn.
+    /// Whether a follower is expected but not alive.
     pub(crate) fn is_stalled(&self) -> bool {
         clock::ticks() > self.fresh_until.load(Ordering::Relaxed)
     }
 
-    /// Whether the License Client is being heard.
+    /// Whether there is contact with the License Client.
     pub(crate) fn is_in_contact(&self) -> bool {
         self.table().contact().lost_at.is_none() && !self.is_stalled()
     }
 
-    /// Puts another table in place, and wakes who waits for a change.
+    /// Replaces the table, and wakes everyone waiting for a change.
     pub(crate) fn publish(&self, table: Table) {
         self.table.store(Arc::new(table));
         let number = NEXT_TABLE.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +173,7 @@ impl Shared {
         }
     }
 
-    /// Waits for the first announcement, for `timeout` at most.
+    /// Waits for the first announcement, at most for `timeout`.
     pub(crate) fn wait_until_ready(&self, timeout: Duration) -> bool {
         let is_ready = || self.table().contact().is_known;
         let (guard, published) = (lock(&self.published.0), &self.published.1);
@@ -183,7 +182,7 @@ impl Shared {
         is_ready()
     }
 
-    /// The same, on any runtime: the follower keeps the time.
+    /// The same on any runtime: the follower's timer is used.
     pub(crate) async fn ready(&self, timeout: Duration) -> bool {
         let is_ready = || self.table().contact().is_known;
         let mut changes = self.changes();
@@ -202,7 +201,7 @@ impl Shared {
         is_ready()
     }
 
-    /// The gateway's code asks about `feature`: there is a warning when nobody knows it.
+    /// The gateway's code requires `feature`: logs a warning if it is unknown.
     pub(crate) fn require(&self, feature: &FeatureKey) {
         let mut required = lock(&self.required);
         if required.len() < MAX_REQUIRED {
@@ -211,7 +210,7 @@ impl Shared {
         self.warn_of_unknown(&mut required);
     }
 
-    /// Warns of required features that the License Client does not know.
+    /// Logs a warning for each required feature that the License Client does not know.
     pub(crate) fn check_required(&self) {
         self.warn_of_unknown(&mut lock(&self.required));
     }
@@ -249,7 +248,7 @@ mod tests {
     const FEATURE: &str = "module.map_view";
     const CORE: &str = "module.live_view";
 
-    /// A gate that is in contact, whose follower was there at the start.
+    /// A gate in contact, whose follower was alive at the start.
     fn in_contact(policy: WithoutContact) -> Shared {
         let features = [
             (FEATURE.into(), Decision::yes(Reason::Licensed)),
@@ -275,9 +274,9 @@ mod tests {
         Shared::new(table, Options::default(), Some(runtime.handle().clone()))
     }
 
-    /// A thread that was lost in a fork, or has ended, is noticed by who asks.
+    /// Callers notice a thread that was lost in a fork or has ended.
     #[test]
-    fn a_follower_that_does_not_turn_is_lost_contact() {
+    fn a_stopped_follower_counts_as_lost_contact() {
         for (policy, reason) in [
             (WithoutContact::KeepUntilEnd, Reason::Licensed),
             (WithoutContact::Deny, Reason::NoContact),
@@ -286,7 +285,7 @@ mod tests {
             let shared = in_contact(policy);
             assert!(shared.is_in_contact());
             assert_eq!(shared.last_error(), None);
-            // It turned a moment ago, a while ago, and longer ago than is waited for.
+            // It was alive a moment ago, a while ago, and longer ago than the timeout.
             for (ago, is_in_contact, expected) in [
                 (STALL_TIMEOUT / 2, true, Reason::Licensed),
                 (STALL_TIMEOUT * 2, false, Reason::Licensed),
@@ -299,7 +298,7 @@ mod tests {
                 let error = (!is_in_contact).then_some(ContactError::Stopped);
                 assert_eq!(shared.last_error(), error);
             }
-            // It turns again.
+            // It is alive again.
             shared.beat(clock::ticks());
             assert!(shared.is_in_contact());
             assert_eq!(shared.decide(FEATURE).reason, Reason::Licensed);

@@ -1,4 +1,4 @@
-//! Waits for changes, so that what has begun can be ended.
+//! Waits for changes, so that running streams can be ended.
 
 use std::future::Future;
 
@@ -8,18 +8,17 @@ use crate::decision::Decision;
 use crate::feature_key::FeatureKey;
 use crate::gate::Gate;
 
-/// Tells of changes: see [`Gate::changes`].
+/// Reports changes: see [`Gate::changes`].
 #[derive(Debug)]
 pub struct Changes {
-    /// Keeps the gate there.
+    /// Keeps the gate alive.
     gate: Gate,
     version: watch::Receiver<u64>,
 }
 
 impl Gate {
-    /// Tells of every change of what the site may use, from now on: something new was
-    /// announced, a deadline has passed, contact was lost or found. Several changes may
-    /// be told as one.
+    /// Reports every later change of what the site may use: a new announcement, a deadline
+    /// that has passed, contact lost or restored. Several changes may be reported as one.
     #[must_use]
     pub fn changes(&self) -> Changes {
         Changes {
@@ -28,11 +27,11 @@ impl Gate {
         }
     }
 
-    /// Waits until `feature` is not available, and returns why. It returns immediately
-    /// if the feature is not available now.
+    /// Waits until `feature` is not available, and returns the reason. Returns immediately
+    /// if it is not available now.
     ///
-    /// A layer decides when a request begins. A stream, a WebSocket or a long download
-    /// that was allowed runs on, unless it is ended by this:
+    /// A layer decides when a request starts. A stream, a WebSocket or a long download that
+    /// was allowed continues unless this ends it:
     ///
     /// ```no_run
     /// # async fn serve_images() {}
@@ -46,7 +45,7 @@ impl Gate {
     /// # }
     /// ```
     ///
-    /// Any async runtime will do. Dropping the future is fine at any time.
+    /// Works on any async runtime. The future can be dropped at any time.
     pub fn until_unavailable(
         &self,
         feature: impl Into<FeatureKey>,
@@ -66,9 +65,9 @@ impl Gate {
 }
 
 impl Changes {
-    /// Waits for the next change. Dropping the future loses none.
+    /// Waits for the next change. Dropping the future loses no change.
     pub async fn changed(&mut self) {
-        // The gate is there, so this cannot fail.
+        // The gate is alive, so this cannot fail.
         if self.version.changed().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -1,4 +1,4 @@
-//! What is looked at for every check: all decisions, and until when they hold.
+//! The data read by every check: all decisions, and how long they are valid.
 
 use std::sync::Arc;
 
@@ -9,49 +9,49 @@ use crate::clock::Ticks;
 use crate::decision::{Decision, Reason};
 use crate::without_contact::WithoutContact;
 
-/// Decisions from an instant on.
+/// The decisions from an instant on.
 pub(crate) struct Table {
     rows: Arc<Rows>,
-    /// Until when `current` holds, that instant included.
+    /// The last instant at which `current` is valid.
     until: Ticks,
-    /// A decision for each row.
+    /// One decision per row.
     current: Arc<[Decision]>,
-    /// In order of time; never empty.
+    /// In chronological order; never empty.
     steps: Vec<Step>,
     contact: Contact,
     tier: Option<Arc<str>>,
     limits: Limits,
 }
 
-/// Decisions that hold until an instant.
+/// Decisions that are valid until an instant.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// The last instant; [`Ticks::MAX`] for ever.
+    /// The last instant; [`Ticks::MAX`] if there is none.
     pub(crate) until: Ticks,
-    /// A decision for each row.
+    /// One decision per row.
     pub(crate) decisions: Arc<[Decision]>,
 }
 
-/// What there is of contact, and what follows when there is none.
+/// The state of the connection, and what applies without one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Contact {
-    /// Whether the License Client has ever announced anything.
+    /// Whether there has been an announcement.
     pub(crate) is_known: bool,
-    /// When contact was lost; `None` while there is.
+    /// When contact was lost; `None` while there is contact.
     pub(crate) lost_at: Option<Ticks>,
     pub(crate) policy: WithoutContact,
-    /// After how long without contact the policy counts.
+    /// The time without contact after which the policy applies.
     pub(crate) timeout: Ticks,
 }
 
 impl Contact {
-    /// Whether the policy counts at `now`, and since when contact is lost.
+    /// Whether the policy applies at `now`; if so, returns when contact was lost.
     fn is_over(&self, now: Ticks, silent_since: Option<Ticks>) -> Option<Ticks> {
         let lost_at = self.lost_at.or(silent_since)?;
         (now.saturating_sub(lost_at) > self.timeout).then_some(lost_at)
     }
 
-    /// The last instant before the policy begins to count.
+    /// The last instant before the policy applies.
     fn ends(&self) -> Ticks {
         match (self.policy, self.lost_at) {
             (WithoutContact::KeepUntilEnd, _) | (_, None) => Ticks::MAX,
@@ -61,7 +61,7 @@ impl Contact {
 }
 
 impl Table {
-    /// A table as it is at `now`.
+    /// The table at `now`.
     pub(crate) fn new(
         rows: Arc<Rows>,
         steps: Vec<Step>,
@@ -85,8 +85,8 @@ impl Table {
         table
     }
 
-    /// The decision about `feature` at `now`, while the follower is known to turn until
-    /// `fresh_until`; `silent_since` says since when it has not, if that has passed.
+    /// The decision about `feature` at `now`. The follower is known to be alive until
+    /// `fresh_until`; after that, `silent_since` says when it was last alive.
     #[inline]
     pub(crate) fn decide(
         &self,
@@ -102,7 +102,7 @@ impl Table {
         self.at(row, now, (now > fresh_until).then(silent_since))
     }
 
-    /// The decision of a row at `now`, worked out.
+    /// Computes the decision of a row at `now`.
     #[cold]
     fn at(&self, row: usize, now: Ticks, silent_since: Option<Ticks>) -> Decision {
         let lost_at = self.contact.is_over(now, silent_since);
@@ -128,22 +128,22 @@ impl Table {
         step.or(self.steps.last()).unwrap_or(&NOTHING)
     }
 
-    /// Until when nothing changes.
+    /// Until when the decisions do not change.
     pub(crate) fn until(&self) -> Ticks {
         self.until
     }
 
-    /// Whether the License Client, or the license, names the feature.
+    /// Whether the License Client or the license lists the feature.
     pub(crate) fn names(&self, feature: &str) -> bool {
         self.rows.contains_key(feature)
     }
 
-    /// How many features are named.
+    /// How many features are listed.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// What there is of contact.
+    /// The state of the connection.
     pub(crate) fn contact(&self) -> &Contact {
         &self.contact
     }

@@ -1,28 +1,28 @@
-//! Verifies what a License Client says, with keys of the gateway's own.
+//! Verifies announcements with the gateway's own keys.
 
 use license_core::announcement::Signed;
 use license_core::document::{DocumentError, VerifiedLicense, verify_license};
 use license_core::keyring::Keyring;
 use license_core::rotation::walk;
 
-/// The keys that a gateway trusts, and what they have signed.
+/// The keys that a gateway trusts, and the documents that they have signed.
 pub(crate) struct TrustedKeys {
     trusted: Keyring,
     installation: Option<String>,
-    /// The newest license that was verified.
+    /// The newest verified license.
     newest: Option<VerifiedLicense>,
 }
 
-/// Why a License Client is not believed.
+/// Why a License Client is not trusted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unproven {
-    /// Nothing signed has come.
+    /// There is no signed license.
     #[error("the License Client sends no signed license: it has no trusted keys, or no license")]
     Nothing,
-    /// The document cannot be believed.
+    /// The document is not valid.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// The license is that of another installation.
+    /// The license belongs to another installation.
     #[error("the signed license is for the installation '{0}'")]
     Foreign(String),
 }
@@ -36,14 +36,14 @@ impl TrustedKeys {
         }
     }
 
-    /// The newest license that is proven, with `signed`.
+    /// The newest verified license, including `signed`.
     ///
     /// # Errors
-    /// One [`Unproven`] for each reason not to believe `signed`.
+    /// [`Unproven`] if `signed` is not valid.
     pub(crate) fn verify(&mut self, signed: Option<&Signed>) -> Result<&VerifiedLicense, Unproven> {
         let signed = signed.ok_or(Unproven::Nothing)?;
-        // From the newest set that was reached: a key that was revoked in it
-        // stays so, whatever is left out now.
+        // Starts from the newest verified set: a key that it revokes stays revoked, even if
+        // that set is now left out.
         self.trusted = walk(self.trusted.clone(), &signed.key_sets).keyring;
         let license = verify_license(&signed.license, &self.trusted)?;
         let installation = &license.claims().installation_id;
@@ -54,9 +54,9 @@ impl TrustedKeys {
         {
             return Err(Unproven::Foreign(installation.clone()));
         }
-        // What is known of another license says nothing about this one. Of the
-        // same one the newest counts: another process of the site may be a
-        // little behind, and what somebody has recorded is far behind.
+        // A license with another id is unrelated to the known one. For the same id the newest
+        // counts: another process of the site may be slightly behind, and a recording is far
+        // behind.
         let known = self.newest.take().filter(|known| {
             let (known, new) = (known.claims(), license.claims());
             known.sub == new.sub && known.seq > new.seq

@@ -1,4 +1,4 @@
-//! What a website can make an operator's browser do.
+//! Attacks by a website through an operator's browser.
 
 use std::process::Command;
 
@@ -21,7 +21,7 @@ pub(super) fn lockout(stage: &Stage) -> Result<Outcome> {
     ] {
         for _ in 0..stage.sized(20, 200) {
             let answer = request(running.port, method, path, &[], "")?;
-            ensure!(answer.status != 200, "{path} is open to strangers");
+            ensure!(answer.status != 200, "{path} needs no token");
         }
         let after_nothing = sign_in(running, TOKEN)?;
         for _ in 0..stage.sized(60, 200) {
@@ -36,7 +36,7 @@ pub(super) fn lockout(stage: &Stage) -> Result<Outcome> {
     Ok(Outcome::new(held, seen.join("; ")))
 }
 
-/// The status of a sign-in: 303 lets in.
+/// The status of a sign-in: 303 is a success.
 fn sign_in(running: &Running, token: &str) -> Result<u16> {
     let form = ("Content-Type", "application/x-www-form-urlencoded");
     let body = format!("token={token}");
@@ -84,7 +84,7 @@ pub(super) fn framing(stage: &Stage) -> Result<Outcome> {
         }
     }
     let seen = match bare.as_slice() {
-        [] => "every answer forbids it".to_owned(),
+        [] => "all responses forbid it".to_owned(),
         bare => format!("allowed by {}", bare.join(", ")),
     };
     Ok(Outcome::new(bare.is_empty(), seen))
@@ -101,7 +101,7 @@ pub(super) fn rebinding(stage: &Stage) -> Result<Outcome> {
     let asked = || -> Result<Outcome> {
         let start = now();
         while !answers(port) {
-            ensure!(start.elapsed().as_secs() < 10, "nginx does not listen");
+            ensure!(start.elapsed().as_secs() < 10, "nginx did not start");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let same = ("Sec-Fetch-Site", "same-origin");
@@ -124,7 +124,7 @@ pub(super) fn rebinding(stage: &Stage) -> Result<Outcome> {
         let right = request(port, "POST", "/api/license/validate", &right, "")?.status;
         let standing = client.standing()?;
         let held = statuses.iter().all(|it| *it == 421) && right == 200 && standing == "active";
-        let seen = format!("evil.example: {statuses:?}, the right name: {right}, {standing}");
+        let seen = format!("evil.example: {statuses:?}, the correct name: {right}, {standing}");
         Ok(Outcome::new(held, seen))
     };
     let outcome = asked();
@@ -132,7 +132,7 @@ pub(super) fn rebinding(stage: &Stage) -> Result<Outcome> {
     outcome
 }
 
-/// nginx with the shipped rules, for other addresses.
+/// nginx with the shipped rules, but other addresses.
 fn nginx(stage: &Stage, client: u16, port: u16) -> Result<std::process::Child> {
     let shipped = root().join("deploy/nginx");
     let upstream = std::fs::read_to_string(shipped.join("upstream.conf"))?;

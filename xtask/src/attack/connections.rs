@@ -1,4 +1,4 @@
-//! Connections that hold on to something.
+//! Connections that hold resources.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -11,9 +11,9 @@ use super::http::{connect, ends_within};
 use super::stage::{Running, Stage, UNTRUSTED};
 use crate::bench::resident_kib;
 
-/// What strangers may add to the memory of a License Client, in KiB.
+/// How much unauthenticated callers may add to the memory of a License Client, in KiB.
 const MAX_ADDED_KIB: u64 = 64 * 1024;
-/// The longest body that was taken from anyone, and one byte less of it.
+/// The maximum body size of open routes, minus one byte.
 const BODY: usize = 1_100_000;
 
 pub(super) fn memory(stage: &Stage) -> Result<Outcome> {
@@ -35,7 +35,7 @@ pub(super) fn memory(stage: &Stage) -> Result<Outcome> {
                 continue;
             };
             stream.set_write_timeout(Some(Duration::from_millis(500)))?;
-            // A service that refuses, or reads no more, has answered.
+            // A service that refuses or stops reading has already answered.
             let sent = stream
                 .write_all(head.as_bytes())
                 .and_then(|()| stream.write_all(&body));
@@ -55,7 +55,7 @@ pub(super) fn memory(stage: &Stage) -> Result<Outcome> {
     Ok(Outcome::new(added <= MAX_ADDED_KIB, seen))
 }
 
-/// HTTP/2's first words (RFC 9113, section 3.4), with an empty SETTINGS frame.
+/// The HTTP/2 preface (RFC 9113, section 3.4) with an empty SETTINGS frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 pub(super) fn stalls(stage: &Stage) -> Result<Outcome> {
@@ -108,7 +108,7 @@ pub(super) fn stalls(stage: &Stage) -> Result<Outcome> {
     Ok(Outcome::new(works.is_empty(), seen))
 }
 
-/// Whether the answer to the preface is a SETTINGS frame.
+/// Whether the response to the preface is a SETTINGS frame.
 fn serves_http2(running: &Running) -> Result<bool> {
     const SETTINGS: u8 = 4;
     let mut stream = connect(running.port)?;

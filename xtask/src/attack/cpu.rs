@@ -1,4 +1,4 @@
-//! What questions of gateways cost.
+//! The cost of gateway checks.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,13 +11,13 @@ use super::stage::{Running, Stage, UNTRUSTED};
 use super::{Outcome, Profile};
 use crate::program::now;
 
-/// CPU that one question of up to 4 KiB may take.
+/// Maximum CPU time of one check of up to 4 KiB.
 const MAX_CPU: Duration = Duration::from_micros(200);
-/// A program that is not optimized is so much slower at most.
+/// How much slower an unoptimised build may be.
 const DEV_FACTOR: u32 = 40;
-/// Time for each kind of question.
+/// Time for each kind of check.
 const TIME: Duration = Duration::from_millis(500);
-/// Questions of a kind.
+/// Checks of each kind.
 const MAX_QUESTIONS: u32 = 2000;
 
 const ROUTES: &str = r#"
@@ -61,7 +61,7 @@ pub(super) fn gate_questions(stage: &Stage) -> Result<Outcome> {
     Ok(Outcome::new(worst.0 <= bound, seen))
 }
 
-/// Questions with heads of up to 4 KiB.
+/// Checks with request heads of up to 4 KiB.
 fn questions() -> Vec<(&'static str, String)> {
     let path = |text: &str, count: usize| format!("/{}", text.repeat(count));
     let mut questions = Vec::new();
@@ -102,8 +102,8 @@ fn questions() -> Vec<(&'static str, String)> {
     questions
 }
 
-/// CPU of the License Client for one question, on a connection that stays
-/// unless the client ends it.
+/// The License Client's CPU time per check, on a connection that is kept open unless the
+/// client closes it.
 fn cost(client: &Running, question: &str) -> Result<Duration> {
     let mut stream = connect(client.port)?;
     let (start, before) = (now(), cpu(client.pid())?);
@@ -122,12 +122,12 @@ fn cost(client: &Running, question: &str) -> Result<Duration> {
     Ok(cpu(client.pid())?.saturating_sub(before) / asked)
 }
 
-/// CPU that a process has used, over all of its threads: `schedstat` counts
-/// nanoseconds (Linux, `sched-stats.rst`).
+/// The CPU time of a process, over all its threads, from `schedstat` in nanoseconds (Linux,
+/// `sched-stats.rst`).
 fn cpu(pid: u32) -> Result<Duration> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
-        // A thread may end in between.
+        // A thread may end in the meantime.
         let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
         let count = text
             .split_whitespace()

@@ -1,4 +1,4 @@
-//! What grows with every request.
+//! Requests that could each use up disk space.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use super::seats::call;
 use super::stage::{Running, Stage, UNTRUSTED};
 use crate::program::now;
 
-/// Cycles of one key after which it has to be refused.
+/// Cycles of one key after which it has to be rate limited.
 const MAX_CYCLES: u32 = 200;
-/// Lines that one kind of refusal may write, however often it happens.
+/// Maximum number of log lines per kind of refusal.
 const MAX_LINES: usize = 30;
 
 pub(super) fn growth(stage: &Stage) -> Result<Outcome> {
@@ -87,7 +87,7 @@ pub(super) fn log_growth(stage: &Stage) -> Result<Outcome> {
     Ok(Outcome::new(held, seen))
 }
 
-/// Refusals of each kind that a stranger can cause.
+/// All refusals that an unauthenticated caller can cause.
 fn flood(running: &Running, api: &str, count: u32) -> Result<()> {
     let form = ("Content-Type", "application/x-www-form-urlencoded");
     let wrong = ("Authorization", "Bearer wrong-0123456789abcdef");
@@ -103,7 +103,7 @@ fn flood(running: &Running, api: &str, count: u32) -> Result<()> {
         let method = if api.contains("admin") { "GET" } else { "POST" };
         for headers in [[wrong].as_slice(), &[]] {
             let answer = request(running.port, method, api, headers, "")?;
-            ensure!(answer.status >= 400, "a stranger is let in");
+            ensure!(answer.status >= 400, "a caller without a token is let in");
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! HTTP as an attacker speaks it: bytes.
+//! Raw HTTP requests.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// How long an answer may take.
+/// Timeout of a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// The longest answer that is read, in bytes.
+/// Maximum size of a response in bytes.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-/// An answer.
+/// A response.
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// In lower case, with a line break after each.
+    /// In lower case, each followed by a line break.
     pub(super) head: String,
     pub(super) body: String,
 }
@@ -29,13 +29,13 @@ impl Answer {
         })
     }
 
-    /// The body as JSON; null if it is none.
+    /// The body as JSON, or null.
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 }
 
-/// One request on a connection of its own. `headers` may replace `Host`.
+/// Sends one request on a new connection. `headers` may replace `Host`.
 pub(super) fn request(
     port: u16,
     method: &str,
@@ -84,7 +84,7 @@ pub(super) fn connect(port: u16) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads one answer; what follows on the connection stays there.
+/// Reads one response; later data stays in the connection.
 pub(super) fn read_answer(stream: &mut TcpStream) -> Result<Answer> {
     let mut read = Vec::new();
     let mut buffer = [0; 16 * 1024];
@@ -93,13 +93,13 @@ pub(super) fn read_answer(stream: &mut TcpStream) -> Result<Answer> {
             break at + 4;
         }
         let count = stream.read(&mut buffer)?;
-        anyhow::ensure!(count > 0, "the connection ended before the answer");
+        anyhow::ensure!(count > 0, "the connection closed before the response");
         read.extend_from_slice(&buffer[..count]);
     };
     let head = String::from_utf8_lossy(&read[..end]).to_lowercase();
     let status = head.get(9..12).and_then(|it| it.parse().ok());
     let mut answer = Answer {
-        status: status.context("an answer without a status")?,
+        status: status.context("a response without a status")?,
         head,
         body: String::new(),
     };
@@ -125,8 +125,8 @@ pub(super) fn read_answer(stream: &mut TcpStream) -> Result<Answer> {
     Ok(answer)
 }
 
-/// Whether the other side ends the connection within `wait` after `bytes` were
-/// sent.
+/// Whether the peer closes the connection within `wait` after it received
+/// `bytes`.
 pub(super) fn ends_within(port: u16, bytes: &[u8], wait: Duration) -> Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.write_all(bytes)?;

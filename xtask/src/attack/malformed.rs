@@ -1,4 +1,4 @@
-//! Requests that no honest client sends.
+//! Malformed requests.
 
 use std::io::{ErrorKind, Write as _};
 
@@ -8,7 +8,7 @@ use super::Outcome;
 use super::http::{connect, read_answer, request};
 use super::stage::{Stage, UNTRUSTED};
 
-/// A check of a feature, with this head and body.
+/// A feature check with this head and body.
 fn check(head: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!(
         "POST /api/license/feature/check HTTP/1.1\r\nHost: localhost\r\n\
@@ -25,7 +25,7 @@ pub(super) fn requests(stage: &Stage) -> Result<Outcome> {
     let good = br#"{"featureKey":"module.live_view"}"#;
     let length = |count: usize| format!("Content-Length: {count}\r\n");
     let deep = format!("{}1{}", "[".repeat(30_000), "]".repeat(30_000));
-    // The beginning of a gzip stream, which nobody may open.
+    // The beginning of a gzip stream, which must not be decompressed.
     let gzip = [&b"\x1f\x8b\x08\0\0\0\0\0\0\xff"[..], &[0; 64]].concat();
     let wrong = [
         (
@@ -67,8 +67,8 @@ pub(super) fn requests(stage: &Stage) -> Result<Outcome> {
     for (name, bytes) in &wrong {
         let mut stream = connect(client.port)?;
         stream.write_all(bytes)?;
-        // A connection that ends without an answer is a refusal, too; one that stays
-        // open without an answer is not.
+        // A connection that is closed without a response counts as refused; one that stays open
+        // without a response does not.
         let status = match read_answer(&mut stream) {
             Ok(answer) => answer.status,
             Err(error)

@@ -1,4 +1,4 @@
-//! Somebody between a site and its License Server.
+//! An attacker between a site and its License Server.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use super::Outcome;
 use super::http::{connect, head_and_body, read_answer};
 use super::stage::{FEATURE, Stage};
 
-/// Every validation becomes a deactivation, and its receipt a refusal.
+/// Turns each validation into a deactivation, and its receipt into a denial.
 pub(super) fn deactivates(stage: &Stage) -> Result<Outcome> {
     let server = stage.server(&[])?;
     let key = stage.issue(&["--seats", "1"])?;
@@ -26,7 +26,7 @@ pub(super) fn deactivates(stage: &Stage) -> Result<Outcome> {
     }
     ensure!(
         changed.load(Ordering::SeqCst) > 0,
-        "no validation was changed on its way"
+        "no validation was modified in transit"
     );
     let standing = client.standing()?;
     let check = json!({ "featureKey": FEATURE });
@@ -39,7 +39,7 @@ pub(super) fn deactivates(stage: &Stage) -> Result<Outcome> {
     Ok(Outcome::new(standing != "lapsed" && is_on, seen))
 }
 
-/// Listens on a port, and passes on what comes, changed.
+/// Listens on a port, and forwards modified requests.
 fn stand_between(server: u16, changed: Arc<AtomicU32>) -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
@@ -47,7 +47,7 @@ fn stand_between(server: u16, changed: Arc<AtomicU32>) -> Result<u16> {
         for connection in listener.incoming().flatten() {
             let changed = changed.clone();
             std::thread::spawn(move || {
-                // Whoever hangs up is gone.
+                // The client has hung up.
                 let _ = pass_on(connection, server, &changed);
             });
         }
@@ -61,7 +61,7 @@ fn pass_on(mut client: TcpStream, server: u16, changed: &AtomicU32) -> Result<()
         let mut lines = head.lines();
         let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
         let [method, path, _] = first[..] else {
-            anyhow::bail!("an odd request");
+            anyhow::bail!("an unexpected request");
         };
         let headers: Vec<(&str, &str)> = lines
             .filter_map(|line| line.split_once(": "))
@@ -90,7 +90,7 @@ fn pass_on(mut client: TcpStream, server: u16, changed: &AtomicU32) -> Result<()
     }
 }
 
-/// The receipt of a deactivation in the clothes of a refused validation.
+/// Presents the receipt of a deactivation as a denied validation.
 fn as_refusal(receipt: &Value) -> Value {
     json!({"success": true, "data": {
         "isValid": false,
@@ -104,7 +104,7 @@ fn read_request(stream: &mut TcpStream) -> Result<(String, String)> {
     let mut read = Vec::new();
     let mut byte = [0];
     while !read.ends_with(b"\r\n\r\n") {
-        ensure!(stream.read(&mut byte)? == 1, "the connection has ended");
+        ensure!(stream.read(&mut byte)? == 1, "the connection was closed");
         read.push(byte[0]);
     }
     let head = String::from_utf8(read)?;
@@ -113,7 +113,7 @@ fn read_request(stream: &mut TcpStream) -> Result<(String, String)> {
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .map_or(Ok(0), |(_, value)| value.trim().parse())
-        .context("an odd length")?;
+        .context("an unexpected length")?;
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
     Ok((head, String::from_utf8(body)?))

@@ -1,9 +1,9 @@
 //! `cargo xtask attack`: attacks that once worked, against the real programs on
 //! loopback.
 //!
-//! Each attack starts its own License Server and License Client, tries what an
-//! attacker would, and says what came of it. Regression tests hold each of them
-//! more exactly; this shows that the programs as built withstand them together.
+//! Each attack starts its own License Server and License Client, performs the attack and
+//! reports the result. Regression tests check each of them in more detail; this command
+//! shows that the built programs withstand them together.
 
 mod browsers;
 mod connections;
@@ -16,8 +16,8 @@ mod paths;
 mod seats;
 mod secrets;
 mod stage;
-mod strangers;
 mod time;
+mod unauthenticated;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -25,10 +25,10 @@ use clap::{Args, ValueEnum};
 use self::stage::Stage;
 use crate::program::{cargo, now, step};
 
-/// What to try, and on which programs.
+/// Which attacks to run, and against which programs.
 #[derive(Args)]
 pub(crate) struct Attack {
-    /// Only attacks whose name contains this; may be given several times
+    /// Only attacks whose name contains this; can be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 
@@ -40,11 +40,11 @@ pub(crate) struct Attack {
     #[arg(long, value_enum, default_value_t = Profile::Release)]
     profile: Profile,
 
-    /// Attack what is built already
+    /// Attack the existing build
     #[arg(long)]
     no_build: bool,
 
-    /// List the attacks, and try none
+    /// List the attacks without running them
     #[arg(long)]
     list: bool,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Attack {
 enum Size {
     /// Enough to see whether an attack works
     Small,
-    /// As much as when it was found
+    /// As much as when the attack was found
     Full,
 }
 
@@ -63,12 +63,12 @@ enum Size {
 enum Profile {
     /// As shipped
     Release,
-    /// Quick to build; measures of time are wider
+    /// Fast to build; time limits are higher
     Dev,
 }
 
 impl Attack {
-    /// Every attack, in small, on the programs that the tests have built.
+    /// Runs all attacks at a small size, against the programs built by the tests.
     pub(crate) fn on_tested_programs() -> Self {
         Self {
             only: Vec::new(),
@@ -80,10 +80,10 @@ impl Attack {
     }
 }
 
-/// What came of an attack.
+/// The result of an attack.
 struct Outcome {
     held: bool,
-    /// What was seen, in a few words.
+    /// A short description.
     seen: String,
 }
 
@@ -94,12 +94,12 @@ impl Outcome {
     }
 }
 
-/// One attack.
+/// An attack.
 struct Entry {
     name: &'static str,
-    /// What the attacker does.
+    /// The action of the attacker.
     does: &'static str,
-    /// What came of it when it was found.
+    /// The result when the attack was found.
     before: &'static str,
     attempt: fn(&Stage) -> Result<Outcome>,
 }
@@ -107,19 +107,19 @@ struct Entry {
 const ATTACKS: [Entry; 22] = [
     Entry {
         name: "cpu",
-        does: "gate questions with odd paths, queries and headers",
+        does: "gate checks with unusual paths, queries and headers",
         before: "243 ms for one, 3 s for one with 45 headers",
         attempt: cpu::gate_questions,
     },
     Entry {
         name: "open-routes",
-        does: "requests of strangers that make the service call others",
-        before: "a pool, a transaction and a call for each",
-        attempt: strangers::open_routes,
+        does: "unauthenticated requests that make the service call other services",
+        before: "a pool, a transaction and a call for each request",
+        attempt: unauthenticated::open_routes,
     },
     Entry {
         name: "seat-cycling",
-        does: "activate here, deactivate behind its back, activate there",
+        does: "activate here, deactivate by other means, activate elsewhere",
         before: "every machine stays active",
         attempt: seats::cycling,
     },
@@ -186,7 +186,7 @@ const ATTACKS: [Entry; 22] = [
     Entry {
         name: "middleman",
         does: "turn a validation into a deactivation",
-        before: "the site lapses",
+        before: "the license lapses",
         attempt: middleman::deactivates,
     },
     Entry {
@@ -198,7 +198,7 @@ const ATTACKS: [Entry; 22] = [
     Entry {
         name: "stalls",
         does: "HTTP/2 without TLS, and connections that send a part",
-        before: "HTTP/2 is served, and stays open for ever",
+        before: "HTTP/2 is served, and stays open indefinitely",
         attempt: connections::stalls,
     },
     Entry {
@@ -221,8 +221,8 @@ const ATTACKS: [Entry; 22] = [
     },
     Entry {
         name: "rebinding",
-        does: "a website that points its name at the shipped nginx",
-        before: "may change things as the operator",
+        does: "a website whose name points to the shipped nginx (DNS rebinding)",
+        before: "can make changes as the operator",
         attempt: browsers::rebinding,
     },
     Entry {
@@ -233,7 +233,7 @@ const ATTACKS: [Entry; 22] = [
     },
     Entry {
         name: "framing",
-        does: "another site's page around ours",
+        does: "framing by another site",
         before: "/docs can be framed",
         attempt: browsers::framing,
     },
@@ -251,7 +251,7 @@ pub(crate) fn run(command: &Attack) -> Result<()> {
         return Ok(());
     }
     if chosen.is_empty() {
-        bail!("no attack has that name; --list shows all");
+        bail!("no attack has that name; use --list to show all");
     }
     if !command.no_build {
         let mut build = cargo(&["build", "--locked", "--bins"]);
@@ -270,7 +270,7 @@ pub(crate) fn run(command: &Attack) -> Result<()> {
     for entry in chosen {
         let start = now();
         let stage = Stage::new(command.size, command.profile)?;
-        // An attack that cannot be tried has not been withstood.
+        // An attack that could not be run counts as not withstood.
         let outcome = (entry.attempt)(&stage)
             .unwrap_or_else(|error| Outcome::new(false, format!("{error:#}")));
         worked += u32::from(!outcome.held);

@@ -1,4 +1,4 @@
-//! Past the gate by path.
+//! Paths that bypass the gate.
 
 use anyhow::{Result, ensure};
 
@@ -26,10 +26,7 @@ fn gate(stage: &Stage) -> Result<Running> {
     command.env("GATE_ROUTES", &routes);
     let client = stage.serve(command)?;
     let plain = ask(&client, &[(URI, b"/api/cameras/1"), (METHOD, b"GET")])?;
-    ensure!(
-        plain == 200,
-        "a path that needs nothing is refused: {plain}"
-    );
+    ensure!(plain == 200, "an open path is refused: {plain}");
     let gated = ask(
         &client,
         &[(URI, b"/api/cameras/1/export"), (METHOD, b"GET")],
@@ -38,13 +35,13 @@ fn gate(stage: &Stage) -> Result<Running> {
     Ok(client)
 }
 
-/// Headers of a gate question.
+/// Headers of a gate check.
 type Headers<'a> = Vec<(&'a str, &'a [u8])>;
 
 const URI: &str = "X-Original-URI";
 const METHOD: &str = "X-Original-Method";
 
-/// The status of a gate question with these headers, whatever their bytes are.
+/// The status of a gate check with these headers, as raw bytes.
 fn ask(client: &Running, headers: &[(&str, &[u8])]) -> Result<u16> {
     let mut request = b"GET /api/license/authorize HTTP/1.1\r\nHost: localhost\r\n".to_vec();
     for (name, value) in headers {
@@ -93,8 +90,8 @@ pub(super) fn method(stage: &Stage) -> Result<Outcome> {
     let forwarded_uri = ("X-Forwarded-Uri", path);
     let cases: [(&str, Headers<'_>); 8] = [
         ("two methods", vec![uri, get, post]),
-        ("two methods, turned round", vec![uri, post, get]),
-        ("the same method twice", vec![uri, get, get]),
+        ("two methods in reverse order", vec![uri, post, get]),
+        ("a duplicate method", vec![uri, get, get]),
         ("methods of two gateways", vec![uri, post, forwarded]),
         ("the other gateway's method", vec![forwarded_uri, get]),
         ("no method", vec![uri]),

@@ -9,11 +9,11 @@ use super::Outcome;
 use super::http::{Answer, request};
 use super::stage::{Running, Stage, printed};
 
-/// Moves within a year that a license allows unless it says otherwise.
+/// Moves per year that a license allows by default.
 const TRANSFER_BUDGET: usize = 3;
 const NONCE: &str = "bm9uY2Utb2YtMzItYnl0ZXMtZm9yLWFuLWF0dGFjay0";
 
-/// Calls the License Server as a site does.
+/// Calls the License Server like a site.
 pub(super) fn call(
     server: &Running,
     question: &str,
@@ -35,7 +35,7 @@ pub(super) fn call(
     request(server.port, "POST", &path, &headers, &body.to_string())
 }
 
-/// The claims of the signed license in an answer; `None` if it has none.
+/// The claims of the signed license in an answer; `None` if there is no license.
 pub(super) fn signed_claims(answer: &Answer) -> Option<Value> {
     let signature = answer.json()["data"]["license"]["signature"].clone();
     claims(signature.as_str()?)
@@ -58,8 +58,9 @@ pub(super) fn cycling(stage: &Stage) -> Result<Outcome> {
         call(&server, "deactivate", (&key, &machine), None)?;
     }
     let allowed = 1 + TRANSFER_BUDGET;
-    let seen = format!("{leases} of {machines} machines hold a lease on one seat; {allowed} may");
-    // With none at all, nothing was tried.
+    let seen =
+        format!("{leases} of {machines} machines hold a lease on one seat; {allowed} are allowed");
+    // No lease at all means that the attack was not tried.
     Ok(Outcome::new((1..=allowed).contains(&leases), seen))
 }
 
@@ -92,7 +93,9 @@ pub(super) fn hidden_clone(stage: &Stage) -> Result<Outcome> {
     let suspicions = |about: &str| -> Result<Vec<String>> {
         let found = stage.vendor(&["suspicions", about, "--json"])?;
         let found: Value = serde_json::from_str(&found)?;
-        let found = found.as_array().context("an odd list of suspicions")?;
+        let found = found
+            .as_array()
+            .context("an unexpected list of suspicions")?;
         Ok(found.iter().map(Value::to_string).collect())
     };
     let seq = |answer: &Answer| signed_claims(answer).and_then(|claims| claims["seq"].as_u64());
@@ -105,7 +108,7 @@ pub(super) fn hidden_clone(stage: &Stage) -> Result<Outcome> {
     }
     let noticed = !suspicions(&key)?.is_empty();
 
-    // Someone who knows the key accuses another machine's seat.
+    // Someone who knows the key tries to accuse another machine's seat.
     let other = stage.issue(&["--seats", "1"])?;
     let seat = (other.as_str(), "honest");
     let answer = call(&server, "activate", seat, None)?;
@@ -120,7 +123,7 @@ pub(super) fn hidden_clone(stage: &Stage) -> Result<Outcome> {
         .iter()
         .any(|it| it.contains("shared_identity"));
     let seen = match (noticed, accused) {
-        (true, false) => "the copy is noticed, and a false number accuses nobody",
+        (true, false) => "the copy is detected, and a false number accuses no machine",
         (false, _) => "not noticed",
         (true, true) => "an honest site is accused",
     };
@@ -133,7 +136,7 @@ pub(super) fn deactivation_after_rotation(stage: &Stage) -> Result<Outcome> {
     let client = stage.client(server.port, "site", &[])?;
     client.activate(&key)?;
     stage.vendor(&["keys", "rotate", "--at-once"])?;
-    // The License Server takes the new key over by itself.
+    // The License Server loads the new key automatically.
     std::thread::sleep(std::time::Duration::from_secs(3));
     let output = stage
         .client_command(server.port, "site")?

@@ -1,4 +1,4 @@
-//! Secrets where others can read them.
+//! Secrets that others can read.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -11,12 +11,12 @@ use super::Outcome;
 use super::stage::{Stage, TOKEN, printed};
 use crate::program::{now, root};
 
-/// What must be seen nowhere.
+/// Must not appear anywhere.
 const SECRET: &str = "hunter2secret";
-/// Commands that run at the same time: most of the time they wait.
+/// Commands that run at the same time: they mostly wait.
 const WORKERS: usize = 16;
 
-/// Settings with a password that does not stand where a parser looks for it.
+/// Settings with a password at a position where parsers do not expect it.
 fn odd_settings() -> Vec<(&'static str, String)> {
     let mut settings = Vec::new();
     for (variable, scheme, host) in [
@@ -69,7 +69,7 @@ pub(super) fn odd_urls(stage: &Stage) -> Result<Outcome> {
     let mut tries = Vec::new();
     for (number, (variable, value)) in settings.iter().enumerate() {
         let is_database = *variable == "DATABASE_URL";
-        // A database that does not answer is waited for.
+        // Waits for a database that does not answer.
         let patient = Duration::from_secs(7);
         let quick = Duration::from_secs(1);
         let serve = if is_database { patient } else { quick };
@@ -129,7 +129,7 @@ pub(super) fn odd_urls(stage: &Stage) -> Result<Outcome> {
     Ok(Outcome::new(shown.is_empty(), seen))
 }
 
-/// What a command prints until it ends, or is ended.
+/// The output of a command until it ends or is stopped.
 fn run_for(mut command: Command, at_most: Duration) -> Result<String> {
     let mut child = command
         .stdout(Stdio::piped())
@@ -151,7 +151,7 @@ pub(super) fn command_lines(stage: &Stage) -> Result<Outcome> {
     let key = stage.issue(&[])?;
     let client = stage.client(server.port, "site", &[])?;
 
-    // A key by standard input shows in no list of processes.
+    // A key on standard input does not appear in the list of processes.
     let mut command = stage.client_command(server.port, "site")?;
     let mut activating = command
         .args(["activate", "-"])
@@ -161,7 +161,7 @@ pub(super) fn command_lines(stage: &Stage) -> Result<Outcome> {
         .stderr(Stdio::piped())
         .spawn()?;
     let mut input = activating.stdin.take().context("no standard input")?;
-    // A program that reads no key ends without it.
+    // A program that does not read the key ends without it.
     let _ = writeln!(input, "{key}");
     drop(input);
     let activated = activating.wait_with_output()?.status.success();
@@ -181,7 +181,7 @@ pub(super) fn command_lines(stage: &Stage) -> Result<Outcome> {
             .any(|line| line.contains("warn") && line.contains("admin"));
         let is_gone = printed.starts_with("error:") && printed.contains("--admin-token-file");
         if !warns && !is_gone {
-            works.push("a token as an argument is taken without a word");
+            works.push("a token as an argument is accepted without a warning");
         }
     }
     let compose = std::fs::read_to_string(root().join("deploy/compose/compose.yaml"))?;
@@ -189,7 +189,7 @@ pub(super) fn command_lines(stage: &Stage) -> Result<Outcome> {
         .iter()
         .any(|mode| compose.contains(mode))
     {
-        works.push("compose.yaml makes token files that anyone reads");
+        works.push("compose.yaml creates token files that anyone can read");
     }
     works.dedup();
     let seen = match works.as_slice() {

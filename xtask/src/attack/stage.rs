@@ -1,4 +1,4 @@
-//! The programs under attack, each with a directory of its own.
+//! The programs under attack, each with its own directory.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -15,12 +15,12 @@ use crate::program::{answers, free_port, now, output, root, stop};
 
 /// The License Server's and the License Client's token.
 pub(super) const TOKEN: &str = "attack-0123456789abcdef0123456789abcdef";
-/// Nobody is trusted without the token.
+/// No network is trusted; the token is required.
 pub(super) const UNTRUSTED: &[(&str, &str)] = &[("TRUSTED_NETWORKS", "192.0.2.0/32")];
-/// A feature that has to be licensed, and is in every plan that is issued here.
+/// A licensed feature in every plan that is issued here.
 pub(super) const FEATURE: &str = "module.map_view";
 
-/// Where one attack takes place.
+/// The environment of one attack.
 pub(super) struct Stage {
     pub(super) size: Size,
     pub(super) profile: Profile,
@@ -28,7 +28,7 @@ pub(super) struct Stage {
     programs: PathBuf,
 }
 
-/// A running program, stopped when the value goes.
+/// A running program, stopped when the value is dropped.
 pub(super) struct Running {
     child: Child,
     pub(super) port: u16,
@@ -56,7 +56,7 @@ impl Stage {
         self.directory.path().join(name)
     }
 
-    /// The one for the full size, or the other.
+    /// The first value for the full size, otherwise the second.
     pub(super) fn sized<T>(&self, small: T, full: T) -> T {
         match self.size {
             Size::Small => small,
@@ -64,8 +64,8 @@ impl Stage {
         }
     }
 
-    /// A program whose settings come from here alone. Programs with the same
-    /// `state` share it.
+    /// A program with only the settings given here. Programs with the same `state` share
+    /// it.
     pub(super) fn command(&self, program: &str, state: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command
@@ -78,8 +78,8 @@ impl Stage {
         command
     }
 
-    /// Under a wall clock that shows `to`, as faketime(1) writes it; monotonic
-    /// clocks tell the truth.
+    /// Runs with a wall clock that shows `to`, as written for faketime(1); monotonic clocks are
+    /// correct.
     pub(super) fn fake_clock(&self, command: &mut Command, to: &str) -> Result<()> {
         let found = std::fs::read_dir("/usr/lib")?
             .flatten()
@@ -97,7 +97,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Starts a command that serves, and waits until it answers.
+    /// Starts a service, and waits until it answers.
     pub(super) fn serve(&self, mut command: Command) -> Result<Running> {
         let port = free_port()?;
         let log = self.path(&format!("log-{port}"));
@@ -127,15 +127,15 @@ impl Stage {
         self.serve(command)
     }
 
-    /// A command of the License Server, which works on its database.
+    /// A command of the License Server, which works directly on its database.
     pub(super) fn vendor(&self, arguments: &[&str]) -> Result<String> {
         output(self.command("license-server", "server").args(arguments))
     }
 
     /// A new license key.
     pub(super) fn issue(&self, arguments: &[&str]) -> Result<String> {
-        let usual = ["issue", "--tier", "professional", "--json"];
-        let issued = self.vendor(&[&usual, arguments].concat())?;
+        let base = ["issue", "--tier", "professional", "--json"];
+        let issued = self.vendor(&[&base, arguments].concat())?;
         let issued: Value = serde_json::from_str(&issued)?;
         Ok(issued["licenseKey"]
             .as_str()
@@ -143,7 +143,7 @@ impl Stage {
             .to_owned())
     }
 
-    /// Settings of a License Client of this License Server, which trusts its
+    /// Settings of a License Client for this License Server, with trusted
     /// keys.
     pub(super) fn client_command(&self, server: u16, state: &str) -> Result<Command> {
         let keys = self.path("trusted-keys.json");
@@ -174,12 +174,12 @@ impl Running {
         self.child.id()
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Asks with the token.
+    /// Makes a request with the token.
     pub(super) fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Answer> {
         let body = match body {
             Value::Null => String::new(),
@@ -198,14 +198,14 @@ impl Running {
         Ok(())
     }
 
-    /// How the site of this License Client stands.
+    /// The standing of this License Client's site.
     pub(super) fn standing(&self) -> Result<String> {
         let status = self.ask("GET", "/api/license/status", &Value::Null)?.json();
         Ok(status["standing"].as_str().unwrap_or("?").to_owned())
     }
 
-    /// Waits until the site stands so; answers how it stands after `wait` if it
-    /// does not.
+    /// Waits for this standing; returns the current standing after `wait` if it was not
+    /// reached.
     pub(super) fn until_standing(&self, wanted: &str, wait: Duration) -> Result<String> {
         let start = now();
         loop {
@@ -224,14 +224,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // An attack may have ended it.
+        // An attack may have stopped it.
         if let Err(error) = stop(&mut self.child) {
             eprintln!("warning: {error}");
         }
     }
 }
 
-/// Everything that a command printed.
+/// All output of a command.
 pub(super) fn printed(output: &Output) -> String {
     let texts = [&output.stdout, &output.stderr];
     texts.map(|text| String::from_utf8_lossy(text)).concat()

@@ -1,4 +1,4 @@
-//! Clocks that are wrong, and time that is forgotten.
+//! Wrong clocks and lost time.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::seats::{call, signed_claims};
 use super::stage::Stage;
 use crate::program::free_port;
 
-/// After so long, a License Client that cannot call has tried.
+/// A License Client without contact has made its attempt after this time.
 const FIRST_TRY: Duration = Duration::from_secs(10);
 
-/// A license for a day, whose end has passed by every clock.
+/// A license for one day, which has ended by every clock.
 pub(super) fn time_file(stage: &Stage) -> Result<Outcome> {
     let server = stage.server(&[])?;
     let key = stage.issue(&["--expires-in-days", "1"])?;
@@ -23,7 +23,7 @@ pub(super) fn time_file(stage: &Stage) -> Result<Outcome> {
     client.stop()?;
     server.stop()?;
     let kept = stage.path("site/time.json");
-    let nobody = free_port()?;
+    let unused_port = free_port()?;
     let mut seen = Vec::new();
     for (wall, edited) in [
         ("+30h", None),
@@ -38,7 +38,10 @@ pub(super) fn time_file(stage: &Stage) -> Result<Outcome> {
         }
         let mut command = stage.command("license-client", "site");
         command
-            .env("LICENSE_API_URL", format!("http://127.0.0.1:{nobody}/api"))
+            .env(
+                "LICENSE_API_URL",
+                format!("http://127.0.0.1:{unused_port}/api"),
+            )
             .env("LICENSE_HARDWARE_ID", "machine-of-site")
             .env("LICENSE_TRUSTED_KEYS", stage.path("trusted-keys.json"));
         stage.fake_clock(&mut command, wall)?;

@@ -1,4 +1,4 @@
-//! The feature check beside a bare axum route of the same shape.
+//! The feature check compared with a minimal axum route.
 
 use anyhow::Result;
 

@@ -1,5 +1,5 @@
-//! Subscribers to events: what memory each costs, and how long one change
-//! takes to reach all.
+//! Event subscribers: memory per subscriber, and how long a change takes to reach all of
+//! them.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use super::measure::{median, resident_kib};
 use super::programs::{Program, build, license_client, ours};
 use crate::program::{ask, free_port, now, output};
 
-/// Threads that listen for all subscribers.
+/// Threads that read for all subscribers.
 const LISTENERS: usize = 8;
 const FEATURE: &str = "module.map_view";
 
@@ -77,8 +77,8 @@ pub(super) fn run(command: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Makes a change, and waits until every subscriber has heard it; answers
-/// milliseconds since it was asked for.
+/// Makes a change and waits until every subscriber has received it; returns the milliseconds
+/// since the request.
 fn change(subscribers: &mut [TcpStream], port: u16, on: &str) -> Result<(f64, f64)> {
     let share = subscribers.len().div_ceil(LISTENERS);
     let start = now();
@@ -123,13 +123,13 @@ fn subscribe(port: u16) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads on to the end of an event; comments are none.
+/// Reads to the end of the next event, skipping comments.
 fn until_event(stream: &mut TcpStream) -> Result<()> {
     let mut text = Vec::new();
     let mut buffer = [0; 8192];
     loop {
         let read = stream.read(&mut buffer)?;
-        ensure!(read > 0, "the License Client has ended a stream");
+        ensure!(read > 0, "the License Client closed a stream");
         text.extend_from_slice(&buffer[..read]);
         let text = String::from_utf8_lossy(&text);
         if text.contains("data:") && text.trim_end_matches("\r\n").ends_with("\n\n") {

@@ -1,5 +1,5 @@
-//! nginx before a small file: without a gate, with the License Client as the
-//! gate, and with a bare axum route as the gate that answers 204.
+//! nginx serving a small file: without a gate, with the License Client as the gate, and with
+//! a minimal axum route that answers 204 as the gate.
 
 use std::path::Path;
 use std::process::Command;
@@ -50,7 +50,7 @@ pub(super) fn run(command: &Bench) -> Result<()> {
 fn nginx(directory: &Path, client: u16, bare: u16) -> Result<Program> {
     let shipped = root().join("deploy/nginx");
     let upstream = std::fs::read_to_string(shipped.join("upstream.conf"))?;
-    // Both by address, with connections that are kept.
+    // Both by address, with keep-alive.
     let ours = upstream.replace("license-client:8010", "license-clients");
     let groups = [("license-clients", client), ("bare", bare)].map(|(name, port)| {
         format!("upstream {name} {{ server 127.0.0.1:{port} max_fails=0; keepalive 16; }}\n")

@@ -1,6 +1,6 @@
-//! What one request costs at most that is made to cost much: paths, queries,
-//! headers and bodies, on every open route of the License Client, and bodies on the
-//! routes for sites of the License Server. Bodies are as long as the route takes.
+//! The maximum cost of a request: expensive paths, queries, headers and bodies, on every open
+//! route of the License Client, and bodies on the site routes of the License Server. Bodies
+//! have the maximum size of the route.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,21 +15,21 @@ use base64::engine::general_purpose::STANDARD;
 use super::programs::{Program, license_client, license_server};
 use crate::program::{cargo, step};
 
-/// Bytes of the head of a request.
+/// Size of a request head in bytes.
 const SIZE: usize = 4096;
-/// Longest body of most routes, in bytes …
+/// Maximum body size of most routes, in bytes …
 const BODY_SIZE: usize = 8 * 1024;
-/// … and of those that take a long one.
+/// … and of routes with large bodies.
 const LONG_BODY_SIZE: usize = 64 * 1024;
-/// Requests for each measurement.
+/// Requests per measurement.
 const REQUESTS: u32 = 100;
-/// Most CPU for a gateway's question or a probe, in µs.
+/// Maximum CPU time of a gateway check or a probe, in µs.
 const MAX_GATE_US: f64 = 200.0;
-/// Most CPU for any other open route, in µs.
+/// Maximum CPU time of any other open route, in µs.
 const MAX_OPEN_US: f64 = 2_000.0;
-/// Routes in the table, of two patterns each.
+/// Routes in the table, with two patterns each.
 const ROUTES: u32 = 1_000;
-/// What paths are made of that cost much to read.
+/// Parts of paths that are expensive to read.
 const ODD: [&str; 32] = [
     "a",
     "/",
@@ -65,7 +65,7 @@ const ODD: [&str; 32] = [
     "#",
 ];
 
-/// A request, and what it may cost.
+/// A request and its maximum cost.
 struct Case {
     name: String,
     max_us: f64,
@@ -125,12 +125,12 @@ fn routes() -> String {
     table
 }
 
-/// `text` again and again, `length` bytes in all.
+/// `text` repeated to `length` bytes.
 fn fill(text: &str, length: usize) -> Vec<u8> {
     text.bytes().cycle().take(length).collect()
 }
 
-/// A request with these headers, and a body if it has one.
+/// A request with these headers and an optional body.
 fn request(method: &str, target: &[u8], headers: &[(&str, &[u8])], body: &[u8]) -> Vec<u8> {
     let mut request = [method.as_bytes(), b" ", target, b" HTTP/1.1\r\n"].concat();
     request.extend_from_slice(b"Host: localhost\r\n");
@@ -228,7 +228,7 @@ fn gateway() -> Vec<Case> {
     cases
 }
 
-/// Heads that are as long as may be, on a path.
+/// Request heads of the maximum size, on a path.
 fn heads(method: &str, path: &str, body: &[u8], max_us: f64) -> Vec<Case> {
     let room = SIZE - 200;
     let long = fill("a=b; license_session=x, W/\"y\", ", room);
@@ -311,7 +311,7 @@ fn open() -> Vec<Case> {
     cases
 }
 
-/// JSON bodies of `size` bytes on a path, with fields of all routes.
+/// JSON bodies of `size` bytes for a path, with the fields of all routes.
 fn json_bodies(path: &str, size: usize) -> Vec<Case> {
     let wrap = |start: &str, text: &str, end: &str| {
         let room = size - start.len() - end.len();
@@ -379,7 +379,7 @@ fn json_bodies(path: &str, size: usize) -> Vec<Case> {
     .collect()
 }
 
-/// A request file whose purpose is `text` again and again, in JSON.
+/// A request file whose purpose is `text` repeated, in JSON.
 fn request_file(size: usize, text: &str) -> Vec<u8> {
     let room = (size - 200) / 4 * 3 - 20;
     let times = room / text.len();
@@ -390,14 +390,14 @@ fn request_file(size: usize, text: &str) -> Vec<u8> {
     format!("{{\"request\":\"{file}\"}}").into_bytes()
 }
 
-/// What sites send to the License Server, without a license key.
+/// Calls of sites to the License Server, without a license key.
 fn sites() -> Vec<Case> {
     let calls = ["activate", "validate", "heartbeat", "deactivate", "offline"];
     let cases = calls.map(|call| json_bodies(&format!("/api/licenses/{call}"), LONG_BODY_SIZE));
     cases.into_iter().flatten().collect()
 }
 
-/// CPU of the program for each of [`REQUESTS`], in µs.
+/// The program's CPU time per request over [`REQUESTS`], in µs.
 fn measure(client: &Program, request: &[u8]) -> Result<f64> {
     let mut connection = None;
     let mut send = |times: u32| -> Result<()> {
@@ -406,7 +406,7 @@ fn measure(client: &Program, request: &[u8]) -> Result<f64> {
                 Some(open) => open,
                 None => connect(client.port)?,
             };
-            // A head that is refused may be answered before it is read.
+            // A refused head may be answered before it was read completely.
             let written = open.get_mut().write_all(request);
             if written.is_ok() && is_kept(&mut open).unwrap_or_default() {
                 connection = Some(open);
@@ -428,7 +428,7 @@ fn connect(port: u16) -> Result<BufReader<TcpStream>> {
     Ok(BufReader::new(stream))
 }
 
-/// Reads an answer; says whether the connection goes on.
+/// Reads a response; returns whether the connection stays open.
 fn is_kept(stream: &mut BufReader<TcpStream>) -> Result<bool> {
     let (mut is_kept, mut length) = (true, None);
     loop {
@@ -452,7 +452,7 @@ fn is_kept(stream: &mut BufReader<TcpStream>) -> Result<bool> {
     Ok(is_kept)
 }
 
-/// Time on a CPU of all threads of a process, in ns (proc(5), `schedstat`).
+/// CPU time of all threads of a process, in ns (proc(5), `schedstat`).
 fn cpu_ns(pid: u32) -> Result<u64> {
     let mut sum = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -463,6 +463,6 @@ fn cpu_ns(pid: u32) -> Result<u64> {
 
 fn on_cpu(file: &Path) -> Result<u64> {
     let text = std::fs::read_to_string(file)?;
-    let first = text.split(' ').next().context("an odd schedstat")?;
+    let first = text.split(' ').next().context("an unexpected schedstat")?;
     Ok(first.parse()?)
 }

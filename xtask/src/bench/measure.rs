@@ -1,4 +1,4 @@
-//! Requests in a second, and what they cost.
+//! Requests per second, and their cost.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::program::{now, output};
 
-/// What wrk has measured of a server.
+/// The result of wrk for a server.
 pub(super) struct Measured {
     pub(super) per_second: f64,
     latencies: String,
-    /// CPU of the program that was asked about, for each request.
+    /// CPU time of the measured program per request.
     cpu_us: Option<f64>,
 }
 
@@ -23,7 +23,7 @@ impl std::fmt::Display for Measured {
     }
 }
 
-/// Asks `url` for so many seconds with 32 connections; `script` says how.
+/// Requests `url` for some seconds on 32 connections; `script` sets the request.
 pub(super) fn measure(
     url: &str,
     script: Option<&Path>,
@@ -44,7 +44,7 @@ pub(super) fn measure(
         line.split_whitespace().nth(1)
     };
     if text.contains("Non-2xx") || text.contains("Socket errors") {
-        bail!("wrk met errors:\n{text}");
+        bail!("wrk reported errors:\n{text}");
     }
     let per_second: f64 = field("Requests/sec:")
         .context("wrk printed no rate")?
@@ -64,24 +64,26 @@ pub(super) fn measure(
     })
 }
 
-/// The median of some numbers.
+/// The median.
 pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Memory of a process that is in RAM, in KiB (proc(5), `VmRSS`).
+/// Resident memory of a process, in KiB (proc(5), `VmRSS`).
 pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next());
-    Ok(number.context("an odd /proc/PID/status")?.parse()?)
+    Ok(number.context("an unexpected /proc/PID/status")?.parse()?)
 }
 
-/// `utime` and `stime` of a process, together (proc(5)).
+/// `utime` plus `stime` of a process (proc(5)).
 fn cpu_ticks(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(')').context("an odd /proc/PID/stat")?;
+    let (_, fields) = stat
+        .rsplit_once(')')
+        .context("an unexpected /proc/PID/stat")?;
     let ticks: Vec<f64> = fields
         .split_whitespace()
         .skip(11)

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: ours beside something bare, in one run, because a
-//! machine's speed changes by the hour.
+//! `cargo xtask bench`: compares our programs with minimal ones in the same run, because the
+//! speed of a machine varies by the hour.
 
 mod check;
 mod events;
@@ -20,27 +20,27 @@ pub(crate) struct Bench {
     #[arg(value_enum, default_value_t = What::Check)]
     what: What,
 
-    /// Seconds for each measurement
+    /// Seconds per measurement
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
 
-    /// Rounds, in which everything is measured in turn
+    /// Number of rounds; each round measures everything
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=20))]
     rounds: u64,
 
-    /// Subscribers to events
+    /// Number of event subscribers
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=4000))]
     subscribers: u16,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// The feature check beside a bare axum route of the same shape
+    /// The feature check, compared with a minimal axum route
     Check,
-    /// nginx that asks the License Client, beside nginx that asks a bare axum
+    /// nginx gated by the License Client, compared with nginx gated by a minimal axum
     /// route
     Gate,
-    /// Memory of subscribers to events, and how long one change takes to all
+    /// Memory of event subscribers, and how long a change takes to reach all of them
     Events,
     /// CPU of the most expensive requests to every open route of the License Client
     Hostile,

@@ -1,4 +1,4 @@
-//! The programs that are measured: release builds, on ports of their own.
+//! The measured programs: release builds on separate ports.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,21 +14,21 @@ pub(super) struct Program {
     pub(super) port: u16,
 }
 
-/// Builds what is measured.
+/// Builds the measured programs.
 pub(super) fn build() -> Result<()> {
     let release = ["build", "--release", "--locked", "--bins", "--examples"];
     let packages = ["-p", "license-client", "-p", "license-server"];
     step("release build", cargo(&release).args(packages))
 }
 
-/// One of ours.
+/// One of our programs.
 pub(super) fn ours(name: &str) -> Command {
     let mut command = Command::new(root().join("target/release").join(name));
     command.env_clear();
     command
 }
 
-/// A License Client that listens, with a state of its own below `directory`.
+/// A running License Client with its state below `directory`.
 pub(super) fn license_client(directory: &Path, flags: &[&str]) -> Result<Program> {
     let mut command = ours("license-client");
     command.args(["serve", "--log", "warn"]).args(flags);
@@ -38,7 +38,7 @@ pub(super) fn license_client(directory: &Path, flags: &[&str]) -> Result<Program
     Program::start(command, port)
 }
 
-/// A License Server that listens, with a state of its own below `directory`.
+/// A running License Server with its state below `directory`.
 pub(super) fn license_server(directory: &Path) -> Result<Program> {
     let state = directory.join("server");
     let mut command = ours("license-server");
@@ -50,7 +50,7 @@ pub(super) fn license_server(directory: &Path) -> Result<Program> {
     Program::start(command, port)
 }
 
-/// The bare axum server.
+/// The minimal axum server.
 pub(super) fn bare_axum() -> Result<Program> {
     let port = free_port()?;
     let mut command = ours("examples/bare_axum");
@@ -59,7 +59,7 @@ pub(super) fn bare_axum() -> Result<Program> {
 }
 
 impl Program {
-    /// Starts it, and waits until it listens.
+    /// Starts the program, and waits until it listens.
     pub(super) fn start(mut command: Command, port: u16) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())

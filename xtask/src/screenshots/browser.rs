@@ -1,4 +1,4 @@
-//! A real browser without a window, driven by `WebDriver`
+//! A real headless browser, driven by `WebDriver`
 //! (w3.org/TR/webdriver2).
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::program::{answers, ask_for, free_port, now, stop};
 
-/// No sandbox for root, no calls to the browser's maker.
+/// No sandbox for root, no calls to the browser's vendor.
 const FLAGS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
@@ -64,27 +64,27 @@ impl Browser {
         Ok(())
     }
 
-    /// Runs a function's body in the page.
+    /// Runs the body of a function in the page.
     pub(super) fn run(&self, script: &str) -> Result<Value> {
         let body = json!({"script": script, "args": []});
         self.of_session("POST", "execute/sync", &body)
     }
 
-    /// Waits until a function's body answers yes.
+    /// Waits until the body of a function returns true.
     pub(super) fn until(&self, script: &str) -> Result<()> {
         let start = now();
-        // While a page makes place for the next, nobody answers.
+        // There is no answer while the page changes.
         while !self.run(script).is_ok_and(|answer| answer == true) {
             ensure!(
                 start.elapsed() < Duration::from_secs(10),
-                "the page never says: {script}"
+                "the page never returned true for: {script}"
             );
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
     }
 
-    /// Takes a picture of the page from its top.
+    /// Takes a screenshot of the top of the page.
     pub(super) fn picture(&self, file: &Path, height: u32) -> Result<()> {
         let rect = json!({"width": WIDTH, "height": height});
         self.of_session("POST", "window/rect", &rect)?;
@@ -113,7 +113,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Ends the browser itself, before its driver.
+        // Stops the browser before its driver.
         let path = format!("/session/{}", self.session);
         let ended = self.tell("DELETE", &path, &Value::Null);
         for error in [ended.err(), stop(&mut self.driver).err()]
@@ -125,13 +125,13 @@ impl Drop for Browser {
     }
 }
 
-/// Waits until somebody listens.
+/// Waits until a port accepts connections.
 pub(super) fn wait_for(port: u16) -> Result<()> {
     let start = now();
     while !answers(port) {
         ensure!(
             start.elapsed() < Duration::from_secs(10),
-            "nobody listens on {port}"
+            "nothing listens on port {port}"
         );
         std::thread::sleep(Duration::from_millis(20));
     }

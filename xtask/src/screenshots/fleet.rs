@@ -1,5 +1,5 @@
-//! A vendor with some dozens of sites, which call for a month while the License
-//! Server's wall clock is led through it (libfaketime).
+//! A vendor with some dozens of sites that call for a month, simulated with the License
+//! Server's wall clock (libfaketime).
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -13,7 +13,7 @@ use crate::program::{ask_for, free_port, root, stop};
 
 const TOKEN: &str = "a-token-for-the-pictures-alone";
 const DAYS: u32 = 30;
-/// Calls of a site on one day.
+/// Calls of a site per day.
 const HEARTBEATS: u32 = 3;
 const TIERS: [&str; 3] = ["standard", "professional", "enterprise"];
 const VERSIONS: [&str; 4] = ["4.2.0", "4.2.0", "4.1.3", "3.9.1"];
@@ -72,7 +72,7 @@ struct Vendor {
     server: Child,
 }
 
-/// A site that calls.
+/// A site that makes calls.
 struct Calling {
     number: usize,
     license_id: String,
@@ -103,7 +103,7 @@ impl Vendor {
         })
     }
 
-    /// So many days ago.
+    /// The time this many days ago.
     fn lead_to(&self, ago: u32) -> Result<()> {
         let wall = self.directory.path().join("wall");
         Ok(std::fs::write(wall, format!("-{ago}d\n"))?)
@@ -126,7 +126,7 @@ impl Vendor {
 
     fn call(&self, site: &Calling, day: u32) -> Result<()> {
         let number = site.number;
-        // They come one after the other, and some fall silent.
+        // They start one after the other, and some stop calling.
         let begins = u32::try_from(number / 2)?;
         let ends = match number % 12 {
             11 => 12,
@@ -157,7 +157,7 @@ impl Vendor {
         }
         self.site_asks(name, &body, &[])?;
         if number == 5 && day > DAYS - 3 {
-            // A number that nobody has issued.
+            // A number that was never issued.
             self.site_asks("validate", &body, &[("X-License-Seq", "9000000000000")])?;
         }
         let cameras = 12 + number + usize::try_from(day / 5)? + usize::from(number % 9 == 4) * 20;
@@ -193,11 +193,11 @@ impl Drop for Vendor {
     }
 }
 
-/// What Debian's package `faketime` holds.
+/// The library in Debian's package `faketime`.
 fn library() -> Result<PathBuf> {
     let found = std::fs::read_dir("/usr/lib")?.flatten();
     let mut found = found.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
     found
         .find(|path| path.exists())
-        .context("libfaketime is not there")
+        .context("libfaketime is missing")
 }

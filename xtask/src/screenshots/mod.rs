@@ -1,5 +1,5 @@
-//! `cargo xtask screenshots`: the pictures of the documents, taken of the real
-//! programs with a real browser.
+//! `cargo xtask screenshots`: screenshots for the documentation, taken of the real programs
+//! with a real browser.
 
 mod browser;
 mod fleet;
@@ -27,6 +27,6 @@ pub(crate) fn run() -> Result<()> {
     let browser = Browser::start(&profile.path().display().to_string())?;
     site::take(&browser, &pictures)?;
     fleet::take(&browser, &pictures)?;
-    println!("Look at docs/pictures.");
+    println!("Wrote the screenshots to docs/pictures.");
     Ok(())
 }

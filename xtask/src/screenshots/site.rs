@@ -51,7 +51,7 @@ pub(super) fn take(browser: &Browser, pictures: &Path) -> Result<()> {
     take(&site, "lapsed.png", 780)
 }
 
-/// Both programs, in a directory of their own.
+/// Both programs in a temporary directory.
 struct Site {
     directory: tempfile::TempDir,
     server_port: u16,
@@ -75,7 +75,7 @@ impl Site {
         self.directory.path().join(name).display().to_string()
     }
 
-    /// A program whose settings come from here alone.
+    /// A program with only the settings given here.
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(root().join("target/debug").join(name));
         let (state, port) = match name {

@@ -13,8 +13,8 @@ use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Activate {
-    /// The license key, in any spelling; - reads it from standard input. Without
-    /// it, a terminal asks for it, so that no other user sees it
+    /// License key, in any spelling; - reads it from standard input. Without
+    /// this argument you are prompted, so that other users cannot see the key
     key: Option<SecretArgument>,
 
     #[command(flatten)]
@@ -26,9 +26,9 @@ pub(super) async fn run(command: Activate) -> anyhow::Result<ExitCode> {
     match LicenseKey::parse(&typed) {
         Ok(_) => {}
         Err(error @ LicenseKeyError::Several) => bail!("{error}"),
-        // Other makers' keys have other forms, so this is no error yet.
+        // Other vendors' keys have other formats, so this is not an error.
         Err(LicenseKeyError::Form(odd)) if odd.is_empty() => {}
-        Err(error) => say(format_args!("note: {error}; trying it all the same")),
+        Err(error) => say(format_args!("note: {error}; trying to activate anyway")),
     }
     let key = normalize(&typed);
     let body = json!({ "licenseKey": typed });

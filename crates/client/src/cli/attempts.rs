@@ -8,7 +8,7 @@ use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Attempts {
-    /// Most lines, 1 to 500
+    /// Maximum number of entries, 1 to 500
     #[arg(long, default_value_t = 20)]
     limit: u64,
 

@@ -36,14 +36,12 @@ pub(super) async fn run(
         Ok(answer) => {
             let database = answer["database"].as_str().unwrap_or("-").to_owned();
             let differing = differences(&answer["settings"], &own);
-            say(format_args!(
-                "These are the settings of the service at {place}."
-            ));
+            say(format_args!("Settings of the service at {place}."));
             (answer["settings"].clone(), database, Some(differing))
         }
         Err(error) => {
             say(format_args!(
-                "These are the settings of this command, not of a running service: {error:#}."
+                "Settings of this command, not of a running service: {error:#}."
             ));
             (own, command.settings.database().to_string(), None)
         }
@@ -69,11 +67,11 @@ pub(super) async fn run(
         let text = |field: &str| setting[field].as_str().unwrap_or("-");
         println!("{variable:<31} {}  ({})", text("value"), text("source"));
     }
-    // Where there is no DATABASE_URL, it follows from STATE_DIR.
+    // Without DATABASE_URL, the database is in STATE_DIR.
     println!("\nThe database is {database}");
     let differing = differing.unwrap_or_default();
     if !differing.is_empty() {
-        println!("\nThis command has other settings than the service:");
+        println!("\nThe settings of this command differ from those of the service:");
     }
     for setting in differing {
         let command = setting.command.as_deref().unwrap_or("-");
@@ -90,7 +88,7 @@ async fn ask(service: &ServiceArgs) -> anyhow::Result<Value> {
     }
     ensure!(
         answer.body["settings"].is_object(),
-        "the service does not know its settings"
+        "the service did not return its settings"
     );
     Ok(answer.body)
 }

@@ -9,7 +9,7 @@ use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Deactivate {
-    /// Deactivate even when the License Server cannot be told; the vendor
+    /// Deactivate even if the License Server cannot be reached; the vendor
     /// then has to free the seat
     #[arg(long)]
     force: bool,

@@ -15,7 +15,7 @@ use crate::doctor::support_file::{Report, support_file};
 use crate::doctor::{Examiner, Finding, Health, examine};
 use crate::running_service::ServiceArgs;
 
-/// What the finding about the settings is called.
+/// The name of the finding about the settings.
 const SETTINGS: &str = "settings";
 
 #[derive(Debug, Args)]
@@ -26,8 +26,8 @@ pub(super) struct Doctor {
     #[command(flatten)]
     settings: Settings,
 
-    /// Also write what was found, the settings and the service's answers to
-    /// this file, without license keys, tokens and passwords
+    /// Also write the findings, the settings and the service's answers to this
+    /// file, without license keys, tokens and passwords
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
 
@@ -79,7 +79,7 @@ pub(super) async fn run(
         };
         let bundle = support_file(report, &service, &SystemClock).await;
         std::fs::write(file, format!("{bundle:#}\n"))
-            .with_context(|| format!("'{}' cannot be written", file.display()))?;
+            .with_context(|| format!("cannot write '{}'", file.display()))?;
         if !command.json {
             println!("\nWrote {}", file.display());
         }
@@ -92,7 +92,7 @@ pub(super) async fn run(
     })
 }
 
-/// What the running service has found, and its settings.
+/// The findings of the running service, and its settings.
 struct Examined {
     findings: Vec<Finding>,
     settings: Value,
@@ -105,16 +105,16 @@ async fn ask(service: &ServiceArgs) -> anyhow::Result<Examined> {
     }
     let findings = answer.body["findings"].take();
     Ok(Examined {
-        findings: serde_json::from_value(findings).context("the findings cannot be read")?,
+        findings: serde_json::from_value(findings).context("cannot read the findings")?,
         settings: answer.body["settings"].take(),
     })
 }
 
-/// The service made the checks.
+/// The service ran the checks.
 fn compared(place: &str, differing: &[Difference]) -> Finding {
     if differing.is_empty() {
         let found =
-            format!("the service at {place} made these checks; this command has its settings");
+            format!("the service at {place} ran these checks; this command has the same settings");
         return Finding::ok(SETTINGS, found);
     }
     let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
@@ -122,25 +122,28 @@ fn compared(place: &str, differing: &[Difference]) -> Finding {
         .iter()
         .map(|it| {
             let (service, command) = (word(&it.service), word(&it.command));
-            format!("{} is {service} there and {command} here", it.variable)
+            format!(
+                "{}: {service} (service), {command} (this command)",
+                it.variable
+            )
         })
         .collect();
     Finding::warning(
         SETTINGS,
         format!(
-            "the service at {place} made these checks; this command has other settings: {}",
+            "the service at {place} ran these checks; the settings of this command differ: {}",
             differing.join("; ")
         ),
-        "the service's settings count; to change one, set it where the service is started",
+        "the settings of the service apply; change them where the service is started",
     )
 }
 
-/// No service made the checks.
+/// No service ran the checks.
 fn alone(error: &anyhow::Error) -> Finding {
-    let found = format!("this command made these checks with its own settings: {error:#}");
+    let found = format!("this command ran these checks with its own settings: {error:#}");
     Finding::warning(
         SETTINGS,
         found,
-        "if a service is running, name it with --url, and where it needs one, its token with ADMIN_TOKEN_FILE",
+        "if a service is running, pass its address with --url and, if required, its token with ADMIN_TOKEN_FILE",
     )
 }

@@ -63,7 +63,7 @@ fn list(service: &ServiceArgs, answer: Answer) -> anyhow::Result<ExitCode> {
         for feature in unknown.into_iter().flatten() {
             let key = feature["featureKey"].as_str().unwrap_or_default();
             let key = key.escape_debug();
-            println!("?    {key}  (unknown; a gate asks about it)");
+            println!("?    {key}  (unknown, but requested by a gate)");
         }
     }
     Ok(ExitCode::SUCCESS)

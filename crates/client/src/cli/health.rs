@@ -9,8 +9,8 @@ use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Health {
-    /// Ask for readiness, which includes the database, and not only whether
-    /// the service is up
+    /// Check readiness, which includes the database, instead of only whether
+    /// the service is running
     #[arg(long)]
     ready: bool,
 

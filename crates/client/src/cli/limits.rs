@@ -11,10 +11,10 @@ use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Limits {
-    /// `cameras`, `users` or `storage_gb`; default shows all three
+    /// `cameras`, `users` or `storage_gb`; default is all three
     resource: Option<String>,
 
-    /// How much more
+    /// How many more to add
     #[arg(default_value_t = 1)]
     requested: u64,
 
@@ -25,7 +25,7 @@ pub(super) struct Limits {
 pub(super) async fn run(command: Limits) -> anyhow::Result<ExitCode> {
     let (resources, requested) = match command.resource {
         Some(resource) => (vec![resource], command.requested),
-        // Nothing more is asked for: what there is, is shown.
+        // Nothing is to be added: shows the current usage.
         None => (Resource::ALL.map(|r| r.as_str().to_owned()).to_vec(), 0),
     };
     let is_list = requested == 0;

@@ -1,4 +1,4 @@
-//! The command line. One file a subcommand; all but `serve` talk to a running
+//! The command line, one file per subcommand. All except `serve` talk to a running
 //! service.
 
 mod activate;
@@ -28,8 +28,8 @@ use license_service::stderr::say;
 use crate::config::Settings;
 use crate::running_service::ServiceArgs;
 
-/// The answer is a "no": no license, a feature that is not available, a
-/// service that is not healthy.
+/// The answer is no: no license, a feature that is not available, or an unhealthy
+/// service.
 const NO: u8 = 3;
 
 /// On-premise license service of Foxsight Central Command
@@ -37,7 +37,7 @@ const NO: u8 = 3;
 #[command(
     name = "license-client",
     version,
-    after_help = "Exit codes: 0 yes or done, 1 error, 2 wrong usage, 3 the answer is no.\n\
+    after_help = "Exit codes: 0 success or yes, 1 error, 2 invalid usage, 3 the answer is no.\n\
                   Settings are read from flags, the environment and .env; see 'license-client serve --help'."
 )]
 pub struct Cli {
@@ -45,7 +45,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// The command line, and where each part of it came from.
+/// The parsed command line, and the source of each value.
 pub struct Line {
     cli: Cli,
     matches: ArgMatches,
@@ -62,21 +62,21 @@ enum Command {
 
     /// Activate a license key
     #[command(after_help = "Examples:\n  \
-        license-client activate                   (asks for the key)\n  \
+        license-client activate                   (prompts for the key)\n  \
         license-client activate - < license-key   (reads it from standard input)")]
     Activate(activate::Activate),
 
-    /// Show the license and how the site stands
+    /// Show the license and the standing of this site
     #[command(
         after_help = "Examples:\n  license-client status\n  license-client status --json | jq .standing"
     )]
     Status(ServiceArgs),
 
-    /// Ask the License Server now whether the license is still good
+    /// Validate the license with the License Server now
     #[command(after_help = "Example:\n  license-client validate")]
     Validate(ServiceArgs),
 
-    /// Ask whether features are available
+    /// Check whether features are available
     #[command(after_help = "Examples:\n  \
         license-client check module.map_view\n  \
         license-client check module.live_view module.analytics_advanced --json")]
@@ -89,7 +89,7 @@ enum Command {
         license-client features on module.map_view")]
     Features(features::Features),
 
-    /// Ask whether more cameras, users or storage fit the license
+    /// Check whether more cameras, users or storage are within the license
     #[command(after_help = "Examples:\n  \
         license-client limits\n  \
         license-client limits cameras 8")]
@@ -99,15 +99,15 @@ enum Command {
     #[command(after_help = "Example:\n  license-client attempts --limit 20")]
     Attempts(attempts::Attempts),
 
-    /// Show what this machine is known by, and what has changed
+    /// Show how this machine is identified, and what has changed
     #[command(after_help = "Example:\n  license-client hardware")]
     Hardware(ServiceArgs),
 
-    /// Report to the License Server now
+    /// Send a heartbeat to the License Server now
     #[command(after_help = "Example:\n  license-client heartbeat")]
     Heartbeat(ServiceArgs),
 
-    /// Give the seat back and forget the license
+    /// Deactivate the license and free the seat
     #[command(after_help = "Examples:\n  \
         license-client deactivate\n  \
         license-client deactivate --force   (the License Server cannot be reached)")]
@@ -117,35 +117,35 @@ enum Command {
     #[command(subcommand)]
     Offline(offline::Offline),
 
-    /// Exit with 0 if the service is up, for container probes
+    /// Exit with 0 if the service is running, for container probes
     #[command(
         after_help = "Examples:\n  license-client health\n  HEALTHCHECK CMD [\"license-client\", \"health\"]"
     )]
     Health(health::Health),
 
-    /// Show the settings that are in effect, and where each comes from
+    /// Show the effective settings and where each comes from
     #[command(after_help = "Examples:\n  \
         license-client config\n  \
         license-client config --port 8010 --json")]
     Config(Box<config::Config>),
 
-    /// Check everything that the service depends on, and say what to do
+    /// Check everything that the service depends on, with advice
     #[command(after_help = "Examples:\n  \
         license-client doctor\n  \
-        license-client doctor --bundle support.json   (holds no license key, token or password)")]
+        license-client doctor --bundle support.json   (contains no license key, token or password)")]
     Doctor(Box<doctor::Doctor>),
 
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  \
         license-client completions bash > /etc/bash_completion.d/license-client")]
     Completions {
-        /// Which shell
+        /// Shell
         shell: clap_complete::Shell,
     },
 }
 
 impl Cli {
-    /// Reads the command line; on a mistake says what is accepted, and exits
+    /// Parses the command line; on an error, prints what is expected and exits
     /// with 2.
     #[must_use]
     pub fn parse_or_exit() -> Line {
@@ -165,9 +165,9 @@ impl Cli {
 /// Runs the subcommand. `from_file` are the variables that `.env` has set.
 ///
 /// # Errors
-/// Whatever keeps it from doing its work, in words for people.
+/// Any failure of the command, as a message for people.
 pub fn run(line: Line, from_file: &[String]) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot start")?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         match line.cli.command {
             Command::Serve(settings) => serve::run(*settings, &line.matches, from_file).await,

@@ -18,24 +18,24 @@ use crate::running_service::ServiceArgs;
 pub(super) enum Offline {
     /// Write a request file for the vendor
     #[command(after_help = "Examples:\n  \
-        license-client offline request activate --output request.txt    (asks for the key)\n  \
+        license-client offline request activate --output request.txt    (prompts for the key)\n  \
         license-client offline request activate - --output request.txt < license-key\n  \
         license-client offline request renew --output request.txt\n  \
-        license-client offline request deactivate    (gives the license up at once)")]
+        license-client offline request deactivate    (takes effect immediately)")]
     Request(Request),
 
-    /// Import the license file that the vendor has answered with
+    /// Import the license file from the vendor
     #[command(after_help = "Example:\n  license-client offline import license.txt")]
     Import(Import),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Request {
-    /// What for
+    /// Purpose of the request
     purpose: Purpose,
 
-    /// The license key, to activate; - reads it from standard input. Without it,
-    /// a terminal asks for it, so that no other user sees it
+    /// License key, to activate; - reads it from standard input. Without this
+    /// argument you are prompted, so that other users cannot see the key
     key: Option<SecretArgument>,
 
     /// File to write; default is standard output
@@ -48,11 +48,11 @@ pub(super) struct Request {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Purpose {
-    /// Take a seat
+    /// Activate a license
     Activate,
-    /// Get a longer lease
+    /// Renew the lease
     Renew,
-    /// Give the license up, and its seat back
+    /// Deactivate the license and free its seat
     Deactivate,
 }
 
@@ -82,11 +82,9 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
         Purpose::Activate => Some(SecretArgument::read_or_ask(command.key, "license key")?),
         Purpose::Renew | Purpose::Deactivate => None,
     };
-    // It is a long way to the vendor and back.
+    // A mistake found only after the file came back would take days to correct.
     if let Some(Err(error)) = key.as_deref().map(LicenseKey::parse) {
-        say(format_args!(
-            "note: {error}; making the request all the same"
-        ));
+        say(format_args!("note: {error}; writing the request anyway"));
     }
     let body = json!({ "purpose": purpose, "licenseKey": key });
     let answer = command
@@ -103,9 +101,9 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
     match command.output {
         Some(output) => {
             std::fs::write(&output, file)
-                .with_context(|| format!("'{}' cannot be written", output.display()))?;
+                .with_context(|| format!("cannot write '{}'", output.display()))?;
             println!(
-                "Wrote {}; send it to your vendor, and import what comes back with 'license-client offline import FILE'",
+                "Wrote {}. Send it to your vendor, then import the returned file with 'license-client offline import FILE'",
                 output.display()
             );
         }

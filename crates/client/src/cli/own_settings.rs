@@ -1,4 +1,4 @@
-//! The settings that a command sees, beside those of the running service.
+//! The settings that a command sees, compared with those of the running service.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::Cli;
 use crate::config::{Settings, http_url};
 
-/// Which service to ask.
+/// The service to talk to.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ServiceUrl {
     /// Address of the running service; default is this machine at HOST and PORT
@@ -21,8 +21,8 @@ pub(super) struct ServiceUrl {
     pub(super) url: Option<SecretUrl>,
 }
 
-/// The settings of the subcommand that was called, each with its value as it may be
-/// shown and its source.
+/// The settings of the current subcommand, each with its displayable value and its
+/// source.
 pub(super) fn settings(matches: &ArgMatches, from_file: &[String]) -> Value {
     let command = Cli::command();
     let Some((name, matches)) = matches.subcommand() else {
@@ -55,7 +55,7 @@ pub(super) fn settings(matches: &ArgMatches, from_file: &[String]) -> Value {
         .collect()
 }
 
-/// A path means another file in another directory.
+/// A relative path names another file in another directory.
 fn shown(argument: &Arg, value: &str) -> String {
     let is_path = argument.get_value_parser().type_id() == std::any::TypeId::of::<PathBuf>();
     let absolute = is_path.then(|| std::path::absolute(Path::new(value)).ok());
@@ -65,15 +65,15 @@ fn shown(argument: &Arg, value: &str) -> String {
     }
 }
 
-/// A setting whose value is not the same for the command and the service.
+/// A setting that differs between the command and the service.
 pub(super) struct Difference {
     pub(super) variable: String,
-    /// `None` where it is not set.
+    /// `None` if it is not set.
     pub(super) service: Option<String>,
     pub(super) command: Option<String>,
 }
 
-/// What differs. Masked values look the same.
+/// The differences. Masked values look the same.
 pub(super) fn differences(service: &Value, command: &Value) -> Vec<Difference> {
     let value = |settings: &Value, variable: &str| {
         let value = &settings[variable]["value"];

@@ -48,7 +48,7 @@ fn print(answer: &Answer) {
             Value::Null => {}
             Value::String(text) if text.is_empty() => {}
             Value::String(text) => println!("  {label:<16} {text}"),
-            // How licenses say that there is no limit.
+            // The value for "unlimited" in licenses.
             Value::Number(number) if number.as_i64().is_some_and(|it| it < 0) => {
                 println!("  {label:<16} unlimited");
             }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::cli::status;
 use crate::running_service::ServiceArgs;
 
-/// Validates, and shows the status that follows.
+/// Validates, and shows the new status.
 pub(super) async fn run(service: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let answer = service.post("/api/license/validate", None).await?;
     if !answer.ok {

@@ -29,15 +29,15 @@ struct Activate {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Given {
+pub(super) struct ActivateForm {
     #[serde(default)]
     key: String,
 }
 
-/// The license key that somebody has typed or pasted.
+/// The license key that was typed or pasted.
 ///
 /// # Errors
-/// What is said of a text that can be none.
+/// Why the text cannot be a license key.
 pub(super) fn typed(text: &str) -> Result<String, String> {
     let key = normalize(text);
     if !key.is_empty() && key.chars().count() <= MAX_KEY_CHARS {
@@ -60,7 +60,7 @@ pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Respons
 pub(super) async fn activate(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Form(given): Form<Given>,
+    Form(given): Form<ActivateForm>,
 ) -> Response {
     let refused = |status, error: String| {
         let page = Activate {
@@ -78,7 +78,7 @@ pub(super) async fn activate(
     let activated =
         to_the_end(async move { licensing::activate::activate(&activating, &key).await }).await;
     match activated.and_then(|activated| activated.map_err(ApiError::from)) {
-        Ok(_) => Done::Activated.go_on(),
+        Ok(_) => Done::Activated.redirect(),
         Err(error) => refused(error.status(), error.detail()),
     }
 }

@@ -1,4 +1,4 @@
-//! Giving the seat back, after a question.
+//! Deactivates the license, after confirmation.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ struct Deactivate {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct DeactivateForm {
     #[serde(default)]
     force: bool,
 }
@@ -40,7 +40,7 @@ pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Respons
 pub(super) async fn deactivate(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Form(wanted): Form<Wanted>,
+    Form(wanted): Form<DeactivateForm>,
 ) -> Response {
     let deactivating = app.clone();
     let seat =
@@ -48,8 +48,8 @@ pub(super) async fn deactivate(
             async move { licensing::deactivate::deactivate(&deactivating, wanted.force).await },
         );
     match seat.await.and_then(|seat| seat.map_err(ApiError::from)) {
-        Ok(Seat::Freed | Seat::NotHeld) => Done::Deactivated.go_on(),
-        Ok(Seat::Unknown) => Done::DeactivatedHereOnly.go_on(),
+        Ok(Seat::Freed | Seat::NotHeld) => Done::Deactivated.redirect(),
+        Ok(Seat::Unknown) => Done::DeactivatedHereOnly.redirect(),
         Err(error) => {
             let page = Deactivate {
                 frame: Frame::new("deactivate", &app, caller),

@@ -1,8 +1,8 @@
-//! What to look at when something is wrong, and what to give to support.
+//! Diagnostics, and the support file.
 //!
-//! The checks call the License Server and change rows of the database, if only
-//! to roll them back. A trusted caller starts them with a POST, which no page of
-//! another site can send; showing what they found costs nothing.
+//! The checks call the License Server, and write to the database in a transaction that is
+//! rolled back. A trusted caller starts them with a POST, which pages of other sites cannot
+//! send. Showing the last results has no cost.
 
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ use license_console::moment::Moment;
 
 #[derive(Template)]
 #[template(path = "diagnostics.html")]
-struct Page<'a> {
+struct DiagnosticsPage<'a> {
     frame: Frame,
     checked: Option<Moment>,
     findings: &'a [Finding],
-    /// `None` when nothing will be sent.
+    /// `None` if nothing will be sent.
     heartbeat: Option<String>,
     license_server: String,
     next: Option<Moment>,
@@ -42,7 +42,7 @@ pub(super) async fn page(
 ) -> Response {
     let examination = diagnostics.latest();
     let heartbeat = report(&app).map(|report| format!("{:#}", serde_json::json!(report)));
-    let page = Page {
+    let page = DiagnosticsPage {
         frame: Frame::new("diagnostics", &app, caller),
         checked: examination.as_ref().map(|it| Moment::of(it.at)),
         findings: examination.as_ref().map_or(&[], |it| &it.findings),
@@ -53,7 +53,7 @@ pub(super) async fn page(
     show(StatusCode::OK, &page)
 }
 
-/// Makes the checks, and shows the page.
+/// Runs the checks, and shows the page.
 pub(super) async fn check(
     State(app): State<Arc<App>>,
     State(diagnostics): State<Arc<Diagnostics>>,

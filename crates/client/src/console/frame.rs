@@ -1,4 +1,4 @@
-//! What is around every page, and what it says after a change.
+//! The layout of every page, and the message after a change.
 
 use axum::response::{IntoResponse, Redirect, Response};
 use license_console::page::Notice;
@@ -6,18 +6,18 @@ use license_console::page::Notice;
 use crate::app::App;
 use crate::http::access::Caller;
 
-/// What is around every page.
+/// The layout of every page.
 pub(super) struct Frame {
     pub(super) page: &'static str,
     pub(super) installation: String,
-    /// Whether the caller may change things …
+    /// Whether the caller may make changes …
     pub(super) trusted: bool,
-    /// … because a browser has a session.
+    /// … because the browser has a session.
     pub(super) signed_in: bool,
     pub(super) notice: Option<Notice>,
 }
 
-/// What has been done, as the address says it after a redirect.
+/// The change that was made, as it appears in the address after a redirect.
 #[derive(Clone, Copy, Debug, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Done {
@@ -32,7 +32,7 @@ pub(super) enum Done {
     SignedOut,
 }
 
-/// What an address may say.
+/// The codes that an address may contain.
 #[derive(Debug, Default, serde::Deserialize)]
 pub(super) struct Said {
     #[serde(default)]
@@ -72,8 +72,8 @@ impl Done {
         Notice { tone, code }
     }
 
-    /// Goes on to the overview, which says so.
-    pub(super) fn go_on(self) -> Response {
+    /// Redirects to the overview, which shows the message.
+    pub(super) fn redirect(self) -> Response {
         Redirect::to(&format!("/?done={}", self.notice().code)).into_response()
     }
 }

@@ -1,7 +1,7 @@
-//! The web console: how the site stands, why, until when, and what to do.
+//! The web console: the standing of the site, the reason, the deadline, and what to do.
 //!
-//! Pages are rendered here and work without JavaScript, which keeps them up to
-//! date. All texts are in `templates/`; style, script, plots and words are
+//! Pages are rendered here and work without JavaScript, which only keeps them up to
+//! date. All texts are in `templates/`; style, script, plots and wording are
 //! those of `license_console`.
 
 mod activate;
@@ -67,7 +67,7 @@ fn table() -> Table {
         .page("/console/assets/{hash}/{name}", get(asset))
 }
 
-/// Pages and their paths. A [`Router`] does not list its own.
+/// Pages and their paths, because a [`Router`] cannot list its paths.
 #[derive(Default)]
 struct Table {
     router: Router<HttpState>,
@@ -81,7 +81,7 @@ impl Table {
         self
     }
 
-    /// Keeps everyone else out of the pages added so far.
+    /// Restricts the pages added so far to trusted callers.
     fn only_for_trusted_callers(mut self) -> Self {
         self.router = self.router.route_layer(from_fn(only_trusted));
         self
@@ -93,7 +93,7 @@ impl Table {
     }
 }
 
-/// Who may not change things goes to sign in.
+/// Redirects callers that may not make changes to the sign-in page.
 async fn only_trusted(caller: Caller, request: Request, next: Next) -> Response {
     if caller.trusted {
         allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);

@@ -42,12 +42,12 @@ struct RequestFile {
     name: String,
     text: String,
     base64: String,
-    /// SVG; `None` where the file is too long for one.
+    /// SVG; `None` if the file is too long for a QR code.
     qr: Option<String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct RequestForm {
     purpose: String,
     #[serde(default)]
     key: String,
@@ -73,7 +73,7 @@ pub(super) async fn page(State(app): State<Arc<App>>, caller: Caller) -> Respons
 pub(super) async fn request(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Form(wanted): Form<Wanted>,
+    Form(wanted): Form<RequestForm>,
 ) -> Response {
     let (purpose, key) = match wanted.purpose.as_str() {
         "renew" => (Purpose::Renew, None),
@@ -120,7 +120,7 @@ fn qr(text: &str) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
     let mut renderer = code.render::<svg::Color<'_>>();
     let svg = renderer.min_dimensions(240, 240).build();
-    // Within a page an SVG has no declaration of its own.
+    // Inline SVG must not have an XML declaration.
     Some(
         svg.split_once("?>")
             .map_or(svg.clone(), |(_, svg)| svg.to_owned()),
@@ -148,9 +148,9 @@ pub(super) async fn import(
     };
     let imported = to_the_end(import).await;
     match imported.and_then(|it| it.map_err(ApiError::from)) {
-        Ok(Outcome::Licensed(_)) => Done::Imported.go_on(),
-        Ok(Outcome::Denied { .. }) => Done::Denied.go_on(),
-        Ok(Outcome::Deactivated) => Done::GivenUp.go_on(),
+        Ok(Outcome::Licensed(_)) => Done::Imported.redirect(),
+        Ok(Outcome::Denied { .. }) => Done::Denied.redirect(),
+        Ok(Outcome::Deactivated) => Done::GivenUp.redirect(),
         Err(error) => {
             let mut page = Offline::new(&app, caller);
             page.error = Some(error.detail());

@@ -1,4 +1,4 @@
-//! How the site stands.
+//! The overview: the standing of the site.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use crate::licensing::usage::{SHARED, measure};
 use crate::snapshot::Snapshot;
 use crate::unknown_features::UnknownFeature;
 
-/// Most features on the page.
+/// Maximum number of features on the page.
 const MAX_SHOWN_FEATURES: usize = 500;
 
 #[derive(Template)]
@@ -40,11 +40,11 @@ const MAX_SHOWN_FEATURES: usize = 500;
 struct Overview {
     frame: Frame,
     standing: &'static str,
-    /// Why it has lapsed.
+    /// Why the license has lapsed.
     reason: String,
-    /// The vendor has withdrawn it.
+    /// Whether the vendor has withdrawn the license.
     denied: bool,
-    /// The vendor's own words.
+    /// The vendor's message.
     message: Option<String>,
     failure: Option<Failure>,
     until: Moment,
@@ -53,7 +53,7 @@ struct Overview {
     confirmed: Moment,
     offline_until: Option<Moment>,
     unsigned: bool,
-    license: Option<Shown>,
+    license: Option<LicenseCard>,
     next_validation: Option<Moment>,
     installation_id: String,
     hardware_id: String,
@@ -63,14 +63,14 @@ struct Overview {
     gauges: Vec<Gauge>,
     usage_known: bool,
     features: Vec<Feature>,
-    /// Further ones, which only the API lists.
+    /// How many more there are, which only the API lists.
     hidden_features: usize,
-    /// What gates ask about that there is not.
+    /// Unknown features that gates have asked about.
     unknown_features: Vec<UnknownFeature>,
     timeline: Option<Timeline>,
 }
 
-struct Shown {
+struct LicenseCard {
     key: String,
     tier: String,
     expires: String,
@@ -87,7 +87,7 @@ struct Feature {
     available: bool,
     reason: String,
     switched_off: bool,
-    /// Core features cannot, and what the license does not list need not.
+    /// Core features cannot be switched off, and unlicensed ones need not be.
     can_be_switched: bool,
 }
 
@@ -136,7 +136,7 @@ pub(super) async fn page(
             .filter(|_| is_offline)
             .map(|lease| Moment::of(lease.valid_until())),
         unsigned: !app.keys.are_required(),
-        license: license.map(|license| Shown {
+        license: license.map(|license| LicenseCard {
             key: caller.sees(&evidence.license_key),
             tier: license.tier().unwrap_or_default().to_owned(),
             expires: expires(license),
@@ -188,7 +188,7 @@ fn expires(license: &License) -> String {
     }
 }
 
-/// The first features, core ones before others, and how many more there are.
+/// The first features, core features first, and how many more there are.
 fn features(snapshot: &Snapshot, now: DateTime<Utc>) -> (Vec<Feature>, usize) {
     let entitlements = snapshot.entitlements();
     let known = snapshot.known_features();

@@ -25,7 +25,7 @@ struct SignIn {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Shown {
+pub(super) struct SignInForm {
     #[serde(default)]
     token: String,
 }
@@ -44,13 +44,13 @@ pub(super) async fn sign_in(
     caller: Caller,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    Form(shown): Form<Shown>,
+    Form(shown): Form<SignInForm>,
 ) -> Response {
     let address = state.access.client_address(peer, &headers);
     let token = shown.token.trim();
     match state.access.sessions.sign_in(token, address, &headers) {
         Ok(cookie) => {
-            let mut response = Done::SignedIn.go_on();
+            let mut response = Done::SignedIn.redirect();
             response.headers_mut().insert(header::SET_COOKIE, cookie);
             response
         }
@@ -68,7 +68,7 @@ pub(super) async fn sign_in(
 }
 
 pub(super) async fn sign_out(State(state): State<HttpState>, headers: HeaderMap) -> Response {
-    let mut response = Done::SignedOut.go_on();
+    let mut response = Done::SignedOut.redirect();
     let cookie = state.access.sessions.end(&headers);
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     response

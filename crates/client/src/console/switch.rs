@@ -14,16 +14,19 @@ use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 
 #[derive(Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct SwitchForm {
     feature: String,
     on: bool,
 }
 
-pub(super) async fn switch(State(app): State<Arc<App>>, Form(wanted): Form<Wanted>) -> Response {
+pub(super) async fn switch(
+    State(app): State<Arc<App>>,
+    Form(wanted): Form<SwitchForm>,
+) -> Response {
     let switching =
         async move { licensing::switch::switch(&app, &wanted.feature, wanted.on).await };
     match to_the_end(switching).await {
-        Ok(Ok(())) => Done::Switched.go_on(),
+        Ok(Ok(())) => Done::Switched.redirect(),
         Ok(Err(error)) => ApiError::from(error).into_response(),
         Err(error) => error.into_response(),
     }

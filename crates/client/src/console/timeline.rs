@@ -8,10 +8,10 @@ use crate::app::App;
 use crate::store::local_license_validation_attempts::{AttemptsOfDay, LoggedAttempt};
 
 const DAYS: usize = 30;
-/// What the plot is, for those who do not see it.
+/// The text alternative of the plot.
 const SUMMARY: &str = "Calls to the License Server on each of the last 30 days";
 
-/// What has come of calls to the License Server.
+/// Results of calls to the License Server.
 pub(super) struct Timeline {
     /// SVG.
     pub(super) plot: String,
@@ -29,17 +29,17 @@ pub(super) struct Failure {
     pub(super) cause: String,
 }
 
-/// What came of the calls of one day.
+/// Results of the calls of one day.
 #[derive(Clone, Copy, Default)]
 struct Day {
     confirmed: u64,
     lost: u64,
     denied: u64,
-    /// Activations that did not succeed: a refused or mistyped key, or no contact.
+    /// Failed activations: a refused or mistyped key, or no contact.
     failed: u64,
 }
 
-/// `None` when the log cannot be read.
+/// `None` if the log cannot be read.
 pub(super) async fn timeline(app: &App, now: DateTime<Utc>) -> Option<Timeline> {
     let today = now.date_naive();
     let first = today - TimeDelta::days(DAYS as i64 - 1);

@@ -1,4 +1,4 @@
-//! "Check now": the License Server is asked.
+//! "Check now": validates with the License Server.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 
-/// What came of it stands on the overview.
+/// The overview shows the result.
 pub(super) async fn validate(State(app): State<Arc<App>>) -> Response {
     match to_the_end(async move { licensing::validate::validate(&app).await }).await {
         Ok(()) => Redirect::to("/").into_response(),

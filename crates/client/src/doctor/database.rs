@@ -1,4 +1,4 @@
-//! Does the database answer, and may we do what we have to?
+//! Is the database reachable, with the required permissions?
 
 use license_service::clock::Clock;
 use sea_orm::{ConnectionTrait as _, Statement};
@@ -25,11 +25,11 @@ pub(super) async fn check(
     if let Some(file) = url.sqlite_file()
         && !file.exists()
     {
-        let found = format!("{url} is not there yet; it is made at the first start");
+        let found = format!("{url} does not exist yet; it is created at the first start");
         return vec![Finding::ok(WHAT, found)];
     }
     let advice =
-        "check DATABASE_URL, that the server runs, and that it lets this machine and user in";
+        "check DATABASE_URL, that the server is running, and that it accepts this machine and user";
     if let Examiner::Service(app) = examiner {
         return match database_trouble(app).await {
             Some(why) => vec![Finding::error(WHAT, format!("{url}: {why}"), advice)],
@@ -69,24 +69,21 @@ async fn rights(store: &Store, clock: &dyn Clock) -> Finding {
     if !missing.is_empty() {
         return Finding::warning(
             WHAT,
-            format!(
-                "tables that are not there, or cannot be read: {}",
-                missing.join(", ")
-            ),
-            "they are made at the start, if the user may CREATE; otherwise make them, or GRANT SELECT, INSERT, UPDATE, DELETE",
+            format!("missing or unreadable tables: {}", missing.join(", ")),
+            "the service creates them at startup if the user has CREATE; otherwise create them, or GRANT SELECT, INSERT, UPDATE, DELETE",
         );
     }
-    // Rolled back: nothing is changed by looking.
+    // Rolled back: the check changes nothing.
     let writing = async {
         let transaction = store.begin(clock.now()).await?;
         Ok::<(), StoreError>(transaction.rollback().await?)
     };
     match store.within(writing).await {
-        Ok(()) => Finding::ok(WHAT, "the four tables can be read and written"),
+        Ok(()) => Finding::ok(WHAT, "the four tables are readable and writable"),
         Err(error) => Finding::error(
             WHAT,
-            format!("the tables cannot be written: {error}"),
-            "GRANT SELECT, INSERT, UPDATE, DELETE on the four tables and USAGE on their sequences; a standby can only be read",
+            format!("cannot write to the tables: {error}"),
+            "GRANT SELECT, INSERT, UPDATE, DELETE on the four tables and USAGE on their sequences; a standby server is read-only",
         ),
     }
 }

@@ -1,5 +1,5 @@
-//! The checks as the running service makes them, with its own settings, for the
-//! console and for commands.
+//! The checks that the running service makes with its own settings, for the console and
+//! for commands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,26 +15,26 @@ use crate::licensing::usage::{SHARED, measure};
 use crate::running_service::ServiceArgs;
 use crate::shared_reading::SharedReading;
 
-/// How old findings may be before the checks are made again.
+/// How long findings are reused before the checks run again.
 const MAX_AGE: Duration = Duration::from_secs(5);
 
-/// The checks, made one at a time.
+/// Runs the checks, one run at a time.
 pub struct Diagnostics {
     settings: Arc<Settings>,
     examination: SharedReading<Arc<Examination>>,
     support_file: SharedReading<Arc<str>>,
 }
 
-/// What the checks have found.
+/// The findings of the checks.
 pub struct Examination {
-    /// When they were made.
+    /// When the checks ran.
     pub at: DateTime<Utc>,
-    /// One for each check.
+    /// One finding per check.
     pub findings: Vec<Finding>,
 }
 
 impl Diagnostics {
-    /// For a service of these settings; nothing is checked yet.
+    /// For a service with these settings; no check has run yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -50,14 +50,14 @@ impl Diagnostics {
         &self.settings
     }
 
-    /// What the newest checks have found, if there were any.
+    /// The latest findings, if any.
     #[must_use]
     pub fn latest(&self) -> Option<Arc<Examination>> {
         self.examination.latest()
     }
 
-    /// Makes the checks, or answers what they found at most 5 s ago. `None` when a
-    /// check itself failed; the log has it.
+    /// Runs the checks, or returns findings that are at most 5 s old. `None` if a check
+    /// itself failed; the log has the details.
     pub async fn examine(&self, app: &Arc<App>) -> Option<Arc<Examination>> {
         let examining = || {
             let (app, settings) = (app.clone(), self.settings.clone());

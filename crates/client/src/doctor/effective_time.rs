@@ -1,4 +1,4 @@
-//! Is the effective time kept for the next start?
+//! Can the effective time be stored for the next start?
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::config::Settings;
 
 const WHAT: &str = "effective time";
 
-/// Only the running service knows; without one nothing is found.
+/// Only the running service knows; there is no finding without it.
 pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option<Finding> {
     let trouble = match examiner {
         Examiner::Service(app) => app.time_trouble().map(|trouble| trouble.to_string()),
@@ -20,12 +20,12 @@ pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option
         }
     };
     Some(match trouble {
-        None => Finding::ok(WHAT, "it is kept for the next start"),
+        None => Finding::ok(WHAT, "it is stored for the next start"),
         Some(trouble) => Finding::error(
             WHAT,
             trouble,
-            "look for mounts on files of STATE_DIR and of /proc, for its owner and room on its disk, \
-             and for triggers in the database",
+            "check the owner and free space of STATE_DIR, mounts over its files and over /proc, \
+             and triggers in the database",
         ),
     })
 }

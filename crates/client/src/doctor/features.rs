@@ -1,4 +1,4 @@
-//! Do gates ask about features that there are?
+//! Do gates ask only about known features?
 
 use serde_json::Value;
 
@@ -8,10 +8,10 @@ use crate::licensing::decide::unknown_features;
 use crate::running_service::ServiceArgs;
 
 const WHAT: &str = "gates";
-/// Keys that are named in a finding.
+/// Maximum number of keys named in a finding.
 const SHOWN: usize = 5;
 
-/// `None` where nobody knows: no service answers.
+/// `None` if no service answers.
 pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option<Finding> {
     let keys: Vec<String> = match examiner {
         Examiner::Service(app) => unknown_features(app).into_iter().map(|it| it.key).collect(),
@@ -28,7 +28,7 @@ pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option
 
 fn finding(keys: &[String]) -> Finding {
     if keys.is_empty() {
-        return Finding::ok(WHAT, "every feature that gates have asked about is known");
+        return Finding::ok(WHAT, "all features that gates have asked about are known");
     }
     let shown = keys.iter().take(SHOWN);
     let shown: Vec<String> = shown
@@ -41,10 +41,10 @@ fn finding(keys: &[String]) -> Finding {
     Finding::warning(
         WHAT,
         format!(
-            "gates ask about features that neither the product nor the license has: {}{more}",
+            "gates ask about features that are in neither the product nor the license: {}{more}",
             shown.join(", ")
         ),
         "correct the spelling in the gateway's configuration, in GATE_ROUTES or in the service \
-         that asks; 'license-client features' lists the features that there are",
+         that asks; 'license-client features' lists the known features",
     )
 }

@@ -1,4 +1,4 @@
-//! Can everything that the license says be read?
+//! Are all fields of the license readable?
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::running_service::ServiceArgs;
 
 const WHAT: &str = "license";
 
-/// `None` where no service answers, which another check says, or it has no license.
+/// `None` if no service answers, which another check reports, or it has no license.
 pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option<Finding> {
     let unreadable: Vec<String> = match examiner {
         Examiner::Service(app) => {
@@ -28,14 +28,14 @@ pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option
         }
     };
     if unreadable.is_empty() {
-        return Some(Finding::ok(WHAT, "everything that it says can be read"));
+        return Some(Finding::ok(WHAT, "all fields are readable"));
     }
     Some(Finding::warning(
         WHAT,
         format!(
-            "cannot be read, and counts as absent: {}",
+            "unreadable fields, treated as absent: {}",
             unreadable.join(", ")
         ),
-        "tell your vendor: an unreadable expiresAt never ends, an unreadable limit is none",
+        "contact your vendor: with an unreadable expiresAt the license never ends, and an unreadable limit does not apply",
     ))
 }

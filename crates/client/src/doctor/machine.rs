@@ -1,4 +1,4 @@
-//! What this machine can be known by, and the keys that it trusts.
+//! How this machine is identified, and the keys that it trusts.
 
 use std::path::Path;
 
@@ -28,12 +28,12 @@ fn hardware() -> Finding {
         .filter(|(_, values)| !values.is_empty())
         .map(|(component, _)| component.as_str())
         .collect();
-    let found = format!("components that can be read: {}", readable.join(", "));
+    let found = format!("readable components: {}", readable.join(", "));
     if readable.len() < 2 {
         return Finding::warning(
             WHAT,
             found,
-            "with fewer than two, another machine is not noticed; that is usual in a container",
+            "with fewer than two, a change of machine is not detected; this is normal in a container",
         );
     }
     Finding::ok(WHAT, found)
@@ -43,15 +43,15 @@ fn keys(file: Option<&Path>) -> Option<Finding> {
     const WHAT: &str = "LICENSE_TRUSTED_KEYS";
     let file = file?;
     let shown = presentable_path(file);
-    let advice = "name the file that the vendor has exported with 'license-server keys export'";
+    let advice = "set it to the file that the vendor exported with 'license-server keys export'";
     let read = text_file::read(file).map_err(|error| error.to_string());
     let keyring =
         read.and_then(|text| Keyring::from_json(&text).map_err(|error| error.to_string()));
     Some(match keyring {
         Ok(keyring) => {
             let ids: Vec<&str> = keyring.key_ids().collect();
-            Finding::ok(WHAT, format!("'{shown}' holds {}", ids.join(", ")))
+            Finding::ok(WHAT, format!("'{shown}' contains {}", ids.join(", ")))
         }
-        Err(error) => Finding::error(WHAT, format!("'{shown}' cannot be used: {error}"), advice),
+        Err(error) => Finding::error(WHAT, format!("cannot use '{shown}': {error}"), advice),
     })
 }

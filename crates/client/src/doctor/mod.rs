@@ -1,5 +1,5 @@
-//! Checks of everything that the service depends on. Each says what it found,
-//! and what to do where that is not well. Nothing is changed by looking.
+//! Checks everything that the service depends on. Each check reports what it found, and
+//! what to do if there is a problem. The checks change nothing.
 
 mod database;
 pub mod diagnostics;
@@ -22,24 +22,24 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::config::Settings;
 
-/// How well something is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// It works, and may cause trouble.
+    /// Works, but may cause problems.
     Warning,
-    /// It does not work.
+    /// Does not work.
     Error,
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
-    /// What was looked at.
+    /// What was checked.
     pub what: Cow<'static, str>,
-    /// How well it is.
+    /// The severity.
     pub health: Health,
     /// What was found.
     pub found: String,
@@ -93,16 +93,16 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Who makes the checks.
+/// Who runs the checks.
 #[derive(Clone, Copy)]
 pub enum Examiner<'a> {
     /// A command, which opens its own connections to the database.
     Command,
-    /// The running service, which uses those it has.
+    /// The running service, which uses its existing connections.
     Service(&'a App),
 }
 
-/// Makes all checks; `show` sees each finding as soon as it is there.
+/// Runs all checks; `show` gets each finding as soon as it is available.
 pub async fn examine(
     settings: &Settings,
     clock: &dyn Clock,

@@ -1,4 +1,4 @@
-//! Is the port ours?
+//! Is the port available, or used by the service?
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -27,20 +27,20 @@ pub(super) async fn check(settings: &Settings) -> Finding {
                 }
                 _ => Finding::error(
                     WHAT,
-                    format!("another program has {host}:{port}"),
-                    "end it, or choose another port with PORT",
+                    format!("another program is using {host}:{port}"),
+                    "stop it, or choose another port with PORT",
                 ),
             }
         }
         Err(error) => Finding::error(
             WHAT,
-            format!("{host}:{port} cannot be used: {error}"),
-            "choose an address of this machine with HOST, and a port above 1023",
+            format!("cannot listen on {host}:{port}: {error}"),
+            "set HOST to an address of this machine, and PORT to a port above 1023",
         ),
     }
 }
 
-/// What whoever listens there answers, asked without the token.
+/// Queries the program that listens on the port, without sending the token.
 pub(super) async fn ask(host: IpAddr, port: u16, path: &str) -> Option<Value> {
     let host = if host.is_unspecified() {
         Ipv4Addr::LOCALHOST.into()

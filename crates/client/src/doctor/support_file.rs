@@ -1,4 +1,4 @@
-//! What support wants to know, in one file, without license keys, tokens and
+//! One file with everything that support needs, without license keys, tokens and
 //! passwords.
 
 use std::collections::BTreeSet;
@@ -10,19 +10,19 @@ use serde_json::{Map, Value, json};
 use super::Finding;
 use crate::running_service::ServiceArgs;
 
-/// What goes into the file besides the service's answers. All settings are as they
-/// may be shown.
+/// The content of the file, apart from the service's answers. All settings are
+/// displayable.
 #[derive(Clone, Copy)]
 pub(crate) struct Report<'a> {
-    /// What the checks have found.
+    /// The findings.
     pub(crate) findings: &'a [Finding],
-    /// The settings that the checks were made with.
+    /// The settings with which the checks ran.
     pub(crate) settings: &'a Value,
     /// The settings of the command that writes the file.
     pub(crate) command: Option<&'a Value>,
 }
 
-/// The report, and the running service's answers.
+/// The report, with the answers of the running service.
 pub(crate) async fn support_file(
     report: Report<'_>,
     service: &ServiceArgs,
@@ -38,7 +38,7 @@ pub(crate) async fn support_file(
     }))
 }
 
-/// What the running service says; what it does not say is the reason.
+/// The answers of the running service; the reason if there are none.
 async fn answers(service: &ServiceArgs) -> Value {
     let mut answers = Map::new();
     for path in [
@@ -61,14 +61,14 @@ async fn answers(service: &ServiceArgs) -> Value {
     Value::Object(answers)
 }
 
-/// Masks license keys wherever they stand, and drops signatures.
+/// Masks license keys everywhere, and removes signatures.
 fn without_secrets(value: Value) -> Value {
     let mut keys = BTreeSet::new();
     collect_keys(&value, &mut keys);
     redacted(value, &keys)
 }
 
-/// The license keys of fields named so. They may have any form.
+/// Masks the license keys in fields with such a name, in any format.
 fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {

@@ -267,7 +267,7 @@ async fn what_an_old_servers_license_says_is_read_or_shown() {
     settings.port = site.url.rsplit(':').next().unwrap().parse().unwrap();
     let findings = examine(&settings, &SystemClock, Examiner::Command, |_| {}).await;
     let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    let warned = "warning  license: cannot be read, and counts as absent: expiresAt, maxUsers";
+    let warned = "warning  license: unreadable fields, treated as absent: expiresAt, maxUsers";
     assert!(shown.iter().any(|it| it.starts_with(warned)), "{shown:?}");
     site.end().await;
 }

@@ -328,7 +328,7 @@ async fn diagnostics_are_for_trusted_callers_one_at_a_time() {
     assert_eq!(cloud.arrived().len(), 1, "of the same examination");
     let (_, body) = ask(Method::GET, page, true, "same-origin").await;
     assert!(
-        body.contains("the four tables can be read and written"),
+        body.contains("the four tables are readable and writable"),
         "{body}"
     );
     let (connections_now, _) = counter.read();

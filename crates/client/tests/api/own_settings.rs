@@ -80,7 +80,7 @@ async fn commands_tell_the_settings_of_the_service_and_where_their_own_differ() 
     let text = run(&["config"], &here).await;
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(
-        text.contains("This command has other settings than the service:"),
+        text.contains("The settings of this command differ from those of the service:"),
         "{text}"
     );
 
@@ -107,7 +107,7 @@ async fn commands_tell_the_settings_of_the_service_and_where_their_own_differ() 
     assert_eq!(compared["health"], "warning");
     let found = compared["found"].as_str().unwrap();
     assert!(
-        found.contains("HEARTBEAT_INTERVAL_HOURS is 5 there and 6 here"),
+        found.contains("HEARTBEAT_INTERVAL_HOURS: 5 (service), 6 (this command)"),
         "{found}"
     );
     // The checks are the service's: of its directory, database and License Server.

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn whatever_is_pasted_is_the_key_that_was_meant() {
+fn pasted_text_is_sent_as_the_intended_key() {
     let key = "FXSGHT-AAAA-BBBB-CCCC-DDDD";
     for text in [
         key,
@@ -32,7 +32,7 @@ fn a_key_is_read_back_in_any_spelling() {
 }
 
 #[test]
-fn every_single_wrong_character_is_noticed() {
+fn every_single_wrong_character_is_detected() {
     let key = key();
     for (index, right) in key.as_str().char_indices().skip(7) {
         if right == '-' {
@@ -52,7 +52,7 @@ fn every_single_wrong_character_is_noticed() {
 }
 
 #[test]
-fn every_swap_of_two_characters_is_noticed() {
+fn every_swap_of_two_characters_is_detected() {
     let key = key();
     let chars: Vec<char> = key.as_str().chars().collect();
     for i in 7..chars.len() {
@@ -72,7 +72,7 @@ fn every_swap_of_two_characters_is_noticed() {
 }
 
 #[test]
-fn what_is_not_a_key_is_refused_with_the_reason() {
+fn other_texts_are_rejected_with_a_reason() {
     let form = || Err(LicenseKeyError::Form(OddCharacters::default()));
     assert_eq!(LicenseKey::parse(""), form());
     assert_eq!(
@@ -82,7 +82,7 @@ fn what_is_not_a_key_is_refused_with_the_reason() {
     assert_eq!(LicenseKey::parse("FXSGHT-AAAA-BBBB-CCCC-DDDD-EEEE"), form());
 }
 
-/// What mail programs, word processors and input methods make of a key.
+/// Keys as changed by mail programs, word processors and input methods.
 fn disfigured(key: &str) -> Vec<String> {
     let wide = |c: char| char::from_u32(u32::from(c) + 0xfee0).unwrap();
     let between = |sign: &str| {
@@ -136,7 +136,7 @@ fn disfigured(key: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_key_is_read_however_it_was_carried() {
+fn a_key_is_read_from_mail_and_documents() {
     for bytes in [[1; 15], [30; 15], [7; 15]] {
         let key = LicenseKey::from_random(&bytes).unwrap();
         for text in disfigured(key.as_str()) {
@@ -152,7 +152,7 @@ fn a_key_is_read_however_it_was_carried() {
 }
 
 #[test]
-fn only_one_whole_key_is_taken_from_a_text() {
+fn only_a_single_complete_key_is_taken_from_a_text() {
     let [one, other] = [[1; 15], [2; 15]].map(|it| LicenseKey::from_random(&it).unwrap());
     let several = LicenseKey::parse(&format!("{one} or {other}"));
     assert_eq!(several, Err(LicenseKeyError::Several));
@@ -172,7 +172,7 @@ fn only_one_whole_key_is_taken_from_a_text() {
 }
 
 #[test]
-fn a_message_shows_odd_characters_by_their_numbers() {
+fn a_message_shows_odd_characters_by_code_point() {
     let message = |text: &str| LicenseKey::parse(text).unwrap_err().to_string();
     assert_eq!(
         message("FXSGHT-АAAA-BBBB-CCCC-DDDD"),
@@ -191,11 +191,11 @@ fn a_message_shows_odd_characters_by_their_numbers() {
 }
 
 #[test]
-fn random_bytes_make_this_key_and_no_other() {
+fn the_same_random_bytes_always_make_the_same_key() {
     let key = |bytes: &[u8]| LicenseKey::from_random(bytes).unwrap().to_string();
     let counting: Vec<u8> = (0..15).collect();
     assert_eq!(key(&counting), "FXSGHT-2345-6789-ABCD-EFGH");
-    // What is above 247 is passed over; the rest is taken modulo 31.
+    // Values above 247 are skipped; the rest is taken modulo 31.
     let mut others = vec![248, 255, 247, 31, 30];
     others.extend(&counting);
     assert_eq!(key(&others), "FXSGHT-Z2Z2-3456-789A-BCD9");
@@ -269,7 +269,7 @@ fn a_known_key_is_masked_in_any_form() {
         let shown = mask_within(&format!("({text})"), known);
         assert_eq!(shown, format!("({masked})"), "{text}");
     }
-    // Without its prefix and check character, glued to other letters.
+    // Without prefix and check character, joined to other letters.
     let shown = mask_within("xaaaabbbbccccddddx", "FXSGHT-AAAA-BBBB-CCCC-DDDD");
     assert_eq!(shown, "xFXSGHT-****-****-****-DDDDx");
 }
@@ -292,7 +292,7 @@ fn other_texts_are_not_masked() {
 }
 
 #[test]
-fn spelling_does_not_make_another_key() {
+fn spelling_does_not_change_a_key() {
     assert!(same("FXSGHT-AAAA", " fxsght aaaa"));
     assert!(!same("FXSGHT-AAAA", "FXSGHT-AAAB"));
 }

@@ -1,10 +1,10 @@
-//! What others are told: the same that a client itself would decide, at every
-//! instant to come, and never more than a signed license proves.
+//! Announcements match the decisions of the client at every later instant, and with keys
+//! never exceed a signed license.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::announcement::{Announcement, announce, held_against};
+use license_core::announcement::{Announcement, announce, constrained_by};
 use license_core::document::{LicenseClaims, VerifiedLicense, verify_license};
 use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
@@ -45,7 +45,7 @@ fn verified(claims: &LicenseClaims) -> VerifiedLicense {
     verify_license(&vendor.license(claims), &vendor.keyring()).unwrap()
 }
 
-/// What is told of a feature at an instant.
+/// What is announced about a feature at an instant.
 fn say<'a>(told: &'a Announcement, key: &str, at: DateTime<Utc>) -> (bool, &'a str) {
     let (_, features, unlisted) = told.state(at);
     let said = features.get(key).unwrap_or(unlisted);
@@ -62,7 +62,7 @@ fn expiring(hours: i64) -> LicenseClaims {
 }
 
 #[test]
-fn every_end_to_come_is_told_with_what_holds_after_it() {
+fn every_known_end_is_announced_with_the_state_after_it() {
     let told = told(&Signer::vendor().evidence(&license_claims()), T0);
     assert_eq!(told.standing, "active");
     assert_eq!(told.holds_until, Some(at(24)));
@@ -82,7 +82,7 @@ fn every_end_to_come_is_told_with_what_holds_after_it() {
 }
 
 #[test]
-fn a_site_without_a_license_has_nothing_to_come() {
+fn a_site_without_a_license_has_no_later_states() {
     let told = told(&Evidence::default(), T0);
     assert!(told.then.is_empty());
     assert_eq!(say(&told, MAP_VIEW, at(1000)), (false, "no_license"));
@@ -94,14 +94,14 @@ fn it_survives_the_wire() {
     let told = told(&Signer::vendor().evidence(&license_claims()), T0);
     let text = serde_json::to_string(&told).unwrap();
     assert_eq!(serde_json::from_str::<Announcement>(&text).unwrap(), told);
-    // Some of it is for people and programs of other languages.
+    // Some of the fields are for people and programs in other languages.
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["limits"]["cameras"], 64);
     assert_eq!(value["then"][0]["standing"], "grace");
 }
 
 #[test]
-fn a_client_that_says_more_than_is_signed_is_not_believed() {
+fn announcements_beyond_the_signed_license_are_not_trusted() {
     let mut told = told(&Signer::vendor().evidence(&license_claims()), T0);
     for later in &mut told.then {
         later.features.clone_from(&told.features);
@@ -109,38 +109,38 @@ fn a_client_that_says_more_than_is_signed_is_not_believed() {
     told.features.get_mut(ALARM).unwrap().available = true;
     told.features.get_mut(ALARM).unwrap().reason = "core".to_owned();
     told.unlisted.available = true;
-    let held = held_against(&told, Some(&verified(&license_claims())), T0);
+    let held = constrained_by(&told, Some(&verified(&license_claims())), T0);
     assert_eq!(say(&held, ALARM, T0), (false, "not_signed"));
     assert!(!say(&held, "module.nope", T0).0);
     assert_eq!(say(&held, MAP_VIEW, at(96)), (true, "licensed"));
     let ended = (false, "grace_period_expired");
     assert_eq!(say(&held, MAP_VIEW, just_after(96)), ended);
 
-    let nothing = held_against(&told, None, T0);
+    let nothing = constrained_by(&told, None, T0);
     assert_eq!(say(&nothing, MAP_VIEW, T0), (false, "not_signed"));
     assert_eq!(say(&nothing, LIVE_VIEW, at(1000)), (true, "core"));
 }
 
 #[test]
-fn a_license_that_is_signed_ends_when_it_says_whatever_the_client_says() {
+fn a_signed_license_ends_on_time_regardless_of_the_announcement() {
     let told = told(&Signer::vendor().evidence(&license_claims()), T0);
-    let held = held_against(&told, Some(&verified(&expiring(10))), T0);
+    let held = constrained_by(&told, Some(&verified(&expiring(10))), T0);
     assert_eq!(say(&held, MAP_VIEW, at(10)), (true, "licensed"));
     assert_eq!(
         say(&held, MAP_VIEW, just_after(10)),
         (false, "license_expired")
     );
-    let past = held_against(&told, Some(&verified(&expiring(10))), at(11));
+    let past = constrained_by(&told, Some(&verified(&expiring(10))), at(11));
     assert_eq!(say(&past, MAP_VIEW, at(11)), (false, "license_expired"));
 }
 
 #[test]
-fn an_honest_client_loses_nothing_by_being_held_against_its_license() {
+fn the_announcement_of_an_honest_client_is_not_reduced() {
     for claims in [license_claims(), expiring(30), expiring(1)] {
         let evidence = Signer::vendor().evidence(&claims);
         for hour in [0, 5, 23, 24, 25, 95, 96, 97, 500] {
             let told = told(&evidence, at(hour));
-            let held = held_against(&told, Some(&verified(&claims)), at(hour));
+            let held = constrained_by(&told, Some(&verified(&claims)), at(hour));
             for later in hour..hour + 120 {
                 for key in known() {
                     let key = key.as_str();
@@ -152,7 +152,7 @@ fn an_honest_client_loses_nothing_by_being_held_against_its_license() {
     }
 }
 
-/// Hours since the beginning, to the nanosecond around whole ones.
+/// Hours from the start, including one nanosecond before and after whole hours.
 fn moments() -> impl Strategy<Value = DateTime<Utc>> {
     (-2..200_i64, -1..2_i64)
         .prop_map(|(hours, nanoseconds)| at(hours) + TimeDelta::nanoseconds(nanoseconds))
@@ -205,7 +205,7 @@ proptest! {
     ) {
         prop_assume!(later >= now);
         let told = told(&Signer::vendor().evidence(&told_of), now);
-        let held = held_against(&told, Some(&verified(&signed)), now);
+        let held = constrained_by(&told, Some(&verified(&signed)), now);
         let proof = Signer::vendor().evidence(&signed);
         let proven = standing(&proof, later, &Policy { grace: TimeDelta::MAX, ..POLICY });
         let lists = Entitlements::new(

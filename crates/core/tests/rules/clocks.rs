@@ -1,4 +1,4 @@
-//! The effective time, clock by clock and bound by bound.
+//! The effective time for each clock and each limit.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::signer::{T0, at};
 
-/// A machine whose clocks a test moves.
+/// A machine with clocks that the test controls.
 #[derive(Clone)]
 struct Machine {
     wall: DateTime<Utc>,
@@ -50,7 +50,7 @@ impl Machine {
         self.since_boot += by.to_std().unwrap();
     }
 
-    /// Off and on again; what runs is a new process.
+    /// Power off and on again, with a new process.
     fn reboot(&mut self, off: TimeDelta, up: TimeDelta) {
         self.wall += off + up;
         self.running = Duration::ZERO;
@@ -68,7 +68,7 @@ fn hours(hours: i64) -> TimeDelta {
 }
 
 #[test]
-fn time_passes_with_the_running_machine_whatever_the_wall_shows() {
+fn time_passes_with_the_running_machine_regardless_of_the_wall_clock() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.run(hours(5));
@@ -77,7 +77,7 @@ fn time_passes_with_the_running_machine_whatever_the_wall_shows() {
     let (guard, events) = guard.observed(machine.read());
     assert_eq!(guard.now(machine.running), at(5));
     assert_eq!(events, [ClockEvent::Behind { by: hours(10_005) }]);
-    // It is said once, and again only after it was right in between.
+    // Reported once, and again only after it was right in between.
     machine.run(hours(1));
     let (guard, events) = guard.observed(machine.read());
     assert_eq!((guard.now(machine.running), events.len()), (at(6), 0));
@@ -90,7 +90,7 @@ fn time_passes_with_the_running_machine_whatever_the_wall_shows() {
 }
 
 #[test]
-fn five_minutes_behind_are_not_worth_a_word_and_a_second_more_is() {
+fn more_than_five_minutes_behind_is_reported() {
     for (seconds, said) in [(300, 0), (301, 1)] {
         let mut machine = Machine::new();
         let guard = begun(&machine);
@@ -101,7 +101,7 @@ fn five_minutes_behind_are_not_worth_a_word_and_a_second_more_is() {
 }
 
 #[test]
-fn claims_are_believed_up_to_a_day_together_and_not_a_millisecond_more() {
+fn claims_are_believed_up_to_a_total_of_one_day() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.wall += hours(20);
@@ -138,14 +138,14 @@ fn a_doubted_clock_is_believed_after_it_has_stood_for_72_hours_of_running_time()
     assert_eq!(guard.now(machine.running), at(1072));
     assert!(!guard.doubts());
     assert_eq!(DOUBT_STANDS, hours(72));
-    // And claims may add up to a day again.
+    // After that, claims may again add up to a day.
     machine.wall += hours(24);
     let (guard, _) = guard.observed(machine.read());
     assert_eq!(guard.now(machine.running), at(1096));
 }
 
 #[test]
-fn a_doubt_that_changes_by_more_than_a_day_begins_anew_and_one_that_goes_is_gone() {
+fn a_doubt_restarts_if_it_changes_by_more_than_a_day_and_clears_with_its_cause() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.wall += hours(100);
@@ -178,7 +178,7 @@ fn a_signed_answer_sets_the_time_down_and_up_and_what_it_refutes_stays_refuted()
         assert_eq!(guard.now(machine.running), truth);
         let by = hours(hours_off);
         assert_eq!(event, Some(ClockEvent::Set { by }));
-        // The wall is off by as much as before, and claims nothing new.
+        // The wall clock is off by as much as before, and makes no new claim.
         machine.run(hours(3));
         let (guard, events) = guard.observed(machine.read());
         assert_eq!(
@@ -198,7 +198,7 @@ fn a_signed_answer_sets_the_time_down_and_up_and_what_it_refutes_stays_refuted()
 }
 
 #[test]
-fn a_signed_answer_that_agrees_within_a_minute_changes_nothing_but_ends_doubt() {
+fn a_signed_answer_that_agrees_within_a_minute_only_ends_doubt() {
     for (seconds, set) in [(-61, true), (-60, false), (60, false), (61, true)] {
         let mut machine = Machine::new();
         let guard = begun(&machine);
@@ -217,7 +217,7 @@ fn a_signed_answer_that_agrees_within_a_minute_changes_nothing_but_ends_doubt() 
 }
 
 #[test]
-fn a_signed_answer_takes_back_what_kills_of_the_process_were_charged() {
+fn a_signed_answer_takes_back_time_counted_for_killed_processes() {
     let mut machine = Machine::new();
     let mut guard = begun(&machine);
     for _ in 0..4 {
@@ -237,19 +237,19 @@ fn a_signed_answer_takes_back_what_kills_of_the_process_were_charged() {
     let (guard, event) = guard.proven(signed, Duration::ZERO, machine.read());
     assert_eq!(event, None);
     assert!(ahead(&guard, &machine) <= TimeDelta::seconds(1));
-    // Nothing is left to take back.
+    // There is nothing left to take back.
     let earlier = signed - TimeDelta::seconds(30);
     let (after, _) = guard.proven(earlier, Duration::ZERO, machine.read());
     assert_eq!(after.now(machine.running), guard.now(machine.running));
 }
 
 #[test]
-fn an_answer_that_was_held_back_does_not_hold_back_the_time() {
-    // Sent at T0, signed at once, and brought after 20 minutes.
+fn a_delayed_answer_does_not_set_the_time_back() {
+    // Sent at T0, signed immediately, and delivered after 20 minutes.
     let waited = Duration::from_secs(20 * 60);
     let passed = TimeDelta::minutes(20);
     for (seconds_off, expected) in [
-        // As it was signed, as it arrived, and in between: all agree.
+        // Times as signed, as received, and in between: all agree.
         (0, None),
         (600, None),
         (1200, None),
@@ -270,12 +270,12 @@ fn an_answer_that_was_held_back_does_not_hold_back_the_time() {
 }
 
 #[test]
-fn an_answer_by_hand_brings_back_a_time_that_was_far_ahead_once_the_clock_is_set() {
+fn a_license_file_corrects_a_time_far_ahead_after_the_clock_is_set() {
     let mut machine = Machine::new();
     machine.wall = at(40_000);
     let (guard, _) = TimeGuard::start(None, None, None, DateTime::UNIX_EPOCH, machine.read());
     machine.run(hours(72));
-    // A clock that is still wrong says what it has said all the time.
+    // A clock that is still wrong makes the same claim as before.
     let (wrong, event) = guard.answered(at(24), machine.read());
     assert_eq!((wrong.now(machine.running), event), (at(40_072), None));
     for guard in [guard, wrong] {
@@ -284,13 +284,13 @@ fn an_answer_by_hand_brings_back_a_time_that_was_far_ahead_once_the_clock_is_set
         let by = at(96) - at(40_072);
         assert_eq!(guard.now(machine.running), at(96));
         assert_eq!(event, Some(ClockEvent::Set { by }));
-        // A wall clock that is wrong again claims something anew.
+        // A wall clock that is wrong again makes a new claim.
         machine.wall = at(40_000);
         let (guard, events) = guard.observed(machine.read());
         assert!(matches!(events[..], [ClockEvent::Doubted { .. }]));
         assert_eq!(guard.now(machine.running), at(96));
     }
-    // A clock that is mended in two steps needs two files.
+    // A clock that is corrected in two steps needs two files.
     let (guard, _) = TimeGuard::start(None, None, None, DateTime::UNIX_EPOCH, machine.read());
     machine.wall = at(5000);
     let (guard, _) = guard.answered(at(24), machine.read());
@@ -301,26 +301,26 @@ fn an_answer_by_hand_brings_back_a_time_that_was_far_ahead_once_the_clock_is_set
 }
 
 #[test]
-fn an_answer_by_hand_never_gives_time_to_a_site_whose_time_is_right() {
+fn a_license_file_never_gives_extra_time_to_a_site_whose_time_is_right() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.run(hours(72));
     let (guard, event) = guard.answered(at(24), machine.read());
     assert_eq!((guard.now(machine.running), event), (at(72), None));
-    // A site that is behind learns what time it is at least.
+    // A site that is behind gets a lower bound of the time.
     let (guard, event) = guard.answered(at(100), machine.read());
     let by = hours(28);
     assert_eq!(guard.now(machine.running), at(100));
     assert_eq!(event, Some(ClockEvent::Set { by }));
-    // Nor is anything taken back when the wall clock is set back for it.
+    // Setting the wall clock back for the import has no effect.
     machine.wall = T0;
     let (guard, event) = guard.answered(at(99), machine.read());
     assert_eq!((guard.now(machine.running), event), (at(100), None));
 }
 
 #[test]
-fn without_anything_kept_a_file_does_not_turn_a_right_clock_back() {
-    // The file was signed at T0, and everything else is gone half a year later.
+fn without_stored_time_a_file_does_not_set_a_correct_clock_back() {
+    // The file was signed at T0, and everything else was lost half a year later.
     for wall_at_the_import in [at(24 * 182), at(650_000)] {
         let mut machine = Machine::new();
         machine.wall = at(24 * 182);
@@ -332,7 +332,7 @@ fn without_anything_kept_a_file_does_not_turn_a_right_clock_back() {
 }
 
 #[test]
-fn files_take_back_what_clocks_have_claimed_and_never_what_has_run() {
+fn files_take_back_claims_but_never_running_time() {
     let mut machine = Machine::new();
     let (mut guard, _) = begun(&machine).proven(T0, Duration::ZERO, machine.read());
     let turned_back = |machine: &Machine| {
@@ -346,7 +346,7 @@ fn files_take_back_what_clocks_have_claimed_and_never_what_has_run() {
         assert_eq!((next.now(machine.running), event), (at(24 * days), None));
         guard = next;
     }
-    // The wall clock claims a day more: that is taken back once.
+    // The wall clock claims one more day, which is taken back once.
     machine.wall += hours(20);
     let (claimed, _) = guard.observed(machine.read());
     assert_eq!(claimed.now(machine.running), at(24 * 90 + 20));
@@ -358,7 +358,7 @@ fn files_take_back_what_clocks_have_claimed_and_never_what_has_run() {
 }
 
 #[test]
-fn what_a_shared_mark_says_is_taken_back_by_a_file_whatever_it_says_of_itself() {
+fn a_file_takes_back_any_shared_mark() {
     let found = Mark {
         signed_at: Some(at(700_000)),
         ..mark(at(600_000), None)
@@ -370,7 +370,7 @@ fn what_a_shared_mark_says_is_taken_back_by_a_file_whatever_it_says_of_itself() 
         let (guard, _) = TimeGuard::start(kept, None, signed, floor, machine.read());
         let (guard, _) = guard.recalled(Some(&found.told()), signed, machine.read());
         assert_eq!(guard.now(machine.running), at(600_000));
-        // Also after a restart, by its file or by the local copy.
+        // Also after a restart, from its file or from the local copy.
         let (believed, own) = (guard.stopped(), guard.mark());
         let again = |kept, mark| TimeGuard::start(kept, mark, Some(T0), floor, machine.read()).0;
         for guard in [guard, again(Some(&believed), None), again(None, Some(&own))] {
@@ -380,7 +380,7 @@ fn what_a_shared_mark_says_is_taken_back_by_a_file_whatever_it_says_of_itself() 
             assert_eq!(guard.now(machine.running), T0);
         }
     }
-    // What the machine has been running since is not taken back.
+    // The running time since then is not taken back.
     let (guard, _) = TimeGuard::start(Some(&kept), None, None, T0, machine.read());
     let (guard, _) = guard.recalled(Some(&found.told()), None, machine.read());
     machine.run(hours(50));
@@ -390,7 +390,7 @@ fn what_a_shared_mark_says_is_taken_back_by_a_file_whatever_it_says_of_itself() 
 }
 
 #[test]
-fn a_mark_does_not_make_a_claim_of_what_is_known_without_it() {
+fn a_mark_does_not_turn_known_time_into_a_claim() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.run(hours(200));
@@ -410,7 +410,7 @@ fn a_mark_does_not_make_a_claim_of_what_is_known_without_it() {
 }
 
 #[test]
-fn a_request_says_what_the_wall_clock_says_where_that_is_behind() {
+fn a_request_uses_the_wall_clock_if_it_is_behind() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.run(hours(10));
@@ -418,14 +418,14 @@ fn a_request_says_what_the_wall_clock_says_where_that_is_behind() {
         machine.wall = at(wall);
         assert_eq!(guard.written_at(&machine.read()), at(says), "{wall}");
     }
-    // Without a document, no wall clock is certainly wrong.
+    // Without a document, a wall clock is never certainly wrong.
     let (guard, _) = TimeGuard::start(None, None, None, DateTime::UNIX_EPOCH, machine.read());
     machine.wall = at(-90_000);
     assert_eq!(guard.written_at(&machine.read()), at(-90_000));
 }
 
 #[test]
-fn a_process_that_did_not_stop_in_order_has_been_running_for_longer_than_it_said() {
+fn a_process_without_a_clean_stop_counts_as_running_for_longer() {
     for (ran, unseen) in [
         (0, 10),
         (500, 10),
@@ -449,8 +449,8 @@ fn a_process_that_did_not_stop_in_order_has_been_running_for_longer_than_it_said
         };
         assert_eq!(begin(&guard.stopped(), &rebooted), then + up);
         assert_eq!(begin(&guard.believed(), &rebooted), then + up + unseen);
-        // Within one start of the machine its clock says how long that was, unless
-        // it says less than can be.
+        // Within one boot of the machine its clock determines the duration, unless it shows less
+        // than is possible.
         let mut killed = machine.clone();
         killed.running = Duration::ZERO;
         killed.wall = T0;
@@ -458,7 +458,7 @@ fn a_process_that_did_not_stop_in_order_has_been_running_for_longer_than_it_said
         killed.run(hours(1));
         assert_eq!(begin(&guard.believed(), &killed), then + hours(1));
         assert_eq!(begin(&guard.stopped(), &killed), then + hours(1));
-        // No file makes it more.
+        // No file can extend it.
         let forged = Believed {
             unseen_ms: u64::MAX,
             ..guard.stopped()
@@ -468,10 +468,10 @@ fn a_process_that_did_not_stop_in_order_has_been_running_for_longer_than_it_said
 }
 
 #[test]
-fn a_suspended_machine_gains_at_most_what_is_not_believed() {
+fn a_suspended_machine_gains_at_most_the_time_that_is_not_believed() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
-    // Five seconds are within the noise of reading clocks one by one.
+    // Five seconds are within the noise of reading the clocks one after another.
     let mut dozing = machine.clone();
     dozing.since_boot += Duration::from_secs(5);
     assert_eq!(guard.observed(dozing.read()).0.now(dozing.running), T0);
@@ -494,7 +494,7 @@ fn a_suspended_machine_gains_at_most_what_is_not_believed() {
 }
 
 #[test]
-fn a_restart_of_the_process_counts_all_of_the_time_between() {
+fn a_restart_of_the_process_counts_all_time_in_between() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.run(hours(2));
@@ -508,7 +508,7 @@ fn a_restart_of_the_process_counts_all_of_the_time_between() {
 }
 
 #[test]
-fn a_restart_of_the_machine_counts_what_it_has_been_running_since_and_not_the_time_off() {
+fn a_restart_of_the_machine_counts_running_time_but_not_time_off() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.run(hours(2));
@@ -522,8 +522,8 @@ fn a_restart_of_the_machine_counts_what_it_has_been_running_since_and_not_the_ti
     machine.wall = at(5 + 12);
     let (guard, _) = TimeGuard::start(Some(&kept), None, None, T0, machine.read());
     assert_eq!(guard.now(Duration::ZERO), at(17));
-    // Where nobody says which start it is, the boot clock does: it has been running
-    // for three hours in all, or since 2 h 10 min, when the time was kept.
+    // Without a boot id the boot clock decides: it has been running for three hours in
+    // total, or for 2 h 10 min when the time was stored.
     let mut readings = machine.read();
     readings.wall = T0;
     let without = Believed {
@@ -543,7 +543,7 @@ fn a_restart_of_the_machine_counts_what_it_has_been_running_since_and_not_the_ti
             assert_eq!(guard.now(Duration::ZERO), at(2) + counted, "{since_boot}");
         }
     }
-    // A start that is the same by its id, and is not by the boot clock, is another.
+    // The same boot id with a contradicting boot clock counts as another boot.
     readings.boot_id = kept.boot_id.clone();
     readings.since_boot = Duration::from_secs(60);
     let (guard, _) = TimeGuard::start(Some(&kept), None, None, T0, readings);
@@ -559,7 +559,7 @@ fn doubt_and_lead_outlive_restarts() {
     assert_eq!(guard.believed().lead_ms, hours(23).num_milliseconds());
     machine.reboot(TimeDelta::minutes(30), TimeDelta::minutes(30));
     let (guard, _) = TimeGuard::start(Some(&guard.stopped()), None, None, T0, machine.read());
-    // Half an hour up, and half an hour off, which is believed.
+    // Half an hour running, and half an hour off, which is believed.
     assert_eq!(guard.now(Duration::ZERO), at(24));
     machine.wall += hours(1);
     let (guard, events) = guard.observed(machine.read());
@@ -577,7 +577,7 @@ fn doubt_and_lead_outlive_restarts() {
 }
 
 #[test]
-fn what_was_refuted_is_remembered_within_one_start_of_the_machine_only() {
+fn refuted_claims_are_remembered_within_one_boot_only() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     let (guard, _) = guard.proven(at(-5), Duration::ZERO, machine.read());
@@ -604,7 +604,7 @@ fn what_was_refuted_is_remembered_within_one_start_of_the_machine_only() {
 }
 
 #[test]
-fn time_begins_with_whatever_is_latest_and_with_the_wall_when_there_is_nothing() {
+fn time_starts_with_the_latest_record_or_else_the_wall_clock() {
     let start = |kept: Option<&Believed>, signed, floor, wall| {
         let machine = Machine {
             wall,
@@ -621,13 +621,13 @@ fn time_begins_with_whatever_is_latest_and_with_the_wall_when_there_is_nothing()
     assert_eq!(start(None, Some(at(2)), at(3), early), at(3));
     assert_eq!(start(Some(&kept), Some(at(2)), early, early), at(2));
     assert_eq!(start(Some(&kept), Some(at(-2)), early, early), T0);
-    // A document is something to protect: a wall that is far off is not believed.
+    // With a document, a wall clock that is far off is not believed.
     assert_eq!(start(None, Some(at(2)), early, at(77_000)), at(2));
     assert_eq!(start(None, Some(at(2)), early, at(25)), at(25));
 }
 
 #[test]
-fn a_document_that_came_by_hand_only_moves_the_time_forward() {
+fn a_document_from_a_file_only_moves_the_time_forward() {
     let machine = Machine::new();
     let guard = begun(&machine);
     let at_least = |signed| guard.at_least(signed, machine.read()).now(machine.running);
@@ -636,7 +636,7 @@ fn a_document_that_came_by_hand_only_moves_the_time_forward() {
 }
 
 #[test]
-fn numbers_that_no_machine_has_are_survived() {
+fn impossible_numbers_do_not_panic() {
     for number in [i64::MIN, -1, 0, 1, i64::MAX] {
         let kept = Believed {
             at: T0,
@@ -687,7 +687,7 @@ fn numbers_that_no_machine_has_are_survived() {
 }
 
 #[test]
-fn what_is_kept_is_what_was_believed() {
+fn the_stored_time_is_the_believed_time() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.wall += hours(100);
@@ -696,7 +696,7 @@ fn what_is_kept_is_what_was_believed() {
     let text = serde_json::to_string(&kept).unwrap();
     assert_eq!(serde_json::from_str::<Believed>(&text).unwrap(), kept);
     assert_eq!((kept.at, kept.since_boot_ms), (T0, 600_000));
-    // An older file has two fields less.
+    // An older file lacks two fields.
     let mut older: serde_json::Value = serde_json::from_str(&text).unwrap();
     for field in ["toldMs", "unseenMs"] {
         older.as_object_mut().unwrap().remove(field).unwrap();
@@ -710,18 +710,18 @@ fn what_is_kept_is_what_was_believed() {
 }
 
 #[test]
-fn a_wall_clock_that_was_shown_to_be_behind_is_not_reported_again() {
+fn a_wall_clock_known_to_be_behind_is_not_reported_again() {
     for (seconds, said) in [(300, 1), (301, 0)] {
         let mut machine = Machine::new();
         let guard = begun(&machine);
         machine.wall = T0 - TimeDelta::seconds(seconds);
         let (guard, _) = guard.proven(T0, Duration::ZERO, machine.read());
-        // Somebody sets it, and it is behind all the same.
+        // It is set, and is still behind.
         machine.wall = T0 - TimeDelta::seconds(400);
         let (_, events) = guard.observed(machine.read());
         assert_eq!(events.len(), said, "{seconds}");
     }
-    // One that is ahead is not behind.
+    // A clock that is ahead is not behind.
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.wall = at(5);
@@ -745,7 +745,7 @@ fn a_wall_clock_that_agrees_with_a_signed_answer_is_not_refuted() {
 }
 
 #[test]
-fn time_goes_on_from_a_document_that_came_by_hand() {
+fn time_continues_from_a_document_in_a_file() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     machine.run(hours(5));
@@ -755,7 +755,7 @@ fn time_goes_on_from_a_document_that_came_by_hand() {
     assert_eq!(guard.now(machine.running), at(8));
 }
 
-/// A site whose kept time is gone, when the wall clock shows `wall`.
+/// A site whose stored time was lost, with `wall` on the wall clock.
 fn without_kept_time(wall: DateTime<Utc>, mark: Option<&Mark>) -> (TimeGuard, Vec<ClockEvent>) {
     let mut machine = Machine::new();
     machine.wall = wall;
@@ -773,7 +773,7 @@ fn mark(at: DateTime<Utc>, signed_at: Option<DateTime<Utc>>) -> Mark {
 }
 
 #[test]
-fn without_a_kept_time_the_wall_clock_counts_once_a_validation_was_tried() {
+fn without_stored_time_the_wall_clock_counts_after_a_validation_attempt() {
     for ahead in [30, 365 * 24] {
         let mut machine = Machine::new();
         machine.wall = at(ahead);
@@ -781,7 +781,7 @@ fn without_a_kept_time_the_wall_clock_counts_once_a_validation_was_tried() {
         let ahead = hours(ahead);
         assert_eq!(events, [ClockEvent::AwaitsValidation { ahead }]);
         assert!(guard.awaits_validation());
-        // However long that takes, and however often the clocks are looked at.
+        // Regardless of how long that takes, and how often the clocks are read.
         machine.run(hours(80));
         let (guard, events) = guard.observed(machine.read());
         assert_eq!((guard.now(machine.running), events.len()), (at(80), 0));
@@ -789,7 +789,7 @@ fn without_a_kept_time_the_wall_clock_counts_once_a_validation_was_tried() {
         assert_eq!(events, [ClockEvent::Assumed { ahead }]);
         assert_eq!(guard.now(machine.running), machine.wall);
         assert!(!guard.awaits_validation() && !guard.doubts());
-        // It happens once.
+        // This happens only once.
         machine.wall += hours(100);
         let (guard, events) = guard.unanswered(machine.read());
         assert!(matches!(events[..], [ClockEvent::Doubted { .. }]));
@@ -798,7 +798,7 @@ fn without_a_kept_time_the_wall_clock_counts_once_a_validation_was_tried() {
 }
 
 #[test]
-fn without_a_kept_time_a_day_ahead_is_believed_and_more_waits() {
+fn without_stored_time_one_day_ahead_is_believed_and_more_waits() {
     let (guard, events) = without_kept_time(at(24), None);
     assert_eq!((guard.now(Duration::ZERO), events.len()), (at(24), 0));
     assert!(!guard.awaits_validation());
@@ -812,20 +812,20 @@ fn without_a_kept_time_a_day_ahead_is_believed_and_more_waits() {
 }
 
 #[test]
-fn a_signed_answer_is_worth_more_than_a_wall_clock_without_a_kept_time() {
+fn a_signed_answer_overrides_a_wall_clock_without_stored_time() {
     let mut machine = Machine::new();
     machine.wall = at(100_000);
     let (guard, _) = without_kept_time(machine.wall, None);
     let (guard, _) = guard.proven(at(300), Duration::ZERO, machine.read());
     let (guard, _) = guard.unanswered(machine.read());
     assert_eq!(guard.now(machine.running), at(300));
-    // The same when a validation had failed before.
+    // The same if a validation had failed before.
     let (guard, _) = without_kept_time(machine.wall, None);
     let (guard, _) = guard.unanswered(machine.read());
     let (guard, _) = guard.proven(at(300), Duration::ZERO, machine.read());
     assert_eq!(guard.now(machine.running), at(300));
     assert_eq!(guard.mark(), mark(at(300), Some(at(300))));
-    // A wall clock that is corrected meanwhile does not wait.
+    // A wall clock that is corrected in the meantime does not wait.
     let (guard, _) = without_kept_time(machine.wall, None);
     machine.wall = at(20);
     let (guard, _) = guard.observed(machine.read());
@@ -850,13 +850,13 @@ fn a_high_water_mark_raises_the_time_and_never_lowers_it() {
             assert_eq!(guard.now(machine.running), at(expected));
         }
     }
-    // What is known beside it counts as well.
+    // Other records count as well.
     let (guard, _) = guard.recalled(None, Some(at(7)), machine.read());
     assert_eq!(guard.now(machine.running), at(7));
 }
 
 #[test]
-fn a_mark_counts_until_a_newer_document_is_there() {
+fn a_mark_counts_until_there_is_a_newer_document() {
     for (signed_at, counts) in [
         (None, false),
         (Some(T0 - TimeDelta::seconds(1)), false),
@@ -871,7 +871,7 @@ fn a_mark_counts_until_a_newer_document_is_there() {
         let (guard, _) = begun(&machine).recalled(Some(&found), Some(T0), machine.read());
         assert_eq!(guard.now(Duration::ZERO), expected, "{signed_at:?}");
     }
-    // Without a document there is nothing newer.
+    // Without a document nothing is newer.
     let machine = Machine::new();
     let found = mark(at(100), None);
     let floor = DateTime::UNIX_EPOCH;
@@ -880,7 +880,7 @@ fn a_mark_counts_until_a_newer_document_is_there() {
 }
 
 #[test]
-fn claims_that_led_to_a_mark_are_not_believed_again() {
+fn claims_that_led_to_a_mark_do_not_count_again() {
     let found = Mark {
         lead_ms: hours(20).num_milliseconds(),
         ..mark(at(50), Some(T0))
@@ -893,8 +893,8 @@ fn claims_that_led_to_a_mark_are_not_believed_again() {
 }
 
 #[test]
-fn a_bad_wall_clock_is_not_shared_with_other_processes() {
-    // Believed because no time was kept, and because it has stood for 72 h.
+fn a_wrong_wall_clock_is_not_shared_with_other_processes() {
+    // Believed because no time was stored, and because it was stable for 72 h.
     let mut machine = Machine::new();
     machine.wall = at(100_000);
     let (guard, _) = without_kept_time(machine.wall, None);
@@ -907,7 +907,7 @@ fn a_bad_wall_clock_is_not_shared_with_other_processes() {
     for guard in [assumed, stood] {
         assert_eq!(guard.now(machine.running), machine.wall);
         assert_eq!(guard.shared_mark().at, at(72));
-        // Nor by way of what this machine keeps.
+        // The state stored by this machine does not share it either.
         let mut again = machine.clone();
         again.running = Duration::ZERO;
         let floor = DateTime::UNIX_EPOCH;
@@ -922,7 +922,7 @@ fn a_bad_wall_clock_is_not_shared_with_other_processes() {
 }
 
 #[test]
-fn what_is_signed_is_shared_although_the_wall_clock_claims_more() {
+fn signed_times_are_shared_although_the_wall_clock_claims_more() {
     let mut machine = Machine::new();
     machine.wall = at(100_000);
     let (guard, _) = without_kept_time(machine.wall, None);
@@ -940,7 +940,7 @@ fn what_is_signed_is_shared_although_the_wall_clock_claims_more() {
 }
 
 #[test]
-fn a_mark_written_by_hand_does_not_spoil_what_is_shared() {
+fn a_forged_mark_does_not_spoil_the_shared_mark() {
     let machine = Machine::new();
     let found = Mark {
         assumed_ms: i64::MAX,
@@ -956,7 +956,7 @@ fn a_mark_written_by_hand_does_not_spoil_what_is_shared() {
 }
 
 #[test]
-fn of_two_marks_the_newer_document_counts_and_then_the_later_time() {
+fn marks_are_ordered_by_document_and_then_by_time() {
     let older = mark(at(900), Some(T0));
     let newer = mark(at(5), Some(at(4)));
     let later = mark(at(6), Some(at(4)));
@@ -967,7 +967,7 @@ fn of_two_marks_the_newer_document_counts_and_then_the_later_time() {
 }
 
 #[test]
-fn what_moves_the_time_other_than_running_is_kept_at_once() {
+fn changes_of_the_time_are_stored_immediately() {
     let mut machine = Machine::new();
     let guard = begun(&machine);
     let kept = guard.believed();
@@ -994,7 +994,7 @@ fn what_moves_the_time_other_than_running_is_kept_at_once() {
 }
 
 #[test]
-fn what_an_answer_by_hand_says_is_known_to_marks() {
+fn marks_know_documents_from_files() {
     let mut machine = Machine::new();
     machine.run(hours(72));
     let guard = begun(&machine);
@@ -1007,30 +1007,30 @@ fn what_an_answer_by_hand_says_is_known_to_marks() {
     assert_eq!(set.mark().signed_at, Some(at(100)));
 }
 
-/// What somebody does who wants time, or does not know better. Hours are counted
-/// from the true time.
+/// Actions of a user who wants extra time, or makes mistakes. Hours are relative to the
+/// true time.
 #[derive(Clone, Debug)]
 enum Deed {
-    /// So many minutes.
+    /// This many minutes pass.
     Run(i64),
     SetTheWall(i64),
-    /// A file is imported that was signed so long ago, while the wall clock shows
-    /// something for just that moment.
+    /// Imports a file that was signed this long ago, while the wall clock briefly shows another
+    /// time.
     Import(i64, i64),
-    /// A mark is found, with any numbers: in the database, or in the local copy.
+    /// A mark with arbitrary numbers appears in the database or in the local copy.
     FindAMark(i64, i64, [i64; 3], bool),
     Kill,
     Stop,
-    /// Off for so many hours, and up for so many minutes before the service.
+    /// Off for this many hours, and running for this many minutes before the service starts.
     Reboot(i64, i64, bool),
-    /// What the kernel seems to say from now on: nothing, always the same, or the
-    /// truth.
+    /// What the kernel reports as the boot id from now on: none, always the same, or the correct
+    /// one.
     Mask(u8),
-    /// The boot clock stands at each start where it stood at the last.
+    /// The boot clock starts at the same value at each boot.
     HoldTheBootClock(bool),
 }
 
-/// Mostly a little off, sometimes far.
+/// Usually a little off, sometimes far.
 fn off() -> impl Strategy<Value = i64> {
     prop_oneof![4 => -300..30_i64, 1 => -9000..700_000_i64]
 }
@@ -1059,8 +1059,8 @@ fn deed() -> impl Strategy<Value = Deed> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// With its file as it was last written, nothing that a licensee chooses sets
-    /// the time back behind what the service has been running since the last proof.
+    /// With the last version of its file, nothing that a licensee does sets the time back behind
+    /// the running time of the service since the last proof.
     #[test]
     fn no_file_no_mark_and_no_clock_takes_back_what_the_service_has_run(
         deeds in prop::collection::vec(deed(), 1..60),
@@ -1135,8 +1135,8 @@ proptest! {
         }
     }
 
-    /// Where everything that was kept is gone and the wall clock is right, a file
-    /// that was signed long ago is as old as it is.
+    /// If everything stored was lost and the wall clock is right, an old file keeps its true
+    /// age.
     #[test]
     fn a_right_clock_is_enough_against_any_file(
         signed in 0..9000_i64, since in 0..9000_i64, wall in off(),
@@ -1155,7 +1155,7 @@ proptest! {
         prop_assert!(again.now(machine.running) >= truth);
     }
 
-    /// Whatever a shared mark says, a file and a right wall clock end it.
+    /// A file and a correct wall clock end the effect of any shared mark.
     #[test]
     fn what_a_shared_mark_has_spoiled_a_file_mends(
         hour in prop_oneof![0..900_i64, 0..700_000_i64], signed in any::<Option<i64>>(),

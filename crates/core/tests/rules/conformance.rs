@@ -1,8 +1,8 @@
-//! Documents that every verifier has to accept or refuse, by name.
+//! Named documents that every verifier has to accept or reject.
 //!
-//! This is the program that makes `vectors/conformance.json`, and the test
-//! that holds the file and our verifier against each other. To make the file
-//! anew: `UPDATE_VECTORS=1 cargo test -p license-core conformance`.
+//! This program generates `vectors/conformance.json`, and tests that the file and our
+//! verifier agree. To regenerate the file:
+//! `UPDATE_VECTORS=1 cargo test -p license-core conformance`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::signer::{KEY, Signer, T0, at, denial_claims, license_claims};
 
-/// One case. A chain is walked from its keys; its documents are tried in
-/// order, and it is what the last one comes to that counts.
+/// One case. The chain is followed from its keys, and its documents are verified in order;
+/// the result of the last one counts.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Case {
     name: String,
@@ -25,7 +25,7 @@ struct Case {
     /// The trusted JWK Set.
     keys: JwkSet,
     documents: Vec<String>,
-    /// `ok`, or the reason.
+    /// `ok`, or the reason for rejection.
     expect: String,
 }
 
@@ -35,7 +35,7 @@ const FILE: &str = concat!(
 );
 
 #[test]
-fn the_vectors_are_the_ones_that_this_program_makes() {
+fn the_vectors_are_up_to_date() {
     let made = cases();
     #[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
     if std::env::var_os("UPDATE_VECTORS").is_some() {
@@ -50,7 +50,7 @@ fn the_vectors_are_the_ones_that_this_program_makes() {
 }
 
 #[test]
-fn every_vector_comes_to_what_it_has_to() {
+fn every_vector_has_the_expected_result() {
     let cases = cases();
     assert!(cases.len() >= 60, "{} cases", cases.len());
     let mut names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
@@ -306,12 +306,12 @@ fn headers(cases: &mut Cases) {
 fn signatures(cases: &mut Cases) {
     let good = cases.vendor.license(&license_claims());
     let [header, payload, signature] = parts(&good);
-    let stranger = Signer::stranger();
-    let posing = Signer::stranger().posing_as(&cases.vendor);
+    let untrusted = Signer::untrusted();
+    let posing = Signer::untrusted().posing_as(&cases.vendor);
     cases.add(
         "license",
         "a stranger's",
-        stranger.license(&license_claims()),
+        untrusted.license(&license_claims()),
         "UnknownKeyId",
     );
     cases.add(
@@ -533,11 +533,11 @@ fn denials(cases: &mut Cases) {
         let document = vendor.raw(&header, &claims.to_string());
         cases.add("denial", &format!("the reason {reason}"), document, "ok");
     }
-    let stranger = Signer::stranger().posing_as(&vendor);
+    let untrusted = Signer::untrusted().posing_as(&vendor);
     cases.add(
         "denial",
         "a stranger's under the vendor's name",
-        stranger.denial(&denial_claims()),
+        untrusted.denial(&denial_claims()),
         "SignatureMismatch",
     );
 }
@@ -566,7 +566,7 @@ fn key_windows(cases: &mut Cases) {
         keys.keys[0].exp = exp;
         cases.with_keys("license", name, keys, vec![document.clone()], expect);
     }
-    let mut keys = Signer::stranger().jwk_set();
+    let mut keys = Signer::untrusted().jwk_set();
     keys.keys.extend(cases.vendor.jwk_set().keys);
     keys.revoked.push(cases.vendor.kid.clone());
     cases.with_keys(
@@ -576,7 +576,7 @@ fn key_windows(cases: &mut Cases) {
         vec![document.clone()],
         "RevokedKeyId",
     );
-    let mut keys = Signer::stranger().jwk_set();
+    let mut keys = Signer::untrusted().jwk_set();
     keys.keys.extend(cases.vendor.jwk_set().keys);
     cases.with_keys("license", "one key of several", keys, vec![document], "ok");
 }
@@ -639,7 +639,7 @@ fn key_sets(cases: &mut Cases) {
     );
     add(
         "signed by a stranger under the vendor's name",
-        vec![set(2, &[&two], &[], &Signer::stranger().posing_as(&one))],
+        vec![set(2, &[&two], &[], &Signer::untrusted().posing_as(&one))],
         "SignatureMismatch",
     );
     let without_one = set(2, &[&two], &[], &one);
@@ -765,8 +765,8 @@ fn sets_of_keys(cases: &mut Cases) {
     );
     let many = (0..65).map(|n| changed(&|key| key.kid = Some(format!("key-{n}"))));
     add("65 trusted keys", many.collect(), "TooManyKeys");
-    // Whoever has no secret signs for the neutral element: the point itself,
-    // and a scalar of 0 (RFC 8032, 5.1.7).
+    // Anyone can sign for the neutral element without a secret: the point itself and a scalar
+    // of 0 (RFC 8032, 5.1.7).
     let neutral = [&[1][..], &[0; 31]].concat();
     let [header, payload, _] = parts(&document).map(str::to_owned);
     let signature = URL_SAFE_NO_PAD.encode([&neutral[..], &[0; 32]].concat());

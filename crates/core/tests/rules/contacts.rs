@@ -1,4 +1,4 @@
-//! Which answers are a yes, which a no, and which are no contact at all.
+//! Which answers are confirmations, which are denials, and which are no contact.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const HTML: &str = "<html><body>Please sign in</body></html>";
 type Call = fn(&Reply, &Question, &Trust) -> Contact;
 const CALLS: [Call; 2] = [activation, validation];
 
-/// The classification in one word, with its code.
+/// The classification as a word with its code.
 fn word(contact: &Contact) -> String {
     match contact {
         Contact::Confirmed(_) => "yes".into(),
@@ -37,7 +37,7 @@ fn word(contact: &Contact) -> String {
     }
 }
 
-/// What the same answer without any signature is where keys are trusted.
+/// The classification of the same answer without any signature where keys are trusted.
 fn word_with_keys(unsigned: &str) -> &str {
     if unsigned.starts_with("none: ") {
         unsigned
@@ -68,7 +68,7 @@ fn denial(contact: Contact) -> Denial {
 }
 
 #[test]
-fn some_status_codes_are_no_contact_whatever_the_body() {
+fn some_status_codes_are_no_contact_regardless_of_the_body() {
     let trusts = [Trust::Unsigned, Signer::vendor().trust()];
     let cases = [
         (300, "redirected"),
@@ -132,7 +132,7 @@ fn a_call_without_a_complete_answer_is_no_contact() {
     }
 }
 
-/// The body in every encoding that Python's `json` reads, with and without a byte order
+/// The body in every encoding that Python's `json` accepts, with and without a byte order
 /// mark.
 fn encodings(body: &str) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
@@ -155,7 +155,7 @@ fn encodings(body: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn an_answer_is_read_in_every_encoding_that_version_1_read() {
+fn an_answer_is_read_in_every_encoding_of_version_1() {
     for body in encodings(YES) {
         for call in CALLS {
             let contact = call(&answer(200, body.clone()), &question(), &Trust::Unsigned);
@@ -174,7 +174,7 @@ fn an_answer_is_read_in_every_encoding_that_version_1_read() {
 }
 
 #[test]
-fn a_member_that_occurs_twice_makes_an_answer_no_contact() {
+fn an_answer_with_a_duplicate_member_is_no_contact() {
     const TWICE: &str = "an object has a member twice";
     let keys = Signer::vendor().trust();
     for body in [
@@ -258,7 +258,7 @@ fn a_receipt_needs_success_to_be_exactly_true() {
         let contact = deactivation(&answer(200, body), &question(), &Trust::Unsigned);
         assert!(matches!(contact, Contact::Denied(_)), "{body}: {contact:?}");
     }
-    // An acknowledgement may say nothing, but not something else.
+    // An acknowledgement may have no content, but no other content.
     for body in [
         r#"{"success":null}"#,
         r#"{"success":"true"}"#,
@@ -270,7 +270,7 @@ fn a_receipt_needs_success_to_be_exactly_true() {
 }
 
 #[test]
-fn a_bare_yes_confirms_the_license_that_is_cached() {
+fn an_answer_without_a_license_confirms_the_cached_one() {
     let validity = TimeDelta::hours(30);
     let license = License::new(license_object());
     let valid_until = T0 + validity;
@@ -300,7 +300,7 @@ fn a_bare_yes_confirms_the_license_that_is_cached() {
     assert_eq!(confirmed.confirmed_at, Some(now));
     assert_eq!(confirmed.grace_started_at, None);
     assert!(confirmed.server_in_grace);
-    // Where keys are trusted, nothing vouches for it.
+    // Where keys are trusted, nothing proves it.
     let why = no_contact(validation(
         &answer(200, bare),
         &question(),
@@ -309,9 +309,9 @@ fn a_bare_yes_confirms_the_license_that_is_cached() {
     assert_eq!(why, NoContact::ServerDoesNotSign);
 }
 
-/// Status, body, what it is as an activation, what it is as a validation.
+/// Status, body, result as an activation, result as a validation.
 #[test]
-fn an_unsigned_answer_is_read_by_its_form() {
+fn an_unsigned_answer_is_classified_by_its_form() {
     const ODD: &str = "none: unexpected_answer";
     const REVOKED: &str = "no: revoked";
     const DENIED: &str = "no: denied";
@@ -330,7 +330,7 @@ fn an_unsigned_answer_is_read_by_its_form() {
         (200, "null", ODD, ODD),
         (200, "false", ODD, ODD),
         (200, r#""isValid:false""#, ODD, ODD),
-        // Objects that say neither yes nor no.
+        // Objects that are neither a confirmation nor a denial.
         (200, "{}", ODD, ODD),
         (404, "{}", ODD, ODD),
         (404, r#"{"detail":"Not Found"}"#, ODD, ODD),
@@ -354,11 +354,11 @@ fn an_unsigned_answer_is_read_by_its_form() {
         (200, r#"{"isValid":"false"}"#, ODD, ODD),
         (200, r#"{"isValid":0,"success":0}"#, ODD, ODD),
         (200, r#"{"success":null,"data":{"isValid":null}}"#, ODD, ODD),
-        // A yes that comes with the status of a no is neither.
+        // A confirmation with the status of a denial is neither.
         (400, YES, ODD, ODD),
         (403, YES, ODD, ODD),
         (404, r#"{"isValid":true,"license":{"licenseKey":"K"}}"#, ODD, ODD),
-        // A yes to an activation alone, to a validation alone, or to both.
+        // A confirmation of only an activation, only a validation, or both.
         (200, r#"{"success":true,"data":{"licenseKey":"K"}}"#, "yes", ODD),
         (200, r#"{"success":true,"data":{"license":{"licenseKey":"K"}}}"#, "yes", ODD),
         (201, r#"{"success":true,"data":{"license":{"licenseKey":"K"}}}"#, "yes", ODD),
@@ -369,7 +369,7 @@ fn an_unsigned_answer_is_read_by_its_form() {
         (200, "\u{feff}{\"isValid\":true}", ODD, "yes"),
         (200, "\u{feff}{\"success\":true,\"data\":{\"licenseKey\":\"K\"}}", "yes", ODD),
         (200, "\u{feff}{\"isValid\":false,\"reason\":\"revoked\"}", REVOKED, REVOKED),
-        // A no.
+        // A denial.
         (200, NO, REVOKED, REVOKED),
         (200, r#"{"isValid":false,"reason":"revoked"}"#, REVOKED, REVOKED),
         (200, r#"{"isValid":false}"#, DENIED, DENIED),
@@ -377,7 +377,7 @@ fn an_unsigned_answer_is_read_by_its_form() {
         (400, r#"{"isValid":false}"#, DENIED, DENIED),
         (403, r#"{"data":{"isValid":false}}"#, DENIED, DENIED),
         (200, REFUSED, REVOKED, REVOKED),
-        // A proxy asks for a sign-in, or another call was in the way.
+        // A proxy that requires a sign-in, or a conflicting call.
         (401, REFUSED, "none: proxy_sign_in", "none: proxy_sign_in"),
         (409, REFUSED, "none: server_busy", "none: server_busy"),
         (403, REFUSED, REVOKED, REVOKED),
@@ -388,7 +388,7 @@ fn an_unsigned_answer_is_read_by_its_form() {
         (200, r#"{"success":false,"error":"No seat"}"#, DENIED, DENIED),
         (200, r#"{"success":false,"error":{"code":7,"message":null}}"#, DENIED, DENIED),
         (200, r#"{"success":false,"error":{"code":""}}"#, DENIED, DENIED),
-        // Who says both yes and no says no.
+        // An answer that both confirms and denies is a denial.
         (200, r#"{"success":false,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, DENIED, DENIED),
         (200, r#"{"success":true,"data":{"isValid":false,"license":{"licenseKey":"K"}}}"#, DENIED, DENIED),
     ];
@@ -416,7 +416,7 @@ fn bytes_that_are_not_utf_8_are_no_contact() {
 }
 
 #[test]
-fn an_odd_answer_says_what_is_odd() {
+fn a_malformed_answer_names_the_problem() {
     let cases = [
         ("[]", "not a JSON object"),
         (r#"{"data":7}"#, "no data"),
@@ -443,7 +443,7 @@ fn an_odd_answer_says_what_is_odd() {
 }
 
 #[test]
-fn the_words_of_a_refusal_are_taken_from_wherever_they_stand() {
+fn the_message_of_a_denial_is_found_in_every_place() {
     let standard = "The License Server says that the license is not valid";
     let cases = [
         (
@@ -478,14 +478,14 @@ fn the_words_of_a_refusal_are_taken_from_wherever_they_stand() {
 }
 
 #[test]
-fn the_words_of_a_refusal_are_cut_at_one_thousand_characters() {
+fn the_message_of_a_denial_is_cut_at_one_thousand_characters() {
     let body = json!({"success": false, "error": "é".repeat(1001)}).to_string();
     let contact = validation(&answer(200, body), &question(), &Trust::Unsigned);
     assert_eq!(denial(contact).message(), Some("é".repeat(1000)).as_deref());
 }
 
 #[test]
-fn an_unsigned_license_of_another_spelling_of_the_key_is_taken() {
+fn an_unsigned_license_with_another_spelling_of_the_key_is_accepted() {
     let contact = validation(&answer(200, YES), &question(), &Trust::Unsigned);
     let lease = confirmation(contact)
         .lease(T0, TimeDelta::hours(30))
@@ -534,7 +534,7 @@ fn an_acknowledgement_needs_no_signature() {
     assert_eq!(why(404, "{}"), NoContact::Unexpected { status: 404, what });
 }
 
-/// What a signing License Server answers to both calls.
+/// The answer of a signing License Server to both calls.
 fn answers_of(jws: &str) -> [(Call, Reply); 2] {
     let mut license = license_object();
     license.insert("signature".into(), jws.into());
@@ -546,7 +546,7 @@ fn answers_of(jws: &str) -> [(Call, Reply); 2] {
     ]
 }
 
-/// Why both calls take an answer with these signed claims for no contact.
+/// Why an answer with these signed claims is no contact for both calls.
 fn rejected(question: &Question, change: impl FnOnce(&mut LicenseClaims)) -> NoContact {
     let vendor = Signer::vendor();
     let mut claims = license_claims();
@@ -565,7 +565,7 @@ fn denied(signature: Option<&str>) -> Reply {
     )
 }
 
-/// Why a validation takes an answer with these signed claims for no contact.
+/// Why an answer with these signed claims is no contact for a validation.
 fn denial_rejected(question: &Question, change: impl FnOnce(&mut DenialClaims)) -> NoContact {
     let vendor = Signer::vendor();
     let mut claims = denial_claims();
@@ -575,7 +575,7 @@ fn denial_rejected(question: &Question, change: impl FnOnce(&mut DenialClaims)) 
 }
 
 #[test]
-fn a_signed_answer_to_this_request_is_a_yes() {
+fn a_signed_answer_to_this_request_is_a_confirmation() {
     let vendor = Signer::vendor();
     let jws = vendor.license(&license_claims());
     for (call, reply) in answers_of(&jws) {
@@ -602,7 +602,7 @@ fn the_key_of_a_signed_license_may_be_spelled_otherwise() {
 }
 
 #[test]
-fn a_signed_denial_of_this_request_is_a_no() {
+fn a_signed_denial_of_this_request_is_a_denial() {
     let vendor = Signer::vendor();
     let jws = vendor.denial(&denial_claims());
     let claims = denial_claims();
@@ -675,7 +675,7 @@ fn the_license_that_counts_is_the_signed_one() {
 }
 
 #[test]
-fn a_yes_without_a_signature_is_no_contact_where_keys_are_trusted() {
+fn an_unsigned_confirmation_is_no_contact_where_keys_are_trusted() {
     let trust = Signer::vendor().trust();
     for signature in [json!(""), json!(null), json!(7)] {
         let mut license = license_object();
@@ -689,7 +689,7 @@ fn a_yes_without_a_signature_is_no_contact_where_keys_are_trusted() {
 }
 
 #[test]
-fn a_no_without_a_signature_is_no_contact_where_keys_are_trusted() {
+fn an_unsigned_denial_is_no_contact_where_keys_are_trusted() {
     let trust = Signer::vendor().trust();
     let why = no_contact(validation(&denied(None), &question(), &trust));
     assert_eq!(why, NoContact::ServerDoesNotSign);
@@ -772,16 +772,16 @@ fn an_answer_that_is_not_newer_than_the_newest_is_no_contact() {
 }
 
 #[test]
-fn a_document_that_cannot_be_believed_is_no_contact() {
+fn an_invalid_document_is_no_contact() {
     let vendor = Signer::vendor();
-    let stranger = Signer::stranger();
+    let untrusted = Signer::untrusted();
     let cases = [
         (
-            stranger.license(&license_claims()),
-            DocumentError::UnknownKeyId(stranger.kid),
+            untrusted.license(&license_claims()),
+            DocumentError::UnknownKeyId(untrusted.kid),
         ),
         (
-            Signer::stranger()
+            Signer::untrusted()
                 .posing_as(&vendor)
                 .license(&license_claims()),
             DocumentError::SignatureMismatch,
@@ -805,8 +805,8 @@ fn a_document_that_cannot_be_believed_is_no_contact() {
     }
 }
 
-/// Who stands between site and vendor may ask about another license with the
-/// site's nonce; the vendor's answer is genuine, and not to the site's question.
+/// An attacker between site and vendor may ask about another license with the site's nonce.
+/// The vendor's answer is genuine, but does not answer the site's call.
 #[test]
 fn a_denial_of_another_license_key_is_no_contact() {
     let asked = question();
@@ -829,16 +829,16 @@ fn a_denial_of_another_license_key_is_no_contact() {
 }
 
 #[test]
-fn a_denial_that_cannot_be_believed_is_no_contact() {
+fn an_invalid_denial_is_no_contact() {
     let vendor = Signer::vendor();
-    let stranger = Signer::stranger();
+    let untrusted = Signer::untrusted();
     let cases = [
         (
-            stranger.denial(&denial_claims()),
-            DocumentError::UnknownKeyId(stranger.kid),
+            untrusted.denial(&denial_claims()),
+            DocumentError::UnknownKeyId(untrusted.kid),
         ),
         (
-            Signer::stranger()
+            Signer::untrusted()
                 .posing_as(&vendor)
                 .denial(&denial_claims()),
             DocumentError::SignatureMismatch,
@@ -862,7 +862,7 @@ fn a_denial_that_cannot_be_believed_is_no_contact() {
 }
 
 #[test]
-fn a_no_in_the_words_beside_a_signed_yes_is_not_a_signed_no() {
+fn an_unsigned_denial_beside_a_signed_license_does_not_count() {
     let vendor = Signer::vendor();
     let mut license = license_object();
     license.insert("signature".into(), vendor.license(&license_claims()).into());
@@ -876,7 +876,7 @@ fn a_no_in_the_words_beside_a_signed_yes_is_not_a_signed_no() {
 }
 
 #[test]
-fn every_flipped_bit_of_a_signature_on_the_wire_is_no_contact() {
+fn every_flipped_bit_of_a_signature_is_no_contact() {
     let vendor = Signer::vendor();
     let trust = vendor.trust();
     let jws = vendor.license(&license_claims());
@@ -923,14 +923,14 @@ fn every_reason_for_no_contact_says_what_to_do() {
 }
 
 #[test]
-fn a_refusal_reads_the_same_however_null_is_written() {
+fn a_denial_reads_the_same_with_null_and_absent_members() {
     let message_null = json!({"success": true, "data": {"isValid": false, "message": Value::Null}});
     let reply = answer(200, message_null.to_string());
     let contact = validation(&reply, &question(), &Trust::Unsigned);
     assert_eq!(denial(contact).message(), None);
 }
 
-/// The answer to a deactivation, with a receipt.
+/// The answer to a deactivation with a receipt.
 fn receipt(change: impl FnOnce(&mut DenialClaims)) -> Reply {
     let mut claims = denial_claims();
     claims.reason = DenialReason::Deactivated;
@@ -945,7 +945,7 @@ fn a_deactivation_needs_a_signed_receipt_where_keys_are_trusted() {
     let trust = Signer::vendor().trust();
     let read = |reply: &Reply| deactivation(reply, &question(), &trust);
     assert!(matches!(read(&receipt(|_| {})), Contact::Confirmed(_)));
-    // A denial for another reason is no receipt, though it stands where one does.
+    // A denial for another reason is not a receipt, even in its place.
     let other = receipt(|claims| claims.reason = DenialReason::Revoked);
     assert!(matches!(
         read(&other),
@@ -973,7 +973,7 @@ fn a_deactivation_needs_a_signed_receipt_where_keys_are_trusted() {
         read(&answer(503, HTML)),
         Contact::None(NoContact::ServerFault { .. })
     ));
-    // The License Server's no, signed and not.
+    // The License Server's denial, signed and unsigned.
     let no = denied(Some(&Signer::vendor().denial(&denial_claims())));
     assert!(matches!(read(&no), Contact::Denied(Denial::Signed(_))));
     assert!(matches!(
@@ -993,7 +993,7 @@ fn a_deactivation_needs_a_signed_receipt_where_keys_are_trusted() {
 }
 
 #[test]
-fn a_chain_of_key_sets_is_taken_as_it_comes() {
+fn a_chain_of_key_sets_is_taken_unchanged() {
     let read = |status, body: &str| key_sets(&answer(status, body));
     let sets = |documents: &[&str], newest| {
         let documents = documents.iter().map(|it| (*it).to_owned()).collect();
@@ -1002,7 +1002,8 @@ fn a_chain_of_key_sets_is_taken_as_it_comes() {
     let two = read(200, r#"{"keys":[],"version":3,"chain":["a","b"]}"#);
     assert_eq!(two, sets(&["a", "b"], Some(3)));
     assert_eq!(read(200, r#"{"chain":[]}"#), sets(&[], None));
-    // What is no text is no document, and what is no number no version.
+    // Values that are not strings are not documents, and values that are not numbers are
+    // not versions.
     let odd = read(200, r#"{"version":"3","chain":[1,"a",null]}"#);
     assert_eq!(odd, sets(&["a"], None));
     for body in [r#"{"keys":[]}"#, r#"{"chain":"a"}"#, r#"{"chain":null}"#] {
@@ -1066,17 +1067,17 @@ fn a_license_key_in_a_refusal_is_masked_and_a_nul_is_left_out() {
         denial.message(),
         Some(&*format!("License {masked} is gone"))
     );
-    // An empty key stands everywhere, and is nowhere.
-    let nobody = Question {
+    // An empty key must not match everywhere.
+    let without_key = Question {
         license_key: "",
         ..question()
     };
-    let contact = activation(&answer(400, REFUSED), &nobody, &Trust::Unsigned);
+    let contact = activation(&answer(400, REFUSED), &without_key, &Trust::Unsigned);
     assert_eq!(word(&contact), "no: revoked");
 }
 
-/// Every document that a signing License Server may send, with the call that it
-/// names, if it names one.
+/// Every document that a signing License Server may send, with the call that it names,
+/// if any.
 fn documents(named: Option<protocol::Call>) -> Vec<(Option<DenialReason>, String)> {
     let vendor = Signer::vendor();
     let mut license = license_claims();
@@ -1100,7 +1101,7 @@ fn documents(named: Option<protocol::Call>) -> Vec<(Option<DenialReason>, String
     documents
 }
 
-/// The document in every shape that an answer may have.
+/// The document in every type of answer.
 fn shapes(is_license: bool, jws: &str) -> Vec<Reply> {
     let mut license = license_object();
     license.insert("signature".into(), jws.into());
@@ -1143,12 +1144,12 @@ fn a_document_counts_only_for_the_call_that_it_names() {
 }
 
 #[test]
-fn what_an_older_server_signs_cannot_lapse_a_site_by_a_rewritten_request() {
+fn a_rewritten_request_to_an_older_server_cannot_end_a_license() {
     use protocol::Call::{Activate, Deactivate, Validate};
     let trust = Signer::vendor().trust();
     for (reason, jws) in documents(None) {
         for reply in shapes(reason.is_none(), &jws) {
-            // What a deactivation or an activation is answered with does not deny.
+            // The answer to a deactivation or an activation does not deny.
             match validation(&reply, &question(), &trust) {
                 Contact::Denied(denial) => assert!(
                     !matches!(
@@ -1165,7 +1166,7 @@ fn what_an_older_server_signs_cannot_lapse_a_site_by_a_rewritten_request() {
             }
         }
     }
-    // The reason is named, and it belongs in the security log.
+    // The reason is named, and belongs in the security log.
     let mut claims = denial_claims();
     claims.reason = DenialReason::Deactivated;
     for (named, answered) in [
@@ -1187,7 +1188,7 @@ fn what_an_older_server_signs_cannot_lapse_a_site_by_a_rewritten_request() {
 }
 
 #[test]
-fn a_lease_for_a_site_without_internet_answers_no_call() {
+fn an_offline_lease_answers_no_call() {
     let vendor = Signer::vendor();
     let mut claims = license_claims();
     claims.offline = true;
@@ -1198,15 +1199,15 @@ fn a_lease_for_a_site_without_internet_answers_no_call() {
 }
 
 #[test]
-fn a_call_of_a_later_server_is_read_and_is_none_of_ours() {
+fn an_unknown_call_is_parsed_and_is_not_ours() {
     let mut claims = serde_json::to_value(denial_claims()).unwrap();
     claims["question"] = json!("transfer");
     let read: DenialClaims = serde_json::from_value(claims).unwrap();
     assert_eq!(read.question, Some(protocol::Call::Unknown));
 }
 
-/// Only where waiting can help does an answer ask to wait, whatever its body says; and
-/// it is no contact then, as without the header.
+/// An answer asks to wait only if waiting can help, regardless of its body. It is then no
+/// contact, as without the header.
 #[test]
 fn an_answer_that_asks_to_wait_is_no_contact() {
     let body = br#"{"success": false, "data": {"isValid": false}}"#.to_vec();

@@ -1,4 +1,4 @@
-//! Which texts are documents that can be believed, and why all others are not.
+//! Which documents are accepted, and why all others are rejected.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,13 +13,13 @@ fn refusal(jws: &str) -> DocumentError {
     verify_license(jws, &Signer::vendor().keyring()).unwrap_err()
 }
 
-/// A license with this header, rightly signed.
+/// A license with this header and a valid signature.
 fn with_header(header: &Value) -> String {
     let payload = serde_json::to_string(&license_claims()).unwrap();
     Signer::vendor().raw(&header.to_string(), &payload)
 }
 
-/// A license with one claim changed or removed, rightly signed.
+/// A license with one claim changed or removed and a valid signature.
 fn with_claim(name: &str, value: Option<Value>) -> String {
     let mut claims = serde_json::to_value(license_claims()).unwrap();
     let claims = claims.as_object_mut().unwrap();
@@ -45,7 +45,7 @@ fn parts(jws: &str) -> [&str; 3] {
     parts.try_into().unwrap()
 }
 
-/// The same bits with another last character: only bits that do not count
+/// The same bits with another last character: only insignificant bits
 /// differ.
 fn with_trailing_bits(part: &str) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -56,7 +56,7 @@ fn with_trailing_bits(part: &str) -> String {
 }
 
 #[test]
-fn a_license_says_what_was_signed() {
+fn a_license_has_the_signed_content() {
     let vendor = Signer::vendor();
     let jws = vendor.license(&license_claims());
     let document = verify_license(&jws, &vendor.keyring()).unwrap();
@@ -67,7 +67,7 @@ fn a_license_says_what_was_signed() {
 }
 
 #[test]
-fn a_denial_says_what_was_signed() {
+fn a_denial_has_the_signed_content() {
     let vendor = Signer::vendor();
     let jws = vendor.denial(&denial_claims());
     let document = verify_denial(&jws, &vendor.keyring()).unwrap();
@@ -76,7 +76,7 @@ fn a_denial_says_what_was_signed() {
 }
 
 #[test]
-fn a_reason_that_is_not_known_yet_is_a_reason_all_the_same() {
+fn an_unknown_reason_is_accepted() {
     let vendor = Signer::vendor();
     let mut claims = denial_claims();
     claims.reason = DenialReason::Other("embargo".into());
@@ -96,7 +96,7 @@ fn both_names_of_the_algorithm_are_accepted() {
 }
 
 #[test]
-fn claims_and_header_members_of_later_servers_are_passed_over() {
+fn claims_and_header_members_of_later_servers_are_ignored() {
     let vendor = Signer::vendor();
     let jws = with_header(
         &json!({"alg": "EdDSA", "kid": vendor.kid, "typ": "foxsight-license+jwt", "x": 1}),
@@ -159,10 +159,10 @@ fn a_header_that_is_no_json_object_cannot_be_read() {
 
 #[test]
 fn a_document_by_an_unknown_key_is_refused() {
-    let stranger = Signer::stranger();
+    let untrusted = Signer::untrusted();
     assert_eq!(
-        refusal(&stranger.license(&license_claims())),
-        DocumentError::UnknownKeyId(stranger.kid)
+        refusal(&untrusted.license(&license_claims())),
+        DocumentError::UnknownKeyId(untrusted.kid)
     );
 }
 
@@ -204,7 +204,7 @@ fn a_document_without_a_type_is_refused() {
 }
 
 #[test]
-fn a_denial_is_no_license_and_a_license_is_no_denial() {
+fn a_denial_is_not_a_license_and_a_license_is_not_a_denial() {
     let vendor = Signer::vendor();
     assert_eq!(
         refusal(&vendor.denial(&denial_claims())),
@@ -223,7 +223,7 @@ fn a_denial_is_no_license_and_a_license_is_no_denial() {
 }
 
 #[test]
-fn a_document_that_demands_an_extension_is_refused() {
+fn a_document_that_requires_an_extension_is_refused() {
     let kid = Signer::vendor().kid;
     for crit in [json!(["b64"]), json!(["exp"]), json!([]), json!("exp")] {
         let header =
@@ -255,7 +255,7 @@ fn padding_is_refused_in_every_part() {
 }
 
 #[test]
-fn the_other_alphabet_of_base64_is_refused() {
+fn the_standard_alphabet_of_base64_is_refused() {
     let vendor = Signer::vendor();
     let jws = vendor.license(&license_claims());
     let [header, payload, signature] = parts(&jws);
@@ -268,10 +268,10 @@ fn the_other_alphabet_of_base64_is_refused() {
 }
 
 #[test]
-fn bits_that_do_not_count_are_refused_in_every_part() {
+fn insignificant_bits_are_refused_in_every_part() {
     let vendor = Signer::vendor();
     let payload = serde_json::to_string(&license_claims()).unwrap();
-    // Insignificant space brings each part to a length with bits to spare.
+    // Insignificant space gives each part a length with spare bits.
     let spare = |text: &str| {
         let spaces = usize::from(text.len().is_multiple_of(3));
         URL_SAFE_NO_PAD.encode(format!("{text}{}", " ".repeat(spaces)))
@@ -314,7 +314,7 @@ fn a_signature_of_another_length_is_malformed() {
 
 #[test]
 fn a_signature_by_another_key_under_a_trusted_name_is_wrong() {
-    let impostor = Signer::stranger().posing_as(&Signer::vendor());
+    let impostor = Signer::untrusted().posing_as(&Signer::vendor());
     assert_eq!(
         refusal(&impostor.license(&license_claims())),
         DocumentError::SignatureMismatch
@@ -333,10 +333,10 @@ fn the_signature_of_another_document_is_wrong() {
     );
 }
 
-/// RFC 8032, section 5.1.7: S below the order of the group, or one document
+/// RFC 8032, section 5.1.7: S must be below the order of the group, otherwise one document
 /// would have several valid spellings.
 #[test]
-fn a_second_spelling_of_a_right_signature_is_wrong() {
+fn a_second_spelling_of_a_valid_signature_is_invalid() {
     const ORDER: [u8; 32] = [
         0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
         0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
@@ -359,7 +359,7 @@ fn a_second_spelling_of_a_right_signature_is_wrong() {
 }
 
 #[test]
-fn two_or_four_parts_are_no_document() {
+fn two_or_four_parts_are_not_a_document() {
     let jws = signed(|_| ());
     let (two, _) = jws.rsplit_once('.').unwrap();
     for text in [
@@ -374,7 +374,7 @@ fn two_or_four_parts_are_no_document() {
 }
 
 #[test]
-fn space_around_a_document_is_not_passed_over() {
+fn space_around_a_document_is_refused() {
     let jws = signed(|_| ());
     assert!(matches!(
         refusal(&format!(" {jws}")),
@@ -387,7 +387,7 @@ fn space_around_a_document_is_not_passed_over() {
 }
 
 #[test]
-fn a_document_of_the_greatest_length_is_read_and_one_byte_more_is_not() {
+fn a_document_of_the_maximum_size_is_read_and_one_byte_more_is_not() {
     let vendor = Signer::vendor();
     let padded = |spaces: usize| {
         let payload = serde_json::to_string(&license_claims()).unwrap();
@@ -412,7 +412,7 @@ fn a_document_of_the_greatest_length_is_read_and_one_byte_more_is_not() {
 }
 
 #[test]
-fn a_missing_or_odd_claim_makes_the_payload_unreadable() {
+fn a_missing_or_malformed_claim_makes_the_payload_invalid() {
     let cases = [
         ("installationId", None, "missing field `installationId`"),
         ("hardwareId", None, "missing field `hardwareId`"),
@@ -482,7 +482,7 @@ fn a_license_without_a_key_is_refused() {
 }
 
 #[test]
-fn a_license_with_an_expiry_that_cannot_be_read_is_refused() {
+fn a_license_with_an_invalid_expiry_is_refused() {
     for expiry in [json!("soon"), json!(""), json!(1_772_323_200), json!(false)] {
         let jws = signed(|claims| {
             claims.license.insert("expiresAt".into(), expiry);
@@ -492,7 +492,7 @@ fn a_license_with_an_expiry_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn every_flipped_bit_makes_a_document_worthless() {
+fn every_flipped_bit_invalidates_a_document() {
     let vendor = Signer::vendor();
     let keyring = vendor.keyring();
     let documents = [
@@ -500,8 +500,8 @@ fn every_flipped_bit_makes_a_document_worthless() {
         vendor.denial(&denial_claims()),
     ];
     for jws in documents {
-        // The eighth bit makes the text something else than UTF-8, which the
-        // types rule out here; see the answers on the wire in `contacts.rs`.
+        // With the eighth bit the text would not be UTF-8, which the types rule out here; see the
+        // raw answers in `contacts.rs`.
         for (index, bit) in (0..jws.len()).flat_map(|index| (0..7).map(move |bit| (index, bit))) {
             let mut bytes = jws.clone().into_bytes();
             bytes[index] ^= 1 << bit;
@@ -519,7 +519,7 @@ fn every_flipped_bit_makes_a_document_worthless() {
 }
 
 #[test]
-fn every_flipped_bit_of_the_payload_makes_the_signature_wrong() {
+fn every_flipped_bit_of_the_payload_invalidates_the_signature() {
     let vendor = Signer::vendor();
     let jws = vendor.license(&license_claims());
     let [header, payload, signature] = parts(&jws);
@@ -536,7 +536,7 @@ fn every_flipped_bit_of_the_payload_makes_the_signature_wrong() {
 }
 
 #[test]
-fn every_truncation_makes_a_document_worthless() {
+fn every_truncation_invalidates_a_document() {
     let keyring = Signer::vendor().keyring();
     let jws = signed(|_| ());
     for length in 0..jws.len() {
@@ -556,8 +556,8 @@ fn a_document_names_its_key_before_anything_is_verified() {
     let vendor = Signer::vendor();
     assert_eq!(key_id(&vendor.license(&license_claims())), Some(vendor.kid));
     assert_eq!(
-        key_id(&Signer::stranger().denial(&denial_claims())),
-        Some(Signer::stranger().kid)
+        key_id(&Signer::untrusted().denial(&denial_claims())),
+        Some(Signer::untrusted().kid)
     );
     for text in ["", "a.b.c", &with_header(&json!({"alg": "EdDSA"}))] {
         assert_eq!(key_id(text), None, "{text}");

@@ -1,7 +1,7 @@
-//! Every change of one bit, every truncation, and every replay.
+//! Every single-bit change, every truncation and every replay.
 //!
-//! A usual run takes a part of it; `GOLDEN_DOCUMENTS` and `REPLAYS` say how
-//! much (`cargo xtask prove` takes all).
+//! A normal run covers a part of them; `GOLDEN_DOCUMENTS` and `REPLAYS` set how many
+//! (`cargo xtask prove` covers all).
 
 use chrono::TimeDelta;
 use license_core::contact::{Contact, NoContact, Question, Reply};
@@ -15,12 +15,12 @@ use crate::signer::{
 };
 
 #[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
-fn size(variable: &str, usual: usize) -> usize {
+fn size(variable: &str, default: usize) -> usize {
     let size = std::env::var(variable).ok();
-    size.map_or(usual, |size| size.parse().unwrap())
+    size.map_or(default, |size| size.parse().unwrap())
 }
 
-/// Twenty documents that differ in what they hold.
+/// Twenty documents with different content.
 fn golden() -> Vec<String> {
     let vendor = Signer::vendor();
     let mut documents = Vec::new();
@@ -78,12 +78,12 @@ fn is_believed(text: &str) -> bool {
 }
 
 #[test]
-fn no_flipped_bit_and_no_truncation_of_a_golden_document_is_believed() {
+fn no_flipped_bit_and_no_truncation_of_a_golden_document_is_accepted() {
     let documents = golden();
     assert_eq!(documents.len(), 20);
     let taken = size("GOLDEN_DOCUMENTS", 2).min(documents.len());
     let (mut flips, mut truncations) = (0, 0);
-    // From each kind, as far as the number goes.
+    // Takes some of each kind, up to the number.
     for document in documents.iter().step_by(documents.len() / taken) {
         assert!(is_believed(document));
         for length in 0..document.len() {
@@ -94,7 +94,7 @@ fn no_flipped_bit_and_no_truncation_of_a_golden_document_is_believed() {
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 bytes[at] ^= 1 << bit;
-                // What is no text is no document.
+                // Invalid UTF-8 is not a document.
                 if let Ok(text) = std::str::from_utf8(&bytes) {
                     assert!(!is_believed(text), "byte {at}, bit {bit} of {document}");
                 }
@@ -140,8 +140,8 @@ fn no_recorded_answer_counts_again() {
         let turn = number / recorded.len();
         let other_nonce = format!("{NONCE}-{}", 1000 + number);
         let base = question();
-        // To another request; to the same one again; to another installation,
-        // machine or license that somebody gave the nonce of this one.
+        // To another request; to the same one again; to another installation, machine or license
+        // that was given the nonce of this one.
         let asked = match turn % 5 {
             0 => Question {
                 nonce: &other_nonce,
@@ -180,7 +180,7 @@ fn no_recorded_answer_counts_again() {
                 "{number}: {contact:?}"
             );
         }
-        // It does count as what it is: the answer to its own request.
+        // It counts for its own request.
         if number < recorded.len() {
             let first = Question {
                 nonce: own_nonce,

@@ -1,4 +1,4 @@
-//! How the License Server sees its installations.
+//! The standing of installations as seen by the License Server.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::DenialReason;
@@ -31,7 +31,7 @@ fn a_lease_is_active_then_in_grace_then_silent_with_inclusive_bounds() {
 }
 
 #[test]
-fn what_it_would_be_told_comes_first() {
+fn a_denial_takes_precedence() {
     let told = |reason| standing_seen(Some(&reason), Some(signed()), at(0));
     assert_eq!(
         told(DenialReason::Expired),

@@ -1,4 +1,4 @@
-//! No text that the other side chooses reaches an error or a refusal as it came.
+//! Untrusted text never reaches an error or a denial unchanged.
 
 use license_core::contact::{Contact, NoContact, Reply, TransportFailure, Trust};
 use license_core::document::{DenialReason, DocumentError, verify_denial, verify_license};
@@ -10,7 +10,7 @@ use crate::signer::{
     KEY, Signer, activation, answer, denial_claims, license_claims, question, validation,
 };
 
-/// What somebody in the License Server's place may write.
+/// Text that an attacker in the License Server's place may send.
 fn hostile() -> Vec<String> {
     let lower = KEY.to_lowercase();
     vec![
@@ -40,7 +40,7 @@ fn assert_presentable(shown: &str, max_chars: usize) {
     let letters = shown.chars().filter(|c| c.is_alphanumeric());
     let letters: String = letters.flat_map(char::to_uppercase).collect();
     let body = KEY[7..].replace('-', "");
-    // Ten characters of a key are most of it.
+    // Ten characters are most of a key.
     assert!(!letters.contains(&body[..10]), "{short:?}");
 }
 
@@ -51,7 +51,7 @@ fn header(name: &str, value: &str) -> String {
 }
 
 #[test]
-fn a_document_error_shows_no_text_of_the_header_as_it_came() {
+fn a_document_error_shows_no_raw_text_of_the_header() {
     let vendor = Signer::vendor();
     let payload = serde_json::to_string(&license_claims()).unwrap();
     for text in hostile() {
@@ -66,7 +66,7 @@ fn a_document_error_shows_no_text_of_the_header_as_it_came() {
             };
             assert!(shown.chars().count() <= MAX_IDENTIFIER_CHARS, "{name}");
 
-            // The answer to a question about a key shows it in no form.
+            // The answer to a call about a key does not show it in any spelling.
             let body = json!({"success": true, "data": {"isValid": true, "license":
                 {"licenseKey": KEY, "signature": jws}}});
             let body = body.to_string();
@@ -76,7 +76,7 @@ fn a_document_error_shows_no_text_of_the_header_as_it_came() {
             };
             assert_presentable(&error.to_string(), MAX_IDENTIFIER_CHARS + 100);
         }
-        // A member of another kind is repeated by the library.
+        // The library repeats a member of another type.
         let jws = vendor.raw(&json!({"alg": {text.clone(): 1}}).to_string(), &payload);
         let error = verify_license(&jws, &vendor.keyring()).unwrap_err();
         assert_presentable(&error.to_string(), MAX_MESSAGE_CHARS + 100);
@@ -87,7 +87,7 @@ fn a_document_error_shows_no_text_of_the_header_as_it_came() {
 }
 
 #[test]
-fn a_refusal_shows_no_text_of_the_answer_as_it_came() {
+fn a_denial_shows_no_raw_text_of_the_answer() {
     for text in hostile() {
         for body in [
             json!({"success": false, "error": {"code": text, "message": text}}),
@@ -109,7 +109,7 @@ fn a_refusal_shows_no_text_of_the_answer_as_it_came() {
 }
 
 #[test]
-fn a_transport_failure_shows_no_text_as_it_came() {
+fn a_transport_failure_shows_no_raw_text() {
     for detail in hostile() {
         let reply = Reply::Failure(TransportFailure::Unreachable { detail });
         let Contact::None(why) = validation(&reply, &question(), &Trust::Unsigned) else {

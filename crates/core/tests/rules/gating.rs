@@ -1,4 +1,4 @@
-//! Which features are available in each standing, and the reason.
+//! The available features in each standing, with the reason.
 
 use std::collections::BTreeSet;
 
@@ -29,8 +29,8 @@ fn keys<const N: usize>(keys: [&str; N]) -> BTreeSet<FeatureKey> {
     keys.map(|key| FeatureKey::parse(key).unwrap()).into()
 }
 
-/// Lists two features and a switched-off one; the switches also name a core
-/// feature and one that is not listed.
+/// Lists two features and one that is switched off; the switches also name a core feature
+/// and one that is not listed.
 fn entitlements() -> Entitlements {
     Entitlements::new(
         keys([MAP_VIEW, CUSTOM, SWITCHED_OFF]),
@@ -51,7 +51,7 @@ fn lapsed() -> [Standing; 3] {
     .map(Standing::Lapsed)
 }
 
-/// Asserts the answer about each key in turn.
+/// Asserts the decision about each key in turn.
 fn check(standing: &Standing, policy: &Policy, expected: &[(&str, bool, &str)]) {
     let entitlements = entitlements();
     for (key, available, code) in expected {
@@ -65,7 +65,7 @@ fn check(standing: &Standing, policy: &Policy, expected: &[(&str, bool, &str)]) 
 }
 
 #[test]
-fn while_active_what_is_listed_and_switched_on_is_available() {
+fn listed_features_that_are_switched_on_are_available_while_active() {
     check(
         &Standing::Active,
         &POLICY,
@@ -80,7 +80,7 @@ fn while_active_what_is_listed_and_switched_on_is_available() {
 }
 
 #[test]
-fn while_in_grace_the_same_is_available_for_another_reason() {
+fn the_same_features_are_available_in_grace_with_another_reason() {
     check(
         &grace(),
         &POLICY,
@@ -95,7 +95,7 @@ fn while_in_grace_the_same_is_available_for_another_reason() {
 }
 
 #[test]
-fn while_lapsed_only_core_is_available_and_the_reason_is_the_lapse() {
+fn only_core_features_are_available_while_lapsed() {
     for (standing, code) in
         lapsed()
             .iter()
@@ -116,7 +116,7 @@ fn while_lapsed_only_core_is_available_and_the_reason_is_the_lapse() {
 }
 
 #[test]
-fn without_a_license_only_core_is_available() {
+fn only_core_features_are_available_without_a_license() {
     check(
         &Standing::Unlicensed,
         &POLICY,
@@ -130,7 +130,7 @@ fn without_a_license_only_core_is_available() {
 }
 
 #[test]
-fn without_a_license_core_is_off_where_the_site_says_so() {
+fn core_features_can_be_off_without_a_license() {
     for key in CORE_FEATURES {
         let nothing = Entitlements::default();
         let decision = decide(key, &Standing::Unlicensed, &nothing, &STRICT);
@@ -163,7 +163,7 @@ fn a_core_feature_that_is_switched_off_stays_available() {
 }
 
 #[test]
-fn no_sold_feature_is_available_unless_it_is_listed() {
+fn licensed_features_are_available_only_if_listed() {
     let nothing = Entitlements::default();
     for key in LICENSED_FEATURES {
         let decision = decide(key, &Standing::Active, &nothing, &POLICY);
@@ -191,7 +191,7 @@ fn keys_are_compared_exactly() {
 }
 
 #[test]
-fn any_text_may_be_asked_about() {
+fn any_text_is_accepted_as_a_key() {
     let long = "é".repeat(100_000);
     check(
         &Standing::Active,
@@ -201,7 +201,7 @@ fn any_text_may_be_asked_about() {
 }
 
 #[test]
-fn what_is_listed_and_what_is_switched_off_can_be_told() {
+fn listed_and_switched_off_features_can_be_queried() {
     let entitlements = entitlements();
     let told = |keys: Vec<&FeatureKey>| {
         let mut keys: Vec<String> = keys

@@ -1,4 +1,4 @@
-//! The hardware id of version 1.0.0, and what counts as the same machine.
+//! The hardware id of version 1.0.0, and the comparison of machines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ fn node(mac: &str) -> u64 {
 }
 
 #[test]
-fn the_hardware_id_of_version_1_is_reproduced_with_its_slip() {
+fn the_hardware_id_of_version_1_is_reproduced_with_its_bug() {
     for (mac, cpus, expected) in [
         (
             "02:42:ac:11:00:02",
@@ -80,7 +80,7 @@ fn with(changes: &[(Component, &'static [&'static str])]) -> Fingerprint {
 }
 
 #[test]
-fn more_than_half_of_what_can_be_compared_has_to_match() {
+fn more_than_half_of_the_comparable_components_have_to_match() {
     let known = [machine(&SERVER)];
     let verdict = |now: &Fingerprint| compare(&known, now).verdict;
     assert_eq!(verdict(&machine(&SERVER)), Verdict::Same);
@@ -108,7 +108,7 @@ fn one_network_card_of_several_is_enough() {
 }
 
 #[test]
-fn with_fewer_than_two_to_compare_nothing_is_said() {
+fn fewer_than_two_components_are_not_compared() {
     let known = [machine(&SERVER)];
     let one = machine(&[(MachineId, &["m2"])]);
     assert_eq!(compare(&known, &one).verdict, Verdict::Unknown);
@@ -123,7 +123,7 @@ fn with_fewer_than_two_to_compare_nothing_is_said() {
 }
 
 #[test]
-fn of_several_known_machines_one_has_to_match() {
+fn one_of_several_known_machines_has_to_match() {
     let other = [
         (MachineId, &["m9"][..]),
         (ProductUuid, &["p9"]),
@@ -132,27 +132,27 @@ fn of_several_known_machines_one_has_to_match() {
     let known = [machine(&other), machine(&SERVER)];
     assert_eq!(compare(&known, &machine(&SERVER)).verdict, Verdict::Same);
     assert_eq!(compare(&known, &machine(&other)).verdict, Verdict::Same);
-    let stranger = [(MachineId, &["x"][..]), (ProductUuid, &["y"])];
+    let unknown = [(MachineId, &["x"][..]), (ProductUuid, &["y"])];
     assert_eq!(
-        compare(&known, &machine(&stranger)).verdict,
+        compare(&known, &machine(&unknown)).verdict,
         Verdict::Drifted
     );
 }
 
 #[test]
-fn hashes_need_the_secret_and_tell_components_apart() {
+fn hashes_depend_on_the_secret_and_the_component() {
     assert_ne!(machine_of(&SERVER, 1), machine_of(&SERVER, 2));
     let text = serde_json::to_string(&machine(&[(MachineId, &["same"]), (RootDisk, &["same"])]));
     let text = text.unwrap();
     assert!(!text.contains("same"));
     let hashes: BTreeMap<String, BTreeSet<String>> = serde_json::from_str(&text).unwrap();
     assert_ne!(hashes["machine_id"], hashes["root_disk"]);
-    // An empty list of values is no component.
+    // An empty list of values is not a component.
     assert!(machine(&[(NetworkCards, &[])]).is_empty());
 }
 
 #[test]
-fn nothing_known_is_nothing_and_a_machine_that_is_known_beats_one_that_cannot_be_compared() {
+fn a_known_machine_ranks_above_one_that_cannot_be_compared() {
     assert!(machine(&[]).is_empty());
     let now = machine(&[
         (MachineId, &["a"]),
@@ -160,7 +160,7 @@ fn nothing_known_is_nothing_and_a_machine_that_is_known_beats_one_that_cannot_be
         (BoardSerial, &["c"]),
     ]);
     assert!(!now.is_empty());
-    // More is the same as with the stranger, and less can be compared.
+    // More components match the unknown machine, and fewer can be compared.
     let unknown = machine(&[(MachineId, &["a"])]);
     let drifted = machine(&[(MachineId, &["x"]), (RootDisk, &["y"])]);
     let same = machine(&[(MachineId, &["a"]), (RootDisk, &["b"])]);

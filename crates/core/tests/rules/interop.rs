@@ -1,6 +1,6 @@
-//! Documents of a stock JWT library verify with ours, and ours are, byte for
-//! byte, the ones that it verified. `vectors/make_with_pyjwt.py` makes the
-//! other half and checks this one.
+//! Documents of a standard JWT library verify with our code, and our documents are byte for
+//! byte the ones that it verified. `vectors/make_with_pyjwt.py` generates the former and
+//! verifies the latter.
 
 use license_core::document::{verify_denial, verify_license};
 use license_core::keyring::Keyring;
@@ -15,7 +15,7 @@ const PYJWT_DENIAL: &str = include_str!("../vectors/pyjwt_denial.jws");
 const PYJWT_KEYS: &str = include_str!("../vectors/pyjwt_keys.json");
 
 #[test]
-fn what_we_sign_is_what_the_other_library_has_verified() {
+fn our_documents_are_those_that_the_other_library_verified() {
     let signer = Signer::vendor();
     let license = signer.license(&license_claims());
     let denial = signer.denial(&denial_claims());
@@ -26,7 +26,7 @@ fn what_we_sign_is_what_the_other_library_has_verified() {
 }
 
 #[test]
-fn what_the_other_library_signs_we_verify() {
+fn documents_of_the_other_library_verify() {
     let keyring = Keyring::from_json(PYJWT_KEYS).unwrap();
     let license = verify_license(PYJWT_LICENSE.trim(), &keyring).unwrap();
     assert_eq!(license.claims(), &license_claims());

@@ -1,21 +1,21 @@
-//! Times in every spelling that Python's `datetime.fromisoformat` reads.
+//! Times in every spelling that Python's `datetime.fromisoformat` accepts.
 //!
-//! `vectors/fromisoformat.txt` was made with the real one, by
-//! `vectors/make_with_cpython.py`: a spelling, and what it is in microseconds since 1970,
-//! `date` before it where it is a date alone, or `-`.
+//! `vectors/make_with_cpython.py` generated `vectors/fromisoformat.txt` with CPython: a
+//! spelling and its value in microseconds since 1970, with `date` before it for a date
+//! alone, or `-`.
 
 use chrono::{DateTime, TimeDelta};
 use license_core::license::parse_instant;
 
 #[test]
-fn every_spelling_is_read_as_cpython_reads_it() {
+fn every_spelling_is_parsed_like_cpython() {
     let (mut read, mut refused) = (0, 0);
     for line in include_str!("../vectors/fromisoformat.txt").lines() {
         let (spelling, expected) = line.split_once('\t').unwrap();
         let found = parse_instant(spelling);
         if expected == "-" {
             refused += 1;
-            // RFC 3339 has spellings of its own.
+            // RFC 3339 has additional spellings.
             if DateTime::parse_from_rfc3339(spelling).is_err() {
                 assert_eq!(found, None, "{spelling:?}");
             }
@@ -30,7 +30,7 @@ fn every_spelling_is_read_as_cpython_reads_it() {
         if is_date {
             instant += TimeDelta::days(1) - TimeDelta::microseconds(1);
         }
-        // Nine digits are read by RFC 3339, where there are so many.
+        // RFC 3339 accepts nine digits.
         let found = found.map(|it| it.timestamp_micros());
         assert_eq!(found, Some(instant.timestamp_micros()), "{spelling:?}");
     }

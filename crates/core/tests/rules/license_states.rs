@@ -1,4 +1,4 @@
-//! What has become of a license.
+//! The state of a sold license.
 
 use chrono::TimeDelta;
 use license_core::document::DenialReason;
@@ -7,7 +7,7 @@ use license_core::license_state::{Decided, LicenseState};
 use crate::signer::T0;
 
 #[test]
-fn a_license_is_expired_after_its_end_unless_the_vendor_took_it_back() {
+fn a_license_expires_after_its_end_unless_suspended_or_revoked() {
     let second = TimeDelta::seconds(1);
     for (end, valid) in [
         (None, LicenseState::Active),

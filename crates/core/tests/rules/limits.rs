@@ -1,4 +1,4 @@
-//! What is in use, and how much more may be.
+//! Usage, and how much can still be added.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::license::License;
@@ -18,7 +18,7 @@ fn license() -> License {
 }
 
 #[test]
-fn what_fits_is_allowed_up_to_and_including_the_limit() {
+fn additions_are_allowed_up_to_and_including_the_limit() {
     let license = license();
     for (used, requested, allowed, remaining) in [
         (Some(0), 64, true, 64),
@@ -45,7 +45,7 @@ fn what_fits_is_allowed_up_to_and_including_the_limit() {
 }
 
 #[test]
-fn negative_odd_and_absent_limits_are_none() {
+fn negative_invalid_and_absent_limits_mean_unlimited() {
     for resource in [Resource::Users, Resource::StorageGb] {
         let decision = check(Some(&license()), resource, 1_000_000, Some(7), &POLICY);
         assert!(decision.allowed);
@@ -69,7 +69,7 @@ fn without_a_license_the_setting_for_core_features_decides() {
 }
 
 #[test]
-fn reports_are_summed_while_they_count_and_stand_before_what_was_measured() {
+fn valid_reports_are_summed_and_take_precedence_over_measurements() {
     let now: DateTime<Utc> = "2026-11-23T20:58:10Z".parse().unwrap();
     let gauge = |cameras, users, seconds| Gauge {
         usage: Usage {
@@ -138,7 +138,7 @@ fn of_two_reports_of_one_source_the_newer_counts() {
 }
 
 #[test]
-fn resources_have_words_that_programs_compare() {
+fn resources_have_codes() {
     let words = Resource::ALL.map(Resource::as_str);
     assert_eq!(words, ["cameras", "users", "storage_gb"]);
 }

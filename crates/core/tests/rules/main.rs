@@ -1,6 +1,6 @@
-//! The rules of licensing: every document that is refused, every answer that
-//! counts or does not, every bound of every standing, and the invariants that
-//! hold in any history.
+//! Tests of the rules: every rejected document, every answer that does or does not count,
+//! both sides of every bound of every standing, and the invariants for any
+//! history.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod announcements;

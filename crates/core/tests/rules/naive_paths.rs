@@ -1,15 +1,15 @@
-//! A slow and simple reader of paths, which the tests compare with ours: 128
-//! full readings of the whole path, and a table that is read line by line.
+//! A slow and simple reader of paths as a reference: 128 complete readings of the whole
+//! path, and a table that is searched line by line.
 
-/// What a reader finds that cannot make sense of a path.
+/// The path cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// A route: a pattern such as `/a/*/b/**`, and what it needs.
+/// A route: a pattern such as `/a/*/b/**`, and what it requires.
 pub type Line<'a> = (&'a str, Option<&'a str>);
 
-/// What each reading of a path needs by the first line that matches it. In the
-/// second half of them everything but ASCII is left out.
+/// What each reading of a path requires according to the first matching line. In the second
+/// half of the readings, non-ASCII characters are removed.
 pub fn needs<'a>(lines: &[Line<'a>], path: &str) -> Result<Vec<Option<&'a str>>, Unreadable> {
     let readings = readings(path)?;
     let need = |path: &Vec<String>| {
@@ -19,7 +19,7 @@ pub fn needs<'a>(lines: &[Line<'a>], path: &str) -> Result<Vec<Option<&'a str>>,
     Ok(readings.iter().map(need).collect())
 }
 
-/// Whether any reading of a path is one of a pattern's.
+/// Whether any reading of a path matches a pattern.
 fn matches(pattern: &str, path: &[String]) -> bool {
     let mut segments: Vec<&str> = pattern.split('/').filter(|it| !it.is_empty()).collect();
     let open = segments.last() == Some(&"**");

@@ -1,4 +1,4 @@
-//! License files: what survives an e-mail, and why all else is refused.
+//! License files: changes by e-mail that they survive, and reasons for rejection.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::contact::Mismatch;
@@ -75,7 +75,7 @@ impl Site {
 }
 
 #[test]
-fn a_request_survives_what_happens_to_text() {
+fn a_request_survives_common_changes_to_text() {
     let file = request().to_file();
     assert!(file.starts_with("-----BEGIN FOXSIGHT LICENSE REQUEST-----\n"));
     assert!(file.ends_with("-----END FOXSIGHT LICENSE REQUEST-----\n"));
@@ -91,7 +91,7 @@ fn a_request_survives_what_happens_to_text() {
     }
 }
 
-/// What mail programs, word processors and consoles make of a file.
+/// Files as changed by mail programs, word processors and consoles.
 fn carried(file: &str) -> Vec<String> {
     let html = |text: &str| {
         text.replace('&', "&amp;")
@@ -168,14 +168,14 @@ fn files_survive_mail_programs_and_word_processors() {
 }
 
 #[test]
-fn what_word_processors_make_of_two_hyphens_is_two_hyphens() {
+fn dashes_of_word_processors_count_as_two_hyphens() {
     let file = to_file(&[""; 0], "eyJh--x.b.c");
     assert!(
         file.lines()
             .all(|line| line.starts_with("-----") || !line.contains("--")),
         "{file}"
     );
-    // Files of earlier releases have them side by side.
+    // Files of earlier releases have them on one line.
     let earlier =
         "-----BEGIN FOXSIGHT LICENSE FILE-----\neyJh--x.b.c\n-----END FOXSIGHT LICENSE FILE-----\n";
     for dash in ["--", "–", "—"] {
@@ -185,7 +185,7 @@ fn what_word_processors_make_of_two_hyphens_is_two_hyphens() {
 }
 
 #[test]
-fn what_was_found_instead_is_named() {
+fn errors_name_the_type_of_the_file() {
     let file = request().to_file();
     let expected = "FOXSIGHT LICENSE REQUEST";
     for (text, found) in [
@@ -217,7 +217,7 @@ fn what_was_found_instead_is_named() {
 }
 
 #[test]
-fn a_file_that_is_none_is_refused_with_the_reason() {
+fn an_invalid_file_is_rejected_with_a_reason() {
     let file = request().to_file();
     let read = OfflineRequest::from_file;
     let expected = "FOXSIGHT LICENSE REQUEST";
@@ -263,7 +263,7 @@ fn a_file_that_is_none_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_license_file_holds_the_key_sets_and_the_document() {
+fn a_license_file_contains_the_key_sets_and_the_document() {
     let sets = ["a.b.c".to_owned(), "d.e.f".to_owned()];
     let read = from_file(&to_file(&sets, "g.h.i")).unwrap();
     assert_eq!(read, (sets.to_vec(), "g.h.i".to_owned()));
@@ -306,7 +306,7 @@ fn an_answer_counts_for_the_request_that_it_answers() {
 }
 
 #[test]
-fn an_answer_that_does_not_count_is_refused_with_the_reason() {
+fn an_answer_that_does_not_count_is_rejected_with_a_reason() {
     let vendor = Signer::vendor();
     let refusal = |change: &dyn Fn(&mut LicenseClaims, &mut Site)| {
         let (mut claims, mut site) = (offline(), Site::waiting_for(Purpose::Activate));
@@ -351,7 +351,7 @@ fn an_answer_that_does_not_count_is_refused_with_the_reason() {
     }
     let site = Site::waiting_for(Purpose::Activate);
     assert!(matches!(
-        site.import(&Signer::stranger().license(&offline())),
+        site.import(&Signer::untrusted().license(&offline())),
         Err(ImportError::NotGenuine(DocumentError::UnknownKeyId(_)))
     ));
     assert!(matches!(
@@ -361,7 +361,7 @@ fn an_answer_that_does_not_count_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_file_is_good_until_its_lease_ends() {
+fn a_file_is_valid_until_its_lease_ends() {
     let vendor = Signer::vendor();
     let mut claims = offline();
     claims.valid_until = at(1);
@@ -369,7 +369,7 @@ fn a_file_is_good_until_its_lease_ends() {
     let imported = imported.unwrap();
     let renewal = &Site::waiting_for(Purpose::Renew).pending[0];
     assert_eq!(imported.signed_at(renewal), Some(claims.iat));
-    // The last instant counts.
+    // The end is inclusive.
     assert_eq!(imported.is_still_good(at(1)), Ok(()));
     assert_eq!(
         imported.is_still_good(at(1) + TimeDelta::milliseconds(1)),
@@ -378,7 +378,7 @@ fn a_file_is_good_until_its_lease_ends() {
     let denial = vendor.denial(&denial_claims());
     let denied = Site::waiting_for(Purpose::Renew).import(&denial).unwrap();
     assert_eq!(denied.signed_at(renewal), Some(denial_claims().iat));
-    // A no to any key can be had at will.
+    // Anyone can get a denial for any key.
     let activation = &Site::waiting_for(Purpose::Activate).pending[0];
     assert_eq!(denied.signed_at(activation), None);
     assert_eq!(denied.is_still_good(at(90_000)), Ok(()));
@@ -387,7 +387,7 @@ fn a_file_is_good_until_its_lease_ends() {
 }
 
 #[test]
-fn a_nonce_says_when_it_was_asked_and_differs_all_the_same() {
+fn a_nonce_contains_its_time_and_is_unique() {
     let asked = T0 + TimeDelta::milliseconds(999);
     let nonce_of = |byte| nonce([byte; 24], asked);
     assert_ne!(nonce_of(1), nonce_of(2));
@@ -406,7 +406,7 @@ fn a_nonce_says_when_it_was_asked_and_differs_all_the_same() {
 }
 
 #[test]
-fn a_request_that_was_written_later_than_it_is_is_refused_by_either_of_its_times() {
+fn a_request_from_the_future_is_refused_by_either_of_its_times() {
     let ten_minutes = TimeDelta::minutes(10);
     let second = TimeDelta::seconds(1);
     for ahead in [
@@ -442,7 +442,7 @@ fn a_request_that_was_written_later_than_it_is_is_refused_by_either_of_its_times
         "the request says that it was written at 2100-01-01 00:00 UTC, and it is 2026-03-01 00:00 UTC here: \
          set the clock of the site's machine, then write a new request there"
     );
-    // No time at all is too far, and none overflows.
+    // No time is too far away, and none overflows.
     for created_at in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
         let request = OfflineRequest {
             created_at,
@@ -456,24 +456,24 @@ fn a_request_that_was_written_later_than_it_is_is_refused_by_either_of_its_times
 fn an_answer_counts_once() {
     let vendor = Signer::vendor();
     let (license, denial) = (vendor.license(&offline()), vendor.denial(&denial_claims()));
-    // It still waits, and what it brought is known: by the license …
+    // The request is still pending, and its answer is known: from the license …
     let mut site = Site::waiting_for(Purpose::Renew);
     site.current = Some((KEY, Some(SEQ)));
     assert_eq!(site.import(&license), Err(ImportError::Reused));
     assert!(site.import(&denial).is_ok());
     site.current = Some((KEY, Some(SEQ - 1)));
     assert!(site.import(&license).is_ok());
-    // … or by what was known when it was asked for.
+    // … or from the state when it was written.
     let mut site = Site::waiting_for(Purpose::Activate);
     site.current = None;
     site.pending[0].newest_seq = Some(SEQ);
     assert_eq!(site.import(&license), Err(ImportError::Reused));
-    // Another license's numbers say nothing.
+    // The numbers of another license do not matter.
     site.pending[0].newest_seq = None;
     site.current = Some(("other", Some(SEQ + 9)));
     assert!(site.import(&license).is_ok());
 
-    // It waits no more.
+    // It is no longer pending.
     let mut site = Site::waiting_for(Purpose::Renew);
     site.pending.clear();
     site.current = Some((KEY, Some(SEQ + 1)));

@@ -1,4 +1,4 @@
-//! The invariants, over random histories.
+//! The invariants for random histories.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ use crate::signer::{
 
 const PAID: &str = "module.map_view";
 
-/// What comes of one validation.
+/// The result of one validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Confirmed,
@@ -41,7 +41,7 @@ struct Step {
     outcome: Outcome,
 }
 
-/// One site: whether its License Server signs, its settings, what happens.
+/// One site: whether its License Server signs, its settings, and its history.
 #[derive(Clone, Debug)]
 struct History {
     signed: bool,
@@ -81,7 +81,7 @@ fn history() -> impl Strategy<Value = History> {
     })
 }
 
-/// A License Server that answers at `now`, and a site that asks it.
+/// A License Server that answers at `now`, and a site that calls it.
 struct World {
     signer: Signer,
     signed: bool,
@@ -107,7 +107,7 @@ impl World {
         }
     }
 
-    /// The answer, read as the site reads it.
+    /// The answer as read by the site.
     fn contact(&mut self, evidence: &Evidence, outcome: Outcome, now: DateTime<Utc>) -> Contact {
         self.seq += 1;
         let body = match outcome {
@@ -164,8 +164,8 @@ fn validity() -> TimeDelta {
     unsigned_validity(TimeDelta::hours(24))
 }
 
-/// What two replicas know, which parted after some step of a history and each
-/// went on for themselves, and when that was.
+/// The evidence of two replicas that split after some step of a history and then each
+/// continued alone, and the time of the split.
 fn parted(history: &History, first: &[Step], second: &[Step]) -> [(Evidence, DateTime<Utc>); 2] {
     let mut world = World::of(history);
     let (mut evidence, mut now) = (world.activate(), T0);
@@ -184,7 +184,7 @@ fn parted(history: &History, first: &[Step], second: &[Step]) -> [(Evidence, Dat
     })
 }
 
-/// Plays a history; `look` sees the evidence after each step.
+/// Plays a history; `look` gets the evidence after each step.
 fn play(history: &History, mut look: impl FnMut(&Evidence, DateTime<Utc>, Option<Outcome>)) {
     let mut world = World::of(history);
     let mut evidence = world.activate();
@@ -245,7 +245,7 @@ proptest! {
         prop_assert!(one.merged(&one) == one);
         prop_assert!(merged.merged(&two) == merged);
         let policy = &history.policy;
-        // Equal failures at the same instant may be either's.
+        // Either of two equal failures at the same instant may be kept.
         let other_way = two.merged(&one);
         prop_assert_eq!(standing(&merged, now, policy), standing(&other_way, now, policy));
         prop_assert_eq!(grace_end(&merged, policy), grace_end(&other_way, policy));
@@ -253,9 +253,9 @@ proptest! {
         prop_assert!(grace_end(&merged, policy) <= ends.into_iter().max().flatten());
         let anyone = [&one, &two].iter().any(|known| available(known, PAID, now, policy));
         prop_assert!(anyone || !available(&merged, PAID, now, policy));
-        // Somebody else's license is not ours to change.
-        let stranger = Evidence { license_key: "another".into(), ..two };
-        prop_assert!(one.merged(&stranger) == one);
+        // The license of another site is not ours to change.
+        let unrelated = Evidence { license_key: "another".into(), ..two };
+        prop_assert!(one.merged(&unrelated) == one);
         prop_assert_eq!(Evidence::default().merged(&one), Evidence::default());
     }
 
@@ -303,7 +303,7 @@ proptest! {
     fn grace_never_grows_by_failing_more_often(
         history in history(), place in 0..12_usize, wait in 0..60_i64, later in 0..200_i64,
     ) {
-        // The same history with one more failed validation somewhere in it.
+        // The same history with one additional failed validation.
         let mut oftener = history.clone();
         let place = place % (history.steps.len() + 1);
         let mut wait = TimeDelta::hours(wait);
@@ -337,7 +337,7 @@ proptest! {
         let interval = TimeDelta::hours(interval);
         let mut world = World::of(&history);
         let mut evidence = world.activate();
-        // The activation's lease is as long as this interval asks for.
+        // The lease of the activation is as long as this interval requires.
         if let Some(Lease::Unsigned { valid_until, .. }) = &mut evidence.lease {
             *valid_until = T0 + unsigned_validity(interval);
         }
@@ -450,7 +450,7 @@ proptest! {
     }
 }
 
-/// The histories above would prove nothing if they never got anywhere.
+/// Without this, the histories above might prove nothing.
 #[test]
 fn the_histories_reach_every_standing() {
     let mut runner = TestRunner::deterministic();

@@ -1,4 +1,4 @@
-//! How often a caller may call.
+//! Rate limits.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use license_core::rate::{
 };
 use proptest::prelude::*;
 
-/// How many of these calls are allowed, and when the last one was.
+/// How many of these calls are allowed, and the time of the last one.
 fn allowed(rate: Rate, calls: impl IntoIterator<Item = Duration>) -> u64 {
     let mut full_at = Duration::ZERO;
     let mut allowed = 0;
@@ -36,7 +36,7 @@ fn a_burst_is_allowed_and_then_one_call_each_interval() {
         (4, Err(6)),
         (10, Ok(())),
         (10, Err(10)),
-        // After a long pause the burst is back, and no more than that.
+        // After a long pause the burst is available again, but no more.
         (1000, Ok(())),
         (1000, Ok(())),
         (1000, Ok(())),
@@ -49,7 +49,7 @@ fn a_burst_is_allowed_and_then_one_call_each_interval() {
 }
 
 #[test]
-fn what_one_seat_one_key_and_one_address_can_do_in_a_day_is_what_the_documents_say() {
+fn daily_limits_match_the_documentation() {
     let day = || (0..86_400_000).step_by(50).map(Duration::from_millis);
     assert_eq!(allowed(SEAT_RATE, day()), 2_899);
     assert_eq!(allowed(newcomer_rate(1), day()), 1_460);
@@ -61,8 +61,8 @@ fn what_one_seat_one_key_and_one_address_can_do_in_a_day_is_what_the_documents_s
 }
 
 proptest! {
-    /// In no span are more calls allowed than the burst and one for each interval;
-    /// and whoever waits as long as he is told is let in.
+    /// In any period, no more calls are allowed than the burst plus one per interval, and callers
+    /// that wait as requested are allowed.
     #[test]
     fn a_rate_is_never_exceeded_and_its_wait_is_exact(
         burst in 0u32..20,

@@ -1,4 +1,4 @@
-//! What a License Server may deny after its database was restored from a backup.
+//! Denials of a License Server whose database was restored from a backup.
 
 use chrono::TimeDelta;
 use license_core::call::Call;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::signer::T0;
 
-/// A database whose newest number is an hour old.
+/// A database with its newest number an hour ago.
 fn restored_an_hour_ago() -> IssuedNumbers {
     IssuedNumbers::unknown_after(number_at(T0 - TimeDelta::hours(1)))
 }
@@ -58,7 +58,7 @@ fn lost_numbers_stay_lost_when_newer_ones_have_been_issued() {
 }
 
 #[test]
-fn only_decisions_that_are_held_are_signed_for_a_site_that_knows_a_lost_number() {
+fn only_recorded_decisions_are_signed_for_a_site_with_a_lost_number() {
     for refusal in Refusal::ALL {
         let is_held = match refusal {
             Refusal::MalformedKey | Refusal::Suspended | Refusal::Revoked | Refusal::SeatFreed => {
@@ -72,7 +72,7 @@ fn only_decisions_that_are_held_are_signed_for_a_site_that_knows_a_lost_number()
 }
 
 #[test]
-fn a_seat_that_was_lost_with_the_database_is_taken_again_by_any_call_that_needs_it() {
+fn a_lost_seat_is_taken_again_by_any_call_that_needs_it() {
     for (call, when_lost) in [
         (Call::Validate, true),
         (Call::Heartbeat, true),
@@ -126,13 +126,13 @@ proptest! {
         let at = |millis: i64| T0 + TimeDelta::milliseconds(millis);
         let (answered, restored) = (backup + answered, backup + answered + restored);
         let now = at(restored + asked);
-        // The lost server's clock was ahead, by no more than is allowed for.
+        // The lost server's clock was ahead, within the allowed limit.
         let known = number_at(at(answered + lead));
         let stored = LostNumbers {
             after: number_at(at(backup)),
             until: number_at(at(restored)),
         };
-        // Other sites may have been answered since, or not.
+        // Other sites may or may not have been answered since.
         let numbers = match newer {
             true => IssuedNumbers {
                 newest: number_at(at(restored)),
@@ -141,7 +141,7 @@ proptest! {
             false => IssuedNumbers::unknown_after(stored.after),
         };
         let is_lost = numbers.have_lost(known, now);
-        // A number later than the restoration looks like one that was issued since.
+        // A number after the restoration looks like one that was issued since.
         prop_assert!(is_lost || (newer && known > stored.until && known <= number_at(at(restored) + MAX_UNRECORDED)));
         if is_lost {
             prop_assert!(!Refusal::UnknownKey.may_be_signed(is_lost));

@@ -1,4 +1,4 @@
-//! How sites get from any key set to the newest one.
+//! Sites get from any key set to the newest one.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use proptest::prelude::*;
 
 use crate::signer::{Signer, T0};
 
-/// Sets of which each has its own key and the one before, so that no document but the
-/// next one and a shortcut is believed.
+/// Sets that each contain their own key and the previous one, so that only the next document
+/// and a shortcut are trusted.
 struct History {
-    /// The keys after each version, from 1 on.
+    /// The keys after each version, starting with 1.
     keyrings: Vec<Keyring>,
     chain: Vec<String>,
-    /// The newest set, signed by the key of each version from 1 on.
+    /// The newest set, signed by the key of each version, starting with 1.
     shortcuts: BTreeMap<u64, String>,
 }
 
@@ -59,8 +59,8 @@ fn history(paddings: &[usize]) -> History {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever shortcuts there are, a site with any set reaches the newest one in bounded
-    /// answers, and only believes what follows its own.
+    /// With any shortcuts, a site with any set reaches the newest one with answers of bounded size,
+    /// and trusts only what follows its own set.
     #[test]
     fn every_site_reaches_the_newest_set_in_bounded_answers(
         paddings in prop::collection::vec(0_usize..2000, 1..12),
@@ -97,7 +97,7 @@ proptest! {
 }
 
 #[test]
-fn versions_that_nobody_has_need_no_documents_and_one_that_is_too_long_is_not_sent() {
+fn unknown_versions_need_no_documents_and_oversized_ones_are_not_sent() {
     let history = history(&[0, 0]);
     let path = |known, max_bytes| {
         let none = BTreeMap::new();

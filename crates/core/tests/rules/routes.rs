@@ -1,4 +1,4 @@
-//! Which spelling of a path means what, and which route is the first.
+//! The meaning of every spelling of a path, and the first matching route.
 
 use license_core::feature::FeatureKey;
 use license_core::route::{
@@ -37,7 +37,7 @@ fn table() -> RouteTable {
     RouteTable::new(routes, Otherwise::Allow, false)
 }
 
-/// The feature, `-` for none, or why not.
+/// The feature, `-` for none, or the reason for refusing the path.
 fn need(table: &RouteTable, method: &str, path: impl AsRef<[u8]>) -> String {
     in_short(table.need(method, path))
 }
@@ -51,7 +51,7 @@ fn in_short(need: Need<'_>) -> String {
     }
 }
 
-/// Spellings of `/api/analytics/heat` that somebody may hope slip past.
+/// Spellings of `/api/analytics/heat` that an attacker may try.
 const SPELLINGS: [&str; 31] = [
     "/api/analytics/heat",
     "/api/analytics/heat/",
@@ -91,7 +91,7 @@ fn every_spelling_of_a_path_is_the_same_path() {
     for spelling in &SPELLINGS[..SPELLINGS.len() - 1] {
         assert_eq!(plain(spelling), "/api/analytics/heat", "{spelling}");
     }
-    // What services may read differently is refused where that matters.
+    // Ambiguous paths are refused if it makes a difference.
     for spelling in SPELLINGS {
         let need = need(&table(), "GET", spelling);
         let is_safe = ["analytics", "Ambiguous"].contains(&need.as_str());
@@ -103,7 +103,7 @@ fn every_spelling_of_a_path_is_the_same_path() {
 }
 
 #[test]
-fn a_path_that_nobody_means_is_refused() {
+fn a_path_of_no_legitimate_client_is_refused() {
     for (path, error) in [
         ("", PathError::NotAbsolute),
         ("api", PathError::NotAbsolute),
@@ -134,7 +134,7 @@ fn a_path_that_nobody_means_is_refused() {
         assert_eq!(need(&table(), "GET", path), word, "{path}");
     }
     assert!(PlainPath::parse("/%25252561").is_ok());
-    // A percent sign may be meant, and a query is no part of a path.
+    // A percent sign may be intended, and a query is not part of the path.
     assert_eq!(plain("/100%25.png"), "/100%.png");
     assert_eq!(plain("/100%25"), "/100%");
     assert_eq!(plain(&format!("/a?{}", "q".repeat(MAX_PATH_BYTES))), "/a");
@@ -145,15 +145,15 @@ fn a_path_that_nobody_means_is_refused() {
         PlainPath::parse(&format!("{long}a")),
         Err(PathError::TooLong)
     );
-    // In a table such an escape is a mistake.
+    // In a table, such an escape is a mistake.
     for path in ["/a%", "/a%2", "/a%zz", "/a%2g", "/%ff", "/%c0%ae%c0%ae/"] {
         assert_eq!(PlainPath::parse(path), Err(PathError::BadEscape), "{path}");
     }
 }
 
-/// Bytes from 0x80, and escapes that stand for nothing.
+/// Bytes from 0x80, and escapes without a meaning.
 #[test]
-fn what_is_not_understood_is_refused_only_where_it_may_reach_a_route() {
+fn undecodable_paths_are_refused_only_where_they_may_reach_a_route() {
     let routes = vec![
         route(&[], "/api/analytics/public", None),
         route(&[], "/api/analytics/**", Some("analytics")),
@@ -162,7 +162,7 @@ fn what_is_not_understood_is_refused_only_where_it_may_reach_a_route() {
     ];
     let table = RouteTable::new(routes, Otherwise::Allow, false);
     for (path, expected) in [
-        // Nothing that is gated is like it, so it is allowed like any path.
+        // No gated route is similar, so it is allowed like any path.
         (&b"/files/caf\xe9.jpg"[..], "-"),
         (b"/files/caf%E9.jpg", "-"),
         (b"/files/100%.jpg", "-"),
@@ -176,7 +176,7 @@ fn what_is_not_understood_is_refused_only_where_it_may_reach_a_route() {
         (b"/api/caf\xc3\xa9/analytics", "-"),
         (b"/api/cameras/\xc3\xa9x/import", "-"),
         (b"/api/cameras/%B4%F3%C3%C5/import", "-"),
-        // A name that is not UTF-8 as a whole is as long as it is.
+        // A name that is not entirely UTF-8 keeps its length.
         (b"/%E9t%E9/1.jpg", "-"),
         (b"/\xe9t\xe9/1.jpg", "-"),
         (b"/%E9", "-"),
@@ -184,14 +184,14 @@ fn what_is_not_understood_is_refused_only_where_it_may_reach_a_route() {
         (b"/api/%E9t%E9/heat", "-"),
         (b"/api/%E0%E9%E8-x-%E7/heat", "-"),
         (b"/api/cameras/1/%E9t%E9", "-"),
-        // What it reaches needs the same, whatever it stands for.
+        // The routes that it may reach all require the same.
         (b"/api/analytics/heat/\xe9", "analytics"),
         (b"/api/analytics/heat%zz", "analytics"),
         (b"/api/cameras/x%E9/export", "export"),
         (b"/api/cameras/\xc3\xa9x/export", "export"),
         (b"/stra%C3%9Fe/1", "street"),
         (b"/stra\xc3\x9fe/1", "street"),
-        // It may be what is gated.
+        // It may be a gated path.
         (b"/api/an%zzlytics/heat", "Ambiguous"),
         (b"/api/an\xe1lytics/heat", "Ambiguous"),
         (b"/api/analytic%/heat", "Ambiguous"),
@@ -207,14 +207,14 @@ fn what_is_not_understood_is_refused_only_where_it_may_reach_a_route() {
         (b"/api/%E0%EE%E1lytic%F3/heat", "Ambiguous"),
         (b"/api/%E1%EE%E1%EC%F9%F4%E9%E3%F3/heat", "Ambiguous"),
         (b"/api/an%E6lytics/heat", "Ambiguous"),
-        // Decoders that leave out what they do not understand.
+        // Decoders that skip what they cannot decode.
         (b"/x/.\xc3\xa9./api/analytics/heat", "Ambiguous"),
         (b"/x/.%C3%A9./api/analytics/heat", "Ambiguous"),
         (b"/x/.\xff./api/analytics/heat", "Ambiguous"),
         (b"/x/.%ff./api/analytics/heat", "Ambiguous"),
         (b"/x/.%./api/analytics/heat", "Ambiguous"),
         (b"/api/x/..%\xff2fanalytics/heat", "Ambiguous"),
-        // Decoders that leave out everything but ASCII.
+        // Decoders that remove non-ASCII characters.
         (b"/api/analytics%C3%A9/heat", "Ambiguous"),
         (b"/api/analytics\xc3\xa9/heat", "Ambiguous"),
         (b"/%C3%A9/api/analytics/heat", "Ambiguous"),
@@ -249,7 +249,7 @@ fn what_is_not_understood_is_refused_only_where_it_may_reach_a_route() {
 }
 
 #[test]
-fn a_path_that_some_services_cut_off_or_split_otherwise_is_refused_where_that_matters() {
+fn a_path_that_some_services_cut_or_split_differently_is_refused_where_it_matters() {
     let routes = vec![
         route(&[], "/api/cameras/*/export", Some("export")),
         route(&[], "/api/cameras/**", None),
@@ -269,12 +269,12 @@ fn a_path_that_some_services_cut_off_or_split_otherwise_is_refused_where_that_ma
         ("/api/cameras/1%23/import", "-"),
         ("/two%23", "any"),
         ("/one%23", "Ambiguous"),
-        // Two slashes begin the name of a host for some.
+        // Some services read a host name after two slashes.
         ("//host/api/cameras/1/export", "Ambiguous"),
         ("///host/api/cameras/1/export", "Ambiguous"),
         ("/%2fhost/api/cameras/1/export", "Ambiguous"),
         ("//host/files/1", "-"),
-        // Escapes of different depths.
+        // Escapes with different depths.
         ("/a/%252e%252e/x%25252fy", "Ambiguous"),
         ("/a/%2e%2e/b/../c", "Ambiguous"),
     ] {
@@ -283,7 +283,7 @@ fn a_path_that_some_services_cut_off_or_split_otherwise_is_refused_where_that_ma
 }
 
 #[test]
-fn a_path_of_more_segments_or_odd_places_than_are_read_is_refused() {
+fn a_path_with_too_many_segments_or_ambiguous_places_is_refused() {
     let nothing = RouteTable::default();
     let table = table();
     for table in [&nothing, &table] {
@@ -303,7 +303,8 @@ fn a_path_of_more_segments_or_odd_places_than_are_read_is_refused() {
             let path = format!("/a{}", odd.repeat(MAX_ODD_PLACES + 1));
             assert_eq!(need(table, "GET", &path), "TooOdd", "{odd}");
         }
-        // What is adjacent is one place; what every service reads the same is none.
+        // Adjacent places count as one; places that every service reads in the same way do
+        // not count.
         let name = format!("/files/{}", "\u{95e8}".repeat(100));
         assert_eq!(need(table, "GET", &name), "-");
         let name = format!("/files/{}", "%E9%97%A8".repeat(300));
@@ -314,7 +315,7 @@ fn a_path_of_more_segments_or_odd_places_than_are_read_is_refused() {
 }
 
 #[test]
-fn a_request_whose_method_is_not_known_needs_what_it_needs_with_any_method() {
+fn a_request_with_an_unknown_method_needs_the_features_of_every_method() {
     let routes = vec![
         route(&["get"], "/api/alarms/**", None),
         route(&["PROPFIND"], "/api/alarms/**", Some("find")),
@@ -370,7 +371,7 @@ fn the_first_route_that_matches_counts() {
 }
 
 #[test]
-fn what_may_be_read_differently_is_refused_where_that_matters() {
+fn ambiguous_paths_are_refused_where_it_matters() {
     let routes = vec![
         route(&[], "/open/**", None),
         route(&[], "/analytics/public", None),
@@ -397,7 +398,7 @@ fn what_may_be_read_differently_is_refused_where_that_matters() {
         ] {
             assert_eq!(need(&table, "GET", path), "Ambiguous", "{path}");
         }
-        // Where it does not, odd paths are paths.
+        // Where it makes no difference, unusual paths are normal paths.
         for (path, expected) in [
             ("/analytics//heat", "analytics"),
             ("/analytics/a%2Fb", "analytics"),
@@ -413,7 +414,7 @@ fn what_may_be_read_differently_is_refused_where_that_matters() {
 }
 
 #[test]
-fn what_no_route_is_for_is_allowed_or_refused_as_the_table_says() {
+fn the_table_decides_about_unlisted_paths() {
     let routes = || vec![route(&[], "/a/**", Some("a")), route(&[], "/free", None)];
     let deny = RouteTable::new(routes(), Otherwise::Deny, false);
     assert_eq!(need(&deny, "GET", "/a"), "a");
@@ -432,7 +433,7 @@ fn case_may_be_ignored_where_services_ignore_it() {
 }
 
 #[test]
-fn a_pattern_that_says_something_else_than_it_means_is_refused() {
+fn a_misleading_pattern_is_rejected() {
     let parse = |text: &str| Pattern::parse(text).unwrap_err();
     assert_eq!(parse("/a/**/b"), PatternError::OpenInside);
     assert_eq!(parse("/a/b*"), PatternError::PartOfSegment("b*".into()));
@@ -442,7 +443,7 @@ fn a_pattern_that_says_something_else_than_it_means_is_refused() {
 }
 
 #[test]
-fn a_table_of_ten_thousand_lines_finds_the_first_of_those_that_match() {
+fn a_table_of_ten_thousand_lines_finds_the_first_match() {
     let mut routes: Vec<Route> = (0..10_000)
         .map(|n| {
             route(
@@ -458,13 +459,13 @@ fn a_table_of_ten_thousand_lines_finds_the_first_of_those_that_match() {
     assert_eq!(need(&table, "GET", "/api/v5/part-5/x"), "f5");
     assert_eq!(need(&table, "GET", "/api/v6/part-5/x"), "late");
     assert_eq!(need(&table, "GET", "/api/v3/part-10/x"), "f10");
-    // 9998 = 7 * 1428 + 2; 9999 is of v3, and comes after the whole of it.
+    // 9998 = 7 * 1428 + 2; 9999 is of v3, and comes after all of v2.
     assert_eq!(need(&table, "GET", "/api/v3/part-9999"), "whole");
 }
 
 proptest! {
-    /// Whatever is sent: two spellings that a server may take for the same are
-    /// the same here, and a plain path is as plain as it gets.
+    /// For any input: spellings that a server may treat as equal are equal here, and a plain
+    /// path is left unchanged.
     #[test]
     fn a_plain_path_stays_as_it_is(raw in "(/|/\\.\\.|/\\.|;|%2[eEfF]|%25|%5c|\\\\|[a-c]|%6[1-3]){0,12}") {
         let raw = format!("/{raw}");
@@ -480,7 +481,7 @@ proptest! {
         }
     }
 
-    /// The index changes nothing: the first of all that match is found.
+    /// The index changes nothing: the first match is found.
     #[test]
     fn the_table_finds_what_reading_line_by_line_finds(
         patterns in prop::collection::vec("(/(a|b|\\*)){0,5}(/\\*\\*)?", 1..20),
@@ -500,7 +501,7 @@ proptest! {
         prop_assert_eq!(need(&table, "GET", &path), expected);
     }
 
-    /// A slow reader that reads a path in 128 ways is never stricter.
+    /// A slow reader with 128 readings per path is never stricter.
     #[test]
     fn no_reading_of_a_path_needs_a_feature_that_the_table_does_not_ask_for(
         lines in prop::collection::vec(("(/(a|b|\\*)){0,4}(/\\*\\*)?", 0..4_usize), 1..6),
@@ -517,10 +518,10 @@ proptest! {
         let lines: Vec<naive_paths::Line> =
             lines.iter().map(|(pattern, feature)| (pattern.as_str(), *feature)).collect();
         let found = table.need("GET", &path);
-        // What the slow reader cannot read, it refuses.
+        // Paths that the slow reader cannot read are refused.
         let needs = naive_paths::needs(&lines, &path).unwrap_or_default();
         for (number, needed) in needs.into_iter().enumerate() {
-            // Where everything but ASCII is left out, features alone count.
+            // Where non-ASCII characters are removed, only features count.
             if number >= 64 && needed.is_none() {
                 continue;
             }
@@ -534,8 +535,8 @@ proptest! {
         }
     }
 
-    /// Nor is the table stricter than it has to be: where only slashes, dots and
-    /// parameters are odd, it refuses what the slow reader cannot agree about.
+    /// The table is not stricter than necessary: if only slashes, dots and parameters are
+    /// unusual, it refuses exactly the paths whose readings differ.
     #[test]
     fn a_path_is_refused_only_where_readings_differ(
         patterns in prop::collection::vec("(/(a|b|\\*)){0,4}(/\\*\\*)?", 1..6),
@@ -560,8 +561,8 @@ proptest! {
         prop_assert!([expected, "AboveRoot"].contains(&found.as_str()), "{path}: {found}");
     }
 
-    /// Whatever bytes a path has, an answer is found, and a method that is not
-    /// known needs no less than a known one.
+    /// Any bytes in a path get an answer, and an unknown method requires no less than a known
+    /// one.
     #[test]
     fn any_method_needs_what_each_method_needs(
         path in prop::collection::vec(any::<u8>(), 0..60),

@@ -1,4 +1,4 @@
-//! When the License Server is called next.
+//! The schedule of calls to the License Server.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn signed(hours: i64, offline: bool) -> Evidence {
     Signer::vendor().evidence(&claims)
 }
 
-/// The wait before the next validation, after one at [`T0`].
+/// The delay before the next validation, after one at [`T0`].
 fn wait(
     evidence: &Evidence,
     standing: &Standing,
@@ -53,14 +53,14 @@ fn since(next: DateTime<Utc>) -> TimeDelta {
 }
 
 #[test]
-fn a_failed_validation_is_repeated_after_one_two_four_to_sixty_minutes() {
+fn a_failed_validation_is_retried_after_one_two_four_to_sixty_minutes() {
     let minutes = [1, 2, 4, 8, 16, 32, 60, 60, 60];
     for (failures, minutes) in (1..).zip(minutes) {
         let full = TimeDelta::minutes(minutes);
         for standing in [Standing::Active, GRACE] {
             let wait = |jitter| wait(&unsigned(), &standing, failures, DAY, jitter);
             assert_eq!(wait(least()), Some(full / 2), "{failures} failures");
-            // The random number is below 1, so the whole wait is never reached.
+            // The random number is below 1, so the full delay is never reached.
             let longest = full - TimeDelta::milliseconds(1);
             assert_eq!(wait(most()), Some(longest), "{failures} failures");
         }
@@ -68,7 +68,7 @@ fn a_failed_validation_is_repeated_after_one_two_four_to_sixty_minutes() {
 }
 
 #[test]
-fn the_wait_grows_evenly_with_the_random_number() {
+fn the_delay_grows_evenly_with_the_random_number() {
     let half = Jitter::from_bits(1 << 31);
     assert_eq!(
         wait(&unsigned(), &GRACE, 1, DAY, half),
@@ -81,7 +81,7 @@ fn the_wait_grows_evenly_with_the_random_number() {
 }
 
 #[test]
-fn a_lapsed_site_asks_every_fifteen_minutes() {
+fn a_lapsed_site_validates_every_fifteen_minutes() {
     assert_eq!(LAPSED_RETRY, TimeDelta::minutes(15));
     for failures in [0, 1, 500] {
         let wait = |jitter| wait(&signed(24, false), &LAPSED, failures, DAY, jitter);
@@ -108,7 +108,7 @@ fn a_signed_lease_shorter_than_the_interval_is_validated_after_four_fifths_of_it
 }
 
 #[test]
-fn a_lease_that_is_over_when_it_is_signed_does_not_make_a_site_call_without_pause() {
+fn a_lease_that_ends_immediately_does_not_cause_continuous_calls() {
     let wait = wait(&signed(0, false), &Standing::Active, 0, DAY, least());
     assert_eq!(wait, Some(TimeDelta::seconds(1)));
 }
@@ -203,7 +203,7 @@ fn an_unsigned_lease_holds_a_quarter_longer_than_the_interval() {
 }
 
 #[test]
-fn a_very_long_outage_is_still_asked_about_hourly() {
+fn validations_continue_hourly_in_a_very_long_outage() {
     for failures in [7, 1_000, u32::MAX] {
         assert_eq!(
             wait(&unsigned(), &GRACE, failures, DAY, least()),
@@ -213,7 +213,7 @@ fn a_very_long_outage_is_still_asked_about_hourly() {
 }
 
 #[test]
-fn a_very_long_interval_is_taken_as_it_is() {
+fn a_very_long_interval_is_used_unchanged() {
     let ages = TimeDelta::days(365_000);
     assert_eq!(
         wait(&unsigned(), &Standing::Active, 0, ages, least()),
@@ -229,7 +229,7 @@ fn a_very_long_interval_is_taken_as_it_is() {
 }
 
 #[test]
-fn a_wait_is_as_long_as_asked_and_an_hour_at_most() {
+fn a_requested_delay_is_respected_up_to_one_hour() {
     for (asked, shortest, longest) in [
         (0, 0, 0),
         (10, 10, 11),

@@ -1,5 +1,5 @@
-//! Seats, moves and overlaps: what is signed is never more than what was sold and
-//! what was allowed to move.
+//! Seats, moves and overlaps: signed leases never exceed the seats that were sold and the moves
+//! that were allowed.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ fn occupancy(held: u64, waiting_until: &[DateTime<Utc>], moves_left: u32) -> Occ
 }
 
 #[test]
-fn a_freed_seat_counts_until_its_lease_ends_or_its_place_is_passed_on() {
+fn a_freed_seat_counts_until_its_lease_ends_or_is_taken() {
     let state = |is_held, signed_until, overlap| SeatState {
         is_held,
         signed_until,
@@ -44,13 +44,13 @@ fn a_freed_seat_counts_until_its_lease_ends_or_its_place_is_passed_on() {
 }
 
 #[test]
-fn a_place_is_taken_free_by_moves_or_not_at_all() {
+fn a_seat_is_taken_freely_by_a_move_or_not_at_all() {
     let longest_move = at(96);
     let take = |occupancy: Occupancy<'_>| occupancy.take(longest_move);
     assert_eq!(take(occupancy(1, &[], 0)), Ok(0));
     assert_eq!(take(occupancy(0, &[at(5)], 0)), Ok(0));
     assert_eq!(take(occupancy(2, &[], 9)), Err(SeatLimit::AllHeld));
-    // Seats that wait do not make room for one that others hold.
+    // Waiting seats do not make room for those in use.
     assert_eq!(take(occupancy(2, &[at(5)], 9)), Err(SeatLimit::AllHeld));
     assert_eq!(take(occupancy(1, &[at(5)], 1)), Ok(1));
     assert_eq!(take(occupancy(1, &[at(96)], 1)), Ok(1));
@@ -60,7 +60,7 @@ fn a_place_is_taken_free_by_moves_or_not_at_all() {
     let until = longest_move + TimeDelta::seconds(1);
     let long = Err(SeatLimit::LongLease { until });
     assert_eq!(take(occupancy(1, &[until], 9)), long);
-    // More than there are seats, as before seats that wait were counted.
+    // More than the seats sold, as before waiting seats were counted.
     assert_eq!(take(occupancy(1, &[at(5), at(7)], 2)), Ok(2));
     let until = at(7);
     let no_moves = Err(SeatLimit::NoMovesLeft { until });
@@ -96,9 +96,9 @@ struct Server {
     budget: TransferBudget,
     now: DateTime<Utc>,
     machines: BTreeMap<u8, SeatState>,
-    /// Every lease that was ever signed.
+    /// Every lease that was signed.
     leases: BTreeMap<u8, Vec<DateTime<Utc>>>,
-    /// When each move was spent, and when its overlap ends.
+    /// When each move was used, and when its overlap ends.
     moves: Vec<(DateTime<Utc>, DateTime<Utc>)>,
     /// When each released overlap ends.
     releases: Vec<DateTime<Utc>>,
@@ -199,7 +199,7 @@ impl Server {
 }
 
 #[test]
-fn signed_leases_are_never_more_than_seats_and_open_moves_and_releases() {
+fn signed_leases_never_exceed_seats_open_moves_and_releases() {
     let machine = || 0..6_u8;
     let step = prop_oneof![
         6 => machine().prop_map(Step::Activate),

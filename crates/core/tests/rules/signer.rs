@@ -1,4 +1,4 @@
-//! A License Server's signing key, and what it or an adversary makes with one.
+//! A License Server's signing key, and documents made with it by the server or an attacker.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -37,12 +37,12 @@ pub fn at(hours: i64) -> DateTime<Utc> {
     T0 + TimeDelta::hours(hours)
 }
 
-/// A second more than `hours` after [`T0`].
+/// One second after `hours` from [`T0`].
 pub fn just_after(hours: i64) -> DateTime<Utc> {
     at(hours) + TimeDelta::seconds(1)
 }
 
-/// Who signs.
+/// The holder of a signing key.
 pub struct Signer {
     key: SigningKey,
     pub kid: String,
@@ -55,18 +55,18 @@ impl Signer {
         Self { key, kid }
     }
 
-    /// The one whose key is trusted.
+    /// The vendor, whose key is trusted.
     pub fn vendor() -> Self {
         let seed = URL_SAFE_NO_PAD.decode(RFC_8037_SEED).unwrap();
         Self::new(&seed.try_into().unwrap())
     }
 
-    /// One whose key is not.
-    pub fn stranger() -> Self {
+    /// Another party, whose key is not trusted.
+    pub fn untrusted() -> Self {
         Self::new(&[7; 32])
     }
 
-    /// One of the keys that come after the vendor's first.
+    /// One of the vendor's later keys.
     pub fn numbered(number: u8) -> Self {
         Self::new(&[100 + number; 32])
     }
@@ -76,7 +76,7 @@ impl Signer {
         encode(DocumentType::KeySet, &self.kid, claims, sign).unwrap()
     }
 
-    /// The same key under another's name.
+    /// The same key under another id.
     pub fn posing_as(mut self, other: &Self) -> Self {
         self.kid.clone_from(&other.kid);
         self
@@ -107,13 +107,13 @@ impl Signer {
         encode(DocumentType::Denial, &self.kid, claims, sign).unwrap()
     }
 
-    /// A lease as it is after verification.
+    /// A verified lease.
     pub fn lease(&self, claims: &LicenseClaims) -> Lease {
         let document = verify_license(&self.license(claims), &self.keyring()).unwrap();
         Lease::Signed(Box::new(document))
     }
 
-    /// A denial as it is after verification.
+    /// A verified denial.
     pub fn verified_denial(&self, claims: &DenialClaims) -> VerifiedDenial {
         verify_denial(&self.denial(claims), &self.keyring()).unwrap()
     }
@@ -131,7 +131,7 @@ impl Signer {
         )
     }
 
-    /// Any texts, signed: header and payload as they are.
+    /// Signs any header and payload unchanged.
     pub fn raw(&self, header: &str, payload: &str) -> String {
         self.raw_parts(
             &URL_SAFE_NO_PAD.encode(header),
@@ -139,7 +139,7 @@ impl Signer {
         )
     }
 
-    /// Any two parts, signed as they are.
+    /// Signs any two parts unchanged.
     pub fn raw_parts(&self, header: &str, payload: &str) -> String {
         let input = format!("{header}.{payload}");
         let signature = URL_SAFE_NO_PAD.encode(self.signature(&input));
@@ -151,7 +151,7 @@ impl Signer {
     }
 }
 
-/// The license that was bought, without an expiry.
+/// The license, without an expiry.
 pub fn license_object() -> Map<String, Value> {
     object(json!({
         "licenseKey": KEY,
@@ -171,8 +171,8 @@ pub fn object(value: Value) -> Map<String, Value> {
     object
 }
 
-/// A lease as a License Server makes it by default: validated again within
-/// 24 hours, worth nothing after 96.
+/// A default lease of a License Server: validated again within 24 hours, not valid after
+/// 96.
 pub fn license_claims() -> LicenseClaims {
     LicenseClaims {
         iss: "https://licenses.example".into(),
@@ -211,7 +211,7 @@ pub fn denial_claims() -> DenialClaims {
     }
 }
 
-/// What version 1.0.0 would have cached, or a server that does not sign says.
+/// The license cached by version 1.0.0, or sent by a server that does not sign.
 pub fn unsigned_lease() -> Lease {
     Lease::Unsigned {
         license: License::new(license_object()),

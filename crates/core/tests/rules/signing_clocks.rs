@@ -1,4 +1,4 @@
-//! When a License Server trusts its clock enough to sign.
+//! When a License Server trusts its clock for signing.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ fn start() -> DateTime<Utc> {
     "2026-11-24T12:00:00Z".parse().unwrap()
 }
 
-/// The clocks, so long after the start, with a wall clock that is so far ahead.
+/// The clocks this long after the start, with the wall clock ahead by this much.
 fn after(passed: TimeDelta, ahead: TimeDelta) -> Reading {
     Reading {
         wall: start() + passed + ahead,
@@ -47,7 +47,7 @@ fn a_start_is_believed_for_a_day_after_the_newest_recorded_instant() {
             "recorded",
         ),
         (Some(-TimeDelta::days(4000)), "recorded"),
-        // A server has run at a later time: this clock or that one is wrong.
+        // A server has already run at a later time, so one of the clocks is wrong.
         (Some(minutes(10)), "signs"),
         (Some(minutes(10) + TimeDelta::seconds(1)), "behind"),
         (Some(TimeDelta::days(4000)), "behind"),
@@ -55,14 +55,14 @@ fn a_start_is_believed_for_a_day_after_the_newest_recorded_instant() {
         let reading = after(TimeDelta::zero(), TimeDelta::zero());
         let mut watch = ClockWatch::started(reading, newest.map(|newest| start() + newest));
         assert_eq!(word(&mut watch, reading), expected, "{newest:?}");
-        // Waiting does not help, and does not hurt.
+        // Waiting changes nothing.
         let later = after(TimeDelta::days(30), TimeDelta::zero());
         assert_eq!(word(&mut watch, later), expected, "{newest:?}");
     }
 }
 
 #[test]
-fn a_database_whose_clock_shows_another_time_stops_signing() {
+fn a_database_clock_with_another_time_stops_signing() {
     let now = after(minutes(5), TimeDelta::zero());
     for (ahead, expected) in [
         (0, "signs"),
@@ -76,12 +76,12 @@ fn a_database_whose_clock_shows_another_time_stops_signing() {
         watch.compare(now, minutes(ahead));
         assert_eq!(word(&mut watch, now), expected, "{ahead}");
     }
-    // The newest comparison counts, also when the clock moves after it.
+    // The latest comparison counts, even if the clock moves after it.
     let mut watch = ClockWatch::started(now, None);
     watch.compare(now, minutes(0));
     let set_back = after(minutes(6), minutes(-11));
     assert_eq!(word(&mut watch, set_back), "database");
-    // It is set right again, which is no jump.
+    // Correcting the clock is not a jump.
     let right = after(minutes(7), minutes(0));
     watch.compare(right, minutes(0));
     assert_eq!(word(&mut watch, right), "signs");
@@ -97,7 +97,7 @@ fn a_clock_that_is_set_forward_does_not_sign_until_it_is_set_back_or_accepted() 
         (3, 12, "jumped"),
         (4, 6_000_000, "recorded"),
         (5, 0, "signs"),
-        // Back, and right again, which is no jump.
+        // Setting it back and correcting it again is not a jump.
         (6, -60, "behind"),
         (7, 0, "signs"),
         (8, -10, "signs"),
@@ -109,7 +109,7 @@ fn a_clock_that_is_set_forward_does_not_sign_until_it_is_set_back_or_accepted() 
     }
     let jumped = after(minutes(11), minutes(60));
     assert_eq!(word(&mut watch, jumped), "jumped");
-    // Another server's clock was accepted.
+    // The clock of another server was accepted.
     assert!(!watch.accept(jumped, start()));
     assert_eq!(word(&mut watch, jumped), "jumped");
     assert!(watch.accept(jumped, jumped.wall - minutes(1)));
@@ -118,8 +118,8 @@ fn a_clock_that_is_set_forward_does_not_sign_until_it_is_set_back_or_accepted() 
 
 #[test]
 fn a_clock_that_is_behind_at_the_start_signs_when_it_is_right() {
-    // Behind what is recorded, or behind the database's clock: how far, whether the
-    // server looks before the clock is corrected, and what it says then.
+    // Behind the record or the database's clock: by how much, whether the server reads the
+    // clock before it is corrected, and what it then reports.
     for by in [11, 15, 60 * 24 * 300] {
         for looks in [false, true] {
             for by_database in [false, true] {
@@ -148,7 +148,7 @@ fn a_clock_that_is_behind_at_the_start_signs_when_it_is_right() {
             }
         }
     }
-    // A person says that the record is wrong.
+    // A person confirms that the record is wrong.
     let begun = after(minutes(0), minutes(0));
     let mut watch = ClockWatch::started(begun, Some(start() + TimeDelta::days(300)));
     assert_eq!(word(&mut watch, begun), "behind");
@@ -181,20 +181,20 @@ fn an_instant_that_was_read_while_the_clock_was_wrong_is_not_signed() {
 }
 
 #[test]
-fn a_suspend_is_no_jump_and_slow_drift_is_not_either() {
+fn neither_a_suspend_nor_slow_drift_is_a_jump() {
     let begun = after(TimeDelta::zero(), TimeDelta::zero());
     let mut watch = ClockWatch::started(begun, Some(start()));
-    // The boot clock counts suspends.
+    // The boot clock counts suspended time.
     assert_eq!(
         word(&mut watch, after(TimeDelta::days(3), TimeDelta::zero())),
         "signs"
     );
-    // A virtual machine that loses a minute with every night's backup.
+    // A virtual machine that loses a minute with each nightly backup.
     for night in 4..400 {
         let reading = after(TimeDelta::days(night), minutes(night));
         assert_eq!(word(&mut watch, reading), "signs", "night {night}");
     }
-    // But a clock that gains nine minutes with every hour is not right.
+    // A clock that gains nine minutes per hour is wrong.
     let words: Vec<_> = (1..=4)
         .map(|hour| {
             let passed = TimeDelta::days(400) + TimeDelta::hours(hour);
@@ -205,7 +205,7 @@ fn a_suspend_is_no_jump_and_slow_drift_is_not_either() {
 }
 
 #[test]
-fn a_doubt_says_what_is_wrong_and_what_to_do() {
+fn a_doubt_names_the_problem_and_the_remedy() {
     let begun = after(TimeDelta::zero(), TimeDelta::zero());
     let mut watch = ClockWatch::started(begun, Some(start()));
     let text = |watch: &mut ClockWatch, reading| {
@@ -227,7 +227,7 @@ fn a_doubt_says_what_is_wrong_and_what_to_do() {
         said.contains("12 min behind the database's clock"),
         "{said}"
     );
-    // The ends of what a clock can show.
+    // The limits of what a clock can show.
     let last = Reading {
         wall: DateTime::<Utc>::MAX_UTC,
         since_boot: Duration::MAX,

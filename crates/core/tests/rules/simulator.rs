@@ -1,11 +1,10 @@
-//! A site lives through whatever a seed brings: outages, proxies, clocks that
-//! step, reboots, kills, licenses suspended and given back, license files that
-//! were kept, and somebody who removes, restores and edits what is kept, and
-//! sets the wall clock for just the moment of an import. At every step the
-//! invariants are checked.
+//! Simulates a site with random events: outages, proxies, clock steps, reboots, killed
+//! processes, suspended and reinstated licenses, stored license files, and a user who removes,
+//! restores and edits stored data and sets the wall clock for the moment of an import. The
+//! invariants are checked at every step.
 //!
-//! `SIMULATED_HOURS` says for how long, `SIMULATOR_SEED` from which seed on; a
-//! failure names the seed of its site.
+//! `SIMULATED_HOURS` sets the duration, `SIMULATOR_SEED` the first seed; a failure names the seed
+//! of its site.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,13 +29,13 @@ use crate::signer::{
 
 const PAID: &str = "module.map_view";
 const DEFAULT_HOURS: u64 = 20_000;
-/// How long one site is watched, in running time.
+/// How long each site is simulated, in running time.
 const SITE_HOURS: i64 = 2_000;
-/// How often the clocks are looked at, and the time is kept in all places, at
-/// the least.
+/// The maximum interval at which the clocks are read and the time is stored in all
+/// places.
 const STORE_INTERVAL: TimeDelta = TimeDelta::minutes(5);
 
-/// A small generator of random numbers (Marsaglia, "Xorshift RNGs").
+/// A small random number generator (Marsaglia, "Xorshift RNGs").
 struct Dice(u64);
 
 impl Dice {
@@ -53,25 +52,25 @@ impl Dice {
     }
 }
 
-/// How the way to the License Server is.
+/// The state of the connection to the License Server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Open,
     Cut,
     Portal,
     Fault,
-    /// Somebody answers with what was recorded.
+    /// An attacker replays recorded answers.
     Replays,
-    /// Somebody answers with documents of his own key.
+    /// An attacker answers with documents signed by another key.
     Forges,
 }
 
-/// What a site keeps for its next start.
+/// The data that a site stores for its next start.
 #[derive(Clone)]
 struct Kept {
-    /// The license, the denial and what belongs to them.
+    /// The license, the denial and related data.
     evidence: Evidence,
-    /// The time in its file. An edited file fails its MAC and counts as absent.
+    /// The time in its file. An edited file has an invalid MAC and counts as absent.
     file: Option<Copy<Believed>>,
     /// The mark in the local copy.
     local: Option<Copy<Mark>>,
@@ -79,34 +78,34 @@ struct Kept {
     row: Option<Copy<Mark>>,
 }
 
-/// One copy of the time, and what is true about it.
+/// One copy of the time, with the facts about it.
 #[derive(Clone)]
 struct Copy<T> {
     value: T,
-    /// What was counted when it was written.
+    /// The effective time when it was written.
     counted: Counted,
-    /// How long the machine had been running by then, in all its starts.
+    /// The total running time of the machine at that moment, over all boots.
     ran: TimeDelta,
-    /// In which of its starts.
+    /// The boot in which it was written.
     boot: u64,
 }
 
-/// How much of the machine's running time the effective time contains: it is no
-/// earlier than the true time when the machine had been running for so long.
+/// How much of the machine's running time the effective time includes: it is no earlier than
+/// the true time when the machine had run for this long.
 #[derive(Clone, Copy)]
 struct Counted {
     here: TimeDelta,
-    /// The same by what is shared with other processes.
+    /// The same for the data shared with other processes.
     shared: TimeDelta,
-    /// The same without everything that was only claimed, which a license file
-    /// takes back.
+    /// The same without anything that was only claimed, which a license file takes
+    /// back.
     certain: TimeDelta,
 }
 
 struct World {
     dice: Dice,
     vendor: Signer,
-    stranger: Signer,
+    untrusted: Signer,
     trust: Trust,
     /// The true time.
     truth: DateTime<Utc>,
@@ -123,37 +122,37 @@ struct World {
     since_boot: Duration,
     boots: u64,
 
-    // The process, and what it keeps.
+    // The process and its stored data.
     guard: TimeGuard,
     kept: Kept,
     kept_at: DateTime<Utc>,
-    /// When the file was written last, and how soon it is due again.
+    /// When the file was last written, and when it is due again.
     filed_at: DateTime<Utc>,
     evidence: Evidence,
-    /// License files that somebody has had signed, and keeps.
+    /// License files that the user had signed and has kept.
     files: Vec<VerifiedLicense>,
     imports: u64,
-    /// The kernel does not say which start of the machine this is.
+    /// The kernel does not report a boot id.
     is_masked: bool,
-    /// What was counted for processes that did not stop in order, since the last
+    /// Time added for processes without a clean stop, since the last
     /// confirmation.
     charged: TimeDelta,
     restorable: Option<Kept>,
     validated_at: DateTime<Utc>,
     failures: u32,
 
-    // What is checked.
+    // The checks.
     policy: Policy,
     last_effective: DateTime<Utc>,
-    /// For how long the machine has been running, in all its starts, and how
-    /// much of it counts.
+    /// The machine's total running time over all boots, and how much of it
+    /// counts.
     ran: TimeDelta,
     ran_at_boot: TimeDelta,
     counted: Counted,
-    /// How long it had been running when each document was signed.
+    /// The running time when each document was signed.
     ran_when_signed: BTreeMap<u64, TimeDelta>,
-    /// Whether a process without a kept time has not asked yet, and the wall
-    /// clock has not been behind the truth since it began.
+    /// Whether a process without stored time has not validated yet, and the wall clock has not
+    /// been behind the true time since it started.
     wall_will_count: bool,
     since_confirmed: TimeDelta,
     failed_since_confirmed: bool,
@@ -166,13 +165,13 @@ struct World {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
-fn number(variable: &str, usual: u64) -> u64 {
+fn number(variable: &str, default: u64) -> u64 {
     let number = std::env::var(variable).ok();
-    number.map_or(usual, |number| number.parse().unwrap())
+    number.map_or(default, |number| number.parse().unwrap())
 }
 
 #[test]
-fn the_invariants_hold_whatever_happens() {
+fn the_invariants_hold_in_every_simulation() {
     let hours = number("SIMULATED_HOURS", DEFAULT_HOURS);
     let first = number("SIMULATOR_SEED", 1);
     let sites = hours.div_ceil(SITE_HOURS.unsigned_abs());
@@ -230,7 +229,7 @@ impl World {
         let mut world = Self {
             trust: vendor.trust(),
             vendor,
-            stranger: Signer::stranger(),
+            untrusted: Signer::untrusted(),
             truth: T0,
             way: Way::Open,
             suspended: false,
@@ -319,7 +318,7 @@ impl World {
         self.check();
     }
 
-    /// Time goes by: the clocks are looked at, and what is due is done.
+    /// Time passes: the clocks are read, and due actions are taken.
     fn run(&mut self, span: TimeDelta) {
         let mut left = span;
         while left > TimeDelta::zero() {
@@ -343,7 +342,7 @@ impl World {
         self.counted.certain += span;
     }
 
-    /// For how long what is in the file holds.
+    /// For how long the content of the file is valid.
     fn gap(&self) -> TimeDelta {
         match &self.kept.file {
             Some(file) if file.value.unseen_ms > 0 => {
@@ -372,7 +371,7 @@ impl World {
         self.last_effective = now;
     }
 
-    /// What is not certain yet is not kept.
+    /// Uncertain values are not stored.
     fn keep(&mut self) {
         self.kept.evidence = self.evidence.clone();
         if self.guard.awaits_validation() {
@@ -415,7 +414,7 @@ impl World {
         }
     }
 
-    /// Keeps in mind whether the wall clock was behind the truth.
+    /// Records whether the wall clock was behind the true time.
     fn look_at_the_wall(&mut self) {
         self.wall_will_count &= self.wall_off >= TimeDelta::zero();
     }
@@ -460,7 +459,7 @@ impl World {
         self.look_at_the_wall();
     }
 
-    /// Power off and on: what was not kept is lost.
+    /// Power off and on: unsaved data is lost.
     fn reboot(&mut self) {
         let off = match self.dice.roll(3) {
             0 => self.dice.up_to(TimeDelta::minutes(10)),
@@ -469,7 +468,7 @@ impl World {
         };
         let up = self.dice.up_to(TimeDelta::minutes(20)) + TimeDelta::seconds(30);
         if self.dice.roll(2) == 0 {
-            // Stopped in good order.
+            // A clean stop.
             self.observe();
             self.keep();
             self.kept.file = Some(self.copy(self.guard.stopped()));
@@ -485,7 +484,7 @@ impl World {
         self.start();
     }
 
-    /// The process ends and starts again, at once or after a while.
+    /// The process ends and restarts, immediately or after a while.
     fn restart(&mut self, after_a_while: bool) {
         if after_a_while {
             let span = self.dice.up_to(TimeDelta::days(3));
@@ -508,7 +507,7 @@ impl World {
         let (guard, _) = TimeGuard::start(file.as_ref(), local.as_ref(), signed, floor, readings);
         let row = row.map(Mark::told);
         let (guard, _) = guard.recalled(row.as_ref(), signed, self.readings());
-        // A new process has not shown anybody a later time than it starts with.
+        // A new process has not exposed any time later than its start.
         self.guard = guard;
         self.count_what_is_left(signed);
         self.last_effective = self.now();
@@ -532,7 +531,7 @@ impl World {
         self.keep();
     }
 
-    /// What has to be counted after a start, by what is left of what was kept.
+    /// What has to be counted after a start, depending on the stored data that is left.
     fn count_what_is_left(&mut self, signed: Option<DateTime<Utc>>) {
         let none = TimeDelta::zero();
         let seq = self.evidence.newest_seq(KEY).unwrap();
@@ -543,10 +542,9 @@ impl World {
             certain: signed_after,
         };
         if let Some(file) = &self.kept.file {
-            // The machine says for how long it has been running since the file
-            // was written. About a document that is newer than what was counted
-            // by then that says nothing, unless nothing was left out and the
-            // machine was not off in between.
+            // The machine knows how long it has been running since the file was written. For a
+            // document that is newer than the time counted by then this means nothing, unless no
+            // time was left out and the machine was not off in between.
             let since = TimeDelta::from_std(self.since_boot).unwrap();
             let before = TimeDelta::milliseconds(file.value.since_boot_ms.cast_signed());
             let unseen = TimeDelta::milliseconds(file.value.unseen_ms.cast_signed());
@@ -556,7 +554,7 @@ impl World {
             let carried = if file.boot == self.boots {
                 ran
             } else if names_it || since < before {
-                // What ran before the machine was cut off is counted, too.
+                // Running time before a power cut counts, too.
                 ran.min(since + unseen)
             } else {
                 ran.min(unseen.max(since - before))
@@ -581,7 +579,7 @@ impl World {
                 counted.shared = counted.shared.max(mark.counted.shared);
             }
         }
-        // What the local copy says of claims counts where the file says nothing.
+        // The claims in the local copy count where the file has none.
         if let (None, Some(local)) = (&self.kept.file, &self.kept.local)
             && local.value.signed_at >= signed
         {
@@ -612,7 +610,7 @@ impl World {
         );
     }
 
-    /// What is stored is verified again.
+    /// Stored data is verified again.
     fn recalled(&self) -> Evidence {
         let keyring = self.vendor.keyring();
         let mut evidence = self.kept.evidence.clone();
@@ -626,7 +624,7 @@ impl World {
         evidence
     }
 
-    /// The machine sleeps: its boot clock goes on, and the process does not.
+    /// The machine is suspended: its boot clock continues, the process does not.
     fn sleep(&mut self) {
         let span = match self.dice.roll(2) {
             0 => self.dice.up_to(TimeDelta::hours(10)),
@@ -637,7 +635,7 @@ impl World {
         self.observe();
     }
 
-    /// Somebody puts an old license and what belongs to it back.
+    /// The user restores an old license and its related data.
     fn restore(&mut self) {
         let Some(old) = &self.restorable else {
             return;
@@ -647,8 +645,8 @@ impl World {
         self.start();
     }
 
-    /// Somebody stops the process, removes, restores or edits any of what is
-    /// kept, may set the wall clock, and starts it again.
+    /// The user stops the process, removes, restores or edits any stored data, may set the wall
+    /// clock, and starts the process again.
     fn tamper(&mut self) {
         self.tamperings += 1;
         self.tampered = true;
@@ -675,7 +673,7 @@ impl World {
             self.is_masked = !self.is_masked;
         }
         if self.dice.roll(3) == 0 {
-            // What was done to the files is done before the power is back.
+            // The files are changed before the power is back.
             let off = self.dice.up_to(TimeDelta::days(400));
             let up = TimeDelta::minutes(1);
             self.truth += off + up;
@@ -687,8 +685,8 @@ impl World {
         self.start();
     }
 
-    /// A mark that was kept, removed, put back, or written by hand. One that
-    /// says more than was true is worth nothing to whoever wrote it.
+    /// A mark that was stored, removed, restored or forged. A mark that exceeds the truth is
+    /// useless to its author.
     fn tampered_with(
         &mut self,
         mark: Option<Copy<Mark>>,
@@ -708,7 +706,7 @@ impl World {
                     told_ms: number(self.dice.roll(u64::MAX)),
                 };
                 let mut forged = self.copy(mark);
-                // It is worth nothing.
+                // It is useless.
                 forged.counted.here = TimeDelta::zero();
                 forged.counted.shared = TimeDelta::zero();
                 forged.counted.certain = TimeDelta::zero();
@@ -718,9 +716,9 @@ impl World {
         }
     }
 
-    /// Somebody has a license file signed and keeps it, or imports one of those
-    /// that were kept. He may remove the license before, so that it counts again,
-    /// and set the wall clock for just that moment.
+    /// The user has a license file signed and keeps it, or imports one of those kept. The user may
+    /// remove the license first, so that the file counts again, and set the wall clock for just
+    /// that moment.
     fn by_file(&mut self) {
         if self.files.is_empty() || self.dice.roll(3) == 0 {
             self.seq = (self.seq + 1).max(u64::try_from(self.truth.timestamp_millis()).unwrap());
@@ -769,7 +767,7 @@ impl World {
         for counted in [&mut self.counted.here, &mut self.counted.shared] {
             *counted = (*counted).max(certain);
         }
-        // A signed answer replaces what is in the database.
+        // A signed answer replaces the mark in the database.
         self.kept.row = None;
         if now <= good_until {
             let lease = Lease::Signed(Box::new(document));
@@ -805,7 +803,7 @@ impl World {
             self.counted.here = self.ran;
             self.counted.shared = self.ran;
             self.counted.certain = self.ran;
-            // A signed answer replaces what is in the database.
+            // A signed answer replaces the mark in the database.
             self.kept.row = None;
         } else {
             let (guard, _) = self.guard.unanswered(self.readings());
@@ -862,7 +860,7 @@ impl World {
                 ),
             },
             Way::Forges => {
-                let signer = self.stranger.license_header();
+                let signer = self.untrusted.license_header();
                 let (yes, no) = (self.yes(nonce, false), self.no(nonce, false));
                 let forged = [yes, no][self.dice.roll(2) as usize].clone();
                 assert!(!signer.is_empty());
@@ -920,7 +918,7 @@ impl World {
         if genuine {
             &self.vendor
         } else {
-            &self.stranger
+            &self.untrusted
         }
     }
 
@@ -947,8 +945,8 @@ impl World {
         }
         let on = decide(PAID, &stands, &entitlements, &self.policy).available;
 
-        // Never past the signed end, in running time. What need not count is
-        // what is in no copy of the time that is left, while the wall clock does not tell either.
+        // Never past the signed end, in running time. Time that is in no remaining copy does
+        // not have to count, unless the wall clock shows it.
         let signed_span = document.claims().exp - document.claims().iat;
         let signed_after = self.ran_when_signed[&document.claims().seq];
         let counted = self.counted.here - signed_after - TimeDelta::minutes(2);
@@ -956,7 +954,7 @@ impl World {
             !(on && counted > signed_span),
             "on {counted} after the lease was signed, which is good for {signed_span}"
         );
-        // Nor off sooner than what was signed and what clocks may claim.
+        // Not off earlier than the signed end minus the possible claims of clocks.
         let left_alone = !self.restored && !self.tampered;
         if stands == Standing::Lapsed(LapseReason::GracePeriodExpired) && left_alone {
             let least = TimeDelta::hours(if self.failed_since_confirmed { 48 } else { 72 });

@@ -1,4 +1,4 @@
-//! Each rule of standing, on both sides of each bound.
+//! Each rule of the standing, on both sides of each bound.
 
 use chrono::TimeDelta;
 use license_core::contact::{Contact, Denial, NoContact, Reply, TransportFailure, Trust};
@@ -83,7 +83,7 @@ fn after(evidence: &Evidence, contact: &Contact, hours: i64) -> Evidence {
     evidence.validated(contact, at(hours), TimeDelta::hours(30))
 }
 
-// 1: no license cached.
+// 1: no license.
 
 #[test]
 fn without_a_license_a_site_is_unlicensed() {
@@ -103,7 +103,7 @@ fn a_validation_without_a_license_leaves_no_evidence() {
 // 2: a verified denial newer than the lease.
 
 #[test]
-fn a_newer_signed_denial_lapses_at_once() {
+fn a_newer_signed_denial_takes_effect_immediately() {
     let denied = after(&signed(), &signed_denial(SEQ + 1), 1);
     assert_eq!(standing(&denied, at(1), &POLICY), REVOKED);
 }
@@ -172,7 +172,7 @@ fn a_denial_is_named_before_the_expiry() {
 // 3: the license's expiry.
 
 #[test]
-fn a_license_is_good_up_to_and_including_its_expiry() {
+fn a_license_is_valid_up_to_and_including_its_expiry() {
     let evidence = signed_with(|claims| {
         let expiry = json!("2026-03-01T10:00:00Z");
         claims.license.insert("expiresAt".into(), expiry);
@@ -220,7 +220,7 @@ fn an_unsigned_license_without_a_readable_expiry_never_expires() {
 }
 
 #[test]
-fn what_the_license_calls_its_status_decides_nothing() {
+fn the_status_field_of_the_license_decides_nothing() {
     for status in ["revoked", "suspended", "expired"] {
         let evidence = signed_with(|claims| {
             claims.license.insert("status".into(), status.into());
@@ -232,7 +232,7 @@ fn what_the_license_calls_its_status_decides_nothing() {
 // 4: an offline lease.
 
 #[test]
-fn an_offline_lease_is_active_until_the_end_of_its_validity_whatever_contact_does() {
+fn an_offline_lease_is_active_until_it_ends_regardless_of_contact() {
     let evidence = signed_with(|claims| claims.offline = true);
     let failed = after(&evidence, &silence(), 1);
     for evidence in [&evidence, &failed] {
@@ -299,7 +299,7 @@ fn grace_ends_exactly_72_hours_after_the_first_failure() {
 }
 
 #[test]
-fn grace_starts_at_the_end_of_validity_when_nothing_was_tried() {
+fn grace_starts_at_the_end_of_validity_without_an_attempt() {
     for evidence in [signed(), unsigned()] {
         assert_eq!(standing(&evidence, at(96), &POLICY), grace_until(96));
         assert_eq!(standing(&evidence, just_after(96), &POLICY), NO_MORE_GRACE);
@@ -336,7 +336,7 @@ fn a_confirmation_ends_the_grace_period() {
 }
 
 #[test]
-fn a_confirmation_after_everything_lapsed_is_active_again() {
+fn a_confirmation_after_a_lapse_is_active_again() {
     let failed = after(&signed(), &silence(), 10);
     assert_eq!(standing(&failed, at(500), &POLICY), NO_MORE_GRACE);
     let confirmed = after(&failed, &confirmation(SEQ + 1, 500), 500);
@@ -380,10 +380,10 @@ fn without_grace_a_site_lapses_right_after_the_failure() {
     assert_eq!(standing(&failed, just_after(10), &policy(0)), NO_MORE_GRACE);
 }
 
-// What each validation leaves behind.
+// The evidence after each validation.
 
 #[test]
-fn a_failed_validation_is_kept_in_words() {
+fn the_message_of_a_failed_validation_is_kept() {
     let failed = after(&signed(), &silence(), 10).last_failure;
     let timed_out = NoContact::from(TransportFailure::TimedOut { seconds: 30 });
     assert_eq!(
@@ -422,7 +422,7 @@ fn the_newest_number_is_that_of_the_lease_or_of_the_denial() {
 }
 
 #[test]
-fn another_license_replaces_the_old_one_whatever_its_number() {
+fn another_license_replaces_the_old_one_regardless_of_its_number() {
     let other = "FXSGHT-ZZZZ-ZZZZ-ZZZZ-ZZZZ";
     let mut claims = license_claims();
     claims.seq = 1;
@@ -441,7 +441,7 @@ fn another_license_replaces_the_old_one_whatever_its_number() {
 }
 
 #[test]
-fn every_lapse_has_a_word_that_programs_compare() {
+fn every_lapse_has_a_code() {
     let codes = [REVOKED, EXPIRED, NO_MORE_GRACE].map(|standing| match standing {
         Standing::Lapsed(reason) => reason.code().to_owned(),
         other => panic!("{other:?}"),
@@ -453,7 +453,7 @@ fn every_lapse_has_a_word_that_programs_compare() {
 }
 
 #[test]
-fn a_failure_is_kept_for_people_to_read_and_the_newest_one_counts() {
+fn the_message_of_the_newest_failure_is_kept() {
     let evidence = after(&signed(), &silence(), 1);
     let failure = |evidence: &Evidence| evidence.last_failure.clone().unwrap();
     assert_eq!(failure(&evidence).at, at(1));
@@ -462,14 +462,14 @@ fn a_failure_is_kept_for_people_to_read_and_the_newest_one_counts() {
     assert_eq!(failure(&denied).at, at(2));
     assert_eq!(failure(&denied).reason, "revoked");
     assert!(failure(&denied).denied);
-    // An older denial adds nothing; the very one that is known may come again.
+    // An older denial adds nothing; the known one may come again.
     assert_eq!(after(&evidence, &signed_denial(SEQ - 1), 2), evidence);
     let again = after(&denied, &signed_denial(SEQ + 1), 3);
     assert_eq!(failure(&again).at, at(3));
 }
 
 #[test]
-fn two_that_failed_separately_agree_on_the_earlier_grace_and_the_newer_failure() {
+fn merging_keeps_the_earlier_grace_and_the_newer_failure() {
     let one = after(&signed(), &silence(), 1);
     let two = after(&signed(), &unsigned_denial(), 2);
     for merged in [one.merged(&two), two.merged(&one)] {
@@ -479,7 +479,7 @@ fn two_that_failed_separately_agree_on_the_earlier_grace_and_the_newer_failure()
     let none = signed();
     assert_eq!(one.merged(&none).last_failure, one.last_failure);
     assert_eq!(none.merged(&one).last_failure, one.last_failure);
-    // Of equally new ones the shared one stays.
+    // If both are equally new, the shared one is kept.
     let same = after(&signed(), &unsigned_denial(), 1);
     assert_eq!(one.merged(&same).last_failure, one.last_failure);
 }
@@ -498,15 +498,15 @@ fn the_newest_document_says_when_it_was_signed() {
 }
 
 #[test]
-fn a_standing_holds_until_the_bound_at_which_another_begins() {
+fn a_standing_is_valid_until_the_next_one_begins() {
     let until = |evidence: &Evidence, hours: i64| holds_until(evidence, at(hours), &policy(72));
     assert_eq!(until(&Evidence::default(), 0), None);
-    // Active, then grace, then lapsed for good.
+    // Active, then grace, then lapsed permanently.
     assert_eq!(until(&signed(), 0), Some(at(24)));
     assert_eq!(until(&signed(), 24), Some(at(24)));
     assert_eq!(until(&signed(), 25), Some(at(96)));
     assert_eq!(until(&signed(), 97), None);
-    // In grace since the first failure, the end of validity changes nothing.
+    // In grace since the first failure, so the end of validity changes nothing.
     let failing = after(&signed(), &silence(), 2);
     assert_eq!(until(&failing, 3), Some(at(74)));
     let expiring = signed_with(|claims| {
@@ -523,7 +523,7 @@ fn a_standing_holds_until_the_bound_at_which_another_begins() {
 }
 
 #[test]
-fn standings_have_words_that_programs_compare() {
+fn standings_have_codes() {
     let words = [
         (Standing::Unlicensed, "unlicensed"),
         (Standing::Active, "active"),

@@ -1,4 +1,4 @@
-//! What looks like a copy, and what only looks like bad luck.
+//! What looks like a copy, and what only looks like one.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::suspicion::{
@@ -31,12 +31,12 @@ impl Seat {
         }
     }
 
-    /// A validation by a site that knows `seq`; answers the new number.
+    /// A validation by a site that knows `seq`; returns the new number.
     fn validate(&mut self, seq: u64, installation_id: &str) -> u64 {
         self.call(Some(seq), installation_id, false)
     }
 
-    /// A validation or an activation by a site that may not say what it knows.
+    /// A validation or activation by a site that may omit its number.
     fn call(&mut self, newest_seq: Option<u64>, installation_id: &str, is_activation: bool) -> u64 {
         let report = Report {
             newest_seq,
@@ -57,7 +57,7 @@ impl Seat {
 }
 
 impl Seat {
-    /// A heartbeat, whose answer the site does not keep.
+    /// A heartbeat whose answer the site does not store.
     fn heartbeat(&mut self, seq: u64, installation_id: &str) {
         let answered = self.trail.answered;
         self.call(Some(seq), installation_id, false);
@@ -66,16 +66,16 @@ impl Seat {
 }
 
 #[test]
-fn an_honest_site_is_never_suspected_however_many_answers_are_lost() {
+fn an_honest_site_is_never_suspected_even_if_answers_are_lost() {
     let mut seat = Seat::new();
     let mut known = 100;
     for round in 0..50_u64 {
         for _ in 0..round % 7 {
-            // The answer is lost: the site asks again with what it has.
+            // The answer is lost: the site calls again with its old number.
             seat.validate(known, "a");
         }
         known = seat.validate(known, "a");
-        // A heartbeat's document is not kept by the site.
+        // The site does not store the document of a heartbeat.
         seat.trail.issued += 1;
     }
     assert_eq!(seat.found, []);
@@ -95,13 +95,13 @@ fn two_machines_on_one_identity_are_noticed_with_the_third_crossing() {
     assert_eq!(seat.found, SHARED);
     assert_eq!(seat.trail.behind, CALLS_BEHIND);
     assert_eq!(calls, 4);
-    // It goes on, and is noted again with every call.
+    // It continues, and is noted again with every call.
     seat.validate(known[0], "a");
     assert_eq!(seat.found.len(), 2);
 }
 
 #[test]
-fn a_backup_that_is_restored_once_is_no_copy() {
+fn a_backup_that_is_restored_once_is_not_a_copy() {
     let mut seat = Seat::new();
     let mut known = seat.validate(100, "a");
     for _ in 0..5 {
@@ -125,7 +125,7 @@ fn installations_that_alternate_on_one_machine_are_noticed_and_one_that_follows_
     assert_eq!(seat.found, []);
     let known = seat.validate(known, "a");
     assert_eq!(seat.found, SHARED);
-    // One that does not say who it is says nothing.
+    // An installation that does not identify itself is ignored.
     seat.validate(known, "");
     assert_eq!(seat.found, SHARED);
     assert_eq!(seat.trail.installation_id, "a");
@@ -138,7 +138,7 @@ fn installations_that_alternate_on_one_machine_are_noticed_and_one_that_follows_
 #[test]
 fn a_copy_that_hides_its_number_is_noticed_like_one_that_shows_an_old_one() {
     for is_activation in [false, true] {
-        // The copy alone hides it.
+        // Only the copy hides it.
         let mut seat = Seat::new();
         let mut known = seat.validate(100, "a");
         let mut calls = 0;
@@ -161,7 +161,7 @@ fn a_copy_that_hides_its_number_is_noticed_like_one_that_shows_an_old_one() {
 }
 
 #[test]
-fn a_site_that_never_says_a_number_and_one_that_is_set_up_anew_are_not_suspected() {
+fn a_site_without_numbers_and_a_reinstalled_site_are_not_suspected() {
     let mut old_site = Seat::new();
     for round in 0..50 {
         old_site.call(None, "a", round % 10 == 0);
@@ -170,7 +170,7 @@ fn a_site_that_never_says_a_number_and_one_that_is_set_up_anew_are_not_suspected
     let mut seat = Seat::new();
     let mut known = seat.validate(100, "a");
     for _ in 0..10 {
-        // Everything is lost twice, and what was answered is known again.
+        // All data is lost twice, and the earlier answers are known again.
         seat.call(None, "a", true);
         known = seat.call(None, "a", true).max(known);
         known = seat.validate(known, "a");
@@ -179,7 +179,7 @@ fn a_site_that_never_says_a_number_and_one_that_is_set_up_anew_are_not_suspected
 }
 
 #[test]
-fn a_number_that_was_never_issued_moves_no_trail_and_accuses_no_machine() {
+fn a_number_that_was_never_issued_does_not_change_the_trail_or_accuse_a_machine() {
     let mut seat = Seat::new();
     let known = seat.validate(100, "a");
     let before = seat.trail.clone();
@@ -195,7 +195,7 @@ fn a_number_that_was_never_issued_moves_no_trail_and_accuses_no_machine() {
         assert_eq!(found, [Suspicion::ImpossibleSequence]);
         assert!(found.iter().all(|it| !it.accuses_machine()));
     }
-    // A site that activates another license than before sends the number of that one.
+    // A site that activates another license sends the number of its former one.
     seat.call(Some(u64::MAX), "a", true);
     assert_eq!(seat.found, []);
     assert!(Suspicion::SharedIdentity.accuses_machine());
@@ -240,11 +240,11 @@ fn a_number_that_was_never_issued_and_changed_hardware_are_noticed() {
 }
 
 #[test]
-fn a_request_file_and_the_activation_of_a_new_installation_say_nothing() {
+fn a_request_file_and_a_new_installation_are_not_suspicious() {
     let mut seat = Seat::new();
     let known = seat.validate(100, "a");
     seat.validate(known, "a");
-    // An answer was lost, so that the site is behind already.
+    // An answer was lost, so that the site is already behind.
     seat.validate(known, "a");
     let before = seat.trail.clone();
     assert_eq!(before.behind, 1);
@@ -263,18 +263,18 @@ fn a_request_file_and_the_activation_of_a_new_installation_say_nothing() {
     let known = seat.call(None, "b", true);
     seat.validate(known, "b");
     assert_eq!((seat.found.as_slice(), seat.trail.behind), (&[][..], 0));
-    // A copy that makes up installations is noticed when the machine itself calls.
+    // A copy that invents installations is detected when the real machine calls.
     seat.call(None, "c", true);
     seat.validate(known, "b");
     assert_eq!(seat.found, SHARED);
 }
 
-/// A site on the usual schedule, or its copy.
+/// A site on the normal schedule, or its copy.
 struct Machine {
     known: u64,
     heartbeat_at: i64,
     validation_at: i64,
-    /// Validations that it makes each time.
+    /// Number of validations each time.
     validations: u32,
 }
 
@@ -286,8 +286,8 @@ fn jittered(minutes: i64, random: &mut u64) -> i64 {
     minutes - minutes * i64::from((*random >> 33) as u32 % 100) / 1000
 }
 
-/// What is found when `machines` share a seat for so many days, with each answer lost
-/// once in `lost`.
+/// The suspicions when `machines` share a seat for this many days, with one answer in `lost`
+/// lost.
 fn lived(machines: &mut [Machine], days: i64, lost: u64, random: &mut u64) -> Option<i64> {
     let mut seat = Seat::new();
     for minute in 0..days * 24 * 60 {
@@ -318,7 +318,7 @@ fn lived(machines: &mut [Machine], days: i64, lost: u64, random: &mut u64) -> Op
 }
 
 #[test]
-fn a_copy_on_the_usual_schedule_is_noticed_within_a_week_and_no_honest_site_is() {
+fn a_copy_on_the_normal_schedule_is_detected_within_a_week() {
     for seed in 0..150_u64 {
         let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let start = |offset: i64, validations| Machine {
@@ -348,15 +348,15 @@ fn a_backup_goes_back_once_and_regressions_of_other_months_are_not_added_up() {
         for _ in 0..3 {
             known = seat.validate(known, "a");
         }
-        // Restored, from before the three.
+        // Restored from a state before the three.
         known = seat.validate(before, "a");
     }
     assert_eq!(seat.found, []);
 }
 
-/// Several machines with one hardware id, none of which ever validates: each activates
-/// without a number shortly before its lease ends, under the installation that `id`
-/// names for its machine and round. Answers in which hour they are noticed.
+/// Several machines with one hardware id that never validate: each activates without a number
+/// shortly before its lease ends, as the installation that `id` returns for its machine and
+/// round. Returns the hour at which they are detected.
 fn taking_turns(machines: i64, id: impl Fn(i64, i64) -> String) -> Option<i64> {
     let mut seat = Seat::new();
     for hour in 0..60 * 24 {
@@ -376,14 +376,14 @@ fn taking_turns(machines: i64, id: impl Fn(i64, i64) -> String) -> Option<i64> {
 }
 
 #[test]
-fn any_number_of_machines_that_activate_in_turn_are_noticed_as_soon_as_a_copy_is() {
+fn machines_that_activate_in_turn_are_detected_as_fast_as_a_copy() {
     for machines in 2..=40 {
         let kept = taking_turns(machines, |machine, _| format!("machine-{machine}"));
         assert!(
             kept.is_some_and(|hour| hour <= 8 * 24),
             "{machines}: {kept:?}"
         );
-        // Each begins with a new state directory.
+        // Each starts with a new state directory.
         let fresh = taking_turns(machines, |machine, round| format!("{machine}-{round}"));
         assert!(
             fresh.is_some_and(|hour| hour <= 8 * 24),
@@ -394,7 +394,7 @@ fn any_number_of_machines_that_activate_in_turn_are_noticed_as_soon_as_a_copy_is
 }
 
 #[test]
-fn a_machine_that_is_set_up_anew_three_times_in_a_month_is_not_suspected_and_daily_it_is() {
+fn reinstalling_three_times_a_month_is_not_suspicious_but_daily_is() {
     let noticed = |every: i64| {
         let mut seat = Seat::new();
         (0..40).find(|time| {
@@ -405,13 +405,13 @@ fn a_machine_that_is_set_up_anew_three_times_in_a_month_is_not_suspected_and_dai
         })
     };
     assert_eq!(noticed(11), None);
-    // The fourth change: `a`, which has the seat at first, is the first to leave.
+    // The fourth change: `a`, which has the seat first, is the first to leave.
     assert_eq!(noticed(10), Some(3));
     assert_eq!(noticed(1), Some(3));
 }
 
 #[test]
-fn what_is_remembered_of_former_installations_is_bounded_and_denied_calls_count_once() {
+fn the_list_of_former_installations_is_bounded_and_denied_calls_count_once() {
     let mut seat = Seat::new();
     for month in 0..50 {
         seat.at = T0 + TimeDelta::days(31 * month);
@@ -424,11 +424,11 @@ fn what_is_remembered_of_former_installations_is_bounded_and_denied_calls_count_
     );
     let newest = seat.trail.former_installations.last().unwrap();
     assert_eq!(newest.fingerprint, installation_fingerprint("setup-48"));
-    // Any of them that comes back is noticed, however long ago it left.
+    // Any of them that returns is detected, no matter how long ago it left.
     seat.call(None, "setup-42", true);
     assert_eq!(seat.found, SHARED);
 
-    // While the license is suspended, `b` calls in vain: `a` goes on having the seat.
+    // While the license is suspended, the calls of `b` fail: `a` keeps the seat.
     let mut seat = Seat::new();
     for _ in 0..20 {
         seat.call(None, "b", false);

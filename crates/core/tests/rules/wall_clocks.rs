@@ -1,4 +1,4 @@
-//! The wall clock of a site in unsigned mode: jumps alone never lapse it.
+//! The wall clock of a site in unsigned mode: jumps alone never end a license.
 
 use std::time::Duration;
 
@@ -34,25 +34,25 @@ fn licensed() -> Evidence {
 }
 
 #[test]
-fn time_goes_on_before_a_jump_until_a_validation_was_tried_after_it() {
+fn time_continues_from_before_a_jump_until_a_validation_attempt() {
     let clock = WallClock::start(reading(0, 0)).observed(reading(1, 1));
     let jumped = reading(2, 122);
     assert_eq!(clock.ahead(jumped), Some(TimeDelta::hours(120)));
     assert_eq!(clock.now(jumped), at(2));
-    // Looking at it does not make it count.
+    // Reading it does not make it count.
     let clock = clock.observed(jumped).observed(reading(3, 123));
     assert_eq!(clock.now(reading(3, 123)), at(3));
-    // Nor does a validation that began before it.
+    // A validation that began before it does not either.
     assert_eq!(clock.tried(reading(1, 1)).now(reading(3, 123)), at(3));
     let clock = clock.tried(reading(3, 123));
     assert_eq!(clock.now(reading(4, 124)), at(124));
     assert_eq!(clock.ahead(reading(4, 124)), None);
-    // A second jump in the middle of the validation counts after the next one.
+    // A second jump during the validation counts after the next one.
     assert_eq!(clock.now(reading(4, 300)), at(124));
 }
 
 #[test]
-fn a_clock_that_is_corrected_or_set_back_counts_at_once() {
+fn a_clock_that_is_corrected_or_set_back_counts_immediately() {
     let clock = WallClock::start(reading(0, 100));
     let by = |wall| WallReading {
         wall,
@@ -69,7 +69,7 @@ fn a_clock_that_is_corrected_or_set_back_counts_at_once() {
 }
 
 #[test]
-fn a_site_that_was_switched_off_stands_as_it_did_until_a_validation_was_tried() {
+fn a_site_that_was_off_keeps_its_standing_until_a_validation_attempt() {
     let evidence = licensed();
     let clock =
         WallClock::start(reading(0, 500)).recalled(&evidence, None, &POLICY, reading(0, 500));
@@ -80,7 +80,7 @@ fn a_site_that_was_switched_off_stands_as_it_did_until_a_validation_was_tried() 
     );
     let clock = clock.tried(reading(1, 501));
     assert_eq!(clock.now(reading(1, 501)), at(501));
-    // One whose grace was running when it was tried last.
+    // A site whose grace period was running at the last attempt.
     let failed = |hours: i64| Evidence {
         grace_started_at: Some(at(20)),
         last_failure: Some(Failure {
@@ -98,9 +98,9 @@ fn a_site_that_was_switched_off_stands_as_it_did_until_a_validation_was_tried() 
             .now(reading(0, 500))
     };
     assert_eq!(recalled(&failed(92)), at(92));
-    // A site that had lapsed when it was tried last has lapsed.
+    // A site that had lapsed at the last attempt has lapsed.
     assert_eq!(recalled(&failed(93)), at(500));
-    // So has one that a process has seen lapse.
+    // So has a site that lapsed while a process was running.
     let ran_until = |hours| {
         let clock = WallClock::start(reading(0, 500));
         let until = Some(at(hours));
@@ -109,13 +109,13 @@ fn a_site_that_was_switched_off_stands_as_it_did_until_a_validation_was_tried() 
     };
     assert_eq!(ran_until(91), at(92));
     assert_eq!(ran_until(93), at(500));
-    // Version 1.0.0 says when grace began, and not when it tried last.
+    // Version 1.0.0 records when grace began, but not the last attempt.
     let adopted = Evidence {
         last_failure: None,
         ..failed(92)
     };
     assert_eq!(recalled(&adopted), at(500));
-    // One that stands well needs no other time, nor one without a license.
+    // A healthy site needs no other time, nor does one without a license.
     let soon =
         WallClock::start(reading(0, 100)).recalled(&licensed(), None, &POLICY, reading(0, 100));
     assert_eq!(soon.now(reading(0, 100)), at(100));
@@ -123,7 +123,7 @@ fn a_site_that_was_switched_off_stands_as_it_did_until_a_validation_was_tried() 
 }
 
 #[test]
-fn an_end_of_the_license_that_was_slept_through_waits_as_well() {
+fn the_end_of_a_license_during_sleep_waits_as_well() {
     let mut license = license_object();
     license.insert("expiresAt".into(), at(10).to_rfc3339().into());
     let license = License::new(license);
@@ -140,8 +140,8 @@ fn an_end_of_the_license_that_was_slept_through_waits_as_well() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
-    /// Whatever the clock is set to and however often it is looked at: without a
-    /// validation, time passes with the process and by corrections alone.
+    /// With any clock setting and any number of readings: without a validation, time passes
+    /// only with the process and by corrections.
     #[test]
     fn jumps_alone_move_no_deadline(steps in prop::collection::vec((0..100_000_u64, -10_000_000..10_000_000_i64, any::<bool>()), 1..30)) {
         let mut shown = WallReading { running: Duration::ZERO, wall: T0 };

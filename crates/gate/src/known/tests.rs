@@ -1,4 +1,4 @@
-//! How a gate behaves: every case by every policy, on clocks that the test moves.
+//! The behaviour of a gate with each policy, on clocks that the test controls.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::*;
 use crate::decision::Reason;
 
 #[path = "../../../core/tests/rules/signer.rs"]
-#[expect(dead_code, reason = "the rules' own tests need more of it")]
+#[expect(dead_code, reason = "used by the tests of the rules")]
 mod signer;
 
 use signer::{Signer, license_claims};
@@ -26,14 +26,14 @@ const POLICIES: [WithoutContact; 3] = [
     WithoutContact::Allow,
 ];
 
-/// A machine with a gate on it.
+/// A machine with a gate.
 struct Machine {
     wall: DateTime<Utc>,
     running: Duration,
     suspended: Duration,
     known: Known,
     table: Table,
-    /// How many tables were made.
+    /// The number of tables built.
     tables: usize,
 }
 
@@ -67,8 +67,8 @@ impl Machine {
         self.tables += 1;
     }
 
-    /// As the follower does it, at a second and at a deadline.
-    fn look(&mut self) {
+    /// Updates the table like the follower does, every second and at deadlines.
+    fn update(&mut self) {
         let table = self.known.changed_table(&self.readings(), self.ticks());
         if let Some(table) = table {
             self.table = table;
@@ -76,27 +76,27 @@ impl Machine {
         }
     }
 
-    /// Time passes, and nobody looks.
+    /// Time passes without an update.
     fn pass(&mut self, by: Duration) {
         self.running += by;
         self.wall += by;
     }
 
-    /// The machine sleeps, and then somebody looks.
+    /// The machine is suspended, and the follower then updates the table.
     fn suspend(&mut self, by: Duration) {
         self.suspended += by;
         self.wall += by;
-        self.look();
+        self.update();
     }
 
-    fn hear(&mut self, announcement: &Announcement, signed: Option<Signed>) {
+    fn apply(&mut self, announcement: &Announcement, signed: Option<Signed>) {
         let envelope = Envelope {
             now: self.wall,
             signed,
         };
         let readings = self.readings();
         self.known
-            .hear(announcement.clone(), &envelope, readings)
+            .apply(announcement.clone(), &envelope, readings)
             .unwrap();
         self.publish();
     }
@@ -107,18 +107,18 @@ impl Machine {
     }
 
     #[track_caller]
-    fn says(&self, feature: &str, available: bool, reason: Reason) {
+    fn expect(&self, feature: &str, available: bool, reason: Reason) {
         let decision = self.table.decide(feature, self.ticks(), Ticks::MAX, || 0);
         let expected = Decision { available, reason };
         assert_eq!(decision, expected, "{feature} {:?}", self.known.policy);
     }
 
-    /// The same after another look, which must not matter.
+    /// Checks the decision again after another update, which must not change it.
     #[track_caller]
-    fn keeps_saying(&mut self, feature: &str, available: bool, reason: Reason) {
-        self.says(feature, available, reason);
-        self.look();
-        self.says(feature, available, reason);
+    fn expect_unchanged(&mut self, feature: &str, available: bool, reason: Reason) {
+        self.expect(feature, available, reason);
+        self.update();
+        self.expect(feature, available, reason);
     }
 }
 
@@ -138,7 +138,7 @@ fn told(available: bool, reason: &str) -> Told {
     }
 }
 
-/// Licensed for a day, in grace for three more.
+/// Licensed for one day, in grace for three more.
 fn licensed(now: DateTime<Utc>) -> Announcement {
     let state = |map_view: Told| {
         [
@@ -179,11 +179,11 @@ fn revoked(now: DateTime<Utc>) -> Announcement {
     revoked
 }
 
-/// A machine that has heard that it is licensed.
+/// A machine in contact that is licensed.
 fn in_contact(policy: WithoutContact) -> Machine {
     let mut machine = Machine::new(policy, None);
-    machine.hear(&licensed(machine.wall), None);
-    machine.says(MAP_VIEW, true, Reason::Licensed);
+    machine.apply(&licensed(machine.wall), None);
+    machine.expect(MAP_VIEW, true, Reason::Licensed);
     machine
 }
 
@@ -194,8 +194,8 @@ fn absent() {
         for passed in [Duration::ZERO, 59 * SECOND, 2 * SECOND, 30 * DAY] {
             machine.pass(passed);
             let allows = policy == WithoutContact::Allow;
-            machine.keeps_saying(MAP_VIEW, allows, Reason::NoContact);
-            machine.keeps_saying(LIVE_VIEW, true, Reason::Core);
+            machine.expect_unchanged(MAP_VIEW, allows, Reason::NoContact);
+            machine.expect_unchanged(LIVE_VIEW, true, Reason::Core);
         }
     }
 }
@@ -206,48 +206,48 @@ fn restart() {
         let mut machine = in_contact(policy);
         machine.lose_contact();
         for _ in 0..60 {
-            machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+            machine.expect_unchanged(MAP_VIEW, true, Reason::Licensed);
             machine.pass(SECOND);
         }
-        machine.hear(&licensed(machine.wall), None);
+        machine.apply(&licensed(machine.wall), None);
         machine.pass(HOUR);
-        machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+        machine.expect_unchanged(MAP_VIEW, true, Reason::Licensed);
     }
 }
 
 #[test]
-fn away_and_expiry_while_away() {
+fn expiry_without_contact() {
     for policy in POLICIES {
         let mut machine = in_contact(policy);
         machine.pass(HOUR);
         machine.lose_contact();
         machine.pass(60 * SECOND);
-        machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+        machine.expect_unchanged(MAP_VIEW, true, Reason::Licensed);
         machine.pass(Duration::from_nanos(1));
         let (keeps, denies) = (
             policy == WithoutContact::KeepUntilEnd,
             policy == WithoutContact::Deny,
         );
         let reason = |otherwise| if denies { Reason::NoContact } else { otherwise };
-        machine.keeps_saying(MAP_VIEW, !denies, reason(Reason::Licensed));
-        machine.keeps_saying("module.alarm", false, Reason::NotInLicense);
-        // The end of the day after the announcement, that instant included.
+        machine.expect_unchanged(MAP_VIEW, !denies, reason(Reason::Licensed));
+        machine.expect_unchanged("module.alarm", false, Reason::NotInLicense);
+        // The end of the first day, which is inclusive.
         machine.pass(23 * HOUR - 60 * SECOND - Duration::from_nanos(1));
-        machine.keeps_saying(MAP_VIEW, !denies, reason(Reason::Licensed));
+        machine.expect_unchanged(MAP_VIEW, !denies, reason(Reason::Licensed));
         machine.pass(Duration::from_nanos(1));
         let later = if keeps {
             Reason::GracePeriod
         } else {
             Reason::Licensed
         };
-        machine.keeps_saying(MAP_VIEW, !denies, reason(later));
-        // Nobody has looked for days: what was said holds, and ends on time.
+        machine.expect_unchanged(MAP_VIEW, !denies, reason(later));
+        // Without an update for days: the announcement applies and ends on time.
         machine.pass(3 * DAY);
         match policy {
-            WithoutContact::Allow => machine.keeps_saying(MAP_VIEW, true, Reason::Licensed),
-            _ => machine.keeps_saying(MAP_VIEW, false, Reason::GracePeriodExpired),
+            WithoutContact::Allow => machine.expect_unchanged(MAP_VIEW, true, Reason::Licensed),
+            _ => machine.expect_unchanged(MAP_VIEW, false, Reason::GracePeriodExpired),
         }
-        machine.keeps_saying(LIVE_VIEW, true, Reason::Core);
+        machine.expect_unchanged(LIVE_VIEW, true, Reason::Core);
     }
 }
 
@@ -255,16 +255,16 @@ fn away_and_expiry_while_away() {
 fn revoke() {
     for policy in POLICIES {
         let mut machine = in_contact(policy);
-        machine.hear(&revoked(machine.wall), None);
-        machine.keeps_saying(MAP_VIEW, false, Reason::Revoked);
+        machine.apply(&revoked(machine.wall), None);
+        machine.expect_unchanged(MAP_VIEW, false, Reason::Revoked);
         machine.lose_contact();
         machine.pass(HOUR);
-        machine.keeps_saying(MAP_VIEW, false, Reason::Revoked);
-        machine.keeps_saying(LIVE_VIEW, true, Reason::Core);
+        machine.expect_unchanged(MAP_VIEW, false, Reason::Revoked);
+        machine.expect_unchanged(LIVE_VIEW, true, Reason::Core);
     }
 }
 
-/// Nothing but the wall clock is moved, so nothing changes without keys.
+/// Only the wall clock moves, so nothing changes without keys.
 #[test]
 fn clock_steps() {
     for policy in POLICIES {
@@ -272,11 +272,11 @@ fn clock_steps() {
         for step in [30, -60, 10_000, -20_000].map(TimeDelta::days) {
             machine.wall += step;
             machine.pass(SECOND);
-            machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+            machine.expect_unchanged(MAP_VIEW, true, Reason::Licensed);
         }
         machine.pass(DAY);
-        machine.keeps_saying(MAP_VIEW, true, Reason::GracePeriod);
-        assert_eq!(machine.tables, 3, "only the end has changed anything");
+        machine.expect_unchanged(MAP_VIEW, true, Reason::GracePeriod);
+        assert_eq!(machine.tables, 3, "only the end changes the table");
     }
 }
 
@@ -285,15 +285,15 @@ fn suspends() {
     for policy in POLICIES {
         let mut machine = in_contact(policy);
         machine.suspend(2 * DAY);
-        machine.says(MAP_VIEW, true, Reason::GracePeriod);
+        machine.expect(MAP_VIEW, true, Reason::GracePeriod);
         machine.suspend(3 * DAY);
-        machine.says(MAP_VIEW, false, Reason::GracePeriodExpired);
+        machine.expect(MAP_VIEW, false, Reason::GracePeriodExpired);
     }
-    // Contact was lost before: a machine that has slept has been without it for long.
+    // Contact was lost earlier: after a suspend, it has been lost for long.
     let mut machine = in_contact(WithoutContact::Deny);
     machine.lose_contact();
     machine.suspend(2 * HOUR);
-    machine.says(MAP_VIEW, false, Reason::NoContact);
+    machine.expect(MAP_VIEW, false, Reason::NoContact);
 }
 
 #[test]
@@ -317,25 +317,25 @@ fn keys() {
                 key_sets: Vec::new(),
             })
         };
-        machine.hear(&licensed(start), None);
-        machine.keeps_saying(MAP_VIEW, false, Reason::NotSigned);
-        machine.hear(&licensed(start), signed());
-        machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
-        // A wall clock that is set far ahead is not believed, and set back gains nothing.
+        machine.apply(&licensed(start), None);
+        machine.expect_unchanged(MAP_VIEW, false, Reason::NotSigned);
+        machine.apply(&licensed(start), signed());
+        machine.expect_unchanged(MAP_VIEW, true, Reason::Licensed);
+        // A wall clock set far ahead is not believed, and setting it back has no effect.
         machine.wall += TimeDelta::days(30);
-        machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+        machine.expect_unchanged(MAP_VIEW, true, Reason::Licensed);
         machine.wall -= TimeDelta::days(60);
-        machine.keeps_saying(MAP_VIEW, true, Reason::Licensed);
+        machine.expect_unchanged(MAP_VIEW, true, Reason::Licensed);
         machine.wall += TimeDelta::days(30);
-        // Nor does a License Client that says that no time has passed.
+        // Neither has a License Client that reports that no time has passed.
         for _ in 0..5 {
             machine.pass(DAY);
             let wall = std::mem::replace(&mut machine.wall, start);
-            machine.hear(&licensed(start), signed());
+            machine.apply(&licensed(start), signed());
             machine.wall = wall;
         }
-        machine.keeps_saying(MAP_VIEW, false, Reason::GracePeriodExpired);
-        machine.keeps_saying(LIVE_VIEW, true, Reason::Core);
+        machine.expect_unchanged(MAP_VIEW, false, Reason::GracePeriodExpired);
+        machine.expect_unchanged(LIVE_VIEW, true, Reason::Core);
     }
 }
 
@@ -354,49 +354,49 @@ fn ten_thousand_features() {
                 .insert(key.clone(), told(false, "grace_period_expired"));
         }
     }
-    machine.hear(&large, None);
-    machine.says(&format!("{:0100}", 42), true, Reason::Licensed);
-    machine.says(&format!("{:0100}", 43), false, Reason::Licensed);
+    machine.apply(&large, None);
+    machine.expect(&format!("{:0100}", 42), true, Reason::Licensed);
+    machine.expect(&format!("{:0100}", 43), false, Reason::Licensed);
     let announced = |machine: &Machine| machine.known.said.as_ref().unwrap().announced.clone();
-    // However many features there are, few are decided differently.
+    // Even with many features, few decisions differ.
     let before = announced(&machine);
     assert!(before.states.iter().all(|state| state.decisions.len() == 5));
-    // Contact is lost, and deadlines pass: no key is copied.
+    // Contact is lost and deadlines pass: no key is copied.
     machine.lose_contact();
     machine.pass(HOUR);
-    machine.keeps_saying(&format!("{:0100}", 42), false, Reason::NoContact);
+    machine.expect_unchanged(&format!("{:0100}", 42), false, Reason::NoContact);
     machine.pass(DAY);
-    machine.keeps_saying(&format!("{:0100}", 42), false, Reason::GracePeriodExpired);
+    machine.expect_unchanged(&format!("{:0100}", 42), false, Reason::GracePeriodExpired);
     let after = announced(&machine);
     assert!(Arc::ptr_eq(&before.rows, &after.rows));
-    // This one, the one that is in use, and what is known.
+    // The new table, the current one and the stored announcement.
     assert_eq!(Arc::strong_count(&before.rows), 4);
 }
 
-/// A follower looks every second, also for a week: it makes a table when something is
-/// different, and at no other time.
+/// A follower updates every second, even for a week, but builds a new table only when a
+/// decision changes.
 #[test]
-fn nothing_is_computed_while_nothing_changes() {
+fn tables_are_built_only_when_decisions_change() {
     let mut machine = in_contact(WithoutContact::Deny);
     let before = machine.tables;
     for _ in 0..5 * 24 * 60 * 60 / 7 {
         machine.pass(7 * SECOND);
-        machine.look();
+        machine.update();
     }
     assert_eq!(
         machine.tables - before,
         2,
-        "the end of the lease, and that of grace"
+        "the end of the lease and the end of grace"
     );
     machine.suspend(HOUR);
     assert_eq!(machine.tables - before, 3);
-    machine.look();
+    machine.update();
     assert_eq!(machine.tables - before, 3);
 }
 
-/// What would take much time or memory is not begun, and what is known stays.
+/// Oversized announcements are rejected before any work is done, and the state is kept.
 #[test]
-fn announcements_that_no_site_needs_are_refused() {
+fn oversized_announcements_are_rejected() {
     let mut machine = in_contact(WithoutContact::KeepUntilEnd);
     let mut endless = revoked(machine.wall);
     let state = licensed(machine.wall).then[0].clone();
@@ -411,7 +411,7 @@ fn announcements_that_no_site_needs_are_refused() {
         };
         let error = machine
             .known
-            .hear(announcement, &envelope, machine.readings());
+            .apply(announcement, &envelope, machine.readings());
         let error = error.unwrap_err().to_string();
         assert!(
             error.contains("expected at most 100000 in 256"),
@@ -419,19 +419,19 @@ fn announcements_that_no_site_needs_are_refused() {
         );
     }
     machine.publish();
-    machine.says(MAP_VIEW, true, Reason::Licensed);
+    machine.expect(MAP_VIEW, true, Reason::Licensed);
 }
 
-/// States that come in the wrong order are put in order.
+/// States in the wrong order are sorted.
 #[test]
-fn states_hold_in_order_of_time() {
+fn states_are_sorted_by_time() {
     let mut machine = Machine::new(WithoutContact::KeepUntilEnd, None);
     let mut announcement = licensed(machine.wall);
     announcement.then.reverse();
-    machine.hear(&announcement, None);
-    machine.says(MAP_VIEW, true, Reason::Licensed);
+    machine.apply(&announcement, None);
+    machine.expect(MAP_VIEW, true, Reason::Licensed);
     machine.pass(2 * DAY);
-    machine.says(MAP_VIEW, true, Reason::GracePeriod);
+    machine.expect(MAP_VIEW, true, Reason::GracePeriod);
     machine.pass(3 * DAY);
-    machine.says(MAP_VIEW, false, Reason::GracePeriodExpired);
+    machine.expect(MAP_VIEW, false, Reason::GracePeriodExpired);
 }

@@ -1,4 +1,4 @@
-//! Contact is lost and found.
+//! Contact is lost and restored.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::scripted_client::{
 };
 use crate::signer::{Signer, T0, at, license_claims};
 
-/// What a licensed site says.
+/// The announcement of a licensed site.
 fn licensed() -> String {
     let evidence = Signer::vendor().evidence(&license_claims());
     text(&announcement(&evidence, T0), T0, None)
@@ -50,7 +50,7 @@ async fn before_the_first_contact_the_policy_decides() {
 }
 
 #[tokio::test]
-async fn a_license_client_that_goes_away_takes_nothing_with_it_until_the_end() {
+async fn features_stay_available_without_contact_until_the_announced_end() {
     let mut client = ScriptedClient::start(Manner::Says(licensed()));
     let gate = with(&client, WithoutContact::KeepUntilEnd).start().unwrap();
     until(&gate, MAP_VIEW, "licensed").await;
@@ -70,7 +70,7 @@ async fn a_license_client_that_goes_away_takes_nothing_with_it_until_the_end() {
 }
 
 #[tokio::test]
-async fn what_ends_while_it_is_away_ends() {
+async fn ends_apply_without_contact() {
     let evidence = Signer::vendor().evidence(&license_claims());
     let now = at(96) - chrono::TimeDelta::milliseconds(800);
     let mut client = ScriptedClient::start(said(&announcement(&evidence, now), now, None));
@@ -81,14 +81,14 @@ async fn what_ends_while_it_is_away_ends() {
     }
     client.stop();
     until(&keeps, MAP_VIEW, "grace_period_expired").await;
-    // Past its patience the other holds on to what was so when contact was lost.
+    // After its contact timeout, the other gate keeps the state at the time contact was lost.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(allows.check(MAP_VIEW).reason.code(), "grace_period");
     assert!(!allows.check(ALARM).available);
 }
 
 #[tokio::test]
-async fn a_gate_that_denies_without_contact_has_patience_and_keeps_core_features() {
+async fn a_gate_that_denies_without_contact_waits_and_keeps_core_features() {
     let mut client = ScriptedClient::start(Manner::Says(licensed()));
     let gate = with(&client, WithoutContact::Deny)
         .contact_timeout(Duration::from_millis(1500))
@@ -107,7 +107,7 @@ async fn a_gate_that_denies_without_contact_has_patience_and_keeps_core_features
 }
 
 #[tokio::test]
-async fn a_connection_on_which_nothing_comes_is_dead() {
+async fn a_connection_without_data_times_out() {
     for manner in [Manner::Hangs, Manner::FallsSilentAfter(licensed())] {
         let client = ScriptedClient::start(manner.clone());
         let gate = with(&client, WithoutContact::KeepUntilEnd)
@@ -127,7 +127,7 @@ async fn a_connection_on_which_nothing_comes_is_dead() {
 }
 
 #[tokio::test]
-async fn an_event_without_an_end_is_not_kept() {
+async fn an_event_without_an_end_is_rejected() {
     let endless = "x".repeat(40 * 1024 * 1024);
     let client = ScriptedClient::start(Manner::Says(endless));
     let gate = with(&client, WithoutContact::KeepUntilEnd).start().unwrap();
@@ -143,7 +143,7 @@ async fn an_event_without_an_end_is_not_kept() {
 }
 
 #[tokio::test]
-async fn what_is_no_license_client_is_asked_ever_more_rarely() {
+async fn retries_back_off_if_the_responder_is_not_a_license_client() {
     for manner in [
         Manner::Refuses(StatusCode::NOT_FOUND),
         Manner::Refuses(StatusCode::UNAUTHORIZED),
@@ -165,7 +165,7 @@ async fn what_is_no_license_client_is_asked_ever_more_rarely() {
 }
 
 #[tokio::test]
-async fn nobody_follows_for_a_gate_that_is_gone() {
+async fn the_follower_ends_with_the_last_gate() {
     let client = ScriptedClient::start(Manner::Says(licensed()));
     let gate = Gate::builder(&client.url).start().unwrap();
     let twin = gate.clone();

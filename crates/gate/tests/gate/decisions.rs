@@ -1,4 +1,4 @@
-//! What a gate decides from what it is told.
+//! Decisions from announcements.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::scripted_client::{
 use crate::signer::{Signer, T0, at, license_claims};
 
 #[tokio::test]
-async fn a_gate_decides_as_the_license_client_does() {
+async fn a_gate_decides_like_the_license_client() {
     let evidence = Signer::vendor().evidence(&license_claims());
     let client = ScriptedClient::start(said(&announcement(&evidence, T0), T0, None));
     let gate = Gate::builder(&client.url).start().unwrap();
@@ -45,14 +45,14 @@ async fn a_change_is_followed() {
     until(&gate, MAP_VIEW, "licensed").await;
     client.now(said(&announcement(&nothing, T0), T0, None));
     until(&gate, MAP_VIEW, "no_license").await;
-    // One connection has carried it all.
+    // All of it used one connection.
     assert_eq!(client.asked().len(), 1);
 }
 
 #[tokio::test]
 async fn an_end_needs_no_message() {
     let evidence = Signer::vendor().evidence(&license_claims());
-    // Half a second before the lease's end; grace follows.
+    // Half a second before the end of the lease, followed by grace.
     let now = at(24) - TimeDelta::milliseconds(500);
     let client = ScriptedClient::start(said(&announcement(&evidence, now), now, None));
     let gate = Gate::builder(&client.url).start().unwrap();
@@ -68,7 +68,7 @@ async fn an_end_needs_no_message() {
 }
 
 #[tokio::test]
-async fn a_reason_of_a_later_version_is_a_reason_all_the_same() {
+async fn an_unknown_reason_is_accepted() {
     let evidence = Signer::vendor().evidence(&license_claims());
     let mut told = announcement(&evidence, T0);
     "the_moon_is_full".clone_into(&mut told.features.get_mut(ALARM).unwrap().reason);

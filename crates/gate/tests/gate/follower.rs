@@ -1,5 +1,5 @@
-//! A gate follows the License Client by itself, whatever the program does, and says so
-//! when it cannot.
+//! A gate follows the License Client independently of the program, and reports when it
+//! cannot.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn a_gate_needs_no_runtime() {
 }
 
 #[test]
-fn a_gate_outlives_the_runtime_that_it_was_started_on() {
+fn a_gate_outlives_the_runtime_where_it_was_started() {
     for builder in [Builder::new_multi_thread, Builder::new_current_thread] {
         let client = ScriptedClient::start(licensed());
         // Without timers, and dropped.
@@ -75,9 +75,9 @@ fn a_gate_follows_while_a_runtime_is_not_driven() {
     drop(runtime);
 }
 
-/// Time-outs are kept by the gate, so that any executor will do.
+/// Timeouts are handled by the gate, so that any executor works.
 #[test]
-fn waiting_for_a_gate_needs_no_timer_of_the_program() {
+fn waiting_for_a_gate_needs_no_timer() {
     let client = ScriptedClient::start(Manner::Hangs);
     let gate = Gate::builder(&client.url).start().unwrap();
     let runtime = Builder::new_current_thread().build().unwrap();
@@ -88,7 +88,7 @@ fn waiting_for_a_gate_needs_no_timer_of_the_program() {
     assert!(!gate.wait_until_ready(Duration::from_millis(50)));
 }
 
-/// The smallest executor there is.
+/// A minimal executor.
 fn futures_executor_block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
@@ -107,9 +107,9 @@ fn futures_executor_block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// The first failure is said, and one that is another; the same one is not said again.
+/// The first failure is logged, and each different one; repeated ones are not.
 #[test]
-fn a_gate_without_contact_says_why_and_tells_no_secret() {
+fn a_gate_without_contact_logs_the_reason_without_secrets() {
     log::keep();
     let mut client = ScriptedClient::start(Manner::Refuses(StatusCode::UNAUTHORIZED));
     let address = client.url.strip_prefix("http://").unwrap().to_owned();
@@ -119,7 +119,7 @@ fn a_gate_without_contact_says_why_and_tells_no_secret() {
     log::until(&own, "does not trust this gateway");
     assert_eq!(gate.last_error(), Some(ContactError::Untrusted));
     assert!(gate.is_available(LIVE_VIEW));
-    // Several attempts later that is one line.
+    // Several attempts later there is still one line.
     for _ in 0..500 {
         if client.asked().len() > 3 {
             break;
@@ -137,7 +137,7 @@ fn a_gate_without_contact_says_why_and_tells_no_secret() {
     assert_eq!(gate.last_error(), None);
     assert!(gate.is_available(MAP_VIEW));
     client.stop();
-    let lines = log::until(&own, "contact with the License Client is lost");
+    let lines = log::until(&own, "contact with the License Client lost");
     let warnings = lines.iter().filter(|line| line.contains("WARN")).count();
     assert!(warnings >= 4, "{lines:#?}");
     assert!(gate.last_error().is_some());
@@ -149,7 +149,7 @@ fn a_gate_without_contact_says_why_and_tells_no_secret() {
 }
 
 #[test]
-fn a_license_client_that_is_not_there_is_reported() {
+fn an_unreachable_license_client_is_reported() {
     log::keep();
     let mut client = ScriptedClient::start(Manner::Hangs);
     client.stop();
@@ -162,7 +162,7 @@ fn a_license_client_that_is_not_there_is_reported() {
     assert!(!gate.is_in_contact());
 }
 
-/// 10,000 features with the longest keys, in every state that there can be.
+/// 10,000 features with keys of maximum length, in all possible states.
 #[test]
 fn the_largest_site_is_followed() {
     let evidence = Signer::vendor().evidence(&license_claims());
@@ -189,9 +189,9 @@ fn the_largest_site_is_followed() {
     assert!(format!("{gate:?}").len() < 300);
 }
 
-/// A key that nobody knows is probably misspelled, and is never available.
+/// An unknown key is probably misspelled, and is never available.
 #[test]
-fn a_key_that_nobody_knows_is_warned_of() {
+fn an_unknown_key_is_logged_as_a_warning() {
     log::keep();
     let client = ScriptedClient::start(licensed());
     let gate = Gate::builder(&client.url).start().unwrap();

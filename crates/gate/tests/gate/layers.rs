@@ -1,4 +1,4 @@
-//! The layer, around services of all kinds.
+//! The layer around services of all kinds.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -40,7 +40,7 @@ pub async fn ask(router: &Router, method: Method, path: &str) -> (StatusCode, He
 }
 
 #[tokio::test]
-async fn a_request_passes_or_is_told_why_not() {
+async fn a_request_passes_or_gets_the_reason() {
     let (_client, gate) = licensed().await;
     let behind = |name| get(move || async move { name });
     let router = Router::new()
@@ -67,7 +67,7 @@ async fn a_request_passes_or_is_told_why_not() {
 }
 
 #[tokio::test]
-async fn grpc_is_refused_in_its_own_way() {
+async fn grpc_requests_get_a_grpc_status() {
     let (_client, gate) = licensed().await;
     for (feature, status) in [
         (MAP_VIEW, Ok(())),
@@ -78,7 +78,7 @@ async fn grpc_is_refused_in_its_own_way() {
     ] {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        // A real service of gRPC, behind the layer.
+        // A real gRPC service behind the layer.
         let (_reporter, health) = tonic_health::server::health_reporter();
         let server = tonic::transport::Server::builder()
             .layer(gate.layer(feature))
@@ -100,9 +100,9 @@ async fn grpc_is_refused_in_its_own_way() {
     }
 }
 
-/// gRPC-Web has its status in the body, in the type that was asked in.
+/// gRPC-Web has its status in the body, with the media type of the request.
 #[tokio::test]
-async fn grpc_web_is_refused_in_its_own_way() {
+async fn grpc_web_requests_get_a_grpc_status_in_the_body() {
     let gate = Gate::fixed([MAP_VIEW]);
     let router = Router::new()
         .route(
@@ -145,7 +145,7 @@ async fn grpc_web_is_refused_in_its_own_way() {
         assert_eq!(frame[..5], [0x80, 0, 0, 0, length], "{content_type}");
         assert_eq!(frame[5..], *trailers.as_bytes(), "{content_type}");
     }
-    // What only looks like it is not.
+    // Similar media types are not gRPC.
     for content_type in [
         "application/grpcx",
         "application/grpc-websocket",
@@ -158,9 +158,9 @@ async fn grpc_web_is_refused_in_its_own_way() {
     }
 }
 
-/// A service that is refused keeps nothing of what it has reserved.
+/// A refused service releases everything that it has reserved.
 #[tokio::test]
-async fn a_refusal_gives_back_the_permit_of_the_service() {
+async fn a_refusal_releases_the_permit_of_the_service() {
     let gate = Gate::fixed([MAP_VIEW]);
     let permits = GlobalConcurrencyLimitLayer::new(1);
     let behind = permits.layer(service_fn(|_: Request<()>| {
@@ -171,7 +171,7 @@ async fn a_refusal_gives_back_the_permit_of_the_service() {
     for _ in 0..3 {
         let refusal = refused.ready().await.unwrap().call(Request::new(())).await;
         assert_eq!(refusal.unwrap().status(), StatusCode::FORBIDDEN);
-        // The refused service is still there, and idle.
+        // The refused service still exists, and is idle.
         let ready = timeout(Duration::from_secs(5), allowed.ready()).await;
         let ready = ready.expect("the permit is free").unwrap();
         let response = ready.call(Request::new(())).await.unwrap();
@@ -180,7 +180,7 @@ async fn a_refusal_gives_back_the_permit_of_the_service() {
 }
 
 #[tokio::test]
-async fn a_gateway_can_answer_refusals_itself() {
+async fn a_gateway_can_build_its_own_refusals() {
     let page = |text: &str| {
         let response = Response::builder().status(402);
         let response = response.header("content-type", "text/html");

@@ -1,4 +1,4 @@
-//! What a program and its tests use of the library besides layers and checks.
+//! Other parts of the library for programs and their tests.
 
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +24,7 @@ impl Feature for Alarm {
 }
 
 #[tokio::test]
-async fn an_extractor_refuses_as_a_layer_does() {
+async fn an_extractor_refuses_like_a_layer() {
     #[derive(Clone)]
     struct State {
         gate: Gate,
@@ -64,7 +64,7 @@ fn a_fixed_gate_has_core_features_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_scripted_gate_says_what_a_test_wants() {
+async fn a_scripted_gate_decides_as_scripted() {
     let (gate, script) = Gate::scripted();
     assert!(gate.ready(std::time::Duration::ZERO).await);
     assert!(!gate.is_available(MAP_VIEW));
@@ -88,7 +88,7 @@ async fn a_scripted_gate_says_what_a_test_wants() {
     assert!(gate.is_available(MAP_VIEW));
 }
 
-/// Hears everything.
+/// Records everything.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<Entry>>>);
 
@@ -102,7 +102,7 @@ impl Hook for Heard {
 }
 
 #[tokio::test]
-async fn hooks_are_told_of_every_decision() {
+async fn hooks_are_called_for_every_decision() {
     let (heard, counters) = (Heard::default(), Counters::default());
     let gate = Gate::builder("http://license-client:8010")
         .hook(heard.clone())
@@ -133,7 +133,7 @@ async fn hooks_are_told_of_every_decision() {
     assert_eq!(counters.all().len(), 5);
 }
 
-/// Errors show no types of other libraries, and can be compared and kept.
+/// Errors expose no types of other libraries, and can be compared and stored.
 #[test]
 fn errors_are_plain() {
     fn plain<E: std::error::Error + Clone + PartialEq + Send + Sync + 'static>() {}
@@ -142,7 +142,7 @@ fn errors_are_plain() {
     plain::<license_gate::RouteError>();
 }
 
-/// Threads keep the tables that they have used: of this gate, and as they are now.
+/// Threads cache the tables that they have used, for this gate and its current state.
 #[test]
 fn every_thread_sees_every_change_of_its_gates() {
     let gates: Vec<_> = (0..40).map(|_| Gate::scripted()).collect();
@@ -173,9 +173,9 @@ fn every_thread_sees_every_change_of_its_gates() {
     });
 }
 
-/// A gate that is asked while its thread ends still answers.
+/// A gate still answers while the calling thread ends.
 #[test]
-fn a_thread_that_ends_can_ask() {
+fn an_ending_thread_gets_decisions() {
     struct AsksAtTheEnd(Gate, Arc<Mutex<Option<bool>>>);
     impl Drop for AsksAtTheEnd {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! What a gate logs. Tests run at the same time, so each looks for its own lines.
+//! The log of a gate. Tests run at the same time, so each looks for its own lines.
 
 use std::io::{self, Write};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -28,19 +28,19 @@ impl Write for Kept {
     }
 }
 
-/// Begins to keep what is logged.
+/// Starts recording the log.
 pub fn keep() {
     LazyLock::force(&START);
 }
 
-/// The lines with this text.
+/// The lines that contain this text.
 pub fn lines(text: &str) -> Vec<String> {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     let lines = lines.lines().filter(|line| line.contains(text));
     lines.map(str::to_owned).collect()
 }
 
-/// Waits until a line has both texts, and returns all with the first.
+/// Waits for a line with both texts, and returns all lines with the first.
 pub fn until(text: &str, other: &str) -> Vec<String> {
     for _ in 0..500 {
         let found = lines(text);

@@ -1,5 +1,5 @@
-//! A gate before License Clients that say what the test wants, also what a
-//! good one never would. Real ones are met in the License Client's own tests.
+//! A gate with scripted License Clients, which can also send what a real one never would.
+//! The License Client's own tests use real ones.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod contact;

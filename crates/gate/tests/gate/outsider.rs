@@ -1,4 +1,4 @@
-//! What a program gets that depends on the gate and is no part of this workspace.
+//! A program outside this workspace that depends on the gate.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use license_core::document::LicenseClaims;
 use crate::scripted_client::{ScriptedClient, announcement, said};
 use crate::signer::{Signer, license_claims};
 
-/// Most packages that a program may get with the gate, this one and the rules among them.
+/// Maximum number of packages that the gate adds to a program, including itself and the rules.
 const MAX_PACKAGES: usize = 115;
 
-/// A copy that sees the gate by path, and the versions that the workspace has.
+/// A copy that depends on the gate by path, with the versions of the workspace.
 fn outsider() -> PathBuf {
     let gate = Path::new(env!("CARGO_MANIFEST_DIR"));
     let here = gate.join("tests/outsider");
@@ -52,10 +52,10 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(i64::try_from(since).unwrap(), 0).unwrap()
 }
 
-/// A program with the gate reads JSON as without it, and the gate verifies what is
-/// signed all the same.
+/// A program with the gate parses JSON as it does without, and the gate still verifies
+/// signed documents.
 #[test]
-fn the_json_of_a_program_is_what_it_was() {
+fn the_gate_does_not_change_json_handling() {
     let vendor = Signer::vendor();
     let mut claims = LicenseClaims {
         iat: now(),
@@ -64,7 +64,7 @@ fn the_json_of_a_program_is_what_it_was() {
         exp: now() + TimeDelta::hours(96),
         ..license_claims()
     };
-    // Fields that the gate does not know, in an order and with digits that it does not keep.
+    // Unknown fields, in an order and with digits that the gate does not preserve.
     let unknown = serde_json::json!({"b": 1.50, "a": u64::MAX});
     claims.license.insert("aaa".to_owned(), unknown);
     let signed = Signed {
@@ -86,10 +86,10 @@ fn the_json_of_a_program_is_what_it_was() {
     assert_eq!(printed, expected);
 }
 
-/// Cargo unifies features, so each one that the gate asks for is one that the program
-/// gets.
+/// Cargo unifies features, so the program gets every feature that the gate
+/// enables.
 #[test]
-fn a_program_gets_few_packages_and_no_features_that_change_it() {
+fn the_gate_adds_few_packages_and_no_features_that_change_a_program() {
     let tree = ["tree", "--offline", "--edges", "normal", "--prefix", "none"];
     let tree = [&tree[..], &["--format", "{p}|{f}"]].concat();
     let tree = text(&cargo(&outsider(), &tree));

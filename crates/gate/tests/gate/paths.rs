@@ -1,4 +1,4 @@
-//! A whole gateway, gated by path, however its routers are put together.
+//! A gateway gated by path, with any combination of routers.
 
 use axum::Router;
 use axum::http::{Method, StatusCode};
@@ -59,8 +59,8 @@ async fn a_whole_gateway_is_gated_by_path() {
     }
 }
 
-/// axum strips the prefix of a nested router from the path. The layer reads the path
-/// that the visitor has sent, wherever it is put.
+/// axum strips the prefix of a nested router from the path. The layer always uses the path
+/// that the client sent.
 #[tokio::test]
 async fn a_nested_router_is_gated_by_the_whole_path() {
     let gate = Gate::fixed([MAP_VIEW]);
@@ -71,7 +71,7 @@ async fn a_nested_router_is_gated_by_the_whole_path() {
             .and_then(|routes| routes.feature("/service/alarms/**", ALARM))
             .and_then(|routes| routes.feature("/api/map/**", MAP_VIEW))
             .unwrap();
-        // What falls through is open, so a stripped path would be.
+        // The fallback is open, so a stripped path would be allowed.
         gate.layer_by_path(routes.allow_unlisted())
     };
     let inside = || {
@@ -127,9 +127,9 @@ async fn the_fallback_of_a_nested_router_is_gated_too() {
 }
 
 #[test]
-fn a_route_that_cannot_be_read_is_refused_with_the_reason() {
+fn an_invalid_route_is_rejected_with_a_reason() {
     for (paths, feature, says) in [
-        ("api/map", MAP_VIEW, "the route 'api/map' cannot be used"),
+        ("api/map", MAP_VIEW, "invalid route 'api/map'"),
         ("/api/**/map", MAP_VIEW, "comes last"),
         ("/api/ma*", MAP_VIEW, "a star stands for a whole segment"),
         ("/api/map", "", "at least one character"),

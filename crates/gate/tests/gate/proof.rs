@@ -1,4 +1,4 @@
-//! A gate with keys of its own believes no more than is signed.
+//! A gate with its own keys trusts only signed licenses.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::announcement::{Announcement, Signed};
@@ -12,7 +12,7 @@ use crate::scripted_client::{
 };
 use crate::signer::{INSTALLATION, SEQ, Signer, license_claims};
 
-/// Now, as the wall clock has it: documents are held against it.
+/// The wall clock's time, with which documents are compared.
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(chrono_now(), 0).unwrap()
 }
@@ -40,7 +40,7 @@ fn proof(signer: &Signer, claims: &LicenseClaims) -> Option<Signed> {
     })
 }
 
-/// What a License Client says of `claims`, honestly.
+/// The announcement of an honest License Client for `claims`.
 fn honest(claims: &LicenseClaims, now: DateTime<Utc>) -> Announcement {
     announcement(&Signer::vendor().evidence(claims), now)
 }
@@ -81,17 +81,17 @@ async fn an_impostor_is_not() {
 
     let mut foreign = claims.clone();
     "another".clone_into(&mut foreign.installation_id);
-    let stranger = Signer::stranger();
-    let posing = Signer::stranger().posing_as(&vendor);
+    let untrusted = Signer::untrusted();
+    let posing = Signer::untrusted().posing_as(&vendor);
     for (name, said, feature) in [
         ("nothing signed", said(&honest, now(), None), MAP_VIEW),
         (
-            "signed by a stranger",
-            said(&honest, now(), proof(&stranger, &claims)),
+            "signed by an untrusted key",
+            said(&honest, now(), proof(&untrusted, &claims)),
             MAP_VIEW,
         ),
         (
-            "signed by a stranger with the vendor's key id",
+            "signed by an untrusted key with the vendor's key id",
             said(&honest, now(), proof(&posing, &claims)),
             MAP_VIEW,
         ),
@@ -118,9 +118,9 @@ async fn an_impostor_is_not() {
 }
 
 #[tokio::test]
-async fn an_old_license_is_not_stretched_by_a_clock_that_stands_still() {
-    // A day and a minute ago somebody recorded what the License Client said, of
-    // a lease that has ended since.
+async fn an_old_license_is_not_extended_by_a_stopped_clock() {
+    // Announcements of a lease that has ended since, recorded a day and a minute
+    // ago.
     let recorded = now() - TimeDelta::hours(20);
     let claims = LicenseClaims {
         valid_until: recorded + TimeDelta::hours(5),
@@ -139,8 +139,8 @@ async fn an_old_license_is_not_stretched_by_a_clock_that_stands_still() {
 }
 
 #[tokio::test]
-async fn a_stock_of_recorded_leases_keeps_nothing_on() {
-    // All were recorded ten days ago, and none is good any more.
+async fn recorded_leases_keep_nothing_on() {
+    // All were recorded ten days ago, and none is valid any longer.
     let recorded = now() - TimeDelta::days(10);
     let lease = |number: i64| LicenseClaims {
         seq: SEQ + u64::try_from(number).unwrap(),
@@ -165,7 +165,7 @@ async fn a_stock_of_recorded_leases_keeps_nothing_on() {
 }
 
 #[tokio::test]
-async fn limits_and_core_features_are_no_matter_of_what_is_said() {
+async fn announcements_cannot_change_limits_and_core_features() {
     let claims = signed_at(now());
     let mut generous = honest(&claims, now());
     generous.limits.insert("cameras".to_owned(), None);
@@ -188,7 +188,7 @@ async fn limits_and_core_features_are_no_matter_of_what_is_said() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_revoked_stays_so() {
+async fn a_revoked_key_stays_revoked() {
     let (first, second) = (Signer::vendor(), Signer::numbered(2));
     let set = KeySetClaims {
         iss: "https://licenses.example".into(),
@@ -211,7 +211,7 @@ async fn a_key_that_was_revoked_stays_so() {
 }
 
 #[tokio::test]
-async fn an_older_license_than_the_one_that_is_known_is_a_replay() {
+async fn a_license_older_than_the_known_one_is_a_replay() {
     let vendor = Signer::vendor();
     let old = signed_at(now());
     let mut new = signed_at(now());
@@ -225,7 +225,7 @@ async fn an_older_license_than_the_one_that_is_known_is_a_replay() {
 }
 
 #[tokio::test]
-async fn keys_that_follow_are_followed() {
+async fn later_key_sets_are_adopted() {
     let (first, second) = (Signer::vendor(), Signer::numbered(2));
     let set = KeySetClaims {
         iss: "https://licenses.example".into(),
@@ -247,12 +247,12 @@ async fn keys_that_follow_are_followed() {
     ));
     let gate = with_keys(&client).start().unwrap();
     until(&gate, MAP_VIEW, "licensed").await;
-    // A set that a stranger has signed leads nowhere.
-    let forged = Signer::stranger().posing_as(&first).key_set(&set);
+    // A set signed with an untrusted key has no effect.
+    let forged = Signer::untrusted().posing_as(&first).key_set(&set);
     client.now(said(&honest, now(), Some(signed(vec![forged]))));
     let other = with_keys(&client).start().unwrap();
     until(&other, MAP_VIEW, "not_signed").await;
-    // Who has followed the right one before does not go back.
+    // A gate that has adopted the newer set does not go back.
     until(&gate, MAP_VIEW, "licensed").await;
     client.now(Manner::Says("{}".to_owned()));
     assert!(gate.check(LIVE_VIEW).available);

@@ -1,4 +1,4 @@
-//! A License Client that says what it is made to say.
+//! A scripted License Client.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -28,27 +28,27 @@ pub const MAP_VIEW: &str = "module.map_view";
 pub const ALARM: &str = "module.alarm_advanced";
 pub const LIVE_VIEW: &str = "module.live_view";
 
-/// What the License Client does with a subscriber.
+/// How the License Client treats a subscriber.
 #[derive(Clone, Debug)]
 pub enum Manner {
-    /// Sends an event with this text, and another one when it is changed.
+    /// Sends an event with this text, and another one when it changes.
     Says(String),
-    /// Sends nothing, not even the beginning of an answer.
+    /// Sends nothing, not even response headers.
     Hangs,
     /// Sends this event and then nothing, not even comments.
     FallsSilentAfter(String),
-    /// Sends this event and ends.
+    /// Sends this event and closes the connection.
     EndsAfter(String),
-    /// Answers with a status.
+    /// Responds with a status.
     Refuses(StatusCode),
 }
 
-/// A scripted License Client on a port of its own.
+/// A scripted License Client on its own port.
 pub struct ScriptedClient {
     pub url: String,
     address: SocketAddr,
     shared: Shared,
-    /// Its own, so that it ends as a process does: with all its connections.
+    /// A separate runtime, so that stopping it closes all connections, as when a process ends.
     serving: Option<Runtime>,
 }
 
@@ -93,7 +93,7 @@ impl ScriptedClient {
         self.serving = Some(runtime);
     }
 
-    /// Ends it and all its connections.
+    /// Stops it and closes all connections.
     pub fn stop(&mut self) {
         if let Some(runtime) = self.serving.take() {
             runtime.shutdown_background();
@@ -113,12 +113,12 @@ impl ScriptedClient {
         self.shared.manner.send_replace(manner);
     }
 
-    /// What has been asked for.
+    /// The requests received.
     pub fn asked(&self) -> Vec<Uri> {
         self.shared.asked.lock().unwrap().clone()
     }
 
-    /// How many subscribers there are.
+    /// The number of subscribers.
     pub fn subscribers(&self) -> usize {
         self.shared.manner.receiver_count()
     }
@@ -133,7 +133,7 @@ impl Drop for ScriptedClient {
 async fn events(State(shared): State<Shared>, uri: Uri) -> Response {
     shared.asked.lock().unwrap().push(uri);
     let manner = shared.manner.subscribe();
-    // Only the receiver is kept, so that the stream ends with the process.
+    // Only the receiver is kept, so that the stream ends with the client.
     drop(shared);
     let now = manner.borrow().clone();
     let text = match now {
@@ -166,7 +166,7 @@ fn event(text: &str) -> Event {
     Event::default().event("snapshot").data(text)
 }
 
-/// What a License Client would announce of `evidence` at `now`.
+/// The announcement that a License Client would make of `evidence` at `now`.
 pub fn announcement(evidence: &Evidence, now: DateTime<Utc>) -> Announcement {
     let known: BTreeSet<FeatureKey> = [MAP_VIEW, ALARM, LIVE_VIEW]
         .into_iter()
@@ -182,12 +182,12 @@ pub fn announcement(evidence: &Evidence, now: DateTime<Utc>) -> Announcement {
     announce(evidence, &entitlements, &policy, &known, now)
 }
 
-/// The event that says so, with what proves it.
+/// The event for an announcement, with its proof.
 pub fn said(announcement: &Announcement, now: DateTime<Utc>, signed: Option<Signed>) -> Manner {
     Manner::Says(text(announcement, now, signed))
 }
 
-/// Its text.
+/// The text of the event.
 pub fn text(announcement: &Announcement, now: DateTime<Utc>, signed: Option<Signed>) -> String {
     let serde_json::Value::Object(mut members) = serde_json::json!(Envelope { now, signed }) else {
         panic!("an envelope is an object");
@@ -199,7 +199,7 @@ pub fn text(announcement: &Announcement, now: DateTime<Utc>, signed: Option<Sign
     serde_json::json!(members).to_string()
 }
 
-/// Waits until the gate says so of the feature.
+/// Waits until the gate makes this decision about the feature.
 pub async fn until(gate: &Gate, feature: &str, reason: &str) {
     for _ in 0..500 {
         if gate.check(feature).reason.code() == reason {

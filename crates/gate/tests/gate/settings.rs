@@ -1,4 +1,4 @@
-//! Settings that cannot be used.
+//! Invalid settings.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::scripted_client::{LIVE_VIEW, MAP_VIEW, Manner, ScriptedClient, announ
 use crate::signer::{Signer, T0, license_claims};
 
 #[tokio::test]
-async fn what_is_wrong_is_said_with_what_is_accepted() {
+async fn errors_name_the_problem_and_the_expected_values() {
     for (url, says) in [
         ("", "which looks like http://license-client:8010"),
         ("license-client", "not the address of a License Client"),
@@ -22,10 +22,7 @@ async fn what_is_wrong_is_said_with_what_is_accepted() {
         assert!(!error.contains("hunter2"), "{error}");
     }
     let error = Gate::builder("http://x").keys("{}").start().unwrap_err();
-    assert!(
-        error.to_string().starts_with("the keys of the gate: "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("invalid keys: "), "{error}");
     let none = r#"{"keys": []}"#;
     let error = Gate::builder("http://x").keys(none).start().unwrap_err();
     assert!(error.to_string().contains("no Ed25519 key"), "{error}");
@@ -40,15 +37,15 @@ fn the_settings_of_a_gate_are_printed_without_secrets() {
 }
 
 #[tokio::test]
-async fn keys_and_letting_everything_through_contradict_each_other() {
+async fn keys_cannot_be_combined_with_allow() {
     let keys = serde_json::to_string(&Signer::vendor().jwk_set()).unwrap();
     let gate = Gate::builder("http://x").keys(&keys);
     let gate = gate.without_contact(WithoutContact::Allow);
     let error = gate.start().unwrap_err().to_string();
-    assert!(error.contains("choose one of the two"), "{error}");
+    assert!(error.contains("remove one of them"), "{error}");
 }
 
-/// Every combination of odd durations is usable: none panics, and the gate follows.
+/// Extreme durations work in all combinations: none panics, and the gate follows.
 #[test]
 fn no_duration_is_too_long_or_too_short() {
     let evidence = Signer::vendor().evidence(&license_claims());
@@ -73,7 +70,7 @@ fn no_duration_is_too_long_or_too_short() {
     assert!(gate.is_available(LIVE_VIEW));
 }
 
-/// What a program keeps or passes on does not depend on how it was made.
+/// Settings that a program stores or passes on do not depend on how they were created.
 #[test]
 fn settings_can_be_cloned_and_a_gate_is_small() {
     fn shareable<T: Clone + Send + Sync + 'static>() {}
@@ -89,7 +86,7 @@ fn settings_can_be_cloned_and_a_gate_is_small() {
 }
 
 #[test]
-fn a_gate_is_printed_in_a_few_words() {
+fn the_debug_output_of_a_gate_is_short() {
     let keys = (0..10_000).map(|number| format!("{number:0100}"));
     let gate = Gate::fixed(keys);
     let printed = format!("{gate:?}");
@@ -100,10 +97,10 @@ fn a_gate_is_printed_in_a_few_words() {
     assert!(printed.contains(MAP_VIEW), "{printed}");
 }
 
-/// The feature is on where the License Client's tests are built too.
+/// The feature is also enabled where the License Client's tests are built.
 #[cfg(feature = "tls")]
 #[test]
-fn certificates_that_cannot_be_read_are_refused_and_not_shown() {
+fn invalid_certificates_are_rejected_and_not_shown() {
     let pem = "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n";
     for (root, client, says) in [
         (Some(pem), None, "root certificate"),

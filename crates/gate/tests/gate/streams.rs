@@ -1,4 +1,4 @@
-//! What has begun is ended when the feature is taken away.
+//! Running streams end when the feature becomes unavailable.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -58,7 +58,7 @@ async fn waiting_returns_the_reason() {
     script.license(MAP_VIEW);
     let mut waiting = Box::pin(gate.until_unavailable(MAP_VIEW));
     assert!((&mut waiting).now_or_never().is_none());
-    // Something else changes.
+    // Another feature changes.
     script.tier("enterprise");
     assert!((&mut waiting).now_or_never().is_none());
     script.refuse(MAP_VIEW, Reason::Suspended);
@@ -67,7 +67,7 @@ async fn waiting_returns_the_reason() {
 }
 
 #[tokio::test]
-async fn changes_are_told_and_none_is_lost() {
+async fn changes_are_reported_and_none_is_lost() {
     let (gate, script) = Gate::scripted();
     let mut changes = gate.changes();
     assert!(changes.changed().now_or_never().is_none());
@@ -79,9 +79,9 @@ async fn changes_are_told_and_none_is_lost() {
     timeout(SOON, changes.changed()).await.unwrap();
 }
 
-/// An end that was announced wakes who waits, without a message.
+/// An announced end wakes waiting tasks without a message.
 #[tokio::test]
-async fn an_end_ends_streams_on_time() {
+async fn streams_end_on_time_at_an_announced_end() {
     let evidence = Signer::vendor().evidence(&license_claims());
     let now = at(96) - chrono::TimeDelta::milliseconds(700);
     let mut client = ScriptedClient::start(said(&announcement(&evidence, now), now, None));

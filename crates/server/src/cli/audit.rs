@@ -9,12 +9,12 @@ use crate::licensing::look_up::look_up;
 use crate::open::open_store;
 use crate::store::audit_log::{Entry, Filter, oldest};
 
-/// So many entries are read at a time.
+/// Entries per query.
 const AT_A_TIME: u64 = 1000;
 
 #[derive(Debug, Args)]
 pub(super) struct Audit {
-    /// Only what was done with the license with this key; - reads it from standard input
+    /// Only entries about the license with this key; - reads it from standard input
     key: Option<SecretArgument>,
 }
 
@@ -42,7 +42,7 @@ pub(super) async fn run(storage: &Storage, command: Audit, json: bool) -> anyhow
     Ok(())
 }
 
-/// A line each: JSON Lines for programs.
+/// Prints one line per entry: JSON Lines for programs.
 fn print(entry: &Entry, json: bool) -> anyhow::Result<()> {
     if json {
         println!("{}", serde_json::to_string(entry)?);

@@ -6,22 +6,22 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use license_service::clock::SystemClock;
 
-use crate::cli::{by_hand, table};
+use crate::cli::{cli_change, table};
 use crate::config::Storage;
 use crate::licensing::clock::{ClockStatus, accept, status};
 use crate::open::open_store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Clock {
-    /// Show this machine's clock, what it is compared with, and whether the License
-    /// Server signs by it
+    /// Show this machine's clock, its reference, and whether the License Server
+    /// signs
     #[command(after_help = "Example:\n  license-server clock status")]
     Status,
 
-    /// Confirm that this machine's clock is right: the License Server signs again
+    /// Confirm that this machine's clock is correct, so that the License Server signs again
     #[command(
-        after_help = "Compare the clock with another source first: a license that is signed by a clock\n\
-                      that is ahead ends too late.\n\n\
+        after_help = "Compare the clock with another source first: if the clock is ahead, the licenses\n\
+                      that are signed now end too late.\n\n\
                       Example:\n  license-server clock status && license-server clock accept"
     )]
     Accept,
@@ -35,7 +35,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
     if let Clock::Accept = command {
-        accept(&store, &SystemClock, &by_hand(now)).await?;
+        accept(&store, &SystemClock, &cli_change(now)).await?;
     }
     let seen = status(&store, Arc::new(SystemClock)).await?;
     store.close().await;
@@ -50,7 +50,7 @@ pub(super) async fn run(
 fn print(seen: &ClockStatus) {
     let time = |time| table::time(time, "never");
     let database = seen.seconds_ahead_of_database.map_or_else(
-        || "no clock of its own".to_owned(),
+        || "has no clock".to_owned(),
         |ahead| format!("{ahead} s behind this clock"),
     );
     let signs = match &seen.doubt {

@@ -6,30 +6,30 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-/// Longest wait for the answer.
+/// Timeout of the request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Args)]
 pub(super) struct Health {
-    /// Where the service listens
+    /// Address of the service
     #[arg(long, env, default_value = "127.0.0.1", value_name = "ADDRESS")]
     host: IpAddr,
 
-    /// Where the service listens
+    /// Port of the service
     #[arg(long, env, default_value_t = 4000, value_name = "PORT")]
     port: u16,
 }
 
 pub(super) async fn run(command: &Health, json: bool) -> anyhow::Result<()> {
-    // A service that listens everywhere is reached by loopback.
+    // A service that listens on all addresses is reachable on loopback.
     let host = match command.host {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
         other => other,
     };
     let address = SocketAddr::new(host, command.port);
-    // No certificates: it is plain HTTP on this machine, and an image without
-    // an operating system has none.
+    // No certificates: this is plain HTTP on this machine, and a minimal container image
+    // has no certificate store.
     let client = reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([])

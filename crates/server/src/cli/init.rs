@@ -6,19 +6,19 @@ use chrono::{DateTime, Utc};
 use license_service::clock::SystemClock;
 use serde_json::json;
 
-use crate::cli::by_hand;
+use crate::cli::cli_change;
 use crate::config::Storage;
 use crate::licensing::clock;
 use crate::open::{create_store, make_missing_key};
 use crate::signing::{SigningError, SigningKeys};
 
-/// Makes the database and the first signing key where they are missing.
+/// Creates the database and the first signing key if they are missing.
 pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
     let store = create_store(storage).await?;
     let directory = storage.keys();
     if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
         let clock = clock::open(&store, Arc::new(SystemClock)).await?;
-        make_missing_key(&store, storage, &clock, &by_hand(now)).await?;
+        make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
     }
     store.close().await;
     SigningKeys::load(&directory)?;
@@ -30,7 +30,7 @@ pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> an
         println!("{:#}", json!({"database": database, "keys": keys}));
     } else {
         println!("Database: {database}\nSigning keys: {keys}");
-        println!("Give clients the public keys: license-server keys export");
+        println!("Export the public keys for clients with 'license-server keys export'.");
     }
     Ok(())
 }

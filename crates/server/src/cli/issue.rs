@@ -7,7 +7,7 @@ use license_service::stderr::say;
 
 use crate::cli::licenses::describe;
 use crate::cli::until::Until;
-use crate::cli::{by_hand, license_key};
+use crate::cli::{cli_change, license_key};
 use crate::config::Storage;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::{IssueRequest, issue, unknown_features};
@@ -16,52 +16,52 @@ use crate::open::open_store;
 
 #[derive(Debug, Args)]
 pub(super) struct Issue {
-    /// Features and limits to start from
+    /// Tier that sets features and limits
     #[arg(long)]
     tier: Tier,
 
-    /// Whose license it is
+    /// Customer
     #[arg(long, default_value = "", value_name = "NAME")]
     customer: String,
 
-    /// Machines that may hold it at a time
+    /// Maximum number of machines at the same time
     #[arg(long, value_name = "N")]
     seats: Option<u32>,
 
-    /// How often in a period a seat may move to another machine while the old
-    /// machine's lease runs; default 3
+    /// How many times per period a seat can move to another machine before the old
+    /// machine's lease has ended; default 3
     #[arg(long, value_name = "N")]
     moves: Option<u32>,
 
-    /// Days of that period; default 365
+    /// Length of that period in days; default 365
     #[arg(long, value_name = "DAYS")]
     moves_period_days: Option<u32>,
 
-    /// Cameras; -1 is unlimited
+    /// Maximum number of cameras; -1 is unlimited
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     max_cameras: Option<i64>,
 
-    /// Users; -1 is unlimited
+    /// Maximum number of users; -1 is unlimited
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     max_users: Option<i64>,
 
-    /// Recordings in GB; -1 is unlimited
+    /// Maximum storage for recordings in GB; -1 is unlimited
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     max_storage_gb: Option<i64>,
 
-    /// Feature besides the tier's; may be repeated
+    /// Feature to add to the tier; can be repeated
     #[arg(long, value_name = "KEY")]
     with: Vec<String>,
 
-    /// Feature of the tier to leave out; may be repeated
+    /// Feature of the tier to remove; can be repeated
     #[arg(long, value_name = "KEY")]
     without: Vec<String>,
 
     #[command(flatten)]
     until: Until,
 
-    /// Key to use, such as one that was sold already; - reads it from standard
-    /// input; default is a new one
+    /// License key to use, for example one that was sold already; - reads it from standard
+    /// input; default is a new key
     #[arg(long, value_name = "KEY")]
     key: Option<SecretArgument>,
 }
@@ -87,12 +87,12 @@ pub(super) async fn run(
         key: command.key.map(license_key).transpose()?,
     };
     let store = open_store(storage).await?;
-    let license = issue(&store, request, &by_hand(now)).await?;
+    let license = issue(&store, request, &cli_change(now)).await?;
     store.close().await;
     let unknown = unknown_features(&license);
     if !unknown.is_empty() {
         say(format_args!(
-            "note: this release has no feature {}; is it a mistake?",
+            "note: this release has no feature {}; check the spelling",
             unknown.join(", ")
         ));
     }

@@ -11,7 +11,7 @@ use license_service::clock::SystemClock;
 use serde_json::json;
 
 use crate::audit::Actor;
-use crate::cli::{by_hand, table};
+use crate::cli::{cli_change, table};
 use crate::config::Storage;
 use crate::licensing::clock;
 use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke, rotate};
@@ -21,17 +21,17 @@ use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
-    /// Make the first signing key; a server that starts without one does the
-    /// same
+    /// Create the first signing key; a server that starts without one creates it
+    /// automatically
     #[command(after_help = "Example:\n  license-server keys create")]
     Create,
 
-    /// List the signing keys, and what each is good for
+    /// List the signing keys and their state
     #[command(after_help = "Example:\n  license-server keys list")]
     List,
 
-    /// Export the public keys, for the License Clients' `LICENSE_TRUSTED_KEYS`
-    /// and for builds with embedded keys
+    /// Export the public keys, for `LICENSE_TRUSTED_KEYS` of License Clients and for
+    /// builds with embedded keys
     #[command(after_help = "Example:\n  license-server keys export --output trusted-keys.json")]
     Export {
         /// File to write; default is standard output
@@ -39,17 +39,17 @@ pub(super) enum Keys {
         output: Option<PathBuf>,
     },
 
-    /// Make the next signing key, and publish it in a signed set that clients
-    /// follow by themselves
+    /// Create the next signing key and publish it in a signed set, which clients
+    /// adopt automatically
     #[command(after_help = "Examples:\n  \
         license-server keys rotate                    (signs in 7 days)\n  \
-        license-server keys rotate --at-once          (the old one is not safe any more)")]
+        license-server keys rotate --at-once          (the old key is compromised)")]
     Rotate {
-        /// Days until the new key signs; until then the old one does
+        /// Days until the new key signs; until then the old key does
         #[arg(long, default_value_t = DEFAULT_OVERLAP_DAYS, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(..=i64::from(MAX_OVERLAP_DAYS)))]
         overlap_days: u16,
 
-        /// The new key signs from now on
+        /// The new key signs immediately
         #[arg(long, conflicts_with = "overlap_days")]
         at_once: bool,
 
@@ -57,12 +57,12 @@ pub(super) enum Keys {
         issuer: Issuer,
     },
 
-    /// Revoke a key: nothing that it has signed counts any more
+    /// Revoke a key: everything that it has signed becomes invalid
     #[command(
         after_help = "Example:\n  license-server keys rotate --at-once && license-server keys revoke KEY"
     )]
     Revoke {
-        /// Key id, as 'keys list' shows it
+        /// Key id, as shown by 'keys list'
         kid: String,
 
         #[command(flatten)]
@@ -70,10 +70,10 @@ pub(super) enum Keys {
     },
 }
 
-/// Who issues a key set.
+/// The issuer of a key set.
 #[derive(Debug, Args)]
 pub(super) struct Issuer {
-    /// Who issues the set
+    /// Issuer of the set
     #[arg(
         long,
         env,
@@ -94,15 +94,15 @@ pub(super) async fn run(
         Keys::Create => {
             let store = open_store(storage).await?;
             permit(&store, now).await?;
-            let made = first_key(&store, storage, &by_hand(now)).await?;
+            let made = first_key(&store, storage, &cli_change(now)).await?;
             store.close().await;
             let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
             if json {
                 println!("{:#}", json!({ "kid": kid }));
             } else {
-                println!("Made the signing key {kid} in {}", directory.display());
+                println!("Created signing key {kid} in {}", directory.display());
                 println!(
-                    "Back the directory up, and give clients the public keys: license-server keys export"
+                    "Back up this directory, and export the public keys for clients with 'license-server keys export'."
                 );
             }
         }
@@ -111,7 +111,7 @@ pub(super) async fn run(
             if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
                 let store = open_store(storage).await?;
                 let clock = clock::open(&store, Arc::new(SystemClock)).await?;
-                make_missing_key(&store, storage, &clock, &by_hand(now)).await?;
+                make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
                 store.close().await;
             }
             let keys = SigningKeys::load(&directory)?;
@@ -120,9 +120,9 @@ pub(super) async fn run(
             match output {
                 Some(file) => {
                     std::fs::write(&file, text + "\n")
-                        .with_context(|| format!("'{}' cannot be written", file.display()))?;
+                        .with_context(|| format!("cannot write '{}'", file.display()))?;
                     println!(
-                        "{} public key(s) written to {}",
+                        "Wrote {} public key(s) to {}",
                         set.keys.len(),
                         file.display()
                     );
@@ -147,8 +147,8 @@ pub(super) async fn run(
                 println!("{:#}", json!({ "kid": kid, "signsFrom": signs_from }));
             } else {
                 let from = table::time(Some(signs_from), "");
-                println!("Made the signing key {kid}, which signs from {from} UTC on");
-                println!("Running servers take it up within seconds. Back the directory up.");
+                println!("Created signing key {kid}, which signs from {from} UTC");
+                println!("Running servers load it within seconds. Back up the key directory.");
             }
         }
         Keys::Revoke { kid, issuer } => {
@@ -162,7 +162,7 @@ pub(super) async fn run(
                 println!("{:#}", json!({ "kid": kid, "keySet": version }));
             } else {
                 println!(
-                    "Revoked {kid} with key set {version}; sites learn of it with their next validation"
+                    "Revoked {kid} with key set {version}; sites receive it with their next validation"
                 );
             }
         }

@@ -10,7 +10,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::cli::until::Until;
-use crate::cli::{by_hand, seats, table};
+use crate::cli::{cli_change, seats, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::claim::moves_left;
@@ -28,8 +28,8 @@ pub(super) struct List {
     #[arg(long)]
     status: Option<ShownStatus>,
 
-    /// Only licenses whose customer, key or installation contains this text, or
-    /// which a machine with this hardware id holds; - reads it from standard input
+    /// Only licenses whose customer, key or installation contains this text, or that have a
+    /// seat with this hardware id; - reads it from standard input
     #[arg(long, alias = "customer", value_name = "TEXT")]
     search: Option<SecretArgument>,
 
@@ -51,12 +51,12 @@ pub(super) struct Renew {
     #[command(flatten)]
     until: Until,
 
-    /// It never expires
+    /// The license never expires
     #[arg(long, conflicts_with_all = ["expires_at", "expires_in_days"])]
     never: bool,
 }
 
-/// Licenses in a table where no limit is given.
+/// Default number of licenses in a table.
 const DEFAULT_LIMIT: u64 = 100;
 
 pub(super) async fn list(
@@ -106,13 +106,13 @@ pub(super) async fn list(
     table::print(["KEY", "TIER", "STATUS", "EXPIRES", "CUSTOMER"], &rows);
     if shown < total {
         println!(
-            "{shown} of {total} licenses; --limit and --offset show others, --json prints all."
+            "{shown} of {total} licenses; use --limit and --offset for more, or --json for all."
         );
     }
     Ok(())
 }
 
-/// Prints an array of licenses, a page at a time, so that it may have any length.
+/// Prints an array of licenses page by page, so that it can be arbitrarily long.
 async fn print_json(
     db: &impl ConnectionTrait,
     search: &Search,
@@ -143,10 +143,10 @@ async fn print_json(
     Ok(())
 }
 
-/// Licenses that are read together for JSON.
+/// Licenses per query for JSON.
 const PAGE_SIZE: u64 = 1000;
 
-/// What is searched for. Most of it is no secret.
+/// The search text. Usually it is not a secret.
 fn searched(argument: SecretArgument) -> anyhow::Result<String> {
     let is_argument = !argument.is_stdin();
     let text = argument.read_without_warning("text")?;
@@ -203,14 +203,14 @@ pub(super) async fn set(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
-    let license = set_status(&store, key, status, message.as_deref(), &by_hand(now)).await?;
+    let license = set_status(&store, key, status, message.as_deref(), &cli_change(now)).await?;
     store.close().await;
     if json {
         let license = ShownLicense::of(license, now);
         println!("{}", serde_json::to_string_pretty(&license)?);
     } else {
         println!(
-            "{} is {status}; its sites learn of it with their next validation",
+            "{} is {status}; its sites receive the change with their next validation",
             license.license_key
         );
     }
@@ -226,18 +226,18 @@ pub(super) async fn renew(
     let end = command.until.end(now)?;
     anyhow::ensure!(
         end.is_some() || command.never,
-        "say until when: --expires-at 2030-12-31, --expires-in-days 365, or --never"
+        "missing end; expected --expires-at 2030-12-31, --expires-in-days 365, or --never"
     );
     let key = super::license_key(command.key)?;
     let store = open_store(storage).await?;
-    let license = licensing::renew::renew(&store, &key, end, &by_hand(now)).await?;
+    let license = licensing::renew::renew(&store, &key, end, &cli_change(now)).await?;
     store.close().await;
     if json {
         let license = ShownLicense::of(license, now);
         println!("{}", serde_json::to_string_pretty(&license)?);
     } else {
         println!(
-            "{} expires {}; its sites learn of it with their next validation",
+            "{} expires {}; its sites receive the change with their next validation",
             license.license_key,
             table::time(license.expires_at, "never")
         );
@@ -245,7 +245,7 @@ pub(super) async fn renew(
     Ok(())
 }
 
-/// What a license holds, a line each.
+/// Prints a license, one field per line.
 pub(super) fn describe(license: &License, now: DateTime<Utc>) {
     let status = ShownStatus::of(license, now).as_str();
     let status = match &license.status_message {

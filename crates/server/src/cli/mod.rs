@@ -1,5 +1,5 @@
-//! The command line. Commands work on the database, also while the service
-//! runs.
+//! The command line. Commands work directly on the database, even while the service
+//! is running.
 
 mod audit;
 mod clock;
@@ -42,7 +42,7 @@ pub struct Cli {
     #[command(flatten)]
     storage: Storage,
 
-    /// Print JSON, for programs
+    /// Print JSON
     #[arg(long, global = true)]
     json: bool,
 
@@ -59,12 +59,12 @@ enum Command {
         DATABASE_URL=postgresql://licenses:secret@db/licenses license-server serve")]
     Serve(Serve),
 
-    /// Make the database and the first signing key, where they are missing
+    /// Create the database and the first signing key if they are missing
     #[command(after_help = "Example:\n  license-server init\n\n\
-        'serve' does the same at its first start. No other command makes a database.")]
+        'serve' does the same at its first start. No other command creates a database.")]
     Init,
 
-    /// Make, list, export, rotate and revoke signing keys
+    /// Create, list, export, rotate and revoke signing keys
     #[command(subcommand)]
     Keys(keys::Keys),
 
@@ -89,41 +89,41 @@ enum Command {
         key: SecretArgument,
     },
 
-    /// Take a license back for the time being
+    /// Suspend a license temporarily
     #[command(after_help = "Example:\n  \
         license-server suspend FXSGHT-ABCD-EFGH-JKMN-PQRS --message 'Your invoice is overdue'")]
     Suspend {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
-        /// What the site's operator is told
+        /// Message for the site's operator
         #[arg(long, value_name = "TEXT")]
         message: Option<String>,
     },
 
-    /// Set the end of a license
+    /// Set the end date of a license
     #[command(after_help = "Examples:\n  \
         license-server renew FXSGHT-ABCD-EFGH-JKMN-PQRS --expires-at 2030-12-31\n  \
         license-server renew FXSGHT-ABCD-EFGH-JKMN-PQRS --never")]
     Renew(licenses::Renew),
 
-    /// Give a suspended license back
+    /// Reinstate a suspended license
     #[command(after_help = "Example:\n  license-server reinstate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Reinstate {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
     },
 
-    /// Take a license back for good
+    /// Revoke a license permanently
     #[command(after_help = "Example:\n  license-server revoke FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Revoke {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
-        /// What the site's operator is told
+        /// Message for the site's operator
         #[arg(long, value_name = "TEXT")]
         message: Option<String>,
     },
 
-    /// List seats, free one, and release one before its lease has ended
+    /// List seats, free a seat, or release it before its lease has ended
     #[command(subcommand)]
     Seats(seats::Seats),
 
@@ -131,22 +131,22 @@ enum Command {
     #[command(subcommand)]
     Offline(offline::Offline),
 
-    /// Show and confirm the clock that documents are signed by
+    /// Show and confirm the clock used for signing
     #[command(subcommand)]
     Clock(clock::Clock),
 
-    /// List what a person should look at: copies, impossible sequences, changed
+    /// List suspicions: copies, impossible sequence numbers, changed
     /// hardware
     #[command(after_help = "Examples:\n  \
         license-server suspicions\n  license-server suspicions FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Suspicions(suspicions::Suspicions),
 
-    /// Print who has changed what, the oldest first
+    /// Print the audit log, oldest entries first
     #[command(after_help = "Examples:\n  \
         license-server audit\n  license-server audit --json > audit.jsonl")]
     Audit(audit::Audit),
 
-    /// Ask whether the service is ready, for container probes
+    /// Check whether the service is ready, for container probes
     #[command(after_help = "Example:\n  license-server health --port 4000")]
     Health(health::Health),
 
@@ -154,13 +154,13 @@ enum Command {
     #[command(after_help = "Example:\n  \
         license-server completions bash > /etc/bash_completion.d/license-server")]
     Completions {
-        /// Which shell
+        /// Shell
         shell: clap_complete::Shell,
     },
 }
 
 impl Cli {
-    /// Reads the command line; on a mistake says what is accepted, and exits
+    /// Parses the command line; on an error, prints what is expected and exits
     /// with 2.
     #[must_use]
     pub fn parse_or_exit() -> Self {
@@ -179,9 +179,9 @@ impl Cli {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// Whatever keeps it from doing its work, in words for people.
+/// Any failure of the command, as a message for people.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot start")?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(dispatch(cli))
 }
 
@@ -193,7 +193,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     } = cli;
     let now = SystemClock.now();
     let is_command = !matches!(command, Command::Serve(_));
-    // A command's output is its answer; its log is for trouble.
+    // A command prints its result to standard output; the log is only for problems.
     let warnings = LogFilter::of(LevelFilter::WARN);
     let _log = is_command.then(|| telemetry::start(&warnings, LogFormat::Text));
     match command {
@@ -235,13 +235,13 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// The license key that a command is about.
+/// The license key argument.
 fn license_key(argument: SecretArgument) -> anyhow::Result<String> {
     argument.read("license key")
 }
 
-/// What a command does, somebody on this machine does.
-fn by_hand(now: DateTime<Utc>) -> Change {
+/// Changes by commands are attributed to a user of this machine.
+fn cli_change(now: DateTime<Utc>) -> Change {
     Change {
         by: Actor::CommandLine,
         at: now,

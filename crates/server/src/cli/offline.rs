@@ -25,8 +25,8 @@ pub(super) enum Offline {
         license-server offline sign request.txt --output license.txt\n  \
         license-server offline sign request.txt --offline-days 30")]
     Sign {
-        /// The file that 'license-client offline request' has written; - is
-        /// standard input
+        /// Request file from 'license-client offline request'; - is standard
+        /// input
         file: PathBuf,
 
         /// File to write; default is standard output
@@ -46,7 +46,7 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
     } = command;
     let request = read(&text_file::read_argument(&file)?)?;
     let lease = terms.offline_days;
-    // No database is made here.
+    // This command does not create a database.
     open_store(storage).await?.close().await;
     let app = App::open(storage, terms, Arc::new(SystemClock)).await?;
     let signed = sign(&app, request, lease, Actor::CommandLine).await?;
@@ -61,13 +61,13 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
                 .and_then(|key| key.as_str())
                 .unwrap_or_default()
         ),
-        Answer::Deactivated { .. } => "the receipt of a deactivation; the seat is free".to_owned(),
-        Answer::Denied { message, .. } => format!("a refusal ({message})"),
+        Answer::Deactivated { .. } => "the deactivation receipt; the seat is free".to_owned(),
+        Answer::Denied { message, .. } => format!("a denial ({message})"),
     };
     match output {
         Some(output) => {
             std::fs::write(&output, &signed.file)
-                .with_context(|| format!("'{}' cannot be written", output.display()))?;
+                .with_context(|| format!("cannot write '{}'", output.display()))?;
             if json {
                 println!("{:#}", json!({"file": output, "holds": what}));
             } else {

@@ -5,7 +5,7 @@ use clap::{Subcommand, value_parser};
 use license_service::secret_argument::SecretArgument;
 use serde_json::json;
 
-use crate::cli::{by_hand, license_key, table};
+use crate::cli::{cli_change, license_key, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::look_up::look_up;
@@ -18,7 +18,7 @@ pub(super) const DEFAULT_LIMIT: u64 = 100;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Seats {
-    /// List who holds a license, and who held it
+    /// List the current and former seats of a license
     #[command(after_help = "Examples:\n  \
         license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS\n  \
         license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS --limit 1000 --offset 1000")]
@@ -35,29 +35,29 @@ pub(super) enum Seats {
         offset: u64,
     },
 
-    /// Take a machine's seat, so that another machine may have it
+    /// Free the seat of a machine for another machine
     #[command(after_help = "Example:\n  \
         license-server seats free FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55…")]
     Free {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
-        /// Hardware id, as 'seats list' shows it, or its first 8 characters or more
+        /// Hardware id, as shown by 'seats list', or at least its first 8 characters
         hardware_id: String,
     },
 
-    /// Release a freed seat before its lease has ended, so that another machine may take
-    /// its place without a move
+    /// Release a freed seat before its lease has ended, so that another machine can take
+    /// it without using a move
     #[command(after_help = "Examples:\n  \
         license-server seats release FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55…\n  \
         license-server seats release FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55… --confirm-until 2030-03-31T12:00:00Z")]
     Release {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
-        /// Hardware id, as 'seats list' shows it, or its first 8 characters or more
+        /// Hardware id, as shown by 'seats list', or at least its first 8 characters
         hardware_id: String,
 
-        /// Until when the old machine may run beside the new one; without it, the
-        /// command names this instant and releases nothing
+        /// Confirms until when the old machine may still run; without it, the command shows this
+        /// time and releases nothing
         #[arg(long, value_name = "INSTANT")]
         confirm_until: Option<DateTime<Utc>>,
     },
@@ -88,15 +88,15 @@ pub(super) async fn run(
         }
         Seats::Free { key, hardware_id } => {
             let key = license_key(key)?;
-            let seat = licensing::seats::free(&store, &key, &hardware_id, &by_hand(now)).await?;
+            let seat = licensing::seats::free(&store, &key, &hardware_id, &cli_change(now)).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {
-                println!("The seat of {} is free", table::plain(&seat.hardware_id));
+                println!("Freed the seat of {}", table::plain(&seat.hardware_id));
                 if let Some(until) = seat.signed_until.filter(|_| seat.state().is_waiting(now)) {
                     println!(
-                        "The machine may run until {}; until then another machine takes the \
-                         place with a move, or after 'license-server seats release'",
+                        "The machine may run until {}. Until then, another machine can take the seat \
+                        with a move, or after 'license-server seats release'.",
                         in_seconds(until)
                     );
                 }
@@ -107,13 +107,13 @@ pub(super) async fn run(
             hardware_id,
             confirm_until,
         } => {
-            let (key, change) = (license_key(key)?, by_hand(now));
+            let (key, change) = (license_key(key)?, cli_change(now));
             let releasing =
                 licensing::seats::release(&store, &key, &hardware_id, confirm_until, &change);
             let seat = match releasing.await {
                 Err(ReleaseError::Unconfirmed { until, .. }) => anyhow::bail!(
-                    "the machine may run until {0}, beside the one that takes its place; to \
-                     release the seat, repeat the command with --confirm-until {0}",
+                    "the machine may run until {0}, at the same time as its replacement; to release \
+                    the seat, repeat the command with --confirm-until {0}",
                     in_seconds(until)
                 ),
                 released => released?,
@@ -121,10 +121,7 @@ pub(super) async fn run(
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {
-                println!(
-                    "The seat of {} is released",
-                    table::plain(&seat.hardware_id)
-                );
+                println!("Released the seat of {}", table::plain(&seat.hardware_id));
             }
         }
     }
@@ -135,7 +132,7 @@ pub(super) async fn run(
 /// Seats as a table.
 pub(super) fn print(seats: &[Seat], total: u64, now: DateTime<Utc>) {
     if total == 0 {
-        println!("No machine has activated it yet.");
+        println!("No machine has activated this license yet.");
         return;
     }
     let rows: Vec<_> = seats
@@ -172,6 +169,8 @@ pub(super) fn print(seats: &[Seat], total: u64, now: DateTime<Utc>) {
     );
     let shown = u64::try_from(seats.len()).unwrap_or(u64::MAX);
     if shown < total {
-        println!("{shown} of {total} seats; 'license-server seats list' has --limit and --offset.");
+        println!(
+            "{shown} of {total} seats; use 'license-server seats list' with --limit and --offset for more."
+        );
     }
 }

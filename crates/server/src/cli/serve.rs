@@ -16,7 +16,7 @@ pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()
     let _log = telemetry::start(&settings.log, settings.log_format);
     telemetry::log_panics();
     let token = settings.admin_token.load()?;
-    // The port opens last: whoever can connect finds a key and a database.
+    // Opens the port last, when the key and the database are ready.
     let clock = Arc::new(SystemClock);
     let app = App::open(storage, settings.terms.clone(), clock.clone()).await?;
     let access = Access::new(token, &settings.allowed_hosts, clock);

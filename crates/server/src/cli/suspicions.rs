@@ -11,7 +11,7 @@ use crate::store::suspicions::{MAX_LISTED, Suspected, list};
 
 #[derive(Debug, Args)]
 pub(super) struct Suspicions {
-    /// Only those about the license with this key; - reads it from standard input
+    /// Only suspicions about the license with this key; - reads it from standard input
     key: Option<SecretArgument>,
 
     /// Maximum number of suspicions, up to 10000
@@ -30,7 +30,7 @@ pub(super) async fn run(storage: &Storage, command: Suspicions, json: bool) -> a
     if json {
         println!("{}", serde_json::to_string_pretty(&found)?);
     } else if found.is_empty() {
-        println!("Nothing suspicious was seen.");
+        println!("No suspicions.");
     } else {
         print(&found);
     }

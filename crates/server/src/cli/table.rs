@@ -1,6 +1,6 @@
-//! Tables of text for people.
+//! Text tables.
 
-/// Prints columns that are as wide as their widest cell.
+/// Prints columns, each as wide as its widest cell.
 pub(super) fn print<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
     let rows: Vec<[String; N]> = rows
         .iter()
@@ -26,13 +26,13 @@ pub(super) fn print<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
     }
 }
 
-/// A text of a stranger, which can neither begin a line of its own nor tell the
-/// terminal anything.
+/// Escapes untrusted text, so that it can neither start a new line nor control the
+/// terminal.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::new();
     for c in text.chars() {
-        // What turns the direction of writing has the category Cf, as have a few
-        // marks within words of some scripts, which are escaped with them.
+        // Characters that change the direction of text have the category Cf. A few marks
+        // within words of some scripts have it too, and are also escaped.
         let is_format = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         if c.is_control() || is_format {
             plain.extend(c.escape_unicode());
@@ -43,7 +43,7 @@ pub(super) fn plain(text: &str) -> String {
     plain
 }
 
-/// A limit, where -1 is none.
+/// A limit; -1 means none.
 pub(super) fn limit(value: i64) -> String {
     if value < 0 {
         "unlimited".to_owned()
@@ -52,7 +52,7 @@ pub(super) fn limit(value: i64) -> String {
     }
 }
 
-/// A time to the minute, or a word for none.
+/// A time to the minute, or a word if there is none.
 pub(super) fn time(time: Option<chrono::DateTime<chrono::Utc>>, none: &str) -> String {
     time.map_or_else(
         || none.to_owned(),
@@ -65,7 +65,7 @@ mod tests {
     use super::plain;
 
     #[test]
-    fn no_text_leaves_its_line_or_speaks_to_the_terminal() {
+    fn no_text_starts_a_new_line_or_controls_the_terminal() {
         assert_eq!(plain("Gate 4, Århus"), "Gate 4, Århus");
         let hostile = "a\nb\r\u{1b}[2J\u{9b}2J\u{202e}c\0";
         let shown = plain(hostile);

@@ -1,4 +1,4 @@
-//! The flags that say when a license ends.
+//! The arguments for the end of a license.
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -6,20 +6,20 @@ use clap::Args;
 
 use crate::licensing::issue::end_of;
 
-/// Until when a license may be used.
+/// The end of a license.
 #[derive(Debug, Args)]
 pub(super) struct Until {
-    /// Last day, or last instant, on which it may be used (UTC)
+    /// Last day, or exact end, of the license (UTC)
     #[arg(long, value_parser = expiry, value_name = "DATE")]
     expires_at: Option<DateTime<Utc>>,
 
-    /// The same, counted from now
+    /// The end in days from now
     #[arg(long, conflicts_with = "expires_at", value_name = "DAYS")]
     expires_in_days: Option<u32>,
 }
 
 impl Until {
-    /// The last instant; `None` where nothing was said.
+    /// The end; `None` if no argument was given.
     pub(super) fn end(&self, now: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
         let expires_in = self.expires_in_days.map(|days| {
             now.checked_add_signed(TimeDelta::days(days.into()))
@@ -30,5 +30,6 @@ impl Until {
 }
 
 fn expiry(text: &str) -> Result<DateTime<Utc>, String> {
-    end_of(text).ok_or_else(|| "accepted are 2030-12-31 and 2030-12-31T12:00:00Z".to_owned())
+    end_of(text)
+        .ok_or_else(|| "expected a date such as 2030-12-31 or 2030-12-31T12:00:00Z".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Who has changed what.
+//! The audit log: who changed what.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::app::App;
 use crate::http::admin::jsonl;
 use crate::store::audit_log::{self, Filter};
 
-/// Entries on one page.
+/// Entries per page.
 const ROWS: usize = 50;
 
-/// An entry as a page shows it.
+/// An entry as shown on the page.
 pub(super) struct Entry {
     pub(super) at: Moment,
     pub(super) actor: String,
@@ -34,29 +34,29 @@ pub(super) struct Entry {
 }
 
 #[derive(Default, Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct AuditQuery {
     #[serde(default)]
     before: Option<i64>,
-    /// The id of a license, for what was done with it alone.
+    /// The id of the license, if only its entries are shown.
     #[serde(default)]
     license: Option<Uuid>,
 }
 
 #[derive(Template)]
 #[template(path = "audit.html")]
-struct Page {
+struct AuditPage {
     frame: Frame,
     entries: Vec<Entry>,
-    /// Only what was done with this one.
+    /// The license whose entries are shown.
     license: Option<String>,
-    /// Whether this is not the newest page.
+    /// Whether this is not the first page.
     is_older: bool,
     older: Option<i64>,
 }
 
 pub(super) async fn page(
     State(app): State<Arc<App>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    wanted: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Response {
     let wanted = match wanted {
         Ok(Query(wanted)) => wanted,
@@ -75,7 +75,7 @@ pub(super) async fn page(
     };
     let more = entries.len() > ROWS;
     entries.truncate(ROWS);
-    let page = Page {
+    let page = AuditPage {
         frame: Frame::new("audit"),
         is_older: wanted.before.is_some(),
         license,
@@ -131,7 +131,7 @@ mod tests {
         for action in Action::iter() {
             let code = action.as_str();
             let text = Text { code }.render().unwrap();
-            assert_ne!(text.trim(), code, "it has no text");
+            assert_ne!(text.trim(), code, "the action has no text");
         }
     }
 }

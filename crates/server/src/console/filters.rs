@@ -1,15 +1,15 @@
-//! What an address says that cannot be followed.
+//! Errors for invalid addresses.
 
 use axum::extract::rejection::QueryRejection;
 
 use crate::http::error::ApiError;
 
-/// A filter has a value that it does not know.
+/// A filter has an unknown value.
 pub(super) fn unknown(filter: &str, value: &str, expected: &str) -> ApiError {
     ApiError::BadRequest(format!("unknown {filter} '{value}': expected {expected}"))
 }
 
-/// The filters of an address cannot be read.
+/// The filters in the address are malformed.
 pub(super) fn unreadable(error: &QueryRejection) -> ApiError {
     ApiError::BadRequest(format!(
         "invalid filters in the address: {}",
@@ -17,10 +17,10 @@ pub(super) fn unreadable(error: &QueryRejection) -> ApiError {
     ))
 }
 
-/// Which page of a list; the first one where the address does not say.
+/// The page number in the address; 1 by default.
 ///
 /// # Errors
-/// When it is no number.
+/// If it is not a number.
 pub(super) fn page_number(text: &str) -> Result<u64, ApiError> {
     match text {
         "" => Ok(1),
@@ -31,7 +31,7 @@ pub(super) fn page_number(text: &str) -> Result<u64, ApiError> {
 /// A check box of a form.
 ///
 /// # Errors
-/// When it is neither checked nor empty.
+/// If the value is neither "checked" nor empty.
 pub(super) fn check_box(name: &str, text: &str) -> Result<bool, ApiError> {
     match text {
         "" => Ok(false),

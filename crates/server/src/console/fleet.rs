@@ -1,4 +1,4 @@
-//! How all installations stand.
+//! The fleet: the standing of all installations.
 
 use std::sync::Arc;
 
@@ -22,16 +22,16 @@ use crate::store::{StoreError, licenses, suspicions};
 
 /// Days of the plot.
 const DAYS: u32 = 30;
-/// What the plot is, for those who do not see it.
+/// The text alternative of the plot.
 const SUMMARY: &str = "Heartbeats of all sites on each of the last 30 days";
-/// Licenses that end so soon are worth a look.
+/// Licenses that end within this time are highlighted.
 const SOON: TimeDelta = TimeDelta::days(30);
-/// Suspicions that are listed.
+/// Maximum number of suspicions on the page.
 const LISTED: u64 = 5;
 
 #[derive(Template)]
 #[template(path = "fleet.html")]
-struct Page {
+struct FleetPage {
     frame: Frame,
     installations: String,
     is_empty: bool,
@@ -56,7 +56,7 @@ struct Page {
     at: Moment,
 }
 
-/// What somebody should look at.
+/// Items that need attention.
 struct Worry {
     code: &'static str,
     count: String,
@@ -69,7 +69,7 @@ struct Standing {
 }
 
 struct Share {
-    /// A version, or the code of a span.
+    /// A version, or the code of a time span.
     name: String,
     count: String,
     percent: u64,
@@ -89,7 +89,7 @@ pub(super) async fn page(
     said: Result<Query<Said>, QueryRejection>,
 ) -> Response {
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
-    match look(&app, &survey).await {
+    match load(&app, &survey).await {
         Ok(mut page) => {
             page.frame = Frame::new("fleet").after(done);
             show(StatusCode::OK, &page)
@@ -98,7 +98,7 @@ pub(super) async fn page(
     }
 }
 
-async fn look(app: &App, survey: &Survey) -> Result<Page, StoreError> {
+async fn load(app: &App, survey: &Survey) -> Result<FleetPage, StoreError> {
     let now = app.clock.now();
     let fleet = survey.fleet(app).await?;
     let calls = calls_by_day(app, "heartbeat", DAYS, now).await?;
@@ -113,7 +113,7 @@ async fn look(app: &App, survey: &Survey) -> Result<Page, StoreError> {
     let of = |status: Status| fleet.licenses.get(status.as_str()).copied().unwrap_or(0);
     let licenses = fleet.licenses.values().sum();
     let sum = |of: fn(&CallsOfDay) -> u64| grouped(calls.iter().map(of).sum());
-    Ok(Page {
+    Ok(FleetPage {
         frame: Frame::new("fleet"),
         installations: grouped(all),
         is_empty: all == 0,
@@ -187,7 +187,7 @@ fn worries(fleet: &Fleet) -> Vec<Worry> {
     worries.map(worry).collect()
 }
 
-/// Whether somebody has to do something.
+/// Whether something needs attention.
 fn tone(fleet: &Fleet) -> &'static str {
     if fleet.installations == 0 && fleet.withheld == 0 {
         "unlicensed"

@@ -1,5 +1,5 @@
-//! What is around every page, what it says after a change, and how it asks
-//! before one.
+//! The layout of every page, the message after a change, and the confirmation before
+//! one.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -9,14 +9,14 @@ use serde::Deserialize;
 
 use crate::http::error::ApiError;
 
-/// What is around every page.
+/// The layout of every page.
 pub(super) struct Frame {
     pub(super) page: &'static str,
     pub(super) signed_in: bool,
     pub(super) notice: Option<Notice>,
 }
 
-/// What has been done, as the address says it after a redirect.
+/// The change that was made, as it appears in the address after a redirect.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Done {
@@ -33,40 +33,40 @@ pub(super) enum Done {
     SignedOut,
 }
 
-/// What an address may say.
+/// The codes that an address may contain.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Said {
     #[serde(default)]
     pub(super) done: Option<Done>,
 }
 
-/// A question before a change: what for, about what, and what there is to fill
+/// The confirmation page before a change: what will be changed, and the fields to fill
 /// in.
 #[derive(Default)]
-pub(super) struct Question {
-    /// The code of its words in `ask.html`.
+pub(super) struct Confirmation {
+    /// The code of its text in `ask.html`.
     pub(super) what: &'static str,
-    /// Where the answer goes.
+    /// The URL that the form is sent to.
     pub(super) action: String,
-    /// Where a no goes.
+    /// The URL of the "Go back" link.
     pub(super) back: String,
-    /// Where a no takes what was filled in, instead: the form shows it again.
+    /// If set, "Go back" sends the fields to this URL instead, which shows the form again.
     pub(super) edit: Option<&'static str>,
-    /// What it is about.
+    /// What is changed.
     pub(super) facts: Vec<Fact>,
-    /// What goes along.
+    /// Hidden fields.
     pub(super) hidden: Vec<(&'static str, String)>,
-    /// Words for the site, if it may be told some.
+    /// The message for the site, if it can have one.
     pub(super) message: Option<String>,
-    /// A day, if one is asked for.
+    /// The date field, if there is one.
     pub(super) day: Option<String>,
-    /// A number of days, if one is asked for.
+    /// The number of days, if there is such a field.
     pub(super) days: Option<String>,
-    /// Whether it takes something away.
-    pub(super) takes_away: bool,
+    /// Whether the change is destructive.
+    pub(super) is_destructive: bool,
 }
 
-/// One thing that the question is about.
+/// One item that is changed.
 pub(super) struct Fact {
     /// Code of its label in `ask.html`.
     pub(super) code: &'static str,
@@ -77,7 +77,7 @@ pub(super) struct Fact {
 #[template(path = "ask.html")]
 struct Ask {
     frame: Frame,
-    question: Question,
+    question: Confirmation,
     error: Option<String>,
 }
 
@@ -121,8 +121,8 @@ impl Done {
         Notice { tone, code }
     }
 
-    /// Goes on to a page, which says so.
-    pub(super) fn go_on(self, page: &str) -> Response {
+    /// Redirects to a page, which shows the message.
+    pub(super) fn redirect(self, page: &str) -> Response {
         let mark = if page.contains('?') { '&' } else { '?' };
         let code = self.notice().code;
         Redirect::to(&format!("{page}{mark}done={code}")).into_response()
@@ -136,8 +136,8 @@ impl Fact {
     }
 }
 
-impl Question {
-    /// Asks.
+impl Confirmation {
+    /// Shows the confirmation page.
     pub(super) fn ask(self, page: &'static str) -> Response {
         let frame = Frame::new(page);
         let asked = Ask {
@@ -148,7 +148,7 @@ impl Question {
         show(StatusCode::OK, &asked)
     }
 
-    /// Asks again: the answer could not be taken.
+    /// Shows the confirmation page again, with an error.
     pub(super) fn ask_again(self, page: &'static str, error: &ApiError) -> Response {
         let asked = Ask {
             frame: Frame::new(page),
@@ -159,7 +159,7 @@ impl Question {
     }
 }
 
-/// Something cannot be shown; the page says why.
+/// Shows an error instead of the page.
 pub(super) fn trouble(page: &'static str, error: impl Into<ApiError>) -> Response {
     let error = error.into();
     let shown = Trouble {

@@ -21,10 +21,10 @@ use crate::app::App;
 use crate::http::error::ApiError;
 use crate::licensing::fleet::{Filter, Member, Seen, installations};
 
-/// What the address says. What it does not say is everything; what it says wrongly is
+/// The filters in the address. A missing filter includes everything; an invalid one is
 /// shown as an error.
 #[derive(Default, Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct InstallationsQuery {
     #[serde(default)]
     standing: String,
     #[serde(default)]
@@ -41,13 +41,13 @@ pub(super) struct Wanted {
 
 #[derive(Template)]
 #[template(path = "installations.html")]
-struct Page {
+struct InstallationsPage {
     frame: Frame,
-    wanted: Wanted,
+    wanted: InstallationsQuery,
     standings: [Seen; 4],
     rows: Vec<Row>,
     pager: Pager,
-    /// Why the address cannot be followed.
+    /// Why the address is invalid.
     error: Option<String>,
 }
 
@@ -64,7 +64,7 @@ struct Row {
     suspected: bool,
 }
 
-impl Wanted {
+impl InstallationsQuery {
     fn filter(&self) -> Result<Filter, ApiError> {
         let standing = match &*self.standing {
             "" => None,
@@ -92,7 +92,7 @@ impl Wanted {
 
 pub(super) async fn page(
     State(app): State<Arc<App>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    wanted: Result<Query<InstallationsQuery>, QueryRejection>,
 ) -> Response {
     let wanted = match wanted {
         Ok(Query(wanted)) => wanted,
@@ -103,7 +103,7 @@ pub(super) async fn page(
     let (filter, number) = match filters {
         Ok(filters) => filters,
         Err(error) => {
-            let page = Page {
+            let page = InstallationsPage {
                 frame: Frame::new("installations"),
                 standings: Seen::ALL,
                 rows: Vec::new(),
@@ -131,7 +131,7 @@ pub(super) async fn page(
             ("order", &wanted.order),
         ],
     );
-    let page = Page {
+    let page = InstallationsPage {
         frame: Frame::new("installations"),
         standings: Seen::ALL,
         rows: members.into_iter().map(|it| row(it, now)).collect(),

@@ -1,4 +1,4 @@
-//! Issue a license: a form, a question, done.
+//! Issues a license: form, confirmation, result.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use license_console::page::show;
 use license_core::feature::LICENSED_FEATURES;
 use serde::Deserialize;
 
-use super::frame::{Done, Fact, Frame, Question};
+use super::frame::{Confirmation, Done, Fact, Frame};
 use super::license::{address, last_day};
 use crate::app::App;
 use crate::audit::Actor;
@@ -24,9 +24,9 @@ use crate::licensing::issue::{
 use crate::licensing::look_up::look_up;
 use crate::store::licenses::License;
 
-/// What was filled in. Nothing means what the tier has.
+/// The fields of the form. Empty fields use the values of the tier.
 #[derive(Default, Deserialize)]
-pub(super) struct Given {
+pub(super) struct IssueForm {
     #[serde(default)]
     customer: String,
     #[serde(default)]
@@ -51,31 +51,31 @@ pub(super) struct Given {
     day: String,
     #[serde(default)]
     key: String,
-    /// The key as it was typed, beside the one that would be issued.
+    /// The key as it was typed, next to the key that would be issued.
     #[serde(default)]
     typed_key: String,
-    /// Not empty: the form is shown again.
+    /// Not empty if the form is shown again.
     #[serde(default)]
     edit: String,
 }
 
 #[derive(Template)]
 #[template(path = "issue.html")]
-struct Page {
+struct IssuePage {
     frame: Frame,
-    given: Given,
+    given: IssueForm,
     tiers: Vec<&'static str>,
     known: [&'static str; LICENSED_FEATURES.len()],
     error: Option<String>,
 }
 
 pub(super) async fn page() -> Response {
-    form(Given::default(), None)
+    form(IssueForm::default(), None)
 }
 
-fn form(given: Given, error: Option<&ApiError>) -> Response {
+fn form(given: IssueForm, error: Option<&ApiError>) -> Response {
     let status = error.map_or(StatusCode::OK, ApiError::status);
-    let page = Page {
+    let page = IssuePage {
         frame: Frame::new("licenses"),
         given,
         tiers: Tier::value_variants()
@@ -88,9 +88,9 @@ fn form(given: Given, error: Option<&ApiError>) -> Response {
     show(status, &page)
 }
 
-/// Shows what would be issued. The key is made here: whoever answers twice
-/// issues it once.
-pub(super) async fn ask(State(app): State<Arc<App>>, Form(mut given): Form<Given>) -> Response {
+/// Shows what would be issued. The key is generated here, so that confirming twice
+/// issues only one license.
+pub(super) async fn ask(State(app): State<Arc<App>>, Form(mut given): Form<IssueForm>) -> Response {
     if !given.edit.is_empty() {
         given.key = std::mem::take(&mut given.typed_key);
         return form(given, None);
@@ -107,7 +107,7 @@ pub(super) async fn ask(State(app): State<Arc<App>>, Form(mut given): Form<Given
 pub(super) async fn issue(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
-    Form(given): Form<Given>,
+    Form(given): Form<IssueForm>,
 ) -> Response {
     let request = match given.request() {
         Ok(request) => request,
@@ -115,7 +115,7 @@ pub(super) async fn issue(
     };
     let change = app.change(actor);
     match issue_license(&app.store, request, &change).await {
-        Ok(license) => Done::Issued.go_on(&address(&license)),
+        Ok(license) => Done::Issued.redirect(&address(&license)),
         Err(IssueError::Exists(key)) => match look_up(&app.store, &key).await {
             Ok(license) => Redirect::to(&address(&license)).into_response(),
             Err(error) => form(given, Some(&ApiError::from(error))),
@@ -124,8 +124,8 @@ pub(super) async fn issue(
     }
 }
 
-impl Given {
-    /// Whether something differs from the tier.
+impl IssueForm {
+    /// Whether any value differs from the tier.
     fn differs(&self) -> bool {
         let fields = [
             &self.seats,
@@ -167,7 +167,7 @@ fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<Option<T>, Api
         return Ok(None);
     }
     let number = text.parse().map(Some);
-    number.map_err(|_| ApiError::BadRequest(format!("{name}: '{text}' is no number")))
+    number.map_err(|_| ApiError::BadRequest(format!("{name}: '{text}' is not a number")))
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -176,7 +176,7 @@ fn words(text: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-fn question(given: &Given, license: &License) -> Question {
+fn question(given: &IssueForm, license: &License) -> Confirmation {
     let limit = |limit: i64| match u64::try_from(limit) {
         Ok(limit) => limit.to_string(),
         Err(_) => "∞".to_owned(),
@@ -201,7 +201,7 @@ fn question(given: &Given, license: &License) -> Question {
     if !unknown.is_empty() {
         facts.push(Fact::new("unknown-features", unknown.join(", ")));
     }
-    Question {
+    Confirmation {
         what: "issue",
         action: "/console/licenses/issue".to_owned(),
         edit: Some("/console/licenses/new"),
@@ -221,6 +221,6 @@ fn question(given: &Given, license: &License) -> Question {
             ("key", license.license_key.clone()),
             ("typed_key", given.key.clone()),
         ],
-        ..Question::default()
+        ..Confirmation::default()
     }
 }

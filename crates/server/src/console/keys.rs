@@ -1,4 +1,4 @@
-//! Signing keys, and their rotation.
+//! Signing keys and their rotation.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use license_console::moment::Moment;
 use license_console::page::show;
 use serde::Deserialize;
 
-use super::frame::{Done, Fact, Frame, Question, Said, trouble};
+use super::frame::{Confirmation, Done, Fact, Frame, Said, trouble};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
@@ -24,7 +24,7 @@ use crate::signing::SigningError;
 
 #[derive(Template)]
 #[template(path = "keys.html")]
-struct Page {
+struct KeysPage {
     frame: Frame,
     key_set: u64,
     keys: Vec<Row>,
@@ -44,7 +44,7 @@ pub(super) async fn page(
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
     let keys = app.keys();
     let rows = keys.list(app.clock.now()).into_iter();
-    let page = Page {
+    let page = KeysPage {
         frame: Frame::new("keys").after(done),
         key_set: keys.version(),
         keys: rows
@@ -63,18 +63,18 @@ pub(super) async fn ask_rotate() -> Response {
     to_rotate(DEFAULT_OVERLAP_DAYS.to_string()).ask("keys")
 }
 
-fn to_rotate(days: String) -> Question {
-    Question {
+fn to_rotate(days: String) -> Confirmation {
+    Confirmation {
         what: "rotate",
         action: "/console/keys/rotate".to_owned(),
         back: "/console/keys".to_owned(),
         days: Some(days),
-        ..Question::default()
+        ..Confirmation::default()
     }
 }
 
 #[derive(Deserialize)]
-pub(super) struct Given {
+pub(super) struct RotateForm {
     #[serde(default)]
     days: String,
 }
@@ -82,16 +82,16 @@ pub(super) struct Given {
 pub(super) async fn rotate(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
-    Form(given): Form<Given>,
+    Form(given): Form<RotateForm>,
 ) -> Response {
     let days = given.days.trim().parse::<u16>().ok();
     let Some(days) = days.filter(|days| *days <= MAX_OVERLAP_DAYS) else {
-        let error = format!("accepted are 0 to {MAX_OVERLAP_DAYS} days");
+        let error = format!("expected 0 to {MAX_OVERLAP_DAYS} days");
         let error = ApiError::BadRequest(error);
         return to_rotate(given.days).ask_again("keys", &error);
     };
     match rotate_in(&app, TimeDelta::days(days.into()), actor).await {
-        Ok(_) => Done::KeyMade.go_on("/console/keys"),
+        Ok(_) => Done::KeyMade.redirect("/console/keys"),
         Err(error) => to_rotate(given.days).ask_again("keys", &error.into()),
     }
 }
@@ -109,21 +109,21 @@ pub(super) async fn ask_revoke(State(app): State<Arc<App>>, Path(kid): Path<Stri
     trouble("keys", KeysError::from(error))
 }
 
-fn to_revoke(kid: &str) -> Question {
-    Question {
+fn to_revoke(kid: &str) -> Confirmation {
+    Confirmation {
         what: "revoke-key",
-        // Whatever is in it, the form goes to no other place.
+        // The target of the form must not depend on the id.
         action: format!("/console/keys/{}/revoke", encoded(kid)),
         back: "/console/keys".to_owned(),
         facts: vec![Fact::new("signing-key", kid)],
-        takes_away: true,
-        ..Question::default()
+        is_destructive: true,
+        ..Confirmation::default()
     }
 }
 
-/// The only key that can sign is replaced before it can be revoked.
-fn to_replace(kid: &str) -> Question {
-    Question {
+/// The only key that can sign has to be replaced before it can be revoked.
+fn to_replace(kid: &str) -> Confirmation {
+    Confirmation {
         what: "replace-key",
         facts: vec![Fact::new("signing-key", kid)],
         ..to_rotate("0".to_owned())
@@ -140,7 +140,7 @@ pub(super) async fn revoke(
     Path(kid): Path<String>,
 ) -> Response {
     match revoke_in(&app, kid.clone(), actor).await {
-        Ok(_) => Done::KeyRevoked.go_on("/console/keys"),
+        Ok(_) => Done::KeyRevoked.redirect("/console/keys"),
         // The other key was revoked in the meantime.
         Err(KeysError::Signing(SigningError::OnlyKey(_))) => to_replace(&kid).ask("keys"),
         Err(error) => to_revoke(&kid).ask_again("keys", &error.into()),

@@ -1,5 +1,4 @@
-//! One license: what it is, who holds it, what was done with it; and what can be
-//! done.
+//! One license: its data, its seats, its history, and the actions that change it.
 
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use serde::Deserialize;
 
 use super::audit::{Entry, entry};
 use super::filters::unreadable;
-use super::frame::{Done, Fact, Frame, Question, Said, trouble};
+use super::frame::{Confirmation, Done, Fact, Frame, Said, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::audit::Actor;
@@ -39,18 +38,18 @@ use crate::store::licenses::{License, Status};
 use crate::store::seats::{Seat, SeatsQuery};
 use crate::store::{seats, suspicions};
 
-/// Days of usage that are shown.
+/// Days of usage on the page.
 const DAYS: u32 = 90;
-/// Entries of its history that are shown.
+/// History entries on the page.
 const HISTORY: u64 = 50;
-/// Machines that are shown of those that hold it no more.
+/// Former machines on the page.
 const FREED: u64 = 20;
-/// Suspicions that are shown.
+/// Suspicions on the page.
 const SUSPICIONS: u64 = 20;
 
 #[derive(Template)]
 #[template(path = "license.html")]
-struct Page {
+struct LicensePage {
     frame: Frame,
     license: License,
     ends: Option<Moment>,
@@ -62,9 +61,9 @@ struct Page {
     held_count: u64,
     pager: Pager,
     moves_left: u32,
-    /// Freed seats whose leases still run, those that count first.
+    /// Freed seats whose leases have not ended; those that count come first.
     waiting: Vec<Machine>,
-    /// How many there are, where not all of them are shown.
+    /// The total number, if not all of them are shown.
     waiting_total: Option<u64>,
     freed: Vec<Machine>,
     freed_count: u64,
@@ -116,7 +115,7 @@ pub(super) async fn page(
         Ok(Query(wanted)) => wanted.page,
         Err(error) => return trouble("licenses", unreadable(&error)),
     };
-    match look(&app, &license, wanted).await {
+    match load(&app, &license, wanted).await {
         Ok(mut page) => {
             page.frame = Frame::new("licenses").after(done);
             show(StatusCode::OK, &page)
@@ -125,14 +124,14 @@ pub(super) async fn page(
     }
 }
 
-/// Which page of the table of seats.
+/// The page of the table of seats.
 #[derive(Default, Deserialize)]
 pub(super) struct SeatsAt {
     #[serde(default)]
     page: u64,
 }
 
-async fn look(app: &App, license: &str, wanted: u64) -> Result<Page, ApiError> {
+async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
     let license = look_up(&app.store, license).await?;
     let all_held = SeatsQuery::held();
@@ -159,7 +158,7 @@ async fn look(app: &App, license: &str, wanted: u64) -> Result<Page, ApiError> {
     };
     let history = audit_log::newest(db, &of_this, HISTORY).await?;
     let machine = |seat: &Seat| machine(seat, &license, now);
-    Ok(Page {
+    Ok(LicensePage {
         frame: Frame::new("licenses"),
         ends: license.expires_at.map(Moment::of),
         issued: Moment::of(license.created_at),
@@ -248,7 +247,7 @@ fn plots(license: &License, days: &[(NaiveDate, Usage)]) -> Vec<Plot> {
         .collect()
 }
 
-/// What can be done with a license.
+/// The actions on a license.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum What {
@@ -260,21 +259,21 @@ pub(super) enum What {
     Release,
 }
 
-/// What was filled in.
+/// The fields of the form.
 #[derive(Default, Deserialize)]
-pub(super) struct Given {
+pub(super) struct ActionForm {
     #[serde(default)]
     message: String,
     #[serde(default)]
     day: String,
     #[serde(default)]
     machine: String,
-    /// Until when the machine may run, as the question says it.
+    /// Until when the machine may run, as shown on the confirmation page.
     #[serde(default)]
     may_run_until: String,
 }
 
-/// Which machine, if it is about one.
+/// The machine, if the action concerns one.
 #[derive(Default, Deserialize)]
 pub(super) struct About {
     #[serde(default)]
@@ -295,11 +294,11 @@ pub(super) async fn ask(
                 Ok(seat) => seat.and_then(|seat| seat.signed_until),
                 Err(error) => return trouble("licenses", error),
             };
-            let given = Given {
+            let given = ActionForm {
                 may_run_until: until.map(freeing::in_seconds).unwrap_or_default(),
                 day: day.map(|day| day.to_string()).unwrap_or_default(),
                 machine,
-                ..Given::default()
+                ..ActionForm::default()
             };
             question(&license, what, &given).ask("licenses")
         }
@@ -311,14 +310,14 @@ pub(super) async fn change(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
     Path((license, what)): Path<(String, What)>,
-    Form(given): Form<Given>,
+    Form(given): Form<ActionForm>,
 ) -> Response {
     let license = match look_up(&app.store, &license).await {
         Ok(license) => license,
         Err(error) => return trouble("licenses", error),
     };
     match carry_out(&app, actor, &license, what, &given).await {
-        Ok(done) => done.go_on(&address(&license)),
+        Ok(done) => done.redirect(&address(&license)),
         Err(error) => question(&license, what, &given).ask_again("licenses", &error),
     }
 }
@@ -328,7 +327,7 @@ async fn carry_out(
     actor: Actor,
     license: &License,
     what: What,
-    given: &Given,
+    given: &ActionForm,
 ) -> Result<Done, ApiError> {
     let (store, change) = (&app.store, app.change(actor));
     let words = Some(given.message.trim()).filter(|words| !words.is_empty());
@@ -362,13 +361,14 @@ async fn carry_out(
     }
 }
 
-/// The end that a form names; nothing is never.
+/// The end date in the form; empty means never.
 pub(super) fn last_day(text: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
     }
-    let wrong = || ApiError::BadRequest("the day is written 2030-12-31".to_owned());
+    let wrong =
+        || ApiError::BadRequest("invalid date; expected a date such as 2030-12-31".to_owned());
     end_of(text).map(Some).ok_or_else(wrong)
 }
 
@@ -376,7 +376,7 @@ pub(super) fn address(license: &License) -> String {
     format!("/console/licenses/{}", license.id)
 }
 
-fn question(license: &License, what: What, given: &Given) -> Question {
+fn question(license: &License, what: What, given: &ActionForm) -> Confirmation {
     let word = match what {
         What::Renew => "renew",
         What::Suspend => "suspend",
@@ -397,7 +397,7 @@ fn question(license: &License, what: What, given: &Given) -> Question {
         hidden.push(("machine", given.machine.clone()));
         hidden.push(("may_run_until", given.may_run_until.clone()));
     }
-    Question {
+    Confirmation {
         what: word,
         action: format!("{}/{word}", address(license)),
         back: address(license),
@@ -407,7 +407,7 @@ fn question(license: &License, what: What, given: &Given) -> Question {
         message: matches!(what, What::Suspend | What::Revoke).then(|| given.message.clone()),
         day: (what == What::Renew).then(|| given.day.clone()),
         days: None,
-        takes_away: matches!(
+        is_destructive: matches!(
             what,
             What::Suspend | What::Revoke | What::Free | What::Release
         ),

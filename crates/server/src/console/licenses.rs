@@ -1,4 +1,4 @@
-//! All licenses: search, filter, sort, page.
+//! All licenses: search, filters, sorting, pages.
 
 use std::sync::Arc;
 
@@ -24,17 +24,17 @@ use crate::licensing::judge::ShownStatus;
 use crate::store::licenses::{License, Search, Sort};
 use crate::store::{StoreError, licenses, seats};
 
-/// What the address says. What it does not say is everything; what it says wrongly is
+/// The filters in the address. A missing filter includes everything; an invalid one is
 /// shown as an error.
 #[derive(Default, Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct LicensesQuery {
     #[serde(default)]
     search: String,
     #[serde(default)]
     status: String,
     #[serde(default)]
     tier: String,
-    /// A day, or `expired`.
+    /// A date, or `expired`.
     #[serde(default)]
     ends: String,
     #[serde(default)]
@@ -45,14 +45,14 @@ pub(super) struct Wanted {
 
 #[derive(Template)]
 #[template(path = "licenses.html")]
-struct Page {
+struct LicensesPage {
     frame: Frame,
-    wanted: Wanted,
+    wanted: LicensesQuery,
     tiers: Vec<&'static str>,
     statuses: [ShownStatus; 4],
     rows: Vec<Row>,
     pager: Pager,
-    /// Why the address cannot be followed.
+    /// Why the address is invalid.
     error: Option<String>,
 }
 
@@ -66,7 +66,7 @@ struct Row {
     ends: Option<Moment>,
 }
 
-impl Wanted {
+impl LicensesQuery {
     fn search(&self, now: chrono::DateTime<chrono::Utc>) -> Result<Search, ApiError> {
         let (name, reversed) = match self.sort.strip_prefix('-') {
             Some(name) => (name, true),
@@ -87,7 +87,7 @@ impl Wanted {
         let end = match self.ends.trim() {
             "" | "expired" => None,
             text => {
-                let expected = "a day such as 2030-12-31, or expired";
+                let expected = "a date such as 2030-12-31, or expired";
                 Some(end_of(text).ok_or_else(|| unknown("end", text, expected))?)
             }
         };
@@ -123,7 +123,7 @@ impl Wanted {
 
 pub(super) async fn page(
     State(app): State<Arc<App>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    wanted: Result<Query<LicensesQuery>, QueryRejection>,
 ) -> Response {
     let wanted = match wanted {
         Ok(Query(wanted)) => wanted,
@@ -132,21 +132,26 @@ pub(super) async fn page(
     let filters = wanted.search(app.clock.now());
     let filters = filters.and_then(|search| Ok((search, page_number(&wanted.page)?)));
     match filters {
-        Ok((search, number)) => match look(&app, wanted, search, number).await {
+        Ok((search, number)) => match load(&app, wanted, search, number).await {
             Ok(page) => show(StatusCode::OK, &page),
             Err(error) => trouble("licenses", error),
         },
         Err(error) => {
-            let page = Page {
+            let page = LicensesPage {
                 error: Some(error.message()),
-                ..Page::empty(wanted)
+                ..LicensesPage::empty(wanted)
             };
             show(error.status(), &page)
         }
     }
 }
 
-async fn look(app: &App, wanted: Wanted, search: Search, number: u64) -> Result<Page, StoreError> {
+async fn load(
+    app: &App,
+    wanted: LicensesQuery,
+    search: Search,
+    number: u64,
+) -> Result<LicensesPage, StoreError> {
     let (db, now) = (app.store.reader(), app.clock.now());
     let total = licenses::count(db, &search).await?;
     let pager = Pager::new(
@@ -176,15 +181,15 @@ async fn look(app: &App, wanted: Wanted, search: Search, number: u64) -> Result<
         customer: license.customer,
         tier: license.tier,
     };
-    Ok(Page {
+    Ok(LicensesPage {
         rows: found.into_iter().map(row).collect(),
         pager,
-        ..Page::empty(wanted)
+        ..LicensesPage::empty(wanted)
     })
 }
 
-impl Page {
-    fn empty(wanted: Wanted) -> Self {
+impl LicensesPage {
+    fn empty(wanted: LicensesQuery) -> Self {
         Self {
             frame: Frame::new("licenses"),
             tiers: Tier::value_variants()

@@ -1,9 +1,9 @@
-//! The web console of the vendor's staff: the fleet at a glance, and whatever
-//! there is to do about a license.
+//! The web console of the vendor's staff: the fleet at a glance, and all actions on
+//! licenses.
 //!
-//! Pages are rendered here and work without JavaScript, which keeps them up to
-//! date. All texts are in `templates/`; style, script, plots and words are
-//! those of `license_console`. Whatever changes something asks first.
+//! Pages are rendered here and work without JavaScript, which only keeps them up to
+//! date. All texts are in `templates/`; style, script, plots and wording are
+//! those of `license_console`. Every change has to be confirmed.
 
 mod audit;
 mod filters;

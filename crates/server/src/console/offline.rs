@@ -1,4 +1,4 @@
-//! Answer the request file of a site without internet.
+//! Answers the request file of a site without internet.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use license_core::offline::{FileError, OfflineRequest, Purpose};
 use license_core::text_encoding::decode;
 use serde::Deserialize;
 
-use super::frame::{Fact, Frame, Question};
+use super::frame::{Confirmation, Fact, Frame};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
@@ -24,18 +24,18 @@ use crate::licensing::offline::{OfflineError, Signed, read, sign as sign_request
 
 #[derive(Template)]
 #[template(path = "offline.html")]
-struct Page {
+struct OfflinePage {
     frame: Frame,
-    /// What was pasted.
+    /// The pasted text.
     text: String,
     answer: Option<LicenseFile>,
     error: Option<String>,
 }
 
 struct LicenseFile {
-    /// Code of what is in it.
+    /// Code of the kind of request.
     holds: &'static str,
-    /// Why it says no.
+    /// Why the request would be denied.
     message: String,
     text: String,
     base64: String,
@@ -46,7 +46,7 @@ pub(super) async fn page() -> Response {
 }
 
 fn form(text: String, error: Option<&ApiError>) -> Response {
-    let page = Page {
+    let page = OfflinePage {
         frame: Frame::new("offline"),
         text,
         answer: None,
@@ -55,7 +55,7 @@ fn form(text: String, error: Option<&ApiError>) -> Response {
     show(error.map_or(StatusCode::OK, ApiError::status), &page)
 }
 
-/// Shows what a request asks for, before anything is done.
+/// Shows the content of a request before anything is done.
 pub(super) async fn ask(mut given: Multipart) -> Response {
     let mut text = String::new();
     loop {
@@ -67,7 +67,7 @@ pub(super) async fn ask(mut given: Multipart) -> Response {
                 return form(text, Some(&error));
             }
         };
-        // A file or a pasted text: whichever is there.
+        // Either a file or a pasted text.
         if let Ok(part) = field.bytes().await
             && !part.is_empty()
         {
@@ -87,14 +87,14 @@ pub(super) async fn ask(mut given: Multipart) -> Response {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Given {
+pub(super) struct AnswerForm {
     request: String,
 }
 
 pub(super) async fn sign(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
-    Form(given): Form<Given>,
+    Form(given): Form<AnswerForm>,
 ) -> Response {
     let lease = app.terms.offline_days;
     let signed = match read(&given.request) {
@@ -103,7 +103,7 @@ pub(super) async fn sign(
     };
     match signed {
         Ok(signed) => {
-            let page = Page {
+            let page = OfflinePage {
                 frame: Frame::new("offline"),
                 text: String::new(),
                 answer: Some(license_file(signed)),
@@ -129,13 +129,13 @@ fn license_file(signed: Signed) -> LicenseFile {
     }
 }
 
-fn question(request: &OfflineRequest, text: String) -> Question {
+fn question(request: &OfflineRequest, text: String) -> Confirmation {
     let what = match request.purpose {
         Purpose::Activate => "sign-activate",
         Purpose::Renew => "sign-renew",
         Purpose::Deactivate => "sign-deactivate",
     };
-    Question {
+    Confirmation {
         what,
         action: "/console/offline/sign".to_owned(),
         back: "/console/offline".to_owned(),
@@ -150,7 +150,7 @@ fn question(request: &OfflineRequest, text: String) -> Question {
             ),
         ],
         hidden: vec![("request", text)],
-        takes_away: request.purpose == Purpose::Deactivate,
-        ..Question::default()
+        is_destructive: request.purpose == Purpose::Deactivate,
+        ..Confirmation::default()
     }
 }

@@ -2,23 +2,23 @@
 
 use license_console::number::grouped;
 
-/// Rows on one page.
+/// Rows per page.
 pub(super) const ROWS: u64 = 50;
 
-/// Where a page is among all.
+/// The position of a page.
 pub(super) struct Pager {
-    /// From 1.
+    /// The page number, from 1.
     pub(super) page: u64,
-    /// At least 1.
+    /// The number of pages, at least 1.
     pub(super) pages: u64,
-    /// Rows on all pages, as people read it.
+    /// The total number of rows, formatted for display.
     pub(super) total: String,
-    /// What the address says besides the page, with `&` behind it.
+    /// The query parameters other than the page, followed by `&`.
     query: String,
 }
 
 impl Pager {
-    /// `wanted` counts from 1. `query` are the parameters that stay.
+    /// `wanted` counts from 1. `query` has the parameters to keep.
     pub(super) fn new(wanted: u64, total: u64, query: &[(&str, &str)]) -> Self {
         let pages = total.div_ceil(ROWS).max(1);
         let mut text = url::form_urlencoded::Serializer::new(String::new());
@@ -35,17 +35,17 @@ impl Pager {
         }
     }
 
-    /// The first row of a page that is wanted.
+    /// The offset of the first row of a page.
     pub(super) fn offset(wanted: u64) -> u64 {
         wanted.clamp(1, u64::from(u32::MAX)).saturating_sub(1) * ROWS
     }
 
-    /// Address of the first page, if it is no neighbour.
+    /// Address of the first page, unless it is adjacent.
     pub(super) fn first(&self) -> Option<String> {
         (self.page > 2).then(|| self.at(1))
     }
 
-    /// Address of the page before.
+    /// Address of the previous page.
     pub(super) fn before(&self) -> Option<String> {
         (self.page > 1).then(|| self.at(self.page - 1))
     }
@@ -55,7 +55,7 @@ impl Pager {
         (self.page < self.pages).then(|| self.at(self.page + 1))
     }
 
-    /// Address of the last page, if it is no neighbour.
+    /// Address of the last page, unless it is adjacent.
     pub(super) fn last(&self) -> Option<String> {
         (self.page + 1 < self.pages).then(|| self.at(self.pages))
     }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_counted_from_one_and_none_lies_beyond_the_last() {
+    fn pages_count_from_one_and_end_at_the_last_one() {
         let pager = Pager::new(9, 101, &[("search", "a&b"), ("tier", "")]);
         assert_eq!((pager.page, pager.pages), (3, 3));
         let two = "?search=a%26b&page=2".to_owned();

@@ -28,13 +28,13 @@ struct SignIn {
 }
 
 #[derive(Default, Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct SignInQuery {
     #[serde(default)]
     next: String,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Shown {
+pub(super) struct SignInForm {
     #[serde(default)]
     token: String,
     #[serde(default)]
@@ -43,7 +43,7 @@ pub(super) struct Shown {
 
 pub(super) async fn page(
     State(access): State<Arc<Access>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    wanted: Result<Query<SignInQuery>, QueryRejection>,
     said: Result<Query<Said>, QueryRejection>,
 ) -> Response {
     let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
@@ -69,7 +69,7 @@ pub(super) async fn sign_in(
     State(state): State<HttpState>,
     ClientAddress(address): ClientAddress,
     headers: HeaderMap,
-    Form(shown): Form<Shown>,
+    Form(shown): Form<SignInForm>,
 ) -> Response {
     let token = shown.token.trim();
     let next = own_page(&shown.next);
@@ -85,7 +85,7 @@ pub(super) async fn sign_in(
     match signed_in {
         Ok(cookie) => {
             tracing::info!(security = true, peer = %address, "signed in");
-            let mut response = Done::SignedIn.go_on(next);
+            let mut response = Done::SignedIn.redirect(next);
             if let Some(cookie) = cookie {
                 response.headers_mut().insert(header::SET_COOKIE, cookie);
             }
@@ -95,8 +95,8 @@ pub(super) async fn sign_in(
     }
 }
 
-/// Lets browsers in that are in a session; all others go to sign in, and come
-/// back.
+/// Lets browsers with a session through. All others are sent to the sign-in page, and
+/// back after signing in.
 pub(super) async fn in_session(
     State(state): State<HttpState>,
     ClientAddress(address): ClientAddress,
@@ -108,7 +108,7 @@ pub(super) async fn in_session(
         Err(error) => return trouble("sign-in", error),
     };
     if !is_signed_in {
-        // A change that was not made is asked for anew.
+        // A change was not made, and has to be requested again.
         let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let next: String = match *request.method() {
             Method::GET | Method::HEAD if wanted.len() <= MAX_NEXT_BYTES => {
@@ -123,8 +123,8 @@ pub(super) async fn in_session(
     next.run(request).await
 }
 
-/// The page that is shown after signing in: never one of another site, and never a
-/// text that is longer than an address of ours.
+/// The page shown after signing in. Pages of other sites and texts longer than any
+/// address of ours are rejected.
 fn own_page(next: &str) -> &str {
     let fits = next.len() <= MAX_NEXT_BYTES;
     let is_own = next == "/" || next.starts_with("/?") || next.starts_with("/console/");
@@ -141,7 +141,7 @@ pub(super) async fn sign_out(State(state): State<HttpState>, headers: HeaderMap)
         Ok(cookie) => cookie,
         Err(error) => return trouble("sign-in", error),
     };
-    let mut response = Done::SignedOut.go_on("/console/sign-in");
+    let mut response = Done::SignedOut.redirect("/console/sign-in");
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     response
 }
@@ -151,7 +151,7 @@ mod tests {
     use super::{MAX_NEXT_BYTES, own_page};
 
     #[test]
-    fn only_pages_of_this_service_come_after_signing_in() {
+    fn only_pages_of_this_service_are_shown_after_signing_in() {
         for own in ["/", "/?done=issued", "/console/licenses?page=2"] {
             assert_eq!(own_page(own), own);
         }

@@ -274,7 +274,7 @@ async fn a_machine_is_named_by_the_beginning_of_its_hardware_id(engine: Engine) 
     let freed = run(&vendor, &["seats", "free", key, "42aac9ae7f55…"]).await;
     assert_eq!(freed.status.code(), Some(0), "{}", said(&freed));
     assert!(
-        said(&freed).contains("The seat of 42aac9ae7f559498 is free"),
+        said(&freed).contains("Freed the seat of 42aac9ae7f559498"),
         "{}",
         said(&freed)
     );
@@ -288,7 +288,7 @@ async fn a_machine_is_named_by_the_beginning_of_its_hardware_id(engine: Engine) 
     // One that is freed makes nothing ambiguous.
     let freed = run(&vendor, &["seats", "free", key, "42aac9ae7f"]).await;
     assert!(
-        said(&freed).contains("The seat of 42aac9ae7fffffff is free"),
+        said(&freed).contains("Freed the seat of 42aac9ae7fffffff"),
         "{}",
         said(&freed)
     );

@@ -431,7 +431,8 @@ impl Licensed {
             assert_eq!(answer.get(9..12), Some("400"), "{odd}: {answer}");
             let (_, body) = answer.split_once("\r\n\r\n").unwrap();
             assert!(
-                body.contains("The request cannot be read") && body.contains("bad_path"),
+                body.contains("The path or feature of the request is invalid")
+                    && body.contains("bad_path"),
                 "{odd}: {answer}"
             );
         }

@@ -38,7 +38,10 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     let unreadable = get(&traefik.url, "/api/cameras/1%23/export", &[]).await;
     assert_eq!(unreadable.status(), 400);
     let body: serde_json::Value = unreadable.json().await.unwrap();
-    assert_eq!(body["detail"], "The request cannot be read");
+    assert_eq!(
+        body["detail"],
+        "The path or feature of the request is invalid"
+    );
     licensed.is_shut_without_it(&traefik.url, 500).await;
     licensed.end().await;
 }

@@ -1,5 +1,5 @@
-//! `outsider URL KEYS`: shows that JSON is what it was before the gate was added, and
-//! asks a gate with keys.
+//! `outsider URL KEYS`: shows that the gate does not change JSON handling, and checks a
+//! gate with keys.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Requests that need no permission.
+//! Requests without authentication.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ const OPEN: [(&str, &str); 7] = [
     ("/api/license/limits/check", r#"{"resource":"cameras"}"#),
 ];
 
-/// What a stranger may cause to be opened in all, at most.
+/// Maximum number of connections that unauthenticated requests may cause.
 const MAX_CONNECTIONS: u32 = 12;
 
-/// A database and a License Server that only count who comes.
+/// A database and a License Server that only count connections.
 pub(super) fn open_routes(stage: &Stage) -> Result<Outcome> {
     let (database, database_port) = count_connections()?;
     let (vendor, vendor_port) = count_connections()?;
@@ -48,7 +48,7 @@ pub(super) fn open_routes(stage: &Stage) -> Result<Outcome> {
             vendor.load(Ordering::SeqCst),
         )
     };
-    // What it does by itself, in as much time.
+    // Connections without any requests in the same time.
     let pause = Duration::from_secs(2);
     let before = read();
     std::thread::sleep(pause);
@@ -77,13 +77,13 @@ pub(super) fn open_routes(stage: &Stage) -> Result<Outcome> {
     let vendor = (now.1 - after.1).saturating_sub(own.1 * times);
     let held = database <= MAX_CONNECTIONS && vendor == 0 && told.is_empty();
     let seen = format!(
-        "{} requests: {database} connections to the database, {vendor} calls of the License Server, told to strangers by: {told:?}",
+        "{} requests: {database} connections to the database, {vendor} calls of the License Server, details exposed by: {told:?}",
         rounds * OPEN.len()
     );
     Ok(Outcome::new(held, seen))
 }
 
-/// Listens on a port, ends every connection, and counts them.
+/// Listens on a port, closes every connection, and counts them.
 fn count_connections() -> Result<(Arc<AtomicU32>, u16)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
