@@ -63,6 +63,7 @@ pub(super) enum Keys {
     )]
     Revoke {
         /// Key id, as 'keys list' shows it
+        #[arg(allow_hyphen_values = true)]
         kid: String,
 
         #[command(flatten)]

@@ -42,6 +42,7 @@ pub(super) enum Seats {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
         /// Hardware id, as 'seats list' shows it, or its first 8 characters or more
+        #[arg(allow_hyphen_values = true)]
         hardware_id: String,
     },
 
@@ -54,6 +55,7 @@ pub(super) enum Seats {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
         /// Hardware id, as 'seats list' shows it, or its first 8 characters or more
+        #[arg(allow_hyphen_values = true)]
         hardware_id: String,
 
         /// Until when the old machine may run beside the new one; without it, the
