@@ -165,6 +165,12 @@ impl FileTrail {
         }
     }
 
+    /// Whether no file is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.signed.is_empty()
+    }
+
     /// Whether a file with this number was signed, among those remembered.
     #[must_use]
     pub fn contains(&self, seq: u64) -> bool {

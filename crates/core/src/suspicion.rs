@@ -158,6 +158,13 @@ pub struct Report<'a> {
     pub at: DateTime<Utc>,
 }
 
+impl Report<'_> {
+    /// When a request file was written. A file may say any time.
+    fn written_at(&self) -> Option<DateTime<Utc>> {
+        self.written_at.map(|it| it.max(DateTime::UNIX_EPOCH))
+    }
+}
+
 impl Regressions {
     /// Adds a call that said `seq`, and not the greatest number.
     fn with(&self, seq: u64, at: DateTime<Utc>, window: TimeDelta) -> Self {
@@ -186,10 +193,10 @@ impl Trail {
     /// Adds a call to the trail; answers what is to be looked at.
     ///
     /// A site whose answer was lost asks again with the number that it had,
-    /// however often: that counts once, until the lease that it must still have has
-    /// ended with its grace, and each day after that: no site lives on one number for longer. A site that
-    /// has said a number before and says none now is behind with every such call: a copy
-    /// that hides its number is no better off than one that shows an old one. The
+    /// however often: that counts once, and again each day after the lease that it must
+    /// still have has ended with its grace: no site lives on one number for longer. A site
+    /// that has said a number before and says none now is behind with every such call: a
+    /// copy that hides its number is no better off than one that shows an old one. The
     /// activation of a new installation carries no number for good reason and counts for
     /// nothing. Request files are carried by hand, late and in any order, and follow the
     /// rules of [`FileTrail`]. When a former installation calls again, or the installation
@@ -201,7 +208,8 @@ impl Trail {
         if report.drifted {
             found.push(Suspicion::HardwareDrift);
         }
-        let by_file = report.written_at.is_some();
+        let written_at = report.written_at();
+        let by_file = written_at.is_some();
         let is_issued = |seq: &u64| *seq <= self.issued;
         let newest_seq = match report.is_activation {
             true => (report.newest_seq).filter(|it| is_issued(it) || report.knows_lost_number),
@@ -230,7 +238,7 @@ impl Trail {
             Some(seq) if by_file => {
                 let is_behind = |at| self.files.is_behind(seq, at);
                 // Requests that overtake each other say smaller numbers again.
-                if self.behind_at < Some(seq) && report.written_at.is_some_and(is_behind) {
+                if self.behind_at < Some(seq) && written_at.is_some_and(is_behind) {
                     next.count_behind(Some(seq), report.at);
                 }
             }
@@ -253,7 +261,7 @@ impl Trail {
             }
             let call = HeardCall {
                 answered: self.answered,
-                written_at: report.written_at,
+                written_at,
                 at: report.at,
             };
             shared |= next.files.hear(seq, call);
@@ -281,7 +289,7 @@ impl Trail {
     /// Notes the answer to a request file: its number, and the end of its lease. The trail
     /// has to have followed the request.
     pub fn note_file(&mut self, report: &Report<'_>, seq: u64, exp: DateTime<Utc>) {
-        let Some(written_at) = report.written_at else {
+        let Some(written_at) = report.written_at() else {
             return;
         };
         // A renewal without a number may be one of an older program.
@@ -300,7 +308,7 @@ impl Trail {
     /// may: it was written before, and carried slowly. So were those that were written
     /// before the last one of this kind arrived.
     fn is_unaware(&self, report: &Report<'_>) -> bool {
-        let Some(written_at) = report.written_at else {
+        let Some(written_at) = report.written_at() else {
             return false;
         };
         let is_later =
@@ -322,14 +330,20 @@ impl Trail {
     /// one and the last one issued was in an answer that sites do not keep.
     /// A request file has to know the newest file besides.
     fn is_up_to_date(&self, seq: u64, by_file: bool) -> bool {
-        let is_known = seq == self.answered || (seq > self.answered && self.files.contains(seq));
+        let is_of_file = self.answered == 0 || self.files.contains(seq);
+        let is_known = seq == self.answered || (seq > self.answered && is_of_file);
         is_known && (!by_file || self.files.is_newest(seq))
     }
 
     /// Whether a number that was issued can have been in a document that the site keeps,
-    /// as far as is remembered.
+    /// as far as is remembered. Of files that were signed before there was a trail of them
+    /// nothing is.
     fn is_credible(&self, seq: u64) -> bool {
-        seq <= self.acknowledged || seq == self.answered || self.files.contains(seq)
+        seq <= self.acknowledged
+            || seq == self.answered
+            || self.lost_claim == Some(seq)
+            || self.files.contains(seq)
+            || (self.answered == 0 && self.files.is_empty())
     }
 
     /// Whether a call repeats an old number although the lease that came with it must have

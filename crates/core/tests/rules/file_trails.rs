@@ -1,6 +1,7 @@
 //! What request files tell: copies are noticed, and no honest site is suspected.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use license_core::file_trail::FileTrail;
 use license_core::restored::{next_number, number_at};
 use license_core::suspicion::{Report, Suspicion, Trail};
 use proptest::prelude::*;
@@ -274,6 +275,38 @@ fn a_site_that_was_set_up_anew_by_file_is_not_suspected() {
         }
         assert_eq!(seat.shared, 0, "{is_imported}");
     }
+}
+
+#[test]
+fn sites_whose_files_were_signed_before_there_was_a_trail_are_not_suspected() {
+    let mut seat = Seat::new();
+    let mut site = Machine::default();
+    seat.renew(&mut site);
+    seat.trail.files = FileTrail::default();
+    for is_lost in [true, true, false, true, false] {
+        seat.pass(TimeDelta::days(30));
+        let request = seat.write(&site);
+        let answer = seat.sign(&request);
+        if !is_lost {
+            site.takes(answer);
+        }
+    }
+    day(&mut seat, &mut site);
+    assert_eq!((seat.shared, seat.trail.behind), (0, 0));
+}
+
+#[test]
+fn request_files_may_say_any_time() {
+    let (mut seat, site) = online_for(3);
+    for written_at in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH, seat.at] {
+        let request = Request {
+            written_at,
+            ..seat.write(&site)
+        };
+        seat.sign(&request);
+        seat.heartbeat(&site);
+    }
+    assert_eq!(seat.shared, 0);
 }
 
 #[test]
