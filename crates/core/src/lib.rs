@@ -23,6 +23,7 @@ pub mod contact;
 pub mod document;
 pub mod evidence;
 pub mod feature;
+pub mod file_trail;
 pub mod fleet;
 pub mod foreign_text;
 pub mod gate;

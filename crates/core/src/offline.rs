@@ -88,6 +88,10 @@ pub struct OfflineRequest {
     /// answer.
     #[serde(default)]
     pub key_set: u64,
+    /// The highest sequence number that the site knows for the license; `None` where it
+    /// knows none, and in the files of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_seq: Option<u64>,
 }
 
 /// A request that waits for its answer.
@@ -312,13 +316,13 @@ impl OfflineRequest {
 
     /// What the site keeps of it.
     #[must_use]
-    pub fn pending(&self, newest_seq: Option<u64>) -> Pending {
+    pub fn pending(&self) -> Pending {
         Pending {
             purpose: self.purpose,
             license_key: self.license_key.clone(),
             nonce: self.nonce.clone(),
             created_at: self.created_at,
-            newest_seq,
+            newest_seq: self.newest_seq,
         }
     }
 }

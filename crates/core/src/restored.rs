@@ -33,7 +33,8 @@ pub struct LostNumbers {
 pub struct IssuedNumbers {
     /// The newest number recorded.
     pub newest: u64,
-    /// The lost numbers around the one that is asked about, if it is among some.
+    /// The lost numbers around the one that is asked about, or those that end up to
+    /// [`MAX_LEAD`] before it, if there are such.
     pub lost: Option<LostNumbers>,
 }
 
@@ -53,17 +54,24 @@ impl IssuedNumbers {
     }
 
     /// Whether a site that knows this number was answered by a server whose answers the
-    /// database does not have. A number within [`MAX_UNRECORDED`] of the newest recorded
-    /// one may be of a denial; a number further ahead of `now` than [`MAX_LEAD`] was never
-    /// issued by anyone.
+    /// database does not have: one of a stored range or, where the lost server's clock was
+    /// ahead, one that is up to [`MAX_LEAD`] later and that this server has not come to
+    /// yet. A number within [`MAX_UNRECORDED`] of the newest recorded one may be of a
+    /// denial. Without such a range nothing is lost, whatever a site says.
     #[must_use]
     pub fn have_lost(&self, known: u64, now: DateTime<Utc>) -> bool {
-        let is_lost = |it: LostNumbers| it.after < known && known <= it.until;
-        let is_possible = known <= number_at(now + MAX_LEAD);
-        let unrecorded = u64::try_from(MAX_UNRECORDED.num_milliseconds()).unwrap_or_default();
-        let is_unrecorded = known > self.newest.saturating_add(unrecorded);
-        is_possible && (is_unrecorded || self.lost.is_some_and(is_lost))
+        let Some(LostNumbers { after, until }) = self.lost else {
+            return false;
+        };
+        let is_possible = after < known && known <= number_at(now + MAX_LEAD);
+        let is_ahead = known <= until.saturating_add(millis(MAX_LEAD))
+            && known > self.newest.saturating_add(millis(MAX_UNRECORDED));
+        is_possible && (known <= until || is_ahead)
     }
+}
+
+fn millis(span: TimeDelta) -> u64 {
+    u64::try_from(span.num_milliseconds()).unwrap_or_default()
 }
 
 /// Every refusal that a License Server signs.

@@ -9,6 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::file_trail::{AnsweredRequest, FileTrail, HeardCall, UNAWARE_REQUESTS_WINDOW, believed};
+use crate::offline::MAX_REQUEST_SKEW;
+
 /// So many calls in a row that do not know the last answer, each another one,
 /// are two machines that share one identity.
 pub const CALLS_BEHIND: u32 = 3;
@@ -18,6 +21,9 @@ pub const CALLS_BEHIND: u32 = 3;
 pub const MAX_REGRESSIONS: u32 = 3;
 /// The time within which regressions are counted together.
 pub const REGRESSION_WINDOW: TimeDelta = TimeDelta::days(30);
+
+/// How often at most a number is counted again whose lease has ended.
+pub const REPETITION_INTERVAL: TimeDelta = TimeDelta::days(1);
 
 /// More changes of the installation than this within [`INSTALLATION_CHANGES_WINDOW`] are
 /// several machines that take turns. A machine is set up anew less often.
@@ -77,10 +83,17 @@ pub struct Trail {
     pub says_seq: bool,
     /// What a site last said that it knows, when that was not [`Self::answered`].
     pub behind_at: Option<u64>,
+    /// When it said that first, without another number in between. Moves on when it counts
+    /// again.
+    pub behind_since: Option<DateTime<Utc>>,
     /// How many calls in a row were behind, each at another number.
     pub behind: u32,
     /// The greatest number that any call has said.
     pub acknowledged: u64,
+    /// The lost number that was answered last: see [`crate::restored`].
+    pub lost_claim: Option<u64>,
+    /// Its request files.
+    pub files: FileTrail,
     /// Calls that said less than [`Self::acknowledged`].
     pub regressions: Regressions,
     /// The installation that called last.
@@ -108,7 +121,8 @@ pub fn installation_fingerprint(installation_id: &str) -> String {
 
 /// Calls that said less than was said before. One machine never goes back, unless it
 /// is restored from a backup: when an answer is lost, it says the same number again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Regressions {
     /// How many there were, each at another number.
     pub count: u32,
@@ -124,8 +138,10 @@ pub struct Report<'a> {
     /// The highest sequence number that the site knows; `None` when it does not
     /// say, or says something that is no number.
     pub newest_seq: Option<u64>,
-    /// It came by file, which carries no number.
-    pub by_file: bool,
+    /// When it was written, where it is a request file; by what the file says.
+    pub written_at: Option<DateTime<Utc>>,
+    /// It asks for a lease, and the last one of the seat that it holds has not ended.
+    pub has_running_lease: bool,
     /// It is an activation. A site that activates another license than before
     /// sends the number of that one.
     pub is_activation: bool,
@@ -136,15 +152,23 @@ pub struct Report<'a> {
     /// The number was issued by a server whose answers this database does not have: see
     /// [`crate::restored`].
     pub knows_lost_number: bool,
+    /// Longest time that a lease and its grace count after an answer over the network.
+    pub longest_lease: TimeDelta,
     /// When the call is made.
     pub at: DateTime<Utc>,
 }
 
+impl Report<'_> {
+    /// When a request file was written. A file may say any time.
+    fn written_at(&self) -> Option<DateTime<Utc>> {
+        self.written_at.map(|it| it.max(DateTime::UNIX_EPOCH))
+    }
+}
+
 impl Regressions {
     /// Adds a call that said `seq`, and not the greatest number.
-    fn with(&self, seq: u64, at: DateTime<Utc>) -> Self {
-        let window = self.since.filter(|since| at - since <= REGRESSION_WINDOW);
-        match window {
+    fn with(&self, seq: u64, at: DateTime<Utc>, window: TimeDelta) -> Self {
+        match self.since.filter(|since| at - since <= window) {
             Some(_) if self.newest == Some(seq) => self.clone(),
             Some(since) => Self {
                 count: self.count.saturating_add(1),
@@ -158,17 +182,24 @@ impl Regressions {
             },
         }
     }
+
+    /// Whether one more than `before` makes them too many.
+    fn are_too_many(&self, before: &Self) -> bool {
+        self.count >= MAX_REGRESSIONS && self != before
+    }
 }
 
 impl Trail {
     /// Adds a call to the trail; answers what is to be looked at.
     ///
     /// A site whose answer was lost asks again with the number that it had,
-    /// however often: that counts once. A site that has said a number before and
-    /// says none now is behind with every such call: a copy that hides its number
-    /// is no better off than one that shows an old one. Two kinds of calls carry no
-    /// number for good reason and count for nothing: a request file, and the activation
-    /// of a new installation. When a former installation calls again, or the installation
+    /// however often: that counts once, and again each day after the lease that it must
+    /// still have has ended with its grace: no site lives on one number for longer. A site
+    /// that has said a number before and says none now is behind with every such call: a
+    /// copy that hides its number is no better off than one that shows an old one. The
+    /// activation of a new installation carries no number for good reason and counts for
+    /// nothing. Request files are carried by hand, late and in any order, and follow the
+    /// rules of [`FileTrail`]. When a former installation calls again, or the installation
     /// changes too often, that is noted.
     #[must_use]
     pub fn followed(&self, report: &Report<'_>) -> (Self, Vec<Suspicion>) {
@@ -177,43 +208,72 @@ impl Trail {
         if report.drifted {
             found.push(Suspicion::HardwareDrift);
         }
+        let written_at = report.written_at();
+        let by_file = written_at.is_some();
         let is_issued = |seq: &u64| *seq <= self.issued;
         let newest_seq = match report.is_activation {
-            true => report.newest_seq.filter(is_issued),
+            true => (report.newest_seq).filter(|it| is_issued(it) || report.knows_lost_number),
             false => report.newest_seq,
         };
         let caller = report.installation_id;
         let is_new = !caller.is_empty() && caller != self.installation_id;
-        let has_none = report.by_file || (report.is_activation && is_new);
+        let has_none = by_file || (report.is_activation && is_new);
         match newest_seq {
-            None if self.says_seq && !has_none => {
-                next.behind = self.behind.saturating_add(1);
-                next.behind_at = None;
-            }
+            None if self.says_seq && !has_none => next.count_behind(None, report.at),
             None => {}
             // A restored database has lost what it issued; the number says nothing
-            // about the seat then, neither for it nor against it.
-            Some(seq) if !is_issued(&seq) && report.knows_lost_number => {}
+            // about the seat then, neither for it nor against it. But the answer to it was
+            // the last one that was needed.
+            Some(seq) if !is_issued(&seq) && report.knows_lost_number => {
+                if self.lost_claim.is_some_and(|it| it != seq) {
+                    next.count_behind(Some(seq), report.at);
+                }
+                next.lost_claim = Some(seq);
+            }
             Some(seq) if !is_issued(&seq) => found.push(Suspicion::ImpossibleSequence),
-            Some(seq) if seq >= self.answered => {
-                next.behind = 0;
-                next.behind_at = None;
-                next.says_seq = true;
+            Some(seq) if self.is_up_to_date(seq, by_file) => {
+                next.clear_behind();
+                next.says_seq |= !by_file;
             }
-            Some(seq) if self.behind_at != Some(seq) => {
-                next.behind = self.behind.saturating_add(1);
-                next.behind_at = Some(seq);
+            Some(seq) if by_file => {
+                let is_behind = |at| self.files.is_behind(seq, at);
+                // Requests that overtake each other say smaller numbers again.
+                if self.behind_at < Some(seq) && written_at.is_some_and(is_behind) {
+                    next.count_behind(Some(seq), report.at);
+                }
             }
-            Some(_) => {}
-        }
-        if let Some(seq) = newest_seq.filter(is_issued) {
-            if seq < self.acknowledged {
-                next.regressions = self.regressions.with(seq, report.at);
+            Some(seq) if self.behind_at != Some(seq) => next.count_behind(Some(seq), report.at),
+            Some(seq) if self.is_past_its_lease(seq, report) => {
+                next.count_behind(Some(seq), report.at);
+                // The next one counts a day later: a site that was switched off needs time
+                // to hear an answer.
+                next.behind_since = Some(report.at - report.longest_lease + REPETITION_INTERVAL);
             }
-            next.acknowledged = self.acknowledged.max(seq);
+            Some(_) => next.behind_since = self.behind_since.or(Some(report.at)),
         }
         let mut shared = next.behind >= CALLS_BEHIND && next.behind != self.behind;
-        shared |= next.regressions.count >= MAX_REGRESSIONS && next.regressions != self.regressions;
+        if let Some(seq) = newest_seq.filter(is_issued) {
+            if seq < self.acknowledged && !by_file {
+                next.regressions = self.regressions.with(seq, report.at, REGRESSION_WINDOW);
+            }
+            if seq > self.acknowledged && (!by_file || self.is_credible(seq)) {
+                next.acknowledged = seq;
+            }
+            let call = HeardCall {
+                answered: self.answered,
+                written_at,
+                at: report.at,
+            };
+            shared |= next.files.hear(seq, call);
+        }
+        if self.is_unaware(report) {
+            next.files.unaware_at = Some(report.at);
+            let requests = &mut next.files.unaware_requests;
+            *requests = requests.with(self.acknowledged, report.at, UNAWARE_REQUESTS_WINDOW);
+        }
+        shared |= next.regressions.are_too_many(&self.regressions);
+        let (requests, before) = (&next.files.unaware_requests, &self.files.unaware_requests);
+        shared |= requests.are_too_many(before);
         if is_new {
             shared |= self.is_former(caller);
             next.former_installations = self.with_replaced(report.at);
@@ -224,6 +284,88 @@ impl Trail {
             found.push(Suspicion::SharedIdentity);
         }
         (next, found)
+    }
+
+    /// Notes the answer to a request file: its number, and the end of its lease. The trail
+    /// has to have followed the request.
+    pub fn note_file(&mut self, report: &Report<'_>, seq: u64, exp: DateTime<Utc>) {
+        let Some(written_at) = report.written_at() else {
+            return;
+        };
+        // A renewal without a number may be one of an older program.
+        let may_tell = report.newest_seq.is_some() || report.is_activation;
+        let has_to_know = may_tell && report.has_running_lease && !report.knows_lost_number;
+        self.files.add(AnsweredRequest {
+            seq,
+            exp,
+            said: self.credible_number(report),
+            written_at,
+            has_to_know,
+        });
+    }
+
+    /// Whether a request file does not know what the seat has shown. One for a renewal
+    /// may: it was written before, and carried slowly. So were those that were written
+    /// before the last one of this kind arrived.
+    fn is_unaware(&self, report: &Report<'_>) -> bool {
+        let Some(written_at) = report.written_at() else {
+            return false;
+        };
+        let is_later =
+            |last: DateTime<Utc>| believed(written_at, report.at) > last + MAX_REQUEST_SKEW;
+        let hides = self.says_seq && report.newest_seq.is_none();
+        report.has_running_lease
+            && !report.knows_lost_number
+            && (report.is_activation || hides)
+            && self.credible_number(report).unwrap_or_default() < self.acknowledged
+            && self.files.unaware_at.is_none_or(is_later)
+    }
+
+    /// The number that a call says, where a document that the site keeps can have had it.
+    fn credible_number(&self, report: &Report<'_>) -> Option<u64> {
+        (report.newest_seq).filter(|seq| *seq <= self.issued && self.is_credible(*seq))
+    }
+
+    /// Whether the site knows the newest number that it must know. A number between that
+    /// one and the last one issued was in an answer that sites do not keep.
+    /// A request file has to know the newest file besides.
+    fn is_up_to_date(&self, seq: u64, by_file: bool) -> bool {
+        let is_of_file = self.answered == 0 || self.files.contains(seq);
+        let is_known = seq == self.answered || (seq > self.answered && is_of_file);
+        is_known && (!by_file || self.files.is_newest(seq))
+    }
+
+    /// Whether a number that was issued can have been in a document that the site keeps,
+    /// as far as is remembered. Of files that were signed before there was a trail of them
+    /// nothing is.
+    fn is_credible(&self, seq: u64) -> bool {
+        seq <= self.acknowledged
+            || seq == self.answered
+            || self.lost_claim == Some(seq)
+            || self.files.contains(seq)
+            || (self.answered == 0 && self.files.is_empty())
+    }
+
+    /// Whether a call repeats an old number although the lease that came with it must have
+    /// ended, with its grace.
+    fn is_past_its_lease(&self, seq: u64, report: &Report<'_>) -> bool {
+        let Some(since) = self.behind_since else {
+            return false;
+        };
+        let end = since.checked_add_signed(report.longest_lease);
+        Some(report.at) > end.max(self.files.end_of(seq))
+    }
+
+    fn count_behind(&mut self, seq: Option<u64>, at: DateTime<Utc>) {
+        self.behind = self.behind.saturating_add(1);
+        self.behind_at = seq;
+        self.behind_since = seq.map(|_| at);
+    }
+
+    fn clear_behind(&mut self) {
+        self.behind = 0;
+        self.behind_at = None;
+        self.behind_since = None;
     }
 
     fn is_former(&self, installation_id: &str) -> bool {

@@ -101,13 +101,20 @@ impl Rates {
             return self.seats.take(&machine, SEAT_RATE, now);
         }
         if call == Call::Activate {
-            let rate = newcomer_rate(caller.seats);
-            return self.newcomers.take(license_id, rate, now);
+            return self.newcomer(license_id, caller.seats, now);
         }
         // One machine in a loop takes nothing from the others.
         self.seatless.take(&machine, SEATLESS_RATE, now)?;
         let rate = all_seatless_rate(caller.seats);
         self.seatless_of_license.take(license_id, rate, now)
+    }
+
+    /// Counts a machine that takes a seat of a license for so many machines, or tries to.
+    ///
+    /// # Errors
+    /// How long until one is allowed again. It is not counted then.
+    pub fn newcomer(&self, license_id: &str, seats: u32, now: Duration) -> Result<(), Duration> {
+        self.newcomers.take(&license_id, newcomer_rate(seats), now)
     }
 
     /// Waits for a turn to look a key up, if the address has failed too often:

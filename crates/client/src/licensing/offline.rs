@@ -84,6 +84,7 @@ pub async fn request(
         },
         _ => return Err(OfflineError::Unlicensed),
     };
+    let newest_seq = evidence.newest_seq(&license_key);
     let request = OfflineRequest {
         purpose,
         license_key,
@@ -94,9 +95,9 @@ pub async fn request(
         nonce,
         created_at: written_at,
         key_set,
+        newest_seq,
     };
-    let newest_seq = evidence.newest_seq(&request.license_key);
-    let waiting = request.pending(newest_seq);
+    let waiting = request.pending();
     if purpose == Purpose::Deactivate && evidence.lease.is_some() {
         // What else was asked for about it must not bring it back.
         record::forget(app, &request.license_key, Some(waiting)).await?;

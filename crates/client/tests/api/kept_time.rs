@@ -364,7 +364,7 @@ fn a_mark_that_is_found_after_a_signed_answer_does_not_count() {
 /// A file that answers an activation whose request says what the licensee likes.
 async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> String {
     // The site waits for it.
-    let pending = serde_json::to_string(&[request.pending(None)]).unwrap();
+    let pending = serde_json::to_string(&[request.pending()]).unwrap();
     let row = "license_client.offline_requests";
     let sql = format!(
         "DELETE FROM system_config WHERE key = '{row}'; \
@@ -441,6 +441,7 @@ async fn a_license_file_counts_no_longer_than_was_signed_whatever_the_request_sa
             nonce: nonce([7; 24], asked),
             created_at,
             key_set: 1,
+            newest_seq: None,
         };
         vendor.advance(TimeDelta::seconds(1));
         let file = file_for(&site, &vendor, &request).await;

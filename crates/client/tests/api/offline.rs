@@ -99,11 +99,16 @@ async fn a_site_without_internet_is_licensed_renewed_and_given_up_by_file(engine
     assert_eq!(site.standing().await, "grace");
 
     vendor.advance(TimeDelta::days(91));
-    let renewal = signed(&vendor, &write_request(&site, "renew", None).await).await;
+    let request = write_request(&site, "renew", None).await;
+    let renewal = signed(&vendor, &request).await;
+    let newest_seq = |file: &str| OfflineRequest::from_file(file).unwrap().newest_seq;
+    let known = newest_seq(&request);
+    assert!(known.is_some(), "the vendor recognises copies by it");
     assert_eq!(import(&site, &renewal).await.0, StatusCode::OK);
     assert_eq!(site.standing().await, "active");
 
     let given_up = write_request(&site, "deactivate", None).await;
+    assert!(newest_seq(&given_up) > known);
     assert_eq!(site.standing().await, "unlicensed");
     assert!(!site.is_available(PAID).await);
     // A request that was lost is written again, and is the same one.

@@ -9,6 +9,7 @@ mod conformance;
 mod contacts;
 mod documents;
 mod exhaustive;
+mod file_trails;
 mod fleet;
 mod foreign_texts;
 mod gating;

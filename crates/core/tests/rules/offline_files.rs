@@ -23,6 +23,7 @@ fn request() -> OfflineRequest {
         nonce: NONCE.into(),
         created_at: T0,
         key_set: 3,
+        newest_seq: None,
     }
 }
 
@@ -31,7 +32,7 @@ fn pending(purpose: Purpose) -> Pending {
         purpose,
         ..request()
     };
-    request.pending(None)
+    request.pending()
 }
 
 fn offline() -> LicenseClaims {

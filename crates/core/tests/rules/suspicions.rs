@@ -40,12 +40,11 @@ impl Seat {
     fn call(&mut self, newest_seq: Option<u64>, installation_id: &str, is_activation: bool) -> u64 {
         let report = Report {
             newest_seq,
-            by_file: false,
             is_activation,
             installation_id,
-            drifted: false,
-            knows_lost_number: false,
             at: self.at,
+            longest_lease: TimeDelta::hours(96),
+            ..Report::default()
         };
         let (trail, found) = self.trail.followed(&report);
         self.trail = trail;
@@ -208,12 +207,10 @@ fn a_number_that_was_never_issued_and_changed_hardware_are_noticed() {
     let found = |newest_seq, drifted| {
         let report = Report {
             newest_seq,
-            by_file: false,
-            is_activation: false,
             installation_id: "a",
             drifted,
-            knows_lost_number: false,
             at: T0,
+            ..Report::default()
         };
         seat.trail.followed(&report).1
     };
@@ -250,7 +247,7 @@ fn a_request_file_and_a_new_installation_are_not_suspicious() {
     assert_eq!(before.behind, 1);
     for is_activation in [false, true, false, false, false] {
         let report = Report {
-            by_file: true,
+            written_at: Some(T0),
             is_activation,
             installation_id: "a",
             ..Report::default()
@@ -438,4 +435,85 @@ fn the_list_of_former_installations_is_bounded_and_denied_calls_count_once() {
         (seat.found.len(), seat.trail.former_installations.len()),
         (0, 1)
     );
+}
+
+#[test]
+fn a_number_that_outlives_its_lease_is_behind_and_a_few_days_of_lost_answers_are_not() {
+    for (days, noticed) in [(6, false), (7, true)] {
+        let mut seat = Seat::new();
+        let known = seat.validate(100, "a");
+        seat.validate(known, "a");
+        for day in 0..=days {
+            seat.at = T0 + TimeDelta::days(day);
+            seat.validate(known, "a");
+        }
+        assert_eq!(seat.found.first(), noticed.then_some(&SHARED[0]), "{days}");
+    }
+    // A number of a license file is good for as long as its lease.
+    let mut seat = Seat::new();
+    let report = Report {
+        newest_seq: Some(100),
+        written_at: Some(T0),
+        installation_id: "a",
+        at: T0,
+        ..Report::default()
+    };
+    let (trail, found) = seat.trail.followed(&report);
+    assert_eq!(found, []);
+    seat.trail = trail;
+    seat.trail.note_file(&report, 101, T0 + TimeDelta::days(93));
+    seat.trail.issued = 101;
+    seat.validate(101, "a");
+    let noticed = (0..100).find(|day| {
+        seat.at = T0 + TimeDelta::days(*day);
+        seat.validate(101, "a");
+        !seat.found.is_empty()
+    });
+    assert_eq!(noticed, Some(96), "the third call that is behind");
+    // One that was switched off for days after a lost answer, and loses some more.
+    let mut seat = Seat::new();
+    seat.validate(100, "a");
+    seat.validate(100, "a");
+    seat.at += TimeDelta::days(30);
+    for _ in 0..20 {
+        seat.at += TimeDelta::hours(1);
+        seat.validate(100, "a");
+    }
+    assert_eq!(seat.found, []);
+}
+
+#[test]
+fn a_number_between_answers_that_sites_keep_is_behind() {
+    let mut seat = Seat::new();
+    let known = seat.validate(100, "a");
+    seat.heartbeat(known, "a");
+    seat.validate(known + 1, "a");
+    assert_eq!(
+        (seat.trail.behind, seat.trail.behind_at),
+        (1, Some(known + 1))
+    );
+}
+
+#[test]
+fn a_seat_has_one_lost_number_and_another_one_is_behind() {
+    let mut seat = Seat::new();
+    seat.validate(100, "a");
+    let mut claim = |seq| {
+        let report = Report {
+            newest_seq: Some(seq),
+            installation_id: "a",
+            knows_lost_number: true,
+            at: T0,
+            ..Report::default()
+        };
+        let (trail, found) = seat.trail.followed(&report);
+        seat.trail = trail;
+        (seat.trail.behind, found)
+    };
+    assert_eq!(claim(5000), (0, vec![]));
+    // Its answer was lost, and the clock of the lost server was ahead.
+    assert_eq!(claim(5000), (0, vec![]));
+    assert_eq!(claim(6000), (1, vec![]));
+    assert_eq!(claim(5000), (2, vec![]));
+    assert_eq!(claim(7000), (3, SHARED.to_vec()));
 }

@@ -63,6 +63,7 @@ pub(super) enum Keys {
     )]
     Revoke {
         /// Key id, as shown by 'keys list'
+        #[arg(allow_hyphen_values = true)]
         kid: String,
 
         #[command(flatten)]

@@ -42,6 +42,7 @@ pub(super) enum Seats {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
         /// Hardware id, as shown by 'seats list', or at least its first 8 characters
+        #[arg(allow_hyphen_values = true)]
         hardware_id: String,
     },
 
@@ -54,6 +55,7 @@ pub(super) enum Seats {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
         /// Hardware id, as shown by 'seats list', or at least its first 8 characters
+        #[arg(allow_hyphen_values = true)]
         hardware_id: String,
 
         /// Confirms until when the old machine may still run; without it, the command shows this

@@ -259,6 +259,7 @@ impl From<AnswerError> for ApiError {
             ) => Self::NotSigning,
             AnswerError::Outdated(_) => Self::BadRequest(error.to_string()),
             AnswerError::OlderThanSite => Self::OlderThanSite,
+            AnswerError::TooManyCalls(wait) => Self::TooManyCalls(wait),
             AnswerError::Store(error) => error.into(),
             error @ AnswerError::Document(_) => {
                 tracing::error!(%error, "a request could not be answered");

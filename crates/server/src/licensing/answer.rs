@@ -4,20 +4,22 @@
 //! what follows, in one transaction that holds the license: the limit of
 //! seats and the sequence numbers are right whoever else asks at the time.
 
+use std::time::Duration;
+
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use license_core::document::DenialReason;
+use license_core::foreign_text;
 use license_core::license_key::{LicenseKey, LicenseKeyError};
 use license_core::offline::is_outdated;
 use license_core::protocol::{self, ActivateRequest, HeartbeatRequest, SystemInfo};
 use license_core::restored::{Refusal, next_number, takes_seat};
 use license_core::seat::SeatLimit;
-use license_core::suspicion::Report;
+use license_core::suspicion::{Report, Suspicion};
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
-use crate::config::Terms;
 use crate::licensing::claim::{NoPlace, claim, moves_left};
 use crate::licensing::document::{Addressee, Denied, Envelope, signed_denial, signed_license};
 use crate::licensing::judge::judge;
@@ -102,6 +104,10 @@ pub enum AnswerError {
     /// by a server whose answers it does not have.
     #[error("the database is older than the site")]
     OlderThanSite,
+    /// The machine would take a seat, and the license's machines without one have taken
+    /// or tried to take too many.
+    #[error("too many machines took a seat; the next one is allowed in {0:?}")]
+    TooManyCalls(Duration),
     /// A document could not be made.
     #[error(transparent)]
     Document(#[from] SignError),
@@ -115,21 +121,26 @@ pub async fn answer(
     app: &App,
     question: &Question,
     to: Addressee,
-    call: &CallDetails,
+    details: &CallDetails,
 ) -> Result<Answer, AnswerError> {
     let now = app.clock.now();
     let (license_key, hardware_id) = (to.license_key.clone(), to.hardware_id.clone());
-    let answered = decide(app, question, to, call, now).await;
-    if let Err(AnswerError::OlderThanSite) = answered {
-        app.traffic.note(question.call().as_str(), "withheld", now);
-        restored::alert(app, &license_key, &hardware_id).await;
+    let answered = decide(app, question, to, details, now).await;
+    let call = question.call().as_str();
+    match answered {
+        Err(AnswerError::OlderThanSite) => {
+            app.traffic.note(call, "withheld", now);
+            restored::alert(app, &license_key, &hardware_id).await;
+        }
+        Err(AnswerError::TooManyCalls(_)) => app.traffic.note(call, "throttled", now),
+        _ => {}
     }
     let answered = answered?;
     let word = match &answered {
         Answer::License(_) | Answer::Deactivated { .. } => "confirmed",
         Answer::Denied { .. } => "denied",
     };
-    app.traffic.note(question.call().as_str(), word, now);
+    app.traffic.note(call, word, now);
     Ok(answered)
 }
 
@@ -171,8 +182,20 @@ async fn decide(
         at: now,
     };
     let lost = lost_number(app, &transaction, call, seat.as_ref(), now).await?;
+    let has_lease = |it: &Seat| it.is_held() && it.state().may_run(now);
+    let report = Report {
+        newest_seq: call.newest_seq,
+        written_at: call.offline.map(|it| it.written_at),
+        has_running_lease: question.is_kept() && seat.as_ref().is_some_and(has_lease),
+        is_activation: matches!(question, Question::Activate(_)),
+        installation_id: &to.installation_id,
+        drifted: call.drifted,
+        knows_lost_number: lost.is_some(),
+        longest_lease: app.terms.lease_hours + app.terms.grace_hours,
+        at: now,
+    };
     let seat = match seat {
-        Some(seat) => Some(follow(&transaction, seat, question, &to, call, lost, now).await?),
+        Some(seat) => Some(follow(&transaction, seat, &report).await?),
         None => None,
     };
 
@@ -188,16 +211,8 @@ async fn decide(
                 at: now,
             };
             let seat = seat.clone();
-            take_seat(
-                &transaction,
-                question,
-                &license,
-                KnownMachine { seat, lost },
-                &to,
-                &app.terms,
-                &change,
-            )
-            .await?
+            let known = KnownMachine { seat, lost };
+            take_seat(app, &transaction, question, &license, known, &to, &change).await?
         }
         Err(denied) => Err(denied),
     };
@@ -231,6 +246,7 @@ async fn decide(
                 seat.note_signed(signed);
                 if question.is_kept() {
                     seat.signed = Some(signed);
+                    seat.note_file(&report, signed.exp);
                 }
                 seats::save(&transaction, &seat).await?;
                 Answer::License(license)
@@ -255,6 +271,9 @@ async fn decide(
                     seat.last_seq = next_number(seat.last_seq, lost, now);
                     if is_online && question.is_kept() {
                         seat.note_answered();
+                    }
+                    if question.is_kept() {
+                        seat.note_file(&report, now);
                     }
                     seats::save(&transaction, &seat).await?;
                     seat.last_seq
@@ -325,34 +344,35 @@ async fn lost_number(
 async fn follow(
     db: &impl ConnectionTrait,
     mut seat: Seat,
-    question: &Question,
-    to: &Addressee,
-    call: &CallDetails,
-    lost: Option<u64>,
-    now: DateTime<Utc>,
+    report: &Report<'_>,
 ) -> Result<Seat, StoreError> {
-    let report = Report {
-        newest_seq: call.newest_seq,
-        by_file: call.offline.is_some(),
-        is_activation: matches!(question, Question::Activate(_)),
-        installation_id: &to.installation_id,
-        drifted: call.drifted,
-        knows_lost_number: lost.is_some(),
-        at: now,
-    };
-    let (trail, found) = seat.trail().followed(&report);
+    let (trail, found) = seat.trail().followed(report);
     seat.set_trail(trail);
     for suspicion in found {
-        let noted = suspicions::note(db, &seat.license_id, &seat.hardware_id, suspicion, now);
+        let at = report.at;
+        let noted = suspicions::note(db, &seat.license_id, &seat.hardware_id, suspicion, at);
         if noted.await? {
-            tracing::warn!(
-                hardware_id = seat.hardware_id,
-                suspicion = suspicion.as_str(),
-                "a site should be looked at"
-            );
+            warn_of(suspicion, &seat.hardware_id);
         }
     }
     Ok(seat)
+}
+
+/// Lines are limited by statement: those of a copy have one that no other kind uses up.
+fn warn_of(suspicion: Suspicion, hardware_id: &str) {
+    let hardware_id = &*foreign_text::identifier(hardware_id);
+    match suspicion {
+        Suspicion::SharedIdentity => tracing::warn!(
+            hardware_id,
+            suspicion = suspicion.as_str(),
+            "several machines seem to share one identity"
+        ),
+        Suspicion::ImpossibleSequence | Suspicion::HardwareDrift => tracing::warn!(
+            hardware_id,
+            suspicion = suspicion.as_str(),
+            "a site should be looked at"
+        ),
+    }
 }
 
 /// Whether the license may be used at all, and if not, in which words.
@@ -393,14 +413,14 @@ struct KnownMachine {
 
 /// The machine's seat as it is after the question: taken, kept or freed.
 async fn take_seat(
+    app: &App,
     db: &impl ConnectionTrait,
     question: &Question,
     license: &License,
     known: KnownMachine,
     to: &Addressee,
-    terms: &Terms,
     change: &Change,
-) -> Result<Result<Seat, Refused>, StoreError> {
+) -> Result<Result<Seat, Refused>, AnswerError> {
     let now = change.at;
     let KnownMachine { seat, lost } = known;
     let held = seat.as_ref().is_some_and(Seat::is_held);
@@ -414,12 +434,22 @@ async fn take_seat(
             let reason = DenialReason::HardwareMismatch;
             return Ok(Err(refused(refusal, reason, message.to_owned())));
         }
-        let longest_move = terms.lease_hours + terms.grace_hours;
+        // An activation was counted when the call was let in.
+        if question.call() != protocol::Call::Activate {
+            let running = app.clock.running();
+            let counted = app.rates.newcomer(&license.id, license.seats, running);
+            counted.map_err(AnswerError::TooManyCalls)?;
+        }
+        let longest_move = app.terms.lease_hours + app.terms.grace_hours;
         if let Err(no_place) = claim(db, license, &to.hardware_id, longest_move, change).await? {
             return Ok(Err(seat_limit(license, no_place)));
         }
     }
-    let mut seat = seat.unwrap_or_else(|| Seat::new(&license.id, &to.hardware_id, now));
+    let mut seat = seat.unwrap_or_else(|| {
+        let mut seat = Seat::new(&license.id, &to.hardware_id, now);
+        seat.note_lost_claim(lost);
+        seat
+    });
     if !held {
         seat.activated_at = now;
         seat.freed_at = None;

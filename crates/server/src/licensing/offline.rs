@@ -127,6 +127,7 @@ pub async fn sign(
             by,
             written_at: request.created_at,
         }),
+        newest_seq: request.newest_seq,
         ..CallDetails::default()
     };
     let answer = answer(app, &question, to, &call).await?;

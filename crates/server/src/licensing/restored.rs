@@ -2,6 +2,7 @@
 //! [`license_core::restored`]'s.
 
 use chrono::{DateTime, Utc};
+use license_core::foreign_text;
 use license_core::license_key::mask;
 use license_core::restored::{IssuedNumbers, LostNumbers, MAX_LEAD, number_at};
 use sea_orm::ConnectionTrait;
@@ -113,9 +114,10 @@ pub async fn newest(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64
 pub async fn alert(app: &App, license_key: &str, hardware_id: &str) {
     app.metrics.answer_withheld();
     let license_key = mask(license_key);
+    let shown_id = &*foreign_text::identifier(hardware_id);
     tracing::info!(
         license_key,
-        hardware_id,
+        hardware_id = shown_id,
         "answer withheld, the site knows a sequence number that this database does not"
     );
     if !app.numbering.take_alert(app.clock.running()) {
@@ -125,7 +127,7 @@ pub async fn alert(app: &App, license_key: &str, hardware_id: &str) {
         Ok(true) => tracing::error!(
             security = true,
             license_key,
-            hardware_id,
+            hardware_id = shown_id,
             "the database is older than a site; was a backup restored? See 'Restoring a backup' \
              in docs/operations.md"
         ),

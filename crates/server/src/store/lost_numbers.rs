@@ -2,7 +2,7 @@
 //! it was not in use, or was restored from a backup. Rows are only added, and removed
 //! when no lease from that time runs any more.
 
-use license_core::restored::LostNumbers;
+use license_core::restored::{LostNumbers, MAX_LEAD};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
@@ -38,7 +38,7 @@ pub async fn add(db: &impl ConnectionTrait, lost: LostNumbers) -> Result<(), Sto
     Ok(())
 }
 
-/// A range that a number is in.
+/// A range that a number is in, or one that ends up to [`MAX_LEAD`] before it.
 ///
 /// # Errors
 /// When the database refuses.
@@ -46,10 +46,12 @@ pub async fn around(
     db: &impl ConnectionTrait,
     number: u64,
 ) -> Result<Option<LostNumbers>, StoreError> {
+    let lead = MAX_LEAD.num_milliseconds();
+    // The one that ends last: if the number is in any range, it is in this one.
     let row = Entity::find()
-        .filter(Column::UntilNumber.gte(stored(number)))
+        .filter(Column::UntilNumber.gte(stored(number).saturating_sub(lead)))
         .filter(Column::AfterNumber.lt(stored(number)))
-        .order_by_asc(Column::UntilNumber)
+        .order_by_desc(Column::UntilNumber)
         .limit(1)
         .one(db)
         .await?;

@@ -26,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(LostNumbers),
             Box::new(ConsoleSessions),
             Box::new(FormerInstallations),
+            Box::new(RequestFiles),
         ]
     }
 }
@@ -532,5 +533,30 @@ impl MigrationTrait for FormerInstallations {
         let mut table = Table::alter();
         let table = table.table("seats").drop_column("former_installation_id");
         manager.alter_table(table.to_owned()).await
+    }
+}
+
+struct RequestFiles;
+
+impl MigrationName for RequestFiles {
+    fn name(&self) -> &'static str {
+        "m0009_request_files"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for RequestFiles {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = |name: &'static str| ColumnDef::new(name);
+        for mut added in [
+            column("behind_since").timestamp().take(),
+            column("lost_claim_seq").big_integer().take(),
+            column("request_files").json().take(),
+        ] {
+            let mut table = Table::alter();
+            let table = table.table("seats").add_column(&mut added);
+            manager.alter_table(table.to_owned()).await?;
+        }
+        Ok(())
     }
 }

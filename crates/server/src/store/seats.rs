@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::file_trail::FileTrail;
 use license_core::fleet::Signed;
 use license_core::seat::{Overlap, SeatState};
-use license_core::suspicion::{FormerInstallation, Regressions, Trail};
+use license_core::suspicion::{FormerInstallation, Regressions, Report, Trail};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Func;
 use sea_orm::{
@@ -52,6 +53,9 @@ pub struct Model {
     regressions: i32,
     regressed_seq: Option<i64>,
     regressed_since: Option<NaiveDateTime>,
+    behind_since: Option<NaiveDateTime>,
+    lost_claim_seq: Option<i64>,
+    request_files: Option<Json>,
 }
 
 /// Whose seat it is.
@@ -185,6 +189,16 @@ impl Seat {
     /// Notes that the site will know the newest sequence number.
     pub fn note_answered(&mut self) {
         self.trail.answered = self.last_seq;
+    }
+
+    /// Notes the answer to a request file: the newest number, whose lease ends at `exp`.
+    pub fn note_file(&mut self, report: &Report<'_>, exp: DateTime<Utc>) {
+        self.trail.note_file(report, self.last_seq, exp);
+    }
+
+    /// Notes the lost number by which a machine takes its seat.
+    pub fn note_lost_claim(&mut self, lost: Option<u64>) {
+        self.trail.lost_claim = lost;
     }
 
     /// Whether the machine holds the seat now.
@@ -542,6 +556,9 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         regressions: ActiveValue::Set(i32::try_from(regressions.count).unwrap_or(i32::MAX)),
         regressed_seq: ActiveValue::Set(regressions.newest.map(number)),
         regressed_since: ActiveValue::Set(regressions.since.map(|time| time.naive_utc())),
+        behind_since: ActiveValue::Set(seat.trail.behind_since.map(|time| time.naive_utc())),
+        lost_claim_seq: ActiveValue::Set(seat.trail.lost_claim.map(number)),
+        request_files: ActiveValue::Set(request_files_json(&seat.trail)),
     };
     if seat.row.is_some() {
         Entity::update(row).exec(db).await?;
@@ -555,6 +572,22 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
 fn former_installations_json(trail: &Trail) -> Option<Value> {
     let former = Some(&trail.former_installations).filter(|former| !former.is_empty());
     former.and_then(|former| serde_json::to_value(former).ok())
+}
+
+/// `None` for none: most seats are answered over the network alone.
+fn request_files_json(trail: &Trail) -> Option<Value> {
+    let files = Some(&trail.files).filter(|files| **files != FileTrail::default());
+    files.and_then(|files| serde_json::to_value(files).ok())
+}
+
+fn request_files(json: Option<Value>) -> Result<FileTrail, StoreError> {
+    let Some(json) = json else {
+        return Ok(FileTrail::default());
+    };
+    serde_json::from_value(json.clone()).map_err(|_| StoreError::Value {
+        column: "seats.request_files",
+        value: json.to_string(),
+    })
 }
 
 fn former_installations(json: Option<Value>) -> Result<Vec<FormerInstallation>, StoreError> {
@@ -619,7 +652,10 @@ impl TryFrom<Model> for Seat {
                 },
                 answered: u64::try_from(row.answered_seq).unwrap_or_default(),
                 behind_at: row.behind_seq.and_then(|seq| u64::try_from(seq).ok()),
+                behind_since: row.behind_since.map(|time| time.and_utc()),
                 behind: u32::try_from(row.behind).unwrap_or_default(),
+                lost_claim: row.lost_claim_seq.and_then(|seq| u64::try_from(seq).ok()),
+                files: request_files(row.request_files)?,
                 former_installations: former_installations(row.former_installations)?,
                 ..Trail::default()
             },

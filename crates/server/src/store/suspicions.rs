@@ -51,8 +51,11 @@ pub struct Suspected {
     pub times: u64,
 }
 
-/// Maximum number of suspicions about one license. Those seen last are kept.
-pub const MAX_PER_LICENSE: u64 = 100;
+/// Maximum number of suspicions of each kind about one license. Those seen last are kept.
+pub const MAX_OF_KIND: u64 = 100;
+/// Maximum number of suspicions about one license: of two kinds one for each machine, and
+/// of one kind one for the license.
+pub const MAX_PER_LICENSE: u64 = 2 * MAX_OF_KIND + 1;
 /// Maximum number of suspicions in one answer.
 pub const MAX_LISTED: u64 = 10_000;
 
@@ -100,10 +103,12 @@ pub async fn note(
         .select_only()
         .column(Column::Id)
         .filter(Column::LicenseId.eq(license_id))
+        // What anyone can cause displaces no evidence of a copy.
+        .filter(Column::Kind.eq(suspicion.as_str()))
         .order_by_desc(Column::LastSeenAt)
         .order_by_desc(Column::Id)
-        .offset(MAX_PER_LICENSE)
-        .limit(MAX_PER_LICENSE)
+        .offset(MAX_OF_KIND)
+        .limit(MAX_OF_KIND)
         .into_tuple()
         .all(db)
         .await?;

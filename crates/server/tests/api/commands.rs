@@ -19,6 +19,7 @@ on_both_engines! {
     a_license_whose_end_has_passed_is_called_expired_everywhere;
     a_machine_is_named_by_the_beginning_of_its_hardware_id;
     no_command_makes_a_database_but_init_and_serve;
+    ids_that_begin_with_a_hyphen_are_ids;
 }
 
 async fn run(vendor: &Vendor, arguments: &[&str]) -> Output {
@@ -301,6 +302,22 @@ async fn a_machine_is_named_by_the_beginning_of_its_hardware_id(engine: Engine) 
     vendor.end().await;
 }
 
+async fn ids_that_begin_with_a_hyphen_are_ids(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
+    assert_eq!(vendor.activate(&key, "-h-m").await.word(), "yes");
+    let output = run(&vendor, &["seats", "free", &key, "-h-m"]).await;
+    assert!(output.status.success(), "{}", said(&output));
+    for kid in ["-h2Vq", "--V", "-"] {
+        let output = run(&vendor, &["keys", "revoke", kid]).await;
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("'{kid}'")), "{said}");
+    }
+    vendor.end().await;
+}
+
 async fn no_command_makes_a_database_but_init_and_serve(engine: Engine) {
     let database = TestDatabase::new(engine).await;
     let directory = tempfile::tempdir().unwrap();
@@ -325,6 +342,7 @@ async fn no_command_makes_a_database_but_init_and_serve(engine: Engine) {
         installation_version: String::new(),
         nonce: NONCE.to_owned(),
         key_set: 1,
+        newest_seq: None,
         created_at: SystemClock.now(),
     };
     std::fs::write(&request, written.to_file()).unwrap();

@@ -1,7 +1,8 @@
 //! Two machines that share one identity are noticed, and never denied for it.
 
 use chrono::TimeDelta;
-use license_core::offline::{OfflineRequest, Purpose};
+use license_core::offline::{OfflineRequest, Purpose, from_file};
+use license_core::restored::number_at;
 use license_core::suspicion::Suspicion;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::history::forget;
@@ -23,6 +24,8 @@ on_both_engines! {
     an_honest_site_that_loses_answers_is_not_noted;
     renewals_by_file_and_a_reinstalled_machine_are_not_noted;
     numbers_that_were_never_issued_and_changed_hardware_are_noted;
+    copies_that_are_licensed_by_file_are_noted;
+    copies_that_invent_a_number_or_repeat_one_are_noted;
     machines_that_activate_one_seat_in_turn_are_noted_and_each_change_is_in_the_audit_log;
 }
 
@@ -53,6 +56,28 @@ async fn validate(vendor: &Vendor, key: &str, seq: Option<u64>, headers: &[(&str
     assert_eq!(answer["data"]["isValid"], true, "{answer}");
     let jws = answer["data"]["license"]["signature"].as_str().unwrap();
     let document = license_core::document::verify_license(jws, &vendor.keyring()).unwrap();
+    document.claims().seq
+}
+
+/// A lease by file, signed when it is asked for; answers its number.
+async fn by_file(vendor: &Vendor, key: &str, purpose: Purpose, newest_seq: Option<u64>) -> u64 {
+    let request = OfflineRequest {
+        purpose,
+        license_key: key.to_owned(),
+        hardware_id: "machine".to_owned(),
+        installation_id: INSTALLATION.to_owned(),
+        installation_name: String::new(),
+        installation_version: String::new(),
+        nonce: NONCE.to_owned(),
+        created_at: vendor.clock.now(),
+        key_set: 1,
+        newest_seq,
+    };
+    let body = json!({"request": request.to_file()});
+    let (_, answer) = vendor.post("offline", body).await;
+    assert_eq!(answer["data"]["granted"], true, "{answer}");
+    let (_, jws) = from_file(answer["data"]["file"].as_str().unwrap()).unwrap();
+    let document = license_core::document::verify_license(&jws, &vendor.keyring()).unwrap();
     document.claims().seq
 }
 
@@ -141,7 +166,7 @@ async fn suspicions_about_a_license_are_bounded(engine: Engine) {
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
     let license = look_up(&vendor.app.store, &key).await.unwrap();
     let db = vendor.app.store.reader();
-    for machine in 0..suspicions::MAX_PER_LICENSE + 5 {
+    for machine in 0..suspicions::MAX_OF_KIND + 5 {
         vendor.clock.advance(TimeDelta::seconds(1));
         let (machine, now) = (format!("machine-{machine}"), vendor.clock.now());
         let drift = Suspicion::HardwareDrift;
@@ -160,14 +185,31 @@ async fn suspicions_about_a_license_are_bounded(engine: Engine) {
     let found = suspicions::list(db, Some(&license.id), u64::MAX)
         .await
         .unwrap();
-    assert_eq!(
-        u64::try_from(found.len()).unwrap(),
-        suspicions::MAX_PER_LICENSE
-    );
+    assert_eq!(u64::try_from(found.len()).unwrap(), suspicions::MAX_OF_KIND);
     assert_eq!(
         found[0].hardware_id, "machine-104",
         "those seen last are kept"
     );
+    // What anyone with a key can cause displaces no evidence of a copy.
+    let now = vendor.clock.now();
+    let shared = Suspicion::SharedIdentity;
+    let noting = suspicions::note(db, &license.id, "machine", shared, now);
+    assert!(noting.await.unwrap());
+    for machine in 0..suspicions::MAX_OF_KIND + 5 {
+        vendor.clock.advance(TimeDelta::seconds(1));
+        let (machine, now) = (format!("other-{machine}"), vendor.clock.now());
+        for noted in [Suspicion::HardwareDrift, Suspicion::ImpossibleSequence] {
+            suspicions::note(db, &license.id, &machine, noted, now)
+                .await
+                .unwrap();
+        }
+    }
+    let found = suspicions::list(db, Some(&license.id), u64::MAX).await;
+    let found = found.unwrap();
+    assert!(found.len() as u64 <= suspicions::MAX_PER_LICENSE);
+    let shared = found.iter().filter(|it| it.kind == "shared_identity");
+    let shared: Vec<_> = shared.map(|it| it.hardware_id.as_str()).collect();
+    assert_eq!(shared, ["machine"]);
     vendor.clock.advance(TimeDelta::days(401));
     forget(&vendor.app).await.unwrap();
     assert_eq!(noted(&vendor).await, []);
@@ -206,20 +248,7 @@ async fn renewals_by_file_and_a_reinstalled_machine_are_not_noted(engine: Engine
     let (key, seq) = licensed(&vendor).await;
     let known = validate(&vendor, &key, Some(seq), &[]).await;
     for purpose in [Purpose::Renew; 4].into_iter().chain([Purpose::Activate]) {
-        let request = OfflineRequest {
-            purpose,
-            license_key: key.clone(),
-            hardware_id: "machine".to_owned(),
-            installation_id: INSTALLATION.to_owned(),
-            installation_name: String::new(),
-            installation_version: String::new(),
-            nonce: NONCE.to_owned(),
-            created_at: vendor.clock.now(),
-            key_set: 1,
-        };
-        let body = json!({"request": request.to_file()});
-        let (_, answer) = vendor.post("offline", body).await;
-        assert_eq!(answer["data"]["granted"], true, "{answer}");
+        by_file(&vendor, &key, purpose, None).await;
         assert_eq!(noted(&vendor).await, []);
         let seat = vendor.seat(&key, "machine").await.unwrap();
         assert_eq!(seat.trail().behind, 0);
@@ -315,5 +344,75 @@ async fn machines_that_activate_one_seat_in_turn_are_noted_and_each_change_is_in
         };
         assert_eq!(last["details"], json!({"from": from, "to": to}));
     }
+    vendor.end().await;
+}
+
+async fn copies_that_are_licensed_by_file_are_noted(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let (key, seq) = licensed(&vendor).await;
+    vendor.clock.advance(TimeDelta::hours(4));
+    let mut known = validate(&vendor, &key, Some(seq), &[]).await;
+    vendor.clock.advance(TimeDelta::hours(4));
+    let mut copies = [0, 0];
+    for copy in &mut copies {
+        *copy = by_file(&vendor, &key, Purpose::Activate, None).await;
+    }
+    assert_eq!(noted(&vendor).await, [], "it may be the site, set up anew");
+    vendor.clock.advance(TimeDelta::hours(4));
+    known = validate(&vendor, &key, Some(known), &[]).await;
+    assert_eq!(noted(&vendor).await, [("shared_identity".to_owned(), 1)]);
+    // Both renew months later, and are not denied.
+    vendor.clock.advance(TimeDelta::days(60));
+    for copy in &mut copies {
+        vendor.clock.advance(TimeDelta::hours(4));
+        let purpose = Purpose::Renew;
+        let newer = by_file(&vendor, &key, purpose, Some(*copy)).await;
+        assert!(newer > *copy);
+        vendor.clock.advance(TimeDelta::hours(4));
+        known = validate(&vendor, &key, Some(known), &[]).await;
+    }
+    assert_eq!(noted(&vendor).await, [("shared_identity".to_owned(), 3)]);
+
+    // The site itself renews by file, imports it or not, and is set up anew by file.
+    let (key, seq) = licensed(&vendor).await;
+    let mut known = validate(&vendor, &key, Some(seq), &[]).await;
+    for is_imported in [true, false, true] {
+        vendor.clock.advance(TimeDelta::hours(20));
+        let file = by_file(&vendor, &key, Purpose::Renew, Some(known)).await;
+        vendor.clock.advance(TimeDelta::hours(20));
+        let said = if is_imported { file } else { known };
+        known = validate(&vendor, &key, Some(said), &[]).await;
+    }
+    vendor.clock.advance(TimeDelta::hours(20));
+    let anew = by_file(&vendor, &key, Purpose::Activate, None).await;
+    validate(&vendor, &key, Some(anew), &[]).await;
+    assert_eq!(noted(&vendor).await, [("shared_identity".to_owned(), 3)]);
+    vendor.end().await;
+}
+
+async fn copies_that_invent_a_number_or_repeat_one_are_noted(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let (key, seq) = licensed(&vendor).await;
+    validate(&vendor, &key, Some(seq), &[]).await;
+    for _ in 0..4 {
+        vendor.clock.advance(TimeDelta::hours(20));
+        let ahead = number_at(vendor.clock.now() + TimeDelta::minutes(5));
+        validate(&vendor, &key, Some(ahead), &[]).await;
+    }
+    let invented = ("impossible_sequence".to_owned(), 4);
+    assert_eq!(noted(&vendor).await, std::slice::from_ref(&invented));
+    let seat = vendor.seat(&key, "machine").await.unwrap();
+    assert!(seat.last_seq <= number_at(vendor.clock.now()));
+
+    let (key, seq) = licensed(&vendor).await;
+    let known = validate(&vendor, &key, Some(seq), &[]).await;
+    for day in 0..13 {
+        validate(&vendor, &key, Some(known), &[]).await;
+        let is_noted = noted(&vendor).await.len() == 2;
+        assert_eq!(is_noted, day >= 8, "day {day}");
+        vendor.clock.advance(TimeDelta::hours(23));
+    }
+    let found = noted(&vendor).await;
+    assert!(found.contains(&invented) && found.iter().any(|it| it.0 == "shared_identity"));
     vendor.end().await;
 }

@@ -3,7 +3,11 @@
 use std::fs::File;
 use std::process::{Command, Stdio};
 
+use license_core::license_key::LicenseKey;
+use license_core::restored::number_at;
+use license_service::clock::{Clock as _, SystemClock};
 use reqwest::StatusCode;
+use serde_json::{Value, json};
 
 use crate::gates::process::{Process, free_port};
 use crate::harness::ADMIN_TOKEN;
@@ -61,4 +65,72 @@ async fn ten_thousand_refused_calls_are_a_handful_of_lines_and_a_right_count() {
     }
     let bytes = log.len() as u64 - before;
     assert!(bytes < 8 * 1024, "{bytes} bytes: {log}");
+}
+
+/// As long as a text of a caller may be, and nine characters of the log for each of its own.
+fn long_id() -> String {
+    "\u{e0001}".repeat(255)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_of_callers_are_short_in_the_log_and_invented_numbers_reach_no_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let port = free_port();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
+    command
+        .args(["serve", "--port", &port.to_string()])
+        .env("STATE_DIR", directory.path().join("state"))
+        .env("ADMIN_TOKEN", ADMIN_TOKEN)
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .stderr(File::create(&log).unwrap());
+    let server = Process::start(&mut command, port).await;
+    let before = std::fs::metadata(&log).unwrap().len();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ahead = chrono::TimeDelta::minutes(5);
+    let ahead = number_at(SystemClock.now() + ahead).to_string();
+    let ask = async |call: &str, key: &str, hardware_id: &str, header: (&str, &str)| {
+        let body = json!({
+            "licenseKey": key, "hardwareId": hardware_id, "installationId": "i",
+            "installationName": "", "installationVersion": "",
+        });
+        let asked = http
+            .post(format!("{}/api/licenses/{call}", server.url))
+            .header(header.0, header.1)
+            .json(&body);
+        let answer = asked.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.json::<Value>().await.unwrap()
+    };
+    let unknown = LicenseKey::from_random(&[7; 64]).unwrap();
+    let unknown = unknown.as_str();
+    for _ in 0..20 {
+        let answer = ask("validate", unknown, &long_id(), ("x-license-seq", &ahead)).await;
+        assert_eq!(answer["data"]["reason"], "unknown_license", "{answer}");
+    }
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), before);
+
+    let issued = http
+        .post(format!("{}/api/admin/licenses", server.url))
+        .bearer_auth(ADMIN_TOKEN)
+        .json(&json!({"tier": "standard"}));
+    let issued: Value = issued.send().await.unwrap().json().await.unwrap();
+    let key = issued["licenseKey"].as_str().unwrap();
+    let id = format!("{}{}", "\u{1f600}".repeat(101), &long_id()[..4 * 154]);
+    ask("activate", key, &id, ("x-installation-id", "i")).await;
+    let answer = ask("validate", key, &id, ("x-license-drift", "root_disk")).await;
+    assert_eq!(answer["data"]["isValid"], true, "{answer}");
+    drop(server);
+    let log = std::fs::read_to_string(&log).unwrap();
+    let mut lines = log
+        .lines()
+        .filter(|line| line.contains("should be looked at"));
+    let line = lines.next().unwrap();
+    assert_eq!(line.matches('\u{1f600}').count(), 100, "{line}");
+    assert!(
+        !line.contains("e0001") && line.len() < 600,
+        "{}: {line}",
+        line.len()
+    );
 }

@@ -16,7 +16,7 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 8] = [
+const SAMPLES: [&str; 9] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
     include_str!("../migrations/m0003_audit_and_history.sql"),
@@ -25,6 +25,7 @@ const SAMPLES: [&str; 8] = [
     include_str!("../migrations/m0006_lost_numbers.sql"),
     include_str!("../migrations/m0007_console_sessions.sql"),
     include_str!("../migrations/m0008_former_installations.sql"),
+    include_str!("../migrations/m0009_request_files.sql"),
 ];
 
 on_both_engines! {
@@ -94,6 +95,9 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     );
     assert_eq!(former.replaced_at, seats[1].activated_at);
     assert_eq!(seats[0].trail().former_installations[0].fingerprint, "abc");
+    assert_eq!(seats[0].trail().lost_claim, Some(1_795_521_400_000));
+    assert!(seats[0].trail().files.contains(1_795_521_450_000));
+    assert_eq!((trail.lost_claim, trail.behind_since), (None, None));
     let suspected = suspicions::list(store.reader(), Some(&license.id), 9).await;
     assert_eq!(suspected.unwrap()[0].times, 3);
     let signed = seats[1].signed.unwrap();

@@ -37,6 +37,7 @@ fn request(purpose: Purpose, key: &str, now: DateTime<Utc>) -> OfflineRequest {
         nonce: NONCE.to_owned(),
         created_at: now,
         key_set: 1,
+        newest_seq: None,
     }
 }
 

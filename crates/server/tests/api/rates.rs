@@ -127,6 +127,7 @@ async fn a_key_holder_who_cycles_is_slowed_down(engine: Engine) {
         nonce: NONCE.to_owned(),
         created_at: vendor.clock.now(),
         key_set: 1,
+        newest_seq: None,
     };
     let file = json!({"request": request.to_file()});
     assert_eq!(send(&vendor, "offline", &file).await.status(), 429);

@@ -2,14 +2,14 @@
 //! with it, and alerts staff.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::restored::number_at;
+use license_core::restored::{LostNumbers, MAX_LEAD, number_at};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::clock::{accept, watch};
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::renew::renew;
 use license_server::store::audit_log::{Filter, newest};
 use license_server::store::licenses::Status;
-use license_server::store::suspicions;
+use license_server::store::{lost_numbers, suspicions};
 use license_service::clock::Clock as _;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ on_both_engines! {
     a_backup_that_is_restored_under_a_running_server_is_noticed;
     accepting_the_clock_after_a_long_rest_hides_no_lost_number;
     seats_taken_after_the_backup_are_taken_again_within_the_limit;
+    an_invented_number_takes_no_seat_and_raises_no_alert;
+    seats_that_are_taken_with_lost_numbers_are_taken_as_slowly_as_by_activation;
 }
 
 const CALLS: [&str; 4] = ["activate", "validate", "heartbeat", "deactivate"];
@@ -137,6 +139,7 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
 
     vendor.clock.advance(TimeDelta::hours(1));
     let vendor = vendor.restored(copy).await;
+    let restored = number_at(vendor.clock.now());
     for call in CALLS {
         assert_eq!(word(&vendor, call, &lost, "m", Some(of_lost)).await, OLDER);
     }
@@ -178,7 +181,8 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
 
     // Decisions that are held are signed, whatever the number; so is everything for who
     // knows no number, an old one, or one that nobody can have issued.
-    let beyond = number_at(vendor.clock.now() + TimeDelta::minutes(10)) + 1;
+    let lead = u64::try_from(MAX_LEAD.num_milliseconds()).unwrap();
+    let beyond = restored + lead;
     let malformed = "FXSGHT-AAAA-BBBB-CCCC-DDDD".to_owned();
     for (key, number, expected) in [
         (&suspended, Some(of_lost), "suspended"),
@@ -341,14 +345,104 @@ async fn unknown_keys_with_lost_numbers_are_bounded_like_all_unknown_keys() {
         .database
         .execute(&format!("DELETE FROM licenses WHERE license_key = '{key}'"))
         .await;
-    let ahead = Some(number_at(vendor.clock.now()) + 1);
+    let ahead = number_at(vendor.clock.now()) + 1;
+    let answered = word(&vendor, "validate", &key, "m", Some(ahead)).await;
+    assert_eq!(answered, "unknown_license", "nothing is lost");
+    assert_eq!(alerts(&vendor).await, 0);
+    vendor.clock.advance(TimeDelta::minutes(5));
+    let lost = lose_an_hour(&vendor).await;
     let mut withheld = 0;
     for _ in 0..40 {
-        match &*word(&vendor, "validate", &key, "m", ahead).await {
+        match &*word(&vendor, "validate", &key, "m", Some(lost)).await {
             OLDER => withheld += 1,
             other => assert_eq!(other, "too_many_calls"),
         }
     }
     assert_eq!((withheld, alerts(&vendor).await), (30, 1));
+    vendor.end().await;
+}
+
+/// Stores that the numbers of the last hour may be lost; answers one of them.
+async fn lose_an_hour(vendor: &Vendor) -> u64 {
+    let now = vendor.clock.now();
+    let lost = LostNumbers {
+        after: number_at(now - TimeDelta::hours(1)),
+        until: number_at(now) - 1,
+    };
+    let db = vendor.app.store.reader();
+    lost_numbers::add(db, lost).await.unwrap();
+    lost.until - 60_000
+}
+
+async fn an_invented_number_takes_no_seat_and_raises_no_alert(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = issue(&vendor, 30, None).await;
+    assert_eq!(vendor.activate(&key, "first").await.word(), "yes");
+    for lead in [-1, 0, 5, 10] {
+        vendor.clock.advance(TimeDelta::minutes(1));
+        let number = number_at(vendor.clock.now() + TimeDelta::minutes(lead));
+        for call in ["validate", "heartbeat"] {
+            let answered = word(&vendor, call, &key, "m", Some(number)).await;
+            assert_eq!(answered, "hardware_mismatch", "{call} {lead}");
+        }
+    }
+    // One that was denied knows the number of the denial, which is recorded nowhere.
+    let (_, answer, _) = ask(&vendor, "validate", &key, "m", None).await;
+    let jws = answer["data"]["signature"].as_str().unwrap();
+    let denial = license_core::document::verify_denial(jws, &vendor.keyring()).unwrap();
+    vendor.clock.advance(TimeDelta::seconds(10));
+    let number = Some(denial.claims().seq);
+    let answered = word(&vendor, "validate", &key, "m", number).await;
+    assert_eq!(answered, "hardware_mismatch");
+    // So does one that was denied while the numbers of a restored backup are looked at.
+    lose_an_hour(&vendor).await;
+    vendor.activate(&key, "first").await;
+    let (_, answer, _) = ask(&vendor, "validate", &key, "m", None).await;
+    let jws = answer["data"]["signature"].as_str().unwrap();
+    let denial = license_core::document::verify_denial(jws, &vendor.keyring()).unwrap();
+    vendor.clock.advance(TimeDelta::seconds(10));
+    let number = Some(denial.claims().seq);
+    let answered = word(&vendor, "validate", &key, "m", number).await;
+    assert_eq!(answered, "hardware_mismatch");
+    assert!(vendor.seat(&key, "m").await.is_none());
+    assert_eq!((alerts(&vendor).await, suspected(&vendor).await), (0, 0));
+    vendor.end().await;
+}
+
+async fn seats_that_are_taken_with_lost_numbers_are_taken_as_slowly_as_by_activation(
+    engine: Engine,
+) {
+    let vendor = Vendor::start(engine).await;
+    let key = issue(&vendor, 30, None).await;
+    let lost = lose_an_hour(&vendor).await;
+    for machine in 0..49 {
+        // Activations and lost numbers have one allowance, of a burst of 50.
+        let call = if machine < 10 { "validate" } else { "activate" };
+        let answered = word(&vendor, call, &key, &format!("m-{machine}"), Some(lost)).await;
+        let expected = if machine < 30 { "yes" } else { OLDER };
+        assert_eq!(answered, expected, "{machine}");
+    }
+    vendor.free(&key, "m-0").await.unwrap();
+    vendor.release(&key, "m-0").await.unwrap();
+    let heard = word(&vendor, "heartbeat", &key, "late", Some(lost)).await;
+    assert_eq!(heard, "yes");
+    vendor.free(&key, "m-1").await.unwrap();
+    vendor.release(&key, "m-1").await.unwrap();
+    let heard = word(&vendor, "heartbeat", &key, "later", Some(lost)).await;
+    assert_eq!(heard, "too_many_calls");
+    assert!(vendor.seat(&key, "later").await.is_none());
+    // A seat that is held waits for nobody, and has one lost number.
+    for (number, behind) in [(lost + 1, 0), (lost + 2, 1)] {
+        // As a backup leaves it.
+        let older = "UPDATE seats SET last_seq = 5 WHERE hardware_id = 'late'";
+        vendor.database.execute(older).await;
+        let heard = word(&vendor, "validate", &key, "late", Some(number)).await;
+        assert_eq!(heard, "yes");
+        let seat = vendor.seat(&key, "late").await.unwrap();
+        assert_eq!(seat.trail().behind, behind + 1);
+    }
+    vendor.clock.advance(TimeDelta::minutes(1));
+    let heard = word(&vendor, "heartbeat", &key, "later", Some(lost)).await;
+    assert_eq!(heard, "yes");
     vendor.end().await;
 }

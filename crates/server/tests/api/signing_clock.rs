@@ -77,6 +77,7 @@ async fn nothing_is_signed(vendor: &Vendor, key: &str) {
         nonce: NONCE.to_owned(),
         created_at: vendor.clock.now(),
         key_set: 1,
+        newest_seq: None,
     };
     let lease = TimeDelta::days(90);
     let signed = sign(&vendor.app, file, lease, Actor::CommandLine).await;
@@ -404,6 +405,7 @@ async fn the_real_program_refuses_to_sign_in_2038() {
         nonce: NONCE.to_owned(),
         created_at: SystemClock.now(),
         key_set: 1,
+        newest_seq: None,
     };
     let file = directory.path().join("request.txt");
     std::fs::write(&file, request.to_file()).unwrap();

@@ -1,0 +1,1 @@
+UPDATE seats SET behind_since = '2026-11-25 12:00:00', lost_claim_seq = 1795521400000, request_files = '{"signed":[{"seq":1795521450000,"said":0,"askedAt":"2026-11-24T12:00:00Z","exp":"2027-02-25T12:00:00Z","heard":"nothing","passedAt":null}],"unaware":[]}' WHERE freed_at IS NOT NULL;
