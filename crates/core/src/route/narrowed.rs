@@ -2,8 +2,9 @@
 //! those that bring Unicode to its compatibility form, those that replace what their
 //! character set lacks by what looks like it, and those that trim segments.
 
-use unicode_normalization::UnicodeNormalization as _;
-use unicode_normalization::char::decompose_compatible;
+use icu_normalizer::{
+    ComposingNormalizerBorrowed as Composing, DecomposingNormalizerBorrowed as Decomposing,
+};
 
 use super::text::Text;
 
@@ -83,7 +84,7 @@ impl Text {
     /// The text in Unicode's compatibility form (NFKC: Unicode Standard Annex 15); `None`
     /// where that is the same. It turns `／` and `ａ` into `/` and `a`.
     pub(super) fn compatible(&self) -> Option<Self> {
-        self.with_runs(|run, out| out.extend(run.nfkc()))
+        self.with_runs(|run, out| out.push_str(&Composing::new_nfkc().normalize(run)))
     }
 
     /// The text with the best fit in ASCII for each character that has one; `None` where
@@ -203,7 +204,9 @@ fn push_best_fit(c: char, out: &mut String) {
     } else if !is_accent(c) {
         let start = out.len();
         let mut has_fit = false;
-        decompose_compatible(c, |part| has_fit |= push_part(part, out));
+        for part in Decomposing::new_nfkd().normalize_iter(std::iter::once(c)) {
+            has_fit |= push_part(part, out);
+        }
         if !has_fit {
             out.truncate(start);
             out.push(c);
@@ -246,7 +249,7 @@ mod tests {
     fn a_stable_character_has_no_other_form() {
         for c in ('\0'..=char::MAX).filter(|c| is_stable(*c)) {
             let alone = c.to_string();
-            assert_eq!(alone.nfkc().collect::<String>(), alone, "{c:?}");
+            assert_eq!(Composing::new_nfkc().normalize(&alone), alone, "{c:?}");
             let mut fit = String::new();
             push_best_fit(c, &mut fit);
             assert_eq!(fit, alone, "{c:?}");
