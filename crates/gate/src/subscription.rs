@@ -328,7 +328,10 @@ mod tests {
                 heard.err()
             );
             let request = listening.join().unwrap();
-            assert!(request.contains("Bearer hunter2hunter2hunter2"), "{request}");
+            assert!(
+                request.contains("Bearer hunter2hunter2hunter2"),
+                "{request}"
+            );
             // Nothing listens there now, so nothing is connected to.
             let heard = subscription.hear(|_, _| Ok(())).await.unwrap_err();
             assert!(

@@ -247,7 +247,10 @@ mod tests {
             ("postgresql://u:hunter2@/d?host=h1,h2", "one host"),
             ("postgresql://u:hunter2@/d?host=/run/a%2C/run/b", "one host"),
             ("postgresql://u:hunter2@h/d?port=1,2", "one host"),
-            ("postgresql://u:hunter2@h/d?target_session_attrs=read-write", "target_session_attrs"),
+            (
+                "postgresql://u:hunter2@h/d?target_session_attrs=read-write",
+                "target_session_attrs",
+            ),
             // A password with a comma in it is no list.
             ("postgresql://u:p,/hunter2@h/d", "/ is %2F"),
             ("sqlite://vms:hunter2@db/vms", "no user and no host"),

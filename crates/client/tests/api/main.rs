@@ -72,3 +72,4 @@ mod usage;
 mod vendor;
 mod verifier;
 mod wall_jumps;
+mod wrong_addresses;

@@ -321,7 +321,10 @@ fn what_looks_like_a_gated_path_or_is_trimmed_to_one_is_refused() {
     for (path, expected) in [
         ("/files/report.%20/x", "-"),
         ("/files/v1./x.", "-"),
-        ("/files/\u{ff21}\u{ff22}\u{ff23}\u{ff0f}\u{95e8}\u{ff1f}.mp4", "-"),
+        (
+            "/files/\u{ff21}\u{ff22}\u{ff23}\u{ff0f}\u{95e8}\u{ff1f}.mp4",
+            "-",
+        ),
         ("/files/Z%C3%BCrich%20\u{2026}/%C2%BD", "-"),
         ("/api/map/x.", "map"),
         ("/api/map/public.", "map"),
