@@ -70,6 +70,7 @@ pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, Certifi
 /// the formats apart (RFC 5280, 4.1; RFC 2315, 7; RFC 7292, 4; RFC 5958, 2).
 fn der(file: &[u8]) -> Result<Option<CertificateDer<'static>>, CertificatesError> {
     let content = match file {
+        [0x30, length @ 0..=0x7f, content @ ..] if usize::from(*length) == content.len() => content,
         // `0` with a byte that follows it in no text. OpenSSL writes PKCS #7 and #12 with
         // a length that is not known beforehand.
         [0x30, 0x80, content @ ..]

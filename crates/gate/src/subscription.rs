@@ -110,7 +110,7 @@ impl Subscription {
         let (true, Some(host), Some(port)) = (self.shows_a_secret(), host, port) else {
             return Ok(None);
         };
-        let failed = |error: String| ContactError::Connection(error);
+        let failed = ContactError::Connection;
         let looking_up = tokio::net::lookup_host((host.trim_matches(['[', ']']), port));
         let found = tokio::time::timeout(CONNECT_TIMEOUT, looking_up).await;
         let found = found.map_err(|_| failed("the name server does not answer".to_owned()))?;
