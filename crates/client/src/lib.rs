@@ -25,7 +25,6 @@ pub mod http;
 pub mod identity;
 pub mod jobs;
 pub mod licensing;
-mod listening_users;
 pub mod metrics;
 pub mod proxy;
 pub mod random;

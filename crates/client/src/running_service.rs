@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use license_listening_users::{PACKAGED_STATE_DIR, first_trusted, trusted_users};
 use license_service::admin_token::AdminTokenSettings;
 use license_service::presentable_url::SecretUrl;
 use reqwest::{Method, Response};
@@ -14,7 +15,6 @@ use serde_json::Value;
 use url::Url;
 
 use crate::config::{Settings, http_url};
-use crate::listening_users::{ListenerError, check, is_local, trusted_users};
 use crate::upstream::http_client;
 
 /// Which service to talk to, and how to print.
@@ -44,9 +44,6 @@ pub(crate) struct ServiceArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
-
-/// Where the packages keep the service's state.
-const STATE_DIR: &str = "/var/lib/license-client";
 
 /// Whether a request carries the token, a license key or a license file.
 #[derive(Clone, Copy, Debug)]
@@ -195,22 +192,10 @@ impl ServiceArgs {
         let found = tokio::net::lookup_host((name, port)).await;
         // A host that is not found is said with the request.
         let found = found.into_iter().flatten();
-        let local: Vec<SocketAddr> = found.filter(|it| is_local(it.ip())).collect();
-        let state_dir = self.state_dir.as_deref();
-        let trusted = trusted_users(state_dir.into_iter().chain([Path::new(STATE_DIR)]));
-        let mut refusal = None;
-        for address in local {
-            match check(address, &trusted) {
-                Ok(()) => return Ok(Some((host.to_owned(), address))),
-                // Of several reasons, the one that names a user says the most.
-                Err(_) if matches!(refusal, Some(ListenerError::Foreign { .. })) => {}
-                Err(error) => refusal = Some(error),
-            }
-        }
-        match refusal {
-            Some(error) => Err(error.into()),
-            None => Ok(None),
-        }
+        let directories = self.state_dir.as_deref().into_iter();
+        let trusted = trusted_users(directories.chain([Path::new(PACKAGED_STATE_DIR)]));
+        let address = first_trusted(found, &trusted)?;
+        Ok(address.map(|address| (host.to_owned(), address)))
     }
 
     /// Where the service is, as it may be shown.

@@ -7,6 +7,7 @@ use license_core::contact::Trust;
 use license_service::clock::Clock;
 use license_service::jobs::Jobs;
 use license_service::listener::{self, Limits, Port, Protocol};
+use license_service::presentable_url::presentable_absolute;
 use license_service::state_dir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -144,6 +145,7 @@ fn announce(
         address = %listener.local_addr()?,
         ext_authz = ext_authz.map(tracing::field::display),
         license_server = %settings.license_api_url,
+        state_dir = presentable_absolute(&settings.state_dir),
         database = %settings.database(),
         installation_id = app.identity().map(|identity| identity.installation_id.clone()),
         "listening"

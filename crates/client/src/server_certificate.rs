@@ -11,15 +11,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use license_service::clock::Clock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, InvalidMessage, OtherError,
+    RootCertStore, SignatureScheme,
 };
 use rustls_platform_verifier::Verifier;
 
@@ -32,30 +34,117 @@ pub enum CertificatesError {
     /// What stands between two marks is no certificate.
     #[error("a PEM certificate in it is damaged: {0}")]
     Damaged(String),
+    /// Certificates, perhaps, in a format that is not read.
+    #[error("it is {format}; convert it with: {command}")]
+    OtherFormat {
+        /// The format.
+        format: &'static str,
+        /// What makes a file that is read of it.
+        command: &'static str,
+    },
 }
 
-/// Reads the certificates in a file: PEM in any encoding of text, or one in DER.
+/// Reads the certificates in a file: PEM in any encoding of text, also indented, in one
+/// line, or with `\n` for line breaks as environment variables and JSON have it; or one
+/// certificate in DER.
 ///
 /// # Errors
 /// When there is none, or one cannot be read.
 pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
-    let found = match license_core::text_encoding::decode(file) {
-        // A SEQUENCE with a length of two bytes: DER.
-        _ if file.starts_with(&[0x30, 0x82]) => vec![CertificateDer::from(file.to_vec())],
-        Ok(text) => CertificateDer::pem_slice_iter(text.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| CertificatesError::Damaged(error.to_string()))?,
-        Err(error) => return Err(CertificatesError::None(format!(": {error}"))),
+    let found = match der(file)? {
+        Some(certificate) => vec![certificate],
+        None => match license_core::text_encoding::decode(file) {
+            Ok(text) => pem(&text)?,
+            Err(error) => return Err(CertificatesError::None(format!(": {error}"))),
+        },
     };
-    if found.is_empty() {
-        return Err(CertificatesError::None(String::new()));
-    }
     let mut roots = RootCertStore::empty();
     for certificate in &found {
         let added = roots.add(certificate.clone());
         added.map_err(|error| CertificatesError::Damaged(error.to_string()))?;
     }
     Ok(found)
+}
+
+/// A certificate in DER; `None` where the file is no DER. The first element inside tells
+/// the formats apart (RFC 5280, 4.1; RFC 2315, 7; RFC 7292, 4; RFC 5958, 2).
+fn der(file: &[u8]) -> Result<Option<CertificateDer<'static>>, CertificatesError> {
+    let content = match file {
+        [0x30, length @ 0..=0x7f, content @ ..] if usize::from(*length) == content.len() => content,
+        // `0` with a byte that follows it in no text. OpenSSL writes PKCS #7 and #12 with
+        // a length that is not known beforehand.
+        [0x30, 0x80, content @ ..]
+        | [0x30, 0x81, _, content @ ..]
+        | [0x30, 0x82, _, _, content @ ..]
+        | [0x30, 0x83, _, _, _, content @ ..] => content,
+        _ => return Ok(None),
+    };
+    let (format, command) = match content {
+        [0x30, ..] => return Ok(Some(CertificateDer::from(file.to_vec()))),
+        [0x06, ..] => (
+            "PKCS #7 (.p7b) in DER",
+            "openssl pkcs7 -inform der -print_certs -in FILE -out ca.pem",
+        ),
+        [0x02, 0x01, 0x03, ..] => (
+            "PKCS #12 (.p12, .pfx)",
+            "openssl pkcs12 -nokeys -in FILE -out ca.pem",
+        ),
+        [0x02, ..] => (
+            "a private key, which does not belong here",
+            "openssl s_client -connect HOST:443 -showcerts </dev/null, and copy the last certificate",
+        ),
+        _ => return Ok(None),
+    };
+    Err(CertificatesError::OtherFormat { format, command })
+}
+
+/// The certificates between `-----BEGIN CERTIFICATE-----` and its end (RFC 7468),
+/// whatever white space there is.
+fn pem(text: &str) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
+    let text = text.replace("\\r", "").replace("\\n", "\n");
+    let damaged = |why: &str| CertificatesError::Damaged(why.to_owned());
+    let mut found = Vec::new();
+    let mut other = None;
+    let mut rest = text.as_str();
+    while let Some((_, block)) = rest.split_once("-----BEGIN ") {
+        let marked = block.split_once("-----");
+        let (label, block) = marked.ok_or_else(|| damaged("a BEGIN line is incomplete"))?;
+        let end = format!("-----END {label}-----");
+        let (body, behind) = match block.split_once(&end) {
+            Some(parts) => parts,
+            None if label.ends_with("CERTIFICATE") => {
+                return Err(CertificatesError::Damaged(format!("'{end}' is missing")));
+            }
+            None => ("", block),
+        };
+        rest = behind;
+        match label {
+            "CERTIFICATE" | "X509 CERTIFICATE" => {
+                let body: String = body.split_whitespace().collect();
+                let der = STANDARD.decode(body);
+                let der = der.map_err(|error| CertificatesError::Damaged(error.to_string()))?;
+                found.push(CertificateDer::from(der));
+            }
+            "TRUSTED CERTIFICATE" => {
+                other = Some((
+                    "a certificate with OpenSSL's trust settings (TRUSTED CERTIFICATE)",
+                    "openssl x509 -in FILE -out ca.pem",
+                ));
+            }
+            "PKCS7" | "CMS" => {
+                other = Some((
+                    "PKCS #7 (.p7b)",
+                    "openssl pkcs7 -print_certs -in FILE -out ca.pem",
+                ));
+            }
+            _ => {}
+        }
+    }
+    match (found.is_empty(), other) {
+        (false, _) => Ok(found),
+        (true, Some((format, command))) => Err(CertificatesError::OtherFormat { format, command }),
+        (true, None) => Err(CertificatesError::None(String::new())),
+    }
 }
 
 /// Settings of TLS. `listed` are trusted besides the system's authorities, each as an
@@ -165,7 +254,7 @@ impl ServerCertVerifier for CertificateVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verify = |at| self.verify_at(at, end_entity, intermediates, server_name, ocsp_response);
-        verify(now).or_else(|error| {
+        let verified = verify(now).or_else(|error| {
             let effective = self.effective.as_ref().map(|clock| clock.now().timestamp());
             match effective.map(u64::try_from) {
                 Some(Ok(seconds)) if is_about_time(&error) => {
@@ -173,6 +262,15 @@ impl ServerCertVerifier for CertificateVerifier {
                 }
                 _ => Err(error),
             }
+        });
+        verified.map_err(|error| match error {
+            Error::InvalidCertificate(CertificateError::UnknownIssuer)
+                if intermediates.is_empty() && !is_self_issued(end_entity) =>
+            {
+                let incomplete = OtherError(Arc::new(IncompleteChain));
+                Error::InvalidCertificate(CertificateError::Other(incomplete))
+            }
+            error => error,
         })
     }
 
@@ -199,6 +297,17 @@ impl ServerCertVerifier for CertificateVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
     }
+}
+
+/// The server has sent its own certificate alone, which no trusted authority has signed.
+#[derive(Debug, thiserror::Error)]
+#[error("the server sends no intermediate certificate")]
+struct IncompleteChain;
+
+/// Whether a certificate names itself as its issuer.
+fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
+    let parsed = webpki::EndEntityCert::try_from(certificate);
+    parsed.is_ok_and(|it| it.issuer() == it.subject())
 }
 
 /// A certificate that names hosts has to name this one. One that names none, as plain
@@ -275,7 +384,7 @@ fn is_authority(error: &Error) -> bool {
     other_cause(error) == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
-fn other_cause(error: &Error) -> Option<&webpki::Error> {
+fn other_cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
     match error {
         Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
         _ => None,
@@ -296,11 +405,17 @@ fn name_in(presented: &str) -> &str {
 }
 
 /// What is wrong with the certificate of the server at `host` and what to do, with the
-/// command that does it; `None` for an error that is not about certificates.
+/// command that does it, or that the server speaks no TLS; `None` for another error.
 #[must_use]
 pub fn explain(error: &Error, host: &str, port: u16) -> Option<String> {
-    let Error::InvalidCertificate(why) = error else {
-        return None;
+    let why = match error {
+        Error::InvalidCertificate(why) => why,
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            return Some(format!(
+                "{host}:{port} speaks HTTP, not TLS; write http:// in LICENSE_API_URL, or name the port that speaks TLS"
+            ));
+        }
+        _ => return None,
     };
     let bare = host.trim_matches(['[', ']']);
     let (kind, server_name) = match bare.parse::<std::net::IpAddr>() {
@@ -331,6 +446,12 @@ pub fn explain(error: &Error, host: &str, port: u16) -> Option<String> {
         ),
         CertificateError::UnknownIssuer => {
             format!("the server's certificate is not signed by a trusted authority; {list}")
+        }
+        _ if other_cause::<IncompleteChain>(error).is_some() => {
+            "the server's certificate is not signed by a trusted authority, and the server sends no \
+             intermediate certificate; have the server send the whole chain (its own certificate, then \
+             those between it and the authority: often fullchain.pem), or, if a private authority has \
+             issued it, list that authority's certificate in LICENSE_CA_FILE".to_owned()
         }
         _ if is_authority(error) => {
             format!("the server's certificate is an authority's own (self-signed), and not listed; {list}")

@@ -26,7 +26,7 @@ use crate::server_certificate::{CertificatesError, certificates, explain, tls_co
 
 /// Longest answer that is read, in bytes. A license with thousands of
 /// features stays far below.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// A connection to one License Server.
 #[derive(Debug, Clone)]
@@ -148,6 +148,12 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> String {
         if let Some(explained) = tls.and_then(|error| explain(error, host, port)) {
             return explained;
         }
+    }
+    // The HTTP library's words for bytes that are no answer, such as an alert of TLS.
+    if innermost.starts_with("invalid HTTP") && url.scheme() == "http" {
+        innermost.push_str(
+            "; the server does not speak HTTP: if it speaks TLS, write https:// in LICENSE_API_URL",
+        );
     }
     innermost
 }

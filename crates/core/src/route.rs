@@ -6,6 +6,7 @@
 //! read in all of them, and is refused unless it needs the same in each. What
 //! no honest client sends is refused in any case.
 
+mod narrowed;
 mod path;
 mod path_error;
 mod readings;
@@ -175,7 +176,7 @@ impl RouteTable {
             Ok(matches) => matches,
             Err(error) => return vec![Need::BadPath(error)],
         };
-        let reached = matches.readings.iter().chain(&matches.ascii_only).flatten();
+        let reached = matches.readings.iter().chain(&matches.narrowed).flatten();
         let named: BTreeSet<&str> = reached
             .flat_map(|it| &self.routes[it.route].methods)
             .map(String::as_str)
@@ -193,8 +194,8 @@ impl RouteTable {
     /// What a request needs if it needs the same in all readings of its path.
     /// `None` is a method that no route names.
     ///
-    /// A service that leaves out everything but ASCII serves no honest names in
-    /// other scripts, so its readings count only where they need a feature:
+    /// A service that replaces or removes characters of honest names serves no such
+    /// names, so its readings count only where they need a feature:
     /// `/cameras/門/map` must not be refused because `/cameras/map` needs none.
     fn need_in_all<'question>(
         &self,
@@ -202,12 +203,12 @@ impl RouteTable {
         matches: &'question Matches,
     ) -> Need<'_> {
         let in_one = |matches: &'question Vec<Match>| self.needs_in_one(method, matches);
-        let ascii_only = matches.ascii_only.iter().flat_map(in_one);
+        let narrowed = matches.narrowed.iter().flat_map(in_one);
         let mut needs = matches
             .readings
             .iter()
             .flat_map(in_one)
-            .chain(ascii_only.filter(|need| matches!(need, Need::Feature(_))));
+            .chain(narrowed.filter(|need| matches!(need, Need::Feature(_))));
         let first = needs.next().unwrap_or(Need::Unlisted);
         match needs.all(|need| need == first) {
             true => first,

@@ -1,5 +1,6 @@
 //! Configures and starts a gate.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 pub struct GateBuilder {
     url: Secret,
     token: Option<Secret>,
+    listener_users: BTreeSet<u32>,
     keys: Option<String>,
     installation: Option<String>,
     without_contact: WithoutContact,
@@ -48,6 +50,7 @@ impl Gate {
         GateBuilder {
             url: Secret::new(url),
             token: None,
+            listener_users: BTreeSet::new(),
             keys: None,
             installation: None,
             without_contact: WithoutContact::default(),
@@ -79,8 +82,22 @@ impl GateBuilder {
     }
 
     /// The License Client's `ADMIN_TOKEN`.
+    ///
+    /// While the License Client does not run, any user of its machine can listen on its
+    /// port. So on Linux the token is sent to an `http` address of the gateway's own
+    /// machine only if root, the gateway's user, the owner of `/var/lib/license-client`,
+    /// or a [user that is named](Self::listener_user) listens there. On other systems it
+    /// is sent to whatever answers: use `https`, or add the gateway to the License
+    /// Client's `TRUSTED_NETWORKS` instead.
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(Secret::new(token));
+        self
+    }
+
+    /// Also sends the [token](Self::token) to programs of the user with this id, who runs the
+    /// License Client on the gateway's machine. Can be called several times.
+    pub fn listener_user(mut self, id: u32) -> Self {
+        self.listener_users.insert(id);
         self
     }
 
@@ -171,6 +188,7 @@ impl GateBuilder {
             base,
             keys.is_some(),
             self.token,
+            self.listener_users,
             self.idle_timeout,
             &self.tls,
         )?;
@@ -191,6 +209,7 @@ impl fmt::Debug for GateBuilder {
         f.debug_struct("GateBuilder")
             .field("url", &self.url)
             .field("token", &self.token)
+            .field("listener_users", &self.listener_users)
             .field("has_keys", &self.keys.is_some())
             .field("installation", &self.installation)
             .field("without_contact", &self.without_contact)

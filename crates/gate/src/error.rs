@@ -1,5 +1,7 @@
 //! Errors when a gate is started, and while it follows a License Client.
 
+use std::net::SocketAddr;
+
 /// Why a gate cannot be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -43,6 +45,17 @@ pub enum ContactError {
     /// The connection failed.
     #[error("connection failed: {0}")]
     Connection(String),
+    /// A program of another user listens where the token would be sent.
+    #[error(
+        "a program of the user with id {user} listens at {address}: the token is not sent. Stop that program; or, if it is the License Client, trust its user with GateBuilder::listener_user"
+    )]
+    #[non_exhaustive]
+    ForeignListener {
+        /// The address.
+        address: SocketAddr,
+        /// The user's id.
+        user: u32,
+    },
     /// Signed licenses are sent only to trusted callers, or the token is wrong.
     #[error(
         "the License Client does not trust this gateway (401): add its network to TRUSTED_NETWORKS of the License Client, or give the gate the ADMIN_TOKEN"

@@ -1,6 +1,8 @@
 //! Hears what a License Client says, on one connection.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,6 +30,8 @@ pub(crate) struct Subscription {
     address: Address,
     events: Url,
     token: Option<Secret>,
+    /// Users who may have the token besides those who always may.
+    listener_users: BTreeSet<u32>,
     idle_timeout: Duration,
 }
 
@@ -57,17 +61,12 @@ impl Subscription {
         address: Address,
         signed: bool,
         token: Option<Secret>,
+        listener_users: BTreeSet<u32>,
         idle_timeout: Duration,
         tls: &TlsFiles,
     ) -> Result<Self, GateError> {
         let idle_timeout = idle_timeout.min(MAX_IDLE_TIMEOUT);
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(idle_timeout)
-            .redirect(redirect::Policy::none())
-            // A License Client is next door, and no proxy is before it.
-            .no_proxy();
-        let http = with_tls(http, tls)?;
+        let http = with_tls(configured(idle_timeout), tls)?;
         let http = http.build().map_err(|error| tls.blame(chain(&error)))?;
         let mut events = address.expose().clone();
         if let Ok(mut path) = events.path_segments_mut() {
@@ -81,6 +80,7 @@ impl Subscription {
             address,
             events,
             token,
+            listener_users,
             idle_timeout,
         })
     }
@@ -90,12 +90,64 @@ impl Subscription {
         &self.address
     }
 
+    /// Whether a request carries a secret in the clear.
+    #[cfg(target_os = "linux")]
+    fn shows_a_secret(&self) -> bool {
+        let has_secret = self.token.is_some() || self.events.password().is_some();
+        // With https the certificate proves who answers.
+        has_secret && self.events.scheme() == "http"
+    }
+
+    /// Where a secret would be sent to an address of this machine: the host and the
+    /// address at which only trusted users listen, for the connection.
+    #[cfg(target_os = "linux")]
+    async fn proven_listener(
+        &self,
+        mut trusted: BTreeSet<u32>,
+    ) -> Result<Option<(String, SocketAddr)>, ContactError> {
+        use license_listening_users::{ListenerError, first_trusted};
+        let (host, port) = (self.events.host_str(), self.events.port_or_known_default());
+        let (true, Some(host), Some(port)) = (self.shows_a_secret(), host, port) else {
+            return Ok(None);
+        };
+        let failed = ContactError::Connection;
+        let looking_up = tokio::net::lookup_host((host.trim_matches(['[', ']']), port));
+        let found = tokio::time::timeout(CONNECT_TIMEOUT, looking_up).await;
+        let found = found.map_err(|_| failed("the name server does not answer".to_owned()))?;
+        let found = found.map_err(|error| failed(error.to_string()))?;
+        trusted.extend(&self.listener_users);
+        match first_trusted(found, &trusted) {
+            Ok(address) => Ok(address.map(|address| (host.to_owned(), address))),
+            Err(ListenerError::Foreign { address, user }) => {
+                Err(ContactError::ForeignListener { address, user })
+            }
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    /// Who listens is not known here.
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_async, reason = "on Linux a name is looked up")]
+    async fn proven_listener(
+        &self,
+        _: BTreeSet<u32>,
+    ) -> Result<Option<(String, SocketAddr)>, ContactError> {
+        Ok(None)
+    }
+
     /// Connects, and passes on everything that is said until contact is lost.
     pub(crate) async fn hear(
         &self,
         mut said: impl FnMut(Announcement, &Envelope) -> Result<(), ContactError>,
     ) -> Result<Infallible, ContactError> {
-        let mut request = self.http.get(self.events.clone());
+        let http = match self.proven_listener(always_trusted()).await? {
+            Some((host, address)) => configured(self.idle_timeout)
+                .resolve(&host, address)
+                .build()
+                .map_err(|error| ContactError::Connection(chain(&error)))?,
+            None => self.http.clone(),
+        };
+        let mut request = http.get(self.events.clone());
         request = request.header(header::ACCEPT, "text/event-stream");
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose());
@@ -144,6 +196,27 @@ impl Subscription {
             said(announcement, &envelope)?;
         }
     }
+}
+
+/// Users whose programs may have the token in any case.
+fn always_trusted() -> BTreeSet<u32> {
+    #[cfg(target_os = "linux")]
+    {
+        use license_listening_users::{PACKAGED_STATE_DIR, trusted_users};
+        trusted_users([std::path::Path::new(PACKAGED_STATE_DIR)])
+    }
+    #[cfg(not(target_os = "linux"))]
+    BTreeSet::new()
+}
+
+/// What every connection is made with.
+fn configured(idle_timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(idle_timeout)
+        .redirect(redirect::Policy::none())
+        // A License Client is next door, and no proxy is before it.
+        .no_proxy()
 }
 
 #[cfg(feature = "tls")]
@@ -206,4 +279,97 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let errors = std::iter::successors(Some(error), |error| error.source());
     let texts: Vec<String> = errors.map(ToString::to_string).collect();
     texts.join(": ")
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Listens one time, answers 401, and hands back what was sent.
+    fn listener() -> (u16, thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let listening = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut request = vec![0; 4096];
+            let length = connection.read(&mut request).unwrap();
+            let answer = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n";
+            connection.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8(request[..length].to_vec()).unwrap()
+        });
+        (port, listening)
+    }
+
+    fn subscription(url: &str) -> Subscription {
+        Subscription::new(
+            Address::parse(&Secret::new(url)).unwrap(),
+            false,
+            Some(Secret::new("hunter2hunter2hunter2")),
+            BTreeSet::new(),
+            Duration::from_secs(5),
+            &TlsFiles::default(),
+        )
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_token_is_sent_to_a_trusted_users_listener() {
+        for host in ["127.0.0.1", "localhost"] {
+            let (port, listening) = listener();
+            let subscription = subscription(&format!("http://{host}:{port}"));
+            let heard = subscription.hear(|_, _| Ok(())).await;
+            assert!(
+                matches!(heard, Err(ContactError::Untrusted)),
+                "{:?}",
+                heard.err()
+            );
+            let request = listening.join().unwrap();
+            assert!(
+                request.contains("Bearer hunter2hunter2hunter2"),
+                "{request}"
+            );
+            // Nothing listens there now, so nothing is connected to.
+            let heard = subscription.hear(|_, _| Ok(())).await.unwrap_err();
+            assert!(
+                heard.to_string().contains("no License Client listens"),
+                "{heard}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn no_secret_is_sent_to_another_users_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let me = rustix::process::geteuid().as_raw();
+        let others = BTreeSet::from([me + 1]);
+        let url = format!("http://localhost:{port}");
+        let proven = subscription(&url).proven_listener(others.clone()).await;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(
+            proven,
+            Err(ContactError::ForeignListener { address, user: me })
+        );
+        // A user who is named may have it.
+        let mut named = subscription(&url);
+        named.listener_users.insert(me);
+        let proven = named.proven_listener(others.clone()).await;
+        assert_eq!(proven, Ok(Some(("localhost".to_owned(), address))));
+        // A password in the address is a secret as well.
+        let mut with_password = subscription(&url.replace("//", "//me:hunter2@"));
+        with_password.token = None;
+        let proven = with_password.proven_listener(others.clone()).await;
+        assert!(proven.is_err(), "{proven:?}");
+        // Without a secret, or where a certificate proves who answers, any may listen.
+        let mut without = subscription(&url);
+        without.token = None;
+        assert_eq!(without.proven_listener(others.clone()).await, Ok(None));
+        let mut tls = subscription(&url);
+        tls.events.set_scheme("https").unwrap();
+        assert_eq!(tls.proven_listener(others).await, Ok(None));
+    }
 }

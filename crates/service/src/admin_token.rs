@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use crate::presentable_url::presentable_path;
-use crate::trimmed::trimmed;
+use crate::trimmed::unquoted;
 use crate::{file_access, text_file};
 
 /// Fewest characters of a token.
@@ -111,7 +111,8 @@ impl AdminToken {
         self.mac(text).verify_slice(&code).is_ok()
     }
 
-    /// What token a request shows, as RFC 6750, section 2.1 says.
+    /// What token a request shows, as RFC 6750, section 2.1 says. A caller that reads
+    /// the same env file as the service may show it in quotation marks.
     #[must_use]
     pub fn shown_in(&self, headers: &HeaderMap) -> ShownToken {
         let value = headers.get(header::AUTHORIZATION);
@@ -122,7 +123,7 @@ impl AdminToken {
             .map(|(_, token)| token.trim())
             .filter(|token| !token.is_empty());
         match shown {
-            Some(token) if self.is(token) => ShownToken::Right,
+            Some(token) if self.is(token) || self.is(unquoted(token)) => ShownToken::Right,
             Some(_) => ShownToken::Wrong,
             None => ShownToken::None,
         }
@@ -163,7 +164,7 @@ fn read(file: &Path) -> anyhow::Result<SecretString> {
     }
     let text =
         SecretString::from(text_file::read_from(opened, MAX_FILE_BYTES).with_context(failed)?);
-    Ok(trimmed(text.expose_secret()).into())
+    Ok(unquoted(text.expose_secret()).into())
 }
 
 /// Anything is taken here: the library would show what is not.
@@ -189,6 +190,8 @@ mod tests {
         };
         assert!(with("Bearer 0123456789abcdef"));
         assert!(with("bearer  0123456789abcdef"));
+        assert!(with("Bearer \"0123456789abcdef\""));
+        assert!(!with("Bearer \"0123456789abcdef"));
         assert!(!with("Bearer 0123456789abcdeF"));
         assert!(!with("Basic 0123456789abcdef"));
         assert!(!with("Bearer "));
@@ -245,8 +248,10 @@ mod tests {
             admin_token: None,
             admin_token_file: Some(file.clone()),
         };
-        std::fs::write(&file, "\n 0123456789abcdef \r\n").unwrap();
-        assert!(settings.load().unwrap().unwrap().is("0123456789abcdef"));
+        for text in ["\n 0123456789abcdef \r\n", "\"0123456789abcdef\"\n"] {
+            std::fs::write(&file, text).unwrap();
+            assert!(settings.load().unwrap().unwrap().is("0123456789abcdef"));
+        }
         // As Windows' editors and shells save it.
         let utf_16 = "\u{feff}0123456789abcdef\r\n".encode_utf16();
         let utf_16: Vec<u8> = utf_16.flat_map(u16::to_le_bytes).collect();

@@ -19,6 +19,7 @@ use crate::database_url::DatabaseUrl;
 use crate::presentable_url::{HIDDEN, SecretUrl, presentable, presentable_path, presentable_value};
 use crate::secret_argument::SecretArgument;
 use crate::stderr::say;
+use crate::trimmed::has_outer_quote;
 use crate::variables::{trimmed_argument, without_empty_variables};
 
 /// A mistake on the command line or in the environment.
@@ -189,19 +190,21 @@ fn setting(command: &Command, error: &clap::Error) -> Option<String> {
     let flag = text(ContextKind::InvalidArg)?.split_whitespace().next()?;
     let argument = argument(command, flag.trim_start_matches("--"))?;
     let variable = argument.get_env()?.display();
+    let raw = text(ContextKind::InvalidValue)?;
+    let quote = match has_outer_quote(raw) {
+        true => "; remove the quotation mark at its beginning or end",
+        false => "",
+    };
     let value = if argument.is_hide_env_values_set() {
         "is malformed (its value is not shown)".to_owned()
     } else {
-        format!(
-            "is '{}'",
-            presentable_value(text(ContextKind::InvalidValue)?)
-        )
+        format!("is '{}'", presentable_value(raw))
     };
     let why = match error.source() {
         Some(source) => source.to_string(),
         None => accepted(argument),
     };
-    Some(format!("{variable} ({flag}) {value}: {why}"))
+    Some(format!("{variable} ({flag}) {value}: {why}{quote}"))
 }
 
 fn argument<'a>(command: &'a Command, long: &str) -> Option<&'a Arg> {
@@ -307,6 +310,19 @@ mod tests {
         );
         let said = said(mistake.unwrap_err());
         assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn a_quotation_mark_without_its_partner_is_named() {
+        for (value, is_named) in [
+            ("\"postgresql://u:hunter2@h/d", true),
+            ("mysql://u:hunter2@h/d\u{201d}", true),
+            ("mysql://u:hunter2@h/d", false),
+        ] {
+            let line = said(read_line(&["--database-url", value]).unwrap_err());
+            assert_eq!(line.contains("quotation mark"), is_named, "{line}");
+            assert!(!line.contains("hunter2"), "{line}");
+        }
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl FromStr for DatabaseUrl {
             })
             .map(|(_, rest)| format!("postgresql://{rest}"))
             .ok_or("accepted are postgresql://user:password@host:5432/name and sqlite:FILE")?;
+        if asks_for_several_hosts(&postgres) {
+            return Err(
+                "expected one host: put HAProxy or pgBouncer in front of several PostgreSQL servers, and name that; target_session_attrs is not supported".into(),
+            );
+        }
         // With a user but no host, the host is in the query, or the socket.
         let postgres = match Url::parse(&postgres) {
             Err(url::ParseError::EmptyHost) => postgres.replacen("@/", "@localhost/", 1),
@@ -124,6 +129,25 @@ impl FromStr for DatabaseUrl {
         let url = url.map_err(|error| error.to_string())?;
         Ok(Self(Place::Postgres(url)))
     }
+}
+
+/// Whether a URL lists servers to choose from, as only libpq understands it: several hosts,
+/// or a condition that one of them has to meet.
+fn asks_for_several_hosts(text: &str) -> bool {
+    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    // A comma in a password that ends the authority too early is no list.
+    let is_whole = rest.matches('@').count() == authority.matches('@').count();
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    let query = query.split('#').next().unwrap_or_default();
+    let mut parameters = url::form_urlencoded::parse(query.as_bytes());
+    is_whole && hosts.contains(',')
+        || parameters.any(|(name, value)| match &*name {
+            "host" | "hostaddr" | "port" => value.contains(','),
+            "target_session_attrs" => value != "any",
+            _ => false,
+        })
 }
 
 /// The URL without the parameters that the database library does not know, such
@@ -204,6 +228,8 @@ mod tests {
         let text = "postgresql://u@h/d?sslmode=require&sslpassword=hunter2&connect_timeout=5";
         let url: DatabaseUrl = text.parse().unwrap();
         assert_eq!(url.expose(), "postgresql://u@h/d?sslmode=require");
+        let text = "postgresql://u:p,w@h/d?target_session_attrs=any&options=-c%20a%3D1,2";
+        assert!(text.parse::<DatabaseUrl>().is_ok());
     }
 
     #[test]
@@ -214,6 +240,19 @@ mod tests {
             ("postgresql://vms:hunter2#x@db/vms", "# is %23"),
             ("postgresql://u@h/d?sslmode=hunter2", "parameter"),
             ("mysql://vms:hunter2@db/vms", "postgresql://"),
+            ("postgresql://u:hunter2@h1,h2/d", "one host"),
+            ("postgresql://u:hunter2@h1:5432,h2:5433/d", "one host"),
+            ("postgres+asyncpg://u:hunter2@h1:5432,h2/d", "pgBouncer"),
+            ("postgresql://h1,hunter2/d", "one host"),
+            ("postgresql://u:hunter2@/d?host=h1,h2", "one host"),
+            ("postgresql://u:hunter2@/d?host=/run/a%2C/run/b", "one host"),
+            ("postgresql://u:hunter2@h/d?port=1,2", "one host"),
+            (
+                "postgresql://u:hunter2@h/d?target_session_attrs=read-write",
+                "target_session_attrs",
+            ),
+            // A password with a comma in it is no list.
+            ("postgresql://u:p,/hunter2@h/d", "/ is %2F"),
             ("sqlite://vms:hunter2@db/vms", "no user and no host"),
             ("sqlite:vms:hunter2@db/vms", "no user and no host"),
         ] {

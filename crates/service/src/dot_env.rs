@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 
 use crate::text_file;
-use crate::trimmed::trimmed;
+use crate::trimmed::{trimmed, unquoted};
 
 /// Reads `.env` of the current directory, if there is one, into the
 /// environment, and answers which variables it has set. Those that are already
@@ -83,7 +83,8 @@ fn value_of(text: &str) -> Option<String> {
         }
     }
     let value = text.split_once(" #").map_or(text, |(value, _)| value);
-    Some(value.trim_end().to_owned())
+    // Straight quotation marks are read above, these are those of a desktop.
+    Some(unquoted(value).to_owned())
 }
 
 fn is_remark(text: &str) -> bool {
@@ -122,7 +123,8 @@ mod tests {
     #[test]
     fn values_are_read_with_and_without_quotes_and_dollars_stay() {
         let text = "# remark\n\nA=two words # remark\nexport B='it is $5 # not a remark'\n\
-                    C=\"say \\\"hi\\\"\"  # remark\nD=\nE=p$ss#word\n F = x \n";
+                    C=\"say \\\"hi\\\"\"  # remark\nD=\nE=p$ss#word\n F = x \n\
+                    G=\u{201c}/data\u{201d} # remark\n";
         let expected = [
             ("A", "two words"),
             ("B", "it is $5 # not a remark"),
@@ -130,6 +132,7 @@ mod tests {
             ("D", ""),
             ("E", "p$ss#word"),
             ("F", "x"),
+            ("G", "/data"),
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(parse(text).unwrap(), expected);

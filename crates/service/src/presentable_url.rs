@@ -115,6 +115,13 @@ pub fn presentable_path(path: &Path) -> String {
     presentable_value(&text)
 }
 
+/// The same for a path that is relative to the working directory, as an absolute one.
+#[must_use]
+pub fn presentable_absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path);
+    presentable_path(absolute.as_deref().unwrap_or(path))
+}
+
 /// Why a file cannot be used, without its name, which some libraries add.
 #[must_use]
 pub fn reason_without_path(error: &io::Error) -> String {

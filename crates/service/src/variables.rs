@@ -11,11 +11,11 @@ use clap::Command;
 use clap::builder::Resettable;
 
 use crate::dot_env;
-use crate::trimmed::trimmed;
+use crate::trimmed::{trimmed, unquoted};
 
-/// Reads `.env` into the environment, and takes carriage returns, spaces, and
-/// marks of the encoding away from around all values. Answers which variables
-/// come from `.env`.
+/// Reads `.env` into the environment, and removes carriage returns, spaces, marks
+/// of the encoding, and enclosing quotation marks from around all values. Answers
+/// which variables come from `.env`.
 ///
 /// Call it before any thread is started: it sets environment variables.
 ///
@@ -30,9 +30,14 @@ pub fn load(command: &Command) -> anyhow::Result<Vec<String>> {
             // What is not UTF-8 is no setting, or is refused where it is read.
             let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
             let delimiter = lists.iter().find(|(list, _)| *list == *name);
+            // The reader of `.env` has removed quotation marks.
+            let clean = match from_file.contains(&name) {
+                true => trimmed(&value),
+                false => unquoted(&value),
+            };
             let clean = match delimiter {
-                Some((_, delimiter)) => trimmed_list(&value, *delimiter),
-                None => trimmed(&value).to_owned(),
+                Some((_, delimiter)) => trimmed_list(clean, *delimiter),
+                None => clean.to_owned(),
             };
             (clean != value && dot_env::is_name(&name)).then(|| dot_env::line(&name, &clean))
         })
@@ -54,7 +59,7 @@ pub fn trimmed_argument(argument: OsString) -> OsString {
 
 /// Each entry without what is around it; empty ones are none.
 fn trimmed_list(value: &str, delimiter: char) -> String {
-    let entries = value.split(delimiter).map(trimmed);
+    let entries = value.split(delimiter).map(unquoted);
     let entries: Vec<&str> = entries.filter(|entry| !entry.is_empty()).collect();
     entries.join(&delimiter.to_string())
 }
@@ -114,6 +119,8 @@ mod tests {
                 assert_eq!(trimmed(&format!("{around}{value}{around}")), value);
             }
             let list = format!("{around}a{around},{around},{around}b c{around},");
+            assert_eq!(trimmed_list(&list, ','), "a,b c", "{around:?}");
+            let list = format!("\"a{around}\",{around}'b c'");
             assert_eq!(trimmed_list(&list, ','), "a,b c", "{around:?}");
             let argument = format!("--port=80{around}");
             assert_eq!(trimmed_argument(argument.into()), "--port=80");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use license_service::presentable_url::{presentable_path, reason_without_path};
+use license_service::presentable_url::{presentable_absolute, reason_without_path};
 use license_service::state_dir::temporary_file;
 
 use super::Finding;
@@ -12,7 +12,7 @@ const WHAT: &str = "STATE_DIR";
 const LITTLE: u64 = 100 * 1024 * 1024;
 
 pub(super) fn check(directory: &Path) -> Finding {
-    let shown = presentable_path(directory);
+    let shown = presentable_absolute(directory);
     if !directory.exists() {
         let found = format!("'{shown}' does not exist yet; it is created at the first start");
         return Finding::ok(WHAT, found);

@@ -7,10 +7,11 @@ use license_service::clock::Clock;
 use license_service::presentable_url::presentable_path;
 use reqwest::Response;
 use reqwest::header::DATE;
+use serde_json::Value;
 
 use super::Finding;
 use crate::config::Settings;
-use crate::upstream::{UpstreamError, cause, license_server_client};
+use crate::upstream::{MAX_ANSWER_BYTES, UpstreamError, cause, license_server_client};
 
 const WHAT: &str = "License Server";
 /// What clocks may differ by without anybody noticing.
@@ -21,8 +22,9 @@ pub(super) async fn check(settings: &Settings, clock: &dyn Clock) -> Vec<Finding
     findings.push(name(settings).await);
     match ask(settings).await {
         Ok(answer) => {
-            findings.push(answered(settings, &answer));
-            findings.push(time(&answer, clock));
+            let time = time(&answer, clock);
+            findings.push(answered(settings, answer).await);
+            findings.push(time);
         }
         Err(finding) => findings.push(finding),
     }
@@ -98,7 +100,7 @@ async fn ask(settings: &Settings) -> Result<Response, Finding> {
         None => None,
         Some(file) => Some(std::fs::read(file).map_err(|error| {
             let found = format!("'{}' cannot be read: {error}", presentable_path(file));
-            let advice = "name a file with PEM certificates";
+            let advice = "name a file with certificates as PEM or DER";
             Finding::error("LICENSE_CA_FILE", found, advice)
         })?),
     };
@@ -120,29 +122,67 @@ async fn ask(settings: &Settings) -> Result<Response, Finding> {
     asked.map_err(broken)
 }
 
-fn answered(settings: &Settings, answer: &Response) -> Finding {
+async fn answered(settings: &Settings, answer: Response) -> Finding {
     let url = &settings.license_api_url;
     let status = answer.status();
     let signed = settings.license_trusted_keys.is_some();
-    if status.is_success() {
-        return if signed {
-            Finding::ok(WHAT, format!("{url} answers, and publishes its keys"))
-        } else {
-            Finding::warning(
-                WHAT,
-                format!("{url} answers, and publishes its keys, but its answers are not verified"),
-                "set LICENSE_TRUSTED_KEYS to the vendor's public keys",
-            )
-        };
+    let publishes_keys = status.is_success() && publishes_keys(answer).await;
+    if publishes_keys && signed {
+        return Finding::ok(WHAT, format!("{url} answers, and publishes its keys"));
     }
-    if status.as_u16() == 404 && !signed {
-        return Finding::ok(WHAT, format!("{url} answers; it signs nothing"));
+    if publishes_keys {
+        return Finding::warning(
+            WHAT,
+            format!("{url} answers, and publishes its keys, but its answers are not verified"),
+            "set LICENSE_TRUSTED_KEYS to the vendor's public keys",
+        );
     }
-    Finding::error(
-        WHAT,
-        format!("{url} answers with HTTP {status}"),
-        "something else may be answering, such as a proxy or a sign-in page; check LICENSE_API_URL, the part before /licenses",
-    )
+    let advice = format!(
+        "something else may be answering, such as a proxy, a sign-in page or another service: {}",
+        what_to_check(settings)
+    );
+    let found = match status.as_u16() {
+        404 => format!(
+            "{url} answers with HTTP 404 where a License Server publishes its keys: it signs nothing, or it is no License Server"
+        ),
+        _ if status.is_success() => {
+            format!("{url} answers, but not as a License Server: it publishes no keys as JSON")
+        }
+        _ => format!("{url} answers with HTTP {status}"),
+    };
+    // A server that signs nothing need not publish keys.
+    let may_do = !signed && (status.is_success() || status.as_u16() == 404);
+    match may_do {
+        true => Finding::warning(WHAT, found, advice),
+        false => Finding::error(WHAT, found, advice),
+    }
+}
+
+/// What is most likely wrong with the address.
+fn what_to_check(settings: &Settings) -> &'static str {
+    let path = settings.license_api_url.expose().path();
+    let path = path.trim_end_matches('/');
+    if path.ends_with("/licenses") {
+        "remove /licenses from the end of LICENSE_API_URL, which is the part before it"
+    } else if path.is_empty() {
+        "LICENSE_API_URL is the part before /licenses, and most License Servers have it end with /api"
+    } else {
+        "check LICENSE_API_URL, the part before /licenses"
+    }
+}
+
+/// Whether an answer is the keys of a License Server: JSON with a list of keys, or of
+/// signed key sets.
+async fn publishes_keys(mut answer: Response) -> bool {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ANSWER_BYTES {
+            return false;
+        }
+    }
+    let keys: Value = serde_json::from_slice(&body).unwrap_or_default();
+    keys["keys"].is_array() || keys["chain"].is_array()
 }
 
 fn time(answer: &Response, clock: &dyn Clock) -> Finding {

@@ -74,3 +74,4 @@ mod usage;
 mod vendor;
 mod verifier;
 mod wall_jumps;
+mod wrong_addresses;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use license_client::server_certificate::certificates;
 use reqwest::StatusCode;
 use tempfile::TempDir;
 
@@ -241,4 +242,138 @@ async fn a_listed_certificate_that_has_expired_is_refused() {
         assert!(detail.contains("has expired"), "{constraints}: {detail}");
     }
     assert!(cloud.arrived().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_its_intermediate_certificate_is_to_send_the_whole_chain() {
+    let cloud = ScriptedCloud::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    self_signed(at, "-newkey ed25519 -subj /CN=Root");
+    let authority = tempfile::tempdir().unwrap();
+    let root = authority.path().join("root.pem");
+    std::fs::copy(at.join("certificate.pem"), &root).unwrap();
+    std::fs::write(at.join("ca"), "basicConstraints=critical,CA:TRUE\n").unwrap();
+    std::fs::write(at.join("san"), "subjectAltName=DNS:localhost\n").unwrap();
+    for arguments in [
+        "req -newkey ed25519 -nodes -keyout middle.key -out middle.csr -subj /CN=Intermediate",
+        "x509 -req -in middle.csr -days 9 -CA certificate.pem -CAkey key.pem -CAcreateserial -extfile ca -out middle.pem",
+        "req -newkey ed25519 -nodes -keyout leaf.key -out leaf.csr -subj /CN=x",
+        "x509 -req -in leaf.csr -days 9 -CA middle.pem -CAkey middle.key -CAcreateserial -extfile san -out leaf.pem",
+    ] {
+        openssl(at, arguments);
+    }
+    let leaf = std::fs::read_to_string(at.join("leaf.pem")).unwrap();
+    let whole = leaf.clone() + &std::fs::read_to_string(at.join("middle.pem")).unwrap();
+    for (certificates, is_whole) in [(leaf, false), (whole, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("certificate.pem"), certificates).unwrap();
+        std::fs::copy(at.join("leaf.key"), directory.path().join("key.pem")).unwrap();
+        let nginx = Nginx::with_certificate(&cloud.url, directory).await;
+        let (status, detail) = activate(&nginx, "localhost", &root).await;
+        if is_whole {
+            assert_eq!(status, StatusCode::OK, "{detail}");
+            continue;
+        }
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{detail}");
+        let advice = "have the server send the whole chain";
+        assert!(detail.contains(advice), "{detail}");
+        // It would be needed anew with each renewal of the certificate.
+        assert!(!detail.contains("list that very certificate"), "{detail}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_speaks_no_tls_is_said_to_whoever_activates() {
+    let cloud = ScriptedCloud::start().await;
+    let url = format!("{}/api", cloud.url.replace("http://", "https://"));
+    let site = Site::start(Engine::Sqlite, &url, &[]).await;
+    let (status, body) = site.activate(KEY).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.contains("speaks HTTP, not TLS"), "{detail}");
+    site.end().await;
+}
+
+/// As people have them: from Windows, from environment variables and from other tools.
+#[test]
+fn a_file_of_certificates_is_read_in_many_forms_and_the_others_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    self_signed(at, "-newkey ed25519 -subj /CN=Root");
+    for arguments in [
+        "x509 -in certificate.pem -outform der -out der",
+        "x509 -in certificate.pem -trustout -out trusted",
+        "crl2pkcs7 -nocrl -certfile certificate.pem -out p7b",
+        "crl2pkcs7 -nocrl -certfile certificate.pem -outform der -out p7b.der",
+        "pkcs12 -export -nokeys -in certificate.pem -passout pass: -out p12",
+        "pkey -in key.pem -outform der -out key.der",
+        "x509 -in certificate.pem -text -out text",
+    ] {
+        openssl(at, arguments);
+    }
+    let file = |name: &str| std::fs::read(at.join(name)).unwrap();
+    let pem = String::from_utf8(file("certificate.pem")).unwrap();
+    let der = file("der");
+    let lines: Vec<&str> = pem.lines().collect();
+    let in_lines = |between: &str| lines.join(between).into_bytes();
+    let (first, last) = (lines[0], lines[lines.len() - 1]);
+    let body = lines[1..lines.len() - 1].concat();
+    for (form, bytes) in [
+        ("as it is", pem.clone().into_bytes()),
+        ("CRLF", in_lines("\r\n")),
+        ("CR", in_lines("\r")),
+        ("indented", in_lines("\n    ")),
+        ("empty lines", in_lines(" \n\n\t")),
+        ("one line", in_lines(" ")),
+        ("no line", format!("{first}{body}{last}").into_bytes()),
+        ("escaped", in_lines("\\n")),
+        (
+            "JSON",
+            format!("\"{}\\r\\n\"", lines.join("\\r\\n")).into_bytes(),
+        ),
+        ("with text", file("text")),
+        ("DER", der.clone()),
+        ("other label", pem.replace("CERT", "X509 CERT").into_bytes()),
+        (
+            "with a key",
+            [file("key.pem"), pem.clone().into_bytes()].concat(),
+        ),
+    ] {
+        let found = certificates(&bytes).unwrap_or_else(|error| panic!("{form}: {error}"));
+        assert_eq!(found.len(), 1, "{form}");
+        assert_eq!(found[0].as_ref(), der, "{form}");
+    }
+    let twice = format!("{}{}", pem.replace('\n', "\\n"), pem.replace('\n', " "));
+    assert_eq!(certificates(twice.as_bytes()).unwrap().len(), 2);
+    for (name, said, command) in [
+        ("trusted", "TRUSTED CERTIFICATE", "openssl x509 -in FILE"),
+        ("p7b", "PKCS #7", "openssl pkcs7 -print_certs -in FILE"),
+        (
+            "p7b.der",
+            "in DER",
+            "openssl pkcs7 -inform der -print_certs",
+        ),
+        ("p12", "PKCS #12", "openssl pkcs12 -nokeys -in FILE"),
+        ("key.der", "a private key", "openssl s_client"),
+    ] {
+        let error = certificates(&file(name)).unwrap_err().to_string();
+        assert!(error.contains(said) && error.contains(command), "{error}");
+        // The command makes a file that is read.
+        if command.contains("FILE") {
+            let command = error.split("openssl ").nth(1).unwrap();
+            let command = command.replace("FILE", name);
+            let password = if name == "p12" { " -passin pass:" } else { "" };
+            openssl(at, &format!("{command}{password}"));
+            assert_eq!(certificates(&file("ca.pem")).unwrap()[0].as_ref(), der);
+        }
+    }
+    let cut = pem.replace("-----END", "");
+    let error = certificates(cut.as_bytes()).unwrap_err().to_string();
+    assert!(
+        error.contains("'-----END CERTIFICATE-----' is missing"),
+        "{error}"
+    );
+    let error = certificates(&file("key.pem")).unwrap_err().to_string();
+    assert!(error.contains("no PEM certificate"), "{error}");
 }

@@ -294,3 +294,23 @@ async fn a_state_dir_that_cannot_be_written_is_named_with_what_to_do() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relative_state_dir_is_shown_as_an_absolute_one() {
+    for (set, start, end) in [
+        ("not-there", "'/", "/not-there'"),
+        ("\"not-there\"", "'/", "/not-there'"),
+        // A mark without its partner is a part of the name.
+        ("\"/not-there", "'/", "/\"/not-there'"),
+        ("'/not-there'", "'/not-there'", ""),
+    ] {
+        let output = run(&["doctor", "--json", "--port", "1"], &[("STATE_DIR", set)]).await;
+        let findings = json_of(&output);
+        let mut findings = findings.as_array().unwrap().iter();
+        let found = findings.find(|it| it["what"] == "STATE_DIR").unwrap();
+        let found = found["found"].as_str().unwrap();
+        let is_right =
+            found.starts_with(start) && found.contains(&format!("{end} is not there yet"));
+        assert!(is_right, "{set}: {found}");
+    }
+}

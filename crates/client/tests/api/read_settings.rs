@@ -9,8 +9,19 @@ use crate::unread_log::{Service, TOKEN};
 use crate::{Cli, PROGRAM};
 use clap::CommandFactory as _;
 
-/// What env files leave around values.
-const AROUND: [&str; 5] = ["\r", " ", "\t\r", "\u{feff}", "\u{a0}\u{200b}"];
+/// What env files leave before and behind values.
+const AROUND: [(&str, &str); 10] = [
+    ("\"", "\""),
+    ("\r", "\r"),
+    (" ", " "),
+    ("\t\r", "\t\r"),
+    ("\u{feff}", "\u{feff}"),
+    ("\u{a0}\u{200b}", "\u{a0}\u{200b}"),
+    ("'", "'\r"),
+    (" \" ", " \" "),
+    ("\u{201c}", "\u{201d}"),
+    ("\u{201e}", "\u{201c}"),
+];
 
 /// A value for each setting of both programs, not the default.
 fn example(variable: &str) -> &'static str {
@@ -81,9 +92,10 @@ fn every_command_reads_every_setting_without_what_is_around_it() {
     assert!(plain.len() > 12);
     let of_service = [vec!["serve".to_owned()], vec!["health".to_owned()]];
     for (index, around) in AROUND.iter().enumerate() {
+        let (before, behind) = around;
         let padded = plain.iter().map(|(variable, value)| {
-            let value = value.replace(',', &format!("{around},{around}"));
-            (*variable, format!("{around}{value}{around}"))
+            let value = value.replace(',', &format!("{behind},{before}"));
+            (*variable, format!("{before}{value}{behind}"))
         });
         let padded: BTreeMap<&str, String> = padded.collect();
         for (path, variables) in &all {
@@ -114,7 +126,7 @@ fn every_command_reads_every_setting_without_what_is_around_it() {
 /// refused (2).
 #[test]
 fn a_blank_value_is_no_value() {
-    for blank in ["", "\r", " ", "\u{feff}"] {
+    for blank in ["", "\r", " ", "\u{feff}", "\"\"", "''\r"] {
         let output = Command::new(PROGRAM)
             .arg("health")
             .envs([("HOST", "127.0.0.77"), ("PORT", blank)])
@@ -128,9 +140,12 @@ fn a_blank_value_is_no_value() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_and_its_probe_agree_on_settings_with_carriage_returns() {
+async fn a_service_and_its_probe_agree_on_settings_with_carriage_returns_and_quotes() {
+    let directory = tempfile::tempdir().unwrap();
+    // An absolute directory stays one: a relative one is lost with its container.
+    let state = format!("\"{}\"\r", directory.path().join("s2").display());
     let environment = [
-        ("STATE_DIR", "s2\r"),
+        ("STATE_DIR", &*state),
         ("HOST", " 127.0.0.1\r"),
         ("LOG", "warning\r"),
         ("LOG_FORMAT", "Text\r"),
@@ -138,10 +153,9 @@ async fn a_service_and_its_probe_agree_on_settings_with_carriage_returns() {
         ("TRUSTED_PROXIES", "0\r"),
         ("MAX_CONNECTIONS", "64\r"),
     ];
-    let token = format!("{TOKEN} \r");
+    let token = format!("\"{TOKEN}\" \r");
     let mut environment = environment.to_vec();
     environment.push(("ADMIN_TOKEN", &token));
-    let directory = tempfile::tempdir().unwrap();
     let log = File::create(directory.path().join("log")).unwrap();
     let service = Service::start_in(directory, log, &environment).await;
     assert!(service.file("s2").is_dir());

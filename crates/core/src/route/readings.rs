@@ -2,8 +2,9 @@
 //!
 //! What is behind a gateway may undo escapes one time or several times, take a
 //! backslash for a slash, follow `..` or not, cut parameters off or not, leave
-//! out bytes that are not UTF-8 or read them leniently, or leave out everything
-//! but ASCII. A path without any of these is read one time. An odd one is read in each way that makes a
+//! out bytes that are not UTF-8 or read them leniently, leave out everything
+//! but ASCII, replace characters by those that look like them, or trim segments. A path
+//! without any of these is read one time. An odd one is read in each way that makes a
 //! difference for it, with a bound on the work in all.
 
 use std::ops::Range;
@@ -15,6 +16,8 @@ use super::tree::{Match, Piece, Tree, Walk, Work};
 
 /// Most work for the odd readings of one path, in units of [`Work`].
 pub(super) const MAX_WORK: u32 = 2_000;
+/// Units of [`Work`] for a character that is brought to its other forms.
+const UNITS_PER_CHAR: usize = 6;
 /// Bytes of a further text that are made and searched for one unit of work.
 const BYTES_PER_UNIT: usize = 4;
 
@@ -23,8 +26,8 @@ const BYTES_PER_UNIT: usize = 4;
 pub(super) struct Matches {
     /// In the readings that all have to need the same.
     pub(super) readings: Vec<Vec<Match>>,
-    /// In the readings of a service that leaves out everything but ASCII.
-    pub(super) ascii_only: Vec<Vec<Match>>,
+    /// In the readings of a service that replaces or removes characters of honest paths.
+    pub(super) narrowed: Vec<Vec<Match>>,
 }
 
 /// Finds the routes for the path in each reading.
@@ -39,7 +42,7 @@ fn matches_within(raw: &[u8], tree: &Tree, work: &mut Work) -> Result<Matches, P
         let readings = Readings::of(&text, marks)?;
         let is_first = found.readings.is_empty();
         let found = match source {
-            Source::AsciiOnly => &mut found.ascii_only,
+            Source::Narrowed => &mut found.narrowed,
             Source::AsSent | Source::Changed => &mut found.readings,
         };
         readings.walk(tree, work, is_first, found)?;
@@ -55,19 +58,50 @@ enum Source {
     /// The path without bytes that services disagree about, or with these bytes
     /// read leniently.
     Changed,
-    /// The ASCII bytes of the path.
-    AsciiOnly,
+    /// The path as a service reads it that replaces or removes characters of honest
+    /// paths: all but ASCII, those that look like others, or the ends of segments.
+    Narrowed,
+}
+
+/// A text of the path that is not read yet.
+struct Candidate {
+    text: Text,
+    /// How often escapes have been undone.
+    rounds: u8,
+    source: Source,
+    /// Its segments have been trimmed.
+    is_trimmed: bool,
 }
 
 /// What the path stands for: with its escapes undone one time, two times and so
-/// on, and without the bytes that services disagree about.
+/// on, without the bytes that services disagree about, and as narrowed services
+/// read it.
 fn texts(path: &[u8], work: &mut Work) -> Result<Vec<(Text, Vec<Mark>, Source)>, PathError> {
     let raw = Text::raw(path);
     let first = raw.unescaped(1).unwrap_or(raw);
     let mut texts = Vec::new();
-    let mut waiting = vec![(first, 1, Source::AsSent)];
-    while let Some((text, rounds, source)) = waiting.pop() {
+    let mut waiting = vec![Candidate {
+        text: first,
+        rounds: 1,
+        source: Source::AsSent,
+        is_trimmed: false,
+    }];
+    while let Some(candidate) = waiting.pop() {
+        let Candidate {
+            text,
+            rounds,
+            source,
+            is_trimmed,
+        } = candidate;
         let as_sent = source == Source::AsSent;
+        let mut wait = |text, rounds, source, is_trimmed| {
+            waiting.push(Candidate {
+                text,
+                rounds,
+                source,
+                is_trimmed,
+            });
+        };
         text.check()?;
         let marks = text.marks()?;
         if as_sent && text.has_unknown() {
@@ -75,34 +109,87 @@ fn texts(path: &[u8], work: &mut Work) -> Result<Vec<(Text, Vec<Mark>, Source)>,
             for percent_signs in [false, true] {
                 let without = text.without_unknown(percent_signs);
                 if without.bytes().len() < text.bytes().len() {
-                    waiting.push((without, rounds, Source::Changed));
+                    wait(without, rounds, Source::Changed, false);
                 }
             }
+        }
+        if as_sent && (text.has_unknown() || text.has_utf_16()) {
+            work.spend(text.bytes().len() / BYTES_PER_UNIT)?;
             if let Some(text) = text.read_leniently() {
-                waiting.push((text.without_unknown(true), rounds, Source::Changed));
-                waiting.push((text, rounds, Source::Changed));
+                if text.has_unknown() {
+                    wait(text.without_unknown(true), rounds, Source::Changed, false);
+                }
+                wait(text, rounds, Source::Changed, false);
             }
         }
-        if as_sent && let Some(ascii) = text.ascii_only() {
-            // Copying takes one pass, and what is left takes several.
-            let bytes = text.bytes().len() / 4 + 4 * ascii.bytes().len();
-            work.spend(bytes / BYTES_PER_UNIT)?;
-            let source = match text.covers_dots() {
-                true => Source::Changed,
-                false => Source::AsciiOnly,
-            };
-            waiting.push((ascii, rounds, source));
+        if as_sent && let Some((ascii, source)) = ascii_only(&text, work)? {
+            wait(ascii, rounds, source, false);
+        }
+        if source != Source::Narrowed && !text.bytes().is_ascii() {
+            for text in look_alikes(&text, work)? {
+                wait(text, rounds, Source::Narrowed, false);
+            }
+        }
+        if !is_trimmed && text.has_something_to_trim() {
+            work.spend(2 * text.bytes().len() / BYTES_PER_UNIT / 4)?;
+            let with_dots = text.trimmed(true);
+            let spaces = text.trimmed(false);
+            let is_other = |it: &Text| with_dots.as_ref().is_none_or(|other| !it.is_same(other));
+            let spaces = spaces.filter(is_other);
+            for text in spaces.into_iter().chain(with_dots) {
+                wait(text, rounds, Source::Narrowed, true);
+            }
         }
         if let Some(next) = text.unescaped(rounds + 1) {
             if rounds == MAX_ROUNDS {
                 return Err(PathError::EscapedTooOften);
             }
             work.spend(2 * next.bytes().len() / BYTES_PER_UNIT)?;
-            waiting.push((next, rounds + 1, source));
+            wait(next, rounds + 1, source, is_trimmed);
         }
         texts.push((text, marks, source));
     }
     Ok(texts)
+}
+
+/// The text without anything but ASCII, and what it counts as.
+fn ascii_only(text: &Text, work: &mut Work) -> Result<Option<(Text, Source)>, PathError> {
+    let Some(ascii) = text.ascii_only() else {
+        return Ok(None);
+    };
+    // Copying takes one pass, and what is left takes several.
+    let bytes = text.bytes().len() / 4 + 4 * ascii.bytes().len();
+    work.spend(bytes / BYTES_PER_UNIT)?;
+    let source = match text.covers_dots() {
+        true => Source::Changed,
+        false => Source::Narrowed,
+    };
+    Ok(Some((ascii, source)))
+}
+
+/// The texts of services that replace characters by others: by those that they are
+/// compatible with, or by the best fit in ASCII, each with and without what else there is.
+fn look_alikes(text: &Text, work: &mut Work) -> Result<Vec<Text>, PathError> {
+    // One look at each character.
+    work.spend(text.bytes().len() / 20)?;
+    let chars = text.unstable_chars();
+    if chars == 0 {
+        return Ok(Vec::new());
+    }
+    work.spend(UNITS_PER_CHAR * chars + 4 * text.bytes().len() / BYTES_PER_UNIT / 4)?;
+    let mut found: Vec<Text> = Vec::with_capacity(4);
+    for text in [text.compatible(), text.best_fit()].into_iter().flatten() {
+        let ascii = text.ascii_only();
+        for text in [Some(text), ascii].into_iter().flatten() {
+            if !found.iter().any(|other| other.is_same(&text)) {
+                found.push(text);
+            }
+        }
+    }
+    for text in &found {
+        work.spend(2 * text.bytes().len() / BYTES_PER_UNIT)?;
+    }
+    Ok(found)
 }
 
 /// One way in which a service may read a text.

@@ -1,6 +1,8 @@
 //! What the bytes of a path stand for after so many rounds of unescaping, and
 //! where services may disagree about them.
 
+use std::ops::Range;
+
 use super::path_error::{MAX_ODD_PLACES, MAX_SEGMENTS, PathError};
 
 /// How often escapes within escapes are undone before the path is refused.
@@ -60,6 +62,11 @@ impl Text {
         &self.bytes
     }
 
+    /// Whether the bytes are those of another text.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+
     /// The latest round that one of these bytes needed.
     pub(super) fn origin(&self, start: usize, end: usize) -> u8 {
         let origins = self.origins[start..end].iter();
@@ -74,12 +81,8 @@ impl Text {
     /// Undoes the escapes one more time; `None` where there are none.
     pub(super) fn unescaped(&self, round: u8) -> Option<Self> {
         let first = (0..self.bytes.len()).find(|at| self.escape_at(*at).is_some())?;
-        let mut next = Self {
-            bytes: Vec::with_capacity(self.bytes.len()),
-            origins: Vec::with_capacity(self.bytes.len()),
-        };
-        next.bytes.extend_from_slice(&self.bytes[..first]);
-        next.origins.extend_from_slice(&self.origins[..first]);
+        let mut next = Self::with_capacity(self.bytes.len());
+        next.extend_from(self, 0..first);
         let mut at = first;
         while at < self.bytes.len() {
             match self.escape_at(at) {
@@ -95,6 +98,25 @@ impl Text {
         }
         next.find_unknown();
         Some(next)
+    }
+
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            origins: Vec::with_capacity(bytes),
+        }
+    }
+
+    /// Adds a part of another text.
+    pub(super) fn extend_from(&mut self, other: &Self, range: Range<usize>) {
+        self.bytes.extend_from_slice(&other.bytes[range.clone()]);
+        self.origins.extend_from_slice(&other.origins[range]);
+    }
+
+    /// Adds bytes that the same round of unescaping produced.
+    pub(super) fn extend(&mut self, bytes: impl Iterator<Item = u8>, origin: u8) {
+        self.bytes.extend(bytes);
+        self.origins.resize(self.bytes.len(), origin);
     }
 
     fn push(&mut self, byte: u8, origin: u8) {
@@ -124,20 +146,24 @@ impl Text {
         }
     }
 
-    /// The text as a decoder reads it that accepts overlong UTF-8 and `%uXXXX`,
-    /// as far as these stand for ASCII; `None` where there is nothing of the
-    /// kind.
+    /// Whether there may be an escape `%uXXXX`.
+    pub(super) fn has_utf_16(&self) -> bool {
+        let mut pairs = self.bytes.windows(2);
+        pairs.any(|pair| matches!(pair, b"%u" | b"%U"))
+    }
+
+    /// The text as a decoder reads it that accepts `%uXXXX`, and overlong UTF-8
+    /// as far as it stands for ASCII; `None` where there is nothing of the kind.
     pub(super) fn read_leniently(&self) -> Option<Self> {
-        let mut next = Self {
-            bytes: Vec::with_capacity(self.bytes.len()),
-            origins: Vec::with_capacity(self.bytes.len()),
-        };
+        let mut next = Self::with_capacity(self.bytes.len());
         let mut at = 0;
         while at < self.bytes.len() {
-            let is_unknown = self.origins[at] & UNKNOWN != 0;
-            match lenient(&self.bytes[at..]).filter(|_| is_unknown) {
-                Some((byte, length)) => {
-                    next.push(byte, self.origin(at, at + length).max(1));
+            // A percent sign that was escaped itself may begin `%uXXXX` all the same.
+            let is_odd = self.origins[at] & UNKNOWN != 0 || self.bytes[at] == b'%';
+            match lenient(&self.bytes[at..]).filter(|_| is_odd) {
+                Some((c, length)) => {
+                    let origin = self.origin(at, at + length).max(1);
+                    next.extend(c.encode_utf8(&mut [0; 4]).bytes(), origin);
                     at += length;
                 }
                 None => {
@@ -246,9 +272,9 @@ impl Text {
     }
 }
 
-/// The ASCII character that lenient decoders see at the beginning, and how many
-/// bytes it takes. Overlong forms: RFC 3629, section 3.
-fn lenient(bytes: &[u8]) -> Option<(u8, usize)> {
+/// The character that lenient decoders see at the beginning, and how many bytes it
+/// takes. Overlong forms, of ASCII alone: RFC 3629, section 3.
+fn lenient(bytes: &[u8]) -> Option<(char, usize)> {
     let (code, length) = match *bytes {
         [lead @ 0xc0..=0xc1, last @ 0x80..=0xbf, ..] => {
             (u32::from(lead & 1) << 6 | u32::from(last & 0x3f), 2)
@@ -258,15 +284,27 @@ fn lenient(bytes: &[u8]) -> Option<(u8, usize)> {
             u32::from(lead & 1) << 6 | u32::from(last & 0x3f),
             if bytes[0] == 0xe0 { 3 } else { 4 },
         ),
-        [b'%', b'u' | b'U', a, b, c, d, ..] => {
-            let mut code = 0;
-            for byte in [a, b, c, d] {
-                code = code * 16 + char::from(byte).to_digit(16)?;
-            }
-            (code, 6)
+        _ => {
+            let first = unit(bytes)?;
+            let pair = [Some(first), bytes.get(UNIT_BYTES..).and_then(unit)];
+            let whole = char::decode_utf16(pair.into_iter().flatten()).next()?;
+            let c = whole.ok()?;
+            return Some((c, UNIT_BYTES * c.len_utf16()));
         }
-        _ => return None,
     };
-    let byte = u8::try_from(code).ok().filter(u8::is_ascii)?;
-    Some((byte, length))
+    Some((char::from_u32(code)?, length))
+}
+
+/// Bytes of an escape `%uXXXX`.
+const UNIT_BYTES: usize = 6;
+
+/// The unit of UTF-16 that an escape `%uXXXX` at the beginning stands for.
+fn unit(bytes: &[u8]) -> Option<u16> {
+    let [b'%', b'u' | b'U', digits @ ..] = bytes else {
+        return None;
+    };
+    let digits = digits.get(..4)?.iter();
+    let mut digits = digits.map(|byte| char::from(*byte).to_digit(16));
+    let code = digits.try_fold(0, |code, digit| Some(code * 16 + digit?))?;
+    u16::try_from(code).ok()
 }

@@ -1,20 +1,26 @@
-//! A slow and simple reader of paths as a reference: 128 complete readings of the whole
-//! path, and a table that is searched line by line.
+//! A slow and simple reader of paths, which the tests compare with ours: 768
+//! full readings of the whole path, and a table that is read line by line.
 
-/// The path cannot be read.
+use unicode_normalization::UnicodeNormalization as _;
+
+/// What a reader finds that cannot make sense of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
 /// A route: a pattern such as `/a/*/b/**`, and what it requires.
 pub type Line<'a> = (&'a str, Option<&'a str>);
 
-/// What each reading of a path requires according to the first matching line. In the second
-/// half of the readings, non-ASCII characters are removed.
-pub fn needs<'a>(lines: &[Line<'a>], path: &str) -> Result<Vec<Option<&'a str>>, Unreadable> {
+/// What each reading of a path needs by the first line that matches it, and whether it
+/// is narrowed: everything but ASCII is left out, characters are replaced, or segments
+/// are trimmed.
+pub fn needs<'a>(
+    lines: &[Line<'a>],
+    path: &str,
+) -> Result<Vec<(bool, Option<&'a str>)>, Unreadable> {
     let readings = readings(path)?;
-    let need = |path: &Vec<String>| {
+    let need = |(is_narrowed, path): &(bool, Vec<String>)| {
         let line = lines.iter().find(|(pattern, _)| matches(pattern, path));
-        line.and_then(|(_, feature)| *feature)
+        (*is_narrowed, line.and_then(|(_, feature)| *feature))
     };
     Ok(readings.iter().map(need).collect())
 }
@@ -45,25 +51,38 @@ struct Reading {
     follows_dots: bool,
     drops_empty: bool,
     ascii_only: bool,
+    compatible: bool,
+    trims: Trims,
 }
 
-fn readings(raw: &str) -> Result<Vec<Vec<String>>, Unreadable> {
+#[derive(Clone, Copy, PartialEq)]
+enum Trims {
+    Nothing,
+    Spaces,
+    SpacesAndDots,
+}
+
+fn readings(raw: &str) -> Result<Vec<(bool, Vec<String>)>, Unreadable> {
     let path = raw.split('?').next().unwrap();
-    (0..128_u8)
-        .map(|number| {
-            let bit = |at: u8| number >> at & 1 == 1;
-            let reading = Reading {
-                fully: bit(0),
-                escaped_slashes: bit(1),
-                backslashes: bit(2),
-                cuts_parameters: bit(3),
-                follows_dots: bit(4),
-                drops_empty: bit(5),
-                ascii_only: bit(6),
-            };
-            reading.read(path)
-        })
-        .collect()
+    let trims = [Trims::Nothing, Trims::Spaces, Trims::SpacesAndDots];
+    let each = (0..=255_u8).flat_map(|number| trims.map(|trims| (number, trims)));
+    each.map(|(number, trims)| {
+        let bit = |at: u8| number >> at & 1 == 1;
+        let reading = Reading {
+            fully: bit(0),
+            escaped_slashes: bit(1),
+            backslashes: bit(2),
+            cuts_parameters: bit(3),
+            follows_dots: bit(4),
+            drops_empty: bit(5),
+            ascii_only: bit(6),
+            compatible: bit(7),
+            trims,
+        };
+        let is_narrowed = reading.ascii_only || reading.compatible || trims != Trims::Nothing;
+        Ok((is_narrowed, reading.read(path)?))
+    })
+    .collect()
 }
 
 impl Reading {
@@ -74,6 +93,9 @@ impl Reading {
                 true => unescaped(text)?,
                 false => unescaped_once(text)?,
             };
+            if self.compatible {
+                text = text.nfkc().collect();
+            }
             text.retain(|c| c.is_ascii() || !self.ascii_only);
             Ok(text)
         };
@@ -87,6 +109,7 @@ impl Reading {
                 true => piece.split(';').next().unwrap().to_owned(),
                 false => piece,
             };
+            let piece = self.trims.read(&piece).to_owned();
             match piece.as_str() {
                 "" if self.drops_empty => {}
                 "." if self.follows_dots => {}
@@ -100,6 +123,17 @@ impl Reading {
             segments.pop();
         }
         Ok(segments)
+    }
+}
+
+impl Trims {
+    fn read(self, segment: &str) -> &str {
+        let without_spaces = segment.trim_matches(' ');
+        match (self, without_spaces) {
+            (Self::Nothing, _) => segment,
+            (Self::Spaces, _) | (Self::SpacesAndDots, "." | "..") => without_spaces,
+            (Self::SpacesAndDots, other) => other.trim_end_matches([' ', '.']),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use license_service::clock::SystemClock;
 use license_service::listener::Limits;
+use license_service::presentable_url::presentable_absolute;
 use license_service::{listener, shutdown, telemetry};
 
 use crate::app::App;
@@ -16,6 +17,10 @@ pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()
     let _log = telemetry::start(&settings.log, settings.log_format);
     telemetry::log_panics();
     let token = settings.admin_token.load()?;
+    tracing::info!(
+        state_dir = presentable_absolute(&storage.state_dir),
+        "starting"
+    );
     // Opens the port last, when the key and the database are ready.
     let clock = Arc::new(SystemClock);
     let app = App::open(storage, settings.terms.clone(), clock.clone()).await?;

@@ -1,13 +1,15 @@
 //! Whose programs listen at an address of this machine (proc(5), `net/tcp`).
 //!
-//! While the service does not run, any user can listen on its port. So the command
-//! line sends a secret to an address of this machine only if a user listens there
-//! who may have it.
+//! While the License Client does not run, any user can listen on its port. So its
+//! commands and the gates of gateways send a secret to an address of this machine only
+//! if a user listens there who may have it. Linux only.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
+/// Where the packages keep the License Client's state.
+pub const PACKAGED_STATE_DIR: &str = "/var/lib/license-client";
 /// Listening sockets, by version of the protocol.
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 /// State of a listening socket (`TCP_LISTEN` of the kernel).
@@ -15,11 +17,11 @@ const LISTENS: &str = "0A";
 
 /// Why a secret is not sent.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ListenerError {
-    /// Nobody listens.
+pub enum ListenerError {
+    /// No program listens.
     #[error("no License Client listens at {0}; start it with 'license-client serve'")]
     Nobody(SocketAddr),
-    /// Somebody else listens.
+    /// A program of another user listens.
     #[error(
         "a program of the user with id {user} listens at {address}, who neither runs this command nor owns STATE_DIR: no token and no license key is sent. Stop that program; or, if it is the License Client, set STATE_DIR to its directory, or run this command as its user"
     )]
@@ -40,13 +42,13 @@ pub(crate) enum ListenerError {
 }
 
 /// Whether an address is one of this machine.
-pub(crate) fn is_local(address: IpAddr) -> bool {
+fn is_local(address: IpAddr) -> bool {
     address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Users that may have the secrets of the service: root, the one who runs this
 /// program, and the owner of each of these directories.
-pub(crate) fn trusted_users<'a>(directories: impl IntoIterator<Item = &'a Path>) -> BTreeSet<u32> {
+pub fn trusted_users<'a>(directories: impl IntoIterator<Item = &'a Path>) -> BTreeSet<u32> {
     use std::os::unix::fs::MetadataExt as _;
     let owners = directories.into_iter().filter_map(|it| {
         let metadata = std::fs::metadata(it).ok()?;
@@ -58,11 +60,32 @@ pub(crate) fn trusted_users<'a>(directories: impl IntoIterator<Item = &'a Path>)
         .collect()
 }
 
+/// Of the addresses that a name has, the first one of this machine where only `trusted`
+/// users listen: connect to this one and no other. `None` when none is of this machine.
+///
+/// # Errors
+/// When no address of this machine is safe; of several reasons, the one that names a user.
+pub fn first_trusted(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+    trusted: &BTreeSet<u32>,
+) -> Result<Option<SocketAddr>, ListenerError> {
+    let local = addresses.into_iter().filter(|it| is_local(it.ip()));
+    let mut refusal = None;
+    for address in local {
+        match check(address, trusted) {
+            Ok(()) => return Ok(Some(address)),
+            Err(_) if matches!(refusal, Some(ListenerError::Foreign { .. })) => {}
+            Err(error) => refusal = Some(error),
+        }
+    }
+    refusal.map_or(Ok(None), Err)
+}
+
 /// Whether only `trusted` users listen at an address of this machine.
 ///
 /// # Errors
 /// One [`ListenerError`] for each reason.
-pub(crate) fn check(address: SocketAddr, trusted: &BTreeSet<u32>) -> Result<(), ListenerError> {
+fn check(address: SocketAddr, trusted: &BTreeSet<u32>) -> Result<(), ListenerError> {
     let mut tables = Vec::new();
     for table in TABLES {
         match std::fs::read_to_string(table) {
@@ -181,16 +204,21 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             let address = SocketAddr::from(([127, 0, 0, 1], port));
             let ours = trusted_users([]);
-            check(address, &ours).unwrap();
+            // Where an address has no listener, another one may have it.
+            let unused = SocketAddr::from(([127, 0, 0, 2], 1));
+            let found = first_trusted([unused, address], &ours).unwrap();
+            assert_eq!(found, Some(address));
+            let elsewhere = "192.0.2.1:80".parse().unwrap();
+            assert_eq!(first_trusted([elsewhere], &ours).unwrap(), None);
             let me = rustix::process::geteuid().as_raw();
             let others = BTreeSet::from([me + 1]);
-            let refused = check(address, &others);
+            let refused = first_trusted([address, unused], &others);
             assert!(
                 matches!(refused, Err(ListenerError::Foreign { user, .. }) if user == me),
                 "{refused:?}"
             );
             drop(listener);
-            let nobody = check(address, &ours);
+            let nobody = first_trusted([address], &ours);
             assert!(
                 matches!(nobody, Err(ListenerError::Nobody(_))),
                 "{nobody:?}"
