@@ -12,6 +12,7 @@ use license_core::protocol::{self, ActivateRequest, HeartbeatRequest, SystemInfo
 use license_core::restored::{Refusal, next_number, takes_seat};
 use license_core::seat::SeatLimit;
 use license_core::suspicion::Report;
+use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
@@ -119,7 +120,7 @@ pub async fn answer(
 ) -> Result<Answer, AnswerError> {
     let now = app.clock.now();
     let (license_key, hardware_id) = (to.license_key.clone(), to.hardware_id.clone());
-    let answered = decide(app, question, to, call, now).await;
+    let answered = repeated(|| decide(app, question, to.clone(), call, now)).await;
     if let Err(AnswerError::OlderThanSite) = answered {
         app.traffic.note(question.call().as_str(), "withheld", now);
         restored::alert(app, &license_key, &hardware_id).await;
@@ -159,8 +160,7 @@ async fn decide(
         };
         return deny(app, None, envelope, unknown(key.err()), lost);
     };
-    let transaction = app.store.begin().await?;
-    let license = licenses::hold(&transaction, known).await?;
+    let (transaction, license) = app.store.hold(known).await?;
     let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
     refuse_outdated(question, call, seat.as_ref())?;
     let to = complete(to, seat.as_ref());
