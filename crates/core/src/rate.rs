@@ -28,6 +28,27 @@ pub const FAILURE_RATE: Rate = Rate {
     interval: Duration::from_secs(10),
 };
 
+/// The same for all addresses of a /56 of IPv6 together: the holder of one has 256
+/// networks that count separately.
+pub const FAILURE_RATE_OF_56: Rate = Rate {
+    burst: 60,
+    interval: Duration::from_secs(5),
+};
+
+/// The same for all addresses of a /48 of IPv6 together, the largest network that a
+/// provider gives one customer.
+pub const FAILURE_RATE_OF_48: Rate = Rate {
+    burst: 120,
+    interval: Duration::from_millis(2500),
+};
+
+/// The same for all addresses of a /24 of IPv4 together. Its addresses may belong to as
+/// many customers, each of which may stand for many.
+pub const FAILURE_RATE_OF_24: Rate = Rate {
+    burst: 600,
+    interval: Duration::from_millis(500),
+};
+
 /// The limit for calls of a machine without a seat, except activations. A machine whose
 /// seat was freed keeps calling like a healthy one.
 pub const SEATLESS_RATE: Rate = SEAT_RATE;

@@ -9,6 +9,7 @@ use license_service::clock::Clock;
 use serde::Serialize;
 
 use crate::audit::{Actor, Change};
+use crate::call_queues::CallQueues;
 use crate::config::Terms;
 use crate::metrics::Metrics;
 use crate::numbering::Numbering;
@@ -31,6 +32,8 @@ pub struct App {
     pub traffic: Arc<Traffic>,
     /// How often sites may call.
     pub rates: Rates,
+    /// Which calls of sites wait for others.
+    pub queues: CallQueues,
     /// Whether to sign by this machine's clock.
     pub signing_clock: SigningClock,
     /// Which sequence numbers the database accounts for.

@@ -7,6 +7,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod call_queues;
 pub mod cli;
 pub mod config;
 pub mod console;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use license_core::signing_clock::ClockDoubt;
 use license_service::clock::Clock;
+use license_service::database::ConnectError;
 use license_service::state_dir;
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
+use crate::call_queues::CallQueues;
 use crate::config::{Storage, Terms};
 use crate::licensing::{clock, restored};
 use crate::metrics::Metrics;
@@ -44,6 +46,17 @@ pub enum OpenError {
         /// Where they should be.
         directory: String,
     },
+}
+
+impl OpenError {
+    /// Whether the database may be there soon.
+    #[must_use]
+    pub fn is_database_away(&self) -> bool {
+        let Self::Store { error, .. } = self else {
+            return false;
+        };
+        matches!(error, StoreError::Connect(ConnectError::NotReached(_)))
+    }
 }
 
 impl App {
@@ -84,6 +97,7 @@ impl App {
             terms,
             traffic: Arc::default(),
             rates: Rates::default(),
+            queues: CallQueues::default(),
             signing_clock,
             numbering,
             metrics: Metrics::new(),

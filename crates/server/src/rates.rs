@@ -9,13 +9,12 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use license_core::protocol::Call;
 use license_core::rate::{
-    FAILURE_RATE, Rate, SEAT_RATE, SEATLESS_RATE, all_seatless_rate, newcomer_rate,
+    FAILURE_RATE, FAILURE_RATE_OF_24, FAILURE_RATE_OF_48, FAILURE_RATE_OF_56, Rate, SEAT_RATE,
+    SEATLESS_RATE, all_seatless_rate, newcomer_rate,
 };
-use license_service::client_address::network;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
 
 use crate::store::callers::CallerOfLicense;
 
@@ -35,11 +34,14 @@ const FAILURE_OVERFLOW_RATE: Rate = Rate {
     interval: Duration::from_millis(10),
 };
 
-/// Keys that addresses which have failed too often look up at a time. A few, so that one
-/// slow query does not make healthy sites behind the same address wait.
-const MAX_LOOK_UPS: usize = 4;
-/// How long a call waits for its turn.
-const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
+/// What failures count for: prefix lengths of networks of IPv4 …
+const FAILURE_RATES_IPV4: &[(u8, Rate)] = &[(32, FAILURE_RATE), (24, FAILURE_RATE_OF_24)];
+/// … and of IPv6. A host has a /64 at least.
+const FAILURE_RATES_IPV6: &[(u8, Rate)] = &[
+    (64, FAILURE_RATE),
+    (56, FAILURE_RATE_OF_56),
+    (48, FAILURE_RATE_OF_48),
+];
 
 /// The rates of everybody who calls. Times are of the running process.
 pub struct Rates {
@@ -48,8 +50,6 @@ pub struct Rates {
     newcomers: Allowances,
     seatless: Allowances,
     seatless_of_license: Allowances,
-    look_up: Semaphore,
-    look_up_timeout: Duration,
 }
 
 impl Default for Rates {
@@ -60,19 +60,17 @@ impl Default for Rates {
             newcomers: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
             seatless: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
             seatless_of_license: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
-            look_up: Semaphore::new(MAX_LOOK_UPS),
-            look_up_timeout: LOOK_UP_TIMEOUT,
         }
     }
 }
 
 impl Rates {
-    /// Counts a failure from this address.
+    /// Counts a failure from this address, and from the networks that it is in.
     ///
     /// # Errors
     /// How long until one is allowed again. It is not counted then.
     pub fn fail(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
-        self.failures.take(&network(address), FAILURE_RATE, now)
+        self.failures.take_each(&counted_networks(address), now)
     }
 
     /// Counts a failure whose answer goes out whatever came before. Beyond the rate
@@ -117,26 +115,25 @@ impl Rates {
         self.newcomers.take(&license_id, newcomer_rate(seats), now)
     }
 
-    /// Waits for a turn to look a key up, if the address has failed too often:
-    /// whether the key is known decides whether it is refused, so that no license
-    /// suffers from its neighbours, and all such addresses together cause
-    /// `MAX_LOOK_UPS` queries at a time.
-    ///
-    /// # Errors
-    /// How long to wait before the next try, where there was no turn within
-    /// `LOOK_UP_TIMEOUT`.
-    pub async fn turn_to_look_up(
-        &self,
-        address: IpAddr,
-        now: Duration,
-    ) -> Result<Option<SemaphorePermit<'_>>, Duration> {
-        if self.failures.look(&network(address), FAILURE_RATE, now) {
-            return Ok(None);
-        }
-        let turn = timeout(self.look_up_timeout, self.look_up.acquire()).await;
-        // The semaphore is never closed.
-        turn.map(Result::ok).map_err(|_| FAILURE_RATE.interval)
+    /// Whether the address, or a network that it is in, has failed too often.
+    pub fn is_failing(&self, address: IpAddr, now: Duration) -> bool {
+        let mut networks = counted_networks(address).into_iter();
+        networks.any(|(network, rate)| !self.failures.look(&network, rate, now))
     }
+}
+
+/// The networks for which a failure from this address counts.
+fn counted_networks(address: IpAddr) -> Vec<(IpNet, Rate)> {
+    let address = address.to_canonical();
+    let counted = match address {
+        IpAddr::V4(_) => FAILURE_RATES_IPV4,
+        IpAddr::V6(_) => FAILURE_RATES_IPV6,
+    };
+    let network = |bits| IpNet::new(address, bits).ok().map(|net| net.trunc());
+    counted
+        .iter()
+        .filter_map(|(bits, rate)| Some((network(*bits)?, *rate)))
+        .collect()
 }
 
 /// What is left for callers of one kind. A caller is kept as a hash with a random
@@ -178,18 +175,41 @@ impl Allowances {
     }
 
     fn take(&self, caller: &impl Hash, rate: Rate, now: Duration) -> Result<(), Duration> {
-        let caller = self.hasher.hash_one(caller);
+        self.take_each(&[(caller, rate)], now)
+    }
+
+    /// Takes a call from each of these allowances, or from none.
+    fn take_each(&self, callers: &[(impl Hash, Rate)], now: Duration) -> Result<(), Duration> {
         let mut kept = self.lock();
-        if let Some(full_at) = kept.full_at.get_mut(&caller) {
-            *full_at = rate.take(*full_at, now)?;
-            return Ok(());
+        let mut taken = Vec::with_capacity(callers.len());
+        let mut wait = None;
+        for (caller, rate) in callers {
+            let caller = self.hasher.hash_one(caller);
+            let (caller, next) = match kept.full_at.get(&caller) {
+                Some(full_at) => (Some(caller), rate.take(*full_at, now)),
+                None => {
+                    kept.make_room(self.max, now);
+                    match kept.full_at.len() + taken.len() < self.max {
+                        true => (Some(caller), rate.take(Duration::ZERO, now)),
+                        false => (None, self.overflow.take(kept.overflow_full_at, now)),
+                    }
+                }
+            };
+            match next {
+                Ok(full_at) => taken.push((caller, full_at)),
+                Err(needed) => wait = wait.max(Some(needed)),
+            }
         }
-        kept.make_room(self.max, now);
-        if kept.full_at.len() < self.max {
-            let full_at = rate.take(Duration::ZERO, now)?;
-            kept.full_at.insert(caller, full_at);
-        } else {
-            kept.overflow_full_at = self.overflow.take(kept.overflow_full_at, now)?;
+        if let Some(wait) = wait {
+            return Err(wait);
+        }
+        for (caller, full_at) in taken {
+            match caller {
+                Some(caller) => {
+                    kept.full_at.insert(caller, full_at);
+                }
+                None => kept.overflow_full_at = full_at,
+            }
         }
         Ok(())
     }
@@ -278,29 +298,38 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn a_slow_look_up_holds_up_no_other_and_waiting_ends() {
-        let rates = Rates {
-            look_up_timeout: Duration::ZERO,
-            ..Rates::default()
+    #[test]
+    fn failures_of_wider_networks_count_together_and_nothing_is_taken_by_halves() {
+        let at = |text: &str| text.parse::<IpAddr>().unwrap();
+        let now = 10 * SECOND;
+        // One failure from each of many networks of one customer.
+        let failures = |rates: &Rates, address: &dyn Fn(u16) -> String| {
+            let all = (0..2000).map(|n| rates.fail(at(&address(n)), now));
+            all.filter(Result::is_ok).count()
         };
-        let (address, now) = ("1.2.3.4".parse().unwrap(), SECOND);
-        assert!(rates.turn_to_look_up(address, now).await.unwrap().is_none());
-        for _ in 0..30 {
-            rates.fail(address, now).unwrap();
-        }
-        let mut turns = Vec::new();
-        // Three slow ones, and one that gets through beside them.
-        for _ in 0..4 {
-            turns.push(rates.turn_to_look_up(address, now).await.unwrap().unwrap());
-        }
-        let waited = rates.turn_to_look_up(address, now).await;
-        assert_eq!(waited.err(), Some(FAILURE_RATE.interval));
-        turns.pop();
-        assert!(rates.turn_to_look_up(address, now).await.unwrap().is_some());
-        let neighbour = "1.2.3.5".parse().unwrap();
-        let free = rates.turn_to_look_up(neighbour, now).await;
-        assert!(free.unwrap().is_none());
+        let rates = Rates::default();
+        let from_56 = |n: u16| format!("2001:db8:7:{:x}::1", n % 256);
+        assert_eq!(failures(&rates, &from_56), 60);
+        assert!(rates.is_failing(at("2001:db8:7:1::2"), now));
+        assert!(!rates.is_failing(at("2001:db8:7:100::2"), now));
+        // What is refused takes nothing from the wider network.
+        let from_48 = |n: u16| format!("2001:db8:7:{:x}::1", n * 29);
+        assert_eq!(failures(&rates, &from_48), 60);
+        let refused = rates.fail(at("2001:db8:7:9999::1"), now);
+        assert_eq!(refused, Err(Duration::from_millis(2500)));
+        assert!(rates.is_failing(at("2001:db8:7:9999::1"), now));
+        assert!(!rates.is_failing(at("2001:db8:8::1"), now));
+        // Customers behind the addresses of a carrier.
+        let from_24 = |n: u16| format!("203.0.113.{}", n % 256);
+        assert_eq!(failures(&rates, &from_24), 600);
+        assert!(!rates.is_failing(at("203.0.112.255"), now));
+        // However the address is written.
+        assert_eq!(
+            rates.fail(at("::ffff:203.0.113.1"), now),
+            Err(Duration::from_millis(500))
+        );
+        let later = rates.fail(at("203.0.113.1"), now + SECOND);
+        assert_eq!(later, Ok(()), "the address itself has not failed too often");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod pool;
 mod rows;
 mod transaction;
 
+use std::error::Error;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -20,15 +21,16 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use rustix::fs::{Access, access};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
-    SqliteTransactionMode, Statement, StreamTrait, TransactionOptions, TransactionTrait as _,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
+    IsolationLevel, QueryResult, QueryStream, SqliteTransactionMode, Statement, StreamTrait,
+    TransactionOptions, TransactionTrait as _,
 };
 use sqlx::postgres::{PgConnectOptions, PgListener};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -38,6 +40,7 @@ use tokio::time::Instant;
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 use crate::state_dir::{NotWritable, check_writable};
+use crate::turns::{QueueBounds, Turn, Turns};
 pub use failure::{Failure, words};
 use outage::Outage;
 use pool::Pool;
@@ -88,6 +91,12 @@ impl Default for Timeouts {
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// How long all callers share one answer to whether changes can be stored.
 const SHARED_CHECK_MAX_AGE: Duration = Duration::from_secs(1);
+/// Databases that are like PostgreSQL may not know the setting.
+const ASK_ENCODING: &str = "SELECT current_setting('server_encoding', true)";
+/// Maximum number of calls that wait for a connection.
+const MAX_WAITING: usize = 1000;
+/// How often work is done that each time loses against other work.
+const MAX_TRIES: u32 = 3;
 /// How long a change of the tables may take.
 pub const MIGRATION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
@@ -97,6 +106,9 @@ pub enum ConnectError {
     /// The SQLite file or its directory cannot be made or changed.
     #[error(transparent)]
     NotWritable(#[from] NotWritable),
+    /// The database is not there now: it is starting, or cannot be reached.
+    #[error("the database cannot be reached: {0}")]
+    NotReached(String),
     /// The database does not answer, or not to us.
     #[error("the database refuses: {0}")]
     Refused(#[from] DbErr),
@@ -116,6 +128,14 @@ struct Inner {
     reading: Outage,
     writing: Outage,
     last_check: Arc<Mutex<Option<Check>>>,
+    /// When a change was stored last.
+    stored_at: StdMutex<Option<Instant>>,
+    /// Who may use a connection. Callers wait here and not in the pool, where waiting too
+    /// long and a database that is away look alike.
+    working: Turns,
+    /// Who may change an SQLite file: SQLite lets one do it, and others try again and
+    /// again, in no order, each with a connection.
+    changing_file: Turns,
     /// Held while another SQLite file is opened.
     reopening: Mutex<()>,
 }
@@ -127,6 +147,18 @@ enum Purpose {
     Change,
     /// To find out whether changes can be stored.
     Check,
+}
+
+/// Runs a statement on a connection.
+type Run<T> = for<'a> fn(
+    &'a DatabaseConnection,
+    Statement,
+) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
+
+/// Why a database cannot be connected to.
+struct Trouble {
+    why: String,
+    is_temporary: bool,
 }
 
 /// What the last check has found.
@@ -150,7 +182,18 @@ impl Database {
     /// # Errors
     /// When the URL cannot be used at all.
     pub fn new(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, DbErr> {
+        let bounds = QueueBounds {
+            at_a_time: pool::MAX_WORKING as usize,
+            max_waiting: MAX_WAITING,
+            timeout: timeouts.wait,
+        };
         Ok(Self(Arc::new(Inner {
+            working: Turns::new(bounds),
+            changing_file: Turns::new(QueueBounds {
+                at_a_time: 1,
+                ..bounds
+            }),
+            stored_at: StdMutex::default(),
             pool: ArcSwap::from_pointee(Pool::new(url, &timeouts)?),
             url: url.clone(),
             timeouts,
@@ -164,15 +207,20 @@ impl Database {
     /// Connects. An SQLite file is made where there is none, with its directory.
     ///
     /// # Errors
-    /// When the file cannot be made or the database cannot be reached, or is behind a
-    /// pooler that this program cannot work with.
+    /// [`ConnectError::NotReached`] where the database may be back soon; otherwise when the
+    /// file cannot be made, or the database refuses, has another encoding than UTF8, or is
+    /// behind a pooler that this program cannot work with.
     pub async fn connect(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, ConnectError> {
         if let Some(file) = url.sqlite_file() {
             make_file(file)?;
         }
         let database = Self::new(url, timeouts)?;
-        if let Some(why) = database.why_not().await {
-            return Err(DbErr::Custom(why).into());
+        match database.trouble().await {
+            Some(trouble) if trouble.is_temporary => {
+                return Err(ConnectError::NotReached(trouble.why));
+            }
+            Some(trouble) => return Err(DbErr::Custom(trouble.why).into()),
+            None => {}
         }
         let deadline = ticks() + database.0.timeouts.wait;
         loop {
@@ -196,14 +244,47 @@ impl Database {
     /// When the database refuses, can only be read, or others have not finished within
     /// [`Timeouts::wait`].
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
-        self.begin_for(Purpose::Change).await
+        self.begin_keeping(Vec::new()).await
+    }
+
+    /// The same, and keeps `turn` until the transaction ends.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn begin_in(&self, turn: Turn) -> Result<Transaction, DbErr> {
+        self.begin_keeping(vec![turn]).await
+    }
+
+    async fn begin_keeping(&self, mut turns: Vec<Turn>) -> Result<Transaction, DbErr> {
+        turns.extend(self.turn_to_change_file().await?);
+        turns.push(self.turn().await?);
+        Ok(self.begin_for(Purpose::Change).await?.keeping(turns))
+    }
+
+    /// Waits for a turn to use a connection.
+    async fn turn(&self) -> Result<Turn, DbErr> {
+        let turn = self.0.working.take(&()).await;
+        turn.map_err(|_| failure::busy())
+    }
+
+    /// Waits for a turn to change an SQLite file.
+    async fn turn_to_change_file(&self) -> Result<Option<Turn>, DbErr> {
+        if self.0.url.sqlite_file().is_none() {
+            return Ok(None);
+        }
+        let turn = self.0.changing_file.take(&()).await;
+        turn.map(Some).map_err(|_| failure::busy())
     }
 
     async fn begin_for(&self, purpose: Purpose) -> Result<Transaction, DbErr> {
         match self.try_begin(purpose).await {
             // After a failover the pool still has sessions of the former primary. They
             // are marked now, and nothing has been done yet: a new one may do better.
-            Err(error) if Failure::of(&error) == Failure::Connection(true) => {
+            // So it is with one whose prepared statements are outdated.
+            Err(error)
+                if Failure::of(&error) == Failure::Connection(true)
+                    || failure::may_be_repeated(&error) =>
+            {
                 self.try_begin(purpose).await
             }
             begun => begun,
@@ -215,7 +296,8 @@ impl Database {
     /// # Errors
     /// When the database refuses.
     pub async fn begin_reading(&self) -> Result<Transaction, DbErr> {
-        self.try_begin(Purpose::Read).await
+        let turn = self.turn().await?;
+        Ok(self.begin_for(Purpose::Read).await?.keeping(vec![turn]))
     }
 
     async fn try_begin(&self, purpose: Purpose) -> Result<Transaction, DbErr> {
@@ -245,7 +327,9 @@ impl Database {
     /// When the database refuses.
     pub async fn begin_migration(&self) -> Result<Migration, DbErr> {
         let pool = self.pool().await?;
+        let is_postgres = self.0.url.sqlite_file().is_none();
         let options = TransactionOptions {
+            isolation_level: is_postgres.then_some(IsolationLevel::ReadCommitted),
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
@@ -283,7 +367,10 @@ impl Database {
     }
 
     async fn write_unchanged(&self, statement: &str) -> Result<(), DbErr> {
+        let began_at = ticks();
         let writing = async {
+            // On PostgreSQL it waits for no turn, because it has a connection of its own.
+            let _turn = self.turn_to_change_file().await?;
             let transaction = self.begin_for(Purpose::Check).await?;
             let result = transaction.execute_unprepared(statement).await?;
             if result.rows_affected() == 0 {
@@ -297,6 +384,20 @@ impl Database {
         };
         let timeout = self.0.timeouts.check;
         let written = tokio::time::timeout(timeout, writing).await;
+        let is_held_up = match &written {
+            Ok(Ok(())) => false,
+            Ok(Err(error)) => Failure::of(error) == Failure::Busy,
+            Err(_) => true,
+        };
+        // Others were in front, and what they changed is stored; or PostgreSQL, which takes
+        // changes, answers that others hold the row.
+        let is_answered = self.0.url.sqlite_file().is_none() && written.is_ok();
+        if is_held_up && (is_answered || self.has_stored_since(began_at)) {
+            return self
+                .0
+                .writing
+                .check_recent(self.0.timeouts.starved, ticks());
+        }
         written.unwrap_or_else(|_| {
             let error = failure::timed_out(timeout);
             self.0.writing.failed(&error, ticks());
@@ -312,6 +413,28 @@ impl Database {
     /// another session, and does not keep prepared statements, mixes the names up: the
     /// second of two connections meets the statement of the first.
     pub async fn why_not(&self) -> Option<String> {
+        self.trouble().await.map(|trouble| trouble.why)
+    }
+
+    /// Why a database that can be connected to cannot hold every text; `None` when it can.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn wrong_encoding(&self) -> Result<Option<String>, DbErr> {
+        if self.0.url.sqlite_file().is_some() {
+            return Ok(None);
+        }
+        let ask = Statement::from_string(DbBackend::Postgres, ASK_ENCODING);
+        let row = self.query_one_raw(ask).await?;
+        let encoding = match row {
+            Some(row) => row.try_get_by_index::<Option<String>>(0)?,
+            None => None,
+        };
+        let other = encoding.filter(|encoding| !is_utf8(encoding));
+        Ok(other.map(|other| failure::wrong_encoding(&other)))
+    }
+
+    async fn trouble(&self) -> Option<Trouble> {
         if self.0.url.sqlite_file().is_some() {
             return None;
         }
@@ -322,15 +445,23 @@ impl Database {
             for connection in [&mut first, &mut second] {
                 sqlx::query("SELECT 1").execute(connection).await?;
             }
+            let asking = sqlx::query_scalar(ASK_ENCODING).fetch_one(&mut first);
+            let encoding: Option<String> = asking.await?;
             first.close().await?;
-            second.close().await
+            second.close().await?;
+            Ok::<_, sqlx::Error>(encoding)
         };
         let timeout = self.0.timeouts.wait;
+        let trouble = |why, is_temporary| Some(Trouble { why, is_temporary });
         match tokio::time::timeout(timeout, connecting).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) if failure::is_mixed_up(&error) => Some(failure::POOLER.to_owned()),
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(failure::timed_out(timeout).to_string()),
+            Ok(Ok(encoding)) => encoding
+                .filter(|encoding| !is_utf8(encoding))
+                .and_then(|other| trouble(failure::wrong_encoding(&other), false)),
+            Ok(Err(error)) if failure::is_mixed_up(&error) => {
+                trouble(failure::POOLER.to_owned(), false)
+            }
+            Ok(Err(error)) => trouble(error.to_string(), failure::is_temporary(&error)),
+            Err(_) => trouble(failure::timed_out(timeout).to_string(), true),
         }
     }
 
@@ -415,10 +546,17 @@ impl Database {
         };
         let failure = Failure::of(&error);
         match failure {
-            Failure::Connection(_) => pool.health().renew(),
-            Failure::Refused | Failure::File | Failure::Unavailable => {}
+            Failure::Connection(_) | Failure::Stale => pool.health().renew(),
+            Failure::Refused
+            | Failure::Busy
+            | Failure::Conflict
+            | Failure::File
+            | Failure::Unavailable => {}
         }
-        if let Some(outage) = outage.filter(|_| failure != Failure::Refused) {
+        if !failure.is_outage() {
+            return Err(error);
+        }
+        if let Some(outage) = outage {
             outage.failed(&error, ticks());
         }
         let is_postgres = self.0.url.sqlite_file().is_none();
@@ -436,8 +574,46 @@ impl Database {
         }
     }
 
-    /// Runs one statement outside of a transaction.
-    async fn single<T>(
+    /// A change was stored.
+    fn note_stored(&self) {
+        let stored_at = &self.0.stored_at;
+        let mut stored_at = stored_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *stored_at = Some(ticks());
+    }
+
+    /// Whether a change was stored after this instant.
+    fn has_stored_since(&self, instant: Instant) -> bool {
+        let stored_at = &self.0.stored_at;
+        let stored_at = stored_at.lock().unwrap_or_else(PoisonError::into_inner);
+        stored_at.is_some_and(|at| at >= instant)
+    }
+
+    /// Runs one statement outside of a transaction. It is run again where nothing was
+    /// done and another connection may do better.
+    async fn single<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
+        let _turn = self.turn().await?;
+        let pool = self.pool().await?;
+        let first = run(pool.connection(), statement.clone());
+        match self.try_single(&pool, first).await {
+            Err(error) if failure::may_be_repeated(&error) => {}
+            done => return done,
+        }
+        let again = run(pool.connection(), statement);
+        let again = self.try_single(&pool, again).await;
+        again.map_err(|error| self.not_helped(error))
+    }
+
+    /// What is said when another connection has not helped.
+    fn not_helped(&self, error: DbErr) -> DbErr {
+        let is_stale = Failure::of(&error) == Failure::Stale;
+        let error = failure::still_stale(error);
+        if is_stale && Failure::of(&error).is_outage() {
+            self.0.reading.failed(&error, ticks());
+        }
+        error
+    }
+
+    async fn try_single<T>(
         &self,
         pool: &Arc<Pool>,
         run: impl Future<Output = Result<T, DbErr>>,
@@ -451,6 +627,55 @@ impl Database {
         let answer = self.guarded(self.0.timeouts.statement, running).await;
         self.judge(pool, Some(&self.0.reading), answer)
     }
+
+    /// Starts a query, with its first row: an outdated statement is refused only there.
+    async fn start_stream(
+        &self,
+        pool: &Arc<Pool>,
+        statement: Statement,
+    ) -> Result<(Option<QueryResult>, QueryStream), DbErr> {
+        let starting = async {
+            let mut rows = pool.connection().stream_raw(statement).await?;
+            let first = rows.next().await.transpose()?;
+            first.iter().try_for_each(rows::check)?;
+            Ok((first, rows))
+        };
+        let started = self.guarded(self.0.timeouts.statement, starting).await;
+        self.judge(pool, Some(&self.0.reading), started)
+    }
+}
+
+/// Does work with transactions, and does it again where nothing of it is done because
+/// it lost against other work, or because of the connection alone. What it waits for is
+/// waited for again.
+///
+/// # Errors
+/// Those of the last try.
+pub async fn repeated<T, E, F>(work: impl Fn() -> F) -> Result<T, E>
+where
+    E: Error + 'static,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut tries = 1;
+    loop {
+        match work().await {
+            Err(error) if tries < MAX_TRIES && is_for_another_try(&error) => tries += 1,
+            done => return done,
+        }
+    }
+}
+
+fn is_for_another_try(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .find_map(|error| error.downcast_ref::<DbErr>())
+        .is_some_and(failure::may_be_repeated)
+}
+
+/// Spellings of databases that are like PostgreSQL included.
+fn is_utf8(encoding: &str) -> bool {
+    ["UTF8", "UTF-8", "UNICODE"]
+        .iter()
+        .any(|name| encoding.eq_ignore_ascii_case(name))
 }
 
 /// A change of the tables. Dropped without a commit it is taken back.
@@ -487,27 +712,33 @@ impl ConnectionTrait for Database {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let pool = self.pool().await?;
-        self.single(&pool, pool.connection().execute_raw(statement))
-            .await
+        self.single(statement, |connection, statement| {
+            connection.execute_raw(statement)
+        })
+        .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let pool = self.pool().await?;
-        self.single(&pool, pool.connection().execute_unprepared(sql))
-            .await
+        let backend = ConnectionTrait::get_database_backend(self);
+        let statement = Statement::from_string(backend, sql);
+        self.single(statement, |connection, statement| {
+            Box::pin(async move { connection.execute_unprepared(&statement.sql).await })
+        })
+        .await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let pool = self.pool().await?;
-        self.single(&pool, rows::checked_one(pool.connection(), statement))
-            .await
+        self.single(statement, |connection, statement| {
+            Box::pin(rows::checked_one(connection, statement))
+        })
+        .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let pool = self.pool().await?;
-        self.single(&pool, rows::checked_all(pool.connection(), statement))
-            .await
+        self.single(statement, |connection, statement| {
+            Box::pin(rows::checked_all(connection, statement))
+        })
+        .await
     }
 }
 
@@ -524,15 +755,21 @@ impl StreamTrait for Database {
         statement: Statement,
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
         Box::pin(async move {
+            let turn = self.turn().await?;
             let pool = self.pool().await?;
             let timeout = self.0.timeouts.statement;
-            let starting = pool.connection().stream_raw(statement);
-            let started = self.guarded(timeout, starting).await;
-            let rows = self.judge(&pool, Some(&self.0.reading), started)?;
-            let judged = stream::unfold(Some(rows), move |rows| {
+            let (first, rows) = match self.start_stream(&pool, statement.clone()).await {
+                Err(error) if failure::may_be_repeated(&error) => {
+                    let again = self.start_stream(&pool, statement).await;
+                    again.map_err(|error| self.not_helped(error))?
+                }
+                started => started?,
+            };
+            let rest = first.is_some().then_some((rows, turn));
+            let rest = stream::unfold(rest, move |rest| {
                 let pool = pool.clone();
                 async move {
-                    let mut rows = rows?;
+                    let (mut rows, turn) = rest?;
                     let next = async {
                         let row = rows.next().await.transpose()?;
                         row.iter().try_for_each(rows::check)?;
@@ -541,11 +778,12 @@ impl StreamTrait for Database {
                     let next = self.guarded(timeout, next).await;
                     let next = self.judge(&pool, Some(&self.0.reading), next);
                     match next.transpose()? {
-                        Ok(row) => Some((Ok(row), Some(rows))),
+                        Ok(row) => Some((Ok(row), Some((rows, turn)))),
                         Err(error) => Some((Err(error), None)),
                     }
                 }
             });
+            let judged = stream::iter(first.map(Ok)).chain(rest);
             Ok(Box::pin(judged) as Self::Stream<'a>)
         })
     }

@@ -38,4 +38,5 @@ pub mod stdout;
 pub mod telemetry;
 pub mod text_file;
 mod trimmed;
+pub mod turns;
 pub mod variables;

@@ -72,7 +72,8 @@ impl Store {
         })
     }
 
-    /// Makes the tables that are missing. Existing tables are never altered.
+    /// Makes the tables that are missing. Existing tables are never altered. A database that
+    /// cannot hold every text is used and reported in the log, because version 1.0.0 used it.
     ///
     /// # Errors
     /// When the database cannot be reached or refuses to make a table.
@@ -81,6 +82,9 @@ impl Store {
             database::make_file(file)?;
         }
         let db = &self.db;
+        if let Some(why) = db.wrong_encoding().await? {
+            tracing::error!(why, "some texts cannot be stored");
+        }
         schema::create_missing_tables(db).await?;
         system_config::insert_if_missing(db, system_config::REVISION, &new_revision(), now).await
     }
@@ -141,6 +145,10 @@ impl Store {
     /// # Errors
     /// When the database refuses, or others have not finished in 5 s.
     pub async fn begin(&self, now: DateTime<Utc>) -> Result<Transaction, StoreError> {
+        database::repeated(|| self.try_begin(now)).await
+    }
+
+    async fn try_begin(&self, now: DateTime<Utc>) -> Result<Transaction, StoreError> {
         let transaction = self.db.begin().await?;
         system_config::set(&transaction, system_config::REVISION, &new_revision(), now).await?;
         if transaction.get_database_backend() == DatabaseBackend::Postgres {

@@ -1,16 +1,25 @@
 //! `license-server serve`
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use license_service::clock::SystemClock;
+use license_service::clock::{Clock as _, SystemClock};
 use license_service::listener::Limits;
 use license_service::presentable_url::presentable_absolute;
 use license_service::{listener, shutdown, telemetry};
 
 use crate::app::App;
-use crate::config::{Serve, Storage};
+use crate::config::{Serve, Storage, Terms};
 use crate::http::access::Access;
+use crate::open::OpenError;
 use crate::serve::{self, Bounds};
+
+/// How long the service waits at its start for a database that is not there.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time between two tries …
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// … and between two log lines about them.
+const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()> {
     shutdown::outlive_the_log()?;
@@ -23,11 +32,15 @@ pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()
     );
     // Opens the port last, when the key and the database are ready.
     let clock = Arc::new(SystemClock);
-    let app = App::open(storage, settings.terms.clone(), clock.clone()).await?;
+    let shutdown = shutdown::on_signal()?;
+    let opening = open_when_there(storage, &settings.terms, &clock);
+    let app = tokio::select! {
+        app = opening => app?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
     let access = Access::new(token, &settings.allowed_hosts, clock);
     let access = access.behind(settings.trusted_proxies);
     let listener = listener::bind(settings.host, settings.port).await?;
-    let shutdown = shutdown::on_signal()?;
     let bounds = Bounds {
         limits: Limits {
             max_connections: settings.max_connections,
@@ -36,4 +49,31 @@ pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()
         ..Bounds::default()
     };
     serve::serve_within(Arc::new(app), access, listener, bounds, shutdown).await
+}
+
+/// Opens the service. A database that is starting together with this machine is waited
+/// for; where it refuses, the service does not start.
+async fn open_when_there(
+    storage: &Storage,
+    terms: &Terms,
+    clock: &Arc<SystemClock>,
+) -> Result<App, OpenError> {
+    let start = clock.running();
+    let mut reported_at = None;
+    loop {
+        let error = match App::open(storage, terms.clone(), clock.clone()).await {
+            Err(error) if error.is_database_away() => error,
+            opened => return opened,
+        };
+        let waited = clock.running().saturating_sub(start);
+        if waited >= START_TIMEOUT {
+            return Err(error);
+        }
+        if reported_at.is_none_or(|at| waited.saturating_sub(at) >= REPORT_INTERVAL) {
+            reported_at = Some(waited);
+            let seconds_left = START_TIMEOUT.saturating_sub(waited).as_secs();
+            tracing::warn!(%error, seconds_left, "waiting for the database");
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
 }

@@ -67,6 +67,9 @@ pub enum ApiError {
     NotFound,
     /// The path has other methods.
     MethodNotAllowed,
+    /// Others are waiting already: for the same license, the same row or a connection to the
+    /// database, which is well.
+    Busy,
     /// The database does not do what it is asked; the log has why.
     Unavailable,
     /// A fault of ours; the log has it.
@@ -106,7 +109,7 @@ impl ApiError {
             }
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unavailable | Self::NotSigning | Self::OlderThanSite => {
+            Self::Busy | Self::Unavailable | Self::NotSigning | Self::OlderThanSite => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -148,6 +151,9 @@ impl ApiError {
                 .to_owned(),
             Self::NotFound => "There is no such path".to_owned(),
             Self::MethodNotAllowed => "The path has other methods".to_owned(),
+            Self::Busy => {
+                "The License Server is busy; wait a few seconds, then try again".to_owned()
+            }
             Self::Unavailable => {
                 "The database does not do what it is asked; the log says why".to_owned()
             }
@@ -160,7 +166,7 @@ impl ApiError {
             Self::BadRequest(_) | Self::Body(..) => "bad_request",
             Self::BodyRefused(BodyRefusal::TooLong { .. }) => "body_too_long",
             Self::BodyRefused(BodyRefusal::TimedOut) => "timeout",
-            Self::BodyRefused(BodyRefusal::Busy) => "busy",
+            Self::BodyRefused(BodyRefusal::Busy) | Self::Busy => "busy",
             Self::NotOffered(_) => "not_offered",
             Self::Unknown(_) | Self::NotFound => "not_found",
             Self::Conflict(_) => "conflict",
@@ -188,6 +194,9 @@ fn seconds(wait: Duration) -> u64 {
 /// set right, or accepted, at any time.
 const NOT_SIGNING_WAIT: Duration = Duration::from_secs(60);
 
+/// How long a caller is asked to wait where too many others do.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
 /// How long a caller is asked to wait while the database refuses.
 const UNAVAILABLE_WAIT: Duration = Duration::from_secs(10);
 
@@ -198,6 +207,7 @@ impl ApiError {
             Self::TooManyCalls(wait) => Some(*wait),
             Self::SignIn(SignInError::TooMany) => Some(FAILURE_WINDOW),
             Self::NotSigning | Self::OlderThanSite => Some(NOT_SIGNING_WAIT),
+            Self::Busy => Some(BUSY_WAIT),
             Self::Unavailable => Some(UNAVAILABLE_WAIT),
             Self::BodyRefused(BodyRefusal::Busy) => Some(Duration::from_secs(1)),
             _ => None,
@@ -244,6 +254,7 @@ impl From<AdmitError> for ApiError {
     fn from(error: AdmitError) -> Self {
         match error {
             AdmitError::TooManyCalls(wait) => Self::TooManyCalls(wait),
+            AdmitError::Busy => Self::Busy,
             AdmitError::NotSigning(_) => Self::NotSigning,
             AdmitError::Store(error) => error.into(),
         }
@@ -271,6 +282,10 @@ impl From<AnswerError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if error.is_busy() {
+            tracing::debug!(%error, "a request waited too long for others");
+            return Self::Busy;
+        }
         // The door to the database says once that it fails, and then counts.
         if !error.is_outage() {
             tracing::error!(%error, "a request could not be answered");

@@ -136,7 +136,7 @@ pub(super) async fn offline(
         license_key: &license_key,
         hardware_id: &hardware_id,
     };
-    call.admit(&app).await?;
+    let _turn = call.admit(&app).await?;
     let signed = offline::sign(&app, request, lease, Actor::Site).await?;
     call.note(&app, &signed.answer);
     let (granted, message) = match &signed.answer {
@@ -192,7 +192,7 @@ async fn ask(
         license_key: &license_key,
         hardware_id: &hardware_id,
     };
-    call_of_site.admit(app).await?;
+    let _turn = call_of_site.admit(app).await?;
     let answer = answer(app, question, to, call).await?;
     call_of_site.note(app, &answer);
     Ok(answer)

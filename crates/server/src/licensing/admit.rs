@@ -2,7 +2,7 @@
 //!
 //! A key of the wrong form, or with a wrong check character, costs no query. For any
 //! other one query says whether the license exists and whether the machine holds a
-//! seat. A call about a license counts for that seat, or for the license's machines
+//! seat. Calls take turns for it, and until they are answered. A call about a license counts for that seat, or for the license's machines
 //! without one; every other call counts as a failure of its address.
 
 use std::net::IpAddr;
@@ -11,8 +11,10 @@ use std::time::Duration;
 use license_core::document::DenialReason;
 use license_core::license_key::LicenseKey;
 use license_core::protocol::Call;
+use license_core::rate::FAILURE_RATE;
 
 use crate::app::App;
+use crate::call_queues::CallTurn;
 use crate::licensing::answer::Answer;
 use crate::signing::SignError;
 use crate::store::{StoreError, callers};
@@ -23,6 +25,9 @@ pub enum AdmitError {
     /// The caller has used its allowance.
     #[error("too many calls; the next one is allowed in {0:?}")]
     TooManyCalls(Duration),
+    /// Too many calls about the license, or with keys that are not known, are waiting.
+    #[error("too many calls are waiting")]
+    Busy,
     /// Nothing is signed.
     #[error(transparent)]
     NotSigning(SignError),
@@ -45,28 +50,43 @@ pub struct SiteCall<'a> {
 }
 
 impl SiteCall<'_> {
-    /// Lets the call in, and counts it. While nothing is signed none is let in, and
-    /// none is counted.
+    /// Lets the call in when it is its turn, and counts it. While nothing is signed none
+    /// is let in, and none is counted. The turn has to be kept until the call is answered;
+    /// a call that needs no database has none.
     ///
     /// # Errors
     /// One [`AdmitError`] for each reason.
-    pub async fn admit(self, app: &App) -> Result<(), AdmitError> {
+    pub async fn admit(self, app: &App) -> Result<Option<CallTurn>, AdmitError> {
         app.can_sign().map_err(AdmitError::NotSigning)?;
         let now = app.clock.running();
-        let caller = match LicenseKey::parse(self.license_key) {
-            Ok(key) => {
-                let turn = app.rates.turn_to_look_up(self.address, now).await;
-                let _turn = turn.map_err(|wait| self.refuse(app, wait))?;
-                let db = app.store.reader();
-                callers::find(db, key.as_str(), self.hardware_id).await?
+        let Ok(key) = LicenseKey::parse(self.license_key) else {
+            let counted = app.rates.fail(self.address, now);
+            return match counted {
+                Ok(()) => Ok(None),
+                Err(wait) => Err(self.refuse(app, AdmitError::TooManyCalls(wait))),
+            };
+        };
+        let is_failing = app.rates.is_failing(self.address, now);
+        let busy = || match is_failing {
+            true => AdmitError::TooManyCalls(FAILURE_RATE.interval),
+            false => AdmitError::Busy,
+        };
+        let turn = app.queues.enter(&key, is_failing).await;
+        let turn = turn.map_err(|_| self.refuse(app, busy()))?;
+        let db = app.store.reader();
+        let (counted, turn) = match callers::find(db, key.as_str(), self.hardware_id).await? {
+            Some(caller) => {
+                let turn = app.queues.found(&key, turn).await;
+                let turn = turn.map_err(|_| self.refuse(app, AdmitError::Busy))?;
+                let counted = app.rates.call(&caller, self.hardware_id, self.call, now);
+                (counted, turn)
             }
-            Err(_) => None,
+            None => (app.rates.fail(self.address, now), turn),
         };
-        let admitted = match caller {
-            Some(caller) => app.rates.call(&caller, self.hardware_id, self.call, now),
-            None => app.rates.fail(self.address, now),
-        };
-        admitted.map_err(|wait| self.refuse(app, wait))
+        match counted {
+            Ok(()) => Ok(Some(turn)),
+            Err(wait) => Err(self.refuse(app, AdmitError::TooManyCalls(wait))),
+        }
     }
 
     /// Counts a refused activation against the address. The answer goes out all
@@ -83,9 +103,9 @@ impl SiteCall<'_> {
     }
 
     /// A refusal is counted, and no line is logged for it.
-    fn refuse(self, app: &App, wait: Duration) -> AdmitError {
+    fn refuse(self, app: &App, refusal: AdmitError) -> AdmitError {
         let call = self.call.as_str();
         app.traffic.note(call, "throttled", app.clock.now());
-        AdmitError::TooManyCalls(wait)
+        refusal
     }
 }

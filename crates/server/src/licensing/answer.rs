@@ -15,6 +15,7 @@ use license_core::protocol::{self, ActivateRequest, HeartbeatRequest, SystemInfo
 use license_core::restored::{Refusal, next_number, takes_seat};
 use license_core::seat::SeatLimit;
 use license_core::suspicion::{Report, Suspicion};
+use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
@@ -125,7 +126,7 @@ pub async fn answer(
 ) -> Result<Answer, AnswerError> {
     let now = app.clock.now();
     let (license_key, hardware_id) = (to.license_key.clone(), to.hardware_id.clone());
-    let answered = decide(app, question, to, details, now).await;
+    let answered = repeated(|| decide(app, question, to.clone(), details, now)).await;
     let call = question.call().as_str();
     match answered {
         Err(AnswerError::OlderThanSite) => {
@@ -170,8 +171,7 @@ async fn decide(
         };
         return deny(app, None, envelope, unknown(key.err()), lost);
     };
-    let transaction = app.store.begin().await?;
-    let license = licenses::hold(&transaction, known).await?;
+    let (transaction, license) = app.store.hold(known).await?;
     let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
     refuse_outdated(question, call, seat.as_ref())?;
     let to = complete(to, seat.as_ref());

@@ -6,6 +6,7 @@ use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
 use license_core::seat::{
     DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS,
 };
+use license_service::database::repeated;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -166,6 +167,10 @@ pub async fn issue(
     change: &Change,
 ) -> Result<License, IssueError> {
     let license = draft(request, change.at)?;
+    repeated(|| add(store, license.clone(), change)).await
+}
+
+async fn add(store: &Store, license: License, change: &Change) -> Result<License, IssueError> {
     let transaction = store.begin().await?;
     let known = licenses::find(&transaction, &license.license_key).await?;
     if known.is_some() {

@@ -1,6 +1,7 @@
 //! Set the end of a license.
 
 use chrono::{DateTime, Utc};
+use license_service::database::repeated;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
@@ -38,9 +39,17 @@ pub async fn renew(
     change: &Change,
 ) -> Result<License, RenewError> {
     check_expiry(expires_at, change.at)?;
+    repeated(|| try_renew(store, license, expires_at, change)).await
+}
+
+async fn try_renew(
+    store: &Store,
+    license: &str,
+    expires_at: Option<DateTime<Utc>>,
+    change: &Change,
+) -> Result<License, RenewError> {
     let license = look_up(store, license).await?;
-    let transaction = store.begin().await?;
-    let license = licenses::hold(&transaction, license).await?;
+    let (transaction, license) = store.hold(license).await?;
     if license.status == Status::Revoked {
         return Err(RenewError::Revoked);
     }

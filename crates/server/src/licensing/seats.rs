@@ -3,13 +3,14 @@
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use license_core::seat::Overlap;
+use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::seats::{self, Seat};
-use crate::store::{Store, StoreError, licenses};
+use crate::store::{Store, StoreError};
 
 /// Why a seat was not freed.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +39,17 @@ pub async fn free(
     hardware_id: &str,
     change: &Change,
 ) -> Result<Seat, FreeError> {
+    repeated(|| try_free(store, license, hardware_id, change)).await
+}
+
+async fn try_free(
+    store: &Store,
+    license: &str,
+    hardware_id: &str,
+    change: &Change,
+) -> Result<Seat, FreeError> {
     let license = look_up(store, license).await?;
-    let transaction = store.begin().await?;
-    let license = licenses::hold(&transaction, license).await?;
+    let (transaction, license) = store.hold(license).await?;
     let seat = seat_of(&transaction, &license.id, hardware_id, Some(true)).await??;
     let Some(mut seat) = seat.filter(Seat::is_held) else {
         return Err(FreeError::NotHeld(hardware_id.to_owned()));
@@ -140,9 +149,18 @@ pub async fn release(
     confirmed_until: Option<DateTime<Utc>>,
     change: &Change,
 ) -> Result<Seat, ReleaseError> {
+    repeated(|| try_release(store, license, hardware_id, confirmed_until, change)).await
+}
+
+async fn try_release(
+    store: &Store,
+    license: &str,
+    hardware_id: &str,
+    confirmed_until: Option<DateTime<Utc>>,
+    change: &Change,
+) -> Result<Seat, ReleaseError> {
     let license = look_up(store, license).await?;
-    let transaction = store.begin().await?;
-    let license = licenses::hold(&transaction, license).await?;
+    let (transaction, license) = store.hold(license).await?;
     let seat = seat_of(&transaction, &license.id, hardware_id, None).await??;
     let waiting = seat.filter(|seat| seat.is_held() || seat.state().is_waiting(change.at));
     let Some((mut seat, until)) = waiting.and_then(|seat| {

@@ -1,5 +1,6 @@
 //! Suspend, reinstate and revoke.
 
+use license_service::database::repeated;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
@@ -46,9 +47,18 @@ pub async fn set_status(
             return Err(StatusError::Message);
         }
     }
+    repeated(|| try_set_status(store, license, status, message, change)).await
+}
+
+async fn try_set_status(
+    store: &Store,
+    license: &str,
+    status: Status,
+    message: Option<&str>,
+    change: &Change,
+) -> Result<License, StatusError> {
     let license = look_up(store, license).await?;
-    let transaction = store.begin().await?;
-    let license = licenses::hold(&transaction, license).await?;
+    let (transaction, license) = store.hold(license).await?;
     if license.status == Status::Revoked && status != Status::Revoked {
         return Err(StatusError::Revoked);
     }

@@ -200,11 +200,12 @@ pub async fn find_by_id(
 }
 
 /// Holds a license until the transaction ends, and answers it as it is then:
-/// whoever else wants to change something about it waits.
+/// whoever else wants to change something about it waits. [`super::Store::hold`] lets them
+/// wait without a connection.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn hold(db: &impl ConnectionTrait, known: License) -> Result<License, StoreError> {
+pub(super) async fn hold(db: &impl ConnectionTrait, known: License) -> Result<License, StoreError> {
     // Changing a row to what it is takes its lock on PostgreSQL; SQLite's
     // transaction has the whole file already.
     Entity::update_many()

@@ -18,11 +18,14 @@ pub mod suspicions;
 pub mod usage_days;
 
 use std::path::Path;
+use std::time::Duration;
 
 use license_service::database::{self, ConnectError, Database, Failure, Timeouts, Transaction};
 use license_service::database_url::DatabaseUrl;
+use license_service::turns::{QueueBounds, Turns};
 use sea_orm::{DbErr, SqlErr};
 
+use licenses::License;
 pub use migrations::Migrator;
 
 /// More rows than any table has: what the databases take as a number of rows ends
@@ -33,7 +36,16 @@ const MAX_ROWS: u64 = i32::MAX as u64;
 #[derive(Clone, Debug)]
 pub struct Store {
     db: Database,
+    /// Who may change a license.
+    holding: Turns,
 }
+
+/// Changes of one license.
+const HOLD_BOUNDS: QueueBounds = QueueBounds {
+    at_a_time: 1,
+    max_waiting: 256,
+    timeout: Duration::from_secs(5),
+};
 
 /// What can go wrong with a database.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +61,9 @@ pub enum StoreError {
     /// The database refuses a statement.
     #[error("{}", database::words(.0))]
     Database(#[from] DbErr),
+    /// Others have not finished changing the license in time.
+    #[error("the license is being changed by many others; try again")]
+    Held,
     /// A row holds something that this program never writes.
     #[error("the column '{column}' holds '{value}', which is none of its values")]
     Value {
@@ -69,18 +84,35 @@ impl StoreError {
         matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
     }
 
+    /// Whether others have not finished in time, or changed the same again and again.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Database(error) => {
+                matches!(Failure::of(error), Failure::Busy | Failure::Conflict)
+            }
+            Self::Held => true,
+            Self::Connect(_) | Self::Missing | Self::Value { .. } => false,
+        }
+    }
+
     /// Whether the database as a whole fails, which its door has logged.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Database(error) => Failure::of(error) != Failure::Refused,
+            Self::Database(error) => Failure::of(error).is_outage(),
             Self::Connect(_) => true,
-            Self::Missing | Self::Value { .. } => false,
+            Self::Missing | Self::Value { .. } | Self::Held => false,
         }
     }
 }
 
 impl Store {
+    fn of(db: Database) -> Self {
+        let holding = Turns::new(HOLD_BOUNDS);
+        Self { db, holding }
+    }
+
     /// Connects, and brings the tables up to date.
     ///
     /// # Errors
@@ -95,7 +127,7 @@ impl Store {
     /// The same.
     pub async fn open_within(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, StoreError> {
         let db = Database::connect(url, timeouts).await?;
-        let store = Self { db };
+        let store = Self::of(db);
         migrations::bring_up_to_date(&store).await?;
         Ok(store)
     }
@@ -111,7 +143,7 @@ impl Store {
             return Err(StoreError::Missing);
         }
         let db = Database::connect(url, Timeouts::default()).await?;
-        let store = Self { db };
+        let store = Self::of(db);
         if !migrations::are_there_any(&store).await? {
             store.close().await;
             return Err(StoreError::Missing);
@@ -121,13 +153,26 @@ impl Store {
     }
 
     /// Starts a transaction that changes things. On SQLite it has the file
-    /// for itself; on PostgreSQL [`licenses::hold`] lets the changes of one
-    /// license take turns.
+    /// for itself.
     ///
     /// # Errors
     /// When the database refuses, or others have not finished in 5 s.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
         Ok(self.db.begin().await?)
+    }
+
+    /// Starts a transaction that changes a license or its seats, and answers the license as
+    /// it is then: whoever else wants to change something about it waits until the
+    /// transaction ends. In this process they wait without a connection.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn hold(&self, known: License) -> Result<(Transaction, License), StoreError> {
+        let turn = self.holding.take(&known.license_key).await;
+        let turn = turn.map_err(|_| StoreError::Held)?;
+        let transaction = self.db.begin_in(turn).await?;
+        let license = licenses::hold(&transaction, known).await?;
+        Ok((transaction, license))
     }
 
     /// For reading, and for single statements.

@@ -8,6 +8,7 @@ use license_server::cli::Cli;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_license-server");
 
 mod administration;
+mod busy_database;
 #[path = "../../../client/tests/api/chromium.rs"]
 mod chromium;
 mod commands;
@@ -15,7 +16,6 @@ mod console;
 mod copies;
 #[path = "../../../client/tests/api/database.rs"]
 mod database;
-#[expect(dead_code, reason = "the License Client's tests use more of it")]
 #[path = "../../../client/tests/api/database_gate.rs"]
 mod database_gate;
 mod failing_database;

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 use license_core::license_key::LicenseKey;
 use license_core::offline::{OfflineRequest, Purpose};
+use license_core::protocol::Call;
+use license_server::licensing::admit::{AdmitError, SiteCall};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::store::calls;
@@ -20,6 +22,7 @@ on_both_engines! {
     a_hundred_freed_machines_keep_no_machine_from_activating;
     a_mistyped_key_costs_no_query;
     an_address_that_guesses_is_refused_and_its_neighbours_are_not;
+    the_networks_of_one_customer_have_one_allowance_and_keep_no_site_from_its_license;
     unreadable_request_files_are_failures_and_their_text_is_not_repeated;
 }
 
@@ -174,6 +177,42 @@ async fn an_address_that_guesses_is_refused_and_its_neighbours_are_not(engine: E
     let (guesses, site) = tokio::join!(guesses, site);
     assert!(guesses.iter().all(|status| *status == 429));
     assert_eq!(site.0, 200);
+    vendor.end().await;
+}
+
+/// From 300 networks within one /48, as a provider gives to anyone.
+async fn the_networks_of_one_customer_have_one_allowance_and_keep_no_site_from_its_license(
+    engine: Engine,
+) {
+    let vendor = Vendor::start(engine).await;
+    let call = |number: u16, license_key: &str| {
+        let address = format!("2001:db8:7:{:x}::1", u32::from(number) * 0xd3);
+        let (address, license_key) = (address.parse().unwrap(), license_key.to_owned());
+        let app = vendor.app.clone();
+        async move {
+            let call = SiteCall {
+                address,
+                call: Call::Validate,
+                license_key: &license_key,
+                hardware_id: "machine",
+            };
+            call.admit(&app).await.map(|_| ())
+        }
+    };
+    let mut answered = 0;
+    for number in 0..300 {
+        match call(number, &unknown_key(1)).await {
+            Ok(()) => answered += 1,
+            Err(AdmitError::TooManyCalls(wait)) => {
+                assert_eq!(wait.as_millis(), 2500, "{number}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(answered, 120);
+    // A site in the same network that this process has never heard of.
+    let key = one_seat(&vendor).await;
+    call(301, &key).await.unwrap();
     vendor.end().await;
 }
 

@@ -18,8 +18,11 @@ use super::file_identity::OpenFile;
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 
-/// Most connections to one database.
-const MAX_CONNECTIONS: u32 = 10;
+/// Maximum number of connections to one database that work at a time.
+pub(super) const MAX_WORKING: u32 = 9;
+/// Maximum number of connections to one database: one is left for the check whether
+/// changes can be stored, which waits for no other call.
+const MAX_CONNECTIONS: u32 = MAX_WORKING + 1;
 
 /// Connections to one database, or to one SQLite file.
 pub(super) struct Pool {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel,
+    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
 };
 use tokio::time::Instant;
 
 use super::pool::Pool;
 use super::{Database, Purpose, Timeouts, failure, rows};
 use crate::clock::ticks;
+use crate::turns::Turn;
 
 /// A transaction. Dropped without a commit it is rolled back.
 pub struct Transaction {
@@ -20,6 +21,10 @@ pub struct Transaction {
     transaction: DatabaseTransaction,
     purpose: Purpose,
     deadline: Instant,
+    /// It is a part of another one, with which it is stored.
+    is_part: bool,
+    /// What is kept until it ends.
+    turns: Vec<Turn>,
 }
 
 /// Starts a transaction on a connection that can do what it is for.
@@ -30,11 +35,13 @@ pub(super) async fn begin(
 ) -> Result<DatabaseTransaction, DbErr> {
     let is_postgres = pool.connection().get_database_backend() == DbBackend::Postgres;
     let options = TransactionOptions {
+        // Transactions of ours hold the rows that they change. The default of a database
+        // or a user may be a level at which others' changes end them.
+        isolation_level: is_postgres.then_some(IsolationLevel::ReadCommitted),
         // SQLite has no mode for reading, and needs none.
         access_mode: (is_postgres && purpose == Purpose::Read).then_some(AccessMode::ReadOnly),
         sqlite_transaction_mode: (purpose != Purpose::Read)
             .then_some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
     };
     let transaction = pool.connection().begin_with_options(options).await?;
     if is_postgres {
@@ -55,6 +62,11 @@ async fn set_up(
     let quoted = |timeout: Duration| format!("'{}'", timeout.as_millis());
     let idle = quoted(timeouts.idle_transaction);
     let user_timeout = format!("set_config('tcp_user_timeout', {idle}, true)");
+    // A check that others hold up has to end in time to say so.
+    let wait = match purpose {
+        Purpose::Check => timeouts.wait.min(timeouts.check / 2),
+        Purpose::Read | Purpose::Change => timeouts.wait,
+    };
     let ask = |sql: String| Statement::from_string(DbBackend::Postgres, sql);
     let allows_user_timeout = match pool.allows_user_timeout().get() {
         Some(allows) => *allows,
@@ -76,7 +88,7 @@ async fn set_up(
         "SELECT current_setting('transaction_read_only'), \
          set_config('idle_in_transaction_session_timeout', {idle}, true), \
          set_config('lock_timeout', {}, true), set_config('statement_timeout', {}, true)",
-        quoted(timeouts.wait),
+        quoted(wait),
         quoted(timeouts.statement),
     );
     if allows_user_timeout {
@@ -108,7 +120,15 @@ impl Transaction {
             transaction,
             purpose,
             deadline,
+            is_part: false,
+            turns: Vec::new(),
         }
+    }
+
+    /// Keeps these turns until the transaction ends.
+    #[must_use]
+    pub(super) fn keeping(self, turns: Vec<Turn>) -> Self {
+        Self { turns, ..self }
     }
 
     /// Starts a part that can be rolled back alone.
@@ -118,13 +138,11 @@ impl Transaction {
     pub async fn begin(&self) -> Result<Self, DbErr> {
         let begun = self.run(self.transaction.begin()).await?;
         let (database, pool) = (self.database.clone(), self.pool.clone());
-        Ok(Self::new(
-            database,
-            pool,
-            begun,
-            self.purpose,
-            self.deadline,
-        ))
+        let part = Self::new(database, pool, begun, self.purpose, self.deadline);
+        Ok(Self {
+            is_part: true,
+            ..part
+        })
     }
 
     /// Makes the changes last. Without an error they are in the database that
@@ -139,6 +157,8 @@ impl Transaction {
             transaction,
             purpose,
             deadline,
+            is_part,
+            turns: _turns,
         } = self;
         let committing = async {
             pool.check_file()?;
@@ -149,8 +169,12 @@ impl Transaction {
         let left = left(&database, deadline);
         match database.guarded(left, committing).await {
             // What is written to find out may be less than others want to write.
-            Ok(()) if purpose == Purpose::Check => Ok(()),
-            committed => database.judge(&pool, database.outage(purpose), committed),
+            Ok(()) if is_part || purpose == Purpose::Check => Ok(()),
+            Ok(()) => {
+                database.note_stored();
+                database.judge(&pool, database.outage(purpose), Ok(()))
+            }
+            failed => database.judge(&pool, database.outage(purpose), failed),
         }
     }
 
@@ -165,6 +189,8 @@ impl Transaction {
             transaction,
             purpose,
             deadline,
+            turns: _turns,
+            ..
         } = self;
         let left = left(&database, deadline);
         match database.guarded(left, transaction.rollback()).await {
