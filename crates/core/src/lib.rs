@@ -46,6 +46,7 @@ pub mod seat;
 pub mod signing_clock;
 pub mod standing;
 pub mod suspicion;
+pub mod taking_over;
 pub mod text_encoding;
 pub mod time_guard;
 mod unambiguous_json;

@@ -18,6 +18,9 @@ pub const MAX_RETRY_DELAY: TimeDelta = TimeDelta::hours(1);
 /// Wait between validations while lapsed, so that a reinstated site need not
 /// wait long.
 pub const LAPSED_RETRY: TimeDelta = TimeDelta::minutes(15);
+/// How long a validation is overdue, at the least, before a process makes it that is not
+/// the one whose turn it is.
+pub const STANDS_IN_AFTER: TimeDelta = TimeDelta::minutes(15);
 /// Shortest wait between regular validations: a lease that is over as soon as
 /// it is signed does not make a site call without pause.
 pub const MIN_INTERVAL: TimeDelta = TimeDelta::seconds(1);
@@ -85,6 +88,13 @@ pub fn next_heartbeat(
 ) -> Option<DateTime<Utc>> {
     lease_to_call_about(evidence, standing)?;
     Some(last + shortened(interval, jitter))
+}
+
+/// When a process makes a validation that another one should have made at `planned`:
+/// 15 to 20 minutes later, so that not all of them do.
+#[must_use]
+pub fn stands_in_at(planned: DateTime<Utc>, jitter: Jitter) -> DateTime<Utc> {
+    planned + scale(STANDS_IN_AFTER, 1.0 + jitter.0 / 3.0)
 }
 
 /// How long to leave the License Server alone after an answer that asks to wait:
