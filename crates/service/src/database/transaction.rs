@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel,
+    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
 };
 use tokio::time::Instant;
 
@@ -32,9 +32,11 @@ pub(super) async fn begin(
     let options = TransactionOptions {
         // SQLite has no mode for reading, and needs none.
         access_mode: (is_postgres && purpose == Purpose::Read).then_some(AccessMode::ReadOnly),
+        // All that is read is as it was at one moment; SQLite has nothing else.
+        isolation_level: (is_postgres && purpose == Purpose::Read)
+            .then_some(IsolationLevel::RepeatableRead),
         sqlite_transaction_mode: (purpose != Purpose::Read)
             .then_some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
     };
     let transaction = pool.connection().begin_with_options(options).await?;
     if is_postgres {
