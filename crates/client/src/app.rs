@@ -1,7 +1,8 @@
 //! Everything that the use cases share.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use license_core::evidence::Evidence;
 use license_core::hardware::{Comparison, Verdict};
 use license_core::schedule::{Jitter, wait_as_asked};
 use license_core::standing::Policy;
+use license_core::taking_over::Remembered;
 use license_core::time_guard::{Believed, ClockEvent, Mark};
 use license_core::wall_clock::WallReading;
 use license_service::clock::Clock;
-use license_service::presentable_url::presentable_path;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
@@ -110,6 +111,25 @@ pub struct App {
     unwritten: Mutex<Unwritten>,
     database: Mutex<Database>,
     time_trouble: ArcSwapOption<String>,
+    remembered: Mutex<Remembered>,
+    mended: Mutex<Option<Duration>>,
+    /// There was no `time.json` at the start, and nobody has looked yet whether there
+    /// should have been one.
+    has_no_time: AtomicBool,
+    /// `time.key` was there at the start.
+    had_time_key: bool,
+    is_schedule_stopped: AtomicBool,
+}
+
+/// What `time.json` holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct KeptTime {
+    /// The effective time.
+    #[serde(flatten)]
+    pub believed: Believed,
+    /// What is remembered of licenses, also of those that are gone.
+    #[serde(default)]
+    pub remembered: Remembered,
 }
 
 /// When the License Server was called, which says when it is called next.
@@ -160,16 +180,6 @@ pub struct Database {
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file that a setting names cannot be read.
-    #[error("{setting}: the file '{file}' cannot be read: {error}")]
-    File {
-        /// Which setting.
-        setting: &'static str,
-        /// Which file.
-        file: String,
-        /// Why.
-        error: std::io::Error,
-    },
     /// The trusted keys cannot be trusted.
     #[error(transparent)]
     TrustedKeys(#[from] TrustedKeysError),
@@ -199,9 +209,13 @@ impl App {
         let keys = TrustedKeys::load(settings.license_trusted_keys.as_deref())?;
         let kept_time = SealedFile::in_directory(&settings.state_dir, "time.json", "time.key");
         let metrics = Metrics::new();
+        let (has_no_time, had_time_key) = (!kept_time.exists(), kept_time.has_key());
+        let mut remembered = Remembered::default();
         let effective = keys.are_required().then(|| {
             let kept = recall_time(&kept_time, &metrics);
-            let (clock, events) = EffectiveClock::start(clock.clone(), kept.as_ref());
+            let believed = kept.as_ref().map(|kept| &kept.believed);
+            let (clock, events) = EffectiveClock::start(clock.clone(), believed);
+            remembered = kept.map(|kept| kept.remembered).unwrap_or_default();
             events.iter().for_each(log_clock_event);
             Arc::new(clock)
         });
@@ -213,15 +227,10 @@ impl App {
             (None, Some(unsigned)) => unsigned.clone(),
             (None, None) => clock,
         };
-        let roots = settings
-            .license_ca_file
-            .as_deref()
-            .map(|file| read("LICENSE_CA_FILE", file))
-            .transpose()?;
         let upstream = Upstream::new(
             &settings.license_api_url,
             settings.license_api_timeout,
-            roots.as_deref(),
+            settings.license_ca_file.as_deref(),
             effective.clone().map(|clock| clock as Arc<dyn Clock>),
             &settings.proxies,
         )?;
@@ -296,6 +305,11 @@ impl App {
                 trouble: Some(StoreError::NotReached.to_string()),
             }),
             time_trouble: ArcSwapOption::empty(),
+            remembered: Mutex::new(remembered),
+            mended: Mutex::default(),
+            has_no_time: AtomicBool::new(has_no_time),
+            had_time_key,
+            is_schedule_stopped: AtomicBool::new(false),
             clock,
         })
     }
@@ -343,9 +357,37 @@ impl App {
         if let Some(signed) = snapshot.evidence.newest_signed_at() {
             self.learn_time(signed);
         }
+        {
+            let mut remembered = lock(&self.remembered);
+            *remembered = std::mem::take(&mut *remembered).with(&snapshot.evidence);
+        }
         self.snapshot.store(Arc::new(snapshot));
         self.changed.notify_one();
         self.calls_changed.notify_one();
+    }
+
+    /// What is remembered of licenses, also of those that are gone.
+    #[must_use]
+    pub fn remembered(&self) -> Remembered {
+        lock(&self.remembered).clone()
+    }
+
+    /// The local copy remembers this, beside the license that it holds.
+    pub fn recall_remembered(&self, kept: Remembered) {
+        let mut remembered = lock(&self.remembered);
+        *remembered = kept.joined(std::mem::take(&mut *remembered));
+    }
+
+    /// Whether rows that others have changed may be written anew: not again within
+    /// `interval`, since a trigger can change them each time.
+    pub fn may_mend(&self, interval: Duration) -> bool {
+        let now = self.clock.running();
+        let mut mended = lock(&self.mended);
+        let is_due = mended.is_none_or(|at| now.saturating_sub(at) >= interval);
+        if is_due {
+            *mended = Some(now);
+        }
+        is_due
     }
 
     /// When the License Server was called.
@@ -503,6 +545,9 @@ impl App {
     pub fn recall_time(&self, mark: Option<&Mark>, evidence: &Evidence) {
         if let Some(clock) = &self.effective {
             let signed = evidence.newest_signed_at();
+            if signed.is_some() {
+                self.look_for_lost_time();
+            }
             // A license that nobody has signed says at least when its grace began.
             let grace = evidence
                 .grace_started_at
@@ -514,6 +559,44 @@ impl App {
         }
         if let Some(clock) = &self.unsigned {
             clock.recall(evidence, &self.policy);
+        }
+    }
+
+    /// A signed license is here, and `time.json` is not. An installation that is new
+    /// here has none; where an earlier one has left something else, somebody has
+    /// removed it.
+    fn look_for_lost_time(&self) {
+        let was_here = self.had_time_key || self.remembered().has_signed();
+        if self.has_no_time.swap(false, Ordering::SeqCst) && was_here {
+            tracing::error!(
+                security = true,
+                "time.json is missing beside a signed license; was it removed?"
+            );
+            self.metrics.security_event();
+        }
+    }
+
+    /// Whether the process that should make the scheduled calls does not, as far as
+    /// this one has seen.
+    #[must_use]
+    pub fn is_schedule_stopped(&self) -> bool {
+        self.is_schedule_stopped.load(Ordering::SeqCst)
+    }
+
+    /// Notes whether it does. Whoever writes to the database can keep every process from
+    /// calling: that is a security event, once for each time that it begins.
+    pub fn note_schedule_stopped(&self, is_stopped: bool) {
+        let was_stopped = self.is_schedule_stopped.swap(is_stopped, Ordering::SeqCst);
+        match (was_stopped, is_stopped) {
+            (false, true) => {
+                tracing::error!(
+                    security = true,
+                    "no process makes the scheduled calls, although the License Server answers; this one validates instead"
+                );
+                self.metrics.security_event();
+            }
+            (true, false) => tracing::info!("the scheduled calls are made again"),
+            _ => {}
         }
     }
 
@@ -575,7 +658,7 @@ pub fn log_clock_event(event: &ClockEvent) {
 
 /// The time that an earlier run has kept. A file that was edited counts as
 /// absent.
-fn recall_time(file: &SealedFile, metrics: &Metrics) -> Option<Believed> {
+fn recall_time(file: &SealedFile, metrics: &Metrics) -> Option<KeptTime> {
     file.read().unwrap_or_else(|error| {
         tracing::error!(security = true, %error, "ignoring the effective time in time.json");
         metrics.security_event();
@@ -600,12 +683,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// An empty id counts as none.
 fn given(id: Option<&String>) -> Option<String> {
     id.filter(|id| !id.is_empty()).cloned()
-}
-
-fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, OpenError> {
-    std::fs::read(file).map_err(|error| OpenError::File {
-        setting,
-        file: presentable_path(file),
-        error,
-    })
 }

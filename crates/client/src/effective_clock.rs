@@ -122,10 +122,10 @@ impl EffectiveClock {
         events
     }
 
-    /// Whether the time is certain enough to be kept for the next run.
+    /// Whether there is a time to be kept for the next run.
     #[must_use]
     pub fn may_be_kept(&self) -> bool {
-        self.has_begun.load(Ordering::SeqCst) && !self.guard.load().awaits_validation()
+        self.has_begun.load(Ordering::SeqCst)
     }
 
     /// How many signed answers have set the time since the start.

@@ -62,6 +62,18 @@ impl SealedFile {
         }
     }
 
+    /// Whether there is a file, readable or not.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.file.exists()
+    }
+
+    /// Whether there is a file for its key.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.key_file.try_exists().unwrap_or(true)
+    }
+
     /// What the file holds; `None` without a file.
     ///
     /// # Errors

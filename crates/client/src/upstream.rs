@@ -4,7 +4,9 @@
 //! answer means. TLS is always verified, redirects are never followed, answers
 //! are read up to a limit.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -14,10 +16,11 @@ use license_core::protocol::{
     Call, DRIFT_HEADER, IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, KEYS, NONCE_HEADER, SEQ_HEADER,
 };
 use license_service::clock::Clock;
-use license_service::presentable_url::SecretUrl;
+use license_service::presentable_url::{SecretUrl, presentable_path};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder, RequestBuilder};
+use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
@@ -29,11 +32,23 @@ use crate::server_certificate::{CertificatesError, certificates, explain, tls_co
 pub(crate) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// A connection to one License Server.
-#[derive(Debug, Clone)]
 pub struct Upstream {
-    http: reqwest::Client,
     base_url: SecretUrl,
     timeout: Duration,
+    ca_file: Option<PathBuf>,
+    effective: Option<Arc<dyn Clock>>,
+    proxies: ProxySettings,
+    /// Held while it is made anew.
+    made: Mutex<Made>,
+    /// A call has failed since, or somebody has asked for it: authorities may have changed.
+    is_stale: AtomicBool,
+}
+
+/// The client, and what it was made of.
+struct Made {
+    http: reqwest::Client,
+    /// The content of `LICENSE_CA_FILE`.
+    listed: Option<Vec<u8>>,
 }
 
 /// Who sends a request.
@@ -55,6 +70,14 @@ pub enum UpstreamError {
     /// `LICENSE_CA_FILE` is not a list of certificates.
     #[error("LICENSE_CA_FILE cannot be used: {0}")]
     Certificates(#[from] CertificatesError),
+    /// `LICENSE_CA_FILE` cannot be read.
+    #[error("LICENSE_CA_FILE: the file '{file}' cannot be read: {error}")]
+    CaFile {
+        /// Which file.
+        file: String,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The way to the License Server cannot be taken.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
@@ -167,28 +190,83 @@ fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
 }
 
 impl Upstream {
-    /// Makes the connection; the arguments are those of [`license_server_client`].
+    /// Makes the connection; the arguments are those of [`license_server_client`], with
+    /// the name of the file.
     ///
     /// # Errors
     /// One [`UpstreamError`] for each part that cannot be set up.
     pub fn new(
         base_url: &SecretUrl,
         timeout: Duration,
-        ca_file: Option<&[u8]>,
+        ca_file: Option<&Path>,
         effective: Option<Arc<dyn Clock>>,
         proxies: &ProxySettings,
     ) -> Result<Self, UpstreamError> {
+        let listed = ca_file.map(std::fs::read).transpose();
+        let listed = listed.map_err(|error| UpstreamError::CaFile {
+            file: ca_file.map(presentable_path).unwrap_or_default(),
+            error,
+        })?;
+        let of = listed.as_deref();
+        let http = license_server_client(base_url, timeout, of, effective.clone(), proxies)?;
         Ok(Self {
-            http: license_server_client(base_url, timeout, ca_file, effective, proxies)?,
             base_url: base_url.clone(),
             timeout,
+            ca_file: ca_file.map(Path::to_owned),
+            effective,
+            proxies: proxies.clone(),
+            made: Mutex::new(Made { http, listed }),
+            is_stale: AtomicBool::new(false),
         })
+    }
+
+    /// Has the certificates read anew before the next call: those of the system, and
+    /// those of `LICENSE_CA_FILE`.
+    pub fn renew(&self) {
+        self.is_stale.store(true, Ordering::SeqCst);
+    }
+
+    /// The client that calls are made with. It is made anew where `LICENSE_CA_FILE` has
+    /// changed, or a call has failed; if that is impossible, the one from before goes on.
+    pub async fn client(&self) -> reqwest::Client {
+        let mut made = self.made.lock().await;
+        let listed = match &self.ca_file {
+            None => None,
+            Some(file) => match tokio::fs::read(file).await {
+                Ok(listed) => Some(listed),
+                Err(error) => {
+                    let file = presentable_path(file);
+                    tracing::warn!(file, %error, "LICENSE_CA_FILE cannot be read; what it said before goes on");
+                    return made.http.clone();
+                }
+            },
+        };
+        let is_changed = listed != made.listed;
+        if !self.is_stale.swap(false, Ordering::SeqCst) && !is_changed {
+            return made.http.clone();
+        }
+        let (of, effective) = (listed.as_deref(), self.effective.clone());
+        let renewed =
+            license_server_client(&self.base_url, self.timeout, of, effective, &self.proxies);
+        match renewed {
+            Ok(http) => {
+                if is_changed {
+                    tracing::info!("LICENSE_CA_FILE has changed, and is read anew");
+                }
+                *made = Made { http, listed };
+            }
+            Err(error) => tracing::error!(
+                %error,
+                "the certificates cannot be read anew; the ones from before go on"
+            ),
+        }
+        made.http.clone()
     }
 
     /// Makes a call, with a new `nonce` that the answer must repeat.
     pub async fn ask<R: Request>(&self, sender: &Sender, request: &R, nonce: &str) -> Reply {
-        let mut post = self
-            .http
+        let http = self.client().await;
+        let mut post = http
             .post(self.url(R::PATH))
             .header(INSTALLATION_ID_HEADER, &sender.installation_id)
             .header(NONCE_HEADER, nonce)
@@ -209,7 +287,7 @@ impl Upstream {
     /// Asks for the signed key sets after version `after`.
     pub async fn key_sets(&self, after: u64) -> Reply {
         let url = self.url(&format!("{KEYS}?after={after}"));
-        self.send(self.http.get(url)).await
+        self.send(self.client().await.get(url)).await
     }
 
     /// It may hold a password: never log it.
@@ -248,6 +326,7 @@ impl Upstream {
             let seconds = self.timeout.as_secs();
             return TransportFailure::TimedOut { seconds };
         }
+        self.renew();
         let detail = cause(error, self.base_url.expose());
         TransportFailure::Unreachable { detail }
     }

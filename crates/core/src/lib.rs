@@ -47,6 +47,7 @@ pub mod seat;
 pub mod signing_clock;
 pub mod standing;
 pub mod suspicion;
+pub mod taking_over;
 pub mod text_encoding;
 pub mod time_guard;
 mod unambiguous_json;

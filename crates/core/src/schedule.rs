@@ -17,6 +17,9 @@ pub const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
 pub const MAX_RETRY_DELAY: TimeDelta = TimeDelta::hours(1);
 /// Interval of validations while lapsed, so that a reinstated site recovers soon.
 pub const LAPSED_RETRY: TimeDelta = TimeDelta::minutes(15);
+/// Minimum time by which a validation is overdue before a process makes it whose turn it
+/// is not.
+pub const STANDS_IN_AFTER: TimeDelta = TimeDelta::minutes(15);
 /// Minimum interval of regular validations, so that a site does not call continuously if
 /// its lease ends immediately.
 pub const MIN_INTERVAL: TimeDelta = TimeDelta::seconds(1);
@@ -83,6 +86,13 @@ pub fn next_heartbeat(
 ) -> Option<DateTime<Utc>> {
     lease_to_call_about(evidence, standing)?;
     Some(last + shortened(interval, jitter))
+}
+
+/// When a process makes a validation that another one should have made at `planned`:
+/// 15 to 20 minutes later, so that not all of them do.
+#[must_use]
+pub fn stands_in_at(planned: DateTime<Utc>, jitter: Jitter) -> DateTime<Utc> {
+    planned + scale(STANDS_IN_AFTER, 1.0 + jitter.0 / 3.0)
 }
 
 /// How long to wait after an answer that asks to wait: at least as long as requested, but

@@ -46,6 +46,9 @@ const GAP_OF_RUNNING: u32 = 50;
 const LATEST: DateTime<Utc> = DateTime::from_timestamp(16_725_225_600, 0).unwrap();
 /// Instants in documents are whole seconds.
 const ROUNDED: TimeDelta = TimeDelta::seconds(1);
+/// How much running time an answer of the License Server has before the wall clock
+/// counts without it.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Clocks of one machine are read one after the other.
 const JITTER: TimeDelta = TimeDelta::seconds(5);
 
@@ -99,6 +102,10 @@ pub struct Believed {
     /// in order and may not have run for so long, in milliseconds.
     #[serde(default)]
     pub charged_ms: i64,
+    /// No time was kept before, and the License Server was not heard yet: the next
+    /// start goes by the wall clock.
+    #[serde(default)]
+    pub awaits_validation: bool,
 }
 
 /// A high-water mark of the effective time, for places that other processes or
@@ -212,7 +219,8 @@ impl TimeGuard {
     ///
     /// Without a kept time it begins with the wall clock. If that is more than
     /// [`BELIEVED_LEAD`] ahead of a mark or document, one validation comes
-    /// first; see [`TimeGuard::unanswered`].
+    /// first; see [`TimeGuard::unanswered`]. That is granted one time: where the
+    /// process before this one has waited already, the wall clock counts.
     #[must_use]
     pub fn start(
         kept: Option<&Believed>,
@@ -230,6 +238,7 @@ impl TimeGuard {
         let lead = kept
             .map(|kept| kept.lead_ms)
             .or(alone.map(|mark| mark.lead_ms));
+        let has_waited = kept.is_some_and(|kept| kept.awaits_validation);
         let same_start = kept.filter(|kept| kept.is_of_this_start(&readings));
         let claimed = |number: Option<i64>| milliseconds(number.unwrap_or_default().max(0));
         let mut begun = Self {
@@ -245,11 +254,14 @@ impl TimeGuard {
             assumed: claimed(kept.map(|kept| kept.assumed_ms)),
             told: claimed(kept.map(|kept| kept.told_ms)),
             charged: kept.map_or(TimeDelta::zero(), |kept| kept.charged_until(&readings)),
-            awaits_validation: kept.is_none() && known.is_some(),
+            awaits_validation: has_waited || (kept.is_none() && known.is_some()),
             anchor: readings.clone(),
         };
         begun.raise(mark);
         begun.know(signed);
+        if has_waited {
+            return begun.unanswered(readings);
+        }
         let (begun, mut events) = begun.observed(readings);
         if begun.awaits_validation {
             let ahead = begun.wall_ahead();
@@ -447,6 +459,7 @@ impl TimeGuard {
             told_ms: self.told.num_milliseconds(),
             unseen_ms: 0,
             charged_ms: self.charged.num_milliseconds(),
+            awaits_validation: self.awaits_validation,
         }
     }
 
@@ -476,8 +489,7 @@ impl TimeGuard {
         }
     }
 
-    /// Whether the time is not worth keeping yet, because one validation has
-    /// to be tried before the wall clock counts.
+    /// Whether one validation has to be tried before the wall clock counts.
     #[must_use]
     pub fn awaits_validation(&self) -> bool {
         self.awaits_validation
@@ -497,6 +509,7 @@ impl TimeGuard {
         let moved =
             |before: i64, after: i64| (milliseconds(after) - milliseconds(before)).abs() > AGREES;
         now.signed_at != kept.signed_at
+            || now.awaits_validation != kept.awaits_validation
             || moved(kept.lead_ms, now.lead_ms)
             || moved(kept.assumed_ms, now.assumed_ms)
             || moved(kept.told_ms, now.told_ms)

@@ -9,7 +9,7 @@ use reqwest::Response;
 use reqwest::header::DATE;
 use serde_json::Value;
 
-use super::Finding;
+use super::{Examiner, Finding};
 use crate::config::Settings;
 use crate::upstream::{MAX_ANSWER_BYTES, UpstreamError, cause, license_server_client};
 
@@ -17,10 +17,14 @@ const WHAT: &str = "License Server";
 /// What clocks may differ by without anybody noticing.
 const TOLERATED: TimeDelta = TimeDelta::minutes(5);
 
-pub(super) async fn check(settings: &Settings, clock: &dyn Clock) -> Vec<Finding> {
+pub(super) async fn check(
+    settings: &Settings,
+    clock: &dyn Clock,
+    examiner: Examiner<'_>,
+) -> Vec<Finding> {
     let mut findings = route(settings);
     findings.push(name(settings).await);
-    match ask(settings).await {
+    match ask(settings, examiner).await {
         Ok(answer) => {
             let time = time(&answer, clock);
             findings.push(answered(settings, answer).await);
@@ -83,7 +87,9 @@ fn unknown(what: &'static str, host: &str, why: &str) -> Finding {
     )
 }
 
-async fn ask(settings: &Settings) -> Result<Response, Finding> {
+/// With the client of the service's own calls, where that is running: what they meet is
+/// what matters.
+async fn ask(settings: &Settings, examiner: Examiner<'_>) -> Result<Response, Finding> {
     let url = &settings.license_api_url;
     let broken = |error: reqwest::Error| {
         let why = cause(&error, url.expose());
@@ -96,6 +102,24 @@ async fn ask(settings: &Settings) -> Result<Response, Finding> {
         };
         Finding::error(WHAT, format!("{url} cannot be reached: {why}"), advice)
     };
+    let client = match examiner {
+        Examiner::Service(app) => app.upstream.client().await,
+        Examiner::Command => client(settings, broken)?,
+    };
+    let base = settings
+        .license_api_url
+        .expose()
+        .as_str()
+        .trim_end_matches('/');
+    let asked = client.get(format!("{base}{KEYS}")).send().await;
+    asked.map_err(broken)
+}
+
+fn client(
+    settings: &Settings,
+    broken: impl FnOnce(reqwest::Error) -> Finding,
+) -> Result<reqwest::Client, Finding> {
+    let url = &settings.license_api_url;
     let listed = match &settings.license_ca_file {
         None => None,
         Some(file) => Some(std::fs::read(file).map_err(|error| {
@@ -106,20 +130,13 @@ async fn ask(settings: &Settings) -> Result<Response, Finding> {
     };
     let (timeout, proxies) = (settings.license_api_timeout, &settings.proxies);
     let client = license_server_client(url, timeout, listed.as_deref(), None, proxies);
-    let client = client.map_err(|error| match error {
+    client.map_err(|error| match error {
         UpstreamError::Client(error) => broken(error),
         other => {
             let advice = "name a file with PEM certificates, and correct the variables of proxies";
             Finding::error(WHAT, other.to_string(), advice)
         }
-    })?;
-    let base = settings
-        .license_api_url
-        .expose()
-        .as_str()
-        .trim_end_matches('/');
-    let asked = client.get(format!("{base}{KEYS}")).send().await;
-    asked.map_err(broken)
+    })
 }
 
 async fn answered(settings: &Settings, answer: Response) -> Finding {

@@ -10,6 +10,7 @@ mod license;
 mod license_server;
 mod machine;
 mod port;
+mod schedule;
 pub mod support_file;
 
 use std::borrow::Cow;
@@ -121,7 +122,10 @@ pub async fn examine(
     for finding in database::check(settings, clock, examiner).await {
         add(finding);
     }
-    for finding in license_server::check(settings, clock).await {
+    for finding in license_server::check(settings, clock, examiner).await {
+        add(finding);
+    }
+    if let Some(finding) = schedule::check(settings, examiner).await {
         add(finding);
     }
     if let Some(finding) = license::check(settings, examiner).await {

@@ -146,6 +146,11 @@ fn readings(app: &App) -> Readings {
         "Whether this process makes the scheduled calls",
         truth(app.scheduler.may_call(app.clock.uptime())),
     );
+    r(
+        "schedule_stopped",
+        "Whether no process makes the scheduled calls, although the License Server answers",
+        truth(app.is_schedule_stopped()),
+    );
     let database = app.database();
     r(
         "database_up",

@@ -74,6 +74,8 @@ pub(super) struct ReadinessResponse {
     unwritten: bool,
     /// `ok`, or which background jobs have failed and not run for a minute since.
     jobs: String,
+    /// `ok`, or why scheduled calls are not made by the process whose turn it is.
+    schedule: &'static str,
 }
 
 /// Ready
@@ -117,6 +119,10 @@ pub(super) async fn readyz(
             jobs: match failing.is_empty() {
                 true => "ok".to_owned(),
                 false => format!("failing: {}", failing.join(", ")),
+            },
+            schedule: match app.is_schedule_stopped() {
+                true => "stopped: no process makes the scheduled calls; this one validates instead",
+                false => "ok",
             },
         }),
     )

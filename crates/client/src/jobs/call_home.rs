@@ -39,14 +39,28 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
 
 /// Makes the calls that are due, the heartbeat first: it may ask for a
 /// validation. A validation that is wanted here and now is made by every
-/// process, scheduled calls only by the one whose turn it is.
+/// process, and so is one that is overdue: whose turn it is stands in the
+/// database, where others can write. Scheduled calls are made only by the
+/// process whose turn it is.
 async fn call_what_is_due(app: &App, ours: bool) {
     let now = app.clock.now();
     let has_come = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
     if ours && has_come(due(app, now).heartbeat) {
         heartbeat(app).await;
     }
-    if (ours || app.calls().validation_wanted) && has_come(due(app, now).validation) {
+    if ours {
+        app.note_schedule_stopped(false);
+    }
+    let stands_in = !ours && has_come(due(app, now).overdue_validation);
+    let is_for_us = ours || stands_in || app.calls().validation_wanted;
+    if is_for_us && has_come(due(app, now).validation) {
+        let before = app.snapshot().evidence.newest_signed_at();
         validate(app).await;
+        // Without an answer, the process whose turn it is may have tried as well.
+        let is_answered =
+            app.calls().failures == 0 || app.snapshot().evidence.newest_signed_at() > before;
+        if stands_in && is_answered {
+            app.note_schedule_stopped(true);
+        }
     }
 }

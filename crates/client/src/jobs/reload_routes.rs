@@ -1,4 +1,5 @@
-//! Reads the table of the gate anew when the process is told to (SIGHUP).
+//! Reads the table of the gate, and the certificates for the License Server, anew when
+//! the process is told to (SIGHUP).
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -17,6 +18,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         }
     };
     while hangup.recv().await.is_some() {
+        app.upstream.renew();
         match app.gate_routes.reload() {
             Ok(routes) => tracing::info!(routes, "the table of the gate is read anew"),
             Err(error) => tracing::error!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use license_core::standing::Standing;
-use license_core::time_guard::keep_again_after;
+use license_core::time_guard::{MAX_WAIT, keep_again_after};
 use license_service::clock::Clock as _;
 
 use crate::app::{App, log_clock_event};
@@ -32,7 +32,15 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
     let mut kept = None;
     let mut asked = app.clock.uptime();
     let mut filed = asked;
+    let mut waits_since = None;
     loop {
+        let running = app.clock.running();
+        let awaits = clock.guard().awaits_validation();
+        waits_since = waits_since.filter(|_| awaits).or(awaits.then_some(running));
+        if waits_since.is_some_and(|since| running.saturating_sub(since) >= MAX_WAIT) {
+            // Whoever holds an answer back does not hold back the time.
+            app.note_validation_tried();
+        }
         let doubted = clock.guard().doubts();
         let events = clock.observe();
         events.iter().for_each(log_clock_event);

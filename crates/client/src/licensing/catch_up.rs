@@ -54,7 +54,8 @@ pub async fn catch_up(app: &App) -> bool {
 }
 
 /// Whether the cached license was signed by a key that is no longer trusted.
-fn is_revoked(app: &App, evidence: &Evidence) -> bool {
+#[must_use]
+pub fn is_revoked(app: &App, evidence: &Evidence) -> bool {
     let trust = app.keys.trust();
     match (&**trust, &evidence.lease) {
         (Trust::Keys(keyring), Some(Lease::Signed(document))) => {

@@ -1,7 +1,7 @@
 //! What is due next.
 
 use chrono::{DateTime, Utc};
-use license_core::schedule::{MAX_RETRY_DELAY, next_heartbeat, next_validation};
+use license_core::schedule::{MAX_RETRY_DELAY, next_heartbeat, next_validation, stands_in_at};
 
 use crate::app::App;
 
@@ -12,6 +12,8 @@ pub struct Due {
     pub validation: Option<DateTime<Utc>>,
     /// The same as planned, also where one is wanted sooner.
     pub planned_validation: Option<DateTime<Utc>>,
+    /// From then on a validation is due whoever should have made it.
+    pub overdue_validation: Option<DateTime<Utc>>,
     /// For a heartbeat; `None` when none is planned.
     pub heartbeat: Option<DateTime<Utc>>,
 }
@@ -56,6 +58,9 @@ pub fn due(app: &App, now: DateTime<Utc>) -> Due {
     Due {
         validation: validation.map(no_earlier),
         planned_validation: regular.map(no_earlier),
+        overdue_validation: regular
+            .map(no_earlier)
+            .map(|planned| stands_in_at(planned, calls.validation_jitter)),
         heartbeat: heartbeat.map(no_earlier),
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
+use license_core::taking_over::Remembered;
 use license_core::time_guard::Mark;
 use license_core::usage::Gauges;
 use license_service::clock::Clock as _;
@@ -36,6 +38,9 @@ struct Content {
     /// The time that counted when this was written, where no keys are trusted.
     #[serde(default)]
     unsigned_time: Option<DateTime<Utc>>,
+    /// What is remembered of licenses, also of those that are gone.
+    #[serde(default)]
+    remembered: Remembered,
 }
 
 /// Writes the local copy; answers whether it is written.
@@ -61,6 +66,7 @@ pub async fn keep(app: &App) -> bool {
             key_sets: app.keys.chain(),
             effective_time: app.effective.as_ref().map(|clock| clock.guard().mark()),
             unsigned_time: app.unsigned.as_ref().map(|clock| clock.now()),
+            remembered: app.remembered(),
         }
     };
     app.local_copy.write(content).await
@@ -106,7 +112,12 @@ pub fn recall(app: &App, now: DateTime<Utc>) -> Option<Kept> {
     };
     let switched_off = content.switched_off.iter();
     let switched_off = switched_off.filter_map(|key| FeatureKey::parse(key).ok());
-    let recalled = content.rows.recall(&app.keys, &identity, now);
+    app.recall_remembered(content.remembered);
+    let nothing = Evidence::default();
+    let remembered = app.remembered();
+    let recalled = content
+        .rows
+        .recall(&app.keys, &identity, &nothing, &remembered, now);
     if recalled.tampered {
         app.metrics.security_event();
     }

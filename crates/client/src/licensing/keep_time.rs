@@ -4,12 +4,12 @@
 use license_core::time_guard::{Believed, Mark};
 use sea_orm::{ConnectionTrait, DbErr};
 
-use crate::app::App;
+use crate::app::{App, KeptTime};
 use crate::effective_clock::EffectiveClock;
 use crate::licensing::keep::keep;
 use crate::store::{StoreError, system_config};
 
-/// Keeps the time in all three places, where it counts and is certain.
+/// Keeps the time in all three places.
 pub async fn keep_time(app: &App) {
     keep_as(app, EffectiveClock::believed).await;
 }
@@ -22,7 +22,8 @@ pub async fn keep_at_stop(app: &App) {
 /// Keeps the time in its file alone, which costs little.
 pub async fn keep_in_file(app: &App) {
     if let Some(clock) = app.effective.as_ref().filter(|clock| clock.may_be_kept()) {
-        app.kept_time.write(|| clock.believed()).await;
+        let content = || kept_time(app, clock.believed());
+        app.kept_time.write(content).await;
     }
 }
 
@@ -31,7 +32,7 @@ async fn keep_as(app: &App, kept: fn(&EffectiveClock) -> Believed) {
         return;
     };
     let mut troubles = Vec::new();
-    if !app.kept_time.write(|| kept(clock)).await {
+    if !app.kept_time.write(|| kept_time(app, kept(clock))).await {
         troubles.push("time.json in STATE_DIR, or its key, cannot be written");
     }
     if !clock.knows_the_start() {
@@ -51,6 +52,13 @@ async fn keep_as(app: &App, kept: fn(&EffectiveClock) -> Believed) {
         }
     }
     app.note_time_trouble(Some(troubles.join("; ")).filter(|troubles| !troubles.is_empty()));
+}
+
+fn kept_time(app: &App, believed: Believed) -> KeptTime {
+    KeptTime {
+        believed,
+        remembered: app.remembered(),
+    }
 }
 
 /// The mark in the database. One that cannot be read is none. Others can write

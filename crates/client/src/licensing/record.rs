@@ -15,6 +15,7 @@ use license_service::database::Transaction;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::app::App;
+use crate::licensing::catch_up::is_revoked;
 use crate::licensing::keep::keep;
 use crate::licensing::requests;
 use crate::licensing::rows::Rows;
@@ -42,9 +43,9 @@ pub async fn snapshot(
 /// attempts and whatever was waiting for the database, and answers what is
 /// known then, for [`publish`]. The caller holds `app.turn`.
 ///
-/// `change` gets the evidence as it is in the database at that moment, which
-/// another process may have changed since the License Server was asked, joined
-/// with what this process knows and could not write.
+/// `change` gets what counts at that moment: another process may have changed the
+/// database since the License Server was asked, and so may others, whose changes
+/// count for nothing where keys are trusted.
 ///
 /// # Errors
 /// When the database refuses; then nothing is changed.
@@ -55,27 +56,28 @@ pub async fn change(
     change: impl FnOnce(&Evidence) -> Evidence,
 ) -> Result<Snapshot, StoreError> {
     let waiting = app.unwritten();
-    let ours = waiting.evidence.then(|| app.snapshot().evidence.clone());
+    let known = known(app);
     let snapshot = app
         .store
         .within(async {
             let identity = app.identity().ok_or(StoreError::NotReached)?;
             let transaction = app.store.begin(now).await?;
-            let rows = Rows::load(&transaction).await?;
-            let stored = rows.recall(&app.keys, &identity, now);
-            let before = match &ours {
-                Some(ours) => stored.evidence.merged(ours),
-                None => stored.evidence.clone(),
+            let rows = Rows::load(&transaction, &known).await?;
+            let remembered = app.remembered();
+            let recalled = rows.recall(&app.keys, &identity, &known, &remembered, now);
+            let before = if waiting.evidence && !app.keys.are_required() {
+                recalled.evidence.merged(&known)
+            } else {
+                recalled.evidence.clone()
             };
             let after = change(&before);
-            if stored.tampered {
-                app.metrics.security_event();
-            }
-            if stored.adopted || stored.tampered || after != stored.evidence {
+            recalled.report(app, &known);
+            let is_changed = after != before || (waiting.evidence && after != recalled.stored);
+            if recalled.is_to_be_written() || is_changed {
                 Rows::of(&after, &app.policy)
                     .save(&transaction, now)
                     .await?;
-                if stored.tampered || after.lease != stored.evidence.lease {
+                if recalled.tampered || after.lease != recalled.stored.lease {
                     save_features(&transaction, &after, now).await?;
                 }
             }
@@ -104,6 +106,17 @@ pub async fn change(
     });
     app.attempts.invalidate();
     Ok(snapshot)
+}
+
+/// What this process knows, as it counts beside what is stored: a license whose key
+/// was revoked in the meantime is worth no more than its row.
+#[must_use]
+pub fn known(app: &App) -> Evidence {
+    let known = app.snapshot().evidence.clone();
+    if is_revoked(app, &known) {
+        return Evidence::default();
+    }
+    known
 }
 
 /// Adds a line to the log of attempts. One that the database cannot hold, such

@@ -1,13 +1,21 @@
 //! Take over what another process has changed in the database.
 
+use std::time::Duration;
+
+use license_core::evidence::Evidence;
+
 use crate::app::App;
 use crate::licensing::rows::Rows;
 use crate::licensing::{key_sets, record};
 use crate::store::{StoreError, system_config};
 
+/// How long a row that others change again and again stays as they leave it.
+const MEND_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Loads what is known anew if the database has another revision than `seen`;
 /// answers the revision that is now known. While this process is changing
-/// something itself, it is left for the next time.
+/// something itself, it is left for the next time, and so are rows that cannot be
+/// mended yet.
 ///
 /// # Errors
 /// When the database refuses.
@@ -24,21 +32,34 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
         return Ok(seen);
     }
     let now = app.clock.now();
+    let known = record::known(app);
     let loading = async {
-        let db = app.store.db();
-        key_sets::recall(&db, app).await?;
+        // Other processes change things in the meantime: everything is read as it is
+        // at one moment.
+        let reading = app.store.db().begin_reading().await?;
+        let revision = system_config::get(&reading, system_config::REVISION).await?;
+        key_sets::recall(&reading, app).await?;
         let identity = app.identity().ok_or(StoreError::NotReached)?;
-        let recalled = Rows::load(&db).await?.recall(&app.keys, &identity, now);
-        if recalled.tampered {
-            app.metrics.security_event();
-        }
-        let evidence = recalled.evidence;
-        let heartbeat_at = system_config::get(&db, system_config::HEARTBEAT_AT).await?;
-        let gauges = record::load_usage(&db).await?;
-        let snapshot = record::snapshot(&db, evidence, app.policy).await?;
-        Ok((snapshot, heartbeat_at, gauges))
+        let rows = Rows::load(&reading, &known).await?;
+        let recalled = rows.recall(&app.keys, &identity, &known, &app.remembered(), now);
+        let heartbeat_at = system_config::get(&reading, system_config::HEARTBEAT_AT).await?;
+        let gauges = record::load_usage(&reading).await?;
+        let evidence = recalled.evidence.clone();
+        let snapshot = record::snapshot(&reading, evidence, app.policy).await?;
+        reading.rollback().await?;
+        Ok((revision, recalled, snapshot, heartbeat_at, gauges))
     };
-    let (snapshot, heartbeat_at, gauges) = app.store.within(loading).await?;
+    let (mut revision, recalled, mut snapshot, heartbeat_at, gauges) =
+        app.store.within(loading).await?;
+    if recalled.is_to_be_written() {
+        if app.may_mend(MEND_INTERVAL) {
+            snapshot = record::change(app, None, now, Evidence::clone).await?;
+        } else {
+            revision = seen;
+        }
+    } else if recalled.not_taken_over.is_some() && app.may_mend(MEND_INTERVAL) {
+        recalled.report(app, &known);
+    }
     app.meter.join(gauges, now);
     let heartbeat_at = heartbeat_at.and_then(|text| text.parse().ok());
     app.note_call(|calls| {
@@ -48,7 +69,15 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
     if *evidence != app.snapshot().evidence {
         tracing::info!(standing = ?snapshot.standing(now), "took over a change from the database");
         let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
-        if let Some(tried_at) = evidence.confirmed_at.max(failed_at) {
+        // Others could put calls off by what only the columns say.
+        let tried_at = if app.keys.are_required() {
+            let signed_at = evidence.newest_signed_at();
+            signed_at.filter(|_| signed_at > known.newest_signed_at())
+        } else {
+            evidence.confirmed_at.max(failed_at)
+        };
+        if let Some(tried_at) = tried_at {
+            app.note_schedule_stopped(false);
             app.note_call(|calls| {
                 calls.validated_at = calls.validated_at.max(tried_at.min(now));
                 calls.failures = match failed_at {

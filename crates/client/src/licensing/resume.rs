@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use license_core::evidence::Evidence;
 use license_core::hardware::Verdict;
+use license_core::lease::Lease;
 use license_core::license_key;
 use license_core::standing::Standing;
 
@@ -51,7 +52,7 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
             let db = app.store.db();
             let secret = identity::secret(&db, now).await?;
             key_sets::recall(&db, app).await?;
-            let rows = Rows::load(&db).await?;
+            let rows = Rows::load(&db, &record::known(app)).await?;
             let known = rows.addressee(&app.keys).or_else(|| known_here(app, &rows));
             let settling = identity::settle(
                 &db,
@@ -65,7 +66,9 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
             (0..mended).for_each(|_| app.metrics.security_event());
             let comparison = hardware::examine(app, &db, &secret, now).await?;
             let mark = keep_time::recall(&db).await?;
-            let recalled = rows.recall(&app.keys, &identity, now);
+            let remembered = app.remembered();
+            let nothing = Evidence::default();
+            let recalled = rows.recall(&app.keys, &identity, &nothing, &remembered, now);
             app.recall_time(mark.as_ref(), &recalled.evidence);
             let adopted = recalled.adopted.then_some(recalled.evidence.license_key);
             let heartbeat_at = system_config::get(&db, system_config::HEARTBEAT_AT).await?;
@@ -85,6 +88,11 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
         .identity()
         .is_some_and(|known| known.installation_id == identity.installation_id);
     app.settle_identity(identity);
+    if !is_ours {
+        // What the local copy of another installation says is not for this one.
+        let nothing = app.snapshot().with_evidence(Evidence::default());
+        app.publish(nothing);
+    }
     // A local copy of this installation may know more than the database: it
     // was away, or is a restored backup.
     app.note_unwritten(|unwritten| {
@@ -115,9 +123,11 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
 fn known_here(app: &App, rows: &Rows) -> Option<Identity> {
     let snapshot = app.snapshot();
     let evidence = &snapshot.evidence;
-    evidence.lease.as_ref()?;
+    let is_signed = matches!(evidence.lease.as_ref()?, Lease::Signed(_));
     let other = rows.cached.as_ref().map(|cached| &cached.license_key);
-    if other.is_some_and(|other| !license_key::same(other, &evidence.license_key)) {
+    let is_other = other.is_some_and(|other| !license_key::same(other, &evidence.license_key));
+    // Another license in the database says nothing where nobody has signed it.
+    if is_other && !is_signed {
         return None;
     }
     app.identity().map(|identity| (*identity).clone())

@@ -15,9 +15,12 @@ use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
 use license_core::standing::{Policy, grace_end};
+use license_core::taking_over::{NotTakenOver, Remembered, discredited, take_over};
+use license_core::time_guard::AGREES;
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::{Deserialize, Serialize};
 
+use crate::app::App;
 use crate::identity::Identity;
 use crate::store::local_license_cache::CachedLicense;
 use crate::store::{StoreError, local_license_cache, system_config};
@@ -31,6 +34,9 @@ pub struct Rows {
     pub cached: Option<CachedLicense>,
     /// What belongs to it.
     pub memo: Option<Memo>,
+    /// The row is marked as invalid, although it is the license that is known.
+    #[serde(skip)]
+    pub is_marked_invalid: bool,
 }
 
 /// What the columns have no room for.
@@ -54,15 +60,60 @@ pub struct Memo {
 
 /// What rows say.
 #[derive(Debug)]
+struct Said {
+    evidence: Evidence,
+    /// The license was activated by version 1.0.0, and this is the first time
+    /// that it is seen.
+    adopted: bool,
+    /// Somebody has changed the rows by hand.
+    tampered: bool,
+}
+
+/// What counts, now that rows were read.
+#[derive(Debug)]
 pub struct Recalled {
-    /// The evidence.
+    /// The evidence that counts.
     pub evidence: Evidence,
+    /// What the rows say.
+    pub stored: Evidence,
     /// The license was activated by version 1.0.0, and this is the first time
     /// that it is seen: it has to be recorded, and validated at once.
     pub adopted: bool,
     /// Somebody has changed the rows by hand. What they say counts for
     /// nothing, and they have to be written anew.
     pub tampered: bool,
+    /// Why something else counts.
+    pub not_taken_over: Option<NotTakenOver>,
+}
+
+impl Recalled {
+    /// Whether the rows have to be written anew.
+    #[must_use]
+    pub fn is_to_be_written(&self) -> bool {
+        let is_older = self.not_taken_over == Some(NotTakenOver::Older);
+        // A genuine document stays in its row, whatever it is worth.
+        self.adopted || self.tampered || (is_older && is_signed(&self.evidence))
+    }
+
+    /// Counts what somebody has done to the rows, and has the License Server asked
+    /// where `known` was replaced by what nobody has signed.
+    pub fn report(&self, app: &App, known: &Evidence) {
+        let is_other = self.evidence.lease != known.lease;
+        let lost = self.not_taken_over.is_some() && !is_signed(&self.evidence);
+        let again = self.adopted && app.remembered().adopted_at().is_some();
+        if again {
+            tracing::error!(
+                security = true,
+                "another license that nobody has signed; it has what is left of the grace period of the first one"
+            );
+        }
+        if self.tampered || again || (lost && is_other) {
+            app.metrics.security_event();
+        }
+        if (self.adopted || lost || self.tampered) && is_other && !is_signed(&self.evidence) {
+            app.note_call(|calls| calls.validation_wanted = true);
+        }
+    }
 }
 
 /// Why a cached license counts for nothing.
@@ -83,12 +134,21 @@ enum NotGenuine {
 }
 
 impl Rows {
-    /// Reads them.
+    /// Reads them. The license of `known` is current although its row is marked as
+    /// invalid: nothing signed says so.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn load(db: &impl ConnectionTrait) -> Result<Self, StoreError> {
-        let cached = local_license_cache::current(db).await?;
+    pub async fn load(db: &impl ConnectionTrait, known: &Evidence) -> Result<Self, StoreError> {
+        let current = local_license_cache::current(db).await?;
+        let (cached, is_marked_invalid) = match current {
+            None if is_signed(known) => {
+                let marked = local_license_cache::find(db, &known.license_key).await?;
+                let is_there = marked.is_some();
+                (marked, is_there)
+            }
+            current => (current, false),
+        };
         let text = match &cached {
             Some(_) => system_config::get(db, system_config::EVIDENCE).await?,
             None => None,
@@ -101,7 +161,11 @@ impl Rows {
                 })
                 .ok()
         });
-        Ok(Self { cached, memo })
+        Ok(Self {
+            cached,
+            memo,
+            is_marked_invalid,
+        })
     }
 
     /// Writes them.
@@ -154,6 +218,7 @@ impl Rows {
         Self {
             cached: Some(cached),
             memo: Some(memo),
+            is_marked_invalid: false,
         }
     }
 
@@ -174,12 +239,53 @@ impl Rows {
         })
     }
 
-    /// The evidence that the rows hold, for this installation. Whatever bears a
-    /// signature is verified again.
+    /// What counts for this installation, now that it has these rows. Whatever bears
+    /// a signature is verified again; without keys, the rows count.
     #[must_use]
-    pub fn recall(self, keys: &TrustedKeys, identity: &Identity, now: DateTime<Utc>) -> Recalled {
+    pub fn recall(
+        self,
+        keys: &TrustedKeys,
+        identity: &Identity,
+        known: &Evidence,
+        remembered: &Remembered,
+        now: DateTime<Utc>,
+    ) -> Recalled {
+        let said = self.read(keys, identity, remembered, now);
+        let (evidence, not_taken_over) = if keys.are_required() {
+            let taken = take_over(known, said.evidence.clone(), remembered, now);
+            (taken.evidence, taken.error)
+        } else {
+            (said.evidence.clone(), None)
+        };
+        match not_taken_over {
+            // Said where the rows were read.
+            Some(NotTakenOver::Unsigned) if !said.tampered => tracing::error!(
+                security = true,
+                "the license was replaced by one that nobody has signed, which does not count"
+            ),
+            Some(NotTakenOver::Older) => {
+                tracing::warn!("a stored license is older than what is known, and does not count");
+            }
+            _ => {}
+        }
+        Recalled {
+            evidence,
+            stored: said.evidence,
+            adopted: said.adopted && not_taken_over.is_none(),
+            tampered: said.tampered || not_taken_over == Some(NotTakenOver::Unsigned),
+            not_taken_over,
+        }
+    }
+
+    fn read(
+        self,
+        keys: &TrustedKeys,
+        identity: &Identity,
+        remembered: &Remembered,
+        now: DateTime<Utc>,
+    ) -> Said {
         let Some(cached) = self.cached else {
-            return Recalled {
+            return Said {
                 evidence: Evidence::default(),
                 adopted: false,
                 tampered: false,
@@ -192,7 +298,7 @@ impl Rows {
         });
         let trust = keys.trust();
         match &**trust {
-            Trust::Unsigned => unsigned(cached, memo, false, now),
+            Trust::Unsigned => unsigned(cached, memo, None, now),
             Trust::Keys(keyring) => {
                 // A signed document has two dots; the signatures of unsigned
                 // servers, which version 1.0.0 stored as they came, do not.
@@ -202,7 +308,14 @@ impl Rows {
                         is_for(&document, &cached, identity)?;
                         Ok(document)
                     }) {
-                        Ok(document) => signed(cached, memo, document, keyring, identity),
+                        Ok(document) => {
+                            let mut said = signed(cached, memo, document, keyring, identity, now);
+                            if self.is_marked_invalid {
+                                log_changed_row(&said.evidence.license_key);
+                                said.tampered = true;
+                            }
+                            said
+                        }
                         Err(error) => not_genuine(cached, &error, now),
                     }
                 } else if memo.as_ref().is_some_and(|memo| memo.signed) {
@@ -210,11 +323,15 @@ impl Rows {
                 } else if !keys.adopt_unsigned(now) {
                     not_genuine(cached, &NotGenuine::AdoptionOver, now)
                 } else {
-                    unsigned(cached, memo, true, now)
+                    unsigned(cached, memo, Some(remembered), now)
                 }
             }
         }
     }
+}
+
+fn is_signed(evidence: &Evidence) -> bool {
+    matches!(evidence.lease, Some(Lease::Signed(_)))
 }
 
 fn is_for(
@@ -240,19 +357,27 @@ fn signed(
     document: VerifiedLicense,
     keyring: &Keyring,
     identity: &Identity,
-) -> Recalled {
+    now: DateTime<Utc>,
+) -> Said {
+    let claims = document.claims();
+    // No validation has failed before the document was made, and none begins a grace
+    // period after its end.
+    let bounds = claims.iat..=claims.valid_until.max(claims.iat);
+    let start = cached.grace_period_started_at;
+    let is_possible =
+        start.is_none_or(|start| bounds.contains(&start) || bounds.contains(&(start + AGREES)));
     let tampered = cached.license_data != *document.license().data()
-        || cached.valid_until != document.claims().valid_until;
+        || cached.valid_until != claims.valid_until
+        || !is_possible;
     if tampered {
-        tracing::error!(
-            security = true,
-            license_key = license_key::mask(&cached.license_key),
-            "the row of the license was changed by hand; the signed document counts"
-        );
+        log_changed_row(&cached.license_key);
     }
+    let latest = (*bounds.end()).min(now).max(claims.iat);
+    let grace_started_at = start.map(|start| start.clamp(claims.iat, latest));
     let (denial, last_failure) = memo.map_or((None, None), |memo| (memo.denial, memo.last_failure));
-    let denial = denial.and_then(|jws| verified_denial(&jws, keyring, identity));
-    Recalled {
+    let denial =
+        denial.and_then(|jws| verified_denial(&jws, &cached.license_key, keyring, identity));
+    Said {
         adopted: false,
         tampered,
         evidence: Evidence {
@@ -262,20 +387,29 @@ fn signed(
             activated_at: cached.cached_at,
             confirmed_at: cached.last_validated_at,
             server_in_grace: cached.in_grace_period && cached.grace_period_started_at.is_none(),
-            grace_started_at: cached.grace_period_started_at,
+            grace_started_at,
             last_failure,
         },
     }
 }
 
-/// A license that nobody has signed. Where keys are trusted (`on_probation`)
-/// it has one grace period, and no more.
+fn log_changed_row(license_key: &str) {
+    tracing::error!(
+        security = true,
+        license_key = license_key::mask(license_key),
+        "the row of the license was changed by hand; the signed document counts"
+    );
+}
+
+/// A license that nobody has signed. Where keys are trusted it is on probation: all
+/// such licenses that an installation remembers have one grace period, and no more.
 fn unsigned(
     cached: CachedLicense,
     memo: Option<Memo>,
-    on_probation: bool,
+    probation: Option<&Remembered>,
     now: DateTime<Utc>,
-) -> Recalled {
+) -> Said {
+    let on_probation = probation.is_some();
     let known = memo.as_ref().map(|memo| {
         let starts = [
             cached.grace_period_started_at,
@@ -301,6 +435,9 @@ fn unsigned(
             (true, Some(start.unwrap_or(now)))
         }
     };
+    let first_seen = probation.and_then(Remembered::adopted_at);
+    let grace_started_at =
+        grace_started_at.map(|start| first_seen.map_or(start, |it| it.min(start)));
     let license = License::new(cached.license_data.clone());
     let lease = if on_probation {
         Lease::adopted(license, cached.valid_until, grace_started_at.unwrap_or(now))
@@ -310,7 +447,7 @@ fn unsigned(
             valid_until: cached.valid_until,
         }
     };
-    Recalled {
+    Said {
         adopted,
         tampered: false,
         evidence: Evidence {
@@ -326,56 +463,51 @@ fn unsigned(
     }
 }
 
-/// A license whose signature cannot be believed is worth nothing, but there
-/// was one: the site has lapsed, its core features stay on, and the License
-/// Server is asked.
-fn not_genuine(cached: CachedLicense, error: &NotGenuine, now: DateTime<Utc>) -> Recalled {
+/// A license whose signature cannot be believed.
+fn not_genuine(cached: CachedLicense, error: &NotGenuine, now: DateTime<Utc>) -> Said {
     tracing::error!(
         security = true,
         license_key = license_key::mask(&cached.license_key),
         %error,
         "the cached license is not genuine and does not count until the License Server confirms it"
     );
-    let long_ago = DateTime::UNIX_EPOCH;
-    let evidence = Evidence {
-        lease: Some(Lease::adopted(
-            License::new(cached.license_data.clone()),
-            long_ago,
-            long_ago,
-        )),
+    let said = Evidence {
+        lease: Some(Lease::Unsigned {
+            license: License::new(cached.license_data),
+            valid_until: cached.valid_until,
+        }),
         license_key: cached.license_key,
-        denial: None,
         activated_at: cached.cached_at,
         confirmed_at: cached.last_validated_at,
-        grace_started_at: Some(long_ago),
-        last_failure: Some(Failure {
-            at: now,
-            reason: "not_genuine".to_owned(),
-            message: format!("the cached license is not genuine: {error}"),
-            denied: false,
-        }),
-        server_in_grace: false,
+        ..Evidence::default()
     };
-    Recalled {
-        evidence,
+    Said {
+        evidence: discredited(&said, &error.to_string(), now),
         adopted: false,
         tampered: true,
     }
 }
 
-fn verified_denial(jws: &str, keyring: &Keyring, identity: &Identity) -> Option<VerifiedDenial> {
+fn verified_denial(
+    jws: &str,
+    license_key: &str,
+    keyring: &Keyring,
+    identity: &Identity,
+) -> Option<VerifiedDenial> {
     let denial = verify_denial(jws, keyring)
         .inspect_err(|error| {
             tracing::error!(security = true, %error, "the cached denial is not genuine and does not count");
         })
         .ok()?;
     let claims = denial.claims();
+    let hash = claims.license_key_hash.as_ref();
     let is_ours = claims.installation_id == identity.installation_id
-        && claims.hardware_id == identity.hardware_id;
+        && claims.hardware_id == identity.hardware_id
+        && hash.is_none_or(|hash| *hash == license_key::fingerprint(license_key));
     if !is_ours {
         tracing::error!(
             security = true,
-            "the cached denial is another installation's and does not count"
+            "the cached denial is another installation's or license's, and does not count"
         );
     }
     is_ours.then_some(denial)

@@ -87,6 +87,18 @@ pub async fn current(db: &impl ConnectionTrait) -> Result<Option<CachedLicense>,
     Ok(row.map(CachedLicense::from))
 }
 
+/// The row of this key, also where it is not the current license.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    license_key: &str,
+) -> Result<Option<CachedLicense>, StoreError> {
+    let row = Entity::find().filter(Column::LicenseKey.eq(license_key));
+    Ok(row.one(db).await?.map(CachedLicense::from))
+}
+
 /// Whether a license was ever activated here.
 ///
 /// # Errors

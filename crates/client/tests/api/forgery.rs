@@ -266,8 +266,10 @@ async fn a_row_edited_by_hand_changes_nothing() {
     assert!(!site.is_available(PAID).await);
 
     // The local copy still has what was signed.
-    let broken = "UPDATE local_license_cache SET license_signature = 'a.b.c'";
-    site.database.execute(broken).await;
+    let broken = format!(
+        "UPDATE local_license_cache SET license_signature = 'a.b.c', license_data = '{forged}'"
+    );
+    site.database.execute(&broken).await;
     vendor.go_away().await;
     site.restart().await;
     assert_eq!(site.standing().await, "active");
@@ -275,8 +277,9 @@ async fn a_row_edited_by_hand_changes_nothing() {
     // Without it, a signature that is broken is worth nothing, but the license
     // was there: core features stay on whatever the settings, and the License
     // Server, once it is asked, puts things right.
-    site.database.execute(broken).await;
+    // A running service would write the row anew.
     site.stop().await;
+    site.database.execute(&broken).await;
     std::fs::remove_file(site.state_file("local-copy.json")).unwrap();
     site.restart().await;
     assert_eq!(site.standing().await, "lapsed");

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_client::app::App;
 use license_client::effective_clock::EffectiveClock;
+use license_client::licensing::keep_time::keep_in_file;
 use license_client::licensing::resume::resume;
 use license_client::licensing::validate::validate;
 use license_core::offline::{OfflineRequest, Purpose, nonce, to_file};
@@ -22,6 +23,7 @@ use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::offline::{read, sign};
 use license_service::clock::{Clock as _, ManualClock};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
 use crate::harness::{HARDWARE_ID, INSTALLATION_ID, START, Site};
@@ -32,6 +34,7 @@ on_both_engines! {
     an_expired_license_stays_expired_whatever_is_done_to_what_is_kept;
     grace_that_is_over_stays_over_when_the_wall_clock_is_turned_back_as_well;
     with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried;
+    an_answer_that_never_comes_holds_the_time_back_for_a_minute;
     a_connected_site_that_has_lost_everything_is_not_locked_out_by_a_dead_battery;
     a_signed_answer_replaces_a_mark_that_says_too_much;
     a_license_file_counts_no_longer_than_was_signed_whatever_the_request_said;
@@ -183,8 +186,9 @@ async fn an_expired_license_stays_expired_whatever_is_done_to_what_is_kept(engin
                     .await;
                 assert_eq!(site.status().await["reason"], "license_expired", "{case}");
                 assert!(site.is_available("module.recording_basic").await);
-                let is_edited = name == "edited" && taken.contains(&"time.json");
-                assert_eq!(security_events(&site).await > 0, is_edited, "{case}");
+                // A file that is gone is as much of an event as one that was edited.
+                let is_event = name != "old" && taken.contains(&"time.json");
+                assert_eq!(security_events(&site).await > 0, is_event, "{case}");
                 site.stop().await;
             }
         }
@@ -242,20 +246,86 @@ async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(eng
     };
     assert_ne!(standing(&app), "lapsed");
     assert!(app.calls().validation_wanted);
-    // What is not certain is not kept.
+    // What has run is kept, and that it has waited.
     license_client::licensing::keep_time::keep_time(&app).await;
-    assert!(!site.state_file("time.json").exists());
+    assert!(site.state_file("time.json").exists());
+    let kept = Kept::read(&site).await;
     validate(&app).await;
     assert_eq!(standing(&app), "lapsed");
     license_client::licensing::keep_time::keep_time(&app).await;
     assert!(site.state_file("time.json").exists());
     app.store.close().await;
-    // From now on without asking.
-    let app = App::new(site.settings(), site.clock.clone()).unwrap();
-    resume(&app).await.unwrap();
-    assert_eq!(standing(&app), "lapsed");
-    app.store.close().await;
+    // From now on without asking, also after a start that was killed while it waited.
+    for file in [None, Some(kept)] {
+        if let Some(kept) = file {
+            kept.write(&site).await;
+        }
+        let app = App::new(site.settings(), site.clock.clone()).unwrap();
+        resume(&app).await.unwrap();
+        assert_eq!(standing(&app), "lapsed");
+        app.store.close().await;
+    }
     site.end().await;
+}
+
+/// A License Server that takes every connection, and never answers.
+async fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+async fn an_answer_that_never_comes_holds_the_time_back_for_a_minute(engine: Engine) {
+    let (good, vendor, _) = expired(engine).await;
+    let (_listener, url) = silent().await;
+    let keys = vendor.trusted_keys();
+    let flags = [
+        "--license-trusted-keys",
+        keys.as_str(),
+        "--license-api-timeout",
+        "3600",
+    ];
+    let shared = TestDatabase::same_as(&good.database);
+    let mut site = Site::start_on(shared, &url, &flags).await;
+    site.stop().await;
+    // What is left beside the license says nothing of the time.
+    let forget = async |site: &Site| {
+        let file = site.state_file("local-copy.json");
+        let mut copy: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        copy.as_object_mut().unwrap().remove("effectiveTime");
+        std::fs::write(&file, copy.to_string()).unwrap();
+        std::fs::remove_file(site.state_file("time.json")).unwrap();
+        let sql = format!("DELETE FROM system_config WHERE key = '{ROW}'");
+        site.database.execute(&sql).await;
+    };
+    forget(&site).await;
+    site.clock.set_wall(at(START) + TimeDelta::days(10));
+    site.restart().await;
+    assert_ne!(site.standing().await, "lapsed", "it asks first");
+    assert_eq!(security_events(&site).await, 1, "time.json is missing");
+    site.until("the time is kept meanwhile", async || {
+        site.state_file("time.json").exists()
+    })
+    .await;
+    site.advance(TimeDelta::seconds(61));
+    site.until("the wall clock counts", async || {
+        site.standing().await == "lapsed"
+    })
+    .await;
+    site.stop().await;
+    // A start that was ended while it waited was the only one that waits.
+    forget(&site).await;
+    for (number, expected) in ["active", "lapsed", "lapsed"].into_iter().enumerate() {
+        let app = App::new(site.settings(), site.clock.clone()).unwrap();
+        resume(&app).await.unwrap();
+        let standing = app.snapshot().standing(app.clock.now());
+        let reason = standing.as_str().replace("grace", "active");
+        assert_eq!(reason, expected, "start {number}");
+        keep_in_file(&app).await;
+        app.store.close().await;
+    }
+    site.stop().await;
+    good.end().await;
 }
 
 async fn a_connected_site_that_has_lost_everything_is_not_locked_out_by_a_dead_battery(

@@ -19,6 +19,7 @@ mod consoles_behind_tls;
 mod contact_plot;
 mod contract;
 mod database;
+mod database_edits;
 mod database_gate;
 mod deployment;
 mod durability;

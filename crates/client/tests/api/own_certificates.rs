@@ -377,3 +377,49 @@ fn a_file_of_certificates_is_read_in_many_forms_and_the_others_are_named() {
     let error = certificates(&file("key.pem")).unwrap_err().to_string();
     assert!(error.contains("no PEM certificate"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_service_follows_a_file_of_certificates_that_changes() {
+    let cloud = ScriptedCloud::start().await;
+    let arguments = "-newkey rsa:2048 -subj /CN=localhost -addext subjectAltName=DNS:localhost";
+    let (nginx, right) = server(&cloud, arguments).await;
+    let other = tempfile::tempdir().unwrap();
+    self_signed(other.path(), arguments);
+    let listed = other.path().join("certificate.pem");
+    let wrong = std::fs::read(&listed).unwrap();
+    let right = std::fs::read(right.path().join("certificate.pem")).unwrap();
+    let url = format!("{}/api", nginx.url.replace("127.0.0.1", "localhost"));
+    let file = listed.display().to_string();
+    let mut site = Site::start(Engine::Sqlite, &url, &["--license-ca-file", &file]).await;
+    let found = async |site: &Site| {
+        let (_, answer) = site.post("/api/license/diagnostics", None).await;
+        let findings = answer["findings"].as_array().unwrap().clone();
+        let finding = findings
+            .into_iter()
+            .find(|it| it["what"] == "License Server");
+        finding.unwrap()["found"].as_str().unwrap().to_owned()
+    };
+    // The diagnosis is of the calls that are made, and changes with them.
+    for (content, works) in [
+        (&wrong[..], false),
+        (&right[..], true),
+        (&wrong[..], false),
+        // What is no certificate, or is not there, changes nothing.
+        (b"hello", false),
+        (&right[..], true),
+        (b"hello", true),
+    ] {
+        std::fs::write(&listed, content).unwrap();
+        let (status, body) = site.activate(KEY).await;
+        assert_eq!(status == StatusCode::OK, works, "{body}");
+    }
+    std::fs::remove_file(&listed).unwrap();
+    assert_eq!(site.activate(KEY).await.0, StatusCode::OK);
+    let said = found(&site).await;
+    assert!(said.contains("answers"), "{said}");
+    std::fs::write(&listed, &wrong).unwrap();
+    site.restart().await;
+    let said = found(&site).await;
+    assert!(said.contains("certificate"), "{said}");
+    site.end().await;
+}

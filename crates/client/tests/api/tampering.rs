@@ -48,6 +48,14 @@ fn bigger(key: &str) -> String {
         .to_string()
 }
 
+/// Removes everything that remembers that there was a signed license.
+async fn forget(site: &mut Site) {
+    site.stop().await;
+    for name in ["local-copy.json", "time.json", "time.key"] {
+        std::fs::remove_file(site.state_file(name)).unwrap();
+    }
+}
+
 /// Edits while the service is down, with and without the local copy.
 async fn edit(site: &mut Site, sql: &str, keep_local_copy: bool) {
     site.stop().await;
@@ -207,7 +215,8 @@ fn unsigned(key: &str, grace_started_at: &str) -> String {
 async fn a_license_that_nobody_signed_has_one_grace_period_where_keys_are_trusted(engine: Engine) {
     let (mut site, _vendor, key) = standard(engine, &[]).await;
     // As the Python service would have left it, and again as soon as it is over.
-    edit(&mut site, &unsigned(&key, "NULL"), false).await;
+    forget(&mut site).await;
+    edit(&mut site, &unsigned(&key, "NULL"), true).await;
     // Never active: this is what an upgrade needs, and no more.
     assert_eq!(site.standing().await, "grace");
     site.advance(TimeDelta::hours(73));
@@ -222,7 +231,8 @@ async fn a_license_that_nobody_signed_has_one_grace_period_where_keys_are_truste
 
 async fn a_grace_period_that_is_said_to_begin_later_begins_now(engine: Engine) {
     let (mut site, _vendor, key) = standard(engine, &[]).await;
-    edit(&mut site, &unsigned(&key, "'2098-01-01 00:00:00'"), false).await;
+    forget(&mut site).await;
+    edit(&mut site, &unsigned(&key, "'2098-01-01 00:00:00'"), true).await;
     assert_eq!(site.standing().await, "grace");
     site.advance(TimeDelta::hours(73));
     assert_eq!(site.standing().await, "lapsed");
@@ -237,12 +247,8 @@ async fn no_setting_makes_the_grace_of_an_unsigned_license_longer(engine: Engine
         let (mut site, _vendor, key) = standard(engine, &flags).await;
         // As if version 1.0.0 had been here, with whatever license one likes.
         let all = "DELETE FROM system_config WHERE key LIKE 'license_client.%'; ";
-        edit(
-            &mut site,
-            &format!("{all}{}", unsigned(&key, "NULL")),
-            false,
-        )
-        .await;
+        forget(&mut site).await;
+        edit(&mut site, &format!("{all}{}", unsigned(&key, "NULL")), true).await;
         assert_eq!(site.standing().await, "grace");
         assert_eq!(site.status().await["trust"], "adopted");
         assert!(site.is_available(NOT_BOUGHT).await);

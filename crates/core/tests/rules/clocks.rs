@@ -653,6 +653,7 @@ fn impossible_numbers_do_not_panic() {
             told_ms: number,
             unseen_ms: number.cast_unsigned(),
             charged_ms: number,
+            awaits_validation: false,
         };
         for wall in [DateTime::<Utc>::MIN_UTC, T0, DateTime::<Utc>::MAX_UTC] {
             let mut machine = Machine::new();
@@ -1185,5 +1186,44 @@ proptest! {
         let (guard, _) = guard.answered(machine.wall, machine.read());
         let off = guard.now(machine.running) - machine.wall;
         prop_assert!(off.abs() <= TimeDelta::minutes(1), "{off}");
+    }
+}
+
+#[test]
+fn a_start_after_one_that_was_ended_while_it_waited_goes_by_the_wall_clock() {
+    let mut machine = Machine::new();
+    machine.wall = at(240);
+    let start = |kept: Option<&Believed>, machine: &Machine| {
+        let signed = kept.is_none().then_some(T0);
+        TimeGuard::start(kept, None, signed, DateTime::UNIX_EPOCH, machine.read())
+    };
+    let (guard, events) = start(None, &machine);
+    let ahead = hours(240);
+    assert_eq!(events, [ClockEvent::AwaitsValidation { ahead }]);
+    assert!(guard.awaits_validation());
+    assert_eq!(guard.now(machine.running), T0);
+    // What it runs for counts, however it ends.
+    machine.run(TimeDelta::minutes(1));
+    let (guard, _) = guard.observed(machine.read());
+    for kept in [guard.believed(), guard.stopped()] {
+        assert!(kept.awaits_validation);
+        assert_eq!(kept.at, T0 + TimeDelta::minutes(1));
+        let (guard, events) = start(Some(&kept), &machine);
+        assert!(
+            matches!(events[..], [ClockEvent::Assumed { .. }]),
+            "{events:?}"
+        );
+        assert!(!guard.awaits_validation());
+        assert_eq!(guard.now(machine.running), machine.wall);
+        assert!(!guard.stopped().awaits_validation);
+        // A signed answer sets it, as always.
+        let (guard, _) = guard.proven(at(1), Duration::ZERO, machine.read());
+        assert_eq!(guard.now(machine.running), at(1));
+        // A wall clock that is not ahead any more claims nothing.
+        let mut right = machine.clone();
+        right.wall = at(1);
+        let (guard, events) = start(Some(&kept), &right);
+        assert_eq!(events, []);
+        assert_eq!(guard.now(right.running), at(1));
     }
 }

@@ -33,4 +33,5 @@ mod signing_clocks;
 mod simulator;
 mod standings;
 mod suspicions;
+mod taking_over;
 mod wall_clocks;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::evidence::Evidence;
 use license_core::schedule::{
-    Jitter, LAPSED_RETRY, MAX_RETRY_DELAY, next_heartbeat, next_validation, unsigned_validity,
-    wait_as_asked,
+    Jitter, LAPSED_RETRY, MAX_RETRY_DELAY, STANDS_IN_AFTER, next_heartbeat, next_validation,
+    stands_in_at, unsigned_validity, wait_as_asked,
 };
 use license_core::standing::{LapseReason, Standing};
 
@@ -257,4 +257,13 @@ fn a_requested_delay_is_respected_up_to_one_hour() {
             "{asked}: a fleet spreads out"
         );
     }
+}
+
+#[test]
+fn a_process_stands_in_for_another_after_fifteen_to_twenty_minutes() {
+    assert_eq!(STANDS_IN_AFTER, TimeDelta::minutes(15));
+    assert_eq!(stands_in_at(T0, least()), T0 + TimeDelta::minutes(15));
+    let latest = stands_in_at(T0, most());
+    assert!(latest <= T0 + TimeDelta::minutes(20), "{latest}");
+    assert!(latest > T0 + TimeDelta::minutes(19), "{latest}");
 }

@@ -40,6 +40,9 @@ pub(super) async fn begin(
         isolation_level: is_postgres.then_some(IsolationLevel::ReadCommitted),
         // SQLite has no mode for reading, and needs none.
         access_mode: (is_postgres && purpose == Purpose::Read).then_some(AccessMode::ReadOnly),
+        // All that is read is as it was at one moment; SQLite has nothing else.
+        isolation_level: (is_postgres && purpose == Purpose::Read)
+            .then_some(IsolationLevel::RepeatableRead),
         sqlite_transaction_mode: (purpose != Purpose::Read)
             .then_some(SqliteTransactionMode::Immediate),
     };

@@ -1,0 +1,203 @@
+//! What may replace what is known, where keys are trusted.
+//!
+//! Processes of one site share what they know through its database, and users of
+//! that database can write there, too. What a process knows itself, or finds in
+//! `STATE_DIR`, is replaced only by what a vendor's document proves: a newer one of
+//! the same license, or one of another license that was not seen before. A license
+//! that nobody has signed is worth nothing where a signed one was seen, and of the
+//! others all together have one grace period. What stands beside a document that is
+//! known already says nothing new.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Map;
+
+use crate::evidence::{Evidence, Failure};
+use crate::lease::Lease;
+use crate::license::License;
+use crate::license_key;
+
+/// Most license keys whose documents are remembered.
+const MAX_KEYS: usize = 64;
+
+/// When the grace period of a license begins that counts for nothing.
+const LONG_AGO: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+/// What an installation remembers of its licenses when they are gone. It is kept
+/// where users of the database cannot write.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Remembered {
+    /// The newest sequence number of each license, by the
+    /// [`fingerprint`](license_key::fingerprint) of its key.
+    signed: BTreeMap<String, u64>,
+    /// When the first license was adopted that nobody had signed.
+    adopted_at: Option<DateTime<Utc>>,
+}
+
+impl Remembered {
+    /// Whether a signed license was ever seen.
+    #[must_use]
+    pub fn has_signed(&self) -> bool {
+        !self.signed.is_empty()
+    }
+
+    /// When the first license was adopted that nobody had signed: its grace period is
+    /// that of all others.
+    #[must_use]
+    pub fn adopted_at(&self) -> Option<DateTime<Utc>> {
+        self.adopted_at
+    }
+
+    /// What is remembered once `evidence` counts.
+    #[must_use]
+    pub fn with(mut self, evidence: &Evidence) -> Self {
+        match &evidence.lease {
+            Some(Lease::Signed(_)) => {
+                let key = license_key::fingerprint(&evidence.license_key);
+                if let Some(seq) = evidence.newest_seq(&evidence.license_key)
+                    && (self.signed.len() < MAX_KEYS || self.signed.contains_key(&key))
+                {
+                    self.signed.insert(key, seq);
+                }
+            }
+            Some(Lease::Adopted(_)) => {
+                let began = evidence.grace_started_at.filter(|began| *began > LONG_AGO);
+                self.adopted_at = self.adopted_at.into_iter().chain(began).min();
+            }
+            Some(Lease::Unsigned { .. }) | None => {}
+        }
+        self
+    }
+
+    /// What two places remember. `self` is the one that also holds the license.
+    #[must_use]
+    pub fn joined(mut self, other: Self) -> Self {
+        for (key, seq) in other.signed {
+            self.signed.entry(key).or_insert(seq);
+        }
+        let adopted = self.adopted_at.into_iter().chain(other.adopted_at);
+        self.adopted_at = adopted.min();
+        self
+    }
+
+    fn newest_seq(&self, license_key: &str) -> Option<u64> {
+        let key = license_key::fingerprint(license_key);
+        self.signed.get(&key).copied()
+    }
+}
+
+/// Why something else counts than what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTakenOver {
+    /// It is signed, and older than what is known.
+    #[error("a newer document is known")]
+    Older,
+    /// Nobody has signed it.
+    #[error("nobody has signed it, and a signed license was seen before")]
+    Unsigned,
+}
+
+/// What counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TakenOver {
+    /// The evidence.
+    pub evidence: Evidence,
+    /// Why it is not what is stored; `None` also where that is as new.
+    pub error: Option<NotTakenOver>,
+}
+
+/// What counts when `stored` is found where others can write, in a process that knows
+/// `known` and whose installation remembers `remembered`. Documents in either are
+/// verified, and are for this installation.
+///
+/// A site without a stored license has none: it was deactivated.
+#[must_use]
+pub fn take_over(
+    known: &Evidence,
+    stored: Evidence,
+    remembered: &Remembered,
+    now: DateTime<Utc>,
+) -> TakenOver {
+    let stays = |error| TakenOver {
+        evidence: known.clone(),
+        error,
+    };
+    let knows_signed = is_signed(known);
+    if stored.lease.is_none() {
+        return TakenOver::stored(stored);
+    }
+    if !is_signed(&stored) {
+        return if knows_signed {
+            stays(Some(NotTakenOver::Unsigned))
+        } else if remembered.has_signed() && stored.grace_started_at > Some(LONG_AGO) {
+            TakenOver::discredited(&stored, NotTakenOver::Unsigned, now)
+        } else {
+            TakenOver::stored(stored)
+        };
+    }
+    let key = &stored.license_key;
+    let seq = stored.newest_seq(key);
+    if knows_signed && license_key::same(&known.license_key, key) {
+        return match seq.cmp(&known.newest_seq(key)) {
+            Ordering::Greater => TakenOver::stored(stored),
+            Ordering::Equal => stays(None),
+            Ordering::Less => stays(Some(NotTakenOver::Older)),
+        };
+    }
+    match seq.cmp(&remembered.newest_seq(key)) {
+        Ordering::Greater => TakenOver::stored(stored),
+        Ordering::Equal if !knows_signed => TakenOver::stored(stored),
+        Ordering::Equal | Ordering::Less if knows_signed => stays(Some(NotTakenOver::Older)),
+        Ordering::Equal | Ordering::Less => {
+            TakenOver::discredited(&stored, NotTakenOver::Older, now)
+        }
+    }
+}
+
+impl TakenOver {
+    fn stored(evidence: Evidence) -> Self {
+        Self {
+            evidence,
+            error: None,
+        }
+    }
+
+    fn discredited(stored: &Evidence, error: NotTakenOver, now: DateTime<Utc>) -> Self {
+        Self {
+            evidence: discredited(stored, &error.to_string(), now),
+            error: Some(error),
+        }
+    }
+}
+
+/// Evidence that cannot be believed, because of `why`. It is worth nothing, but there
+/// was a license: the site has lapsed, its core features stay on, and the License
+/// Server is asked.
+#[must_use]
+pub fn discredited(evidence: &Evidence, why: &str, now: DateTime<Utc>) -> Evidence {
+    let license = evidence.lease.as_ref().map(Lease::license);
+    let license = license.map_or_else(|| License::new(Map::new()), Clone::clone);
+    Evidence {
+        license_key: evidence.license_key.clone(),
+        lease: Some(Lease::adopted(license, LONG_AGO, LONG_AGO)),
+        denial: None,
+        activated_at: evidence.activated_at,
+        confirmed_at: evidence.confirmed_at,
+        grace_started_at: Some(LONG_AGO),
+        last_failure: Some(Failure {
+            at: now,
+            reason: "not_genuine".to_owned(),
+            message: format!("the cached license is not genuine: {why}"),
+            denied: false,
+        }),
+        server_in_grace: false,
+    }
+}
+
+fn is_signed(evidence: &Evidence) -> bool {
+    matches!(evidence.lease, Some(Lease::Signed(_)))
+}

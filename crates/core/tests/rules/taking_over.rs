@@ -1,0 +1,200 @@
+//! What may replace what is known.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::document::LicenseClaims;
+use license_core::evidence::Evidence;
+use license_core::lease::Lease;
+use license_core::license::License;
+use license_core::standing::{LapseReason, Policy, Standing, standing};
+use license_core::taking_over::{NotTakenOver, Remembered, discredited, take_over};
+
+use crate::signer::{KEY, SEQ, Signer, T0, at, denial_claims, license_claims, license_object};
+
+const OTHER: &str = "FXSGHT-1111-2222-3333-4444";
+
+/// Signed evidence about `key` with this number.
+fn signed(key: &str, seq: u64) -> Evidence {
+    let mut claims = LicenseClaims {
+        seq,
+        ..license_claims()
+    };
+    claims.license.insert("licenseKey".into(), key.into());
+    let lease = Signer::vendor().lease(&claims);
+    Evidence::default().activated(key, lease, T0)
+}
+
+/// The same, which was denied with this number since.
+fn denied(key: &str, lease: u64, denial: u64) -> Evidence {
+    let mut claims = denial_claims();
+    claims.seq = denial;
+    Evidence {
+        denial: Some(Signer::vendor().verified_denial(&claims)),
+        ..signed(key, lease)
+    }
+}
+
+/// As version 1.0.0 leaves it, first seen at `start`.
+fn unsigned(key: &str, start: DateTime<Utc>) -> Evidence {
+    let license = License::new(license_object());
+    Evidence {
+        license_key: key.into(),
+        lease: Some(Lease::adopted(license, at(1000), start)),
+        grace_started_at: Some(start),
+        ..Evidence::default()
+    }
+}
+
+fn remembered(seen: &[&Evidence]) -> Remembered {
+    let nothing = Remembered::default();
+    seen.iter()
+        .fold(nothing, |all, evidence| all.with(evidence))
+}
+
+fn standing_of(evidence: &Evidence, now: DateTime<Utc>) -> Standing {
+    let policy = Policy {
+        grace: TimeDelta::hours(72),
+        allow_unlicensed_core: true,
+    };
+    standing(evidence, now, &policy)
+}
+
+#[test]
+fn what_is_known_gives_way_to_newer_documents_only() {
+    let known = signed(KEY, SEQ);
+    for (name, stored, why) in [
+        ("a newer lease", signed(KEY, SEQ + 1), None),
+        ("a newer denial", denied(KEY, SEQ, SEQ + 1), None),
+        ("another license", signed(OTHER, 1), None),
+        ("a deactivation", Evidence::default(), None),
+        (
+            "an older lease",
+            signed(KEY, SEQ - 1),
+            Some(NotTakenOver::Older),
+        ),
+        (
+            "no signature",
+            unsigned(KEY, T0),
+            Some(NotTakenOver::Unsigned),
+        ),
+        (
+            "another license without a signature",
+            unsigned(OTHER, T0),
+            Some(NotTakenOver::Unsigned),
+        ),
+        (
+            "what is not genuine",
+            discredited(&unsigned(KEY, T0), "it was changed", T0),
+            Some(NotTakenOver::Unsigned),
+        ),
+    ] {
+        let taken = take_over(&known, stored.clone(), &remembered(&[&known]), at(1));
+        assert_eq!(taken.error, why, "{name}");
+        let expected = if why.is_some() { &known } else { &stored };
+        assert_eq!(taken.evidence, *expected, "{name}");
+    }
+    // A denial is not undone by the lease before it, nor by another license from before.
+    let known = denied(KEY, SEQ, SEQ + 1);
+    let past = remembered(&[&signed(OTHER, 7), &known]);
+    for stored in [signed(KEY, SEQ), signed(OTHER, 7), signed(OTHER, 6)] {
+        let taken = take_over(&known, stored, &past, at(1));
+        assert_eq!(taken.error, Some(NotTakenOver::Older));
+        assert_eq!(taken.evidence, known);
+    }
+    let again = signed(OTHER, 8);
+    assert_eq!(
+        take_over(&known, again.clone(), &past, at(1)).evidence,
+        again
+    );
+}
+
+#[test]
+fn what_stands_beside_a_known_document_says_nothing() {
+    let known = signed(KEY, SEQ);
+    let long_ago: DateTime<Utc> = "-4712-01-01T00:00:00Z".parse().unwrap();
+    for start in [None, Some(long_ago), Some(at(1)), Some(at(1000))] {
+        for known in [
+            known.clone(),
+            Evidence {
+                grace_started_at: Some(at(2)),
+                ..known.clone()
+            },
+        ] {
+            let stored = Evidence {
+                grace_started_at: start,
+                confirmed_at: start,
+                server_in_grace: true,
+                activated_at: None,
+                ..known.clone()
+            };
+            let taken = take_over(&known, stored, &remembered(&[&known]), at(3));
+            assert_eq!((taken.evidence, taken.error), (known, None), "{start:?}");
+        }
+    }
+}
+
+#[test]
+fn a_process_that_knows_nothing_goes_by_what_its_installation_remembers() {
+    let nothing = Evidence::default();
+    let gone = signed(KEY, SEQ);
+    let past = remembered(&[&gone]);
+    let lapsed = Standing::Lapsed(LapseReason::GracePeriodExpired);
+    // The very document counts, and newer ones, and other licenses.
+    for stored in [signed(KEY, SEQ), signed(KEY, SEQ + 1), signed(OTHER, 1)] {
+        let taken = take_over(&nothing, stored.clone(), &past, at(1));
+        assert_eq!((taken.evidence, taken.error), (stored, None));
+    }
+    for (stored, why) in [
+        (signed(KEY, SEQ - 1), NotTakenOver::Older),
+        (unsigned(KEY, at(1)), NotTakenOver::Unsigned),
+        (unsigned(OTHER, at(1)), NotTakenOver::Unsigned),
+    ] {
+        let taken = take_over(&nothing, stored.clone(), &past, at(1));
+        assert_eq!(taken.error, Some(why));
+        assert_eq!(standing_of(&taken.evidence, at(1)), lapsed);
+        let failure = taken.evidence.last_failure.as_ref().unwrap();
+        assert_eq!(failure.reason, "not_genuine");
+        assert_eq!(taken.evidence.license_key, stored.license_key);
+        // What counts for nothing already is not found again and again.
+        let again = take_over(&nothing, taken.evidence.clone(), &past, at(2));
+        assert_eq!((again.evidence, again.error), (taken.evidence, None));
+    }
+    // Without any past, what version 1.0.0 has left is adopted.
+    let left = unsigned(KEY, at(1));
+    let taken = take_over(&nothing, left.clone(), &Remembered::default(), at(1));
+    assert_eq!((taken.evidence, taken.error), (left, None));
+}
+
+#[test]
+fn all_adopted_licenses_have_the_grace_period_of_the_first() {
+    let past = remembered(&[&unsigned(KEY, at(5)), &unsigned(OTHER, at(9))]);
+    assert_eq!(past.adopted_at(), Some(at(5)));
+    assert!(!past.has_signed());
+    // What was not genuine was never adopted.
+    let nobody = discredited(&unsigned(KEY, T0), "it was changed", T0);
+    assert_eq!(remembered(&[&nobody]), Remembered::default());
+    // A place without the memory of the other gets it; the license's own place counts.
+    let other = remembered(&[&signed(KEY, SEQ + 9), &signed(OTHER, 3)]);
+    let joined = past.with(&signed(KEY, SEQ)).joined(other);
+    assert_eq!(joined.adopted_at(), Some(at(5)));
+    let nothing = Evidence::default();
+    for (stored, why) in [
+        (signed(KEY, SEQ), None),
+        (signed(KEY, SEQ - 1), Some(NotTakenOver::Older)),
+        (signed(OTHER, 2), Some(NotTakenOver::Older)),
+    ] {
+        assert_eq!(take_over(&nothing, stored, &joined, at(1)).error, why);
+    }
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let mut past = Remembered::default();
+    for number in 0..200 {
+        past = past.with(&signed(&format!("key-{number}"), 1));
+    }
+    let text = serde_json::to_string(&past).unwrap();
+    assert!(text.len() < 64 * 60, "{}", text.len());
+    assert!(!text.contains("key-1"), "keys are hashed");
+    let read: Remembered = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, past);
+}
