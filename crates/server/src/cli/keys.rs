@@ -8,13 +8,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use license_core::signing_clock::SigningTime;
 use license_service::clock::SystemClock;
+use license_service::stderr::say;
 use serde_json::json;
 
 use crate::audit::Actor;
 use crate::cli::{by_hand, table};
 use crate::config::Storage;
-use crate::licensing::clock;
 use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke, rotate};
+use crate::licensing::{clock, key_record};
 use crate::open::{first_key, make_missing_key, open_store};
 use crate::signing::{SigningError, SigningKeys};
 use crate::store::Store;
@@ -57,6 +58,12 @@ pub(super) enum Keys {
         issuer: Issuer,
     },
 
+    /// Use this key directory from now on, although it is older than the database knows,
+    /// or another one. For when the newest one is lost
+    #[command(after_help = "Example:\n  license-server keys accept\n\n\
+        Stop all servers first, and start them afterwards. Revoked keys stay revoked.")]
+    Accept,
+
     /// Revoke a key: nothing that it has signed counts any more
     #[command(
         after_help = "Example:\n  license-server keys rotate --at-once && license-server keys revoke KEY"
@@ -95,6 +102,7 @@ pub(super) async fn run(
             let store = open_store(storage).await?;
             permit(&store, now).await?;
             let made = first_key(&store, storage, &by_hand(now)).await?;
+            let loaded = key_record::load(&store, &directory).await;
             store.close().await;
             let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
             if json {
@@ -104,6 +112,10 @@ pub(super) async fn run(
                 println!(
                     "Back the directory up, and give clients the public keys: license-server keys export"
                 );
+            }
+            // Where another directory was in use, its keys may be what all sites trust.
+            if let Err(error) = loaded {
+                say(format_args!("note: nothing is signed with it yet: {error}"));
             }
         }
         Keys::List => list(&SigningKeys::load(&directory)?, json, now)?,
@@ -149,6 +161,21 @@ pub(super) async fn run(
                 let from = table::time(Some(signs_from), "");
                 println!("Made the signing key {kid}, which signs from {from} UTC on");
                 println!("Running servers take it up within seconds. Back the directory up.");
+            }
+        }
+        Keys::Accept => {
+            let store = open_store(storage).await?;
+            let at = permit(&store, now).await?;
+            let accepting = key_record::accept(&store, &directory, Actor::CommandLine, at);
+            let version = accepting.await?;
+            store.close().await;
+            if json {
+                println!("{:#}", json!({ "keySet": version }));
+            } else {
+                println!("Accepted {} with key set {version}", directory.display());
+                println!(
+                    "Start all servers again. Give sites that do not trust this key set the public keys: license-server keys export"
+                );
             }
         }
         Keys::Revoke { kid, issuer } => {
