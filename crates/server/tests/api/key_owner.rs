@@ -104,7 +104,7 @@ fn a_user_whose_files_the_service_could_not_read_is_refused_before_anything_is_w
     ] {
         assert!(text.contains(&expected), "{expected}: {text}");
     }
-    assert_eq!(files(&empty), [PathBuf::new(); 0]);
+    assert!(files(&empty).is_empty(), "{:?}", files(&empty));
     // A key directory alone that anyone may write to.
     let (_outer, own) = state(0o700);
     chown(&own, Some(ANOTHER), Some(ANOTHER)).unwrap();
