@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use license_service::presentable_url::{presentable_path, reason_without_path};
-use license_service::state_dir::temporary_file;
+use license_service::state_dir::{make_directory, temporary_file};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -158,7 +158,7 @@ fn read_key(file: &Path) -> std::io::Result<Option<[u8; 64]>> {
 /// file that holds no key is replaced.
 fn create_key(file: &Path, key: &[u8; 64]) -> std::io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
+    make_directory(directory, 0o777)?;
     let mut new = temporary_file(directory)?;
     new.write_all(URL_SAFE_NO_PAD.encode(key).as_bytes())?;
     new.as_file().sync_all()?;

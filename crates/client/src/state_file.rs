@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use license_service::presentable_url::{presentable_path, reason_without_path};
-use license_service::state_dir::temporary_file;
+use license_service::state_dir::{make_directory, temporary_file};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -82,7 +82,7 @@ impl StateFile {
 
 fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
+    make_directory(directory, 0o777)?;
     let mut new = temporary_file(directory)?;
     new.write_all(text)?;
     new.as_file().sync_all()?;

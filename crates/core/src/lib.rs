@@ -29,6 +29,7 @@ pub mod foreign_text;
 pub mod gate;
 pub mod hardware;
 mod iso_8601;
+pub mod key_record;
 pub mod keyring;
 pub mod lease;
 pub mod license;

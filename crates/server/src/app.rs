@@ -83,8 +83,8 @@ impl App {
     /// whether they were reloaded.
     ///
     /// # Errors
-    /// When a key cannot be used; the keys from before then go on signing, and the service
-    /// is not ready.
+    /// When a key cannot be used, or the files do not continue what was loaded before; the
+    /// keys from before then go on signing, and the service is not ready.
     pub fn reload_changed_keys(&self) -> Result<bool, SigningError> {
         self.keys.reload_if_changed()
     }
@@ -99,7 +99,8 @@ impl App {
     /// key whose turn it is.
     ///
     /// # Errors
-    /// While the clock may be wrong, and when no key may sign.
+    /// While the clock may be wrong, when no key may sign, and while the keys do not match
+    /// what the database has recorded.
     pub fn sign(
         &self,
         document_type: DocumentType,
@@ -107,7 +108,7 @@ impl App {
         now: DateTime<Utc>,
     ) -> Result<String, SignError> {
         let at = self.signing_clock.permit(now)?;
-        let signed = self.keys().sign(document_type, claims, at)?;
+        let signed = self.keys.to_sign()?.sign(document_type, claims, at)?;
         self.signing_clock.note_signed();
         Ok(signed)
     }
@@ -115,10 +116,10 @@ impl App {
     /// Whether documents are signed now.
     ///
     /// # Errors
-    /// While the clock may be wrong, and when no key may sign.
+    /// As [`App::sign`].
     pub fn can_sign(&self) -> Result<(), SignError> {
         let at = self.signing_clock.permit(self.clock.now())?;
-        Ok(self.keys().check(at.instant())?)
+        Ok(self.keys.to_sign()?.check(at.instant())?)
     }
 
     /// Reads the keys anew.

@@ -75,6 +75,8 @@ pub enum Action {
     KeyRevoked,
     /// What the entry before says of a signing key was not done after all.
     KeysUnchanged,
+    /// The vendor has said which key directory is the one to use.
+    KeysAccepted,
     /// The vendor has found the server's clock to be right.
     ClockAccepted,
     /// A site was not denied because the database is older than what it knows.
@@ -103,6 +105,7 @@ impl Action {
             Self::KeyMade => "key_made",
             Self::KeyRevoked => "key_revoked",
             Self::KeysUnchanged => "keys_unchanged",
+            Self::KeysAccepted => "keys_accepted",
             Self::ClockAccepted => "clock_accepted",
             Self::AnswerWithheld => "answer_withheld",
         }

@@ -12,14 +12,15 @@ use crate::app::App;
 use crate::audit::{Action, Actor, Change};
 use crate::call_queues::CallQueues;
 use crate::config::{Storage, Terms};
-use crate::licensing::{clock, restored};
+use crate::licensing::keys::KeysError;
+use crate::licensing::{clock, key_record, restored};
 use crate::metrics::Metrics;
 use crate::numbering::Numbering;
 use crate::rates::Rates;
 use crate::signing::clock::SigningClock;
 use crate::signing::loaded::LoadedKeys;
 use crate::signing::{SigningError, SigningKeys};
-use crate::store::{Store, StoreError, audit_log, seats};
+use crate::store::{self, Store, StoreError, audit_log, seats};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +41,7 @@ pub enum OpenError {
     Clock(#[from] ClockDoubt),
     /// Licenses were signed with keys that are gone.
     #[error(
-        "there is no signing key in '{directory}', but there was one before: no site would trust a new key; restore the directory from a backup, or begin anew with 'license-server keys create'"
+        "there is no signing key in '{directory}', but there was one before: no site would trust a new key; restore the directory from a backup, or begin anew with 'license-server keys create' and 'license-server keys accept'"
     )]
     KeysLost {
         /// Where they should be.
@@ -76,20 +77,23 @@ impl App {
         let signing_clock = clock::open(&store, clock.clone()).await;
         let signing_clock = signing_clock.map_err(|error| refused(storage, error))?;
         let keys_dir = storage.keys();
-        let loaded = LoadedKeys::load(&keys_dir);
-        let has_keys = !matches!(loaded, Err(SigningError::None(_)));
-        let numbering = note_lost(&store, has_keys, &signing_clock, clock.now()).await;
+        let loaded = match key_record::load(&store, &keys_dir).await {
+            Err(KeysError::Signing(SigningError::None(_))) => None,
+            loaded => Some(loaded.map_err(|error| unusable(storage, error))?),
+        };
+        let numbering = note_lost(&store, loaded.is_some(), &signing_clock, clock.now()).await;
         let numbering = numbering.map_err(|error| refused(storage, error))?;
         let keys = match loaded {
-            Err(SigningError::None(_)) => {
+            Some(keys) => keys,
+            None => {
                 let change = Change {
                     by: Actor::Service,
                     at: clock.now(),
                 };
                 make_missing_key(&store, storage, &signing_clock, &change).await?;
-                LoadedKeys::load(&keys_dir)?
+                let made = key_record::load(&store, &keys_dir).await;
+                made.map_err(|error| unusable(storage, error))?
             }
-            loaded => loaded?,
         };
         Ok(Self {
             store,
@@ -101,7 +105,7 @@ impl App {
             signing_clock,
             numbering,
             metrics: Metrics::new(),
-            keys,
+            keys: LoadedKeys::new(&keys_dir, keys),
         })
     }
 }
@@ -139,6 +143,10 @@ pub async fn first_key(
     let nothing = serde_json::Value::Null;
     let noted = change.note_key(&transaction, Action::KeyMade, &kid, nothing);
     noted.await.map_err(refused)?;
+    // Where another directory is recorded, this one signs only after it was accepted.
+    let record = SigningKeys::load(&keys_dir)?.record();
+    let recorded = store::key_record::add(&transaction, &record);
+    recorded.await.map_err(refused)?;
     let committed = transaction.commit().await;
     committed.map_err(|error| refused(error.into()))?;
     tracing::info!(
@@ -176,7 +184,9 @@ pub async fn make_missing_key(
 /// Whether the database knows of a key, or of what was signed with one.
 async fn had_keys(store: &Store) -> Result<bool, StoreError> {
     let db = store.reader();
-    Ok(audit_log::any_of(db, Action::KeyMade.as_str()).await? || seats::any(db).await?)
+    Ok(audit_log::any_of(db, Action::KeyMade.as_str()).await?
+        || seats::any(db).await?
+        || store::key_record::find(db).await?.is_some())
 }
 
 /// Opens the database alone, for commands that need no key. None is made.
@@ -196,6 +206,17 @@ pub async fn create_store(storage: &Storage) -> Result<Store, OpenError> {
     let timeouts = storage.database_timeouts.clone();
     let opened = Store::open_within(&storage.database(), timeouts).await;
     opened.map_err(|error| refused(storage, error))
+}
+
+/// The keys of a directory that has some cannot be used.
+fn unusable(storage: &Storage, error: KeysError) -> OpenError {
+    match error {
+        KeysError::Store(error) => refused(storage, error),
+        KeysError::Signing(error) => error.into(),
+        KeysError::Clock(error) => error.into(),
+        // Nothing is changed here that could be broken off.
+        KeysError::BrokenOff => OpenError::Signing(SigningError::NoneSignsNow),
+    }
 }
 
 fn refused(storage: &Storage, error: StoreError) -> OpenError {

@@ -17,7 +17,8 @@ use crate::app::App;
 use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
-use crate::licensing::{clock, history};
+use crate::licensing::keys::KeysError;
+use crate::licensing::{clock, history, key_record};
 
 /// How often the directory of the keys is looked at.
 const KEY_POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -162,21 +163,25 @@ async fn watch_keys(app: Arc<App>) -> Infallible {
     let mut reported = None;
     loop {
         tokio::time::sleep(KEY_POLL_INTERVAL).await;
-        match app.reload_changed_keys() {
+        match key_record::watch(&app).await {
             Ok(is_reloaded) => {
                 if is_reloaded {
                     tracing::info!(keys = ?app.keys(), "the signing keys have changed");
                 }
                 reported = None;
             }
+            // Its door logs that the database fails.
+            Err(KeysError::Store(error)) if error.is_outage() => {}
             Err(error) => {
                 // It is tried again each time, and said once.
                 let error = Some(error.to_string());
                 if reported != error {
+                    let signs = app.keys.to_sign().is_ok();
                     tracing::error!(
                         security = true,
                         error,
-                        "cannot reload the signing keys; those from before go on signing"
+                        signs,
+                        "cannot use the key directory; the signing keys from before stay loaded"
                     );
                 }
                 reported = error;

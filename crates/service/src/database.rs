@@ -39,7 +39,7 @@ use tokio::time::Instant;
 
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
-use crate::state_dir::{NotWritable, check_writable};
+use crate::state_dir::{NotWritable, check_writable, give_to_owner};
 use crate::turns::{QueueBounds, Turn, Turns};
 pub use failure::{Failure, words};
 use outage::Outage;
@@ -859,7 +859,8 @@ fn db_error(error: sqlx::Error) -> DbErr {
 pub fn make_file(file: &Path) -> Result<(), ConnectError> {
     const SETTING: &str = "STATE_DIR or DATABASE_URL";
     let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
-    check_writable(SETTING, directory.unwrap_or(Path::new(".")))?;
+    let directory = directory.unwrap_or(Path::new("."));
+    check_writable(SETTING, directory)?;
     // License keys are in it: only its owner may read a file that is made here.
     let made = OpenOptions::new()
         .write(true)
@@ -867,7 +868,9 @@ pub fn make_file(file: &Path) -> Result<(), ConnectError> {
         .mode(0o600)
         .open(file);
     let is_writable = match made {
-        Ok(_) => Ok(()),
+        Ok(made) => give_to_owner(&made, directory).inspect_err(|_| {
+            std::fs::remove_file(file).ok();
+        }),
         // It is not opened: closing it would free the locks of SQLite (fcntl(2)).
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             access(file, Access::READ_OK | Access::WRITE_OK).map_err(Into::into)

@@ -3,14 +3,18 @@
 //!
 //! A file that is replaced is written beside itself first. A process that is
 //! killed leaves such a file behind; [`remove_left_over`] finds it by its name.
+//!
+//! A new file or directory gets the owner of the directory that it is in
+//! ([`give_to_owner`]): a command that root runs leaves nothing that the service
+//! cannot read.
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Gid, Uid, fchown, flock};
 use tempfile::NamedTempFile;
 
 use crate::presentable_url::{presentable_path, reason_without_path};
@@ -40,7 +44,7 @@ pub struct NotWritable {
 /// # Errors
 /// When that is not possible, with what to do about it.
 pub fn check_writable(setting: &'static str, directory: &Path) -> Result<(), NotWritable> {
-    let made = fs::create_dir_all(directory).and_then(|()| temporary_file(directory));
+    let made = make_directory(directory, 0o777).and_then(|()| temporary_file(directory));
     made.map(drop)
         .map_err(|error| NotWritable::new(setting, directory, &error))
 }
@@ -56,21 +60,88 @@ impl NotWritable {
     }
 }
 
-/// Makes a file in the directory that only the service's user may read, to be
-/// renamed. It is locked while this process has it open.
+/// Makes a directory where there is none, and those above it, with this mode less the
+/// umask. Each new one gets the owner of the directory that it is in.
 ///
 /// # Errors
-/// When it cannot be made.
-pub fn temporary_file(directory: &Path) -> io::Result<NamedTempFile> {
-    // Without a name before it, a relative file is in the current directory.
-    let directory = match directory.as_os_str().is_empty() {
+/// When one cannot be made, or cannot be given to that owner.
+pub fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
+    if named(directory).is_dir() {
+        return Ok(());
+    }
+    let parent = parent(directory);
+    if parent == named(directory) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    make_directory(parent, mode)?;
+    match fs::DirBuilder::new().mode(mode).create(directory) {
+        Ok(()) => {}
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    }
+    let given = File::open(directory).and_then(|made| give_to_owner(&made, parent));
+    if given.is_err() {
+        fs::remove_dir(directory).ok();
+    }
+    given
+}
+
+/// Gives a new file to the owner of the directory that it is in, if it belongs to
+/// another user. Only root can do that. A directory of root says nothing about who uses
+/// its files: Kubernetes gives a volume to a group, and leaves root its owner.
+///
+/// # Errors
+/// When this process may not: the owner of the directory, which the service runs as,
+/// could not read the file. The caller removes the file then, before anything is in it.
+pub fn give_to_owner(file: &File, directory: &Path) -> io::Result<()> {
+    const ROOT: u32 = 0;
+    let owner = fs::metadata(named(directory))?;
+    let user = file.metadata()?.uid();
+    if owner.uid() == ROOT || owner.uid() == user {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
+    fchown(file, Some(uid), Some(gid)).map_err(|error| {
+        let error = io::Error::from(error);
+        let why = format!(
+            "the directory '{}' belongs to user {}, who could not read a new file of user {user} \
+             ({}); run this as user {} or as root",
+            presentable_path(directory),
+            owner.uid(),
+            reason_without_path(&error),
+            owner.uid()
+        );
+        io::Error::new(error.kind(), why)
+    })
+}
+
+/// Without a name before it, a relative file is in the current directory.
+fn named(directory: &Path) -> &Path {
+    match directory.as_os_str().is_empty() {
         true => Path::new("."),
         false => directory,
-    };
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    named(path.parent().unwrap_or(path))
+}
+
+/// Makes a file in the directory that only its owner may read, to be renamed. It is
+/// locked while this process has it open.
+///
+/// # Errors
+/// When it cannot be made, or not for the owner of the directory.
+pub fn temporary_file(directory: &Path) -> io::Result<NamedTempFile> {
+    let directory = named(directory);
     let file = tempfile::Builder::new()
         .prefix(PREFIX)
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(directory)?;
+    give_to_owner(file.as_file(), directory)?;
     // A file system without locks keeps what is left over.
     if let Err(error) = flock(file.as_file(), FlockOperation::NonBlockingLockExclusive) {
         tracing::debug!(%error, "cannot lock a temporary file");
@@ -176,6 +247,43 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(names, expected);
         remove_left_over(&directory.join("is not there"), now);
+    }
+
+    #[test]
+    fn new_files_and_directories_get_the_owner_of_the_directory() {
+        // Only root can be two users; the tests of both programs start as root, too.
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        const SERVICE: u32 = 54_321;
+        let directory = tempfile::tempdir().unwrap();
+        let owner = |path: &Path| {
+            (
+                fs::metadata(path).unwrap().uid(),
+                fs::metadata(path).unwrap().gid(),
+            )
+        };
+        // A directory of root's own says nothing about the service.
+        assert_eq!(
+            owner(temporary_file(directory.path()).unwrap().path()),
+            (0, 0)
+        );
+        std::os::unix::fs::chown(directory.path(), Some(SERVICE), Some(SERVICE + 1)).unwrap();
+        let made = directory.path().join("state/keys");
+        make_directory(&made, 0o700).unwrap();
+        assert_eq!(made.metadata().unwrap().mode() & 0o777, 0o700);
+        let file = temporary_file(&made).unwrap();
+        let file = file
+            .persist(made.join("file"))
+            .map(|_| made.join("file"))
+            .unwrap();
+        for path in [&file, &made, &directory.path().join("state")] {
+            assert_eq!(owner(path), (SERVICE, SERVICE + 1), "{}", path.display());
+        }
+        // One that is there already is left alone.
+        std::os::unix::fs::chown(&made, Some(0), Some(0)).unwrap();
+        make_directory(&made, 0o777).unwrap();
+        assert_eq!(owner(&made), (0, 0));
     }
 
     #[test]

@@ -186,13 +186,10 @@ pub fn run(line: Line, from_file: &[String]) -> anyhow::Result<ExitCode> {
             Command::Offline(command) => offline::run(command).await,
             Command::Health(command) => health::run(&command).await,
             Command::Completions { shell } => {
-                let mut command = Cli::command();
-                clap_complete::generate(
-                    shell,
-                    &mut command,
-                    "license-client",
-                    &mut std::io::stdout(),
-                );
+                // Into memory first: clap_complete panics where it cannot write.
+                let (mut command, mut script) = (Cli::command(), Vec::new());
+                clap_complete::generate(shell, &mut command, "license-client", &mut script);
+                println!("{}", String::from_utf8(script)?.trim_end());
                 Ok(ExitCode::SUCCESS)
             }
         }

@@ -106,6 +106,20 @@ fn help_shows_examples_and_completions_are_printed() {
 }
 
 #[test]
+fn a_completion_script_that_cannot_be_written_is_an_error() {
+    for shell in ["bash", "zsh"] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_license-client"));
+        command.args(["completions", shell]).stdout(full.unwrap());
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{shell}: {text}");
+        let expected = "error: standard output cannot be written: No space left on device";
+        assert!(text.starts_with(expected), "{shell}: {text}");
+    }
+}
+
+#[test]
 fn a_wrong_setting_stops_the_start_and_is_named() {
     for (variable, value, accepted) in [
         ("ALLOW_UNLICENSED_CORE_FEATURES", "maybe", "true and false"),

@@ -339,7 +339,7 @@ async fn a_time_that_was_far_ahead_comes_back_with_a_license_file(engine: Engine
 
 async fn a_license_file_leads_from_the_first_set_over_a_history_longer_than_a_file(engine: Engine) {
     let mut vendor = Vendor::start().await;
-    vendor.fill_first_set();
+    vendor.fill_first_set().await;
     let site = site(engine, &vendor, &[]).await;
     let key = vendor.issue_professional().await;
     let request = write_request(&site, "activate", Some(&key)).await;

@@ -92,7 +92,7 @@ async fn a_site_with_the_first_set_follows_a_history_longer_than_an_answer(engin
     // With the keys that could sign a shorter way, and without, in several answers.
     for without_old_keys in [false, true] {
         let mut vendor = Vendor::start().await;
-        vendor.fill_first_set();
+        vendor.fill_first_set().await;
         let mut site = licensed(engine, &vendor).await;
         vendor.make_long_history(without_old_keys);
         site.advance(TimeDelta::minutes(50));

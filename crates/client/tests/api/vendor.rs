@@ -21,6 +21,7 @@ use license_server::store::licenses::Status;
 use license_service::admin_token::AdminToken;
 use license_service::clock::{Clock as _, ManualClock};
 use license_service::database_url::DatabaseUrl;
+use sea_orm::ConnectionTrait as _;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -200,7 +201,14 @@ impl Vendor {
     }
 
     /// Adds keys to the first set that make it, and all later ones, about 50 KB long.
-    pub fn fill_first_set(&self) {
+    /// No server has used the set yet.
+    pub async fn fill_first_set(&mut self) {
+        self.go_away().await;
+        let url = format!("sqlite://{}", self.database_file().display());
+        let database = sea_orm::Database::connect(url).await.unwrap();
+        let forget = "DELETE FROM key_record";
+        database.execute_unprepared(forget).await.unwrap();
+        database.close().await.unwrap();
         let file = self.storage.keys().join("set-000001.json");
         let mut set: JwkSet = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         for number in 1..=61 {
@@ -210,7 +218,7 @@ impl Vendor {
             set.keys.push(key);
         }
         std::fs::write(&file, serde_json::to_vec(&set).unwrap()).unwrap();
-        self.app.reload_keys().unwrap();
+        self.come_back().await;
     }
 
     pub fn oldest_key(&self) -> String {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::cli_change;
 use crate::config::Storage;
-use crate::licensing::clock;
+use crate::licensing::{clock, key_record};
 use crate::open::{create_store, make_missing_key};
 use crate::signing::{SigningError, SigningKeys};
 
@@ -20,8 +20,9 @@ pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> an
         let clock = clock::open(&store, Arc::new(SystemClock)).await?;
         make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
     }
+    let loaded = key_record::load(&store, &directory).await;
     store.close().await;
-    SigningKeys::load(&directory)?;
+    loaded?;
     let (database, keys) = (
         storage.database().to_string(),
         directory.display().to_string(),

@@ -8,13 +8,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use license_core::signing_clock::SigningTime;
 use license_service::clock::SystemClock;
+use license_service::stderr::say;
 use serde_json::json;
 
 use crate::audit::Actor;
 use crate::cli::{cli_change, table};
 use crate::config::Storage;
-use crate::licensing::clock;
 use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke, rotate};
+use crate::licensing::{clock, key_record};
 use crate::open::{first_key, make_missing_key, open_store};
 use crate::signing::{SigningError, SigningKeys};
 use crate::store::Store;
@@ -57,6 +58,12 @@ pub(super) enum Keys {
         issuer: Issuer,
     },
 
+    /// Use this key directory from now on, even if it is older than the database's record or
+    /// a different one. For when the newest directory is lost
+    #[command(after_help = "Example:\n  license-server keys accept\n\n\
+        Stop all servers first, and start them afterwards. Revoked keys stay revoked.")]
+    Accept,
+
     /// Revoke a key: everything that it has signed becomes invalid
     #[command(
         after_help = "Example:\n  license-server keys rotate --at-once && license-server keys revoke KEY"
@@ -96,6 +103,7 @@ pub(super) async fn run(
             let store = open_store(storage).await?;
             permit(&store, now).await?;
             let made = first_key(&store, storage, &cli_change(now)).await?;
+            let loaded = key_record::load(&store, &directory).await;
             store.close().await;
             let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
             if json {
@@ -105,6 +113,10 @@ pub(super) async fn run(
                 println!(
                     "Back up this directory, and export the public keys for clients with 'license-server keys export'."
                 );
+            }
+            // Where another directory was in use, its keys may be what all sites trust.
+            if let Err(error) = loaded {
+                say(format_args!("note: nothing is signed with it yet: {error}"));
             }
         }
         Keys::List => list(&SigningKeys::load(&directory)?, json, now)?,
@@ -150,6 +162,21 @@ pub(super) async fn run(
                 let from = table::time(Some(signs_from), "");
                 println!("Created signing key {kid}, which signs from {from} UTC");
                 println!("Running servers load it within seconds. Back up the key directory.");
+            }
+        }
+        Keys::Accept => {
+            let store = open_store(storage).await?;
+            let at = permit(&store, now).await?;
+            let accepting = key_record::accept(&store, &directory, Actor::CommandLine, at);
+            let version = accepting.await?;
+            store.close().await;
+            if json {
+                println!("{:#}", json!({ "keySet": version }));
+            } else {
+                println!("Accepted {} with key set {version}", directory.display());
+                println!(
+                    "Start all servers again. Give sites that do not trust this key set the public keys: license-server keys export"
+                );
             }
         }
         Keys::Revoke { kid, issuer } => {

@@ -1,7 +1,5 @@
 //! `license-server list`, `show`, `suspend`, `reinstate`, `revoke`
 
-use std::io::Write as _;
-
 use chrono::{DateTime, Utc};
 use clap::{Args, value_parser};
 use license_core::license_key::LicenseKey;
@@ -120,8 +118,7 @@ async fn print_json(
     limit: u64,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    write!(out, "[")?;
+    print!("[");
     let mut printed = 0;
     while printed < limit {
         let page = (limit - printed).min(PAGE_SIZE);
@@ -131,15 +128,14 @@ async fn print_json(
         for license in found {
             let comma = if printed == 0 { "" } else { "," };
             let license = serde_json::to_string_pretty(&ShownLicense::of(license, now))?;
-            write!(out, "{comma}\n{license}")?;
+            print!("{comma}\n{license}");
             printed += 1;
         }
         if is_last {
             break;
         }
     }
-    writeln!(out, "{}]", if printed == 0 { "" } else { "\n" })?;
-    out.flush()?;
+    println!("{}]", if printed == 0 { "" } else { "\n" });
     Ok(())
 }
 

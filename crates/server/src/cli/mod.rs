@@ -223,13 +223,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(command) => audit::run(&storage, command, json).await,
         Command::Health(command) => health::run(&command, json).await,
         Command::Completions { shell } => {
-            let mut command = Cli::command();
-            clap_complete::generate(
-                shell,
-                &mut command,
-                "license-server",
-                &mut std::io::stdout(),
-            );
+            // Into memory first: clap_complete panics where it cannot write.
+            let (mut command, mut script) = (Cli::command(), Vec::new());
+            clap_complete::generate(shell, &mut command, "license-server", &mut script);
+            println!("{}", String::from_utf8(script)?.trim_end());
             Ok(())
         }
     }

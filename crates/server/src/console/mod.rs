@@ -11,6 +11,7 @@ mod fleet;
 mod frame;
 mod installations;
 mod issue;
+mod kept;
 mod keys;
 mod license;
 mod licenses;
@@ -56,7 +57,9 @@ pub fn pages(state: HttpState) -> Router<HttpState> {
         .route_layer(from_fn_with_state(state, sign_in::in_session))
         .route(
             "/console/sign-in",
-            get(sign_in::page).post(sign_in::sign_in),
+            get(sign_in::page)
+                .post(sign_in::sign_in)
+                .layer(from_fn(sign_in::with_kept_fields)),
         )
         .route("/console/sign-out", post(sign_in::sign_out))
         .layer(from_fn(guarded))

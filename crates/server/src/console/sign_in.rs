@@ -10,9 +10,11 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use license_console::page::show;
+use license_service::request_body::allow_bytes;
 use serde::Deserialize;
 
 use super::frame::{Done, Frame, Said, trouble};
+use super::kept::Kept;
 use crate::audit::Actor;
 use crate::http::access::{Access, ClientAddress, MAX_NEXT_BYTES};
 use crate::http::error::ApiError;
@@ -24,6 +26,8 @@ struct SignIn {
     frame: Frame,
     possible: bool,
     next: String,
+    /// What was sent without a session.
+    kept: Kept,
     error: Option<String>,
 }
 
@@ -33,12 +37,15 @@ pub(super) struct SignInQuery {
     next: String,
 }
 
-#[derive(Deserialize)]
-pub(super) struct SignInForm {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    next: String,
+/// Maximum length of the sign-in form, in bytes: the longest form that anyone may send
+/// ([`BodyLimits::max_bytes`](license_service::request_body::BodyLimits::max_bytes)) fits,
+/// with longer names.
+const MAX_FORM_BYTES: usize = 16 * 1024;
+
+/// Lets the sign-in form have the fields of another one.
+pub(super) async fn with_kept_fields(request: Request, next: Next) -> Response {
+    allow_bytes(request.extensions(), MAX_FORM_BYTES);
+    next.run(request).await
 }
 
 pub(super) async fn page(
@@ -48,10 +55,17 @@ pub(super) async fn page(
 ) -> Response {
     let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
-    form(&access, own_page(&wanted.next), done, None)
+    form(&access, own_page(&wanted.next), Kept::default(), done, None)
 }
 
-fn form(access: &Access, next: &str, done: Option<Done>, error: Option<&ApiError>) -> Response {
+fn form(
+    access: &Access,
+    next: &str,
+    kept: Kept,
+    done: Option<Done>,
+    error: Option<&ApiError>,
+) -> Response {
+    let is_refused = !kept.is_empty();
     let frame = Frame {
         signed_in: false,
         ..Frame::new("sign-in").after(done)
@@ -60,19 +74,29 @@ fn form(access: &Access, next: &str, done: Option<Done>, error: Option<&ApiError
         frame,
         possible: access.sessions.can_begin(),
         next: next.to_owned(),
+        kept,
         error: error.map(ApiError::message),
     };
-    show(error.map_or(StatusCode::OK, ApiError::status), &page)
+    let status = match is_refused {
+        true => StatusCode::UNAUTHORIZED,
+        false => StatusCode::OK,
+    };
+    show(error.map_or(status, ApiError::status), &page)
 }
 
 pub(super) async fn sign_in(
     State(state): State<HttpState>,
     ClientAddress(address): ClientAddress,
     headers: HeaderMap,
-    Form(shown): Form<SignInForm>,
+    Form(fields): Form<Vec<(String, String)>>,
 ) -> Response {
-    let token = shown.token.trim();
-    let next = own_page(&shown.next);
+    let field = |wanted: &str| {
+        let found = fields.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    };
+    let (token, next) = (field("token"), field("next"));
+    let (token, next) = (token.trim(), own_page(&next));
+    let kept = Kept::of_sign_in(fields);
     let signed_in = match state.access.sessions.check(token, address) {
         Ok(()) => sessions::begin(&state, &headers)
             .await
@@ -85,18 +109,21 @@ pub(super) async fn sign_in(
     match signed_in {
         Ok(cookie) => {
             tracing::info!(security = true, peer = %address, "signed in");
-            let mut response = Done::SignedIn.redirect(next);
+            let mut response = match kept.is_empty() {
+                true => Done::SignedIn.redirect(next),
+                false => kept.resume(next),
+            };
             if let Some(cookie) = cookie {
                 response.headers_mut().insert(header::SET_COOKIE, cookie);
             }
             response
         }
-        Err(error) => form(&state.access, next, None, Some(&error)),
+        Err(error) => form(&state.access, next, kept, None, Some(&error)),
     }
 }
 
 /// Lets browsers with a session through. All others are sent to the sign-in page, and
-/// back after signing in.
+/// back after signing in, with the form that they have sent.
 pub(super) async fn in_session(
     State(state): State<HttpState>,
     ClientAddress(address): ClientAddress,
@@ -108,9 +135,14 @@ pub(super) async fn in_session(
         Err(error) => return trouble("sign-in", error),
     };
     if !is_signed_in {
-        // A change was not made, and has to be requested again.
         let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
-        let next: String = match *request.method() {
+        let (method, wanted) = (request.method().clone(), wanted.to_owned());
+        let kept = Kept::of(request).await;
+        if !kept.is_empty() {
+            return form(&state.access, own_page(&wanted), kept, None, None);
+        }
+        // A change without anything filled in is asked for again.
+        let next: String = match method {
             Method::GET | Method::HEAD if wanted.len() <= MAX_NEXT_BYTES => {
                 url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect()
             }

@@ -266,7 +266,8 @@ impl From<AnswerError> for ApiError {
         match error {
             // The job that watches the clock, and readiness, say so.
             AnswerError::Document(
-                SignError::Clock(_) | SignError::Key(SigningError::NoneSignsNow),
+                SignError::Clock(_)
+                | SignError::Key(SigningError::NoneSignsNow | SigningError::Record { .. }),
             ) => Self::NotSigning,
             AnswerError::Outdated(_) => Self::BadRequest(error.to_string()),
             AnswerError::OlderThanSite => Self::OlderThanSite,
@@ -380,7 +381,9 @@ impl From<KeysError> for ApiError {
                 SigningError::OnlyKey(_)
                 | SigningError::TooManyKeys
                 | SigningError::Raced
-                | SigningError::NoneSignsNow,
+                | SigningError::NoneSignsNow
+                | SigningError::SetMissing(_)
+                | SigningError::Record { .. },
             ) => Self::Conflict(error.to_string()),
             KeysError::Clock(_) => Self::Conflict(error.to_string()),
             KeysError::Signing(_) | KeysError::BrokenOff => {

@@ -1,14 +1,15 @@
 //! Bodies and parameters, with our own words for what is wrong with them.
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
+use bytes::Buf as _;
 use chrono::{DateTime, Utc};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize as _, Deserializer};
 
 use crate::http::error::ApiError;
-use crate::http::licenses::holds_nul;
 use crate::licensing::issue::end_of;
 
 /// A JSON body.
@@ -23,17 +24,30 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     /// Whatever it is called: nothing else than JSON is taken. No body is an
     /// empty one.
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|error| ApiError::Body(error.status(), error.body_text()))?;
-        if holds_nul(&bytes) {
-            let message = "the body contains a NUL character".to_owned();
-            return Err(ApiError::BadRequest(message));
-        }
+        let bytes = json_text(Bytes::from_request(request, state).await)?;
         let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
         let body = serde_json::from_slice(text);
         body.map(Self)
             .map_err(|error| ApiError::BadRequest(format!("the body: {error}")))
     }
+}
+
+/// The JSON text of a body, of sites and of the vendor's staff alike, without the byte order
+/// mark that some programs begin it with.
+///
+/// # Errors
+/// When the body was not received, or contains a NUL, which no database keeps in a text.
+pub(super) fn json_text(received: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
+    const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+    let mut bytes = received.map_err(|error| ApiError::Body(error.status(), error.body_text()))?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.advance(BYTE_ORDER_MARK.len());
+    }
+    if bytes.windows(6).any(|part| part == b"\\u0000") {
+        let message = "the body contains a NUL character".to_owned();
+        return Err(ApiError::BadRequest(message));
+    }
+    Ok(bytes)
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {

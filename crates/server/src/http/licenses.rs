@@ -27,6 +27,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::http::access::ClientAddress;
 use crate::http::error::ApiError;
+use crate::http::given::json_text;
 use crate::licensing::admit::SiteCall;
 use crate::licensing::answer::{Answer, CallDetails, Question, answer};
 use crate::licensing::document::Addressee;
@@ -228,20 +229,11 @@ fn deactivated(receipt: &str) -> Value {
 
 /// Sites always send JSON, whatever they call it.
 fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
-    let bytes = body.map_err(|error| ApiError::Body(error.status(), error.body_text()))?;
-    if holds_nul(&bytes) {
-        let message = "The body contains a NUL character";
-        return Err(ApiError::BadRequest(message.to_owned()));
-    }
+    let bytes = json_text(body)?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let why = json_fault(&error);
         ApiError::BadRequest(format!("Invalid request body: {why}"))
     })
-}
-
-/// No database keeps a NUL in a text.
-pub(super) fn holds_nul(json: &[u8]) -> bool {
-    json.windows(6).any(|part| part == b"\\u0000")
 }
 
 /// What the headers say of the sender. One that cannot be read says nothing.

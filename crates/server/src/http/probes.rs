@@ -9,26 +9,28 @@ use license_service::jobs::Jobs;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::signing::SigningError;
 
 /// 200 while the process answers at all.
 pub(super) async fn livez() -> &'static str {
     "ok"
 }
 
-/// 200 while changes can be stored, a key may sign, the keys are those of the files, the
-/// clock is trusted, and no background job fails.
+/// 200 while changes can be stored, a key may sign, the keys are those of the files and of
+/// the database's record, the clock is trusted, and no background job fails.
 pub(super) async fn readyz(
     State(app): State<Arc<App>>,
     State(jobs): State<Arc<Jobs>>,
 ) -> (StatusCode, Json<Value>) {
     let database = app.store.check_writable().await;
     let now = app.clock.now();
-    let key = app.keys().check(now);
+    let key = app.keys.to_sign().and_then(|keys| keys.check(now));
     let clock = app.signing_clock.permit(now);
     if let Err(error) = &key {
         tracing::error!(%error, "not ready");
     }
     let signing = match &key {
+        Err(SigningError::Record { .. }) => Err("the key directory does not match the database"),
         Err(_) => Err("no key may sign"),
         Ok(()) if !app.are_keys_current() => Err("the signing keys cannot be reloaded"),
         Ok(()) => Ok(()),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
+use crate::licensing::key_record;
 use crate::signing::rotate::Prepared;
 use crate::signing::{SigningError, SigningKeys};
 use crate::store::{Store, StoreError};
@@ -53,10 +54,12 @@ pub async fn rotate(
         by,
         at: at.instant(),
     };
-    let prepared = SigningKeys::prepare_next(directory, change.at, overlap)?;
+    let known = key_record::load(store, directory).await?;
+    let prepared = SigningKeys::prepare_next(known, change.at, overlap)?;
     let (kid, signs_from) = (prepared.kid.clone(), change.at + overlap);
     let details = json!({"signsFrom": signs_from});
     publish(store, prepared, issuer, Action::KeyMade, details, change).await?;
+    record(store, directory).await?;
     Ok((kid, signs_from))
 }
 
@@ -76,16 +79,24 @@ pub async fn revoke(
         by,
         at: at.instant(),
     };
-    let prepared = SigningKeys::prepare_revocation(directory, kid, change.at)?;
-    publish(
-        store,
-        prepared,
-        issuer,
-        Action::KeyRevoked,
-        Value::Null,
-        change,
-    )
-    .await
+    let known = key_record::load(store, directory).await?;
+    let prepared = SigningKeys::prepare_revocation(known, kid, change.at)?;
+    let (action, details) = (Action::KeyRevoked, Value::Null);
+    let version = publish(store, prepared, issuer, action, details, change).await?;
+    record(store, directory).await?;
+    Ok(version)
+}
+
+/// Records the set that was just published. If the database fails now, the next look of a
+/// running server does it, or the next start.
+async fn record(store: &Store, directory: &Path) -> Result<(), KeysError> {
+    match key_record::load(store, directory).await {
+        Err(KeysError::Store(error)) => {
+            tracing::warn!(%error, "failed to record the new key set in the database");
+            Ok(())
+        }
+        recorded => recorded.map(drop),
+    }
 }
 
 /// Keys are files, and the log is a table: nothing writes both at once. The entry
@@ -99,6 +110,7 @@ async fn publish(
     details: Value,
     change: &Change,
 ) -> Result<u64, KeysError> {
+    prepared.check_writable()?;
     let kid = prepared.kid.clone();
     let transaction = store.begin().await?;
     change.note_key(&transaction, action, &kid, details).await?;

@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod history;
 pub mod issue;
 pub mod judge;
+pub mod key_record;
 pub mod keys;
 pub mod look_up;
 pub mod offline;

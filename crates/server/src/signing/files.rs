@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use license_core::document::DocumentError;
 use license_core::keyring::{Jwk, JwkSet, Keyring, KeyringError};
 use license_core::rotation::follow;
 use license_service::file_access::is_open_to_others;
-use license_service::state_dir::temporary_file;
+use license_service::state_dir::{self, temporary_file};
 use license_service::text_file;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -45,6 +45,7 @@ pub(super) fn read_keys(directory: &Path) -> Result<Vec<Key>, SigningError> {
 /// The set that is published now, and the chain that leads to it.
 pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
     let shown = || directory.display().to_string();
+    let newest_version = newest_version(directory)?;
     let first = match text_file::read(&set_file(directory, 1)) {
         Ok(text) => {
             serde_json::from_str::<JwkSet>(&text).map_err(|error| SigningError::FirstSet {
@@ -52,27 +53,29 @@ pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
                 error: KeyringError::NotAJwkSet(error.to_string()),
             })?
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(match set_file(directory, 2).exists() {
-                true => SigningError::SetMissing(set_file(directory, 1).display().to_string()),
-                // A key alone was left by a process that was ended in between.
-                false => SigningError::None(shown()),
-            });
+        // A key alone was left by a process that was ended in between.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && newest_version == 0 => {
+            return Err(SigningError::None(shown()));
         }
-        Err(error) => return Err(io(directory)(error)),
+        Err(error) => return Err(missing(directory, 1)(error)),
     };
     let mut chain = Vec::new();
-    for version in 2.. {
-        match text_file::read(&set_file(directory, version)) {
-            Ok(jws) => chain.push(SignedSet::new(jws.trim().to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
-            Err(error) => return Err(io(directory)(error)),
-        }
+    for version in 2..=newest_version {
+        let jws = text_file::read(&set_file(directory, version));
+        let jws = jws.map_err(missing(directory, version))?;
+        chain.push(SignedSet::new(jws.trim().to_owned()));
     }
     let root = Keyring::from_jwk_set(&first).map_err(|error| SigningError::FirstSet {
         path: shown(),
         error,
     })?;
+    let mut public: Vec<&str> = first
+        .keys
+        .iter()
+        .filter_map(|key| key.x.as_deref())
+        .collect();
+    public.sort_unstable();
+    let first_keys = public.join("\n");
     let mut believed_keys = vec![believed(&first.keys, None)];
     let mut set = first;
     let mut keyring = root;
@@ -100,12 +103,42 @@ pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
     }
     let revoked = keyring.revoked().map(str::to_owned).collect();
     Ok(Published {
+        first: first_keys,
         set,
         chain,
         newest,
         believed: believed_keys,
         revoked,
     })
+}
+
+/// The version of the newest set in a directory, whichever are missing before it; 0 where
+/// there is none.
+fn newest_version(directory: &Path) -> Result<u64, SigningError> {
+    let mut newest = 0;
+    for entry in fs::read_dir(directory).map_err(io(directory))? {
+        let name = entry.map_err(io(directory))?.file_name();
+        newest = newest.max(name.to_str().and_then(version_of).unwrap_or(0));
+    }
+    Ok(newest)
+}
+
+/// The version of the set whose file has this name.
+fn version_of(name: &str) -> Option<u64> {
+    let (number, _) = name.strip_prefix("set-")?.split_once('.')?;
+    let version = number.parse().ok()?;
+    let is_its_name = set_file(Path::new(""), version) == Path::new(name);
+    is_its_name.then_some(version)
+}
+
+/// A set that cannot be read, and must not be left out: with the sets before it, revoked
+/// keys would sign again.
+fn missing(directory: &Path, version: u64) -> impl FnOnce(std::io::Error) -> SigningError {
+    let path = set_file(directory, version);
+    move |error| match error.kind() {
+        std::io::ErrorKind::NotFound => SigningError::SetMissing(path.display().to_string()),
+        _ => io(&path)(error),
+    }
 }
 
 /// A key's file.
@@ -186,11 +219,13 @@ pub(super) fn set_file(directory: &Path, version: u64) -> PathBuf {
 }
 
 pub(super) fn make_directory(directory: &Path) -> Result<(), SigningError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(io(directory))
+    state_dir::make_directory(directory, 0o700).map_err(io(directory))
+}
+
+/// Whether a file can be made in the directory, for its owner.
+pub(super) fn check_writable(directory: &Path) -> Result<(), SigningError> {
+    let made = temporary_file(directory);
+    made.map(drop).map_err(io(directory))
 }
 
 /// Whole or not at all, never over another file, and never readable by others,

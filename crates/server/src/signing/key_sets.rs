@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ed25519_dalek::Signer as _;
 use license_core::document::{self, DocumentType};
+use license_core::key_record::fingerprint;
 use license_core::keyring::{Jwk, JwkSet};
 use license_core::rotation::{KeySetClaims, MAX_KEY_SETS_BYTES, PathToNewest, path_to_newest};
 
@@ -23,6 +24,9 @@ pub struct SignedSet {
 pub(super) struct Published {
     /// The newest set.
     pub(super) set: JwkSet,
+    /// What stands for the first set, for a fingerprint: its public keys, however the file
+    /// is written.
+    pub(super) first: String,
     /// The signed sets, from version 2 on.
     pub(super) chain: Vec<SignedSet>,
     /// What the newest of them says.
@@ -113,6 +117,8 @@ pub(super) fn shortcuts(keys: &[Key], published: &Published) -> BTreeMap<u64, Si
 /// The sets that are published, as sites are sent them.
 #[derive(Clone)]
 pub(super) struct KeySets {
+    /// What stands for the first set.
+    first: String,
     /// The signed sets, from version 2 on.
     chain: Vec<SignedSet>,
     shortcuts: BTreeMap<u64, SignedSet>,
@@ -130,11 +136,25 @@ impl KeySets {
         set_with_chain.pop();
         set_with_chain.extend_from_slice(b",\"chain\":[");
         Ok(Self {
+            first: published.first,
             chain: published.chain,
             shortcuts,
             set: set.into(),
             set_with_chain: set_with_chain.into(),
         })
+    }
+
+    /// Fingerprint of the set of this version; `None` where there is none.
+    pub(super) fn fingerprint(&self, version: u64) -> Option<String> {
+        let set = match version {
+            0 => None,
+            1 => Some(self.first.as_str()),
+            later => {
+                let index = usize::try_from(later - 2).ok()?;
+                self.chain.get(index).map(AsRef::as_ref)
+            }
+        };
+        set.map(fingerprint)
     }
 
     pub(super) fn after(&self, known: u64) -> PathToNewest<'_, SignedSet> {

@@ -1,49 +1,78 @@
 //! The keys that a running process signs with, and what has become of their files since.
+//!
+//! Keys never go back: files that do not continue what was loaded are refused, and while
+//! the database has recorded other sets, nothing is signed.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use license_core::key_record::{KeyRecord, RecordDoubt};
 
-use super::files::{DirectoryState, directory_state};
+use super::files::directory_state;
 use super::{SigningError, SigningKeys};
 
 /// The keys of a directory, reloaded when its files change.
 pub struct LoadedKeys {
     directory: PathBuf,
     keys: ArcSwap<SigningKeys>,
-    last: Mutex<LastLoad>,
-}
-
-/// The newest attempt to load the keys.
-struct LastLoad {
-    /// The files before the last attempt that succeeded.
-    files: Option<DirectoryState>,
-    has_failed: bool,
+    /// Why the keys do not match what the database has recorded.
+    doubt: ArcSwapOption<RecordDoubt>,
+    /// Whether the last reload failed.
+    has_failed: Mutex<bool>,
 }
 
 impl LoadedKeys {
-    /// Loads the keys of a directory.
-    ///
-    /// # Errors
-    /// One [`SigningError`] for each reason not to use them.
-    pub fn load(directory: &Path) -> Result<Self, SigningError> {
-        // What changes while the keys are read is noticed later.
-        let files = directory_state(directory);
-        Ok(Self {
+    /// Begins with these keys, which were loaded from the directory.
+    #[must_use]
+    pub fn new(directory: &Path, keys: SigningKeys) -> Self {
+        Self {
             directory: directory.to_owned(),
-            keys: ArcSwap::from_pointee(SigningKeys::load(directory)?),
-            last: Mutex::new(LastLoad {
-                files,
-                has_failed: false,
-            }),
-        })
+            keys: ArcSwap::from_pointee(keys),
+            doubt: ArcSwapOption::empty(),
+            has_failed: Mutex::new(false),
+        }
     }
 
     /// The keys that sign now.
     #[must_use]
     pub fn current(&self) -> Guard<Arc<SigningKeys>> {
         self.keys.load()
+    }
+
+    /// The keys, to sign with.
+    ///
+    /// # Errors
+    /// While they do not match what the database has recorded.
+    pub fn to_sign(&self) -> Result<Guard<Arc<SigningKeys>>, SigningError> {
+        match self.doubt.load().as_deref() {
+            Some(doubt) => Err(self.doubtful(*doubt)),
+            None => Ok(self.keys.load()),
+        }
+    }
+
+    /// Compares the keys with what the database has recorded, which decides whether they
+    /// sign from now on. Answers whether there is something newer to record.
+    ///
+    /// # Errors
+    /// If they do not match.
+    pub fn note_record(&self, recorded: Option<&KeyRecord>) -> Result<bool, SigningError> {
+        let _not_reloading = self.lock();
+        let keys = self.keys.load_full();
+        let compared = keys.record_doubt(recorded);
+        self.doubt.store(compared.err().map(Arc::new));
+        let is_newer = compared.map_err(|doubt| self.doubtful(doubt))?;
+        let revoked = recorded.map(|it| it.revoked.as_slice()).unwrap_or_default();
+        if revoked.iter().any(|kid| !keys.is_revoked(kid)) {
+            let keys = SigningKeys::clone(&keys).without(revoked.to_vec());
+            self.keys.store(Arc::new(keys));
+        }
+        Ok(is_newer)
+    }
+
+    fn doubtful(&self, doubt: RecordDoubt) -> SigningError {
+        let path = self.directory.display().to_string();
+        SigningError::Record { path, doubt }
     }
 
     /// The directory.
@@ -55,7 +84,7 @@ impl LoadedKeys {
     /// Whether the last reload failed: the keys that sign may be revoked by now.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.lock().has_failed
+        *self.lock()
     }
 
     /// Reloads the keys.
@@ -72,26 +101,26 @@ impl LoadedKeys {
     /// # Errors
     /// As [`LoadedKeys::reload`].
     pub fn reload_if_changed(&self) -> Result<bool, SigningError> {
-        let mut last = self.lock();
-        if !last.has_failed && last.files == directory_state(&self.directory) {
+        let mut has_failed = self.lock();
+        if !*has_failed && self.keys.load().files == directory_state(&self.directory) {
             return Ok(false);
         }
-        self.reload_as(&mut last).map(|()| true)
+        self.reload_as(&mut has_failed).map(|()| true)
     }
 
-    fn reload_as(&self, last: &mut LastLoad) -> Result<(), SigningError> {
-        let files = directory_state(&self.directory);
-        last.has_failed = true;
-        self.keys
-            .store(Arc::new(SigningKeys::load(&self.directory)?));
-        *last = LastLoad {
-            files,
-            has_failed: false,
-        };
+    fn reload_as(&self, has_failed: &mut bool) -> Result<(), SigningError> {
+        *has_failed = true;
+        let loaded = SigningKeys::load(&self.directory)?;
+        let before = self.keys.load_full().record();
+        loaded.compare(Some(&before))?;
+        self.keys.store(Arc::new(loaded.without(before.revoked)));
+        *has_failed = false;
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, LastLoad> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.has_failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

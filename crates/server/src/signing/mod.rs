@@ -15,19 +15,20 @@ pub mod loaded;
 pub mod rotate;
 mod turn;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use license_core::document::{self, DocumentError, DocumentType};
+use license_core::key_record::{KeyRecord, RecordDoubt};
 use license_core::keyring::{JwkSet, KeyringError, MAX_KEYS};
 use license_core::rotation::PathToNewest;
 use license_core::signing_clock::{ClockDoubt, SigningTime};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use files::{not_json, published, read_keys};
+use files::{DirectoryState, directory_state, not_json, published, read_keys};
 use key_sets::{KeySets, SignedSet};
 use turn::{Turn, whose_turn};
 
@@ -38,7 +39,12 @@ pub struct SigningKeys {
     keys: Vec<Key>,
     /// The set that is published now.
     set: JwkSet,
-    /// Ids of all keys that were ever revoked; the set names the newest ones.
+    /// The directory.
+    directory: PathBuf,
+    /// Its files before they were read: what changes meanwhile is noticed later.
+    files: Option<DirectoryState>,
+    /// Ids of all keys that were ever revoked; the set names the newest ones, and the
+    /// database those of lost directories.
     revoked: Vec<String>,
     /// The sets as sites are sent them.
     key_sets: KeySets,
@@ -98,11 +104,21 @@ pub enum SigningError {
         /// Why.
         error: KeyringError,
     },
-    /// The first set is gone, and others are there.
+    /// A set is missing, and later ones are there.
     #[error(
-        "the key set '{0}' is missing; without it nobody can follow the others: restore the directory of the keys from a backup"
+        "the key set '{0}' is missing, and without it no site can follow the later ones; restore the key directory from a backup"
     )]
     SetMissing(String),
+    /// The directory does not continue the sets that were used before.
+    #[error(
+        "the key directory '{path}' does not match the key sets that were used before: {doubt}. Restore the newest key directory from a backup, and check KEYS_DIR, STATE_DIR and DATABASE_URL. If this directory is the one to use from now on, stop all servers, run 'license-server keys accept', and start them"
+    )]
+    Record {
+        /// Which directory.
+        path: String,
+        /// What differs.
+        doubt: RecordDoubt,
+    },
     /// A set can hold no more keys.
     #[error(
         "the published set holds {MAX_KEYS} keys, and clients read no more; revoke one that has retired: license-server keys revoke KEY"
@@ -168,6 +184,7 @@ impl SigningKeys {
     /// # Errors
     /// One [`SigningError`] for each reason not to use them.
     pub fn load(directory: &Path) -> Result<Self, SigningError> {
+        let files = directory_state(directory);
         let mut keys = read_keys(directory)?;
         keys.sort_by(|a, b| (b.signs_from, &b.kid).cmp(&(a.signs_from, &a.kid)));
         let published = published(directory)?;
@@ -176,9 +193,66 @@ impl SigningKeys {
         Ok(Self {
             keys,
             set,
+            directory: directory.to_owned(),
+            files,
             revoked,
             key_sets,
         })
+    }
+
+    /// The same keys, without the ones with these ids, which were revoked in a directory
+    /// that is lost.
+    #[must_use]
+    pub fn without(mut self, revoked: Vec<String>) -> Self {
+        for kid in revoked {
+            if !self.is_revoked(&kid) {
+                self.revoked.push(kid);
+            }
+        }
+        self
+    }
+
+    /// Whether a key was ever revoked.
+    #[must_use]
+    pub fn is_revoked(&self, kid: &str) -> bool {
+        self.revoked.iter().any(|revoked| revoked == kid)
+    }
+
+    /// What is to be recorded about these keys.
+    #[must_use]
+    pub fn record(&self) -> KeyRecord {
+        let version = self.version();
+        let record = KeyRecord {
+            version,
+            fingerprint: self.key_sets.fingerprint(version).unwrap_or_default(),
+            revoked: Vec::new(),
+        };
+        record.with_revoked(&self.revoked)
+    }
+
+    /// Compares these keys with what is recorded. Answers whether there is something newer
+    /// to record.
+    ///
+    /// # Errors
+    /// [`SigningError::Record`], if they do not match.
+    pub fn compare(&self, recorded: Option<&KeyRecord>) -> Result<bool, SigningError> {
+        let path = self.directory.display().to_string();
+        let compared = self.record_doubt(recorded);
+        compared.map_err(|doubt| SigningError::Record { path, doubt })
+    }
+
+    fn record_doubt(&self, recorded: Option<&KeyRecord>) -> Result<bool, RecordDoubt> {
+        recorded.map_or(Ok(true), |recorded| {
+            recorded.compare(self.version(), |version| self.key_sets.fingerprint(version))
+        })
+    }
+
+    /// The id of the key whose turn it is at `now`.
+    ///
+    /// # Errors
+    /// [`SigningError::NoneSignsNow`].
+    pub fn signer_id(&self, now: DateTime<Utc>) -> Result<&str, SigningError> {
+        Ok(&self.signer(now)?.kid)
     }
 
     /// Signs claims with the key whose turn it is at `at`.
@@ -232,7 +306,7 @@ impl SigningKeys {
     pub fn list(&self, now: DateTime<Utc>) -> Vec<KeyInfo> {
         let signer = self.signer(now).ok().map(|key| key.kid.as_str());
         let state = |key: &Key| {
-            if self.revoked.contains(&key.kid) {
+            if self.is_revoked(&key.kid) {
                 "revoked"
             } else if signer == Some(&key.kid) {
                 "signs"
@@ -278,7 +352,8 @@ impl SigningKeys {
         keys: impl Iterator<Item = &'a Key>,
         now: DateTime<Utc>,
     ) -> Option<&'a Key> {
-        // A revoked key is not published any more.
+        // A revoked key is not published any more, unless the set that says so is lost.
+        let keys = keys.filter(|key| !self.is_revoked(&key.kid));
         let turn = |key: &'a Key| {
             let mut published = self.set.keys.iter();
             let jwk = published.find(|jwk| jwk.kid.as_deref() == Some(&key.kid))?;

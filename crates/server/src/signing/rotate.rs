@@ -2,7 +2,7 @@
 //! so.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -12,7 +12,8 @@ use license_core::rotation::{KeySetClaims, MAX_NAMED_REVOKED, follow};
 use zeroize::Zeroizing;
 
 use super::files::{
-    KeyFile, base64url, io, make_directory, not_json, set_file, write_key, write_new,
+    KeyFile, base64url, check_writable, io, make_directory, not_json, set_file, write_key,
+    write_new,
 };
 use super::{Key, SigningError, SigningKeys};
 
@@ -28,6 +29,7 @@ impl SigningKeys {
     /// When there is a key already, or the directory cannot be written.
     pub fn create(directory: &Path, now: DateTime<Utc>) -> Result<String, SigningError> {
         make_directory(directory)?;
+        check_writable(directory)?;
         let (file, kid) = new_key(now, None)?;
         let public = public(&file, None, None);
         let first = JwkSet {
@@ -63,7 +65,7 @@ impl SigningKeys {
         overlap: TimeDelta,
     ) -> Result<(String, DateTime<Utc>), SigningError> {
         let signs_from = now + overlap;
-        let prepared = Self::prepare_next(directory, now, overlap)?;
+        let prepared = Self::prepare_next(Self::load(directory)?, now, overlap)?;
         let kid = prepared.kid.clone();
         prepared.publish(issuer, now)?;
         Ok((kid, signs_from))
@@ -80,19 +82,18 @@ impl SigningKeys {
         kid: &str,
         now: DateTime<Utc>,
     ) -> Result<u64, SigningError> {
-        Self::prepare_revocation(directory, kid, now)?.publish(issuer, now)
+        Self::prepare_revocation(Self::load(directory)?, kid, now)?.publish(issuer, now)
     }
 
-    /// The next key, which nobody knows yet.
+    /// The next key after these, which nobody knows yet.
     ///
     /// # Errors
     /// When no key may sign the set, or it holds no more.
     pub fn prepare_next(
-        directory: &Path,
+        known: Self,
         now: DateTime<Utc>,
         overlap: TimeDelta,
     ) -> Result<Prepared, SigningError> {
-        let known = Self::load(directory)?;
         let signer = known.signer(now)?.kid.clone();
         if known.set.keys.len() >= MAX_KEYS {
             return Err(SigningError::TooManyKeys);
@@ -104,7 +105,6 @@ impl SigningKeys {
         let mut turns = known.turns();
         turns.push((signs_from, kid.clone()));
         Ok(Prepared {
-            directory: directory.to_owned(),
             kid,
             file: Some(file),
             keys: take_turns(keys, turns, now),
@@ -114,16 +114,15 @@ impl SigningKeys {
         })
     }
 
-    /// The set in which a key is revoked, which nobody knows yet.
+    /// The set in which one of these keys is revoked, which nobody knows yet.
     ///
     /// # Errors
     /// When there is no such key, or none would be left.
     pub fn prepare_revocation(
-        directory: &Path,
+        known: Self,
         kid: &str,
         now: DateTime<Utc>,
     ) -> Result<Prepared, SigningError> {
-        let known = Self::load(directory)?;
         let is_it = |key: &Jwk| key.kid.as_deref() == Some(kid);
         if !known.set.keys.iter().any(is_it) {
             return Err(SigningError::UnknownKey(kid.to_owned()));
@@ -137,7 +136,6 @@ impl SigningKeys {
         let mut revoked = known.set.revoked.clone();
         revoked.push(kid.to_owned());
         Ok(Prepared {
-            directory: directory.to_owned(),
             kid: kid.to_owned(),
             file: None,
             keys: take_turns(keys.cloned().collect(), turns, now),
@@ -159,14 +157,13 @@ impl SigningKeys {
 
     fn publish(
         &self,
-        directory: &Path,
         issuer: &str,
         signer: &Key,
         keys: Vec<Jwk>,
         revoked: Vec<String>,
         now: DateTime<Utc>,
     ) -> Result<u64, SigningError> {
-        let version = self.version() + 1;
+        let (version, directory) = (self.version() + 1, &self.directory);
         // What is revoked stays so by not being among the keys.
         let named = revoked.len().saturating_sub(MAX_NAMED_REVOKED);
         let revoked = revoked.into_iter().skip(named).collect();
@@ -192,7 +189,6 @@ impl SigningKeys {
 
 /// A change of the keys that nobody knows yet.
 pub struct Prepared {
-    directory: PathBuf,
     /// The key that it is about.
     pub kid: String,
     /// The key to write, if it is a new one.
@@ -204,6 +200,14 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Whether it can be written, by this process and for the owner of the directory.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn check_writable(&self) -> Result<(), SigningError> {
+        check_writable(&self.known.directory)
+    }
+
     /// Writes it; answers the version of the new set.
     ///
     /// # Errors
@@ -216,11 +220,11 @@ impl Prepared {
         // The key comes before the set that names it: whoever finds the set finds
         // its key.
         let path = match &self.file {
-            Some(file) => Some(write_key(&self.directory, file)?),
+            Some(file) => Some(write_key(&self.known.directory, file)?),
             None => None,
         };
-        let (known, directory) = (&self.known, &self.directory);
-        let published = known.publish(directory, issuer, signer, self.keys, self.revoked, now);
+        let known = &self.known;
+        let published = known.publish(issuer, signer, self.keys, self.revoked, now);
         if let (Err(_), Some(path)) = (&published, path) {
             fs::remove_file(&path).map_err(io(&path))?;
         }

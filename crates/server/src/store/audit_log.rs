@@ -44,7 +44,7 @@ pub struct Entry {
     /// `seat_taken`, `seat_given_back`, `installation_changed`, `seat_freed`,
     /// `seat_moved`, `seat_released`, `offline_signed`, `site_entries_limited`,
     /// `site_entries_counted`, `key_made`, `key_revoked`, `keys_unchanged`,
-    /// `clock_accepted` or `answer_withheld`.
+    /// `keys_accepted`, `clock_accepted` or `answer_withheld`.
     pub action: String,
     /// About which license; `null` where it is about none.
     pub license_id: Option<String>,

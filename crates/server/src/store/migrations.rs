@@ -27,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(ConsoleSessions),
             Box::new(FormerInstallations),
             Box::new(RequestFiles),
+            Box::new(KeyRecord),
         ]
     }
 }
@@ -558,5 +559,28 @@ impl MigrationTrait for RequestFiles {
             manager.alter_table(table.to_owned()).await?;
         }
         Ok(())
+    }
+}
+
+struct KeyRecord;
+
+impl MigrationName for KeyRecord {
+    fn name(&self) -> &'static str {
+        "m0010_key_record"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for KeyRecord {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = |name: &'static str| ColumnDef::new(name);
+        let key_record = Table::create()
+            .table("key_record")
+            .col(column("id").big_integer().not_null().primary_key())
+            .col(column("version").big_integer().not_null())
+            .col(column("fingerprint").string_len(64).not_null())
+            .col(column("revoked").json().not_null())
+            .to_owned();
+        manager.create_table(key_record).await
     }
 }

@@ -7,6 +7,7 @@ pub mod callers;
 pub mod calls;
 pub mod console_sessions;
 pub mod installations;
+pub mod key_record;
 pub mod licenses;
 pub mod lost_numbers;
 mod migrations;

@@ -536,3 +536,32 @@ fn help_shows_examples() {
         assert!(said(&output).contains("Example"), "{command:?}");
     }
 }
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().display().to_string();
+    let run = |arguments: &[&str]| {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
+        command.args(arguments).args(["--state-dir", &state]);
+        command.stdout(full).output().unwrap()
+    };
+    for arguments in [
+        &["init"][..],
+        &["completions", "bash"],
+        &["completions", "zsh"],
+        &["list", "--json"],
+        &["keys", "list"],
+    ] {
+        let output = run(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        let expected = "error: standard output cannot be written: No space left on device";
+        assert!(text.starts_with(expected), "{arguments:?}: {text}");
+        assert!(!text.contains("panic"), "{text}");
+    }
+}

@@ -157,6 +157,18 @@ impl Vendor {
         }
     }
 
+    /// Changes the key directory while the service is stopped and has no record of it, and
+    /// starts it again.
+    pub async fn with_other_keys(self, change: impl FnOnce(&Path)) -> Self {
+        let (database, directory) = (self.database.clone(), self.directory.clone());
+        let (clock, keys) = (self.clock.clone(), self.keys_dir());
+        self.stop().await;
+        database.execute("DELETE FROM key_record").await;
+        change(&keys);
+        let (by_file, bounds) = (TimeDelta::days(90), Bounds::default());
+        Self::start_on(database, directory, clock, by_file, bounds).await
+    }
+
     /// Copies the database while the service is stopped, and starts it again; answers the
     /// copy.
     pub async fn backed_up(self) -> (Self, TestDatabase) {

@@ -262,6 +262,8 @@ async fn keys_that_are_gone_are_not_replaced() {
         assert!(!directory.exists());
     };
     is_refused().await;
+    vendor.database.execute("DELETE FROM key_record").await;
+    is_refused().await;
     // Also where no seat is held, or there never was one, and for the command that exports.
     vendor.deactivate(&key, "machine").await;
     is_refused().await;
@@ -307,7 +309,10 @@ async fn a_reload_that_fails_is_tried_again_and_the_service_is_not_ready_until_i
     set_mode(&file, 0o644);
     for _ in 0..2 {
         let error = vendor.app.reload_changed_keys().unwrap_err();
-        assert!(matches!(error, SigningError::ReadableByOthers(_)));
+        assert!(
+            matches!(error, SigningError::ReadableByOthers(_)),
+            "{error}"
+        );
         let (status, text) = ready().await;
         assert_eq!(status, 503);
         assert!(text.contains("cannot be reloaded"), "{text}");
@@ -599,7 +604,8 @@ async fn a_file_that_the_site_could_not_read_is_refused_before_it_takes_a_seat()
     let vendor = Vendor::start(Engine::Sqlite).await;
     let directory = vendor.keys_dir();
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    fill_first_set(&directory, 61, 500, 0);
+    let fill = |directory: &Path| fill_first_set(directory, 61, 500, 0);
+    let vendor = vendor.with_other_keys(fill).await;
     let start = vendor.clock.now();
     vendor.clock.advance(TimeDelta::days(10));
     let now = rotations(&directory, 10, true, start);

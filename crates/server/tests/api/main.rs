@@ -28,6 +28,8 @@ mod gates {
     pub mod shipped;
 }
 mod harness;
+mod key_directory;
+mod key_owner;
 mod keys;
 mod listener;
 mod log_growth;

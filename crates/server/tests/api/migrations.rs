@@ -6,8 +6,8 @@ use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, audit_log, calls, console_sessions, lost_numbers, seat_moves, seats,
-    signing_clock, site_entries, suspicions, usage_days,
+    Migrator, Store, audit_log, calls, console_sessions, key_record, lost_numbers, seat_moves,
+    seats, signing_clock, site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database};
@@ -26,6 +26,7 @@ const SAMPLES: [&str; 9] = [
     include_str!("../migrations/m0007_console_sessions.sql"),
     include_str!("../migrations/m0008_former_installations.sql"),
     include_str!("../migrations/m0009_request_files.sql"),
+    include_str!("../migrations/m0010_key_record.sql"),
 ];
 
 on_both_engines! {
@@ -129,6 +130,12 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     assert_eq!(lost.unwrap().unwrap().after, 1_795_521_600_000);
     let not_lost = lost_numbers::around(store.reader(), 1_795_521_600_000).await;
     assert_eq!(not_lost.unwrap(), None);
+    let recorded = key_record::find(store.reader()).await.unwrap().unwrap();
+    assert_eq!(
+        (recorded.version, recorded.fingerprint.as_str()),
+        (3, "abc")
+    );
+    assert_eq!(recorded.revoked, ["a-key"]);
     if engine == Engine::Postgres {
         let narrow = "SELECT table_name || '.' || column_name FROM information_schema.columns \
             WHERE table_schema = 'public' AND column_name = 'id' AND data_type = 'integer' \

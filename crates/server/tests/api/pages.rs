@@ -149,6 +149,106 @@ async fn a_filter_that_is_not_known_is_an_error_and_not_everything() {
     staff.vendor.end().await;
 }
 
+/// The hidden fields of a page, as a browser sends them.
+fn hidden_fields(page: &str) -> String {
+    let mut fields = url::form_urlencoded::Serializer::new(String::new());
+    for (at, start) in page.match_indices("<input type=\"hidden\" name=\"") {
+        let (name, rest) = page[at + start.len()..].split_once('"').unwrap();
+        let value = rest.strip_prefix(" value=\"").unwrap();
+        let value = value.split('"').next().unwrap();
+        let value = value
+            .replace("&#60;", "<")
+            .replace("&#62;", ">")
+            .replace("&#34;", "\"");
+        fields.append_pair(name, &value.replace("&#38;", "&").replace("&amp;", "&"));
+    }
+    fields.finish()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_typed_while_the_session_ended_goes_through_signing_in() {
+    let mut staff = Staff::signed_in().await;
+    let session = std::mem::take(&mut staff.cookie);
+    let filled = "customer=Harbour+%26+%3Cb%3E%E5%8C%97%E4%BA%AC&tier=professional&seats=7&moves=&day=2099-12-31&_key=x";
+    let (status, page) = staff.post("/console/licenses/new", filled).await;
+    assert_eq!(status, 401);
+    assert!(page.contains("Your session has ended"), "{page}");
+    assert!(!page.contains("<b>"), "{page}");
+    // A wrong token loses nothing, either.
+    let kept = hidden_fields(&page);
+    let wrong = format!("token=wrong&{kept}");
+    let (status, page) = staff.post("/console/sign-in", &wrong).await;
+    assert_eq!(status, 401);
+    assert_eq!(hidden_fields(&page), kept);
+    let right = format!("token={ADMIN_TOKEN}&{kept}");
+    let answer = staff.send(Method::POST, "/console/sign-in", &right).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
+    staff.cookie = cookie.split(';').next().unwrap().to_owned();
+    let page = answer.text().await.unwrap();
+    assert!(!page.contains(ADMIN_TOKEN), "{page}");
+    assert!(page.contains("action=\"/console/licenses/new\""), "{page}");
+    assert_eq!(hidden_fields(&page), filled);
+    // Nothing is done before a person says so.
+    assert_eq!(staff.vendor.look("/licenses").await["total"], 0);
+    let (status, page) = staff
+        .post("/console/licenses/new", &hidden_fields(&page))
+        .await;
+    assert_eq!(status, 200);
+    assert!(
+        page.contains("<dd>Harbour &#38; &#60;b&#62;北京</dd>"),
+        "{page}"
+    );
+
+    // The form that comes with a file, and what is asked on other pages.
+    staff.cookie.clear();
+    let parts = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"\"\r\n\r\n\r\n\
+        --x\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\na request\r\n--x--\r\n";
+    let url = format!("{}/console/offline", staff.vendor.url);
+    let request = staff.http.post(url).body(parts);
+    let request = request.header(CONTENT_TYPE, "multipart/form-data; boundary=x");
+    let page = request.send().await.unwrap().text().await.unwrap();
+    assert_eq!(
+        hidden_fields(&page),
+        "next=%2Fconsole%2Foffline&_text=a+request"
+    );
+    let right = format!("token={ADMIN_TOKEN}&{}", hidden_fields(&page));
+    let (_, page) = staff.post("/console/sign-in", &right).await;
+    assert!(page.contains("enctype=\"multipart/form-data\""), "{page}");
+    let (_, page) = staff.post("/console/keys/rotate", "days=30").await;
+    assert_eq!(
+        hidden_fields(&page),
+        "next=%2Fconsole%2Fkeys%2Frotate&_days=30"
+    );
+
+    // Nothing of a body that is long, or has many fields; and no page of others comes next.
+    let long = format!("customer={}", "x".repeat(9_000));
+    let many = "a=b&".repeat(33);
+    for body in [long.as_str(), &many, ""] {
+        let answer = staff
+            .send(Method::POST, "/console/licenses/new", body)
+            .await;
+        assert_eq!(answer.status(), 303);
+        assert_eq!(answer.headers()["location"], "/console/sign-in?next=%2F");
+    }
+    let elsewhere = format!("token={ADMIN_TOKEN}&next=//evil.example/&_a=b");
+    let (_, page) = staff.post("/console/sign-in", &elsewhere).await;
+    assert!(
+        page.contains("action=\"/\"") && !page.contains("evil"),
+        "{page}"
+    );
+    // Another site can neither begin this nor continue it.
+    for path in ["/console/licenses/new", "/console/sign-in"] {
+        let request = staff.http.post(format!("{}{path}", staff.vendor.url));
+        let request = request.header("sec-fetch-site", "cross-site");
+        let request = request.header(CONTENT_TYPE, FORM).body(right.clone());
+        assert_eq!(request.send().await.unwrap().status(), 403, "{path}");
+    }
+    staff.cookie = session;
+    staff.vendor.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_no_to_issuing_shows_the_form_as_it_was_filled_in() {
     let staff = Staff::signed_in().await;
@@ -160,19 +260,7 @@ async fn a_no_to_issuing_shows_the_form_as_it_was_filled_in() {
     let no = "formaction=\"/console/licenses/new\" formnovalidate name=\"edit\" value=\"1\"";
     assert!(page.contains(no), "{page}");
     // What the browser sends when that button is pressed: the hidden fields, and the button.
-    let hidden = page.match_indices("<input type=\"hidden\" name=\"");
-    let mut fields = url::form_urlencoded::Serializer::new(String::new());
-    for (at, start) in hidden {
-        let (name, rest) = page[at + start.len()..].split_once('"').unwrap();
-        let value = rest
-            .strip_prefix(" value=\"")
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap();
-        fields.append_pair(name, &value.replace("&#38;", "&").replace("&amp;", "&"));
-    }
-    let fields = fields.append_pair("edit", "1").finish();
+    let fields = hidden_fields(&page) + "&edit=1";
     let (status, form) = staff.post("/console/licenses/new", &fields).await;
     assert_eq!(status, 200);
     for expected in [

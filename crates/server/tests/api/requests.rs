@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::database::Engine;
-use crate::harness::Vendor;
+use crate::harness::{ADMIN_TOKEN, Vendor};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_request_is_an_error_and_no_denial() {
@@ -97,5 +97,41 @@ async fn a_request_of_version_1_0_0_without_a_nonce_is_answered() {
     let answer: Value = response.json().await.unwrap();
     assert_eq!(answer["data"]["isValid"], false);
     assert_eq!(answer["data"]["reason"], "unknown_license");
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_byte_order_mark_before_a_body_is_no_part_of_it() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let post = async |path: &str, body: &str| {
+        let request = vendor.http.post(format!("{}/api{path}", vendor.url));
+        let request = request.bearer_auth(ADMIN_TOKEN).body(body.to_owned());
+        let answer = request.send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json::<Value>().await.unwrap(),
+        )
+    };
+    let issue = "\u{feff}{\"tier\": \"standard\", \"customer\": \"Harbour\"}";
+    let (status, license) = post("/admin/licenses", issue).await;
+    assert_eq!(status, 201, "{license}");
+    assert_eq!(license["customer"], "Harbour");
+    // The mark alone is no body; a second one, or one within, is a mistake.
+    assert_eq!(post("/admin/keys/rotate", "\u{feff}").await.0, 200);
+    for wrong in [
+        "\u{feff}\u{feff}{}",
+        "{\u{feff}}",
+        "\u{feff}{\"overlapDays\": \"\\u0000\"}",
+    ] {
+        assert_eq!(post("/admin/keys/rotate", wrong).await.0, 400, "{wrong:?}");
+    }
+    let key = license["licenseKey"].as_str().unwrap();
+    let site = format!("\u{feff}{}", json!({"licenseKey": key, "hardwareId": "h"}));
+    let (status, answer) = post("/licenses/validate", &site).await;
+    assert_eq!(
+        (status, &answer["data"]["isValid"]),
+        (200, &json!(false)),
+        "{answer}"
+    );
     vendor.end().await;
 }

@@ -220,6 +220,7 @@ async fn a_clock_that_is_behind_is_noticed_where_the_database_has_one(engine: En
         // Nothing tells of an earlier key, so that a first one may be made.
         vendor.database.execute("DELETE FROM seats").await;
         vendor.database.execute("DELETE FROM audit_log").await;
+        vendor.database.execute("DELETE FROM key_record").await;
         let terms = vendor.app.terms.clone();
         App::open(&storage, terms, vendor.clock.clone()).await.err()
     };

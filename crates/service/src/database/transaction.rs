@@ -35,14 +35,15 @@ pub(super) async fn begin(
 ) -> Result<DatabaseTransaction, DbErr> {
     let is_postgres = pool.connection().get_database_backend() == DbBackend::Postgres;
     let options = TransactionOptions {
-        // Transactions of ours hold the rows that they change. The default of a database
-        // or a user may be a level at which others' changes end them.
-        isolation_level: is_postgres.then_some(IsolationLevel::ReadCommitted),
+        // What is read is as it was at one moment; SQLite has nothing else. Changes hold the
+        // rows that they change. The default of a database or a user may be a level at which
+        // others' changes end them.
+        isolation_level: is_postgres.then_some(match purpose {
+            Purpose::Read => IsolationLevel::RepeatableRead,
+            Purpose::Check | Purpose::Change => IsolationLevel::ReadCommitted,
+        }),
         // SQLite has no mode for reading, and needs none.
         access_mode: (is_postgres && purpose == Purpose::Read).then_some(AccessMode::ReadOnly),
-        // All that is read is as it was at one moment; SQLite has nothing else.
-        isolation_level: (is_postgres && purpose == Purpose::Read)
-            .then_some(IsolationLevel::RepeatableRead),
         sqlite_transaction_mode: (purpose != Purpose::Read)
             .then_some(SqliteTransactionMode::Immediate),
     };

@@ -1,0 +1,108 @@
+//! `key_record`: one row, the newest key set that was used with this database, and the
+//! keys that were revoked. No row means that no server has recorded one yet.
+
+use license_core::key_record::KeyRecord;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
+
+use super::StoreError;
+
+/// The only row.
+const ROW: i64 = 1;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "key_record")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    id: i64,
+    version: i64,
+    fingerprint: String,
+    revoked: Json,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The recorded key set; `None` where none is.
+///
+/// # Errors
+/// When the database fails, or the row contains an unexpected value.
+pub async fn find(db: &impl ConnectionTrait) -> Result<Option<KeyRecord>, StoreError> {
+    let Some(row) = Entity::find_by_id(ROW).one(db).await? else {
+        return Ok(None);
+    };
+    let unexpected = |column, value: String| StoreError::Value { column, value };
+    let version = u64::try_from(row.version)
+        .map_err(|_| unexpected("key_record.version", row.version.to_string()))?;
+    let revoked = serde_json::from_value(row.revoked.clone())
+        .map_err(|_| unexpected("key_record.revoked", row.revoked.to_string()))?;
+    Ok(Some(KeyRecord {
+        version,
+        fingerprint: row.fingerprint,
+        revoked,
+    }))
+}
+
+/// Records a key set where none is recorded.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add(db: &impl ConnectionTrait, record: &KeyRecord) -> Result<(), StoreError> {
+    let mut is_there = OnConflict::column(Column::Id);
+    Entity::insert(row(record))
+        .on_conflict(is_there.do_nothing().to_owned())
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+/// Replaces one record by the next, unless another process was faster.
+///
+/// # Errors
+/// When the database fails.
+pub async fn advance(
+    db: &impl ConnectionTrait,
+    from: &KeyRecord,
+    to: &KeyRecord,
+) -> Result<(), StoreError> {
+    Entity::update_many()
+        .set(row(to))
+        .filter(Column::Id.eq(ROW))
+        .filter(Column::Version.eq(stored(from.version)))
+        .filter(Column::Fingerprint.eq(&from.fingerprint))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Replaces the record, whatever it is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn replace(db: &impl ConnectionTrait, record: &KeyRecord) -> Result<(), StoreError> {
+    let mut again = OnConflict::column(Column::Id);
+    again.update_columns([Column::Version, Column::Fingerprint, Column::Revoked]);
+    Entity::insert(row(record))
+        .on_conflict(again)
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+fn row(record: &KeyRecord) -> ActiveModel {
+    ActiveModel {
+        id: ActiveValue::Set(ROW),
+        version: ActiveValue::Set(stored(record.version)),
+        fingerprint: ActiveValue::Set(record.fingerprint.clone()),
+        revoked: ActiveValue::Set(record.revoked.clone().into()),
+    }
+}
+
+fn stored(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}
