@@ -16,7 +16,7 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 9] = [
+const SAMPLES: [&str; 10] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
     include_str!("../migrations/m0003_audit_and_history.sql"),
