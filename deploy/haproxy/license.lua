@@ -7,7 +7,7 @@
 local plain_path = require("plain_path")
 
 -- The listener 'license-client' of haproxy.cfg, which sets the timeouts and resolves the name.
-local LISTENER = "abns@license-client"
+local LISTENER = "127.0.0.1:983"
 local QUESTION = "http://license-client/api/license/authorize?unreadable=400"
 -- In milliseconds; longer than the sum of the listener's timeouts.
 local TIMEOUT = 4500

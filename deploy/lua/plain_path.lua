@@ -53,6 +53,10 @@ function M.refusal(path)
     if not path:find("^/") or path:find("^//") then
         return 400
     end
+    -- Services and gateways read an incomplete escape in different ways, or not at all.
+    if path:gsub("%%%x%x", ""):find("%", 1, true) then
+        return 400
+    end
     -- Non-ASCII bytes have to be escaped.
     if path:find("[^\x21-\x7e]") or path:find("[#\\]") then
         return 400

@@ -233,10 +233,17 @@ impl FromStr for TrustedNetwork {
 /// The error never repeats the text, which may hold a password.
 pub(crate) fn http_url(text: &str) -> Result<SecretUrl, String> {
     let accepted = "accepted are http:// and https:// addresses";
-    SecretUrl::parse(text, &["http", "https"]).map_err(|error| match error {
+    let url = SecretUrl::parse(text, &["http", "https"]).map_err(|error| match error {
         SecretUrlError::Ambiguous => format!("{error}; {accepted}"),
         SecretUrlError::Scheme => accepted.to_owned(),
-    })
+    })?;
+    // Docker does not remove remarks from the values of an env file.
+    if url.expose().query().is_some() || url.expose().fragment().is_some() {
+        return Err(format!(
+            "a '?' or '#' and what follows is not part of it; {accepted}"
+        ));
+    }
+    Ok(url)
 }
 
 /// An origin has no user, and so no password to show by mistake.

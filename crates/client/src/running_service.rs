@@ -1,6 +1,6 @@
 //! Talking to a running service.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use license_listening_users::{PACKAGED_STATE_DIR, first_trusted, trusted_users};
 use license_service::admin_token::AdminTokenSettings;
+use license_service::loopback;
 use license_service::presentable_url::SecretUrl;
 use reqwest::{Method, Response};
 use secrecy::ExposeSecret as _;
@@ -211,12 +212,7 @@ impl ServiceArgs {
         if let Some(url) = &self.url {
             return url.expose().as_str().trim_end_matches('/').to_owned();
         }
-        // A service that listens everywhere is reached by loopback.
-        let host = match self.host {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-            other => other,
-        };
+        let host = loopback::reachable(self.host, self.port);
         format!("http://{}", SocketAddr::new(host, self.port))
     }
 }

@@ -25,6 +25,7 @@ pub mod listener;
 pub mod log_filter;
 pub mod log_limit;
 pub mod log_writer;
+pub mod loopback;
 pub mod presentable_url;
 pub mod random;
 pub mod request_body;

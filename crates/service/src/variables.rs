@@ -37,6 +37,7 @@ pub fn load(command: &Command) -> anyhow::Result<Vec<String>> {
             };
             let clean = match delimiter {
                 Some((_, delimiter)) => trimmed_list(clean, *delimiter),
+                None if is_service_link(&name, clean) => String::new(),
                 None => clean.to_owned(),
             };
             (clean != value && dot_env::is_name(&name)).then(|| dot_env::line(&name, &clean))
@@ -46,6 +47,13 @@ pub fn load(command: &Command) -> anyhow::Result<Vec<String>> {
     // The library's own words would repeat the line.
     set.map_err(|_| anyhow!("the environment variables cannot be read"))?;
     Ok(from_file)
+}
+
+/// Whether Kubernetes has set the variable, and nobody the setting: a Service by the name
+/// of `x` sets `X_PORT` to a URL in all containers of its namespace.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let schemes = ["tcp://", "udp://", "sctp://"];
+    name.ends_with("_PORT") && schemes.iter().any(|scheme| value.starts_with(scheme))
 }
 
 /// An argument of the command line, trimmed.

@@ -1,8 +1,9 @@
 //! Is the port available, or used by the service?
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use license_service::loopback;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -42,11 +43,7 @@ pub(super) async fn check(settings: &Settings) -> Finding {
 
 /// Queries the program that listens on the port, without sending the token.
 pub(super) async fn ask(host: IpAddr, port: u16, path: &str) -> Option<Value> {
-    let host = if host.is_unspecified() {
-        Ipv4Addr::LOCALHOST.into()
-    } else {
-        host
-    };
+    let host = loopback::reachable(host, port);
     let configure = || {
         reqwest::Client::builder()
             .no_proxy()

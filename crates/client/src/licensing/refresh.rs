@@ -1,5 +1,7 @@
 //! Take over what another process has changed in the database.
 
+use std::collections::BTreeSet;
+
 use std::time::Duration;
 
 use license_core::evidence::Evidence;
@@ -7,6 +9,7 @@ use license_core::evidence::Evidence;
 use crate::app::App;
 use crate::licensing::rows::Rows;
 use crate::licensing::{key_sets, record};
+use crate::snapshot::Snapshot;
 use crate::store::{StoreError, system_config};
 
 /// How long a row that others change again and again stays as they leave it.
@@ -65,6 +68,18 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
     app.note_call(|calls| {
         calls.heartbeat_at = calls.heartbeat_at.max(heartbeat_at.unwrap_or(now).min(now));
     });
+    let off = |snapshot: &Snapshot| {
+        let keys = snapshot.entitlements().switched_off().cloned();
+        keys.collect::<BTreeSet<_>>()
+    };
+    let (before, after) = (off(&app.snapshot()), off(&snapshot));
+    if before != after {
+        tracing::warn!(
+            switched_off = ?after.difference(&before).collect::<Vec<_>>(),
+            switched_on = ?before.difference(&after).collect::<Vec<_>>(),
+            "took over changed feature switches from the database"
+        );
+    }
     let evidence = &snapshot.evidence;
     if *evidence != app.snapshot().evidence {
         tracing::info!(standing = ?snapshot.standing(now), "took over a change from the database");

@@ -1,10 +1,11 @@
 //! `license-server health`
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use license_service::loopback;
 
 /// Timeout of the request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
@@ -21,12 +22,7 @@ pub(super) struct Health {
 }
 
 pub(super) async fn run(command: &Health, json: bool) -> anyhow::Result<()> {
-    // A service that listens on all addresses is reachable on loopback.
-    let host = match command.host {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        other => other,
-    };
+    let host = loopback::reachable(command.host, command.port);
     let address = SocketAddr::new(host, command.port);
     // No certificates: this is plain HTTP on this machine, and a minimal container image
     // has no certificate store.

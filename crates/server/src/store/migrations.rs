@@ -5,10 +5,19 @@ use chrono::NaiveDateTime;
 use license_core::seat::{DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS};
 use license_core::suspicion::{FormerInstallation, installation_fingerprint};
 use license_service::database::MIGRATION_TIMEOUT;
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
 use super::{Store, StoreError};
+
+/// Which migrations were applied.
+pub(super) const TABLE: &str = "license_server_migrations";
+/// The same in databases that were made before the table had a name of its own.
+const FORMER_TABLE: &str = "seaql_migrations";
+
+/// Changes nothing, in a row that every database of this program has.
+pub(super) const UNCHANGED: &str = "UPDATE license_server_migrations SET applied_at = applied_at \
+     WHERE version = 'm0001_licenses_and_seats'";
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -16,6 +25,11 @@ pub struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
+    // Other programs on the same database keep the library's table for theirs.
+    fn migration_table_name() -> DynIden {
+        TABLE.into_iden()
+    }
+
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(LicensesAndSeats),
@@ -38,8 +52,7 @@ pub(super) async fn bring_up_to_date(store: &Store) -> Result<(), StoreError> {
     // Commands open the database while the service runs: without need they
     // take no lock, and need no right to make tables.
     let db = &store.db;
-    let made = db.execute_unprepared("SELECT 1 FROM seaql_migrations LIMIT 1");
-    if made.await.is_ok() && Migrator::get_pending_migrations(db).await?.is_empty() {
+    if table_exists(db, TABLE).await? && Migrator::get_pending_migrations(db).await?.is_empty() {
         return Ok(());
     }
     let migrating = tokio::time::timeout(MIGRATION_TIMEOUT, migrate(store));
@@ -59,18 +72,45 @@ async fn migrate(store: &Store) -> Result<(), StoreError> {
             .execute_unprepared("SELECT pg_advisory_xact_lock(4000731401)")
             .await?;
     }
+    if !table_exists(transaction, TABLE).await? && is_former_table_ours(transaction).await? {
+        let rename = format!("ALTER TABLE {FORMER_TABLE} RENAME TO {TABLE}");
+        transaction.execute_unprepared(&rename).await?;
+    }
     Migrator::up(transaction, None).await?;
     Ok(migration.commit().await?)
 }
 
+/// Whether the library's table is there, and has our migrations and no others.
+async fn is_former_table_ours(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    if !table_exists(db, FORMER_TABLE).await? {
+        return Ok(false);
+    }
+    let select = format!("SELECT version FROM {FORMER_TABLE}");
+    let statement = Statement::from_string(db.get_database_backend(), select);
+    let rows = db.query_all_raw(statement).await?;
+    let ours: Vec<_> = Migrator::migrations();
+    for row in &rows {
+        let version: String = row.try_get("", "version")?;
+        if !ours.iter().any(|it| it.name() == version) {
+            return Ok(false);
+        }
+    }
+    Ok(!rows.is_empty())
+}
+
+async fn table_exists(db: &impl ConnectionTrait, table: &str) -> Result<bool, DbErr> {
+    let sql = match db.get_database_backend() {
+        DbBackend::Postgres => format!("SELECT 1 WHERE to_regclass('{table}') IS NOT NULL"),
+        _ => format!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"),
+    };
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    Ok(db.query_one_raw(statement).await?.is_some())
+}
+
 /// Whether the database has the tables of any version.
 pub(super) async fn are_there_any(store: &Store) -> Result<bool, StoreError> {
-    let sql = match store.db.get_database_backend() {
-        DbBackend::Postgres => "SELECT 1 WHERE to_regclass('seaql_migrations') IS NOT NULL",
-        _ => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
-    };
-    let statement = Statement::from_string(store.db.get_database_backend(), sql);
-    Ok(store.db.query_one_raw(statement).await?.is_some())
+    let db = &store.db;
+    Ok(table_exists(db, TABLE).await? || is_former_table_ours(db).await?)
 }
 
 struct LicensesAndSeats;

@@ -187,10 +187,7 @@ impl Store {
     /// # Errors
     /// When they cannot.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
-        // A row that every database of this program has.
-        let unchanged = "UPDATE seaql_migrations SET applied_at = applied_at \
-                         WHERE version = 'm0001_licenses_and_seats'";
-        Ok(self.db.check_writable(unchanged).await?)
+        Ok(self.db.check_writable(migrations::UNCHANGED).await?)
     }
 
     /// Closes all connections.

@@ -180,7 +180,7 @@ async fn readiness_does_not_wait_for_a_process_that_has_frozen() {
     let vendor = Vendor::start(Engine::Postgres).await;
     let outside = vendor.database.connect().await;
     let held = outside.begin().await.unwrap();
-    let hold = "UPDATE seaql_migrations SET applied_at = applied_at";
+    let hold = "UPDATE license_server_migrations SET applied_at = applied_at";
     held.execute_unprepared(hold).await.unwrap();
     assert_ready(&vendor).await;
     held.rollback().await.unwrap();
@@ -202,7 +202,7 @@ async fn a_row_that_others_hold_is_busy_and_no_outage() {
         let store = Store::open_within(&url, timeouts).await.unwrap();
         let outside = database.connect().await;
         let held = outside.begin().await.unwrap();
-        let hold = "UPDATE seaql_migrations SET applied_at = applied_at";
+        let hold = "UPDATE license_server_migrations SET applied_at = applied_at";
         held.execute_unprepared(hold).await.unwrap();
         let change = async {
             let transaction = store.begin().await?;

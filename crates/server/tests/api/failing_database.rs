@@ -156,7 +156,7 @@ async fn the_database_ends_a_transaction_whose_process_is_frozen() {
     let url = database.url.parse().unwrap();
     let frozen = Store::open_within(&url, short()).await.unwrap();
     let other = Store::open_within(&url, short()).await.unwrap();
-    let lock = "UPDATE seaql_migrations SET applied_at = applied_at";
+    let lock = "UPDATE license_server_migrations SET applied_at = applied_at";
     let held = frozen.begin().await.unwrap();
     held.execute_unprepared(lock).await.unwrap();
     // Which of its settings the server knows, in milliseconds.
@@ -269,7 +269,7 @@ async fn a_file_that_is_moved_within_a_change_is_noticed() {
     let store = Store::open(&database.url.parse().unwrap()).await.unwrap();
     let file = PathBuf::from(database.url.strip_prefix("sqlite:").unwrap());
     let transaction = store.begin().await.unwrap();
-    let change = "UPDATE seaql_migrations SET applied_at = applied_at";
+    let change = "UPDATE license_server_migrations SET applied_at = applied_at";
     transaction.execute_unprepared(change).await.unwrap();
     let aside = file.with_extension("aside");
     std::fs::rename(&file, &aside).unwrap();

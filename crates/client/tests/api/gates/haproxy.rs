@@ -21,11 +21,11 @@ pub async fn haproxy(license_client: &str, service: &str) -> (Process, TempDir) 
 async fn haproxy_with(replacements: &[(&str, &str)], service: &str) -> (Process, TempDir) {
     let port = free_port();
     let directory = tempfile::tempdir().unwrap();
-    // A name of its own: tests run at the same time.
-    let listener = format!("abns@license-client-{port}");
+    // Another port: tests run at the same time.
+    let listener = format!("127.0.0.1:{}", free_port());
     let script = shipped::with(
         "deploy/haproxy/license.lua",
-        &[("abns@license-client", &listener)],
+        &[("127.0.0.1:983", &listener)],
     );
     std::fs::write(directory.path().join("license.lua"), script).unwrap();
     let plain_path = shipped::file("deploy/lua/plain_path.lua");
@@ -38,7 +38,7 @@ async fn haproxy_with(replacements: &[(&str, &str)], service: &str) -> (Process,
                 &directory.path().display().to_string(),
             ),
             ("bind :8080", &format!("bind 127.0.0.1:{port}")),
-            ("bind abns@license-client", &format!("bind {listener}")),
+            ("bind 127.0.0.1:983", &format!("bind {listener}")),
             ("vms:8000", service),
         ],
     );

@@ -557,6 +557,14 @@ impl Licensed {
             let reason = &answer.headers()["x-license-reason"];
             assert_eq!(reason, "switched_off", "{path}");
         }
+        // Escapes that are incomplete must not change what a location is taken for.
+        for path in ["/map/%", "/map/%zz", "/map/1;%", "/map/x.php/%", "/map%/1"] {
+            let status = raw(gateway, path).await;
+            assert!(
+                ["400", "403"].contains(&status.as_str()),
+                "{path}: {status}"
+            );
+        }
     }
 
     /// Without the License Client nothing that is gated passes, and with it

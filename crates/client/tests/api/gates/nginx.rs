@@ -63,13 +63,25 @@ async fn the_shipped_rules_gate_by_feature() {
         )
     })
     .collect();
-    let ungated = "location /open { return 200 open; }";
+    let large = format!(
+        "location /large/ {{ client_max_body_size 8m; set $license_feature module.map_view; \
+         auth_request /_license; error_page 403 = @unlicensed; \
+         error_page 500 = @license_client_down; proxy_pass http://{}; }}\n",
+        licensed.backend.address
+    );
+    let ungated = format!("location /open {{ return 200 open; }} {large}");
     let nginx = Nginx::gate(&licensed.site.url, &format!("{locations}{ungated}")).await;
     licensed.is_gated_by(&nginx.url).await;
     licensed.is_not_led_astray(&nginx.url).await;
     licensed.keeps_tunnels_and_claims_out(&nginx.url).await;
     licensed.refuses_escaped_dots(&nginx.url).await;
     licensed.leaves_queries_alone(&nginx.url, "/open").await;
+    // The location's bound on bodies counts, and no other.
+    for (path, expected) in [("/large/1", 200), ("/map/1", 413)] {
+        let upload = reqwest::Client::new().post(format!("{}{path}", nginx.url));
+        let answer = upload.body(vec![b'x'; 2_000_000]).send().await.unwrap();
+        assert_eq!(answer.status(), expected, "{path}");
+    }
     let slash = get(&nginx.url, "/map/a%2Fb.jpg", &[]).await;
     assert_eq!(slash.status(), 200);
     for header in ["x-license-feature", "x-forwarded-uri", "x-original-uri"] {

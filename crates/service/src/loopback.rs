@@ -1,0 +1,52 @@
+//! The address of a service for programs on the same machine.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Timeout of connecting to an address of this machine.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The address at which programs on the same machine reach a service that listens at
+/// `host`. For all addresses of IPv6 it is the loopback of IPv6 if something listens
+/// there, otherwise that of IPv4: a machine may have IPv6 disabled.
+#[must_use]
+pub fn reachable(host: IpAddr, port: u16) -> IpAddr {
+    match host {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port);
+            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+                Ok(_) => address.ip(),
+                Err(_) => Ipv4Addr::LOCALHOST.into(),
+            }
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_service_on_all_addresses_is_reached_by_a_loopback_that_answers() {
+        let only_ipv4 = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = only_ipv4.local_addr().unwrap().port();
+        for (host, expected) in [
+            ("0.0.0.0", "127.0.0.1"),
+            ("::", "127.0.0.1"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("::1", "::1"),
+        ] {
+            let host: IpAddr = host.parse().unwrap();
+            assert_eq!(reachable(host, port), expected.parse::<IpAddr>().unwrap());
+        }
+        if let Ok(ipv6) = TcpListener::bind("[::1]:0") {
+            let port = ipv6.local_addr().unwrap().port();
+            let all: IpAddr = Ipv6Addr::UNSPECIFIED.into();
+            assert_eq!(reachable(all, port), IpAddr::V6(Ipv6Addr::LOCALHOST));
+        }
+    }
+}
