@@ -111,6 +111,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn variables_of_a_kubernetes_service_are_no_settings() {
+        for (name, value, is_link) in [
+            ("EXT_AUTHZ_PORT", "tcp://10.43.0.1:8011", true),
+            ("EXT_AUTHZ_PORT", "udp://10.43.0.1:53", true),
+            ("EXT_AUTHZ_PORT", "8011", false),
+            ("DATABASE_URL", "tcp://10.43.0.1:5432", false),
+        ] {
+            assert_eq!(is_service_link(name, value), is_link, "{name}={value}");
+        }
+    }
+
+    #[test]
     fn what_is_around_a_value_is_no_part_of_it() {
         for around in [
             "",

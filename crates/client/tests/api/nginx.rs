@@ -89,6 +89,16 @@ impl Nginx {
         file.display().to_string()
     }
 
+    /// A proxy before `license_server` that compresses whatever it may.
+    pub async fn compressing(license_server: &str) -> Self {
+        let server = format!(
+            "gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any; gzip_http_version 1.0; \
+             location / {{ proxy_pass {}; }}",
+            license_server.trim_end_matches("/api")
+        );
+        Self::start(tempfile::tempdir().unwrap(), "http", "", &server).await
+    }
+
     async fn start(directory: TempDir, scheme: &str, http: &str, server: &str) -> Self {
         let port = free_port();
         let ssl = if scheme == "https" { " ssl" } else { "" };

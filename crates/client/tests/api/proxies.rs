@@ -14,8 +14,28 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::database::Engine;
 use crate::harness::{KEY, Site};
+use crate::nginx::Nginx;
 use crate::program::Program;
 use crate::scripted_cloud::ScriptedCloud;
+use crate::vendor::Vendor;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compressed_answers_are_read() {
+    let vendor = Vendor::start().await;
+    let nginx = Nginx::compressing(&vendor.url).await;
+    let keys = vendor.trusted_keys();
+    let url = format!("{}/api", nginx.url);
+    let raw = reqwest::Client::builder().no_gzip().build().unwrap();
+    let asked = raw
+        .get(format!("{url}/licenses/keys"))
+        .header("accept-encoding", "gzip");
+    let answer = asked.send().await.unwrap();
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+    let site = Site::start(Engine::Sqlite, &url, &["--license-trusted-keys", &keys]).await;
+    let (status, body) = site.activate(&vendor.issue_professional().await).await;
+    assert_eq!(status, 200, "{body}");
+    site.end().await;
+}
 
 /// A small proxy that passes everything on to one server, and notes what it was asked
 /// for.

@@ -10,7 +10,7 @@ use license_server::store::{
     seats, signing_clock, site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
-use sea_orm::{ConnectionTrait as _, Database};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
 use sea_orm_migration::MigratorTrait as _;
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
@@ -32,6 +32,62 @@ const SAMPLES: [&str; 10] = [
 on_both_engines! {
     sample_data_of_every_version_survives_all_later_migrations;
     two_processes_that_start_together_make_the_tables_once;
+    another_program_on_the_database_keeps_its_migrations;
+    a_table_of_migrations_that_is_ours_gets_its_own_name;
+}
+
+async fn another_program_on_the_database_keeps_its_migrations(engine: Engine) {
+    let database = TestDatabase::new(engine).await;
+    let foreign = "CREATE TABLE seaql_migrations (version VARCHAR(255) PRIMARY KEY, \
+         applied_at BIGINT NOT NULL); \
+         INSERT INTO seaql_migrations VALUES ('m20220101_000001_create_table', 1)";
+    let connection = connect(&database).await;
+    connection.execute_unprepared(foreign).await.unwrap();
+    let store = Store::open(&database.url.parse().unwrap()).await.unwrap();
+    store.check_writable().await.unwrap();
+    assert_eq!(versions(&connection, "seaql_migrations").await, 1);
+    let ours = versions(&connection, "license_server_migrations").await;
+    assert_eq!(ours, SAMPLES.len());
+    store.close().await;
+    database.drop_database().await;
+}
+
+async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
+    let database = TestDatabase::new(engine).await;
+    let store = Store::open(&database.url.parse().unwrap()).await.unwrap();
+    store.close().await;
+    let connection = connect(&database).await;
+    let rename = "ALTER TABLE license_server_migrations RENAME TO seaql_migrations";
+    connection.execute_unprepared(rename).await.unwrap();
+    let last = SAMPLES.len() - 1;
+    let remove = format!(
+        "DELETE FROM seaql_migrations WHERE version LIKE 'm{:04}%'; DROP TABLE key_record",
+        last + 1
+    );
+    connection.execute_unprepared(&remove).await.unwrap();
+    let store = Store::open_existing(&database.url.parse().unwrap()).await;
+    let store = store.unwrap();
+    let ours = versions(&connection, "license_server_migrations").await;
+    assert_eq!(ours, SAMPLES.len());
+    store.close().await;
+    database.drop_database().await;
+}
+
+async fn connect(database: &TestDatabase) -> DatabaseConnection {
+    let create = if database.url.starts_with("sqlite:") {
+        "?mode=rwc"
+    } else {
+        ""
+    };
+    Database::connect(format!("{}{create}", database.url))
+        .await
+        .unwrap()
+}
+
+async fn versions(connection: &DatabaseConnection, table: &str) -> usize {
+    let select = format!("SELECT version FROM {table}");
+    let statement = Statement::from_string(connection.get_database_backend(), select);
+    connection.query_all_raw(statement).await.unwrap().len()
 }
 
 async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engine) {
