@@ -447,7 +447,7 @@ impl App {
         }
     }
 
-    /// Why the effective time is not kept as it has to be; `None` when it is,
+    /// Why the effective time cannot be stored reliably; `None` when it is,
     /// and where no keys are trusted.
     #[must_use]
     pub fn time_trouble(&self) -> Option<Arc<String>> {
@@ -462,10 +462,11 @@ impl App {
         let before = self.time_trouble.swap(trouble.clone());
         match (before, trouble) {
             (before, Some(trouble)) if before.as_ref() != Some(&trouble) => {
-                tracing::error!(security = true, %trouble, "the effective time is not kept as it has to be");
+                tracing::error!(security = true, %trouble, "the effective time cannot be stored \
+                    reliably");
                 self.metrics.security_event();
             }
-            (Some(_), None) => tracing::info!("the effective time is kept again"),
+            (Some(_), None) => tracing::info!("the effective time is stored reliably again"),
             _ => {}
         }
     }
@@ -515,7 +516,7 @@ impl App {
             && let Some(ahead) = clock.tried(begun)
         {
             let minutes = ahead.num_minutes();
-            tracing::info!(minutes, "the wall clock counts again after its jump");
+            tracing::info!(minutes, "the wall clock is trusted again after its jump");
             self.changed.notify_one();
         }
     }
@@ -531,7 +532,7 @@ impl App {
         is_held || clock.is_some_and(|clock| clock.guard().awaits_validation())
     }
 
-    /// How far the wall clock is ahead of the time that counts; negative is behind.
+    /// How far the wall clock is ahead of the effective time; negative is behind.
     #[must_use]
     pub fn wall_ahead(&self) -> Option<TimeDelta> {
         match (&self.effective, &self.unsigned) {
@@ -591,7 +592,8 @@ impl App {
             (false, true) => {
                 tracing::error!(
                     security = true,
-                    "no process makes the scheduled calls, although the License Server answers; this one validates instead"
+                    "no process makes the scheduled calls, although the License Server is \
+                     reachable; this process validates instead"
                 );
                 self.metrics.security_event();
             }
@@ -627,31 +629,35 @@ pub fn log_clock_event(event: &ClockEvent) {
         ClockEvent::Behind { by } => tracing::error!(
             security = true,
             minutes = minutes(*by),
-            "the wall clock is behind the effective time, and is ignored; set it, and keep it right with NTP"
+            "the wall clock is behind the effective time and is ignored; set it, and keep it \
+             correct with NTP"
         ),
         ClockEvent::Doubted { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "the wall clock is far ahead of what is known, and is not believed until the License Server confirms it or it has stood for 72 h"
+            "the wall clock is far ahead and is not trusted until the License Server confirms it \
+             or it has stayed ahead for 72 h"
         ),
         ClockEvent::Believed { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "the wall clock has stood for 72 h, and is believed now"
+            "the wall clock has stayed ahead for 72 h and is trusted now"
         ),
         ClockEvent::BootClockLeapt { by } => tracing::warn!(
             minutes = minutes(*by),
-            "the boot clock has leapt further than is believed"
+            "the boot clock has jumped ahead by more than is accepted"
         ),
         ClockEvent::Set { by } => tracing::info!(
             minutes = minutes(*by),
-            "a signed answer has set the effective time"
+            "a signed answer set the effective time"
         ),
         ClockEvent::AwaitsValidation { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "no effective time is kept and the wall clock is far ahead of the newest signed document, asking the License Server first"
+            "no effective time is stored and the wall clock is far ahead of the newest signed \
+             document, asking the License Server first"
         ),
         ClockEvent::Assumed { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "no effective time is kept and the License Server did not confirm the time, using the wall clock"
+            "no effective time is stored and the License Server did not confirm the time, using \
+             the wall clock"
         ),
     }
 }

@@ -95,7 +95,11 @@ pub async fn settle(
                 Some(id) => (id.to_owned(), Origin::Setting),
                 None => first_hardware_id(db, secret, root).await?,
             };
-            tracing::info!(hardware_id = candidate, ?origin, "settled the hardware id");
+            tracing::info!(
+                hardware_id = candidate,
+                ?origin,
+                "determined the hardware id"
+            );
             found.keep_first(db, key, &candidate, now).await?
         }
     };
@@ -141,7 +145,7 @@ impl Found {
             tracing::error!(
                 security = true,
                 key,
-                "the row of an id in system_config was changed or removed by hand, and is written anew"
+                "the row of an id in system_config was changed or removed by hand, rewriting it"
             );
         }
         Ok(found)
@@ -243,7 +247,7 @@ fn prefer(key: &str, setting: Option<&str>, stored: String) -> String {
                 key,
                 setting,
                 stored,
-                "the setting differs from the stored id; the setting counts"
+                "the setting differs from the stored id; using the setting"
             );
             setting.to_owned()
         }

@@ -70,7 +70,7 @@ impl Metrics {
         let decisions = Family::<DecisionLabels, Counter>::default();
         registry.register(
             "foxsight_license_decisions",
-            "Feature checks that were answered",
+            "Feature checks answered",
             decisions.clone(),
         );
         let calls = Family::<CallLabels, Counter>::default();
@@ -82,7 +82,8 @@ impl Metrics {
         let security_events = Counter::default();
         registry.register(
             "foxsight_license_security_events",
-            "Answers, rows and key sets that were forged, replayed or meant for somebody else",
+            "Answers, rows and key sets that were forged, replayed or intended for another \
+             recipient",
             security_events.clone(),
         );
         Self {

@@ -52,7 +52,8 @@ pub enum ProxyError {
     },
     /// A proxy of another kind, which the License Server would have to be called through.
     #[error(
-        "{variable} names a proxy of a kind that is not supported; expected {}. List the License Server in NO_PROXY to call it directly",
+        "{variable} names a proxy with an unsupported scheme; expected {}. List the License \
+         Server in NO_PROXY to call it directly",
         SCHEMES.map(|scheme| format!("{scheme}://")).join(", ")
     )]
     Unsupported {

@@ -134,7 +134,7 @@ impl ServiceArgs {
         let status = answer.status();
         let Ok(body) = answer.json().await else {
             let place = self.presentable_url();
-            bail!("what answers at {place} is no License Client (HTTP {status})");
+            bail!("the program at {place} is not a License Client (HTTP {status})");
         };
         Ok(Answer { ok, body })
     }
@@ -184,7 +184,7 @@ impl ServiceArgs {
     /// Checks who listens where secrets are sent, if it is on this machine. The
     /// host and the address that were checked, for the connection.
     async fn prove(&self, base: &str) -> anyhow::Result<Option<(String, SocketAddr)>> {
-        let url = Url::parse(base).context("the address of the service is no URL")?;
+        let url = Url::parse(base).context("the address of the service is not a URL")?;
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Ok(None);
         };

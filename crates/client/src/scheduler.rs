@@ -169,7 +169,7 @@ impl Scheduler {
         let ours = write(Some(&self.process), next, renewals + 1, now);
         let taken = system_config::replace(db, KEY, &text, &ours, now).await?;
         if taken && next != fence {
-            tracing::info!(fence = next, "this process makes the scheduled calls now");
+            tracing::info!(fence = next, "this process now makes the scheduled calls");
         }
         Ok(taken)
     }

@@ -134,11 +134,14 @@ fn announce(
     match &**app.keys.trust() {
         Trust::Keys(keyring) => {
             let keys: Vec<&str> = keyring.key_ids().collect();
-            tracing::info!(?keys, "licenses have to be signed by a trusted key");
+            tracing::info!(
+                ?keys,
+                "signed mode: licenses must be signed by a trusted key"
+            );
         }
         Trust::Unsigned => tracing::warn!(
-            "unsigned mode: the License Server's word is taken without a signature; \
-             set LICENSE_TRUSTED_KEYS to the vendor's public keys"
+            "unsigned mode: unsigned answers from the License Server are accepted; set \
+             LICENSE_TRUSTED_KEYS to the vendor's public keys"
         ),
     }
     tracing::info!(
@@ -158,8 +161,9 @@ async fn warn_of_left_behind() {
     if let Some(licenses) = left_behind::licenses(left_behind::DEFAULT_OF_VERSION_1).await {
         tracing::error!(
             licenses,
-            "DATABASE_URL is not set, so an SQLite file is used; but the database that the Python service used by default is here: \
-             to go on with it, set DATABASE_URL to what its README calls the default (vms_db on localhost), and start again"
+            "DATABASE_URL is not set, using an SQLite file; but the Python service's default \
+             database exists on this machine: to keep using it, set DATABASE_URL to the default \
+             in its README (vms_db on localhost), and restart"
         );
     }
 }
@@ -170,6 +174,6 @@ async fn give_back_the_schedule(app: &App) {
     let giving = app.scheduler.give_back(&db, app.clock.now());
     let giving = tokio::time::timeout(SHUTDOWN_TIMEOUT, giving).await;
     if let Ok(Err(error)) = giving {
-        tracing::debug!(%error, "the lease of the scheduled calls was not given back");
+        tracing::debug!(%error, "failed to release the scheduler lease");
     }
 }

@@ -29,7 +29,7 @@ use rustls_platform_verifier::Verifier;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificatesError {
     /// It is no text, or none of certificates.
-    #[error("there is no PEM certificate in it{0}")]
+    #[error("it contains no PEM certificate{0}")]
     None(String),
     /// What stands between two marks is no certificate.
     #[error("a PEM certificate in it is damaged: {0}")]
@@ -427,12 +427,13 @@ pub fn explain(error: &Error, host: &str, port: u16) -> Option<String> {
          -subj /CN={bare} -addext subjectAltName={kind}:{bare}"
     );
     let list = format!(
-        "if it is the vendor's, list that very certificate in LICENSE_CA_FILE: openssl s_client \
+        "if it is the vendor's, list that exact certificate in LICENSE_CA_FILE: openssl s_client \
          -connect {host}:{port}{server_name} </dev/null | openssl x509 -out license-server.pem"
     );
     Some(match why {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired; it has to be renewed, or this machine's clock is wrong".to_owned()
+            "the server's certificate has expired; renew it, or correct this machine's \
+             clock".to_owned()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "the server's certificate is not valid yet; this machine's clock may be wrong".to_owned()

@@ -47,7 +47,7 @@ pub enum TrustedKeysError {
     #[error("LICENSE_TRUSTED_KEYS: {0}")]
     Setting(KeyringError),
     /// The program was built with something that holds no keys to trust.
-    #[error("the keys that this program was built with cannot be used: {0}")]
+    #[error("the keys built into this program cannot be used: {0}")]
     Embedded(KeyringError),
 }
 

@@ -236,7 +236,8 @@ impl Upstream {
                 Ok(listed) => Some(listed),
                 Err(error) => {
                     let file = presentable_path(file);
-                    tracing::warn!(file, %error, "LICENSE_CA_FILE cannot be read; what it said before goes on");
+                    tracing::warn!(file, %error, "cannot read LICENSE_CA_FILE, keeping the \
+                        previous certificates");
                     return made.http.clone();
                 }
             },
@@ -251,13 +252,13 @@ impl Upstream {
         match renewed {
             Ok(http) => {
                 if is_changed {
-                    tracing::info!("LICENSE_CA_FILE has changed, and is read anew");
+                    tracing::info!("LICENSE_CA_FILE reloaded");
                 }
                 *made = Made { http, listed };
             }
             Err(error) => tracing::error!(
                 %error,
-                "the certificates cannot be read anew; the ones from before go on"
+                "failed to reload the certificates, keeping the previous ones"
             ),
         }
         made.http.clone()

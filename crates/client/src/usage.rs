@@ -118,7 +118,7 @@ async fn counted(db: &Database, resource: Resource, query: Option<&str>) -> Opti
         .await
         .inspect_err(|error| {
             let resource = resource.as_str();
-            tracing::warn!(resource, %error, "what is in use could not be counted");
+            tracing::warn!(resource, %error, "failed to count usage");
         })
         .ok()
 }

@@ -204,22 +204,20 @@ pub enum NoContact {
         status: u16,
     },
     /// 408, 409, 425 or 429.
-    #[error("the License Server is busy (HTTP {status}); it is asked again later")]
+    #[error("the License Server is busy (HTTP {status}); retrying later")]
     Busy {
         /// Status code.
         status: u16,
     },
     /// 5xx.
-    #[error(
-        "the License Server or a proxy reports a fault (HTTP {status}); it is asked again later"
-    )]
+    #[error("the License Server or a proxy reports a fault (HTTP {status}); retrying later")]
     ServerFault {
         /// Status code.
         status: u16,
     },
     /// 408, 425, 429 or 5xx, and how long to wait.
     #[error(
-        "the License Server is busy (HTTP {status}) and asks to wait {} s; it is asked again then",
+        "the License Server is busy (HTTP {status}) and asks to wait {} s; retrying then",
         retry_after.as_secs()
     )]
     Later {
@@ -230,7 +228,8 @@ pub enum NoContact {
     },
     /// The body is not JSON: an HTML page, or nothing.
     #[error(
-        "the answer is not one of a License Server (HTTP {status}, not JSON); check LICENSE_API_URL and captive portals"
+        "the answer is not from a License Server (HTTP {status}, not JSON); check \
+         LICENSE_API_URL and captive portals"
     )]
     NotJson {
         /// Status code.
@@ -238,7 +237,7 @@ pub enum NoContact {
     },
     /// JSON, but not of a form that counts.
     #[error(
-        "the answer is not one of a License Server (HTTP {status}, {what}); check LICENSE_API_URL"
+        "the answer is not from a License Server (HTTP {status}, {what}); check LICENSE_API_URL"
     )]
     Unexpected {
         /// Status code.
@@ -279,7 +278,7 @@ pub enum Mismatch {
     #[error("it is for another license key")]
     LicenseKey,
     /// Another question's answer: the request was changed on its way.
-    #[error("it answers another question ({answered} instead of {asked})")]
+    #[error("it answers another call ({answered} instead of {asked})")]
     Question {
         /// The call that was made.
         asked: &'static str,
@@ -450,7 +449,7 @@ impl Refusal {
     pub fn message(&self) -> &str {
         self.message
             .as_deref()
-            .unwrap_or("The License Server says that the license is not valid")
+            .unwrap_or("The License Server denied the license")
     }
 }
 
@@ -861,7 +860,7 @@ fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact> {
         Ok(Value::Object(answer)) => Ok((status, answer)),
         Ok(_) => unexpected("not a JSON object"),
         Err(error) if unambiguous_json::is_duplicate(&error) => {
-            unexpected("an object has a member twice")
+            unexpected("an object has a duplicate member")
         }
         Err(_) => Err(NoContact::NotJson { status }),
     }

@@ -114,7 +114,7 @@ pub struct Pending {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// Longer than [`MAX_FILE_BYTES`].
-    #[error("the file has {bytes} bytes, at most {MAX_FILE_BYTES} are read")]
+    #[error("the file has {bytes} bytes, the maximum is {MAX_FILE_BYTES}")]
     TooLong {
         /// Length found.
         bytes: usize,
@@ -123,13 +123,13 @@ pub enum FileError {
     #[error(transparent)]
     NotText(#[from] NotText),
     /// There is no line that begins an armour.
-    #[error("this is no such file: there is no line '-----BEGIN {expected}-----'")]
+    #[error("not a license or request file: line '-----BEGIN {expected}-----' is missing")]
     NotAFile {
         /// The label that was looked for.
         expected: &'static str,
     },
     /// Something that people have at hand beside such files.
-    #[error("this is {found}, expected a '{expected}'")]
+    #[error("the file is {found}, expected a '{expected}'")]
     SomethingElse {
         /// The label that was looked for.
         expected: &'static str,
@@ -137,7 +137,7 @@ pub enum FileError {
         found: &'static str,
     },
     /// A file of ours, but of the other kind.
-    #[error("this is a '{found}', expected a '{expected}'")]
+    #[error("the file is a '{found}', expected a '{expected}'")]
     OtherKind {
         /// The label that was looked for.
         expected: &'static str,
@@ -159,7 +159,8 @@ pub enum FileError {
 /// time that has not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the request says that it was written at {}, and it is {} here: set the clock of the site's machine, then write a new request there",
+    "the request was written at {}, but it is {} here: set the clock of the site's machine, then \
+     write a new request there",
     .written_at.format("%Y-%m-%d %H:%M UTC"),
     .now.format("%Y-%m-%d %H:%M UTC")
 )]
@@ -184,7 +185,7 @@ pub enum ImportError {
     #[error("the license file is not for this site: {0}")]
     Foreign(#[source] Mismatch),
     /// It was imported before.
-    #[error("the license file was used before; every request has one answer")]
+    #[error("the license file was already used; each request has one answer")]
     Reused,
     /// It answers no request of this site that still waits.
     #[error(
@@ -203,7 +204,7 @@ pub enum ImportError {
     #[error("the license file holds no lease for a site without internet")]
     NotOffline,
     /// The license that it renews was given up or replaced.
-    #[error("the license that this file renews is not the one that is active here")]
+    #[error("the license file renews a license other than the active one")]
     NotCurrent,
     /// It answers another question than the one that was asked.
     #[error("the license file does not answer what was asked for")]

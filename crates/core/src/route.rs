@@ -46,7 +46,7 @@ pub enum PatternError {
     #[error("{0}")]
     Path(#[from] PathError),
     /// `**` stands before the end.
-    #[error("'**' stands for the rest of a path, so it comes last")]
+    #[error("'**' stands for the rest of a path and must come last")]
     OpenInside,
     /// A segment holds a star and something else.
     #[error("'{0}': a star stands for a whole segment")]

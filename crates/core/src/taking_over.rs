@@ -97,7 +97,7 @@ pub enum NotTakenOver {
     #[error("a newer document is known")]
     Older,
     /// Nobody has signed it.
-    #[error("nobody has signed it, and a signed license was seen before")]
+    #[error("it is unsigned, and a signed license was seen before")]
     Unsigned,
 }
 

@@ -37,11 +37,13 @@ pub enum OpenError {
     #[error(transparent)]
     Signing(#[from] SigningError),
     /// The first key would have a wrong date.
-    #[error("no signing key was made: {0}")]
+    #[error("no signing key was created: {0}")]
     Clock(#[from] ClockDoubt),
     /// Licenses were signed with keys that are gone.
     #[error(
-        "there is no signing key in '{directory}', but there was one before: no site would trust a new key; restore the directory from a backup, or begin anew with 'license-server keys create' and 'license-server keys accept'"
+        "there is no signing key in '{directory}', but there was one before: no site would trust \
+         a new key; restore the directory from a backup, or start over with 'license-server keys \
+         create' and 'license-server keys accept'"
     )]
     KeysLost {
         /// Where they should be.
@@ -152,7 +154,7 @@ pub async fn first_key(
     tracing::info!(
         kid,
         directory = %keys_dir.display(),
-        "made the first signing key; back it up"
+        "created the first signing key; back it up"
     );
     Ok(Some(kid))
 }

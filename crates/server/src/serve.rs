@@ -84,7 +84,7 @@ pub async fn serve_within(
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, keys = ?app.keys(), "listening");
     if !access.sessions.can_begin() {
-        tracing::info!("no ADMIN_TOKEN is set: the console and /api/admin are closed");
+        tracing::info!("ADMIN_TOKEN is not set, the console and /api/admin are disabled");
     }
     let stop_jobs = CancellationToken::new();
     let jobs = start_jobs(&app, stop_jobs.clone());
@@ -130,7 +130,7 @@ async fn keep_history(app: Arc<App>) -> Infallible {
         if is_due {
             forgot_at = Some(now);
             if let Err(error) = history::forget(&app).await {
-                tracing::warn!(%error, "old history was not removed");
+                tracing::warn!(%error, "failed to remove old history");
             }
         }
         tokio::time::sleep(FLUSH_INTERVAL).await;
@@ -181,7 +181,7 @@ async fn watch_keys(app: Arc<App>) -> Infallible {
                         security = true,
                         error,
                         signs,
-                        "cannot use the key directory; the signing keys from before stay loaded"
+                        "cannot use the key directory, keeping the previous signing keys"
                     );
                 }
                 reported = error;

@@ -10,8 +10,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How many proxies in front of the service are trusted to name their caller.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct TrustedProxies {
-    /// Number of proxies in front of the service, each of which adds its caller's
-    /// address to X-Forwarded-For; with 0, the header is ignored
+    /// Number of proxies in front of the service, each adding its caller's address to
+    /// X-Forwarded-For; with 0, the header is ignored
     #[arg(
         long,
         env,

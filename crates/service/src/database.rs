@@ -107,10 +107,10 @@ pub enum ConnectError {
     #[error(transparent)]
     NotWritable(#[from] NotWritable),
     /// The database is not there now: it is starting, or cannot be reached.
-    #[error("the database cannot be reached: {0}")]
+    #[error("cannot reach the database: {0}")]
     NotReached(String),
     /// The database does not answer, or not to us.
-    #[error("the database refuses: {0}")]
+    #[error("the database returned an error: {0}")]
     Refused(#[from] DbErr),
 }
 
@@ -474,7 +474,7 @@ impl Database {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the database was not closed cleanly"),
             Err(_) => {
-                tracing::warn!("the database hangs; its connections are left to themselves");
+                tracing::warn!("the database hangs, abandoning its connections");
             }
         }
     }

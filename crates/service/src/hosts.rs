@@ -37,7 +37,7 @@ pub enum AllowedHost {
 pub enum AllowedHostError {
     /// It accepts every name.
     #[error(
-        "'*' would accept every name, and with it any website that points its name at this \
+        "'*' would accept every name, including any website that points its name at this \
          machine; expected names such as vms.example, or *.example for all names below it"
     )]
     Everything,

@@ -131,7 +131,7 @@ impl Jobs {
                 job = name,
                 what = words(&*panic),
                 seconds = backoff.as_secs(),
-                "a background job failed, restarting it after a wait"
+                "a background job failed, restarting it after a delay"
             );
             self.clock.sleep(backoff).await;
             backoff = MAX_BACKOFF.min(backoff * 2);

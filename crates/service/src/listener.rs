@@ -340,7 +340,7 @@ impl Server {
             }
         };
         if let Err(error) = set_options(&stream) {
-            tracing::warn!(%error, "cannot bound the buffers of a connection");
+            tracing::warn!(%error, "cannot limit the buffers of a connection");
             return Ok(());
         }
         let (router, timeouts) = (router.clone(), self.timeouts.clone());
@@ -377,7 +377,7 @@ impl Server {
     fn refuse(&self, stream: TcpStream) {
         // Nothing waits for it: an empty buffer takes it, or it is lost.
         if let Err(error) = stream.try_write(self.refusal.as_bytes()) {
-            tracing::debug!(%error, "a refused connection was not told why");
+            tracing::debug!(%error, "failed to send 503 on a refused connection");
         } else if let Ok(permit) = self.refused.clone().try_acquire_owned() {
             self.connections.spawn(async move {
                 lingering_close::close(stream).await;
@@ -416,7 +416,7 @@ fn max_files() -> usize {
     };
     let is_raised = setrlimit(Resource::Nofile, all);
     if let Err(error) = &is_raised {
-        tracing::warn!(%error, ?limit, "the limit of open files was not raised");
+        tracing::warn!(%error, ?limit, "failed to raise the limit of open files");
     }
     let limit = is_raised.map_or(limit.current, |()| limit.maximum);
     limit.map_or(usize::MAX, |limit| {
@@ -427,7 +427,7 @@ fn max_files() -> usize {
 /// Tells systemd, where it has started us (`sd_notify(3)`).
 fn tell_supervisor(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "the supervisor of this process could not be told");
+        tracing::warn!(%error, "failed to notify the supervisor of this process");
     }
 }
 

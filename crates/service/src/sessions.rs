@@ -42,7 +42,7 @@ pub const REFRESH: &str = "x-refresh";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignInError {
     /// It is another token, or there is none.
-    #[error("This is not the administrator's token.")]
+    #[error("The administrator's token is incorrect.")]
     WrongToken,
     /// It is another token, and there were too many wrong ones before it.
     #[error("Too many wrong tokens. Wait a minute, then try again.")]

@@ -45,7 +45,8 @@ pub struct Access {
 pub enum AccessError {
     /// An entry of `CORS_ALLOWED_ORIGINS` is no origin.
     #[error(
-        "CORS_ALLOWED_ORIGINS: '{0}' is no origin; an origin looks like https://vms.example or http://10.1.2.3:8080"
+        "CORS_ALLOWED_ORIGINS: '{0}' is not an origin; expected an origin such as \
+         https://vms.example or http://10.1.2.3:8080"
     )]
     Origin(String),
     /// The interfaces cannot be listed.

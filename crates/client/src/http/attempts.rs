@@ -62,12 +62,12 @@ pub(super) struct AttemptListResponse {
     get,
     path = "/api/license/attempts",
     params(
-        ("limit" = Option<u64>, Query, description = "Most lines; 1 to 500, usually 50; long messages make a page shorter"),
-        ("before" = Option<i32>, Query, description = "Only lines before this one: `next` of the page before"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of lines, 1 to 500; default 50; long messages make a page shorter"),
+        ("before" = Option<i32>, Query, description = "Only lines before this one: `next` of the previous page"),
     ),
     responses(
-        (status = 200, description = "A page of the log", body = AttemptListResponse),
-        (status = 503, description = "The database does not answer", body = ErrorResponse),
+        (status = 200, description = "One page of the log", body = AttemptListResponse),
+        (status = 503, description = "The database is unavailable", body = ErrorResponse),
         BodyErrors,
     )
 )]
@@ -79,7 +79,7 @@ pub(super) async fn list(
     let Query(query) = query.map_err(|error| unacceptable_query(&error.body_text()))?;
     let most = query.limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=MAX_PAGE).contains(&most) {
-        let why = format!("limit: accepted are 1 to {MAX_PAGE}");
+        let why = format!("limit: expected 1 to {MAX_PAGE}");
         return Err(unacceptable_query(&why));
     }
     let log = app

@@ -100,11 +100,12 @@ fn respond(app: &App, request: &Request) -> Response {
     get,
     path = "/api/license/authorize",
     operation_id = "authorize",
-    params(("feature" = Option<String>, Query, description = "The feature that the request needs; at most four")),
+    params(("feature" = Option<String>, Query, description = "The feature that the request needs; may be repeated up to four times")),
     responses(
-        (status = 200, description = "It may pass; no body"),
-        (status = 400, description = "The question cannot be read, and the gateway shows that"),
-        (status = 403, description = "It may not pass: `detail`, `reason`, `feature`"),
+        (status = 200, description = "The request may pass; no body"),
+        (status = 400, description = "The request is invalid, and the gateway asked for this \
+            status"),
+        (status = 403, description = "The request may not pass: `detail`, `reason`, `feature`"),
     )
 )]
 #[expect(dead_code, reason = "describes what `ForwardAuth` answers")]
@@ -118,11 +119,11 @@ pub(super) fn authorize() {}
     get,
     path = "/api/license/authorize/feature/{key}",
     operation_id = "authorize_feature",
-    params(("key" = String, Path, description = "The feature that the request needs, without escapes")),
+    params(("key" = String, Path, description = "The feature that the request needs, not percent-encoded")),
     responses(
-        (status = 200, description = "It may pass; no body"),
+        (status = 200, description = "The request may pass; no body"),
         (status = 400, description = "`reason` is `bad_feature` or `bad_path`"),
-        (status = 403, description = "It may not pass: `detail`, `reason`, `feature`"),
+        (status = 403, description = "The request may not pass: `detail`, `reason`, `feature`"),
     )
 )]
 #[expect(dead_code, reason = "describes what `ForwardAuth` answers")]

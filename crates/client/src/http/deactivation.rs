@@ -59,9 +59,10 @@ pub(super) async fn deactivate(
         to_the_end(async move { licensing::deactivate::deactivate(&app, force).await }).await??;
     let message = match seat {
         Seat::Freed => "License deactivated; its seat is free",
-        Seat::NotHeld => "License deactivated; the License Server knew of no seat to free",
+        Seat::NotHeld => "License deactivated; the License Server had no seat to free",
         Seat::Unknown => {
-            "License deactivated here only: the License Server could not be told, so the vendor has to free the seat"
+            "License deactivated only on this machine: the License Server could not be reached, \
+             so the vendor must free the seat"
         }
     };
     Ok(Json(LicenseDeactivationResponse {

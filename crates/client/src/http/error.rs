@@ -52,9 +52,9 @@ pub enum ApiError {
     UnknownHost(String),
     /// There are too many subscribers to events.
     TooManySubscribers,
-    /// There is no such path.
+    /// Not found.
     NotFound,
-    /// The path has other methods.
+    /// Method not allowed.
     MethodNotAllowed,
     /// A fault of ours; the log has it.
     Internal,
@@ -121,29 +121,28 @@ impl ApiError {
             Self::Body(BodyRefusal::Busy) => {
                 "The service is receiving too many requests. Try again later.".to_owned()
             }
-            Self::BrokenOff => "The body broke off".to_owned(),
+            Self::BrokenOff => "The request body ended early".to_owned(),
             Self::Activate(error) => error.to_string(),
             Self::Deactivate(error) => error.to_string(),
             Self::Offline(error) => error.to_string(),
             Self::Switch(error) => error.to_string(),
             Self::Report(error) => error.to_string(),
             // Anyone may read this: names of hosts and users are for the log.
-            Self::AttemptsUnavailable => "The log of attempts is in the database, which is unavailable; the log of the service says why".to_owned(),
-            Self::Untrusted => "Changes are allowed from TRUSTED_NETWORKS, or with the header \
-                                'Authorization: Bearer' and the ADMIN_TOKEN"
+            Self::AttemptsUnavailable => "The attempts log is unavailable because the database \
+                is unavailable; see the service log"
+                .to_owned(),
+            Self::Untrusted => "Changes need a caller in TRUSTED_NETWORKS, or the header \
+                'Authorization: Bearer' with the ADMIN_TOKEN"
                 .to_owned(),
             Self::SignIn(error) => error.to_string(),
-            Self::CrossSite => "The request seems to come from a page of another site. A proxy in \
-                                front of the service has to pass on the Host header with its \
-                                port; origins of other sites that may call the service belong in \
-                                CORS_ALLOWED_ORIGINS."
+            Self::CrossSite => "The request seems to come from a page of another site. A proxy \
+                in front of the service must pass on the Host header with its port; list origins \
+                of other sites that may call the service in CORS_ALLOWED_ORIGINS."
                 .to_owned(),
             Self::UnknownHost(host) => {
                 format!("The service is not known as '{host}'. Add the name to ALLOWED_HOSTS.")
             }
-            Self::TooManySubscribers => {
-                "There are too many subscribers; try again later".to_owned()
-            }
+            Self::TooManySubscribers => "Too many subscribers; try again later".to_owned(),
             Self::NotFound => "Not Found".to_owned(),
             Self::MethodNotAllowed => "Method Not Allowed".to_owned(),
             Self::Internal => "Internal Server Error".to_owned(),

@@ -62,13 +62,13 @@ pub(super) struct Wanted {
     get,
     path = "/api/license/events",
     params(
-        ("signed" = Option<bool>, Query, description = "Whether the signed license comes with it"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The newest event that is known"),
+        ("signed" = Option<bool>, Query, description = "Whether to include the signed license"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event received"),
     ),
     responses(
         (status = 200, description = "Events `snapshot` and `changed`", content_type = "text/event-stream"),
-        (status = 401, description = "The signed license is for trusted callers", body = crate::http::error::ErrorResponse),
-        (status = 503, description = "There are too many subscribers", body = crate::http::error::ErrorResponse),
+        (status = 401, description = "The signed license is only for trusted callers", body = crate::http::error::ErrorResponse),
+        (status = 503, description = "Too many subscribers", body = crate::http::error::ErrorResponse),
         BodyErrors,
     )
 )]
@@ -96,7 +96,7 @@ pub(super) async fn events(
     path = "/ofrep/v1/events",
     responses(
         (status = 200, description = "Events of the OpenFeature Remote Evaluation Protocol 0.3", content_type = "text/event-stream"),
-        (status = 503, description = "There are too many subscribers", body = crate::http::error::ErrorResponse),
+        (status = 503, description = "Too many subscribers", body = crate::http::error::ErrorResponse),
     )
 )]
 pub(super) async fn ofrep_events(

@@ -226,9 +226,9 @@ pub(super) struct FeatureSwitchRequest {
     request_body = FeatureSwitchRequest,
     responses(
         (status = 200, description = "Switched", body = Feature),
-        (status = 404, description = "No such feature", body = ErrorResponse),
+        (status = 404, description = "Unknown feature", body = ErrorResponse),
         (status = 409, description = "A core feature", body = ErrorResponse),
-        (status = 503, description = "It could not be stored", body = ErrorResponse),
+        (status = 503, description = "The change could not be stored", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )

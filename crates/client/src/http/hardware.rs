@@ -45,11 +45,15 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Json<HardwareResponse> 
             .map(|(component, change)| (component.as_str(), word(*change)))
             .collect(),
         message: match verdict {
-            Verdict::Same => "This is the machine that is known",
+            Verdict::Same => "This is the recorded machine",
             Verdict::Drifted => {
-                "This looks like another machine; if that is right, activate the license key again"
+                "This looks like another machine; if this is intended, activate the license key \
+                 again"
             }
-            Verdict::Unknown => "There is too little to compare, as is usual in a container",
+            Verdict::Unknown => {
+                "Not enough hardware components to compare; this is normal in a \
+                container"
+            }
         },
     })
 }

@@ -120,13 +120,13 @@ pub(super) struct LicenseStatusResponse {
     /// The lease holds until then without any contact, as an imported license
     /// file says; UTC.
     offline_until: Option<String>,
-    /// How far the wall clock is ahead of the time that counts, in seconds,
+    /// How far the wall clock is ahead of the effective time, in seconds,
     /// when that is more than five minutes; negative is behind.
     clock_ahead_seconds: Option<i64>,
     /// Why the effective time is not kept for the next start as it has to be;
     /// null when it is.
     time_trouble: Option<String>,
-    /// When the License Server is asked next; UTC.
+    /// When the next call to the License Server is due; UTC.
     next_validation: Option<String>,
     /// The newest validation that was not confirmed, since the last that was.
     last_failure: Option<LastFailure>,

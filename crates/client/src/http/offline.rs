@@ -52,7 +52,7 @@ pub(super) struct OfflineRequestResponse {
     responses(
         (status = 200, description = "The file", body = OfflineRequestResponse),
         (status = 409, description = "No license is active, or no keys are trusted", body = ErrorResponse),
-        (status = 503, description = "The database refuses", body = ErrorResponse),
+        (status = 503, description = "The database is unavailable", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )
@@ -67,7 +67,7 @@ pub(super) async fn request(
         "renew" => Purpose::Renew,
         "deactivate" => Purpose::Deactivate,
         _ => {
-            let why = "accepted are activate, renew and deactivate";
+            let why = "expected activate, renew or deactivate";
             return Err(unacceptable("purpose", why, word.into()));
         }
     };
@@ -121,9 +121,9 @@ pub(super) struct OfflineImportResponse {
     request_body = OfflineImportRequest,
     responses(
         (status = 200, description = "Imported", body = OfflineImportResponse),
-        (status = 400, description = "The file does not count, with the reason", body = ErrorResponse),
+        (status = 400, description = "The file was not accepted; `detail` gives the reason", body = ErrorResponse),
         (status = 409, description = "No keys are trusted", body = ErrorResponse),
-        (status = 503, description = "The database refuses", body = ErrorResponse),
+        (status = 503, description = "The database is unavailable", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )

@@ -130,17 +130,14 @@ fn context(body: Result<JsonObject, ApiError>) -> Result<(), (&'static str, Stri
     let mut body = body.map_err(|_| ("PARSE_ERROR", "The body is not a JSON object".to_owned()))?;
     match body.take("context") {
         Some(Value::Object(_)) => Ok(()),
-        _ => Err((
-            "INVALID_CONTEXT",
-            "'context' has to be an object".to_owned(),
-        )),
+        _ => Err(("INVALID_CONTEXT", "'context' must be an object".to_owned())),
     }
 }
 
 fn not_found(key: &str) -> Response {
     let error = json!({
         "key": key, "errorCode": "FLAG_NOT_FOUND",
-        "errorDetails": format!("There is no feature or limit '{key}'"),
+        "errorDetails": format!("Unknown feature or limit '{key}'"),
     });
     (StatusCode::NOT_FOUND, Json(error)).into_response()
 }

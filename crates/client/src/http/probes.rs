@@ -70,7 +70,7 @@ pub(super) struct ReadinessResponse {
     /// `ok`, or what is wrong: `unavailable` for callers who may not change
     /// things. Decisions are answered from memory either way.
     database: String,
-    /// Whether something waits for the database to be written.
+    /// Whether changes are waiting to be written to the database.
     unwritten: bool,
     /// `ok`, or which background jobs have failed and not run for a minute since.
     jobs: String,
@@ -87,7 +87,8 @@ pub(super) struct ReadinessResponse {
     path = "/readyz",
     responses(
         (status = 200, description = "Ready", body = ReadinessResponse),
-        (status = 503, description = "The database does not take changes, or a background job fails", body = ReadinessResponse),
+        (status = 503, description = "The database does not accept changes, or a background job \
+            fails", body = ReadinessResponse),
     )
 )]
 pub(super) async fn readyz(
@@ -121,7 +122,10 @@ pub(super) async fn readyz(
                 false => format!("failing: {}", failing.join(", ")),
             },
             schedule: match app.is_schedule_stopped() {
-                true => "stopped: no process makes the scheduled calls; this one validates instead",
+                true => {
+                    "stopped: no process makes the scheduled calls; this process validates \
+                    instead"
+                }
                 false => "ok",
             },
         }),

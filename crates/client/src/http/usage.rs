@@ -60,7 +60,7 @@ pub(super) struct UsageResponse {
     path = "/api/license/usage",
     request_body = UsageReportRequest,
     responses(
-        (status = 200, description = "Taken; what is in use now", body = UsageResponse),
+        (status = 200, description = "Accepted; the current usage", body = UsageResponse),
         (status = 409, description = "Too many sources", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
@@ -79,19 +79,19 @@ pub(super) async fn report(
         .number("expiresInSeconds")?
         .unwrap_or(DEFAULT_EXPIRY_SECONDS);
     if !(1..=MAX_EXPIRY_SECONDS).contains(&expiry) {
-        let why = format!("accepted are 1 to {MAX_EXPIRY_SECONDS} seconds");
+        let why = format!("expected 1 to {MAX_EXPIRY_SECONDS} seconds");
         return Err(unacceptable("expiresInSeconds", &why, expiry.into()));
     }
     let source = body.text("source")?;
     if source.trim().is_empty() {
-        let why = "a source has a name";
+        let why = "the source needs a name";
         return Err(unacceptable("source", why, source.into()));
     }
     if source.chars().count() > MAX_SOURCE_CHARS {
         return Err(too_long("source", source, MAX_SOURCE_CHARS));
     }
     if usage == Usage::default() {
-        let why = "say cameras, users or storageGb";
+        let why = "expected cameras, users or storageGb";
         return Err(unacceptable("cameras", why, Value::Null));
     }
     let now = app.clock.now();

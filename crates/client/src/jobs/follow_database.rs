@@ -52,7 +52,7 @@ async fn look(app: &App, seen: Option<String>) -> Result<Option<String>, StoreEr
 fn note_well(app: &App) {
     let before = app.note_database(|database| database.trouble = None);
     if before.trouble.is_some() {
-        tracing::info!("the database answers again");
+        tracing::info!("database available again");
     }
 }
 
@@ -64,7 +64,7 @@ async fn note_trouble(app: &App, error: &StoreError) {
     if before.trouble.as_ref() != Some(&trouble) {
         tracing::error!(
             trouble,
-            "the database does not work; requests are answered from memory, and it is tried again and again"
+            "database unavailable, serving from memory and retrying"
         );
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         match listen(&app).await {
             // Nothing is ever announced on SQLite.
             Ok(()) => return pending().await,
-            Err(error) => tracing::debug!(%error, "announcements of changes cannot be heard"),
+            Err(error) => tracing::debug!(%error, "cannot receive database notifications"),
         }
         tokio::time::sleep(AGAIN_AFTER).await;
     }

@@ -20,10 +20,10 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
     while hangup.recv().await.is_some() {
         app.upstream.renew();
         match app.gate_routes.reload() {
-            Ok(routes) => tracing::info!(routes, "the table of the gate is read anew"),
+            Ok(routes) => tracing::info!(routes, "gate routes reloaded"),
             Err(error) => tracing::error!(
                 %error,
-                "the table of the gate is not read anew; the one from before goes on"
+                "failed to reload the gate routes, keeping the previous ones"
             ),
         }
     }

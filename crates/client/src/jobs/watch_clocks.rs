@@ -101,7 +101,7 @@ async fn watch_wall_clock(app: Arc<App>) -> Infallible {
                 let minutes = ahead.num_minutes();
                 tracing::warn!(
                     minutes,
-                    "the wall clock has jumped ahead, asking the License Server before it counts"
+                    "the wall clock has jumped ahead, asking the License Server before trusting it"
                 );
             }
             app.note_call(|calls| calls.validation_wanted = true);

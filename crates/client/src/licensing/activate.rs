@@ -39,7 +39,8 @@ pub enum ActivateError {
     NoContact(NoContact),
     /// The License Server agreed, but the license could not be stored.
     #[error(
-        "The license was not activated, because it could not be stored ({0}); mend the database and activate again, which takes no further seat"
+        "The license was not activated, because it could not be stored ({0}); fix the database \
+         and retry; no additional seat is used"
     )]
     NotStored(#[from] StoreError),
 }
@@ -99,7 +100,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
             app.note_confirmation_tried(begun);
             // The license is bound to the machine as it is now.
             if let Err(error) = hardware::accept(app, now).await {
-                tracing::warn!(%error, "the machine's fingerprint could not be stored");
+                tracing::warn!(%error, "failed to store the machine's fingerprint");
             }
             tracing::info!(
                 license_key = license_key::mask(license_key),
@@ -163,7 +164,7 @@ async fn record_failure(app: &App, license_key: &str, error: &ActivateError) {
     match record::change(app, Some(attempt.clone()), now, Evidence::clone).await {
         Ok(snapshot) => record::publish(app, snapshot).await,
         Err(error) => {
-            tracing::error!(%error, "the failed activation could not be logged in the database");
+            tracing::error!(%error, "failed to record the failed activation in the database");
             app.note_unwritten(|unwritten| unwritten.attempts.push(attempt));
             keep(app).await;
         }

@@ -44,7 +44,7 @@ pub async fn catch_up(app: &App) -> bool {
         return false;
     }
     if let Err(error) = key_sets::store(&app.store.db(), app).await {
-        tracing::warn!(%error, "the new key sets could not be stored; they are kept in the local copy");
+        tracing::warn!(%error, "failed to store the new key sets, keeping them in the local copy");
     }
     keep(app).await;
     if is_revoked(app, &app.snapshot().evidence) {

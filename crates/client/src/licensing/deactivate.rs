@@ -28,11 +28,12 @@ pub enum DeactivateError {
     Unlicensed,
     /// The seat cannot be given back now, and that was not forced.
     #[error(
-        "The license was not deactivated, because its seat cannot be given back: {0}. Try again later, or force it and have the vendor free the seat"
+        "The license was not deactivated, because its seat cannot be given back: {0}. Try again \
+         later, or force the deactivation and ask the vendor to free the seat"
     )]
     NoContact(NoContact),
     /// The database refuses.
-    #[error("The license was not deactivated, because the database refuses: {0}")]
+    #[error("The license was not deactivated, because the database is unavailable: {0}")]
     NotStored(#[from] StoreError),
 }
 

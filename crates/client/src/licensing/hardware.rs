@@ -41,8 +41,8 @@ pub async fn examine(
     match comparison.verdict {
         Verdict::Drifted => tracing::warn!(
             ?changed,
-            "this looks like another machine than the license was activated on; \
-             if that is right, activate the license key again"
+            "this looks like a different machine from the one the license was activated on; if \
+             this is intended, activate the license key again"
         ),
         Verdict::Same if !changed.is_empty() => {
             tracing::info!(?changed, "the same machine, with changes");

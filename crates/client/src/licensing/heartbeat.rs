@@ -32,7 +32,8 @@ pub async fn heartbeat(app: &App) -> Option<Contact<Acknowledgement>> {
         calls.validation_wanted |= wanted;
     });
     if let Err(error) = store(app, now).await {
-        tracing::warn!(%error, "the time of the heartbeat could not be stored; it is kept until the database takes it");
+        tracing::warn!(%error, "failed to store the time of the heartbeat, keeping it until the \
+            database is available");
         app.note_unwritten(|unwritten| unwritten.heartbeat = true);
         keep(app).await;
     }

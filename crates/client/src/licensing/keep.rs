@@ -97,7 +97,7 @@ pub fn recall(app: &App, now: DateTime<Utc>) -> Option<Kept> {
     if !is_usable(&content.installation_id) || !is_usable(&content.hardware_id) {
         tracing::error!(
             security = true,
-            "the local copy holds an id that was changed by hand, and does not count"
+            "ignoring the local copy, its id was changed by hand"
         );
         app.metrics.security_event();
         return None;

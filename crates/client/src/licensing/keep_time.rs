@@ -43,7 +43,7 @@ async fn keep_as(app: &App, kept: fn(&EffectiveClock) -> Believed) {
         match app.store.within(store(app, clock)).await {
             Ok(Kept::Yes) => {}
             Ok(Kept::No) => troubles.push(
-                "the database takes the row license_client.effective_time and does not keep it",
+                "the database accepts the row license_client.effective_time but does not keep it",
             ),
             // The next time is in a few minutes, and the file has it.
             Err(error) => {

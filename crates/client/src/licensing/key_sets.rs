@@ -11,7 +11,7 @@ pub fn go_on(app: &App, chain: &[String]) -> bool {
         return false;
     };
     if let Some(error) = &walk.error {
-        tracing::error!(security = true, %error, "a key set cannot be believed, and is not followed");
+        tracing::error!(security = true, %error, "ignoring a key set that failed verification");
         app.metrics.security_event();
     }
     if walk.chain.is_empty() {

@@ -21,7 +21,8 @@ use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 pub enum OfflineError {
     /// Without keys nobody can tell a license file from a forged one.
     #[error(
-        "Licensing by file needs the vendor's public keys; set LICENSE_TRUSTED_KEYS to the file that the vendor has given you"
+        "Licensing by file needs the vendor's public keys; set LICENSE_TRUSTED_KEYS to the \
+         vendor's file"
     )]
     Unsigned,
     /// There is no license to renew or to give up.
@@ -31,7 +32,7 @@ pub enum OfflineError {
     #[error("The file was not imported: {0}")]
     File(#[from] ImportError),
     /// The database refuses.
-    #[error("Nothing was changed, because the database refuses: {0}")]
+    #[error("Nothing was changed, because the database is unavailable: {0}")]
     NotStored(#[from] StoreError),
 }
 
@@ -112,7 +113,7 @@ pub async fn request(
     tracing::info!(
         license_key = license_key::mask(&request.license_key),
         ?purpose,
-        "a request by file is written"
+        "request file written"
     );
     Ok(request)
 }
@@ -167,7 +168,8 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     // The document counts by now, and cannot be used again in any case: its
     // sequence number is known.
     if let Err(error) = requests::change(app, app.clock.now(), forget).await {
-        tracing::warn!(%error, "the answered request is still noted as waiting");
+        tracing::warn!(%error, "failed to clear the answered request, which is still recorded as \
+            pending");
     }
     Ok(outcome)
 }
@@ -191,12 +193,12 @@ async fn take(app: &App, lease: Lease, answered: &Pending) -> Result<Outcome, St
     });
     record::publish(app, snapshot).await;
     if let Err(error) = hardware::accept(app, now).await {
-        tracing::warn!(%error, "the machine's fingerprint could not be stored");
+        tracing::warn!(%error, "failed to store the machine's fingerprint");
     }
     tracing::info!(
         license_key = license_key::mask(&answered.license_key),
         purpose = ?answered.purpose,
-        "a license file is imported"
+        "license file imported"
     );
     Ok(Outcome::Licensed(license))
 }
@@ -229,7 +231,7 @@ async fn refuse(
     tracing::warn!(
         license_key = license_key::mask(&answered.license_key),
         message,
-        "the vendor refuses by file"
+        "the vendor denied the request by file"
     );
     Ok(())
 }

@@ -132,7 +132,7 @@ async fn append(
         Ok(()) => savepoint.commit().await?,
         Err(error) => {
             savepoint.rollback().await?;
-            tracing::error!(%error, "a line of the log of attempts cannot be stored, and is dropped");
+            tracing::error!(%error, "dropped a line of the attempts log that cannot be stored");
         }
     }
     Ok(())
@@ -146,7 +146,7 @@ async fn append(
 pub async fn write_back(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
     let snapshot = change(app, None, now, Evidence::clone).await?;
     publish(app, snapshot).await;
-    tracing::info!("what was waiting for the database is written");
+    tracing::info!("wrote the pending changes to the database");
     Ok(())
 }
 
@@ -201,12 +201,12 @@ async fn save_features(
     if !unreadable.is_empty() {
         tracing::warn!(
             fields = unreadable.join(", "),
-            "the license has fields that cannot be read and count as absent"
+            "the license has unreadable fields, treated as absent"
         );
     }
     let listed = lease.license().features();
     for (entry, why) in &listed.skipped {
-        tracing::warn!(entry, %why, "an entry of enabledFeatures is skipped");
+        tracing::warn!(entry, %why, "skipped an invalid entry of enabledFeatures");
     }
     local_feature_flags::license(db, &listed.keys, now).await
 }

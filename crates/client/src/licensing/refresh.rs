@@ -67,7 +67,7 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
     });
     let evidence = &snapshot.evidence;
     if *evidence != app.snapshot().evidence {
-        tracing::info!(standing = ?snapshot.standing(now), "took over a change from the database");
+        tracing::info!(standing = ?snapshot.standing(now), "applied a change from the database");
         let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
         // Others could put calls off by what only the columns say.
         let tried_at = if app.keys.are_required() {

@@ -79,7 +79,7 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
     if let Some(license_key) = adopted {
         tracing::info!(
             license_key = license_key::mask(&license_key),
-            "adopted the license of the Python service; it is validated now"
+            "adopted the license of the Python service, validating it now"
         );
     }
     // What was recalled may have told another time.
@@ -114,7 +114,7 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
     if drifted {
         app.note_call(|calls| calls.validation_wanted = true);
     }
-    tracing::info!(standing = ?app.snapshot().standing(now), "the evidence is loaded");
+    tracing::info!(standing = ?app.snapshot().standing(now), "evidence loaded");
     Ok(())
 }
 

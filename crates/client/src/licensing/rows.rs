@@ -104,7 +104,7 @@ impl Recalled {
         if again {
             tracing::error!(
                 security = true,
-                "another license that nobody has signed; it has what is left of the grace period of the first one"
+                "another unsigned license; it gets the rest of the first one's grace period"
             );
         }
         if self.tampered || again || (lost && is_other) {
@@ -129,7 +129,7 @@ enum NotGenuine {
     #[error("it is for another installation, machine or license key")]
     Foreign,
     /// Nobody has signed it, and the time for that is over.
-    #[error("nobody has signed it, and such licenses are not adopted any more")]
+    #[error("it is unsigned, and unsigned licenses are no longer adopted")]
     AdoptionOver,
 }
 
@@ -157,7 +157,8 @@ impl Rows {
         let memo = text.and_then(|text| {
             serde_json::from_str(&text)
                 .inspect_err(|error| {
-                    tracing::error!(security = true, %error, "the memo in system_config cannot be read and does not count");
+                    tracing::error!(security = true, %error, "ignoring the memo in \
+                        system_config, it cannot be read");
                 })
                 .ok()
         });
@@ -261,10 +262,10 @@ impl Rows {
             // Said where the rows were read.
             Some(NotTakenOver::Unsigned) if !said.tampered => tracing::error!(
                 security = true,
-                "the license was replaced by one that nobody has signed, which does not count"
+                "ignoring an unsigned license that replaced the signed one"
             ),
             Some(NotTakenOver::Older) => {
-                tracing::warn!("a stored license is older than what is known, and does not count");
+                tracing::warn!("ignoring a stored license that is older than the known one");
             }
             _ => {}
         }
@@ -397,7 +398,7 @@ fn log_changed_row(license_key: &str) {
     tracing::error!(
         security = true,
         license_key = license_key::mask(license_key),
-        "the row of the license was changed by hand; the signed document counts"
+        "the row of the license was changed by hand, using the signed document"
     );
 }
 
@@ -469,7 +470,7 @@ fn not_genuine(cached: CachedLicense, error: &NotGenuine, now: DateTime<Utc>) ->
         security = true,
         license_key = license_key::mask(&cached.license_key),
         %error,
-        "the cached license is not genuine and does not count until the License Server confirms it"
+        "the cached license failed verification and is ignored until the License Server confirms it"
     );
     let said = Evidence {
         lease: Some(Lease::Unsigned {
@@ -496,7 +497,8 @@ fn verified_denial(
 ) -> Option<VerifiedDenial> {
     let denial = verify_denial(jws, keyring)
         .inspect_err(|error| {
-            tracing::error!(security = true, %error, "the cached denial is not genuine and does not count");
+            tracing::error!(security = true, %error, "ignoring a cached denial that failed \
+                verification");
         })
         .ok()?;
     let claims = denial.claims();
@@ -507,7 +509,7 @@ fn verified_denial(
     if !is_ours {
         tracing::error!(
             security = true,
-            "the cached denial is another installation's or license's, and does not count"
+            "ignoring a cached denial for another installation or license"
         );
     }
     is_ours.then_some(denial)

@@ -51,7 +51,7 @@ pub enum StoreError {
         seconds: u64,
     },
     /// A row holds a value that is no value of ours, such as an infinite time.
-    #[error("a row holds a value that cannot be read, such as the time 'infinity'; mend it")]
+    #[error("a row contains an unreadable value, such as the time 'infinity'; correct it")]
     Unreadable,
     /// The database has not been reached since the start, so that the service
     /// does not know which installation it is.

@@ -25,7 +25,7 @@ pub(super) async fn create_missing_tables(db: &Database) -> Result<(), DbErr> {
             continue;
         }
         match create(db, &table).await {
-            Ok(()) => tracing::info!(table = table.name, "made a table that was missing"),
+            Ok(()) => tracing::info!(table = table.name, "created a missing table"),
             // Of two processes that start together, one comes too late.
             Err(_) if exists(db, table.name).await => {}
             Err(error) => return Err(error),

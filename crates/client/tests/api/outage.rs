@@ -209,7 +209,7 @@ async fn a_database_that_can_only_be_read_is_told_and_caught_up_with() {
         let (_, readiness) = site.get("/readyz").await;
         readiness["database"]
             .as_str()
-            .is_some_and(|it| it.contains("only be read"))
+            .is_some_and(|it| it.contains("read-only"))
     })
     .await;
     cloud.always(Some(Scripted::new(503, "")));
@@ -299,7 +299,7 @@ async fn sessions_of_a_server_that_takes_no_changes_are_left() {
         let (_, readiness) = site.get("/readyz").await;
         readiness["database"]
             .as_str()
-            .is_some_and(|it| it.contains("only be read"))
+            .is_some_and(|it| it.contains("read-only"))
     })
     .await;
     // Nobody ends the sessions that were made in between.
@@ -483,7 +483,7 @@ async fn a_report_that_is_acknowledged_while_the_database_is_away_survives_kill_
         .send(Method::PUT, "/api/license/usage", &report("third", 4000))
         .await;
     assert_eq!(answer.0, 503, "{}", answer.1);
-    assert!(answer.1.contains("was not taken"), "{}", answer.1);
+    assert!(answer.1.contains("was not accepted"), "{}", answer.1);
     program.kill();
     std::fs::remove_file(&state).unwrap();
     std::fs::rename(directory.path().join("kept"), &state).unwrap();

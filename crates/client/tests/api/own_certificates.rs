@@ -279,7 +279,7 @@ async fn a_server_without_its_intermediate_certificate_is_to_send_the_whole_chai
         let advice = "have the server send the whole chain";
         assert!(detail.contains(advice), "{detail}");
         // It would be needed anew with each renewal of the certificate.
-        assert!(!detail.contains("list that very certificate"), "{detail}");
+        assert!(!detail.contains("list that exact certificate"), "{detail}");
     }
 }
 

@@ -147,7 +147,7 @@ async fn a_file_that_every_user_can_read_is_warned_of_and_a_group_may() {
         let mut program = Program::start_with(&[], &environment).await;
         program.terminate();
         let log = program.log();
-        let warning = "every user of this machine can read the file of ADMIN_TOKEN_FILE";
+        let warning = "every user of this machine can read the file named by ADMIN_TOKEN_FILE";
         assert_eq!(log.contains(warning), is_warned, "{mode:o}: {log}");
         assert!(!log.contains(TOKEN), "{log}");
     }

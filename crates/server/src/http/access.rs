@@ -122,7 +122,7 @@ pub(super) async fn with_token(
         // Health checks and browsers come without one, and guess nothing.
         ShownToken::None => return ApiError::Unauthorized.into_response(),
         ShownToken::Wrong => {
-            tracing::warn!(security = true, peer = %address, "a call with a wrong token");
+            tracing::warn!(security = true, peer = %address, "wrong administrator token");
             let refusal = match access.sessions.note_failure(Door::Api, address) {
                 true => ApiError::Unauthorized,
                 false => ApiError::SignIn(SignInError::TooMany),

@@ -28,7 +28,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
         let body = serde_json::from_slice(text);
         body.map(Self)
-            .map_err(|error| ApiError::BadRequest(format!("the body: {error}")))
+            .map_err(|error| ApiError::BadRequest(format!("invalid request body: {error}")))
     }
 }
 
@@ -61,7 +61,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
                 let text = text
                     .rsplit_once("query string: ")
                     .map_or(&*text, |(_, it)| it);
-                Err(ApiError::BadRequest(format!("the parameters: {text}")))
+                Err(ApiError::BadRequest(format!("invalid parameters: {text}")))
             }
         }
     }
@@ -73,7 +73,7 @@ pub(super) fn until<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTim
         return Ok(None);
     };
     end_of(&text).map(Some).ok_or_else(|| {
-        let accepted = "accepted are 2030-12-31 and 2030-12-31T12:00:00Z";
-        D::Error::custom(format!("'{text}' is no instant; {accepted}"))
+        let expected = "expected 2030-12-31 or 2030-12-31T12:00:00Z";
+        D::Error::custom(format!("invalid time '{text}': {expected}"))
     })
 }

@@ -256,7 +256,7 @@ fn addressee(
         value
             .transpose()
             .map(Option::unwrap_or_default)
-            .map_err(|_| ApiError::BadRequest(format!("The header {name} is not plain text")))
+            .map_err(|_| ApiError::BadRequest(format!("The header {name} must be plain text")))
     };
     let installation_id = header(INSTALLATION_ID_HEADER)?;
     check("X-Installation-ID", installation_id)?;

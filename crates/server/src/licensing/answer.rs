@@ -98,7 +98,8 @@ pub enum AnswerError {
     Store(#[from] StoreError),
     /// A file asks for a deactivation, and the machine was activated after it was written.
     #[error(
-        "the request to deactivate is older than the activation of {0}, and would free a seat that is in use; write a new one there"
+        "the request to deactivate is older than the activation of {0}, and would free a seat in \
+         use; write a new request there"
     )]
     Outdated(DateTime<Utc>),
     /// The refusal rests on nothing that the database holds, and the site was answered
@@ -107,7 +108,7 @@ pub enum AnswerError {
     OlderThanSite,
     /// The machine would take a seat, and the license's machines without one have taken
     /// or tried to take too many.
-    #[error("too many machines took a seat; the next one is allowed in {0:?}")]
+    #[error("too many machines have activated; the next activation is allowed in {0:?}")]
     TooManyCalls(Duration),
     /// A document could not be made.
     #[error(transparent)]
@@ -365,12 +366,12 @@ fn warn_of(suspicion: Suspicion, hardware_id: &str) {
         Suspicion::SharedIdentity => tracing::warn!(
             hardware_id,
             suspicion = suspicion.as_str(),
-            "several machines seem to share one identity"
+            "several machines appear to share one identity"
         ),
         Suspicion::ImpossibleSequence | Suspicion::HardwareDrift => tracing::warn!(
             hardware_id,
             suspicion = suspicion.as_str(),
-            "a site should be looked at"
+            "suspicious site; review it"
         ),
     }
 }
@@ -549,15 +550,14 @@ fn unknown(error: Option<LicenseKeyError>) -> Refused {
     };
     let message = match error {
         Some(LicenseKeyError::CheckCharacter) => {
-            "The license key contains a typing error; compare it with the one you were given"
+            "The license key contains a typing error; compare it with the key you received"
                 .to_owned()
         }
         other => match other.and_then(|error| error.odd_characters()) {
             Some(odd) => {
-                format!("There is no license with this key, which contains {odd}; type it again")
+                format!("No license has this key, which contains {odd}; type it again")
             }
-            None => "There is no license with this key; compare it with the one you were given"
-                .to_owned(),
+            None => "Unknown license key; compare it with the key you received".to_owned(),
         },
     };
     refused(refusal, DenialReason::UnknownLicense, message)

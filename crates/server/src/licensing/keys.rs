@@ -33,7 +33,7 @@ pub enum KeysError {
     #[error(transparent)]
     Clock(#[from] ClockDoubt),
     /// A fault of ours, or the service stops.
-    #[error("the change of the keys was broken off; look with 'license-server keys list'")]
+    #[error("the key change was interrupted; check with 'license-server keys list'")]
     BrokenOff,
 }
 
@@ -121,7 +121,7 @@ async fn publish(
         let action = Action::KeysUnchanged;
         let noted = change.note_key(store.reader(), action, &kid, details);
         if let Err(error) = noted.await {
-            tracing::error!(%error, kid, "the log says that the keys were changed, and they were not");
+            tracing::error!(%error, kid, "the audit log records a key change that did not happen");
         }
     }
     Ok(published?)

@@ -13,10 +13,10 @@ pub enum LookUpError {
     #[error(transparent)]
     Key(#[from] LicenseKeyError),
     /// There is none with this key.
-    #[error("there is no license with the key {0}")]
+    #[error("no license has the key {0}")]
     Unknown(LicenseKey),
     /// There is none with this id.
-    #[error("there is no license with the id {0}")]
+    #[error("no license has the id {0}")]
     UnknownId(Uuid),
     /// The database refuses.
     #[error(transparent)]

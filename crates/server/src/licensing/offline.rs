@@ -16,14 +16,15 @@ pub enum OfflineError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A text in the request is longer than any real one.
-    #[error("the request is not one of a License Client: {0} is empty or too long")]
+    #[error("the request is not from a License Client: {0} is empty or too long")]
     Field(&'static str),
     /// It was written later than it is.
     #[error(transparent)]
     WrittenAhead(#[from] WrittenAhead),
     /// The vendor answers no request files.
     #[error(
-        "this License Server answers no request files: OFFLINE_DAYS is 0; 'license-server offline sign --offline-days 90' answers one"
+        "this License Server refuses request files because OFFLINE_DAYS is 0; to answer one, use \
+         'license-server offline sign --offline-days 90'"
     )]
     NotOffered,
     /// The key sets that the site lacks do not fit into a file.

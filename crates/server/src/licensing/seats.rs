@@ -73,7 +73,7 @@ async fn try_free(
 
 /// The first characters of a hardware id fit several machines.
 #[derive(Debug, thiserror::Error)]
-#[error("the hardware ids of several machines begin with '{0}'; give more characters")]
+#[error("several hardware ids begin with '{0}'; enter more characters")]
 pub struct AmbiguousMachine(String);
 
 /// Minimum number of characters that stand for a whole hardware id.
@@ -118,7 +118,8 @@ pub enum ReleaseError {
     #[error("the seat of '{0}' does not count against the license; nothing to release")]
     NotWaiting(String),
     /// The machine may run longer than the caller has seen.
-    #[error("the machine '{hardware_id}' may run until {}; confirm this instant to release the seat", in_seconds(*.until))]
+    #[error("the machine '{hardware_id}' may run until {}; confirm this time to release the seat",
+    #in_seconds(*.until))]
     Unconfirmed {
         /// The machine.
         hardware_id: String,

@@ -21,7 +21,7 @@ pub enum StatusError {
     #[error("the license was revoked, which cannot be undone; issue a new one")]
     Revoked,
     /// The words for the site do not fit.
-    #[error("the message has at most {MAX_MESSAGE_CHARS} characters")]
+    #[error("the message is limited to {MAX_MESSAGE_CHARS} characters")]
     Message,
     /// The database refuses.
     #[error(transparent)]
@@ -82,7 +82,7 @@ async fn try_set_status(
     change.note(&transaction, action, &license, details).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     let license_key = license_core::license_key::mask(&license.license_key);
-    tracing::info!(license_key, %status, "the license's status is set");
+    tracing::info!(license_key, %status, "license status changed");
     Ok(License {
         status,
         status_message: message.map(str::to_owned),

@@ -62,7 +62,7 @@ struct Key {
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
     /// A file or directory cannot be read or written.
-    #[error("the key store '{path}' cannot be used: {error}")]
+    #[error("cannot use the key store '{path}': {error}")]
     Io {
         /// Which one.
         path: String,
@@ -70,22 +70,24 @@ pub enum SigningError {
         error: std::io::Error,
     },
     /// There is no key.
-    #[error("there is no signing key in '{0}'; make one with 'license-server keys create'")]
+    #[error("no signing key in '{0}'; create one with 'license-server keys create'")]
     None(String),
     /// There is a key already.
     #[error(
-        "there is a signing key in '{0}' already; 'license-server keys rotate' makes the next one"
+        "'{0}' already contains a signing key; create the next one with 'license-server keys \
+         rotate'"
     )]
     Exists(String),
     /// No key may sign now.
-    #[error("no key may sign now; make one with 'license-server keys rotate --at-once'")]
+    #[error("no key may sign now; create one with 'license-server keys rotate --at-once'")]
     NoneSignsNow,
     /// The key is not in the published set.
-    #[error("there is no key '{0}'; 'license-server keys list' shows those that there are")]
+    #[error("unknown key '{0}'; 'license-server keys list' shows the keys")]
     UnknownKey(String),
     /// Nothing would be left to sign with.
     #[error(
-        "'{0}' is the only key that may sign now; make another one first: license-server keys rotate --at-once"
+        "'{0}' is the only key that may sign now; create another one first: license-server keys \
+         rotate --at-once"
     )]
     OnlyKey(String),
     /// The published sets do not follow each other.
@@ -97,7 +99,7 @@ pub enum SigningError {
         error: DocumentError,
     },
     /// The first set holds no keys to trust.
-    #[error("the first key set in '{path}' cannot be used: {error}")]
+    #[error("cannot use the first key set in '{path}': {error}")]
     FirstSet {
         /// Which directory.
         path: String,
@@ -121,20 +123,23 @@ pub enum SigningError {
     },
     /// A set can hold no more keys.
     #[error(
-        "the published set holds {MAX_KEYS} keys, and clients read no more; revoke one that has retired: license-server keys revoke KEY"
+        "the published set holds {MAX_KEYS} keys, the maximum that clients read; revoke a \
+         retired one: license-server keys revoke KEY"
     )]
     TooManyKeys,
     /// Clients would not follow the new set.
-    #[error("the new key set was not published, because no client would follow it: {0}")]
+    #[error("the new key set was not published, because no client would accept it: {0}")]
     UnusableSet(DocumentError),
     /// Two commands wanted to publish the same version.
     #[error(
-        "somebody else has changed the keys at the same moment; look with 'license-server keys list', and try again"
+        "the keys were changed by another process at the same time; check with 'license-server \
+         keys list' and try again"
     )]
     Raced,
     /// Somebody else may read a private key.
     #[error(
-        "other users can read the private key '{0}'; allow its owner only, or one group of the service: chmod 400 '{0}'"
+        "other users can read the private key '{0}'; allow only its owner or the service's \
+         group: chmod 400 '{0}'"
     )]
     ReadableByOthers(String),
     /// A file is not a key.
@@ -146,7 +151,7 @@ pub enum SigningError {
         why: String,
     },
     /// The operating system gives no randomness.
-    #[error("the operating system gives no random bytes: {0}")]
+    #[error("the operating system returned no random bytes: {0}")]
     NoRandomness(getrandom::Error),
 }
 

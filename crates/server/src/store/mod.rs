@@ -56,17 +56,18 @@ pub enum StoreError {
     Connect(#[from] ConnectError),
     /// There is no database of a License Server yet.
     #[error(
-        "there is no License Server's database here; check DATABASE_URL, STATE_DIR and the current directory, or make one with 'license-server init'"
+        "no License Server database found; check DATABASE_URL, STATE_DIR and the current \
+         directory, or create one with 'license-server init'"
     )]
     Missing,
     /// The database refuses a statement.
     #[error("{}", database::words(.0))]
     Database(#[from] DbErr),
     /// Others have not finished changing the license in time.
-    #[error("the license is being changed by many others; try again")]
+    #[error("the license is being changed by too many others; try again")]
     Held,
     /// A row holds something that this program never writes.
-    #[error("the column '{column}' holds '{value}', which is none of its values")]
+    #[error("the column '{column}' contains the unexpected value '{value}'")]
     Value {
         /// Which column.
         column: &'static str,

@@ -453,7 +453,10 @@ async fn usage_is_read_in_pages_from_the_newest_day_on(engine: Engine) {
         let (status, answer) = vendor.admin(Method::GET, &path, Value::Null).await;
         let message = answer["error"]["message"].as_str().unwrap();
         assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
-        assert_eq!(message, "The cursor is not the nextCursor of another page");
+        assert_eq!(
+            message,
+            "Invalid cursor; expected the nextCursor of another page"
+        );
     }
     // The first day of all may have passed since the page before.
     let empty = json!({"usage": [], "nextCursor": null});
@@ -796,7 +799,7 @@ async fn what_cannot_be_done_is_named_and_changes_nothing() {
             format!("/licenses/{unknown}/revoke"),
             json!({}),
             404,
-            "no license with the id",
+            "license has the id",
         ),
         (
             "/licenses/FXSGHT-AAAA/revoke".to_owned(),

@@ -75,7 +75,7 @@ async fn what_is_acknowledged_after_a_full_disk_is_there() {
     let readiness = readiness.unwrap();
     assert_eq!(readiness.status(), StatusCode::SERVICE_UNAVAILABLE);
     let readiness: serde_json::Value = readiness.json().await.unwrap();
-    assert_eq!(readiness["database"], "does not take changes");
+    assert_eq!(readiness["database"], "does not accept changes");
     let_grow(&server, "unlimited");
     for number in 80..110 {
         assert_eq!(issue(number).await, StatusCode::CREATED, "it goes on");

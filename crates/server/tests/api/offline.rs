@@ -75,7 +75,7 @@ async fn a_request_is_answered_with_a_lease_as_long_as_the_vendor_allows(engine:
     assert_eq!(claims.exp - claims.valid_until, TimeDelta::hours(72));
 
     for (wrong, why) in [
-        ("hello", "no such file"),
+        ("hello", "a license or request file"),
         ("-----BEGIN FOXSIGHT LICENSE REQUEST-----\nabc", "cut off"),
         (
             "-----BEGIN FOXSIGHT LICENSE REQUEST-----\nabc\n-----END FOXSIGHT LICENSE REQUEST-----",

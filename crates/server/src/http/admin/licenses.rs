@@ -144,7 +144,7 @@ pub(in crate::http) struct ToIssue {
 /// Issue a license.
 #[utoipa::path(post, path = "/licenses", tag = "licenses", request_body = ToIssue,
     responses((status = 201, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "There is a license with this key already")))]
+        (status = 409, body = ErrorBody, description = "A license with this key already exists")))]
 pub(in crate::http) async fn issue(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
@@ -332,7 +332,13 @@ pub(in crate::http) async fn usage(
     Params(params): Params<UsageParams>,
 ) -> Result<Json<UsagePage>, ApiError> {
     let days = Days { days: params.days }.or(90);
-    let wrong = || ApiError::BadRequest("the cursor is not the nextCursor of another page".into());
+    let wrong = || {
+        ApiError::BadRequest(
+            "invalid cursor; expected the nextCursor of another \
+        page"
+                .into(),
+        )
+    };
     let after = params
         .cursor
         .map(|text| UsageCursor::parse(&text).ok_or_else(wrong))
@@ -479,7 +485,8 @@ pub(in crate::http) struct SeatRelease {
     params(("license" = String, Path)),
     responses((status = 200, body = Seat), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The seat is held, does not count, or its machine may run longer than confirmed")))]
+        (status = 409, body = ErrorBody, description = "The seat is held, no longer counts, or \
+            its machine may run longer than confirmed")))]
 pub(in crate::http) async fn release_seat(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
