@@ -61,7 +61,7 @@ pub struct Readings {
     pub running: Duration,
     /// How long ago the machine was started (`CLOCK_BOOTTIME`), with suspends.
     pub since_boot: Duration,
-    /// Which start of the machine that was; `None` where nobody says.
+    /// Which start of the machine that was; `None` if unknown.
     pub boot_id: Option<String>,
 }
 

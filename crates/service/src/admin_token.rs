@@ -19,7 +19,7 @@ use crate::{file_access, text_file};
 
 /// Fewest characters of a token.
 const MIN_TOKEN_CHARS: usize = 16;
-/// Longest file of a token that is read, in bytes.
+/// Maximum size of a token file, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
 /// The settings that name it.
@@ -140,8 +140,7 @@ impl AdminToken {
 /// What token a request shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShownToken {
-    /// No token: a health check, a browser, somebody who does not know that one is
-    /// needed. It is no guess.
+    /// No token, for example a health check or a browser. This is not a guess.
     None,
     /// Another token.
     Wrong,

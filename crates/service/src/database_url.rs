@@ -177,7 +177,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Place::Postgres(url) => fmt::Display::fmt(url, f),
-            // Somebody may have written a server's URL with the wrong scheme.
+            // This may be a server's URL with the wrong scheme.
             Place::File(file) => match file.display().to_string() {
                 odd if odd.contains(['@', '?', '#']) => write!(f, "sqlite:{HIDDEN}"),
                 file => write!(f, "sqlite:{file}"),

@@ -61,11 +61,11 @@ impl NotWritable {
     }
 }
 
-/// Makes a directory where there is none, and those above it, with this mode less the
-/// umask. Each new one gets the owner of the directory that it is in.
+/// Creates a missing directory and its parents, with this mode minus the umask. Each new one gets
+/// the owner of its parent directory.
 ///
 /// # Errors
-/// When one cannot be made, or cannot be given to that owner.
+/// When one cannot be created, or its owner cannot be set.
 pub fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
     if named(directory).is_dir() {
         return Ok(());

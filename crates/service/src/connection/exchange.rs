@@ -145,7 +145,7 @@ pub(super) fn unavailable() -> Response<Body> {
 
 /// The body of a response; the request is answered when it is dropped.
 pub(super) struct Answer {
-    /// A first part that was looked at before the response began.
+    /// A first part that was read before the response began.
     first: Option<Bytes>,
     body: Body,
     activity: Arc<Activity>,

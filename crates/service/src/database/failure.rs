@@ -23,8 +23,7 @@ const STALE_PLAN: &str = "cached plan must not change result type";
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The statement, for a reason of its own: such as a row that there is already. The
-    /// database is well.
+    /// The statement failed for a reason of its own, such as a duplicate row. The database works.
     Refused,
     /// Others have not finished in time with a connection or a row. The database is well.
     Busy,
@@ -146,8 +145,8 @@ pub(super) fn wrong_encoding(encoding: &str) -> String {
 pub fn words(error: &DbErr) -> String {
     match error {
         DbErr::Custom(text) => text.clone(),
-        // A transaction that has lost a statement; a new one would prepare it again, had
-        // it a session of its own.
+        // A transaction that has lost a statement; a new one would prepare it again if it had its
+        // own session.
         error if library_error(error).is_some_and(is_mixed_up) => POOLER.to_owned(),
         error => format!("the database returned an error: {error}"),
     }
