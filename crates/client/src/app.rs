@@ -96,7 +96,7 @@ pub struct App {
     pub turn: tokio::sync::Mutex<()>,
     /// Rung when the next call may be due at another time than before.
     pub calls_changed: Notify,
-    /// What subscribers are told; `None` before there is anything.
+    /// The state for subscribers; `None` before the first one.
     pub announced: watch::Sender<Option<Arc<Announced>>>,
     /// What the site may use, made one time for all callers.
     pub entitled: LatestEntitled,
@@ -112,9 +112,9 @@ pub struct App {
     database: Mutex<Database>,
     time_trouble: ArcSwapOption<String>,
     remembered: Mutex<Remembered>,
-    mended: Mutex<Option<Duration>>,
-    /// There was no `time.json` at the start, and nobody has looked yet whether there
-    /// should have been one.
+    repaired: Mutex<Option<Duration>>,
+    /// There was no `time.json` at the start, and it was not checked yet whether one was
+    /// expected.
     has_no_time: AtomicBool,
     /// `time.key` was there at the start.
     had_time_key: bool,
@@ -141,16 +141,15 @@ pub struct Calls {
     pub failures: u32,
     /// Something happened that only a validation can explain: it is due now.
     pub validation_wanted: bool,
-    /// Validations that began since the start, for callers who waited while
-    /// somebody else validated.
+    /// Validations started since the start, for callers that waited while another one validated.
     pub validations: u64,
     /// The newest heartbeat that was tried.
     pub heartbeat_at: DateTime<Utc>,
     /// Before this the License Server has asked not to be called again.
     pub not_before: Option<DateTime<Utc>>,
-    /// Drawn anew with each validation.
+    /// Drawn again at each validation.
     pub validation_jitter: Jitter,
-    /// Drawn anew with each heartbeat.
+    /// Drawn again at each heartbeat.
     pub heartbeat_jitter: Jitter,
 }
 
@@ -306,7 +305,7 @@ impl App {
             }),
             time_trouble: ArcSwapOption::empty(),
             remembered: Mutex::new(remembered),
-            mended: Mutex::default(),
+            repaired: Mutex::default(),
             has_no_time: AtomicBool::new(has_no_time),
             had_time_key,
             is_schedule_stopped: AtomicBool::new(false),
@@ -378,14 +377,14 @@ impl App {
         *remembered = kept.joined(std::mem::take(&mut *remembered));
     }
 
-    /// Whether rows that others have changed may be written anew: not again within
-    /// `interval`, since a trigger can change them each time.
+    /// Whether rows that others have changed may be rewritten: not again within `interval`,
+    /// because a trigger can change them each time.
     pub fn may_mend(&self, interval: Duration) -> bool {
         let now = self.clock.running();
-        let mut mended = lock(&self.mended);
-        let is_due = mended.is_none_or(|at| now.saturating_sub(at) >= interval);
+        let mut repaired = lock(&self.repaired);
+        let is_due = repaired.is_none_or(|at| now.saturating_sub(at) >= interval);
         if is_due {
-            *mended = Some(now);
+            *repaired = Some(now);
         }
         is_due
     }
@@ -454,9 +453,8 @@ impl App {
         self.time_trouble.load_full()
     }
 
-    /// Notes how it is with keeping the effective time. Whoever can keep it from
-    /// being written can have it begin anew: that is a security event, once for
-    /// each trouble.
+    /// Records whether the effective time can be stored. Preventing that can reset the time, so
+    /// each new problem is a security event.
     pub fn note_time_trouble(&self, trouble: Option<String>) {
         let trouble = trouble.map(Arc::new);
         let before = self.time_trouble.swap(trouble.clone());
@@ -485,7 +483,7 @@ impl App {
         self.changed.notify_one();
     }
 
-    /// A validation was tried, whatever came of it.
+    /// A validation was attempted, with any result.
     pub fn note_validation_tried(&self) {
         if let Some(clock) = &self.effective {
             self.time_was_set(&clock.validation_tried());
@@ -549,7 +547,7 @@ impl App {
             if signed.is_some() {
                 self.look_for_lost_time();
             }
-            // A license that nobody has signed says at least when its grace began.
+            // An unsigned license at least says when its grace period began.
             let grace = evidence
                 .grace_started_at
                 .map(Mark::unsigned)
@@ -563,9 +561,8 @@ impl App {
         }
     }
 
-    /// A signed license is here, and `time.json` is not. An installation that is new
-    /// here has none; where an earlier one has left something else, somebody has
-    /// removed it.
+    /// There is a signed license but no `time.json`. A new installation has none; if an earlier
+    /// one has left other files, it was removed.
     fn look_for_lost_time(&self) {
         let was_here = self.had_time_key || self.remembered().has_signed();
         if self.has_no_time.swap(false, Ordering::SeqCst) && was_here {
@@ -584,8 +581,8 @@ impl App {
         self.is_schedule_stopped.load(Ordering::SeqCst)
     }
 
-    /// Notes whether it does. Whoever writes to the database can keep every process from
-    /// calling: that is a security event, once for each time that it begins.
+    /// Records whether it does. A user of the database can keep every process from calling, so
+    /// each new occurrence is a security event.
     pub fn note_schedule_stopped(&self, is_stopped: bool) {
         let was_stopped = self.is_schedule_stopped.swap(is_stopped, Ordering::SeqCst);
         match (was_stopped, is_stopped) {
@@ -609,8 +606,7 @@ impl App {
         }
     }
 
-    /// What the License Server is told about the sender of a request about
-    /// `license_key`.
+    /// What a request about `license_key` tells the License Server about its sender.
     #[must_use]
     pub fn sender(&self, identity: &Identity, license_key: &str) -> Sender {
         let drift = self.comparison().filter(|c| c.verdict == Verdict::Drifted);

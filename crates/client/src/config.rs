@@ -140,8 +140,8 @@ pub struct Settings {
     #[arg(long, env, default_value = "8000", value_parser = port, value_name = "PORT")]
     pub port: u16,
 
-    /// Port for gateways that ask over gRPC (Envoy's `ext_authz`), at the same address;
-    /// default is none
+    /// Port for gateways that ask over gRPC (Envoy's `ext_authz`), at the same address; off by
+    /// default
     #[arg(long, env, value_parser = port, value_name = "PORT")]
     pub ext_authz_port: Option<u16>,
 

@@ -73,7 +73,7 @@ struct Line {
 }
 
 impl GateRoutes {
-    /// Reads the table; without a file there is none.
+    /// Reads the table, if a file is set.
     ///
     /// # Errors
     /// One [`GateRoutesError`] for each reason, with the line at fault.
@@ -85,10 +85,10 @@ impl GateRoutes {
         })
     }
 
-    /// Reads it anew; answers how many routes there are.
+    /// Reloads it; answers the number of routes.
     ///
     /// # Errors
-    /// As [`GateRoutes::load`]; the table from before then goes on.
+    /// As [`GateRoutes::load`]; the previous table then stays in effect.
     pub fn reload(&self) -> Result<usize, GateRoutesError> {
         let table = self.file.as_deref().map(read).transpose()?;
         let table = table.unwrap_or_default();

@@ -41,7 +41,7 @@ enum Origin {
     Random,
 }
 
-/// Longest id, in bytes: the width of its column.
+/// Maximum length of an id, in bytes: the width of its column.
 const MAX_ID_BYTES: usize = 255;
 
 /// Whether a text can be an id, wherever it comes from: it is sent in a header
@@ -51,12 +51,11 @@ pub fn is_usable(id: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Settles both ids, and stores those that are not stored yet. Answers how many
-/// rows somebody has changed or removed.
+/// Determines both ids, and stores those that are not stored yet. Answers how many rows were
+/// changed or removed by hand.
 ///
-/// `known` is who this installation is by its signed license, or by the local
-/// copy: others can write to the rows of the ids, and such a row is mended. What
-/// settings prescribe comes first.
+/// `known` is who this installation is by its signed license, or by the local copy: others can
+/// write to the rows of the ids, and such a row is repaired. Settings take precedence.
 ///
 /// # Errors
 /// When the database refuses.
@@ -72,7 +71,7 @@ pub async fn settle(
     let setting = prescribed.installation_id.as_deref();
     let witness = known.map(|known| &*known.installation_id);
     let found = Found::read(db, key, setting, witness).await?;
-    let mut mended = usize::from(found.is_mended());
+    let mut repaired = usize::from(found.is_repaired());
     let installation_id = match found.clone() {
         Found::Good(stored) => prefer(key, setting, stored),
         Found::Other(right) => write_right(db, key, right, now).await?,
@@ -86,7 +85,7 @@ pub async fn settle(
     let setting = prescribed.hardware_id.as_deref();
     let witness = known.map(|known| &*known.hardware_id);
     let found = Found::read(db, key, setting, witness).await?;
-    mended += usize::from(found.is_mended());
+    repaired += usize::from(found.is_repaired());
     let hardware_id = match found.clone() {
         Found::Good(stored) => prefer(key, setting, stored),
         Found::Other(right) => write_right(db, key, right, now).await?,
@@ -107,7 +106,7 @@ pub async fn settle(
         installation_id,
         hardware_id,
     };
-    Ok((identity, mended))
+    Ok((identity, repaired))
 }
 
 /// What the row of an id holds.
@@ -117,7 +116,7 @@ enum Found {
     Good(String),
     /// Not this id, which it has to hold.
     Other(String),
-    /// What is no id, and nobody knows what it has to hold.
+    /// Not an id, and the correct one is unknown.
     Unusable(String),
     /// There is no row, or an empty one.
     Nothing,
@@ -141,7 +140,7 @@ impl Found {
             (Some(stored), None) if is_usable(&stored) => Self::Good(stored),
             (Some(stored), None) => Self::Unusable(stored),
         };
-        if found.is_mended() {
+        if found.is_repaired() {
             tracing::error!(
                 security = true,
                 key,
@@ -151,7 +150,7 @@ impl Found {
         Ok(found)
     }
 
-    fn is_mended(&self) -> bool {
+    fn is_repaired(&self) -> bool {
         matches!(self, Self::Other(_) | Self::Unusable(_))
     }
 
@@ -189,7 +188,7 @@ async fn write_right(
 pub async fn secret(db: &Database, now: DateTime<Utc>) -> Result<[u8; 64], StoreError> {
     let candidate = hex(&random::secret());
     let kept = keep_first(db, system_config::SECRET, &candidate, now).await?;
-    // One that somebody has edited is hashed into one of the right length.
+    // An edited id is hashed to the right length.
     let mut secret = [0; 64];
     secret[..32].copy_from_slice(&Sha256::digest(&kept));
     Ok(secret)

@@ -37,8 +37,8 @@ struct DecisionLabels {
     reason: &'static str,
 }
 
-/// The reasons that are told apart, and whether they are a yes. A lapse counts
-/// as one, so that the number of series is bounded.
+/// The reasons with their own series, and whether they mean available. Lapses share one, so that
+/// the number of series is bounded.
 const REASONS: [(&str, &str); 7] = [
     ("core", "true"),
     ("licensed", "true"),

@@ -222,7 +222,7 @@ impl ServiceArgs {
 }
 
 impl Answer {
-    /// The text in a field, empty where there is none.
+    /// The text in a field, empty if it is missing.
     pub(crate) fn text(&self, field: &str) -> &str {
         self.body
             .get(field)

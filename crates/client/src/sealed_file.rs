@@ -1,9 +1,9 @@
 //! A [`StateFile`] whose content carries a MAC, so that a change by anyone who
 //! cannot read its key is noticed.
 //!
-//! The key is random, in a file of its own beside it that only the service's
-//! user and root can read. Root can therefore change the content unnoticed, and
-//! anyone who can write to `STATE_DIR` can put an old file back.
+//! The key is random, in a separate file that only the service's user and root can read. Root can
+//! therefore change the content unnoticed, and anyone who can write to `STATE_DIR` can put an old
+//! file back.
 
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Run the service until it is told to stop.
+//! Run the service until it receives a stop signal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +113,7 @@ pub async fn serve(
 
 /// Opens the database. One that is there is waited for, so that the first answer knows
 /// what it holds; one that is away is not: callers are answered from memory.
-/// Answers the task that goes on with it.
+/// Answers the task that continues it.
 async fn open_database(
     app: &Arc<App>,
     shutdown: &CancellationToken,
@@ -156,7 +156,7 @@ fn announce(
     Ok(())
 }
 
-/// Nobody is to wonder where the license has gone.
+/// Explains where the license of the Python service is.
 async fn warn_of_left_behind() {
     if let Some(licenses) = left_behind::licenses(left_behind::DEFAULT_OF_VERSION_1).await {
         tracing::error!(

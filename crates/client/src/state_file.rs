@@ -34,7 +34,7 @@ impl StateFile {
         self.file.try_exists().unwrap_or(true)
     }
 
-    /// What the file holds. A file that cannot be read is none.
+    /// The file's content. An unreadable file counts as missing.
     #[must_use]
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
         let text = match std::fs::read(&self.file) {

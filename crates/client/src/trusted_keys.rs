@@ -120,8 +120,7 @@ impl TrustedKeys {
         }
     }
 
-    /// Whether a license that nobody has signed, of version 1.0.0's cache, is
-    /// still adopted at `now`.
+    /// Whether an unsigned license from version 1.0.0's cache is still adopted at `now`.
     #[must_use]
     pub fn adopt_unsigned(&self, now: DateTime<Utc>) -> bool {
         self.adoption_ends.is_none_or(|ends| now <= ends)
@@ -134,8 +133,7 @@ impl TrustedKeys {
         chain.clone()
     }
 
-    /// Goes on along the chain as far as `more` leads from what is trusted
-    /// now; answers the walk.
+    /// Advances along the chain as far as `more` leads from the trusted set; answers the result.
     pub fn go_on(&self, more: &[String]) -> Option<Walk> {
         let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
         let Trust::Keys(keyring) = &**self.trust.load() else {

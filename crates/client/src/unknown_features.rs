@@ -1,6 +1,6 @@
-//! Features that were asked about and that neither the product nor the license
-//! has. A gate with a misspelt feature is closed on every site, whatever is
-//! licensed, and nobody is told by the answer.
+//! Features that were asked about and that neither the product nor the license has. A gate with a
+//! misspelt feature is closed on every site, regardless of the license, and the answer does not
+//! show why.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};

@@ -14,7 +14,7 @@ use license_core::wall_clock::{TOLERANCE, WallClock, WallReading};
 use license_service::clock::{Clock, MachineClocks, Wait};
 use tokio::sync::Notify;
 
-/// Longest sleep before the time is looked at again: it may have been set.
+/// Maximum sleep before the time is checked again: it may have been set.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
 /// The wall clock, whose jumps count only when a validation has been tried after them.

@@ -27,8 +27,7 @@ use uuid::Uuid;
 use crate::proxy::{ProxyError, ProxySettings, Route};
 use crate::server_certificate::{CertificatesError, certificates, explain, tls_config};
 
-/// Longest answer that is read, in bytes. A license with thousands of
-/// features stays far below.
+/// Maximum size of an answer, in bytes. A license with thousands of features is far smaller.
 pub(crate) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// A connection to one License Server.
@@ -38,9 +37,9 @@ pub struct Upstream {
     ca_file: Option<PathBuf>,
     effective: Option<Arc<dyn Clock>>,
     proxies: ProxySettings,
-    /// Held while it is made anew.
+    /// Held while it is rebuilt.
     made: Mutex<Made>,
-    /// A call has failed since, or somebody has asked for it: authorities may have changed.
+    /// A call has failed since, or a reload was requested: authorities may have changed.
     is_stale: AtomicBool,
 }
 
@@ -155,9 +154,9 @@ pub fn license_server_client(
     client.map_err(UpstreamError::Client)
 }
 
-/// Why a request to `url` failed: what is wrong with the server's certificate and how to
-/// mend it, or the innermost cause. The outermost text would repeat the address, which
-/// may hold a password.
+/// Why a request to `url` failed: what is wrong with the server's certificate and how to fix it,
+/// or the innermost cause. The outermost text would repeat the address, which may hold a
+/// password.
 #[must_use]
 pub fn cause(error: &reqwest::Error, url: &Url) -> String {
     let mut cause: &(dyn std::error::Error + 'static) = error;
@@ -220,14 +219,14 @@ impl Upstream {
         })
     }
 
-    /// Has the certificates read anew before the next call: those of the system, and
-    /// those of `LICENSE_CA_FILE`.
+    /// Reloads the certificates before the next call: those of the system and those of
+    /// `LICENSE_CA_FILE`.
     pub fn renew(&self) {
         self.is_stale.store(true, Ordering::SeqCst);
     }
 
-    /// The client that calls are made with. It is made anew where `LICENSE_CA_FILE` has
-    /// changed, or a call has failed; if that is impossible, the one from before goes on.
+    /// The HTTP client for calls. It is rebuilt when `LICENSE_CA_FILE` has changed or a call has
+    /// failed; if that fails, the previous one stays in use.
     pub async fn client(&self) -> reqwest::Client {
         let mut made = self.made.lock().await;
         let listed = match &self.ca_file {

@@ -1,10 +1,9 @@
 //! What an answer from the License Server means: confirmed, denied, or no
 //! contact at all.
 //!
-//! The distinction is the heart of the service. A proxy's error page, a
-//! captive portal or a forged document never denies a license: whatever is
-//! not a well-formed answer is no contact, and the grace period carries the
-//! site.
+//! This distinction is central to the service. A proxy's error page, a captive portal or a forged
+//! document never denies a license: anything that is not a well-formed answer is no contact, and
+//! the grace period applies.
 
 use std::time::Duration;
 
@@ -59,7 +58,7 @@ pub enum Reply {
     Answer {
         /// Status code.
         status: u16,
-        /// Body, whatever it is.
+        /// Body, of any kind.
         body: Vec<u8>,
     },
     /// An HTTP answer that asks to wait; [`Reply::of`] says which ones can.
@@ -166,7 +165,7 @@ pub struct Acknowledgement;
 /// A well-formed no.
 #[derive(Clone, Debug)]
 pub enum Denial {
-    /// Signed by a trusted key: it takes effect at once.
+    /// Signed by a trusted key: it takes effect immediately.
     Signed(Box<VerifiedDenial>),
     /// In unsigned mode: it starts the grace period.
     Unsigned(Refusal),
@@ -351,7 +350,7 @@ impl NoContact {
         }
     }
 
-    /// Whether somebody may be tampering, which belongs in the security log.
+    /// Whether this may be tampering, which belongs in the security log.
     #[must_use]
     pub fn is_suspicious(&self) -> bool {
         matches!(self, Self::NotGenuine(_) | Self::NotForUs(_))
@@ -692,7 +691,7 @@ fn judge_license(
     }
     let document = verify_license(license.signature(), keyring)?;
     question.check(call, &Address::from(document.claims()))?;
-    // Nobody asks for months without contact over the network.
+    // Leases of months without contact are not requested over the network.
     if document.claims().offline {
         return Err(Mismatch::ByFile.into());
     }
@@ -716,7 +715,7 @@ fn judge_refusal(
     let document = verify_denial(&signature, keyring)?;
     let claims = document.claims();
     question.check(call, &Address::from(claims))?;
-    // Whoever stands in between must not ask about another license with our nonce.
+    // A man in the middle must not ask about another license with our nonce.
     let asked = license_key::fingerprint(question.license_key);
     if claims
         .license_key_hash

@@ -23,7 +23,7 @@ use crate::protocol::Call;
 use crate::text_encoding::NotText;
 use crate::unambiguous_json;
 
-/// Longest file that is read, in bytes.
+/// Maximum size of a file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 /// Most requests that may wait for an answer.
 pub const MAX_PENDING: usize = 16;
@@ -155,8 +155,7 @@ pub enum FileError {
     Damaged(String),
 }
 
-/// A request that was written later than it is. Whoever signed it would sign a
-/// time that has not come.
+/// A request written in the future. Signing it would sign a future time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the request was written at {}, but it is {} here: set the clock of the site's machine, then \
@@ -181,7 +180,7 @@ pub enum ImportError {
     /// It cannot be believed.
     #[error("the license file is not genuine: {0}")]
     NotGenuine(#[from] DocumentError),
-    /// It was made for somebody else.
+    /// It is for another recipient.
     #[error("the license file is not for this site: {0}")]
     Foreign(#[source] Mismatch),
     /// It was imported before.
@@ -463,8 +462,7 @@ impl Reader<'_> {
         Ok(pending.clone())
     }
 
-    /// No request waits for this document: it was here already, or nobody has
-    /// asked for it.
+    /// No pending request for this document: it was already imported, or never requested.
     fn not_requested(&self, seq: u64, license_key: Option<&str>) -> ImportError {
         match self.current {
             Some((current, Some(newest)))

@@ -109,7 +109,7 @@ pub enum Need<'a> {
     Nothing,
     /// No route is for it, and then it is refused.
     Unlisted,
-    /// Its path is none that an honest client sends.
+    /// Its path is not one that a legitimate client sends.
     BadPath(PathError),
 }
 
@@ -247,7 +247,7 @@ impl RouteTable {
     }
 }
 
-/// A method as it is compared: in capitals, and HEAD is GET.
+/// A method in the form used for comparison: in capitals, with HEAD as GET.
 fn as_compared(method: &str) -> String {
     match method.to_ascii_uppercase() {
         head if head == "HEAD" => "GET".to_owned(),

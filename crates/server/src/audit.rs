@@ -17,7 +17,7 @@ use crate::store::{StoreError, site_entries};
 /// Who changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
-    /// Somebody on the License Server's machine.
+    /// A user on the License Server's machine.
     CommandLine,
     /// A browser, from this address.
     Console(IpAddr),
@@ -25,7 +25,7 @@ pub enum Actor {
     Api(IpAddr),
     /// The site itself.
     Site,
-    /// The License Server by itself, at its first start.
+    /// The License Server itself, at its first start.
     Service,
 }
 

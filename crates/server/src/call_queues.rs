@@ -91,7 +91,7 @@ impl CallQueues {
         })
     }
 
-    /// The key is valid: the call goes on in the queue of its license.
+    /// The key is valid: the call moves to the queue of its license.
     ///
     /// # Errors
     /// When too many are waiting.

@@ -191,16 +191,16 @@ async fn had_keys(store: &Store) -> Result<bool, StoreError> {
         || store::key_record::find(db).await?.is_some())
 }
 
-/// Opens the database alone, for commands that need no key. None is made.
+/// Opens only the database, for commands that need no key. It is not created.
 ///
 /// # Errors
-/// When there is none, or it cannot be used.
+/// When it does not exist or cannot be used.
 pub async fn open_store(storage: &Storage) -> Result<Store, OpenError> {
     let opened = Store::open_existing(&storage.database()).await;
     opened.map_err(|error| refused(storage, error))
 }
 
-/// Opens the database, and makes it where there is none.
+/// Opens the database, and creates it if it does not exist.
 ///
 /// # Errors
 /// When the database cannot be used.

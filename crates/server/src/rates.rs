@@ -73,8 +73,8 @@ impl Rates {
         self.failures.take_each(&counted_networks(address), now)
     }
 
-    /// Counts a failure whose answer goes out whatever came before. Beyond the rate
-    /// there is nothing left to take.
+    /// Counts a failure whose answer is sent regardless of earlier ones. Beyond the rate there is
+    /// nothing left to take.
     pub fn note_failure(&self, address: IpAddr, now: Duration) {
         self.fail(address, now).unwrap_or_default();
     }

@@ -1,4 +1,4 @@
-//! Run the service until it is told to stop.
+//! Run the service until it receives a stop signal.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -20,7 +20,7 @@ use crate::http::{self, HttpState};
 use crate::licensing::keys::KeysError;
 use crate::licensing::{clock, history, key_record};
 
-/// How often the directory of the keys is looked at.
+/// How often the key directory is checked.
 const KEY_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often the counts of calls are written down.
@@ -30,8 +30,8 @@ const WATCH_CLOCK_INTERVAL: Duration = Duration::from_secs(15);
 /// How often old history is removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Where the vendor's own machines are: proxies, which connect for all sites
-/// behind them, and monitoring. Nobody on the internet has such an address.
+/// Where the vendor's own machines are: proxies, which connect for all sites behind them, and
+/// monitoring. These addresses are not used on the internet.
 const PRIVATE_NETWORKS: [IpNet; 7] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8)),
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12)),
@@ -138,7 +138,7 @@ async fn keep_history(app: Arc<App>) -> Infallible {
     }
 }
 
-/// Compares the clock with the database's, and says when signing stops and goes on.
+/// Compares the clock with the database's, and logs when signing stops and resumes.
 async fn watch_clock(app: Arc<App>) -> Infallible {
     let mut could_sign = true;
     loop {
@@ -173,7 +173,7 @@ async fn watch_keys(app: Arc<App>) -> Infallible {
             // Its door logs that the database fails.
             Err(KeysError::Store(error)) if error.is_outage() => {}
             Err(error) => {
-                // It is tried again each time, and said once.
+                // It is retried each time, but logged only once.
                 let error = Some(error.to_string());
                 if reported != error {
                     let signs = app.keys.to_sign().is_ok();

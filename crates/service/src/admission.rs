@@ -8,13 +8,13 @@
 //!    address. Trusted networks have no maximum by address, because a gateway is one address for
 //!    all its users.
 //! 3. When the shared connections are in use, a new one replaces another by the rule of
-//!   `fair_share.rs`: a connection is closed only in a network that has more than the new one's
-//!   network would have, and in the network with the most. The connection that has been idle the
-//!   longest is closed or, if none is idle, the one whose peer has delayed its request the
-//!   longest (it is sending the body, or not reading the answer). A connection with a request
-//!   being processed is kept.
+//!    `fair_share.rs`: a connection is closed only in a network that has more than the new one's
+//!    network would have, and in the network with the most. The connection that has been idle the
+//!    longest is closed or, if none is idle, the one whose peer has delayed its request the
+//!    longest (it is sending the body, or not reading the answer). A connection with a request
+//!    being processed is kept.
 //! 4. If no other network makes room, or if an address has reached its maximum, the same
-//!   address's longest-idle connection is closed. If it has none, the new one is refused.
+//!    address's longest-idle connection is closed. If it has none, the new one is refused.
 //!
 //! A peer of a trusted network replaces any other peer or, if there is none, the longest-idle
 //! peer of a trusted network.

@@ -47,9 +47,8 @@ const MAX_FEATURES: usize = 4;
 
 /// Answers gateways, and passes on everything else.
 ///
-/// Gateways ask with every request of the VMS, and pass on whatever a visitor
-/// has sent: neither a table of routes nor rules about hosts and origins stand
-/// before the one question, which changes nothing.
+/// Gateways ask for every request of the VMS, and pass on what a visitor has sent: this one call,
+/// which changes nothing, skips the router and the rules about hosts and origins.
 #[derive(Clone)]
 pub(super) struct ForwardAuth<S> {
     app: Arc<App>,
@@ -129,8 +128,8 @@ pub(super) fn authorize() {}
 #[expect(dead_code, reason = "describes what `ForwardAuth` answers")]
 pub(super) fn authorize_feature() {}
 
-/// A request that cannot be read is none that a license would let through: 400,
-/// where the gateway passes that on.
+/// An invalid request is refused regardless of the license: with 400 if the gateway passes that
+/// on.
 fn refusal_status(request: &Request, verdict: &Verdict) -> StatusCode {
     let query = request.uri().query().unwrap_or_default();
     let shows_400 = appended(request).is_some() || query.split('&').any(|it| it == SHOWS_400);
@@ -245,9 +244,8 @@ fn appended(request: &Request) -> Option<&str> {
     Some(rest).filter(|rest| !rest.is_empty())
 }
 
-/// Caddy passes on the query of the visitor, unless it is told otherwise: then
-/// what the query says can close the gate and not open it. It may arrive here
-/// without its end, which HTTP libraries cut off at `#`.
+/// Caddy passes on the visitor's query by default: then the query can close the gate but not open
+/// it. It may arrive here without its end, which HTTP libraries cut off at `#`.
 fn query_may_be_the_visitors(request: &Request, paths: &[AskedPath<'_>]) -> bool {
     request.uri().query().is_some_and(|query| {
         paths.iter().any(|asked| {

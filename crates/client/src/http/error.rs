@@ -44,7 +44,7 @@ pub enum ApiError {
     AttemptsUnavailable,
     /// Changes need a trusted network or the token.
     Untrusted,
-    /// Nobody was signed in.
+    /// Sign-in failed.
     SignIn(SignInError),
     /// A page of another site sent the request.
     CrossSite,

@@ -1,8 +1,7 @@
 //! Server-sent events: every change of what the site may use.
 //!
-//! A subscriber is told what is so now, not what has happened in between: one
-//! that is slow misses nothing but intermediate states, and none is kept for
-//! it.
+//! A subscriber gets the current state, not the changes in between: a slow one misses only
+//! intermediate states, and none are queued for it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -176,7 +176,7 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> impl IntoResponse {
         last_checked_at: naive(it.last_checked_at),
     });
     let unknown = json_bytes(&unknown.collect::<Vec<_>>());
-    // As `FeatureListResponse`, without rendering the long part anew.
+    // As `FeatureListResponse`, without rendering the long part again.
     let body = [
         b"{\"features\":",
         &features[..],
@@ -217,8 +217,8 @@ pub(super) struct FeatureSwitchRequest {
 
 /// Switch Feature
 ///
-/// Switches a feature off or on for this site, whatever the license lists. It
-/// stays so with the next license. Core features cannot be switched off.
+/// Switches a feature off or on for this site, regardless of the license. The setting also
+/// applies to the next license. Core features cannot be switched off.
 #[utoipa::path(
     put,
     path = "/api/license/features/{key}",
@@ -238,7 +238,7 @@ pub(super) async fn switch(
     key: Result<Path<String>, PathRejection>,
     body: JsonObject,
 ) -> Result<Json<Feature>, ApiError> {
-    // A key that is no text is none of ours.
+    // A key that is not a string is unknown.
     let Path(key) = key.map_err(|_| ApiError::NotFound)?;
     let on = body.required_flag("systemEnabled")?;
     let switching = app.clone();

@@ -28,7 +28,7 @@ pub(super) struct HardwareResponse {
 
 /// Show Hardware
 ///
-/// Drift is reported, and denies nothing by itself.
+/// Drift is reported but never denies anything.
 #[utoipa::path(
     get,
     path = "/api/license/hardware",

@@ -52,9 +52,8 @@ pub(super) struct LicenseActivationResponse {
 
 /// Activate License
 ///
-/// Asks the License Server for a seat with this key, and makes its license
-/// the one that counts. When it fails, for whatever reason, the license that
-/// was active before still is.
+/// Asks the License Server for a seat with this key, and makes its license the active one. If
+/// that fails for any reason, the previously active license stays active.
 #[utoipa::path(
     post,
     path = "/api/license/activate",
@@ -113,9 +112,8 @@ pub(super) struct LicenseStatusResponse {
     reason: Option<String>,
     /// `unlicensed`, `active`, `grace` or `lapsed`.
     standing: &'static str,
-    /// `signed` where keys are trusted; `adopted` there for a license of
-    /// version 1.0.0 that nobody has signed; `unsigned` where the License
-    /// Server's word is taken.
+    /// `signed` where keys are trusted; `adopted` there for an unsigned license of version 1.0.0;
+    /// `unsigned` if unsigned answers from the License Server are accepted.
     trust: &'static str,
     /// The lease holds until then without any contact, as an imported license
     /// file says; UTC.

@@ -39,7 +39,7 @@ pub(super) struct LimitCheckResponse {
     message: String,
     /// The most that the license allows; null without a limit.
     limit: Option<u64>,
-    /// What is in use; null when nobody knows.
+    /// Current usage; null if unknown.
     in_use: Option<u64>,
     /// What may still be added; null without a limit.
     remaining: Option<u64>,

@@ -23,8 +23,7 @@ use crate::licensing::offline::Outcome;
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
 pub(super) struct OfflineRequestRequest {
-    /// `activate`, `renew` or `deactivate`. One to deactivate gives the license
-    /// up at once.
+    /// `activate`, `renew` or `deactivate`. `deactivate` gives up the license immediately.
     #[schema(example = "activate")]
     purpose: String,
     /// The license key, to activate.
@@ -94,7 +93,7 @@ pub(super) async fn request(
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
 pub(super) struct OfflineImportRequest {
-    /// The license file as it is.
+    /// The unmodified license file.
     file: String,
 }
 

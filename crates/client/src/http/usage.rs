@@ -21,7 +21,7 @@ use crate::licensing;
 const DEFAULT_EXPIRY_SECONDS: u64 = 300;
 /// How long a report may count, in seconds.
 const MAX_EXPIRY_SECONDS: u64 = 7 * 24 * 3600;
-/// Longest name of a source, in characters.
+/// Maximum length of a source's name, in characters.
 const MAX_SOURCE_CHARS: usize = 100;
 
 /// What a service of the VMS uses.
@@ -44,7 +44,7 @@ pub(super) struct UsageReportRequest {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UsageResponse {
-    /// Null when nobody knows.
+    /// Null if unknown.
     cameras: Option<u64>,
     users: Option<u64>,
     storage_gb: Option<u64>,

@@ -11,7 +11,7 @@ use crate::licensing::refresh::refresh;
 use crate::licensing::resume::open;
 use crate::store::StoreError;
 
-/// How often the database is looked at when nobody announces anything.
+/// How often the database is checked without notifications.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {

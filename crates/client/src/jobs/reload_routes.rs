@@ -1,5 +1,4 @@
-//! Reads the table of the gate, and the certificates for the License Server, anew when
-//! the process is told to (SIGHUP).
+//! Reloads the gate routes, and the certificates for the License Server, on SIGHUP.
 
 use std::convert::Infallible;
 use std::future::pending;

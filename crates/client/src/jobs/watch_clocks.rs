@@ -38,7 +38,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         let awaits = clock.guard().awaits_validation();
         waits_since = waits_since.filter(|_| awaits).or(awaits.then_some(running));
         if waits_since.is_some_and(|since| running.saturating_sub(since) >= MAX_WAIT) {
-            // Whoever holds an answer back does not hold back the time.
+            // Delaying an answer does not delay the time.
             app.note_validation_tried();
         }
         let doubted = clock.guard().doubts();

@@ -19,11 +19,10 @@ use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
-/// Longest license key, in characters: the width of its column.
+/// Maximum length of a license key, in characters: the width of its column.
 pub const MAX_KEY_CHARS: usize = 255;
 
-/// Why a license was not activated. The license that was active before still
-/// is, whatever the reason.
+/// Why a license was not activated. The previously active license always stays active.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivateError {
     /// The License Server says no.
@@ -55,8 +54,8 @@ fn contained(odd: &OddCharacters, message: Option<&str>) -> String {
     format!(" (the license key that was entered contains {odd}; type it again)")
 }
 
-/// Activates the license key that somebody has typed or pasted. The license, its features and the line in the log
-/// of attempts are stored together, or nothing is.
+/// Activates a typed or pasted license key. The license, its features and the line in the
+/// attempts log are stored together or not at all.
 ///
 /// # Errors
 /// One [`ActivateError`] for each reason; nothing has changed then.
@@ -79,7 +78,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
             let now = app.now_when_tried(begun);
             let validity = unsigned_validity(app.validation_interval);
             let Some(lease) = confirmation.lease(now, validity) else {
-                // The answer to an activation has a license, or is none.
+                // An answer to an activation must have a license.
                 let (status, what) = (200, "no license");
                 return Err(ActivateError::NoContact(NoContact::Unexpected {
                     status,
@@ -98,7 +97,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
             });
             record::publish(app, snapshot).await;
             app.note_confirmation_tried(begun);
-            // The license is bound to the machine as it is now.
+            // The license is bound to the machine's current hardware.
             if let Err(error) = hardware::accept(app, now).await {
                 tracing::warn!(%error, "failed to store the machine's fingerprint");
             }

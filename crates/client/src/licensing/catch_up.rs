@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::licensing::keep::keep;
 use crate::licensing::key_sets;
 
-/// Maximum number of calls for key sets in a row; the next call goes on from there.
+/// Maximum number of consecutive calls for key sets; the next call continues from there.
 const MAX_CALLS: usize = 16;
 
 /// Asks for newer key sets, and follows them; answers whether there were any.

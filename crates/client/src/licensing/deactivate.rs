@@ -14,7 +14,7 @@ use crate::store::StoreError;
 pub enum Seat {
     /// The License Server has freed it.
     Freed,
-    /// The License Server answered that there is none to free.
+    /// The License Server answered that there is no seat to free.
     NotHeld,
     /// It could not be told; the vendor has to free it.
     Unknown,
@@ -49,7 +49,7 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
         return Err(DeactivateError::Unlicensed);
     }
     let identity = app.identity().ok_or(StoreError::NotReached)?;
-    // No seat is given back that would be needed again at once.
+    // Do not give back a seat that would immediately be needed again.
     app.store.ping().await?;
     let request = DeactivateRequest {
         license_key: evidence.license_key.clone(),

@@ -51,7 +51,7 @@ pub fn unknown_features(app: &App) -> Vec<UnknownFeature> {
     listed
 }
 
-/// Somebody may have sent the license key in place of a feature.
+/// The license key may have been sent in place of a feature.
 fn presentable(app: &App, key: &str) -> String {
     mask_within(key, &app.snapshot().evidence.license_key)
 }

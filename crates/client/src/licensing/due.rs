@@ -12,7 +12,7 @@ pub struct Due {
     pub validation: Option<DateTime<Utc>>,
     /// The same as planned, also where one is wanted sooner.
     pub planned_validation: Option<DateTime<Utc>>,
-    /// From then on a validation is due whoever should have made it.
+    /// From then on any process makes the overdue validation.
     pub overdue_validation: Option<DateTime<Utc>>,
     /// For a heartbeat; `None` when none is planned.
     pub heartbeat: Option<DateTime<Utc>>,

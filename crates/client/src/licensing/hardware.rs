@@ -73,7 +73,7 @@ pub async fn accept(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Rows that cannot be read are none.
+/// Unreadable rows count as missing.
 async fn load(db: &impl ConnectionTrait) -> Result<Vec<Fingerprint>, StoreError> {
     let text = system_config::get(db, system_config::FINGERPRINTS).await?;
     Ok(text

@@ -61,8 +61,8 @@ fn kept_time(app: &App, believed: Believed) -> KeptTime {
     }
 }
 
-/// The mark in the database. One that cannot be read is none. Others can write
-/// there: it is a claim.
+/// The mark in the database. An unreadable one counts as missing. Others can write there, so it
+/// is only a claim.
 ///
 /// # Errors
 /// When the database refuses.

@@ -19,7 +19,7 @@ use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 /// Why there is no request, or a file is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum OfflineError {
-    /// Without keys nobody can tell a license file from a forged one.
+    /// Without keys a forged license file cannot be detected.
     #[error(
         "Licensing by file needs the vendor's public keys; set LICENSE_TRUSTED_KEYS to the \
          vendor's file"
@@ -50,9 +50,8 @@ pub enum Outcome {
     Deactivated,
 }
 
-/// Writes a request. One for a deactivation gives the license up at once: the
-/// vendor frees the seat because of it. It can be written again until its
-/// receipt is here.
+/// Writes a request. A request to deactivate gives up the license immediately, because the vendor
+/// frees the seat because of it. It can be written again until its receipt is imported.
 ///
 /// # Errors
 /// One [`OfflineError`] for each reason; nothing has changed then.

@@ -39,9 +39,8 @@ pub async fn snapshot(
     Ok(Snapshot::new(evidence, switched_off, policy))
 }
 
-/// Changes the evidence in one transaction, together with lines in the log of
-/// attempts and whatever was waiting for the database, and answers what is
-/// known then, for [`publish`]. The caller holds `app.turn`.
+/// Changes the evidence in one transaction, together with lines in the attempts log and pending
+/// changes, and answers the resulting state, for [`publish`]. The caller holds `app.turn`.
 ///
 /// `change` gets what counts at that moment: another process may have changed the
 /// database since the License Server was asked, and so may others, whose changes
@@ -226,7 +225,7 @@ pub async fn save_usage(
     system_config::set(db, system_config::USAGE, &text, now).await
 }
 
-/// The reports in the database. A row that cannot be read is none.
+/// The reports in the database. An unreadable row counts as missing.
 ///
 /// # Errors
 /// When the database refuses.

@@ -62,8 +62,8 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
                 &app.root,
                 now,
             );
-            let (identity, mended) = settling.await?;
-            (0..mended).for_each(|_| app.metrics.security_event());
+            let (identity, repaired) = settling.await?;
+            (0..repaired).for_each(|_| app.metrics.security_event());
             let comparison = hardware::examine(app, &db, &secret, now).await?;
             let mark = keep_time::recall(&db).await?;
             let remembered = app.remembered();
@@ -126,7 +126,7 @@ fn known_here(app: &App, rows: &Rows) -> Option<Identity> {
     let is_signed = matches!(evidence.lease.as_ref()?, Lease::Signed(_));
     let other = rows.cached.as_ref().map(|cached| &cached.license_key);
     let is_other = other.is_some_and(|other| !license_key::same(other, &evidence.license_key));
-    // Another license in the database says nothing where nobody has signed it.
+    // An unsigned license in the database proves nothing.
     if is_other && !is_signed {
         return None;
     }
@@ -149,8 +149,7 @@ fn take_up_calls(app: &App, heartbeat_at: Option<DateTime<Utc>>, now: DateTime<U
             .unwrap_or(now)
             .min(now);
         calls.failures = u32::from(failed_at.is_some());
-        // Whoever restarts a service that is not well wants to know now
-        // whether it is better.
+        // After the restart of an unhealthy service, the operator needs the result now.
         calls.validation_wanted = matches!(standing, Standing::Grace { .. } | Standing::Lapsed(_))
             || app.awaits_validation();
     });

@@ -53,7 +53,7 @@ pub struct Memo {
     /// Whether the license is signed: then one without a signature is not it.
     #[serde(default)]
     signed: bool,
-    /// When the grace period of a license began that nobody has signed.
+    /// When the grace period of an unsigned license began.
     #[serde(default)]
     grace_started_at: Option<DateTime<Utc>>,
 }
@@ -65,7 +65,7 @@ struct Said {
     /// The license was activated by version 1.0.0, and this is the first time
     /// that it is seen.
     adopted: bool,
-    /// Somebody has changed the rows by hand.
+    /// The rows were changed by hand.
     tampered: bool,
 }
 
@@ -76,27 +76,26 @@ pub struct Recalled {
     pub evidence: Evidence,
     /// What the rows say.
     pub stored: Evidence,
-    /// The license was activated by version 1.0.0, and this is the first time
-    /// that it is seen: it has to be recorded, and validated at once.
+    /// The license was activated by version 1.0.0, and this is the first time that it is seen: it
+    /// must be recorded and validated immediately.
     pub adopted: bool,
-    /// Somebody has changed the rows by hand. What they say counts for
-    /// nothing, and they have to be written anew.
+    /// The rows were changed by hand. They are ignored and must be rewritten.
     pub tampered: bool,
     /// Why something else counts.
     pub not_taken_over: Option<NotTakenOver>,
 }
 
 impl Recalled {
-    /// Whether the rows have to be written anew.
+    /// Whether the rows must be rewritten.
     #[must_use]
     pub fn is_to_be_written(&self) -> bool {
         let is_older = self.not_taken_over == Some(NotTakenOver::Older);
-        // A genuine document stays in its row, whatever it is worth.
+        // A genuine document stays in its row, valid or not.
         self.adopted || self.tampered || (is_older && is_signed(&self.evidence))
     }
 
-    /// Counts what somebody has done to the rows, and has the License Server asked
-    /// where `known` was replaced by what nobody has signed.
+    /// Counts changes made to the rows by hand, and requests a validation if `known` was replaced
+    /// by an unsigned license.
     pub fn report(&self, app: &App, known: &Evidence) {
         let is_other = self.evidence.lease != known.lease;
         let lost = self.not_taken_over.is_some() && !is_signed(&self.evidence);
@@ -128,14 +127,14 @@ enum NotGenuine {
     /// It is another's.
     #[error("it is for another installation, machine or license key")]
     Foreign,
-    /// Nobody has signed it, and the time for that is over.
+    /// It is unsigned, and the time for adoption is over.
     #[error("it is unsigned, and unsigned licenses are no longer adopted")]
     AdoptionOver,
 }
 
 impl Rows {
-    /// Reads them. The license of `known` is current although its row is marked as
-    /// invalid: nothing signed says so.
+    /// Reads them. The license of `known` is current although its row is marked as invalid,
+    /// because no signed document says so.
     ///
     /// # Errors
     /// When the database refuses.
@@ -153,7 +152,7 @@ impl Rows {
             Some(_) => system_config::get(db, system_config::EVIDENCE).await?,
             None => None,
         };
-        // A memo that cannot be read is none: the license is adopted anew.
+        // An unreadable memo counts as missing: the license is adopted again.
         let memo = text.and_then(|text| {
             serde_json::from_str(&text)
                 .inspect_err(|error| {
@@ -240,8 +239,8 @@ impl Rows {
         })
     }
 
-    /// What counts for this installation, now that it has these rows. Whatever bears
-    /// a signature is verified again; without keys, the rows count.
+    /// What applies to this installation with these rows. Everything signed is verified again;
+    /// without keys, the rows count.
     #[must_use]
     pub fn recall(
         self,
@@ -402,8 +401,8 @@ fn log_changed_row(license_key: &str) {
     );
 }
 
-/// A license that nobody has signed. Where keys are trusted it is on probation: all
-/// such licenses that an installation remembers have one grace period, and no more.
+/// An unsigned license. With trusted keys it is on probation: all unsigned licenses of an
+/// installation share one grace period.
 fn unsigned(
     cached: CachedLicense,
     memo: Option<Memo>,
@@ -416,7 +415,7 @@ fn unsigned(
             cached.grace_period_started_at,
             memo.grace_started_at.filter(|_| on_probation),
         ];
-        // Nobody has a grace period that has not begun.
+        // A grace period never begins in the future.
         starts
             .into_iter()
             .flatten()

@@ -12,7 +12,7 @@ pub enum SwitchError {
     /// Core features are always on.
     #[error("'{0}' is a core feature, which cannot be switched off")]
     Core(String),
-    /// Nobody knows such a feature.
+    /// The feature is unknown.
     #[error("Unknown feature '{0}'; GET /api/license/features lists the features")]
     Unknown(String),
     /// The database refuses.

@@ -35,9 +35,9 @@ pub enum ReportError {
     NotKept,
 }
 
-/// Takes a service's report of what it uses. It counts at once, is in the database or
-/// in the local copy before it is acknowledged, and is shared with the other processes
-/// as soon as the database takes it.
+/// Accepts a service's usage report. It counts immediately, is in the database or the local copy
+/// before it is acknowledged, and is shared with the other processes as soon as the database is
+/// available.
 ///
 /// # Errors
 /// One [`ReportError`] for each reason.

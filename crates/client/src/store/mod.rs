@@ -137,10 +137,9 @@ impl Store {
         system_config::get(&self.db, system_config::REVISION).await
     }
 
-    /// Starts a transaction that changes things. Changes take turns, also
-    /// between processes: the first statement changes the revision's row, and
-    /// both engines let only one transaction at a time do that. Other
-    /// processes on PostgreSQL are told when it is committed.
+    /// Starts a transaction that changes things. Changes take turns, also between processes: the
+    /// first statement changes the revision's row, and both engines let only one transaction at a
+    /// time do that. Other processes on PostgreSQL are notified when it is committed.
     ///
     /// # Errors
     /// When the database refuses, or others have not finished in 5 s.

@@ -1,6 +1,6 @@
 //! Why a path is refused, and the limits of paths.
 
-/// Longest path that is read, in bytes, without its query.
+/// Maximum length of a path, in bytes, without its query.
 pub const MAX_PATH_BYTES: usize = 8 * 1024;
 /// Most segments of a path, empty ones included.
 pub const MAX_SEGMENTS: usize = 64;
@@ -9,7 +9,7 @@ pub const MAX_SEGMENTS: usize = 64;
 /// place.
 pub const MAX_ODD_PLACES: usize = 32;
 
-/// Why a path is none that an honest client sends.
+/// Why a path is not one that a legitimate client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// It does not begin with a slash.

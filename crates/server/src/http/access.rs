@@ -21,8 +21,8 @@ use tower_http::csrf::{CsrfLayer, ProtectionError};
 use crate::audit::Actor;
 use crate::http::error::ApiError;
 
-/// Longest address of a page that is shown after signing in, in bytes; others are
-/// forgotten.
+/// Maximum length of the address of a page shown after sign-in, in bytes; longer ones are
+/// ignored.
 pub(crate) const MAX_NEXT_BYTES: usize = 2 * 1024;
 
 /// The rules, made once at start.
@@ -32,12 +32,12 @@ pub struct Access {
     proxies: TrustedProxies,
     /// Said one time: anyone can send the header.
     warned_of_proxy: Once,
-    /// Who has shown a wrong token, and the names of sessions, which are in the database.
+    /// Callers that used a wrong token, and the names of sessions, which are in the database.
     pub sessions: Sessions,
 }
 
 impl Access {
-    /// Without a token nobody is let in.
+    /// Without a token, access is always refused.
     #[must_use]
     pub fn new(
         token: Option<AdminToken>,

@@ -43,7 +43,7 @@ pub enum ApiError {
     BodyRefused(BodyRefusal),
     /// The vendor has switched this off.
     NotOffered(String),
-    /// There is no such thing.
+    /// Not found.
     Unknown(String),
     /// It cannot be done as things stand.
     Conflict(String),
@@ -51,11 +51,11 @@ pub enum ApiError {
     Unauthorized,
     /// There is no token to show.
     NoToken,
-    /// Nobody was signed in.
+    /// Sign-in failed.
     SignIn(SignInError),
     /// A page of another site has sent it.
     CrossSite,
-    /// The service is called by a name that is none of its.
+    /// The service is called by an unknown host name.
     UnknownHost(String),
     /// The caller has used its allowance of calls; how long until the next one.
     TooManyCalls(Duration),
@@ -76,7 +76,7 @@ pub enum ApiError {
     Internal,
 }
 
-/// What a caller is told.
+/// The message for a caller.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ErrorBody {
     error: ErrorDetail,
@@ -189,8 +189,8 @@ fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-/// Longest that a site is asked to wait while nothing is signed: the clock may be
-/// set right, or accepted, at any time.
+/// Maximum wait requested from a site while nothing is signed: the clock may be corrected or
+/// accepted at any time.
 const NOT_SIGNING_WAIT: Duration = Duration::from_secs(60);
 
 /// How long a caller is asked to wait where too many others do.

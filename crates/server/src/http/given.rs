@@ -21,8 +21,7 @@ pub(super) struct Params<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
-    /// Whatever it is called: nothing else than JSON is taken. No body is an
-    /// empty one.
+    /// Read as JSON, regardless of its content type. A missing body counts as empty.
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = json_text(Bytes::from_request(request, state).await)?;
         let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };

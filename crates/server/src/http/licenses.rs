@@ -33,9 +33,9 @@ use crate::licensing::answer::{Answer, CallDetails, Question, answer};
 use crate::licensing::document::Addressee;
 use crate::licensing::offline;
 
-/// Longest id, name or key, in characters: the width of its column.
+/// Maximum length of an id, name or key, in characters: the width of its column.
 const MAX_TEXT_CHARS: usize = 255;
-/// Longest nonce, in characters; ours have 43.
+/// Maximum length of a nonce, in characters; ours have 43.
 const MAX_NONCE_CHARS: usize = 128;
 
 type ReceivedBody = Result<Bytes, BytesRejection>;
@@ -65,7 +65,7 @@ pub(super) async fn activate(
     ))
 }
 
-/// Says whether a machine may go on using a license.
+/// Confirms or denies that a machine may keep using a license.
 pub(super) async fn validate(
     State(app): State<Arc<App>>,
     address: ClientAddress,
@@ -111,7 +111,7 @@ pub(super) async fn deactivate(
     Ok(Json(refusal(answer)))
 }
 
-/// Answers the request of a site without internet, which somebody brings.
+/// Answers the request file of a site without internet.
 pub(super) async fn offline(
     State(app): State<Arc<App>>,
     address: ClientAddress,
@@ -151,7 +151,7 @@ pub(super) async fn offline(
 
 #[derive(Deserialize)]
 struct OfflineBody {
-    /// The request file as it is.
+    /// The unmodified request file.
     request: String,
 }
 
@@ -227,7 +227,7 @@ fn deactivated(receipt: &str) -> Value {
     json!({"success": true, "data": {"deactivated": true, "signature": receipt}})
 }
 
-/// Sites always send JSON, whatever they call it.
+/// Sites always send JSON, regardless of the content type.
 fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
     let bytes = json_text(body)?;
     serde_json::from_slice(&bytes).map_err(|error| {

@@ -1,8 +1,8 @@
 //! Answer a site: activate, validate, heartbeat, deactivate.
 //!
-//! All four find the license, judge it, look at the machine's seat, and sign
-//! what follows, in one transaction that holds the license: the limit of
-//! seats and the sequence numbers are right whoever else asks at the time.
+//! All four find the license, judge it, look at the machine's seat, and sign the result, in one
+//! transaction that locks the license: the seat limit and the sequence numbers are correct
+//! regardless of concurrent calls.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ pub struct ByFile {
     pub written_at: DateTime<Utc>,
 }
 
-/// What it is told.
+/// The message for it.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Yes: the license with its signed document.
@@ -154,7 +154,7 @@ async fn decide(
     now: DateTime<Utc>,
 ) -> Result<Answer, AnswerError> {
     let key = LicenseKey::parse(&to.license_key);
-    // Whoever knows no key makes nobody wait; licenses are never removed.
+    // Callers without a valid key must not make others wait; licenses are never removed.
     let known = match &key {
         Ok(key) => licenses::find(app.store.reader(), key.as_str()).await?,
         Err(_) => None,
@@ -201,7 +201,7 @@ async fn decide(
     };
 
     let judged = match question {
-        // A seat may be given back whatever has become of the license.
+        // A seat may be given back regardless of the license's status.
         Question::Deactivate => Ok(()),
         _ => permit(&license, now),
     };
@@ -243,7 +243,7 @@ async fn decide(
                 let left = moves_left(&transaction, &license, now).await?;
                 let (license, signed) =
                     signed_license(app, &license, left, envelope(seat.last_seq), lease)?;
-                // Whatever the question: what was signed counts until it ends.
+                // For every call: what was signed counts until it ends.
                 seat.note_signed(signed);
                 if question.is_kept() {
                     seat.signed = Some(signed);
@@ -382,7 +382,7 @@ fn permit(license: &License, now: DateTime<Utc>) -> Result<(), Refused> {
         return Ok(());
     };
     let end = license.expires_at.unwrap_or(now);
-    let usual = match reason {
+    let default = match reason {
         DenialReason::Expired => format!(
             "The license expired on {}; renew it with your vendor",
             end.format("%Y-%m-%d")
@@ -393,8 +393,8 @@ fn permit(license: &License, now: DateTime<Utc>) -> Result<(), Refused> {
         _ => "The license was revoked; ask your vendor for a new one".to_owned(),
     };
     let message = match reason {
-        DenialReason::Expired => usual,
-        _ => license.status_message.clone().unwrap_or(usual),
+        DenialReason::Expired => default,
+        _ => license.status_message.clone().unwrap_or(default),
     };
     let refusal = match reason {
         DenialReason::Expired => Refusal::Expired,
@@ -412,7 +412,7 @@ struct KnownMachine {
     lost: Option<u64>,
 }
 
-/// The machine's seat as it is after the question: taken, kept or freed.
+/// The machine's seat after the call: taken, kept or freed.
 async fn take_seat(
     app: &App,
     db: &impl ConnectionTrait,

@@ -34,7 +34,7 @@ pub struct IssueRequest {
     pub max_users: Option<i64>,
     /// In GB; -1 is unlimited.
     pub max_storage_gb: Option<i64>,
-    /// Features besides the tier's.
+    /// Features in addition to the tier's.
     pub with: Vec<String>,
     /// Features of the tier to leave out.
     pub without: Vec<String>,
@@ -45,7 +45,7 @@ pub struct IssueRequest {
 }
 
 impl IssueRequest {
-    /// A license of this tier as it is in the catalogue.
+    /// A license of this tier, unmodified from the catalogue.
     #[must_use]
     pub fn of(tier: Tier) -> Self {
         Self {
@@ -130,7 +130,7 @@ pub enum ExpiryError {
     TooFar,
 }
 
-/// The instant that somebody means: a day is meant with its end.
+/// Reads an instant or a day; a day means its end.
 #[must_use]
 pub fn end_of(text: &str) -> Option<DateTime<Utc>> {
     let day = text.parse::<NaiveDate>().ok();
@@ -179,7 +179,7 @@ async fn add(store: &Store, license: License, change: &Change) -> Result<License
     }
     if let Err(error) = licenses::insert(&transaction, &license).await {
         return Err(if error.is_taken() {
-            // Somebody has issued it at the same moment.
+            // Another call has issued it at the same time.
             IssueError::Exists(license.license_key)
         } else {
             error.into()

@@ -81,7 +81,7 @@ pub struct ShownLicense {
 }
 
 impl ShownLicense {
-    /// A license as it is now.
+    /// A license in its current state.
     #[must_use]
     pub fn of(license: License, now: DateTime<Utc>) -> Self {
         let status = ShownStatus::of(&license, now);
@@ -89,8 +89,7 @@ impl ShownLicense {
     }
 }
 
-/// What whoever asks is told; `None` where it may be used. The end itself is
-/// included.
+/// The message for the caller; `None` if the license may be used. The end itself is included.
 #[must_use]
 pub fn judge(
     status: Status,

@@ -45,19 +45,19 @@ pub enum OfflineError {
 pub struct Signed {
     /// The request.
     pub request: OfflineRequest,
-    /// What the site is told.
+    /// The message for the site.
     pub answer: Answer,
     /// The file.
     pub file: String,
 }
 
-/// Longest text in a request, in characters: the width of its column.
+/// Maximum length of a text in a request, in characters: the width of its column.
 const MAX_TEXT_CHARS: usize = 255;
 
 /// Reads a request file, without answering it.
 ///
 /// # Errors
-/// When it is none.
+/// When it is not a request file.
 pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
     let request = OfflineRequest::from_file(file)?;
     for (field, text, may_be_empty) in [

@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError};
 /// Why a seat was not freed.
 #[derive(Debug, thiserror::Error)]
 pub enum FreeError {
-    /// There is no such license.
+    /// The license does not exist.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// This machine holds no seat.
@@ -29,7 +29,7 @@ pub enum FreeError {
     Store(#[from] StoreError),
 }
 
-/// Frees the seat of a machine, which learns of it with its next validation.
+/// Frees the seat of a machine, which is denied at its next validation.
 ///
 /// # Errors
 /// One [`FreeError`] for each reason; nothing has changed then.
@@ -131,7 +131,7 @@ pub enum ReleaseError {
     Store(#[from] StoreError),
 }
 
-/// An instant as it is shown and confirmed: in whole seconds.
+/// An instant as displayed and confirmed: in whole seconds.
 #[must_use]
 pub fn in_seconds(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)

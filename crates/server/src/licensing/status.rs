@@ -8,13 +8,13 @@ use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
 
-/// Longest words for the site, in characters.
+/// Maximum length of the message for the site, in characters.
 pub const MAX_MESSAGE_CHARS: usize = 1000;
 
 /// Why a license keeps its status.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
-    /// There is no such license.
+    /// The license does not exist.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// Revoking is for good.
@@ -28,12 +28,12 @@ pub enum StatusError {
     Store(#[from] StoreError),
 }
 
-/// Sets a license's status, and what its sites are told: the usual words without a
-/// message. What is so already is no change. Sites learn of it with their next
+/// Sets a license's status and the message for its sites; without a message, the default one.
+/// Setting the same status again changes nothing. Sites receive the change at their next
 /// validation.
 ///
 /// # Errors
-/// One [`StatusError`] for each reason that it stays as it is.
+/// One [`StatusError`] for each reason that it is unchanged.
 pub async fn set_status(
     store: &Store,
     license: &str,

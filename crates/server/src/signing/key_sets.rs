@@ -144,7 +144,7 @@ impl KeySets {
         })
     }
 
-    /// Fingerprint of the set of this version; `None` where there is none.
+    /// Fingerprint of the set of this version; `None` if it does not exist.
     pub(super) fn fingerprint(&self, version: u64) -> Option<String> {
         let set = match version {
             0 => None,

@@ -90,7 +90,7 @@ impl LoadedKeys {
     /// Reloads the keys.
     ///
     /// # Errors
-    /// When a key cannot be used; the keys from before then go on signing.
+    /// When a key cannot be used; the previous keys then keep signing.
     pub fn reload(&self) -> Result<(), SigningError> {
         self.reload_as(&mut self.lock())
     }

@@ -1,9 +1,9 @@
 //! Signing keys, and the sets in which they are published.
 //!
-//! A key is a private JWK (RFC 8037) in a file of mode 0600. The sets are files
-//! beside it: the first one is what clients begin with, and each further one is
-//! signed by a key of the set before it (`license_core::rotation`). A key signs
-//! from an instant of its own on, until that of the next one.
+//! A key is a private JWK (RFC 8037) in a file of mode 0600. The sets are files beside it: the
+//! first one is what clients begin with, and each further one is signed by a key of the set
+//! before it (`license_core::rotation`). Each key signs from its start time until that of the
+//! next one.
 //!
 //! Here is what signs; `rotate.rs` makes and revokes keys, `files.rs` reads and
 //! writes them, `key_sets.rs` has the sets as sites are sent them.
@@ -136,7 +136,7 @@ pub enum SigningError {
          keys list' and try again"
     )]
     Raced,
-    /// Somebody else may read a private key.
+    /// Other users may read a private key.
     #[error(
         "other users can read the private key '{0}'; allow only its owner or the service's \
          group: chmod 400 '{0}'"
@@ -260,11 +260,10 @@ impl SigningKeys {
         Ok(&self.signer(now)?.kid)
     }
 
-    /// Signs claims with the key whose turn it is at `at`.
+    /// Signs claims with the key that signs at `at`.
     ///
     /// # Errors
-    /// When there is none, or the claims have no JSON form, which ours always
-    /// have.
+    /// When there is no such key, or the claims have no JSON form, which ours always have.
     pub fn sign<C: Serialize>(
         &self,
         document_type: DocumentType,
@@ -357,7 +356,7 @@ impl SigningKeys {
         keys: impl Iterator<Item = &'a Key>,
         now: DateTime<Utc>,
     ) -> Option<&'a Key> {
-        // A revoked key is not published any more, unless the set that says so is lost.
+        // A revoked key is no longer published, unless the set with the revocation is lost.
         let keys = keys.filter(|key| !self.is_revoked(&key.kid));
         let turn = |key: &'a Key| {
             let mut published = self.set.keys.iter();

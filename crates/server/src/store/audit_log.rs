@@ -1,4 +1,4 @@
-//! `audit_log`: who has changed what. Rows are only ever added.
+//! `audit_log`: who changed what. Rows are only ever added.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::entity::prelude::*;

@@ -134,11 +134,10 @@ impl Store {
         Ok(store)
     }
 
-    /// The same for a database that is already there: makes neither a file nor tables in
-    /// a database without any.
+    /// The same for an existing database: creates neither the file nor tables.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] where there is none, and as [`Store::open`].
+    /// [`StoreError::Missing`] if it does not exist, and as [`Store::open`].
     pub async fn open_existing(url: &DatabaseUrl) -> Result<Self, StoreError> {
         let is_empty = |file: &Path| std::fs::metadata(file).map_or(true, |it| it.len() == 0);
         if url.sqlite_file().is_some_and(is_empty) {
@@ -163,9 +162,9 @@ impl Store {
         Ok(self.db.begin().await?)
     }
 
-    /// Starts a transaction that changes a license or its seats, and answers the license as
-    /// it is then: whoever else wants to change something about it waits until the
-    /// transaction ends. In this process they wait without a connection.
+    /// Starts a transaction that changes a license or its seats, and answers the license's
+    /// current state: other changes to it wait until the transaction ends. In this process they
+    /// wait without a connection.
     ///
     /// # Errors
     /// As [`Self::begin`].

@@ -127,7 +127,7 @@ pub(in crate::http) struct ToIssue {
     max_users: Option<i64>,
     /// -1 is unlimited.
     max_storage_gb: Option<i64>,
-    /// Features besides the tier's.
+    /// Features in addition to the tier's.
     #[serde(default)]
     with: Vec<String>,
     /// Features of the tier to leave out.
@@ -294,8 +294,8 @@ pub(in crate::http) struct Days {
 }
 
 impl Days {
-    pub(in crate::http) fn or(&self, usual: u32) -> u32 {
-        self.days.unwrap_or(usual).clamp(1, 400)
+    pub(in crate::http) fn or(&self, default: u32) -> u32 {
+        self.days.unwrap_or(default).clamp(1, 400)
     }
 }
 
@@ -384,7 +384,7 @@ pub(in crate::http) async fn renew(
     Ok(Json(ShownLicense::of(renewing.await?, change.at)))
 }
 
-/// What a site's operator is told.
+/// The message for the site's operator.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Words {
