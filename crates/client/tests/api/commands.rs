@@ -308,7 +308,7 @@ fn settings_of_a_file_are_read_and_named() {
     assert_eq!(settings["LOG"]["source"], "environment");
 }
 
-/// Copied as it is, the template changes nothing; it names every setting.
+/// Copied without changes, the template has no effect; it names every setting.
 #[test]
 fn the_template_of_settings_is_complete() {
     use clap::CommandFactory as _;

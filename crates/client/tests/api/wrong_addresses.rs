@@ -16,7 +16,7 @@ fn answering(bytes: Vec<u8>) -> u16 {
     thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
-            // What was asked does not matter, and whoever asked may be gone.
+            // The request does not matter, and the caller may be gone.
             drop(connection.read(&mut [0; 4096]));
             drop(connection.write_all(&bytes));
         }

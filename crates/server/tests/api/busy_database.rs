@@ -189,7 +189,7 @@ async fn readiness_does_not_wait_for_a_process_that_has_frozen() {
     vendor.end().await;
 }
 
-/// Waiting for others is told apart from a database that fails, by both engines.
+/// Both engines distinguish waiting for others from a failing database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_others_hold_is_busy_and_no_outage() {
     for engine in [Engine::Sqlite, Engine::Postgres] {

@@ -30,8 +30,8 @@ async fn licenses_in(file: &Path) -> i64 {
     row.try_get("", "n").unwrap()
 }
 
-/// SQLite ends a transaction by itself where its file cannot grow. What came
-/// later was then taken for a part of it: acknowledged, and never written.
+/// SQLite ends a transaction itself when its file cannot grow. Later statements were then treated
+/// as part of it: acknowledged, but never written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_acknowledged_after_a_full_disk_is_there() {
     let directory = tempfile::tempdir().unwrap();

@@ -67,7 +67,7 @@ async fn ten_thousand_refused_calls_are_a_handful_of_lines_and_a_right_count() {
     assert!(bytes < 8 * 1024, "{bytes} bytes: {log}");
 }
 
-/// As long as a text of a caller may be, and nine characters of the log for each of its own.
+/// As long as a caller's text may be, with nine characters of log for each of its characters.
 fn long_id() -> String {
     "\u{e0001}".repeat(255)
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 #[test]
 fn it_is_named_with_what_to_do() {
-    // Nobody can make a file in /proc, not even root.
+    // Not even root can create a file in /proc.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();

@@ -21,7 +21,7 @@ pub async fn haproxy(license_client: &str, service: &str) -> (Process, TempDir) 
 async fn haproxy_with(replacements: &[(&str, &str)], service: &str) -> (Process, TempDir) {
     let port = free_port();
     let directory = tempfile::tempdir().unwrap();
-    // A name of its own: tests run at the same time.
+    // A unique name, because tests run in parallel.
     let listener = format!("abns@license-client-{port}");
     let script = shipped::with(
         "deploy/haproxy/license.lua",
@@ -89,7 +89,7 @@ async fn it_asks_only_what_it_needs() {
     recorder::asks_only_what_it_needs(&haproxy.url, &license_client, &service).await;
 }
 
-/// `HAProxy` goes on with a request when a script fails.
+/// `HAProxy` continues with a request when a script fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_that_fails_lets_nothing_pass() {
     let service = recorder::service().await;
