@@ -315,7 +315,7 @@ impl NoContact {
         }
     }
 
-    /// A short word that programs can compare.
+    /// A short code for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -416,7 +416,7 @@ impl Confirmation {
 }
 
 impl Denial {
-    /// A short word that programs can compare.
+    /// A short code for programs.
     #[must_use]
     pub fn reason(&self) -> &str {
         match self {

@@ -42,7 +42,7 @@ pub struct Evidence {
 pub struct Failure {
     /// When it was tried.
     pub at: DateTime<Utc>,
-    /// A short word that programs can compare.
+    /// A short code for programs.
     pub reason: String,
     /// What happened and what to do, for people.
     pub message: String,

@@ -21,7 +21,7 @@ pub enum Lease {
     Adopted(Adopted),
     /// Taken on the License Server's word (unsigned mode).
     Unsigned {
-        /// The license as the License Server wrote it.
+        /// The license, unmodified from the License Server.
         license: License,
         /// When the next validation is due at the latest.
         valid_until: DateTime<Utc>,

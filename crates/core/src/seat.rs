@@ -40,7 +40,7 @@ pub enum Overlap {
 }
 
 impl Overlap {
-    /// A short word that programs can compare.
+    /// A short code for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -59,7 +59,7 @@ impl Suspicion {
         }
     }
 
-    /// A short word that programs can compare.
+    /// A short code for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

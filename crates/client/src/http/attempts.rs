@@ -35,7 +35,7 @@ pub(super) struct AttemptsQuery {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Attempt {
     id: i32,
-    /// Masked for callers who may not change things.
+    /// Masked for callers that may not make changes.
     license_key: Option<String>,
     /// `success`, `failed` (an activation), `offline` or `denied` (a
     /// validation).
@@ -57,7 +57,7 @@ pub(super) struct AttemptListResponse {
 
 /// List Attempts
 ///
-/// The log of activations and validations, the newest first.
+/// The log of activations and validations, newest first.
 #[utoipa::path(
     get,
     path = "/api/license/attempts",

@@ -93,8 +93,8 @@ fn respond(app: &App, request: &Request) -> Response {
 
 /// Authorize Request
 ///
-/// Whether a request of the VMS may pass, for gateways, with any method. See the
-/// documentation of gates for headers and appended paths.
+/// Tells a gateway whether a request to the VMS may pass; any method. See the gates documentation
+/// for headers and appended paths.
 #[utoipa::path(
     get,
     path = "/api/license/authorize",
@@ -112,8 +112,8 @@ pub(super) fn authorize() {}
 
 /// Authorize Feature
 ///
-/// The same for gateways that can set only a path, with any method. A path behind
-/// the key is the visitor's, and changes nothing without a table of routes.
+/// The same for gateways that can set only a path; any method. A path after the key is the
+/// visitor's, and has no effect without a table of routes.
 #[utoipa::path(
     get,
     path = "/api/license/authorize/feature/{key}",

@@ -14,11 +14,11 @@ use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::deactivate::Seat;
 
-/// How to deactivate; the body may be left out.
+/// How to deactivate; the body is optional.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
 pub(super) struct LicenseDeactivationRequest {
-    /// Deactivate even when the License Server cannot be told.
+    /// Deactivate even if the License Server cannot be reached.
     force: Option<bool>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct LicenseDeactivationResponse {
 /// Deactivate License
 ///
 /// Gives the seat back to the License Server and forgets the license here.
-/// Refuses when the License Server cannot be told, unless forced.
+/// Fails if the License Server cannot be reached, unless forced.
 #[utoipa::path(
     post,
     path = "/api/license/deactivate",

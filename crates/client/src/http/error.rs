@@ -268,7 +268,7 @@ pub enum ChangeErrors {
 /// Errors of routes that take a body.
 #[derive(IntoResponses)]
 pub enum BodyErrors {
-    /// The body is not what it has to be.
+    /// The request body is invalid.
     #[response(status = 422)]
     Invalid(HTTPValidationError),
 }

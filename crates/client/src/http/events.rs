@@ -52,11 +52,10 @@ pub(super) struct Wanted {
 
 /// Subscribe To Events
 ///
-/// The whole state first, and again after every change: `standing`, `tier`,
-/// `features` with their reasons, `limits`, and until when all of it holds if
-/// nothing else happens, and what then (`then`). With `Last-Event-ID` of the
-/// current state, only what follows. With `signed=true`, for trusted callers,
-/// the signed license that proves it is there too.
+/// Sends the whole state, and again after every change: `standing`, `tier`, `features` with their
+/// reasons, `limits`, until when the state is valid if nothing else happens, and the states after
+/// that (`then`). With `Last-Event-ID` of the current state, only later changes are sent. With
+/// `signed=true`, trusted callers also get the signed license.
 #[utoipa::path(
     get,
     path = "/api/license/events",

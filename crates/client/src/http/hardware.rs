@@ -15,12 +15,12 @@ use crate::app::App;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HardwareResponse {
-    /// Null until the database has been reached for the first time.
+    /// Null until the database is reached for the first time.
     hardware_id: Option<String>,
     /// `none`, `drifted` or `unknown`.
     drift: &'static str,
-    /// Each component that is or was there: `same`, `changed`, `missing` or
-    /// `new`. No value of a component is shown anywhere.
+    /// Each current or recorded component: `same`, `changed`, `missing` or `new`. The values are
+    /// never shown.
     components: BTreeMap<&'static str, &'static str>,
     /// In words.
     message: &'static str,

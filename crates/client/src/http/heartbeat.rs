@@ -15,7 +15,7 @@ use crate::licensing;
 /// What came of it.
 #[derive(Serialize, ToSchema)]
 pub(super) struct HeartbeatResponse {
-    /// Whether the License Server has taken it, or there was nothing to send.
+    /// Whether the License Server accepted it, or there was nothing to send.
     success: bool,
     /// In words.
     message: String,

@@ -21,7 +21,7 @@ use crate::licensing::usage::{FRESH, SHARED, measure};
 pub(super) struct LimitCheckRequest {
     /// `cameras`, `users` or `storage_gb`.
     resource: String,
-    /// How much more; 1 where nothing is said.
+    /// How much more; default 1.
     requested: Option<u64>,
 }
 
@@ -37,18 +37,18 @@ pub(super) struct LimitCheckResponse {
     reason: &'static str,
     /// In words.
     message: String,
-    /// The most that the license allows; null without a limit.
+    /// The license's limit; null if unlimited.
     limit: Option<u64>,
     /// Current usage; null if unknown.
     in_use: Option<u64>,
-    /// What may still be added; null without a limit.
+    /// What may still be added; null if unlimited.
     remaining: Option<u64>,
 }
 
 /// Check Limit
 ///
-/// Whether this much more may be added. Being over a limit never switches off
-/// what already runs.
+/// Checks whether this much more may be added. Being over a limit never switches off what already
+/// runs.
 #[utoipa::path(
     post,
     path = "/api/license/limits/check",
@@ -76,7 +76,7 @@ pub(super) async fn check(
     let resource = resource.as_str();
     let message = match (decision.limit, in_use) {
         (None, _) if !decision.allowed => "No license is activated".to_owned(),
-        (None, _) => format!("{resource} is unlimited"),
+        (None, _) => format!("No limit applies to {resource}"),
         (Some(limit), Some(in_use)) if in_use > limit => {
             let over = in_use - limit;
             format!("{in_use} of {limit} {resource} are in use ({over} over)")

@@ -20,7 +20,7 @@ use crate::metrics::Readings;
 /// Metrics
 ///
 /// In the `OpenMetrics` text format, or in Prometheus' text format 0.0.4 for
-/// scrapers that prefer it. What there is not is absent, rather than 0.
+/// scrapers that prefer it. Missing values are absent, rather than 0.
 #[utoipa::path(
     get,
     path = "/metrics",

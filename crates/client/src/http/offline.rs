@@ -42,8 +42,8 @@ pub(super) struct OfflineRequestResponse {
 
 /// Write Offline Request
 ///
-/// Makes the file that the vendor answers with a license file, for a site
-/// without internet.
+/// Creates the request file that the vendor answers with a license file, for a site without
+/// internet.
 #[utoipa::path(
     post,
     path = "/api/license/offline/request",
@@ -100,11 +100,11 @@ pub(super) struct OfflineImportRequest {
 /// What came of it.
 #[derive(Serialize, ToSchema)]
 pub(super) struct OfflineImportResponse {
-    /// False when the vendor says no.
+    /// False if the vendor denied the request.
     success: bool,
     /// `licensed`, `denied` or `deactivated`.
     result: &'static str,
-    /// The license that counts now.
+    /// The active license.
     license: Option<Map<String, Value>>,
     /// In words.
     message: String,
@@ -112,8 +112,8 @@ pub(super) struct OfflineImportResponse {
 
 /// Import License File
 ///
-/// Lets a license file count: a lease, the vendor's no, or the receipt of a
-/// deactivation. A file that cannot be believed changes nothing.
+/// Imports a license file: a lease, a denial, or the receipt of a deactivation. A file that fails
+/// verification changes nothing.
 #[utoipa::path(
     post,
     path = "/api/license/offline/import",

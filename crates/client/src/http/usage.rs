@@ -32,11 +32,11 @@ pub(super) struct UsageReportRequest {
     /// Name of the service; its next report replaces this one.
     #[schema(example = "recorder-1")]
     source: String,
-    /// The sum over all sources is what is in use.
+    /// Usage is the sum over all sources.
     cameras: Option<u64>,
     users: Option<u64>,
     storage_gb: Option<u64>,
-    /// How long the report counts; 300 where nothing is said, at most a week.
+    /// How long the report counts; default 300, at most a week.
     expires_in_seconds: Option<u64>,
 }
 

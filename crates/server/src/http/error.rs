@@ -84,7 +84,7 @@ pub(super) struct ErrorBody {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct ErrorDetail {
-    /// A short word that programs can compare.
+    /// A short code for programs.
     code: &'static str,
     /// What is wrong, and what to do.
     message: String,

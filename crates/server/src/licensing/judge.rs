@@ -58,7 +58,7 @@ impl ShownStatus {
         }
     }
 
-    /// A short word that programs can compare.
+    /// A short code for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
