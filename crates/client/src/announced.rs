@@ -33,7 +33,7 @@ impl Announced {
     }
 
     /// The announcement on its way, as one JSON object that ends with an event, in
-    /// two parts. Thousands may be told together, so what is the same for all is
+    /// two parts. Thousands may be notified together, so what is the same for all is
     /// written one time, and in memory one time.
     #[must_use]
     pub fn parts(&self, envelope: &Envelope) -> (String, Bytes) {

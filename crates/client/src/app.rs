@@ -54,7 +54,7 @@ pub struct App {
     pub kept_time: SealedFile,
     /// The License Server.
     pub upstream: Upstream,
-    /// The time that everything is judged by: the effective time where keys
+    /// The time used for all decisions: the effective time where keys
     /// are trusted, else the wall clock.
     pub clock: Arc<dyn Clock>,
     /// The same clock, where it is the effective time.
@@ -83,13 +83,13 @@ pub struct App {
     pub gate_routes: GateRoutes,
     /// What is in use.
     pub meter: Meter,
-    /// Why changes cannot be stored, as far as the database says.
+    /// Why changes cannot be stored, as reported by the database.
     pub database_trouble: SharedReading<Option<String>>,
     /// The log of attempts.
     pub attempts: AttemptsLog,
     /// What is counted.
     pub metrics: Metrics,
-    /// What gates ask about that there is not.
+    /// Unknown features that gates ask about.
     pub unknown_features: UnknownFeatures,
     /// Held while evidence is being changed, so that calls to the License
     /// Server that change it take turns.
@@ -98,9 +98,9 @@ pub struct App {
     pub calls_changed: Notify,
     /// The state for subscribers; `None` before the first one.
     pub announced: watch::Sender<Option<Arc<Announced>>>,
-    /// What the site may use, made one time for all callers.
+    /// What the site may use, computed one time for all callers.
     pub entitled: LatestEntitled,
-    /// Rung when they may have to be told something else.
+    /// Notified when their state may have changed.
     pub changed: Notify,
     /// Rung when another process has changed something in the database.
     pub database_changed: Notify,
@@ -127,12 +127,12 @@ pub struct KeptTime {
     /// The effective time.
     #[serde(flatten)]
     pub believed: Believed,
-    /// What is remembered of licenses, also of those that are gone.
+    /// What is remembered about licenses, including former ones.
     #[serde(default)]
     pub remembered: Remembered,
 }
 
-/// When the License Server was called, which says when it is called next.
+/// When the License Server was called, which determines the next call.
 #[derive(Clone, Copy, Debug)]
 pub struct Calls {
     /// The newest validation or activation that was tried.
@@ -193,14 +193,14 @@ pub enum OpenError {
     /// The table of the gate cannot be used.
     #[error(transparent)]
     GateRoutes(#[from] GateRoutesError),
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
 }
 
 impl App {
     /// Makes the service of the settings. It knows nothing yet:
-    /// `licensing::resume` has to come next.
+    /// `licensing::resume` must be called next.
     ///
     /// # Errors
     /// One [`OpenError`] for each setting that cannot be used.
@@ -365,7 +365,7 @@ impl App {
         self.calls_changed.notify_one();
     }
 
-    /// What is remembered of licenses, also of those that are gone.
+    /// What is remembered about licenses, including former ones.
     #[must_use]
     pub fn remembered(&self) -> Remembered {
         lock(&self.remembered).clone()
@@ -439,7 +439,7 @@ impl App {
         }
     }
 
-    /// A signed answer has come by hand.
+    /// A signed answer was imported from a file.
     pub fn answer_time(&self, signed: DateTime<Utc>) {
         if let Some(clock) = &self.effective {
             self.time_was_set(&clock.answer(signed));
@@ -474,7 +474,7 @@ impl App {
             return;
         }
         events.iter().for_each(log_clock_event);
-        // What was done at a time that has not come yet was done just now.
+        // A recorded time in the future counts as now.
         let now = self.clock.now();
         self.note_call(|calls| {
             calls.validated_at = calls.validated_at.min(now);
@@ -599,7 +599,7 @@ impl App {
         }
     }
 
-    /// A signed document says that it is no earlier than this.
+    /// A signed document proves that it is no earlier than this.
     fn learn_time(&self, signed: DateTime<Utc>) {
         if let Some(clock) = &self.effective {
             clock.learn(signed);
@@ -618,7 +618,7 @@ impl App {
     }
 }
 
-/// Says what there is to say about the machine's clocks.
+/// Logs what is notable about the machine's clocks.
 pub fn log_clock_event(event: &ClockEvent) {
     let minutes = |by: TimeDelta| by.num_minutes();
     match event {

@@ -1,4 +1,4 @@
-//! The time that deadlines are judged by where keys are trusted.
+//! The time for deadlines when keys are trusted.
 //!
 //! The rules are in `license_core::time_guard`. Here they are fed with the
 //! machine's clocks. Asking for the time takes no lock: between two
@@ -53,7 +53,7 @@ impl EffectiveClock {
         (clock, events)
     }
 
-    /// Looks at the machine's clocks; answers what there is to say.
+    /// Reads the machine's clocks; answers what is notable.
     pub fn observe(&self) -> Vec<ClockEvent> {
         self.replace(TimeGuard::observed)
     }
@@ -64,12 +64,12 @@ impl EffectiveClock {
         self.set(|guard, readings| guard.proven(signed, waited, readings))
     }
 
-    /// A signed answer has come by hand.
+    /// A signed answer was imported from a file.
     pub fn answer(&self, signed: DateTime<Utc>) -> Vec<ClockEvent> {
         self.set(|guard, readings| guard.answered(signed, readings))
     }
 
-    /// What a request by file says when it is written.
+    /// The time stated in a request file when it is written.
     #[must_use]
     pub fn written_at(&self) -> DateTime<Utc> {
         self.guard.load().written_at(&readings(&*self.machine))
@@ -164,7 +164,7 @@ impl EffectiveClock {
         self.guard.load().stopped()
     }
 
-    /// Whether the kernel says which start of the machine this is.
+    /// Whether the kernel provides the boot id.
     #[must_use]
     pub fn knows_the_start(&self) -> bool {
         self.machine.machine().boot_id.is_some()

@@ -117,7 +117,7 @@ fn read(file: &Path) -> Result<RouteTable, GateRoutesError> {
     })
 }
 
-/// The table, or where the text is wrong, and why.
+/// The table, or the position and reason of the error.
 fn parse(text: &str) -> Result<RouteTable, (usize, String)> {
     let file: File = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);

@@ -1,4 +1,4 @@
-//! Who this installation is, towards the License Server.
+//! The identity of this installation towards the License Server.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::store::{
 /// The two ids, settled when the database is first reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// This installation: made once.
+    /// This installation: created at the first start.
     pub installation_id: String,
     /// This machine: computed once, stored, never computed again, so that a
     /// new network card or container does not lose the license.
@@ -114,7 +114,7 @@ pub async fn settle(
 enum Found {
     /// An id that nothing speaks against.
     Good(String),
-    /// Not this id, which it has to hold.
+    /// Not this id, which it must contain.
     Other(String),
     /// Not an id, and the correct one is unknown.
     Unusable(String),
@@ -129,7 +129,7 @@ impl Found {
         setting: Option<&str>,
         witness: Option<&str>,
     ) -> Result<Self, StoreError> {
-        // What a setting prescribes needs no witness.
+        // An id from a setting needs no confirmation.
         let right = witness.filter(|id| setting.is_none() && is_usable(id));
         let right = right.map(str::to_owned);
         let stored = stored(db, key).await?;
@@ -181,7 +181,7 @@ async fn write_right(
     Ok(right)
 }
 
-/// The secret of this installation, made once.
+/// The secret of this installation, created at the first start.
 ///
 /// # Errors
 /// When the database refuses.

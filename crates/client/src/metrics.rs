@@ -2,7 +2,7 @@
 //!
 //! Counters live here and are counted where things happen. Everything that is
 //! known anyway is read when it is scraped, so that it cannot be out of date;
-//! what there is not is absent, rather than 0.
+//! missing values are absent, rather than 0.
 
 use std::sync::atomic::AtomicU64;
 
@@ -108,7 +108,7 @@ impl Metrics {
         self.security_events.inc();
     }
 
-    /// Counts what a call to the License Server came to.
+    /// Counts the result of a call to the License Server.
     pub fn contacted<Y>(&self, call: Call, contact: &Contact<Y>) {
         let outcome = match contact {
             Contact::Confirmed(_) => "confirmed",

@@ -114,7 +114,7 @@ impl ServiceArgs {
             .await
     }
 
-    /// Prints the answer as it came, if JSON is asked for; answers whether.
+    /// Prints the unmodified answer if JSON is requested; answers whether it did.
     pub(crate) fn print_json(&self, answer: &Answer) -> bool {
         if self.json {
             println!("{:#}", answer.body);
@@ -190,7 +190,7 @@ impl ServiceArgs {
         };
         let name = host.trim_matches(['[', ']']);
         let found = tokio::net::lookup_host((name, port)).await;
-        // A host that is not found is said with the request.
+        // An unknown host is reported with the request.
         let found = found.into_iter().flatten();
         let directories = self.state_dir.as_deref().into_iter();
         let trusted = trusted_users(directories.chain([Path::new(PACKAGED_STATE_DIR)]));
@@ -198,7 +198,7 @@ impl ServiceArgs {
         Ok(address.map(|address| (host.to_owned(), address)))
     }
 
-    /// Where the service is, as it may be shown.
+    /// The service's displayable address.
     pub(crate) fn presentable_url(&self) -> String {
         match &self.url {
             Some(url) => url.to_string(),
@@ -234,7 +234,7 @@ impl Answer {
         self.body.get(field).and_then(Value::as_bool) == Some(true)
     }
 
-    /// The service's words for what went wrong.
+    /// The service's error message.
     pub(crate) fn into_error(self) -> anyhow::Error {
         match self.body.get("detail") {
             Some(Value::String(detail)) => anyhow::anyhow!("{detail}"),

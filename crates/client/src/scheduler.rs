@@ -84,7 +84,7 @@ impl Scheduler {
     /// whether this process holds it then.
     ///
     /// # Errors
-    /// When the database refuses; what was held is held until it is too old.
+    /// When the database refuses; a held lease is kept until it is too old.
     pub async fn attend(
         &self,
         store: &Store,

@@ -25,7 +25,7 @@ use crate::state_file::StateFile;
 pub struct SealedFile {
     file: StateFile,
     key_file: PathBuf,
-    /// Read or made when it is first needed.
+    /// Read or created when it is first needed.
     key: OnceLock<Key>,
 }
 

@@ -24,7 +24,7 @@ use crate::licensing::keep_time::keep_at_stop;
 use crate::licensing::resume::recall;
 use crate::store::left_behind;
 
-/// How long callers may have to wait for the database when the service starts.
+/// Maximum time that callers wait for the database when the service starts.
 const STARTUP_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a database may take at the very end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -102,7 +102,7 @@ pub async fn serve(
         }
     }
     if app.unsigned.is_some() {
-        // The next process has to know until when this one ran.
+        // The next process must know until when this one ran.
         keep(&app).await;
     }
     give_back_the_schedule(&app).await;
@@ -112,7 +112,7 @@ pub async fn serve(
 }
 
 /// Opens the database. One that is there is waited for, so that the first answer knows
-/// what it holds; one that is away is not: callers are answered from memory.
+/// what it holds; an unavailable one is not: callers are answered from memory.
 /// Answers the task that continues it.
 async fn open_database(
     app: &Arc<App>,

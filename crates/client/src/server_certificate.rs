@@ -1,8 +1,8 @@
-//! Whether the License Server's certificate is believed.
+//! Whether the License Server's certificate is accepted.
 //!
-//! Beyond what the system's authorities vouch for, two things are accepted. A certificate listed
-//! in `LICENSE_CA_FILE` is accepted when the server presents exactly that one, regardless of its
-//! type: `openssl req -x509` creates authorities, which rustls does not accept as server
+//! In addition to certificates of the system's authorities, two kinds are accepted. A certificate
+//! listed in `LICENSE_CA_FILE` is accepted when the server presents exactly that one, regardless
+//! of its type: `openssl req -x509` creates authorities, which rustls does not accept as server
 //! certificates. And with trusted keys, a certificate may be valid by the wall clock or by the
 //! effective time, so that an empty clock battery does not cut a site off from the server that
 //! could correct its time. Name and validity are always checked.

@@ -1,5 +1,5 @@
 //! A file in `STATE_DIR` that holds one value: a copy of what the service
-//! knows, for a start while the database is away, and the time.
+//! knows, for a start while the database is unavailable, and the time.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

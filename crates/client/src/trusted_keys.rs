@@ -1,4 +1,4 @@
-//! The keys that licenses have to be signed with: where they come from, and
+//! The keys that licenses must be signed with: where they come from, and
 //! how far along the vendor's chain of key sets this service is.
 //!
 //! A vendor's build has its keys built in, and then no setting replaces or adds
@@ -105,7 +105,7 @@ impl TrustedKeys {
         self.trust.load()
     }
 
-    /// Whether answers have to be signed.
+    /// Whether answers must be signed.
     #[must_use]
     pub fn are_required(&self) -> bool {
         self.root.is_some()

@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(unknown.checks(), 10_004);
         let others = unknown.list(|key| key != "module.typo");
         assert_eq!(others.len(), MAX_KEYS - 1);
-        // Where every key is asked about again and again, the first ones stay.
+        // If every key is asked about repeatedly, the first ones stay.
         for number in 0..2 * MAX_KEYS {
             let key = format!("gate.{number}");
             unknown.note(&key, now);

@@ -1,4 +1,4 @@
-//! The time that deadlines are judged by where no keys are trusted.
+//! The time for deadlines when no keys are trusted.
 //!
 //! It is the wall clock, except after a jump: the rules are in
 //! `license_core::wall_clock`.
@@ -30,7 +30,7 @@ pub struct UnsignedClock {
 }
 
 impl UnsignedClock {
-    /// Begins with what the wall clock shows.
+    /// Starts with the wall clock's time.
     #[must_use]
     pub fn start(machine: Arc<dyn Clock>) -> Self {
         let wall = WallClock::start(reading(&*machine));

@@ -43,7 +43,7 @@ pub struct Upstream {
     is_stale: AtomicBool,
 }
 
-/// The client, and what it was made of.
+/// The client, and what it was built from.
 struct Made {
     http: reqwest::Client,
     /// The content of `LICENSE_CA_FILE`.
@@ -63,7 +63,7 @@ pub struct Sender {
     pub newest_seq: Option<u64>,
 }
 
-/// Why the client cannot be made.
+/// Why the client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// `LICENSE_CA_FILE` is not a list of certificates.
@@ -171,7 +171,7 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> String {
             return explained;
         }
     }
-    // The HTTP library's words for bytes that are no answer, such as an alert of TLS.
+    // The HTTP library's error for bytes that are not an HTTP answer, such as a TLS alert.
     if innermost.starts_with("invalid HTTP") && url.scheme() == "http" {
         innermost.push_str(
             "; the server does not speak HTTP: if it speaks TLS, write https:// in LICENSE_API_URL",
@@ -339,7 +339,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let instant = |text: &str| DateTime::parse_from_rfc2822(text).ok();
     let asked = text(RETRY_AFTER)?;
     if asked.bytes().all(|byte| byte.is_ascii_digit()) && !asked.is_empty() {
-        // What is too long for a number is longer than anybody waits.
+        // A number that overflows is longer than any wait.
         return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
     }
     let wait = instant(asked)? - instant(text(DATE)?)?;

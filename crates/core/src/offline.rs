@@ -215,7 +215,7 @@ pub enum ImportError {
 pub enum Imported {
     /// A lease, as answer to an activation or a renewal.
     License(Box<VerifiedLicense>),
-    /// The License Server says no.
+    /// The License Server denied the request.
     Denied(Box<VerifiedDenial>),
     /// The receipt of a deactivation: the seat is free.
     Deactivated,

@@ -28,7 +28,7 @@ use crate::http::error::ApiError;
 /// of its value.
 const PASSED_ON: [&str; 3] = ["x-forwarded-for", "forwarded", "x-real-ip"];
 
-/// The rules, made once at start.
+/// The rules, built at start.
 pub struct Access {
     networks: Vec<IpNet>,
     token: Option<AdminToken>,
@@ -40,7 +40,7 @@ pub struct Access {
     pub sessions: Sessions,
 }
 
-/// Why the rules cannot be made.
+/// Why the rules cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// An entry of `CORS_ALLOWED_ORIGINS` is no origin.
@@ -203,7 +203,7 @@ pub(super) async fn note_caller(
     next.run(request).await
 }
 
-/// Keeps those out who may not change things.
+/// Refuses callers that may not make changes.
 pub(super) async fn only_trusted(
     caller: Caller,
     request: axum::http::Request<Body>,

@@ -15,7 +15,7 @@ use crate::http::error::{ApiError, BodyErrors, ErrorResponse};
 use crate::http::instant::naive;
 use crate::store::local_license_validation_attempts::LoggedAttempt;
 
-/// Lines in an answer that does not say how many.
+/// Default number of lines in an answer.
 const DEFAULT_PAGE: usize = 50;
 /// Most lines in one answer.
 const MAX_PAGE: usize = 500;

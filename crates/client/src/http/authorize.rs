@@ -1,8 +1,8 @@
 //! Forward authentication: may this request of the VMS pass?
 //!
-//! Gateways read the status code alone: 200 or 403, and nothing else unless they
-//! say that they pass a 400 on. An allowance has no body: nginx opens a new
-//! connection after every answer of a gate that has one.
+//! Gateways read only the status code: always 200 or 403, unless they declare that they pass a
+//! 400 on. An allowance has no body: nginx opens a new connection after every answer of a gate
+//! that has one.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -25,15 +25,15 @@ use crate::http::panicked;
 const PATH: &str = "/api/license/authorize";
 /// Below it, what stands before the feature, for gateways that can set only a path.
 const FEATURE_PATH: &str = "/feature";
-/// The feature, when the gateway says it in a header.
+/// The feature, if the gateway sends it in a header.
 const FEATURE: &str = "x-license-feature";
-/// The path of the request, as Traefik, Caddy and others say it.
+/// The path of the request, as sent by Traefik, Caddy and others.
 const FORWARDED_URI: &str = "x-forwarded-uri";
 /// Its method.
 const FORWARDED_METHOD: &str = "x-forwarded-method";
-/// The path of the request, as nginx is usually made to say it.
+/// The path of the request, as nginx is usually configured to send it.
 const ORIGINAL_URI: &str = "x-original-uri";
-/// The URL of the request, as ingress-nginx says it.
+/// The URL of the request, as sent by ingress-nginx.
 const ORIGINAL_URL: &str = "x-original-url";
 /// The method of both.
 const ORIGINAL_METHOD: &str = "x-original-method";
@@ -84,7 +84,7 @@ where
     }
 }
 
-/// Everything that says what the request needs has to allow it: a header that a
+/// Every source that names what the request needs must allow it: a header that a
 /// visitor has slipped in can only close the gate.
 fn respond(app: &App, request: &Request) -> Response {
     let verdict = judge(app, &question(request));
@@ -192,7 +192,7 @@ fn feature_in_path(request: &Request) -> Option<&str> {
     }
 }
 
-/// Methods and paths of the request, as gateways say them: at most four, one for
+/// Methods and paths of the request, as sent by gateways: at most four, one for
 /// each header that names a path, and the appended one.
 fn paths(request: &Request) -> Result<Vec<AskedPath<'_>>, SentTwice> {
     let headers = request.headers();
@@ -238,7 +238,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue
     }
 }
 
-/// The path of the request, as Envoy says it.
+/// The path of the request, as sent by Envoy.
 fn appended(request: &Request) -> Option<&str> {
     let rest = request.uri().path().strip_prefix(PATH)?;
     Some(rest).filter(|rest| !rest.is_empty())

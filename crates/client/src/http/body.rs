@@ -138,7 +138,7 @@ impl JsonObject {
         self.0.swap_remove(field)
     }
 
-    /// The text in a field that has to be there.
+    /// The text in a required field.
     pub(super) fn text(&mut self, field: &'static str) -> Result<String, ApiError> {
         match self.0.swap_remove(field) {
             Some(Value::String(text)) if text.contains('\0') => Err(invalid(
@@ -158,7 +158,7 @@ impl JsonObject {
         }
     }
 
-    /// The texts in a list that has to be there, at most `most`.
+    /// The texts in a required list, at most `most`.
     fn texts(&mut self, field: &'static str, most: usize) -> Result<Vec<String>, ApiError> {
         let list = match self.0.swap_remove(field) {
             Some(Value::Array(list)) => list,
@@ -208,7 +208,7 @@ impl JsonObject {
         }
     }
 
-    /// The truth value in a field that has to be there.
+    /// The boolean in a required field.
     pub(super) fn required_flag(&self, field: &'static str) -> Result<bool, ApiError> {
         if self.0.contains_key(field) {
             self.flag(field)
@@ -345,7 +345,7 @@ fn invalid(kind: &'static str, loc: &[&'static str], msg: &str, input: Value) ->
     }))
 }
 
-/// What was sent, as an error shows it: whole, or the beginning of its JSON.
+/// What was sent, as shown in an error: whole, or the beginning of its JSON.
 fn shortened(input: Value) -> Value {
     let mut json = Beginning(Vec::new());
     if serde_json::to_writer(&mut json, &input).is_ok() {

@@ -22,7 +22,7 @@ use crate::licensing::usage::ReportError;
 /// Why a request is not answered as hoped.
 #[derive(Debug)]
 pub enum ApiError {
-    /// The body does not say what it has to.
+    /// The body lacks something required.
     Invalid(Box<Invalid>),
     /// The body is not UTF-8.
     NotUtf8,
@@ -56,11 +56,11 @@ pub enum ApiError {
     NotFound,
     /// Method not allowed.
     MethodNotAllowed,
-    /// A fault of ours; the log has it.
+    /// An internal error; see the log.
     Internal,
 }
 
-/// One thing that is wrong with a body, in the words of version 1.0.0.
+/// One problem in a body, in the wording of version 1.0.0.
 #[derive(Debug, Serialize)]
 pub struct Invalid {
     /// What kind of mistake.

@@ -124,7 +124,7 @@ pub(super) async fn evaluate_all(
     response
 }
 
-/// The context decides nothing, but has to be one.
+/// The context has no effect, but must be an object.
 fn context(body: Result<JsonObject, ApiError>) -> Result<(), (&'static str, String)> {
     let mut body = body.map_err(|_| ("PARSE_ERROR", "The body is not a JSON object".to_owned()))?;
     match body.take("context") {

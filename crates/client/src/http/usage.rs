@@ -17,7 +17,7 @@ use crate::http::instant::naive;
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 
-/// How long a report counts when it does not say.
+/// How long a report counts by default.
 const DEFAULT_EXPIRY_SECONDS: u64 = 300;
 /// How long a report may count, in seconds.
 const MAX_EXPIRY_SECONDS: u64 = 7 * 24 * 3600;
@@ -54,7 +54,7 @@ pub(super) struct UsageResponse {
 
 /// Report Usage
 ///
-/// Takes a service's report of what it uses. The heartbeat sends the sum.
+/// Accepts a service's usage report. The heartbeat sends the sum.
 #[utoipa::path(
     put,
     path = "/api/license/usage",

@@ -1,4 +1,4 @@
-//! Takes over what other processes change, and brings to the database what it
+//! Applies changes of other processes, and writes to the database what it
 //! could not take before.
 
 use std::convert::Infallible;
@@ -56,7 +56,7 @@ fn note_well(app: &App) {
     }
 }
 
-/// Says it once, not every few seconds; `/readyz` says it all the time.
+/// Logged one time, not every few seconds; `/readyz` always shows it.
 async fn note_trouble(app: &App, error: &StoreError) {
     let trouble = app.store.why_not().await;
     let trouble = trouble.unwrap_or_else(|| error.to_string());

@@ -1,5 +1,5 @@
-//! Hears that another process has changed something, where the database
-//! announces it. What is missed is found by looking.
+//! Receives the database's notifications of changes by other processes. Missed ones are found by
+//! polling.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::store::StoreError;
 
-/// How long to wait before a lost connection is made again.
+/// How long to wait before reconnecting.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {

@@ -1,4 +1,4 @@
-//! Keeps the log of attempts from growing for ever.
+//! Keeps the attempts log from growing forever.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -25,10 +25,10 @@ pub const MAX_KEY_CHARS: usize = 255;
 /// Why a license was not activated. The previously active license always stays active.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivateError {
-    /// The License Server says no.
+    /// The License Server denied the request.
     #[error("{}{}", .message.as_deref().unwrap_or("Activation failed"), contained(.odd, .message.as_deref()))]
     Refused {
-        /// Its words, when it has any.
+        /// Its message, if it sent one.
         message: Option<String>,
         /// Characters that hardly belong in the key that was entered.
         odd: OddCharacters,

@@ -1,6 +1,6 @@
 //! Follow the vendor's key sets.
 //!
-//! The License Server says with every signed answer which set is its newest.
+//! Every signed answer of the License Server names its newest set.
 //! A client that has an older one, or meets a key that it does not know, asks
 //! for the signed sets in between, and follows them as far as they can be
 //! believed. One answer is bounded, so it asks again while it gets further.

@@ -16,14 +16,14 @@ pub enum Seat {
     Freed,
     /// The License Server answered that there is no seat to free.
     NotHeld,
-    /// It could not be told; the vendor has to free it.
+    /// It could not be reached; the vendor must free the seat.
     Unknown,
 }
 
 /// Why a license was not deactivated.
 #[derive(Debug, thiserror::Error)]
 pub enum DeactivateError {
-    /// There is none.
+    /// No license is active.
     #[error("No license activated")]
     Unlicensed,
     /// The seat cannot be given back now, and that was not forced.

@@ -26,7 +26,7 @@ impl Due {
     }
 }
 
-/// Says when the next calls are due, as things stand at `now`.
+/// Determines when the next calls are due, at `now`.
 #[must_use]
 pub fn due(app: &App, now: DateTime<Utc>) -> Due {
     let snapshot = app.snapshot();

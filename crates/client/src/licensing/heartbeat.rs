@@ -1,4 +1,4 @@
-//! Report to the License Server what is in use.
+//! Report usage to the License Server.
 
 use license_core::contact::{Acknowledgement, Contact};
 use license_core::protocol::{HeartbeatRequest, UsageMetrics};
@@ -46,7 +46,7 @@ async fn measured_report(app: &App) -> Option<HeartbeatRequest> {
     report(app)
 }
 
-/// What a heartbeat says with the usage that was counted last; `None` without a
+/// The body of a heartbeat with the last counted usage; `None` without a
 /// license.
 #[must_use]
 pub fn report(app: &App) -> Option<HeartbeatRequest> {

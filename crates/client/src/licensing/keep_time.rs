@@ -76,7 +76,7 @@ pub async fn recall(db: &impl ConnectionTrait) -> Result<Option<Mark>, StoreErro
 enum Kept {
     /// It does, or holds what another process has written since.
     Yes,
-    /// It has said yes, and holds what it held before.
+    /// It accepted the write, but still contains the old value.
     No,
 }
 

@@ -41,9 +41,9 @@ pub enum OfflineError {
 pub enum Outcome {
     /// The license counts, until then.
     Licensed(License),
-    /// The vendor says no.
+    /// The vendor denied the request.
     Denied {
-        /// In the vendor's words.
+        /// The vendor's message.
         message: String,
     },
     /// The seat is free.

@@ -1,4 +1,4 @@
-//! Change what is known, in the database and in memory.
+//! Change the state, in the database and in memory.
 //!
 //! Evidence, features and the log of attempts change in one transaction. What
 //! the database cannot take now is remembered, and written with the next

@@ -1,4 +1,4 @@
-//! Take up the work where the last run left it.
+//! Resume the work of the last run.
 
 use chrono::{DateTime, Utc};
 use license_core::evidence::Evidence;
@@ -13,14 +13,14 @@ use crate::licensing::rows::Rows;
 use crate::licensing::{hardware, keep, keep_time, key_sets, record};
 use crate::store::{StoreError, system_config};
 
-/// Takes up what the local copy says, and then what the database says, if it
-/// answers. If not, [`open`] has to be tried again.
+/// Loads the local copy, and then the database, if it is available. If not, [`open`] must be
+/// retried.
 pub async fn resume(app: &App) -> Result<(), StoreError> {
     recall(app);
     open(app).await
 }
 
-/// Takes up what the local copy says, which needs no database.
+/// Loads the local copy, which needs no database.
 pub fn recall(app: &App) {
     let now = app.clock.now();
     if let Some(kept) = keep::recall(app, now) {
@@ -82,14 +82,14 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
             "adopted the license of the Python service, validating it now"
         );
     }
-    // What was recalled may have told another time.
+    // The loaded data may have changed the time.
     let now = app.clock.now();
     let is_ours = app
         .identity()
         .is_some_and(|known| known.installation_id == identity.installation_id);
     app.settle_identity(identity);
     if !is_ours {
-        // What the local copy of another installation says is not for this one.
+        // The local copy of another installation does not apply to this one.
         let nothing = app.snapshot().with_evidence(Evidence::default());
         app.publish(nothing);
     }
@@ -133,7 +133,7 @@ fn known_here(app: &App, rows: &Rows) -> Option<Identity> {
     app.identity().map(|identity| (*identity).clone())
 }
 
-/// Says when the next calls are due.
+/// Determines when the next calls are due.
 fn take_up_calls(app: &App, heartbeat_at: Option<DateTime<Utc>>, now: DateTime<Utc>) {
     let snapshot = app.snapshot();
     let evidence = &snapshot.evidence;

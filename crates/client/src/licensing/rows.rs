@@ -118,7 +118,7 @@ impl Recalled {
 /// Why a cached license counts for nothing.
 #[derive(Debug, thiserror::Error)]
 enum NotGenuine {
-    /// Its document cannot be believed.
+    /// Its document failed verification.
     #[error(transparent)]
     Document(#[from] DocumentError),
     /// It was signed once.
@@ -222,7 +222,7 @@ impl Rows {
         }
     }
 
-    /// Whom the license is for, where a trusted key has signed it.
+    /// For whom the license is, if a trusted key has signed it.
     #[must_use]
     pub fn addressee(&self, keys: &TrustedKeys) -> Option<Identity> {
         let cached = self.cached.as_ref()?;
@@ -463,7 +463,7 @@ fn unsigned(
     }
 }
 
-/// A license whose signature cannot be believed.
+/// A license whose signature failed verification.
 fn not_genuine(cached: CachedLicense, error: &NotGenuine, now: DateTime<Utc>) -> Said {
     tracing::error!(
         security = true,

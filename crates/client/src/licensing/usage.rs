@@ -1,4 +1,4 @@
-//! Know what is in use.
+//! Track usage.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The database that version 1.0.0 used when nothing said which one to use.
+//! The database that version 1.0.0 used by default.
 //!
 //! This version uses an SQLite file then. A site that upgrades without having set `DATABASE_URL`
 //! would start without its license, so this is logged.

@@ -50,7 +50,7 @@ pub enum StoreError {
         /// How long was waited.
         seconds: u64,
     },
-    /// A row holds a value that is no value of ours, such as an infinite time.
+    /// A row contains an unsupported value, such as an infinite time.
     #[error("a row contains an unreadable value, such as the time 'infinity'; correct it")]
     Unreadable,
     /// The database has not been reached since the start, so that the service
@@ -89,7 +89,7 @@ impl Store {
         system_config::insert_if_missing(db, system_config::REVISION, &new_revision(), now).await
     }
 
-    /// Waits for `work` on the database, but not for ever.
+    /// Waits for `work` on the database, with a timeout.
     ///
     /// # Errors
     /// Those of `work`, and [`StoreError::TooSlow`].

@@ -25,7 +25,7 @@ use crate::http::error::ApiError;
 /// ignored.
 pub(crate) const MAX_NEXT_BYTES: usize = 2 * 1024;
 
-/// The rules, made once at start.
+/// The rules, built at start.
 pub struct Access {
     token: Option<AdminToken>,
     hosts: Hosts,

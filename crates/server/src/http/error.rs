@@ -72,7 +72,7 @@ pub enum ApiError {
     Busy,
     /// The database does not do what it is asked; the log has why.
     Unavailable,
-    /// A fault of ours; the log has it.
+    /// An internal error; see the log.
     Internal,
 }
 
