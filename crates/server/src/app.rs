@@ -56,7 +56,8 @@ impl App {
     /// Writes down the calls that were counted, if that can be done now.
     pub async fn write_traffic_down(&self) {
         let (traffic, store) = (self.traffic.clone(), self.store.clone());
-        // To its end, even if the caller leaves: what was taken from memory would be lost.
+        // Runs to completion even if the caller disconnects, because the counts were already
+        // taken from memory.
         let writing = tokio::spawn(async move { traffic.write_down(&store).await });
         match writing.await {
             Ok(Ok(())) => {}

@@ -1,4 +1,4 @@
-//! Open the database and the keys, and make what is missing.
+//! Open the database and the keys, and create what is missing.
 
 use std::sync::Arc;
 
@@ -159,7 +159,7 @@ pub async fn first_key(
     Ok(Some(kid))
 }
 
-/// Makes the first key where there has never been one; another process may be faster.
+/// Creates the first key if there has never been one; another process may be faster.
 ///
 /// # Errors
 /// [`OpenError::KeysLost`] where there was a key before, and as [`first_key`]; while the

@@ -121,7 +121,7 @@ fn start_jobs(app: &Arc<App>, shutdown: CancellationToken) -> Arc<Jobs> {
     jobs
 }
 
-/// Writes down what was counted, and forgets what is too old.
+/// Stores the counts, and removes old ones.
 async fn keep_history(app: Arc<App>) -> Infallible {
     let mut forgot_at = None;
     loop {
@@ -158,7 +158,7 @@ async fn watch_clock(app: Arc<App>) -> Infallible {
     }
 }
 
-/// Takes up keys that a command has made in the meantime.
+/// Loads keys that a command has created in the meantime.
 async fn watch_keys(app: Arc<App>) -> Infallible {
     let mut reported = None;
     loop {

@@ -72,7 +72,7 @@ pub struct Invalid {
     pub msg: String,
     /// What was sent.
     pub input: Value,
-    /// What else there is to say.
+    /// Further details.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ctx: Option<Value>,
 }
@@ -250,7 +250,7 @@ pub struct ValidationError {
     msg: String,
     /// What was sent.
     input: Value,
-    /// What else there is to say.
+    /// Further details.
     ctx: Option<Value>,
 }
 

@@ -30,7 +30,7 @@ pub struct Access {
     token: Option<AdminToken>,
     hosts: Hosts,
     proxies: TrustedProxies,
-    /// Said one time: anyone can send the header.
+    /// Logged only one time, because anyone can send the header.
     warned_of_proxy: Once,
     /// Callers that used a wrong token, and the names of sessions, which are in the database.
     pub sessions: Sessions,
@@ -61,7 +61,7 @@ impl Access {
 }
 
 /// The address that a request comes from: the peer's, or what trusted proxies say.
-/// Nothing else here looks at the peer.
+/// Nothing else here uses the peer's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 

@@ -35,7 +35,7 @@ const CHALLENGE: (HeaderName, HeaderValue) = (
 /// Why a request is not answered.
 #[derive(Debug)]
 pub enum ApiError {
-    /// The body, a header or a parameter is not what it has to be.
+    /// The body, a header or a parameter is invalid.
     BadRequest(String),
     /// The body cannot be read: too long, or broken off.
     Body(StatusCode, String),
@@ -70,7 +70,7 @@ pub enum ApiError {
     /// Others are waiting already: for the same license, the same row or a connection to the
     /// database, which is well.
     Busy,
-    /// The database does not do what it is asked; the log has why.
+    /// The database is unavailable; the log has the reason.
     Unavailable,
     /// An internal error; see the log.
     Internal,
@@ -286,7 +286,7 @@ impl From<StoreError> for ApiError {
             tracing::debug!(%error, "a request waited too long in the queue");
             return Self::Busy;
         }
-        // The door to the database says once that it fails, and then counts.
+        // The database module logs a failure one time, and then counts.
         if !error.is_outage() {
             tracing::error!(%error, "failed to answer a request");
         }

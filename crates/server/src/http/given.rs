@@ -1,4 +1,4 @@
-//! Bodies and parameters, with our own words for what is wrong with them.
+//! Bodies and parameters, with our own error messages.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;

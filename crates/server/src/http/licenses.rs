@@ -236,7 +236,7 @@ fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
     })
 }
 
-/// What the headers say of the sender. One that cannot be read says nothing.
+/// What the headers say about the sender. Unreadable ones are ignored.
 fn call(headers: &HeaderMap) -> CallDetails {
     let text = |name: &'static str| headers.get(name)?.to_str().ok();
     CallDetails {

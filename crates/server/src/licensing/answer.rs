@@ -52,9 +52,9 @@ pub enum Question {
 pub struct CallDetails {
     /// By file.
     pub offline: Option<ByFile>,
-    /// The highest sequence number that it says it knows.
+    /// The highest sequence number that it reports.
     pub newest_seq: Option<u64>,
-    /// It says that its hardware has changed.
+    /// It reports changed hardware.
     pub drifted: bool,
 }
 
@@ -83,7 +83,7 @@ pub enum Answer {
     Denied {
         /// Why.
         reason: DenialReason,
-        /// Why, in words for the site's operator.
+        /// The reason, for the site's operator.
         message: String,
         /// The signed denial.
         signature: String,
@@ -110,7 +110,7 @@ pub enum AnswerError {
     /// or tried to take too many.
     #[error("too many machines have activated; the next activation is allowed in {0:?}")]
     TooManyCalls(Duration),
-    /// A document could not be made.
+    /// A document could not be created.
     #[error(transparent)]
     Document(#[from] SignError),
 }
@@ -341,7 +341,7 @@ async fn lost_number(
     Ok(is_lost.then_some(known))
 }
 
-/// Follows a machine's trail, and notes what a person should look at.
+/// Follows a machine's trail, and records suspicions for review.
 async fn follow(
     db: &impl ConnectionTrait,
     mut seat: Seat,

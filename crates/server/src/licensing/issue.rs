@@ -40,7 +40,7 @@ pub struct IssueRequest {
     pub without: Vec<String>,
     /// The last instant at which the license may be used.
     pub expires_at: Option<DateTime<Utc>>,
-    /// A key to use; otherwise one is made.
+    /// A key to use; otherwise a new one is generated.
     pub key: Option<String>,
 }
 
@@ -82,7 +82,7 @@ pub enum IssueError {
         /// Why.
         error: FeatureKeyError,
     },
-    /// A feature that is not there to be left out.
+    /// A feature to remove that the tier does not have.
     #[error("the tier has no feature '{0}' to remove")]
     NotInTier(String),
     /// A limit below -1.

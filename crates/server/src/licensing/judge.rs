@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::store::licenses::{License, Status};
 
-/// What has become of a license: the vendor's decision, or its end.
+/// The status of a license: the vendor's decision, or its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum ShownStatus {

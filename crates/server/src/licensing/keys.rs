@@ -31,7 +31,7 @@ pub enum KeysError {
     /// The clock may be wrong: clients would take the date of the set for proof.
     #[error(transparent)]
     Clock(#[from] ClockDoubt),
-    /// A fault of ours, or the service stops.
+    /// An internal error, or the service stops.
     #[error("the key change was interrupted; check with 'license-server keys list'")]
     BrokenOff,
 }

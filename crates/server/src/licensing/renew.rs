@@ -16,7 +16,7 @@ pub enum RenewError {
     /// The license does not exist.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
-    /// Revoking is for good.
+    /// Revocation is permanent.
     #[error("the license was revoked, which cannot be undone; issue a new one")]
     Revoked,
     /// The end cannot be.

@@ -118,8 +118,7 @@ pub enum ReleaseError {
     #[error("the seat of '{0}' does not count against the license; nothing to release")]
     NotWaiting(String),
     /// The machine may run longer than the caller has seen.
-    #[error("the machine '{hardware_id}' may run until {}; confirm this time to release the seat",
-    #in_seconds(*.until))]
+    #[error("the machine '{hardware_id}' may run until {}; confirm this time to release the seat", in_seconds(*.until))]
     Unconfirmed {
         /// The machine.
         hardware_id: String,

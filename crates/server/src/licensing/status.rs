@@ -17,10 +17,10 @@ pub enum StatusError {
     /// The license does not exist.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
-    /// Revoking is for good.
+    /// Revocation is permanent.
     #[error("the license was revoked, which cannot be undone; issue a new one")]
     Revoked,
-    /// The words for the site do not fit.
+    /// The message for the site is too long.
     #[error("the message is limited to {MAX_MESSAGE_CHARS} characters")]
     Message,
     /// The database refuses.

@@ -12,7 +12,7 @@ use license_core::rotation::{KeySetClaims, MAX_KEY_SETS_BYTES, PathToNewest, pat
 
 use super::Key;
 
-/// A signed key set. Its bytes are shared by all who are sent it.
+/// A signed key set. Its bytes are shared by all recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedSet {
     jws: String,

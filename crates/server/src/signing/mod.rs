@@ -175,7 +175,7 @@ pub enum SignError {
 pub struct KeyInfo {
     /// Key id.
     pub kid: String,
-    /// When it was made.
+    /// When it was created.
     pub created: DateTime<Utc>,
     /// From when on it signs.
     pub signs_from: DateTime<Utc>,
@@ -305,7 +305,7 @@ impl SigningKeys {
         self.key_sets.answer(after)
     }
 
-    /// The keys, without what is secret.
+    /// The keys, without private parts.
     #[must_use]
     pub fn list(&self, now: DateTime<Utc>) -> Vec<KeyInfo> {
         let signer = self.signer(now).ok().map(|key| key.kid.as_str());

@@ -12,7 +12,7 @@ pub(super) const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
 pub(super) struct Turn {
     /// From when on.
     pub(super) from: DateTime<Utc>,
-    /// Until when clients believe it; `None` for good.
+    /// Until when clients trust it; `None` means forever.
     pub(super) until: Option<DateTime<Utc>>,
 }
 

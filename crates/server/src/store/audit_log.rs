@@ -50,7 +50,7 @@ pub struct Entry {
     pub license_id: Option<String>,
     /// The masked license key, the hardware id, or the key id.
     pub subject: String,
-    /// What else there is to say.
+    /// Further details.
     #[schema(value_type = Option<Object>)]
     pub details: Option<Value>,
 }

@@ -78,7 +78,7 @@ pub struct License {
     /// What the vendor decided. Programs are shown what has become of it.
     #[serde(skip)]
     pub status: Status,
-    /// Why not, in the vendor's words.
+    /// The vendor's reason.
     pub status_message: Option<String>,
     /// The last instant at which it may be used.
     pub expires_at: Option<DateTime<Utc>>,

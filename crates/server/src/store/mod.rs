@@ -1,4 +1,4 @@
-//! Licenses, seats and what has become of them, on SQLite or PostgreSQL, with one set of queries.
+//! Licenses, seats and their history, on SQLite or PostgreSQL, with one set of queries.
 //!
 //! One file a table. Rows become domain values here and go no further up.
 

@@ -30,11 +30,11 @@ pub(in crate::http) struct Wanted {
     license: Option<String>,
     /// Only entries older than this one.
     before: Option<i64>,
-    /// At most 500; 50 if nothing is said.
+    /// At most 500; default 50.
     limit: Option<u64>,
 }
 
-/// List what was changed, the newest first.
+/// List changes, newest first.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(Wanted),
     responses((status = 200, body = Vec<Entry>), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(in crate::http) async fn list(

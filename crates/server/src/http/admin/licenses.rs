@@ -50,7 +50,7 @@ pub(in crate::http) struct Wanted {
     reversed: bool,
     #[serde(default)]
     offset: u64,
-    /// At most 500; 50 if nothing is said.
+    /// At most 500; default 50.
     limit: Option<u64>,
 }
 
@@ -170,7 +170,7 @@ pub(in crate::http) async fn issue(
     Ok((StatusCode::CREATED, Json(license)))
 }
 
-/// A license, who holds it, and what a person should look at.
+/// A license, its seats, and suspicions to review.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct Whole {
@@ -224,7 +224,7 @@ async fn seats_page(
 ) -> Result<SeatsPage, ApiError> {
     let db = app.store.reader();
     let limit = limit.unwrap_or(50).clamp(1, MAX_PAGE_SIZE);
-    // One more than fits says whether there is another page.
+    // One extra row shows whether there is another page.
     let mut found = seats::list(db, &license.id, query, limit + 1).await?;
     let more = cut(&mut found, limit);
     Ok(SeatsPage {
@@ -289,7 +289,7 @@ pub(in crate::http) async fn seats(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct Days {
-    /// 1 to 400; 90 if nothing is said.
+    /// 1 to 400; default 90.
     days: Option<u32>,
 }
 
@@ -332,20 +332,15 @@ pub(in crate::http) async fn usage(
     Params(params): Params<UsageParams>,
 ) -> Result<Json<UsagePage>, ApiError> {
     let days = Days { days: params.days }.or(90);
-    let wrong = || {
-        ApiError::BadRequest(
-            "invalid cursor; expected the nextCursor of another \
-        page"
-                .into(),
-        )
-    };
+    let wrong =
+        || ApiError::BadRequest("invalid cursor; expected the nextCursor of another page".into());
     let after = params
         .cursor
         .map(|text| UsageCursor::parse(&text).ok_or_else(wrong))
         .transpose()?;
     let license = look_up(&app.store, &license).await?;
     let limit = params.limit.unwrap_or(50).clamp(1, MAX_PAGE_SIZE);
-    // One more than fits says whether there is another page.
+    // One extra row shows whether there is another page.
     let found = usage_by_day(&app, &license.id, days, after.as_ref(), limit + 1);
     let mut usage = found.await?;
     let more = cut(&mut usage, limit);
@@ -419,7 +414,7 @@ pub(in crate::http) async fn reinstate(
     set(&app, actor, &license, Status::Active, Words::default()).await
 }
 
-/// Take a license back for good.
+/// Revoke a license permanently.
 #[utoipa::path(post, path = "/licenses/{license}/revoke", tag = "licenses", request_body = Words,
     params(("license" = String, Path)),
     responses((status = 200, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
