@@ -50,7 +50,7 @@ pub(super) async fn show_settings(
 pub(super) struct DiagnosticsResponse {
     /// When the checks were made; results are shared for 5 seconds.
     checked_at: DateTime<Utc>,
-    /// One for each check.
+    /// One finding per check.
     findings: Vec<Finding>,
     /// As in `GET /api/license/settings`.
     settings: Value,

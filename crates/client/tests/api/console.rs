@@ -137,7 +137,7 @@ async fn grace_counts_down_and_flips_to_lapsed_while_the_page_is_open() {
         scene
             .text()
             .await
-            .contains("Recording, live view and playback go on")
+            .contains("Recording, live view and playback continue")
     );
     scene.end().await;
 }

@@ -1,6 +1,6 @@
 //! A fresh database for each test, SQLite or PostgreSQL.
 
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DbErr, DatabaseConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -92,15 +92,22 @@ impl TestDatabase {
 
     /// The first column of each row, as text.
     pub async fn texts(&self, sql: &str) -> Vec<Option<String>> {
-        let connection = self.connect().await;
+        self.try_texts(sql).await.unwrap()
+    }
+
+    /// The same, where the connection may be closed at any time.
+    pub async fn try_texts(&self, sql: &str) -> Result<Vec<Option<String>>, DbErr> {
+        let mut options = ConnectOptions::new(&self.url);
+        options.sqlx_logging(false);
+        let connection = Database::connect(options).await?;
         let statement =
             sea_orm::Statement::from_string(connection.get_database_backend(), sql.to_owned());
-        let rows = connection.query_all_raw(statement).await.unwrap();
+        let rows = connection.query_all_raw(statement).await?;
         let texts = rows
             .iter()
-            .map(|row| row.try_get_by_index::<Option<String>>(0).unwrap())
+            .map(|row| row.try_get_by_index::<Option<String>>(0))
             .collect();
-        connection.close().await.unwrap();
+        connection.close().await?;
         texts
     }
 

@@ -310,7 +310,7 @@ async fn a_relative_state_dir_is_shown_as_an_absolute_one() {
         let found = findings.find(|it| it["what"] == "STATE_DIR").unwrap();
         let found = found["found"].as_str().unwrap();
         let is_right =
-            found.starts_with(start) && found.contains(&format!("{end} is not there yet"));
+            found.starts_with(start) && found.contains(&format!("{end} does not exist yet"));
         assert!(is_right, "{set}: {found}");
     }
 }

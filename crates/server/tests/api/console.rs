@@ -154,7 +154,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.shows("Harbour Ltd").await;
     let text = browser.text().await;
     assert!(
-        text.contains("Seats: 1 of 1 held") && text.contains("Cameras: 11 of 16"),
+        text.contains("Seats: 1 of 1 in use") && text.contains("Cameras: 11 of 16"),
         "{text}"
     );
 

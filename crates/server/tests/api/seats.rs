@@ -602,11 +602,11 @@ async fn seats_are_shown_in_pages_however_many_there_are(engine: Engine) {
     let page = page.header("cookie", cookie).send().await.unwrap();
     let page = page.text().await.unwrap();
     assert!(
-        page.contains("<h3>Freed, and may still run: 50 of 310</h3>"),
+        page.contains("<h3>Freed, lease still valid: 50 of 310</h3>"),
         "{page}"
     );
     assert_eq!(
-        page.matches("<span class=\"chip wait\">Counts</span>")
+        page.matches("<span class=\"chip wait\">Still counts</span>")
             .count(),
         10
     );
