@@ -1,6 +1,6 @@
 //! A fresh database for each test, SQLite or PostgreSQL.
 
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DbErr, DatabaseConnection};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 use tempfile::TempDir;
 use uuid::Uuid;
 
