@@ -4,9 +4,9 @@
     verify_license.py KEYS.json [license|denial|keyset] < document
     verify_license.py --vectors vectors.json
 
-KEYS.json is the JWK Set that is trusted. Checked is what a document says by itself, and not whether
-its time has come (`exp`), whom it is for, or whether `nonce` and `seq` are those that were expected.
-A document is refused by any exception: by one from need(), or by Python's own where it is malformed.
+KEYS.json is the trusted JWK Set. The script verifies the document itself, not whether it has expired
+(`exp`), for whom it is, or whether `nonce` and `seq` have the expected values. Any exception means
+that the document is refused: one from need(), or one of Python's own if the document is malformed.
 """
 import base64, datetime, hashlib, json, re, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -37,7 +37,7 @@ def encode(data):
 
 
 def decode(text):
-    data = base64.urlsafe_b64decode(text + "==")  # which is lenient: the way back has to come to the same
+    data = base64.urlsafe_b64decode(text + "==")  # lenient, so encoding again must give the same text
     need(encode(data) == text, "not strict base64url")
     return data
 
@@ -54,12 +54,12 @@ def parse(data):
 def sound(point):
     """A point of the curve, and not of order 1 or 2 (where x = 0), 4 (y = 0) or 8 (x² + y² = 0)."""
     y = int.from_bytes(point, "little") % 2**255  # the bit above is the sign of x
-    xx = (y * y - 1) * pow(D * y * y + 1, -1, P) % P  # has to be a square, and not 0
+    xx = (y * y - 1) * pow(D * y * y + 1, -1, P) % P  # must be a square and not 0
     return len(point) == 32 and y < P and pow(xx, P // 2, P) == 1 and y * (xx + y * y) % P != 0
 
 
 def trust(key_set, revoked):
-    """The keys of the set by their id, without the revoked ones."""
+    """The keys of the set by id, without revoked ones."""
     need(type(key_set["keys"]) is list and len(key_set["keys"]) <= 64, "no list of keys, or a too long one")
     need(type(revoked) is list and all(type(kid) is str for kid in revoked), "revoked is no list of ids")
     trusted = {}
@@ -82,14 +82,14 @@ def split(document):
 
 
 def verify(trusted, kind, document):
-    """The payload of a document that one of the trusted keys has signed."""
+    """The payload of a document signed by one of the trusted keys."""
     header, payload, signature = split(document)
     header = parse(header)
     need(header.get("typ") == f"foxsight-{kind}+jwt" and "crit" not in header, f"no {kind}, or with crit")
     need(header.get("alg") in ("EdDSA", "Ed25519"), "another algorithm")
     need(header.get("kid") in trusted, "signed by no trusted key")
     key, signed = trusted[header["kid"]], document.rpartition(".")[0].encode()
-    need(sound(signature[:32]), "an unsound signature")  # OpenSSL sees to the rest of RFC 8032, 5.1.7
+    need(sound(signature[:32]), "an unsound signature")  # OpenSSL checks the rest of RFC 8032, 5.1.7
     Ed25519PublicKey.from_public_bytes(decode(key["x"])).verify(signature, signed)
     payload = parse(payload)
     check(payload, *CLAIMS[kind])
@@ -115,7 +115,7 @@ def walk(key_set, chain=()):
     for document in chain:
         _, unverified, _ = split(document)
         claimed = parse(unverified).get("version")
-        if type(claimed) is not int or claimed > version:  # and is passed over otherwise
+        if type(claimed) is not int or claimed > version:  # older sets are skipped
             payload = verify(trusted, "keyset", document)
             version, revoked = payload["version"], revoked + payload.get("revoked", [])
             trusted = trust(payload, revoked)
@@ -147,11 +147,11 @@ def main(first="", second="license"):
         need(second in CLAIMS, "the kind is license, denial or keyset")
         with open(first, "rb") as file:
             keys = parse(file.read())
-        document = sys.stdin.read().removesuffix("\n")  # the one that ends a text file
+        document = sys.stdin.read().removesuffix("\n")  # the newline that ends a text file
         payload = verify(walk(keys), second, document)
         if second == "keyset":
             trust(payload, [])
-            walk(keys, [document])  # it has to follow the set in KEYS.json, or be older
+            walk(keys, [document])  # it must follow the set in KEYS.json, or be older
     except Exception as error:
         return f"refused: {error!r}"
     print(json.dumps(payload, indent=2))

@@ -1,4 +1,4 @@
-"""Decides in the process what a site may use, by following a License Client.
+"""Decides in the process what a site may use, by subscribing to a License Client.
 
     gate = LicenseGate("http://license-client:8010")
     with gate:
@@ -6,7 +6,7 @@
 
 The License Client sends what the site may use now, and what it may use later if nothing
 changes. A check reads memory only, so it never waits, and a license that ends needs no
-message. Core features (recording, live view) do not wait for the License Client.
+message. Core features (recording, live view) are available even before the first contact.
 
 Python 3.11, standard library only. `licensed.py` gates FastAPI routes with it, and
 `license_provider.py` makes it an OpenFeature provider.
@@ -26,16 +26,16 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-# Connecting, and the head of the answer, may take this many seconds for each read.
+# Timeout in seconds for connecting and for each read of the response headers.
 CONNECT_TIMEOUT = 5.0
 # The License Client sends a comment every 15 s.
 IDLE_TIMEOUT = 45.0
 FIRST_WAIT = 0.1
 MAX_WAIT = 5.0
-# 10,000 features with the longest keys take 8 MB.
+# 10,000 features with keys of the maximum length take 8 MB.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 READ_BYTES = 64 * 1024
-# Streams look at the clock this often, because a machine may have been asleep.
+# Streams check the clock at this interval, because the machine may have been suspended.
 CLOCK_INTERVAL = 5.0
 REMINDER_INTERVAL = 60 * 60.0
 MAX_LOGGED = 16
@@ -80,11 +80,11 @@ class State(NamedTuple):
 
 
 class Announcement(NamedTuple):
-    """What the License Client has sent."""
+    """The License Client's last message."""
 
-    # In order of time; the last one has no end.
+    # In chronological order; the last one has no end.
     states: list[State]
-    # None is no limit.
+    # None means no limit.
     limits: dict[str, int | None]
 
     def at(self, now):
@@ -92,17 +92,17 @@ class Announcement(NamedTuple):
 
 
 class LicenseGate:
-    """Follows the License Client at `url` on a thread of its own.
+    """Subscribes to the License Client at `url` on a separate thread.
 
     `token` is sent as a bearer token, for a proxy that asks for one. `ssl_context` is for
     an https address with a private certificate authority.
 
-    Without contact, what was announced holds until the end that was announced with it:
-    the end of the grace period or of the license. `max_silence` (seconds, at least 30)
-    refuses licensed features earlier, when nothing has arrived for so long. Core features
-    are never refused for lack of contact.
+    Without contact, the last announcement stays valid until its announced end: the end of
+    the grace period or of the license. With `max_silence` (seconds, at least 30), licensed
+    features are refused earlier, after that time without data. Core features are never
+    refused for lack of contact.
 
-    A forked process follows for itself. `start` and `stop` may alternate.
+    Each forked process has its own subscription. `start` and `stop` may be repeated.
     """
 
     def __init__(self, url, *, token=None, max_silence=None, idle_timeout=IDLE_TIMEOUT, ssl_context=None, on_event=None):
@@ -124,13 +124,13 @@ class LicenseGate:
         _gates.add(self)
 
     def start(self):
-        """Begins to follow. It returns immediately, also without a License Client."""
+        """Starts the subscription. Returns immediately, even without a License Client."""
         with self._lock:
             self._is_stopped = False
         self._ensure_following()
 
     def stop(self):
-        """Ends following, and forgets: licensed features are refused until the next start."""
+        """Ends the subscription: licensed features are refused until the next start."""
         with self._lock:
             self._is_stopped = True
             follower, self._follower = self._follower, None
@@ -147,9 +147,9 @@ class LicenseGate:
         self.stop()
 
     def check(self, feature):
-        """The decision about a feature. It reads memory only, so an event loop may call it."""
+        """The decision about a feature. It only reads memory, so an event loop may call it."""
         self._ensure_following()
-        # Followers replace an announcement and never change one.
+        # Followers replace announcements and never modify them.
         announcement, now = self._announcement, boot_clock()
         if announcement is None:
             return CORE if feature in CORE_FEATURES else NO_CONTACT
@@ -172,7 +172,7 @@ class LicenseGate:
         return announcement and announcement.at(boot_clock())
 
     def limits(self):
-        """What the license allows at most of each resource; None is no limit."""
+        """The license's limit for each resource; None means no limit."""
         announcement = self._announcement
         return announcement.limits if announcement else {}
 
@@ -183,9 +183,9 @@ class LicenseGate:
         return bool(follower and follower.is_alive() and follower.is_in_contact and is_recent)
 
     async def until_unavailable(self, feature):
-        """Waits until the feature is not available, and returns the decision.
+        """Waits until the feature is unavailable, and returns the decision.
 
-        It returns immediately if the feature is not available now.
+        Returns immediately if the feature is already unavailable.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -216,7 +216,7 @@ class LicenseGate:
             await cancel(work, refused)
 
     async def stream_while_available(self, feature, chunks):
-        """Passes on an asynchronous generator, and ends when the feature is not available."""
+        """Passes on an asynchronous generator, and ends when the feature becomes unavailable."""
         refused = asyncio.ensure_future(self.until_unavailable(feature))
         chunk = None
         try:
@@ -243,7 +243,7 @@ class LicenseGate:
 
     def _ensure_following(self):
         follower = self._follower
-        # After a fork the thread is not there, whichever way the process was forked.
+        # The thread does not exist after a fork, however the process was forked.
         if self._is_stopped or (follower and follower.is_alive()):
             return
         with self._lock:
@@ -255,14 +255,14 @@ class LicenseGate:
             try:
                 follower.start()
             except RuntimeError as error:
-                # No thread can be made now. What is known holds, and a later check tries again.
+                # No thread can be created now. Keep the known state; a later check retries.
                 self._start_again_at = boot_clock() + MAX_WAIT
                 log.error("cannot start the thread that follows the License Client: %s", error)
                 return
             self._follower = follower
 
     def _forked(self):
-        """In the child: locks may be taken, and the thread and its event loops are gone."""
+        """In the child: locks may be held, and the thread and its event loops are gone."""
         self._lock = threading.Lock()
         self._waiting = set()
         follower, self._follower = self._follower, None
@@ -270,7 +270,7 @@ class LicenseGate:
             follower.abandon()
             self._ensure_following()
 
-    # What follows is called by followers.
+    # The following methods are called by followers.
 
     def _heard(self, follower):
         with self._lock:
@@ -279,7 +279,7 @@ class LicenseGate:
 
     def _announced(self, follower, announcement):
         with self._lock:
-            # A follower that was replaced has nothing to say.
+            # Ignore a follower that was replaced.
             if self._follower is not follower:
                 return
             is_first = self._announcement is None
@@ -311,7 +311,7 @@ class LicenseGate:
             try:
                 loop.call_soon_threadsafe(finish, changed)
             except RuntimeError:
-                pass  # The loop is closed.
+                pass  # the loop is closed
 
     def _warn_unknown(self, feature):
         if feature not in self._unknown and len(self._unknown) < MAX_UNKNOWN_FEATURES:
@@ -320,7 +320,7 @@ class LicenseGate:
 
 
 class FixedGate(LicenseGate):
-    """For tests of a service: `features` and core features are available. It follows nothing.
+    """For tests of a service: `features` and core features are available. It needs no License Client.
 
         gateway.licensed.gate = FixedGate({"module.map_view"})
     """
@@ -330,7 +330,7 @@ class FixedGate(LicenseGate):
         self.license(features)
 
     def license(self, features):
-        """From now on these are available; streams of others end."""
+        """Replaces the available features; streams of other features end."""
         known = {**dict.fromkeys(features, Decision(True, "licensed")), **dict.fromkeys(CORE_FEATURES, CORE)}
         state = State(math.inf, "active", known, Decision(False, "not_in_license"))
         self._announcement = Announcement([state], {})
@@ -350,7 +350,7 @@ class FixedGate(LicenseGate):
 
 
 class Follower:
-    """One thread that follows. A gate gets a new one with each start and each fork."""
+    """The subscription thread. A gate gets a new one with each start and each fork."""
 
     def __init__(self, gate, address, idle_timeout):
         self.is_in_contact = False
@@ -375,7 +375,7 @@ class Follower:
             try:
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
             except OSError:
-                pass  # It is closed already.
+                pass  # already closed
 
     def abandon(self):
         """Closes a forked process's copy of the connection, which would keep it open."""
@@ -390,19 +390,19 @@ class Follower:
             begun = boot_clock()
             try:
                 self._follow()
-            except Exception as error:  # Whatever it is, the thread has to live.
+            except Exception as error:  # the thread must survive any error
                 why = str(error)[:MAX_ERROR_CHARS] or type(error).__name__
             if self._stopping.is_set():
                 return
             self._log(why)
             self._gate._lost(self, why)
-            # Reconnecting immediately is for connections that have lasted.
+            # Reconnect immediately only if the connection had lasted.
             wait = FIRST_WAIT if boot_clock() - begun > MAX_WAIT else wait
             self._stopping.wait(wait)
             wait = min(2 * wait, MAX_WAIT)
 
     def _follow(self):
-        """Connects, and passes on everything until contact is lost, which raises."""
+        """Connects and passes on events; raises when contact is lost."""
         connection = self._address.connection(min(CONNECT_TIMEOUT, self._idle_timeout))
         try:
             connection.connect()
@@ -426,7 +426,7 @@ class Follower:
             connection.close()
 
     def _log(self, why):
-        """A reason is logged when it is new, and every hour."""
+        """Logs a reason when it is new, and every hour."""
         now = boot_clock()
         is_new = why not in self._logged and len(self._logged) < MAX_LOGGED
         is_due = is_new or now - self._logged_at > REMINDER_INTERVAL
@@ -468,7 +468,7 @@ class Address:
         return self._text
 
     def connection(self, timeout):
-        # The License Client is on the local network, so proxies of the environment do not count.
+        # The License Client is on the local network, so proxy environment variables are ignored.
         if self._is_tls:
             return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._ssl_context)
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
@@ -484,7 +484,7 @@ def check_answer(response):
 
 
 def lines(response, idle_timeout):
-    """The lines of an answer, each of which has to end in time."""
+    """The lines of an answer; each must end before the timeout."""
     rest, begun = bytearray(), boot_clock()
     while chunk := response.read1(READ_BYTES):
         rest += chunk
@@ -499,7 +499,7 @@ def lines(response, idle_timeout):
 
 
 def read(text):
-    """The announcement as a whole, or a `ContactError`."""
+    """The complete announcement, or a `ContactError`."""
     heard_at = boot_clock()
     try:
         told = json.loads(text)
@@ -517,16 +517,16 @@ def state(told, until):
     standing = str(told["standing"])
     shared = {}
     features = {str(key): decision(one, shared) for key, one in told["features"].items()}
-    # Where there is a license nothing refuses core features.
+    # With a license, core features are never refused.
     if standing != "unlicensed":
         features.update(dict.fromkeys(CORE_FEATURES, CORE))
-    # A feature that nobody lists is not available, whatever is said of it.
+    # An unlisted feature is never available.
     unlisted = Decision(False, decision(told["unlisted"], {}).reason)
     return State(until, standing, features, unlisted)
 
 
 def decision(told, shared):
-    # Anything but `true` is a refusal.
+    # Anything except `true` is a refusal.
     made = Decision(told["available"] is True, str(told["reason"]))
     return shared.setdefault(made, made)
 
@@ -537,7 +537,7 @@ def instant(text):
 
 
 def boot_clock():
-    """Seconds since the machine has started, with suspends. Wall clock changes do not count."""
+    """Seconds since the machine started, including suspends. Wall clock changes have no effect."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 

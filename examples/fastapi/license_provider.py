@@ -65,7 +65,7 @@ class LicenseProvider(AbstractProvider):
         )
 
     def resolve_integer_details(self, flag_key, default_value, evaluation_context=None):
-        """A limit; -1 is no limit."""
+        """A limit; -1 means no limit."""
         state, limits = self.gate.state(), self.gate.limits()
         if state is None:
             raise ProviderNotReadyError("there has been no contact with the License Client yet")

@@ -72,11 +72,11 @@ class Licensed:
         return dependency
 
     def install(self, app: FastAPI) -> None:
-        """Follows the License Client during the lifespan of `app`, and answers refusals as JSON.
+        """Subscribes to the License Client during the lifespan of `app`, and answers refusals as JSON.
 
-        The application's own lifespan and startup handlers run within. Each worker has a
-        lifespan of its own. Sub-applications have none; a refusal in one is answered with
-        the message alone unless this is called for it too.
+        The application's own lifespan and startup handlers run inside it, in each worker.
+        Sub-applications have no lifespan; a refusal in one contains only the message, unless
+        this is called for it as well.
         """
         own = app.router.lifespan_context
 

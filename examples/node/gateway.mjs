@@ -16,7 +16,7 @@ const features = {
   '/nope': 'module.nope',
 };
 
-// The provider has no time-out of its own, and wants no slash at the end.
+// The provider has no timeout, and its base URL must not end with a slash.
 const fetchImplementation = (request) => fetch(request, { signal: AbortSignal.timeout(2000) });
 const provider = new OFREPProvider({ baseUrl: baseUrl.replace(/\/+$/, ''), fetchImplementation });
 await OpenFeature.setProviderAndWait(provider);
@@ -27,7 +27,7 @@ function answer(response, status, body) {
   response.end(JSON.stringify(body));
 }
 
-// Which feature a path needs. What is not plain is nobody's honest request.
+// Which feature a path needs. Legitimate clients only send plain paths.
 function featureOf(path) {
   if (!/^(\/[\w.~%+@:,=-]+)*\/?$/.test(path) || /%2f|%5c|%25|\/\.\.?(\/|$)/i.test(path)) return undefined;
   const plain = decodeURIComponent(path).toLowerCase();

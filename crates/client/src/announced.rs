@@ -1,4 +1,4 @@
-//! What subscribers are told: one value, and what names it.
+//! The state sent to subscribers: one value and its id.
 
 use axum::body::Bytes;
 use base64::Engine as _;
@@ -7,7 +7,7 @@ use license_core::announcement::{Announcement, Envelope};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-/// What the site may use, as it is told.
+/// What the site may use, as sent to subscribers.
 #[derive(Clone, Debug)]
 pub struct Announced {
     /// Another one whenever something in the announcement is.
@@ -33,7 +33,7 @@ impl Announced {
     }
 
     /// The announcement on its way, as one JSON object that ends with an event, in
-    /// two parts. Thousands may be told together, so what is the same for all is
+    /// two parts. Thousands may be notified together, so what is the same for all is
     /// written one time, and in memory one time.
     #[must_use]
     pub fn parts(&self, envelope: &Envelope) -> (String, Bytes) {

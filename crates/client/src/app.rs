@@ -54,7 +54,7 @@ pub struct App {
     pub kept_time: SealedFile,
     /// The License Server.
     pub upstream: Upstream,
-    /// The time that everything is judged by: the effective time where keys
+    /// The time used for all decisions: the effective time where keys
     /// are trusted, else the wall clock.
     pub clock: Arc<dyn Clock>,
     /// The same clock, where it is the effective time.
@@ -83,24 +83,24 @@ pub struct App {
     pub gate_routes: GateRoutes,
     /// What is in use.
     pub meter: Meter,
-    /// Why changes cannot be stored, as far as the database says.
+    /// Why changes cannot be stored, as reported by the database.
     pub database_trouble: SharedReading<Option<String>>,
     /// The log of attempts.
     pub attempts: AttemptsLog,
     /// What is counted.
     pub metrics: Metrics,
-    /// What gates ask about that there is not.
+    /// Unknown features that gates ask about.
     pub unknown_features: UnknownFeatures,
     /// Held while evidence is being changed, so that calls to the License
     /// Server that change it take turns.
     pub turn: tokio::sync::Mutex<()>,
     /// Rung when the next call may be due at another time than before.
     pub calls_changed: Notify,
-    /// What subscribers are told; `None` before there is anything.
+    /// The state for subscribers; `None` before the first one.
     pub announced: watch::Sender<Option<Arc<Announced>>>,
-    /// What the site may use, made one time for all callers.
+    /// What the site may use, computed one time for all callers.
     pub entitled: LatestEntitled,
-    /// Rung when they may have to be told something else.
+    /// Notified when their state may have changed.
     pub changed: Notify,
     /// Rung when another process has changed something in the database.
     pub database_changed: Notify,
@@ -112,9 +112,9 @@ pub struct App {
     database: Mutex<Database>,
     time_trouble: ArcSwapOption<String>,
     remembered: Mutex<Remembered>,
-    mended: Mutex<Option<Duration>>,
-    /// There was no `time.json` at the start, and nobody has looked yet whether there
-    /// should have been one.
+    repaired: Mutex<Option<Duration>>,
+    /// There was no `time.json` at the start, and it was not checked yet whether one was
+    /// expected.
     has_no_time: AtomicBool,
     /// `time.key` was there at the start.
     had_time_key: bool,
@@ -127,12 +127,12 @@ pub struct KeptTime {
     /// The effective time.
     #[serde(flatten)]
     pub believed: Believed,
-    /// What is remembered of licenses, also of those that are gone.
+    /// What is remembered about licenses, including former ones.
     #[serde(default)]
     pub remembered: Remembered,
 }
 
-/// When the License Server was called, which says when it is called next.
+/// When the License Server was called, which determines the next call.
 #[derive(Clone, Copy, Debug)]
 pub struct Calls {
     /// The newest validation or activation that was tried.
@@ -141,16 +141,15 @@ pub struct Calls {
     pub failures: u32,
     /// Something happened that only a validation can explain: it is due now.
     pub validation_wanted: bool,
-    /// Validations that began since the start, for callers who waited while
-    /// somebody else validated.
+    /// Validations started since the start, for callers that waited while another one validated.
     pub validations: u64,
     /// The newest heartbeat that was tried.
     pub heartbeat_at: DateTime<Utc>,
     /// Before this the License Server has asked not to be called again.
     pub not_before: Option<DateTime<Utc>>,
-    /// Drawn anew with each validation.
+    /// Drawn again at each validation.
     pub validation_jitter: Jitter,
-    /// Drawn anew with each heartbeat.
+    /// Drawn again at each heartbeat.
     pub heartbeat_jitter: Jitter,
 }
 
@@ -194,14 +193,14 @@ pub enum OpenError {
     /// The table of the gate cannot be used.
     #[error(transparent)]
     GateRoutes(#[from] GateRoutesError),
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
 }
 
 impl App {
     /// Makes the service of the settings. It knows nothing yet:
-    /// `licensing::resume` has to come next.
+    /// `licensing::resume` must be called next.
     ///
     /// # Errors
     /// One [`OpenError`] for each setting that cannot be used.
@@ -306,7 +305,7 @@ impl App {
             }),
             time_trouble: ArcSwapOption::empty(),
             remembered: Mutex::new(remembered),
-            mended: Mutex::default(),
+            repaired: Mutex::default(),
             has_no_time: AtomicBool::new(has_no_time),
             had_time_key,
             is_schedule_stopped: AtomicBool::new(false),
@@ -366,7 +365,7 @@ impl App {
         self.calls_changed.notify_one();
     }
 
-    /// What is remembered of licenses, also of those that are gone.
+    /// What is remembered about licenses, including former ones.
     #[must_use]
     pub fn remembered(&self) -> Remembered {
         lock(&self.remembered).clone()
@@ -378,14 +377,14 @@ impl App {
         *remembered = kept.joined(std::mem::take(&mut *remembered));
     }
 
-    /// Whether rows that others have changed may be written anew: not again within
-    /// `interval`, since a trigger can change them each time.
+    /// Whether rows that others have changed may be rewritten: not again within `interval`,
+    /// because a trigger can change them each time.
     pub fn may_mend(&self, interval: Duration) -> bool {
         let now = self.clock.running();
-        let mut mended = lock(&self.mended);
-        let is_due = mended.is_none_or(|at| now.saturating_sub(at) >= interval);
+        let mut repaired = lock(&self.repaired);
+        let is_due = repaired.is_none_or(|at| now.saturating_sub(at) >= interval);
         if is_due {
-            *mended = Some(now);
+            *repaired = Some(now);
         }
         is_due
     }
@@ -440,32 +439,32 @@ impl App {
         }
     }
 
-    /// A signed answer has come by hand.
+    /// A signed answer was imported from a file.
     pub fn answer_time(&self, signed: DateTime<Utc>) {
         if let Some(clock) = &self.effective {
             self.time_was_set(&clock.answer(signed));
         }
     }
 
-    /// Why the effective time is not kept as it has to be; `None` when it is,
+    /// Why the effective time cannot be stored reliably; `None` when it is,
     /// and where no keys are trusted.
     #[must_use]
     pub fn time_trouble(&self) -> Option<Arc<String>> {
         self.time_trouble.load_full()
     }
 
-    /// Notes how it is with keeping the effective time. Whoever can keep it from
-    /// being written can have it begin anew: that is a security event, once for
-    /// each trouble.
+    /// Records whether the effective time can be stored. Preventing that can reset the time, so
+    /// each new problem is a security event.
     pub fn note_time_trouble(&self, trouble: Option<String>) {
         let trouble = trouble.map(Arc::new);
         let before = self.time_trouble.swap(trouble.clone());
         match (before, trouble) {
             (before, Some(trouble)) if before.as_ref() != Some(&trouble) => {
-                tracing::error!(security = true, %trouble, "the effective time is not kept as it has to be");
+                tracing::error!(security = true, %trouble, "the effective time cannot be stored \
+                    reliably");
                 self.metrics.security_event();
             }
-            (Some(_), None) => tracing::info!("the effective time is kept again"),
+            (Some(_), None) => tracing::info!("the effective time is stored reliably again"),
             _ => {}
         }
     }
@@ -475,7 +474,7 @@ impl App {
             return;
         }
         events.iter().for_each(log_clock_event);
-        // What was done at a time that has not come yet was done just now.
+        // A recorded time in the future counts as now.
         let now = self.clock.now();
         self.note_call(|calls| {
             calls.validated_at = calls.validated_at.min(now);
@@ -484,7 +483,7 @@ impl App {
         self.changed.notify_one();
     }
 
-    /// A validation was tried, whatever came of it.
+    /// A validation was attempted, with any result.
     pub fn note_validation_tried(&self) {
         if let Some(clock) = &self.effective {
             self.time_was_set(&clock.validation_tried());
@@ -515,7 +514,7 @@ impl App {
             && let Some(ahead) = clock.tried(begun)
         {
             let minutes = ahead.num_minutes();
-            tracing::info!(minutes, "the wall clock counts again after its jump");
+            tracing::info!(minutes, "the wall clock is trusted again after its jump");
             self.changed.notify_one();
         }
     }
@@ -531,7 +530,7 @@ impl App {
         is_held || clock.is_some_and(|clock| clock.guard().awaits_validation())
     }
 
-    /// How far the wall clock is ahead of the time that counts; negative is behind.
+    /// How far the wall clock is ahead of the effective time; negative is behind.
     #[must_use]
     pub fn wall_ahead(&self) -> Option<TimeDelta> {
         match (&self.effective, &self.unsigned) {
@@ -548,7 +547,7 @@ impl App {
             if signed.is_some() {
                 self.look_for_lost_time();
             }
-            // A license that nobody has signed says at least when its grace began.
+            // An unsigned license at least says when its grace period began.
             let grace = evidence
                 .grace_started_at
                 .map(Mark::unsigned)
@@ -562,9 +561,8 @@ impl App {
         }
     }
 
-    /// A signed license is here, and `time.json` is not. An installation that is new
-    /// here has none; where an earlier one has left something else, somebody has
-    /// removed it.
+    /// There is a signed license but no `time.json`. A new installation has none; if an earlier
+    /// one has left other files, it was removed.
     fn look_for_lost_time(&self) {
         let was_here = self.had_time_key || self.remembered().has_signed();
         if self.has_no_time.swap(false, Ordering::SeqCst) && was_here {
@@ -583,15 +581,16 @@ impl App {
         self.is_schedule_stopped.load(Ordering::SeqCst)
     }
 
-    /// Notes whether it does. Whoever writes to the database can keep every process from
-    /// calling: that is a security event, once for each time that it begins.
+    /// Records whether it does. A user of the database can keep every process from calling, so
+    /// each new occurrence is a security event.
     pub fn note_schedule_stopped(&self, is_stopped: bool) {
         let was_stopped = self.is_schedule_stopped.swap(is_stopped, Ordering::SeqCst);
         match (was_stopped, is_stopped) {
             (false, true) => {
                 tracing::error!(
                     security = true,
-                    "no process makes the scheduled calls, although the License Server answers; this one validates instead"
+                    "no process makes the scheduled calls, although the License Server is \
+                     reachable; this process validates instead"
                 );
                 self.metrics.security_event();
             }
@@ -600,15 +599,14 @@ impl App {
         }
     }
 
-    /// A signed document says that it is no earlier than this.
+    /// A signed document proves that it is no earlier than this.
     fn learn_time(&self, signed: DateTime<Utc>) {
         if let Some(clock) = &self.effective {
             clock.learn(signed);
         }
     }
 
-    /// What the License Server is told about the sender of a request about
-    /// `license_key`.
+    /// What a request about `license_key` tells the License Server about its sender.
     #[must_use]
     pub fn sender(&self, identity: &Identity, license_key: &str) -> Sender {
         let drift = self.comparison().filter(|c| c.verdict == Verdict::Drifted);
@@ -620,38 +618,42 @@ impl App {
     }
 }
 
-/// Says what there is to say about the machine's clocks.
+/// Logs what is notable about the machine's clocks.
 pub fn log_clock_event(event: &ClockEvent) {
     let minutes = |by: TimeDelta| by.num_minutes();
     match event {
         ClockEvent::Behind { by } => tracing::error!(
             security = true,
             minutes = minutes(*by),
-            "the wall clock is behind the effective time, and is ignored; set it, and keep it right with NTP"
+            "the wall clock is behind the effective time and is ignored; set it, and keep it \
+             correct with NTP"
         ),
         ClockEvent::Doubted { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "the wall clock is far ahead of what is known, and is not believed until the License Server confirms it or it has stood for 72 h"
+            "the wall clock is far ahead and is not trusted until the License Server confirms it \
+             or it has stayed ahead for 72 h"
         ),
         ClockEvent::Believed { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "the wall clock has stood for 72 h, and is believed now"
+            "the wall clock has stayed ahead for 72 h and is trusted now"
         ),
         ClockEvent::BootClockLeapt { by } => tracing::warn!(
             minutes = minutes(*by),
-            "the boot clock has leapt further than is believed"
+            "the boot clock has jumped ahead by more than is accepted"
         ),
         ClockEvent::Set { by } => tracing::info!(
             minutes = minutes(*by),
-            "a signed answer has set the effective time"
+            "a signed answer set the effective time"
         ),
         ClockEvent::AwaitsValidation { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "no effective time is kept and the wall clock is far ahead of the newest signed document, asking the License Server first"
+            "no effective time is stored and the wall clock is far ahead of the newest signed \
+             document, asking the License Server first"
         ),
         ClockEvent::Assumed { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "no effective time is kept and the License Server did not confirm the time, using the wall clock"
+            "no effective time is stored and the License Server did not confirm the time, using \
+             the wall clock"
         ),
     }
 }

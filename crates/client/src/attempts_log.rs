@@ -53,9 +53,7 @@ impl AttemptsLog {
                 let db = store.db();
                 let lines = store.within(newest(&db)).await;
                 lines
-                    .inspect_err(
-                        |error| tracing::warn!(%error, "failed to read the log of attempts"),
-                    )
+                    .inspect_err(|error| tracing::warn!(%error, "failed to read the attempts log"))
                     .map(Arc::from)
                     .ok()
             }
@@ -79,9 +77,7 @@ impl AttemptsLog {
                 store
                     .within(reading)
                     .await
-                    .inspect_err(
-                        |error| tracing::warn!(%error, "failed to count the log of attempts"),
-                    )
+                    .inspect_err(|error| tracing::warn!(%error, "failed to count the attempts log"))
                     .map(Arc::new)
                     .ok()
             }

@@ -59,16 +59,16 @@ pub struct Settings {
     #[arg(long, env, default_value = "http://localhost:4000/api", value_parser = http_url, value_name = "URL")]
     pub license_api_url: SecretUrl,
 
-    /// Longest wait for one answer of the License Server, in seconds
+    /// Timeout for one answer from the License Server, in seconds
     #[arg(long, env, default_value = "30", value_parser = seconds, value_name = "SECONDS")]
     pub license_api_timeout: Duration,
 
-    /// JWK Set of the keys that licenses must be signed with; without it the
-    /// License Server's word is taken unsigned
+    /// JWK Set of the keys that licenses must be signed with; without it, unsigned answers from
+    /// the License Server are accepted
     #[arg(long, env, value_name = "FILE")]
     pub license_trusted_keys: Option<PathBuf>,
 
-    /// Certificate authorities to trust besides the system's, as PEM
+    /// Certificate authorities to trust in addition to the system's, as PEM
     #[arg(long, env, value_name = "FILE")]
     pub license_ca_file: Option<PathBuf>,
 
@@ -77,11 +77,11 @@ pub struct Settings {
     #[arg(long, env, hide_env_values = true, value_name = "URL")]
     pub database_url: Option<DatabaseUrl>,
 
-    /// Directory for everything that has to survive a restart
+    /// Directory for persistent data
     #[arg(long, env, default_value = "license-client-data", value_name = "DIR")]
     pub state_dir: PathBuf,
 
-    /// Id of this installation; default is the stored one, made once
+    /// Id of this installation; default is the stored id, created at the first start
     #[arg(long, env, value_parser = id, value_name = "ID")]
     pub installation_id: Option<String>,
 
@@ -89,7 +89,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "Foxsight Central Command VMS", value_parser = text, value_name = "NAME")]
     pub installation_name: String,
 
-    /// Id of this machine; default is the stored one, made once
+    /// Id of this machine; default is the stored id, created at the first start
     #[arg(long, env, value_parser = id, value_name = "ID")]
     pub license_hardware_id: Option<String>,
 
@@ -105,8 +105,8 @@ pub struct Settings {
     #[arg(long, env, default_value = "24", value_parser = interval, value_name = "HOURS")]
     pub validation_interval_hours: TimeDelta,
 
-    /// Hours that features keep working without a confirmed validation; it
-    /// can only shorten the grace that is signed into a license
+    /// Hours that features keep working without a confirmed validation; it can only shorten the
+    /// grace period signed into a license
     #[arg(long, env, default_value = "72", value_parser = hours, value_name = "HOURS")]
     pub offline_grace_period_hours: TimeDelta,
 
@@ -114,22 +114,21 @@ pub struct Settings {
     #[arg(long, env, default_value = "true", value_parser = truth, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub allow_unlicensed_core_features: bool,
 
-    /// Query on the VMS's database that yields the number of cameras; default
-    /// counts the table `cameras`, if there is one
+    /// Query on the VMS's database that returns the number of cameras; default counts the table
+    /// `cameras`, if it exists
     #[arg(long, env, value_parser = query, value_name = "SQL")]
     pub usage_cameras_query: Option<String>,
 
-    /// Query that yields the number of users; default counts the table
-    /// `users`, if there is one
+    /// Query that returns the number of users; default counts the table `users`, if it exists
     #[arg(long, env, value_parser = query, value_name = "SQL")]
     pub usage_users_query: Option<String>,
 
-    /// Query that yields the recordings in GB
+    /// Query that returns the size of the recordings in GB
     #[arg(long, env, value_parser = query, value_name = "SQL")]
     pub usage_storage_gb_query: Option<String>,
 
-    /// Table of which paths of the VMS need which feature, for gateways that ask
-    /// by path (TOML); read anew on SIGHUP
+    /// Table of the features that paths of the VMS need, for gateways that ask by path (TOML);
+    /// reloaded on SIGHUP
     #[arg(long, env, value_name = "FILE")]
     pub gate_routes: Option<PathBuf>,
 
@@ -141,17 +140,17 @@ pub struct Settings {
     #[arg(long, env, default_value = "8000", value_parser = port, value_name = "PORT")]
     pub port: u16,
 
-    /// Port for gateways that ask over gRPC (Envoy's `ext_authz`), at the same address;
-    /// default is none
+    /// Port for gateways that ask over gRPC (Envoy's `ext_authz`), at the same address; off by
+    /// default
     #[arg(long, env, value_parser = port, value_name = "PORT")]
     pub ext_authz_port: Option<u16>,
 
-    /// Maximum number of open connections, of both ports together; a quarter is reserved
-    /// for TRUSTED_NETWORKS, and any other address may have a sixteenth
+    /// Maximum number of open connections on both ports together; a quarter is reserved for
+    /// TRUSTED_NETWORKS, and any other address may use a sixteenth
     #[arg(long, env, default_value = "8192", value_parser = connections, value_name = "NUMBER")]
     pub max_connections: usize,
 
-    /// Networks that may change things without a token: `loopback`,
+    /// Networks that may make changes without a token: `loopback`,
     /// `attached` (the subnets of this machine's interfaces), or CIDR
     #[arg(
         long,
@@ -162,7 +161,7 @@ pub struct Settings {
     )]
     pub trusted_networks: Vec<TrustedNetwork>,
 
-    /// Who may change things from any other network
+    /// Who may make changes from any other network
     #[command(flatten)]
     pub admin_token: AdminTokenSettings,
 
@@ -170,8 +169,8 @@ pub struct Settings {
     #[command(flatten)]
     pub trusted_proxies: TrustedProxies,
 
-    /// Host names, besides addresses and single-label names, that the service
-    /// may be called by: vms.example, or *.example for all names below it
+    /// Host names of the service, in addition to addresses and single-label names: vms.example,
+    /// or *.example for all names below it
     #[arg(
         long,
         env,
@@ -190,7 +189,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "info", value_name = "LEVELS")]
     pub log: LogFilter,
 
-    /// How to log
+    /// Log format
     #[arg(
         long,
         env,
@@ -223,16 +222,14 @@ impl FromStr for TrustedNetwork {
                 .parse()
                 .or_else(|_| other.parse::<IpAddr>().map(IpNet::from))
                 .map(Self::Cidr)
-                .map_err(|_| {
-                    "accepted are loopback, attached and networks like 10.1.0.0/16".into()
-                }),
+                .map_err(|_| "expected loopback, attached or a network such as 10.1.0.0/16".into()),
         }
     }
 }
 
 /// The error never repeats the text, which may hold a password.
 pub(crate) fn http_url(text: &str) -> Result<SecretUrl, String> {
-    let accepted = "accepted are http:// and https:// addresses";
+    let accepted = "expected an http:// or https:// address";
     let url = SecretUrl::parse(text, &["http", "https"]).map_err(|error| match error {
         SecretUrlError::Ambiguous => format!("{error}; {accepted}"),
         SecretUrlError::Scheme => accepted.to_owned(),
@@ -257,13 +254,13 @@ fn without_user(text: &str) -> Result<String, String> {
 fn address(text: &str) -> Result<IpAddr, String> {
     text.trim()
         .parse()
-        .map_err(|_| "accepted are addresses such as 127.0.0.1, 0.0.0.0 and ::1".to_owned())
+        .map_err(|_| "expected an address such as 127.0.0.1, 0.0.0.0 or ::1".to_owned())
 }
 
 fn port(text: &str) -> Result<u16, String> {
     text.trim()
         .parse()
-        .map_err(|_| "accepted are numbers from 0 to 65535".to_owned())
+        .map_err(|_| "expected a number from 0 to 65535".to_owned())
 }
 
 fn connections(text: &str) -> Result<usize, String> {
@@ -276,7 +273,7 @@ fn connections(text: &str) -> Result<usize, String> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = number(text)?;
     if !(0.1..=3600.0).contains(&seconds) {
-        return Err("accepted are 0.1 to 3600 seconds".into());
+        return Err("expected 0.1 to 3600 seconds".into());
     }
     Ok(Duration::from_secs_f64(seconds))
 }
@@ -285,7 +282,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn hours(text: &str) -> Result<TimeDelta, String> {
     let hours: f64 = number(text)?;
     if !(0.0..=87_600.0).contains(&hours) {
-        return Err("accepted are 0 to 87600 hours; fractions may be used".into());
+        return Err("expected 0 to 87600 hours; fractions are allowed".into());
     }
     #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
     Ok(TimeDelta::milliseconds((hours * 3_600_000.0) as i64))
@@ -294,7 +291,7 @@ fn hours(text: &str) -> Result<TimeDelta, String> {
 fn interval(text: &str) -> Result<TimeDelta, String> {
     let interval = hours(text)?;
     if interval < TimeDelta::seconds(1) {
-        return Err("an interval is at least 0.0003 hours, which is one second".into());
+        return Err("expected at least 0.0003 hours (one second)".into());
     }
     Ok(interval)
 }
@@ -302,7 +299,7 @@ fn interval(text: &str) -> Result<TimeDelta, String> {
 fn number(text: &str) -> Result<f64, String> {
     text.trim()
         .parse()
-        .map_err(|_| "a number is needed".to_owned())
+        .map_err(|_| "expected a number".to_owned())
 }
 
 /// The spellings that the Python service took.
@@ -310,7 +307,7 @@ fn truth(text: &str) -> Result<bool, String> {
     match text.trim().to_lowercase().as_str() {
         "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
         "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
-        _ => Err("accepted are true and false".into()),
+        _ => Err("expected true or false".into()),
     }
 }
 
@@ -319,14 +316,14 @@ fn truth(text: &str) -> Result<bool, String> {
 fn id(text: &str) -> Result<String, String> {
     let text = text.trim();
     if !text.is_empty() && !crate::identity::is_usable(text) {
-        return Err("accepted are up to 255 letters, digits and signs, without spaces".into());
+        return Err("expected up to 255 letters, digits and symbols, without spaces".into());
     }
     Ok(text.to_owned())
 }
 
 fn text(text: &str) -> Result<String, String> {
     if text.chars().count() > 255 || text.contains('\0') {
-        return Err("accepted are up to 255 characters".into());
+        return Err("expected up to 255 characters".into());
     }
     Ok(text.to_owned())
 }
@@ -334,7 +331,7 @@ fn text(text: &str) -> Result<String, String> {
 fn query(text: &str) -> Result<String, String> {
     let start = text.trim_start().get(..6).unwrap_or_default();
     if !start.eq_ignore_ascii_case("select") && !start.to_ascii_lowercase().starts_with("with ") {
-        return Err("accepted is one SELECT that yields one number".into());
+        return Err("expected a single SELECT that returns one number".into());
     }
     Ok(text.to_owned())
 }

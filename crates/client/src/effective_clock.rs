@@ -1,4 +1,4 @@
-//! The time that deadlines are judged by where keys are trusted.
+//! The time for deadlines when keys are trusted.
 //!
 //! The rules are in `license_core::time_guard`. Here they are fed with the
 //! machine's clocks. Asking for the time takes no lock: between two
@@ -14,7 +14,7 @@ use license_core::time_guard::{Believed, ClockEvent, Mark, Readings, TimeGuard};
 use license_service::clock::{Clock, MachineClocks, Wait};
 use tokio::sync::Notify;
 
-/// Longest sleep before the time is looked at again: it may have been set.
+/// Maximum sleep before the time is checked again: it may have been set.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
 /// A clock that a licensee cannot turn back.
@@ -25,8 +25,8 @@ pub struct EffectiveClock {
     turn: Mutex<()>,
     /// Rung when the time was set.
     was_set: Notify,
-    /// What an earlier run has kept in other places has been looked at, or need
-    /// not be: there is something to go by.
+    /// The time that an earlier run stored elsewhere has been read, or is not needed: the time
+    /// has a basis.
     has_begun: AtomicBool,
     /// How many signed answers have set the time …
     answers: AtomicU64,
@@ -53,7 +53,7 @@ impl EffectiveClock {
         (clock, events)
     }
 
-    /// Looks at the machine's clocks; answers what there is to say.
+    /// Reads the machine's clocks; answers what is notable.
     pub fn observe(&self) -> Vec<ClockEvent> {
         self.replace(TimeGuard::observed)
     }
@@ -64,12 +64,12 @@ impl EffectiveClock {
         self.set(|guard, readings| guard.proven(signed, waited, readings))
     }
 
-    /// A signed answer has come by hand.
+    /// A signed answer was imported from a file.
     pub fn answer(&self, signed: DateTime<Utc>) -> Vec<ClockEvent> {
         self.set(|guard, readings| guard.answered(signed, readings))
     }
 
-    /// What a request by file says when it is written.
+    /// The time stated in a request file when it is written.
     #[must_use]
     pub fn written_at(&self) -> DateTime<Utc> {
         self.guard.load().written_at(&readings(&*self.machine))
@@ -134,9 +134,8 @@ impl EffectiveClock {
         self.answers.load(Ordering::SeqCst)
     }
 
-    /// What the database has to hold when it holds `stored`, once `answers` have
-    /// set the time. A signed answer that it does not know of replaces whatever
-    /// that is.
+    /// The value to write to the database when it contains `stored` and `answers` have set the
+    /// time. A signed answer that it does not include replaces any value.
     #[must_use]
     pub fn mark_beside(&self, stored: Option<Mark>, answers: u64) -> Mark {
         let ours = self.guard.load().shared_mark();
@@ -153,7 +152,7 @@ impl EffectiveClock {
         self.stored_answers.store(answers, Ordering::SeqCst);
     }
 
-    /// What to keep for the next run while this one goes on.
+    /// What to store for the next run while this one continues.
     #[must_use]
     pub fn believed(&self) -> Believed {
         self.guard.load().believed()
@@ -165,13 +164,13 @@ impl EffectiveClock {
         self.guard.load().stopped()
     }
 
-    /// Whether the kernel says which start of the machine this is.
+    /// Whether the kernel provides the boot id.
     #[must_use]
     pub fn knows_the_start(&self) -> bool {
         self.machine.machine().boot_id.is_some()
     }
 
-    /// The guard as it is now.
+    /// The current guard.
     #[must_use]
     pub fn guard(&self) -> arc_swap::Guard<Arc<TimeGuard>> {
         self.guard.load()

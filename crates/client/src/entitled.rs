@@ -1,6 +1,5 @@
-//! What the site may use, as one value: what subscribers, OpenFeature providers and
-//! lists of features are told. It is made when something has changed, and not for
-//! each caller.
+//! What the site may use, as one value: what subscribers, OpenFeature providers and lists of
+//! features get. It is computed when something has changed, not for each caller.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -18,11 +17,11 @@ use crate::trusted_keys::TrustedKeys;
 pub struct Entitled {
     /// What it was made of.
     pub snapshot: Arc<Snapshot>,
-    /// What subscribers are told.
+    /// The state for subscribers.
     pub announced: Arc<Announced>,
-    /// All flags as OpenFeature providers are told them, once one has asked.
+    /// All flags as sent to OpenFeature providers, computed at the first request.
     pub flags: OnceLock<Bytes>,
-    /// All features as the API lists them, once somebody has asked.
+    /// All features as the API lists them, computed at the first request.
     pub list: OnceLock<Bytes>,
     /// The instant that it was made for; it holds until the end of the standing.
     from: DateTime<Utc>,

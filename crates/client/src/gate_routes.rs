@@ -73,7 +73,7 @@ struct Line {
 }
 
 impl GateRoutes {
-    /// Reads the table; without a file there is none.
+    /// Reads the table, if a file is set.
     ///
     /// # Errors
     /// One [`GateRoutesError`] for each reason, with the line at fault.
@@ -85,10 +85,10 @@ impl GateRoutes {
         })
     }
 
-    /// Reads it anew; answers how many routes there are.
+    /// Reloads it; answers the number of routes.
     ///
     /// # Errors
-    /// As [`GateRoutes::load`]; the table from before then goes on.
+    /// As [`GateRoutes::load`]; the previous table then stays in effect.
     pub fn reload(&self) -> Result<usize, GateRoutesError> {
         let table = self.file.as_deref().map(read).transpose()?;
         let table = table.unwrap_or_default();
@@ -117,7 +117,7 @@ fn read(file: &Path) -> Result<RouteTable, GateRoutesError> {
     })
 }
 
-/// The table, or where the text is wrong, and why.
+/// The table, or the position and reason of the error.
 fn parse(text: &str) -> Result<RouteTable, (usize, String)> {
     let file: File = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
@@ -133,7 +133,7 @@ fn parse(text: &str) -> Result<RouteTable, (usize, String)> {
             let name = method.as_ref().to_ascii_uppercase();
             let is_letter = |byte: u8| byte.is_ascii_uppercase() || byte == b'-';
             if name.is_empty() || !name.bytes().all(is_letter) {
-                return Err(wrong(&method, format!("'{name}' is no method")));
+                return Err(wrong(&method, format!("'{name}' is not a method")));
             }
             methods.push(name);
         }

@@ -1,4 +1,4 @@
-//! Who this installation is, towards the License Server.
+//! The identity of this installation towards the License Server.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::store::{
 /// The two ids, settled when the database is first reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// This installation: made once.
+    /// This installation: created at the first start.
     pub installation_id: String,
     /// This machine: computed once, stored, never computed again, so that a
     /// new network card or container does not lose the license.
@@ -41,7 +41,7 @@ enum Origin {
     Random,
 }
 
-/// Longest id, in bytes: the width of its column.
+/// Maximum length of an id, in bytes: the width of its column.
 const MAX_ID_BYTES: usize = 255;
 
 /// Whether a text can be an id, wherever it comes from: it is sent in a header
@@ -51,12 +51,11 @@ pub fn is_usable(id: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Settles both ids, and stores those that are not stored yet. Answers how many
-/// rows somebody has changed or removed.
+/// Determines both ids, and stores those that are not stored yet. Answers how many rows were
+/// changed or removed by hand.
 ///
-/// `known` is who this installation is by its signed license, or by the local
-/// copy: others can write to the rows of the ids, and such a row is mended. What
-/// settings prescribe comes first.
+/// `known` is who this installation is by its signed license, or by the local copy: others can
+/// write to the rows of the ids, and such a row is repaired. Settings take precedence.
 ///
 /// # Errors
 /// When the database refuses.
@@ -72,7 +71,7 @@ pub async fn settle(
     let setting = prescribed.installation_id.as_deref();
     let witness = known.map(|known| &*known.installation_id);
     let found = Found::read(db, key, setting, witness).await?;
-    let mut mended = usize::from(found.is_mended());
+    let mut repaired = usize::from(found.is_repaired());
     let installation_id = match found.clone() {
         Found::Good(stored) => prefer(key, setting, stored),
         Found::Other(right) => write_right(db, key, right, now).await?,
@@ -86,7 +85,7 @@ pub async fn settle(
     let setting = prescribed.hardware_id.as_deref();
     let witness = known.map(|known| &*known.hardware_id);
     let found = Found::read(db, key, setting, witness).await?;
-    mended += usize::from(found.is_mended());
+    repaired += usize::from(found.is_repaired());
     let hardware_id = match found.clone() {
         Found::Good(stored) => prefer(key, setting, stored),
         Found::Other(right) => write_right(db, key, right, now).await?,
@@ -95,7 +94,11 @@ pub async fn settle(
                 Some(id) => (id.to_owned(), Origin::Setting),
                 None => first_hardware_id(db, secret, root).await?,
             };
-            tracing::info!(hardware_id = candidate, ?origin, "settled the hardware id");
+            tracing::info!(
+                hardware_id = candidate,
+                ?origin,
+                "determined the hardware id"
+            );
             found.keep_first(db, key, &candidate, now).await?
         }
     };
@@ -103,7 +106,7 @@ pub async fn settle(
         installation_id,
         hardware_id,
     };
-    Ok((identity, mended))
+    Ok((identity, repaired))
 }
 
 /// What the row of an id holds.
@@ -111,9 +114,9 @@ pub async fn settle(
 enum Found {
     /// An id that nothing speaks against.
     Good(String),
-    /// Not this id, which it has to hold.
+    /// Not this id, which it must contain.
     Other(String),
-    /// What is no id, and nobody knows what it has to hold.
+    /// Not an id, and the correct one is unknown.
     Unusable(String),
     /// There is no row, or an empty one.
     Nothing,
@@ -126,7 +129,7 @@ impl Found {
         setting: Option<&str>,
         witness: Option<&str>,
     ) -> Result<Self, StoreError> {
-        // What a setting prescribes needs no witness.
+        // An id from a setting needs no confirmation.
         let right = witness.filter(|id| setting.is_none() && is_usable(id));
         let right = right.map(str::to_owned);
         let stored = stored(db, key).await?;
@@ -137,17 +140,17 @@ impl Found {
             (Some(stored), None) if is_usable(&stored) => Self::Good(stored),
             (Some(stored), None) => Self::Unusable(stored),
         };
-        if found.is_mended() {
+        if found.is_repaired() {
             tracing::error!(
                 security = true,
                 key,
-                "the row of an id in system_config was changed or removed by hand, and is written anew"
+                "the row of an id in system_config was changed or removed by hand, rewriting it"
             );
         }
         Ok(found)
     }
 
-    fn is_mended(&self) -> bool {
+    fn is_repaired(&self) -> bool {
         matches!(self, Self::Other(_) | Self::Unusable(_))
     }
 
@@ -178,14 +181,14 @@ async fn write_right(
     Ok(right)
 }
 
-/// The secret of this installation, made once.
+/// The secret of this installation, created at the first start.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn secret(db: &Database, now: DateTime<Utc>) -> Result<[u8; 64], StoreError> {
     let candidate = hex(&random::secret());
     let kept = keep_first(db, system_config::SECRET, &candidate, now).await?;
-    // One that somebody has edited is hashed into one of the right length.
+    // An edited id is hashed to the right length.
     let mut secret = [0; 64];
     secret[..32].copy_from_slice(&Sha256::digest(&kept));
     Ok(secret)
@@ -243,7 +246,7 @@ fn prefer(key: &str, setting: Option<&str>, stored: String) -> String {
                 key,
                 setting,
                 stored,
-                "the setting differs from the stored id; the setting counts"
+                "the setting differs from the stored id; using the setting"
             );
             setting.to_owned()
         }

@@ -2,7 +2,7 @@
 //!
 //! Counters live here and are counted where things happen. Everything that is
 //! known anyway is read when it is scraped, so that it cannot be out of date;
-//! what there is not is absent, rather than 0.
+//! missing values are absent, rather than 0.
 
 use std::sync::atomic::AtomicU64;
 
@@ -37,8 +37,8 @@ struct DecisionLabels {
     reason: &'static str,
 }
 
-/// The reasons that are told apart, and whether they are a yes. A lapse counts
-/// as one, so that the number of series is bounded.
+/// The reasons with their own series, and whether they mean available. Lapses share one, so that
+/// the number of series is bounded.
 const REASONS: [(&str, &str); 7] = [
     ("core", "true"),
     ("licensed", "true"),
@@ -70,7 +70,7 @@ impl Metrics {
         let decisions = Family::<DecisionLabels, Counter>::default();
         registry.register(
             "foxsight_license_decisions",
-            "Feature checks that were answered",
+            "Feature checks answered",
             decisions.clone(),
         );
         let calls = Family::<CallLabels, Counter>::default();
@@ -82,7 +82,8 @@ impl Metrics {
         let security_events = Counter::default();
         registry.register(
             "foxsight_license_security_events",
-            "Answers, rows and key sets that were forged, replayed or meant for somebody else",
+            "Answers, rows and key sets that were forged, replayed or intended for another \
+             recipient",
             security_events.clone(),
         );
         Self {
@@ -107,7 +108,7 @@ impl Metrics {
         self.security_events.inc();
     }
 
-    /// Counts what a call to the License Server came to.
+    /// Counts the result of a call to the License Server.
     pub fn contacted<Y>(&self, call: Call, contact: &Contact<Y>) {
         let outcome = match contact {
             Contact::Confirmed(_) => "confirmed",

@@ -1,7 +1,7 @@
 //! The way to the License Server: directly, or through a proxy.
 //!
 //! The variables are those that other programs know (`HTTPS_PROXY`, `NO_PROXY`, …). What
-//! they mean is decided here and nowhere else, so that `doctor` says what is really done.
+//! they mean is decided only here, so that `doctor` reports the actual behaviour.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -50,9 +50,10 @@ pub enum ProxyError {
         /// Its name.
         variable: &'static str,
     },
-    /// A proxy of another kind, which the License Server would have to be called through.
+    /// An unsupported proxy through which the License Server would have to be called.
     #[error(
-        "{variable} names a proxy of a kind that is not supported; expected {}. List the License Server in NO_PROXY to call it directly",
+        "{variable} names a proxy with an unsupported scheme; expected {}. List the License \
+         Server in NO_PROXY to call it directly",
         SCHEMES.map(|scheme| format!("{scheme}://")).join(", ")
     )]
     Unsupported {

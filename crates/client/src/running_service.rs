@@ -115,7 +115,7 @@ impl ServiceArgs {
             .await
     }
 
-    /// Prints the answer as it came, if JSON is asked for; answers whether.
+    /// Prints the unmodified answer if JSON is requested; answers whether it did.
     pub(crate) fn print_json(&self, answer: &Answer) -> bool {
         if self.json {
             println!("{:#}", answer.body);
@@ -135,7 +135,7 @@ impl ServiceArgs {
         let status = answer.status();
         let Ok(body) = answer.json().await else {
             let place = self.presentable_url();
-            bail!("what answers at {place} is no License Client (HTTP {status})");
+            bail!("the program at {place} is not a License Client (HTTP {status})");
         };
         Ok(Answer { ok, body })
     }
@@ -185,13 +185,13 @@ impl ServiceArgs {
     /// Checks who listens where secrets are sent, if it is on this machine. The
     /// host and the address that were checked, for the connection.
     async fn prove(&self, base: &str) -> anyhow::Result<Option<(String, SocketAddr)>> {
-        let url = Url::parse(base).context("the address of the service is no URL")?;
+        let url = Url::parse(base).context("the address of the service is not a URL")?;
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Ok(None);
         };
         let name = host.trim_matches(['[', ']']);
         let found = tokio::net::lookup_host((name, port)).await;
-        // A host that is not found is said with the request.
+        // An unknown host is reported with the request.
         let found = found.into_iter().flatten();
         let directories = self.state_dir.as_deref().into_iter();
         let trusted = trusted_users(directories.chain([Path::new(PACKAGED_STATE_DIR)]));
@@ -199,7 +199,7 @@ impl ServiceArgs {
         Ok(address.map(|address| (host.to_owned(), address)))
     }
 
-    /// Where the service is, as it may be shown.
+    /// The service's displayable address.
     pub(crate) fn presentable_url(&self) -> String {
         match &self.url {
             Some(url) => url.to_string(),
@@ -218,7 +218,7 @@ impl ServiceArgs {
 }
 
 impl Answer {
-    /// The text in a field, empty where there is none.
+    /// The text in a field, empty if it is missing.
     pub(crate) fn text(&self, field: &str) -> &str {
         self.body
             .get(field)
@@ -230,7 +230,7 @@ impl Answer {
         self.body.get(field).and_then(Value::as_bool) == Some(true)
     }
 
-    /// The service's words for what went wrong.
+    /// The service's error message.
     pub(crate) fn into_error(self) -> anyhow::Error {
         match self.body.get("detail") {
             Some(Value::String(detail)) => anyhow::anyhow!("{detail}"),

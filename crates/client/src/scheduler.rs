@@ -3,7 +3,7 @@
 //!
 //! A row of `system_config` is the lease. Its holder changes it every few
 //! seconds; another process takes it over when it has not seen a change for
-//! [`TAKEN_OVER_AFTER`]. Nobody's clock is compared with another's. The number
+//! [`TAKEN_OVER_AFTER`]. No clocks are compared. The number
 //! in the row grows with each takeover: a holder that was away, whose number
 //! is no longer the row's, finds out with its next renewal and holds nothing.
 //! Leases that belong to a database session would not survive a pooler.
@@ -67,7 +67,7 @@ impl Scheduler {
     }
 
     /// Whether this process may make the scheduled calls: it holds the lease,
-    /// or the database has been away for so long that nobody can hold it.
+    /// or the database has been unavailable for so long that no process can hold it.
     /// Several processes then call, which is harmless.
     #[must_use]
     pub fn may_call(&self, uptime: Duration) -> bool {
@@ -84,7 +84,7 @@ impl Scheduler {
     /// whether this process holds it then.
     ///
     /// # Errors
-    /// When the database refuses; what was held is held until it is too old.
+    /// When the database refuses; a held lease is kept until it is too old.
     pub async fn attend(
         &self,
         store: &Store,
@@ -155,7 +155,7 @@ impl Scheduler {
             system_config::insert_if_missing(db, KEY, &first, now).await?;
             return Ok(system_config::get(db, KEY).await? == Some(first));
         };
-        // A row that nobody can read is nobody's.
+        // An unreadable row has no holder.
         let lease = read(&text);
         let (fence, renewals) = lease
             .as_ref()
@@ -169,7 +169,7 @@ impl Scheduler {
         let ours = write(Some(&self.process), next, renewals + 1, now);
         let taken = system_config::replace(db, KEY, &text, &ours, now).await?;
         if taken && next != fence {
-            tracing::info!(fence = next, "this process makes the scheduled calls now");
+            tracing::info!(fence = next, "this process now makes the scheduled calls");
         }
         Ok(taken)
     }

@@ -1,9 +1,9 @@
 //! A [`StateFile`] whose content carries a MAC, so that a change by anyone who
 //! cannot read its key is noticed.
 //!
-//! The key is random, in a file of its own beside it that only the service's
-//! user and root can read. Root can therefore change the content unnoticed, and
-//! anyone who can write to `STATE_DIR` can put an old file back.
+//! The key is random, in a separate file that only the service's user and root can read. Root can
+//! therefore change the content unnoticed, and anyone who can write to `STATE_DIR` can put an old
+//! file back.
 
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::state_file::StateFile;
 pub struct SealedFile {
     file: StateFile,
     key_file: PathBuf,
-    /// Read or made when it is first needed.
+    /// Read or created when it is first needed.
     key: OnceLock<Key>,
 }
 
@@ -135,7 +135,7 @@ fn key(file: &Path) -> Key {
             tracing::warn!(
                 file,
                 error,
-                "cannot use the stored key of a MAC, what is sealed now will not count after a restart"
+                "cannot use the stored MAC key, data sealed now will be ignored after a restart"
             );
             of(new, false)
         }

@@ -1,4 +1,4 @@
-//! Run the service until it is told to stop.
+//! Run the service until it receives a stop signal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::licensing::keep_time::keep_at_stop;
 use crate::licensing::resume::recall;
 use crate::store::left_behind;
 
-/// How long callers may have to wait for the database when the service starts.
+/// Maximum time that callers wait for the database when the service starts.
 const STARTUP_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a database may take at the very end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -102,7 +102,7 @@ pub async fn serve(
         }
     }
     if app.unsigned.is_some() {
-        // The next process has to know until when this one ran.
+        // The next process must know until when this one ran.
         keep(&app).await;
     }
     give_back_the_schedule(&app).await;
@@ -112,8 +112,8 @@ pub async fn serve(
 }
 
 /// Opens the database. One that is there is waited for, so that the first answer knows
-/// what it holds; one that is away is not: callers are answered from memory.
-/// Answers the task that goes on with it.
+/// what it holds; an unavailable one is not: callers are answered from memory.
+/// Answers the task that continues it.
 async fn open_database(
     app: &Arc<App>,
     shutdown: &CancellationToken,
@@ -134,11 +134,14 @@ fn announce(
     match &**app.keys.trust() {
         Trust::Keys(keyring) => {
             let keys: Vec<&str> = keyring.key_ids().collect();
-            tracing::info!(?keys, "licenses have to be signed by a trusted key");
+            tracing::info!(
+                ?keys,
+                "signed mode: licenses must be signed by a trusted key"
+            );
         }
         Trust::Unsigned => tracing::warn!(
-            "unsigned mode: the License Server's word is taken without a signature; \
-             set LICENSE_TRUSTED_KEYS to the vendor's public keys"
+            "unsigned mode: unsigned answers from the License Server are accepted; set \
+             LICENSE_TRUSTED_KEYS to the vendor's public keys"
         ),
     }
     tracing::info!(
@@ -153,13 +156,14 @@ fn announce(
     Ok(())
 }
 
-/// Nobody is to wonder where the license has gone.
+/// Explains where the license of the Python service is.
 async fn warn_of_left_behind() {
     if let Some(licenses) = left_behind::licenses(left_behind::DEFAULT_OF_VERSION_1).await {
         tracing::error!(
             licenses,
-            "DATABASE_URL is not set, so an SQLite file is used; but the database that the Python service used by default is here: \
-             to go on with it, set DATABASE_URL to what its README calls the default (vms_db on localhost), and start again"
+            "DATABASE_URL is not set, using an SQLite file; but the Python service's default \
+             database exists on this machine: to keep using it, set DATABASE_URL to the default \
+             in its README (vms_db on localhost), and restart"
         );
     }
 }
@@ -170,6 +174,6 @@ async fn give_back_the_schedule(app: &App) {
     let giving = app.scheduler.give_back(&db, app.clock.now());
     let giving = tokio::time::timeout(SHUTDOWN_TIMEOUT, giving).await;
     if let Ok(Err(error)) = giving {
-        tracing::debug!(%error, "the lease of the scheduled calls was not given back");
+        tracing::debug!(%error, "failed to release the scheduler lease");
     }
 }

@@ -1,12 +1,11 @@
-//! Whether the License Server's certificate is believed.
+//! Whether the License Server's certificate is accepted.
 //!
-//! Beyond what the system's authorities vouch for, two things are accepted. A
-//! certificate that `LICENSE_CA_FILE` lists is believed when the server presents that
-//! very one, whoever made it: `openssl req -x509` makes authorities, which rustls takes
-//! for no server's. And where keys are trusted, a certificate may be valid by the wall
-//! clock or by the effective time: a battery that has run out does not cut a site off
-//! from the very server that could tell it the time. Name and validity are checked
-//! always.
+//! In addition to certificates of the system's authorities, two kinds are accepted. A certificate
+//! listed in `LICENSE_CA_FILE` is accepted when the server presents exactly that one, regardless
+//! of its type: `openssl req -x509` creates authorities, which rustls does not accept as server
+//! certificates. And with trusted keys, a certificate may be valid by the wall clock or by the
+//! effective time, so that an empty clock battery does not cut a site off from the server that
+//! could correct its time. Name and validity are always checked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +28,7 @@ use rustls_platform_verifier::Verifier;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificatesError {
     /// It is no text, or none of certificates.
-    #[error("there is no PEM certificate in it{0}")]
+    #[error("it contains no PEM certificate{0}")]
     None(String),
     /// What stands between two marks is no certificate.
     #[error("a PEM certificate in it is damaged: {0}")]
@@ -49,7 +48,7 @@ pub enum CertificatesError {
 /// certificate in DER.
 ///
 /// # Errors
-/// When there is none, or one cannot be read.
+/// When it contains none, or one cannot be read.
 pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
     let found = match der(file)? {
         Some(certificate) => vec![certificate],
@@ -98,8 +97,8 @@ fn der(file: &[u8]) -> Result<Option<CertificateDer<'static>>, CertificatesError
     Err(CertificatesError::OtherFormat { format, command })
 }
 
-/// The certificates between `-----BEGIN CERTIFICATE-----` and its end (RFC 7468),
-/// whatever white space there is.
+/// The certificates between `-----BEGIN CERTIFICATE-----` and its end (RFC 7468), with any white
+/// space.
 fn pem(text: &str) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
     let text = text.replace("\\r", "").replace("\\n", "\n");
     let damaged = |why: &str| CertificatesError::Damaged(why.to_owned());
@@ -147,7 +146,7 @@ fn pem(text: &str) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
     }
 }
 
-/// Settings of TLS. `listed` are trusted besides the system's authorities, each as an
+/// Settings of TLS. `listed` are trusted in addition to the system's authorities, each as an
 /// authority and as the server's own certificate. With `effective`, a certificate may
 /// also be valid at that time.
 ///
@@ -229,7 +228,7 @@ impl CertificateVerifier {
             at,
         );
         match verified {
-            // The library has looked at the validity before it asks who vouches for it.
+            // The library checks the validity before the issuer.
             Err(error) if is_about_issuer(&error) && self.listed.contains(end_entity) => {
                 verify_name(end_entity, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -372,7 +371,7 @@ fn is_about_time(error: &Error) -> bool {
     )
 }
 
-/// Nobody vouches for the certificate, or it is an authority's.
+/// The certificate's issuer is not trusted, or it is an authority's certificate.
 fn is_about_issuer(error: &Error) -> bool {
     matches!(
         error,
@@ -427,12 +426,13 @@ pub fn explain(error: &Error, host: &str, port: u16) -> Option<String> {
          -subj /CN={bare} -addext subjectAltName={kind}:{bare}"
     );
     let list = format!(
-        "if it is the vendor's, list that very certificate in LICENSE_CA_FILE: openssl s_client \
+        "if it is the vendor's, list that exact certificate in LICENSE_CA_FILE: openssl s_client \
          -connect {host}:{port}{server_name} </dev/null | openssl x509 -out license-server.pem"
     );
     Some(match why {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired; it has to be renewed, or this machine's clock is wrong".to_owned()
+            "the server's certificate has expired; renew it, or correct this machine's \
+             clock".to_owned()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "the server's certificate is not valid yet; this machine's clock may be wrong".to_owned()

@@ -150,7 +150,7 @@ mod tests {
         assert!(join_all(answers).await.iter().all(|it| *it == Some(1)));
         assert_eq!(shared.get(MINUTE, || count(&reads)).await, Some(1));
         assert_eq!(shared.latest(), Some(1));
-        // Who accepts no age gets a new one.
+        // Callers that accept no age get a new reading.
         assert_eq!(shared.get(Duration::ZERO, || count(&reads)).await, Some(2));
     }
 

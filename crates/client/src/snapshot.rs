@@ -51,7 +51,7 @@ impl Snapshot {
         &self.entitlements
     }
 
-    /// The license, whatever it is worth now.
+    /// The license, valid or not.
     #[must_use]
     pub fn license(&self) -> Option<&License> {
         self.evidence.lease.as_ref().map(Lease::license)
@@ -82,7 +82,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// What others are told of the known features at `now`.
+    /// The decisions about the known features at `now`, as sent to others.
     #[must_use]
     pub fn announce(&self, now: DateTime<Utc>) -> Announcement {
         let Self {

@@ -1,5 +1,5 @@
 //! A file in `STATE_DIR` that holds one value: a copy of what the service
-//! knows, for a start while the database is away, and the time.
+//! knows, for a start while the database is unavailable, and the time.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ impl StateFile {
         self.file.try_exists().unwrap_or(true)
     }
 
-    /// What the file holds. A file that cannot be read is none.
+    /// The file's content. An unreadable file counts as missing.
     #[must_use]
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
         let text = match std::fs::read(&self.file) {
@@ -42,14 +42,14 @@ impl StateFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
             Err(error) => {
                 let file = presentable_path(&self.file);
-                tracing::warn!(file, %error, "a file of STATE_DIR cannot be read");
+                tracing::warn!(file, %error, "cannot read a file in STATE_DIR");
                 return None;
             }
         };
         serde_json::from_slice(&text)
             .inspect_err(|error| {
                 let file = presentable_path(&self.file);
-                tracing::warn!(file, %error, "a file of STATE_DIR is damaged, and does not count");
+                tracing::warn!(file, %error, "ignoring a damaged file in STATE_DIR");
             })
             .ok()
     }
@@ -71,7 +71,8 @@ impl StateFile {
                 tracing::warn!(
                     file = presentable_path(&self.file),
                     error = reason_without_path(&error),
-                    "a file of STATE_DIR cannot be written; a start without the database would know nothing"
+                    "cannot write a file in STATE_DIR; a restart without the database would lose \
+                     the license state"
                 );
             }
             Err(_) => {}

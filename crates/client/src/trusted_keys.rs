@@ -1,4 +1,4 @@
-//! The keys that licenses have to be signed with: where they come from, and
+//! The keys that licenses must be signed with: where they come from, and
 //! how far along the vendor's chain of key sets this service is.
 //!
 //! A vendor's build has its keys built in, and then no setting replaces or adds
@@ -47,7 +47,7 @@ pub enum TrustedKeysError {
     #[error("LICENSE_TRUSTED_KEYS: {0}")]
     Setting(KeyringError),
     /// The program was built with something that holds no keys to trust.
-    #[error("the keys that this program was built with cannot be used: {0}")]
+    #[error("the keys built into this program cannot be used: {0}")]
     Embedded(KeyringError),
 }
 
@@ -105,7 +105,7 @@ impl TrustedKeys {
         self.trust.load()
     }
 
-    /// Whether answers have to be signed.
+    /// Whether answers must be signed.
     #[must_use]
     pub fn are_required(&self) -> bool {
         self.root.is_some()
@@ -120,8 +120,7 @@ impl TrustedKeys {
         }
     }
 
-    /// Whether a license that nobody has signed, of version 1.0.0's cache, is
-    /// still adopted at `now`.
+    /// Whether an unsigned license from version 1.0.0's cache is still adopted at `now`.
     #[must_use]
     pub fn adopt_unsigned(&self, now: DateTime<Utc>) -> bool {
         self.adoption_ends.is_none_or(|ends| now <= ends)
@@ -134,8 +133,7 @@ impl TrustedKeys {
         chain.clone()
     }
 
-    /// Goes on along the chain as far as `more` leads from what is trusted
-    /// now; answers the walk.
+    /// Advances along the chain as far as `more` leads from the trusted set; answers the result.
     pub fn go_on(&self, more: &[String]) -> Option<Walk> {
         let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
         let Trust::Keys(keyring) = &**self.trust.load() else {

@@ -1,6 +1,6 @@
-//! Features that were asked about and that neither the product nor the license
-//! has. A gate with a misspelt feature is closed on every site, whatever is
-//! licensed, and nobody is told by the answer.
+//! Features that were asked about and that neither the product nor the license has. A gate with a
+//! misspelt feature is closed on every site, regardless of the license, and the answer does not
+//! show why.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(unknown.checks(), 10_004);
         let others = unknown.list(|key| key != "module.typo");
         assert_eq!(others.len(), MAX_KEYS - 1);
-        // Where every key is asked about again and again, the first ones stay.
+        // If every key is asked about repeatedly, the first ones stay.
         for number in 0..2 * MAX_KEYS {
             let key = format!("gate.{number}");
             unknown.note(&key, now);

@@ -1,4 +1,4 @@
-//! The time that deadlines are judged by where no keys are trusted.
+//! The time for deadlines when no keys are trusted.
 //!
 //! It is the wall clock, except after a jump: the rules are in
 //! `license_core::wall_clock`.
@@ -14,7 +14,7 @@ use license_core::wall_clock::{TOLERANCE, WallClock, WallReading};
 use license_service::clock::{Clock, MachineClocks, Wait};
 use tokio::sync::Notify;
 
-/// Longest sleep before the time is looked at again: it may have been set.
+/// Maximum sleep before the time is checked again: it may have been set.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
 /// The wall clock, whose jumps count only when a validation has been tried after them.
@@ -30,7 +30,7 @@ pub struct UnsignedClock {
 }
 
 impl UnsignedClock {
-    /// Begins with what the wall clock shows.
+    /// Starts with the wall clock's time.
     #[must_use]
     pub fn start(machine: Arc<dyn Clock>) -> Self {
         let wall = WallClock::start(reading(&*machine));

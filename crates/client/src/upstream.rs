@@ -27,8 +27,7 @@ use uuid::Uuid;
 use crate::proxy::{ProxyError, ProxySettings, Route};
 use crate::server_certificate::{CertificatesError, certificates, explain, tls_config};
 
-/// Longest answer that is read, in bytes. A license with thousands of
-/// features stays far below.
+/// Maximum size of an answer, in bytes. A license with thousands of features is far smaller.
 pub(crate) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// A connection to one License Server.
@@ -38,13 +37,13 @@ pub struct Upstream {
     ca_file: Option<PathBuf>,
     effective: Option<Arc<dyn Clock>>,
     proxies: ProxySettings,
-    /// Held while it is made anew.
+    /// Held while it is rebuilt.
     made: Mutex<Made>,
-    /// A call has failed since, or somebody has asked for it: authorities may have changed.
+    /// A call has failed since, or a reload was requested: authorities may have changed.
     is_stale: AtomicBool,
 }
 
-/// The client, and what it was made of.
+/// The client, and what it was built from.
 struct Made {
     http: reqwest::Client,
     /// The content of `LICENSE_CA_FILE`.
@@ -64,7 +63,7 @@ pub struct Sender {
     pub newest_seq: Option<u64>,
 }
 
-/// Why the client cannot be made.
+/// Why the client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// `LICENSE_CA_FILE` is not a list of certificates.
@@ -155,9 +154,9 @@ pub fn license_server_client(
     client.map_err(UpstreamError::Client)
 }
 
-/// Why a request to `url` failed: what is wrong with the server's certificate and how to
-/// mend it, or the innermost cause. The outermost text would repeat the address, which
-/// may hold a password.
+/// Why a request to `url` failed: what is wrong with the server's certificate and how to fix it,
+/// or the innermost cause. The outermost text would repeat the address, which may hold a
+/// password.
 #[must_use]
 pub fn cause(error: &reqwest::Error, url: &Url) -> String {
     let mut cause: &(dyn std::error::Error + 'static) = error;
@@ -172,7 +171,7 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> String {
             return explained;
         }
     }
-    // The HTTP library's words for bytes that are no answer, such as an alert of TLS.
+    // The HTTP library's error for bytes that are not an HTTP answer, such as a TLS alert.
     if innermost.starts_with("invalid HTTP") && url.scheme() == "http" {
         innermost.push_str(
             "; the server does not speak HTTP: if it speaks TLS, write https:// in LICENSE_API_URL",
@@ -220,14 +219,14 @@ impl Upstream {
         })
     }
 
-    /// Has the certificates read anew before the next call: those of the system, and
-    /// those of `LICENSE_CA_FILE`.
+    /// Reloads the certificates before the next call: those of the system and those of
+    /// `LICENSE_CA_FILE`.
     pub fn renew(&self) {
         self.is_stale.store(true, Ordering::SeqCst);
     }
 
-    /// The client that calls are made with. It is made anew where `LICENSE_CA_FILE` has
-    /// changed, or a call has failed; if that is impossible, the one from before goes on.
+    /// The HTTP client for calls. It is rebuilt when `LICENSE_CA_FILE` has changed or a call has
+    /// failed; if that fails, the previous one stays in use.
     pub async fn client(&self) -> reqwest::Client {
         let mut made = self.made.lock().await;
         let listed = match &self.ca_file {
@@ -236,7 +235,8 @@ impl Upstream {
                 Ok(listed) => Some(listed),
                 Err(error) => {
                     let file = presentable_path(file);
-                    tracing::warn!(file, %error, "LICENSE_CA_FILE cannot be read; what it said before goes on");
+                    tracing::warn!(file, %error, "cannot read LICENSE_CA_FILE, keeping the \
+                        previous certificates");
                     return made.http.clone();
                 }
             },
@@ -251,13 +251,13 @@ impl Upstream {
         match renewed {
             Ok(http) => {
                 if is_changed {
-                    tracing::info!("LICENSE_CA_FILE has changed, and is read anew");
+                    tracing::info!("LICENSE_CA_FILE reloaded");
                 }
                 *made = Made { http, listed };
             }
             Err(error) => tracing::error!(
                 %error,
-                "the certificates cannot be read anew; the ones from before go on"
+                "failed to reload the certificates, keeping the previous ones"
             ),
         }
         made.http.clone()
@@ -339,7 +339,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let instant = |text: &str| DateTime::parse_from_rfc2822(text).ok();
     let asked = text(RETRY_AFTER)?;
     if asked.bytes().all(|byte| byte.is_ascii_digit()) && !asked.is_empty() {
-        // What is too long for a number is longer than anybody waits.
+        // A number that overflows is longer than any wait.
         return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
     }
     let wait = instant(asked)? - instant(text(DATE)?)?;

@@ -12,7 +12,7 @@ use license_service::database::Database;
 use crate::shared_reading::SharedReading;
 use crate::store::{StoreError, vms};
 
-/// How to count; `None` counts a table of the usual name, where there is one.
+/// How to count; `None` counts the table with the default name, if it exists.
 #[derive(Clone, Debug, Default)]
 pub struct Queries {
     /// `USAGE_CAMERAS_QUERY`.
@@ -118,7 +118,7 @@ async fn counted(db: &Database, resource: Resource, query: Option<&str>) -> Opti
         .await
         .inspect_err(|error| {
             let resource = resource.as_str();
-            tracing::warn!(resource, %error, "what is in use could not be counted");
+            tracing::warn!(resource, %error, "failed to count usage");
         })
         .ok()
 }

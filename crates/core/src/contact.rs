@@ -1,10 +1,9 @@
 //! What an answer from the License Server means: confirmed, denied, or no
 //! contact at all.
 //!
-//! The distinction is the heart of the service. A proxy's error page, a
-//! captive portal or a forged document never denies a license: whatever is
-//! not a well-formed answer is no contact, and the grace period carries the
-//! site.
+//! This distinction is central to the service. A proxy's error page, a captive portal or a forged
+//! document never denies a license: anything that is not a well-formed answer is no contact, and
+//! the grace period applies.
 
 use std::time::Duration;
 
@@ -59,7 +58,7 @@ pub enum Reply {
     Answer {
         /// Status code.
         status: u16,
-        /// Body, whatever it is.
+        /// Body, of any kind.
         body: Vec<u8>,
     },
     /// An HTTP answer that asks to wait; [`Reply::of`] says which ones can.
@@ -166,7 +165,7 @@ pub struct Acknowledgement;
 /// A well-formed no.
 #[derive(Clone, Debug)]
 pub enum Denial {
-    /// Signed by a trusted key: it takes effect at once.
+    /// Signed by a trusted key: it takes effect immediately.
     Signed(Box<VerifiedDenial>),
     /// In unsigned mode: it starts the grace period.
     Unsigned(Refusal),
@@ -204,22 +203,20 @@ pub enum NoContact {
         status: u16,
     },
     /// 408, 409, 425 or 429.
-    #[error("the License Server is busy (HTTP {status}); it is asked again later")]
+    #[error("the License Server is busy (HTTP {status}); retrying later")]
     Busy {
         /// Status code.
         status: u16,
     },
     /// 5xx.
-    #[error(
-        "the License Server or a proxy reports a fault (HTTP {status}); it is asked again later"
-    )]
+    #[error("the License Server or a proxy reports a fault (HTTP {status}); retrying later")]
     ServerFault {
         /// Status code.
         status: u16,
     },
     /// 408, 425, 429 or 5xx, and how long to wait.
     #[error(
-        "the License Server is busy (HTTP {status}) and asks to wait {} s; it is asked again then",
+        "the License Server is busy (HTTP {status}) and asks to wait {} s; retrying then",
         retry_after.as_secs()
     )]
     Later {
@@ -230,7 +227,8 @@ pub enum NoContact {
     },
     /// The body is not JSON: an HTML page, or nothing.
     #[error(
-        "the answer is not one of a License Server (HTTP {status}, not JSON); check LICENSE_API_URL and captive portals"
+        "the answer is not from a License Server (HTTP {status}, not JSON); check \
+         LICENSE_API_URL and captive portals"
     )]
     NotJson {
         /// Status code.
@@ -238,7 +236,7 @@ pub enum NoContact {
     },
     /// JSON, but not of a form that counts.
     #[error(
-        "the answer is not one of a License Server (HTTP {status}, {what}); check LICENSE_API_URL"
+        "the answer is not from a License Server (HTTP {status}, {what}); check LICENSE_API_URL"
     )]
     Unexpected {
         /// Status code.
@@ -279,7 +277,7 @@ pub enum Mismatch {
     #[error("it is for another license key")]
     LicenseKey,
     /// Another question's answer: the request was changed on its way.
-    #[error("it answers another question ({answered} instead of {asked})")]
+    #[error("it answers another call ({answered} instead of {asked})")]
     Question {
         /// The call that was made.
         asked: &'static str,
@@ -317,7 +315,7 @@ impl NoContact {
         }
     }
 
-    /// A short word that programs can compare.
+    /// A short code for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -352,7 +350,7 @@ impl NoContact {
         }
     }
 
-    /// Whether somebody may be tampering, which belongs in the security log.
+    /// Whether this may be tampering, which belongs in the security log.
     #[must_use]
     pub fn is_suspicious(&self) -> bool {
         matches!(self, Self::NotGenuine(_) | Self::NotForUs(_))
@@ -418,7 +416,7 @@ impl Confirmation {
 }
 
 impl Denial {
-    /// A short word that programs can compare.
+    /// A short code for programs.
     #[must_use]
     pub fn reason(&self) -> &str {
         match self {
@@ -450,7 +448,7 @@ impl Refusal {
     pub fn message(&self) -> &str {
         self.message
             .as_deref()
-            .unwrap_or("The License Server says that the license is not valid")
+            .unwrap_or("The License Server denied the license")
     }
 }
 
@@ -693,7 +691,7 @@ fn judge_license(
     }
     let document = verify_license(license.signature(), keyring)?;
     question.check(call, &Address::from(document.claims()))?;
-    // Nobody asks for months without contact over the network.
+    // Leases of months without contact are not requested over the network.
     if document.claims().offline {
         return Err(Mismatch::ByFile.into());
     }
@@ -717,7 +715,7 @@ fn judge_refusal(
     let document = verify_denial(&signature, keyring)?;
     let claims = document.claims();
     question.check(call, &Address::from(claims))?;
-    // Whoever stands in between must not ask about another license with our nonce.
+    // A man in the middle must not ask about another license with our nonce.
     let asked = license_key::fingerprint(question.license_key);
     if claims
         .license_key_hash
@@ -861,7 +859,7 @@ fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact> {
         Ok(Value::Object(answer)) => Ok((status, answer)),
         Ok(_) => unexpected("not a JSON object"),
         Err(error) if unambiguous_json::is_duplicate(&error) => {
-            unexpected("an object has a member twice")
+            unexpected("an object has a duplicate member")
         }
         Err(_) => Err(NoContact::NotJson { status }),
     }

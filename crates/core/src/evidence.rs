@@ -31,8 +31,8 @@ pub struct Evidence {
     pub grace_started_at: Option<DateTime<Utc>>,
     /// The newest unconfirmed validation since then, for people to read.
     pub last_failure: Option<Failure>,
-    /// The License Server says that it is in a grace period of its own
-    /// (`gracePeriodActive`). Shown, and nothing else.
+    /// The License Server reports a grace period of its own (`gracePeriodActive`). Only
+    /// displayed.
     pub server_in_grace: bool,
 }
 
@@ -42,7 +42,7 @@ pub struct Evidence {
 pub struct Failure {
     /// When it was tried.
     pub at: DateTime<Utc>,
-    /// A short word that programs can compare.
+    /// A short code for programs.
     pub reason: String,
     /// What happened and what to do, for people.
     pub message: String,
@@ -51,8 +51,8 @@ pub struct Failure {
 }
 
 impl Evidence {
-    /// The highest sequence number seen for this license, which the next
-    /// document has to exceed. Another license starts anew.
+    /// The highest sequence number seen for this license, which the next document must exceed.
+    /// Another license starts from zero.
     #[must_use]
     pub fn newest_seq(&self, license_key: &str) -> Option<u64> {
         if !license_key::same(&self.license_key, license_key) {
@@ -109,7 +109,7 @@ impl Evidence {
         }
     }
 
-    /// The evidence after a validation, whatever came of it.
+    /// The evidence after a validation, with any result.
     ///
     /// Only the first unconfirmed validation starts the grace period, and
     /// never later than the lease's own end of validity: failing again, or

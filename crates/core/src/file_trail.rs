@@ -1,11 +1,11 @@
-//! What request files tell about the machines that write them.
+//! What request files reveal about the machines that write them.
 //!
-//! A license file may be imported days after it was signed, or never, so its number alone
-//! says nothing about the next call. Two machines are told apart by what one of them
-//! cannot know. A caller said a number; later a call says a newer one that was issued
-//! before the first caller wrote. Had the first one been the same machine, it would have
-//! said that number, or would have forgotten it for good: a machine that was set up anew or
-//! restored from a backup never says it again.
+//! A license file may be imported days after it was signed, or never, so its number alone says
+//! nothing about the next call. Two machines are told apart by what one of them cannot know. A
+//! caller said a number; later a call says a newer one that was issued before the first caller
+//! wrote. Had the first one been the same machine, it would have reported that number, or would
+//! have lost it permanently: a machine that was reinstalled or restored from a backup never
+//! reports it again.
 //!
 //! A request that is carried slowly proves nothing by that. But its number may have been
 //! passed over: a call did not know it, the next one knew the answer to that call, which is
@@ -23,7 +23,7 @@ use crate::suspicion::Regressions;
 pub const MAX_SIGNED_FILES: usize = 8;
 /// Maximum number of callers of which it is open whether they are other machines.
 pub const MAX_UNAWARE_CALLERS: usize = 8;
-/// Longest time for which a request file is believed to have been carried.
+/// Maximum time for which a request file is assumed to have been carried.
 pub const MAX_CARRIED: TimeDelta = TimeDelta::days(30);
 /// The time within which requests that do not know what the seat has shown are counted
 /// together. A lease by file is good for 90 days by default.
@@ -189,9 +189,9 @@ impl FileTrail {
         self.signed.iter().all(|it| it.seq <= seq)
     }
 
-    /// Whether a newer file was asked for, before this request was written, by a sender that
-    /// knew something newer than the sender of this one did when it asked for the number
-    /// that it says. Its own request whose answer was lost is none of them.
+    /// Whether a newer file was asked for, before this request was written, by a sender that knew
+    /// something newer than the sender of this one did when it asked for its reported number. The
+    /// sender's own request whose answer was lost does not count.
     #[must_use]
     pub fn is_behind(&self, seq: u64, written_at: DateTime<Utc>) -> bool {
         let known_before = self.find(seq).map_or(seq, |it| it.said);
@@ -232,7 +232,7 @@ impl SignedFile {
     }
 }
 
-/// When a request file that arrives now was written, as far as it is believed.
+/// When a request file that arrives now was written, within accepted limits.
 #[must_use]
 pub fn believed(written_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
     written_at.max(now - MAX_CARRIED)

@@ -24,7 +24,7 @@ pub struct KeyRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordDoubt {
     /// It ends before the recorded set: an older copy, or files are missing.
-    #[error("it ends with key set {found}, and key set {recorded} was in use already")]
+    #[error("it ends with key set {found}, but key set {recorded} was already in use")]
     Behind {
         /// Version of its newest set.
         found: u64,
@@ -33,7 +33,7 @@ pub enum RecordDoubt {
     },
     /// It has another set than the recorded one: another directory, or two copies of one
     /// that were changed separately.
-    #[error("its key set {version} is another one than the one that was in use")]
+    #[error("its key set {version} differs from the one that was in use")]
     Foreign {
         /// Version of the set that differs.
         version: u64,

@@ -5,8 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::document::VerifiedLicense;
 use crate::license::License;
 
-/// How long a license counts at most that nobody has signed, where keys are
-/// required.
+/// How long an unsigned license counts at most when keys are required.
 pub const PROBATION: TimeDelta = TimeDelta::hours(72);
 
 /// A license confirmed for this installation for a limited time.
@@ -17,19 +16,19 @@ pub const PROBATION: TimeDelta = TimeDelta::hours(72);
 pub enum Lease {
     /// Confirmed by a document with a trusted signature.
     Signed(Box<VerifiedLicense>),
-    /// Nobody has signed it, although keys are required: found in the cache of
-    /// version 1.0.0, or not genuine. Made by [`Lease::adopted`].
+    /// It is unsigned, although keys are required: found in the cache of version 1.0.0, or not
+    /// genuine. Created by [`Lease::adopted`].
     Adopted(Adopted),
     /// Taken on the License Server's word (unsigned mode).
     Unsigned {
-        /// The license as the License Server wrote it.
+        /// The license, unmodified from the License Server.
         license: License,
         /// When the next validation is due at the latest.
         valid_until: DateTime<Utc>,
     },
 }
 
-/// A license that nobody has signed, where keys are required.
+/// An unsigned license, when keys are required.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adopted {
     license: License,
@@ -48,10 +47,9 @@ impl Lease {
         }
     }
 
-    /// A license that nobody has signed, which was first seen at `first_seen`
-    /// while keys were required. It is never active, and counts for
-    /// [`PROBATION`] from then, or for less where a setting says so. Of
-    /// `valid_until` nothing depends: it is kept for version 1.0.0.
+    /// An unsigned license, first seen at `first_seen` while keys were required. It is never
+    /// active, and counts for [`PROBATION`] from then, or for less if a setting says so.
+    /// `valid_until` has no effect: it is kept for version 1.0.0.
     #[must_use]
     pub fn adopted(
         license: License,
@@ -88,8 +86,8 @@ impl Lease {
         }
     }
 
-    /// After this it counts for nothing, whatever settings say: the signed end
-    /// of grace, or that of probation. Only without keys there is none.
+    /// After this it no longer counts, regardless of settings: the signed end of grace, or that
+    /// of probation. `None` only without keys.
     #[must_use]
     pub fn end(&self) -> Option<DateTime<Utc>> {
         match self {
@@ -105,8 +103,7 @@ impl Lease {
         matches!(self, Self::Signed(document) if document.claims().offline)
     }
 
-    /// Whether nobody has confirmed it here: it has one grace period, and is
-    /// never active.
+    /// Whether it is unconfirmed: it has one grace period, and is never active.
     #[must_use]
     pub fn is_on_probation(&self) -> bool {
         matches!(self, Self::Adopted(_))

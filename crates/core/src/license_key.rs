@@ -175,7 +175,7 @@ pub fn fingerprint(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(fold(key)))
 }
 
-/// A typed or pasted key as it is sent to the License Server: in canonical spelling if
+/// A typed or pasted key in the form sent to the License Server: in canonical spelling if
 /// the text is or contains one key of our format, regardless of the check character.
 /// Otherwise the text without invisible characters, surrounding white space and quotes:
 /// another vendor's License Server may know it.

@@ -23,7 +23,7 @@ use crate::protocol::Call;
 use crate::text_encoding::NotText;
 use crate::unambiguous_json;
 
-/// Longest file that is read, in bytes.
+/// Maximum size of a file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 /// Most requests that may wait for an answer.
 pub const MAX_PENDING: usize = 16;
@@ -114,7 +114,7 @@ pub struct Pending {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// Longer than [`MAX_FILE_BYTES`].
-    #[error("the file has {bytes} bytes, at most {MAX_FILE_BYTES} are read")]
+    #[error("the file has {bytes} bytes, the maximum is {MAX_FILE_BYTES}")]
     TooLong {
         /// Length found.
         bytes: usize,
@@ -123,13 +123,13 @@ pub enum FileError {
     #[error(transparent)]
     NotText(#[from] NotText),
     /// There is no line that begins an armour.
-    #[error("this is no such file: there is no line '-----BEGIN {expected}-----'")]
+    #[error("not a license or request file: line '-----BEGIN {expected}-----' is missing")]
     NotAFile {
         /// The label that was looked for.
         expected: &'static str,
     },
     /// Something that people have at hand beside such files.
-    #[error("this is {found}, expected a '{expected}'")]
+    #[error("the file is {found}, expected a '{expected}'")]
     SomethingElse {
         /// The label that was looked for.
         expected: &'static str,
@@ -137,7 +137,7 @@ pub enum FileError {
         found: &'static str,
     },
     /// A file of ours, but of the other kind.
-    #[error("this is a '{found}', expected a '{expected}'")]
+    #[error("the file is a '{found}', expected a '{expected}'")]
     OtherKind {
         /// The label that was looked for.
         expected: &'static str,
@@ -155,11 +155,11 @@ pub enum FileError {
     Damaged(String),
 }
 
-/// A request that was written later than it is. Whoever signed it would sign a
-/// time that has not come.
+/// A request written in the future. Signing it would sign a future time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the request says that it was written at {}, and it is {} here: set the clock of the site's machine, then write a new request there",
+    "the request was written at {}, but it is {} here: set the clock of the site's machine, then \
+     write a new request there",
     .written_at.format("%Y-%m-%d %H:%M UTC"),
     .now.format("%Y-%m-%d %H:%M UTC")
 )]
@@ -180,11 +180,11 @@ pub enum ImportError {
     /// It cannot be believed.
     #[error("the license file is not genuine: {0}")]
     NotGenuine(#[from] DocumentError),
-    /// It was made for somebody else.
+    /// It is for another recipient.
     #[error("the license file is not for this site: {0}")]
     Foreign(#[source] Mismatch),
     /// It was imported before.
-    #[error("the license file was used before; every request has one answer")]
+    #[error("the license file was already used; each request has one answer")]
     Reused,
     /// It answers no request of this site that still waits.
     #[error(
@@ -203,7 +203,7 @@ pub enum ImportError {
     #[error("the license file holds no lease for a site without internet")]
     NotOffline,
     /// The license that it renews was given up or replaced.
-    #[error("the license that this file renews is not the one that is active here")]
+    #[error("the license file renews a license other than the active one")]
     NotCurrent,
     /// It answers another question than the one that was asked.
     #[error("the license file does not answer what was asked for")]
@@ -215,7 +215,7 @@ pub enum ImportError {
 pub enum Imported {
     /// A lease, as answer to an activation or a renewal.
     License(Box<VerifiedLicense>),
-    /// The License Server says no.
+    /// The License Server denied the request.
     Denied(Box<VerifiedDenial>),
     /// The receipt of a deactivation: the seat is free.
     Deactivated,
@@ -462,8 +462,7 @@ impl Reader<'_> {
         Ok(pending.clone())
     }
 
-    /// No request waits for this document: it was here already, or nobody has
-    /// asked for it.
+    /// No pending request for this document: it was already imported, or never requested.
     fn not_requested(&self, seq: u64, license_key: Option<&str>) -> ImportError {
         match self.current {
             Some((current, Some(newest)))

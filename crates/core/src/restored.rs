@@ -57,7 +57,7 @@ impl IssuedNumbers {
     /// database does not have: one of a stored range or, where the lost server's clock was
     /// ahead, one that is up to [`MAX_LEAD`] later and that this server has not come to
     /// yet. A number within [`MAX_UNRECORDED`] of the newest recorded one may be of a
-    /// denial. Without such a range nothing is lost, whatever a site says.
+    /// denial. Without such a range nothing is lost, regardless of what a site reports.
     #[must_use]
     pub fn have_lost(&self, known: u64, now: DateTime<Utc>) -> bool {
         let Some(LostNumbers { after, until }) = self.lost else {

@@ -46,7 +46,7 @@ pub enum PatternError {
     #[error("{0}")]
     Path(#[from] PathError),
     /// `**` stands before the end.
-    #[error("'**' stands for the rest of a path, so it comes last")]
+    #[error("'**' stands for the rest of a path and must come last")]
     OpenInside,
     /// A segment holds a star and something else.
     #[error("'{0}': a star stands for a whole segment")]
@@ -109,7 +109,7 @@ pub enum Need<'a> {
     Nothing,
     /// No route is for it, and then it is refused.
     Unlisted,
-    /// Its path is none that an honest client sends.
+    /// Its path is not one that a legitimate client sends.
     BadPath(PathError),
 }
 
@@ -247,7 +247,7 @@ impl RouteTable {
     }
 }
 
-/// A method as it is compared: in capitals, and HEAD is GET.
+/// A method in the form used for comparison: in capitals, with HEAD as GET.
 fn as_compared(method: &str) -> String {
     match method.to_ascii_uppercase() {
         head if head == "HEAD" => "GET".to_owned(),

@@ -1,10 +1,9 @@
 //! Which machines may hold a license at the same time.
 //!
-//! A signed lease cannot be called back: a machine may run until its lease ends,
-//! whatever becomes of its seat. So a freed seat keeps its place until then. Another
-//! machine gets the place earlier in two ways: by a move, of which the license
-//! has a budget, or because the vendor's staff release the seat after seeing how
-//! long both machines may run.
+//! A signed lease cannot be recalled: a machine may run until its lease ends, regardless of its
+//! seat. So a freed seat counts until then. Another machine gets the seat earlier in two ways: by
+//! a move, for which the license has a budget, or because the vendor's staff release the seat
+//! after confirming how long both machines may run.
 //!
 //! Signed leases that have not ended are therefore never more than the seats,
 //! the overlaps of moves and the overlaps that staff released.
@@ -41,7 +40,7 @@ pub enum Overlap {
 }
 
 impl Overlap {
-    /// A short word that programs can compare.
+    /// A short code for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -143,8 +142,8 @@ impl Occupancy<'_> {
     /// the places of so many waiting seats are passed on, of those whose leases end
     /// soonest.
     ///
-    /// `longest_move` is the end of the longest lease that a move may leave
-    /// running: lease and grace from now.
+    /// `longest_move` is the latest end of a lease that a move may leave running: lease and grace
+    /// from now.
     ///
     /// # Errors
     /// One [`SeatLimit`] for each reason that it may not.

@@ -25,8 +25,8 @@ pub const REGRESSION_WINDOW: TimeDelta = TimeDelta::days(30);
 /// How often at most a number is counted again whose lease has ended.
 pub const REPETITION_INTERVAL: TimeDelta = TimeDelta::days(1);
 
-/// More changes of the installation than this within [`INSTALLATION_CHANGES_WINDOW`] are
-/// several machines that take turns. A machine is set up anew less often.
+/// More changes of the installation than this within [`INSTALLATION_CHANGES_WINDOW`] are several
+/// machines that take turns. A machine is reinstalled less often.
 pub const MAX_INSTALLATION_CHANGES: usize = 3;
 /// The time within which changes of the installation are counted together.
 pub const INSTALLATION_CHANGES_WINDOW: TimeDelta = TimeDelta::days(30);
@@ -38,8 +38,8 @@ pub const MAX_FORMER_INSTALLATIONS: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Suspicion {
-    /// Several machines alternate on one identity: a copy, a backup that is
-    /// restored again and again, or a machine that is set up anew again and again.
+    /// Several machines alternate on one identity: a copy, or a machine that is repeatedly
+    /// restored from a backup or reinstalled.
     SharedIdentity,
     /// A caller who knows the key reported a sequence number that was never issued.
     /// It is about the license: the named machine need not have sent it.
@@ -59,7 +59,7 @@ impl Suspicion {
         }
     }
 
-    /// A short word that programs can compare.
+    /// A short code for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -152,7 +152,7 @@ pub struct Report<'a> {
     /// The number was issued by a server whose answers this database does not have: see
     /// [`crate::restored`].
     pub knows_lost_number: bool,
-    /// Longest time that a lease and its grace count after an answer over the network.
+    /// Maximum time that a lease and its grace period count after an answer over the network.
     pub longest_lease: TimeDelta,
     /// When the call is made.
     pub at: DateTime<Utc>,
@@ -192,15 +192,14 @@ impl Regressions {
 impl Trail {
     /// Adds a call to the trail; answers what is to be looked at.
     ///
-    /// A site whose answer was lost asks again with the number that it had,
-    /// however often: that counts once, and again each day after the lease that it must
-    /// still have has ended with its grace: no site lives on one number for longer. A site
-    /// that has said a number before and says none now is behind with every such call: a
-    /// copy that hides its number is no better off than one that shows an old one. The
-    /// activation of a new installation carries no number for good reason and counts for
-    /// nothing. Request files are carried by hand, late and in any order, and follow the
-    /// rules of [`FileTrail`]. When a former installation calls again, or the installation
-    /// changes too often, that is noted.
+    /// A site whose answer was lost asks again with the same number, any number of times: that
+    /// counts one time, and again each day after the lease that it must still have has ended with
+    /// its grace: no site lives on one number for longer. A site that has said a number before
+    /// and says none now is behind with every such call: a copy that hides its number is no
+    /// better off than one that shows an old one. The activation of a new installation carries no
+    /// number for good reason and counts for nothing. Request files are carried by hand, late and
+    /// in any order, and follow the rules of [`FileTrail`]. When a former installation calls
+    /// again, or the installation changes too often, that is noted.
     #[must_use]
     pub fn followed(&self, report: &Report<'_>) -> (Self, Vec<Suspicion>) {
         let mut next = self.clone();
@@ -328,7 +327,7 @@ impl Trail {
 
     /// Whether the site knows the newest number that it must know. A number between that
     /// one and the last one issued was in an answer that sites do not keep.
-    /// A request file has to know the newest file besides.
+    /// A request file must also know the newest file.
     fn is_up_to_date(&self, seq: u64, by_file: bool) -> bool {
         let is_of_file = self.answered == 0 || self.files.contains(seq);
         let is_known = seq == self.answered || (seq > self.answered && is_of_file);

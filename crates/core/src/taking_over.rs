@@ -1,12 +1,11 @@
 //! What may replace what is known, where keys are trusted.
 //!
-//! Processes of one site share what they know through its database, and users of
-//! that database can write there, too. What a process knows itself, or finds in
-//! `STATE_DIR`, is replaced only by what a vendor's document proves: a newer one of
-//! the same license, or one of another license that was not seen before. A license
-//! that nobody has signed is worth nothing where a signed one was seen, and of the
-//! others all together have one grace period. What stands beside a document that is
-//! known already says nothing new.
+//! Processes of one site share what they know through its database, and users of that database
+//! can write there, too. What a process knows itself, or finds in `STATE_DIR`, is replaced only
+//! by what a vendor's document proves: a newer one of the same license, or one of another license
+//! that was not seen before. An unsigned license is worthless after a signed one was seen;
+//! otherwise all unsigned licenses share one grace period. Data stored beside an already known
+//! document proves nothing new.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -34,7 +33,7 @@ pub struct Remembered {
     /// The newest sequence number of each license, by the
     /// [`fingerprint`](license_key::fingerprint) of its key.
     signed: BTreeMap<String, u64>,
-    /// When the first license was adopted that nobody had signed.
+    /// When the first unsigned license was adopted.
     adopted_at: Option<DateTime<Utc>>,
 }
 
@@ -45,8 +44,7 @@ impl Remembered {
         !self.signed.is_empty()
     }
 
-    /// When the first license was adopted that nobody had signed: its grace period is
-    /// that of all others.
+    /// When the first unsigned license was adopted: its grace period applies to all others.
     #[must_use]
     pub fn adopted_at(&self) -> Option<DateTime<Utc>> {
         self.adopted_at
@@ -96,8 +94,8 @@ pub enum NotTakenOver {
     /// It is signed, and older than what is known.
     #[error("a newer document is known")]
     Older,
-    /// Nobody has signed it.
-    #[error("nobody has signed it, and a signed license was seen before")]
+    /// It is unsigned.
+    #[error("it is unsigned, and a signed license was seen before")]
     Unsigned,
 }
 

@@ -1,16 +1,13 @@
 //! Effective time: a clock that a licensee cannot turn back, and that a broken
 //! one cannot poison.
 //!
-//! Time passes with the running machine, whatever its wall clock shows. What
-//! else there is are claims that it is later than that: by the wall clock, or
-//! by the boot clock after a suspend. Claims that add up to at most
-//! [`BELIEVED_LEAD`] since the last proof are believed. A greater one is in
-//! doubt until a signed answer settles it or it has stood for
-//! [`DOUBT_STANDS`]. A claim that it is earlier is never believed. A signed
-//! answer to our own question is proof, and sets the time in either direction.
-//! An answer that comes by hand takes back what was only claimed, and nothing
-//! else: whatever the site's files say, a time in which the machine was running
-//! stays.
+//! Time passes while the machine runs, regardless of its wall clock. Everything else is a claim
+//! that it is later: by the wall clock, or by the boot clock after a suspend. Claims that add up
+//! to at most [`BELIEVED_LEAD`] since the last proof are accepted. A greater one is in doubt
+//! until a signed answer settles it or it has persisted for [`DOUBT_STANDS`]. A claim that it is
+//! earlier is never accepted. A signed answer to our own question is proof, and sets the time in
+//! either direction. An imported answer takes back only what was claimed: regardless of the
+//! site's files, time in which the machine was running is kept.
 //!
 //! So time spent running always counts, and a machine that was switched off
 //! for ten days, or whose clock battery is dead, has the grace it had.
@@ -61,7 +58,7 @@ pub struct Readings {
     pub running: Duration,
     /// How long ago the machine was started (`CLOCK_BOOTTIME`), with suspends.
     pub since_boot: Duration,
-    /// Which start of the machine that was; `None` where nobody says.
+    /// Which start of the machine that was; `None` if unknown.
     pub boot_id: Option<String>,
 }
 
@@ -195,7 +192,7 @@ pub struct TimeGuard {
     /// How far the wall clock was off when a signed answer set the time. While
     /// it is off by the same, it claims nothing new.
     refuted: Option<TimeDelta>,
-    /// Being behind is said once.
+    /// Being behind is reported only one time.
     is_behind: bool,
     /// When the newest signed document was made that is known.
     signed_at: Option<DateTime<Utc>>,
@@ -308,9 +305,8 @@ impl TimeGuard {
         (next, events)
     }
 
-    /// A signed answer to our own question says that it was `signed` when it
-    /// was made; it has been waited for for `waited`. An answer that somebody
-    /// has held back does not hold back the time.
+    /// A signed answer to our own request was created at `signed`, after we had waited for
+    /// `waited`. Delaying an answer does not delay the time.
     #[must_use]
     pub fn proven(
         &self,
@@ -344,7 +340,7 @@ impl TimeGuard {
         (next, (!agrees).then_some(ClockEvent::Set { by }))
     }
 
-    /// A validation was tried and proved nothing. Without a kept time the wall
+    /// A validation was attempted and proved nothing. Without a kept time the wall
     /// clock counts from now on, as far as it is ahead.
     #[must_use]
     pub fn unanswered(&self, readings: Readings) -> (Self, Vec<ClockEvent>) {
@@ -377,9 +373,8 @@ impl TimeGuard {
     /// was only claimed, as far as the wall clock says the same now: a time that
     /// was far ahead comes back once the wall clock is set.
     ///
-    /// What the question says of its own time counts for nothing: the licensee
-    /// chooses it. Time in which the machine was running is never taken back,
-    /// and neither is what was signed.
+    /// The time stated in the request is ignored, because the licensee chooses it. Time in which
+    /// the machine was running is never taken back, and neither is what was signed.
     #[must_use]
     pub fn answered(
         &self,
@@ -433,8 +428,7 @@ impl TimeGuard {
         at.max(signed).min(self.at)
     }
 
-    /// What to keep for the next start while this process goes on, for
-    /// [`keep_again_after`].
+    /// What to store for the next start while this process continues, for [`keep_again_after`].
     #[must_use]
     pub fn believed(&self) -> Believed {
         let unseen = keep_again_after(self.anchor.running);
@@ -501,8 +495,8 @@ impl TimeGuard {
         self.assumed > TimeDelta::zero()
     }
 
-    /// Whether something other than running time has moved the time since
-    /// `kept`, so that it is to be kept again at once.
+    /// Whether something other than running time has moved the time since `kept`, so that it must
+    /// be stored immediately.
     #[must_use]
     pub fn has_moved_since(&self, kept: &Believed) -> bool {
         let now = self.believed();
@@ -515,8 +509,7 @@ impl TimeGuard {
             || moved(kept.told_ms, now.told_ms)
     }
 
-    /// How far the wall clock was ahead when it was last looked at; negative
-    /// is behind.
+    /// How far the wall clock was ahead when last checked; negative means behind.
     #[must_use]
     pub fn wall_ahead(&self) -> TimeDelta {
         self.anchor.wall - self.at
@@ -565,8 +558,7 @@ impl TimeGuard {
         self.at = at;
     }
 
-    /// The boot clock goes on while the machine sleeps, and this process does
-    /// not.
+    /// The boot clock continues while the machine sleeps, but this process does not.
     fn suspended(&mut self, readings: &Readings, elapsed: Duration, events: &mut Vec<ClockEvent>) {
         let since_boot = readings.since_boot.saturating_sub(self.anchor.since_boot);
         let by = delta(since_boot.saturating_sub(elapsed));
@@ -593,7 +585,7 @@ impl TimeGuard {
             if (ahead - off).abs() <= JITTER {
                 return;
             }
-            // Somebody has set it: that is a claim of its own.
+            // It was set, which is a separate claim.
             self.refuted = None;
         }
         if self.awaits_validation {
@@ -649,16 +641,15 @@ impl TimeGuard {
 }
 
 impl Believed {
-    /// The effective time that follows from what was kept, with the running
-    /// time since then: all of it within one start of the machine, else what
-    /// has passed since the machine was started. A process that did not stop in
-    /// order has been running for some more time, which nobody has seen.
+    /// The effective time that follows from what was kept, with the running time since then: all
+    /// of it within one start of the machine, else what has passed since the machine was started.
+    /// A process that did not stop cleanly has been running for some additional, unrecorded time.
     fn carried_to(&self, readings: &Readings) -> DateTime<Utc> {
         let before = Duration::from_millis(self.since_boot_ms);
         let unseen = Duration::from_millis(self.unseen_ms).min(MAX_GAP);
         let is_another_start = match (&self.boot_id, &readings.boot_id) {
             (Some(before), Some(now)) => before != now,
-            // Nobody says which start it is: that is a question of the boot clock.
+            // The start is unknown, so the boot clock decides.
             _ => false,
         };
         let ran = match readings.since_boot.checked_sub(before) {
@@ -696,8 +687,8 @@ impl Mark {
         }
     }
 
-    /// The mark as it counts when it comes from a place that others can write
-    /// to, whatever it says itself: what it adds is a claim.
+    /// The mark when it comes from a place that others can write to: what it adds is always a
+    /// claim.
     #[must_use]
     pub fn told(self) -> Self {
         Self {
@@ -748,8 +739,7 @@ fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
-/// A number that somebody has written into a file is bounded: sums of a few
-/// stay within what can be counted.
+/// A number read from a file is limited, so that sums cannot overflow.
 fn milliseconds(number: i64) -> TimeDelta {
     const MOST: i64 = 1_000_000_000_000_000;
     TimeDelta::milliseconds(number.clamp(-MOST, MOST))

@@ -44,7 +44,7 @@ pub struct App {
 }
 
 impl App {
-    /// Somebody changes something, now.
+    /// Who makes a change, and when.
     #[must_use]
     pub fn change(&self, by: Actor) -> Change {
         Change {
@@ -56,7 +56,8 @@ impl App {
     /// Writes down the calls that were counted, if that can be done now.
     pub async fn write_traffic_down(&self) {
         let (traffic, store) = (self.traffic.clone(), self.store.clone());
-        // To its end, even if the caller leaves: what was taken from memory would be lost.
+        // Runs to completion even if the caller disconnects, because the counts were already
+        // taken from memory.
         let writing = tokio::spawn(async move { traffic.write_down(&store).await });
         match writing.await {
             Ok(Ok(())) => {}
@@ -83,8 +84,8 @@ impl App {
     /// whether they were reloaded.
     ///
     /// # Errors
-    /// When a key cannot be used, or the files do not continue what was loaded before; the
-    /// keys from before then go on signing, and the service is not ready.
+    /// When a key cannot be used, or the files do not continue the loaded keys; the previous keys
+    /// then keep signing, and the service is not ready.
     pub fn reload_changed_keys(&self) -> Result<bool, SigningError> {
         self.keys.reload_if_changed()
     }
@@ -122,10 +123,10 @@ impl App {
         Ok(self.keys.to_sign()?.check(at.instant())?)
     }
 
-    /// Reads the keys anew.
+    /// Reloads the keys.
     ///
     /// # Errors
-    /// When a key cannot be used; the keys from before then go on signing.
+    /// When a key cannot be used; the previous keys then keep signing.
     pub fn reload_keys(&self) -> Result<(), SigningError> {
         self.keys.reload()
     }

@@ -1,4 +1,4 @@
-//! Who changes what, as the audit log has it: an entry is written in the same
+//! Who changes what, as recorded in the audit log: an entry is written in the same
 //! transaction as its change.
 
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::store::audit_log::{self, Entry};
 use crate::store::licenses::License;
 use crate::store::{StoreError, site_entries};
 
-/// Who changes something.
+/// Who makes a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
-    /// Somebody on the License Server's machine.
+    /// A user on the License Server's machine.
     CommandLine,
     /// A browser, from this address.
     Console(IpAddr),
@@ -25,11 +25,11 @@ pub enum Actor {
     Api(IpAddr),
     /// The site itself.
     Site,
-    /// The License Server by itself, at its first start.
+    /// The License Server itself, at its first start.
     Service,
 }
 
-/// Who changes something, and when.
+/// Who makes a change, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
     /// Who.
@@ -49,7 +49,7 @@ pub enum Action {
     Suspended,
     /// It was given back.
     Reinstated,
-    /// It was taken back for good.
+    /// It was revoked permanently.
     Revoked,
     /// A machine has taken a seat.
     SeatTaken,
@@ -69,17 +69,17 @@ pub enum Action {
     SiteEntriesCounted,
     /// A request file was answered.
     OfflineSigned,
-    /// A signing key was made.
+    /// A signing key was created.
     KeyMade,
     /// A signing key was revoked.
     KeyRevoked,
-    /// What the entry before says of a signing key was not done after all.
+    /// The key change in the previous entry did not happen.
     KeysUnchanged,
-    /// The vendor has said which key directory is the one to use.
+    /// The vendor accepted a key directory.
     KeysAccepted,
     /// The vendor has found the server's clock to be right.
     ClockAccepted,
-    /// A site was not denied because the database is older than what it knows.
+    /// A site was not denied because it knows more than the database.
     AnswerWithheld,
 }
 
@@ -135,7 +135,7 @@ impl fmt::Display for Actor {
 }
 
 impl Change {
-    /// Notes what is done with a license.
+    /// Records an action on a license.
     ///
     /// # Errors
     /// When the database refuses.
@@ -151,7 +151,7 @@ impl Change {
             .await
     }
 
-    /// Notes what is done with a machine's seat of a license, which has to be held.
+    /// Records an action on a machine's seat of a license, which must be locked.
     /// What sites do beyond [`max_site_entries`] is counted, except that each machine's
     /// first seat taken and first seat given back on a day are always written: seats and
     /// moves bound how many machines there are.
@@ -210,7 +210,7 @@ impl Change {
         Ok(!before.await?)
     }
 
-    /// Notes what is done with a signing key.
+    /// Records an action on a signing key.
     ///
     /// # Errors
     /// When the database refuses.

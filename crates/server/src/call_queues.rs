@@ -91,7 +91,7 @@ impl CallQueues {
         })
     }
 
-    /// The key is valid: the call goes on in the queue of its license.
+    /// The key is valid: the call moves to the queue of its license.
     ///
     /// # Errors
     /// When too many are waiting.
@@ -127,7 +127,7 @@ impl KnownKeys {
         keys.contains(&key)
     }
 
-    /// Where there is no room, all are forgotten: those that call are found again.
+    /// When it is full, all are forgotten: keys that call again are found again.
     fn add(&self, key: &LicenseKey) {
         let key = self.hasher.hash_one(key.as_str());
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);

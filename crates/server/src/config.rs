@@ -50,7 +50,7 @@ pub struct Storage {
 /// What is signed into a document.
 #[derive(Clone, Debug, Args)]
 pub struct Terms {
-    /// Who issues the documents
+    /// Issuer of the documents
     #[arg(
         long,
         env,
@@ -59,16 +59,16 @@ pub struct Terms {
     )]
     pub issuer: String,
 
-    /// Hours until an installation has to validate again
+    /// Hours until an installation must validate again
     #[arg(long, env, default_value = "24", value_parser = hours, value_name = "HOURS")]
     pub lease_hours: TimeDelta,
 
-    /// Hours that an installation may go on without a validation after that
+    /// Hours that an installation keeps working without a validation after that
     #[arg(long, env, default_value = "72", value_parser = hours, value_name = "HOURS")]
     pub grace_hours: TimeDelta,
 
-    /// Days that a license file for a site without internet is good for; with
-    /// 0, request files are not answered
+    /// Days that a license file for a site without internet is valid; with 0, request files are
+    /// refused
     #[arg(long, env, default_value = "90", value_parser = days, value_name = "DAYS")]
     pub offline_days: TimeDelta,
 }
@@ -88,19 +88,17 @@ pub struct Serve {
     #[arg(long, env, default_value_t = 4000, value_name = "PORT")]
     pub port: u16,
 
-    /// Maximum number of open connections; a quarter is reserved for private networks, where
-    /// the vendor's proxies are, and any other address may have a sixteenth
+    /// Maximum number of open connections; a quarter is reserved for private networks, where the
+    /// vendor's proxies are, and any other address may use a sixteenth
     #[arg(long, env, default_value = "8192", value_parser = connections, value_name = "NUMBER")]
     pub max_connections: usize,
 
-    /// Who may administer it, over HTTP and with a browser; nobody, if nothing
-    /// is set
+    /// Token for administration over HTTP and with a browser; without it, administration is off
     #[command(flatten)]
     pub admin_token: AdminTokenSettings,
 
-    /// Host names, besides addresses and single-label names, by which the
-    /// console and the administration may be called: licenses.example, or
-    /// *.example for all names below it
+    /// Host names of the console and the administration, in addition to addresses and
+    /// single-label names: licenses.example, or *.example for all names below it
     #[arg(long, env, value_delimiter = ',', value_name = "LIST")]
     pub allowed_hosts: Vec<AllowedHost>,
 
@@ -113,7 +111,7 @@ pub struct Serve {
     #[arg(long, env, default_value = "info", value_name = "LEVELS")]
     pub log: LogFilter,
 
-    /// How to log
+    /// Log format
     #[arg(
         long,
         env,
@@ -152,9 +150,9 @@ fn connections(text: &str) -> Result<usize, String> {
 /// Hours, with fractions, from one second to ten years: the times in a
 /// document are whole seconds.
 fn hours(text: &str) -> Result<TimeDelta, String> {
-    let hours: f64 = text.trim().parse().map_err(|_| "a number is needed")?;
+    let hours: f64 = text.trim().parse().map_err(|_| "expected a number")?;
     if !(1.0 / 3600.0..=87_600.0).contains(&hours) {
-        return Err("accepted are 0.0003 to 87600 hours; fractions may be used".into());
+        return Err("expected 0.0003 to 87600 hours; fractions are allowed".into());
     }
     #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
     Ok(TimeDelta::milliseconds((hours * 3_600_000.0) as i64))
@@ -162,9 +160,9 @@ fn hours(text: &str) -> Result<TimeDelta, String> {
 
 /// Days, with fractions, from one minute to ten years; or none.
 fn days(text: &str) -> Result<TimeDelta, String> {
-    let days: f64 = text.trim().parse().map_err(|_| "a number is needed")?;
+    let days: f64 = text.trim().parse().map_err(|_| "expected a number")?;
     if days != 0.0 && !(1.0 / 1440.0..=3650.0).contains(&days) {
-        return Err("accepted are 0, and 0.0007 to 3650 days; fractions may be used".into());
+        return Err("expected 0, or 0.0007 to 3650 days; fractions are allowed".into());
     }
     #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
     Ok(TimeDelta::seconds((days * 86_400.0) as i64))

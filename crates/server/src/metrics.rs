@@ -21,8 +21,8 @@ impl Metrics {
         let withheld = Counter::default();
         registry.register(
             "foxsight_license_server_answers_withheld",
-            "Sites that were not denied because they know a sequence number that the database \
-             does not: it may have been restored from a backup",
+            "Calls not answered because the site knows a sequence number that the database does \
+             not: it may have been restored from a backup",
             withheld.clone(),
         );
         Self { registry, withheld }
@@ -52,7 +52,7 @@ impl Metrics {
         let mut process = Registry::default();
         process.register(
             "foxsight_license_server_job_failures",
-            "Failures of background jobs, each of which was restarted",
+            "Background job failures, each followed by a restart",
             failures,
         );
         process.register(

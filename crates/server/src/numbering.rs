@@ -60,7 +60,7 @@ impl Numbering {
         known.seen = None;
     }
 
-    /// Notes what is recorded about the clock.
+    /// Stores the recorded state of the clock.
     pub fn note_recorded(&self, recorded: Option<Recorded>) {
         self.lock().seen = recorded;
     }

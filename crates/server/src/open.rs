@@ -1,4 +1,4 @@
-//! Open the database and the keys, and make what is missing.
+//! Open the database and the keys, and create what is missing.
 
 use std::sync::Arc;
 
@@ -37,11 +37,13 @@ pub enum OpenError {
     #[error(transparent)]
     Signing(#[from] SigningError),
     /// The first key would have a wrong date.
-    #[error("no signing key was made: {0}")]
+    #[error("no signing key was created: {0}")]
     Clock(#[from] ClockDoubt),
     /// Licenses were signed with keys that are gone.
     #[error(
-        "there is no signing key in '{directory}', but there was one before: no site would trust a new key; restore the directory from a backup, or begin anew with 'license-server keys create' and 'license-server keys accept'"
+        "there is no signing key in '{directory}', but there was one before: no site would trust \
+         a new key; restore the directory from a backup, or start over with 'license-server keys \
+         create' and 'license-server keys accept'"
     )]
     KeysLost {
         /// Where they should be.
@@ -152,12 +154,12 @@ pub async fn first_key(
     tracing::info!(
         kid,
         directory = %keys_dir.display(),
-        "made the first signing key; back it up"
+        "created the first signing key; back it up"
     );
     Ok(Some(kid))
 }
 
-/// Makes the first key where there has never been one; another process may be faster.
+/// Creates the first key if there has never been one; another process may be faster.
 ///
 /// # Errors
 /// [`OpenError::KeysLost`] where there was a key before, and as [`first_key`]; while the
@@ -189,16 +191,16 @@ async fn had_keys(store: &Store) -> Result<bool, StoreError> {
         || store::key_record::find(db).await?.is_some())
 }
 
-/// Opens the database alone, for commands that need no key. None is made.
+/// Opens only the database, for commands that need no key. It is not created.
 ///
 /// # Errors
-/// When there is none, or it cannot be used.
+/// When it does not exist or cannot be used.
 pub async fn open_store(storage: &Storage) -> Result<Store, OpenError> {
     let opened = Store::open_existing(&storage.database()).await;
     opened.map_err(|error| refused(storage, error))
 }
 
-/// Opens the database, and makes it where there is none.
+/// Opens the database, and creates it if it does not exist.
 ///
 /// # Errors
 /// When the database cannot be used.

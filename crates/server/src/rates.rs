@@ -43,7 +43,7 @@ const FAILURE_RATES_IPV6: &[(u8, Rate)] = &[
     (48, FAILURE_RATE_OF_48),
 ];
 
-/// The rates of everybody who calls. Times are of the running process.
+/// The rates of all callers. Times are of the running process.
 pub struct Rates {
     failures: Allowances,
     seats: Allowances,
@@ -73,8 +73,8 @@ impl Rates {
         self.failures.take_each(&counted_networks(address), now)
     }
 
-    /// Counts a failure whose answer goes out whatever came before. Beyond the rate
-    /// there is nothing left to take.
+    /// Counts a failure whose answer is sent regardless of earlier ones. Beyond the rate there is
+    /// nothing left to take.
     pub fn note_failure(&self, address: IpAddr, now: Duration) {
         self.fail(address, now).unwrap_or_default();
     }
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(failures(&rates, &from_56), 60);
         assert!(rates.is_failing(at("2001:db8:7:1::2"), now));
         assert!(!rates.is_failing(at("2001:db8:7:100::2"), now));
-        // What is refused takes nothing from the wider network.
+        // Refused calls do not count for the wider network.
         let from_48 = |n: u16| format!("2001:db8:7:{:x}::1", n * 29);
         assert_eq!(failures(&rates, &from_48), 60);
         let refused = rates.fail(at("2001:db8:7:9999::1"), now);

@@ -1,4 +1,4 @@
-//! Run the service until it is told to stop.
+//! Run the service until it receives a stop signal.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -20,7 +20,7 @@ use crate::http::{self, HttpState};
 use crate::licensing::keys::KeysError;
 use crate::licensing::{clock, history, key_record};
 
-/// How often the directory of the keys is looked at.
+/// How often the key directory is checked.
 const KEY_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often the counts of calls are written down.
@@ -30,8 +30,8 @@ const WATCH_CLOCK_INTERVAL: Duration = Duration::from_secs(15);
 /// How often old history is removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Where the vendor's own machines are: proxies, which connect for all sites
-/// behind them, and monitoring. Nobody on the internet has such an address.
+/// Where the vendor's own machines are: proxies, which connect for all sites behind them, and
+/// monitoring. These addresses are not used on the internet.
 const PRIVATE_NETWORKS: [IpNet; 7] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8)),
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12)),
@@ -84,7 +84,7 @@ pub async fn serve_within(
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, keys = ?app.keys(), "listening");
     if !access.sessions.can_begin() {
-        tracing::info!("no ADMIN_TOKEN is set: the console and /api/admin are closed");
+        tracing::info!("ADMIN_TOKEN is not set, the console and /api/admin are disabled");
     }
     let stop_jobs = CancellationToken::new();
     let jobs = start_jobs(&app, stop_jobs.clone());
@@ -121,7 +121,7 @@ fn start_jobs(app: &Arc<App>, shutdown: CancellationToken) -> Arc<Jobs> {
     jobs
 }
 
-/// Writes down what was counted, and forgets what is too old.
+/// Stores the counts, and removes old ones.
 async fn keep_history(app: Arc<App>) -> Infallible {
     let mut forgot_at = None;
     loop {
@@ -130,7 +130,7 @@ async fn keep_history(app: Arc<App>) -> Infallible {
         if is_due {
             forgot_at = Some(now);
             if let Err(error) = history::forget(&app).await {
-                tracing::warn!(%error, "old history was not removed");
+                tracing::warn!(%error, "failed to remove old history");
             }
         }
         tokio::time::sleep(FLUSH_INTERVAL).await;
@@ -138,7 +138,7 @@ async fn keep_history(app: Arc<App>) -> Infallible {
     }
 }
 
-/// Compares the clock with the database's, and says when signing stops and goes on.
+/// Compares the clock with the database's, and logs when signing stops and resumes.
 async fn watch_clock(app: Arc<App>) -> Infallible {
     let mut could_sign = true;
     loop {
@@ -158,7 +158,7 @@ async fn watch_clock(app: Arc<App>) -> Infallible {
     }
 }
 
-/// Takes up keys that a command has made in the meantime.
+/// Loads keys that a command has created in the meantime.
 async fn watch_keys(app: Arc<App>) -> Infallible {
     let mut reported = None;
     loop {
@@ -173,7 +173,7 @@ async fn watch_keys(app: Arc<App>) -> Infallible {
             // Its door logs that the database fails.
             Err(KeysError::Store(error)) if error.is_outage() => {}
             Err(error) => {
-                // It is tried again each time, and said once.
+                // It is retried each time, but logged only once.
                 let error = Some(error.to_string());
                 if reported != error {
                     let signs = app.keys.to_sign().is_ok();
@@ -181,7 +181,7 @@ async fn watch_keys(app: Arc<App>) -> Infallible {
                         security = true,
                         error,
                         signs,
-                        "cannot use the key directory; the signing keys from before stay loaded"
+                        "cannot use the key directory, keeping the previous signing keys"
                     );
                 }
                 reported = error;

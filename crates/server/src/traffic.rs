@@ -9,7 +9,7 @@ use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use crate::store::calls::{self, Calls};
 use crate::store::{Store, StoreError};
 
-/// What was not written down yet: what is lost with a killed process.
+/// Counts not stored yet, which are lost if the process is killed.
 #[derive(Debug, Default)]
 pub struct Traffic(Mutex<HashMap<Key, u64>>);
 
@@ -22,7 +22,7 @@ impl Traffic {
         *self.lock().entry((hour, kind, answer)).or_default() += 1;
     }
 
-    /// Writes down what was counted. What cannot be written is kept.
+    /// Stores the counts. Counts that cannot be stored are kept.
     ///
     /// # Errors
     /// When the database refuses.

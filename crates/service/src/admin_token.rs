@@ -19,7 +19,7 @@ use crate::{file_access, text_file};
 
 /// Fewest characters of a token.
 const MIN_TOKEN_CHARS: usize = 16;
-/// Longest file of a token that is read, in bytes.
+/// Maximum size of a token file, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
 /// The settings that name it.
@@ -30,9 +30,9 @@ pub struct AdminTokenSettings {
     #[arg(long, env, hide = true, hide_env_values = true, value_parser = secret, value_name = "TOKEN")]
     pub admin_token: Option<SecretString>,
 
-    /// File with the bearer token that lets its holder change things, from
-    /// anywhere: at least 16 characters in one line, readable by the service's
-    /// user only. The environment variable `ADMIN_TOKEN` may hold the token itself
+    /// File with the bearer token that permits changes from any network: at least 16 characters
+    /// in one line, readable only by the service's user. The environment variable `ADMIN_TOKEN`
+    /// may contain the token itself
     #[arg(long, env, conflicts_with = "admin_token", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 }
@@ -63,7 +63,8 @@ impl AdminTokenSettings {
         let is_whole = text.bytes().all(|byte| byte.is_ascii_graphic());
         ensure!(
             is_whole && text.len() >= MIN_TOKEN_CHARS,
-            "{name}: a token has at least {MIN_TOKEN_CHARS} characters, all of them visible ASCII, in one line; 'openssl rand -hex 24' makes one"
+            "{name}: expected a token of at least {MIN_TOKEN_CHARS} visible ASCII characters in \
+             one line; create one with 'openssl rand -hex 24'"
         );
         Ok(Some(token))
     }
@@ -139,8 +140,7 @@ impl AdminToken {
 /// What token a request shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShownToken {
-    /// No token: a health check, a browser, somebody who does not know that one is
-    /// needed. It is no guess.
+    /// No token, for example a health check or a browser. This is not a guess.
     None,
     /// Another token.
     Wrong,
@@ -159,7 +159,8 @@ fn read(file: &Path) -> anyhow::Result<SecretString> {
             security = true,
             file = %shown,
             mode = format!("{:04o}", mode & 0o7777),
-            "every user of this machine can read the file of ADMIN_TOKEN_FILE; restrict it with chmod 400"
+            "every user of this machine can read the file named by ADMIN_TOKEN_FILE; restrict it \
+             with chmod 400"
         );
     }
     let text =

@@ -2,24 +2,22 @@
 //!
 //! 1. There is a maximum of open connections. Peers of trusted networks may use
 //!    all of them, other peers all but a reserved share, so a gateway always
-//!    gets through, however many others there are.
-//! 2. Each address outside the trusted networks has a maximum of its own. The
-//!    address of an IPv6 peer is its /64, which is what one customer is given,
-//!    and an IPv4-mapped one is the IPv4 address. Trusted networks have no
-//!    maximum by address, because a gateway is one address for all its users.
-//! 3. Where the connections for all are in use, a new one takes the place of another
-//!    one by the rule of `fair_share.rs`: only a network that has more connections
-//!    than the new one's network would have makes room, and the one with the most
-//!    does. Of its connections, the one goes that has waited longest for a request;
-//!    where none waits, the one whose peer has held its request up longest (it sends
-//!    the body, or does not read the answer). A connection that the service works
-//!    for stays.
-//! 4. Where no other network makes room, and where an address has reached its
-//!    maximum, the connection of the same address goes that has waited longest for a
-//!    request. Where there is none, the new one is refused.
+//!    gets through, regardless of how many others there are.
+//! 2. Each address outside the trusted networks has its own maximum. The address of an IPv6 peer
+//!    is its /64, which is what one customer gets, and an IPv4-mapped address counts as the IPv4
+//!    address. Trusted networks have no maximum by address, because a gateway is one address for
+//!    all its users.
+//! 3. When the shared connections are in use, a new one replaces another by the rule of
+//!    `fair_share.rs`: a connection is closed only in a network that has more than the new one's
+//!    network would have, and in the network with the most. The connection that has been idle the
+//!    longest is closed or, if none is idle, the one whose peer has delayed its request the
+//!    longest (it is sending the body, or not reading the answer). A connection with a request
+//!    being processed is kept.
+//! 4. If no other network makes room, or if an address has reached its maximum, the same
+//!    address's longest-idle connection is closed. If it has none, the new one is refused.
 //!
-//! A peer of a trusted network takes the place of any other peer, and where there is
-//! none, of the peer of a trusted network that has waited longest for a request.
+//! A peer of a trusted network replaces any other peer or, if there is none, the longest-idle
+//! peer of a trusted network.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -117,7 +115,7 @@ impl Admission {
         }
     }
 
-    /// A place for a connection of `peer`, or why there is none. `now` is in the
+    /// A place for a connection of `peer`, or the reason for a refusal. `now` is in the
     /// milliseconds of [`Place::waits_since`].
     pub(crate) fn admit(
         self: &Arc<Self>,
@@ -183,7 +181,7 @@ impl Admission {
         })
     }
 
-    /// The connection of the same address that has waited longest for a request.
+    /// The longest-idle connection of the same address.
     fn longest_waiting(&self, book: &Book, peer: IpAddr) -> Option<usize> {
         let newcomer = book.census.newcomer(peer);
         self.first(book, |held, wait| {

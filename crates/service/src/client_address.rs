@@ -10,8 +10,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How many proxies in front of the service are trusted to name their caller.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct TrustedProxies {
-    /// Number of proxies in front of the service, each of which adds its caller's
-    /// address to X-Forwarded-For; with 0, the header is ignored
+    /// Number of proxies in front of the service, each adding its caller's address to
+    /// X-Forwarded-For; with 0, the header is ignored
     #[arg(
         long,
         env,
@@ -37,11 +37,10 @@ impl TrustedProxies {
         self.trusted_proxies == 0 && headers.contains_key(FORWARDED_FOR)
     }
 
-    /// The address of whoever called the first trusted proxy: the one that stands
-    /// so many places from the right in `X-Forwarded-For`, all of whose lines count
-    /// as one list (RFC 9110, section 5.3). What stands further left was written by
-    /// the caller, and means nothing. Where there are fewer entries, or the entry is
-    /// no address, it is the peer's own address.
+    /// The address of the caller of the first trusted proxy: the entry at that position from the
+    /// right in `X-Forwarded-For`, whose lines form one list (RFC 9110, section 5.3). Entries
+    /// further left were written by the caller and are ignored. If there are fewer entries, or
+    /// the entry is not an address, this is the peer's own address.
     #[must_use]
     pub fn client_address(self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();

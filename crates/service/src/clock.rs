@@ -52,12 +52,12 @@ pub trait Clock: Send + Sync {
     fn floor(&self) -> DateTime<Utc>;
 }
 
-/// The machine's boot clock, which nobody sets.
+/// The machine's boot clock, which cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineClocks {
     /// How long ago the machine was started, with suspends (`CLOCK_BOOTTIME`).
     pub since_boot: Duration,
-    /// Which start of the machine that was; `None` where nobody says.
+    /// Which start of the machine that was; `None` if unknown.
     pub boot_id: Option<String>,
 }
 
@@ -75,8 +75,8 @@ pub(crate) fn ticks() -> tokio::time::Instant {
 #[derive(Debug, Default)]
 pub struct SystemClock;
 
-/// Longest sleep before the wall clock is looked at again: it may have been
-/// stepped, and the machine suspended.
+/// Maximum sleep before the wall clock is checked again: it may have been stepped, or the machine
+/// suspended.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
 impl Clock for SystemClock {
@@ -169,7 +169,7 @@ impl ManualClock {
         });
     }
 
-    /// Somebody sets the wall clock.
+    /// Sets the wall clock.
     pub fn set_wall(&self, to: DateTime<Utc>) {
         self.0.send_modify(|shown| shown.wall = to);
     }
@@ -218,7 +218,7 @@ impl Clock for ManualClock {
         })
     }
 
-    /// For a moment: whoever sleeps looks whether the clock was moved.
+    /// Briefly: sleepers check whether the clock was moved.
     fn sleep(&self, duration: Duration) -> Wait<'_> {
         Box::pin(tokio::time::sleep(duration.min(MOMENT)))
     }

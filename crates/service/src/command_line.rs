@@ -1,8 +1,7 @@
-//! Reading a command line without showing a secret: neither in an error, nor
-//! in `--help`, nor to whoever lists the processes of the machine.
+//! Reading a command line without showing a secret in an error, in `--help`, or in the machine's
+//! list of processes.
 //!
-//! What is a secret is said by the type of an argument, so that no setting can
-//! be forgotten.
+//! The type of an argument marks it as a secret, so that no setting can be forgotten.
 
 use std::any::TypeId;
 use std::error::Error as _;
@@ -94,7 +93,7 @@ fn is_secret(argument: &Arg) -> bool {
     .any(|id| parser.type_id() == id)
 }
 
-/// `--help` shows what is in the environment, unless it is told not to.
+/// `--help` shows values from the environment unless this is turned off.
 fn without_secret_values(command: Command) -> Command {
     command
         .mut_args(|argument| {

@@ -1,11 +1,9 @@
 //! One connection, from its first byte to its end.
 //!
-//! HTTP/1 alone: the preface of HTTP/2 is a malformed request, and
-//! `connection/http2.rs` serves HTTP/2 on ports of its own. A connection
-//! waits for its peer within bounds only: for the head of a request, for the
-//! next request, and for the peer to read. `request_body.rs` bounds the wait for
-//! a body. While a handler works, or an event stream is open, nothing here ends
-//! the connection.
+//! HTTP/1 only: the preface of HTTP/2 is a malformed request, and `connection/http2.rs` serves
+//! HTTP/2 on separate ports. All waits for the peer have timeouts: for the head of a request, for
+//! the next request, and for the peer to read. `request_body.rs` limits the wait for a body.
+//! While a handler works, or an event stream is open, the connection is not ended here.
 //!
 //! Where a request is answered before all of its body has been read, the rest of
 //! the body would follow on the connection, so the response closes it (RFC 9112,
@@ -39,10 +37,10 @@ use crate::clock;
 /// The bounds of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeouts {
-    /// Longest wait for the head of a request: the first one since the
-    /// connection was opened, others since their first byte.
+    /// Timeout for the head of a request: for the first one since the connection was opened, for
+    /// others since their first byte.
     pub(crate) head: Duration,
-    /// Longest wait for the next request.
+    /// Timeout for the next request.
     pub(crate) idle: Duration,
     /// Within this time a peer reads `min_write_bytes` or all there is.
     pub(crate) write: Duration,

@@ -1,10 +1,9 @@
 //! The one door to a database, SQLite or PostgreSQL, for both services.
 //!
-//! Connections are private. What goes through the door has a deadline of its own,
-//! because the database library sets no option of a socket and waits on a dead one
-//! for hours; a connection that may be bad is replaced, and if that does not help,
-//! all are; a change is acknowledged only where it can be found again. A caller sees
-//! a `ConnectionTrait` and a [`Transaction`], and errors.
+//! Connections are private. Every statement has its own deadline, because the database library
+//! sets no socket options and waits on a dead connection for hours; a connection that may be bad
+//! is replaced, and if that does not help, all are; a change is acknowledged only if it can be
+//! found again. A caller sees a `ConnectionTrait` and a [`Transaction`], and errors.
 
 mod failure;
 mod file_identity;
@@ -107,10 +106,10 @@ pub enum ConnectError {
     #[error(transparent)]
     NotWritable(#[from] NotWritable),
     /// The database is not there now: it is starting, or cannot be reached.
-    #[error("the database cannot be reached: {0}")]
+    #[error("cannot reach the database: {0}")]
     NotReached(String),
     /// The database does not answer, or not to us.
-    #[error("the database refuses: {0}")]
+    #[error("the database returned an error: {0}")]
     Refused(#[from] DbErr),
 }
 
@@ -175,9 +174,9 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// Names a database, for a service that goes on while it is away: it is connected
-    /// to with the first statement. The file of an SQLite database has to be there by
-    /// then ([`make_file`]); one that is missing later is never made anew.
+    /// Prepares a database for a service that keeps running while it is unavailable: the first
+    /// statement connects. The file of an SQLite database must exist by then ([`make_file`]); a
+    /// file that disappears later is never recreated.
     ///
     /// # Errors
     /// When the URL cannot be used at all.
@@ -204,7 +203,7 @@ impl Database {
         })))
     }
 
-    /// Connects. An SQLite file is made where there is none, with its directory.
+    /// Connects. A missing SQLite file is created, with its directory.
     ///
     /// # Errors
     /// [`ConnectError::NotReached`] where the database may be back soon; otherwise when the
@@ -226,9 +225,9 @@ impl Database {
         loop {
             match database.execute_unprepared("SELECT 1").await {
                 Ok(_) => return Ok(database),
-                // Another process has the file for itself. Where a file is changed to
-                // write-ahead logging, SQLite says so at once, however long it has been
-                // told to wait (sqlite.org/wal.html, section 8).
+                // Another process has the file for itself. When a file is changed to write-ahead
+                // logging, SQLite fails immediately, regardless of its busy timeout
+                // (sqlite.org/wal.html, section 8).
                 Err(error) if failure::is_locked(&error) && ticks() < deadline => {
                     tokio::time::sleep(RETRY_INTERVAL).await;
                 }
@@ -320,8 +319,8 @@ impl Database {
         ))
     }
 
-    /// Starts a change of the tables. Only this hands out a connection as it is, which
-    /// the migrations need; they may take [`MIGRATION_TIMEOUT`].
+    /// Starts a change of the tables. Only this provides a plain connection, which the migrations
+    /// need; they may take [`MIGRATION_TIMEOUT`].
     ///
     /// # Errors
     /// When the database refuses.
@@ -343,7 +342,7 @@ impl Database {
     /// second share one answer, so that anyone may ask.
     ///
     /// # Errors
-    /// When they cannot, and when there is no such row.
+    /// When they cannot, and when the row does not exist.
     pub async fn check_writable(&self, statement: &'static str) -> Result<(), DbErr> {
         let mut last = self.0.last_check.clone().lock_owned().await;
         if let Some(check) = &*last
@@ -369,7 +368,7 @@ impl Database {
     async fn write_unchanged(&self, statement: &str) -> Result<(), DbErr> {
         let began_at = ticks();
         let writing = async {
-            // On PostgreSQL it waits for no turn, because it has a connection of its own.
+            // On PostgreSQL it does not wait for a turn, because it has its own connection.
             let _turn = self.turn_to_change_file().await?;
             let transaction = self.begin_for(Purpose::Check).await?;
             let result = transaction.execute_unprepared(statement).await?;
@@ -474,7 +473,7 @@ impl Database {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the database was not closed cleanly"),
             Err(_) => {
-                tracing::warn!("the database hangs; its connections are left to themselves");
+                tracing::warn!("the database hangs, abandoning its connections");
             }
         }
     }
@@ -796,8 +795,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens to `channel`, with a connection of its own; `None` on SQLite,
-    /// which has no notifications.
+    /// Listens to `channel` on a separate connection; `None` on SQLite, which has no
+    /// notifications.
     ///
     /// # Errors
     /// When the database cannot be reached.

@@ -89,7 +89,7 @@ impl FromStr for DatabaseUrl {
             // SQLAlchemy writes sqlite:///relative and sqlite:////absolute.
             let file = file.strip_prefix("///").unwrap_or(file);
             if file.is_empty() {
-                return Err("an SQLite URL names a file: sqlite:/path/to/file".into());
+                return Err("expected a file in the SQLite URL: sqlite:/path/to/file".into());
             }
             // user:password@host is no file: messages about files show their names.
             if file
@@ -108,10 +108,12 @@ impl FromStr for DatabaseUrl {
                 scheme == "postgresql" || scheme == "postgres"
             })
             .map(|(_, rest)| format!("postgresql://{rest}"))
-            .ok_or("accepted are postgresql://user:password@host:5432/name and sqlite:FILE")?;
+            .ok_or("expected postgresql://user:password@host:5432/name or sqlite:FILE")?;
         if asks_for_several_hosts(&postgres) {
             return Err(
-                "expected one host: put HAProxy or pgBouncer in front of several PostgreSQL servers, and name that; target_session_attrs is not supported".into(),
+                "expected one host: put HAProxy or pgBouncer in front of several PostgreSQL \
+                 servers and use its address; target_session_attrs is not supported"
+                    .into(),
             );
         }
         // With a user but no host, the host is in the query, or the socket.
@@ -175,7 +177,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Place::Postgres(url) => fmt::Display::fmt(url, f),
-            // Somebody may have written a server's URL with the wrong scheme.
+            // This may be a server's URL with the wrong scheme.
             Place::File(file) => match file.display().to_string() {
                 odd if odd.contains(['@', '?', '#']) => write!(f, "sqlite:{HIDDEN}"),
                 file => write!(f, "sqlite:{file}"),

@@ -42,7 +42,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
         }
         let wrong = || {
             let number = index + 1;
-            anyhow!("the file .env, line {number}: a line is NAME=value, or NAME='value'")
+            anyhow!("the file .env, line {number}: expected NAME=value or NAME='value'")
         };
         let line = line.strip_prefix("export ").unwrap_or(line);
         let (name, value) = line.split_once('=').ok_or_else(wrong)?;

@@ -1,11 +1,10 @@
 //! Whose place a newcomer gets where places run out.
 //!
-//! Holders of places are counted by network: an IPv4 address, or the /48, /56 and
-//! /64 of an IPv6 address, because providers give a customer any of these. A
-//! newcomer takes a place only from a network that has more places than the
-//! newcomer's own network would have then, and from the one with the most. So
-//! whoever has few places never loses one to whoever has many, however many
-//! addresses of one network ask.
+//! Holders of places are counted by network: an IPv4 address, or the /48, /56 and /64 of an IPv6
+//! address, because providers give a customer any of these. A newcomer takes a place only from a
+//! network that has more places than the newcomer's own network would have then, and from the one
+//! with the most. So a network with few places never loses one to a network with many, regardless
+//! of how many of its addresses ask.
 //!
 //! Two holders are compared at the widest network that they do not share. Within
 //! one network the same rule holds for the networks it consists of.
@@ -162,7 +161,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Whoever of `holders` gives way to `newcomer` first.
+    /// The one of `holders` that gives way to `newcomer` first.
     fn gives_way<'a>(newcomer: &str, holders: &[&'a str]) -> Option<&'a str> {
         let mut census = Census::default();
         let networks: Vec<_> = holders.iter().map(|it| census.enter(address(it))).collect();

@@ -1,4 +1,4 @@
-//! Who may read a file besides the service.
+//! Which other users may read a file.
 
 use std::fs::Metadata;
 use std::io;

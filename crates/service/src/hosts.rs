@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::http::uri::Authority;
 use url::Host;
 
-/// Longest name, in characters (RFC 1035, section 2.3.4).
+/// Maximum length of a name, in characters (RFC 1035, section 2.3.4).
 const MAX_HOST_CHARS: usize = 253;
 
 /// Names that a page on the internet cannot point at this machine: an address,
@@ -37,7 +37,7 @@ pub enum AllowedHost {
 pub enum AllowedHostError {
     /// It accepts every name.
     #[error(
-        "'*' would accept every name, and with it any website that points its name at this \
+        "'*' would accept every name, including any website that points its name at this \
          machine; expected names such as vms.example, or *.example for all names below it"
     )]
     Everything,
@@ -97,7 +97,7 @@ fn ascii(name: &str) -> Result<String, AllowedHostError> {
 }
 
 impl Hosts {
-    /// The usual names, and these.
+    /// The default names, and these.
     #[must_use]
     pub fn new(allowed: &[AllowedHost]) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! The background jobs of a service, under supervision: a job that panics is
 //! logged, counted, shown by `/readyz`, and started again.
 //!
-//! A job is a loop that never ends; its type says so.
+//! A job is a loop that never ends, as its type shows.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -131,7 +131,7 @@ impl Jobs {
                 job = name,
                 what = words(&*panic),
                 seconds = backoff.as_secs(),
-                "a background job failed, restarting it after a wait"
+                "a background job failed, restarting it after a delay"
             );
             self.clock.sleep(backoff).await;
             backoff = MAX_BACKOFF.min(backoff * 2);
@@ -182,7 +182,7 @@ mod tests {
         let jobs = Arc::new(Jobs::new(clock.clone(), shutdown.clone()));
         let starts = Arc::new(AtomicU32::new(0));
         let counted = starts.clone();
-        // It panics as it is made, then at work, and then it works.
+        // It panics when created, then while running, and then it works.
         jobs.run("call home", move || {
             let start = counted.fetch_add(1, Ordering::Relaxed);
             assert_ne!(start, 0, "made wrongly");

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 
-/// Longest time for the peer to close its end.
+/// Timeout for the peer to close its end.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Most bytes that are discarded.
 const MAX_BYTES: usize = 64 * 1024;

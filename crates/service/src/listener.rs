@@ -27,10 +27,10 @@ use crate::{clock, jobs, lingering_close, response_headers};
 
 /// Connections that a service accepts unless told otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
-/// Files that a service opens besides its connections.
+/// Files that a service opens in addition to its connections.
 const OTHER_FILES: usize = 256;
-/// Connections that are refused, or closed for others, and are told why without a
-/// reset; more of them at the same time may be reset.
+/// Connections that are refused, or closed for others, and get an answer without a reset; more of
+/// them at the same time may be reset.
 const MAX_REFUSED: usize = 64;
 /// The system keeps so many bytes in each direction of a connection (and as many
 /// again for its own data, `socket(7)`). Without this, it lets a peer that sends
@@ -47,18 +47,17 @@ pub struct Limits {
     pub max_connections: usize,
     /// Where gateways and proxies connect from: one address for many callers.
     pub trusted_networks: Vec<IpNet>,
-    /// Longest wait for the head of a request.
+    /// Timeout for the head of a request.
     pub head_timeout: Duration,
-    /// Longest wait for the next request on a connection: longer than any
-    /// gateway keeps its own end (nginx 60 s, Envoy an hour), so that no gateway
-    /// sends a request into a closing connection.
+    /// Timeout for the next request on a connection: longer than any gateway keeps its own end
+    /// (nginx 60 s, Envoy an hour), so that no gateway sends a request into a closing connection.
     pub idle_timeout: Duration,
     /// Within this time a caller reads `min_write_bytes` of an answer, or all
     /// there is.
     pub write_timeout: Duration,
     /// In bytes.
     pub min_write_bytes: u64,
-    /// Longest head of a request, in bytes.
+    /// Maximum size of a request's head, in bytes.
     pub max_head_bytes: usize,
     /// Bytes for heads longer than 8 KiB, of all connections together; as many
     /// again are for `trusted_networks`.
@@ -340,7 +339,7 @@ impl Server {
             }
         };
         if let Err(error) = set_options(&stream) {
-            tracing::warn!(%error, "cannot bound the buffers of a connection");
+            tracing::warn!(%error, "cannot limit the buffers of a connection");
             return Ok(());
         }
         let (router, timeouts) = (router.clone(), self.timeouts.clone());
@@ -377,7 +376,7 @@ impl Server {
     fn refuse(&self, stream: TcpStream) {
         // Nothing waits for it: an empty buffer takes it, or it is lost.
         if let Err(error) = stream.try_write(self.refusal.as_bytes()) {
-            tracing::debug!(%error, "a refused connection was not told why");
+            tracing::debug!(%error, "failed to send 503 on a refused connection");
         } else if let Ok(permit) = self.refused.clone().try_acquire_owned() {
             self.connections.spawn(async move {
                 lingering_close::close(stream).await;
@@ -416,7 +415,7 @@ fn max_files() -> usize {
     };
     let is_raised = setrlimit(Resource::Nofile, all);
     if let Err(error) = &is_raised {
-        tracing::warn!(%error, ?limit, "the limit of open files was not raised");
+        tracing::warn!(%error, ?limit, "failed to raise the limit of open files");
     }
     let limit = is_raised.map_or(limit.current, |()| limit.maximum);
     limit.map_or(usize::MAX, |limit| {
@@ -427,7 +426,7 @@ fn max_files() -> usize {
 /// Tells systemd, where it has started us (`sd_notify(3)`).
 fn tell_supervisor(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "the supervisor of this process could not be told");
+        tracing::warn!(%error, "failed to notify the supervisor of this process");
     }
 }
 

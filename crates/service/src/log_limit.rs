@@ -1,5 +1,4 @@
-//! Bounds the log: whatever happens again and again is written a few times and
-//! then counted.
+//! Limits the log: repeated lines are written a few times and then counted.
 //!
 //! The bound is on log statements, of which a program has a fixed number, and
 //! holds for all of them, those of libraries and of later versions included: a
@@ -25,9 +24,9 @@ pub const MAX_LINES: u32 = 5;
 pub const INTERVAL: Duration = Duration::from_secs(60);
 /// The target of the lines that say how many were left out.
 pub const TARGET: &str = "log_limit";
-/// Longest line, in bytes. What another machine says may be a part of one.
+/// Maximum length of a line, in bytes. It may contain text from another machine.
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
-/// Longest message that is repeated in such a line, in bytes.
+/// Maximum length of a message quoted in such a line, in bytes.
 const MAX_MESSAGE_BYTES: usize = 200;
 
 /// The layer that does it. Lines of the levels `debug` and `trace`, which an
@@ -110,7 +109,7 @@ impl LogLimit {
                 left_out: 0,
                 message: String::new(),
             });
-        // A clock of a test may begin anew.
+        // A test's clock may restart.
         if now < statement.since || now - statement.since >= INTERVAL {
             statement.since = now;
             statement.written = 0;
@@ -208,7 +207,7 @@ impl<W: io::Write> io::Write for ShortLines<W> {
     }
 }
 
-/// The line with the line breaks inside it escaped; `None` where there are none.
+/// The line with inner line breaks escaped; `None` if it has none.
 fn single_line(line: &[u8]) -> Option<Vec<u8>> {
     let inside = line.strip_suffix(b"\n").unwrap_or(line);
     let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r' | 0xb | 0xc);

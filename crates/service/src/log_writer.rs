@@ -93,7 +93,7 @@ fn write_all(mut output: impl Write, entries: &Receiver<Entry>, dropped: &Atomic
                 }
             }
             Entry::Flush(done) => {
-                // Whoever asked has waited long enough and gone.
+                // The caller has stopped waiting.
                 let _ = done.try_send(());
             }
         }

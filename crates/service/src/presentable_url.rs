@@ -48,9 +48,8 @@ impl SecretUrl {
     /// not count.
     ///
     /// # Errors
-    /// When the text is no such URL, or when somebody else may take another
-    /// part of it for the host: then the host that is shown could be a piece of
-    /// the password.
+    /// When the text is not such a URL, or when other programs may read another part of it as the
+    /// host: the host shown could then be part of the password.
     pub fn parse(text: &str, schemes: &[&str]) -> Result<Self, SecretUrlError> {
         let text = text.trim();
         if !has_one_reading(text) {
@@ -86,8 +85,8 @@ pub fn presentable(text: &str) -> String {
     SecretUrl::parse(text, &SCHEMES).map_or_else(|_| HIDDEN.to_owned(), |url| url.to_string())
 }
 
-/// The value of a setting that is a list of URLs, or no URL at all, as it may
-/// be shown: somebody may have put a URL there all the same.
+/// The displayable value of a setting that is a list of URLs, or not a URL at all: it may contain
+/// a URL anyway.
 #[must_use]
 pub fn presentable_value(text: &str) -> String {
     if !text.contains("://") {
@@ -101,8 +100,7 @@ pub fn presentable_value(text: &str) -> String {
     entries.join(",")
 }
 
-/// The name of a file in a setting as it may be shown: somebody may have put a URL
-/// with a password there by mistake.
+/// The displayable name of a file in a setting: it may be a URL with a password by mistake.
 #[must_use]
 pub fn presentable_path(path: &Path) -> String {
     let text = path.to_string_lossy();

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// 32 random bytes in base64url: what nobody guesses and nobody meets twice.
+/// 32 random bytes in base64url: unguessable and unique.
 #[must_use]
 pub fn nonce() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<32>())

@@ -1,8 +1,8 @@
 //! Request bodies, bounded before a handler sees them: in length, in time, and
 //! in bytes that all requests hold together.
 //!
-//! A handler reads a body that arrives whole or not at all. Where it does not
-//! arrive, the caller is told why, whatever the handler makes of the error.
+//! A handler reads a body that arrives whole or not at all. If it does not arrive, the caller
+//! gets the reason, regardless of how the handler treats the error.
 
 use std::error::Error;
 use std::fmt::{Display, Formatter};
@@ -25,14 +25,13 @@ use tower_service::Service;
 use crate::byte_budget::ByteBudget;
 use crate::clock;
 
-/// Longest body of a route that takes a long one, in bytes ([`allow_bytes`]).
+/// Maximum size of a body on routes with long bodies, in bytes ([`allow_bytes`]).
 pub const MAX_LONG_BODY_BYTES: usize = 64 * 1024;
 
 /// The bounds of request bodies.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
-    /// Longest body, in bytes, unless a handler allows more
-    /// ([`allow_bytes`]).
+    /// Maximum size of a body, in bytes, unless a handler allows more ([`allow_bytes`]).
     pub max_bytes: usize,
     /// The first bytes of a body are not counted: the bound on connections
     /// bounds them.
@@ -41,9 +40,9 @@ pub struct BodyLimits {
     pub open_bytes: usize,
     /// … and how many more are for trusted callers alone.
     pub reserved_bytes: usize,
-    /// Longest wait for the next bytes of a body.
+    /// Timeout for the next bytes of a body.
     pub idle_timeout: Duration,
-    /// Longest time for a whole body.
+    /// Timeout for a whole body.
     pub total_timeout: Duration,
     /// How much of a refused body is read and thrown away, in bytes, so that
     /// its sender reads why it is refused instead of finding the connection
@@ -71,7 +70,7 @@ pub enum BodyRefusal {
     /// It is too long.
     #[error("the body is too long; the limit is {max_bytes} bytes")]
     TooLong {
-        /// Longest body, in bytes.
+        /// Maximum size of a body, in bytes.
         max_bytes: usize,
     },
     /// It did not arrive in time.

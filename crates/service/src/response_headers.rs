@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// No page of another site may frame a response, nothing in it loads or runs,
 /// its type is the declared one, and links from it do not say where they are.
-/// A response with a header of its own keeps it: pages have their own policy.
+/// A response that already has a header keeps it: pages have their own policy.
 pub(crate) const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
     (
         header::CONTENT_SECURITY_POLICY,

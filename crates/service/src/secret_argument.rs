@@ -15,7 +15,7 @@ use crate::stderr::say;
 
 /// What stands for standard input.
 const STDIN: &str = "-";
-/// Longest secret that is read, in bytes.
+/// Maximum size of a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 4096;
 
 /// A secret as it was given on the command line; `-` is standard input.

@@ -1,5 +1,4 @@
-//! Sessions of browsers: who has shown the token need not show it with every
-//! request.
+//! Browser sessions: after sign-in the token is not needed for every request.
 //!
 //! [`Sessions`] keeps them in memory alone, where a restart ends them; a service whose
 //! processes share a database keeps [`SessionTimes`] there instead. What the browser keeps
@@ -23,7 +22,7 @@ use crate::random;
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// And after so long in any case.
 const MAX_SESSION: Duration = Duration::from_secs(12 * 60 * 60);
-/// Maximum number of sessions; the one that was idle longest makes place.
+/// Maximum number of sessions; the longest-idle one is removed first.
 pub const MAX_SESSIONS: usize = 100;
 /// How far the clocks of processes that share sessions may differ.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
@@ -38,19 +37,19 @@ pub const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 /// What pages say that ask by themselves.
 pub const REFRESH: &str = "x-refresh";
 
-/// Why nobody was signed in.
+/// Why sign-in failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignInError {
-    /// It is another token, or there is none.
-    #[error("This is not the administrator's token.")]
+    /// The token is wrong or missing.
+    #[error("The administrator's token is incorrect.")]
     WrongToken,
     /// It is another token, and there were too many wrong ones before it.
     #[error("Too many wrong tokens. Wait a minute, then try again.")]
     TooMany,
 }
 
-/// Where a wrong token was shown. Each counts apart: nobody locks the console by
-/// calling the API.
+/// Where a wrong token was used. Each counts separately, so that calls to the API cannot lock the
+/// console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// The form to sign in.
@@ -59,7 +58,7 @@ pub enum Door {
     Api,
 }
 
-/// Sessions, and who has shown a wrong token. Times are of the running process.
+/// Sessions, and callers that used a wrong token. Times are of the running process.
 ///
 /// The right token is never refused, however many wrong ones came before it: it is
 /// compared first, and only a wrong one is counted. What keeps guessing hopeless is
@@ -168,8 +167,8 @@ impl Sessions {
         name
     }
 
-    /// Whether the request belongs to a session, which goes on then: unless a page
-    /// asks by itself, without anybody before it.
+    /// Whether the request belongs to a session, which it then extends, unless the page sent it
+    /// automatically, without a user.
     #[must_use]
     pub fn goes_on(&self, headers: &HeaderMap) -> bool {
         let now = self.clock.running();
@@ -272,8 +271,8 @@ pub struct SessionTimes {
 }
 
 impl SessionTimes {
-    /// Whether the session goes on. One that begins in the future was begun by a clock
-    /// that was wrong.
+    /// Whether the session is still valid. One that begins in the future was created with a wrong
+    /// clock.
     #[must_use]
     pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
         let within = |since: DateTime<Utc>, max: Duration| {

@@ -1,4 +1,4 @@
-//! How a process is told to stop, and what does not stop it.
+//! Which signals stop a process, and which do not.
 
 use std::io;
 

@@ -30,7 +30,8 @@ const OLD_AGE: TimeDelta = TimeDelta::minutes(10);
 /// A file cannot be changed, or none be made in a directory.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "'{path}' cannot be written by user {user}: {reason}. Let this user write there, or choose another place with {setting}"
+    "'{path}' is not writable by user {user}: {reason}. Give this user write permission, or \
+     choose another path with {setting}"
 )]
 pub struct NotWritable {
     setting: &'static str,
@@ -60,11 +61,11 @@ impl NotWritable {
     }
 }
 
-/// Makes a directory where there is none, and those above it, with this mode less the
-/// umask. Each new one gets the owner of the directory that it is in.
+/// Creates a missing directory and its parents, with this mode minus the umask. Each new one gets
+/// the owner of its parent directory.
 ///
 /// # Errors
-/// When one cannot be made, or cannot be given to that owner.
+/// When one cannot be created, or its owner cannot be set.
 pub fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
     if named(directory).is_dir() {
         return Ok(());
@@ -108,7 +109,7 @@ pub fn give_to_owner(file: &File, directory: &Path) -> io::Result<()> {
         let error = io::Error::from(error);
         let why = format!(
             "the directory '{}' belongs to user {}, who could not read a new file of user {user} \
-             ({}); run this as user {} or as root",
+             ({}); run this command as user {} or as root",
             presentable_path(directory),
             owner.uid(),
             reason_without_path(&error),
@@ -161,7 +162,7 @@ pub fn remove_left_over(directory: &Path, now: DateTime<Utc>) {
             Err(error) => tracing::warn!(
                 file = presentable_path(&file),
                 error = reason_without_path(&error),
-                "cannot remove a temporary file that an earlier run left behind"
+                "cannot remove a temporary file from an earlier run"
             ),
         }
     }
@@ -169,7 +170,7 @@ pub fn remove_left_over(directory: &Path, now: DateTime<Utc>) {
         tracing::info!(
             directory = presentable_path(directory),
             files,
-            "removed temporary files that an earlier run left behind"
+            "removed temporary files from an earlier run"
         );
     }
 }

@@ -1,8 +1,7 @@
-//! Standard error that may be closed, full, or read by nobody.
+//! Standard error that may be closed, full or unread.
 //!
-//! The standard library's macros panic where a line cannot be written, and wait
-//! for ever where the reader of a pipe hangs. The lint `print_stderr` forbids
-//! them in both programs.
+//! The standard library's macros panic if a line cannot be written, and wait forever if the
+//! reader of a pipe hangs. The lint `print_stderr` forbids them in both programs.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -18,8 +17,8 @@ const LINE_TIMEOUT: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// Writes a line for people. A line that cannot be written is lost, and one that
-/// nobody reads is given up after a second.
+/// Writes a line for people. A line that cannot be written is lost, and a line that is not read
+/// is dropped after a second.
 pub fn say(line: impl Display) {
     let text = format!("{line}\n");
     for piece in text.as_bytes().chunks(PIECE_BYTES) {

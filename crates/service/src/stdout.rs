@@ -1,13 +1,13 @@
-//! Standard output that nobody reads to its end, or that cannot be written.
+//! Standard output whose reader stops early, or that cannot be written.
 
 use std::panic;
 use std::process::exit;
 
 use crate::stderr::say;
 
-/// Lets a command end without a word when whoever reads its output has had
-/// enough, as `| head` does, and with an error where the output is full. Rust's own
-/// way is a panic. A service sets a hook of its own once it logs.
+/// Lets a command end silently when the reader of its output stops, as `| head` does, and with an
+/// error if the output is full. Rust itself would panic. A service sets its own hook when it
+/// starts logging.
 pub fn end_quietly_when_it_is_closed() {
     const FAILED: &str = "failed printing to stdout: ";
     let default = panic::take_hook();

@@ -80,8 +80,8 @@ pub fn start(filter: &LogFilter, format: LogFormat) -> Log {
     Log(())
 }
 
-/// Logs panics, instead of writing them to standard error, which may be what
-/// nobody reads. A service calls it once it logs.
+/// Logs panics instead of writing them to standard error, which may be unread. A service calls it
+/// when it starts logging.
 pub fn log_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);

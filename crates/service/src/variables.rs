@@ -65,7 +65,7 @@ pub fn trimmed_argument(argument: OsString) -> OsString {
     }
 }
 
-/// Each entry without what is around it; empty ones are none.
+/// Each entry, trimmed; empty entries are skipped.
 fn trimmed_list(value: &str, delimiter: char) -> String {
     let entries = value.split(delimiter).map(unquoted);
     let entries: Vec<&str> = entries.filter(|entry| !entry.is_empty()).collect();

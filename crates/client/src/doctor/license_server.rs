@@ -82,8 +82,8 @@ async fn name(settings: &Settings) -> Finding {
 fn unknown(what: &'static str, host: &str, why: &str) -> Finding {
     Finding::warning(
         what,
-        format!("{host} has no address here: {why}"),
-        "check LICENSE_API_URL and this machine's DNS; behind a proxy, the proxy may know it all the same",
+        format!("cannot resolve {host}: {why}"),
+        "check LICENSE_API_URL and this machine's DNS; a proxy may still be able to resolve it",
     )
 }
 
@@ -94,7 +94,8 @@ async fn ask(settings: &Settings, examiner: Examiner<'_>) -> Result<Response, Fi
     let broken = |error: reqwest::Error| {
         let why = cause(&error, url.expose());
         let advice = if why.contains("certificate") {
-            "a proxy that looks into TLS needs its authority in LICENSE_CA_FILE; a wrong clock does this, too"
+            "if a proxy intercepts TLS, list its authority in LICENSE_CA_FILE; a wrong clock can \
+             also be the cause"
         } else if error.is_timeout() {
             "a firewall may be in between: allow this machine to call the License Server, or set HTTPS_PROXY"
         } else {
@@ -133,7 +134,7 @@ fn client(
     client.map_err(|error| match error {
         UpstreamError::Client(error) => broken(error),
         other => {
-            let advice = "name a file with PEM certificates, and correct the variables of proxies";
+            let advice = "name a file with PEM certificates, and correct the proxy variables";
             Finding::error(WHAT, other.to_string(), advice)
         }
     })
@@ -160,7 +161,8 @@ async fn answered(settings: &Settings, answer: Response) -> Finding {
     );
     let found = match status.as_u16() {
         404 => format!(
-            "{url} answers with HTTP 404 where a License Server publishes its keys: it signs nothing, or it is no License Server"
+            "{url} answers with HTTP 404 where a License Server publishes its keys: it does not \
+             sign, or it is not a License Server"
         ),
         _ if status.is_success() => {
             format!("{url} answers, but not as a License Server: it publishes no keys as JSON")
@@ -182,7 +184,7 @@ fn what_to_check(settings: &Settings) -> &'static str {
     if path.ends_with("/licenses") {
         "remove /licenses from the end of LICENSE_API_URL, which is the part before it"
     } else if path.is_empty() {
-        "LICENSE_API_URL is the part before /licenses, and most License Servers have it end with /api"
+        "LICENSE_API_URL is the part before /licenses, which usually ends with /api"
     } else {
         "check LICENSE_API_URL, the part before /licenses"
     }
@@ -206,7 +208,7 @@ fn time(answer: &Response, clock: &dyn Clock) -> Finding {
     const WHAT: &str = "clock";
     let date = answer.headers().get(DATE).and_then(|d| d.to_str().ok());
     let Some(theirs) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) else {
-        return Finding::ok(WHAT, "the License Server does not say what time it is");
+        return Finding::ok(WHAT, "the License Server does not report its time");
     };
     let ahead = clock.now() - theirs.to_utc();
     if ahead.abs() <= TOLERATED {
@@ -223,6 +225,6 @@ fn time(answer: &Response, clock: &dyn Clock) -> Finding {
     Finding::warning(
         WHAT,
         format!("is {minutes} min {word} the License Server's"),
-        "set it, and keep it right with NTP: licenses and grace are counted by it",
+        "set it, and keep it correct with NTP: licenses and grace periods depend on it",
     )
 }

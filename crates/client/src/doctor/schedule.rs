@@ -15,12 +15,13 @@ pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option
         }
     };
     if !is_stopped {
-        return Some(Finding::ok(WHAT, "the process whose turn it is makes them"));
+        return Some(Finding::ok(WHAT, "the responsible process makes them"));
     }
     Some(Finding::error(
         WHAT,
-        "no process makes them, although the License Server answers; validations are made instead when they are overdue",
-        "look at the row license_client.scheduler of system_config, for triggers on that table and for \
-         others who write to it; end processes on this database that hang",
+        "no process makes them, although the License Server is reachable; overdue validations \
+         are made instead",
+        "check the row license_client.scheduler of system_config for triggers and for other \
+         programs that write to it; end hanging processes that use this database",
     ))
 }

@@ -38,7 +38,7 @@ pub(crate) async fn support_file(
     }))
 }
 
-/// The answers of the running service; the reason if there are none.
+/// The answers of the running service, or the reason that they are missing.
 async fn answers(service: &ServiceArgs) -> Value {
     let mut answers = Map::new();
     for path in [

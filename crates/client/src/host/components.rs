@@ -8,8 +8,7 @@ use license_core::hardware::Component;
 
 use super::{line, names};
 
-/// The values of each component that can be read. They are hashed at once and
-/// go nowhere else.
+/// The values of each readable component. They are hashed immediately and not used elsewhere.
 #[must_use]
 pub fn read(root: &Path) -> BTreeMap<Component, BTreeSet<String>> {
     let one = |value: Option<String>| value.into_iter().collect::<BTreeSet<_>>();

@@ -1,4 +1,4 @@
-//! What this machine says about itself.
+//! What this machine reports about itself.
 //!
 //! Everything is read from files of the kernel, below a root that tests
 //! replace. What cannot be read is absent, never an error: a locked-down

@@ -6,7 +6,7 @@ use license_core::protocol::SystemInfo;
 
 use super::line;
 
-/// Reads what the heartbeat reports. What cannot be read is empty or 0: a
+/// Reads what the heartbeat reports. Unreadable values are empty or 0: a
 /// locked-down container still has a heartbeat.
 #[must_use]
 pub fn system_info(root: &Path) -> SystemInfo {

@@ -24,11 +24,11 @@ use tower_http::csrf::{CsrfLayer, ProtectionError};
 use crate::config::TrustedNetwork;
 use crate::http::error::ApiError;
 
-/// What proxies say whom they speak for with. Who has one of these is no
-/// neighbour, whatever it says.
+/// Headers in which proxies name the caller. A request with one of these is not local, regardless
+/// of its value.
 const PASSED_ON: [&str; 3] = ["x-forwarded-for", "forwarded", "x-real-ip"];
 
-/// The rules, made once at start.
+/// The rules, built at start.
 pub struct Access {
     networks: Vec<IpNet>,
     token: Option<AdminToken>,
@@ -40,12 +40,13 @@ pub struct Access {
     pub sessions: Sessions,
 }
 
-/// Why the rules cannot be made.
+/// Why the rules cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// An entry of `CORS_ALLOWED_ORIGINS` is no origin.
     #[error(
-        "CORS_ALLOWED_ORIGINS: '{0}' is no origin; an origin looks like https://vms.example or http://10.1.2.3:8080"
+        "CORS_ALLOWED_ORIGINS: '{0}' is not an origin; expected an origin such as \
+         https://vms.example or http://10.1.2.3:8080"
     )]
     Origin(String),
     /// The interfaces cannot be listed.
@@ -120,9 +121,8 @@ impl Access {
         Self { proxies, ..self }
     }
 
-    /// The address that a request comes from, for the log and for counting wrong
-    /// tokens. It is never what makes a caller trusted: whoever a proxy passes on is
-    /// not a neighbour.
+    /// The address that a request comes from, for the log and for counting wrong tokens. It never
+    /// makes a caller trusted: callers forwarded by a proxy are not local.
     #[must_use]
     pub fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         self.proxies.client_address(peer.ip(), headers)
@@ -160,7 +160,7 @@ impl Access {
 
     fn trusts(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
-        // Behind a proxy the peer is the proxy, and the caller somebody else.
+        // Behind a proxy the peer is the proxy, not the caller.
         let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
         let is_near = self.networks.iter().any(|network| network.contains(&peer));
         is_near && !is_passed_on || self.token.is_some_and(|token| token.is_shown_in(headers))
@@ -203,7 +203,7 @@ pub(super) async fn note_caller(
     next.run(request).await
 }
 
-/// Keeps those out who may not change things.
+/// Refuses callers that may not make changes.
 pub(super) async fn only_trusted(
     caller: Caller,
     request: axum::http::Request<Body>,

@@ -15,7 +15,7 @@ use crate::http::error::{ApiError, BodyErrors, ErrorResponse};
 use crate::http::instant::naive;
 use crate::store::local_license_validation_attempts::LoggedAttempt;
 
-/// Lines in an answer that does not say how many.
+/// Default number of lines in an answer.
 const DEFAULT_PAGE: usize = 50;
 /// Most lines in one answer.
 const MAX_PAGE: usize = 500;
@@ -35,7 +35,7 @@ pub(super) struct AttemptsQuery {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Attempt {
     id: i32,
-    /// Masked for callers who may not change things.
+    /// Masked for callers that may not make changes.
     license_key: Option<String>,
     /// `success`, `failed` (an activation), `offline` or `denied` (a
     /// validation).
@@ -57,17 +57,17 @@ pub(super) struct AttemptListResponse {
 
 /// List Attempts
 ///
-/// The log of activations and validations, the newest first.
+/// The log of activations and validations, newest first.
 #[utoipa::path(
     get,
     path = "/api/license/attempts",
     params(
-        ("limit" = Option<u64>, Query, description = "Most lines; 1 to 500, usually 50; long messages make a page shorter"),
-        ("before" = Option<i32>, Query, description = "Only lines before this one: `next` of the page before"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of lines, 1 to 500; default 50; long messages make a page shorter"),
+        ("before" = Option<i32>, Query, description = "Only lines before this one: `next` of the previous page"),
     ),
     responses(
-        (status = 200, description = "A page of the log", body = AttemptListResponse),
-        (status = 503, description = "The database does not answer", body = ErrorResponse),
+        (status = 200, description = "One page of the log", body = AttemptListResponse),
+        (status = 503, description = "The database is unavailable", body = ErrorResponse),
         BodyErrors,
     )
 )]
@@ -79,7 +79,7 @@ pub(super) async fn list(
     let Query(query) = query.map_err(|error| unacceptable_query(&error.body_text()))?;
     let most = query.limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=MAX_PAGE).contains(&most) {
-        let why = format!("limit: accepted are 1 to {MAX_PAGE}");
+        let why = format!("limit: expected 1 to {MAX_PAGE}");
         return Err(unacceptable_query(&why));
     }
     let log = app

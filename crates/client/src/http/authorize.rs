@@ -1,8 +1,8 @@
 //! Forward authentication: may this request of the VMS pass?
 //!
-//! Gateways read the status code alone: 200 or 403, and nothing else unless they
-//! say that they pass a 400 on. An allowance has no body: nginx opens a new
-//! connection after every answer of a gate that has one.
+//! Gateways read only the status code: always 200 or 403, unless they declare that they pass a
+//! 400 on. An allowance has no body: nginx opens a new connection after every answer of a gate
+//! that has one.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -25,15 +25,15 @@ use crate::http::panicked;
 const PATH: &str = "/api/license/authorize";
 /// Below it, what stands before the feature, for gateways that can set only a path.
 const FEATURE_PATH: &str = "/feature";
-/// The feature, when the gateway says it in a header.
+/// The feature, if the gateway sends it in a header.
 const FEATURE: &str = "x-license-feature";
-/// The path of the request, as Traefik, Caddy and others say it.
+/// The path of the request, as sent by Traefik, Caddy and others.
 const FORWARDED_URI: &str = "x-forwarded-uri";
 /// Its method.
 const FORWARDED_METHOD: &str = "x-forwarded-method";
-/// The path of the request, as nginx is usually made to say it.
+/// The path of the request, as nginx is usually configured to send it.
 const ORIGINAL_URI: &str = "x-original-uri";
-/// The URL of the request, as ingress-nginx says it.
+/// The URL of the request, as sent by ingress-nginx.
 const ORIGINAL_URL: &str = "x-original-url";
 /// The method of both.
 const ORIGINAL_METHOD: &str = "x-original-method";
@@ -47,9 +47,8 @@ const MAX_FEATURES: usize = 4;
 
 /// Answers gateways, and passes on everything else.
 ///
-/// Gateways ask with every request of the VMS, and pass on whatever a visitor
-/// has sent: neither a table of routes nor rules about hosts and origins stand
-/// before the one question, which changes nothing.
+/// Gateways ask for every request of the VMS, and pass on what a visitor has sent: this one call,
+/// which changes nothing, skips the router and the rules about hosts and origins.
 #[derive(Clone)]
 pub(super) struct ForwardAuth<S> {
     app: Arc<App>,
@@ -85,7 +84,7 @@ where
     }
 }
 
-/// Everything that says what the request needs has to allow it: a header that a
+/// Every source that names what the request needs must allow it: a header that a
 /// visitor has slipped in can only close the gate.
 fn respond(app: &App, request: &Request) -> Response {
     let verdict = judge(app, &question(request));
@@ -94,17 +93,18 @@ fn respond(app: &App, request: &Request) -> Response {
 
 /// Authorize Request
 ///
-/// Whether a request of the VMS may pass, for gateways, with any method. See the
-/// documentation of gates for headers and appended paths.
+/// Tells a gateway whether a request to the VMS may pass; any method. See the gates documentation
+/// for headers and appended paths.
 #[utoipa::path(
     get,
     path = "/api/license/authorize",
     operation_id = "authorize",
-    params(("feature" = Option<String>, Query, description = "The feature that the request needs; at most four")),
+    params(("feature" = Option<String>, Query, description = "The feature that the request needs; may be repeated up to four times")),
     responses(
-        (status = 200, description = "It may pass; no body"),
-        (status = 400, description = "The question cannot be read, and the gateway shows that"),
-        (status = 403, description = "It may not pass: `detail`, `reason`, `feature`"),
+        (status = 200, description = "The request may pass; no body"),
+        (status = 400, description = "The request is invalid, and the gateway asked for this \
+            status"),
+        (status = 403, description = "The request may not pass: `detail`, `reason`, `feature`"),
     )
 )]
 #[expect(dead_code, reason = "describes what `ForwardAuth` answers")]
@@ -112,24 +112,24 @@ pub(super) fn authorize() {}
 
 /// Authorize Feature
 ///
-/// The same for gateways that can set only a path, with any method. A path behind
-/// the key is the visitor's, and changes nothing without a table of routes.
+/// The same for gateways that can set only a path; any method. A path after the key is the
+/// visitor's, and has no effect without a table of routes.
 #[utoipa::path(
     get,
     path = "/api/license/authorize/feature/{key}",
     operation_id = "authorize_feature",
-    params(("key" = String, Path, description = "The feature that the request needs, without escapes")),
+    params(("key" = String, Path, description = "The feature that the request needs, not percent-encoded")),
     responses(
-        (status = 200, description = "It may pass; no body"),
+        (status = 200, description = "The request may pass; no body"),
         (status = 400, description = "`reason` is `bad_feature` or `bad_path`"),
-        (status = 403, description = "It may not pass: `detail`, `reason`, `feature`"),
+        (status = 403, description = "The request may not pass: `detail`, `reason`, `feature`"),
     )
 )]
 #[expect(dead_code, reason = "describes what `ForwardAuth` answers")]
 pub(super) fn authorize_feature() {}
 
-/// A request that cannot be read is none that a license would let through: 400,
-/// where the gateway passes that on.
+/// An invalid request is refused regardless of the license: with 400 if the gateway passes that
+/// on.
 fn refusal_status(request: &Request, verdict: &Verdict) -> StatusCode {
     let query = request.uri().query().unwrap_or_default();
     let shows_400 = appended(request).is_some() || query.split('&').any(|it| it == SHOWS_400);
@@ -192,7 +192,7 @@ fn feature_in_path(request: &Request) -> Option<&str> {
     }
 }
 
-/// Methods and paths of the request, as gateways say them: at most four, one for
+/// Methods and paths of the request, as sent by gateways: at most four, one for
 /// each header that names a path, and the appended one.
 fn paths(request: &Request) -> Result<Vec<AskedPath<'_>>, SentTwice> {
     let headers = request.headers();
@@ -238,15 +238,14 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue
     }
 }
 
-/// The path of the request, as Envoy says it.
+/// The path of the request, as sent by Envoy.
 fn appended(request: &Request) -> Option<&str> {
     let rest = request.uri().path().strip_prefix(PATH)?;
     Some(rest).filter(|rest| !rest.is_empty())
 }
 
-/// Caddy passes on the query of the visitor, unless it is told otherwise: then
-/// what the query says can close the gate and not open it. It may arrive here
-/// without its end, which HTTP libraries cut off at `#`.
+/// Caddy passes on the visitor's query by default: then the query can close the gate but not open
+/// it. It may arrive here without its end, which HTTP libraries cut off at `#`.
 fn query_may_be_the_visitors(request: &Request, paths: &[AskedPath<'_>]) -> bool {
     request.uri().query().is_some_and(|query| {
         paths.iter().any(|asked| {

@@ -14,11 +14,11 @@ use serde_json::{Map, Value, json};
 use crate::http::access::Caller;
 use crate::http::error::{ApiError, Invalid};
 
-/// Longest body with a license file, in bytes: the longest file fits.
+/// Maximum size of a body with a license file, in bytes: the largest file fits.
 const MAX_IMPORT_BYTES: usize = 1152 * 1024;
 
-/// Longest `input` of an error, in bytes of JSON; of a longer one, the beginning is
-/// shown as text.
+/// Maximum size of an error's `input`, in bytes of JSON; of a longer one, the beginning is shown
+/// as text.
 const MAX_INPUT_BYTES: usize = 1024;
 
 /// The bounds of all bodies, with the errors of this API.
@@ -81,7 +81,7 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
 /// be long.
 pub(super) struct FeatureKeys(pub(super) Vec<String>);
 
-/// The same as it is read from a long body: nothing else is kept of that.
+/// The same for a long body, of which nothing else is kept.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LongList {
@@ -133,12 +133,12 @@ impl<S: Send + Sync> FromRequest<S> for FeatureKeys {
 }
 
 impl JsonObject {
-    /// What is in a field, whatever it is.
+    /// The value of a field, of any type.
     pub(super) fn take(&mut self, field: &str) -> Option<Value> {
         self.0.swap_remove(field)
     }
 
-    /// The text in a field that has to be there.
+    /// The text in a required field.
     pub(super) fn text(&mut self, field: &'static str) -> Result<String, ApiError> {
         match self.0.swap_remove(field) {
             Some(Value::String(text)) if text.contains('\0') => Err(invalid(
@@ -158,7 +158,7 @@ impl JsonObject {
         }
     }
 
-    /// The texts in a list that has to be there, at most `most`.
+    /// The texts in a required list, at most `most`.
     fn texts(&mut self, field: &'static str, most: usize) -> Result<Vec<String>, ApiError> {
         let list = match self.0.swap_remove(field) {
             Some(Value::Array(list)) => list,
@@ -192,7 +192,7 @@ impl JsonObject {
         list.into_iter().map(text).collect()
     }
 
-    /// The whole number in a field, not below zero; `None` where there is none.
+    /// The non-negative whole number in a field; `None` if it is missing.
     pub(super) fn number(&self, field: &'static str) -> Result<Option<u64>, ApiError> {
         match self.0.get(field) {
             None | Some(Value::Null) => Ok(None),
@@ -208,7 +208,7 @@ impl JsonObject {
         }
     }
 
-    /// The truth value in a field that has to be there.
+    /// The boolean in a required field.
     pub(super) fn required_flag(&self, field: &'static str) -> Result<bool, ApiError> {
         if self.0.contains_key(field) {
             self.flag(field)
@@ -221,7 +221,7 @@ impl JsonObject {
         missing(&["body", field], Value::Object(self.0.clone()))
     }
 
-    /// The truth value in a field, `false` where there is none.
+    /// The boolean in a field, `false` if it is missing.
     pub(super) fn flag(&self, field: &'static str) -> Result<bool, ApiError> {
         match self.0.get(field) {
             None => Ok(false),
@@ -345,7 +345,7 @@ fn invalid(kind: &'static str, loc: &[&'static str], msg: &str, input: Value) ->
     }))
 }
 
-/// What was sent, as an error shows it: whole, or the beginning of its JSON.
+/// What was sent, as shown in an error: whole, or the beginning of its JSON.
 fn shortened(input: Value) -> Value {
     let mut json = Beginning(Vec::new());
     if serde_json::to_writer(&mut json, &input).is_ok() {

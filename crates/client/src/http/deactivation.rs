@@ -14,11 +14,11 @@ use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::deactivate::Seat;
 
-/// How to deactivate; the body may be left out.
+/// How to deactivate; the body is optional.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
 pub(super) struct LicenseDeactivationRequest {
-    /// Deactivate even when the License Server cannot be told.
+    /// Deactivate even if the License Server cannot be reached.
     force: Option<bool>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct LicenseDeactivationResponse {
 /// Deactivate License
 ///
 /// Gives the seat back to the License Server and forgets the license here.
-/// Refuses when the License Server cannot be told, unless forced.
+/// Fails if the License Server cannot be reached, unless forced.
 #[utoipa::path(
     post,
     path = "/api/license/deactivate",
@@ -59,9 +59,10 @@ pub(super) async fn deactivate(
         to_the_end(async move { licensing::deactivate::deactivate(&app, force).await }).await??;
     let message = match seat {
         Seat::Freed => "License deactivated; its seat is free",
-        Seat::NotHeld => "License deactivated; the License Server knew of no seat to free",
+        Seat::NotHeld => "License deactivated; the License Server had no seat to free",
         Seat::Unknown => {
-            "License deactivated here only: the License Server could not be told, so the vendor has to free the seat"
+            "License deactivated only on this machine: the License Server could not be reached, \
+             so the vendor must free the seat"
         }
     };
     Ok(Json(LicenseDeactivationResponse {

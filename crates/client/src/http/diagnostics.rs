@@ -22,13 +22,13 @@ pub(super) struct SettingsResponse {
     /// secret masked, and its `source`. Null where the service was not started by its
     /// command.
     settings: Value,
-    /// The database that is used, without a password.
+    /// The database in use, without its password.
     database: String,
 }
 
 /// Show Settings
 ///
-/// What the service was started with. Secrets are masked.
+/// The settings of the running service. Secrets are masked.
 #[utoipa::path(
     get,
     path = "/api/license/settings",
@@ -58,8 +58,7 @@ pub(super) struct DiagnosticsResponse {
 
 /// Run Diagnostics
 ///
-/// The service checks everything that it depends on, and calls the License Server
-/// for it.
+/// Checks everything that the service depends on, including a call to the License Server.
 #[utoipa::path(
     post,
     path = "/api/license/diagnostics",

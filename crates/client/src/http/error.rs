@@ -22,7 +22,7 @@ use crate::licensing::usage::ReportError;
 /// Why a request is not answered as hoped.
 #[derive(Debug)]
 pub enum ApiError {
-    /// The body does not say what it has to.
+    /// The body lacks something required.
     Invalid(Box<Invalid>),
     /// The body is not UTF-8.
     NotUtf8,
@@ -44,7 +44,7 @@ pub enum ApiError {
     AttemptsUnavailable,
     /// Changes need a trusted network or the token.
     Untrusted,
-    /// Nobody was signed in.
+    /// Sign-in failed.
     SignIn(SignInError),
     /// A page of another site sent the request.
     CrossSite,
@@ -52,15 +52,15 @@ pub enum ApiError {
     UnknownHost(String),
     /// There are too many subscribers to events.
     TooManySubscribers,
-    /// There is no such path.
+    /// Not found.
     NotFound,
-    /// The path has other methods.
+    /// Method not allowed.
     MethodNotAllowed,
-    /// A fault of ours; the log has it.
+    /// An internal error; see the log.
     Internal,
 }
 
-/// One thing that is wrong with a body, in the words of version 1.0.0.
+/// One problem in a body, in the wording of version 1.0.0.
 #[derive(Debug, Serialize)]
 pub struct Invalid {
     /// What kind of mistake.
@@ -72,7 +72,7 @@ pub struct Invalid {
     pub msg: String,
     /// What was sent.
     pub input: Value,
-    /// What else there is to say.
+    /// Further details.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ctx: Option<Value>,
 }
@@ -121,29 +121,28 @@ impl ApiError {
             Self::Body(BodyRefusal::Busy) => {
                 "The service is receiving too many requests. Try again later.".to_owned()
             }
-            Self::BrokenOff => "The body broke off".to_owned(),
+            Self::BrokenOff => "The request body ended early".to_owned(),
             Self::Activate(error) => error.to_string(),
             Self::Deactivate(error) => error.to_string(),
             Self::Offline(error) => error.to_string(),
             Self::Switch(error) => error.to_string(),
             Self::Report(error) => error.to_string(),
             // Anyone may read this: names of hosts and users are for the log.
-            Self::AttemptsUnavailable => "The log of attempts is in the database, which is unavailable; the log of the service says why".to_owned(),
-            Self::Untrusted => "Changes are allowed from TRUSTED_NETWORKS, or with the header \
-                                'Authorization: Bearer' and the ADMIN_TOKEN"
+            Self::AttemptsUnavailable => "The attempts log is unavailable because the database \
+                is unavailable; see the service log"
+                .to_owned(),
+            Self::Untrusted => "Changes need a caller in TRUSTED_NETWORKS, or the header \
+                'Authorization: Bearer' with the ADMIN_TOKEN"
                 .to_owned(),
             Self::SignIn(error) => error.to_string(),
-            Self::CrossSite => "The request seems to come from a page of another site. A proxy in \
-                                front of the service has to pass on the Host header with its \
-                                port; origins of other sites that may call the service belong in \
-                                CORS_ALLOWED_ORIGINS."
+            Self::CrossSite => "The request seems to come from a page of another site. A proxy \
+                in front of the service must pass on the Host header with its port; list origins \
+                of other sites that may call the service in CORS_ALLOWED_ORIGINS."
                 .to_owned(),
             Self::UnknownHost(host) => {
                 format!("The service is not known as '{host}'. Add the name to ALLOWED_HOSTS.")
             }
-            Self::TooManySubscribers => {
-                "There are too many subscribers; try again later".to_owned()
-            }
+            Self::TooManySubscribers => "Too many subscribers; try again later".to_owned(),
             Self::NotFound => "Not Found".to_owned(),
             Self::MethodNotAllowed => "Method Not Allowed".to_owned(),
             Self::Internal => "Internal Server Error".to_owned(),
@@ -251,7 +250,7 @@ pub struct ValidationError {
     msg: String,
     /// What was sent.
     input: Value,
-    /// What else there is to say.
+    /// Further details.
     ctx: Option<Value>,
 }
 
@@ -269,7 +268,7 @@ pub enum ChangeErrors {
 /// Errors of routes that take a body.
 #[derive(IntoResponses)]
 pub enum BodyErrors {
-    /// The body is not what it has to be.
+    /// The request body is invalid.
     #[response(status = 422)]
     Invalid(HTTPValidationError),
 }

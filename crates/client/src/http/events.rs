@@ -1,8 +1,7 @@
 //! Server-sent events: every change of what the site may use.
 //!
-//! A subscriber is told what is so now, not what has happened in between: one
-//! that is slow misses nothing but intermediate states, and none is kept for
-//! it.
+//! A subscriber gets the current state, not the changes in between: a slow one misses only
+//! intermediate states, and none are queued for it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -53,22 +52,21 @@ pub(super) struct Wanted {
 
 /// Subscribe To Events
 ///
-/// The whole state first, and again after every change: `standing`, `tier`,
-/// `features` with their reasons, `limits`, and until when all of it holds if
-/// nothing else happens, and what then (`then`). With `Last-Event-ID` of the
-/// current state, only what follows. With `signed=true`, for trusted callers,
-/// the signed license that proves it is there too.
+/// Sends the whole state, and again after every change: `standing`, `tier`, `features` with their
+/// reasons, `limits`, until when the state is valid if nothing else happens, and the states after
+/// that (`then`). With `Last-Event-ID` of the current state, only later changes are sent. With
+/// `signed=true`, trusted callers also get the signed license.
 #[utoipa::path(
     get,
     path = "/api/license/events",
     params(
-        ("signed" = Option<bool>, Query, description = "Whether the signed license comes with it"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The newest event that is known"),
+        ("signed" = Option<bool>, Query, description = "Whether to include the signed license"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event received"),
     ),
     responses(
         (status = 200, description = "Events `snapshot` and `changed`", content_type = "text/event-stream"),
-        (status = 401, description = "The signed license is for trusted callers", body = crate::http::error::ErrorResponse),
-        (status = 503, description = "There are too many subscribers", body = crate::http::error::ErrorResponse),
+        (status = 401, description = "The signed license is only for trusted callers", body = crate::http::error::ErrorResponse),
+        (status = 503, description = "Too many subscribers", body = crate::http::error::ErrorResponse),
         BodyErrors,
     )
 )]
@@ -96,7 +94,7 @@ pub(super) async fn events(
     path = "/ofrep/v1/events",
     responses(
         (status = 200, description = "Events of the OpenFeature Remote Evaluation Protocol 0.3", content_type = "text/event-stream"),
-        (status = 503, description = "There are too many subscribers", body = crate::http::error::ErrorResponse),
+        (status = 503, description = "Too many subscribers", body = crate::http::error::ErrorResponse),
     )
 )]
 pub(super) async fn ofrep_events(

@@ -1,5 +1,4 @@
-//! Forward authentication over gRPC: `envoy.service.auth.v3.Authorization`, on a
-//! port of its own.
+//! Forward authentication over gRPC: `envoy.service.auth.v3.Authorization`, on a separate port.
 //!
 //! The feature comes from the gateway's configuration, as the context extension
 //! `feature`, and the method and path from the request as Envoy routes it. Headers

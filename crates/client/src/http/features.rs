@@ -26,7 +26,7 @@ use crate::snapshot::Snapshot;
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
 pub(super) struct FeatureCheckRequest {
-    /// Any text; what no license lists is not available.
+    /// Any text; features that the license does not list are not available.
     #[schema(example = "module.analytics_advanced")]
     feature_key: String,
 }
@@ -70,7 +70,7 @@ pub(super) async fn check(
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
 pub(super) struct FeaturesCheckRequest {
-    /// At most 1000 texts.
+    /// At most 1000 strings.
     #[schema(example = json!(["module.live_view", "module.map_view"]))]
     feature_keys: Vec<String>,
 }
@@ -78,7 +78,7 @@ pub(super) struct FeaturesCheckRequest {
 /// The answers.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FeaturesCheckResponse {
-    /// One for each key, in the order of the request, all of one instant.
+    /// One for each key, in the order of the request, all for the same instant.
     features: Vec<FeatureCheckResponse>,
 }
 
@@ -131,13 +131,13 @@ pub(super) struct Feature {
     system_enabled: bool,
 }
 
-/// A feature that a gate has asked about and that there is not.
+/// An unknown feature that a gate has asked about.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UnknownFeature {
-    /// At most 100 characters of it.
+    /// Its first 100 characters.
     feature_key: String,
-    /// How often it was asked about since the start of the service.
+    /// Number of times it was asked about since the service started.
     checks: u64,
     /// When last.
     last_checked_at: String,
@@ -148,8 +148,8 @@ pub(super) struct UnknownFeature {
 pub(super) struct FeatureListResponse {
     /// By key.
     features: Vec<Feature>,
-    /// Features that gates have asked about and that neither the product nor the
-    /// license has, the most frequent first.
+    /// Features that gates have asked about and that are in neither the product nor the license,
+    /// most frequent first.
     unknown: Vec<UnknownFeature>,
 }
 
@@ -176,7 +176,7 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> impl IntoResponse {
         last_checked_at: naive(it.last_checked_at),
     });
     let unknown = json_bytes(&unknown.collect::<Vec<_>>());
-    // As `FeatureListResponse`, without rendering the long part anew.
+    // As `FeatureListResponse`, without rendering the long part again.
     let body = [
         b"{\"features\":",
         &features[..],
@@ -217,8 +217,8 @@ pub(super) struct FeatureSwitchRequest {
 
 /// Switch Feature
 ///
-/// Switches a feature off or on for this site, whatever the license lists. It
-/// stays so with the next license. Core features cannot be switched off.
+/// Switches a feature off or on for this site, regardless of the license. The setting also
+/// applies to the next license. Core features cannot be switched off.
 #[utoipa::path(
     put,
     path = "/api/license/features/{key}",
@@ -226,9 +226,9 @@ pub(super) struct FeatureSwitchRequest {
     request_body = FeatureSwitchRequest,
     responses(
         (status = 200, description = "Switched", body = Feature),
-        (status = 404, description = "No such feature", body = ErrorResponse),
+        (status = 404, description = "Unknown feature", body = ErrorResponse),
         (status = 409, description = "A core feature", body = ErrorResponse),
-        (status = 503, description = "It could not be stored", body = ErrorResponse),
+        (status = 503, description = "The change could not be stored", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )
@@ -238,7 +238,7 @@ pub(super) async fn switch(
     key: Result<Path<String>, PathRejection>,
     body: JsonObject,
 ) -> Result<Json<Feature>, ApiError> {
-    // A key that is no text is none of ours.
+    // A key that is not a string is unknown.
     let Path(key) = key.map_err(|_| ApiError::NotFound)?;
     let on = body.required_flag("systemEnabled")?;
     let switching = app.clone();

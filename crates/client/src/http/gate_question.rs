@@ -18,8 +18,8 @@ const MAX_FEATURE_BYTES: usize = 4 * FeatureKey::MAX_CHARS;
 /// as long.
 const MAX_METHOD_BYTES: usize = 32;
 
-/// What a gateway says about a request. Everything in it has to allow the
-/// request, so what a visitor adds can only close the gate.
+/// What a gateway sends about a request. Everything in it must allow the request, so what a
+/// visitor adds can only close the gate.
 pub(super) struct Question<'a> {
     /// The features that the request needs; `None` if they cannot be read.
     pub(super) features: Option<Vec<String>>,

@@ -15,12 +15,12 @@ use crate::app::App;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HardwareResponse {
-    /// Null until the database has been reached for the first time.
+    /// Null until the database is reached for the first time.
     hardware_id: Option<String>,
     /// `none`, `drifted` or `unknown`.
     drift: &'static str,
-    /// Each component that is or was there: `same`, `changed`, `missing` or
-    /// `new`. No value of a component is shown anywhere.
+    /// Each current or recorded component: `same`, `changed`, `missing` or `new`. The values are
+    /// never shown.
     components: BTreeMap<&'static str, &'static str>,
     /// In words.
     message: &'static str,
@@ -28,7 +28,7 @@ pub(super) struct HardwareResponse {
 
 /// Show Hardware
 ///
-/// Drift is reported, and denies nothing by itself.
+/// Drift is reported but never denies anything.
 #[utoipa::path(
     get,
     path = "/api/license/hardware",
@@ -45,11 +45,15 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Json<HardwareResponse> 
             .map(|(component, change)| (component.as_str(), word(*change)))
             .collect(),
         message: match verdict {
-            Verdict::Same => "This is the machine that is known",
+            Verdict::Same => "This is the recorded machine",
             Verdict::Drifted => {
-                "This looks like another machine; if that is right, activate the license key again"
+                "This looks like another machine; if this is intended, activate the license key \
+                 again"
             }
-            Verdict::Unknown => "There is too little to compare, as is usual in a container",
+            Verdict::Unknown => {
+                "Not enough hardware components to compare; this is normal in a \
+                container"
+            }
         },
     })
 }

@@ -15,7 +15,7 @@ use crate::licensing;
 /// What came of it.
 #[derive(Serialize, ToSchema)]
 pub(super) struct HeartbeatResponse {
-    /// Whether the License Server has taken it, or there was nothing to send.
+    /// Whether the License Server accepted it, or there was nothing to send.
     success: bool,
     /// In words.
     message: String,
@@ -29,7 +29,7 @@ pub(super) struct HeartbeatResponse {
     path = "/api/license/heartbeat",
     operation_id = "send_heartbeat_api_license_heartbeat_post",
     responses(
-        (status = 200, description = "What came of it", body = HeartbeatResponse),
+        (status = 200, description = "Result of the heartbeat", body = HeartbeatResponse),
         ChangeErrors,
     )
 )]
@@ -39,8 +39,7 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>) -> Json<HeartbeatResp
         None | Some(Contact::Confirmed(_)) => (true, "Heartbeat sent".to_owned()),
         Some(Contact::Denied(denial)) => {
             let message = denial.message();
-            let message =
-                message.unwrap_or("The License Server says that the license is not valid");
+            let message = message.unwrap_or("The License Server denied the license");
             (false, message.to_owned())
         }
         Some(Contact::None(why)) => (false, why.to_string()),

@@ -42,7 +42,7 @@ pub(super) struct LicenseActivationRequest {
 pub(super) struct LicenseActivationResponse {
     /// Always true; a failure is an error answer.
     success: bool,
-    /// The license as the License Server wrote it.
+    /// The license, unmodified from the License Server.
     license: Option<Map<String, Value>>,
     /// In words.
     message: Option<String>,
@@ -52,9 +52,8 @@ pub(super) struct LicenseActivationResponse {
 
 /// Activate License
 ///
-/// Asks the License Server for a seat with this key, and makes its license
-/// the one that counts. When it fails, for whatever reason, the license that
-/// was active before still is.
+/// Asks the License Server for a seat with this key, and makes its license the active one. If
+/// that fails for any reason, the previously active license stays active.
 #[utoipa::path(
     post,
     path = "/api/license/activate",
@@ -95,14 +94,14 @@ pub(super) struct LicenseStatusResponse {
     has_license: bool,
     /// `no_license`, `invalid` when it has lapsed, or the license's own word.
     status: String,
-    /// Masked for callers who may not change things.
+    /// Masked for callers that may not make changes.
     license_key: Option<String>,
     tier: Option<String>,
     expires_at: Option<String>,
     max_cameras: Option<i64>,
     max_users: Option<i64>,
-    /// Fields of the license whose values cannot be read, such as an `expiresAt` that is
-    /// no time. They count as absent.
+    /// License fields with invalid values, such as an `expiresAt` that is not a time. They count
+    /// as absent.
     unreadable_fields: Vec<&'static str>,
     in_grace_period: Option<bool>,
     /// UTC.
@@ -113,25 +112,22 @@ pub(super) struct LicenseStatusResponse {
     reason: Option<String>,
     /// `unlicensed`, `active`, `grace` or `lapsed`.
     standing: &'static str,
-    /// `signed` where keys are trusted; `adopted` there for a license of
-    /// version 1.0.0 that nobody has signed; `unsigned` where the License
-    /// Server's word is taken.
+    /// `signed` where keys are trusted; `adopted` there for an unsigned license of version 1.0.0;
+    /// `unsigned` if unsigned answers from the License Server are accepted.
     trust: &'static str,
-    /// The lease holds until then without any contact, as an imported license
-    /// file says; UTC.
+    /// End of the lease from an imported license file, valid without any contact; UTC.
     offline_until: Option<String>,
-    /// How far the wall clock is ahead of the time that counts, in seconds,
+    /// How far the wall clock is ahead of the effective time, in seconds,
     /// when that is more than five minutes; negative is behind.
     clock_ahead_seconds: Option<i64>,
-    /// Why the effective time is not kept for the next start as it has to be;
-    /// null when it is.
+    /// Why the effective time cannot be stored for the next start; null if it can.
     time_trouble: Option<String>,
-    /// When the License Server is asked next; UTC.
+    /// When the next call to the License Server is due; UTC.
     next_validation: Option<String>,
-    /// The newest validation that was not confirmed, since the last that was.
+    /// The latest unconfirmed validation since the last confirmed one.
     last_failure: Option<LastFailure>,
-    /// `none`, `drifted` when this looks like another machine than the one the
-    /// license was activated on, `unknown` when there is too little to compare.
+    /// `none`, `drifted` if this looks like a different machine from the one the license was
+    /// activated on, `unknown` if there are too few components to compare.
     hardware_drift: &'static str,
     /// The hardware components that have changed.
     hardware_changed: Vec<&'static str>,
@@ -142,7 +138,7 @@ pub(super) struct LicenseStatusResponse {
 pub(super) struct LastFailure {
     /// UTC.
     at: String,
-    /// A short word that programs can compare.
+    /// A short code for programs.
     reason: String,
     /// What happened and what to do.
     message: String,
@@ -150,7 +146,7 @@ pub(super) struct LastFailure {
 
 /// Get License Status
 ///
-/// Answers from memory: the License Server is not asked.
+/// Answers from memory, without a call to the License Server.
 #[utoipa::path(
     get,
     path = "/api/license/status",
@@ -241,7 +237,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
     }
 }
 
-/// What a validation came to.
+/// Result of a validation.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LicenseValidationResponse {
@@ -262,8 +258,7 @@ pub(super) struct LicenseValidationResponse {
 
 /// Validate License
 ///
-/// Asks the License Server whether the license is still good, and answers how
-/// the site stands then.
+/// Validates the license with the License Server, and answers the resulting standing.
 #[utoipa::path(
     post,
     path = "/api/license/validate",

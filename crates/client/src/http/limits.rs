@@ -21,7 +21,7 @@ use crate::licensing::usage::{FRESH, SHARED, measure};
 pub(super) struct LimitCheckRequest {
     /// `cameras`, `users` or `storage_gb`.
     resource: String,
-    /// How much more; 1 where nothing is said.
+    /// How much more; default 1.
     requested: Option<u64>,
 }
 
@@ -37,18 +37,18 @@ pub(super) struct LimitCheckResponse {
     reason: &'static str,
     /// In words.
     message: String,
-    /// The most that the license allows; null without a limit.
+    /// The license's limit; null if unlimited.
     limit: Option<u64>,
-    /// What is in use; null when nobody knows.
+    /// Current usage; null if unknown.
     in_use: Option<u64>,
-    /// What may still be added; null without a limit.
+    /// What may still be added; null if unlimited.
     remaining: Option<u64>,
 }
 
 /// Check Limit
 ///
-/// Whether this much more may be added. Being over a limit never switches off
-/// what already runs.
+/// Checks whether this much more may be added. Being over a limit never switches off what already
+/// runs.
 #[utoipa::path(
     post,
     path = "/api/license/limits/check",
@@ -66,7 +66,7 @@ pub(super) async fn check(
     let requested = body.number("requested")?.unwrap_or(1);
     let name = body.text("resource")?;
     let Some(resource) = Resource::ALL.into_iter().find(|r| r.as_str() == name) else {
-        let why = "accepted are cameras, users and storage_gb";
+        let why = "expected cameras, users or storage_gb";
         return Err(unacceptable("resource", why, name.into()));
     };
     let max_age = if caller.trusted { FRESH } else { SHARED };
@@ -76,14 +76,14 @@ pub(super) async fn check(
     let resource = resource.as_str();
     let message = match (decision.limit, in_use) {
         (None, _) if !decision.allowed => "No license is activated".to_owned(),
-        (None, _) => format!("There is no limit for {resource}"),
+        (None, _) => format!("No limit applies to {resource}"),
         (Some(limit), Some(in_use)) if in_use > limit => {
             let over = in_use - limit;
             format!("{in_use} of {limit} {resource} are in use ({over} over)")
         }
         (Some(limit), Some(in_use)) => format!("{in_use} of {limit} {resource} are in use"),
         (Some(limit), None) => {
-            format!("The limit is {limit} {resource}; how many are in use is not known")
+            format!("The limit is {limit} {resource}; the number in use is unknown")
         }
     };
     Ok(Json(LimitCheckResponse {

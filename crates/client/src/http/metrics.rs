@@ -20,7 +20,7 @@ use crate::metrics::Readings;
 /// Metrics
 ///
 /// In the `OpenMetrics` text format, or in Prometheus' text format 0.0.4 for
-/// scrapers that prefer it. What there is not is absent, rather than 0.
+/// scrapers that prefer it. Missing values are absent, rather than 0.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -65,7 +65,7 @@ fn read_connections(state: &HttpState, readings: &mut Readings) {
 fn read_process(state: &HttpState, readings: &mut Readings) {
     readings.counted(
         "foxsight_license_job_failures",
-        "Failures of background jobs, each of which was restarted",
+        "Background job failures, each followed by a restart",
         "task",
         state.jobs.failures(),
     );
@@ -100,7 +100,7 @@ fn readings(app: &App) -> Readings {
     );
     r(
         "grace_end_timestamp_seconds",
-        "When grace ends, or would end if no validation succeeded any more",
+        "When the grace period ends, or would end if no further validation succeeded",
         instant(snapshot.grace_end()),
     );
     r(
@@ -111,34 +111,34 @@ fn readings(app: &App) -> Readings {
     let lease = snapshot.evidence.lease.as_ref();
     r(
         "lease_end_timestamp_seconds",
-        "Until when the lease is good without a validation",
+        "When the lease ends unless it is validated",
         instant(lease.map(Lease::valid_until)),
     );
     r(
         "clock_ahead_seconds",
-        "How far the wall clock is ahead of the time that counts",
+        "How far the wall clock is ahead of the effective time",
         app.wall_ahead()
             .map(|ahead| ahead.num_milliseconds() as f64 / 1000.0),
     );
     r(
         "key_set_version",
-        "Version of the vendor's key set that is trusted",
+        "Version of the trusted vendor key set",
         app.keys.version().map(|version| version as f64),
     );
     r(
         "next_validation_timestamp_seconds",
-        "When the License Server is asked next",
+        "When the next call to the License Server is due",
         instant(due(app, now).validation),
     );
     let overdue = due(app, now).planned_validation.map(|at| now - at);
     r(
         "validation_overdue_seconds",
-        "How long a validation has been due without being made",
+        "How long a validation has been overdue",
         overdue.map(|by| (by.num_milliseconds() as f64 / 1000.0).max(0.0)),
     );
     r(
         "signed",
-        "Whether licenses have to be signed",
+        "Whether licenses must be signed",
         truth(app.keys.are_required()),
     );
     r(
@@ -148,18 +148,18 @@ fn readings(app: &App) -> Readings {
     );
     r(
         "schedule_stopped",
-        "Whether no process makes the scheduled calls, although the License Server answers",
+        "Whether no process makes the scheduled calls, although the License Server is reachable",
         truth(app.is_schedule_stopped()),
     );
     let database = app.database();
     r(
         "database_up",
-        "Whether the database works",
+        "Whether the database is available",
         truth(database.is_open && database.trouble.is_none()),
     );
     r(
         "unwritten_changes",
-        "Whether something waits for the database to be written",
+        "Whether changes are waiting to be written to the database",
         truth(!app.unwritten().is_empty()),
     );
     let comparison = app.comparison();
@@ -170,20 +170,20 @@ fn readings(app: &App) -> Readings {
     });
     r(
         "hardware_drift",
-        "Whether this looks like another machine than the known one",
+        "Whether this looks like a different machine from the recorded one",
         drift,
     );
 
     let unreadable = license.map(License::unreadable).unwrap_or_default();
     readings.labelled(
         "foxsight_license_unreadable_field",
-        "Fields of the license that cannot be read and count as absent",
+        "License fields that cannot be read and count as absent",
         "field",
         unreadable.into_iter().map(|field| (field, Some(1.0))),
     );
     readings.count(
         "foxsight_license_unknown_feature_checks",
-        "Questions of gates about features that neither the product nor the license has",
+        "Gate checks of features that are in neither the product nor the license",
         app.unknown_features.checks(),
     );
     let changed = comparison.iter().flat_map(|c| c.changed());
@@ -196,7 +196,7 @@ fn readings(app: &App) -> Readings {
     let standing = snapshot.standing(now).as_str();
     readings.labelled(
         "foxsight_license_standing",
-        "How the site stands",
+        "Standing of the site",
         "standing",
         ["unlicensed", "active", "grace", "lapsed"].map(|word| (word, truth(word == standing))),
     );
@@ -209,7 +209,7 @@ fn readings(app: &App) -> Readings {
     );
     readings.labelled(
         "foxsight_license_limit",
-        "The most that the license allows",
+        "Limits of the license",
         "resource",
         Resource::ALL.map(|r| {
             let limit = license.and_then(|license| limit(license, r));

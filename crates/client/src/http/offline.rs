@@ -23,8 +23,7 @@ use crate::licensing::offline::Outcome;
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
 pub(super) struct OfflineRequestRequest {
-    /// `activate`, `renew` or `deactivate`. One to deactivate gives the license
-    /// up at once.
+    /// `activate`, `renew` or `deactivate`. `deactivate` gives up the license immediately.
     #[schema(example = "activate")]
     purpose: String,
     /// The license key, to activate.
@@ -43,8 +42,8 @@ pub(super) struct OfflineRequestResponse {
 
 /// Write Offline Request
 ///
-/// Makes the file that the vendor answers with a license file, for a site
-/// without internet.
+/// Creates the request file that the vendor answers with a license file, for a site without
+/// internet.
 #[utoipa::path(
     post,
     path = "/api/license/offline/request",
@@ -52,7 +51,7 @@ pub(super) struct OfflineRequestResponse {
     responses(
         (status = 200, description = "The file", body = OfflineRequestResponse),
         (status = 409, description = "No license is active, or no keys are trusted", body = ErrorResponse),
-        (status = 503, description = "The database refuses", body = ErrorResponse),
+        (status = 503, description = "The database is unavailable", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )
@@ -67,7 +66,7 @@ pub(super) async fn request(
         "renew" => Purpose::Renew,
         "deactivate" => Purpose::Deactivate,
         _ => {
-            let why = "accepted are activate, renew and deactivate";
+            let why = "expected activate, renew or deactivate";
             return Err(unacceptable("purpose", why, word.into()));
         }
     };
@@ -94,18 +93,18 @@ pub(super) async fn request(
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
 pub(super) struct OfflineImportRequest {
-    /// The license file as it is.
+    /// The unmodified license file.
     file: String,
 }
 
 /// What came of it.
 #[derive(Serialize, ToSchema)]
 pub(super) struct OfflineImportResponse {
-    /// False when the vendor says no.
+    /// False if the vendor denied the request.
     success: bool,
     /// `licensed`, `denied` or `deactivated`.
     result: &'static str,
-    /// The license that counts now.
+    /// The active license.
     license: Option<Map<String, Value>>,
     /// In words.
     message: String,
@@ -113,17 +112,17 @@ pub(super) struct OfflineImportResponse {
 
 /// Import License File
 ///
-/// Lets a license file count: a lease, the vendor's no, or the receipt of a
-/// deactivation. A file that cannot be believed changes nothing.
+/// Imports a license file: a lease, a denial, or the receipt of a deactivation. A file that fails
+/// verification changes nothing.
 #[utoipa::path(
     post,
     path = "/api/license/offline/import",
     request_body = OfflineImportRequest,
     responses(
         (status = 200, description = "Imported", body = OfflineImportResponse),
-        (status = 400, description = "The file does not count, with the reason", body = ErrorResponse),
+        (status = 400, description = "The file was not accepted; `detail` gives the reason", body = ErrorResponse),
         (status = 409, description = "No keys are trusted", body = ErrorResponse),
-        (status = 503, description = "The database refuses", body = ErrorResponse),
+        (status = 503, description = "The database is unavailable", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )

@@ -21,13 +21,12 @@ use crate::licensing::decide::note_unknown;
 
 /// What the keys of limits begin with: `limit.cameras`.
 const LIMIT: &str = "limit.";
-/// After how long a page that nobody looks at gives its stream back.
+/// After how long a hidden page closes its stream.
 const INACTIVITY_SECONDS: u64 = 60;
 
 /// What stands before the key of a flag.
 const FLAGS: &str = "/ofrep/v1/evaluate/flags/";
-/// The paths of [`evaluate`] besides the documented one: no key, and keys with
-/// slashes that are not escaped.
+/// The undocumented paths of [`evaluate`]: no key, and keys with unescaped slashes.
 pub(super) const FURTHER_FLAG_PATHS: [&str; 3] = [
     "/ofrep/v1/evaluate/flags/",
     "/ofrep/v1/evaluate/flags/{key}/",
@@ -80,8 +79,8 @@ pub(super) async fn evaluate(
 
 /// Evaluate All Flags
 ///
-/// OpenFeature Remote Evaluation Protocol 0.3: all features and limits, with an
-/// `ETag`, and where to hear of changes.
+/// OpenFeature Remote Evaluation Protocol 0.3: all features and limits, with an `ETag` and the
+/// event stream for changes.
 #[utoipa::path(
     post,
     path = "/ofrep/v1/evaluate/flags",
@@ -125,27 +124,24 @@ pub(super) async fn evaluate_all(
     response
 }
 
-/// The context decides nothing, but has to be one.
+/// The context has no effect, but must be an object.
 fn context(body: Result<JsonObject, ApiError>) -> Result<(), (&'static str, String)> {
     let mut body = body.map_err(|_| ("PARSE_ERROR", "The body is not a JSON object".to_owned()))?;
     match body.take("context") {
         Some(Value::Object(_)) => Ok(()),
-        _ => Err((
-            "INVALID_CONTEXT",
-            "'context' has to be an object".to_owned(),
-        )),
+        _ => Err(("INVALID_CONTEXT", "'context' must be an object".to_owned())),
     }
 }
 
 fn not_found(key: &str) -> Response {
     let error = json!({
         "key": key, "errorCode": "FLAG_NOT_FOUND",
-        "errorDetails": format!("There is no feature or limit '{key}'"),
+        "errorDetails": format!("Unknown feature or limit '{key}'"),
     });
     (StatusCode::NOT_FOUND, Json(error)).into_response()
 }
 
-/// All flags, and where to hear of changes.
+/// All flags, and the event stream for changes.
 fn all(announcement: &Announcement) -> Bytes {
     let common = metadata(announcement);
     let features = announcement.features.iter();

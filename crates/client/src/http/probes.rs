@@ -23,7 +23,7 @@ pub(super) struct HealthCheckResponse {
     service: &'static str,
     /// `APP_VERSION`.
     version: String,
-    /// Null until the database has been reached for the first time.
+    /// Null until the database is reached for the first time.
     installation_id: Option<String>,
     /// Likewise.
     hardware_id: Option<String>,
@@ -33,8 +33,8 @@ pub(super) struct HealthCheckResponse {
 
 /// Health Check
 ///
-/// Says who is answering. It does not depend on the database or the License
-/// Server; see `/readyz` for that.
+/// Identifies the service. It does not depend on the database or the License Server; see
+/// `/readyz` for that.
 #[utoipa::path(
     get,
     path = "/health",
@@ -55,7 +55,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Json<HealthCheckRespo
 
 /// Alive
 ///
-/// 200 while the process answers at all. An orchestrator restarts it otherwise.
+/// 200 while the process answers. An orchestrator restarts it otherwise.
 #[utoipa::path(get, path = "/livez", responses((status = 200, description = "Alive")))]
 pub(super) async fn livez() -> &'static str {
     "ok"
@@ -65,29 +65,29 @@ pub(super) async fn livez() -> &'static str {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReadinessResponse {
-    /// Whether everything below is well.
+    /// Whether everything below is ready.
     ready: bool,
-    /// `ok`, or what is wrong: `unavailable` for callers who may not change
-    /// things. Decisions are answered from memory either way.
+    /// `ok`, or the problem: `unavailable` for callers that may not make changes. Decisions are
+    /// answered from memory either way.
     database: String,
-    /// Whether something waits for the database to be written.
+    /// Whether changes are waiting to be written to the database.
     unwritten: bool,
     /// `ok`, or which background jobs have failed and not run for a minute since.
     jobs: String,
-    /// `ok`, or why scheduled calls are not made by the process whose turn it is.
+    /// `ok`, or why scheduled calls are not made as planned.
     schedule: &'static str,
 }
 
 /// Ready
 ///
-/// 200 when changes can be stored as well, 503 when only reads are answered or a
-/// background job fails.
+/// 200 if changes can be stored, 503 if only reads are answered or a background job fails.
 #[utoipa::path(
     get,
     path = "/readyz",
     responses(
         (status = 200, description = "Ready", body = ReadinessResponse),
-        (status = 503, description = "The database does not take changes, or a background job fails", body = ReadinessResponse),
+        (status = 503, description = "The database does not accept changes, or a background job \
+            fails", body = ReadinessResponse),
     )
 )]
 pub(super) async fn readyz(
@@ -121,7 +121,10 @@ pub(super) async fn readyz(
                 false => format!("failing: {}", failing.join(", ")),
             },
             schedule: match app.is_schedule_stopped() {
-                true => "stopped: no process makes the scheduled calls; this one validates instead",
+                true => {
+                    "stopped: no process makes the scheduled calls; this process validates \
+                    instead"
+                }
                 false => "ok",
             },
         }),

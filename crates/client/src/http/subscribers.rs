@@ -1,6 +1,6 @@
 //! Places for subscribers to events.
 //!
-//! Event streams are open for as long as their subscribers are there, so where all
+//! Event streams stay open until their subscribers disconnect, so when all
 //! places are in use, a stream of the network that has the most is ended for a new
 //! one: see [`license_service::fair_share`]. Some places are for trusted callers
 //! alone: gateways get through, however many others there are.
@@ -18,7 +18,7 @@ const MAX_SUBSCRIBERS: usize = 4096;
 /// … of which so many are trusted.
 const RESERVED: usize = 1024;
 
-/// Those who have a place.
+/// The current subscribers.
 #[derive(Debug, Default)]
 pub struct Subscribers(Mutex<Book>);
 

@@ -2,9 +2,8 @@
 
 use crate::http::error::ApiError;
 
-/// Runs `change` to its end, also when the caller hangs up in between: a seat
-/// that the License Server has given must not be forgotten because somebody
-/// did not wait.
+/// Runs `change` to completion even if the caller disconnects: a seat granted by the License
+/// Server must not be lost because a caller did not wait.
 pub(crate) async fn to_the_end<T: Send + 'static>(
     change: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, ApiError> {

@@ -41,7 +41,7 @@ pub(super) async fn tidy_allow(mut response: Response) -> Response {
     response
 }
 
-/// Longest address that a caller is redirected to, in bytes.
+/// Maximum length of a redirect's address, in bytes.
 const MAX_LOCATION_BYTES: usize = 4 * 1024;
 
 /// The redirect is relative: which scheme and port the caller has used, only a

@@ -17,11 +17,11 @@ use crate::http::instant::naive;
 use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 
-/// How long a report counts when it does not say.
+/// How long a report counts by default.
 const DEFAULT_EXPIRY_SECONDS: u64 = 300;
 /// How long a report may count, in seconds.
 const MAX_EXPIRY_SECONDS: u64 = 7 * 24 * 3600;
-/// Longest name of a source, in characters.
+/// Maximum length of a source's name, in characters.
 const MAX_SOURCE_CHARS: usize = 100;
 
 /// What a service of the VMS uses.
@@ -32,11 +32,11 @@ pub(super) struct UsageReportRequest {
     /// Name of the service; its next report replaces this one.
     #[schema(example = "recorder-1")]
     source: String,
-    /// The sum over all sources is what is in use.
+    /// Usage is the sum over all sources.
     cameras: Option<u64>,
     users: Option<u64>,
     storage_gb: Option<u64>,
-    /// How long the report counts; 300 where nothing is said, at most a week.
+    /// How long the report counts; default 300, at most a week.
     expires_in_seconds: Option<u64>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct UsageReportRequest {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UsageResponse {
-    /// Null when nobody knows.
+    /// Null if unknown.
     cameras: Option<u64>,
     users: Option<u64>,
     storage_gb: Option<u64>,
@@ -54,13 +54,13 @@ pub(super) struct UsageResponse {
 
 /// Report Usage
 ///
-/// Takes a service's report of what it uses. The heartbeat sends the sum.
+/// Accepts a service's usage report. The heartbeat sends the sum.
 #[utoipa::path(
     put,
     path = "/api/license/usage",
     request_body = UsageReportRequest,
     responses(
-        (status = 200, description = "Taken; what is in use now", body = UsageResponse),
+        (status = 200, description = "Accepted; the current usage", body = UsageResponse),
         (status = 409, description = "Too many sources", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
@@ -79,19 +79,19 @@ pub(super) async fn report(
         .number("expiresInSeconds")?
         .unwrap_or(DEFAULT_EXPIRY_SECONDS);
     if !(1..=MAX_EXPIRY_SECONDS).contains(&expiry) {
-        let why = format!("accepted are 1 to {MAX_EXPIRY_SECONDS} seconds");
+        let why = format!("expected 1 to {MAX_EXPIRY_SECONDS} seconds");
         return Err(unacceptable("expiresInSeconds", &why, expiry.into()));
     }
     let source = body.text("source")?;
     if source.trim().is_empty() {
-        let why = "a source has a name";
+        let why = "the source needs a name";
         return Err(unacceptable("source", why, source.into()));
     }
     if source.chars().count() > MAX_SOURCE_CHARS {
         return Err(too_long("source", source, MAX_SOURCE_CHARS));
     }
     if usage == Usage::default() {
-        let why = "say cameras, users or storageGb";
+        let why = "expected cameras, users or storageGb";
         return Err(unacceptable("cameras", why, Value::Null));
     }
     let now = app.clock.now();

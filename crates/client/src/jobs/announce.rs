@@ -1,4 +1,4 @@
-//! Tells subscribers what the site may use, whenever that is something else:
+//! Notifies subscribers whenever what the site may use has changed:
 //! because something new is known, or because the clock alone has ended a
 //! lease, a grace period or a license.
 

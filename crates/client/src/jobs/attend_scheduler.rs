@@ -15,7 +15,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
             .attend(&app.store, app.clock.now(), uptime)
             .await;
         if let Err(error) = attended {
-            tracing::debug!(%error, "the lease of the scheduled calls could not be attended to");
+            tracing::debug!(%error, "failed to update the scheduler lease");
         }
         if app.scheduler.may_call(app.clock.uptime()) != could {
             app.calls_changed.notify_one();

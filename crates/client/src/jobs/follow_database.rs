@@ -1,4 +1,4 @@
-//! Takes over what other processes change, and brings to the database what it
+//! Applies changes of other processes, and writes to the database what it
 //! could not take before.
 
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use crate::licensing::refresh::refresh;
 use crate::licensing::resume::open;
 use crate::store::StoreError;
 
-/// How often the database is looked at when nobody announces anything.
+/// How often the database is checked without notifications.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
@@ -52,11 +52,11 @@ async fn look(app: &App, seen: Option<String>) -> Result<Option<String>, StoreEr
 fn note_well(app: &App) {
     let before = app.note_database(|database| database.trouble = None);
     if before.trouble.is_some() {
-        tracing::info!("the database answers again");
+        tracing::info!("database available again");
     }
 }
 
-/// Says it once, not every few seconds; `/readyz` says it all the time.
+/// Logged one time, not every few seconds; `/readyz` always shows it.
 async fn note_trouble(app: &App, error: &StoreError) {
     let trouble = app.store.why_not().await;
     let trouble = trouble.unwrap_or_else(|| error.to_string());
@@ -64,7 +64,7 @@ async fn note_trouble(app: &App, error: &StoreError) {
     if before.trouble.as_ref() != Some(&trouble) {
         tracing::error!(
             trouble,
-            "the database does not work; requests are answered from memory, and it is tried again and again"
+            "database unavailable, serving from memory and retrying"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! Hears that another process has changed something, where the database
-//! announces it. What is missed is found by looking.
+//! Receives the database's notifications of changes by other processes. Missed ones are found by
+//! polling.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::store::StoreError;
 
-/// How long to wait before a lost connection is made again.
+/// How long to wait before reconnecting.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
@@ -17,7 +17,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         match listen(&app).await {
             // Nothing is ever announced on SQLite.
             Ok(()) => return pending().await,
-            Err(error) => tracing::debug!(%error, "announcements of changes cannot be heard"),
+            Err(error) => tracing::debug!(%error, "cannot receive database notifications"),
         }
         tokio::time::sleep(AGAIN_AFTER).await;
     }

@@ -1,4 +1,4 @@
-//! Keeps the log of attempts from growing for ever.
+//! Keeps the attempts log from growing forever.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         if app.database().is_open {
             match prune(&app.store.db(), app.clock.now()).await {
                 Ok(0) => {}
-                Ok(rows) => tracing::info!(rows, "pruned the log of attempts"),
-                Err(error) => tracing::warn!(%error, "the log of attempts was not pruned"),
+                Ok(rows) => tracing::info!(rows, "pruned the attempts log"),
+                Err(error) => tracing::warn!(%error, "failed to prune the attempts log"),
             }
         }
         app.clock

@@ -1,5 +1,4 @@
-//! Reads the table of the gate, and the certificates for the License Server, anew when
-//! the process is told to (SIGHUP).
+//! Reloads the gate routes, and the certificates for the License Server, on SIGHUP.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -20,10 +19,10 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
     while hangup.recv().await.is_some() {
         app.upstream.renew();
         match app.gate_routes.reload() {
-            Ok(routes) => tracing::info!(routes, "the table of the gate is read anew"),
+            Ok(routes) => tracing::info!(routes, "gate routes reloaded"),
             Err(error) => tracing::error!(
                 %error,
-                "the table of the gate is not read anew; the one from before goes on"
+                "failed to reload the gate routes, keeping the previous ones"
             ),
         }
     }

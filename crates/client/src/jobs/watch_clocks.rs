@@ -38,7 +38,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         let awaits = clock.guard().awaits_validation();
         waits_since = waits_since.filter(|_| awaits).or(awaits.then_some(running));
         if waits_since.is_some_and(|since| running.saturating_sub(since) >= MAX_WAIT) {
-            // Whoever holds an answer back does not hold back the time.
+            // Delaying an answer does not delay the time.
             app.note_validation_tried();
         }
         let doubted = clock.guard().doubts();
@@ -101,7 +101,7 @@ async fn watch_wall_clock(app: Arc<App>) -> Infallible {
                 let minutes = ahead.num_minutes();
                 tracing::warn!(
                     minutes,
-                    "the wall clock has jumped ahead, asking the License Server before it counts"
+                    "the wall clock has jumped ahead, asking the License Server before trusting it"
                 );
             }
             app.note_call(|calls| calls.validation_wanted = true);

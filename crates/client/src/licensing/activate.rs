@@ -19,17 +19,16 @@ use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
-/// Longest license key, in characters: the width of its column.
+/// Maximum length of a license key, in characters: the width of its column.
 pub const MAX_KEY_CHARS: usize = 255;
 
-/// Why a license was not activated. The license that was active before still
-/// is, whatever the reason.
+/// Why a license was not activated. The previously active license always stays active.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivateError {
-    /// The License Server says no.
+    /// The License Server denied the request.
     #[error("{}{}", .message.as_deref().unwrap_or("Activation failed"), contained(.odd, .message.as_deref()))]
     Refused {
-        /// Its words, when it has any.
+        /// Its message, if it sent one.
         message: Option<String>,
         /// Characters that hardly belong in the key that was entered.
         odd: OddCharacters,
@@ -39,7 +38,8 @@ pub enum ActivateError {
     NoContact(NoContact),
     /// The License Server agreed, but the license could not be stored.
     #[error(
-        "The license was not activated, because it could not be stored ({0}); mend the database and activate again, which takes no further seat"
+        "The license was not activated, because it could not be stored ({0}); fix the database \
+         and retry; no additional seat is used"
     )]
     NotStored(#[from] StoreError),
 }
@@ -54,8 +54,8 @@ fn contained(odd: &OddCharacters, message: Option<&str>) -> String {
     format!(" (the license key that was entered contains {odd}; type it again)")
 }
 
-/// Activates the license key that somebody has typed or pasted. The license, its features and the line in the log
-/// of attempts are stored together, or nothing is.
+/// Activates a typed or pasted license key. The license, its features and the line in the
+/// attempts log are stored together or not at all.
 ///
 /// # Errors
 /// One [`ActivateError`] for each reason; nothing has changed then.
@@ -78,7 +78,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
             let now = app.now_when_tried(begun);
             let validity = unsigned_validity(app.validation_interval);
             let Some(lease) = confirmation.lease(now, validity) else {
-                // The answer to an activation has a license, or is none.
+                // An answer to an activation must have a license.
                 let (status, what) = (200, "no license");
                 return Err(ActivateError::NoContact(NoContact::Unexpected {
                     status,
@@ -97,9 +97,9 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
             });
             record::publish(app, snapshot).await;
             app.note_confirmation_tried(begun);
-            // The license is bound to the machine as it is now.
+            // The license is bound to the machine's current hardware.
             if let Err(error) = hardware::accept(app, now).await {
-                tracing::warn!(%error, "the machine's fingerprint could not be stored");
+                tracing::warn!(%error, "failed to store the machine's fingerprint");
             }
             tracing::info!(
                 license_key = license_key::mask(license_key),
@@ -163,7 +163,7 @@ async fn record_failure(app: &App, license_key: &str, error: &ActivateError) {
     match record::change(app, Some(attempt.clone()), now, Evidence::clone).await {
         Ok(snapshot) => record::publish(app, snapshot).await,
         Err(error) => {
-            tracing::error!(%error, "the failed activation could not be logged in the database");
+            tracing::error!(%error, "failed to record the failed activation in the database");
             app.note_unwritten(|unwritten| unwritten.attempts.push(attempt));
             keep(app).await;
         }

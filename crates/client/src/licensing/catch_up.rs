@@ -1,6 +1,6 @@
 //! Follow the vendor's key sets.
 //!
-//! The License Server says with every signed answer which set is its newest.
+//! Every signed answer of the License Server names its newest set.
 //! A client that has an older one, or meets a key that it does not know, asks
 //! for the signed sets in between, and follows them as far as they can be
 //! believed. One answer is bounded, so it asks again while it gets further.
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::licensing::keep::keep;
 use crate::licensing::key_sets;
 
-/// Maximum number of calls for key sets in a row; the next call goes on from there.
+/// Maximum number of consecutive calls for key sets; the next call continues from there.
 const MAX_CALLS: usize = 16;
 
 /// Asks for newer key sets, and follows them; answers whether there were any.
@@ -44,7 +44,7 @@ pub async fn catch_up(app: &App) -> bool {
         return false;
     }
     if let Err(error) = key_sets::store(&app.store.db(), app).await {
-        tracing::warn!(%error, "the new key sets could not be stored; they are kept in the local copy");
+        tracing::warn!(%error, "failed to store the new key sets, keeping them in the local copy");
     }
     keep(app).await;
     if is_revoked(app, &app.snapshot().evidence) {

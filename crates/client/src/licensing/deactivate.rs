@@ -14,25 +14,26 @@ use crate::store::StoreError;
 pub enum Seat {
     /// The License Server has freed it.
     Freed,
-    /// The License Server answered that there is none to free.
+    /// The License Server answered that there is no seat to free.
     NotHeld,
-    /// It could not be told; the vendor has to free it.
+    /// It could not be reached; the vendor must free the seat.
     Unknown,
 }
 
 /// Why a license was not deactivated.
 #[derive(Debug, thiserror::Error)]
 pub enum DeactivateError {
-    /// There is none.
+    /// No license is active.
     #[error("No license activated")]
     Unlicensed,
     /// The seat cannot be given back now, and that was not forced.
     #[error(
-        "The license was not deactivated, because its seat cannot be given back: {0}. Try again later, or force it and have the vendor free the seat"
+        "The license was not deactivated, because its seat cannot be given back: {0}. Try again \
+         later, or force the deactivation and ask the vendor to free the seat"
     )]
     NoContact(NoContact),
     /// The database refuses.
-    #[error("The license was not deactivated, because the database refuses: {0}")]
+    #[error("The license was not deactivated, because the database is unavailable: {0}")]
     NotStored(#[from] StoreError),
 }
 
@@ -48,7 +49,7 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
         return Err(DeactivateError::Unlicensed);
     }
     let identity = app.identity().ok_or(StoreError::NotReached)?;
-    // No seat is given back that would be needed again at once.
+    // Do not give back a seat that would immediately be needed again.
     app.store.ping().await?;
     let request = DeactivateRequest {
         license_key: evidence.license_key.clone(),

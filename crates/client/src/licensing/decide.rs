@@ -33,7 +33,7 @@ pub fn note_unknown(app: &App, key: &str, now: DateTime<Utc>) {
         let feature: String = key.chars().take(FeatureKey::MAX_CHARS).collect();
         tracing::warn!(
             feature = ?presentable(app, &feature),
-            "a gate asks about a feature that neither the product nor the license has; check \
+            "a gate asked about a feature that is in neither the product nor the license; check \
              its spelling in the gate's configuration"
         );
     }
@@ -51,7 +51,7 @@ pub fn unknown_features(app: &App) -> Vec<UnknownFeature> {
     listed
 }
 
-/// Somebody may have sent the license key in place of a feature.
+/// The license key may have been sent in place of a feature.
 fn presentable(app: &App, key: &str) -> String {
     mask_within(key, &app.snapshot().evidence.license_key)
 }

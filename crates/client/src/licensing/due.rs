@@ -12,7 +12,7 @@ pub struct Due {
     pub validation: Option<DateTime<Utc>>,
     /// The same as planned, also where one is wanted sooner.
     pub planned_validation: Option<DateTime<Utc>>,
-    /// From then on a validation is due whoever should have made it.
+    /// From then on any process makes the overdue validation.
     pub overdue_validation: Option<DateTime<Utc>>,
     /// For a heartbeat; `None` when none is planned.
     pub heartbeat: Option<DateTime<Utc>>,
@@ -26,7 +26,7 @@ impl Due {
     }
 }
 
-/// Says when the next calls are due, as things stand at `now`.
+/// Determines when the next calls are due, at `now`.
 #[must_use]
 pub fn due(app: &App, now: DateTime<Utc>) -> Due {
     let snapshot = app.snapshot();

@@ -41,8 +41,8 @@ pub async fn examine(
     match comparison.verdict {
         Verdict::Drifted => tracing::warn!(
             ?changed,
-            "this looks like another machine than the license was activated on; \
-             if that is right, activate the license key again"
+            "this looks like a different machine from the one the license was activated on; if \
+             this is intended, activate the license key again"
         ),
         Verdict::Same if !changed.is_empty() => {
             tracing::info!(?changed, "the same machine, with changes");
@@ -73,7 +73,7 @@ pub async fn accept(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Rows that cannot be read are none.
+/// Unreadable rows count as missing.
 async fn load(db: &impl ConnectionTrait) -> Result<Vec<Fingerprint>, StoreError> {
     let text = system_config::get(db, system_config::FINGERPRINTS).await?;
     Ok(text

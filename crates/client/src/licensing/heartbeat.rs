@@ -1,4 +1,4 @@
-//! Report to the License Server what is in use.
+//! Report usage to the License Server.
 
 use license_core::contact::{Acknowledgement, Contact};
 use license_core::protocol::{HeartbeatRequest, UsageMetrics};
@@ -32,7 +32,8 @@ pub async fn heartbeat(app: &App) -> Option<Contact<Acknowledgement>> {
         calls.validation_wanted |= wanted;
     });
     if let Err(error) = store(app, now).await {
-        tracing::warn!(%error, "the time of the heartbeat could not be stored; it is kept until the database takes it");
+        tracing::warn!(%error, "failed to store the time of the heartbeat, keeping it until the \
+            database is available");
         app.note_unwritten(|unwritten| unwritten.heartbeat = true);
         keep(app).await;
     }
@@ -45,7 +46,7 @@ async fn measured_report(app: &App) -> Option<HeartbeatRequest> {
     report(app)
 }
 
-/// What a heartbeat says with the usage that was counted last; `None` without a
+/// The body of a heartbeat with the last counted usage; `None` without a
 /// license.
 #[must_use]
 pub fn report(app: &App) -> Option<HeartbeatRequest> {

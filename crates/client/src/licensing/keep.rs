@@ -1,4 +1,4 @@
-//! Keep a local copy of what is known, and recall it.
+//! Keep a local copy of the state, and load it.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ struct Content {
     /// The time that counted when this was written, where no keys are trusted.
     #[serde(default)]
     unsigned_time: Option<DateTime<Utc>>,
-    /// What is remembered of licenses, also of those that are gone.
+    /// What is remembered about licenses, including former ones.
     #[serde(default)]
     remembered: Remembered,
 }
@@ -97,7 +97,7 @@ pub fn recall(app: &App, now: DateTime<Utc>) -> Option<Kept> {
     if !is_usable(&content.installation_id) || !is_usable(&content.hardware_id) {
         tracing::error!(
             security = true,
-            "the local copy holds an id that was changed by hand, and does not count"
+            "ignoring the local copy, its id was changed by hand"
         );
         app.metrics.security_event();
         return None;

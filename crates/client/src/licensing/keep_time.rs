@@ -43,7 +43,7 @@ async fn keep_as(app: &App, kept: fn(&EffectiveClock) -> Believed) {
         match app.store.within(store(app, clock)).await {
             Ok(Kept::Yes) => {}
             Ok(Kept::No) => troubles.push(
-                "the database takes the row license_client.effective_time and does not keep it",
+                "the database accepts the row license_client.effective_time but does not keep it",
             ),
             // The next time is in a few minutes, and the file has it.
             Err(error) => {
@@ -61,8 +61,8 @@ fn kept_time(app: &App, believed: Believed) -> KeptTime {
     }
 }
 
-/// The mark in the database. One that cannot be read is none. Others can write
-/// there: it is a claim.
+/// The mark in the database. An unreadable one counts as missing. Others can write there, so it
+/// is only a claim.
 ///
 /// # Errors
 /// When the database refuses.
@@ -76,7 +76,7 @@ pub async fn recall(db: &impl ConnectionTrait) -> Result<Option<Mark>, StoreErro
 enum Kept {
     /// It does, or holds what another process has written since.
     Yes,
-    /// It has said yes, and holds what it held before.
+    /// It accepted the write, but still contains the old value.
     No,
 }
 

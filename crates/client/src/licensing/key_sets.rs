@@ -1,17 +1,17 @@
-//! The chain of the vendor's key sets: go on along it, store it, recall it.
+//! The chain of the vendor's key sets: advance along it, store it, load it.
 
 use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::app::App;
 use crate::store::{StoreError, system_config};
 
-/// Goes on along the chain; answers whether that led anywhere.
+/// Advances along the chain; answers whether it reached a newer set.
 pub fn go_on(app: &App, chain: &[String]) -> bool {
     let Some(walk) = app.keys.go_on(chain) else {
         return false;
     };
     if let Some(error) = &walk.error {
-        tracing::error!(security = true, %error, "a key set cannot be believed, and is not followed");
+        tracing::error!(security = true, %error, "ignoring a key set that failed verification");
         app.metrics.security_event();
     }
     if walk.chain.is_empty() {

@@ -19,9 +19,10 @@ use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 /// Why there is no request, or a file is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum OfflineError {
-    /// Without keys nobody can tell a license file from a forged one.
+    /// Without keys a forged license file cannot be detected.
     #[error(
-        "Licensing by file needs the vendor's public keys; set LICENSE_TRUSTED_KEYS to the file that the vendor has given you"
+        "Licensing by file needs the vendor's public keys; set LICENSE_TRUSTED_KEYS to the \
+         vendor's file"
     )]
     Unsigned,
     /// There is no license to renew or to give up.
@@ -31,7 +32,7 @@ pub enum OfflineError {
     #[error("The file was not imported: {0}")]
     File(#[from] ImportError),
     /// The database refuses.
-    #[error("Nothing was changed, because the database refuses: {0}")]
+    #[error("Nothing was changed, because the database is unavailable: {0}")]
     NotStored(#[from] StoreError),
 }
 
@@ -40,18 +41,17 @@ pub enum OfflineError {
 pub enum Outcome {
     /// The license counts, until then.
     Licensed(License),
-    /// The vendor says no.
+    /// The vendor denied the request.
     Denied {
-        /// In the vendor's words.
+        /// The vendor's message.
         message: String,
     },
     /// The seat is free.
     Deactivated,
 }
 
-/// Writes a request. One for a deactivation gives the license up at once: the
-/// vendor frees the seat because of it. It can be written again until its
-/// receipt is here.
+/// Writes a request. A request to deactivate gives up the license immediately, because the vendor
+/// frees the seat because of it. It can be written again until its receipt is imported.
 ///
 /// # Errors
 /// One [`OfflineError`] for each reason; nothing has changed then.
@@ -112,7 +112,7 @@ pub async fn request(
     tracing::info!(
         license_key = license_key::mask(&request.license_key),
         ?purpose,
-        "a request by file is written"
+        "request file written"
     );
     Ok(request)
 }
@@ -167,7 +167,8 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     // The document counts by now, and cannot be used again in any case: its
     // sequence number is known.
     if let Err(error) = requests::change(app, app.clock.now(), forget).await {
-        tracing::warn!(%error, "the answered request is still noted as waiting");
+        tracing::warn!(%error, "failed to clear the answered request, which is still recorded as \
+            pending");
     }
     Ok(outcome)
 }
@@ -191,12 +192,12 @@ async fn take(app: &App, lease: Lease, answered: &Pending) -> Result<Outcome, St
     });
     record::publish(app, snapshot).await;
     if let Err(error) = hardware::accept(app, now).await {
-        tracing::warn!(%error, "the machine's fingerprint could not be stored");
+        tracing::warn!(%error, "failed to store the machine's fingerprint");
     }
     tracing::info!(
         license_key = license_key::mask(&answered.license_key),
         purpose = ?answered.purpose,
-        "a license file is imported"
+        "license file imported"
     );
     Ok(Outcome::Licensed(license))
 }
@@ -229,7 +230,7 @@ async fn refuse(
     tracing::warn!(
         license_key = license_key::mask(&answered.license_key),
         message,
-        "the vendor refuses by file"
+        "the vendor denied the request by file"
     );
     Ok(())
 }

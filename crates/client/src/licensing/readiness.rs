@@ -18,5 +18,5 @@ pub async fn database_trouble(app: &App) -> Option<String> {
         async move { store.ping().await.err().map(|error| error.to_string()) }
     };
     let asked = app.database_trouble.get(MAX_AGE, ask).await;
-    asked.unwrap_or_else(|| Some("the check of the database failed; see the log".to_owned()))
+    asked.unwrap_or_else(|| Some("the database check failed; see the log".to_owned()))
 }

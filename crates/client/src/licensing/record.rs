@@ -1,4 +1,4 @@
-//! Change what is known, in the database and in memory.
+//! Change the state, in the database and in memory.
 //!
 //! Evidence, features and the log of attempts change in one transaction. What
 //! the database cannot take now is remembered, and written with the next
@@ -39,9 +39,8 @@ pub async fn snapshot(
     Ok(Snapshot::new(evidence, switched_off, policy))
 }
 
-/// Changes the evidence in one transaction, together with lines in the log of
-/// attempts and whatever was waiting for the database, and answers what is
-/// known then, for [`publish`]. The caller holds `app.turn`.
+/// Changes the evidence in one transaction, together with lines in the attempts log and pending
+/// changes, and answers the resulting state, for [`publish`]. The caller holds `app.turn`.
 ///
 /// `change` gets what counts at that moment: another process may have changed the
 /// database since the License Server was asked, and so may others, whose changes
@@ -132,7 +131,7 @@ async fn append(
         Ok(()) => savepoint.commit().await?,
         Err(error) => {
             savepoint.rollback().await?;
-            tracing::error!(%error, "a line of the log of attempts cannot be stored, and is dropped");
+            tracing::error!(%error, "dropped a line of the attempts log that cannot be stored");
         }
     }
     Ok(())
@@ -146,7 +145,7 @@ async fn append(
 pub async fn write_back(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
     let snapshot = change(app, None, now, Evidence::clone).await?;
     publish(app, snapshot).await;
-    tracing::info!("what was waiting for the database is written");
+    tracing::info!("wrote the pending changes to the database");
     Ok(())
 }
 
@@ -201,12 +200,12 @@ async fn save_features(
     if !unreadable.is_empty() {
         tracing::warn!(
             fields = unreadable.join(", "),
-            "the license has fields that cannot be read and count as absent"
+            "the license has unreadable fields, treated as absent"
         );
     }
     let listed = lease.license().features();
     for (entry, why) in &listed.skipped {
-        tracing::warn!(entry, %why, "an entry of enabledFeatures is skipped");
+        tracing::warn!(entry, %why, "skipped an invalid entry of enabledFeatures");
     }
     local_feature_flags::license(db, &listed.keys, now).await
 }
@@ -226,7 +225,7 @@ pub async fn save_usage(
     system_config::set(db, system_config::USAGE, &text, now).await
 }
 
-/// The reports in the database. A row that cannot be read is none.
+/// The reports in the database. An unreadable row counts as missing.
 ///
 /// # Errors
 /// When the database refuses.

@@ -15,10 +15,9 @@ use crate::store::{StoreError, system_config};
 /// How long a row that others change again and again stays as they leave it.
 const MEND_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Loads what is known anew if the database has another revision than `seen`;
-/// answers the revision that is now known. While this process is changing
-/// something itself, it is left for the next time, and so are rows that cannot be
-/// mended yet.
+/// Reloads the state if the database's revision differs from `seen`; answers the loaded revision.
+/// While this process is making a change itself, this is left for the next time, and so are rows
+/// that cannot be repaired yet.
 ///
 /// # Errors
 /// When the database refuses.
@@ -37,8 +36,7 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
     let now = app.clock.now();
     let known = record::known(app);
     let loading = async {
-        // Other processes change things in the meantime: everything is read as it is
-        // at one moment.
+        // Other processes make changes in the meantime, so everything is read from one snapshot.
         let reading = app.store.db().begin_reading().await?;
         let revision = system_config::get(&reading, system_config::REVISION).await?;
         key_sets::recall(&reading, app).await?;
@@ -82,7 +80,7 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
     }
     let evidence = &snapshot.evidence;
     if *evidence != app.snapshot().evidence {
-        tracing::info!(standing = ?snapshot.standing(now), "took over a change from the database");
+        tracing::info!(standing = ?snapshot.standing(now), "applied a change from the database");
         let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
         // Others could put calls off by what only the columns say.
         let tried_at = if app.keys.are_required() {

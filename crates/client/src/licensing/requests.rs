@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use crate::app::App;
 use crate::store::{StoreError, system_config};
 
-/// The requests, the newest first. A row that cannot be read is none.
+/// The requests, newest first. An unreadable row counts as missing.
 ///
 /// # Errors
 /// When the database refuses.

@@ -1,4 +1,4 @@
-//! Take up the work where the last run left it.
+//! Resume the work of the last run.
 
 use chrono::{DateTime, Utc};
 use license_core::evidence::Evidence;
@@ -13,14 +13,14 @@ use crate::licensing::rows::Rows;
 use crate::licensing::{hardware, keep, keep_time, key_sets, record};
 use crate::store::{StoreError, system_config};
 
-/// Takes up what the local copy says, and then what the database says, if it
-/// answers. If not, [`open`] has to be tried again.
+/// Loads the local copy, and then the database, if it is available. If not, [`open`] must be
+/// retried.
 pub async fn resume(app: &App) -> Result<(), StoreError> {
     recall(app);
     open(app).await
 }
 
-/// Takes up what the local copy says, which needs no database.
+/// Loads the local copy, which needs no database.
 pub fn recall(app: &App) {
     let now = app.clock.now();
     if let Some(kept) = keep::recall(app, now) {
@@ -62,8 +62,8 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
                 &app.root,
                 now,
             );
-            let (identity, mended) = settling.await?;
-            (0..mended).for_each(|_| app.metrics.security_event());
+            let (identity, repaired) = settling.await?;
+            (0..repaired).for_each(|_| app.metrics.security_event());
             let comparison = hardware::examine(app, &db, &secret, now).await?;
             let mark = keep_time::recall(&db).await?;
             let remembered = app.remembered();
@@ -79,17 +79,17 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
     if let Some(license_key) = adopted {
         tracing::info!(
             license_key = license_key::mask(&license_key),
-            "adopted the license of the Python service; it is validated now"
+            "adopted the license of the Python service, validating it now"
         );
     }
-    // What was recalled may have told another time.
+    // The loaded data may have changed the time.
     let now = app.clock.now();
     let is_ours = app
         .identity()
         .is_some_and(|known| known.installation_id == identity.installation_id);
     app.settle_identity(identity);
     if !is_ours {
-        // What the local copy of another installation says is not for this one.
+        // The local copy of another installation does not apply to this one.
         let nothing = app.snapshot().with_evidence(Evidence::default());
         app.publish(nothing);
     }
@@ -114,7 +114,7 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
     if drifted {
         app.note_call(|calls| calls.validation_wanted = true);
     }
-    tracing::info!(standing = ?app.snapshot().standing(now), "the evidence is loaded");
+    tracing::info!(standing = ?app.snapshot().standing(now), "evidence loaded");
     Ok(())
 }
 
@@ -126,14 +126,14 @@ fn known_here(app: &App, rows: &Rows) -> Option<Identity> {
     let is_signed = matches!(evidence.lease.as_ref()?, Lease::Signed(_));
     let other = rows.cached.as_ref().map(|cached| &cached.license_key);
     let is_other = other.is_some_and(|other| !license_key::same(other, &evidence.license_key));
-    // Another license in the database says nothing where nobody has signed it.
+    // An unsigned license in the database proves nothing.
     if is_other && !is_signed {
         return None;
     }
     app.identity().map(|identity| (*identity).clone())
 }
 
-/// Says when the next calls are due.
+/// Determines when the next calls are due.
 fn take_up_calls(app: &App, heartbeat_at: Option<DateTime<Utc>>, now: DateTime<Utc>) {
     let snapshot = app.snapshot();
     let evidence = &snapshot.evidence;
@@ -149,8 +149,7 @@ fn take_up_calls(app: &App, heartbeat_at: Option<DateTime<Utc>>, now: DateTime<U
             .unwrap_or(now)
             .min(now);
         calls.failures = u32::from(failed_at.is_some());
-        // Whoever restarts a service that is not well wants to know now
-        // whether it is better.
+        // After the restart of an unhealthy service, the operator needs the result now.
         calls.validation_wanted = matches!(standing, Standing::Grace { .. } | Standing::Lapsed(_))
             || app.awaits_validation();
     });

@@ -53,7 +53,7 @@ pub struct Memo {
     /// Whether the license is signed: then one without a signature is not it.
     #[serde(default)]
     signed: bool,
-    /// When the grace period of a license began that nobody has signed.
+    /// When the grace period of an unsigned license began.
     #[serde(default)]
     grace_started_at: Option<DateTime<Utc>>,
 }
@@ -65,7 +65,7 @@ struct Said {
     /// The license was activated by version 1.0.0, and this is the first time
     /// that it is seen.
     adopted: bool,
-    /// Somebody has changed the rows by hand.
+    /// The rows were changed by hand.
     tampered: bool,
 }
 
@@ -76,27 +76,26 @@ pub struct Recalled {
     pub evidence: Evidence,
     /// What the rows say.
     pub stored: Evidence,
-    /// The license was activated by version 1.0.0, and this is the first time
-    /// that it is seen: it has to be recorded, and validated at once.
+    /// The license was activated by version 1.0.0, and this is the first time that it is seen: it
+    /// must be recorded and validated immediately.
     pub adopted: bool,
-    /// Somebody has changed the rows by hand. What they say counts for
-    /// nothing, and they have to be written anew.
+    /// The rows were changed by hand. They are ignored and must be rewritten.
     pub tampered: bool,
     /// Why something else counts.
     pub not_taken_over: Option<NotTakenOver>,
 }
 
 impl Recalled {
-    /// Whether the rows have to be written anew.
+    /// Whether the rows must be rewritten.
     #[must_use]
     pub fn is_to_be_written(&self) -> bool {
         let is_older = self.not_taken_over == Some(NotTakenOver::Older);
-        // A genuine document stays in its row, whatever it is worth.
+        // A genuine document stays in its row, valid or not.
         self.adopted || self.tampered || (is_older && is_signed(&self.evidence))
     }
 
-    /// Counts what somebody has done to the rows, and has the License Server asked
-    /// where `known` was replaced by what nobody has signed.
+    /// Counts changes made to the rows by hand, and requests a validation if `known` was replaced
+    /// by an unsigned license.
     pub fn report(&self, app: &App, known: &Evidence) {
         let is_other = self.evidence.lease != known.lease;
         let lost = self.not_taken_over.is_some() && !is_signed(&self.evidence);
@@ -104,7 +103,7 @@ impl Recalled {
         if again {
             tracing::error!(
                 security = true,
-                "another license that nobody has signed; it has what is left of the grace period of the first one"
+                "another unsigned license; it gets the rest of the first one's grace period"
             );
         }
         if self.tampered || again || (lost && is_other) {
@@ -119,7 +118,7 @@ impl Recalled {
 /// Why a cached license counts for nothing.
 #[derive(Debug, thiserror::Error)]
 enum NotGenuine {
-    /// Its document cannot be believed.
+    /// Its document failed verification.
     #[error(transparent)]
     Document(#[from] DocumentError),
     /// It was signed once.
@@ -128,14 +127,14 @@ enum NotGenuine {
     /// It is another's.
     #[error("it is for another installation, machine or license key")]
     Foreign,
-    /// Nobody has signed it, and the time for that is over.
-    #[error("nobody has signed it, and such licenses are not adopted any more")]
+    /// It is unsigned, and the time for adoption is over.
+    #[error("it is unsigned, and unsigned licenses are no longer adopted")]
     AdoptionOver,
 }
 
 impl Rows {
-    /// Reads them. The license of `known` is current although its row is marked as
-    /// invalid: nothing signed says so.
+    /// Reads them. The license of `known` is current although its row is marked as invalid,
+    /// because no signed document says so.
     ///
     /// # Errors
     /// When the database refuses.
@@ -153,11 +152,12 @@ impl Rows {
             Some(_) => system_config::get(db, system_config::EVIDENCE).await?,
             None => None,
         };
-        // A memo that cannot be read is none: the license is adopted anew.
+        // An unreadable memo counts as missing: the license is adopted again.
         let memo = text.and_then(|text| {
             serde_json::from_str(&text)
                 .inspect_err(|error| {
-                    tracing::error!(security = true, %error, "the memo in system_config cannot be read and does not count");
+                    tracing::error!(security = true, %error, "ignoring the memo in \
+                        system_config, it cannot be read");
                 })
                 .ok()
         });
@@ -222,7 +222,7 @@ impl Rows {
         }
     }
 
-    /// Whom the license is for, where a trusted key has signed it.
+    /// For whom the license is, if a trusted key has signed it.
     #[must_use]
     pub fn addressee(&self, keys: &TrustedKeys) -> Option<Identity> {
         let cached = self.cached.as_ref()?;
@@ -239,8 +239,8 @@ impl Rows {
         })
     }
 
-    /// What counts for this installation, now that it has these rows. Whatever bears
-    /// a signature is verified again; without keys, the rows count.
+    /// What applies to this installation with these rows. Everything signed is verified again;
+    /// without keys, the rows count.
     #[must_use]
     pub fn recall(
         self,
@@ -261,10 +261,10 @@ impl Rows {
             // Said where the rows were read.
             Some(NotTakenOver::Unsigned) if !said.tampered => tracing::error!(
                 security = true,
-                "the license was replaced by one that nobody has signed, which does not count"
+                "ignoring an unsigned license that replaced the signed one"
             ),
             Some(NotTakenOver::Older) => {
-                tracing::warn!("a stored license is older than what is known, and does not count");
+                tracing::warn!("ignoring a stored license that is older than the known one");
             }
             _ => {}
         }
@@ -397,12 +397,12 @@ fn log_changed_row(license_key: &str) {
     tracing::error!(
         security = true,
         license_key = license_key::mask(license_key),
-        "the row of the license was changed by hand; the signed document counts"
+        "the row of the license was changed by hand, using the signed document"
     );
 }
 
-/// A license that nobody has signed. Where keys are trusted it is on probation: all
-/// such licenses that an installation remembers have one grace period, and no more.
+/// An unsigned license. With trusted keys it is on probation: all unsigned licenses of an
+/// installation share one grace period.
 fn unsigned(
     cached: CachedLicense,
     memo: Option<Memo>,
@@ -415,7 +415,7 @@ fn unsigned(
             cached.grace_period_started_at,
             memo.grace_started_at.filter(|_| on_probation),
         ];
-        // Nobody has a grace period that has not begun.
+        // A grace period never begins in the future.
         starts
             .into_iter()
             .flatten()
@@ -463,13 +463,13 @@ fn unsigned(
     }
 }
 
-/// A license whose signature cannot be believed.
+/// A license whose signature failed verification.
 fn not_genuine(cached: CachedLicense, error: &NotGenuine, now: DateTime<Utc>) -> Said {
     tracing::error!(
         security = true,
         license_key = license_key::mask(&cached.license_key),
         %error,
-        "the cached license is not genuine and does not count until the License Server confirms it"
+        "the cached license failed verification and is ignored until the License Server confirms it"
     );
     let said = Evidence {
         lease: Some(Lease::Unsigned {
@@ -496,7 +496,8 @@ fn verified_denial(
 ) -> Option<VerifiedDenial> {
     let denial = verify_denial(jws, keyring)
         .inspect_err(|error| {
-            tracing::error!(security = true, %error, "the cached denial is not genuine and does not count");
+            tracing::error!(security = true, %error, "ignoring a cached denial that failed \
+                verification");
         })
         .ok()?;
     let claims = denial.claims();
@@ -507,7 +508,7 @@ fn verified_denial(
     if !is_ours {
         tracing::error!(
             security = true,
-            "the cached denial is another installation's or license's, and does not count"
+            "ignoring a cached denial for another installation or license"
         );
     }
     is_ours.then_some(denial)

@@ -12,11 +12,11 @@ pub enum SwitchError {
     /// Core features are always on.
     #[error("'{0}' is a core feature, which cannot be switched off")]
     Core(String),
-    /// Nobody knows such a feature.
-    #[error("There is no feature '{0}'; GET /api/license/features lists those that there are")]
+    /// The feature is unknown.
+    #[error("Unknown feature '{0}'; GET /api/license/features lists the features")]
     Unknown(String),
     /// The database refuses.
-    #[error("The feature was not switched, because the database refuses: {0}")]
+    #[error("The feature was not switched, because the database is unavailable: {0}")]
     NotStored(#[from] StoreError),
 }
 
@@ -50,6 +50,6 @@ pub async fn switch(app: &App, key: &str, on: bool) -> Result<(), SwitchError> {
     };
     let snapshot = app.store.within(switching).await?;
     record::publish(app, snapshot).await;
-    tracing::info!(%key, on, "a feature is switched");
+    tracing::info!(%key, on, "feature switched");
     Ok(())
 }

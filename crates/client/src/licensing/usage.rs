@@ -1,4 +1,4 @@
-//! Know what is in use.
+//! Track usage.
 
 use std::time::Duration;
 
@@ -23,19 +23,21 @@ pub const SHARED: Duration = Duration::from_secs(10);
 pub enum ReportError {
     /// There are too many sources already.
     #[error(
-        "{MAX_SOURCES} sources have reported already; use the same name again for the same service"
+        "{MAX_SOURCES} sources have already reported; use the same name for the same service \
+         each time"
     )]
     TooManySources,
     /// Neither the database nor the local copy can be written.
     #[error(
-        "The report was not taken: the database is unavailable, and the local copy in STATE_DIR cannot be written. Send the report again later."
+        "The report was not accepted: the database is unavailable, and the local copy in \
+         STATE_DIR cannot be written. Send the report again later."
     )]
     NotKept,
 }
 
-/// Takes a service's report of what it uses. It counts at once, is in the database or
-/// in the local copy before it is acknowledged, and is shared with the other processes
-/// as soon as the database takes it.
+/// Accepts a service's usage report. It counts immediately, is in the database or the local copy
+/// before it is acknowledged, and is shared with the other processes as soon as the database is
+/// available.
 ///
 /// # Errors
 /// One [`ReportError`] for each reason.
@@ -50,7 +52,8 @@ pub async fn report(app: &App, source: String, gauge: Gauge) -> Result<Usage, Re
     }
     app.meter.report(source, gauge);
     if let Err(error) = store(app, now).await {
-        tracing::warn!(%error, "a report of usage could not be stored; it is kept until the database takes it");
+        tracing::warn!(%error, "failed to store a usage report, keeping it until the database is \
+            available");
         app.note_unwritten(|unwritten| unwritten.usage = true);
         if !keep(app).await {
             return Err(ReportError::NotKept);

@@ -73,7 +73,8 @@ async fn record_contact(
     let attempt = attempt(&asked.license_key, contact, now);
     let recorded = record::change(app, Some(attempt.clone()), now, change).await;
     recorded.unwrap_or_else(|error| {
-        tracing::error!(%error, "the result of the validation could not be stored; it is kept until the database takes it");
+        tracing::error!(%error, "failed to store the result of the validation, keeping it until \
+            the database is available");
         app.note_unwritten(|unwritten| {
             unwritten.evidence = true;
             unwritten.attempts.push(attempt);

@@ -131,7 +131,7 @@ fn a_proxy_that_is_not_supported_is_refused_only_where_it_would_be_used() {
     let refused = route(&variables, "https://license.example");
     assert_eq!(
         refused,
-        "ALL_PROXY names a proxy of a kind that is not supported; expected http://, \
+        "ALL_PROXY names a proxy with an unsupported scheme; expected http://, \
          https://, socks5://, socks5h://, socks4://, socks4a://. List the License Server \
          in NO_PROXY to call it directly"
     );

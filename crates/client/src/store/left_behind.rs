@@ -1,7 +1,7 @@
-//! The database that version 1.0.0 used when nothing said which one to use.
+//! The database that version 1.0.0 used by default.
 //!
-//! This version uses an SQLite file then. A site that upgrades without having
-//! set `DATABASE_URL` would start anew beside its license, so it is told.
+//! This version uses an SQLite file then. A site that upgrades without having set `DATABASE_URL`
+//! would start without its license, so this is logged.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub const DEFAULT_OF_VERSION_1: &str =
 /// How long to look.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How many licenses a database of the Python service holds; `None` when there
-/// is no such database, or it does not let us in.
+/// How many licenses a database of the Python service holds; `None` if the database does not
+/// exist or refuses access.
 pub async fn licenses(url: &str) -> Option<i64> {
     let url: DatabaseUrl = url.parse().ok()?;
     let looking = async {

@@ -49,7 +49,7 @@ pub async fn switched_off(db: &impl ConnectionTrait) -> Result<BTreeSet<FeatureK
         .collect())
 }
 
-/// Makes the rows say that exactly `keys` are licensed. The site's switches
+/// Updates the rows so that exactly `keys` are licensed. The site's switches
 /// stay as they are.
 ///
 /// # Errors

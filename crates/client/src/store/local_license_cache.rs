@@ -60,9 +60,9 @@ pub struct CachedLicense {
     pub in_grace_period: bool,
     /// When grace started.
     pub grace_period_started_at: Option<DateTime<Utc>>,
-    /// When it ends. Ours is computed anew; the column is for readers of 1.0.0.
+    /// When it ends. We compute it ourselves; the column is for readers of 1.0.0.
     pub grace_period_expires_at: Option<DateTime<Utc>>,
-    /// The signed document, or whatever the License Server sent as signature.
+    /// The signed document, or any other text that the License Server sent as the signature.
     pub license_signature: String,
 }
 

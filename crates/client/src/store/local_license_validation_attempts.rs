@@ -40,7 +40,7 @@ impl ActiveModelBehavior for ActiveModel {}
 pub enum AttemptResult {
     /// Confirmed.
     Success,
-    /// An activation that did not succeed, for whatever reason.
+    /// A failed activation, for any reason.
     Failed,
     /// A validation without contact.
     Offline,
@@ -118,7 +118,7 @@ pub async fn newest_successful_hardware_id(
         .filter(|id| !id.is_empty()))
 }
 
-/// A line of the log, as it is shown. Those of version 1.0.0 may lack anything.
+/// A line of the log, as displayed. Any field may be missing in lines of version 1.0.0.
 #[derive(Clone, Debug)]
 pub struct LoggedAttempt {
     /// Grows with each line.
@@ -135,7 +135,7 @@ pub struct LoggedAttempt {
     pub attempted_at: Option<DateTime<Utc>>,
 }
 
-/// The log, newest line first, as far as it is kept.
+/// The retained log, newest line first.
 ///
 /// # Errors
 /// When the database refuses.

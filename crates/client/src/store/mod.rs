@@ -50,8 +50,8 @@ pub enum StoreError {
         /// How long was waited.
         seconds: u64,
     },
-    /// A row holds a value that is no value of ours, such as an infinite time.
-    #[error("a row holds a value that cannot be read, such as the time 'infinity'; mend it")]
+    /// A row contains an unsupported value, such as an infinite time.
+    #[error("a row contains an unreadable value, such as the time 'infinity'; correct it")]
     Unreadable,
     /// The database has not been reached since the start, so that the service
     /// does not know which installation it is.
@@ -89,7 +89,7 @@ impl Store {
         system_config::insert_if_missing(db, system_config::REVISION, &new_revision(), now).await
     }
 
-    /// Waits for `work` on the database, but not for ever.
+    /// Waits for `work` on the database, with a timeout.
     ///
     /// # Errors
     /// Those of `work`, and [`StoreError::TooSlow`].
@@ -137,10 +137,9 @@ impl Store {
         system_config::get(&self.db, system_config::REVISION).await
     }
 
-    /// Starts a transaction that changes things. Changes take turns, also
-    /// between processes: the first statement changes the revision's row, and
-    /// both engines let only one transaction at a time do that. Other
-    /// processes on PostgreSQL are told when it is committed.
+    /// Starts a transaction that changes things. Changes take turns, also between processes: the
+    /// first statement changes the revision's row, and both engines let only one transaction at a
+    /// time do that. Other processes on PostgreSQL are notified when it is committed.
     ///
     /// # Errors
     /// When the database refuses, or others have not finished in 5 s.

@@ -1,8 +1,8 @@
-//! Makes the tables of version 1.0.0 where they are missing.
+//! Creates the tables of version 1.0.0 if they are missing.
 //!
 //! There is no migration framework on purpose: its bookkeeping would be a
 //! fifth table, and the tables must stay as the Python service knows them.
-//! What this service keeps besides goes into rows of `system_config`.
+//! Additional data of this service goes into rows of `system_config`.
 
 use license_service::database::Database;
 use sea_orm::sea_query::{
@@ -25,7 +25,7 @@ pub(super) async fn create_missing_tables(db: &Database) -> Result<(), DbErr> {
             continue;
         }
         match create(db, &table).await {
-            Ok(()) => tracing::info!(table = table.name, "made a table that was missing"),
+            Ok(()) => tracing::info!(table = table.name, "created a missing table"),
             // Of two processes that start together, one comes too late.
             Err(_) if exists(db, table.name).await => {}
             Err(error) => return Err(error),
@@ -40,7 +40,7 @@ async fn exists(db: &Database, table: &'static str) -> bool {
     db.query_one(&probe).await.is_ok()
 }
 
-/// In one transaction: nobody may see the table without its unique index.
+/// In one transaction, so that the table is never visible without its unique index.
 async fn create(db: &Database, table: &Definition) -> Result<(), DbErr> {
     let transaction = db.begin().await?;
     transaction.execute(&table.create()).await?;
@@ -69,7 +69,7 @@ impl Definition {
         statement
     }
 
-    /// `id` has an index besides its primary key, as SQLAlchemy made it.
+    /// `id` has an index in addition to its primary key, as SQLAlchemy created it.
     fn indexes(&self) -> Vec<IndexCreateStatement> {
         let plain = self.indexed.iter().map(|column| (*column, false));
         [("id", false)]

@@ -97,7 +97,7 @@ async fn pages_of_other_sites_change_nothing_and_read_nothing() {
     site.end().await;
 }
 
-/// Whatever libraries in a page add for tracing and streams.
+/// Headers that libraries in a page add for tracing and streams.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_an_allowed_origin_may_send_any_header() {
     let cloud = ScriptedCloud::start().await;
@@ -148,7 +148,7 @@ async fn a_page_of_an_allowed_origin_may_send_any_header() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_is_not_listed_is_told_as_it_is_to_be_listed() {
+async fn an_unlisted_name_is_shown_in_the_form_to_list() {
     let cloud = ScriptedCloud::start().await;
     let flags = [
         "--allowed-hosts",
@@ -241,7 +241,7 @@ async fn sign_in(site: &Site, token: &str, forwarded_for: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_tokens_lock_out_nobody_who_has_the_right_one() {
+async fn wrong_tokens_never_lock_out_the_right_one() {
     let (site, _) = guarded().await;
     for token in ["", "wrong"] {
         for _ in 0..60 {
@@ -272,7 +272,7 @@ async fn behind_a_trusted_proxy_callers_count_apart_and_none_becomes_a_neighbour
         assert_eq!(sign_in(&site, "wrong", &from).await, expected);
     }
     assert_eq!(sign_in(&site, "wrong", "198.51.100.8").await, 401);
-    // Loopback is trusted here, but not because a header says so.
+    // Loopback is trusted here, but not because of a header.
     for from in ["127.0.0.1", "::1", "127.0.0.1, 127.0.0.1", ""] {
         let path = format!("{}/api/license/activate", site.url);
         let request = site.http.post(path).header("x-forwarded-for", from);

@@ -1,4 +1,4 @@
-//! Forward authentication: 200 or 403, whatever is asked in whatever way.
+//! Forward authentication: 200 or 403 for any question in any form.
 
 use std::time::Duration;
 
@@ -133,7 +133,11 @@ async fn an_allowance_has_no_body_and_a_refusal_one_that_can_be_shown() {
         let path = format!("{PATH}?feature={feature}");
         assert_eq!(gate.get(&path, &[]).await, status, "{feature}");
     }
-    assert_eq!(gate.get(PATH, &[]).await, 403, "nobody says what is needed");
+    assert_eq!(
+        gate.get(PATH, &[]).await,
+        403,
+        "no feature or path is named"
+    );
     gate.site.end().await;
 }
 
@@ -209,7 +213,7 @@ async fn every_way_of_saying_the_path_is_understood_and_the_strictest_counts() {
         assert_eq!(gate.get(PATH, &[(name, odd)]).await, 403, "{name}");
         assert_eq!(gate.get(PATH, &[(name, "")]).await, 403);
     }
-    // Envoy appends the path, and sends the method as it is.
+    // Envoy appends the path, and sends the method unchanged.
     assert_eq!(gate.get(&format!("{PATH}{paid}?a=b"), &[]).await, 200);
     assert_eq!(gate.get(&format!("{PATH}/"), &[]).await, 200);
     let post = gate
@@ -224,7 +228,7 @@ async fn every_way_of_saying_the_path_is_understood_and_the_strictest_counts() {
         assert_eq!(answer.status(), 200, "{method}");
     }
 
-    // Whatever a visitor slips in can only close the gate.
+    // Anything a visitor adds can only close the gate.
     let slipped = "module.live_view";
     let to_alarms = [("x-original-uri", alarms), ("x-original-method", "POST")];
     for slip in [
@@ -665,7 +669,7 @@ async fn without_a_table_a_visitors_query_that_was_cut_off_is_the_visitors() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_table_is_read_anew_on_sighup_and_a_wrong_one_is_refused_with_its_line() {
+async fn the_table_is_reloaded_on_sighup_and_an_invalid_one_is_refused_with_its_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("routes.toml");
     let shown = file.display().to_string();

@@ -19,7 +19,7 @@ on_both_engines! {
     a_suspended_license_comes_back_when_it_is_reinstated;
     grace_ends_when_the_signature_says_so_and_settings_can_only_shorten_it;
     a_license_that_expires_lapses_without_anybody_telling;
-    a_second_machine_is_refused_and_told_why;
+    a_second_machine_is_refused_with_a_reason;
     a_deactivated_license_frees_its_seat;
     another_key_replaces_the_license_and_its_features;
 }
@@ -34,7 +34,7 @@ async fn licensed(engine: Engine, vendor: &Vendor, flags: &[&str]) -> (Site, Str
     (site, key)
 }
 
-/// Both clocks go on; the machines' clocks agree.
+/// Both clocks advance; the machines' clocks agree.
 fn advance(site: &Site, vendor: &Vendor, by: TimeDelta) {
     vendor.advance(by);
     site.advance(by);
@@ -146,7 +146,7 @@ async fn a_license_that_expires_lapses_without_anybody_telling(engine: Engine) {
     site.end().await;
 }
 
-async fn a_second_machine_is_refused_and_told_why(engine: Engine) {
+async fn a_second_machine_is_refused_with_a_reason(engine: Engine) {
     let vendor = Vendor::start().await;
     let (site, key) = licensed(engine, &vendor, &[]).await;
     let keys = vendor.trusted_keys();

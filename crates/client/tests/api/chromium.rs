@@ -156,7 +156,7 @@ impl Chromium {
             .unwrap();
     }
 
-    /// What somebody reads.
+    /// The visible text.
     pub async fn text(&self) -> String {
         let text = self.run("return document.body.innerText").await;
         text.as_str().unwrap_or_default().to_owned()

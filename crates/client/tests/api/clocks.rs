@@ -32,8 +32,8 @@ async fn a_clock_that_is_turned_back_gains_nothing() {
     vendor.go_away().await;
     for day in 1..=5 {
         site.advance(TimeDelta::hours(20));
-        // Every night somebody sets the clock back to the day of the activation,
-        // and restarts the service.
+        // Every night the clock is set back to the day of the activation, and the service
+        // restarted.
         site.clock.set_wall(at("2026-11-23T21:00:00Z"));
         site.restart().await;
         assert_eq!(site.is_available(PAID).await, day < 5, "day {day}");
@@ -75,7 +75,7 @@ async fn a_clock_that_leaps_ahead_is_not_believed_and_poisons_nothing() {
     assert!(site.is_available(PAID).await);
     site.restart().await;
     assert!(site.is_available(PAID).await);
-    // Somebody mends it: nothing of it is left.
+    // The clock is corrected: no trace of it is left.
     let now = at("2026-11-23T21:30:00Z");
     site.clock.set_wall(now);
     site.until("the clock is right", async || ahead(&site).await.is_none())
@@ -119,7 +119,7 @@ async fn a_signed_answer_sets_the_time_in_both_directions() {
         ahead(&site).await.is_none()
     })
     .await;
-    // It was wrong by five hours, and goes on being wrong.
+    // It was wrong by five hours, and stays wrong.
     assert_eq!(site.validate().await["standing"], "active");
     let validated = |status: serde_json::Value| {
         let text = status["lastValidated"].as_str().unwrap().to_owned() + "Z";

@@ -122,7 +122,11 @@ fn a_completion_script_that_cannot_be_written_is_an_error() {
 #[test]
 fn a_wrong_setting_stops_the_start_and_is_named() {
     for (variable, value, accepted) in [
-        ("ALLOW_UNLICENSED_CORE_FEATURES", "maybe", "true and false"),
+        (
+            "ALLOW_UNLICENSED_CORE_FEATURES",
+            "maybe",
+            "expected true or false",
+        ),
         ("TRUSTED_NETWORKS", "everyone", "loopback"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_license-client"))
@@ -221,7 +225,8 @@ fn a_wrong_setting_is_one_line_with_its_name_its_value_and_what_is_accepted() {
         (
             "HEARTBEAT_INTERVAL_HOURS",
             "four",
-            "error: HEARTBEAT_INTERVAL_HOURS (--heartbeat-interval-hours) is 'four': a number is needed\n",
+            "error: HEARTBEAT_INTERVAL_HOURS (--heartbeat-interval-hours) is 'four': expected a \
+             number\n",
         ),
         (
             "LOG_FORMAT",
@@ -231,22 +236,25 @@ fn a_wrong_setting_is_one_line_with_its_name_its_value_and_what_is_accepted() {
         (
             "PORT",
             "80000",
-            "error: PORT (--port) is '80000': accepted are numbers from 0 to 65535\n",
+            "error: PORT (--port) is '80000': expected a number from 0 to 65535\n",
         ),
         (
             "DATABASE_URL",
             "mysql://u:p@h/d",
-            "error: DATABASE_URL (--database-url) is malformed (its value is not shown): accepted are postgresql://user:password@host:5432/name and sqlite:FILE\n",
+            "error: DATABASE_URL (--database-url) is malformed (its value is not shown): \
+             expected postgresql://user:password@host:5432/name or sqlite:FILE\n",
         ),
         (
             "LICENSE_API_URL",
             "ftp://h",
-            "error: LICENSE_API_URL (--license-api-url) is malformed (its value is not shown): accepted are http:// and https:// addresses\n",
+            "error: LICENSE_API_URL (--license-api-url) is malformed (its value is not shown): \
+             expected an http:// or https:// address\n",
         ),
         (
             "USAGE_CAMERAS_QUERY",
             "DROP TABLE cameras",
-            "error: USAGE_CAMERAS_QUERY (--usage-cameras-query) is 'DROP TABLE cameras': accepted is one SELECT that yields one number\n",
+            "error: USAGE_CAMERAS_QUERY (--usage-cameras-query) is 'DROP TABLE cameras': \
+             expected a single SELECT that returns one number\n",
         ),
     ] {
         let output = client(&["serve"], &[(variable, value)]);
@@ -300,7 +308,7 @@ fn settings_of_a_file_are_read_and_named() {
     assert_eq!(settings["LOG"]["source"], "environment");
 }
 
-/// Copied as it is, the template changes nothing; it names every setting.
+/// Copied without changes, the template has no effect; it names every setting.
 #[test]
 fn the_template_of_settings_is_complete() {
     use clap::CommandFactory as _;

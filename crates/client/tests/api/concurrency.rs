@@ -1,4 +1,4 @@
-//! Two callers at once.
+//! Two concurrent callers.
 
 use reqwest::StatusCode;
 
@@ -8,11 +8,11 @@ use crate::scripted_cloud::ScriptedCloud;
 use crate::vendor::Vendor;
 
 on_both_engines! {
-    activations_at_once_end_in_one_consistent_license;
+    concurrent_activations_end_in_one_consistent_license;
     two_processes_on_one_database_end_in_one_consistent_license;
 }
 
-async fn activations_at_once_end_in_one_consistent_license(engine: Engine) {
+async fn concurrent_activations_end_in_one_consistent_license(engine: Engine) {
     let vendor = Vendor::start().await;
     let keys = vendor.trusted_keys();
     let flags = ["--license-trusted-keys", keys.as_str()];
@@ -77,7 +77,7 @@ async fn two_processes_on_one_database_end_in_one_consistent_license(engine: Eng
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn validations_at_once_share_their_calls() {
+async fn concurrent_validations_share_their_calls() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
     site.activate("k").await;

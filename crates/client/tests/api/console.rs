@@ -106,7 +106,7 @@ async fn grace_counts_down_and_flips_to_lapsed_while_the_page_is_open() {
     scene.open("/").await;
     scene.shows("Everything is OK").await;
 
-    // The License Server is lost, and the page says so by itself.
+    // Contact with the License Server is lost, and the page updates itself.
     scene.vendor.go_away().await;
     scene.site.validate().await;
     scene
@@ -347,7 +347,7 @@ async fn a_site_without_internet_is_licensed_in_three_steps() {
         scene.browser.choose("#file", &file).await;
         scene.press("Import").await;
     };
-    // A file that was cut on its way says so, and nothing is lost.
+    // A truncated file is reported as such, and nothing is lost.
     import(&signed.file[..signed.file.len() / 2]).await;
     scene.browser.trouble().await;
     import(&signed.file).await;
@@ -357,7 +357,7 @@ async fn a_site_without_internet_is_licensed_in_three_steps() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_see_no_secrets_and_sign_in_for_changes_until_the_session_ends() {
+async fn anonymous_users_see_no_secrets_and_sign_in_for_changes_until_the_session_ends() {
     const TOKEN: &str = "a-token-of-sixteen-characters";
     let scene =
         Scene::unlicensed(&["--trusted-networks", "10.99.0.0/16", "--admin-token", TOKEN]).await;
@@ -512,7 +512,7 @@ async fn every_page_is_accessible_and_fits_every_width() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_page_is_small_and_needs_nobody_else() {
+async fn the_first_page_is_small_and_self_contained() {
     let (scene, _) = Scene::licensed().await;
     let get = async |path: &str| {
         let answer = scene.site.http.get(format!("{}{path}", scene.site.url));

@@ -1,5 +1,5 @@
-//! The consoles of both services behind nginx, with TLS on a port of its own: the
-//! shipped configuration.
+//! The consoles of both services behind nginx, with TLS on a separate port: the shipped
+//! configuration.
 
 use reqwest::{Client, Response};
 
@@ -89,7 +89,7 @@ async fn the_shipped_configuration_lets_people_sign_in_on_any_port() {
         assert_eq!(header(&refused, "content-type"), "application/json");
         refused.json::<serde_json::Value>().await.unwrap();
     }
-    // Nobody is a neighbour for coming through the proxy.
+    // Callers through the proxy do not count as local.
     let change = http.post(format!("https://vms.example:{port}/api/license/validate"));
     assert_eq!(change.send().await.unwrap().status(), 401);
     site.end().await;

@@ -45,7 +45,7 @@ async fn ten_thousand_lines_are_counted_by_the_database_and_refused_keys_are_no_
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(engine, &cloud.url, &[]).await;
     site.database.execute(&lines(engine)).await;
-    // Reads the log anew.
+    // Reloads the log.
     site.activate(KEY).await;
     let start = Instant::now();
     let pages = join_all((0..16).map(|_| site.get("/"))).await;

@@ -53,7 +53,7 @@ async fn arrange(number: u64, case: &Value, site: &mut Site, cloud: &ScriptedClo
     let down = || Some(Scripted::new(502, "Bad Gateway"));
     let title = case["title"].as_str().unwrap();
     let note = case["note"].as_str().unwrap_or_default();
-    // G is about one answer, to whoever asks: the schedule may ask, too.
+    // G is about one answer, to any caller: the schedule may call, too.
     if !(166..=177).contains(&number) {
         cloud.always(None);
     }

@@ -76,10 +76,9 @@ impl TestDatabase {
         }
     }
 
-    /// A connection of the test's own, to look at rows and to change them as
-    /// somebody else would.
+    /// A separate connection of the test, to read rows and to change them like another program.
     pub async fn connect(&self) -> DatabaseConnection {
-        // What a test writes as somebody else is not for the product's log.
+        // What a test writes as another program is not for the product's log.
         let mut options = ConnectOptions::new(&self.url);
         options.sqlx_logging(false);
         Database::connect(options).await.unwrap()

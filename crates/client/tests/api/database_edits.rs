@@ -33,7 +33,7 @@ on_both_engines! {
     a_second_adopted_license_has_what_is_left_of_the_grace_of_the_first;
     replicas_still_share_what_they_do;
     what_is_read_together_is_of_one_moment;
-    a_schedule_that_nobody_keeps_is_noticed_and_validations_are_made;
+    a_stopped_schedule_is_noticed_and_validations_are_made;
     a_holder_of_the_schedule_that_never_calls_is_noticed;
 }
 
@@ -130,7 +130,7 @@ async fn edits_of_rows_grant_nothing_and_are_security_events(engine: Engine) {
             [Some(key.clone())],
             "{edit}"
         );
-        // What is changed again at once is written anew a minute later.
+        // A row changed again immediately is rewritten a minute later.
         site.database.execute(&edit).await;
         refresh(&app, None).await.unwrap();
         assert_eq!(events(&app), before + 1, "{edit}");
@@ -170,7 +170,7 @@ async fn columns_beside_a_signed_license_say_nothing(engine: Engine) {
     refresh(&app, None).await.unwrap();
     assert_eq!(standing(&app), grace);
     app.store.close().await;
-    // A process without a memory of its own goes by the document.
+    // A process without its own memory uses the document.
     std::fs::remove_file(site.state_file("local-copy.json")).unwrap();
     let edit = "UPDATE local_license_cache SET grace_period_started_at = '0001-01-01 00:00:00'";
     site.database.execute(edit).await;
@@ -181,8 +181,7 @@ async fn columns_beside_a_signed_license_say_nothing(engine: Engine) {
     site.end().await;
 }
 
-/// Triggers that make each row of the license one that nobody has signed, and keep
-/// the memo away.
+/// Triggers that replace each row of the license with an unsigned one, and block the memo.
 fn triggers(engine: Engine, key: &str) -> String {
     let data = forged(key);
     match engine {
@@ -291,7 +290,7 @@ async fn a_restart_adopts_nothing_where_a_signed_license_was_seen(engine: Engine
             std::fs::remove_file(site.state_file(name)).unwrap();
             let app = open(&site).await;
             assert!(!may_use(&app, NOT_BOUGHT), "without {name}");
-            // The local copy has the license; without it there is none to go on with.
+            // The local copy has the license; without it, there is no license.
             let expected = if *name == "time.json" {
                 "active"
             } else {
@@ -461,7 +460,7 @@ async fn run_overdue(site: &Site, vendor: &Vendor, held_up: &str) {
     assert_eq!(site.get("/readyz").await.1["schedule"], "ok");
     assert_eq!(security_events(site).await, 0);
     advance(TimeDelta::minutes(7));
-    site.until("a validation that nobody else makes", async || {
+    site.until("a validation that no other process makes", async || {
         site.database.execute(held_up).await;
         validations(site).await > before
     })
@@ -485,7 +484,7 @@ async fn run_overdue(site: &Site, vendor: &Vendor, held_up: &str) {
     assert_eq!(site.standing().await, "active");
 }
 
-async fn a_schedule_that_nobody_keeps_is_noticed_and_validations_are_made(engine: Engine) {
+async fn a_stopped_schedule_is_noticed_and_validations_are_made(engine: Engine) {
     let (mut site, vendor, _key) = standard(engine).await;
     let trigger = match engine {
         Engine::Sqlite => {

@@ -11,7 +11,7 @@ use crate::database::TestDatabase;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Open,
-    /// Connections end at once.
+    /// Connections end immediately.
     Cut,
     /// Connections stand, and nothing comes through.
     Silent,

@@ -14,7 +14,7 @@ use crate::vendor::Vendor;
 on_both_engines! {
     an_acknowledged_activation_survives_kill_9;
     a_license_is_passed_through_unchanged_and_in_order_also_after_a_restart;
-    grace_goes_on_after_a_restart_and_does_not_begin_anew;
+    grace_continues_after_a_restart_and_does_not_start_again;
 }
 
 async fn an_acknowledged_activation_survives_kill_9(engine: Engine) {
@@ -73,7 +73,7 @@ async fn a_license_is_passed_through_unchanged_and_in_order_also_after_a_restart
     site.end().await;
 }
 
-async fn grace_goes_on_after_a_restart_and_does_not_begin_anew(engine: Engine) {
+async fn grace_continues_after_a_restart_and_does_not_start_again(engine: Engine) {
     let cloud = ScriptedCloud::start().await;
     let mut site = Site::start(engine, &cloud.url, &[]).await;
     site.activate(KEY).await;
@@ -95,7 +95,7 @@ async fn grace_goes_on_after_a_restart_and_does_not_begin_anew(engine: Engine) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_activation_goes_on_when_the_caller_hangs_up() {
+async fn an_activation_continues_when_the_caller_disconnects() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
     let license = json!({"success": true, "data": {"license": {"licenseKey": KEY}}});

@@ -1,4 +1,4 @@
-//! Subscribers hear of every change, and of nothing else.
+//! Subscribers receive every change, and nothing else.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ impl Subscriber {
                 .chunk()
                 .await
                 .unwrap()
-                .expect("the stream goes on");
+                .expect("the stream continues");
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
@@ -84,7 +84,7 @@ impl Subscriber {
             .expect("an event")
     }
 
-    async fn hears_nothing(&mut self) {
+    async fn receives_nothing(&mut self) {
         let event = timeout(Duration::from_millis(300), self.next()).await;
         assert!(event.is_err(), "{event:?}");
     }
@@ -110,7 +110,7 @@ async fn what_is_signed_is_for_trusted_callers() {
     let standings: Vec<_> = then.iter().map(|later| &later["standing"]).collect();
     assert_eq!(standings, ["grace", "lapsed"]);
     assert_eq!(first.data["holdsUntil"], then[0]["after"]);
-    // Others are told the same without it: the license key is in it.
+    // Others get the same without it, because it contains the license key.
     let mut open = Subscriber::to(&site, EVENTS, None).await;
     let open = open.soon().await;
     assert_eq!(open.id, first.id);
@@ -127,7 +127,7 @@ async fn what_is_signed_is_for_trusted_callers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_subscribers_is_turned_away_and_harms_nobody() {
+async fn a_flood_of_subscribers_is_refused_and_harms_no_others() {
     const TOKEN: &str = "a-token-of-sixteen-characters";
     let cloud = ScriptedCloud::start().await;
     let flags = ["--trusted-networks", "10.99.0.0/16", "--admin-token", TOKEN];
@@ -153,7 +153,7 @@ async fn a_flood_of_subscribers_is_turned_away_and_harms_nobody() {
     let gateway = site.http.get(format!("{}{EVENTS}", site.url));
     let gateway = gateway.bearer_auth(TOKEN).send().await.unwrap();
     assert_eq!(gateway.status(), 200);
-    // Another address takes a place of the one that has the most, which is told.
+    // Another address replaces a stream of the one with the most, which is notified.
     let other = site.http.get(format!("{}{EVENTS}", site.url));
     let other = other.header("x-forwarded-for", "198.51.100.7");
     assert_eq!(other.send().await.unwrap().status(), 200);
@@ -185,7 +185,7 @@ async fn the_whole_state_comes_first_and_then_every_change_once() {
         first.data["features"]["module.live_view"]["available"],
         true
     );
-    subscriber.hears_nothing().await;
+    subscriber.receives_nothing().await;
 
     site.activate(KEY).await;
     let licensed = subscriber.soon().await;
@@ -202,7 +202,7 @@ async fn the_whole_state_comes_first_and_then_every_change_once() {
 
     // Who comes back with what is known hears only what is new.
     let mut again = Subscriber::to(&site, EVENTS, Some(&licensed.id)).await;
-    again.hears_nothing().await;
+    again.receives_nothing().await;
     let path = format!("/api/license/features/{MAP_VIEW}");
     site.put(&path, json!({"systemEnabled": false})).await;
     for subscriber in [&mut subscriber, &mut again] {
@@ -214,12 +214,12 @@ async fn the_whole_state_comes_first_and_then_every_change_once() {
     // A call that changes nothing is no event.
     site.get("/api/license/status").await;
     site.put(&path, json!({"systemEnabled": false})).await;
-    subscriber.hears_nothing().await;
+    subscriber.receives_nothing().await;
     site.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changes_that_the_clock_alone_makes_are_told_within_a_tenth_of_a_second() {
+async fn changes_caused_by_the_clock_are_announced_within_a_tenth_of_a_second() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
     site.activate(KEY).await;
@@ -230,7 +230,7 @@ async fn changes_that_the_clock_alone_makes_are_told_within_a_tenth_of_a_second(
     let grace = subscriber.soon().await;
     assert_eq!(grace.data["standing"], "grace");
     assert_eq!(grace.data["graceUntil"], grace.data["holdsUntil"]);
-    // Up to the end, the end included, nothing; and a moment later it is told.
+    // Nothing up to and including the end; the event comes a moment later.
     site.advance(TimeDelta::hours(72));
     let start = Instant::now();
     site.advance(TimeDelta::milliseconds(1));
@@ -251,7 +251,7 @@ async fn changes_that_the_clock_alone_makes_are_told_within_a_tenth_of_a_second(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_through_another_process_is_told_within_two_seconds() {
+async fn a_change_through_another_process_is_announced_within_two_seconds() {
     let cloud = ScriptedCloud::start().await;
     let one = Site::start(Engine::Postgres, &cloud.url, &[]).await;
     let shared = TestDatabase::same_as(&one.database);
@@ -288,7 +288,7 @@ async fn a_thousand_subscribers_hear_of_one_change_and_none_holds_up_the_end() {
         subscriber.soon().await;
     }
     println!(
-        "990 of 1000 subscribers heard of a change within {:?}",
+        "990 of 1000 subscribers received a change within {:?}",
         start.elapsed()
     );
     let start = Instant::now();
@@ -302,7 +302,7 @@ async fn a_thousand_subscribers_hear_of_one_change_and_none_holds_up_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn providers_are_told_to_evaluate_again() {
+async fn providers_are_notified_to_evaluate_again() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
     let mut provider = Subscriber::to(&site, "/ofrep/v1/events", None).await;
@@ -328,7 +328,7 @@ async fn nginx_passes_on_each_event_immediately() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
     site.activate(KEY).await;
-    // As somebody writes it who knows nothing of events.
+    // Written by a program that does not know about events.
     let location = "location / { proxy_pass http://$license_client; }";
     let nginx = Nginx::gate(&site.url, location).await;
     let subscription = Subscriber::through(&nginx.url, &site, EVENTS, None);

@@ -339,7 +339,7 @@ async fn a_path_is_looked_up_with_its_method_and_the_strictest_counts() {
     let long = format!("/{}", "a".repeat(9_000));
     let short = gate.short(&Asked::of("GET", &long)).await;
     assert_eq!(short, pair("400", "bad_path"));
-    // Headers are the visitor's word, whatever they are.
+    // All headers are under the visitor's control.
     for header in [
         ("x-license-feature", "module.live_view"),
         ("x-license-feature", "module.nope"),

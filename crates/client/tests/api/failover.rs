@@ -26,7 +26,7 @@ const DOCUMENTED: Duration = Duration::from_secs(10);
 const CHECK: &str = "option httpchk OPTIONS /primary";
 const SERVERS: &str = "inter 1s fall 2 rise 1 on-marked-down shutdown-sessions";
 
-/// A PostgreSQL server of its own, and what Patroni says of it.
+/// A separate PostgreSQL server, and what Patroni reports about it.
 struct Server {
     _process: Process,
     directory: TempDir,
@@ -200,7 +200,7 @@ async fn both_programs_write_to_the_new_primary_in_time() {
     let key = vendor.issue_professional().await;
     assert_eq!(site.activate(&key).await.0, 200);
 
-    // The old primary runs on, and is none any more.
+    // The old primary keeps running, but is no longer a primary.
     let start = Instant::now();
     old.is_primary.store(false, Ordering::SeqCst);
     let promoted = new.database("postgres", &any);

@@ -153,7 +153,7 @@ async fn pause(seconds: f64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_site_is_activated_whatever_its_wall_clock_shows() {
+async fn a_new_site_is_activated_regardless_of_its_wall_clock() {
     for wall in [RIGHT, DEAD, END_OF_32_BITS, "-400d", "+30d"] {
         let mut site = Site::new(3600, 3600).await;
         site.set_wall(wall);

@@ -11,7 +11,7 @@ use crate::harness::{KEY, Site};
 use crate::scripted_cloud::{Scripted, ScriptedCloud};
 
 on_both_engines! {
-    whatever_answers_instead_of_the_license_server_is_no_contact;
+    answers_from_other_programs_are_no_contact;
 }
 
 const PAID: &str = "module.analytics_advanced";
@@ -40,7 +40,7 @@ const ANSWERS: [(u16, &str, &str); 12] = [
     (404, "{}", "unexpected_answer"),
 ];
 
-async fn whatever_answers_instead_of_the_license_server_is_no_contact(engine: Engine) {
+async fn answers_from_other_programs_are_no_contact(engine: Engine) {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(engine, &cloud.url, &[]).await;
     assert_eq!(site.activate(KEY).await.0, StatusCode::OK);
@@ -87,7 +87,7 @@ async fn an_unsigned_denial_starts_the_grace_period_and_shows_its_reason() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "a time-out is real time")]
-async fn a_slow_license_server_is_given_up_and_holds_nobody_else_up() {
+async fn a_slow_license_server_times_out_and_delays_no_other_caller() {
     let cloud = ScriptedCloud::start().await;
     let flags = ["--license-api-timeout", "0.5"];
     let site = Site::start(Engine::Sqlite, &cloud.url, &flags).await;
@@ -170,7 +170,7 @@ async fn a_refused_activation_of_the_cached_key_asks_about_it() {
     site.end().await;
 }
 
-/// An answer of the License Server's that would exhaust whoever read all of it.
+/// An answer that would exhaust the memory of a client that read all of it.
 async fn exhausting(kind: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api", listener.local_addr().unwrap());

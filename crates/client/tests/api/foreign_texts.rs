@@ -1,5 +1,5 @@
-//! Whoever answers in the License Server's place neither writes lines of the log,
-//! nor fills it, nor has the site show its license key.
+//! An impostor of the License Server can neither forge log lines, nor fill the log, nor make the
+//! site show its license key.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ use crate::scripted_cloud::{Scripted, ScriptedCloud, usual_license};
 /// The start of a line that the other side would like to see in the log.
 const FORGED: &str = "2026-11-24T12:00:00.000000Z ERROR forged";
 
-/// What somebody writes who knows the key and wants it shown.
+/// Text from an attacker who knows the key and wants it shown.
 fn hostile() -> String {
     let spellings = [
         KEY.to_owned(),

@@ -1,4 +1,4 @@
-//! Answers that somebody has tampered with, on a site that trusts keys.
+//! Answers that were tampered with, on a site that trusts keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -274,16 +274,15 @@ async fn a_row_edited_by_hand_changes_nothing() {
     site.restart().await;
     assert_eq!(site.standing().await, "active");
 
-    // Without it, a signature that is broken is worth nothing, but the license
-    // was there: core features stay on whatever the settings, and the License
-    // Server, once it is asked, puts things right.
-    // A running service would write the row anew.
+    // Without it, a signature that is broken is worth nothing, but the license was there: core
+    // features stay on regardless of settings, and the next call to the License Server restores
+    // the rest. A running service would rewrite the row.
     site.stop().await;
     site.database.execute(&broken).await;
     std::fs::remove_file(site.state_file("local-copy.json")).unwrap();
     site.restart().await;
     assert_eq!(site.standing().await, "lapsed");
-    site.until("it is asked at once", async || {
+    site.until("it is asked immediately", async || {
         site.status().await["lastFailure"]["reason"] == "unreachable"
     })
     .await;

@@ -148,7 +148,7 @@ async fn the_license_server_names_odd_characters_in_a_key() {
         .await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     let said = body["detail"].as_str().unwrap();
-    let expected = "There is no license with this key, which contains U+0410; type it again";
+    let expected = "No license has this key, which contains U+0410; type it again";
     assert_eq!(said, expected);
     site.end().await;
 }
@@ -204,7 +204,7 @@ async fn key_sets_and_license_files_are_read_in_every_encoding() {
             let output = run(&site, &["offline", "import", &carried], Vec::new()).await;
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             // Every file counts one time.
-            let is_used = said.contains("was used before");
+            let is_used = said.contains("was already used");
             assert!(output.status.success() || is_used, "{said}");
             assert_eq!(site.standing().await, "active");
         }

@@ -119,7 +119,7 @@ async fn new_installations_have_ids_of_their_own_and_no_value_leaves_unhashed() 
     for value in values.values().flatten() {
         assert!(
             !stored.contains(value.as_str()),
-            "a component is stored as it is"
+            "a component is stored in plain text"
         );
     }
     one.end().await;

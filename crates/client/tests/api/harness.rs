@@ -36,7 +36,7 @@ struct Line {
     settings: Settings,
 }
 
-/// A License Client on a port of its own, with its database and its clock.
+/// A License Client on its own port, with its database and its clock.
 pub struct Site {
     pub url: String,
     pub clock: Arc<ManualClock>,
@@ -65,7 +65,7 @@ impl Site {
         Self::begin(database, cloud_url, flags, limits, body_limits).await
     }
 
-    /// The same, with timeouts of its own.
+    /// The same, with its own timeouts.
     pub async fn start_with_timeouts(
         database: TestDatabase,
         cloud_url: &str,

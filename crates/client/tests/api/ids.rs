@@ -1,5 +1,4 @@
-//! Somebody who can write to the VMS's database edits the ids, and the site
-//! stays what it is.
+//! A user of the VMS's database edits the ids, and the site keeps its identity.
 
 use license_client::identity::is_usable;
 use serde_json::Value;
@@ -10,8 +9,8 @@ use crate::tampering::security_events;
 use crate::vendor::Vendor;
 
 on_both_engines! {
-    an_id_that_was_edited_is_mended_by_the_license_or_by_the_local_copy;
-    a_row_that_holds_no_id_is_written_anew;
+    an_edited_id_is_repaired_from_the_license_or_the_local_copy;
+    a_row_without_a_valid_id_is_rewritten;
     another_database_keeps_its_own_ids;
 }
 
@@ -47,7 +46,7 @@ fn edit(key: &str, value: Option<&str>) -> String {
     }
 }
 
-async fn an_id_that_was_edited_is_mended_by_the_license_or_by_the_local_copy(engine: Engine) {
+async fn an_edited_id_is_repaired_from_the_license_or_the_local_copy(engine: Engine) {
     let mut vendor = Vendor::start().await;
     let keys = vendor.trusted_keys();
     let mut site = Site::start(engine, &vendor.url, &flags(&keys)).await;
@@ -99,7 +98,7 @@ async fn an_id_that_was_edited_is_mended_by_the_license_or_by_the_local_copy(eng
     site.end().await;
 }
 
-async fn a_row_that_holds_no_id_is_written_anew(engine: Engine) {
+async fn a_row_without_a_valid_id_is_rewritten(engine: Engine) {
     let vendor = Vendor::start().await;
     let keys = vendor.trusted_keys();
     let mut site = Site::start(engine, &vendor.url, &flags(&keys)).await;

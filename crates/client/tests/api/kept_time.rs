@@ -1,5 +1,5 @@
-//! Somebody removes, edits and puts back what is kept of the time, and gains
-//! nothing; and an honest site that has lost it is not locked out.
+//! Removing, editing and restoring the stored time gains nothing, and an honest site that has
+//! lost it is not locked out.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,14 +31,14 @@ use crate::tampering::security_events;
 use crate::vendor::Vendor;
 
 on_both_engines! {
-    an_expired_license_stays_expired_whatever_is_done_to_what_is_kept;
+    an_expired_license_stays_expired_after_any_edit_of_the_stored_data;
     grace_that_is_over_stays_over_when_the_wall_clock_is_turned_back_as_well;
     with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried;
     an_answer_that_never_comes_holds_the_time_back_for_a_minute;
     a_connected_site_that_has_lost_everything_is_not_locked_out_by_a_dead_battery;
     a_signed_answer_replaces_a_mark_that_says_too_much;
-    a_license_file_counts_no_longer_than_was_signed_whatever_the_request_said;
-    a_mark_that_says_too_much_is_mended_by_a_license_file;
+    a_license_file_counts_no_longer_than_signed_regardless_of_the_request;
+    a_mark_that_is_too_far_ahead_is_corrected_by_a_license_file;
     a_time_that_cannot_be_kept_is_shown_and_is_a_security_event;
 }
 
@@ -161,7 +161,7 @@ fn choices() -> Vec<Vec<&'static str>> {
     (1..8).map(choice).collect()
 }
 
-async fn an_expired_license_stays_expired_whatever_is_done_to_what_is_kept(engine: Engine) {
+async fn an_expired_license_stays_expired_after_any_edit_of_the_stored_data(engine: Engine) {
     let (mut site, _vendor, good) = expired(engine).await;
     let over = Kept::read(&site).await;
     let forged = over.forged(START.parse().unwrap());
@@ -487,7 +487,7 @@ async fn forget_all_but_the_request(site: &Site) {
     }
 }
 
-async fn a_license_file_counts_no_longer_than_was_signed_whatever_the_request_said(engine: Engine) {
+async fn a_license_file_counts_no_longer_than_signed_regardless_of_the_request(engine: Engine) {
     let vendor = Vendor::start().await;
     let keys = vendor.trusted_keys();
     let flags = ["--license-trusted-keys", keys.as_str()];
@@ -550,7 +550,7 @@ async fn a_license_file_counts_no_longer_than_was_signed_whatever_the_request_sa
     site.end().await;
 }
 
-async fn a_mark_that_says_too_much_is_mended_by_a_license_file(engine: Engine) {
+async fn a_mark_that_is_too_far_ahead_is_corrected_by_a_license_file(engine: Engine) {
     let vendor = Vendor::start().await;
     let keys = vendor.trusted_keys();
     let flags = ["--license-trusted-keys", keys.as_str()];
@@ -632,7 +632,7 @@ async fn a_time_that_cannot_be_kept_is_shown_and_is_a_security_event(engine: Eng
     assert!(trouble.contains("time.json in STATE_DIR"), "{trouble}");
     assert!(trouble.contains("does not keep it"), "{trouble}");
     app.store.close().await;
-    site.until("the status says so", async || {
+    site.until("the status shows it", async || {
         let status = site.status().await;
         status["timeTrouble"]
             .as_str()

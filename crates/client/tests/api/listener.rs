@@ -23,7 +23,7 @@ use crate::raw_http::{
 };
 use crate::scripted_cloud::ScriptedCloud;
 
-/// Takes the longest body of all open routes.
+/// Accepts the largest body of all open routes.
 const CHECK: &str = "/api/license/features/check";
 
 /// A request of a caller that is not trusted, without its body.
@@ -171,7 +171,7 @@ async fn bodies_in_flight_are_bounded_and_a_trusted_caller_gets_through() {
     .await;
     assert!(metric(&site, used).await <= 512 * 1024);
 
-    // One more is refused, and whoever is trusted is not.
+    // One more is refused, but not for trusted callers.
     let mut refused = hold().await;
     refused.write_all(&vec![b' '; 65536 - held]).await.unwrap();
     let refused = read_head(&mut refused).await;
@@ -339,8 +339,8 @@ async fn four_hundred_callers_that_send_half_cost_little_memory() {
     let program = Program::start(&[]).await;
     let before = resident(program.pid());
     let address = program.url("");
-    // A body one byte short of the longest import, one short of the longest
-    // body, and a head one byte short of the longest.
+    // A body one byte short of the maximum import, one byte short of the maximum body, and a head
+    // one byte short of the maximum.
     let long = |path, length, headers: &str| {
         let head = from_outside(path, headers);
         [head.into_bytes(), vec![b' '; length]].concat()

@@ -216,7 +216,7 @@ async fn a_lease_by_file_is_no_answer_to_a_validation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receipt_that_nobody_signed_does_not_count_and_is_a_security_event() {
+async fn an_unsigned_receipt_does_not_count_and_is_a_security_event() {
     let (_vendor, middleman, site, _) = licensed(Engine::Sqlite).await;
     let before = security_events(&site).await;
     middleman.set(Trick::Forge);

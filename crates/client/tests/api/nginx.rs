@@ -10,7 +10,7 @@ use crate::gates::process::{Process, free_port};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nginx");
 
-/// A running nginx on a port of its own.
+/// A running nginx on its own port.
 pub struct Nginx {
     _process: Process,
     pub url: String,

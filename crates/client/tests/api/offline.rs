@@ -88,7 +88,7 @@ async fn a_site_without_internet_is_licensed_renewed_and_given_up_by_file(engine
     assert_eq!(status["nextValidation"], Value::Null);
     assert!(status["offlineUntil"].is_string());
 
-    // For 90 days nobody is called, also after a restart; then there is grace.
+    // For 90 days no calls are made, even after a restart; then grace begins.
     site.advance(TimeDelta::days(89));
     site.restart().await;
     assert_eq!(site.standing().await, "active");
@@ -152,7 +152,11 @@ async fn a_file_that_does_not_count_changes_nothing_and_says_why(engine: Engine)
     let cut_off = &file[..file.len() / 2];
     assert!(refusal(&site, cut_off).await.contains("cut off"));
     assert!(refusal(&site, &request).await.contains("expected a"));
-    assert!(refusal(&site, "hello").await.contains("no such file"));
+    assert!(
+        refusal(&site, "hello")
+            .await
+            .contains("a license or request file")
+    );
     let lines: Vec<&str> = file.lines().collect();
     let without_a_line = [&lines[..3], &lines[4..]].concat().join("\n");
     assert!(
@@ -191,7 +195,7 @@ async fn a_file_that_does_not_count_changes_nothing_and_says_why(engine: Engine)
     site.advance(TimeDelta::days(31));
     assert!(refusal(&site, &short).await.contains("expired"));
     assert_eq!(import(&site, &file).await.0, StatusCode::OK);
-    assert!(refusal(&site, &file).await.contains("used before"));
+    assert!(refusal(&site, &file).await.contains("already used"));
     assert!(refusal(&site, &short).await.contains("open requests"));
     assert_eq!(site.standing().await, "active");
 
@@ -231,7 +235,7 @@ async fn the_vendors_no_comes_by_file_too(engine: Engine) {
     );
     assert_eq!(site.standing().await, "active");
 
-    // A refused renewal takes effect at once, and outlives a restart.
+    // A refused renewal takes effect immediately, and survives a restart.
     vendor
         .set_status(&key, Status::Suspended, Some("Overdue"))
         .await;
@@ -296,7 +300,11 @@ async fn a_license_that_was_given_up_does_not_come_back_by_a_file_that_was_kept(
     )
     .await;
     assert_eq!(import(&site, &file).await.0, StatusCode::OK);
-    assert!(refusal(&site, &renewal).await.contains("not the one"));
+    assert!(
+        refusal(&site, &renewal)
+            .await
+            .contains("other than the active one")
+    );
     site.end().await;
 }
 
@@ -307,8 +315,8 @@ async fn a_time_that_was_far_ahead_comes_back_with_a_license_file(engine: Engine
     let file = signed(&vendor, &write_request(&site, "activate", Some(&key)).await).await;
     import(&site, &file).await;
 
-    // Somebody has the clock wrong for so long that it is believed, and mends
-    // it: nobody but the vendor can say that it was wrong.
+    // The clock is wrong for so long that it is accepted, and then corrected: only the vendor can
+    // prove that it was wrong.
     site.clock.set_wall("2040-01-01T00:00:00Z".parse().unwrap());
     let passed = std::cell::Cell::new(TimeDelta::zero());
     site.until("the clock is believed", async || {

@@ -163,7 +163,7 @@ async fn all_flags_come_with_a_tag_and_are_not_sent_again_while_nothing_changes(
     site.end().await;
 }
 
-/// Whatever the key is, the answer is one of the protocol.
+/// For any key, the answer follows the protocol.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slash_in_a_key_is_a_part_of_it() {
     let (site, _cloud) = licensed().await;

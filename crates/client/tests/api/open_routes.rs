@@ -22,7 +22,7 @@ use crate::scripted_cloud::{Arrived, ScriptedCloud};
 const TOKEN: &str = "a-token-of-a-good-length";
 /// Requests of each kind.
 const REPEATS: usize = 12;
-/// Requests at a time: few enough that each could be answered by itself.
+/// Requests at a time: few enough that each could be answered alone.
 const CONCURRENT: usize = 4;
 /// Statements of the background jobs and of the readings that all callers
 /// share, per second …
@@ -162,7 +162,7 @@ async fn send(site: &Site, sender: Sender, method: Method, path: String) -> (Str
     } else {
         request = request.json(&body());
     }
-    // Events go on for ever: the head of the answer is enough.
+    // Events never end: the head of the answer is enough.
     let status = request.send().await.unwrap().status().as_u16();
     (format!("{method} {path}"), status)
 }

@@ -13,7 +13,7 @@ async fn the_openapi_document_is_the_reviewed_one() {
     let (_, document) = site.get("/openapi.json").await;
     insta::assert_json_snapshot!("openapi", document, {".info.version" => "[version]"});
 
-    // Whatever a generated client of version 1.0.0 uses is still there.
+    // Everything that a generated client of version 1.0.0 uses still exists.
     let recorded = include_str!("../fixtures/contract/openapi.json");
     let recorded: Value = serde_json::from_str(recorded).unwrap();
     for (path, methods) in recorded["paths"].as_object().unwrap() {

@@ -39,7 +39,7 @@ async fn site_behind_gate(cloud: &ScriptedCloud, flags: &[&str]) -> (Site, Gate,
     (site, gate, direct)
 }
 
-/// Checks and status are answered, and at once.
+/// Checks and status are answered immediately.
 async fn answers_from_memory(site: &Site) {
     let start = Instant::now();
     for _ in 0..10 {
@@ -119,7 +119,7 @@ async fn while_the_database_is_away_memory_answers_and_the_rest_is_written_later
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_first_start_without_the_database_goes_on_until_it_is_there() {
+async fn a_first_start_without_the_database_waits_until_it_is_available() {
     let cloud = ScriptedCloud::start().await;
     let direct = TestDatabase::new(Engine::Postgres).await;
     let gate = Gate::before(&direct, Way::Cut).await;
@@ -149,7 +149,7 @@ async fn a_first_start_without_the_database_goes_on_until_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_hangs_holds_nobody_up_for_long() {
+async fn a_database_that_hangs_delays_callers_only_briefly() {
     let cloud = ScriptedCloud::start().await;
     let (mut site, gate, direct) = site_behind_gate(&cloud, &[]).await;
     site.activate(KEY).await;
@@ -195,7 +195,7 @@ async fn a_database_that_was_restarted_is_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_can_only_be_read_is_told_and_caught_up_with() {
+async fn a_read_only_database_is_reported_and_caught_up_with() {
     let cloud = ScriptedCloud::start().await;
     let (mut site, gate, direct) = site_behind_gate(&cloud, &[]).await;
     site.activate(KEY).await;
@@ -209,7 +209,7 @@ async fn a_database_that_can_only_be_read_is_told_and_caught_up_with() {
         let (_, readiness) = site.get("/readyz").await;
         readiness["database"]
             .as_str()
-            .is_some_and(|it| it.contains("only be read"))
+            .is_some_and(|it| it.contains("read-only"))
     })
     .await;
     cloud.always(Some(Scripted::new(503, "")));
@@ -299,10 +299,10 @@ async fn sessions_of_a_server_that_takes_no_changes_are_left() {
         let (_, readiness) = site.get("/readyz").await;
         readiness["database"]
             .as_str()
-            .is_some_and(|it| it.contains("only be read"))
+            .is_some_and(|it| it.contains("read-only"))
     })
     .await;
-    // Nobody ends the sessions that were made in between.
+    // Sessions created in between are not ended.
     direct.execute(&set("off")).await;
     let (status, answer) = site.activate("another").await;
     assert_eq!(status, StatusCode::OK, "{answer}");
@@ -352,7 +352,7 @@ async fn a_database_whose_host_vanishes_is_used_again_when_there_is_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_without_the_database_answers_at_once() {
+async fn a_start_without_the_database_answers_immediately() {
     let cloud = ScriptedCloud::start().await;
     let (mut site, gate, direct) = site_behind_gate(&cloud, &[]).await;
     site.activate(KEY).await;
@@ -374,7 +374,7 @@ async fn a_start_without_the_database_answers_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pooler_in_transaction_mode_is_told_and_one_in_session_mode_serves() {
+async fn a_pooler_in_transaction_mode_is_reported_and_one_in_session_mode_works() {
     let cloud = ScriptedCloud::start().await;
     let direct = TestDatabase::new(Engine::Postgres).await;
     let pooler = PgBouncer::before(&direct, "transaction").await;
@@ -483,7 +483,7 @@ async fn a_report_that_is_acknowledged_while_the_database_is_away_survives_kill_
         .send(Method::PUT, "/api/license/usage", &report("third", 4000))
         .await;
     assert_eq!(answer.0, 503, "{}", answer.1);
-    assert!(answer.1.contains("was not taken"), "{}", answer.1);
+    assert!(answer.1.contains("was not accepted"), "{}", answer.1);
     program.kill();
     std::fs::remove_file(&state).unwrap();
     std::fs::rename(directory.path().join("kept"), &state).unwrap();

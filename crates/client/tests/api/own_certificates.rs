@@ -278,13 +278,13 @@ async fn a_server_without_its_intermediate_certificate_is_to_send_the_whole_chai
         assert_eq!(status, StatusCode::BAD_REQUEST, "{detail}");
         let advice = "have the server send the whole chain";
         assert!(detail.contains(advice), "{detail}");
-        // It would be needed anew with each renewal of the certificate.
-        assert!(!detail.contains("list that very certificate"), "{detail}");
+        // It would be needed again with each renewal of the certificate.
+        assert!(!detail.contains("list that exact certificate"), "{detail}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_that_speaks_no_tls_is_said_to_whoever_activates() {
+async fn an_activation_reports_a_port_without_tls() {
     let cloud = ScriptedCloud::start().await;
     let url = format!("{}/api", cloud.url.replace("http://", "https://"));
     let site = Site::start(Engine::Sqlite, &url, &[]).await;
@@ -320,7 +320,7 @@ fn a_file_of_certificates_is_read_in_many_forms_and_the_others_are_named() {
     let (first, last) = (lines[0], lines[lines.len() - 1]);
     let body = lines[1..lines.len() - 1].concat();
     for (form, bytes) in [
-        ("as it is", pem.clone().into_bytes()),
+        ("unchanged", pem.clone().into_bytes()),
         ("CRLF", in_lines("\r\n")),
         ("CR", in_lines("\r")),
         ("indented", in_lines("\n    ")),

@@ -270,7 +270,7 @@ async fn settings_and_files_that_they_name_may_be_utf_16_or_marked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_dir_that_cannot_be_written_is_named_with_what_to_do() {
-    // Nobody can make a file in /proc, not even root.
+    // Not even root can create a file in /proc.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -279,7 +279,7 @@ async fn a_state_dir_that_cannot_be_written_is_named_with_what_to_do() {
         let ready = program.json("/readyz").await;
         let trouble = ready["database"].as_str().unwrap();
         assert!(
-            trouble.contains(&format!("'{state}' cannot be written by user ")),
+            trouble.contains(&format!("'{state}' is not writable by user ")),
             "{trouble}"
         );
         assert!(
@@ -288,7 +288,7 @@ async fn a_state_dir_that_cannot_be_written_is_named_with_what_to_do() {
         );
         assert!(!trouble.contains("code: 14"), "{trouble}");
         assert!(
-            program.log().contains("cannot be written by user"),
+            program.log().contains("is not writable by user"),
             "{}",
             program.log()
         );

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::gates::process::free_port;
 
-/// A process with a `STATE_DIR` of its own.
+/// A process with its own `STATE_DIR`.
 pub struct Program {
     child: Child,
     pub port: u16,
@@ -93,7 +93,7 @@ impl Program {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// SIGHUP: it reads anew what it can.
+    /// SIGHUP: it reloads what it can.
     pub fn hang_up(&mut self) {
         self.signal("-HUP");
     }

@@ -279,7 +279,7 @@ async fn doctor_says_which_way_calls_take_and_takes_it() {
     checked.proxies = settings(&[("HTTP_PROXY", "quic://corp:pa55@proxy")]);
     let findings = examine(&checked, &SystemClock, Examiner::Command, |_| {}).await;
     let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    let refused = "ERROR    proxy: HTTP_PROXY names a proxy of a kind that is not supported";
+    let refused = "ERROR    proxy: HTTP_PROXY names a proxy with an unsupported scheme";
     assert!(shown.iter().any(|it| it.starts_with(refused)), "{shown:?}");
     site.end().await;
 }

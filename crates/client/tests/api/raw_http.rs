@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-/// The headers that every response has, whoever makes it.
+/// The headers that every response has.
 pub const ON_EVERY_RESPONSE: [&str; 3] = [
     "frame-ancestors 'none'",
     "x-content-type-options: nosniff",
@@ -290,7 +290,7 @@ async fn ends(url: &str, stall: &Stall) {
     assert!(!answer.contains('\0'), "{name}: HTTP/2 is answered");
 }
 
-/// Hundreds of requests, and nobody reads the answers.
+/// Hundreds of requests whose answers are not read.
 async fn does_not_wait_for_a_caller_that_does_not_read(url: &str) {
     let mut stream = connect(url).await;
     let request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -474,7 +474,7 @@ pub async fn requests_behind_a_long_one_are_answered(url: &str, post: &str) {
     }
 }
 
-/// Whatever is answered, it has the headers of every response.
+/// Every answer has the headers of every response.
 pub async fn has_the_headers_of_every_response(
     http: &reqwest::Client,
     url: &str,

@@ -73,7 +73,7 @@ async fn every_replica_shows_a_change_within_two_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_that_nobody_announces_is_seen_within_fifteen_seconds() {
+async fn a_change_without_a_notification_is_seen_within_fifteen_seconds() {
     let cloud = ScriptedCloud::start().await;
     let (first, second) = two_sites(&cloud.url, &[]).await;
     first.activate(KEY).await;
@@ -97,7 +97,7 @@ async fn a_change_that_nobody_announces_is_seen_within_fifteen_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn activations_at_once_take_one_seat() {
+async fn concurrent_activations_take_one_seat() {
     let vendor = Vendor::start().await;
     let keys = vendor.trusted_keys();
     let flags = ["--license-trusted-keys", &keys, "--license-hardware-id", ""];

@@ -17,8 +17,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// The backup has the license where `issued_before` says so; the site is activated
-    /// after the backup, and the backup restored after that.
+    /// The backup contains the license if `issued_before` is set; the site is activated after the
+    /// backup, and the backup restored after that.
     async fn start(issued_before: bool) -> Self {
         let mut vendor = Vendor::start().await;
         let other = vendor.issue_professional().await;

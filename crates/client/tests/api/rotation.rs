@@ -8,7 +8,7 @@ use crate::harness::Site;
 use crate::vendor::Vendor;
 
 on_both_engines! {
-    a_site_follows_the_vendors_keys_by_itself_and_remembers_where_it_is;
+    a_site_follows_the_vendors_keys_automatically_and_remembers_its_position;
     a_site_that_has_missed_several_key_sets_catches_up;
     a_site_with_the_first_set_follows_a_history_longer_than_an_answer;
 }
@@ -30,7 +30,7 @@ async fn key_set(site: &Site) -> String {
     version.unwrap().to_owned()
 }
 
-async fn a_site_follows_the_vendors_keys_by_itself_and_remembers_where_it_is(engine: Engine) {
+async fn a_site_follows_the_vendors_keys_automatically_and_remembers_its_position(engine: Engine) {
     let mut vendor = Vendor::start().await;
     let mut site = licensed(engine, &vendor).await;
     assert_eq!(key_set(&site).await, "1.0");
@@ -46,7 +46,7 @@ async fn a_site_follows_the_vendors_keys_by_itself_and_remembers_where_it_is(eng
         assert_eq!(answer["standing"], "active", "{answer}");
     }
 
-    // A key that is revoked is gone for good, and the site goes on.
+    // A revoked key is gone permanently, and the site keeps working.
     let old = vendor.oldest_key();
     vendor.revoke(&old);
     assert_eq!(site.validate().await["standing"], "active");

@@ -116,8 +116,8 @@ async fn a_license_server_that_asks_to_wait_is_left_alone_for_an_hour_at_most() 
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
     site.activate(KEY).await;
-    // A heartbeat that is told to wait asks for a validation, which waits as well; the
-    // next heartbeat is due hours later.
+    // A heartbeat with `Retry-After` triggers a validation, which waits as well; the next
+    // heartbeat is due hours later.
     for (status, seconds, waits) in [(429, 600, 600), (503, 1800, 1800), (429, 86_400, 3240)] {
         cloud.always(Some(Scripted::new(status, "")));
         cloud.retry_after(Some(seconds));

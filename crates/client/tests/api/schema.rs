@@ -58,7 +58,11 @@ async fn the_license_of_the_python_service_is_adopted() {
     let status = site.status().await;
     assert_eq!(status["licenseKey"], KEY);
     assert!(site.is_available("module.map_view").await);
-    assert_eq!(cloud.arrived().len(), 1, "validated at once, and once");
+    assert_eq!(
+        cloud.arrived().len(),
+        1,
+        "validated immediately, and only one time"
+    );
     let (_, health) = site.get("/health").await;
     assert_eq!(health["installationId"], INSTALLATION_ID);
     assert_eq!(health["hardwareId"], HARDWARE_ID);

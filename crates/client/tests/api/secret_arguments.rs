@@ -96,7 +96,7 @@ async fn a_token_as_an_argument_is_refused_by_every_command() {
     }
 }
 
-/// What a terminal shows of a key that somebody types.
+/// What a terminal shows while a key is typed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_asks_for_the_key_and_does_not_show_it() {
     const KEY: &str = "FXSGHT-AAAA-BBBB-CCCC-DDDD";
@@ -147,7 +147,7 @@ async fn a_file_that_every_user_can_read_is_warned_of_and_a_group_may() {
         let mut program = Program::start_with(&[], &environment).await;
         program.terminate();
         let log = program.log();
-        let warning = "every user of this machine can read the file of ADMIN_TOKEN_FILE";
+        let warning = "every user of this machine can read the file named by ADMIN_TOKEN_FILE";
         assert_eq!(log.contains(warning), is_warned, "{mode:o}: {log}");
         assert!(!log.contains(TOKEN), "{log}");
     }
@@ -219,7 +219,7 @@ async fn commands_that_read_send_no_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_license_key_is_sent_to_no_address_where_nobody_listens() {
+async fn a_license_key_is_not_sent_to_an_address_without_a_listener() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     drop(listener);

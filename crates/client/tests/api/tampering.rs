@@ -1,4 +1,4 @@
-//! Somebody with root edits what is stored, and gains nothing.
+//! Editing the stored data as root gains nothing.
 
 use chrono::TimeDelta;
 use license_server::licensing::catalogue::Tier;
@@ -13,7 +13,7 @@ on_both_engines! {
     a_row_that_was_edited_changes_nothing_and_is_a_security_event;
     a_signature_that_was_removed_takes_the_license_with_it;
     the_license_of_another_installation_does_not_count;
-    a_license_that_nobody_signed_has_one_grace_period_where_keys_are_trusted;
+    an_unsigned_license_has_one_grace_period_when_keys_are_trusted;
     a_grace_period_that_is_said_to_begin_later_begins_now;
     no_setting_makes_the_grace_of_an_unsigned_license_longer;
 }
@@ -89,11 +89,11 @@ async fn a_row_that_was_edited_changes_nothing_and_is_a_security_event(engine: E
         };
         let data = site.database.texts(&tier).await.remove(0).unwrap();
         assert!(data.contains("standard"), "{data}");
-        // Once it is written anew there is nothing to report.
+        // After it is rewritten there is nothing to report.
         site.restart().await;
         assert_eq!(security_events(&site).await, 0);
     }
-    // Beyond what is signed there is nothing, whatever the rows say.
+    // Nothing counts beyond what is signed, regardless of the rows.
     site.advance(TimeDelta::hours(97));
     edit(&mut site, &sql, false).await;
     assert_eq!(site.standing().await, "lapsed");
@@ -212,9 +212,9 @@ fn unsigned(key: &str, grace_started_at: &str) -> String {
     )
 }
 
-async fn a_license_that_nobody_signed_has_one_grace_period_where_keys_are_trusted(engine: Engine) {
+async fn an_unsigned_license_has_one_grace_period_when_keys_are_trusted(engine: Engine) {
     let (mut site, _vendor, key) = standard(engine, &[]).await;
-    // As the Python service would have left it, and again as soon as it is over.
+    // As the Python service would leave it, and again as soon as it ends.
     forget(&mut site).await;
     edit(&mut site, &unsigned(&key, "NULL"), true).await;
     // Never active: this is what an upgrade needs, and no more.
@@ -245,7 +245,7 @@ async fn no_setting_makes_the_grace_of_an_unsigned_license_longer(engine: Engine
     for (hours, counts_for) in [("87600", 72), ("72", 72), ("5", 5)] {
         let flags = ["--offline-grace-period-hours", hours];
         let (mut site, _vendor, key) = standard(engine, &flags).await;
-        // As if version 1.0.0 had been here, with whatever license one likes.
+        // As if version 1.0.0 had been here, with an arbitrary license.
         let all = "DELETE FROM system_config WHERE key LIKE 'license_client.%'; ";
         forget(&mut site).await;
         edit(&mut site, &format!("{all}{}", unsigned(&key, "NULL")), true).await;

@@ -1,5 +1,5 @@
-//! A gate that asks about a feature that there is not: it is told like any other
-//! that is not licensed, and the site's operator hears of it.
+//! A gate asks about an unknown feature: it is refused like an unlicensed one, and the site's
+//! operator is informed.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -134,7 +134,7 @@ async fn a_feature_of_the_product_or_the_license_is_not_unknown() {
     }
     let unknown = async || site.get("/api/license/features").await.1["unknown"].clone();
     assert_eq!(unknown().await, json!([]));
-    // Whatever is asked, no more than 32 keys are remembered, and a frequent one is.
+    // At most 32 keys are remembered, and a frequent one is among them.
     for _ in 0..2 {
         site.is_available("module.typo").await;
     }

@@ -198,7 +198,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_goes_on_when_the_reader_of_its_log_goes() {
+async fn a_service_keeps_running_without_a_reader_of_its_log() {
     let (reader, writer) = pipe().unwrap();
     let mut service = Service::start(writer, &[("LOG", "trace")]).await;
     drop(reader);
@@ -230,7 +230,7 @@ async fn a_service_starts_works_and_stops_when_its_log_is_full_or_not_read() {
 
 /// A limit on file sizes ends a program by a signal, unless it is handled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_goes_on_when_its_log_file_may_not_grow() {
+async fn a_service_keeps_running_when_its_log_file_cannot_grow() {
     let directory = tempfile::tempdir().unwrap();
     let log = File::create(directory.path().join("log")).unwrap();
     let mut service = Service::start_in(directory, log, &[("LOG", "trace")]).await;

@@ -12,7 +12,7 @@ use crate::database::{Engine, TestDatabase};
 use crate::harness::{KEY, START, Site};
 use crate::scripted_cloud::{Scripted, ScriptedCloud};
 
-/// Databases in a usual run; `UPGRADE_DATABASES` says otherwise.
+/// Databases in a default run; `UPGRADE_DATABASES` changes it.
 const USUAL: usize = 60;
 const NO_IDS: [&str; 4] = ["--installation-id", "", "--license-hardware-id", ""];
 
@@ -248,7 +248,7 @@ fn grant(role: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_the_python_service_has_left_is_taken_over() {
+async fn all_data_of_the_python_service_is_taken_over() {
     let cloud = ScriptedCloud::start().await;
     cloud.always(Some(Scripted::new(503, "")));
     let mut complaints = Vec::new();
@@ -281,7 +281,7 @@ async fn whatever_the_python_service_has_left_is_taken_over() {
                 analytics,
             )
         };
-        // At once, and after a restart, when it has been recorded.
+        // Immediately, and after a restart, when it has been recorded.
         let (status, health, map_view, analytics) = known(&site).await;
         let first = left.complaint(&status, &health, map_view, analytics);
         site.restart().await;
@@ -327,7 +327,7 @@ fn version_1(database: &TestDatabase, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_python_service_can_go_on_and_give_it_back() {
+async fn the_python_service_can_take_over_and_give_it_back() {
     let cloud = ScriptedCloud::start().await;
     let database = TestDatabase::new(Engine::Postgres).await;
     // Before: made by SQLAlchemy, activated, gone offline.

@@ -16,7 +16,7 @@ fn answering(bytes: Vec<u8>) -> u16 {
     thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
-            // What was asked does not matter, and whoever asked may be gone.
+            // The request does not matter, and the caller may be gone.
             drop(connection.read(&mut [0; 4096]));
             drop(connection.write_all(&bytes));
         }
@@ -71,10 +71,10 @@ fn the_doctor_warns_of_an_address_that_is_no_license_server() {
     let sign_in = answering(http("200 OK", "text/html", "<h1>Sign in</h1>"));
     let other_json = answering(http("200 OK", "application/json", r#"{"keys":"none"}"#));
     let publishes = answering(http("200 OK", "application/json", r#"{"keys":[]}"#));
-    let no_server = "it is no License Server";
+    let no_server = "it is not a License Server";
     for (port, path, found, advice) in [
-        (not_found, "", no_server, "have it end with /api"),
-        (not_found, "/", no_server, "have it end with /api"),
+        (not_found, "", no_server, "usually ends with /api"),
+        (not_found, "/", no_server, "usually ends with /api"),
         (not_found, "/api", no_server, "check LICENSE_API_URL"),
         (not_found, "/api/licenses", no_server, "remove /licenses"),
         (not_found, "/licenses/", no_server, "remove /licenses"),

@@ -87,8 +87,7 @@ impl Text {
         self.with_runs(|run, out| out.push_str(&Composing::new_nfkc().normalize(run)))
     }
 
-    /// The text with the best fit in ASCII for each character that has one; `None` where
-    /// there is none.
+    /// The text with each character replaced by its best fit in ASCII; `None` if nothing changes.
     pub(super) fn best_fit(&self) -> Option<Self> {
         self.with_runs(|run, out| run.chars().for_each(|c| push_best_fit(c, out)))
     }
@@ -177,8 +176,7 @@ fn trimmed_end<'a>(mut bytes: &'a [u8], trimmed: &[u8]) -> &'a [u8] {
     bytes
 }
 
-/// Whether a character stays as it is: a fast answer for the letters that most names are
-/// made of.
+/// Whether a character stays unchanged: a fast path for the letters of most names.
 fn is_stable(c: char) -> bool {
     matches!(
         c,
@@ -197,7 +195,7 @@ fn is_stable(c: char) -> bool {
     )
 }
 
-/// A character by its best fit in ASCII, or as it is. Accents are left out.
+/// A character's best fit in ASCII, or the character itself. Accents are dropped.
 fn push_best_fit(c: char, out: &mut String) {
     if c.is_ascii() {
         out.push(c);

@@ -1,6 +1,6 @@
 //! Why a path is refused, and the limits of paths.
 
-/// Longest path that is read, in bytes, without its query.
+/// Maximum length of a path, in bytes, without its query.
 pub const MAX_PATH_BYTES: usize = 8 * 1024;
 /// Most segments of a path, empty ones included.
 pub const MAX_SEGMENTS: usize = 64;
@@ -9,7 +9,7 @@ pub const MAX_SEGMENTS: usize = 64;
 /// place.
 pub const MAX_ODD_PLACES: usize = 32;
 
-/// Why a path is none that an honest client sends.
+/// Why a path is not one that a legitimate client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// It does not begin with a slash.
@@ -27,20 +27,20 @@ pub enum PathError {
     TooOdd,
     /// A percent sign is not followed by two hexadecimal digits, or the bytes
     /// that the escapes stand for are not UTF-8.
-    #[error("the path holds an escape that stands for nothing")]
+    #[error("the path contains an invalid escape")]
     BadEscape,
     /// Escapes stand for escapes, again and again.
     #[error("the path is escaped too often")]
     EscapedTooOften,
     /// It holds a character that no path has.
-    #[error("the path holds a control character")]
+    #[error("the path contains a control character")]
     ControlCharacter,
     /// It contains a character that has to be escaped in a path (RFC 3986,
     /// section 3.3), and that some services cut the path at or replace.
-    #[error("the path contains a space, '#' or '\\', which have to be percent-encoded")]
+    #[error("the path contains a space, '#' or '\\', which must be percent-encoded")]
     ForbiddenCharacter,
     /// It leads out of the root.
-    #[error("the path leads out of the root")]
+    #[error("the path leads above the root")]
     AboveRoot,
     /// Services read it differently, and that makes a difference.
     #[error("the path may be read in ways that need different features")]

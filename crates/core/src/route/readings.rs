@@ -267,8 +267,8 @@ impl<'a> Readings<'a> {
             has_host: false,
             marks,
         };
-        // In no other reading are there segments of dots or empty ones where
-        // there are none in the one that ends the most of them.
+        // The reading that ends the most segments also contains all dot segments and empty
+        // segments of the others.
         let mut dots = Vec::new();
         let (mut has_empty, mut has_host) = (false, false);
         for cuts_query in [false, true] {

@@ -78,7 +78,7 @@ impl Text {
         self.origins.iter().any(|origin| origin & UNKNOWN != 0)
     }
 
-    /// Undoes the escapes one more time; `None` where there are none.
+    /// Decodes the escapes one more time; `None` if there are no escapes.
     pub(super) fn unescaped(&self, round: u8) -> Option<Self> {
         let first = (0..self.bytes.len()).find(|at| self.escape_at(*at).is_some())?;
         let mut next = Self::with_capacity(self.bytes.len());

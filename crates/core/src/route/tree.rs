@@ -281,7 +281,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// A segment as it is compared.
+/// A segment in the form used for comparison.
 fn folded(segment: &[u8], ignore_case: bool) -> Cow<'_, [u8]> {
     match ignore_case {
         true => Cow::Owned(String::from_utf8_lossy(segment).to_lowercase().into_bytes()),

@@ -175,7 +175,7 @@ fn an_answer_is_read_in_every_encoding_of_version_1() {
 
 #[test]
 fn an_answer_with_a_duplicate_member_is_no_contact() {
-    const TWICE: &str = "an object has a member twice";
+    const TWICE: &str = "an object has a duplicate member";
     let keys = Signer::vendor().trust();
     for body in [
         r#"{"success":true,"success":true}"#,
@@ -425,7 +425,7 @@ fn a_malformed_answer_names_the_problem() {
         (r#"{"success":1,"isValid":true}"#, "success is not true"),
         (
             r#"{"isValid":false,"isValid":true}"#,
-            "an object has a member twice",
+            "an object has a duplicate member",
         ),
         (r#"{"isValid":true,"license":{}}"#, "no licenseKey"),
     ];
@@ -444,7 +444,7 @@ fn a_malformed_answer_names_the_problem() {
 
 #[test]
 fn the_message_of_a_denial_is_found_in_every_place() {
-    let standard = "The License Server says that the license is not valid";
+    let standard = "The License Server denied the license";
     let cases = [
         (
             r#"{"isValid":false,"reason":"expired","message":"Over"}"#,
@@ -912,8 +912,8 @@ fn every_reason_for_no_contact_says_what_to_do() {
             NoContact::SignInDemanded { status: 407 },
             "check HTTPS_PROXY",
         ),
-        (NoContact::Busy { status: 429 }, "asked again later"),
-        (NoContact::ServerFault { status: 502 }, "asked again later"),
+        (NoContact::Busy { status: 429 }, "retrying later"),
+        (NoContact::ServerFault { status: 502 }, "retrying later"),
         (NoContact::NotJson { status: 200 }, "check LICENSE_API_URL"),
         (NoContact::ServerDoesNotSign, "remove LICENSE_TRUSTED_KEYS"),
     ];

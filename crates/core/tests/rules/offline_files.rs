@@ -203,7 +203,7 @@ fn errors_name_the_type_of_the_file() {
             FileError::SomethingElse { expected, found },
             "{text}"
         );
-        let shown = format!("this is {found}, expected a '{expected}'");
+        let shown = format!("the file is {found}, expected a '{expected}'");
         assert_eq!(error.to_string(), shown);
     }
     let line = file.lines().nth(1).unwrap();
@@ -440,7 +440,7 @@ fn a_request_from_the_future_is_refused_by_either_of_its_times() {
     };
     assert_eq!(
         request.check_written(T0).unwrap_err().to_string(),
-        "the request says that it was written at 2100-01-01 00:00 UTC, and it is 2026-03-01 00:00 UTC here: \
+        "the request was written at 2100-01-01 00:00 UTC, but it is 2026-03-01 00:00 UTC here: \
          set the clock of the site's machine, then write a new request there"
     );
     // No time is too far away, and none overflows.

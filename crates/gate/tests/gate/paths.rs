@@ -130,7 +130,7 @@ async fn the_fallback_of_a_nested_router_is_gated_too() {
 fn an_invalid_route_is_rejected_with_a_reason() {
     for (paths, feature, says) in [
         ("api/map", MAP_VIEW, "invalid route 'api/map'"),
-        ("/api/**/map", MAP_VIEW, "comes last"),
+        ("/api/**/map", MAP_VIEW, "must come last"),
         ("/api/ma*", MAP_VIEW, "a star stands for a whole segment"),
         ("/api/map", "", "at least one character"),
     ] {

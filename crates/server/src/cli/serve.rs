@@ -14,7 +14,7 @@ use crate::http::access::Access;
 use crate::open::OpenError;
 use crate::serve::{self, Bounds};
 
-/// How long the service waits at its start for a database that is not there.
+/// How long the service waits for a missing database at its start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time between two tries …
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use license_service::request_body::BodyLimits;
 
 use super::frame::Frame;
 
-/// Maximum number of fields of a form; the longest one of this console has 13.
+/// Maximum number of fields of a form; the largest one of this console has 13.
 const MAX_FIELDS: usize = 32;
 /// What the names of kept fields begin with among those of the sign-in form.
 const PREFIX: char = '_';

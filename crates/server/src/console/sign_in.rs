@@ -37,9 +37,9 @@ pub(super) struct SignInQuery {
     next: String,
 }
 
-/// Maximum length of the sign-in form, in bytes: the longest form that anyone may send
-/// ([`BodyLimits::max_bytes`](license_service::request_body::BodyLimits::max_bytes)) fits,
-/// with longer names.
+/// Maximum length of the sign-in form, in bytes: the largest form that any caller may send
+/// ([`BodyLimits::max_bytes`](license_service::request_body::BodyLimits::max_bytes)) fits, with
+/// longer names.
 const MAX_FORM_BYTES: usize = 16 * 1024;
 
 /// Lets the sign-in form have the fields of another one.

@@ -21,23 +21,23 @@ use tower_http::csrf::{CsrfLayer, ProtectionError};
 use crate::audit::Actor;
 use crate::http::error::ApiError;
 
-/// Longest address of a page that is shown after signing in, in bytes; others are
-/// forgotten.
+/// Maximum length of the address of a page shown after sign-in, in bytes; longer ones are
+/// ignored.
 pub(crate) const MAX_NEXT_BYTES: usize = 2 * 1024;
 
-/// The rules, made once at start.
+/// The rules, built at start.
 pub struct Access {
     token: Option<AdminToken>,
     hosts: Hosts,
     proxies: TrustedProxies,
-    /// Said one time: anyone can send the header.
+    /// Logged only one time, because anyone can send the header.
     warned_of_proxy: Once,
-    /// Who has shown a wrong token, and the names of sessions, which are in the database.
+    /// Callers that used a wrong token, and the names of sessions, which are in the database.
     pub sessions: Sessions,
 }
 
 impl Access {
-    /// Without a token nobody is let in.
+    /// Without a token, access is always refused.
     #[must_use]
     pub fn new(
         token: Option<AdminToken>,
@@ -61,7 +61,7 @@ impl Access {
 }
 
 /// The address that a request comes from: the peer's, or what trusted proxies say.
-/// Nothing else here looks at the peer.
+/// Nothing else here uses the peer's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
@@ -122,7 +122,7 @@ pub(super) async fn with_token(
         // Health checks and browsers come without one, and guess nothing.
         ShownToken::None => return ApiError::Unauthorized.into_response(),
         ShownToken::Wrong => {
-            tracing::warn!(security = true, peer = %address, "a call with a wrong token");
+            tracing::warn!(security = true, peer = %address, "wrong administrator token");
             let refusal = match access.sessions.note_failure(Door::Api, address) {
                 true => ApiError::Unauthorized,
                 false => ApiError::SignIn(SignInError::TooMany),

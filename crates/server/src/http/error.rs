@@ -35,7 +35,7 @@ const CHALLENGE: (HeaderName, HeaderValue) = (
 /// Why a request is not answered.
 #[derive(Debug)]
 pub enum ApiError {
-    /// The body, a header or a parameter is not what it has to be.
+    /// The body, a header or a parameter is invalid.
     BadRequest(String),
     /// The body cannot be read: too long, or broken off.
     Body(StatusCode, String),
@@ -43,7 +43,7 @@ pub enum ApiError {
     BodyRefused(BodyRefusal),
     /// The vendor has switched this off.
     NotOffered(String),
-    /// There is no such thing.
+    /// Not found.
     Unknown(String),
     /// It cannot be done as things stand.
     Conflict(String),
@@ -51,11 +51,11 @@ pub enum ApiError {
     Unauthorized,
     /// There is no token to show.
     NoToken,
-    /// Nobody was signed in.
+    /// Sign-in failed.
     SignIn(SignInError),
     /// A page of another site has sent it.
     CrossSite,
-    /// The service is called by a name that is none of its.
+    /// The service is called by an unknown host name.
     UnknownHost(String),
     /// The caller has used its allowance of calls; how long until the next one.
     TooManyCalls(Duration),
@@ -63,20 +63,20 @@ pub enum ApiError {
     NotSigning,
     /// The site knows more than the database does, which may be a restored backup.
     OlderThanSite,
-    /// There is no such path.
+    /// Not found.
     NotFound,
-    /// The path has other methods.
+    /// Method not allowed.
     MethodNotAllowed,
     /// Others are waiting already: for the same license, the same row or a connection to the
     /// database, which is well.
     Busy,
-    /// The database does not do what it is asked; the log has why.
+    /// The database is unavailable; the log has the reason.
     Unavailable,
-    /// A fault of ours; the log has it.
+    /// An internal error; see the log.
     Internal,
 }
 
-/// What a caller is told.
+/// The message for a caller.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ErrorBody {
     error: ErrorDetail,
@@ -84,7 +84,7 @@ pub(super) struct ErrorBody {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct ErrorDetail {
-    /// A short word that programs can compare.
+    /// A short code for programs.
     code: &'static str,
     /// What is wrong, and what to do.
     message: String,
@@ -128,14 +128,15 @@ impl ApiError {
             Self::BodyRefused(refusal) => capitalised(&refusal.to_string()),
             Self::SignIn(error) => error.to_string(),
             Self::Unauthorized => {
-                "The header 'Authorization: Bearer' has to show the ADMIN_TOKEN".to_owned()
+                "Expected the header 'Authorization: Bearer' with the ADMIN_TOKEN".to_owned()
             }
-            Self::NoToken => "The License Server has no administrator's token; set ADMIN_TOKEN \
+            Self::NoToken => {
+                "No administrator token is set on the License Server; set ADMIN_TOKEN \
                               or ADMIN_TOKEN_FILE, and restart it"
-                .to_owned(),
-            Self::CrossSite => "The request seems to come from a page of another site. A proxy in \
-                                front of the License Server has to pass on the Host header with \
-                                its port."
+                    .to_owned()
+            }
+            Self::CrossSite => "The request seems to come from a page of another site. A proxy \
+                in front of the License Server must pass on the Host header with its port."
                 .to_owned(),
             Self::UnknownHost(host) => {
                 format!("The service is not known as '{host}'. Add the name to ALLOWED_HOSTS.")
@@ -144,20 +145,18 @@ impl ApiError {
                 format!("Too many calls; wait {} s, then try again", seconds(*wait))
             }
             Self::NotSigning => {
-                "The License Server is not signing at the moment; its log says why".to_owned()
+                "The License Server is currently not signing; see its log".to_owned()
             }
             Self::OlderThanSite => "The License Server's database is older than this site's \
                                     license; the vendor has been alerted"
                 .to_owned(),
-            Self::NotFound => "There is no such path".to_owned(),
-            Self::MethodNotAllowed => "The path has other methods".to_owned(),
+            Self::NotFound => "Not found".to_owned(),
+            Self::MethodNotAllowed => "Method not allowed".to_owned(),
             Self::Busy => {
                 "The License Server is busy; wait a few seconds, then try again".to_owned()
             }
-            Self::Unavailable => {
-                "The database does not do what it is asked; the log says why".to_owned()
-            }
-            Self::Internal => "The License Server has a fault; it is in its log".to_owned(),
+            Self::Unavailable => "The database is unavailable; see the server log".to_owned(),
+            Self::Internal => "Internal error; see the server log".to_owned(),
         }
     }
 
@@ -190,8 +189,8 @@ fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-/// Longest that a site is asked to wait while nothing is signed: the clock may be
-/// set right, or accepted, at any time.
+/// Maximum wait requested from a site while nothing is signed: the clock may be corrected or
+/// accepted at any time.
 const NOT_SIGNING_WAIT: Duration = Duration::from_secs(60);
 
 /// How long a caller is asked to wait where too many others do.
@@ -274,7 +273,7 @@ impl From<AnswerError> for ApiError {
             AnswerError::TooManyCalls(wait) => Self::TooManyCalls(wait),
             AnswerError::Store(error) => error.into(),
             error @ AnswerError::Document(_) => {
-                tracing::error!(%error, "a request could not be answered");
+                tracing::error!(%error, "failed to answer a request");
                 Self::Internal
             }
         }
@@ -284,12 +283,12 @@ impl From<AnswerError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if error.is_busy() {
-            tracing::debug!(%error, "a request waited too long for others");
+            tracing::debug!(%error, "a request waited too long in the queue");
             return Self::Busy;
         }
-        // The door to the database says once that it fails, and then counts.
+        // The database module logs a failure one time, and then counts.
         if !error.is_outage() {
-            tracing::error!(%error, "a request could not be answered");
+            tracing::error!(%error, "failed to answer a request");
         }
         Self::Unavailable
     }
@@ -311,7 +310,7 @@ impl From<IssueError> for ApiError {
             IssueError::Store(error) => error.into(),
             IssueError::Exists(_) => Self::Conflict(error.to_string()),
             IssueError::NoRandomness(_) => {
-                tracing::error!(%error, "no license could be issued");
+                tracing::error!(%error, "failed to issue a license");
                 Self::Internal
             }
             IssueError::Key(_)
@@ -387,7 +386,7 @@ impl From<KeysError> for ApiError {
             ) => Self::Conflict(error.to_string()),
             KeysError::Clock(_) => Self::Conflict(error.to_string()),
             KeysError::Signing(_) | KeysError::BrokenOff => {
-                tracing::error!(%error, "the signing keys could not be changed");
+                tracing::error!(%error, "failed to change the signing keys");
                 Self::Internal
             }
         }

@@ -1,4 +1,4 @@
-//! Bodies and parameters, with our own words for what is wrong with them.
+//! Bodies and parameters, with our own error messages.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -21,14 +21,13 @@ pub(super) struct Params<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
-    /// Whatever it is called: nothing else than JSON is taken. No body is an
-    /// empty one.
+    /// Read as JSON, regardless of its content type. A missing body counts as empty.
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = json_text(Bytes::from_request(request, state).await)?;
         let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
         let body = serde_json::from_slice(text);
         body.map(Self)
-            .map_err(|error| ApiError::BadRequest(format!("the body: {error}")))
+            .map_err(|error| ApiError::BadRequest(format!("invalid request body: {error}")))
     }
 }
 
@@ -61,7 +60,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
                 let text = text
                     .rsplit_once("query string: ")
                     .map_or(&*text, |(_, it)| it);
-                Err(ApiError::BadRequest(format!("the parameters: {text}")))
+                Err(ApiError::BadRequest(format!("invalid parameters: {text}")))
             }
         }
     }
@@ -73,7 +72,7 @@ pub(super) fn until<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTim
         return Ok(None);
     };
     end_of(&text).map(Some).ok_or_else(|| {
-        let accepted = "accepted are 2030-12-31 and 2030-12-31T12:00:00Z";
-        D::Error::custom(format!("'{text}' is no instant; {accepted}"))
+        let expected = "expected 2030-12-31 or 2030-12-31T12:00:00Z";
+        D::Error::custom(format!("invalid time '{text}': {expected}"))
     })
 }

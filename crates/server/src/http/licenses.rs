@@ -33,9 +33,9 @@ use crate::licensing::answer::{Answer, CallDetails, Question, answer};
 use crate::licensing::document::Addressee;
 use crate::licensing::offline;
 
-/// Longest id, name or key, in characters: the width of its column.
+/// Maximum length of an id, name or key, in characters: the width of its column.
 const MAX_TEXT_CHARS: usize = 255;
-/// Longest nonce, in characters; ours have 43.
+/// Maximum length of a nonce, in characters; ours have 43.
 const MAX_NONCE_CHARS: usize = 128;
 
 type ReceivedBody = Result<Bytes, BytesRejection>;
@@ -65,7 +65,7 @@ pub(super) async fn activate(
     ))
 }
 
-/// Says whether a machine may go on using a license.
+/// Confirms or denies that a machine may keep using a license.
 pub(super) async fn validate(
     State(app): State<Arc<App>>,
     address: ClientAddress,
@@ -111,7 +111,7 @@ pub(super) async fn deactivate(
     Ok(Json(refusal(answer)))
 }
 
-/// Answers the request of a site without internet, which somebody brings.
+/// Answers the request file of a site without internet.
 pub(super) async fn offline(
     State(app): State<Arc<App>>,
     address: ClientAddress,
@@ -151,7 +151,7 @@ pub(super) async fn offline(
 
 #[derive(Deserialize)]
 struct OfflineBody {
-    /// The request file as it is.
+    /// The unmodified request file.
     request: String,
 }
 
@@ -227,7 +227,7 @@ fn deactivated(receipt: &str) -> Value {
     json!({"success": true, "data": {"deactivated": true, "signature": receipt}})
 }
 
-/// Sites always send JSON, whatever they call it.
+/// Sites always send JSON, regardless of the content type.
 fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
     let bytes = json_text(body)?;
     serde_json::from_slice(&bytes).map_err(|error| {
@@ -236,7 +236,7 @@ fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
     })
 }
 
-/// What the headers say of the sender. One that cannot be read says nothing.
+/// What the headers say about the sender. Unreadable ones are ignored.
 fn call(headers: &HeaderMap) -> CallDetails {
     let text = |name: &'static str| headers.get(name)?.to_str().ok();
     CallDetails {
@@ -256,7 +256,7 @@ fn addressee(
         value
             .transpose()
             .map(Option::unwrap_or_default)
-            .map_err(|_| ApiError::BadRequest(format!("The header {name} is not plain text")))
+            .map_err(|_| ApiError::BadRequest(format!("The header {name} must be plain text")))
     };
     let installation_id = header(INSTALLATION_ID_HEADER)?;
     check("X-Installation-ID", installation_id)?;

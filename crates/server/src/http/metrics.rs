@@ -22,7 +22,7 @@ pub(super) async fn metrics(
         .metrics
         .text(&jobs.failures(), telemetry::dropped_lines());
     let text = text.map_err(|error| {
-        tracing::error!(%error, "failed to write the metrics");
+        tracing::error!(%error, "failed to write metrics");
         ApiError::Internal
     })?;
     Ok(exposition::respond(&headers, text))

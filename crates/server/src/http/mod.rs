@@ -35,7 +35,7 @@ use crate::http::access::Access;
 use crate::http::error::ApiError;
 use crate::licensing::fleet::Survey;
 
-/// Longest time for one request.
+/// Timeout for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What handlers get.
@@ -53,8 +53,8 @@ pub struct HttpState {
     pub jobs: Arc<Jobs>,
 }
 
-/// The bounds of all bodies, with the errors of this API. A caller is trusted
-/// once [`trusted_body`] has said so.
+/// The bounds of all bodies, with the errors of this API. A caller is trusted after
+/// [`trusted_body`].
 pub(crate) fn bounds(limits: BodyLimits) -> BoundBodies {
     BoundBodies::new(
         limits,

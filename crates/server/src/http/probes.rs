@@ -32,7 +32,7 @@ pub(super) async fn readyz(
     let signing = match &key {
         Err(SigningError::Record { .. }) => Err("the key directory does not match the database"),
         Err(_) => Err("no key may sign"),
-        Ok(()) if !app.are_keys_current() => Err("the signing keys cannot be reloaded"),
+        Ok(()) if !app.are_keys_current() => Err("cannot reload the signing keys"),
         Ok(()) => Ok(()),
     };
     let failing = jobs.failing();
@@ -44,7 +44,7 @@ pub(super) async fn readyz(
     let word = |ok: bool, otherwise: &'static str| if ok { "ok" } else { otherwise };
     let body = json!({
         "ready": is_ready,
-        "database": word(database.is_ok(), "does not take changes"),
+        "database": word(database.is_ok(), "does not accept changes"),
         "signing": signing.err().unwrap_or("ok"),
         "jobs": match failing.is_empty() {
             true => "ok".to_owned(),

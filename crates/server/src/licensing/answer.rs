@@ -1,8 +1,8 @@
 //! Answer a site: activate, validate, heartbeat, deactivate.
 //!
-//! All four find the license, judge it, look at the machine's seat, and sign
-//! what follows, in one transaction that holds the license: the limit of
-//! seats and the sequence numbers are right whoever else asks at the time.
+//! All four find the license, judge it, look at the machine's seat, and sign the result, in one
+//! transaction that locks the license: the seat limit and the sequence numbers are correct
+//! regardless of concurrent calls.
 
 use std::time::Duration;
 
@@ -52,9 +52,9 @@ pub enum Question {
 pub struct CallDetails {
     /// By file.
     pub offline: Option<ByFile>,
-    /// The highest sequence number that it says it knows.
+    /// The highest sequence number that it reports.
     pub newest_seq: Option<u64>,
-    /// It says that its hardware has changed.
+    /// It reports changed hardware.
     pub drifted: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct ByFile {
     pub written_at: DateTime<Utc>,
 }
 
-/// What it is told.
+/// The message for it.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Yes: the license with its signed document.
@@ -83,7 +83,7 @@ pub enum Answer {
     Denied {
         /// Why.
         reason: DenialReason,
-        /// Why, in words for the site's operator.
+        /// The reason, for the site's operator.
         message: String,
         /// The signed denial.
         signature: String,
@@ -98,7 +98,8 @@ pub enum AnswerError {
     Store(#[from] StoreError),
     /// A file asks for a deactivation, and the machine was activated after it was written.
     #[error(
-        "the request to deactivate is older than the activation of {0}, and would free a seat that is in use; write a new one there"
+        "the request to deactivate is older than the activation of {0}, and would free a seat in \
+         use; write a new request there"
     )]
     Outdated(DateTime<Utc>),
     /// The refusal rests on nothing that the database holds, and the site was answered
@@ -107,9 +108,9 @@ pub enum AnswerError {
     OlderThanSite,
     /// The machine would take a seat, and the license's machines without one have taken
     /// or tried to take too many.
-    #[error("too many machines took a seat; the next one is allowed in {0:?}")]
+    #[error("too many machines have activated; the next activation is allowed in {0:?}")]
     TooManyCalls(Duration),
-    /// A document could not be made.
+    /// A document could not be created.
     #[error(transparent)]
     Document(#[from] SignError),
 }
@@ -153,7 +154,7 @@ async fn decide(
     now: DateTime<Utc>,
 ) -> Result<Answer, AnswerError> {
     let key = LicenseKey::parse(&to.license_key);
-    // Whoever knows no key makes nobody wait; licenses are never removed.
+    // Callers without a valid key must not make others wait; licenses are never removed.
     let known = match &key {
         Ok(key) => licenses::find(app.store.reader(), key.as_str()).await?,
         Err(_) => None,
@@ -200,7 +201,7 @@ async fn decide(
     };
 
     let judged = match question {
-        // A seat may be given back whatever has become of the license.
+        // A seat may be given back regardless of the license's status.
         Question::Deactivate => Ok(()),
         _ => permit(&license, now),
     };
@@ -242,7 +243,7 @@ async fn decide(
                 let left = moves_left(&transaction, &license, now).await?;
                 let (license, signed) =
                     signed_license(app, &license, left, envelope(seat.last_seq), lease)?;
-                // Whatever the question: what was signed counts until it ends.
+                // For every call: what was signed counts until it ends.
                 seat.note_signed(signed);
                 if question.is_kept() {
                     seat.signed = Some(signed);
@@ -340,7 +341,7 @@ async fn lost_number(
     Ok(is_lost.then_some(known))
 }
 
-/// Follows a machine's trail, and notes what a person should look at.
+/// Follows a machine's trail, and records suspicions for review.
 async fn follow(
     db: &impl ConnectionTrait,
     mut seat: Seat,
@@ -365,12 +366,12 @@ fn warn_of(suspicion: Suspicion, hardware_id: &str) {
         Suspicion::SharedIdentity => tracing::warn!(
             hardware_id,
             suspicion = suspicion.as_str(),
-            "several machines seem to share one identity"
+            "several machines appear to share one identity"
         ),
         Suspicion::ImpossibleSequence | Suspicion::HardwareDrift => tracing::warn!(
             hardware_id,
             suspicion = suspicion.as_str(),
-            "a site should be looked at"
+            "suspicious site; review it"
         ),
     }
 }
@@ -381,7 +382,7 @@ fn permit(license: &License, now: DateTime<Utc>) -> Result<(), Refused> {
         return Ok(());
     };
     let end = license.expires_at.unwrap_or(now);
-    let usual = match reason {
+    let default = match reason {
         DenialReason::Expired => format!(
             "The license expired on {}; renew it with your vendor",
             end.format("%Y-%m-%d")
@@ -392,8 +393,8 @@ fn permit(license: &License, now: DateTime<Utc>) -> Result<(), Refused> {
         _ => "The license was revoked; ask your vendor for a new one".to_owned(),
     };
     let message = match reason {
-        DenialReason::Expired => usual,
-        _ => license.status_message.clone().unwrap_or(usual),
+        DenialReason::Expired => default,
+        _ => license.status_message.clone().unwrap_or(default),
     };
     let refusal = match reason {
         DenialReason::Expired => Refusal::Expired,
@@ -411,7 +412,7 @@ struct KnownMachine {
     lost: Option<u64>,
 }
 
-/// The machine's seat as it is after the question: taken, kept or freed.
+/// The machine's seat after the call: taken, kept or freed.
 async fn take_seat(
     app: &App,
     db: &impl ConnectionTrait,
@@ -549,15 +550,14 @@ fn unknown(error: Option<LicenseKeyError>) -> Refused {
     };
     let message = match error {
         Some(LicenseKeyError::CheckCharacter) => {
-            "The license key contains a typing error; compare it with the one you were given"
+            "The license key contains a typing error; compare it with the key you received"
                 .to_owned()
         }
         other => match other.and_then(|error| error.odd_characters()) {
             Some(odd) => {
-                format!("There is no license with this key, which contains {odd}; type it again")
+                format!("No license has this key, which contains {odd}; type it again")
             }
-            None => "There is no license with this key; compare it with the one you were given"
-                .to_owned(),
+            None => "Unknown license key; compare it with the key you received".to_owned(),
         },
     };
     refused(refusal, DenialReason::UnknownLicense, message)

@@ -58,8 +58,8 @@ pub async fn open(store: &Store, clock: Arc<dyn Clock>) -> Result<SigningClock, 
     Ok(opened)
 }
 
-/// Compares a clock with the database's; answers how far it is ahead, and `None` where
-/// the database has none of its own.
+/// Compares a clock with the database's; answers how far it is ahead, and `None` if the database
+/// has no clock of its own.
 async fn compare(store: &Store, clock: &SigningClock) -> Result<Option<TimeDelta>, StoreError> {
     let shown = signing_clock::database_time(store.reader()).await?;
     Ok(shown.map(|shown| clock.compare(shown)))
@@ -87,7 +87,7 @@ pub async fn record_if_trusted(app: &App) {
 /// records that it is trusted, if it is.
 ///
 /// # Errors
-/// When the database refuses; what was known about the clock goes on counting.
+/// When the database refuses; the previous result then still counts.
 pub async fn watch(app: &App) -> Result<(), StoreError> {
     compare(&app.store, &app.signing_clock).await?;
     let recorded = signing_clock::find(app.store.reader()).await?;
@@ -125,8 +125,8 @@ pub async fn status(store: &Store, clock: Arc<dyn Clock>) -> Result<ClockStatus,
 /// in the audit log. Running servers whose clock shows the same take it up.
 ///
 /// # Errors
-/// [`AcceptError::Doubt`] where the database's clock shows another time: one of the
-/// two is wrong, whatever a person says.
+/// [`AcceptError::Doubt`] if the database's clock shows another time: one of the two is wrong,
+/// and confirming does not help.
 pub async fn accept(store: &Store, clock: &dyn Clock, change: &Change) -> Result<(), AcceptError> {
     let shown = signing_clock::database_time(store.reader()).await?;
     let ahead = shown.map(|shown| clock.ahead_of(shown));

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::signing::SignError;
 use crate::store::licenses::License;
 
-/// Whom a document is for.
+/// The recipient of a document.
 #[derive(Clone, Debug)]
 pub struct Addressee {
     /// The request's nonce.
@@ -28,7 +28,7 @@ pub struct Addressee {
 /// What every document says about the call that it answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
-    /// Whom it is for.
+    /// The recipient.
     pub to: &'a Addressee,
     /// The call.
     pub question: Call,
@@ -97,7 +97,7 @@ pub fn signed_license(
 pub struct Denied {
     /// Why.
     pub reason: DenialReason,
-    /// Why, in words for the site's operator.
+    /// The reason, for the site's operator.
     pub message: String,
 }
 

@@ -22,7 +22,7 @@ use crate::store::{StoreError, calls, licenses, suspicions};
 
 /// Suspicions that are older count no more.
 const SUSPECTED_FOR: TimeDelta = TimeDelta::days(30);
-/// Versions that are told apart; the rest is one.
+/// Versions that are counted separately; the rest are combined.
 const VERSIONS: usize = 12;
 
 /// How an installation stands, seen from here.
@@ -159,16 +159,14 @@ pub struct Survey(Mutex<Option<Looked>>);
 #[derive(Debug)]
 struct Looked {
     fleet: Arc<Fleet>,
-    /// When it was looked at, and how long that took, in time of the running
-    /// process.
+    /// When it was evaluated, and how long that took, in time of the running process.
     at: Duration,
     took: Duration,
 }
 
 impl Survey {
-    /// The fleet, as it is or was a moment ago. Looking takes at most a
-    /// twentieth of the time, and whoever asks meanwhile waits for the same
-    /// look.
+    /// The fleet, current or recent. Evaluating it takes at most a twentieth of the time, and
+    /// concurrent callers wait for the same result.
     ///
     /// # Errors
     /// When the database refuses.
@@ -262,7 +260,7 @@ pub async fn installations(
         ..Window::default()
     };
     if filter.takes_all() {
-        // The database counts and passes over by itself what need not be judged.
+        // The database counts and skips what need not be judged.
         window.part = Some((offset, most));
         let rows = all(db, window).await?;
         let page = rows.map_ok(|it| Member::of(it, &suspected, now));

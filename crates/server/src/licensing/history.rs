@@ -118,7 +118,7 @@ fn first_of(app: &App, days: u32) -> NaiveDate {
     app.clock.now().date_naive() - TimeDelta::days(i64::from(days) - 1)
 }
 
-/// Forgets what is older than [`KEPT_FOR`], and freed seats [`FREED_KEPT_FOR`] after
+/// Removes data older than [`KEPT_FOR`], and freed seats [`FREED_KEPT_FOR`] after
 /// their last lease has ended; sums up what sites did that was only counted. Does
 /// nothing while the clock may be wrong: a freed seat would be removed while its lease
 /// still runs.

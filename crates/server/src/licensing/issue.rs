@@ -34,18 +34,18 @@ pub struct IssueRequest {
     pub max_users: Option<i64>,
     /// In GB; -1 is unlimited.
     pub max_storage_gb: Option<i64>,
-    /// Features besides the tier's.
+    /// Features in addition to the tier's.
     pub with: Vec<String>,
     /// Features of the tier to leave out.
     pub without: Vec<String>,
     /// The last instant at which the license may be used.
     pub expires_at: Option<DateTime<Utc>>,
-    /// A key to use; otherwise one is made.
+    /// A key to use; otherwise a new one is generated.
     pub key: Option<String>,
 }
 
 impl IssueRequest {
-    /// A license of this tier as it is in the catalogue.
+    /// A license of this tier, unmodified from the catalogue.
     #[must_use]
     pub fn of(tier: Tier) -> Self {
         Self {
@@ -72,21 +72,21 @@ pub enum IssueError {
     #[error(transparent)]
     Key(#[from] LicenseKeyError),
     /// There already is a license with this key.
-    #[error("a license with the key {0} exists already")]
+    #[error("a license with the key {0} already exists")]
     Exists(String),
     /// A feature key that cannot be.
-    #[error("'{key}' is no feature key: {error}")]
+    #[error("'{key}' is not a feature key: {error}")]
     Feature {
         /// Which one.
         key: String,
         /// Why.
         error: FeatureKeyError,
     },
-    /// A feature that is not there to be left out.
-    #[error("the tier has no feature '{0}' to leave out")]
+    /// A feature to remove that the tier does not have.
+    #[error("the tier has no feature '{0}' to remove")]
     NotInTier(String),
     /// A limit below -1.
-    #[error("{name} is {value}; accepted are 0 and more, and -1 for unlimited")]
+    #[error("{name} is {value}; expected 0 or more, or -1 for unlimited")]
     Limit {
         /// Which one.
         name: &'static str,
@@ -94,7 +94,7 @@ pub enum IssueError {
         value: i64,
     },
     /// No seats, or absurdly many.
-    #[error("{0} seats; accepted are 1 to 1000000")]
+    #[error("{0} seats; expected 1 to 1000000")]
     Seats(u32),
     /// More moves than anyone needs.
     #[error("{0} moves; expected 0 to {MAX_MOVES}")]
@@ -106,10 +106,10 @@ pub enum IssueError {
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
     /// The customer's name does not fit.
-    #[error("the customer's name has at most 255 characters")]
+    #[error("the customer's name is limited to 255 characters")]
     Customer,
     /// The operating system gives no randomness.
-    #[error("the operating system gives no random bytes: {0}")]
+    #[error("the operating system returned no random bytes: {0}")]
     NoRandomness(getrandom::Error),
     /// The database refuses.
     #[error(transparent)]
@@ -124,12 +124,13 @@ pub enum ExpiryError {
     Passed(DateTime<Utc>),
     /// Programs write years with four digits (RFC 3339, section 1).
     #[error(
-        "the license would expire after the year 9999; leave the end out for one that never does"
+        "the license would expire after the year 9999; omit the end for a license that never \
+         expires"
     )]
     TooFar,
 }
 
-/// The instant that somebody means: a day is meant with its end.
+/// Reads an instant or a day; a day means its end.
 #[must_use]
 pub fn end_of(text: &str) -> Option<DateTime<Utc>> {
     let day = text.parse::<NaiveDate>().ok();
@@ -178,7 +179,7 @@ async fn add(store: &Store, license: License, change: &Change) -> Result<License
     }
     if let Err(error) = licenses::insert(&transaction, &license).await {
         return Err(if error.is_taken() {
-            // Somebody has issued it at the same moment.
+            // Another call has issued it at the same time.
             IssueError::Exists(license.license_key)
         } else {
             error.into()
@@ -197,7 +198,7 @@ async fn add(store: &Store, license: License, change: &Change) -> Result<License
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     let license_key = mask(&license.license_key);
-    tracing::info!(license_key, tier = license.tier, "a license is issued");
+    tracing::info!(license_key, tier = license.tier, "license issued");
     Ok(license)
 }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::store::licenses::{License, Status};
 
-/// What has become of a license: the vendor's decision, or its end.
+/// The status of a license: the vendor's decision, or its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum ShownStatus {
@@ -58,7 +58,7 @@ impl ShownStatus {
         }
     }
 
-    /// A short word that programs can compare.
+    /// A short code for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ pub struct ShownLicense {
 }
 
 impl ShownLicense {
-    /// A license as it is now.
+    /// A license in its current state.
     #[must_use]
     pub fn of(license: License, now: DateTime<Utc>) -> Self {
         let status = ShownStatus::of(&license, now);
@@ -89,8 +89,7 @@ impl ShownLicense {
     }
 }
 
-/// What whoever asks is told; `None` where it may be used. The end itself is
-/// included.
+/// The message for the caller; `None` if the license may be used. The end itself is included.
 #[must_use]
 pub fn judge(
     status: Status,

@@ -14,8 +14,7 @@ use crate::signing::rotate::Prepared;
 use crate::signing::{SigningError, SigningKeys};
 use crate::store::{Store, StoreError};
 
-/// Days until the next key signs, if nobody says otherwise: every site learns of
-/// it before it is needed.
+/// Default number of days until the next key signs: every site receives it before it is needed.
 pub const DEFAULT_OVERLAP_DAYS: u16 = 7;
 /// Most days until then.
 pub const MAX_OVERLAP_DAYS: u16 = 365;
@@ -32,8 +31,8 @@ pub enum KeysError {
     /// The clock may be wrong: clients would take the date of the set for proof.
     #[error(transparent)]
     Clock(#[from] ClockDoubt),
-    /// A fault of ours, or the service stops.
-    #[error("the change of the keys was broken off; look with 'license-server keys list'")]
+    /// An internal error, or the service stops.
+    #[error("the key change was interrupted; check with 'license-server keys list'")]
     BrokenOff,
 }
 
@@ -41,7 +40,7 @@ pub enum KeysError {
 /// when on it signs.
 ///
 /// # Errors
-/// One [`KeysError`] for each reason; the keys are what they were then.
+/// One [`KeysError`] for each reason; the keys are then unchanged.
 pub async fn rotate(
     store: &Store,
     directory: &Path,
@@ -63,10 +62,10 @@ pub async fn rotate(
     Ok((kid, signs_from))
 }
 
-/// Revokes a key at `at`; answers the version of the set that says so.
+/// Revokes a key at `at`; answers the version of the set with the revocation.
 ///
 /// # Errors
-/// One [`KeysError`] for each reason; the keys are what they were then.
+/// One [`KeysError`] for each reason; the keys are then unchanged.
 pub async fn revoke(
     store: &Store,
     directory: &Path,
@@ -99,9 +98,9 @@ async fn record(store: &Store, directory: &Path) -> Result<(), KeysError> {
     }
 }
 
-/// Keys are files, and the log is a table: nothing writes both at once. The entry
-/// comes first, so that no change is without one; where the change then fails,
-/// another entry says so.
+/// Keys are files, and the log is a table, so they cannot be written together. The entry is
+/// written first, so that every change has one; if the change then fails, another entry records
+/// that.
 async fn publish(
     store: &Store,
     prepared: Prepared,
@@ -121,14 +120,14 @@ async fn publish(
         let action = Action::KeysUnchanged;
         let noted = change.note_key(store.reader(), action, &kid, details);
         if let Err(error) = noted.await {
-            tracing::error!(%error, kid, "the log says that the keys were changed, and they were not");
+            tracing::error!(%error, kid, "the audit log records a key change that did not happen");
         }
     }
     Ok(published?)
 }
 
-/// The same in a running service, which takes the new key up at once. It goes on
-/// to its end, also when the caller hangs up in between.
+/// The same in a running service, which loads the new key immediately. It runs to completion even
+/// if the caller disconnects.
 ///
 /// # Errors
 /// One [`KeysError`] for each reason; nothing has changed then.

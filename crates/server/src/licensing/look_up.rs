@@ -1,4 +1,4 @@
-//! Find a license by whatever the caller typed.
+//! Find a license by the text that the caller entered.
 
 use license_core::license_key::{LicenseKey, LicenseKeyError};
 use uuid::Uuid;
@@ -12,21 +12,21 @@ pub enum LookUpError {
     /// The key is mistyped.
     #[error(transparent)]
     Key(#[from] LicenseKeyError),
-    /// There is none with this key.
-    #[error("there is no license with the key {0}")]
+    /// No license has this key.
+    #[error("no license has the key {0}")]
     Unknown(LicenseKey),
-    /// There is none with this id.
-    #[error("there is no license with the id {0}")]
+    /// No license has this id.
+    #[error("no license has the id {0}")]
     UnknownId(Uuid),
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The license that somebody names, by its key in any spelling or by its id.
+/// The license with this key, in any spelling, or this id.
 ///
 /// # Errors
-/// One [`LookUpError`] for each reason that there is none.
+/// One [`LookUpError`] for each reason that it was not found.
 pub async fn look_up(store: &Store, license: &str) -> Result<License, LookUpError> {
     let db = store.reader();
     if let Ok(id) = Uuid::try_parse(license.trim()) {

@@ -16,14 +16,15 @@ pub enum OfflineError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A text in the request is longer than any real one.
-    #[error("the request is not one of a License Client: {0} is empty or too long")]
+    #[error("the request is not from a License Client: {0} is empty or too long")]
     Field(&'static str),
     /// It was written later than it is.
     #[error(transparent)]
     WrittenAhead(#[from] WrittenAhead),
     /// The vendor answers no request files.
     #[error(
-        "this License Server answers no request files: OFFLINE_DAYS is 0; 'license-server offline sign --offline-days 90' answers one"
+        "this License Server refuses request files because OFFLINE_DAYS is 0; to answer one, use \
+         'license-server offline sign --offline-days 90'"
     )]
     NotOffered,
     /// The key sets that the site lacks do not fit into a file.
@@ -44,19 +45,19 @@ pub enum OfflineError {
 pub struct Signed {
     /// The request.
     pub request: OfflineRequest,
-    /// What the site is told.
+    /// The message for the site.
     pub answer: Answer,
     /// The file.
     pub file: String,
 }
 
-/// Longest text in a request, in characters: the width of its column.
+/// Maximum length of a text in a request, in characters: the width of its column.
 const MAX_TEXT_CHARS: usize = 255;
 
 /// Reads a request file, without answering it.
 ///
 /// # Errors
-/// When it is none.
+/// When it is not a request file.
 pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
     let request = OfflineRequest::from_file(file)?;
     for (field, text, may_be_empty) in [

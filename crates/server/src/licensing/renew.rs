@@ -13,10 +13,10 @@ use crate::store::{Store, StoreError};
 /// Why a license keeps its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RenewError {
-    /// There is no such license.
+    /// The license does not exist.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
-    /// Revoking is for good.
+    /// Revocation is permanent.
     #[error("the license was revoked, which cannot be undone; issue a new one")]
     Revoked,
     /// The end cannot be.
@@ -28,10 +28,10 @@ pub enum RenewError {
 }
 
 /// Sets the last instant at which a license may be used; `None` is never.
-/// Sites learn of it with their next validation.
+/// Sites receive the change at their next validation.
 ///
 /// # Errors
-/// One [`RenewError`] for each reason that it stays as it is.
+/// One [`RenewError`] for each reason that it is unchanged.
 pub async fn renew(
     store: &Store,
     license: &str,

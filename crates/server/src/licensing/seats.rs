@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError};
 /// Why a seat was not freed.
 #[derive(Debug, thiserror::Error)]
 pub enum FreeError {
-    /// There is no such license.
+    /// The license does not exist.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// This machine holds no seat.
@@ -29,7 +29,7 @@ pub enum FreeError {
     Store(#[from] StoreError),
 }
 
-/// Frees the seat of a machine, which learns of it with its next validation.
+/// Frees the seat of a machine, which is denied at its next validation.
 ///
 /// # Errors
 /// One [`FreeError`] for each reason; nothing has changed then.
@@ -73,7 +73,7 @@ async fn try_free(
 
 /// The first characters of a hardware id fit several machines.
 #[derive(Debug, thiserror::Error)]
-#[error("the hardware ids of several machines begin with '{0}'; give more characters")]
+#[error("several hardware ids begin with '{0}'; enter more characters")]
 pub struct AmbiguousMachine(String);
 
 /// Minimum number of characters that stand for a whole hardware id.
@@ -118,7 +118,7 @@ pub enum ReleaseError {
     #[error("the seat of '{0}' does not count against the license; nothing to release")]
     NotWaiting(String),
     /// The machine may run longer than the caller has seen.
-    #[error("the machine '{hardware_id}' may run until {}; confirm this instant to release the seat", in_seconds(*.until))]
+    #[error("the machine '{hardware_id}' may run until {}; confirm this time to release the seat", in_seconds(*.until))]
     Unconfirmed {
         /// The machine.
         hardware_id: String,
@@ -130,7 +130,7 @@ pub enum ReleaseError {
     Store(#[from] StoreError),
 }
 
-/// An instant as it is shown and confirmed: in whole seconds.
+/// An instant as displayed and confirmed: in whole seconds.
 #[must_use]
 pub fn in_seconds(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)

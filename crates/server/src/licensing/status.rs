@@ -8,32 +8,32 @@ use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
 
-/// Longest words for the site, in characters.
+/// Maximum length of the message for the site, in characters.
 pub const MAX_MESSAGE_CHARS: usize = 1000;
 
 /// Why a license keeps its status.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
-    /// There is no such license.
+    /// The license does not exist.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
-    /// Revoking is for good.
+    /// Revocation is permanent.
     #[error("the license was revoked, which cannot be undone; issue a new one")]
     Revoked,
-    /// The words for the site do not fit.
-    #[error("the message has at most {MAX_MESSAGE_CHARS} characters")]
+    /// The message for the site is too long.
+    #[error("the message is limited to {MAX_MESSAGE_CHARS} characters")]
     Message,
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Sets a license's status, and what its sites are told: the usual words without a
-/// message. What is so already is no change. Sites learn of it with their next
+/// Sets a license's status and the message for its sites; without a message, the default one.
+/// Setting the same status again changes nothing. Sites receive the change at their next
 /// validation.
 ///
 /// # Errors
-/// One [`StatusError`] for each reason that it stays as it is.
+/// One [`StatusError`] for each reason that it is unchanged.
 pub async fn set_status(
     store: &Store,
     license: &str,
@@ -82,7 +82,7 @@ async fn try_set_status(
     change.note(&transaction, action, &license, details).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     let license_key = license_core::license_key::mask(&license.license_key);
-    tracing::info!(license_key, %status, "the license's status is set");
+    tracing::info!(license_key, %status, "license status changed");
     Ok(License {
         status,
         status_message: message.map(str::to_owned),

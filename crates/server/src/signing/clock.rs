@@ -14,7 +14,7 @@ pub struct SigningClock {
 
 struct Known {
     watch: ClockWatch,
-    /// The newest acceptance that was taken up.
+    /// The newest acceptance that was applied.
     accepted_at: Option<DateTime<Utc>>,
     /// Whether this process has signed something.
     has_signed: bool,

@@ -112,8 +112,8 @@ pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
     })
 }
 
-/// The version of the newest set in a directory, whichever are missing before it; 0 where
-/// there is none.
+/// The version of the newest set in a directory, even if earlier ones are missing; 0 if it has
+/// none.
 fn newest_version(directory: &Path) -> Result<u64, SigningError> {
     let mut newest = 0;
     for entry in fs::read_dir(directory).map_err(io(directory))? {
@@ -183,8 +183,8 @@ impl Key {
     }
 }
 
-/// Names, sizes, modes and times of the files in a directory: whatever changes a file
-/// changes one of them.
+/// Names, sizes, modes and times of the files in a directory: any change to a file changes one of
+/// them.
 pub(super) type DirectoryState = Vec<(OsString, u64, u32, [(i64, i64); 2])>;
 
 /// The state of a directory; `None` where it cannot be read.

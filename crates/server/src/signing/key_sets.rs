@@ -12,7 +12,7 @@ use license_core::rotation::{KeySetClaims, MAX_KEY_SETS_BYTES, PathToNewest, pat
 
 use super::Key;
 
-/// A signed key set. Its bytes are shared by all who are sent it.
+/// A signed key set. Its bytes are shared by all recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedSet {
     jws: String,
@@ -144,7 +144,7 @@ impl KeySets {
         })
     }
 
-    /// Fingerprint of the set of this version; `None` where there is none.
+    /// Fingerprint of the set of this version; `None` if it does not exist.
     pub(super) fn fingerprint(&self, version: u64) -> Option<String> {
         let set = match version {
             0 => None,

@@ -1,4 +1,4 @@
-//! The keys that a running process signs with, and what has become of their files since.
+//! The keys that a running process signs with, and changes to their files since.
 //!
 //! Keys never go back: files that do not continue what was loaded are refused, and while
 //! the database has recorded other sets, nothing is signed.
@@ -90,7 +90,7 @@ impl LoadedKeys {
     /// Reloads the keys.
     ///
     /// # Errors
-    /// When a key cannot be used; the keys from before then go on signing.
+    /// When a key cannot be used; the previous keys then keep signing.
     pub fn reload(&self) -> Result<(), SigningError> {
         self.reload_as(&mut self.lock())
     }

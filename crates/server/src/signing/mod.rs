@@ -1,9 +1,9 @@
 //! Signing keys, and the sets in which they are published.
 //!
-//! A key is a private JWK (RFC 8037) in a file of mode 0600. The sets are files
-//! beside it: the first one is what clients begin with, and each further one is
-//! signed by a key of the set before it (`license_core::rotation`). A key signs
-//! from an instant of its own on, until that of the next one.
+//! A key is a private JWK (RFC 8037) in a file of mode 0600. The sets are files beside it: the
+//! first one is what clients begin with, and each further one is signed by a key of the set
+//! before it (`license_core::rotation`). Each key signs from its start time until that of the
+//! next one.
 //!
 //! Here is what signs; `rotate.rs` makes and revokes keys, `files.rs` reads and
 //! writes them, `key_sets.rs` has the sets as sites are sent them.
@@ -62,7 +62,7 @@ struct Key {
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
     /// A file or directory cannot be read or written.
-    #[error("the key store '{path}' cannot be used: {error}")]
+    #[error("cannot use the key store '{path}': {error}")]
     Io {
         /// Which one.
         path: String,
@@ -70,22 +70,24 @@ pub enum SigningError {
         error: std::io::Error,
     },
     /// There is no key.
-    #[error("there is no signing key in '{0}'; make one with 'license-server keys create'")]
+    #[error("no signing key in '{0}'; create one with 'license-server keys create'")]
     None(String),
     /// There is a key already.
     #[error(
-        "there is a signing key in '{0}' already; 'license-server keys rotate' makes the next one"
+        "'{0}' already contains a signing key; create the next one with 'license-server keys \
+         rotate'"
     )]
     Exists(String),
     /// No key may sign now.
-    #[error("no key may sign now; make one with 'license-server keys rotate --at-once'")]
+    #[error("no key may sign now; create one with 'license-server keys rotate --at-once'")]
     NoneSignsNow,
     /// The key is not in the published set.
-    #[error("there is no key '{0}'; 'license-server keys list' shows those that there are")]
+    #[error("unknown key '{0}'; 'license-server keys list' shows the keys")]
     UnknownKey(String),
     /// Nothing would be left to sign with.
     #[error(
-        "'{0}' is the only key that may sign now; make another one first: license-server keys rotate --at-once"
+        "'{0}' is the only key that may sign now; create another one first: license-server keys \
+         rotate --at-once"
     )]
     OnlyKey(String),
     /// The published sets do not follow each other.
@@ -97,7 +99,7 @@ pub enum SigningError {
         error: DocumentError,
     },
     /// The first set holds no keys to trust.
-    #[error("the first key set in '{path}' cannot be used: {error}")]
+    #[error("cannot use the first key set in '{path}': {error}")]
     FirstSet {
         /// Which directory.
         path: String,
@@ -121,20 +123,23 @@ pub enum SigningError {
     },
     /// A set can hold no more keys.
     #[error(
-        "the published set holds {MAX_KEYS} keys, and clients read no more; revoke one that has retired: license-server keys revoke KEY"
+        "the published set holds {MAX_KEYS} keys, the maximum that clients read; revoke a \
+         retired one: license-server keys revoke KEY"
     )]
     TooManyKeys,
     /// Clients would not follow the new set.
-    #[error("the new key set was not published, because no client would follow it: {0}")]
+    #[error("the new key set was not published, because no client would accept it: {0}")]
     UnusableSet(DocumentError),
     /// Two commands wanted to publish the same version.
     #[error(
-        "somebody else has changed the keys at the same moment; look with 'license-server keys list', and try again"
+        "the keys were changed by another process at the same time; check with 'license-server \
+         keys list' and try again"
     )]
     Raced,
-    /// Somebody else may read a private key.
+    /// Other users may read a private key.
     #[error(
-        "other users can read the private key '{0}'; allow its owner only, or one group of the service: chmod 400 '{0}'"
+        "other users can read the private key '{0}'; allow only its owner or the service's \
+         group: chmod 400 '{0}'"
     )]
     ReadableByOthers(String),
     /// A file is not a key.
@@ -146,7 +151,7 @@ pub enum SigningError {
         why: String,
     },
     /// The operating system gives no randomness.
-    #[error("the operating system gives no random bytes: {0}")]
+    #[error("the operating system returned no random bytes: {0}")]
     NoRandomness(getrandom::Error),
 }
 
@@ -170,7 +175,7 @@ pub enum SignError {
 pub struct KeyInfo {
     /// Key id.
     pub kid: String,
-    /// When it was made.
+    /// When it was created.
     pub created: DateTime<Utc>,
     /// From when on it signs.
     pub signs_from: DateTime<Utc>,
@@ -255,11 +260,10 @@ impl SigningKeys {
         Ok(&self.signer(now)?.kid)
     }
 
-    /// Signs claims with the key whose turn it is at `at`.
+    /// Signs claims with the key that signs at `at`.
     ///
     /// # Errors
-    /// When there is none, or the claims have no JSON form, which ours always
-    /// have.
+    /// When there is no such key, or the claims have no JSON form, which ours always have.
     pub fn sign<C: Serialize>(
         &self,
         document_type: DocumentType,
@@ -301,7 +305,7 @@ impl SigningKeys {
         self.key_sets.answer(after)
     }
 
-    /// The keys, without what is secret.
+    /// The keys, without private parts.
     #[must_use]
     pub fn list(&self, now: DateTime<Utc>) -> Vec<KeyInfo> {
         let signer = self.signer(now).ok().map(|key| key.kid.as_str());
@@ -352,7 +356,7 @@ impl SigningKeys {
         keys: impl Iterator<Item = &'a Key>,
         now: DateTime<Utc>,
     ) -> Option<&'a Key> {
-        // A revoked key is not published any more, unless the set that says so is lost.
+        // A revoked key is no longer published, unless the set with the revocation is lost.
         let keys = keys.filter(|key| !self.is_revoked(&key.kid));
         let turn = |key: &'a Key| {
             let mut published = self.set.keys.iter();

@@ -37,8 +37,8 @@ impl SigningKeys {
             version: Some(1),
             revoked: Vec::new(),
         };
-        // The key comes before the set that names it: whoever finds the set
-        // finds its key.
+        // The key is written before the set that names it: where the set exists, its key does
+        // too.
         let path = write_key(directory, &file)?;
         let set = serde_json::to_vec_pretty(&first).map_err(not_json(directory))?;
         match write_new(&set_file(directory, 1), &set) {
@@ -71,11 +71,10 @@ impl SigningKeys {
         Ok((kid, signs_from))
     }
 
-    /// Publishes a set in which a key is revoked: nothing that it has signed
-    /// counts any more.
+    /// Publishes a set in which a key is revoked: everything it has signed becomes invalid.
     ///
     /// # Errors
-    /// When there is no such key, or none would be left.
+    /// When the key does not exist, or no key would be left.
     pub fn revoke(
         directory: &Path,
         issuer: &str,
@@ -85,10 +84,10 @@ impl SigningKeys {
         Self::prepare_revocation(Self::load(directory)?, kid, now)?.publish(issuer, now)
     }
 
-    /// The next key after these, which nobody knows yet.
+    /// The next key after these, not yet published.
     ///
     /// # Errors
-    /// When no key may sign the set, or it holds no more.
+    /// When no key may sign the set, or the set is full.
     pub fn prepare_next(
         known: Self,
         now: DateTime<Utc>,
@@ -114,10 +113,10 @@ impl SigningKeys {
         })
     }
 
-    /// The set in which one of these keys is revoked, which nobody knows yet.
+    /// The set in which one of these keys is revoked, not yet published.
     ///
     /// # Errors
-    /// When there is no such key, or none would be left.
+    /// When the key does not exist, or no key would be left.
     pub fn prepare_revocation(
         known: Self,
         kid: &str,
@@ -187,7 +186,7 @@ impl SigningKeys {
     }
 }
 
-/// A change of the keys that nobody knows yet.
+/// A key change that is not yet published.
 pub struct Prepared {
     /// The key that it is about.
     pub kid: String,
@@ -211,14 +210,14 @@ impl Prepared {
     /// Writes it; answers the version of the new set.
     ///
     /// # Errors
-    /// When the directory cannot be written, or somebody else was faster; the keys
-    /// are what they were then.
+    /// When the directory cannot be written, or another process was faster; the keys are then
+    /// unchanged.
     pub fn publish(self, issuer: &str, now: DateTime<Utc>) -> Result<u64, SigningError> {
         let mut keys = self.known.keys.iter();
         let signer = keys.find(|key| key.kid == self.signer);
         let signer = signer.ok_or(SigningError::NoneSignsNow)?;
-        // The key comes before the set that names it: whoever finds the set finds
-        // its key.
+        // The key is written before the set that names it: where the set exists, its key does
+        // too.
         let path = match &self.file {
             Some(file) => Some(write_key(&self.known.directory, file)?),
             None => None,

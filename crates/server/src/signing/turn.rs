@@ -12,15 +12,15 @@ pub(super) const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
 pub(super) struct Turn {
     /// From when on.
     pub(super) from: DateTime<Utc>,
-    /// Until when clients believe it; `None` for good.
+    /// Until when clients trust it; `None` means forever.
     pub(super) until: Option<DateTime<Utc>>,
 }
 
-/// The key whose turn it is at `now`, of keys that are published and not revoked:
-/// the one that began last. While none has begun, it is the one that begins next,
-/// if that is within [`MAX_CLOCK_SKEW`]: of two servers that share their keys, the
-/// one whose clock is behind goes on signing when a key that signs immediately was
-/// made on the other, and the one before was revoked.
+/// The key whose turn it is at `now`, of keys that are published and not revoked: the one that
+/// began last. While none has begun, it is the one that begins next, if that is within
+/// [`MAX_CLOCK_SKEW`]: of two servers that share their keys, the one whose clock is behind keeps
+/// signing when a key that signs immediately was created on the other, and the previous one was
+/// revoked.
 pub(super) fn whose_turn<K: Copy>(
     keys: impl IntoIterator<Item = (K, Turn)>,
     now: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! `audit_log`: who has changed what. Rows are only ever added.
+//! `audit_log`: who changed what. Rows are only ever added.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::entity::prelude::*;
@@ -50,7 +50,7 @@ pub struct Entry {
     pub license_id: Option<String>,
     /// The masked license key, the hardware id, or the key id.
     pub subject: String,
-    /// What else there is to say.
+    /// Further details.
     #[schema(value_type = Option<Object>)]
     pub details: Option<Value>,
 }

@@ -24,8 +24,7 @@ struct Row {
     held: Option<String>,
 }
 
-/// The license with this key, and what this machine is to it; `None` where there
-/// is no such license.
+/// The license with this key, and what this machine is to it; `None` if the key is unknown.
 ///
 /// # Errors
 /// When the database refuses.

@@ -80,7 +80,7 @@ pub async fn advance(
     Ok(())
 }
 
-/// Replaces the record, whatever it is.
+/// Replaces the record unconditionally.
 ///
 /// # Errors
 /// When the database fails.

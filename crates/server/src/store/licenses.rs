@@ -78,7 +78,7 @@ pub struct License {
     /// What the vendor decided. Programs are shown what has become of it.
     #[serde(skip)]
     pub status: Status,
-    /// Why not, in the vendor's words.
+    /// The vendor's reason.
     pub status_message: Option<String>,
     /// The last instant at which it may be used.
     pub expires_at: Option<DateTime<Utc>>,
@@ -199,9 +199,8 @@ pub async fn find_by_id(
     row.map(License::try_from).transpose()
 }
 
-/// Holds a license until the transaction ends, and answers it as it is then:
-/// whoever else wants to change something about it waits. [`super::Store::hold`] lets them
-/// wait without a connection.
+/// Locks a license until the transaction ends, and answers its current state: other changes to it
+/// wait. [`super::Store::hold`] lets them wait without a connection.
 ///
 /// # Errors
 /// When the database refuses.
@@ -367,7 +366,7 @@ fn found(db: &impl ConnectionTrait, search: &Search) -> Select<Entity> {
     )
 }
 
-/// A pattern for texts that contain this one, whatever is in it.
+/// A pattern for texts that contain this one, with special characters escaped.
 fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Licenses, seats and what has become of them, on SQLite or PostgreSQL, with one set of queries.
+//! Licenses, seats and their history, on SQLite or PostgreSQL, with one set of queries.
 //!
 //! One file a table. Rows become domain values here and go no further up.
 
@@ -56,17 +56,18 @@ pub enum StoreError {
     Connect(#[from] ConnectError),
     /// There is no database of a License Server yet.
     #[error(
-        "there is no License Server's database here; check DATABASE_URL, STATE_DIR and the current directory, or make one with 'license-server init'"
+        "no License Server database found; check DATABASE_URL, STATE_DIR and the current \
+         directory, or create one with 'license-server init'"
     )]
     Missing,
     /// The database refuses a statement.
     #[error("{}", database::words(.0))]
     Database(#[from] DbErr),
     /// Others have not finished changing the license in time.
-    #[error("the license is being changed by many others; try again")]
+    #[error("the license is being changed by too many others; try again")]
     Held,
     /// A row holds something that this program never writes.
-    #[error("the column '{column}' holds '{value}', which is none of its values")]
+    #[error("the column '{column}' contains the unexpected value '{value}'")]
     Value {
         /// Which column.
         column: &'static str,
@@ -133,11 +134,10 @@ impl Store {
         Ok(store)
     }
 
-    /// The same for a database that is already there: makes neither a file nor tables in
-    /// a database without any.
+    /// The same for an existing database: creates neither the file nor tables.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] where there is none, and as [`Store::open`].
+    /// [`StoreError::Missing`] if it does not exist, and as [`Store::open`].
     pub async fn open_existing(url: &DatabaseUrl) -> Result<Self, StoreError> {
         let is_empty = |file: &Path| std::fs::metadata(file).map_or(true, |it| it.len() == 0);
         if url.sqlite_file().is_some_and(is_empty) {
@@ -162,9 +162,9 @@ impl Store {
         Ok(self.db.begin().await?)
     }
 
-    /// Starts a transaction that changes a license or its seats, and answers the license as
-    /// it is then: whoever else wants to change something about it waits until the
-    /// transaction ends. In this process they wait without a connection.
+    /// Starts a transaction that changes a license or its seats, and answers the license's
+    /// current state: other changes to it wait until the transaction ends. In this process they
+    /// wait without a connection.
     ///
     /// # Errors
     /// As [`Self::begin`].

@@ -1,8 +1,7 @@
 //! `seats`: which machine holds which license.
 //!
-//! A seat that was freed keeps its row until some days after its last lease has
-//! ended: it still counts while that lease runs, and its sequence number goes on
-//! growing.
+//! A seat that was freed keeps its row until some days after its last lease has ended: it still
+//! counts while that lease runs, and its sequence number keeps growing.
 
 use std::collections::HashMap;
 
@@ -110,8 +109,8 @@ pub struct Seat {
     /// The newest lease that the site keeps.
     #[serde(skip)]
     pub signed: Option<Signed>,
-    /// The greatest `exp` of any document ever signed for this seat: until then the
-    /// machine may run, whatever becomes of the seat.
+    /// The greatest `exp` of any document ever signed for this seat: until then the machine may
+    /// run, regardless of what happens to the seat.
     pub signed_until: Option<DateTime<Utc>>,
     /// `moved` or `released` where the place of a freed seat was passed on before
     /// its lease ended.
@@ -180,8 +179,7 @@ impl Seat {
         }
     }
 
-    /// Takes a trail that was followed further. The installation is noted
-    /// by whoever answers it.
+    /// Stores an advanced trail. The caller that answers records the installation.
     pub fn set_trail(&mut self, trail: Trail) {
         self.trail = trail;
     }
@@ -281,8 +279,7 @@ pub async fn any(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
     Ok(Entity::find().one(db).await?.is_some())
 }
 
-/// How many seats of each of these licenses are held. Those that nobody holds
-/// are not among them.
+/// How many seats of each of these licenses are held. Licenses without held seats are omitted.
 ///
 /// # Errors
 /// When the database refuses.
@@ -490,8 +487,8 @@ fn running_freed_seats(license_id: &str, now: DateTime<Utc>) -> Select<Entity> {
 /// # Errors
 /// When the database refuses.
 pub async fn prune(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u64, StoreError> {
-    // A seat that is taken again meanwhile stays: the condition is looked at again
-    // when the row is removed.
+    // A seat that is taken again in the meantime stays: the condition is checked again when the
+    // row is removed.
     let is_over = || {
         Condition::all()
             .add(Column::FreedAt.lt(before.naive_utc()))

@@ -49,9 +49,8 @@ pub async fn find(db: &impl ConnectionTrait) -> Result<Option<Recorded>, StoreEr
     }))
 }
 
-/// Records that the clock was trusted at this instant. What is recorded never goes
-/// back by this: of several servers the one that is ahead counts. The first record
-/// is made only where `may_begin` says so.
+/// Records that the clock was trusted at this instant. The record never moves back: with several
+/// servers, the one that is ahead counts. The first record is created only if `may_begin` is set.
 ///
 /// # Errors
 /// When the database refuses.

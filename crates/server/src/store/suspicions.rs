@@ -1,4 +1,4 @@
-//! `suspicions`: what a person should look at.
+//! `suspicions`: cases for staff to review.
 
 use std::collections::{HashMap, HashSet};
 

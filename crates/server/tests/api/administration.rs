@@ -27,7 +27,7 @@ on_both_engines! {
     usage_and_calls_are_kept_day_by_day_and_forgotten_in_time;
     usage_is_read_in_pages_from_the_newest_day_on;
     a_hundred_thousand_licenses_are_searched_and_paged;
-    keys_are_rotated_and_revoked_and_signed_with_at_once;
+    keys_are_rotated_and_revoked_and_sign_immediately;
 }
 
 fn actions(log: &Value) -> Vec<&str> {
@@ -44,7 +44,7 @@ async fn a_license_goes_through_its_life_and_the_log_has_all_of_it(engine: Engin
     assert_eq!(status, StatusCode::CREATED, "{license}");
     let key = license["licenseKey"].as_str().unwrap();
     let id = license["id"].as_str().unwrap();
-    // Whoever repeats it with the key issues it once.
+    // Repeating the call with the same key issues only one license.
     let mut again = wanted;
     again["licenseKey"] = key.into();
     let (status, answer) = vendor.admin(Method::POST, "/licenses", again).await;
@@ -126,7 +126,7 @@ async fn a_license_goes_through_its_life_and_the_log_has_all_of_it(engine: Engin
     assert_eq!(shown["license"]["status"], "revoked");
     assert_eq!(shown["seats"][0]["hardwareId"], "machine");
 
-    // Page by page, and all at once.
+    // Page by page, and all in one call.
     let older = vendor.look("/audit?limit=2&before=3").await;
     assert_eq!(actions(&older), ["issued", "key_made"]);
     assert_eq!(older[1]["actor"], "service");
@@ -256,7 +256,7 @@ async fn the_fleet_is_seen_by_standing_version_limit_and_suspicion(engine: Engin
     for _ in 0..5 {
         keys.push(vendor.issue(IssueRequest::of(Tier::Standard)).await);
     }
-    // One falls silent, then one is overdue, and the rest goes on.
+    // One falls silent, then one is overdue, and the others continue.
     for (number, key) in keys.iter().enumerate() {
         assert_eq!(
             vendor
@@ -453,7 +453,10 @@ async fn usage_is_read_in_pages_from_the_newest_day_on(engine: Engine) {
         let (status, answer) = vendor.admin(Method::GET, &path, Value::Null).await;
         let message = answer["error"]["message"].as_str().unwrap();
         assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
-        assert_eq!(message, "The cursor is not the nextCursor of another page");
+        assert_eq!(
+            message,
+            "Invalid cursor; expected the nextCursor of another page"
+        );
     }
     // The first day of all may have passed since the page before.
     let empty = json!({"usage": [], "nextCursor": null});
@@ -515,7 +518,7 @@ async fn a_hundred_thousand_licenses_are_searched_and_paged(engine: Engine) {
     vendor.end().await;
 }
 
-async fn keys_are_rotated_and_revoked_and_signed_with_at_once(engine: Engine) {
+async fn keys_are_rotated_and_revoked_and_sign_immediately(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
     assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
@@ -561,7 +564,7 @@ async fn keys_are_rotated_and_revoked_and_signed_with_at_once(engine: Engine) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_comes_in_without_the_token_and_the_right_name() {
+async fn access_needs_the_token_and_the_right_name() {
     let vendor = Vendor::start(Engine::Sqlite).await;
     let get = |path: &str| vendor.http.get(format!("{}{path}", vendor.url));
     for path in [
@@ -601,7 +604,7 @@ async fn nobody_comes_in_without_the_token_and_the_right_name() {
             "{host}"
         );
     }
-    // Sites call the License Server by whatever name it has.
+    // Sites may call the License Server by any name.
     let keys = get("/api/licenses/keys")
         .header("host", "evil.example")
         .send();
@@ -796,7 +799,7 @@ async fn what_cannot_be_done_is_named_and_changes_nothing() {
             format!("/licenses/{unknown}/revoke"),
             json!({}),
             404,
-            "no license with the id",
+            "license has the id",
         ),
         (
             "/licenses/FXSGHT-AAAA/revoke".to_owned(),

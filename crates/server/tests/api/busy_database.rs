@@ -189,7 +189,7 @@ async fn readiness_does_not_wait_for_a_process_that_has_frozen() {
     vendor.end().await;
 }
 
-/// Waiting for others is told apart from a database that fails, by both engines.
+/// Both engines distinguish waiting for others from a failing database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_others_hold_is_busy_and_no_outage() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
@@ -327,7 +327,7 @@ async fn a_database_that_cannot_hold_every_text_is_refused_at_the_start() {
         let (base, _) = server.url.rsplit_once('/').unwrap();
         let url = format!("{base}/{name}").parse().unwrap();
         let error = Store::open(&url).await.unwrap_err().to_string();
-        let expected = format!("the database has the encoding {encoding}, and UTF8 is needed");
+        let expected = format!("the database has the encoding {encoding}, but UTF8 is required");
         assert!(error.contains(&expected), "{error}");
         // What the License Client's doctor says.
         let door = Database::new(&url, Timeouts::default()).unwrap();
@@ -369,7 +369,7 @@ async fn the_service_waits_at_its_start_for_a_database_that_is_not_there() {
     let (server, ()) = tokio::join!(Process::start(&mut command, port), open);
     drop(server);
     let log = std::fs::read_to_string(&log).unwrap();
-    assert!(log.contains("the database cannot be reached"), "{log}");
+    assert!(log.contains("cannot reach the database"), "{log}");
 
     // One that refuses us is not waited for.
     let url = format!("{}_missing", direct.url);

@@ -22,7 +22,7 @@ use crate::harness::{ADMIN_TOKEN, INSTALLATION, NONCE, Vendor};
 const HOSTILE: &str =
     "<img src=x onerror=document.title='owned'>\"'</script><script>document.title='owned'</script>";
 
-/// The real program, with a directory of its own.
+/// The real program, with its own directory.
 struct Program {
     process: Process,
     directory: TempDir,
@@ -101,14 +101,14 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     let server = Program::start().await;
     let browser = Chromium::start().await;
     let url = server.process.url.clone();
-    // Who is not signed in is asked to, and comes where he wanted to go.
+    // An anonymous user is asked to sign in, and then gets the requested page.
     browser
         .open(&format!("{url}/console/licenses?sort=customer"))
         .await;
     browser.shows("Sign in").await;
     browser.type_into("#token", "another-token-entirely").await;
     browser.press("Sign in").await;
-    assert!(browser.trouble().await.contains("not the administrator"));
+    assert!(browser.trouble().await.contains("token is incorrect"));
     browser.type_into("#token", ADMIN_TOKEN).await;
     browser.press("Sign in").await;
     browser.shows("Licenses").await;
@@ -133,7 +133,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.press("Review").await;
     browser.shows("Issue this license?").await;
     assert!(browser.text().await.contains("module.alarm_advanced"));
-    // Whoever answers the question twice has issued one license.
+    // Confirming twice issues only one license.
     let answer = "const form = document.querySelector('main form'); \
         const answer = await fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)) }); \
         return answer.url.includes('done=issued')";
@@ -299,7 +299,7 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
     };
     let file = server.directory.path().join("request.txt");
     browser.open(&format!("{url}/console/offline")).await;
-    // A file that was cut on its way says so.
+    // A truncated file is reported as such.
     let text = request.to_file();
     std::fs::write(&file, &text[..text.len() / 2]).unwrap();
     browser.choose("#file", &file).await;
@@ -356,7 +356,7 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
     browser
         .open(&format!("{url}/console/keys/{led_astray}/revoke"))
         .await;
-    assert!(browser.trouble().await.contains("no key"));
+    assert!(browser.trouble().await.contains("nknown key"));
     assert_eq!(
         browser
             .run("return document.querySelectorAll('main form').length")

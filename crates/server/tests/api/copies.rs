@@ -17,7 +17,7 @@ use crate::database::{Engine, on_both_engines};
 use crate::harness::{INSTALLATION, NONCE, Vendor};
 
 on_both_engines! {
-    a_copy_is_noted_for_a_person_and_goes_on_being_served;
+    a_copy_is_recorded_for_staff_and_still_served;
     a_copy_that_hides_its_number_is_noted;
     a_number_that_was_never_issued_accuses_no_site;
     suspicions_about_a_license_are_bounded;
@@ -93,7 +93,7 @@ async fn noted(vendor: &Vendor) -> Vec<(String, u64)> {
     found.map(|it| (it.kind, it.times)).collect()
 }
 
-async fn a_copy_is_noted_for_a_person_and_goes_on_being_served(engine: Engine) {
+async fn a_copy_is_recorded_for_staff_and_still_served(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let (key, seq) = licensed(&vendor).await;
     let mut known = [seq, seq];
@@ -260,7 +260,7 @@ async fn renewals_by_file_and_a_reinstalled_machine_are_not_noted(engine: Engine
         0
     );
 
-    // An answer is lost; then the machine is set up anew, with a lost answer again.
+    // An answer is lost; then the machine is reinstalled, and another answer is lost.
     validate(&vendor, &key, Some(known), &[]).await;
     let body = json!({
         "licenseKey": key, "hardwareId": "machine", "installationId": "reinstalled",
@@ -313,7 +313,7 @@ async fn machines_that_activate_one_seat_in_turn_are_noted_and_each_change_is_in
                 let activate = format!("{}/api/licenses/activate", vendor.url);
                 let answer = vendor.http.post(activate).json(&body).send().await.unwrap();
                 let answer: Value = answer.json().await.unwrap();
-                // It goes on being served: people decide.
+                // It is still served: staff decide.
                 assert_eq!(answer["success"], true, "{answer}");
                 vendor.clock.advance(TimeDelta::hours(30));
                 calls += 1;
@@ -357,7 +357,7 @@ async fn copies_that_are_licensed_by_file_are_noted(engine: Engine) {
     for copy in &mut copies {
         *copy = by_file(&vendor, &key, Purpose::Activate, None).await;
     }
-    assert_eq!(noted(&vendor).await, [], "it may be the site, set up anew");
+    assert_eq!(noted(&vendor).await, [], "it may be the site, reinstalled");
     vendor.clock.advance(TimeDelta::hours(4));
     known = validate(&vendor, &key, Some(known), &[]).await;
     assert_eq!(noted(&vendor).await, [("shared_identity".to_owned(), 1)]);
@@ -373,7 +373,7 @@ async fn copies_that_are_licensed_by_file_are_noted(engine: Engine) {
     }
     assert_eq!(noted(&vendor).await, [("shared_identity".to_owned(), 3)]);
 
-    // The site itself renews by file, imports it or not, and is set up anew by file.
+    // The site itself renews by file, imports it or not, and is reinstalled by file.
     let (key, seq) = licensed(&vendor).await;
     let mut known = validate(&vendor, &key, Some(seq), &[]).await;
     for is_imported in [true, false, true] {

@@ -141,9 +141,9 @@ async fn sessions_of_a_server_that_takes_no_changes_are_left() {
     }
     let (status, body) = readiness(&vendor).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(body["database"], "does not take changes");
+    assert_eq!(body["database"], "does not accept changes");
 
-    // Nobody ends the sessions that were made in between.
+    // Sessions created in between are not ended.
     vendor.database.execute(&set("off")).await;
     assert_eq!(vendor.activate(&key, "m").await.word(), "yes");
     until_ready(&vendor, Duration::from_secs(2)).await;
@@ -188,7 +188,7 @@ async fn the_database_ends_a_transaction_whose_process_is_frozen() {
     let error = held.execute_unprepared(lock).await.unwrap_err();
     assert!(!error.to_string().is_empty());
     drop(held);
-    // It goes on with another connection.
+    // It continues with another connection.
     frozen.check_writable().await.unwrap();
     frozen.close().await;
     other.close().await;
@@ -333,13 +333,13 @@ async fn a_time_that_cannot_be_read_is_an_error_and_no_panic() {
         let ask = Statement::from_string(DbBackend::Postgres, format!("SELECT {time}"));
         let error = door.query_all_raw(ask.clone()).await.unwrap_err();
         assert!(
-            error.to_string().contains("cannot be read"),
+            error.to_string().contains("unreadable value"),
             "{time}: {error}"
         );
         let transaction = door.begin().await.unwrap();
         let error = transaction.query_one_raw(ask).await.unwrap_err();
         assert!(
-            error.to_string().contains("cannot be read"),
+            error.to_string().contains("unreadable value"),
             "{time}: {error}"
         );
     }

@@ -30,8 +30,8 @@ async fn licenses_in(file: &Path) -> i64 {
     row.try_get("", "n").unwrap()
 }
 
-/// SQLite ends a transaction by itself where its file cannot grow. What came
-/// later was then taken for a part of it: acknowledged, and never written.
+/// SQLite ends a transaction itself when its file cannot grow. Later statements were then treated
+/// as part of it: acknowledged, but never written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_acknowledged_after_a_full_disk_is_there() {
     let directory = tempfile::tempdir().unwrap();
@@ -75,7 +75,7 @@ async fn what_is_acknowledged_after_a_full_disk_is_there() {
     let readiness = readiness.unwrap();
     assert_eq!(readiness.status(), StatusCode::SERVICE_UNAVAILABLE);
     let readiness: serde_json::Value = readiness.json().await.unwrap();
-    assert_eq!(readiness["database"], "does not take changes");
+    assert_eq!(readiness["database"], "does not accept changes");
     let_grow(&server, "unlimited");
     for number in 80..110 {
         assert_eq!(issue(number).await, StatusCode::CREATED, "it goes on");

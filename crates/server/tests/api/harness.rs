@@ -34,7 +34,7 @@ pub const NONCE: &str = "bm9uY2Utb2YtdGhpcy1yZXF1ZXN0LXdpdGgtMzItYnk";
 pub const ADMIN_TOKEN: &str = "a-token-of-sixteen-characters";
 pub const INSTALLATION: &str = "b5684f06-7c6a-4b44-bfbd-68bd127e7617";
 
-/// A License Server on a port of its own.
+/// A License Server on its own port.
 pub struct Vendor {
     pub url: String,
     pub clock: Arc<ManualClock>,
@@ -69,7 +69,7 @@ impl Vendor {
         Self::start_on(database, directory, clock, by_file, bounds).await
     }
 
-    /// On a database that somebody else has made, with timeouts of its own.
+    /// On an existing database, with its own timeouts.
     pub async fn start_before(database: TestDatabase, timeouts: Timeouts) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let now: DateTime<Utc> = "2026-11-24T12:00:00.5Z".parse().unwrap();
@@ -94,7 +94,7 @@ impl Vendor {
         self.twin_with(self.clock.clone()).await
     }
 
-    /// The same, on a machine with a clock of its own.
+    /// The same, on a machine with its own clock.
     pub async fn twin_with(&self, clock: Arc<ManualClock>) -> Self {
         let (database, directory) = (self.database.clone(), self.directory.clone());
         let by_file = self.app.terms.offline_days;
@@ -235,7 +235,7 @@ impl Vendor {
         (response.status(), response.json().await.unwrap())
     }
 
-    /// The same, for what is only looked at.
+    /// The same, read-only.
     pub async fn look(&self, path: &str) -> Value {
         let (status, answer) = self.admin(Method::GET, path, Value::Null).await;
         assert_eq!(status, StatusCode::OK, "{path}: {answer}");
@@ -273,14 +273,14 @@ impl Vendor {
         free(&self.app.store, key, hardware_id, &change).await
     }
 
-    /// Releases a freed seat, whatever the overlap.
+    /// Releases a freed seat, with any overlap.
     pub async fn release(&self, key: &str, hardware_id: &str) -> Result<Seat, ReleaseError> {
         let change = self.app.change(Actor::CommandLine);
         let until = Some(change.at + TimeDelta::days(4000));
         release(&self.app.store, key, hardware_id, until, &change).await
     }
 
-    /// The machine's seat, as it is stored.
+    /// The machine's stored seat.
     pub async fn seat(&self, key: &str, hardware_id: &str) -> Option<Seat> {
         let license = look_up(&self.app.store, key).await.unwrap();
         let db = self.app.store.reader();
@@ -325,7 +325,7 @@ impl Vendor {
         self.told("deactivate", body).await
     }
 
-    /// Asks, and verifies whatever document comes back.
+    /// Asks, and verifies the returned document.
     pub async fn told(&self, call: &str, body: Value) -> Told {
         let asked = body["licenseKey"].as_str().unwrap().to_owned();
         let (status, answer) = self.post(call, body).await;
@@ -361,7 +361,7 @@ async fn copy_of(database: &TestDatabase) -> TestDatabase {
     }
     let name = |url: &str| url.rsplit('/').next().unwrap().to_owned();
     let copy = TestDatabase::new(Engine::Postgres).await;
-    // One that nobody needs, to give the order from.
+    // An extra machine that makes the call.
     let other = TestDatabase::new(Engine::Postgres).await;
     let (to, from) = (name(&copy.url), name(&database.url));
     other.execute(&format!("DROP DATABASE {to}")).await;
@@ -371,7 +371,7 @@ async fn copy_of(database: &TestDatabase) -> TestDatabase {
     copy
 }
 
-/// What a site is told.
+/// The answer to a site.
 #[derive(Debug)]
 pub enum Told {
     License(Box<VerifiedLicense>, Value),
@@ -397,7 +397,7 @@ impl Told {
         }
     }
 
-    /// What the site is told with a no.
+    /// The message of a denial.
     pub fn message(&self) -> &str {
         match self {
             Self::Denied(denial) => &denial.claims().message,

@@ -125,7 +125,7 @@ async fn a_gap_in_the_key_sets_is_refused_and_not_filled(engine: Engine) {
         // What is in memory is newer than the files, and signs.
         assert_eq!(vendor.app.keys().version(), 3, "without set {version}");
         assert!(!vendor.app.keys().is_revoked(&second) && vendor.app.keys().is_revoked(&first));
-        let unready = (503, "the signing keys cannot be reloaded".to_owned());
+        let unready = (503, "cannot reload the signing keys".to_owned());
         assert_eq!(ready(&vendor).await, unready);
         is_missing(&open(&vendor, &directory).await.unwrap_err());
         for error in change_keys(&vendor, &directory).await {
@@ -154,7 +154,7 @@ async fn an_older_key_directory_never_signs(engine: Engine) {
             std::fs::remove_file(directory.join(format!("set-{version:06}.jws"))).unwrap();
         }
         let before = names(&directory);
-        let expected = format!("it ends with key set {found}, and key set 3 was in use already");
+        let expected = format!("it ends with key set {found}, but key set 3 was already in use");
         let error = watch(&vendor.app).await.unwrap_err().to_string();
         assert!(error.contains(&expected), "{error}");
         assert_eq!(vendor.app.keys().version(), 3);
@@ -182,7 +182,7 @@ async fn an_older_key_directory_never_signs(engine: Engine) {
         SigningKeys::rotate(&backup, "test", now, TimeDelta::days(1)).unwrap();
     }
     let error = open(&vendor, &backup).await.unwrap_err();
-    assert!(error.contains("its key set 3 is another one"), "{error}");
+    assert!(error.contains("its key set 3 differs"), "{error}");
     watch(&vendor.app).await.unwrap();
     assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
     vendor.end().await;

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// Users that no machine has: the service's, and somebody else.
+/// Users that exist on no machine: the service's and another one.
 const SERVICE: u32 = 54_321;
 const ANOTHER: u32 = 54_322;
 

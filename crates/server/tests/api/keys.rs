@@ -123,7 +123,7 @@ fn some_key_signs_whichever_is_revoked_or_added() {
     SigningKeys::revoke(directory, "test", &next, now).unwrap();
     signs_throughout(directory, &root, now, end);
 
-    // One that signs at once comes before the next one, which keeps its turn.
+    // A key that signs immediately comes before the next one, which keeps its start time.
     let (next, _) = SigningKeys::rotate(directory, "test", now, week).unwrap();
     let soon = now + TimeDelta::hours(2);
     let (hurried, _) = SigningKeys::rotate(directory, "test", soon, TimeDelta::zero()).unwrap();
@@ -148,10 +148,10 @@ fn some_key_signs_whichever_is_revoked_or_added() {
     assert_eq!(first.exp, Some(now + week + TimeDelta::hours(1)));
 }
 
-/// Of two servers that share their keys, the one whose clock is behind goes on
-/// signing after the other has made a key that signs immediately.
+/// Of two servers that share their keys, the one whose clock is behind keeps signing after the
+/// other has created a key that signs immediately.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_two_minutes_behind_a_rotation_goes_on_signing() {
+async fn a_server_that_is_two_minutes_behind_a_rotation_keeps_signing() {
     let vendor = Vendor::start(Engine::Sqlite).await;
     let directory = vendor.keys_dir();
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
@@ -184,7 +184,7 @@ async fn a_server_that_is_two_minutes_behind_a_rotation_goes_on_signing() {
     vendor.app.reload_keys().unwrap();
     assert_eq!(vendor.validate(&key, "machine").await.word(), "yes");
 
-    // Beyond ten minutes nothing is signed, and sites are told to come back.
+    // Beyond ten minutes nothing is signed, and sites must retry.
     vendor.clock.advance(-TimeDelta::minutes(9));
     let body = serde_json::json!({"licenseKey": key, "hardwareId": "machine"});
     let (status, answer) = vendor.post("validate", body).await;
@@ -315,7 +315,7 @@ async fn a_reload_that_fails_is_tried_again_and_the_service_is_not_ready_until_i
         );
         let (status, text) = ready().await;
         assert_eq!(status, 503);
-        assert!(text.contains("cannot be reloaded"), "{text}");
+        assert!(text.contains("cannot reload"), "{text}");
     }
     // This changes no time of the directory. The service's own job may be faster.
     set_mode(&file, 0o600);
@@ -461,7 +461,7 @@ fn a_rotation_that_is_killed_leaves_keys_that_sign_and_a_chain_that_is_followed(
         assert!(walk.error.is_none(), "{:?}", walk.error);
         assert_eq!(walk.keyring.version(), keys.version());
     }
-    // Whatever was killed, the next one works.
+    // After any killed command, the next one works.
     assert!(
         run(&["keys", "rotate", "--at-once"])
             .status()
@@ -471,8 +471,8 @@ fn a_rotation_that_is_killed_leaves_keys_that_sign_and_a_chain_that_is_followed(
     SigningKeys::load(&keys_dir).unwrap();
 }
 
-/// Adds keys to the first set whose private parts nobody has, with ids of so many
-/// characters: sets are as long as those of a long history.
+/// Adds keys without private parts to the first set, with ids of this length: sets are as long as
+/// after a long history.
 fn fill_first_set(directory: &Path, keys: usize, id_chars: usize, revoked: usize) {
     let file = directory.join("set-000001.json");
     let mut set: JwkSet = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();

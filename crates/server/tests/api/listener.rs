@@ -79,7 +79,7 @@ async fn half_sent_bodies_refuse_others_and_not_the_staff() {
         stream.write_all(&half).await.unwrap();
         held.push(stream);
     }
-    // Whoever comes now with a long body is refused, as an error and no denial.
+    // A further long body is refused, as an error and not as a denial.
     let long = json!({"licenseKey": "k", "hardwareId": "h", "more": " ".repeat(60_000)});
     let mut last = (StatusCode::OK, Value::Null);
     for _ in 0..200 {

@@ -57,7 +57,7 @@ async fn ten_thousand_refused_calls_are_a_handful_of_lines_and_a_right_count() {
     let log = std::fs::read_to_string(&log).unwrap();
     for (message, times) in [
         ("sign-in failed", 3000),
-        ("a call with a wrong token", 3000),
+        ("wrong administrator token", 3000),
     ] {
         let (written, counted) = events(&log, message);
         assert_eq!(counted, times, "{message}: {log}");
@@ -67,7 +67,7 @@ async fn ten_thousand_refused_calls_are_a_handful_of_lines_and_a_right_count() {
     assert!(bytes < 8 * 1024, "{bytes} bytes: {log}");
 }
 
-/// As long as a text of a caller may be, and nine characters of the log for each of its own.
+/// As long as a caller's text may be, with nine characters of log for each of its characters.
 fn long_id() -> String {
     "\u{e0001}".repeat(255)
 }
@@ -123,9 +123,7 @@ async fn ids_of_callers_are_short_in_the_log_and_invented_numbers_reach_no_line(
     assert_eq!(answer["data"]["isValid"], true, "{answer}");
     drop(server);
     let log = std::fs::read_to_string(&log).unwrap();
-    let mut lines = log
-        .lines()
-        .filter(|line| line.contains("should be looked at"));
+    let mut lines = log.lines().filter(|line| line.contains("suspicious site"));
     let line = lines.next().unwrap();
     assert_eq!(line.matches('\u{1f600}').count(), 100, "{line}");
     assert!(

@@ -1,4 +1,4 @@
-//! Requests that somebody brings by file.
+//! Requests submitted as files.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::verify_license;
@@ -20,7 +20,7 @@ use crate::harness::{INSTALLATION, NONCE, Vendor};
 on_both_engines! {
     a_request_is_answered_with_a_lease_as_long_as_the_vendor_allows;
     a_lease_by_file_ends_with_the_license;
-    a_site_that_is_given_up_frees_its_seat_whatever_has_become_of_the_license;
+    a_deactivated_site_frees_its_seat_regardless_of_the_license;
     a_request_that_was_kept_does_not_free_the_seat_of_a_later_activation;
     a_request_that_was_kept_does_not_free_a_seat_that_was_activated_again_while_held;
     a_request_from_the_future_is_not_signed;
@@ -75,7 +75,7 @@ async fn a_request_is_answered_with_a_lease_as_long_as_the_vendor_allows(engine:
     assert_eq!(claims.exp - claims.valid_until, TimeDelta::hours(72));
 
     for (wrong, why) in [
-        ("hello", "no such file"),
+        ("hello", "a license or request file"),
         ("-----BEGIN FOXSIGHT LICENSE REQUEST-----\nabc", "cut off"),
         (
             "-----BEGIN FOXSIGHT LICENSE REQUEST-----\nabc\n-----END FOXSIGHT LICENSE REQUEST-----",
@@ -122,7 +122,7 @@ async fn a_lease_by_file_ends_with_the_license(engine: Engine) {
     vendor.end().await;
 }
 
-async fn a_site_that_is_given_up_frees_its_seat_whatever_has_become_of_the_license(engine: Engine) {
+async fn a_deactivated_site_frees_its_seat_regardless_of_the_license(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
     answered(&vendor, Purpose::Activate, &key).await;
@@ -257,7 +257,7 @@ async fn a_request_from_the_future_is_not_signed(engine: Engine) {
                 message.contains("set the clock of the site's machine"),
                 "{message}"
             );
-            // Staff are told the same.
+            // Staff get the same answer.
             let lease = TimeDelta::days(90);
             let by_hand = sign(&vendor.app, ahead, lease, Actor::CommandLine).await;
             let by_hand = by_hand.unwrap_err().to_string();

@@ -228,7 +228,7 @@ fn live(together: bool, with_guesser: bool) -> Outcome {
             continue;
         }
         if with_guesser {
-            // Somebody behind the same address tries keys, far more often than that.
+            // A caller behind the same address tries keys far more often than that.
             for _ in 0..5 {
                 rates.fail(address, running(now)).unwrap_or_default();
             }

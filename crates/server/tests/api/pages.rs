@@ -190,7 +190,7 @@ async fn what_was_typed_while_the_session_ended_goes_through_signing_in() {
     assert!(!page.contains(ADMIN_TOKEN), "{page}");
     assert!(page.contains("action=\"/console/licenses/new\""), "{page}");
     assert_eq!(hidden_fields(&page), filled);
-    // Nothing is done before a person says so.
+    // Nothing happens before confirmation.
     assert_eq!(staff.vendor.look("/licenses").await["total"], 0);
     let (status, page) = staff
         .post("/console/licenses/new", &hidden_fields(&page))
@@ -298,7 +298,7 @@ async fn the_only_key_is_replaced_in_the_console_before_it_is_revoked() {
     assert!(!page.contains("license-server keys"), "{page}");
     assert!(page.contains("action=\"/console/keys/rotate\""), "{page}");
     assert!(page.contains("name=\"days\" value=\"0\""), "{page}");
-    // Who answers the question of before is told the same.
+    // Confirming the earlier page gives the same answer.
     let (_, page) = staff.post(&revoke, "").await;
     assert!(
         page.contains("This is the only key that can sign"),

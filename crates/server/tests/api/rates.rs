@@ -210,7 +210,7 @@ async fn the_networks_of_one_customer_have_one_allowance_and_keep_no_site_from_i
         }
     }
     assert_eq!(answered, 120);
-    // A site in the same network that this process has never heard of.
+    // A site in the same network that is new to this process.
     let key = one_seat(&vendor).await;
     call(301, &key).await.unwrap();
     vendor.end().await;

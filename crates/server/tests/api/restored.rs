@@ -1,5 +1,5 @@
-//! A server whose database was restored from a backup denies nobody for what was lost
-//! with it, and alerts staff.
+//! A server whose database was restored from a backup denies no site because of lost data, and
+//! alerts staff.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::restored::{LostNumbers, MAX_LEAD, number_at};
@@ -179,8 +179,8 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
         OLDER
     );
 
-    // Decisions that are held are signed, whatever the number; so is everything for who
-    // knows no number, an old one, or one that nobody can have issued.
+    // Decisions in the database are signed regardless of the number; so are all answers to sites
+    // that report no number, an old one, or an impossible one.
     let lead = u64::try_from(MAX_LEAD.num_milliseconds()).unwrap();
     let beyond = restored + lead;
     let malformed = "FXSGHT-AAAA-BBBB-CCCC-DDDD".to_owned();
@@ -218,7 +218,7 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
     assert!(scraped.contains(counted), "{scraped}");
     assert_eq!(vendor.look("/fleet").await["withheld"], 11);
 
-    // Issued again with the same key, the site is confirmed as it is.
+    // Issued again with the same key, the site is confirmed without changes.
     let again = IssueRequest {
         key: Some(lost.clone()),
         ..IssueRequest::of(Tier::Standard)
@@ -312,7 +312,7 @@ async fn seats_taken_after_the_backup_are_taken_again_within_the_limit(engine: E
     vendor.clock.advance(TimeDelta::hours(1));
     let vendor = vendor.restored(copy).await;
 
-    // A seat is free: the machine has it again. Nobody else gets one by that.
+    // A seat is free: the machine gets it again. No other machine gets one this way.
     let heard = word(&vendor, "heartbeat", &two, "second", of_two).await;
     assert_eq!(heard, "yes");
     assert!(vendor.seat(&two, "second").await.unwrap().is_held());
@@ -394,7 +394,7 @@ async fn an_invented_number_takes_no_seat_and_raises_no_alert(engine: Engine) {
     let number = Some(denial.claims().seq);
     let answered = word(&vendor, "validate", &key, "m", number).await;
     assert_eq!(answered, "hardware_mismatch");
-    // So does one that was denied while the numbers of a restored backup are looked at.
+    // So does one that was denied while the numbers of a restored backup are checked.
     lose_an_hour(&vendor).await;
     vendor.activate(&key, "first").await;
     let (_, answer, _) = ask(&vendor, "validate", &key, "m", None).await;
@@ -431,7 +431,7 @@ async fn seats_that_are_taken_with_lost_numbers_are_taken_as_slowly_as_by_activa
     let heard = word(&vendor, "heartbeat", &key, "later", Some(lost)).await;
     assert_eq!(heard, "too_many_calls");
     assert!(vendor.seat(&key, "later").await.is_none());
-    // A seat that is held waits for nobody, and has one lost number.
+    // A held seat needs no waiting, and has one lost number.
     for (number, behind) in [(lost + 1, 0), (lost + 2, 1)] {
         // As a backup leaves it.
         let older = "UPDATE seats SET last_seq = 5 WHERE hardware_id = 'late'";

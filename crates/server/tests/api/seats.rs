@@ -1,5 +1,4 @@
-//! Seats: the limit holds whoever asks at the same time, and whatever was signed
-//! counts until it ends.
+//! Seats: the limit holds for concurrent calls, and everything signed counts until it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,13 +24,13 @@ use crate::database::{Engine, on_both_engines};
 use crate::harness::{ADMIN_TOKEN, NONCE, Told, Vendor};
 
 on_both_engines! {
-    twenty_machines_at_once_take_exactly_the_three_seats_that_there_are;
+    twenty_concurrent_machines_take_exactly_the_three_available_seats;
     activating_again_from_the_same_machine_is_free;
     a_seat_that_is_given_back_or_freed_goes_to_another_machine;
     a_seat_moves_within_the_budget_and_no_more;
     a_lease_by_file_counts_until_it_ends_or_is_released;
     a_lease_with_a_fraction_of_a_second_is_released_by_what_is_shown;
-    moves_are_spent_right_whoever_asks_at_the_same_time;
+    concurrent_calls_spend_moves_correctly;
     signed_leases_never_exceed_seats_and_moves_and_releases;
     freed_seats_are_pruned_and_take_nothing_along;
     what_sites_do_without_end_is_counted_and_moves_are_always_written;
@@ -39,7 +38,7 @@ on_both_engines! {
     seats_are_shown_in_pages_however_many_there_are;
 }
 
-async fn twenty_machines_at_once_take_exactly_the_three_seats_that_there_are(engine: Engine) {
+async fn twenty_concurrent_machines_take_exactly_the_three_available_seats(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let twin = vendor.twin().await;
     let request = IssueRequest {
@@ -108,7 +107,7 @@ async fn a_seat_that_is_given_back_or_freed_goes_to_another_machine(engine: Engi
     );
     let again = vendor.activate(&key, "one").await;
     assert_eq!(again.word(), "yes");
-    assert!(again.seq() > first, "a freed seat's number goes on growing");
+    assert!(again.seq() > first, "a freed seat's number keeps growing");
     vendor.end().await;
 }
 
@@ -303,7 +302,7 @@ async fn a_lease_with_a_fraction_of_a_second_is_released_by_what_is_shown(engine
     vendor.end().await;
 }
 
-async fn moves_are_spent_right_whoever_asks_at_the_same_time(engine: Engine) {
+async fn concurrent_calls_spend_moves_correctly(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let twin = vendor.twin().await;
     let request = IssueRequest {
@@ -551,7 +550,7 @@ async fn what_sites_do_without_end_is_counted_and_moves_are_always_written(engin
         (&newest["action"], &newest["details"]),
         (&json!("site_entries_counted"), &details)
     );
-    // The next day begins anew.
+    // The next day starts from zero.
     vendor.activate(&key, "b").await;
     assert_eq!(actions().await.0[0], "seat_taken");
     vendor.end().await;
@@ -639,7 +638,7 @@ async fn seats_are_shown_in_pages_however_many_there_are(engine: Engine) {
             break;
         }
     }
-    // Whatever is asked for, an answer has an end.
+    // An answer always has an end.
     let most = vendor
         .look(&format!("/licenses/{key}/seats?limit=100000000"))
         .await;

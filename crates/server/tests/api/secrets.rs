@@ -10,7 +10,7 @@ use proptest::prelude::*;
 const MARK: &str = "zx9q";
 const WARNING: &str = "every user of this machine can see the license key";
 
-/// Runs a command in a directory of its own.
+/// Runs a command in its own directory.
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Output, String) {
     let directory = tempfile::tempdir().unwrap();
     run_in(directory.path(), arguments, environment, "")

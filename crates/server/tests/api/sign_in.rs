@@ -1,4 +1,4 @@
-//! Who is locked out by wrong tokens: nobody who has the right one.
+//! Wrong tokens never lock out callers with the correct one.
 
 use std::process::{Command, Stdio};
 
@@ -57,7 +57,7 @@ impl Browser {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_without_a_token_lock_nobody_out_and_the_right_token_is_never_refused() {
+async fn calls_without_a_token_never_lock_out_and_the_right_token_is_never_refused() {
     let vendor = Vendor::start(Engine::Sqlite).await;
     let browser = Browser::new(&vendor.url);
     let right = format!("Bearer {ADMIN_TOKEN}");
@@ -223,7 +223,7 @@ async fn a_session_is_known_to_every_server_and_ends_on_all_of_them(engine: Engi
         let expected = if quarter < 48 { 200 } else { 303 };
         assert_eq!(session.open(server, false).await, expected, "{quarter}");
     }
-    // Signed out on one, it is over on the other, also for who has kept the cookie.
+    // Signing out on one ends the session on the other, even with the cookie.
     let (session, other) = (Session::begin(&first).await, Session::begin(&first).await);
     assert_eq!(session.open(&second, false).await, 200);
     session.sign_out(&second).await;
@@ -248,7 +248,7 @@ async fn a_session_is_known_to_every_server_and_ends_on_all_of_them(engine: Engi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_address_is_not_repeated_to_whoever_is_not_signed_in() {
+async fn a_long_address_is_not_repeated_to_anonymous_users() {
     let vendor = Vendor::start(Engine::Sqlite).await;
     let browser = Browser::new(&vendor.url);
     let get = async |path: String| {

@@ -41,7 +41,7 @@ async fn ready(vendor: &Vendor) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// Every call of a site is told to come back, and nothing has changed.
+/// Every call of a site must be retried, and nothing has changed.
 async fn nothing_is_signed(vendor: &Vendor, key: &str) {
     let body = json!({
         "licenseKey": key, "hardwareId": "machine", "installationId": INSTALLATION,
@@ -176,7 +176,7 @@ async fn a_server_that_starts_in_2038_signs_nothing_until_its_clock_is_right_or_
     }
     wrong.stop().await;
 
-    // A server that was off for a week is right, and a person says so.
+    // A server that was off for a week is correct, and staff confirm it.
     let clock = Arc::new(ManualClock::at(right + TimeDelta::days(7)));
     let rested = vendor.twin_with(clock.clone()).await;
     nothing_is_signed(&rested, &key).await;

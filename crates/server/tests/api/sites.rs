@@ -1,4 +1,4 @@
-//! What sites are told.
+//! Answers to sites.
 
 use chrono::TimeDelta;
 use license_server::audit::Actor;
@@ -88,7 +88,7 @@ async fn the_sequence_number_grows_with_every_document_and_over_a_restart(engine
     let vendor = Vendor::start(engine).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
     let mut last = vendor.activate(&key, "machine").await.seq();
-    // The clock stands still: the number grows by itself.
+    // The number grows even if the clock stands still.
     for _ in 0..3 {
         let seq = vendor.validate(&key, "machine").await.seq();
         assert_eq!(seq, last + 1);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 #[test]
 fn it_is_named_with_what_to_do() {
-    // Nobody can make a file in /proc, not even root.
+    // Not even root can create a file in /proc.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -17,7 +17,7 @@ fn it_is_named_with_what_to_do() {
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
-            said.contains(&format!("'{state}' cannot be written by user ")),
+            said.contains(&format!("'{state}' is not writable by user ")),
             "{said}"
         );
         assert!(

@@ -72,7 +72,7 @@ impl HttpBody for RequestBody {
             .store(polled.is_pending(), Ordering::Relaxed);
         if polled.is_pending() && activity.order.load(Ordering::Acquire) == DISMISS {
             activity.is_body_cut.store(true, Ordering::Relaxed);
-            let error = "the connection is needed for another caller";
+            let error = "the connection was closed in favour of another caller";
             return Poll::Ready(Some(Err(error.into())));
         }
         let frame = ready!(polled);
@@ -145,7 +145,7 @@ pub(super) fn unavailable() -> Response<Body> {
 
 /// The body of a response; the request is answered when it is dropped.
 pub(super) struct Answer {
-    /// A first part that was looked at before the response began.
+    /// A first part that was read before the response began.
     first: Option<Bytes>,
     body: Body,
     activity: Arc<Activity>,
@@ -203,7 +203,7 @@ impl HttpBody for Answer {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         Poll::Ready(frame.map(|frame| match frame?.into_data() {
             Ok(bytes) => {
-                let error = || axum::Error::new("there is no memory for the answer");
+                let error = || axum::Error::new("no memory for the answer");
                 let counted = self.activity.count_answer(bytes).ok_or_else(error);
                 counted.map(Frame::data)
             }

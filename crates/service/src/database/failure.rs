@@ -5,11 +5,15 @@ use std::time::Duration;
 use sea_orm::{DbErr, RuntimeErr};
 
 /// What is said of a pooler that mixes prepared statements up.
-pub(super) const POOLER: &str = "DATABASE_URL leads to a connection pooler in transaction mode that does not keep prepared statements; set pool_mode = session for this database in pgbouncer.ini, or use pgBouncer 1.21 or newer with max_prepared_statements = 200";
+pub(super) const POOLER: &str = "DATABASE_URL points to a connection pooler in transaction mode \
+    that does not keep prepared statements; set pool_mode = session for this database in \
+    pgbouncer.ini, or use pgBouncer 1.21 or newer with max_prepared_statements = 200";
 pub(super) const UNREADABLE: &str =
-    "a row holds a value that cannot be read, such as the time 'infinity'; correct it";
-const READ_ONLY: &str = "the database can only be read";
-const FILE_GONE: &str = "the SQLite file was moved, deleted or replaced while it was in use; put it back; to use another file, stop the service, and remove what ends with -wal and -shm beside it";
+    "a row contains an unreadable value, such as the time 'infinity'; correct it";
+const READ_ONLY: &str = "the database is read-only";
+const FILE_GONE: &str = "the SQLite file was moved, deleted or replaced while it was in use; \
+    restore it; to use another file, stop the service and remove the old file's -wal and -shm \
+    files";
 const TIMED_OUT: &str = "the database has not answered within";
 const BUSY: &str = "the database is busy, too many calls are waiting for a connection; try again";
 /// What PostgreSQL says of a statement that was prepared before its table was changed,
@@ -19,8 +23,7 @@ const STALE_PLAN: &str = "cached plan must not change result type";
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The statement, for a reason of its own: such as a row that there is already. The
-    /// database is well.
+    /// The statement failed for a reason of its own, such as a duplicate row. The database works.
     Refused,
     /// Others have not finished in time with a connection or a row. The database is well.
     Busy,
@@ -131,7 +134,8 @@ pub(super) fn is_temporary(error: &sqlx::Error) -> bool {
 /// characters.
 pub(super) fn wrong_encoding(encoding: &str) -> String {
     format!(
-        "the database has the encoding {encoding}, and UTF8 is needed; create another with \
+        "the database has the encoding {encoding}, but UTF8 is required; create another database \
+         with \
          \"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0\""
     )
 }
@@ -141,10 +145,10 @@ pub(super) fn wrong_encoding(encoding: &str) -> String {
 pub fn words(error: &DbErr) -> String {
     match error {
         DbErr::Custom(text) => text.clone(),
-        // A transaction that has lost a statement; a new one would prepare it again, had
-        // it a session of its own.
+        // A transaction that has lost a statement; a new one would prepare it again if it had its
+        // own session.
         error if library_error(error).is_some_and(is_mixed_up) => POOLER.to_owned(),
-        error => format!("the database refuses: {error}"),
+        error => format!("the database returned an error: {error}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A file, whatever its name: device and inode.
+/// The identity of a file, independent of its name: device and inode.
 type Identity = (u64, u64);
 
 /// An SQLite file and its write-ahead log, as they were when they were opened.
@@ -35,8 +35,8 @@ impl OpenFile {
         *self.lock() = identity(&self.log);
     }
 
-    /// Whether what is at the path is what was opened: a moved or deleted file is
-    /// written to as well as any, and nobody would find it again.
+    /// Whether the file at the path is the one that was opened: writing to a moved or deleted
+    /// file succeeds, but the data would be lost.
     pub(super) fn is_in_place(&self) -> bool {
         let log = *self.lock();
         self.identity.is_some()
@@ -44,8 +44,8 @@ impl OpenFile {
             && (log.is_none() || identity(&self.log) == log)
     }
 
-    /// Whether what is at the path may be opened. The log of a file that was moved
-    /// stays, and would be taken for the log of whatever file has come in its place.
+    /// Whether the file at the path may be opened. The log of a moved file stays, and would be
+    /// used as the log of the file that replaced it.
     pub(super) fn may_be_reopened(&self) -> bool {
         let log = *self.lock();
         match identity(&self.path) {

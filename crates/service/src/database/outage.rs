@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 
-/// How often an outage that goes on is written to the log.
+/// How often a continuing outage is logged.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// Failures without a success in between.

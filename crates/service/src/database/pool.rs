@@ -39,7 +39,7 @@ pub(super) struct Health(Mutex<State>);
 struct State {
     /// When a connection was handed out last; at first, when the pool was made.
     handed_out_at: Instant,
-    /// Connections that were made before are not used any more.
+    /// Older connections are no longer used.
     renewed_at: Option<Instant>,
 }
 
@@ -168,8 +168,8 @@ impl Health {
         self.lock().renewed_at = Some(ticks());
     }
 
-    /// Whether no connection has been handed out for so long, although somebody has
-    /// just waited for one.
+    /// Whether no connection has been provided for that long, although a caller has just waited
+    /// for one.
     pub(super) fn is_starved(&self, limit: Duration) -> bool {
         ticks() - self.lock().handed_out_at >= limit
     }
@@ -196,10 +196,9 @@ pub(super) fn postgres_options(url: &DatabaseUrl) -> Result<PgConnectOptions, Er
     Ok(options.extra_float_digits(None).disable_statement_logging())
 }
 
-/// What looks after idle connections in the library has been seen to count below zero
-/// and never to end (sqlx-core 0.9.0, `spawn_maintenance_tasks`). So the library has no
-/// lifetimes to look after: a connection's age and state are looked at when somebody
-/// wants it.
+/// The library's maintenance of idle connections has been seen to count below zero and never end
+/// (sqlx-core 0.9.0, `spawn_maintenance_tasks`). So the library gets no lifetimes to manage: a
+/// connection's age and state are checked when it is requested.
 fn pool_options<DB: sqlx::Database>(
     timeouts: &Timeouts,
     health: &Arc<Health>,
@@ -211,7 +210,7 @@ fn pool_options<DB: sqlx::Database>(
         .acquire_timeout(timeouts.wait)
         .idle_timeout(None)
         .max_lifetime(None)
-        // Without a bound of its own, the library's ping would use up the caller's time.
+        // Without its own timeout, the library's ping would use up the caller's time.
         .test_before_acquire(false)
         .before_acquire(move |connection, metadata| {
             let health = health.clone();
@@ -232,11 +231,11 @@ fn pool_options<DB: sqlx::Database>(
 
 type Released<'c> = std::pin::Pin<Box<dyn Future<Output = Result<bool, Error>> + Send + 'c>>;
 
-/// A connection that is given back in the middle of something answers a ping soon, or
-/// is closed hard. One whose transaction has not ended is closed. Where the disk is
-/// full, SQLite ends a transaction by itself, and the library, whose own ROLLBACK then
-/// fails, would take everything that comes later for a part of that transaction
-/// (`sqlx-sqlite` 0.9.0, `transaction_depth`): acknowledged, and never written.
+/// A connection that is given back in the middle of something answers a ping soon, or is closed
+/// hard. One whose transaction has not ended is closed. If the disk is full, SQLite ends a
+/// transaction itself, and the library, whose own ROLLBACK then fails, would treat everything
+/// that follows as part of that transaction (`sqlx-sqlite` 0.9.0, `transaction_depth`):
+/// acknowledged, and never written.
 fn after_release<C: Connection>(
     ping: Duration,
     is_clean: impl Fn(&C) -> bool + Copy + Send + Sync + 'static,

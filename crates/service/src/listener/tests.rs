@@ -150,7 +150,7 @@ async fn slow_bodies_of_many_addresses_make_room_for_another_address() {
     let answer = read_to_end(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 
-    // The oldest of them made room, and is told so although it still sends.
+    // The oldest of them made room, and gets an answer although it is still sending.
     slow[0].write_all(b"b").await.unwrap();
     let answer = read_to_end(&mut slow[0]).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");

@@ -82,7 +82,7 @@ fn ten_thousand_refusals_are_a_few_lines_and_a_right_count() {
         }
         limit.report();
         assert!(lines.take().is_empty());
-        // After the interval it is written anew, and what was counted is not lost.
+        // After the interval it is written again, and the count is not lost.
         refuse(1);
         assert!(lines.take().is_empty());
         clock.advance(TimeDelta::seconds(60));

@@ -32,7 +32,7 @@ fn a_session_goes_on_while_it_is_used_and_not_for_ever() {
             step * 20
         );
     }
-    // A page that is left open is not somebody.
+    // An open page does not count as activity.
     let headers = sent(&sessions.begin());
     let mut refresh = headers.clone();
     refresh.insert(REFRESH, HeaderValue::from_static("1"));

@@ -57,7 +57,7 @@ async fn the_example_page_shows_what_is_licensed_and_follows_changes() {
     let cameras = "return document.getElementById('cameras').value";
     browser.until(cameras, &json!("64")).await;
 
-    // The page hears of a change, and evaluates again.
+    // The page receives a change, and evaluates again.
     let path = "/api/license/features/module.map_view";
     licensed
         .site

@@ -117,7 +117,7 @@ async fn caddy_gates_by_feature() {
     licensed
         .is_not_talked_into_anything_by_visitors(&caddy.url)
         .await;
-    // Who has no table, and is asked by path all the same, refuses.
+    // Without a table, questions by path are refused.
     let answer = get(&caddy.url, "/elsewhere?feature=module.live_view", &[]).await;
     assert_eq!(answer.headers()["x-license-reason"], "no_table");
     licensed.is_shut_without_it(&caddy.url, 503).await;

@@ -68,7 +68,7 @@ impl Drop for NamedMachine {
     }
 }
 
-/// RFC 1035, section 4.1: every name has this address, or there is no such name.
+/// RFC 1035, section 4.1: every name has this address, or does not exist.
 async fn answer_questions(socket: UdpSocket, address: Arc<Mutex<Option<Ipv4Addr>>>) {
     let mut buffer = [0; 512];
     while let Ok((length, from)) = socket.recv_from(&mut buffer).await {

@@ -81,7 +81,7 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
         ("/%61larms/1", 403),
         ("/api/cameras/1/export", 403),
         ("/map%2f..%2falarms/1", 400),
-        // A path that is not gated is nobody's question.
+        // An ungated path is not checked.
         ("/health/1", 200),
     ] {
         let answer = get(&envoy.url, path, &[]).await;

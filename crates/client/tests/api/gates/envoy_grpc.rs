@@ -99,7 +99,7 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     assert_eq!(refused.headers()["content-type"], "application/json");
     assert_eq!(refused.headers()["x-license-reason"], "not_in_license");
 
-    // A gRPC visitor is told in its own terms.
+    // A gRPC visitor gets a gRPC status.
     let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
     let refused = get(&envoy.url, "/alarms/1", &grpc).await;
     assert_eq!(refused.status(), 200);

@@ -144,7 +144,7 @@ async fn the_example_gateway_decides_in_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn core_features_wait_for_nobody() {
+async fn core_features_never_wait() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let gateway = gateway_of(CURRENT, &nobody).await;
     assert_eq!(status(&gateway, "/live/1").await, 200);

@@ -89,7 +89,7 @@ async fn it_asks_only_what_it_needs() {
     recorder::asks_only_what_it_needs(&haproxy.url, &license_client, &service).await;
 }
 
-/// `HAProxy` goes on with a request when a script fails.
+/// `HAProxy` continues with a request when a script fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_that_fails_lets_nothing_pass() {
     let service = recorder::service().await;

@@ -96,7 +96,7 @@ impl Named {
         request.send().await.unwrap()
     }
 
-    /// Whatever a website calls the gateway, it reads and changes nothing.
+    /// A website that calls the gateway by any name reads and changes nothing.
     async fn is_safe_from_rebinding(&self, gateway: &str, token: bool) {
         let port = gateway.rsplit_once(':').unwrap().1;
         let calls = self.cloud.arrived().len();
@@ -285,8 +285,8 @@ async fn apache_passes_on_the_name_that_the_visitor_used() {
     named.end().await;
 }
 
-/// The question of a gate carries whatever name the visitor used, and neither
-/// reads nor changes anything.
+/// A gate's question carries the host name that the visitor used, and neither reads nor changes
+/// anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gate_is_asked_by_any_name() {
     let named = Named::start().await;

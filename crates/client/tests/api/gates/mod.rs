@@ -238,7 +238,7 @@ impl Licensed {
         assert_eq!(raw(gateway, &honest).await, "200");
     }
 
-    /// A form may be seen and not sent, whatever a visitor says about the method.
+    /// A form may be viewed but not submitted, regardless of what a visitor says about the method.
     async fn is_gated_by_method(&self, gateway: &str) {
         let send = |method: Method, headers: Vec<(&'static str, &'static str)>| async move {
             let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -270,8 +270,8 @@ impl Licensed {
         }
     }
 
-    /// No path leads from what is allowed to what is not, or back, whatever is
-    /// behind the gateway makes of it.
+    /// No path leads from allowed to refused content, or back, regardless of how the upstream
+    /// service reads it.
     async fn is_not_led_astray(&self, gateway: &str) {
         for path in [
             "/alarms/x/../../live/1",
@@ -364,7 +364,7 @@ impl Licensed {
         }
     }
 
-    /// Rules about paths hold for the longest paths that pass, whatever they consist of.
+    /// Rules about paths also hold for the longest paths that pass, with any content.
     async fn refuses_dots_in_long_paths(&self, gateway: &str) {
         for piece in ["%E9", "%25", "%2525", "a/", "%2f", "%C3%A9", ".", "%2e"] {
             let long = piece.repeat(1_900 / piece.len());
@@ -448,8 +448,8 @@ impl Licensed {
         }
     }
 
-    /// The gateway starts without the License Client, whose name nobody knows yet;
-    /// finds it when it is there, and where it goes; and takes nothing else down.
+    /// The gateway starts without the License Client, whose name does not resolve yet; finds it
+    /// when it is available, and when it moves; and keeps everything else working.
     async fn is_not_taken_down_by(&self, machine: &mut NamedMachine, gateway: &str, ungated: &str) {
         assert_eq!(get(gateway, ungated, &[]).await.status(), 200);
         let shut = get(gateway, "/map/1", &[]).await;
@@ -624,7 +624,7 @@ impl Licensed {
         self.is_passed_again_by(gateway).await;
     }
 
-    /// One that hangs is no other case, and keeps nobody waiting for long.
+    /// One that hangs is treated the same, and delays callers only briefly.
     async fn is_shut_while_it_hangs(&mut self, gateway: &str) {
         let accepting = self.hang().await;
         let begun = tokio::time::Instant::now();
@@ -659,7 +659,7 @@ async fn get(gateway: &str, path: &str, headers: &[(&str, &str)]) -> Response {
     request.send().await.unwrap()
 }
 
-/// The answer to a path as it is: a client of HTTP would make it plain.
+/// The answer to a raw path: an HTTP client would normalise it.
 async fn raw_answer(gateway: &str, path: impl AsRef<[u8]>) -> String {
     send_raw(gateway, path, "Connection: close\r\n").await
 }

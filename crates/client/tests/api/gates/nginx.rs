@@ -9,8 +9,8 @@ use super::dns::NamedMachine;
 use super::{Licensed, get, raw, raw_answer, shipped};
 use crate::nginx::Nginx;
 
-/// A service that reads the request line as it is. HTTP libraries cut it at
-/// `#`, which services in other languages do not.
+/// A service that reads the raw request line. HTTP libraries truncate it at `#`, which services
+/// in other languages do not.
 struct RawBackend {
     address: SocketAddr,
     request_lines: Arc<Mutex<Vec<String>>>,

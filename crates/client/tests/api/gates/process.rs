@@ -4,13 +4,13 @@ use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-/// A program that listens on a port of its own.
+/// A program that listens on its own port.
 pub struct Process {
     child: Child,
     pub url: String,
 }
 
-/// A port that nobody has.
+/// An unused port.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

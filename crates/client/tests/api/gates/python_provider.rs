@@ -79,8 +79,8 @@ impl Drop for Provider {
     }
 }
 
-/// Passes connections on to a License Client, until it is told to fall silent: then
-/// the connections that are there stay open, and carry nothing.
+/// Passes connections on to a License Client until it is silenced: then existing connections stay
+/// open, but carry no data.
 struct Network {
     url: String,
     accepted: Arc<AtomicUsize>,
@@ -199,7 +199,7 @@ async fn a_license_client_may_be_absent_at_the_start_refuse_hang_and_restart() {
         other.abort();
         let _ = other.await;
     }
-    // The License Client itself asks nobody for a token.
+    // The License Client itself requires no token.
     licensed.site.restart().await;
     provider.until(MAP_VIEW, "True licensed").await;
     licensed.site.stop().await;
@@ -211,7 +211,7 @@ async fn a_license_client_may_be_absent_at_the_start_refuse_hang_and_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forked_worker_hears_of_a_revocation_as_its_parent_does() {
+async fn a_forked_worker_receives_a_revocation_like_its_parent() {
     let (vendor, site, key) = licensed_with_key().await;
     let mut provider = Provider::start(&site.url, &json!({}));
     provider.until(MAP_VIEW, "True licensed").await;
@@ -236,7 +236,7 @@ async fn a_forked_worker_hears_of_a_revocation_as_its_parent_does() {
             assert_eq!(provider.ask(&core), "True core", "{worker}");
         }
     }
-    // Each has a connection of its own, and holds no copy of its parent's.
+    // Each has its own connection, and holds no copy of its parent's.
     for worker in workers {
         for what in ["threads", "sockets"] {
             let command = format!("{worker}{what}");
@@ -254,7 +254,7 @@ async fn after_shutdown_and_initialize_it_follows_again() {
         switch_map(&licensed.site, true).await;
         provider.until(MAP_VIEW, "True licensed").await;
         provider.ask("shutdown");
-        // What nobody follows is not believed.
+        // Data without a follower is not trusted.
         assert_eq!(provider.ask(MAP_VIEW), "False PROVIDER_NOT_READY");
         assert_eq!(provider.ask(LIVE_VIEW), "True core");
         provider.until("threads", "0").await;

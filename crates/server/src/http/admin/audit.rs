@@ -1,4 +1,4 @@
-//! Who has changed what.
+//! The audit log: who changed what.
 
 use std::sync::Arc;
 
@@ -30,11 +30,11 @@ pub(in crate::http) struct Wanted {
     license: Option<String>,
     /// Only entries older than this one.
     before: Option<i64>,
-    /// At most 500; 50 if nothing is said.
+    /// At most 500; default 50.
     limit: Option<u64>,
 }
 
-/// List what was changed, the newest first.
+/// List changes, newest first.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(Wanted),
     responses((status = 200, body = Vec<Entry>), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(in crate::http) async fn list(
@@ -61,8 +61,8 @@ pub(in crate::http) async fn export(State(app): State<Arc<App>>) -> Response {
     jsonl(app)
 }
 
-/// The whole log, read as it is sent. When the database fails in between, the
-/// connection breaks off, and nobody takes a part for the whole.
+/// The whole log, read while it is sent. If the database fails in between, the connection is
+/// aborted, so a partial log is not mistaken for the whole.
 pub(crate) fn jsonl(app: Arc<App>) -> Response {
     let lines = stream::try_unfold((app, Filter::default()), async |(app, mut filter)| {
         let entries = oldest(app.store.reader(), &filter, AT_A_TIME).await?;

@@ -45,7 +45,7 @@ pub(in crate::http) struct Wanted {
     newest_first: bool,
     #[serde(default)]
     offset: u64,
-    /// At most 500; 50 if nothing is said.
+    /// At most 500; default 50.
     limit: Option<u64>,
 }
 

@@ -15,7 +15,7 @@ use crate::http::given::Body;
 use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke_in, rotate_in};
 use crate::signing::KeyInfo;
 
-/// The signing keys, without what is secret.
+/// The signing keys, without private parts.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct Keys {
@@ -49,7 +49,7 @@ fn usual_overlap() -> u16 {
     DEFAULT_OVERLAP_DAYS
 }
 
-/// A key that was made.
+/// A created key.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct Made {

@@ -50,7 +50,7 @@ pub(in crate::http) struct Wanted {
     reversed: bool,
     #[serde(default)]
     offset: u64,
-    /// At most 500; 50 if nothing is said.
+    /// At most 500; default 50.
     limit: Option<u64>,
 }
 
@@ -127,7 +127,7 @@ pub(in crate::http) struct ToIssue {
     max_users: Option<i64>,
     /// -1 is unlimited.
     max_storage_gb: Option<i64>,
-    /// Features besides the tier's.
+    /// Features in addition to the tier's.
     #[serde(default)]
     with: Vec<String>,
     /// Features of the tier to leave out.
@@ -144,7 +144,7 @@ pub(in crate::http) struct ToIssue {
 /// Issue a license.
 #[utoipa::path(post, path = "/licenses", tag = "licenses", request_body = ToIssue,
     responses((status = 201, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "There is a license with this key already")))]
+        (status = 409, body = ErrorBody, description = "A license with this key already exists")))]
 pub(in crate::http) async fn issue(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
@@ -170,7 +170,7 @@ pub(in crate::http) async fn issue(
     Ok((StatusCode::CREATED, Json(license)))
 }
 
-/// A license, who holds it, and what a person should look at.
+/// A license, its seats, and suspicions to review.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct Whole {
@@ -224,7 +224,7 @@ async fn seats_page(
 ) -> Result<SeatsPage, ApiError> {
     let db = app.store.reader();
     let limit = limit.unwrap_or(50).clamp(1, MAX_PAGE_SIZE);
-    // One more than fits says whether there is another page.
+    // One extra row shows whether there is another page.
     let mut found = seats::list(db, &license.id, query, limit + 1).await?;
     let more = cut(&mut found, limit);
     Ok(SeatsPage {
@@ -289,13 +289,13 @@ pub(in crate::http) async fn seats(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct Days {
-    /// 1 to 400; 90 if nothing is said.
+    /// 1 to 400; default 90.
     days: Option<u32>,
 }
 
 impl Days {
-    pub(in crate::http) fn or(&self, usual: u32) -> u32 {
-        self.days.unwrap_or(usual).clamp(1, 400)
+    pub(in crate::http) fn or(&self, default: u32) -> u32 {
+        self.days.unwrap_or(default).clamp(1, 400)
     }
 }
 
@@ -332,14 +332,15 @@ pub(in crate::http) async fn usage(
     Params(params): Params<UsageParams>,
 ) -> Result<Json<UsagePage>, ApiError> {
     let days = Days { days: params.days }.or(90);
-    let wrong = || ApiError::BadRequest("the cursor is not the nextCursor of another page".into());
+    let wrong =
+        || ApiError::BadRequest("invalid cursor; expected the nextCursor of another page".into());
     let after = params
         .cursor
         .map(|text| UsageCursor::parse(&text).ok_or_else(wrong))
         .transpose()?;
     let license = look_up(&app.store, &license).await?;
     let limit = params.limit.unwrap_or(50).clamp(1, MAX_PAGE_SIZE);
-    // One more than fits says whether there is another page.
+    // One extra row shows whether there is another page.
     let found = usage_by_day(&app, &license.id, days, after.as_ref(), limit + 1);
     let mut usage = found.await?;
     let more = cut(&mut usage, limit);
@@ -378,7 +379,7 @@ pub(in crate::http) async fn renew(
     Ok(Json(ShownLicense::of(renewing.await?, change.at)))
 }
 
-/// What a site's operator is told.
+/// The message for the site's operator.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Words {
@@ -413,7 +414,7 @@ pub(in crate::http) async fn reinstate(
     set(&app, actor, &license, Status::Active, Words::default()).await
 }
 
-/// Take a license back for good.
+/// Revoke a license permanently.
 #[utoipa::path(post, path = "/licenses/{license}/revoke", tag = "licenses", request_body = Words,
     params(("license" = String, Path)),
     responses((status = 200, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
@@ -479,7 +480,8 @@ pub(in crate::http) struct SeatRelease {
     params(("license" = String, Path)),
     responses((status = 200, body = Seat), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The seat is held, does not count, or its machine may run longer than confirmed")))]
+        (status = 409, body = ErrorBody, description = "The seat is held, no longer counts, or \
+            its machine may run longer than confirmed")))]
 pub(in crate::http) async fn release_seat(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,

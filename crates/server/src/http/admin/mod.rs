@@ -26,7 +26,8 @@ pub(super) const MAX_PAGE_SIZE: u64 = 500;
 #[openapi(
     info(
         title = "Foxsight License Server, administration",
-        description = "Licenses, seats, the fleet, signing keys and the audit log. Every call shows the ADMIN_TOKEN as a bearer token."
+        description = "Licenses, seats, the fleet, signing keys and the audit log. Every call \
+            needs the ADMIN_TOKEN as a bearer token."
     ),
     modifiers(&Token),
     security(("token" = []))

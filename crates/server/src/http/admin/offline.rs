@@ -19,7 +19,7 @@ use crate::licensing::offline;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct RequestFile {
-    /// The file as it is.
+    /// The unmodified file.
     request: String,
 }
 
