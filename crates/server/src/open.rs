@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::audit::{Action, Actor, Change};
 use crate::call_queues::CallQueues;
 use crate::config::{Storage, Terms};
-use crate::licensing::keys::KeysError;
+use crate::licensing::keys_error::KeysError;
 use crate::licensing::{clock, key_record, restored};
 use crate::metrics::Metrics;
 use crate::numbering::Numbering;

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
-use crate::licensing::keys::KeysError;
+use crate::licensing::keys_error::KeysError;
 use crate::licensing::{clock, history, key_record};
 
 /// How often the key directory is checked.

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use crate::licensing::admit::AdmitError;
 use crate::licensing::answer::AnswerError;
 use crate::licensing::issue::IssueError;
-use crate::licensing::keys::KeysError;
+use crate::licensing::keys_error::KeysError;
 use crate::licensing::look_up::LookUpError;
 use crate::licensing::offline::OfflineError;
 use crate::licensing::renew::RenewError;

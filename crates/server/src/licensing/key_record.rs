@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
-use crate::licensing::keys::KeysError;
+use crate::licensing::keys_error::KeysError;
 use crate::signing::SigningKeys;
 use crate::store::{Store, StoreError, key_record};
 use license_core::signing_clock::SigningTime;

@@ -4,37 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::signing_clock::{ClockDoubt, SigningTime};
+use license_core::signing_clock::SigningTime;
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
 use crate::licensing::key_record;
+use crate::licensing::keys_error::KeysError;
+use crate::signing::SigningKeys;
 use crate::signing::rotate::Prepared;
-use crate::signing::{SigningError, SigningKeys};
 use crate::store::{Store, StoreError};
 
 /// Default number of days until the next key signs: every site receives it before it is needed.
 pub const DEFAULT_OVERLAP_DAYS: u16 = 7;
 /// Most days until then.
 pub const MAX_OVERLAP_DAYS: u16 = 365;
-
-/// Why the keys stay as they are.
-#[derive(Debug, thiserror::Error)]
-pub enum KeysError {
-    /// The directory of the keys, or what is in it.
-    #[error(transparent)]
-    Signing(#[from] SigningError),
-    /// The database refuses.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The clock may be wrong: clients would take the date of the set for proof.
-    #[error(transparent)]
-    Clock(#[from] ClockDoubt),
-    /// An internal error, or the service stops.
-    #[error("the key change was interrupted; check with 'license-server keys list'")]
-    BrokenOff,
-}
 
 /// Makes the next key at `at`, which signs after `overlap`; answers its id and from
 /// when on it signs.

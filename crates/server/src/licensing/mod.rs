@@ -12,6 +12,7 @@ pub mod issue;
 pub mod judge;
 pub mod key_record;
 pub mod keys;
+pub mod keys_error;
 pub mod look_up;
 pub mod offline;
 pub mod renew;
