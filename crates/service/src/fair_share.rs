@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Bits of the IPv6 networks that are counted, widest first.
-const PREFIXES: [u32; 3] = [48, 56, 64];
+pub(crate) const PREFIXES: [u32; 3] = [48, 56, 64];
 
 /// How many places each network has.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ pub struct Precedence {
 
 /// The network of `address` at each level. An IPv4 address, however it is spelled,
 /// is its own network at every level.
-fn networks(address: IpAddr) -> [IpAddr; PREFIXES.len()] {
+pub(crate) fn networks(address: IpAddr) -> [IpAddr; PREFIXES.len()] {
     match address.to_canonical() {
         IpAddr::V4(address) => [address.into(); PREFIXES.len()],
         IpAddr::V6(address) => PREFIXES.map(|bits| {

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, MAX_LEAVING, Maxima, Refusal};
 use crate::byte_budget::ByteBudget;
+use crate::byte_shares::ByteShares;
 use crate::connection::activity::Activity;
 use crate::connection::http2::Http2Connection;
 use crate::connection::{Connection, End, Timeouts};
@@ -60,8 +61,12 @@ pub struct Limits {
     /// Maximum size of a request's head, in bytes.
     pub max_head_bytes: usize,
     /// Bytes for heads longer than 8 KiB, of all connections together; as many
-    /// again are for `trusted_networks`.
+    /// again are for `trusted_networks`. Another address may have a ninth.
     pub large_heads_bytes: usize,
+    /// Bytes for requests of HTTP/2 until their answers are sent, of all connections
+    /// together; as many again are for `trusted_networks`. Another address may have a
+    /// ninth.
+    pub http2_requests_bytes: usize,
     /// Bytes for what is longer than 16 KiB of answers that wait for their callers
     /// to read, of all connections together; as many again are for
     /// `trusted_networks`.
@@ -82,6 +87,7 @@ impl Default for Limits {
             min_write_bytes: 8 * 1024,
             max_head_bytes: 64 * 1024,
             large_heads_bytes: 8 * 1024 * 1024,
+            http2_requests_bytes: 16 * 1024 * 1024,
             large_answers_bytes: 16 * 1024 * 1024,
             drain_timeout: Duration::from_secs(8),
         }
@@ -247,7 +253,8 @@ pub async fn serve_ports(
 struct Server {
     limits: Limits,
     timeouts: Arc<Timeouts>,
-    large_heads: Arc<ByteBudget>,
+    large_heads: Arc<ByteShares>,
+    http2_requests: Arc<ByteShares>,
     large_answers: Arc<ByteBudget>,
     admission: Arc<Admission>,
     counts: Arc<ConnectionCounts>,
@@ -268,7 +275,9 @@ impl Server {
                 "fewer connections than MAX_CONNECTIONS; raise the limit of open files"
             );
         }
-        let large_heads = ByteBudget::new(limits.large_heads_bytes, limits.large_heads_bytes);
+        let large_heads = ByteShares::new(limits.large_heads_bytes, limits.large_heads_bytes);
+        let http2_requests = limits.http2_requests_bytes;
+        let http2_requests = ByteShares::new(http2_requests, http2_requests);
         let large_answers = limits.large_answers_bytes;
         let large_answers = ByteBudget::new(large_answers, large_answers);
         Self {
@@ -279,6 +288,7 @@ impl Server {
                 min_write_bytes: limits.min_write_bytes,
             }),
             large_heads: Arc::new(large_heads),
+            http2_requests: Arc::new(http2_requests),
             large_answers: Arc::new(large_answers),
             admission: Arc::new(Admission::new(maxima)),
             limits,
@@ -321,10 +331,15 @@ impl Server {
         router: &Router,
     ) -> Result<(), Refusal> {
         let is_trusted = self.limits.trusts(peer.ip());
+        let heads = match protocol {
+            Protocol::Http1 => &self.large_heads,
+            Protocol::Http2 => &self.http2_requests,
+        };
         let activity = Arc::new(Activity::new(
-            self.large_heads.clone(),
+            heads.clone(),
             self.large_answers.clone(),
             self.limits.max_head_bytes,
+            peer.ip(),
             is_trusted,
         ));
         let now = clock::ticks().saturating_duration_since(self.started);

@@ -1,14 +1,16 @@
 //! What happens on a connection, counted by its socket and its requests.
 
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use axum::body::Bytes;
 use futures_util::task::AtomicWaker;
 
 use crate::byte_budget::ByteBudget;
+use crate::byte_shares::{ByteShares, TakenBytes};
 
 /// A head up to so long is within the buffer that every connection has.
 pub(super) const COUNTED_FROM_BYTES: usize = 8 * 1024;
@@ -36,12 +38,14 @@ pub(crate) struct Activity {
     pub(super) is_write_blocked: AtomicBool,
     /// Bytes received while no request was in flight.
     head_bytes: AtomicUsize,
-    /// Bytes taken from `large_heads`.
-    counted: AtomicUsize,
-    pub(super) large_heads: Arc<ByteBudget>,
+    /// Bytes of `heads` for the head that arrives.
+    counted: Mutex<Option<TakenBytes>>,
+    /// For long heads of HTTP/1, or for requests of HTTP/2.
+    heads: Arc<ByteShares>,
     large_answers: Arc<ByteBudget>,
     pub(super) max_head_bytes: usize,
-    pub(super) is_trusted: bool,
+    peer: IpAddr,
+    is_trusted: bool,
     pub(super) has_no_memory: AtomicBool,
     /// Whether the socket is reset when it is closed.
     pub(super) is_reset: AtomicBool,
@@ -58,9 +62,10 @@ pub(super) const END: u8 = 3;
 
 impl Activity {
     pub(crate) fn new(
-        large_heads: Arc<ByteBudget>,
+        heads: Arc<ByteShares>,
         large_answers: Arc<ByteBudget>,
         max_head_bytes: usize,
+        peer: IpAddr,
         is_trusted: bool,
     ) -> Self {
         Self {
@@ -74,10 +79,11 @@ impl Activity {
             sent: AtomicU64::new(0),
             is_write_blocked: AtomicBool::new(false),
             head_bytes: AtomicUsize::new(0),
-            counted: AtomicUsize::new(0),
-            large_heads,
+            counted: Mutex::default(),
+            heads,
             large_answers,
             max_head_bytes,
+            peer,
             is_trusted,
             has_no_memory: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
@@ -88,8 +94,10 @@ impl Activity {
 
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
-        let none = Arc::new(ByteBudget::new(0, 0));
-        Self::new(none.clone(), none, 0, false)
+        let heads = Arc::new(ByteShares::new(0, 0));
+        let answers = Arc::new(ByteBudget::new(0, 0));
+        let peer = std::net::Ipv4Addr::LOCALHOST.into();
+        Self::new(heads, answers, 0, peer, false)
     }
 
     #[cfg(test)]
@@ -135,10 +143,16 @@ impl Activity {
 
     /// The head of the request is needed no longer.
     pub(super) fn forget_head(&self) {
-        let counted = self.counted.swap(0, Ordering::Relaxed);
-        if counted > 0 {
-            self.large_heads.give_back(counted);
-        }
+        drop(self.counted().take());
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Option<TakenBytes>> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of `heads` for this peer; `None` where there are no more for it.
+    pub(super) fn take(&self, bytes: usize) -> Option<TakenBytes> {
+        self.heads.take(bytes, self.peer, self.is_trusted)
     }
 
     /// Counts bytes of a head; false where there is no memory for a head as
@@ -149,13 +163,15 @@ impl Activity {
             return true;
         }
         let head_bytes = self.head_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if head_bytes <= COUNTED_FROM_BYTES || self.counted.load(Ordering::Relaxed) > 0 {
+        if head_bytes <= COUNTED_FROM_BYTES {
             return true;
         }
-        let is_taken = self.large_heads.take(self.max_head_bytes, self.is_trusted);
-        if is_taken {
-            self.counted.store(self.max_head_bytes, Ordering::Relaxed);
+        let mut counted = self.counted();
+        if counted.is_none() {
+            *counted = self.take(self.max_head_bytes);
         }
+        let is_taken = counted.is_some();
+        drop(counted);
         self.has_no_memory.store(!is_taken, Ordering::Relaxed);
         is_taken
     }
@@ -203,11 +219,5 @@ impl AsRef<[u8]> for CountedBytes {
 impl Drop for CountedBytes {
     fn drop(&mut self) {
         self.budget.give_back(self.counted);
-    }
-}
-
-impl Drop for Activity {
-    fn drop(&mut self) {
-        self.forget_head();
     }
 }

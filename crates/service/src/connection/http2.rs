@@ -2,15 +2,17 @@
 //!
 //! For services whose handlers do not wait for anything but a request's body,
 //! which `request_body.rs` bounds: a connection waits for its peer within the same
-//! bounds as one of HTTP/1. Requests in flight share the memory that long heads of
-//! HTTP/1 have, whichever connection they are on.
+//! bounds as one of HTTP/1. Requests share memory until their answers are sent,
+//! whichever connection they are on, and the oldest of them bounds the time of its
+//! connection.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use super::activity::{Activity, DISMISS, END};
 use super::exchange::{Answer, Answering, unavailable};
 use super::{End, Timeouts};
 use crate::admission::Place;
+use crate::byte_shares::TakenBytes;
 use crate::{clock, response_headers};
 
 /// Maximum number of requests in flight on one connection.
@@ -38,7 +41,7 @@ pub(crate) const MAX_STREAMS: u32 = 128;
 /// Maximum length of the headers of one request, in bytes as HTTP/2 counts them
 /// (RFC 9113, section 6.5.2).
 pub(crate) const MAX_HEADER_LIST_BYTES: u32 = 8 * 1024;
-/// What a request takes until there is a response, in bytes: its headers, and the part
+/// What a request takes until its answer is sent, in bytes: its headers, and the part
 /// of its body that `request_body.rs` does not count.
 const REQUEST_BYTES: usize = 12 * 1024;
 /// How many bytes a peer may send on a stream, and on a connection, before they
@@ -65,13 +68,16 @@ enum Phase {
 pub(crate) struct Http2Connection {
     http: http2::Connection<TokioIo<Socket>, Requests, TokioExecutor>,
     activity: Arc<Activity>,
+    streams: Arc<Streams>,
     place: Place,
     timeouts: Arc<Timeouts>,
     opened: Instant,
     phase: Phase,
-    /// When `phase` began.
+    /// When `phase` began; the oldest request where it is [`Phase::Reading`].
     since: Instant,
-    answers: u64,
+    /// When the oldest request began whose answer has not been sent.
+    oldest: Option<Instant>,
+    finished: u64,
     /// Bytes sent when the wait for the peer to read began.
     sent: u64,
     closing_since: Option<Instant>,
@@ -93,10 +99,14 @@ impl Http2Connection {
             stream,
             activity: activity.clone(),
         };
+        let streams = Arc::new(Streams {
+            activity: activity.clone(),
+            book: Mutex::default(),
+        });
         let requests = Requests {
             router,
             peer,
-            activity: activity.clone(),
+            streams: streams.clone(),
         };
         let http = http2::Builder::new(TokioExecutor::new())
             .max_concurrent_streams(MAX_STREAMS)
@@ -109,11 +119,13 @@ impl Http2Connection {
         Self {
             http,
             activity,
+            streams,
             place,
             opened,
             phase: Phase::Waiting,
             since: now,
-            answers: 0,
+            oldest: None,
+            finished: 0,
             sent: 0,
             closing_since: None,
             timer: Box::pin(tokio::time::sleep_until(now + timeouts.head)),
@@ -123,21 +135,30 @@ impl Http2Connection {
 
     /// Notes what the connection waits for now.
     fn observe(&mut self) {
-        let answers = self.activity.answers.load(Ordering::Relaxed);
+        let book = self.streams.book();
+        let (finished, oldest) = (book.finished(), book.oldest());
+        drop(book);
         let phase = if self.activity.is_write_blocked.load(Ordering::Relaxed) {
             Phase::Writing
-        } else if self.activity.is_request_in_flight() {
+        } else if oldest.is_some() {
             Phase::Reading
         } else {
             Phase::Waiting
         };
-        if phase == self.phase && answers == self.answers {
+        let is_same = phase == self.phase && finished == self.finished;
+        self.oldest = oldest;
+        self.finished = finished;
+        // Answers that end do not restart the wait for a peer that does not read.
+        if is_same || phase == Phase::Writing && self.phase == Phase::Writing {
             return;
         }
         self.phase = phase;
-        self.answers = answers;
         self.sent = self.activity.sent.load(Ordering::Relaxed);
-        self.since = clock::ticks();
+        let now = clock::ticks();
+        self.since = match phase {
+            Phase::Reading => oldest.unwrap_or(now),
+            Phase::Waiting | Phase::Writing => now,
+        };
         let millis = self
             .since
             .saturating_duration_since(self.opened)
@@ -152,17 +173,23 @@ impl Http2Connection {
     /// When to look again if nothing happens.
     fn deadline(&self, order: u8) -> Instant {
         let bound = match self.phase {
-            Phase::Waiting if self.answers == 0 => self.timeouts.head,
+            Phase::Waiting if self.finished == 0 => self.timeouts.head,
             Phase::Waiting => self.timeouts.idle,
             Phase::Reading | Phase::Writing => self.timeouts.write,
         };
         let deadline = self.since + bound;
+        let deadline = deadline.min(self.oldest_ends().unwrap_or(deadline));
         match self.closing_since {
             Some(since) if self.phase == Phase::Waiting || order == DISMISS => {
                 deadline.min(since + CLOSE_TIMEOUT)
             }
             _ => deadline,
         }
+    }
+
+    /// When the oldest request ends its connection.
+    fn oldest_ends(&self) -> Option<Instant> {
+        self.oldest.map(|since| since + self.timeouts.write)
     }
 
     /// The deadline has passed: how the connection ends, if it does.
@@ -179,7 +206,10 @@ impl Http2Connection {
             // Bodies have arrived by now, and handlers do not wait: the peer has not
             // let the responses be sent.
             Phase::Waiting | Phase::Reading => Some(End::TimedOut),
-            Phase::Writing if sent - self.sent < self.timeouts.min_write_bytes => {
+            Phase::Writing
+                if sent - self.sent < self.timeouts.min_write_bytes
+                    || self.oldest_ends().is_some_and(|ends| now >= ends) =>
+            {
                 self.activity.is_reset.store(true, Ordering::Relaxed);
                 Some(End::TimedOut)
             }
@@ -228,11 +258,69 @@ impl Future for Http2Connection {
     }
 }
 
-/// The requests of one connection.
+/// The requests of one connection whose answers have not been sent.
+struct Streams {
+    activity: Arc<Activity>,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    begun: u64,
+    /// By number: when it began.
+    unfinished: BTreeMap<u64, Instant>,
+}
+
+impl Book {
+    fn finished(&self) -> u64 {
+        self.begun - self.unfinished.len() as u64
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.unfinished.first_key_value().map(|(_, since)| *since)
+    }
+}
+
+impl Streams {
+    fn begin(self: &Arc<Self>) -> Arc<InFlight> {
+        let mut book = self.book();
+        let number = book.begun;
+        book.begun += 1;
+        book.unfinished.insert(number, clock::ticks());
+        drop(book);
+        Arc::new(InFlight {
+            number,
+            bytes: self.activity.take(REQUEST_BYTES),
+            streams: self.clone(),
+        })
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request until its answer is sent or given up. Its connection looks again then,
+/// because other tasks than the connection's make responses.
+struct InFlight {
+    number: u64,
+    /// Nothing where there is no memory for the request.
+    bytes: Option<TakenBytes>,
+    streams: Arc<Streams>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.streams.book().unfinished.remove(&self.number);
+        self.streams.activity.waker.wake();
+    }
+}
+
+/// What answers the requests of one connection.
 struct Requests {
     router: Router,
     peer: SocketAddr,
-    activity: Arc<Activity>,
+    streams: Arc<Streams>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
@@ -241,47 +329,15 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = StreamAnswering;
 
     fn call(&self, request: Request<Incoming>) -> StreamAnswering {
-        self.activity.begin_request(false);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let request_bytes = RequestBytes::take(&self.activity);
+        let in_flight = self.streams.begin();
         StreamAnswering {
-            answering: request_bytes.as_ref().map(|_| Answering {
+            answering: in_flight.bytes.as_ref().map(|_| Answering {
                 response: self.router.clone().call(request),
-                activity: self.activity.clone(),
+                activity: self.streams.activity.clone(),
             }),
-            activity: self.activity.clone(),
-            request_bytes,
-            unanswered: Unanswered(Some(self.activity.clone())),
-        }
-    }
-}
-
-/// Memory for one request.
-struct RequestBytes(Arc<Activity>);
-
-impl RequestBytes {
-    fn take(activity: &Arc<Activity>) -> Option<Self> {
-        let budget = &activity.large_heads;
-        let is_taken = budget.take(REQUEST_BYTES, activity.is_trusted);
-        is_taken.then(|| Self(activity.clone()))
-    }
-}
-
-impl Drop for RequestBytes {
-    fn drop(&mut self) {
-        self.0.large_heads.give_back(REQUEST_BYTES);
-    }
-}
-
-/// A request that is given up before there is a response counts as answered.
-struct Unanswered(Option<Arc<Activity>>);
-
-impl Drop for Unanswered {
-    fn drop(&mut self) {
-        if let Some(activity) = &self.0 {
-            activity.answers.fetch_add(1, Ordering::Relaxed);
-            activity.waker.wake();
+            in_flight,
         }
     }
 }
@@ -292,9 +348,7 @@ pin_project! {
         // Nothing where there is no memory for the request.
         #[pin]
         answering: Option<Answering>,
-        activity: Arc<Activity>,
-        request_bytes: Option<RequestBytes>,
-        unanswered: Unanswered,
+        in_flight: Arc<InFlight>,
     }
 }
 
@@ -308,35 +362,31 @@ impl Future for StreamAnswering {
             None => {
                 let mut response = unavailable();
                 response_headers::complete(response.headers_mut());
-                response.map(|body| Answer::new(body, this.activity.clone()))
+                let activity = this.in_flight.streams.activity.clone();
+                response.map(|body| Answer::new(body, activity))
             }
         };
         this.answering.set(None);
-        *this.request_bytes = None;
-        // From here on the body counts.
-        let activity = this.unanswered.0.take();
-        Poll::Ready(Ok(response.map(|answer| StreamAnswer {
-            answer,
-            _wake: Wake(activity),
-        })))
+        let in_flight = this.in_flight.clone();
+        Poll::Ready(Ok(response.map(|answer| StreamAnswer { answer, in_flight })))
     }
 }
 
-/// The body of a response. Its connection looks again when it is dropped, because
-/// other tasks than the connection's make responses.
+/// The body of a response.
 struct StreamAnswer {
     answer: Answer,
-    /// Dropped behind `answer`, which counts.
-    _wake: Wake,
+    in_flight: Arc<InFlight>,
 }
 
-struct Wake(Option<Arc<Activity>>);
+/// Part of a response: it waits in the connection until the peer lets it be sent.
+struct UnsentBytes {
+    bytes: Bytes,
+    _in_flight: Arc<InFlight>,
+}
 
-impl Drop for Wake {
-    fn drop(&mut self) {
-        if let Some(activity) = &self.0 {
-            activity.waker.wake();
-        }
+impl AsRef<[u8]> for UnsentBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -348,7 +398,14 @@ impl HttpBody for StreamAnswer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.answer).poll_frame(cx)
+        let frame = ready!(Pin::new(&mut self.answer).poll_frame(cx));
+        let unsent = |bytes| {
+            Bytes::from_owner(UnsentBytes {
+                bytes,
+                _in_flight: self.in_flight.clone(),
+            })
+        };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(unsent))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -311,9 +311,12 @@ async fn answers_that_are_not_read_hold_bounded_memory() {
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -329,6 +332,11 @@ fn http2_request(stream: u32, method: u8, path: &str, flags: u8) -> Vec<u8> {
     frame(HEADERS, flags | 4, stream, &block)
 }
 
+/// The peer may send 100 bytes more of an answer.
+fn window_update(stream: u32) -> Vec<u8> {
+    frame(WINDOW_UPDATE, 0, stream, &[0, 0, 0, 100])
+}
+
 fn http2(settings: &[u8], requests: &[Vec<u8>]) -> Vec<u8> {
     let settings = frame(SETTINGS, 0, 0, settings);
     [PREFACE, &settings, &requests.concat()].concat()
@@ -337,18 +345,25 @@ fn http2(settings: &[u8], requests: &[Vec<u8>]) -> Vec<u8> {
 const GET: u8 = 0x82;
 const POST: u8 = 0x83;
 
+/// The kind, flags and stream of the next frame; `None` where the connection ends
+/// before.
+async fn next_frame(client: &mut TcpStream) -> Option<(u8, u8, u32)> {
+    let mut head = [0; 9];
+    client.read_exact(&mut head).await.ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; length as usize];
+    client.read_exact(&mut payload).await.ok()?;
+    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+    Some((head[3], head[4], stream))
+}
+
 /// Reads until there is such a frame. Its flags; `None` where the connection ends
 /// before.
 async fn flags_of(client: &mut TcpStream, kind: u8, stream: u32) -> Option<u8> {
     loop {
-        let mut head = [0; 9];
-        client.read_exact(&mut head).await.ok()?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length as usize];
-        client.read_exact(&mut payload).await.ok()?;
-        let found = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        if (head[3], found) == (kind, stream) {
-            return Some(head[4]);
+        let (found, flags, of) = next_frame(client).await?;
+        if (found, of) == (kind, stream) {
+            return Some(flags);
         }
     }
 }
@@ -445,41 +460,150 @@ async fn headers_beyond_the_bound_are_refused_and_http_1_is_not_spoken() {
     assert!(!answer.windows(5).any(|it| it == b"small"), "{answer:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_in_flight_share_memory_whichever_connection_they_are_on() {
-    let scene = Scene::new(Limits {
-        large_heads_bytes: 3 * 12 * 1024,
-        ..Limits::default()
-    })
-    .await;
-    let held = |stream| http2_request(stream, POST, "/body", 0);
-    let answered = http2_request(99, GET, "/small", END_STREAM);
-    let two = http2(&[], &[held(1), held(3), answered.clone()]);
-    let (mut first, started) = scene.send_in(Protocol::Http2, "192.0.2.1", &two).await;
+/// What one request takes.
+const REQUEST_BYTES: usize = 12 * 1024;
+
+/// Asks in HTTP/2; whether the answer has a body, which a refusal does not.
+async fn is_answered_in_http2(scene: &Scene, peer: &str) -> bool {
+    let bytes = http2(&[], &[http2_request(1, GET, "/small", END_STREAM)]);
+    let (mut client, started) = scene.send_in(Protocol::Http2, peer, &bytes).await;
     started.unwrap();
-    assert!(flags_of(&mut first, HEADERS, 99).await.is_some());
-    let one = http2(&[], &[held(1), held(3), answered.clone()]);
-    let (mut second, started) = scene.send_in(Protocol::Http2, "192.0.2.2", &one).await;
-    started.unwrap();
-    // The third request is refused as the second one is, without a body.
-    let flags = flags_of(&mut second, HEADERS, 99).await.unwrap();
-    assert_eq!(flags & END_STREAM, END_STREAM);
-    // A trusted network has as much again.
-    let trusted = http2(&[], &[held(1), answered]);
-    let (mut third, started) = scene.send_in(Protocol::Http2, "127.0.0.1", &trusted).await;
-    started.unwrap();
-    let flags = flags_of(&mut third, HEADERS, 99).await.unwrap();
-    assert_eq!(flags & END_STREAM, 0);
-    drop((first, second, third));
-    scene.server.connections.close();
-    scene.server.connections.wait().await;
-    for _ in 0..1000 {
-        if scene.server.large_heads.used() == 0 {
+    let flags = flags_of(&mut client, HEADERS, 1).await.unwrap();
+    flags & END_STREAM == 0
+}
+
+async fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if is_so() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("{} bytes are held", scene.server.large_heads.used());
+    panic!("not within ten seconds: {what}");
+}
+
+/// Requests of `peer` whose bodies do not arrive, on eight connections.
+async fn hold_http2_requests(scene: &Scene, peer: &str) -> Vec<TcpStream> {
+    let mut requests: Vec<_> = (0..120)
+        .map(|n| http2_request(2 * n + 1, POST, "/body", 0))
+        .collect();
+    requests.push(http2_request(999, GET, "/small", END_STREAM));
+    let bytes = http2(&[], &requests);
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let (mut client, started) = scene.send_in(Protocol::Http2, peer, &bytes).await;
+        started.unwrap();
+        assert!(flags_of(&mut client, HEADERS, 999).await.is_some());
+        held.push(client);
+    }
+    held
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_leaves_memory_for_http2_requests_of_others() {
+    let scene = Scene::new(Limits::default()).await;
+    let mut held = hold_http2_requests(&scene, "192.0.2.1").await;
+    // A ninth of 16 MiB.
+    assert_eq!(scene.server.http2_requests.used(), 151 * REQUEST_BYTES);
+    assert!(!is_answered_in_http2(&scene, "192.0.2.1").await);
+    for n in 2..=6 {
+        held.extend(hold_http2_requests(&scene, &format!("192.0.2.{n}")).await);
+    }
+    for peer in ["198.51.100.1", "2001:db8::1", "127.0.0.1"] {
+        assert!(is_answered_in_http2(&scene, peer).await, "{peer}");
+    }
+    drop(held);
+    let used = || scene.server.http2_requests.used();
+    wait_for("all is given back", || used() == 0).await;
+    assert!(is_answered_in_http2(&scene, "192.0.2.1").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_heads_of_one_address_leave_memory_for_others_and_for_http2() {
+    let scene = Scene::new(Limits::default()).await;
+    let start = format!("GET /small HTTP/1.1\r\nhost: a\r\nx: {}", "x".repeat(8400));
+    let mut held = Vec::new();
+    for _ in 0..140 {
+        let (client, started) = scene.send("192.0.2.1", start.as_bytes()).await;
+        started.unwrap();
+        held.push(client);
+    }
+    // A ninth of 8 MiB.
+    wait_for("all but 14 are closed", || scene.refused("memory") == 126).await;
+    assert_eq!(scene.server.large_heads.used(), 14 * 64 * 1024);
+    assert_eq!(scene.server.http2_requests.used(), 0);
+    for peer in ["192.0.2.1", "198.51.100.1"] {
+        assert!(is_answered_in_http2(&scene, peer).await, "{peer}");
+    }
+    let whole = format!("{start}\r\nconnection: close\r\n\r\n");
+    let (mut client, started) = scene.send("198.51.100.1", whole.as_bytes()).await;
+    started.unwrap();
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+/// A peer that never lets answers be sent, and one that lets one byte of each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answered_http2_requests_take_memory_until_their_answers_are_sent() {
+    for window in [0, 1] {
+        let scene = Scene::new(Limits::default()).await;
+        let used = || scene.server.http2_requests.used();
+        let requests: Vec<_> = (0..100)
+            .map(|n| http2_request(2 * n + 1, GET, "/small", END_STREAM))
+            .collect();
+        let bytes = http2(&[0, 4, 0, 0, 0, window], &requests);
+        let (mut client, started) = scene.send_in(Protocol::Http2, "192.0.2.1", &bytes).await;
+        started.unwrap();
+        let last = if window == 0 { HEADERS } else { DATA };
+        let mut unsent = 0;
+        while unsent < 100 {
+            let (kind, flags, _) = next_frame(&mut client).await.unwrap();
+            if kind == last {
+                assert_eq!(flags & END_STREAM, 0, "{kind}");
+                unsent += 1;
+            }
+        }
+        assert_eq!(used(), 100 * REQUEST_BYTES, "{window}");
+        let reset: Vec<_> = (0..60)
+            .map(|n| frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8]))
+            .collect();
+        client.write_all(&reset.concat()).await.unwrap();
+        wait_for("40 are left", || used() == 40 * REQUEST_BYTES).await;
+        let sent: Vec<_> = (60..100).map(|n| window_update(2 * n + 1)).collect();
+        client.write_all(&sent.concat()).await.unwrap();
+        wait_for("all are sent", || used() == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_http2_request_bounds_the_time_of_its_connection() {
+    for (first, method, flags) in [("/small", GET, END_STREAM), ("/body", POST, 0)] {
+        let scene = Scene::new(Limits {
+            write_timeout: Duration::from_millis(500),
+            ..Limits::default()
+        })
+        .await;
+        let bytes = http2(
+            &[0, 4, 0, 0, 0, 0],
+            &[http2_request(1, method, first, flags)],
+        );
+        let (mut client, started) = scene.send_in(Protocol::Http2, "192.0.2.1", &bytes).await;
+        started.unwrap();
+        // Others end one after the other.
+        for n in 1..200 {
+            let next = http2_request(2 * n + 1, GET, "/small", END_STREAM);
+            let next = [next, window_update(2 * n + 1)].concat();
+            if client.write_all(&next).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+            if scene.refused("timeout") == 1 {
+                break;
+            }
+        }
+        assert_eq!(scene.refused("timeout"), 1, "{first}");
+        assert_eq!(scene.server.counts.open(), 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
