@@ -4,6 +4,7 @@
 //! A vendor's build has its keys built in, and then no setting replaces or adds
 //! one. Other builds read them from the file that `LICENSE_TRUSTED_KEYS` names.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,6 +53,20 @@ pub enum TrustedKeysError {
 }
 
 impl TrustedKeys {
+    /// Whether the process was started with these keys, or does not use a file.
+    #[must_use]
+    pub fn began_with(&self, keyring: &Keyring) -> bool {
+        let ids = |keyring: &Keyring| {
+            let ids = keyring.key_ids().map(str::to_owned);
+            ids.collect::<BTreeSet<String>>()
+        };
+        EMBEDDED.is_some()
+            || self
+                .root
+                .as_ref()
+                .is_none_or(|root| ids(root) == ids(keyring))
+    }
+
     /// The keys of this build, else those of `file`, else none.
     ///
     /// # Errors

@@ -84,7 +84,7 @@ struct Session {
 
 impl Sessions {
     /// No sessions yet, and none ever without a token. Browsers keep their names
-    /// in this cookie: one for each service, because a cookie knows no ports.
+    /// in this cookie, with the port of the address added.
     #[must_use]
     pub fn new(cookie: &'static str, token: Option<AdminToken>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -210,7 +210,11 @@ impl Sessions {
     /// The cookie that keeps a name. `headers` are those of the request.
     #[must_use]
     pub fn cookie(&self, name: &str, headers: &HeaderMap) -> HeaderValue {
-        self.set_cookie(name, came_by_tls(headers))
+        let secure = if came_by_tls(headers) { "; Secure" } else { "" };
+        let cookie = self.cookie_name(headers);
+        text(&format!(
+            "{cookie}={name}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        ))
     }
 
     /// Ends the request's session; answers the cookie that removes its name.
@@ -220,33 +224,38 @@ impl Sessions {
         for name in self.names(headers) {
             kept.sessions.remove(&hash(name));
         }
-        self.no_cookie()
+        self.no_cookie(headers)
     }
 
-    /// The cookie that removes a name.
+    /// The cookie that removes a name. `headers` are those of the request.
     #[must_use]
-    pub fn no_cookie(&self) -> HeaderValue {
-        let cookie = self.cookie;
+    pub fn no_cookie(&self, headers: &HeaderMap) -> HeaderValue {
+        let cookie = self.cookie_name(headers);
         text(&format!(
             "{cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
         ))
     }
 
-    fn set_cookie(&self, name: &str, by_tls: bool) -> HeaderValue {
-        let secure = if by_tls { "; Secure" } else { "" };
-        let cookie = self.cookie;
-        text(&format!(
-            "{cookie}={name}; Path=/; HttpOnly; SameSite=Strict{secure}"
-        ))
+    /// The name of the cookie, with the port that the browser uses: cookies are shared by
+    /// all ports of a host, and services on several ports (tunnels to several sites) would
+    /// replace each other's sessions.
+    fn cookie_name(&self, headers: &HeaderMap) -> String {
+        let host = headers.get(header::HOST).and_then(|it| it.to_str().ok());
+        let port = host.and_then(|host| host.rsplit_once(':')?.1.parse::<u16>().ok());
+        match port {
+            Some(port) => format!("{}_{port}", self.cookie),
+            None => self.cookie.to_owned(),
+        }
     }
 
     fn names<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
+        let cookie = self.cookie_name(headers);
         let cookies = headers.get_all(header::COOKIE).iter();
         let texts = cookies.filter_map(|value| value.to_str().ok());
         texts
             .flat_map(|text| text.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
-            .filter(|(name, _)| *name == self.cookie)
+            .filter(move |(name, _)| *name == cookie)
             .map(|(_, value)| value)
     }
 

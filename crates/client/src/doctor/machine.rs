@@ -6,14 +6,14 @@ use license_core::keyring::Keyring;
 use license_service::presentable_url::presentable_path;
 use license_service::text_file;
 
-use super::Finding;
+use super::{Examiner, Finding};
 use crate::config::Settings;
 use crate::host::components;
 
-pub(super) fn check(settings: &Settings) -> Vec<Finding> {
+pub(super) fn check(settings: &Settings, examiner: Examiner<'_>) -> Vec<Finding> {
     [
         Some(hardware()),
-        keys(settings.license_trusted_keys.as_deref()),
+        keys(settings.license_trusted_keys.as_deref(), examiner),
     ]
     .into_iter()
     .flatten()
@@ -39,7 +39,7 @@ fn hardware() -> Finding {
     Finding::ok(WHAT, found)
 }
 
-fn keys(file: Option<&Path>) -> Option<Finding> {
+fn keys(file: Option<&Path>, examiner: Examiner<'_>) -> Option<Finding> {
     const WHAT: &str = "LICENSE_TRUSTED_KEYS";
     let file = file?;
     let shown = presentable_path(file);
@@ -50,7 +50,15 @@ fn keys(file: Option<&Path>) -> Option<Finding> {
     Some(match keyring {
         Ok(keyring) => {
             let ids: Vec<&str> = keyring.key_ids().collect();
-            Finding::ok(WHAT, format!("'{shown}' contains {}", ids.join(", ")))
+            let found = format!("'{shown}' contains {}", ids.join(", "));
+            match examiner {
+                Examiner::Service(app) if !app.keys.began_with(&keyring) => Finding::warning(
+                    WHAT,
+                    format!("{found}, but has changed since the service was started"),
+                    "restart the License Client to use it",
+                ),
+                Examiner::Service(_) | Examiner::Command => Finding::ok(WHAT, found),
+            }
         }
         Err(error) => Finding::error(WHAT, format!("cannot use '{shown}': {error}"), advice),
     })

@@ -131,7 +131,7 @@ pub async fn examine(
     if let Some(finding) = license::check(settings, examiner).await {
         add(finding);
     }
-    for finding in machine::check(settings) {
+    for finding in machine::check(settings, examiner) {
         add(finding);
     }
     add(port::check(settings).await);

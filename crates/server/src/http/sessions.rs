@@ -66,5 +66,5 @@ pub(crate) async fn end(state: &HttpState, headers: &HeaderMap) -> Result<Header
     for id in state.access.sessions.ids(headers) {
         console_sessions::remove(state.app.store.reader(), &id).await?;
     }
-    Ok(state.access.sessions.no_cookie())
+    Ok(state.access.sessions.no_cookie(headers))
 }

@@ -52,6 +52,7 @@ pub(super) async fn bring_up_to_date(store: &Store) -> Result<(), StoreError> {
     // Commands open the database while the service runs: without need they
     // take no lock, and need no right to make tables.
     let db = &store.db;
+    refuse_newer(db).await?;
     if table_exists(db, TABLE).await? && Migrator::get_pending_migrations(db).await?.is_empty() {
         return Ok(());
     }
@@ -80,22 +81,41 @@ async fn migrate(store: &Store) -> Result<(), StoreError> {
     Ok(migration.commit().await?)
 }
 
+/// The database was not brought up to date by a newer release, whose tables this one does
+/// not know.
+async fn refuse_newer(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    if !table_exists(db, TABLE).await? {
+        return Ok(());
+    }
+    let applied = versions(db, TABLE).await?;
+    let ours = Migrator::migrations();
+    let unknown = applied.into_iter().find(|version| {
+        let is_ours = |it: &Box<dyn MigrationTrait>| it.name() == version;
+        !ours.iter().any(is_ours)
+    });
+    unknown.map_or(Ok(()), |version| {
+        Err(DbErr::Custom(format!(
+            "the database was made by a newer License Server ({version}): run that version, or restore the backup from before the upgrade"
+        )))
+    })
+}
+
+async fn versions(db: &impl ConnectionTrait, table: &str) -> Result<Vec<String>, DbErr> {
+    let select = format!("SELECT version FROM {table}");
+    let statement = Statement::from_string(db.get_database_backend(), select);
+    let rows = db.query_all_raw(statement).await?;
+    rows.iter().map(|row| row.try_get("", "version")).collect()
+}
+
 /// Whether the library's table is there, and has our migrations and no others.
 async fn is_former_table_ours(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     if !table_exists(db, FORMER_TABLE).await? {
         return Ok(false);
     }
-    let select = format!("SELECT version FROM {FORMER_TABLE}");
-    let statement = Statement::from_string(db.get_database_backend(), select);
-    let rows = db.query_all_raw(statement).await?;
-    let ours: Vec<_> = Migrator::migrations();
-    for row in &rows {
-        let version: String = row.try_get("", "version")?;
-        if !ours.iter().any(|it| it.name() == version) {
-            return Ok(false);
-        }
-    }
-    Ok(!rows.is_empty())
+    let applied = versions(db, FORMER_TABLE).await?;
+    let ours = Migrator::migrations();
+    let is_ours = |version: &String| ours.iter().any(|it| it.name() == version);
+    Ok(!applied.is_empty() && applied.iter().all(is_ours))
 }
 
 async fn table_exists(db: &impl ConnectionTrait, table: &str) -> Result<bool, DbErr> {
