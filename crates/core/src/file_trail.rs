@@ -23,6 +23,13 @@ use crate::suspicion::Regressions;
 pub const MAX_SIGNED_FILES: usize = 8;
 /// Maximum number of callers of which it is open whether they are other machines.
 pub const MAX_UNAWARE_CALLERS: usize = 8;
+/// Maximum number of answers of which the numbers are remembered, the newest ones. A site that
+/// validates daily needs one a day, for as long as a request may be carried.
+pub const MAX_ANSWERED_NUMBERS: usize = 40;
+/// How often at most it is noted what the seat has shown.
+pub const SHOWN_INTERVAL: TimeDelta = TimeDelta::days(5);
+/// Maximum number of these notes, the newest ones: more than a request may be carried.
+pub const MAX_SHOWN: usize = 8;
 /// Maximum time for which a request file is assumed to have been carried.
 pub const MAX_CARRIED: TimeDelta = TimeDelta::days(30);
 /// The time within which requests that do not know what the seat has shown are counted
@@ -41,6 +48,21 @@ pub struct FileTrail {
     pub unaware_requests: Regressions,
     /// When the last of them arrived.
     pub unaware_at: Option<DateTime<Utc>>,
+    /// The numbers of the answers that sites keep, since the first file was signed; the
+    /// newest ones, in order.
+    answered: Vec<u64>,
+    /// What the seat had shown, at some times since then; the newest last.
+    shown: Vec<Shown>,
+}
+
+/// What a seat had shown at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    /// The greatest number that any call had said.
+    seq: u64,
+    /// When.
+    at: DateTime<Utc>,
 }
 
 /// An answer by file.
@@ -98,6 +120,8 @@ pub struct AnsweredRequest {
     pub said: Option<u64>,
     /// When it was written, by what it says.
     pub written_at: DateTime<Utc>,
+    /// When it arrived.
+    pub at: DateTime<Utc>,
     /// Whether it had to know what its site knew then.
     pub has_to_know: bool,
 }
@@ -127,13 +151,61 @@ impl FileTrail {
         });
         let forgotten = self.signed.len().saturating_sub(MAX_SIGNED_FILES);
         self.signed.drain(..forgotten);
+        self.note_answered(answered.seq);
         if answered.has_to_know {
+            let written_at = believed(answered.written_at, answered.at);
             self.note_unaware(UnawareCaller {
                 said,
-                before: number_at(answered.written_at - MAX_REQUEST_SKEW),
+                before: number_at(written_at - MAX_REQUEST_SKEW),
                 answer: answered.seq,
             });
         }
+    }
+
+    /// Notes what is known of a seat when it calls: the number of the newest answer over the
+    /// network that sites keep, and the greatest number that any call has said. Nothing is
+    /// noted of a seat that never asked by file.
+    pub fn note_call(&mut self, answered: u64, acknowledged: u64, at: DateTime<Utc>) {
+        if self.answered.is_empty() {
+            return;
+        }
+        self.note_answered(answered);
+        let is_news = |last: &Shown| acknowledged > last.seq && at - last.at >= SHOWN_INTERVAL;
+        if self.shown.last().is_none_or(is_news) {
+            self.shown.push(Shown {
+                seq: acknowledged,
+                at,
+            });
+            let forgotten = self.shown.len().saturating_sub(MAX_SHOWN);
+            self.shown.drain(..forgotten);
+        }
+    }
+
+    /// All later ones than the oldest are remembered; of earlier ones nothing is known.
+    fn note_answered(&mut self, seq: u64) {
+        if self.answered.first().is_some_and(|oldest| seq < *oldest) {
+            return;
+        }
+        if let Err(place) = self.answered.binary_search(&seq) {
+            self.answered.insert(place, seq);
+            let forgotten = self.answered.len().saturating_sub(MAX_ANSWERED_NUMBERS);
+            self.answered.drain(..forgotten);
+        }
+    }
+
+    /// Whether no answer that sites keep had this number, as far as is remembered.
+    #[must_use]
+    pub fn is_invented(&self, seq: u64) -> bool {
+        let oldest = self.answered.first();
+        oldest.is_some_and(|oldest| seq > *oldest) && self.answered.binary_search(&seq).is_err()
+    }
+
+    /// Whether the seat had shown something newer than this number before a request was
+    /// written.
+    #[must_use]
+    pub fn had_shown_newer(&self, seq: u64, written_at: DateTime<Utc>) -> bool {
+        let was_before = |it: &Shown| it.at + MAX_REQUEST_SKEW < written_at;
+        (self.shown.iter()).any(|it| it.seq > seq && was_before(it))
     }
 
     /// Hears that the sender of a call knows this number. Answers whether two machines

@@ -19,7 +19,8 @@ pub const CALLS_BEHIND: u32 = 3;
 /// So many times within [`REGRESSION_WINDOW`] calls said less than was said before:
 /// that is two machines. A backup that is restored does so once.
 pub const MAX_REGRESSIONS: u32 = 3;
-/// The time within which regressions are counted together.
+/// The time within which regressions are counted together, or three of the longest leases
+/// if that is longer: each machine has to call once in a lease.
 pub const REGRESSION_WINDOW: TimeDelta = TimeDelta::days(30);
 
 /// How often at most a number is counted again whose lease has ended.
@@ -121,12 +122,14 @@ pub fn installation_fingerprint(installation_id: &str) -> String {
 
 /// Calls that said less than was said before. One machine never goes back, unless it
 /// is restored from a backup: when an answer is lost, it says the same number again.
+/// A call without a number says less than any other: 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Regressions {
-    /// How many there were, each at another number.
+    /// How many there were. Those that say one number in a row are one; when a call said
+    /// the greatest number in between, they are several.
     pub count: u32,
-    /// What the newest of them said.
+    /// What the newest of them said; `None` once a call has said the greatest number since.
     pub newest: Option<u64>,
     /// When the first of them was made.
     pub since: Option<DateTime<Utc>>,
@@ -185,7 +188,7 @@ impl Regressions {
 
     /// Whether one more than `before` makes them too many.
     fn are_too_many(&self, before: &Self) -> bool {
-        self.count >= MAX_REGRESSIONS && self != before
+        self.count >= MAX_REGRESSIONS && self.count != before.count
     }
 }
 
@@ -196,10 +199,13 @@ impl Trail {
     /// counts one time, and again each day after the lease that it must still have has ended with
     /// its grace: no site lives on one number for longer. A site that has said a number before
     /// and says none now is behind with every such call: a copy that hides its number is no
-    /// better off than one that shows an old one. The activation of a new installation carries no
-    /// number for good reason and counts for nothing. Request files are carried by hand, late and
-    /// in any order, and follow the rules of [`FileTrail`]. When a former installation calls
-    /// again, or the installation changes too often, that is noted.
+    /// better off than one that shows an old one. Calls that are up to date end a row of calls
+    /// behind, but not the count of [`Regressions`]: a machine that hides or repeats its number
+    /// beside one that says the newest is noticed by its third call in the window; a rollback to
+    /// version 1.0.0 and the return from it count once. The activation of a new installation
+    /// carries no number for good reason and counts for nothing. Request files are carried by
+    /// hand, late and in any order, and follow the rules of [`FileTrail`]. When a former
+    /// installation calls again, or the installation changes too often, that is noted.
     #[must_use]
     pub fn followed(&self, report: &Report<'_>) -> (Self, Vec<Suspicion>) {
         let mut next = self.clone();
@@ -218,7 +224,14 @@ impl Trail {
         let is_new = !caller.is_empty() && caller != self.installation_id;
         let has_none = by_file || (report.is_activation && is_new);
         match newest_seq {
-            None if self.says_seq && !has_none => next.count_behind(None, report.at),
+            None if self.says_seq && !has_none => {
+                next.count_behind(None, report.at);
+                // A machine that lost its data activates without a number: what is said
+                // next tells whether it was that one.
+                if !report.is_activation {
+                    next.count_regression(0, report);
+                }
+            }
             None => {}
             // A restored database has lost what it issued; the number says nothing
             // about the seat then, neither for it nor against it. But the answer to it was
@@ -252,8 +265,15 @@ impl Trail {
         }
         let mut shared = next.behind >= CALLS_BEHIND && next.behind != self.behind;
         if let Some(seq) = newest_seq.filter(is_issued) {
-            if seq < self.acknowledged && !by_file {
-                next.regressions = self.regressions.with(seq, report.at, REGRESSION_WINDOW);
+            if !by_file {
+                if self.was_hidden() && !self.is_up_to_date(seq, by_file) {
+                    next.count_regression(0, report);
+                }
+                if seq < self.acknowledged {
+                    next.count_regression(seq, report);
+                } else {
+                    next.regressions.newest = None;
+                }
             }
             if seq > self.acknowledged && (!by_file || self.is_credible(seq)) {
                 next.acknowledged = seq;
@@ -270,6 +290,7 @@ impl Trail {
             let requests = &mut next.files.unaware_requests;
             *requests = requests.with(self.acknowledged, report.at, UNAWARE_REQUESTS_WINDOW);
         }
+        (next.files).note_call(self.answered, next.acknowledged, report.at);
         shared |= next.regressions.are_too_many(&self.regressions);
         let (requests, before) = (&next.files.unaware_requests, &self.files.unaware_requests);
         shared |= requests.are_too_many(before);
@@ -299,24 +320,33 @@ impl Trail {
             exp,
             said: self.credible_number(report),
             written_at,
+            at: report.at,
             has_to_know,
         });
     }
 
     /// Whether a request file does not know what the seat has shown. One for a renewal
     /// may: it was written before, and carried slowly. So were those that were written
-    /// before the last one of this kind arrived.
+    /// before the last one of this kind arrived. One that was written after that, as far as
+    /// it is believed, and says a number that was old already then, is another machine's
+    /// or was written after a backup was restored.
     fn is_unaware(&self, report: &Report<'_>) -> bool {
         let Some(written_at) = report.written_at() else {
             return false;
         };
-        let is_later =
-            |last: DateTime<Utc>| believed(written_at, report.at) > last + MAX_REQUEST_SKEW;
-        let hides = self.says_seq && report.newest_seq.is_none();
+        let said = self.credible_number(report).unwrap_or_default();
+        let written_at = believed(written_at, report.at);
+        let is_later = |last: DateTime<Utc>| written_at > last + MAX_REQUEST_SKEW;
+        let was_old = (self.files.unaware_requests.newest).is_none_or(|shown| said < shown)
+            || self.files.had_shown_newer(said, written_at);
+        let is_stale = match report.newest_seq {
+            Some(_) => was_old,
+            None => self.says_seq,
+        };
         report.has_running_lease
             && !report.knows_lost_number
-            && (report.is_activation || hides)
-            && self.credible_number(report).unwrap_or_default() < self.acknowledged
+            && (report.is_activation || is_stale)
+            && said < self.acknowledged
             && self.files.unaware_at.is_none_or(is_later)
     }
 
@@ -338,7 +368,7 @@ impl Trail {
     /// as far as is remembered. Of files that were signed before there was a trail of them
     /// nothing is.
     fn is_credible(&self, seq: u64) -> bool {
-        seq <= self.acknowledged
+        (seq <= self.acknowledged && !self.files.is_invented(seq))
             || seq == self.answered
             || self.lost_claim == Some(seq)
             || self.files.contains(seq)
@@ -359,6 +389,17 @@ impl Trail {
         self.behind = self.behind.saturating_add(1);
         self.behind_at = seq;
         self.behind_since = seq.map(|_| at);
+    }
+
+    fn count_regression(&mut self, seq: u64, report: &Report<'_>) {
+        let leases = report.longest_lease.checked_mul(3).unwrap_or_default();
+        let window = REGRESSION_WINDOW.max(leases);
+        self.regressions = self.regressions.with(seq, report.at, window);
+    }
+
+    /// Whether the last call said no number, although the site has said one before.
+    fn was_hidden(&self) -> bool {
+        self.behind > 0 && self.behind_at.is_none()
     }
 
     fn clear_behind(&mut self) {

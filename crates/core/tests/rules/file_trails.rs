@@ -257,6 +257,67 @@ fn request_files_that_lie_are_noticed_with_the_third_lease() {
 }
 
 #[test]
+fn renewals_that_repeat_an_old_number_and_its_time_are_noticed_with_the_third_lease() {
+    // Copies of one machine ask one after another, or each for itself.
+    for (every, longest) in [(91, 183), (35, 71), (7, 77), (1, 63)] {
+        let (mut seat, mut site) = online_for(3);
+        let copy = Request {
+            newest_seq: site.known,
+            is_activation: false,
+            written_at: seat.at,
+        };
+        let noticed = (0..400).find(|days| {
+            day(&mut seat, &mut site);
+            if days % every == 0 {
+                seat.sign(&copy);
+            }
+            seat.shared > 0
+        });
+        assert!(
+            noticed.is_some_and(|it| it <= longest),
+            "{every}: {noticed:?}"
+        );
+    }
+}
+
+#[test]
+fn renewals_that_invent_a_number_that_may_have_been_answered_are_noticed_with_the_third_lease() {
+    for hours in [5, 30, 24 * 10, 24 * 29, 24 * 33, 24 * 37, 24 * 45, 24 * 70] {
+        let (mut seat, mut site) = online_for(100);
+        let noticed = (0..3).any(|_| {
+            let written_at = seat.at - TimeDelta::hours(hours);
+            seat.sign(&Request {
+                newest_seq: Some(number_at(written_at) - 1),
+                is_activation: false,
+                written_at,
+            });
+            for _ in 0..80 {
+                day(&mut seat, &mut site);
+            }
+            seat.shared > 0
+        });
+        assert!(noticed, "{hours} hours ago");
+    }
+}
+
+#[test]
+fn renewals_that_are_carried_late_are_not_suspected_however_often() {
+    for every in [1, 5, 20, 29] {
+        let (mut seat, mut site) = online_for(3);
+        for _ in 0..30 {
+            let requests = [seat.write(&site), seat.write(&site), seat.write(&site)];
+            for _ in 0..every {
+                day(&mut seat, &mut site);
+            }
+            for request in &requests {
+                seat.sign(request);
+            }
+            assert_eq!(seat.shared, 0, "{every}");
+        }
+    }
+}
+
+#[test]
 fn a_site_that_was_set_up_anew_by_file_is_not_suspected() {
     for is_imported in [true, false] {
         let (mut seat, _) = online_for(3);
@@ -318,16 +379,23 @@ fn many_more_files_displace_no_evidence() {
     }
     seat.heartbeat(&site);
     assert_eq!(seat.shared, 1);
-    assert!(serde_json::to_string(&seat.trail.files).unwrap().len() < 1500);
+    for _ in 0..100 {
+        day(&mut seat, &mut Machine::default());
+    }
+    assert!(serde_json::to_string(&seat.trail.files).unwrap().len() < 2500);
 }
 
 /// What happens to an honest site.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Call { is_lost: bool },
+    Call {
+        is_lost: bool,
+    },
     Heartbeat,
     Write,
     Sign(usize),
+    /// The file is kept, and may be signed again.
+    SignAndKeep(usize),
     Import(usize),
     Backup,
     Restore,
@@ -341,6 +409,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Heartbeat),
         4 => Just(Event::Write),
         4 => any::<usize>().prop_map(Event::Sign),
+        1 => any::<usize>().prop_map(Event::SignAndKeep),
         4 => any::<usize>().prop_map(Event::Import),
         1 => Just(Event::Backup),
         1 => Just(Event::Restore),
@@ -403,7 +472,11 @@ proptest! {
                         site.takes(answer);
                     }
                 }
-                Event::Sign(_) | Event::Import(_) => {}
+                Event::SignAndKeep(which) if !written.is_empty() => {
+                    let (nonce, request) = &written[which % written.len()];
+                    signed.push((*nonce, seat.sign(request)));
+                }
+                Event::Sign(_) | Event::SignAndKeep(_) | Event::Import(_) => {}
                 Event::Backup => backup = Some((site.clone(), requests)),
                 // Each happens one time; the two together are for a person to tell.
                 Event::Restore if !may_forget && accidents == 0 => {

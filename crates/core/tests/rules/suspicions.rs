@@ -517,3 +517,129 @@ fn a_seat_has_one_lost_number_and_another_one_is_behind() {
     assert_eq!(claim(5000), (2, vec![]));
     assert_eq!(claim(7000), (3, SHARED.to_vec()));
 }
+
+/// What a copy says beside a machine that says the newest number.
+#[derive(Clone, Copy, Debug)]
+enum Disguise {
+    Hidden,
+    HiddenInHeartbeats,
+    HiddenInActivations,
+    Repeated,
+    RepeatedInActivations,
+    Alternating,
+}
+
+/// The days until a copy that calls every so many hours beside a site on the normal schedule
+/// is noticed.
+fn disguised(disguise: Disguise, hours: i64, random: &mut u64) -> Option<i64> {
+    let mut seat = Seat::new();
+    let mut known = 100;
+    let (mut heartbeat_at, mut validation_at) = (0, 0);
+    let mut copy_at = jittered(hours * 600, random) * 31 % (hours * 60);
+    let mut calls = 0;
+    for minute in 0..40 * 24 * 60 {
+        seat.at = T0 + TimeDelta::minutes(minute);
+        if validation_at <= minute {
+            validation_at = minute + jittered(24 * 60, random);
+            known = seat.validate(known, "a");
+        }
+        if heartbeat_at <= minute {
+            heartbeat_at = minute + jittered(4 * 60, random);
+            seat.heartbeat(known, "a");
+        }
+        if copy_at <= minute {
+            copy_at = minute + hours * 60;
+            calls += 1;
+            let old = (calls % 2 == 0).then_some(100);
+            let answered = seat.trail.answered;
+            match disguise {
+                Disguise::Hidden => _ = seat.call(None, "a", false),
+                Disguise::HiddenInHeartbeats => {
+                    seat.call(None, "a", false);
+                    seat.trail.answered = answered;
+                }
+                Disguise::HiddenInActivations => _ = seat.call(None, "a", true),
+                Disguise::Repeated => _ = seat.validate(100, "a"),
+                Disguise::RepeatedInActivations => _ = seat.call(Some(100), "a", true),
+                Disguise::Alternating => _ = seat.call(old, "a", false),
+            }
+        }
+        if !seat.found.is_empty() {
+            return Some(minute / (24 * 60));
+        }
+    }
+    None
+}
+
+#[test]
+fn a_copy_that_hides_or_repeats_its_number_beside_a_busy_site_is_noticed_within_two_weeks() {
+    for disguise in [
+        Disguise::Hidden,
+        Disguise::HiddenInHeartbeats,
+        Disguise::HiddenInActivations,
+        Disguise::Repeated,
+        Disguise::RepeatedInActivations,
+        Disguise::Alternating,
+    ] {
+        for hours in [94, 24] {
+            for seed in 0..50_u64 {
+                let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let noticed = disguised(disguise, hours, &mut random);
+                assert!(
+                    noticed.is_some_and(|day| day < hours / 7 + 3),
+                    "{disguise:?} every {hours} h, seed {seed}: {noticed:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn going_back_to_version_1_0_0_and_returning_counts_once_each_time() {
+    let mut seat = Seat::new();
+    let mut known = seat.validate(100, "a");
+    for time in 1..=3 {
+        seat.at += TimeDelta::days(1);
+        seat.call(None, "a", false);
+        // The version that says numbers finds the one that it knew.
+        known = seat.validate(known, "a");
+        known = seat.validate(known, "a");
+        assert_eq!(seat.trail.regressions.count, time);
+        assert_eq!(seat.found, SHARED[usize::from(time < 3)..], "{time}");
+    }
+    // One that stays there is noted by its third call.
+    let mut seat = Seat::new();
+    seat.validate(100, "a");
+    for _ in 0..CALLS_BEHIND {
+        assert_eq!(seat.found, []);
+        seat.call(None, "a", false);
+    }
+    assert_eq!(seat.found, SHARED);
+}
+
+#[test]
+fn a_backup_that_is_restored_twice_in_a_month_on_a_bad_line_is_not_a_copy() {
+    let mut seat = Seat::new();
+    let backup = seat.validate(100, "a");
+    let mut known = backup;
+    for round in 0..24 {
+        for _ in 0..5 {
+            seat.at += TimeDelta::hours(12);
+            // Only the fifth answer arrives.
+            seat.validate(known, "a");
+            seat.heartbeat(known, "a");
+        }
+        known = seat.validate(known, "a");
+        if round == 5 || round == 15 {
+            known = backup;
+        }
+    }
+    assert_eq!(
+        (seat.found.as_slice(), seat.trail.regressions.count),
+        (&[][..], 2)
+    );
+    // The third time it is for a person to tell.
+    known = seat.validate(backup, "a");
+    seat.validate(known, "a");
+    assert_eq!(seat.found, []);
+}

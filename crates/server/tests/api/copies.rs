@@ -1,6 +1,6 @@
 //! Two machines that share one identity are noticed, and never denied for it.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use license_core::offline::{OfflineRequest, Purpose, from_file};
 use license_core::restored::number_at;
 use license_core::suspicion::Suspicion;
@@ -26,6 +26,8 @@ on_both_engines! {
     numbers_that_were_never_issued_and_changed_hardware_are_noted;
     copies_that_are_licensed_by_file_are_noted;
     copies_that_invent_a_number_or_repeat_one_are_noted;
+    copies_beside_a_site_that_calls_more_often_are_noted_by_their_third_call;
+    renewals_by_file_that_repeat_an_old_number_and_its_time_are_noted_with_the_third;
     machines_that_activate_one_seat_in_turn_are_noted_and_each_change_is_in_the_audit_log;
 }
 
@@ -61,6 +63,17 @@ async fn validate(vendor: &Vendor, key: &str, seq: Option<u64>, headers: &[(&str
 
 /// A lease by file, signed when it is asked for; answers its number.
 async fn by_file(vendor: &Vendor, key: &str, purpose: Purpose, newest_seq: Option<u64>) -> u64 {
+    let written_at = vendor.clock.now();
+    by_file_of(vendor, key, (purpose, newest_seq), written_at).await
+}
+
+/// One whose request says when it was written.
+async fn by_file_of(
+    vendor: &Vendor,
+    key: &str,
+    (purpose, newest_seq): (Purpose, Option<u64>),
+    created_at: DateTime<Utc>,
+) -> u64 {
     let request = OfflineRequest {
         purpose,
         license_key: key.to_owned(),
@@ -69,7 +82,7 @@ async fn by_file(vendor: &Vendor, key: &str, purpose: Purpose, newest_seq: Optio
         installation_name: String::new(),
         installation_version: String::new(),
         nonce: NONCE.to_owned(),
-        created_at: vendor.clock.now(),
+        created_at,
         key_set: 1,
         newest_seq,
     };
@@ -224,14 +237,19 @@ async fn an_honest_site_that_loses_answers_is_not_noted(engine: Engine) {
             validate(&vendor, &key, Some(known), &[]).await;
         }
         known = validate(&vendor, &key, Some(known), &[]).await;
-        // A heartbeat, whose document a site does not keep.
+        // A heartbeat, whose document a site does not keep. It says the number, too.
         let body = json!({
             "licenseKey": key, "hardwareId": "machine", "installationId": INSTALLATION,
             "usageMetrics": {"camerasInUse": 1, "usersActive": 1, "storageUsedGb": 1},
             "systemInfo": {"os_platform": "Linux", "os_release": "6", "os_version": "6", "cpu_count": 2,
                 "total_memory_gb": 4.0, "hostname": "h", "architecture": "x86_64"},
         });
-        vendor.told("heartbeat", body).await;
+        let heartbeat = vendor
+            .http
+            .post(format!("{}/api/licenses/heartbeat", vendor.url))
+            .header("x-license-seq", known)
+            .json(&body);
+        assert_eq!(heartbeat.send().await.unwrap().status(), 200);
     }
     // One of version 1.0.0 says nothing about numbers.
     let (key, _) = licensed(&vendor).await;
@@ -414,5 +432,49 @@ async fn copies_that_invent_a_number_or_repeat_one_are_noted(engine: Engine) {
     }
     let found = noted(&vendor).await;
     assert!(found.contains(&invented) && found.iter().any(|it| it.0 == "shared_identity"));
+    vendor.end().await;
+}
+
+async fn copies_beside_a_site_that_calls_more_often_are_noted_by_their_third_call(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    for hides in [true, false] {
+        let before = noted(&vendor).await.len();
+        let (key, seq) = licensed(&vendor).await;
+        let old = (!hides).then_some(seq);
+        let mut known = validate(&vendor, &key, Some(seq), &[]).await;
+        for copied in 1..=3 {
+            for _ in 0..2 {
+                vendor.clock.advance(TimeDelta::hours(20));
+                known = validate(&vendor, &key, Some(known), &[]).await;
+            }
+            assert_eq!(noted(&vendor).await.len(), before, "{hides} {copied}");
+            vendor.clock.advance(TimeDelta::hours(20));
+            validate(&vendor, &key, old, &[]).await;
+        }
+        let found = noted(&vendor).await;
+        assert_eq!(found.len(), before + 1);
+        assert!(found.iter().all(|it| it.0 == "shared_identity"));
+    }
+    vendor.end().await;
+}
+
+async fn renewals_by_file_that_repeat_an_old_number_and_its_time_are_noted_with_the_third(
+    engine: Engine,
+) {
+    let vendor = Vendor::start(engine).await;
+    let (key, seq) = licensed(&vendor).await;
+    let (mut known, copied_at) = (seq, vendor.clock.now());
+    for copied in 1..=3 {
+        assert_eq!(noted(&vendor).await, [], "{copied}");
+        for _ in 0..3 {
+            vendor.clock.advance(TimeDelta::hours(20));
+            known = validate(&vendor, &key, Some(known), &[]).await;
+        }
+        by_file_of(&vendor, &key, (Purpose::Renew, Some(seq)), copied_at).await;
+        if copied < 3 {
+            vendor.clock.advance(TimeDelta::days(90));
+        }
+    }
+    assert_eq!(noted(&vendor).await, [("shared_identity".to_owned(), 1)]);
     vendor.end().await;
 }
