@@ -258,7 +258,7 @@ impl Database {
     async fn begin_keeping(&self, mut turns: Vec<Turn>) -> Result<Transaction, DbErr> {
         turns.extend(self.turn_to_change_file().await?);
         turns.push(self.turn().await?);
-        Ok(self.begin_for(Purpose::Change).await?.keeping(turns))
+        self.begin_for(Purpose::Change, turns).await
     }
 
     /// Waits for a turn to use a connection.
@@ -276,19 +276,25 @@ impl Database {
         turn.map(Some).map_err(|_| failure::busy())
     }
 
-    async fn begin_for(&self, purpose: Purpose) -> Result<Transaction, DbErr> {
-        match self.try_begin(purpose).await {
-            // After a failover the pool still has sessions of the former primary. They
-            // are marked now, and nothing has been done yet: a new one may do better.
-            // So it is with one whose prepared statements are outdated.
-            Err(error)
-                if Failure::of(&error) == Failure::Connection(true)
-                    || failure::may_be_repeated(&error) =>
-            {
-                self.try_begin(purpose).await
-            }
-            begun => begun,
-        }
+    /// The transaction keeps the turns, and so does its beginning when the caller is gone.
+    async fn begin_for(&self, purpose: Purpose, turns: Vec<Turn>) -> Result<Transaction, DbErr> {
+        let database = self.clone();
+        uninterrupted(async move {
+            let begun = match database.try_begin(purpose).await {
+                // After a failover the pool still has sessions of the former primary. They
+                // are marked now, and nothing has been done yet: a new one may do better.
+                // So it is with one whose prepared statements are outdated.
+                Err(error)
+                    if Failure::of(&error) == Failure::Connection(true)
+                        || failure::may_be_repeated(&error) =>
+                {
+                    database.try_begin(purpose).await
+                }
+                begun => begun,
+            };
+            Ok(begun?.keeping(turns))
+        })
+        .await
     }
 
     /// Starts a transaction that can only read, for queries of others.
@@ -297,7 +303,7 @@ impl Database {
     /// When the database refuses.
     pub async fn begin_reading(&self) -> Result<Transaction, DbErr> {
         let turn = self.turn().await?;
-        Ok(self.begin_for(Purpose::Read).await?.keeping(vec![turn]))
+        self.begin_for(Purpose::Read, vec![turn]).await
     }
 
     async fn try_begin(&self, purpose: Purpose) -> Result<Transaction, DbErr> {
@@ -305,7 +311,12 @@ impl Database {
         let deadline = ticks() + timeouts.transaction;
         let pool = self.pool().await?;
         let beginning = transaction::begin(&pool, purpose, timeouts);
-        let begun = self.guarded(timeouts.statement, beginning).await;
+        let limit = match purpose {
+            // Nobody waits for it longer, and it goes on when nobody waits.
+            Purpose::Check => timeouts.check.min(timeouts.statement),
+            Purpose::Read | Purpose::Change => timeouts.statement,
+        };
+        let begun = self.guarded(limit, beginning).await;
         let begun = match begun {
             // Only a commit says that changes can be stored.
             Ok(begun) => begun,
@@ -333,9 +344,14 @@ impl Database {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let beginning = pool.connection().begin_with_options(options);
-        let transaction = self.guarded(self.0.timeouts.statement, beginning).await?;
-        Ok(Migration { pool, transaction })
+        let database = self.clone();
+        uninterrupted(async move {
+            let beginning = pool.connection().begin_with_options(options);
+            let timeout = database.0.timeouts.statement;
+            let transaction = database.guarded(timeout, beginning).await?;
+            Ok(Migration { pool, transaction })
+        })
+        .await
     }
 
     /// Whether changes can be stored: `statement` changes a row to what it is already,
@@ -353,7 +369,7 @@ impl Database {
         }
         let database = self.clone();
         // A caller who hangs up must not start another check.
-        let checking = tokio::spawn(async move {
+        uninterrupted(async move {
             let failure = database.write_unchanged(statement).await.err();
             let at = ticks();
             *last = Some(Check {
@@ -361,17 +377,16 @@ impl Database {
                 failure: failure.clone(),
             });
             failure.map_or(Ok(()), Err)
-        });
-        let checked = checking.await;
-        checked.unwrap_or_else(|_| Err(DbErr::Custom(failure::UNREADABLE.to_owned())))
+        })
+        .await
     }
 
     async fn write_unchanged(&self, statement: &str) -> Result<(), DbErr> {
         let began_at = ticks();
         let writing = async {
             // On PostgreSQL it waits for no turn, because it has a connection of its own.
-            let _turn = self.turn_to_change_file().await?;
-            let transaction = self.begin_for(Purpose::Check).await?;
+            let turn = self.turn_to_change_file().await?;
+            let transaction = self.begin_for(Purpose::Check, Vec::from_iter(turn)).await?;
             let result = transaction.execute_unprepared(statement).await?;
             if result.rows_affected() == 0 {
                 return Err(DbErr::RecordNotUpdated);
@@ -643,6 +658,17 @@ impl Database {
         let started = self.guarded(self.0.timeouts.statement, starting).await;
         self.judge(pool, Some(&self.0.reading), started)
     }
+}
+
+/// Does work that goes on when the caller is gone, such as one that hangs up: what it would
+/// answer is dropped then. Interrupted while it begins a transaction, the library would take
+/// the connection for one outside of a transaction (`sqlx-postgres` 0.9.0,
+/// `PgTransactionManager::begin`). The work bounds its own time.
+async fn uninterrupted<T: Send + 'static>(
+    work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
+) -> Result<T, DbErr> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(DbErr::Custom(failure::UNREADABLE.to_owned())))
 }
 
 /// Does work with transactions, and does it again where nothing of it is done because
