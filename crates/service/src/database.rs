@@ -894,9 +894,7 @@ pub fn make_file(file: &Path) -> Result<(), ConnectError> {
         .mode(0o600)
         .open(file);
     let is_writable = match made {
-        Ok(made) => give_to_owner(&made, directory).inspect_err(|_| {
-            std::fs::remove_file(file).ok();
-        }),
+        Ok(made) => give_to_owner(&made, file),
         // It is not opened: closing it would free the locks of SQLite (fcntl(2)).
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             access(file, Access::READ_OK | Access::WRITE_OK).map_err(Into::into)
