@@ -257,7 +257,7 @@ impl Database {
     async fn begin_keeping(&self, mut turns: Vec<Turn>) -> Result<Transaction, DbErr> {
         turns.extend(self.turn_to_change_file().await?);
         turns.push(self.turn().await?);
-        Ok(self.begin_for(Purpose::Change).await?.keeping(turns))
+        self.begin_for(Purpose::Change, turns).await
     }
 
     /// Waits for a turn to use a connection.
@@ -275,19 +275,25 @@ impl Database {
         turn.map(Some).map_err(|_| failure::busy())
     }
 
-    async fn begin_for(&self, purpose: Purpose) -> Result<Transaction, DbErr> {
-        match self.try_begin(purpose).await {
-            // After a failover the pool still has sessions of the former primary. They
-            // are marked now, and nothing has been done yet: a new one may do better.
-            // So it is with one whose prepared statements are outdated.
-            Err(error)
-                if Failure::of(&error) == Failure::Connection(true)
-                    || failure::may_be_repeated(&error) =>
-            {
-                self.try_begin(purpose).await
-            }
-            begun => begun,
-        }
+    /// The transaction keeps the turns, and so does its beginning when the caller is gone.
+    async fn begin_for(&self, purpose: Purpose, turns: Vec<Turn>) -> Result<Transaction, DbErr> {
+        let database = self.clone();
+        uninterrupted(async move {
+            let begun = match database.try_begin(purpose).await {
+                // After a failover the pool still has sessions of the former primary. They
+                // are marked now, and nothing has been done yet: a new one may do better.
+                // So it is with one whose prepared statements are outdated.
+                Err(error)
+                    if Failure::of(&error) == Failure::Connection(true)
+                        || failure::may_be_repeated(&error) =>
+                {
+                    database.try_begin(purpose).await
+                }
+                begun => begun,
+            };
+            Ok(begun?.keeping(turns))
+        })
+        .await
     }
 
     /// Starts a transaction that can only read, for queries of others.
@@ -296,7 +302,7 @@ impl Database {
     /// When the database refuses.
     pub async fn begin_reading(&self) -> Result<Transaction, DbErr> {
         let turn = self.turn().await?;
-        Ok(self.begin_for(Purpose::Read).await?.keeping(vec![turn]))
+        self.begin_for(Purpose::Read, vec![turn]).await
     }
 
     async fn try_begin(&self, purpose: Purpose) -> Result<Transaction, DbErr> {
@@ -304,7 +310,12 @@ impl Database {
         let deadline = ticks() + timeouts.transaction;
         let pool = self.pool().await?;
         let beginning = transaction::begin(&pool, purpose, timeouts);
-        let begun = self.guarded(timeouts.statement, beginning).await;
+        let limit = match purpose {
+            // Nobody waits for it longer, and it goes on when nobody waits.
+            Purpose::Check => timeouts.check.min(timeouts.statement),
+            Purpose::Read | Purpose::Change => timeouts.statement,
+        };
+        let begun = self.guarded(limit, beginning).await;
         let begun = match begun {
             // Only a commit says that changes can be stored.
             Ok(begun) => begun,
@@ -332,9 +343,14 @@ impl Database {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let beginning = pool.connection().begin_with_options(options);
-        let transaction = self.guarded(self.0.timeouts.statement, beginning).await?;
-        Ok(Migration { pool, transaction })
+        let database = self.clone();
+        uninterrupted(async move {
+            let beginning = pool.connection().begin_with_options(options);
+            let timeout = database.0.timeouts.statement;
+            let transaction = database.guarded(timeout, beginning).await?;
+            Ok(Migration { pool, transaction })
+        })
+        .await
     }
 
     /// Whether changes can be stored: `statement` changes a row to what it is already,
@@ -352,7 +368,7 @@ impl Database {
         }
         let database = self.clone();
         // A caller who hangs up must not start another check.
-        let checking = tokio::spawn(async move {
+        uninterrupted(async move {
             let failure = database.write_unchanged(statement).await.err();
             let at = ticks();
             *last = Some(Check {
@@ -360,17 +376,16 @@ impl Database {
                 failure: failure.clone(),
             });
             failure.map_or(Ok(()), Err)
-        });
-        let checked = checking.await;
-        checked.unwrap_or_else(|_| Err(DbErr::Custom(failure::UNREADABLE.to_owned())))
+        })
+        .await
     }
 
     async fn write_unchanged(&self, statement: &str) -> Result<(), DbErr> {
         let began_at = ticks();
         let writing = async {
             // On PostgreSQL it does not wait for a turn, because it has its own connection.
-            let _turn = self.turn_to_change_file().await?;
-            let transaction = self.begin_for(Purpose::Check).await?;
+            let turn = self.turn_to_change_file().await?;
+            let transaction = self.begin_for(Purpose::Check, Vec::from_iter(turn)).await?;
             let result = transaction.execute_unprepared(statement).await?;
             if result.rows_affected() == 0 {
                 return Err(DbErr::RecordNotUpdated);
@@ -644,6 +659,17 @@ impl Database {
     }
 }
 
+/// Does work that goes on when the caller is gone, such as one that hangs up: what it would
+/// answer is dropped then. Interrupted while it begins a transaction, the library would take
+/// the connection for one outside of a transaction (`sqlx-postgres` 0.9.0,
+/// `PgTransactionManager::begin`). The work bounds its own time.
+async fn uninterrupted<T: Send + 'static>(
+    work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
+) -> Result<T, DbErr> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(DbErr::Custom(failure::UNREADABLE.to_owned())))
+}
+
 /// Does work with transactions, and does it again where nothing of it is done because
 /// it lost against other work, or because of the connection alone. What it waits for is
 /// waited for again.
@@ -867,9 +893,7 @@ pub fn make_file(file: &Path) -> Result<(), ConnectError> {
         .mode(0o600)
         .open(file);
     let is_writable = match made {
-        Ok(made) => give_to_owner(&made, directory).inspect_err(|_| {
-            std::fs::remove_file(file).ok();
-        }),
+        Ok(made) => give_to_owner(&made, file),
         // It is not opened: closing it would free the locks of SQLite (fcntl(2)).
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             access(file, Access::READ_OK | Access::WRITE_OK).map_err(Into::into)

@@ -8,17 +8,25 @@
 //! ([`give_to_owner`]): a command that root runs leaves nothing that the service
 //! cannot read.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rustix::fs::{FlockOperation, Gid, Uid, fchown, flock};
+use rustix::fs::{
+    AtFlags, Dir, FileType, FlockOperation, Gid, Mode, OFlags, Stat, Uid, fchown, flock, fstat,
+    mkdirat, open, openat, statat, unlinkat,
+};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use crate::presentable_url::{presentable_path, reason_without_path};
 
+/// A directory that is only looked at and made things in, which needs no right to read it.
+const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// What the names of temporary files begin with.
 const PREFIX: &str = ".foxsight-tmp-";
 /// What earlier versions called them: `.tmp` and six letters and digits.
@@ -67,25 +75,62 @@ impl NotWritable {
 /// # Errors
 /// When one cannot be created, or its owner cannot be set.
 pub fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
-    if named(directory).is_dir() {
-        return Ok(());
+    made_directory(directory, mode).map(drop)
+}
+
+/// Its descriptor: a directory is made in the one that was made before it, whatever
+/// another user puts at its path in the meantime.
+fn made_directory(directory: &Path, mode: u32) -> io::Result<OwnedFd> {
+    if let Ok(found) = open(named(directory), PLACE, Mode::empty()) {
+        return Ok(found);
     }
     let parent = parent(directory);
-    if parent == named(directory) {
+    let name = directory.components().next_back();
+    let Some(name) = name.filter(|_| parent != named(directory)) else {
         return Err(io::ErrorKind::NotFound.into());
-    }
-    make_directory(parent, mode)?;
-    match fs::DirBuilder::new().mode(mode).create(directory) {
-        Ok(()) => {}
+    };
+    let place = made_directory(parent, mode)?;
+    match mkdirat(&place, name.as_os_str(), Mode::from_raw_mode(mode)) {
+        Ok(()) => give_directory(&place, name.as_os_str(), parent),
         // Another process was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {
-            return Ok(());
-        }
-        Err(error) => return Err(error),
+        Err(Errno::EXIST) => openat(
+            &place,
+            name.as_os_str(),
+            PLACE | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )
+        .map_err(|_| io::ErrorKind::AlreadyExists.into()),
+        Err(error) => Err(error.into()),
     }
-    let given = File::open(directory).and_then(|made| give_to_owner(&made, parent));
+}
+
+/// Gives the directory that was just made in `place` to the owner of `place`, who may have
+/// put something else there.
+fn give_directory(place: &OwnedFd, name: &OsStr, shown: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let given = openat(place, name, flags, Mode::empty())
+        .map_err(|error| match error {
+            Errno::LOOP | Errno::NOTDIR | Errno::NOENT => exchanged(shown),
+            error => error.into(),
+        })
+        .and_then(|made| {
+            let owner = fstat(place)?;
+            let found = fstat(&made)?;
+            if is_given(&owner, &found) {
+                // What is in a directory would be given with it.
+                let is_empty = Dir::read_from(&made)?.all(|entry| {
+                    entry.is_ok_and(|it| matches!(it.file_name().to_bytes(), b"." | b".."))
+                });
+                if !(is_own(&found, FileType::Directory) && is_empty) {
+                    return Err(exchanged(shown));
+                }
+                give(&made, &found, &owner, shown)?;
+            }
+            Ok(made)
+        });
     if given.is_err() {
-        fs::remove_dir(directory).ok();
+        // One with something in it stays.
+        unlinkat(place, name, AtFlags::REMOVEDIR).ok();
     }
     given
 }
@@ -94,26 +139,64 @@ pub fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
 /// another user. Only root can do that. A directory of root says nothing about who uses
 /// its files: Kubernetes gives a volume to a group, and leaves root its owner.
 ///
+/// `file` was opened by making it at `path`; the owner of the directory may have put
+/// something else at `path` since.
+///
 /// # Errors
 /// When this process may not: the owner of the directory, which the service runs as,
-/// could not read the file. The caller removes the file then, before anything is in it.
-pub fn give_to_owner(file: &File, directory: &Path) -> io::Result<()> {
-    const ROOT: u32 = 0;
-    let owner = fs::metadata(named(directory))?;
-    let user = file.metadata()?.uid();
-    if owner.uid() == ROOT || owner.uid() == user {
+/// could not read the file. It is removed then, before anything is in it. Also when it is
+/// not a new file of this process in that directory, and nowhere else.
+pub fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
+    let directory = parent(path);
+    let place = open(directory, PLACE, Mode::empty())?;
+    let owner = fstat(&place)?;
+    let made = fstat(file)?;
+    if !is_given(&owner, &made) {
         return Ok(());
     }
-    let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
-    fchown(file, Some(uid), Some(gid)).map_err(|error| {
+    let name = path.file_name().unwrap_or_default();
+    let is_there = statat(&place, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|there| (there.st_dev, there.st_ino) == (made.st_dev, made.st_ino));
+    if !(is_own(&made, FileType::RegularFile) && made.st_nlink == 1 && is_there) {
+        return Err(exchanged(directory));
+    }
+    give(file, &made, &owner, directory).inspect_err(|_| {
+        unlinkat(&place, name, AtFlags::empty()).ok();
+    })
+}
+
+/// Whether what was made is for another user than the one who made it.
+fn is_given(owner: &Stat, made: &Stat) -> bool {
+    const ROOT: u32 = 0;
+    owner.st_uid != ROOT && owner.st_uid != made.st_uid
+}
+
+/// Whether this process can have made it.
+fn is_own(made: &Stat, kind: FileType) -> bool {
+    FileType::from_raw_mode(made.st_mode) == kind
+        && made.st_uid == rustix::process::geteuid().as_raw()
+}
+
+fn exchanged(directory: &Path) -> io::Error {
+    let why = format!(
+        "another user has exchanged what was just made in '{}'",
+        presentable_path(directory)
+    );
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
+fn give(made: impl AsFd, found: &Stat, owner: &Stat, directory: &Path) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
+    fchown(made, Some(uid), Some(gid)).map_err(|error| {
         let error = io::Error::from(error);
         let why = format!(
-            "the directory '{}' belongs to user {}, who could not read a new file of user {user} \
+            "the directory '{}' belongs to user {}, who could not read a new file of user {} \
              ({}); run this command as user {} or as root",
             presentable_path(directory),
-            owner.uid(),
+            owner.st_uid,
+            found.st_uid,
             reason_without_path(&error),
-            owner.uid()
+            owner.st_uid
         );
         io::Error::new(error.kind(), why)
     })
@@ -142,7 +225,7 @@ pub fn temporary_file(directory: &Path) -> io::Result<NamedTempFile> {
         .prefix(PREFIX)
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(directory)?;
-    give_to_owner(file.as_file(), directory)?;
+    give_to_owner(file.as_file(), file.path())?;
     // A file system without locks keeps what is left over.
     if let Err(error) = flock(file.as_file(), FlockOperation::NonBlockingLockExclusive) {
         tracing::debug!(%error, "cannot lock a temporary file");
@@ -203,6 +286,8 @@ fn is_old_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown, symlink};
+
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
 
@@ -250,13 +335,146 @@ mod tests {
         remove_left_over(&directory.join("is not there"), now);
     }
 
+    /// Only root can be two users; the tests of both programs start as root, too.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    fn is_root(test: &str) -> bool {
+        let is_root = rustix::process::geteuid().is_root();
+        if !is_root {
+            eprintln!("SKIPPED: {test} needs root, who can be two users");
+        }
+        is_root
+    }
+
+    /// A user that no machine has.
+    const SERVICE: u32 = 54_321;
+
+    /// A directory of the service, and one of root's beside it.
+    fn state_and_secrets() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let outer = tempfile::tempdir().unwrap();
+        let (state, secrets) = (outer.path().join("state"), outer.path().join("secrets"));
+        for directory in [&state, &secrets] {
+            fs::DirBuilder::new().mode(0o700).create(directory).unwrap();
+        }
+        chown(&state, Some(SERVICE), Some(SERVICE)).unwrap();
+        (outer, state, secrets)
+    }
+
     #[test]
-    fn new_files_and_directories_get_the_owner_of_the_directory() {
-        // Only root can be two users; the tests of both programs start as root, too.
-        if !rustix::process::geteuid().is_root() {
+    fn what_the_owner_puts_in_place_of_a_new_directory_is_not_given_away() {
+        if !is_root("what_the_owner_puts_in_place_of_a_new_directory_is_not_given_away") {
             return;
         }
-        const SERVICE: u32 = 54_321;
+        let (_outer, state, secrets) = state_and_secrets();
+        fs::create_dir(secrets.join("empty")).unwrap();
+        let file = secrets.join("file");
+        fs::write(&file, "secret").unwrap();
+        let new = state.join("new");
+        let cases: [(&str, &dyn Fn()); 6] = [
+            ("a link to a directory", &|| {
+                symlink(&secrets, &new).unwrap();
+            }),
+            ("a link to an empty one", &|| {
+                symlink(secrets.join("empty"), &new).unwrap();
+            }),
+            ("a link to a file", &|| symlink(&file, &new).unwrap()),
+            ("a file of root's", &|| fs::hard_link(&file, &new).unwrap()),
+            ("a directory of root's with a file", &|| {
+                fs::create_dir(&new).unwrap();
+                fs::write(new.join("file"), "").unwrap();
+            }),
+            ("a directory of somebody else's", &|| {
+                fs::create_dir(&new).unwrap();
+                chown(&new, Some(SERVICE + 1), None).unwrap();
+            }),
+        ];
+        for (case, put) in cases {
+            put();
+            let place = open(&state, PLACE, Mode::empty()).unwrap();
+            let error = give_directory(&place, OsStr::new("new"), &state).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied,
+                "{case}: {error}"
+            );
+            assert!(
+                error.to_string().starts_with("another user has exchanged"),
+                "{case}"
+            );
+            for path in [&secrets, &secrets.join("empty"), &file] {
+                assert_eq!(
+                    fs::metadata(path).unwrap().uid(),
+                    0,
+                    "{case}: {}",
+                    path.display()
+                );
+            }
+            if let Ok(left) = fs::symlink_metadata(&new) {
+                assert_ne!(left.uid(), SERVICE, "{case}");
+                match left.is_dir() {
+                    true => fs::remove_dir_all(&new).unwrap(),
+                    false => fs::remove_file(&new).unwrap(),
+                }
+            }
+        }
+        // A link that leads nowhere yet is not followed either.
+        symlink(secrets.join("later"), &new).unwrap();
+        let error = make_directory(&new.join("keys"), 0o700).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert!(!secrets.join("later").exists());
+    }
+
+    #[test]
+    fn only_a_new_file_in_the_directory_is_given_to_its_owner() {
+        if !is_root("only_a_new_file_in_the_directory_is_given_to_its_owner") {
+            return;
+        }
+        let (_outer, state, secrets) = state_and_secrets();
+        let secret = secrets.join("file");
+        let new = state.join("new");
+        let cases: [(&str, &dyn Fn()); 4] = [
+            ("a link", &|| symlink(&secret, &new).unwrap()),
+            ("another name of it", &|| {
+                fs::hard_link(&secret, &new).unwrap();
+            }),
+            ("another file", &|| fs::write(&new, "").unwrap()),
+            ("nothing", &|| {}),
+        ];
+        for (case, put) in cases {
+            let file = File::create(&secret).unwrap();
+            put();
+            let error = give_to_owner(&file, &new).unwrap_err();
+            assert!(
+                error.to_string().starts_with("another user has exchanged"),
+                "{case}"
+            );
+            assert_eq!(file.metadata().unwrap().uid(), 0, "{case}");
+            fs::remove_file(&new).ok();
+            fs::remove_file(&secret).unwrap();
+        }
+        // The whole directory, after the file was made in another one.
+        let file = File::create(secrets.join("new")).unwrap();
+        assert!(give_to_owner(&file, &new).is_err());
+        assert_eq!(file.metadata().unwrap().uid(), 0);
+        // A directory, and a file of somebody else's.
+        fs::create_dir(&new).unwrap();
+        assert!(give_to_owner(&File::open(&new).unwrap(), &new).is_err());
+        assert_eq!(fs::metadata(&new).unwrap().uid(), 0);
+        let other = state.join("other");
+        let file = File::create(&other).unwrap();
+        chown(&other, Some(SERVICE + 1), None).unwrap();
+        assert!(give_to_owner(&file, &other).is_err());
+        assert_eq!(file.metadata().unwrap().uid(), SERVICE + 1);
+        // The same without an exchange.
+        chown(&other, Some(0), None).unwrap();
+        give_to_owner(&file, &other).unwrap();
+        assert_eq!(file.metadata().unwrap().uid(), SERVICE);
+    }
+
+    #[test]
+    fn new_files_and_directories_get_the_owner_of_the_directory() {
+        if !is_root("new_files_and_directories_get_the_owner_of_the_directory") {
+            return;
+        }
         let directory = tempfile::tempdir().unwrap();
         let owner = |path: &Path| {
             (
@@ -269,7 +487,7 @@ mod tests {
             owner(temporary_file(directory.path()).unwrap().path()),
             (0, 0)
         );
-        std::os::unix::fs::chown(directory.path(), Some(SERVICE), Some(SERVICE + 1)).unwrap();
+        chown(directory.path(), Some(SERVICE), Some(SERVICE + 1)).unwrap();
         let made = directory.path().join("state/keys");
         make_directory(&made, 0o700).unwrap();
         assert_eq!(made.metadata().unwrap().mode() & 0o777, 0o700);
@@ -282,7 +500,7 @@ mod tests {
             assert_eq!(owner(path), (SERVICE, SERVICE + 1), "{}", path.display());
         }
         // One that is there already is left alone.
-        std::os::unix::fs::chown(&made, Some(0), Some(0)).unwrap();
+        chown(&made, Some(0), Some(0)).unwrap();
         make_directory(&made, 0o777).unwrap();
         assert_eq!(owner(&made), (0, 0));
     }

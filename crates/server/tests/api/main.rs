@@ -28,6 +28,7 @@ mod gates {
     pub mod shipped;
 }
 mod harness;
+mod interrupted_calls;
 mod key_directory;
 mod key_owner;
 mod keys;

@@ -16,6 +16,8 @@ const FILE_GONE: &str = "the SQLite file was moved, deleted or replaced while it
     files";
 const TIMED_OUT: &str = "the database has not answered within";
 const BUSY: &str = "the database is busy, too many calls are waiting for a connection; try again";
+const INCOMPLETE: &str =
+    "a part of the transaction could not be begun, and all of it is taken back";
 /// What PostgreSQL says of a statement that was prepared before its table was changed,
 /// with a code that it uses for much else (plancache.c).
 const STALE_PLAN: &str = "cached plan must not change result type";
@@ -50,7 +52,7 @@ impl Failure {
             return match text.as_str() {
                 READ_ONLY => Self::Connection(true),
                 FILE_GONE => Self::File,
-                UNREADABLE => Self::Refused,
+                UNREADABLE | INCOMPLETE => Self::Refused,
                 BUSY => Self::Busy,
                 text if text.starts_with(TIMED_OUT) => Self::Connection(false),
                 _ => Self::Unavailable,
@@ -178,6 +180,11 @@ pub(super) fn may_be_repeated(error: &DbErr) -> bool {
 
 fn pooler() -> DbErr {
     DbErr::Custom(POOLER.to_owned())
+}
+
+/// Why a transaction that has lost a part cannot go on.
+pub(super) fn incomplete() -> DbErr {
+    DbErr::Custom(INCOMPLETE.to_owned())
 }
 
 /// Others wait for a connection already.

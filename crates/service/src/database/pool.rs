@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, SqlxPostgresConnector, SqlxSqliteConnector};
 use sqlx::Connection;
-use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
+use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Error};
@@ -71,10 +71,10 @@ impl Pool {
                         })
                     }
                 })
-                .after_release(after_release(
-                    timeouts.ping,
-                    |connection: &SqliteConnection| !connection.is_in_transaction(),
-                ));
+                .after_release({
+                    let ping = timeouts.ping;
+                    move |connection, _| Box::pin(is_sqlite_clean(connection, ping))
+                });
             let sqlite = SqliteConnectOptions::new()
                 .filename(file)
                 .create_if_missing(false)
@@ -103,7 +103,10 @@ impl Pool {
                     Box::pin(async { Ok(()) })
                 }
             })
-            .after_release(after_release(timeouts.ping, |_: &PgConnection| true))
+            .after_release({
+                let ping = timeouts.ping;
+                move |connection, _| Box::pin(is_postgres_clean(connection, ping))
+            })
             .connect_lazy_with(options);
         Ok(Self {
             connection: SqlxPostgresConnector::from_sqlx_postgres_pool(pool),
@@ -229,28 +232,39 @@ fn pool_options<DB: sqlx::Database>(
         })
 }
 
-type Released<'c> = std::pin::Pin<Box<dyn Future<Output = Result<bool, Error>> + Send + 'c>>;
-
 /// A connection that is given back in the middle of something answers a ping soon, or is closed
 /// hard. One whose transaction has not ended is closed. If the disk is full, SQLite ends a
 /// transaction itself, and the library, whose own ROLLBACK then fails, would treat everything
 /// that follows as part of that transaction (`sqlx-sqlite` 0.9.0, `transaction_depth`):
 /// acknowledged, and never written.
-fn after_release<C: Connection>(
-    ping: Duration,
-    is_clean: impl Fn(&C) -> bool + Copy + Send + Sync + 'static,
-) -> impl for<'c> Fn(&'c mut C, PoolConnectionMetadata) -> Released<'c> + Send + Sync + 'static {
-    move |connection, _| {
-        Box::pin(async move {
-            // A rollback that is still to come comes before the answer to this.
-            answer_to_ping(connection, ping).await?;
-            Ok(is_clean(connection))
-        })
+async fn is_sqlite_clean(connection: &mut SqliteConnection, ping: Duration) -> Result<bool, Error> {
+    // A rollback that is still to come comes before the answer to this.
+    answer_to_ping(connection, ping).await?;
+    Ok(!connection.is_in_transaction())
+}
+
+/// The same. The library counts only transactions whose BEGIN was answered while the caller
+/// waited, and does not expose the status that PostgreSQL sends with each answer. It checks that
+/// status where a transaction begins: with a statement that begins none, it reports that there
+/// is none.
+async fn is_postgres_clean(connection: &mut PgConnection, ping: Duration) -> Result<bool, Error> {
+    match within(ping, connection.begin_with("SELECT 1")).await {
+        Err(Error::BeginFailed) => Ok(true),
+        Ok(_) | Err(Error::InvalidSavePointStatement) => Ok(false),
+        // One that has failed and not ended refuses the statement.
+        Err(error) => Err(error),
     }
 }
 
 async fn answer_to_ping<C: Connection>(connection: &mut C, limit: Duration) -> Result<(), Error> {
-    match tokio::time::timeout(limit, connection.ping()).await {
+    within(limit, connection.ping()).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, asking).await {
         Ok(answer) => answer,
         Err(_) => Err(Error::Io(std::io::ErrorKind::TimedOut.into())),
     }

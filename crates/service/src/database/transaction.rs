@@ -1,6 +1,7 @@
 //! Statements that are done together or not at all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::{
@@ -10,7 +11,7 @@ use sea_orm::{
 use tokio::time::Instant;
 
 use super::pool::Pool;
-use super::{Database, Purpose, Timeouts, failure, rows};
+use super::{Database, Purpose, Timeouts, failure, rows, uninterrupted};
 use crate::clock::ticks;
 use crate::turns::Turn;
 
@@ -18,13 +19,15 @@ use crate::turns::Turn;
 pub struct Transaction {
     database: Database,
     pool: Arc<Pool>,
-    transaction: DatabaseTransaction,
+    transaction: Arc<DatabaseTransaction>,
     purpose: Purpose,
     deadline: Instant,
     /// It is a part of another one, with which it is stored.
     is_part: bool,
+    /// A part is being begun, or could not be begun; of the transaction and all its parts.
+    is_incomplete: Arc<AtomicBool>,
     /// What is kept until it ends.
-    turns: Vec<Turn>,
+    turns: Arc<Vec<Turn>>,
 }
 
 /// Starts a transaction on a connection that can do what it is for.
@@ -121,32 +124,55 @@ impl Transaction {
         Self {
             database,
             pool,
-            transaction,
+            transaction: Arc::new(transaction),
             purpose,
             deadline,
             is_part: false,
-            turns: Vec::new(),
+            is_incomplete: Arc::default(),
+            turns: Arc::default(),
         }
     }
 
     /// Keeps these turns until the transaction ends.
     #[must_use]
     pub(super) fn keeping(self, turns: Vec<Turn>) -> Self {
+        let turns = Arc::new(turns);
         Self { turns, ..self }
     }
 
-    /// Starts a part that can be rolled back alone.
+    /// Starts a part that can be rolled back alone. Without one that was asked for, the
+    /// transaction does nothing any more.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn begin(&self) -> Result<Self, DbErr> {
-        let begun = self.run(self.transaction.begin()).await?;
+        self.check_complete()?;
+        // Where this fails, the library takes back all of the transaction, and what came
+        // later would be written at once (`sqlx-postgres` 0.9.0, `Rollback`).
+        self.is_incomplete.store(true, Ordering::Relaxed);
+        let (transaction, turns) = (self.transaction.clone(), self.turns.clone());
+        let (database, left) = (self.database.clone(), left(&self.database, self.deadline));
+        let beginning = uninterrupted(async move {
+            let begun = database.guarded(left, transaction.begin()).await;
+            drop(turns);
+            begun
+        });
+        let begun = self.judged(beginning.await)?;
+        self.is_incomplete.store(false, Ordering::Relaxed);
         let (database, pool) = (self.database.clone(), self.pool.clone());
         let part = Self::new(database, pool, begun, self.purpose, self.deadline);
         Ok(Self {
             is_part: true,
+            is_incomplete: self.is_incomplete.clone(),
             ..part
         })
+    }
+
+    fn check_complete(&self) -> Result<(), DbErr> {
+        match self.is_incomplete.load(Ordering::Relaxed) {
+            true => Err(failure::incomplete()),
+            false => Ok(()),
+        }
     }
 
     /// Makes the changes last. Without an error they are in the database that
@@ -155,6 +181,7 @@ impl Transaction {
     /// # Errors
     /// When the database refuses, or an SQLite file is not at its path any more.
     pub async fn commit(self) -> Result<(), DbErr> {
+        self.check_complete()?;
         let Self {
             database,
             pool,
@@ -163,7 +190,9 @@ impl Transaction {
             deadline,
             is_part,
             turns: _turns,
+            ..
         } = self;
+        let transaction = Arc::into_inner(transaction).ok_or_else(failure::incomplete)?;
         let committing = async {
             pool.check_file()?;
             transaction.commit().await?;
@@ -196,6 +225,7 @@ impl Transaction {
             turns: _turns,
             ..
         } = self;
+        let transaction = Arc::into_inner(transaction).ok_or_else(failure::incomplete)?;
         let left = left(&database, deadline);
         match database.guarded(left, transaction.rollback()).await {
             Ok(()) => Ok(()),
@@ -204,8 +234,13 @@ impl Transaction {
     }
 
     async fn run<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        self.check_complete()?;
         let left = left(&self.database, self.deadline);
-        match self.database.guarded(left, work).await {
+        self.judged(self.database.guarded(left, work).await)
+    }
+
+    fn judged<T>(&self, answer: Result<T, DbErr>) -> Result<T, DbErr> {
+        match answer {
             // Only a commit says that changes can be stored.
             Ok(answer) => Ok(answer),
             failed => {
@@ -237,12 +272,12 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.run(rows::checked_one(&self.transaction, statement))
+        self.run(rows::checked_one(&*self.transaction, statement))
             .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.run(rows::checked_all(&self.transaction, statement))
+        self.run(rows::checked_all(&*self.transaction, statement))
             .await
     }
 }
