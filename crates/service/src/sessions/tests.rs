@@ -151,16 +151,40 @@ fn failures_count_by_network_and_by_door_and_are_bounded() {
 #[test]
 fn no_script_and_no_other_page_gets_the_cookie_and_tls_keeps_it() {
     let (sessions, _) = sessions();
-    let plain = sessions.set_cookie("name", false);
-    let expected = "a_session=name; Path=/; HttpOnly; SameSite=Strict";
-    assert_eq!(plain, expected);
-    let proto = [(
-        "x-forwarded-proto".parse().unwrap(),
-        "https".parse().unwrap(),
-    )];
-    assert!(came_by_tls(&HeaderMap::from_iter(proto)));
-    let secure = sessions.set_cookie("name", true);
-    assert_eq!(secure, format!("{expected}; Secure").as_str());
+    let headers = |pairs: &[(&'static str, &'static str)]| {
+        let pairs = pairs.iter().map(|(name, value)| {
+            let value = HeaderValue::from_static(value);
+            (axum::http::HeaderName::from_static(name), value)
+        });
+        HeaderMap::from_iter(pairs)
+    };
+    for (host, cookie) in [
+        ("vms.example", "a_session"),
+        ("vms.example:8443", "a_session_8443"),
+        ("127.0.0.1:8000", "a_session_8000"),
+        ("[::1]:8000", "a_session_8000"),
+        ("[::1]", "a_session"),
+    ] {
+        let plain = sessions.cookie("name", &headers(&[("host", host)]));
+        let expected = format!("{cookie}=name; Path=/; HttpOnly; SameSite=Strict");
+        assert_eq!(plain, expected.as_str());
+        let by_tls = headers(&[("host", host), ("x-forwarded-proto", "https")]);
+        let secure = sessions.cookie("name", &by_tls);
+        assert_eq!(secure, format!("{expected}; Secure").as_str());
+    }
+}
+
+#[test]
+fn services_on_several_ports_of_a_host_have_their_own_sessions() {
+    let (sessions, _) = sessions();
+    let name = sessions.begin();
+    let mut headers = HeaderMap::new();
+    let cookies = format!("a_session_8001=other; a_session_8000={name}");
+    headers.insert(header::COOKIE, cookies.parse().unwrap());
+    for (host, goes_on) in [("localhost:8000", true), ("localhost:8001", false)] {
+        headers.insert(header::HOST, HeaderValue::from_static(host));
+        assert_eq!(sessions.goes_on(&headers), goes_on, "{host}");
+    }
 }
 
 #[test]
