@@ -235,9 +235,9 @@ pub(crate) fn http_url(text: &str) -> Result<SecretUrl, String> {
         SecretUrlError::Scheme => accepted.to_owned(),
     })?;
     // Docker does not remove remarks from the values of an env file.
-    if url.expose().query().is_some() || url.expose().fragment().is_some() {
+    if url.expose().fragment().is_some() {
         return Err(format!(
-            "a '?' or '#' and what follows is not part of it; {accepted}"
+            "a '#' and what follows is not part of it; {accepted}"
         ));
     }
     Ok(url)

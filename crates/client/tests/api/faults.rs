@@ -183,8 +183,16 @@ async fn exhausting(kind: &'static str) -> String {
                     let body = "[".repeat(900_000);
                     format!("{head}content-length: {}\r\n\r\n{body}", body.len())
                 }
-                "bomb" => {
+                "mislabelled" => {
                     format!("{head}content-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n")
+                }
+                "bomb" => {
+                    let bomb = bomb();
+                    let length = bomb.len();
+                    let head =
+                        format!("{head}content-encoding: gzip\r\ncontent-length: {length}\r\n\r\n");
+                    let _ = stream.write_all(&[head.as_bytes(), &bomb].concat()).await;
+                    continue;
                 }
                 _ => format!("{head}transfer-encoding: chunked\r\n\r\n"),
             };
@@ -199,11 +207,31 @@ async fn exhausting(kind: &'static str) -> String {
     url
 }
 
+/// 64 MiB of spaces, in some 64 KB.
+fn bomb() -> Vec<u8> {
+    let mut gzip = std::process::Command::new("gzip")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = gzip.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || {
+        let spaces = " ".repeat(1 << 20);
+        for _ in 0..64 {
+            std::io::Write::write_all(&mut input, spaces.as_bytes()).unwrap();
+        }
+    });
+    let output = gzip.wait_with_output().unwrap();
+    writing.join().unwrap();
+    output.stdout
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_never_ends_unpacks_or_nests_is_no_contact() {
     for (kind, expected) in [
         ("endless", "longer than 1048576 bytes"),
         ("bomb", "longer than 1048576 bytes"),
+        ("mislabelled", "gzip"),
         ("deep", "not JSON"),
     ] {
         let cloud = exhausting(kind).await;

@@ -240,7 +240,7 @@ async fn settings_and_files_that_they_name_may_be_utf_16_or_marked() {
         for (flag, file, why) in [
             ("--license-trusted-keys", "keys.json", "key"),
             ("--gate-routes", "routes.toml", "line 4"),
-            ("--admin-token-file", "token", "at least 16 characters"),
+            ("--admin-token-file", "token", "at least 16 visible"),
         ] {
             let output = command(&["serve", "--state-dir", "state", flag, file]);
             assert_eq!(output.status.code(), Some(1));
@@ -283,7 +283,7 @@ async fn a_state_dir_that_cannot_be_written_is_named_with_what_to_do() {
             "{trouble}"
         );
         assert!(
-            trouble.contains("choose another place with STATE_DIR"),
+            trouble.contains("choose another path with STATE_DIR"),
             "{trouble}"
         );
         assert!(!trouble.contains("code: 14"), "{trouble}");

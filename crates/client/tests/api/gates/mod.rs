@@ -714,8 +714,11 @@ impl Backend {
             if request.uri().path().contains("/stream") {
                 return stream().into_response();
             }
-            axum::Json(json!({"path": request.uri().to_string(), "headers": headers}))
-                .into_response()
+            let path = request.uri().to_string();
+            // All of it, or a gateway that still sends it would see the connection end.
+            let body = axum::body::to_bytes(request.into_body(), 16 << 20).await;
+            let bytes = body.unwrap().len();
+            axum::Json(json!({"path": path, "headers": headers, "bytes": bytes})).into_response()
         };
         let router = axum::Router::new().fallback(tell);
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
