@@ -49,7 +49,9 @@ fn print(answer: &Answer) {
             Value::String(text) if text.is_empty() => {}
             Value::String(text) => println!("  {label:<16} {text}"),
             // The value for "unlimited" in licenses.
-            Value::Number(number) if number.as_i64().is_some_and(|it| it < 0) => {
+            Value::Number(number)
+                if field.starts_with("max") && number.as_i64().is_some_and(|it| it < 0) =>
+            {
                 println!("  {label:<16} unlimited");
             }
             other => println!("  {label:<16} {other}"),

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use chrono::TimeDelta;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
@@ -160,7 +160,9 @@ impl Session {
     async fn begin(vendor: &Vendor) -> Self {
         let http = reqwest::Client::builder().no_proxy();
         let http = http.redirect(Policy::none()).build().unwrap();
+        // All servers have one address, such as a load balancer's.
         let request = http.post(format!("{}/console/sign-in", vendor.url));
+        let request = request.header(HOST, "localhost");
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         let request = request.body(format!("token={ADMIN_TOKEN}"));
         let answer = request.send().await.unwrap();
@@ -172,6 +174,7 @@ impl Session {
 
     async fn open(&self, vendor: &Vendor, refresh: bool) -> u16 {
         let request = self.http.get(&vendor.url).header(COOKIE, &self.cookie);
+        let request = request.header(HOST, "localhost");
         let request = match refresh {
             true => request.header("x-refresh", "1"),
             false => request,
@@ -181,6 +184,7 @@ impl Session {
 
     async fn sign_out(&self, vendor: &Vendor) {
         let request = self.http.post(format!("{}/console/sign-out", vendor.url));
+        let request = request.header(HOST, "localhost");
         let answer = request.header(COOKIE, &self.cookie).send().await.unwrap();
         assert_eq!(
             answer.headers()[LOCATION],

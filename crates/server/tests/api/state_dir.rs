@@ -21,7 +21,7 @@ fn it_is_named_with_what_to_do() {
             "{said}"
         );
         assert!(
-            said.contains("choose another place with STATE_DIR"),
+            said.contains("choose another path with STATE_DIR"),
             "{said}"
         );
     }
