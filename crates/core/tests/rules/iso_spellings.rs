@@ -1,6 +1,6 @@
 //! Times in every spelling that Python's `datetime.fromisoformat` accepts.
 //!
-//! `vectors/make_with_cpython.py` generated `vectors/fromisoformat.txt` with CPython: a
+//! `vectors/make_with_cpython.py` generated `vectors/fromisoformat.txt` with `CPython`: a
 //! spelling and its value in microseconds since 1970, with `date` before it for a date
 //! alone, or `-`.
 

@@ -89,10 +89,8 @@ async fn refuse_newer(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     }
     let applied = versions(db, TABLE).await?;
     let ours = Migrator::migrations();
-    let unknown = applied.into_iter().find(|version| {
-        let is_ours = |it: &Box<dyn MigrationTrait>| it.name() == version;
-        !ours.iter().any(is_ours)
-    });
+    let is_ours = |version: &String| ours.iter().any(|it| it.name() == version);
+    let unknown = applied.into_iter().find(|version| !is_ours(version));
     unknown.map_or(Ok(()), |version| {
         Err(DbErr::Custom(format!(
             "the database was made by a newer License Server ({version}): run that version, or restore the backup from before the upgrade"
