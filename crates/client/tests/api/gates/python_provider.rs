@@ -217,6 +217,11 @@ async fn a_forked_worker_receives_a_revocation_like_its_parent() {
     provider.until(MAP_VIEW, "True licensed").await;
     // A worker, and a worker of the worker.
     assert_eq!(provider.ask("fork"), "done");
+    // Its own connection is there when the next one is forked.
+    for (is_on, answer) in [(false, "False switched_off"), (true, "True licensed")] {
+        switch_map(&site, is_on).await;
+        provider.until(&format!("child {MAP_VIEW}"), answer).await;
+    }
     assert_eq!(provider.ask("child fork"), "done");
     let workers = ["", "child ", "child child "];
     for worker in workers {
