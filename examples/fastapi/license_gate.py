@@ -13,12 +13,15 @@ Python 3.11, standard library only. `licensed.py` gates FastAPI routes with it, 
 """
 
 import asyncio
+# By name resolution. A fork while another thread imports it would block the child.
+import encodings.idna
 import http.client
 import json
 import logging
 import math
 import os
 import socket
+import ssl
 import threading
 import time
 import weakref
@@ -267,7 +270,6 @@ class LicenseGate:
         self._waiting = set()
         follower, self._follower = self._follower, None
         if follower:
-            follower.abandon()
             self._ensure_following()
 
     # The following methods are called by followers.
@@ -360,6 +362,7 @@ class Follower:
         self._socket = None
         self._logged, self._logged_at = set(), -math.inf
         self._thread = threading.Thread(target=self._run, name="license-gate", daemon=True)
+        _followers.add(self)
 
     def start(self):
         self._thread.start()
@@ -403,10 +406,10 @@ class Follower:
 
     def _follow(self):
         """Connects and passes on events; raises when contact is lost."""
-        connection = self._address.connection(min(CONNECT_TIMEOUT, self._idle_timeout))
+        connection, response = self._address.connection(), None
         try:
-            connection.connect()
-            self._socket = connection.sock
+            self._connect(min(CONNECT_TIMEOUT, self._idle_timeout))
+            connection.sock = self._socket
             if self._stopping.is_set():
                 return
             connection.request("GET", self._address.path, headers=self._address.headers)
@@ -422,7 +425,39 @@ class Follower:
                     self._logged.clear()
             raise ContactError("the License Client has closed the connection")
         finally:
-            self._socket = None
+            with _forking:
+                connection.close()
+                if response:
+                    response.close()
+                self._close()
+
+    def _connect(self, timeout):
+        """Connects to the first address that answers, as `socket.create_connection` does."""
+        address, why = self._address, ContactError("the name has no address")
+        for family, kind, protocol, _, target in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
+            try:
+                with _forking:
+                    self._socket = socket.socket(family, kind, protocol)
+                self._socket.settimeout(timeout)
+                self._socket.connect(target)
+                break
+            except OSError as error:
+                why = error
+                with _forking:
+                    self._close()
+        else:
+            raise why
+        if address.tls:
+            with _forking:
+                self._socket = address.tls.wrap_socket(
+                    self._socket, server_hostname=address.host, do_handshake_on_connect=False
+                )
+            self._socket.do_handshake()
+
+    def _close(self):
+        """`_forking` is held."""
+        connection, self._socket = self._socket, None
+        if connection:
             connection.close()
 
     def _log(self, why):
@@ -456,9 +491,10 @@ class Address:
             raise ValueError("the token contains characters that a header cannot contain")
         if not (url.isascii() and url.isprintable()) or " " in url:
             raise ValueError("the License Client's address contains spaces, control characters or non-ASCII")
-        self._host, self._port, self._ssl_context = host, port, ssl_context
+        is_tls = parts.scheme == "https"
+        self.host, self.port = host, port or (443 if is_tls else 80)
+        self.tls = (ssl_context or ssl.create_default_context()) if is_tls else None
         self._text = f"{parts.scheme}://{parts.netloc}"
-        self._is_tls = parts.scheme == "https"
         self.path = parts.path.rstrip("/") + "/api/license/events"
         self.headers = {"Accept": "text/event-stream"}
         if token is not None:
@@ -467,11 +503,12 @@ class Address:
     def __str__(self):
         return self._text
 
-    def connection(self, timeout):
+    def connection(self):
+        """HTTP for a socket that is still to be connected."""
         # The License Client is on the local network, so proxy environment variables are ignored.
-        if self._is_tls:
-            return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._ssl_context)
-        return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.host, self.port)
+        connection.default_port = 443 if self.tls else 80
+        return connection
 
 
 def check_answer(response):
@@ -554,12 +591,20 @@ async def cancel(*tasks):
 
 
 _gates = weakref.WeakSet()
+# Also those that were stopped and have not ended.
+_followers = weakref.WeakSet()
+# Held while a socket is opened or closed, for an instant. A fork waits for it, so that the
+# child knows every copy of a connection that it has to close.
+_forking = threading.Lock()
 
 
 def _after_fork():
+    _forking.release()
+    for follower in tuple(_followers):
+        follower.abandon()
     for gate in tuple(_gates):
         gate._forked()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_after_fork)
