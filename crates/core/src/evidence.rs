@@ -31,7 +31,7 @@ pub struct Evidence {
     pub grace_started_at: Option<DateTime<Utc>>,
     /// The newest unconfirmed validation since then, for people to read.
     pub last_failure: Option<Failure>,
-    /// The License Server reports a grace period of its own (`gracePeriodActive`). Only
+    /// The License Server reports its own grace period (`gracePeriodActive`). Only
     /// displayed.
     pub server_in_grace: bool,
 }

@@ -16,8 +16,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::offline::MAX_REQUEST_SKEW;
+use crate::regressions::Regressions;
 use crate::restored::number_at;
-use crate::suspicion::Regressions;
 
 /// Maximum number of signed files that are remembered for a seat, the newest ones.
 pub const MAX_SIGNED_FILES: usize = 8;

@@ -40,6 +40,7 @@ pub mod offline;
 pub mod pasted_text;
 pub mod protocol;
 pub mod rate;
+pub mod regressions;
 pub mod restored;
 pub mod rotation;
 pub mod route;

@@ -11,14 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::file_trail::{AnsweredRequest, FileTrail, HeardCall, UNAWARE_REQUESTS_WINDOW, believed};
 use crate::offline::MAX_REQUEST_SKEW;
+use crate::regressions::Regressions;
 
 /// So many calls in a row that do not know the last answer, each another one,
 /// are two machines that share one identity.
 pub const CALLS_BEHIND: u32 = 3;
 
-/// So many times within [`REGRESSION_WINDOW`] calls said less than was said before:
-/// that is two machines. A backup that is restored does so once.
-pub const MAX_REGRESSIONS: u32 = 3;
 /// The time within which regressions are counted together, or three of the longest leases
 /// if that is longer: each machine has to call once in a lease.
 pub const REGRESSION_WINDOW: TimeDelta = TimeDelta::days(30);
@@ -120,21 +118,6 @@ pub fn installation_fingerprint(installation_id: &str) -> String {
     URL_SAFE_NO_PAD.encode(hash.get(..16).unwrap_or_default())
 }
 
-/// Calls that said less than was said before. One machine never goes back, unless it
-/// is restored from a backup: when an answer is lost, it says the same number again.
-/// A call without a number says less than any other: 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Regressions {
-    /// How many there were. Those that say one number in a row are one; when a call said
-    /// the greatest number in between, they are several.
-    pub count: u32,
-    /// What the newest of them said; `None` once a call has said the greatest number since.
-    pub newest: Option<u64>,
-    /// When the first of them was made.
-    pub since: Option<DateTime<Utc>>,
-}
-
 /// What a call says of its sender.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Report<'a> {
@@ -168,32 +151,8 @@ impl Report<'_> {
     }
 }
 
-impl Regressions {
-    /// Adds a call that said `seq`, and not the greatest number.
-    fn with(&self, seq: u64, at: DateTime<Utc>, window: TimeDelta) -> Self {
-        match self.since.filter(|since| at - since <= window) {
-            Some(_) if self.newest == Some(seq) => self.clone(),
-            Some(since) => Self {
-                count: self.count.saturating_add(1),
-                newest: Some(seq),
-                since: Some(since),
-            },
-            None => Self {
-                count: 1,
-                newest: Some(seq),
-                since: Some(at),
-            },
-        }
-    }
-
-    /// Whether one more than `before` makes them too many.
-    fn are_too_many(&self, before: &Self) -> bool {
-        self.count >= MAX_REGRESSIONS && self.count != before.count
-    }
-}
-
 impl Trail {
-    /// Adds a call to the trail; answers what is to be looked at.
+    /// Adds a call to the trail; answers what staff should review.
     ///
     /// A site whose answer was lost asks again with the same number, any number of times: that
     /// counts one time, and again each day after the lease that it must still have has ended with

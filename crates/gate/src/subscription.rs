@@ -21,7 +21,7 @@ use crate::error::{ContactError, GateError};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection is taken for dead after a day at the latest.
 const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Longest event that is read: 10,000 features with the longest keys take 8 MB.
+/// Maximum length of an event: 10,000 features with keys of maximum length take 8 MB.
 const MAX_EVENT_BYTES: usize = 32 * 1024 * 1024;
 
 /// Where to hear what.
@@ -30,7 +30,7 @@ pub(crate) struct Subscription {
     address: Address,
     events: Url,
     token: Option<Secret>,
-    /// Users who may have the token besides those who always may.
+    /// Additional users whose listeners may get the token.
     listener_users: BTreeSet<u32>,
     idle_timeout: Duration,
 }
@@ -242,7 +242,7 @@ fn with_tls(
         }
         roots.extend(certificates);
     }
-    // A site that has a certificate authority of its own trusts no other.
+    // A site with its own certificate authority trusts no other.
     let http = match roots.is_empty() {
         true => http,
         false => http.tls_certs_only(roots),

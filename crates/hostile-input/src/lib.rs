@@ -1,8 +1,7 @@
-//! What takes bytes from strangers, as functions of bytes.
+//! Every reader of untrusted bytes, as functions of bytes.
 //!
-//! Each function panics when something is not as it has to be: that something
-//! was believed that nobody has signed, or that an answer is a fault of ours.
-//! The fuzzers in `fuzz/` drive them, and so does a small test here.
+//! Each function panics when an invariant is broken: something unsigned was believed, or an
+//! answer is an internal error. The fuzzers in `fuzz/` drive them, and so does a small test here.
 #![expect(clippy::unwrap_used, reason = "a panic is what a fuzzer looks for")]
 
 mod request;
@@ -41,7 +40,7 @@ pub const TARGETS: [Target; 7] = [
 /// Documents that are genuine, one a line; they are what mutations begin with.
 pub const SEEDS: &str = include_str!("../seeds.txt");
 
-/// A key whose private part nobody has: what it verifies is in [`SEEDS`].
+/// A key without a known private part: what it verifies is in [`SEEDS`].
 const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}]}"#;
 
 /// A table in which much makes a difference.
@@ -90,7 +89,7 @@ pub fn key_set(data: &[u8]) {
     assert!(walk.chain.iter().all(|document| is_a_seed(document)));
 }
 
-/// Nobody but the vendor confirms or denies, whatever the status and the body.
+/// Only the vendor confirms or denies, with any status and body.
 pub fn contact(data: &[u8]) {
     let (head, body) = data.split_at(data.len().min(2));
     let status = 100 + head.iter().fold(0, |sum, byte| sum + u16::from(*byte));

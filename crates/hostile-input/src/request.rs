@@ -22,7 +22,7 @@ use tower::ServiceExt as _;
 
 use crate::Line;
 
-/// A service without a license on an SQLite file of its own.
+/// A service without a license on its own SQLite file.
 struct Service {
     runtime: Runtime,
     router: Router,
@@ -75,7 +75,7 @@ const ROUTES: [(&str, &str); 11] = [
     ("GET", "/api/license/attempts?limit="),
 ];
 
-/// Whatever is sent, the answer is JSON, and no fault of ours.
+/// The answer to every request is JSON, and never an internal error.
 pub fn request(data: &[u8]) {
     let [choice, data @ ..] = data else {
         return;

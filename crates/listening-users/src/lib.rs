@@ -20,7 +20,7 @@ const LISTENS: &str = "0A";
 pub enum ListenerError {
     /// No program listens.
     #[error("no License Client listens at {0}; start it with 'license-client serve'")]
-    Nobody(SocketAddr),
+    NoListener(SocketAddr),
     /// A program of another user listens.
     #[error(
         "a program of the user with id {user} listens at {address}, who neither runs this command nor owns STATE_DIR: no token and no license key is sent. Stop that program; or, if it is the License Client, set STATE_DIR to its directory, or run this command as its user"
@@ -104,7 +104,7 @@ fn check(address: SocketAddr, trusted: &BTreeSet<u32>) -> Result<(), ListenerErr
             address,
             user: *user,
         }),
-        None if users.is_empty() => Err(ListenerError::Nobody(address)),
+        None if users.is_empty() => Err(ListenerError::NoListener(address)),
         None => Ok(()),
     }
 }
@@ -218,10 +218,10 @@ mod tests {
                 "{refused:?}"
             );
             drop(listener);
-            let nobody = first_trusted([address], &ours);
+            let none = first_trusted([address], &ours);
             assert!(
-                matches!(nobody, Err(ListenerError::Nobody(_))),
-                "{nobody:?}"
+                matches!(none, Err(ListenerError::NoListener(_))),
+                "{none:?}"
             );
         }
     }

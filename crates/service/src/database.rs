@@ -311,7 +311,7 @@ impl Database {
         let pool = self.pool().await?;
         let beginning = transaction::begin(&pool, purpose, timeouts);
         let limit = match purpose {
-            // Nobody waits for it longer, and it goes on when nobody waits.
+            // No caller waits longer than this, and the check continues after the caller has left.
             Purpose::Check => timeouts.check.min(timeouts.statement),
             Purpose::Read | Purpose::Change => timeouts.statement,
         };
@@ -659,7 +659,7 @@ impl Database {
     }
 }
 
-/// Does work that goes on when the caller is gone, such as one that hangs up: what it would
+/// Does work that continues when the caller is gone, such as one that hangs up: what it would
 /// answer is dropped then. Interrupted while it begins a transaction, the library would take
 /// the connection for one outside of a transaction (`sqlx-postgres` 0.9.0,
 /// `PgTransactionManager::begin`). The work bounds its own time.

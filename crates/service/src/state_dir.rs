@@ -25,7 +25,7 @@ use tempfile::NamedTempFile;
 
 use crate::presentable_url::{presentable_path, reason_without_path};
 
-/// A directory that is only looked at and made things in, which needs no right to read it.
+/// Opens a directory to create entries in it, without the right to read it.
 const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// What the names of temporary files begin with.
 const PREFIX: &str = ".foxsight-tmp-";
@@ -78,7 +78,7 @@ pub fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
     made_directory(directory, mode).map(drop)
 }
 
-/// Its descriptor: a directory is made in the one that was made before it, whatever
+/// Its descriptor. Each directory is created in the one created before it, regardless of what
 /// another user puts at its path in the meantime.
 fn made_directory(directory: &Path, mode: u32) -> io::Result<OwnedFd> {
     if let Ok(found) = open(named(directory), PLACE, Mode::empty()) {

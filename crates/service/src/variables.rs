@@ -49,8 +49,8 @@ pub fn load(command: &Command) -> anyhow::Result<Vec<String>> {
     Ok(from_file)
 }
 
-/// Whether Kubernetes has set the variable, and nobody the setting: a Service by the name
-/// of `x` sets `X_PORT` to a URL in all containers of its namespace.
+/// Whether the variable comes from Kubernetes and is not a setting: a Service named `x` sets
+/// `X_PORT` to a URL in all containers of its namespace.
 fn is_service_link(name: &str, value: &str) -> bool {
     let schemes = ["tcp://", "udp://", "sctp://"];
     name.ends_with("_PORT") && schemes.iter().any(|scheme| value.starts_with(scheme))

@@ -51,7 +51,7 @@ pub enum Outcome {
 }
 
 /// Writes a request. A request to deactivate gives up the license immediately, because the vendor
-/// frees the seat because of it. It can be written again until its receipt is imported.
+/// frees the seat on receiving it. It can be written again until its receipt is imported.
 ///
 /// # Errors
 /// One [`OfflineError`] for each reason; nothing has changed then.

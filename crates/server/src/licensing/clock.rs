@@ -59,7 +59,7 @@ pub async fn open(store: &Store, clock: Arc<dyn Clock>) -> Result<SigningClock, 
 }
 
 /// Compares a clock with the database's; answers how far it is ahead, and `None` if the database
-/// has no clock of its own.
+/// has no clock.
 async fn compare(store: &Store, clock: &SigningClock) -> Result<Option<TimeDelta>, StoreError> {
     let shown = signing_clock::database_time(store.reader()).await?;
     Ok(shown.map(|shown| clock.compare(shown)))

@@ -263,7 +263,7 @@ impl SigningKeys {
     /// Signs claims with the key that signs at `at`.
     ///
     /// # Errors
-    /// When there is no such key, or the claims have no JSON form, which ours always have.
+    /// When there is no such key, or the claims have no JSON form.
     pub fn sign<C: Serialize>(
         &self,
         document_type: DocumentType,

@@ -12,7 +12,7 @@ use super::{Store, StoreError};
 
 /// Which migrations were applied.
 pub(super) const TABLE: &str = "license_server_migrations";
-/// The same in databases that were made before the table had a name of its own.
+/// Its name in databases created before it was renamed.
 const FORMER_TABLE: &str = "seaql_migrations";
 
 /// Changes nothing, in a row that every database of this program has.

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::file_trail::FileTrail;
 use license_core::fleet::Signed;
+use license_core::regressions::Regressions;
 use license_core::seat::{Overlap, SeatState};
-use license_core::suspicion::{FormerInstallation, Regressions, Report, Trail};
+use license_core::suspicion::{FormerInstallation, Report, Trail};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Func;
 use sea_orm::{

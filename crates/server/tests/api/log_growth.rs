@@ -1,6 +1,7 @@
 //! Callers without a token cannot fill the disk with log lines.
 
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use license_core::license_key::LicenseKey;
@@ -13,20 +14,26 @@ use crate::gates::process::{Process, free_port};
 use crate::harness::ADMIN_TOKEN;
 use crate::refused_calls::{events, send};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_refused_calls_are_a_handful_of_lines_and_a_right_count() {
-    let directory = tempfile::tempdir().unwrap();
-    let log = directory.path().join("log");
+/// The real program in a directory, and its log.
+async fn serve(directory: &Path, options: &[&str]) -> (Process, PathBuf) {
+    let log = directory.join("log");
     let port = free_port();
     let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
     command
-        .args(["serve", "--log-format", "json", "--port", &port.to_string()])
-        .env("STATE_DIR", directory.path().join("state"))
+        .args(["serve", "--port", &port.to_string()])
+        .args(options)
+        .env("STATE_DIR", directory.join("state"))
         .env("ADMIN_TOKEN", ADMIN_TOKEN)
-        .current_dir(directory.path())
+        .current_dir(directory)
         .stdout(Stdio::null())
         .stderr(File::create(&log).unwrap());
-    let server = Process::start(&mut command, port).await;
+    (Process::start(&mut command, port).await, log)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_refused_calls_are_a_handful_of_lines_and_a_right_count() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, log) = serve(directory.path(), &["--log-format", "json"]).await;
     let before = std::fs::metadata(&log).unwrap().len();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = |path: &str| format!("{}{path}", server.url);
@@ -75,17 +82,7 @@ fn long_id() -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ids_of_callers_are_short_in_the_log_and_invented_numbers_reach_no_line() {
     let directory = tempfile::tempdir().unwrap();
-    let log = directory.path().join("log");
-    let port = free_port();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
-    command
-        .args(["serve", "--port", &port.to_string()])
-        .env("STATE_DIR", directory.path().join("state"))
-        .env("ADMIN_TOKEN", ADMIN_TOKEN)
-        .current_dir(directory.path())
-        .stdout(Stdio::null())
-        .stderr(File::create(&log).unwrap());
-    let server = Process::start(&mut command, port).await;
+    let (server, log) = serve(directory.path(), &[]).await;
     let before = std::fs::metadata(&log).unwrap().len();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let ahead = chrono::TimeDelta::minutes(5);

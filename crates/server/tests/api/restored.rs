@@ -374,6 +374,17 @@ async fn lose_an_hour(vendor: &Vendor) -> u64 {
     lost.until - 60_000
 }
 
+/// A machine that is denied knows the number of the denial when it asks again.
+async fn is_denied_again(vendor: &Vendor, key: &str, hardware_id: &str) {
+    let (_, answer, _) = ask(vendor, "validate", key, hardware_id, None).await;
+    let jws = answer["data"]["signature"].as_str().unwrap();
+    let denial = license_core::document::verify_denial(jws, &vendor.keyring()).unwrap();
+    vendor.clock.advance(TimeDelta::seconds(10));
+    let number = Some(denial.claims().seq);
+    let answered = word(vendor, "validate", key, hardware_id, number).await;
+    assert_eq!(answered, "hardware_mismatch");
+}
+
 async fn an_invented_number_takes_no_seat_and_raises_no_alert(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let key = issue(&vendor, 30, None).await;
@@ -387,23 +398,11 @@ async fn an_invented_number_takes_no_seat_and_raises_no_alert(engine: Engine) {
         }
     }
     // One that was denied knows the number of the denial, which is recorded nowhere.
-    let (_, answer, _) = ask(&vendor, "validate", &key, "m", None).await;
-    let jws = answer["data"]["signature"].as_str().unwrap();
-    let denial = license_core::document::verify_denial(jws, &vendor.keyring()).unwrap();
-    vendor.clock.advance(TimeDelta::seconds(10));
-    let number = Some(denial.claims().seq);
-    let answered = word(&vendor, "validate", &key, "m", number).await;
-    assert_eq!(answered, "hardware_mismatch");
+    is_denied_again(&vendor, &key, "m").await;
     // So does one that was denied while the numbers of a restored backup are checked.
     lose_an_hour(&vendor).await;
     vendor.activate(&key, "first").await;
-    let (_, answer, _) = ask(&vendor, "validate", &key, "m", None).await;
-    let jws = answer["data"]["signature"].as_str().unwrap();
-    let denial = license_core::document::verify_denial(jws, &vendor.keyring()).unwrap();
-    vendor.clock.advance(TimeDelta::seconds(10));
-    let number = Some(denial.claims().seq);
-    let answered = word(&vendor, "validate", &key, "m", number).await;
-    assert_eq!(answered, "hardware_mismatch");
+    is_denied_again(&vendor, &key, "m").await;
     assert!(vendor.seat(&key, "m").await.is_none());
     assert_eq!((alerts(&vendor).await, suspected(&vendor).await), (0, 0));
     vendor.end().await;

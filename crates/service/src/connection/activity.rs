@@ -20,7 +20,7 @@ pub(super) const COUNTED_FROM_BYTES: usize = 8 * 1024;
 pub(super) const UNCOUNTED_ANSWER_BYTES: usize = 16 * 1024;
 
 /// What happens on a connection: counted by its socket and its requests, read by
-/// [`Connection`].
+/// the connection it belongs to.
 #[derive(Debug)]
 pub(crate) struct Activity {
     pub(super) requests: AtomicU64,

@@ -182,7 +182,7 @@ fn pooler() -> DbErr {
     DbErr::Custom(POOLER.to_owned())
 }
 
-/// Why a transaction that has lost a part cannot go on.
+/// Why a transaction that has lost a part cannot continue.
 pub(super) fn incomplete() -> DbErr {
     DbErr::Custom(INCOMPLETE.to_owned())
 }

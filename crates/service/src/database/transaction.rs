@@ -147,8 +147,8 @@ impl Transaction {
     /// When the database refuses.
     pub async fn begin(&self) -> Result<Self, DbErr> {
         self.check_complete()?;
-        // Where this fails, the library takes back all of the transaction, and what came
-        // later would be written at once (`sqlx-postgres` 0.9.0, `Rollback`).
+        // If this fails, the library rolls back all of the transaction, and what came
+        // later would be written immediately (`sqlx-postgres` 0.9.0, `Rollback`).
         self.is_incomplete.store(true, Ordering::Relaxed);
         let (transaction, turns) = (self.transaction.clone(), self.turns.clone());
         let (database, left) = (self.database.clone(), left(&self.database, self.deadline));

@@ -74,14 +74,9 @@ async fn before(licensed: &Licensed) -> (Process, TempDir) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shipped_configuration_gates_by_feature_and_by_path() {
-    let mut licensed = Licensed::by_path().await;
+    let licensed = Licensed::by_path().await;
     let (apache, _directory) = before(&licensed).await;
-    licensed.withstands_what_visitors_try(&apache.url).await;
-    licensed.is_shut_without_it(&apache.url, 503).await;
-    licensed
-        .holds_nothing_else_up_while_it_hangs(&apache.url, "/health/1")
-        .await;
-    licensed.end().await;
+    licensed.guard_holds_in_every_way(&apache.url).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

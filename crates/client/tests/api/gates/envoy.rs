@@ -60,20 +60,25 @@ async fn before_its_address(licensed: &Licensed) -> (Process, TempDir) {
     envoy(licensed, &place).await
 }
 
+/// What holds for both shipped configurations.
+pub async fn withstands_visitors(licensed: &Licensed, envoy: &str) {
+    licensed.is_gated_by(envoy).await;
+    licensed.keeps_tunnels_and_claims_out(envoy).await;
+    licensed.is_gated_by_method(envoy).await;
+    licensed.is_not_led_astray(envoy).await;
+    licensed.refuses_escaped_dots(envoy).await;
+    licensed.leaves_queries_alone(envoy, "/health").await;
+    licensed.says_what_cannot_be_read(envoy).await;
+    licensed
+        .is_not_talked_into_anything_by_visitors(envoy)
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     let mut licensed = Licensed::by_path().await;
     let (envoy, _directory) = before_its_address(&licensed).await;
-    licensed.is_gated_by(&envoy.url).await;
-    licensed.keeps_tunnels_and_claims_out(&envoy.url).await;
-    licensed.is_gated_by_method(&envoy.url).await;
-    licensed.is_not_led_astray(&envoy.url).await;
-    licensed.refuses_escaped_dots(&envoy.url).await;
-    licensed.leaves_queries_alone(&envoy.url, "/health").await;
-    licensed.says_what_cannot_be_read(&envoy.url).await;
-    licensed
-        .is_not_talked_into_anything_by_visitors(&envoy.url)
-        .await;
+    withstands_visitors(&licensed, &envoy.url).await;
     for (path, status) in [
         ("//alarms/1", 403),
         ("/map/../alarms/1", 403),

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::envoy::withstands_visitors;
 use super::process::{Process, free_port};
 use super::{Licensed, PIECES, get, raw, raw_answer, shipped};
 
@@ -58,16 +59,7 @@ async fn envoy(licensed: &Licensed, license_client: u16) -> (Process, TempDir) {
 async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     let (mut licensed, port, _routes) = licensed(super::ROUTES).await;
     let (envoy, directory) = envoy(&licensed, port).await;
-    licensed.is_gated_by(&envoy.url).await;
-    licensed.keeps_tunnels_and_claims_out(&envoy.url).await;
-    licensed.is_gated_by_method(&envoy.url).await;
-    licensed.is_not_led_astray(&envoy.url).await;
-    licensed.refuses_escaped_dots(&envoy.url).await;
-    licensed.leaves_queries_alone(&envoy.url, "/health").await;
-    licensed.says_what_cannot_be_read(&envoy.url).await;
-    licensed
-        .is_not_talked_into_anything_by_visitors(&envoy.url)
-        .await;
+    withstands_visitors(&licensed, &envoy.url).await;
     for (path, status) in [
         ("//alarms/1", 403),
         ("/map/../alarms/1", 403),

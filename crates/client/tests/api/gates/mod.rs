@@ -463,6 +463,15 @@ impl Licensed {
         assert_eq!(get(gateway, "/alarms/1", &[]).await.status(), 403);
     }
 
+    /// With the License Client, without it, and while it hangs.
+    async fn guard_holds_in_every_way(mut self, gateway: &str) {
+        self.withstands_what_visitors_try(gateway).await;
+        self.is_shut_without_it(gateway, 503).await;
+        self.holds_nothing_else_up_while_it_hangs(gateway, "/health/1")
+            .await;
+        self.end().await;
+    }
+
     /// What gateways with our own script have to withstand, by feature (`/map`) and by path.
     async fn withstands_what_visitors_try(&self, gateway: &str) {
         self.is_gated_by(gateway).await;
