@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::Args;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use license_service::admin_token::AdminTokenSettings;
 use license_service::client_address::TrustedProxies;
 use license_service::database::Timeouts;
@@ -221,9 +221,22 @@ impl FromStr for TrustedNetwork {
             other => other
                 .parse()
                 .or_else(|_| other.parse::<IpAddr>().map(IpNet::from))
-                .map(Self::Cidr)
+                .map(|network| Self::Cidr(canonical(network)))
                 .map_err(|_| "expected loopback, attached or a network such as 10.1.0.0/16".into()),
         }
+    }
+}
+
+/// IPv4 networks that are written as IPv6, such as `::ffff:10.1.0.0/112`, are compared as IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else {
+        return network;
+    };
+    let address = mapped.addr().to_ipv4_mapped();
+    let length = mapped.prefix_len().checked_sub(96);
+    match (address, length) {
+        (Some(address), Some(length)) => Ipv4Net::new(address, length).map_or(network, IpNet::V4),
+        _ => network,
     }
 }
 
@@ -374,5 +387,24 @@ mod tests {
         assert!("10.0.0.0/8".parse::<TrustedNetwork>().is_ok());
         assert!("192.168.1.7".parse::<TrustedNetwork>().is_ok());
         assert!("everyone".parse::<TrustedNetwork>().is_err());
+        for (mapped, plain) in [
+            ("::ffff:10.1.2.0/120", "10.1.2.0/24"),
+            ("::ffff:a01:203", "10.1.2.3"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+        ] {
+            assert_eq!(
+                mapped.parse::<TrustedNetwork>(),
+                plain.parse::<TrustedNetwork>(),
+                "{mapped}"
+            );
+        }
+        for other in ["fd00::/8", "::/0", "::ffff:0:0/90"] {
+            let network = other.parse().map(TrustedNetwork::Cidr);
+            assert_eq!(
+                other.parse::<TrustedNetwork>(),
+                Ok(network.unwrap()),
+                "{other}"
+            );
+        }
     }
 }

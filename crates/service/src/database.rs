@@ -10,6 +10,7 @@ mod file_identity;
 mod outage;
 mod pool;
 mod rows;
+mod sequences;
 mod transaction;
 
 use std::error::Error;
@@ -43,6 +44,7 @@ use crate::turns::{QueueBounds, Turn, Turns};
 pub use failure::{Failure, words};
 use outage::Outage;
 use pool::Pool;
+use sequences::Sequences;
 pub use transaction::Transaction;
 
 /// How long what is done on a database may take. Only tests use other values than
@@ -135,6 +137,7 @@ struct Inner {
     /// Who may change an SQLite file: SQLite lets one do it, and others try again and
     /// again, in no order, each with a connection.
     changing_file: Turns,
+    sequences: Sequences,
     /// Held while another SQLite file is opened.
     reopening: Mutex<()>,
 }
@@ -199,6 +202,7 @@ impl Database {
             reading: Outage::new("read"),
             writing: Outage::new("write"),
             last_check: Arc::default(),
+            sequences: Sequences::default(),
             reopening: Mutex::default(),
         })))
     }
@@ -284,8 +288,10 @@ impl Database {
                 // are marked now, and nothing has been done yet: a new one may do better.
                 // So it is with one whose prepared statements are outdated.
                 Err(error)
-                    if Failure::of(&error) == Failure::Connection(true)
-                        || failure::may_be_repeated(&error) =>
+                    if matches!(
+                        Failure::of(&error),
+                        Failure::Connection(true) | Failure::FileReadOnly
+                    ) || failure::may_be_repeated(&error) =>
                 {
                     database.try_begin(purpose).await
                 }
@@ -309,7 +315,7 @@ impl Database {
         let timeouts = &self.0.timeouts;
         let deadline = ticks() + timeouts.transaction;
         let pool = self.pool().await?;
-        let beginning = transaction::begin(&pool, purpose, timeouts);
+        let beginning = transaction::begin(&pool, &self.0.sequences, purpose, timeouts);
         let limit = match purpose {
             // No caller waits longer than this, and the check continues after the caller has left.
             Purpose::Check => timeouts.check.min(timeouts.statement),
@@ -497,13 +503,16 @@ impl Database {
     /// what is at the path is opened instead, if that is safe.
     async fn pool(&self) -> Result<Arc<Pool>, DbErr> {
         let pool = self.0.pool.load_full();
-        if pool.check_file().is_ok() && !pool.is_abandoned() {
+        if pool.check_file().is_ok() && !pool.is_abandoned() && !pool.may_change_now() {
             return Ok(pool);
         }
         let _turn = self.0.reopening.lock().await;
         let pool = self.0.pool.load_full();
         if pool.check_file().is_ok() {
-            // Put back while its connections were being closed.
+            if pool.may_change_now() {
+                self.abandon(&pool).await?;
+            }
+            // Put back while its connections were being closed, or no longer read-only.
             if pool.is_abandoned() {
                 self.replace(&pool)?;
             }
@@ -511,11 +520,15 @@ impl Database {
             pool.check_reopening()
                 .inspect_err(|error| self.0.writing.failed(error, ticks()))?;
             // Closed first, SQLite writes what is left in the log to its file.
-            let closing = tokio::time::timeout(self.0.timeouts.wait, pool.abandon()).await;
-            closing.map_err(|_| failure::file_gone())??;
+            self.abandon(&pool).await?;
             self.replace(&pool)?;
         }
         Ok(self.0.pool.load_full())
+    }
+
+    async fn abandon(&self, pool: &Pool) -> Result<(), DbErr> {
+        let closing = tokio::time::timeout(self.0.timeouts.wait, pool.abandon()).await;
+        closing.map_err(|_| failure::file_gone())?
     }
 
     /// Replaces all connections.
@@ -561,6 +574,11 @@ impl Database {
         let failure = Failure::of(&error);
         match failure {
             Failure::Connection(_) | Failure::Stale => pool.health().renew(),
+            Failure::FileReadOnly => pool.note_read_only(),
+            Failure::Sequence => {
+                let error = failure::library_error(&error);
+                error.inspect(|error| self.0.sequences.note(error));
+            }
             Failure::Refused
             | Failure::Busy
             | Failure::Conflict
@@ -611,6 +629,10 @@ impl Database {
         match self.try_single(&pool, first).await {
             Err(error) if failure::may_be_repeated(&error) => {}
             done => return done,
+        }
+        if ConnectionTrait::get_database_backend(self) == DbBackend::Postgres {
+            let advancing = self.0.sequences.advance(pool.connection());
+            self.guarded(self.0.timeouts.statement, advancing).await?;
         }
         let again = run(pool.connection(), statement);
         let again = self.try_single(&pool, again).await;
@@ -690,7 +712,9 @@ where
     }
 }
 
-fn is_for_another_try(error: &(dyn Error + 'static)) -> bool {
+/// Whether work that failed so has done nothing, and may succeed when it is done again.
+#[must_use]
+pub fn is_for_another_try(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source())
         .find_map(|error| error.downcast_ref::<DbErr>())
         .is_some_and(failure::may_be_repeated)

@@ -293,10 +293,12 @@ impl SessionTimes {
 }
 
 /// Whether a proxy says that the browser speaks TLS with it. A browser that is
-/// told so keeps the cookie from everything else.
+/// told so keeps the cookie from everything else. Behind several proxies the header is a
+/// list, and the browser's own connection comes first.
 fn came_by_tls(headers: &HeaderMap) -> bool {
-    let scheme = headers.get("x-forwarded-proto");
-    scheme.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
+    let schemes = headers.get("x-forwarded-proto");
+    let first = schemes.and_then(|schemes| schemes.as_bytes().split(|byte| *byte == b',').next());
+    first.is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"https"))
 }
 
 /// The names are base64url.

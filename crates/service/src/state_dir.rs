@@ -513,9 +513,9 @@ mod tests {
         File::create(&file).unwrap();
         let error = check_writable("STATE_DIR", &file.join("state")).unwrap_err();
         let error = error.to_string();
-        assert!(error.starts_with(&format!("'{}/state' cannot be written", file.display())));
+        assert!(error.starts_with(&format!("'{}/state' is not writable", file.display())));
         assert!(
-            error.ends_with("choose another place with STATE_DIR"),
+            error.ends_with("choose another path with STATE_DIR"),
             "{error}"
         );
     }

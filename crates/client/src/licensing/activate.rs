@@ -145,7 +145,7 @@ async fn store(
         error_message: None,
     };
     record::change(app, Some(attempt), now, |current| {
-        current.activated(license_key, lease, now)
+        current.activated(license_key, lease.clone(), now)
     })
     .await
 }

@@ -178,9 +178,9 @@ async fn take(app: &App, lease: Lease, answered: &Pending) -> Result<Outcome, St
     let license = lease.license().clone();
     let attempt = attempt(app, answered, AttemptResult::Success, None);
     let snapshot = record::change(app, Some(attempt), now, |current| match answered.purpose {
-        Purpose::Renew => current.confirmed(&answered.license_key, lease, false, now),
+        Purpose::Renew => current.confirmed(&answered.license_key, lease.clone(), false, now),
         Purpose::Activate | Purpose::Deactivate => {
-            current.activated(&answered.license_key, lease, now)
+            current.activated(&answered.license_key, lease.clone(), now)
         }
     })
     .await?;

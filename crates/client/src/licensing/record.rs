@@ -11,10 +11,10 @@ use license_core::evidence::Evidence;
 use license_core::offline::Pending;
 use license_core::standing::Policy;
 use license_core::usage;
-use license_service::database::Transaction;
+use license_service::database::{Transaction, is_for_another_try, repeated};
 use sea_orm::{ConnectionTrait, DbErr};
 
-use crate::app::App;
+use crate::app::{App, Unwritten};
 use crate::licensing::catch_up::is_revoked;
 use crate::licensing::keep::keep;
 use crate::licensing::requests;
@@ -52,48 +52,15 @@ pub async fn change(
     app: &App,
     attempt: Option<Attempt>,
     now: DateTime<Utc>,
-    change: impl FnOnce(&Evidence) -> Evidence,
+    change: impl Fn(&Evidence) -> Evidence,
 ) -> Result<Snapshot, StoreError> {
     let waiting = app.unwritten();
-    let known = known(app);
+    let attempts: Vec<Attempt> = waiting.attempts.iter().cloned().chain(attempt).collect();
     let snapshot = app
         .store
-        .within(async {
-            let identity = app.identity().ok_or(StoreError::NotReached)?;
-            let transaction = app.store.begin(now).await?;
-            let rows = Rows::load(&transaction, &known).await?;
-            let remembered = app.remembered();
-            let recalled = rows.recall(&app.keys, &identity, &known, &remembered, now);
-            let before = if waiting.evidence && !app.keys.are_required() {
-                recalled.evidence.merged(&known)
-            } else {
-                recalled.evidence.clone()
-            };
-            let after = change(&before);
-            recalled.report(app, &known);
-            let is_changed = after != before || (waiting.evidence && after != recalled.stored);
-            if recalled.is_to_be_written() || is_changed {
-                Rows::of(&after, &app.policy)
-                    .save(&transaction, now)
-                    .await?;
-                if recalled.tampered || after.lease != recalled.stored.lease {
-                    save_features(&transaction, &after, now).await?;
-                }
-            }
-            for attempt in waiting.attempts.iter().cloned().chain(attempt) {
-                append(&transaction, attempt, &identity.hardware_id).await?;
-            }
-            if waiting.heartbeat {
-                let at = app.calls().heartbeat_at.to_rfc3339();
-                system_config::set(&transaction, system_config::HEARTBEAT_AT, &at, now).await?;
-            }
-            if waiting.usage {
-                save_usage(&transaction, app, now).await?;
-            }
-            let snapshot = snapshot(&transaction, after, app.policy).await?;
-            transaction.commit().await?;
-            Ok(snapshot)
-        })
+        .within(repeated(|| {
+            try_change(app, &waiting, &attempts, now, &change)
+        }))
         .await?;
     app.note_unwritten(|unwritten| {
         unwritten.evidence = false;
@@ -104,6 +71,50 @@ pub async fn change(
         unwritten.attempts.drain(..written);
     });
     app.attempts.invalidate();
+    Ok(snapshot)
+}
+
+async fn try_change(
+    app: &App,
+    waiting: &Unwritten,
+    attempts: &[Attempt],
+    now: DateTime<Utc>,
+    change: impl Fn(&Evidence) -> Evidence,
+) -> Result<Snapshot, StoreError> {
+    let known = known(app);
+    let identity = app.identity().ok_or(StoreError::NotReached)?;
+    let transaction = app.store.begin(now).await?;
+    let rows = Rows::load(&transaction, &known).await?;
+    let remembered = app.remembered();
+    let recalled = rows.recall(&app.keys, &identity, &known, &remembered, now);
+    let before = if waiting.evidence && !app.keys.are_required() {
+        recalled.evidence.merged(&known)
+    } else {
+        recalled.evidence.clone()
+    };
+    let after = change(&before);
+    recalled.report(app, &known);
+    let is_changed = after != before || (waiting.evidence && after != recalled.stored);
+    if recalled.is_to_be_written() || is_changed {
+        Rows::of(&after, &app.policy)
+            .save(&transaction, now)
+            .await?;
+        if recalled.tampered || after.lease != recalled.stored.lease {
+            save_features(&transaction, &after, now).await?;
+        }
+    }
+    for attempt in attempts {
+        append(&transaction, attempt, &identity.hardware_id).await?;
+    }
+    if waiting.heartbeat {
+        let at = app.calls().heartbeat_at.to_rfc3339();
+        system_config::set(&transaction, system_config::HEARTBEAT_AT, &at, now).await?;
+    }
+    if waiting.usage {
+        save_usage(&transaction, app, now).await?;
+    }
+    let snapshot = snapshot(&transaction, after, app.policy).await?;
+    transaction.commit().await?;
     Ok(snapshot)
 }
 
@@ -123,12 +134,13 @@ pub fn known(app: &App) -> Evidence {
 /// evidence from being written.
 async fn append(
     transaction: &Transaction,
-    attempt: Attempt,
+    attempt: &Attempt,
     hardware_id: &str,
 ) -> Result<(), StoreError> {
     let savepoint = transaction.begin().await?;
     match local_license_validation_attempts::append(&savepoint, attempt, hardware_id).await {
         Ok(()) => savepoint.commit().await?,
+        Err(error) if is_for_another_try(&error) => return Err(error),
         Err(error) => {
             savepoint.rollback().await?;
             tracing::error!(%error, "dropped a line of the attempts log that cannot be stored");

@@ -71,7 +71,7 @@ pub struct CachedLicense {
 /// # Errors
 /// When the database refuses.
 pub async fn current(db: &impl ConnectionTrait) -> Result<Option<CachedLicense>, StoreError> {
-    let row = Entity::find()
+    let row = super::find::<Entity>(super::MAX_DOCUMENT_CHARS)
         .filter(
             Condition::any()
                 .add(Column::IsValid.eq(true))
@@ -95,7 +95,8 @@ pub async fn find(
     db: &impl ConnectionTrait,
     license_key: &str,
 ) -> Result<Option<CachedLicense>, StoreError> {
-    let row = Entity::find().filter(Column::LicenseKey.eq(license_key));
+    let row =
+        super::find::<Entity>(super::MAX_DOCUMENT_CHARS).filter(Column::LicenseKey.eq(license_key));
     Ok(row.one(db).await?.map(CachedLicense::from))
 }
 

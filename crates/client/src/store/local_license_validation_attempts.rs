@@ -79,12 +79,12 @@ pub struct Attempt {
 /// When the database refuses.
 pub async fn append(
     db: &impl ConnectionTrait,
-    attempt: Attempt,
+    attempt: &Attempt,
     hardware_id: &str,
 ) -> Result<(), StoreError> {
     let row = ActiveModel {
         id: ActiveValue::NotSet,
-        license_key: ActiveValue::Set(Some(attempt.license_key)),
+        license_key: ActiveValue::Set(Some(attempt.license_key.clone())),
         result: ActiveValue::Set(attempt.result.as_str().to_owned()),
         error_message: ActiveValue::Set(
             attempt.error_message.as_deref().map(foreign_text::message),
@@ -105,7 +105,7 @@ pub async fn newest_successful_hardware_id(
     db: &impl ConnectionTrait,
     license_key: &str,
 ) -> Result<Option<String>, StoreError> {
-    let row = Entity::find()
+    let row = super::find::<Entity>(super::MAX_TEXT_CHARS)
         .filter(Column::LicenseKey.eq(license_key))
         .filter(Column::Result.eq(AttemptResult::Success.as_str()))
         .filter(Column::HardwareId.is_not_null())
@@ -140,7 +140,9 @@ pub struct LoggedAttempt {
 /// # Errors
 /// When the database refuses.
 pub async fn newest(db: &impl ConnectionTrait) -> Result<Vec<LoggedAttempt>, StoreError> {
-    let lines = Entity::find().order_by_desc(Column::Id).limit(KEPT_ROWS);
+    let lines = super::find::<Entity>(super::MAX_TEXT_CHARS)
+        .order_by_desc(Column::Id)
+        .limit(KEPT_ROWS);
     Ok(logged(lines.all(db).await?))
 }
 
@@ -204,7 +206,7 @@ pub async fn newest_failures(
     from: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<LoggedAttempt>, StoreError> {
-    let lines = Entity::find()
+    let lines = super::find::<Entity>(super::MAX_TEXT_CHARS)
         .filter(Column::AttemptedAt.gte(from.naive_utc()))
         .filter(Column::Result.ne(AttemptResult::Success.as_str()))
         .order_by_desc(Column::Id)

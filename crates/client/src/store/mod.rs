@@ -19,11 +19,35 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use license_service::database::{self, ConnectError, Database, Listener, Timeouts, Transaction};
 use license_service::database_url::DatabaseUrl;
-use sea_orm::{ConnectionTrait as _, DatabaseBackend, DbErr};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
+use sea_orm::{
+    ColumnTrait as _, ColumnType, ConnectionTrait as _, DatabaseBackend, DbErr, EntityTrait,
+    IdenStatic as _, Iterable as _, QuerySelect as _, Select,
+};
 use uuid::Uuid;
 
 /// Where changes are announced on PostgreSQL.
 const CHANNEL: &str = "license_client";
+
+/// Maximum length of a document that is read from a row, 4 MiB. The longest that this program
+/// writes is a signed document of at most 1 MiB, with a copy of its content.
+const MAX_DOCUMENT_CHARS: i32 = 4 * 1024 * 1024;
+/// Maximum length of another text that is read from a row.
+const MAX_TEXT_CHARS: i32 = 16 * 1024;
+
+/// Rows with every text cut to `max_chars`: other users of the database may write longer ones,
+/// and reading them would take as much memory.
+fn find<E: EntityTrait>(max_chars: i32) -> Select<E> {
+    let rows = E::find().select_only();
+    E::Column::iter().fold(rows, |rows, column| match column.def().get_column_type() {
+        ColumnType::String(_) | ColumnType::Text | ColumnType::Json => {
+            let text = Expr::col(column.as_column_ref()).cast_as("text");
+            let cut = Func::cust("substr").args([text, Expr::val(1), Expr::val(max_chars)]);
+            rows.column_as(Expr::from(cut), column.as_str())
+        }
+        _ => rows.column(column),
+    })
+}
 
 /// The database with the four tables. It may be away at any time, also at the
 /// start: every statement may fail, and nothing else does.

@@ -59,7 +59,8 @@ impl ActiveModelBehavior for ActiveModel {}
 /// # Errors
 /// When the database refuses.
 pub async fn get(db: &impl ConnectionTrait, key: &str) -> Result<Option<String>, StoreError> {
-    let row = Entity::find().filter(Column::Key.eq(key)).one(db).await?;
+    let row = super::find::<Entity>(super::MAX_DOCUMENT_CHARS).filter(Column::Key.eq(key));
+    let row = row.one(db).await?;
     Ok(row.map(|row| row.value))
 }
 

@@ -13,7 +13,9 @@ use license_client::licensing::resume::resume;
 use license_client::licensing::switch::switch;
 use license_client::licensing::validate::validate;
 use license_client::metrics::Readings;
-use license_client::store::system_config;
+use license_client::store::{
+    local_license_cache, local_license_validation_attempts, system_config,
+};
 use license_core::standing::Standing;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -27,6 +29,7 @@ use crate::vendor::Vendor;
 
 on_both_engines! {
     edits_of_rows_grant_nothing_and_are_security_events;
+    texts_of_any_length_change_nothing_and_are_cut;
     columns_beside_a_signed_license_say_nothing;
     triggers_do_not_bring_back_what_was_revoked;
     a_restart_adopts_nothing_where_a_signed_license_was_seen;
@@ -141,6 +144,53 @@ async fn edits_of_rows_grant_nothing_and_are_security_events(engine: Engine) {
         site.advance(TimeDelta::seconds(61));
         site.database.execute(no_other).await;
     }
+    app.store.close().await;
+    site.end().await;
+}
+
+async fn texts_of_any_length_change_nothing_and_are_cut(engine: Engine) {
+    let (site, _vendor, key) = standard(engine).await;
+    let app = open(&site).await;
+    let signed = app.snapshot().evidence.clone();
+    let long = |length: usize| match engine {
+        Engine::Sqlite => format!("replace(hex(zeroblob({})), '00', 'xx')", length / 2),
+        Engine::Postgres => format!("repeat('x', {length})"),
+    };
+    let document = long(5 * 1024 * 1024);
+    for edit in [
+        format!("UPDATE local_license_cache SET license_signature = {document}"),
+        format!("UPDATE local_license_cache SET validation_error = {document}"),
+        format!("UPDATE system_config SET value = {document} WHERE key LIKE 'license_client.%'"),
+    ] {
+        site.database
+            .execute(&format!("{edit}; {NEW_REVISION}"))
+            .await;
+        refresh(&app, None).await.unwrap();
+        assert_eq!(app.snapshot().evidence, signed, "{edit}");
+        assert_eq!(standing(&app), Standing::Active, "{edit}");
+        site.advance(TimeDelta::seconds(61));
+        refresh(&app, None).await.unwrap();
+    }
+    let db = app.store.db();
+    // The rows say again what is signed.
+    let cached = local_license_cache::find(&db, &key).await.unwrap();
+    assert!(cached.is_some_and(|cached| cached.license_signature.len() < 10_000));
+    let add = format!(
+        "INSERT INTO local_license_validation_attempts (license_key, result, error_message) \
+         VALUES ('x', 'failed', {})",
+        long(20_000)
+    );
+    site.database.execute(&add).await;
+    let lines = local_license_validation_attempts::newest(&db)
+        .await
+        .unwrap();
+    let message = lines[0].error_message.clone();
+    assert!(message.is_some_and(|text| text.len() < 1_100));
+    let set = format!("UPDATE system_config SET value = {document} WHERE key = 'x'");
+    let add = "INSERT INTO system_config (key, value) VALUES ('x', 'y')";
+    site.database.execute(&format!("{add}; {set}")).await;
+    let text = system_config::get(&db, "x").await.unwrap();
+    assert_eq!(text.map(|text| text.len()), Some(4 * 1024 * 1024));
     app.store.close().await;
     site.end().await;
 }

@@ -27,8 +27,9 @@ const CONCURRENT: usize = 4;
 /// Statements of the background jobs and of the readings that all callers
 /// share, per second …
 const STATEMENTS_PER_SECOND: f64 = 3.0;
-/// … and at most as many at the beginning.
-const FIRST_STATEMENTS: f64 = 30.0;
+/// … and at most as many at the beginning. Each use of a connection counts one more, with
+/// which the pool makes sure that it is given back clean.
+const FIRST_STATEMENTS: f64 = 45.0;
 /// New connections of the pool for these.
 const NEW_CONNECTIONS: u64 = 4;
 
@@ -66,6 +67,20 @@ impl Counter {
             }
         });
         (counter, through)
+    }
+
+    /// Waits until what follows an activation has been sent.
+    async fn until_quiet(&self) {
+        const QUIET: Duration = Duration::from_millis(1500);
+        let begun = Instant::now();
+        let (mut before, mut since) = (self.read(), begun);
+        while since.elapsed() < QUIET {
+            assert!(begun.elapsed() < Duration::from_secs(30), "never quiet");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if self.read() != before {
+                (before, since) = (self.read(), Instant::now());
+            }
+        }
     }
 
     fn read(&self) -> (u64, u64) {
@@ -192,11 +207,11 @@ async fn no_number_of_open_requests_makes_the_database_or_the_license_server_wor
         .bearer_auth(TOKEN)
         .json(&json!({"licenseKey": KEY}));
     assert_eq!(activation.send().await.unwrap().status(), 200);
-    // What follows an activation has been sent.
     site.until("the service is ready", async || {
         site.get("/readyz").await.0 == 200
     })
     .await;
+    counter.until_quiet().await;
 
     let calls = cloud.arrived().len();
     let (connections, statements) = counter.read();

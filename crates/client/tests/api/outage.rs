@@ -1,6 +1,8 @@
 //! The database is away, slow, read-only or full of others: checks and status
 //! are answered from memory, and what could not be written is written later.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::time::Duration;
 
@@ -507,4 +509,89 @@ async fn a_report_that_is_acknowledged_while_the_database_is_away_survives_kill_
     assert_eq!(cameras(&program).await, 321);
     program.kill();
     direct.drop_database().await;
+}
+
+/// A file that root has restored, for example.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_another_users_is_changed_as_soon_as_it_is_given_back() {
+    // A user that exists on no machine.
+    const SERVICE: u32 = 54_321;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("license.db");
+    std::fs::write(&file, "").unwrap();
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let read_only = |is_read_only: bool| {
+        let mode = if is_read_only { 0o444 } else { 0o600 };
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        if is_root {
+            let owner = if is_read_only { 0 } else { SERVICE };
+            chown(&file, Some(owner), Some(owner)).unwrap();
+        }
+    };
+    read_only(true);
+    let url = format!("sqlite:{}", file.display());
+    let flags = [
+        "--license-api-url",
+        "http://127.0.0.1:9/api",
+        "--database-url",
+        url.as_str(),
+    ];
+    let program = if is_root {
+        let user = Some(SERVICE);
+        chown(directory.path(), user, user).unwrap();
+        Program::start_as(SERVICE, directory, &flags).await
+    } else {
+        Program::start(&flags).await
+    };
+    let readiness = async || program.try_get("/readyz").await.unwrap();
+    let answer = readiness().await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let start = Instant::now();
+    while !program
+        .log()
+        .contains("read-only for the user of this service")
+    {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{}",
+            program.log()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    read_only(false);
+    while readiness().await.status() != StatusCode::OK {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "{}",
+            program.log()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// As after a restore of the rows alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sequence_that_is_behind_its_table_is_advanced_and_no_line_is_lost() {
+    let cloud = ScriptedCloud::start().await;
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let site = Site::start_on(database, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+    let lines = "SELECT count(*)::text FROM local_license_validation_attempts";
+    let before: u32 = rows(&site.database, lines).await[0].parse().unwrap();
+    let tables = [
+        "local_license_validation_attempts",
+        "local_license_cache",
+        "local_feature_flags",
+    ];
+    for table in tables {
+        let restart = format!("ALTER SEQUENCE {table}_id_seq RESTART");
+        site.database.execute(&restart).await;
+    }
+    for _ in 0..3 {
+        site.validate().await;
+    }
+    site.activate(KEY).await;
+    let after: u32 = rows(&site.database, lines).await[0].parse().unwrap();
+    assert_eq!(after, before + 4);
+    site.end().await;
 }

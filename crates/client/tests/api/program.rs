@@ -1,6 +1,7 @@
 //! The real program, as its own process.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -26,10 +27,30 @@ impl Program {
 
     /// The same with more in its environment.
     pub async fn start_with(flags: &[&str], environment: &[(&str, String)]) -> Self {
-        let port = free_port();
         let directory = tempfile::tempdir().unwrap();
+        let command = Command::new(env!("CARGO_BIN_EXE_license-client"));
+        Self::run(command, directory, flags, environment).await
+    }
+
+    /// The same as another user, to whom `directory` belongs.
+    pub async fn start_as(user: u32, directory: TempDir, flags: &[&str]) -> Self {
+        // The build's directory may be closed to other users.
+        let program = directory.path().join("license-client");
+        std::fs::copy(env!("CARGO_BIN_EXE_license-client"), &program).unwrap();
+        let mut command = Command::new(program);
+        command.uid(user).gid(user);
+        Self::run(command, directory, flags, &[]).await
+    }
+
+    async fn run(
+        mut command: Command,
+        directory: TempDir,
+        flags: &[&str],
+        environment: &[(&str, String)],
+    ) -> Self {
+        let port = free_port();
         let log = File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_license-client"))
+        let child = command
             .args(["serve", "--port", &port.to_string()])
             .args(flags)
             .env("STATE_DIR", directory.path().join("state"))
@@ -73,7 +94,7 @@ impl Program {
         self.directory.path().join(name)
     }
 
-    async fn try_get(&self, path: &str) -> reqwest::Result<reqwest::Response> {
+    pub async fn try_get(&self, path: &str) -> reqwest::Result<reqwest::Response> {
         reqwest::get(self.url(path)).await
     }
 

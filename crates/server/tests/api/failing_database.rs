@@ -346,3 +346,34 @@ async fn a_time_that_cannot_be_read_is_an_error_and_no_panic() {
     door.close().await;
     database.drop_database().await;
 }
+
+/// As after a restore of the rows alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sequences_that_are_behind_their_tables_are_advanced() {
+    let vendor = Vendor::start(Engine::Postgres).await;
+    let key = vendor.issue(IssueRequest {
+        seats: Some(9),
+        ..IssueRequest::of(Tier::Standard)
+    });
+    let key = key.await;
+    let tables = ["seats", "audit_log", "seat_moves", "suspicions"];
+    for round in 0..3 {
+        for table in tables {
+            let restart = format!("ALTER SEQUENCE {table}_id_seq RESTART");
+            vendor.database.execute(&restart).await;
+        }
+        let machine = format!("m{round}");
+        assert_eq!(vendor.activate(&key, &machine).await.word(), "yes");
+        assert_eq!(vendor.heartbeat(&key, &machine, 3).await.word(), "yes");
+        assert_eq!(vendor.deactivate(&key, &machine).await.word(), "yes");
+        let (status, answer) = vendor
+            .admin(
+                Method::POST,
+                "/licenses",
+                json!({"tier": "standard", "customer": "H"}),
+            )
+            .await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+    }
+    vendor.end().await;
+}

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sea_orm::{DbErr, RuntimeErr};
 
+use super::sequences;
+
 /// What is said of a pooler that mixes prepared statements up.
 pub(super) const POOLER: &str = "DATABASE_URL points to a connection pooler in transaction mode \
     that does not keep prepared statements; set pool_mode = session for this database in \
@@ -14,6 +16,9 @@ const READ_ONLY: &str = "the database is read-only";
 const FILE_GONE: &str = "the SQLite file was moved, deleted or replaced while it was in use; \
     restore it; to use another file, stop the service and remove the old file's -wal and -shm \
     files";
+/// SQLite keeps a file that it could open only for reading so, whoever owns it later.
+const FILE_READ_ONLY: &str = "the SQLite file, its directory, or its -wal or -shm file is \
+    read-only for the user of this service; change their owner or mode";
 const TIMED_OUT: &str = "the database has not answered within";
 const BUSY: &str = "the database is busy, too many calls are waiting for a connection; try again";
 const INCOMPLETE: &str =
@@ -32,6 +37,9 @@ pub enum Failure {
     /// The transaction lost against another one, and nothing of it is done: it succeeds
     /// when it is done again. The database is well.
     Conflict,
+    /// The id that a sequence gave to a new row exists already. Nothing is done; the
+    /// sequence is advanced before the next try.
+    Sequence,
     /// The connection's prepared statements, which the database no longer accepts, such as
     /// after a change of a table. Nothing is done; a new connection prepares them again.
     Stale,
@@ -40,6 +48,8 @@ pub enum Failure {
     Connection(bool),
     /// The SQLite file is not at its path any more.
     File,
+    /// The SQLite file could not be opened for changes; it may be possible now.
+    FileReadOnly,
     /// The database cannot do what it is asked.
     Unavailable,
 }
@@ -52,6 +62,7 @@ impl Failure {
             return match text.as_str() {
                 READ_ONLY => Self::Connection(true),
                 FILE_GONE => Self::File,
+                FILE_READ_ONLY => Self::FileReadOnly,
                 UNREADABLE | INCOMPLETE => Self::Refused,
                 BUSY => Self::Busy,
                 text if text.starts_with(TIMED_OUT) => Self::Connection(false),
@@ -71,8 +82,8 @@ impl Failure {
     #[must_use]
     pub fn is_outage(self) -> bool {
         match self {
-            Self::Refused | Self::Busy | Self::Conflict | Self::Stale => false,
-            Self::Connection(_) | Self::File | Self::Unavailable => true,
+            Self::Refused | Self::Busy | Self::Conflict | Self::Sequence | Self::Stale => false,
+            Self::Connection(_) | Self::File | Self::FileReadOnly | Self::Unavailable => true,
         }
     }
 
@@ -89,8 +100,10 @@ impl Failure {
             return match code {
                 // BUSY, LOCKED
                 5 | 6 => Self::Busy,
-                // PERM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB
-                3 | 8 | 10 | 11 | 13 | 14 | 15 | 26 => Self::Unavailable,
+                // READONLY
+                8 => Self::FileReadOnly,
+                // PERM, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB
+                3 | 10 | 11 | 13 | 14 | 15 | 26 => Self::Unavailable,
                 _ => Self::Refused,
             };
         }
@@ -109,6 +122,7 @@ impl Failure {
             "26000" => Self::Stale,
             // feature_not_supported
             "0A000" if error.to_string().contains(STALE_PLAN) => Self::Stale,
+            _ if sequences::duplicate_id(error).is_some() => Self::Sequence,
             // Syntax, names and rights; values; constraints; conflicts with others.
             code if ["42", "22", "23", "40"]
                 .iter()
@@ -160,6 +174,9 @@ pub(super) fn in_words(error: DbErr) -> DbErr {
         // duplicate_prepared_statement
         Some(it) if database_code(it).as_deref() == Some("42P05") => pooler(),
         Some(it) if database_code(it).as_deref() == Some("25006") => read_only(),
+        Some(it) if Failure::of_library(it) == Failure::FileReadOnly => {
+            DbErr::Custom(FILE_READ_ONLY.to_owned())
+        }
         _ => error,
     }
 }
@@ -175,7 +192,10 @@ pub(super) fn still_stale(error: DbErr) -> DbErr {
 /// Whether a statement, or a whole transaction, that failed so is worth another try:
 /// nothing of it is done.
 pub(super) fn may_be_repeated(error: &DbErr) -> bool {
-    matches!(Failure::of(error), Failure::Conflict | Failure::Stale)
+    matches!(
+        Failure::of(error),
+        Failure::Conflict | Failure::Sequence | Failure::Stale
+    )
 }
 
 fn pooler() -> DbErr {
@@ -229,7 +249,7 @@ pub(super) fn file_gone() -> DbErr {
     DbErr::Custom(FILE_GONE.to_owned())
 }
 
-fn library_error(error: &DbErr) -> Option<&sqlx::Error> {
+pub(super) fn library_error(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(error))
         | DbErr::Exec(RuntimeErr::SqlxError(error))

@@ -5,6 +5,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
 /// The identity of a file, independent of its name: device and inode.
 type Identity = (u64, u64);
 
@@ -53,6 +56,27 @@ impl OpenFile {
             file if file == self.identity => true,
             Some(_) => log.is_none() || identity(&self.log) != log,
         }
+    }
+
+    /// Whether this process may change the file, its directory, and what SQLite keeps
+    /// beside it.
+    pub(super) fn is_writable(&self) -> bool {
+        let beside = |suffix: &str| {
+            let mut path = self.path.as_os_str().to_owned();
+            path.push(suffix);
+            PathBuf::from(path)
+        };
+        let directory = self
+            .path
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        access(&self.path, Access::WRITE_OK).is_ok()
+            && access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+            && ["-wal", "-shm"]
+                .map(beside)
+                .iter()
+                .all(|path| matches!(access(path, Access::WRITE_OK), Ok(()) | Err(Errno::NOENT)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Identity>> {

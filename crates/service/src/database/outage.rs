@@ -158,7 +158,7 @@ mod tests {
         let written = take();
         assert_eq!(written.lines().count(), 1, "{written}");
         assert!(written.contains("database unavailable"), "{written}");
-        assert!(written.contains("can only be read"), "{written}");
+        assert!(written.contains("is read-only"), "{written}");
         now += REPORT_INTERVAL;
         outage.failed(&error, now);
         let written = take();

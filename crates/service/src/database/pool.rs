@@ -31,6 +31,9 @@ pub(super) struct Pool {
     file: Option<Arc<OpenFile>>,
     allows_user_timeout: OnceLock<bool>,
     is_abandoned: AtomicBool,
+    /// The SQLite file could not be changed. Its connections share what is open
+    /// (`-shm`), so only closing all of them opens it anew.
+    is_read_only: AtomicBool,
 }
 
 /// What is known of the connections, by what became of them.
@@ -91,6 +94,7 @@ impl Pool {
                 file: Some(open),
                 allows_user_timeout: OnceLock::new(),
                 is_abandoned: AtomicBool::new(false),
+                is_read_only: AtomicBool::new(false),
             });
         }
         let options = postgres_options(url)
@@ -114,6 +118,7 @@ impl Pool {
             file: None,
             allows_user_timeout: OnceLock::new(),
             is_abandoned: AtomicBool::new(false),
+            is_read_only: AtomicBool::new(false),
         })
     }
 
@@ -145,6 +150,17 @@ impl Pool {
             Some(file) if !file.may_be_reopened() => Err(failure::file_gone()),
             _ => Ok(()),
         }
+    }
+
+    /// A change was refused because the SQLite file was opened read-only.
+    pub(super) fn note_read_only(&self) {
+        self.is_read_only.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the SQLite file was read-only, and no longer is.
+    pub(super) fn may_change_now(&self) -> bool {
+        self.is_read_only.load(Ordering::Relaxed)
+            && self.file.as_ref().is_some_and(|file| file.is_writable())
     }
 
     /// Whether [`Self::abandon`] has begun: it hands out no connections.

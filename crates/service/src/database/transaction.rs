@@ -11,6 +11,7 @@ use sea_orm::{
 use tokio::time::Instant;
 
 use super::pool::Pool;
+use super::sequences::Sequences;
 use super::{Database, Purpose, Timeouts, failure, rows, uninterrupted};
 use crate::clock::ticks;
 use crate::turns::Turn;
@@ -33,6 +34,7 @@ pub struct Transaction {
 /// Starts a transaction on a connection that can do what it is for.
 pub(super) async fn begin(
     pool: &Pool,
+    sequences: &Sequences,
     purpose: Purpose,
     timeouts: &Timeouts,
 ) -> Result<DatabaseTransaction, DbErr> {
@@ -53,6 +55,9 @@ pub(super) async fn begin(
     let transaction = pool.connection().begin_with_options(options).await?;
     if is_postgres {
         set_up(pool, &transaction, purpose, timeouts).await?;
+        if purpose == Purpose::Change {
+            sequences.advance(&transaction).await?;
+        }
     }
     Ok(transaction)
 }
@@ -152,8 +157,16 @@ impl Transaction {
         self.is_incomplete.store(true, Ordering::Relaxed);
         let (transaction, turns) = (self.transaction.clone(), self.turns.clone());
         let (database, left) = (self.database.clone(), left(&self.database, self.deadline));
+        let is_change = self.purpose == Purpose::Change;
         let beginning = uninterrupted(async move {
-            let begun = database.guarded(left, transaction.begin()).await;
+            let begun = database.guarded(left, async {
+                let begun = transaction.begin().await?;
+                if is_change {
+                    database.0.sequences.advance(&begun).await?;
+                }
+                Ok(begun)
+            });
+            let begun = begun.await;
             drop(turns);
             begun
         });

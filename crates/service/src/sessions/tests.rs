@@ -198,3 +198,27 @@ fn there_are_never_too_many() {
     assert!(!sessions.goes_on(&first));
     assert_eq!(sessions.lock().sessions.len(), MAX_SESSIONS);
 }
+
+#[test]
+fn of_several_proxies_the_first_says_what_the_browser_speaks() {
+    let (sessions, _) = sessions();
+    let name = sessions.begin();
+    for (schemes, is_secure) in [
+        ("https", true),
+        ("https, http", true),
+        ("HTTPS ,http", true),
+        ("http", false),
+        ("http, https", false),
+        ("", false),
+    ] {
+        let value = HeaderValue::from_static(schemes);
+        let headers = HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), value)]);
+        let cookie = sessions.cookie(&name, &headers);
+        let cookie = cookie.to_str().unwrap();
+        assert_eq!(
+            cookie.contains("; Secure"),
+            is_secure,
+            "{schemes}: {cookie}"
+        );
+    }
+}
