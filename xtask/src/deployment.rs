@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use tempfile::TempDir;
 
-use crate::packages;
+use crate::packages::{self, Need};
 use crate::program::{cargo, exists, free_port, is_root, now, output, root, step, stop};
 
 /// What to check.
@@ -32,8 +32,10 @@ const DEVICES: [&str; 3] = ["null", "random", "urandom"];
 const USER: u32 = 10_001;
 
 pub(crate) fn run(command: &Deployment) -> Result<()> {
-    packages::ensure("prometheus", || exists("promtool"))?;
-    packages::ensure("systemd", || exists("systemd-analyze"))?;
+    packages::ensure(&[
+        Need::new(&["prometheus"], || exists("promtool")),
+        Need::new(&["systemd"], || exists("systemd-analyze")),
+    ])?;
     let deploy = root().join("deploy");
     let prometheus = deploy.join("prometheus");
     step(

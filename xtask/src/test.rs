@@ -1,24 +1,13 @@
 //! `cargo xtask test`: what CI runs.
 
-use std::process::Command;
-
 use anyhow::Result;
 use clap::Args;
 
 use crate::attack::{self, Attack};
 use crate::postgres::Cluster;
-use crate::program::{cargo, exists, now, output, step};
-use crate::{gateways, packages, secrets};
-
-/// Dependencies of the Python service and of the VMS's gateways.
-const PYTHON: [&str; 6] = [
-    "python3-cryptography",
-    "python3-fastapi",
-    "python3-httpx",
-    "python3-psycopg2",
-    "python3-sqlalchemy",
-    "python3-uvicorn",
-];
+use crate::program::{cargo, now, step};
+use crate::secrets;
+use crate::setup::{self, Extent};
 
 /// What to run.
 #[derive(Args)]
@@ -27,14 +16,36 @@ pub(crate) struct Test {
     #[arg(long)]
     only_tests: bool,
 
+    /// The inner loop, under three minutes: skip gateways, browsers, wrong wall clocks, long
+    /// outages and the search of all logs; implies --only-tests
+    #[arg(long)]
+    fast: bool,
+
     /// Arguments for `cargo test`; default is everything
     #[arg(last = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
 }
 
+/// Modules of tests that `--fast` skips: they run gateways, browsers or a wrong wall clock, or
+/// take long, as outages and restarts do.
+const SLOW: [&str; 12] = [
+    "gates::",
+    "console::",
+    "consoles_behind_tls::",
+    "failover::",
+    "faked_time::",
+    "kept_time::",
+    "listener::",
+    "outage::",
+    "own_certificates::",
+    "replicas::",
+    "rotation::",
+    "upgrade::",
+];
+
 pub(crate) fn run(command: &Test) -> Result<()> {
     let start = now();
-    if !command.only_tests {
+    if !command.only_tests && !command.fast {
         step("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
         let clippy = [
             "clippy",
@@ -58,11 +69,12 @@ pub(crate) fn run(command: &Test) -> Result<()> {
             cargo(&doc).env("RUSTDOCFLAGS", "-D warnings"),
         )?;
     }
-    packages::ensure_all(&PYTHON, python_is_there)?;
-    for program in ["nginx", "openssl", "faketime", "pgbouncer"] {
-        packages::ensure(program, || exists(program))?;
-    }
-    gateways::ensure()?;
+    let extent = if command.fast {
+        Extent::Fast
+    } else {
+        Extent::Full
+    };
+    setup::ensure(extent)?;
     let cluster = Cluster::start()?;
     let logs = tempfile::tempdir()?;
     let mut tests = cargo(&["test", "--locked"]);
@@ -75,17 +87,18 @@ pub(crate) fn run(command: &Test) -> Result<()> {
         .env("TEST_LOGS", logs.path())
         // Snapshots are reviewed, never written by a test run.
         .env("INSTA_UPDATE", "no");
+    if command.fast {
+        if !command.arguments.iter().any(|argument| argument == "--") {
+            tests.arg("--");
+        }
+        tests.args(SLOW.iter().flat_map(|module| ["--skip", *module]));
+    }
     step("tests on SQLite and PostgreSQL", &mut tests)?;
     // Not every test logs something.
-    if command.arguments.is_empty() {
+    if command.arguments.is_empty() && !command.fast {
         secrets::search(logs.path())?;
         attack::run(&Attack::on_tested_programs())?;
     }
     println!("── all done: {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
-}
-
-fn python_is_there() -> bool {
-    let import = "import cryptography, fastapi, httpx, psycopg2, sqlalchemy, uvicorn";
-    output(Command::new("/usr/bin/python3").args(["-c", import])).is_ok()
 }

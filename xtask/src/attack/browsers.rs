@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use super::Outcome;
 use super::http::request;
 use super::stage::{Running, Stage, TOKEN, UNTRUSTED};
-use crate::packages;
-use crate::program::{answers, exists, free_port, now, root, stop};
+use crate::packages::{self, Need};
+use crate::program::{answers, free_port, now, root, stop};
 
 pub(super) fn lockout(stage: &Stage) -> Result<Outcome> {
     let server = stage.server(&[])?;
@@ -91,7 +91,7 @@ pub(super) fn framing(stage: &Stage) -> Result<Outcome> {
 }
 
 pub(super) fn rebinding(stage: &Stage) -> Result<Outcome> {
-    packages::ensure("nginx", || exists("nginx"))?;
+    packages::ensure(&[Need::program("nginx")])?;
     let server = stage.server(&[])?;
     let key = stage.issue(&[])?;
     let client = stage.client(server.port, "site", &[("ALLOWED_HOSTS", "vms.example")])?;

@@ -5,13 +5,12 @@ use anyhow::Result;
 use super::Bench;
 use super::measure::{measure, median};
 use super::programs::{bare_axum, build, license_client};
-use crate::packages;
-use crate::program::exists;
+use crate::packages::{self, Need};
 
 const PATH: &str = "/api/license/feature/check";
 
 pub(super) fn run(command: &Bench) -> Result<()> {
-    packages::ensure("wrk", || exists("wrk"))?;
+    packages::ensure(&[Need::program("wrk")])?;
     build()?;
     let directory = tempfile::tempdir()?;
     let script = directory.path().join("post.lua");

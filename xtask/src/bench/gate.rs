@@ -9,12 +9,12 @@ use anyhow::Result;
 use super::Bench;
 use super::measure::{measure, median};
 use super::programs::{Program, bare_axum, build, license_client};
-use crate::packages;
-use crate::program::{exists, free_port, root};
+use crate::packages::{self, Need};
+use crate::program::{free_port, root};
 
 pub(super) fn run(command: &Bench) -> Result<()> {
     for program in ["wrk", "nginx"] {
-        packages::ensure(program, || exists(program))?;
+        packages::ensure(&[Need::program(program)])?;
     }
     build()?;
     let directory = tempfile::tempdir()?;

@@ -7,15 +7,15 @@ mod site;
 
 use anyhow::Result;
 
-use crate::packages;
+use crate::packages::{self, Need};
 use crate::program::{cargo, exists, root, step};
 use browser::Browser;
 
 pub(crate) fn run() -> Result<()> {
     for program in ["chromium", "faketime"] {
-        packages::ensure(program, || exists(program))?;
+        packages::ensure(&[Need::program(program)])?;
     }
-    packages::ensure("chromium-driver", || exists("chromedriver"))?;
+    packages::ensure(&[Need::new(&["chromium-driver"], || exists("chromedriver"))])?;
     let packages = ["-p", "license-server", "-p", "license-client"];
     step(
         "building License Server and License Client",
