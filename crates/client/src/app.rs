@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use chrono::{DateTime, TimeDelta, Utc};
+use license_core::calls::{Calls, Intervals};
 use license_core::evidence::Evidence;
 use license_core::hardware::{Comparison, Verdict};
-use license_core::schedule::{Jitter, wait_as_asked};
 use license_core::standing::Policy;
 use license_core::taking_over::Remembered;
 use license_core::time_guard::{Believed, ClockEvent, Mark};
@@ -73,10 +73,8 @@ pub struct App {
     pub app_version: String,
     /// Where the machine's own files are: `/`.
     pub root: PathBuf,
-    /// Regular interval of validations.
-    pub validation_interval: TimeDelta,
-    /// Regular interval of heartbeats.
-    pub heartbeat_interval: TimeDelta,
+    /// Regular intervals of calls.
+    pub intervals: Intervals,
     /// Which process makes the scheduled calls.
     pub scheduler: Scheduler,
     /// Which paths of the VMS need which feature.
@@ -130,27 +128,6 @@ pub struct KeptTime {
     /// What is remembered about licenses, including former ones.
     #[serde(default)]
     pub remembered: Remembered,
-}
-
-/// When the License Server was called, which determines the next call.
-#[derive(Clone, Copy, Debug)]
-pub struct Calls {
-    /// The newest validation or activation that was tried.
-    pub validated_at: DateTime<Utc>,
-    /// Validations that were not confirmed, in a row.
-    pub failures: u32,
-    /// Something happened that only a validation can explain: it is due now.
-    pub validation_wanted: bool,
-    /// Validations started since the start, for callers that waited while another one validated.
-    pub validations: u64,
-    /// The newest heartbeat that was tried.
-    pub heartbeat_at: DateTime<Utc>,
-    /// Before this the License Server has asked not to be called again.
-    pub not_before: Option<DateTime<Utc>>,
-    /// Drawn again at each validation.
-    pub validation_jitter: Jitter,
-    /// Drawn again at each heartbeat.
-    pub heartbeat_jitter: Jitter,
 }
 
 /// What could not be stored and waits for the database to come back.
@@ -264,8 +241,10 @@ impl App {
             installation_name: settings.installation_name.clone(),
             app_version: settings.app_version.clone(),
             root: PathBuf::from("/"),
-            validation_interval: settings.validation_interval_hours,
-            heartbeat_interval: settings.heartbeat_interval_hours,
+            intervals: Intervals {
+                validation: settings.validation_interval_hours,
+                heartbeat: settings.heartbeat_interval_hours,
+            },
             scheduler: Scheduler::new(),
             gate_routes: GateRoutes::load(settings.gate_routes.as_deref())?,
             meter: Meter::new(
@@ -288,16 +267,7 @@ impl App {
             identity: ArcSwapOption::empty(),
             comparison: ArcSwapOption::empty(),
             snapshot: ArcSwap::from_pointee(nothing),
-            calls: Mutex::new(Calls {
-                validated_at: now,
-                failures: 0,
-                validation_wanted: false,
-                validations: 0,
-                heartbeat_at: now,
-                not_before: None,
-                validation_jitter: random::jitter(),
-                heartbeat_jitter: random::jitter(),
-            }),
+            calls: Mutex::new(Calls::new(now, random::jitter(), random::jitter())),
             unwritten: Mutex::default(),
             database: Mutex::new(Database {
                 is_open: false,
@@ -323,9 +293,8 @@ impl App {
     /// Leaves the License Server alone for as long as it asks to; `None` when it
     /// answered, and may be asked again.
     pub fn heed_retry_after(&self, retry_after: Option<Duration>) {
-        let wait = retry_after.map(|asked| wait_as_asked(asked, random::jitter()));
-        let not_before = wait.map(|wait| self.clock.now() + wait);
-        self.note_call(|calls| calls.not_before = not_before);
+        let now = self.clock.now();
+        self.note_call(|calls| calls.asked_to_wait(retry_after, now, random::jitter()));
     }
 
     /// Settles who this installation is.
@@ -476,10 +445,7 @@ impl App {
         events.iter().for_each(log_clock_event);
         // A recorded time in the future counts as now.
         let now = self.clock.now();
-        self.note_call(|calls| {
-            calls.validated_at = calls.validated_at.min(now);
-            calls.heartbeat_at = calls.heartbeat_at.min(now);
-        });
+        self.note_call(|calls| calls.clock_set(now));
         self.changed.notify_one();
     }
 

@@ -19,6 +19,7 @@
 
 pub mod announcement;
 pub mod call;
+pub mod calls;
 pub mod contact;
 pub mod document;
 pub mod evidence;

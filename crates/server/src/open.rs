@@ -217,7 +217,7 @@ fn unusable(storage: &Storage, error: KeysError) -> OpenError {
         KeysError::Signing(error) => error.into(),
         KeysError::Clock(error) => error.into(),
         // Nothing is changed here that could be broken off.
-        KeysError::BrokenOff => OpenError::Signing(SigningError::NoneSignsNow),
+        KeysError::Interrupted(_) => OpenError::Signing(SigningError::NoneSignsNow),
     }
 }
 

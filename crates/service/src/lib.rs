@@ -41,4 +41,5 @@ pub mod telemetry;
 pub mod text_file;
 mod trimmed;
 pub mod turns;
+pub mod unattended;
 pub mod variables;

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use license_core::license_key::{LicenseKey, normalize};
+use license_service::unattended::finish_even_if_disconnected;
 use serde::Deserialize;
 
 use license_console::page::show;
@@ -16,7 +17,6 @@ use super::frame::{Done, Frame};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::error::ApiError;
-use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::activate::MAX_KEY_CHARS;
 
@@ -75,9 +75,14 @@ pub(super) async fn activate(
         Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
     let activating = app.clone();
-    let activated =
-        to_the_end(async move { licensing::activate::activate(&activating, &key).await }).await;
-    match activated.and_then(|activated| activated.map_err(ApiError::from)) {
+    let activated = finish_even_if_disconnected(async move {
+        licensing::activate::activate(&activating, &key).await
+    })
+    .await;
+    match activated
+        .map_err(ApiError::from)
+        .and_then(|activated| activated.map_err(ApiError::from))
+    {
         Ok(_) => Done::Activated.redirect(),
         Err(error) => refused(error.status(), error.detail()),
     }

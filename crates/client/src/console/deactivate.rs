@@ -7,6 +7,7 @@ use axum::Form;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use license_service::unattended::finish_even_if_disconnected;
 use serde::Deserialize;
 
 use license_console::page::show;
@@ -15,7 +16,6 @@ use super::frame::{Done, Frame};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::error::ApiError;
-use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::deactivate::Seat;
 
@@ -43,11 +43,14 @@ pub(super) async fn deactivate(
     Form(wanted): Form<DeactivateForm>,
 ) -> Response {
     let deactivating = app.clone();
-    let seat =
-        to_the_end(
-            async move { licensing::deactivate::deactivate(&deactivating, wanted.force).await },
-        );
-    match seat.await.and_then(|seat| seat.map_err(ApiError::from)) {
+    let seat = finish_even_if_disconnected(async move {
+        licensing::deactivate::deactivate(&deactivating, wanted.force).await
+    });
+    match seat
+        .await
+        .map_err(ApiError::from)
+        .and_then(|seat| seat.map_err(ApiError::from))
+    {
         Ok(Seat::Freed | Seat::NotHeld) => Done::Deactivated.redirect(),
         Ok(Seat::Unknown) => Done::DeactivatedHereOnly.redirect(),
         Err(error) => {

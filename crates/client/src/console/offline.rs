@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use license_core::offline::{FileError, ImportError, Purpose};
 use license_core::text_encoding::decode;
+use license_service::unattended::finish_even_if_disconnected;
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde::Deserialize;
@@ -23,7 +24,6 @@ use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::body::Import;
 use crate::http::error::ApiError;
-use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::offline::Outcome;
 
@@ -87,9 +87,14 @@ pub(super) async fn request(
         return show(StatusCode::UNPROCESSABLE_ENTITY, &page);
     }
     let asking = app.clone();
-    let writing =
-        to_the_end(async move { licensing::offline::request(&asking, purpose, key).await });
-    match writing.await.and_then(|it| it.map_err(ApiError::from)) {
+    let writing = finish_even_if_disconnected(async move {
+        licensing::offline::request(&asking, purpose, key).await
+    });
+    match writing
+        .await
+        .map_err(ApiError::from)
+        .and_then(|it| it.map_err(ApiError::from))
+    {
         Ok(request) => {
             let text = request.to_file();
             page.licensed = app.snapshot().evidence.lease.is_some();
@@ -146,8 +151,11 @@ pub(super) async fn import(
             .map_err(ImportError::from)?;
         licensing::offline::import(&importing, &text).await
     };
-    let imported = to_the_end(import).await;
-    match imported.and_then(|it| it.map_err(ApiError::from)) {
+    let imported = finish_even_if_disconnected(import).await;
+    match imported
+        .map_err(ApiError::from)
+        .and_then(|it| it.map_err(ApiError::from))
+    {
         Ok(Outcome::Licensed(_)) => Done::Imported.redirect(),
         Ok(Outcome::Denied { .. }) => Done::Denied.redirect(),
         Ok(Outcome::Deactivated) => Done::GivenUp.redirect(),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::Form;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use license_service::unattended::finish_even_if_disconnected;
 use serde::Deserialize;
 
 use super::frame::Done;
 use crate::app::App;
 use crate::http::error::ApiError;
-use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 
 #[derive(Deserialize)]
@@ -25,9 +25,9 @@ pub(super) async fn switch(
 ) -> Response {
     let switching =
         async move { licensing::switch::switch(&app, &wanted.feature, wanted.on).await };
-    match to_the_end(switching).await {
+    match finish_even_if_disconnected(switching).await {
         Ok(Ok(())) => Done::Switched.redirect(),
         Ok(Err(error)) => ApiError::from(error).into_response(),
-        Err(error) => error.into_response(),
+        Err(error) => ApiError::from(error).into_response(),
     }
 }

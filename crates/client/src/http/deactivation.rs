@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::body::OptionalJsonObject;
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
-use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::deactivate::Seat;
 
@@ -56,7 +56,10 @@ pub(super) async fn deactivate(
 ) -> Result<Json<LicenseDeactivationResponse>, ApiError> {
     let force = body.map_or(Ok(false), |body| body.flag("force"))?;
     let seat =
-        to_the_end(async move { licensing::deactivate::deactivate(&app, force).await }).await??;
+        finish_even_if_disconnected(
+            async move { licensing::deactivate::deactivate(&app, force).await },
+        )
+        .await??;
     let message = match seat {
         Seat::Freed => "License deactivated; its seat is free",
         Seat::NotHeld => "License deactivated; the License Server had no seat to free",

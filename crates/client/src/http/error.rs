@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use license_console::refusal::Refusal;
 use license_service::request_body::BodyRefusal;
 use license_service::sessions::SignInError;
+use license_service::unattended::Panicked;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::{IntoResponses, ToSchema};
@@ -194,6 +195,12 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+}
+
+impl From<Panicked> for ApiError {
+    fn from(Panicked: Panicked) -> Self {
+        Self::Internal
     }
 }
 

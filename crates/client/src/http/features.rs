@@ -10,6 +10,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use license_core::feature::is_core;
+use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,7 +18,6 @@ use crate::app::App;
 use crate::http::body::{FeatureKeys, JsonObject};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
-use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::snapshot::Snapshot;
 
@@ -243,6 +243,9 @@ pub(super) async fn switch(
     let on = body.required_flag("systemEnabled")?;
     let switching = app.clone();
     let feature = key.clone();
-    to_the_end(async move { licensing::switch::switch(&switching, &feature, on).await }).await??;
+    finish_even_if_disconnected(async move {
+        licensing::switch::switch(&switching, &feature, on).await
+    })
+    .await??;
     Ok(Json(describe(&app.snapshot(), &key, app.clock.now())))
 }

@@ -11,6 +11,7 @@ use license_core::license::{Expiry, License};
 use license_core::license_key::normalize;
 use license_core::standing::{LapseReason, Standing};
 use license_core::time_guard::SILENT;
+use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -21,7 +22,6 @@ use crate::http::body::{JsonObject, too_long};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::hardware::drift;
 use crate::http::instant::naive;
-use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::activate::MAX_KEY_CHARS;
 use crate::licensing::due::due;
@@ -75,9 +75,10 @@ pub(super) async fn activate(
     if normalize(&license_key).chars().count() > MAX_KEY_CHARS {
         return Err(too_long("licenseKey", license_key, MAX_KEY_CHARS));
     }
-    let license =
-        to_the_end(async move { licensing::activate::activate(&app, &license_key).await })
-            .await??;
+    let license = finish_even_if_disconnected(async move {
+        licensing::activate::activate(&app, &license_key).await
+    })
+    .await??;
     Ok(Json(LicenseActivationResponse {
         success: true,
         license: Some(license.data().clone()),
@@ -272,7 +273,8 @@ pub(super) async fn validate(
     State(app): State<Arc<App>>,
 ) -> Result<Json<LicenseValidationResponse>, ApiError> {
     let validating = app.clone();
-    to_the_end(async move { licensing::validate::validate(&validating).await }).await?;
+    finish_even_if_disconnected(async move { licensing::validate::validate(&validating).await })
+        .await?;
     let now = app.clock.now();
     let snapshot = app.snapshot();
     let standing = snapshot.standing(now);

@@ -22,7 +22,6 @@ mod offline;
 mod ofrep;
 mod probes;
 pub mod subscribers;
-pub(crate) mod to_the_end;
 mod unrouted;
 mod usage;
 

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use license_core::license_key::normalize;
 use license_core::offline::Purpose;
+use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -13,7 +14,6 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::http::body::{Import, JsonObject, too_long, unacceptable};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
-use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 use crate::licensing::activate::MAX_KEY_CHARS;
 use crate::licensing::offline::Outcome;
@@ -80,8 +80,9 @@ pub(super) async fn request(
     {
         return Err(too_long("licenseKey", key.clone(), MAX_KEY_CHARS));
     }
-    let writing =
-        to_the_end(async move { licensing::offline::request(&app, purpose, license_key).await });
+    let writing = finish_even_if_disconnected(async move {
+        licensing::offline::request(&app, purpose, license_key).await
+    });
     let request = writing.await??;
     Ok(Json(OfflineRequestResponse {
         file_name: format!("foxsight-{word}-request.txt"),
@@ -133,7 +134,8 @@ pub(super) async fn import(
     mut body: JsonObject,
 ) -> Result<Json<OfflineImportResponse>, ApiError> {
     let file = body.text("file")?;
-    let importing = to_the_end(async move { licensing::offline::import(&app, &file).await });
+    let importing =
+        finish_even_if_disconnected(async move { licensing::offline::import(&app, &file).await });
     let nothing = |success, result, message: &str| OfflineImportResponse {
         success,
         result,

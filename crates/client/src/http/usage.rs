@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::TimeDelta;
 use license_core::usage::{Gauge, Usage};
+use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -14,7 +15,6 @@ use crate::app::App;
 use crate::http::body::{JsonObject, too_long, unacceptable};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
-use crate::http::to_the_end::to_the_end;
 use crate::licensing;
 
 /// How long a report counts by default.
@@ -102,7 +102,9 @@ pub(super) async fn report(
         until,
     };
     let report = async move { licensing::usage::report(&app, source, gauge).await };
-    let in_use = to_the_end(report).await?.map_err(ApiError::Report)?;
+    let in_use = finish_even_if_disconnected(report)
+        .await?
+        .map_err(ApiError::Report)?;
     Ok(Json(UsageResponse {
         cameras: in_use.cameras,
         users: in_use.users,

@@ -52,13 +52,13 @@ async fn call_what_is_due(app: &App, ours: bool) {
         app.note_schedule_stopped(false);
     }
     let stands_in = !ours && has_come(due(app, now).overdue_validation);
-    let is_for_us = ours || stands_in || app.calls().validation_wanted;
+    let is_for_us = ours || stands_in || app.calls().is_validation_wanted();
     if is_for_us && has_come(due(app, now).validation) {
         let before = app.snapshot().evidence.newest_signed_at();
         validate(app).await;
         // Without an answer, the process whose turn it is may have tried as well.
         let is_answered =
-            app.calls().failures == 0 || app.snapshot().evidence.newest_signed_at() > before;
+            app.calls().is_confirmed() || app.snapshot().evidence.newest_signed_at() > before;
         if stands_in && is_answered {
             app.note_schedule_stopped(true);
         }

@@ -6,6 +6,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use license_core::calls::Calls;
 use license_core::standing::Standing;
 use license_core::time_guard::{MAX_WAIT, keep_again_after};
 use license_service::clock::Clock as _;
@@ -49,12 +50,12 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         }
         if clock.guard().doubts() && !doubted {
             // The License Server settles it.
-            app.note_call(|calls| calls.validation_wanted = true);
+            app.note_call(Calls::validation_wanted);
         }
         let uptime = app.clock.uptime();
         if uptime.saturating_sub(asked) >= ASK_INTERVAL && has_lapsed_alone(&app, &clock) {
             asked = uptime;
-            app.note_call(|calls| calls.validation_wanted = true);
+            app.note_call(Calls::validation_wanted);
         }
         let answers = clock.answers();
         let is_old = kept.as_ref().is_none_or(|(at, believed, known)| {
@@ -104,7 +105,7 @@ async fn watch_wall_clock(app: Arc<App>) -> Infallible {
                     "the wall clock has jumped ahead, asking the License Server before trusting it"
                 );
             }
-            app.note_call(|calls| calls.validation_wanted = true);
+            app.note_call(Calls::validation_wanted);
         }
         was_ahead = ahead.is_some();
         tokio::time::sleep(CHECK_INTERVAL).await;

@@ -1,6 +1,7 @@
 //! Ask for a seat with a license key, and cache the license.
 
 use chrono::{DateTime, Utc};
+use license_core::calls::Calls;
 use license_core::contact::{Contact, NoContact};
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
@@ -76,7 +77,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
     match contact {
         Contact::Confirmed(confirmation) => {
             let now = app.now_when_tried(begun);
-            let validity = unsigned_validity(app.validation_interval);
+            let validity = unsigned_validity(app.intervals.validation);
             let Some(lease) = confirmation.lease(now, validity) else {
                 // An answer to an activation must have a license.
                 let (status, what) = (200, "no license");
@@ -88,13 +89,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
             let license = lease.license().clone();
             let snapshot = store(app, license_key, lease, now).await?;
             // Before the license is there to be called about.
-            app.note_call(|calls| {
-                calls.validated_at = now;
-                calls.failures = 0;
-                calls.validation_wanted = false;
-                calls.validation_jitter = random::jitter();
-                calls.heartbeat_at = now;
-            });
+            app.note_call(|calls| calls.activated(now, random::jitter()));
             record::publish(app, snapshot).await;
             app.note_confirmation_tried(begun);
             // The license is bound to the machine's current hardware.
@@ -120,7 +115,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
             // A refused activation is no evidence about the cached license,
             // but a reason to ask about it.
             if license_key::same(license_key, &evidence.license_key) {
-                app.note_call(|calls| calls.validation_wanted = true);
+                app.note_call(Calls::validation_wanted);
             }
             Err(error)
         }

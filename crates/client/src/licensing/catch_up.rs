@@ -5,6 +5,7 @@
 //! for the signed sets in between, and follows them as far as they can be
 //! believed. One answer is bounded, so it asks again while it gets further.
 
+use license_core::calls::Calls;
 use license_core::contact::{self, Trust};
 use license_core::document::key_id;
 use license_core::evidence::Evidence;
@@ -48,7 +49,7 @@ pub async fn catch_up(app: &App) -> bool {
     }
     keep(app).await;
     if is_revoked(app, &app.snapshot().evidence) {
-        app.note_call(|calls| calls.validation_wanted = true);
+        app.note_call(Calls::validation_wanted);
     }
     true
 }

@@ -2,7 +2,6 @@
 
 use license_core::contact::{Acknowledgement, Contact};
 use license_core::protocol::{HeartbeatRequest, UsageMetrics};
-use license_core::standing::Standing;
 
 use chrono::{DateTime, Utc};
 
@@ -22,15 +21,9 @@ pub async fn heartbeat(app: &App) -> Option<Contact<Acknowledgement>> {
     let (identity, request) = (app.identity()?, measured_report(app).await?);
     let contact = exchange(app, &identity, &request).await;
     let now = app.clock.now();
-    let wanted = match &contact {
-        Contact::Confirmed(_) => matches!(snapshot.standing(now), Standing::Grace { .. }),
-        Contact::Denied(_) | Contact::None(_) => true,
-    };
-    app.note_call(|calls| {
-        calls.heartbeat_at = now;
-        calls.heartbeat_jitter = random::jitter();
-        calls.validation_wanted |= wanted;
-    });
+    let is_answered = matches!(contact, Contact::Confirmed(_));
+    let standing = snapshot.standing(now);
+    app.note_call(|calls| calls.heartbeat_sent(is_answered, &standing, now, random::jitter()));
     if let Err(error) = store(app, now).await {
         tracing::warn!(%error, "failed to store the time of the heartbeat, keeping it until the \
             database is available");

@@ -57,7 +57,7 @@ pub async fn keep(app: &App) -> bool {
             hardware_id: identity.hardware_id.clone(),
             rows: Rows::of(&snapshot.evidence, &app.policy),
             switched_off: switched_off.map(ToString::to_string).collect(),
-            heartbeat_at: app.calls().heartbeat_at,
+            heartbeat_at: app.calls().heartbeat_at(),
             reported_usage: match unwritten.usage {
                 true => app.meter.gauges(),
                 false => Gauges::default(),

@@ -184,12 +184,7 @@ async fn take(app: &App, lease: Lease, answered: &Pending) -> Result<Outcome, St
         }
     })
     .await?;
-    app.note_call(|calls| {
-        calls.validated_at = now;
-        calls.failures = 0;
-        calls.validation_wanted = false;
-        calls.validation_jitter = random::jitter();
-    });
+    app.note_call(|calls| calls.validated(true, now, random::jitter()));
     record::publish(app, snapshot).await;
     if let Err(error) = hardware::accept(app, now).await {
         tracing::warn!(%error, "failed to store the machine's fingerprint");
@@ -211,7 +206,7 @@ async fn refuse(
     message: &str,
 ) -> Result<(), StoreError> {
     let now = app.clock.now();
-    let validity = unsigned_validity(app.validation_interval);
+    let validity = unsigned_validity(app.intervals.validation);
     let contact = Contact::Denied(denial);
     let result = match answered.purpose {
         Purpose::Renew => AttemptResult::Denied,

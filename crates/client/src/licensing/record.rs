@@ -107,7 +107,7 @@ async fn try_change(
         append(&transaction, attempt, &identity.hardware_id).await?;
     }
     if waiting.heartbeat {
-        let at = app.calls().heartbeat_at.to_rfc3339();
+        let at = app.calls().heartbeat_at().to_rfc3339();
         system_config::set(&transaction, system_config::HEARTBEAT_AT, &at, now).await?;
     }
     if waiting.usage {

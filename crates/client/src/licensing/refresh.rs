@@ -63,9 +63,7 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
     }
     app.meter.join(gauges, now);
     let heartbeat_at = heartbeat_at.and_then(|text| text.parse().ok());
-    app.note_call(|calls| {
-        calls.heartbeat_at = calls.heartbeat_at.max(heartbeat_at.unwrap_or(now).min(now));
-    });
+    app.note_call(|calls| calls.heartbeat_sent_elsewhere(heartbeat_at, now));
     let off = |snapshot: &Snapshot| {
         let keys = snapshot.entitlements().switched_off().cloned();
         keys.collect::<BTreeSet<_>>()
@@ -91,13 +89,7 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
         };
         if let Some(tried_at) = tried_at {
             app.note_schedule_stopped(false);
-            app.note_call(|calls| {
-                calls.validated_at = calls.validated_at.max(tried_at.min(now));
-                calls.failures = match failed_at {
-                    Some(_) => calls.failures.max(1),
-                    None => 0,
-                };
-            });
+            app.note_call(|calls| calls.validated_elsewhere(tried_at, failed_at.is_some(), now));
         }
     }
     app.attempts.invalidate();

@@ -1,11 +1,11 @@
 //! Resume the work of the last run.
 
 use chrono::{DateTime, Utc};
+use license_core::calls::Calls;
 use license_core::evidence::Evidence;
 use license_core::hardware::Verdict;
 use license_core::lease::Lease;
 use license_core::license_key;
-use license_core::standing::Standing;
 
 use crate::app::App;
 use crate::identity::{self, Identity};
@@ -112,7 +112,7 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
     });
     take_up_calls(app, heartbeat_at.and_then(|text| text.parse().ok()), now);
     if drifted {
-        app.note_call(|calls| calls.validation_wanted = true);
+        app.note_call(Calls::validation_wanted);
     }
     tracing::info!(standing = ?app.snapshot().standing(now), "evidence loaded");
     Ok(())
@@ -136,21 +136,9 @@ fn known_here(app: &App, rows: &Rows) -> Option<Identity> {
 /// Determines when the next calls are due.
 fn take_up_calls(app: &App, heartbeat_at: Option<DateTime<Utc>>, now: DateTime<Utc>) {
     let snapshot = app.snapshot();
-    let evidence = &snapshot.evidence;
-    let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
-    let validated_at = evidence.confirmed_at.max(failed_at);
     let standing = snapshot.standing(now);
-    app.note_call(|calls| {
-        // A time in the future, from a clock that was set back, must not put
-        // the next call off.
-        calls.validated_at = validated_at.unwrap_or(now).min(now);
-        calls.heartbeat_at = heartbeat_at
-            .max(evidence.activated_at)
-            .unwrap_or(now)
-            .min(now);
-        calls.failures = u32::from(failed_at.is_some());
-        // After the restart of an unhealthy service, the operator needs the result now.
-        calls.validation_wanted = matches!(standing, Standing::Grace { .. } | Standing::Lapsed(_))
-            || app.awaits_validation();
-    });
+    app.note_call(|calls| calls.resumed(&snapshot.evidence, &standing, heartbeat_at, now));
+    if app.awaits_validation() {
+        app.note_call(Calls::validation_wanted);
+    }
 }

@@ -5,6 +5,7 @@
 //! holds the same two.
 
 use chrono::{DateTime, Utc};
+use license_core::calls::Calls;
 use license_core::contact::Trust;
 use license_core::document::{
     DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
@@ -110,7 +111,7 @@ impl Recalled {
             app.metrics.security_event();
         }
         if (self.adopted || lost || self.tampered) && is_other && !is_signed(&self.evidence) {
-            app.note_call(|calls| calls.validation_wanted = true);
+            app.note_call(Calls::validation_wanted);
         }
     }
 }

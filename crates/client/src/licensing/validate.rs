@@ -1,6 +1,7 @@
 //! Ask whether the license is still good, and record the answer.
 
 use chrono::{DateTime, Utc};
+use license_core::calls::Calls;
 use license_core::contact::Contact;
 use license_core::evidence::Evidence;
 use license_core::protocol::ValidateRequest;
@@ -18,18 +19,18 @@ use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 /// began after this one was asked for, and of no earlier one: that could have
 /// failed for a reason that the caller has just removed.
 pub async fn validate(app: &App) {
-    let begun = app.calls().validations;
+    let begun = app.calls().validations();
     let _turn = app.turn.lock().await;
-    if app.calls().validations != begun {
+    if app.calls().validations() != begun {
         return;
     }
     let evidence = app.snapshot().evidence.clone();
     let (Some(identity), Some(_)) = (app.identity(), &evidence.lease) else {
-        app.note_call(|calls| calls.validation_wanted = false);
+        app.note_call(Calls::nothing_to_validate);
         app.note_validation_tried();
         return;
     };
-    app.note_call(|calls| calls.validations += 1);
+    app.note_call(Calls::validation_begun);
     let request = ValidateRequest {
         license_key: evidence.license_key.clone(),
         hardware_id: identity.hardware_id.clone(),
@@ -39,15 +40,8 @@ pub async fn validate(app: &App) {
     app.note_validation_tried();
     let now = app.now_when_tried(begun);
     let snapshot = record_contact(app, &evidence, &contact, now).await;
-    app.note_call(|calls| {
-        calls.validated_at = now;
-        calls.validation_wanted = false;
-        calls.validation_jitter = random::jitter();
-        calls.failures = match contact {
-            Contact::Confirmed(_) => 0,
-            Contact::Denied(_) | Contact::None(_) => calls.failures.saturating_add(1),
-        };
-    });
+    let is_confirmed = matches!(contact, Contact::Confirmed(_));
+    app.note_call(|calls| calls.validated(is_confirmed, now, random::jitter()));
     record::publish(app, snapshot).await;
     app.note_confirmation_tried(begun);
 }
@@ -60,7 +54,7 @@ async fn record_contact(
     contact: &Contact,
     now: DateTime<Utc>,
 ) -> Snapshot {
-    let validity = unsigned_validity(app.validation_interval);
+    let validity = unsigned_validity(app.intervals.validation);
     let change = |current: &Evidence| {
         // Another process may have activated another key in the meantime,
         // about which this answer says nothing.

@@ -16,6 +16,7 @@ use license_client::metrics::Readings;
 use license_client::store::{
     local_license_cache, local_license_validation_attempts, system_config,
 };
+use license_core::calls::Calls;
 use license_core::standing::Standing;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -199,7 +200,7 @@ async fn columns_beside_a_signed_license_say_nothing(engine: Engine) {
     let (site, mut vendor, _key) = standard(engine).await;
     vendor.go_away().await;
     let app = open(&site).await;
-    let calls = app.calls().validated_at;
+    let calls = app.calls().validated_at();
     // Neither into grace, nor calls put off.
     site.advance(TimeDelta::hours(2));
     let edit = "UPDATE local_license_cache SET in_grace_period = true, \
@@ -208,7 +209,7 @@ async fn columns_beside_a_signed_license_say_nothing(engine: Engine) {
     site.database.execute(edit).await;
     refresh(&app, None).await.unwrap();
     assert_eq!(standing(&app), Standing::Active);
-    assert_eq!(app.calls().validated_at, calls);
+    assert_eq!(app.calls().validated_at(), calls);
     assert_eq!(events(&app), 0);
     // Nor out of the grace that runs.
     validate(&app).await;
@@ -348,7 +349,7 @@ async fn a_restart_adopts_nothing_where_a_signed_license_was_seen(engine: Engine
             };
             assert_eq!(standing(&app).as_str(), expected, "without {name}");
             assert!(events(&app) > 0, "without {name}");
-            assert_eq!(app.calls().validation_wanted, expected == "lapsed");
+            assert_eq!(app.calls().is_validation_wanted(), expected == "lapsed");
             app.store.close().await;
             for (name, content) in &files {
                 std::fs::write(site.state_file(name), content).unwrap();
@@ -382,15 +383,15 @@ async fn a_second_adopted_license_has_what_is_left_of_the_grace_of_the_first(eng
         panic!("{:?}", standing(&app));
     };
     // What was adopted is to be validated; nothing else was seen before.
-    assert!(app.calls().validation_wanted);
+    assert!(app.calls().is_validation_wanted());
     assert_eq!(events(&app), 0);
     for (number, key) in ["two", "one", "three"].into_iter().enumerate() {
         site.advance(TimeDelta::hours(20));
-        app.note_call(|calls| calls.validation_wanted = false);
+        app.note_call(Calls::nothing_to_validate);
         site.database.execute(&left(key)).await;
         refresh(&app, None).await.unwrap();
         assert_eq!(standing(&app), Standing::Grace { until }, "{key}");
-        assert!(app.calls().validation_wanted);
+        assert!(app.calls().is_validation_wanted());
         assert_eq!(events(&app), number as u64 + 1, "{key}");
     }
     site.advance(TimeDelta::hours(20));

@@ -245,7 +245,7 @@ async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(eng
         app.snapshot().standing(now).as_str()
     };
     assert_ne!(standing(&app), "lapsed");
-    assert!(app.calls().validation_wanted);
+    assert!(app.calls().is_validation_wanted());
     // What has run is kept, and that it has waited.
     license_client::licensing::keep_time::keep_time(&app).await;
     assert!(site.state_file("time.json").exists());

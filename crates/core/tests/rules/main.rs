@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod announcements;
+mod calls;
 mod clocks;
 mod conformance;
 mod contacts;

@@ -385,7 +385,7 @@ impl From<KeysError> for ApiError {
                 | SigningError::Record { .. },
             ) => Self::Conflict(error.to_string()),
             KeysError::Clock(_) => Self::Conflict(error.to_string()),
-            KeysError::Signing(_) | KeysError::BrokenOff => {
+            KeysError::Signing(_) | KeysError::Interrupted(_) => {
                 tracing::error!(%error, "failed to change the signing keys");
                 Self::Internal
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::signing_clock::SigningTime;
+use license_service::unattended::finish_even_if_disconnected;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -121,7 +122,7 @@ pub async fn rotate_in(
     by: Actor,
 ) -> Result<(String, DateTime<Utc>), KeysError> {
     let rotating = app.clone();
-    to_the_end(async move {
+    finish_even_if_disconnected(async move {
         let app = rotating;
         let at = app.signing_clock.permit(app.clock.now())?;
         let issuer = &app.terms.issuer;
@@ -129,7 +130,7 @@ pub async fn rotate_in(
         app.reload_keys()?;
         Ok(made)
     })
-    .await
+    .await?
 }
 
 /// The same in a running service, with a key to revoke.
@@ -138,7 +139,7 @@ pub async fn rotate_in(
 /// One [`KeysError`] for each reason; nothing has changed then.
 pub async fn revoke_in(app: &Arc<App>, kid: String, by: Actor) -> Result<u64, KeysError> {
     let revoking = app.clone();
-    to_the_end(async move {
+    finish_even_if_disconnected(async move {
         let app = revoking;
         let at = app.signing_clock.permit(app.clock.now())?;
         let issuer = &app.terms.issuer;
@@ -146,14 +147,5 @@ pub async fn revoke_in(app: &Arc<App>, kid: String, by: Actor) -> Result<u64, Ke
         app.reload_keys()?;
         Ok(version)
     })
-    .await
-}
-
-async fn to_the_end<T: Send + 'static>(
-    change: impl Future<Output = Result<T, KeysError>> + Send + 'static,
-) -> Result<T, KeysError> {
-    match tokio::spawn(change).await {
-        Ok(done) => done,
-        Err(_) => Err(KeysError::BrokenOff),
-    }
+    .await?
 }

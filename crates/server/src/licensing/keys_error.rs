@@ -1,6 +1,7 @@
 //! Why signing keys were not changed or not loaded.
 
 use license_core::signing_clock::ClockDoubt;
+use license_service::unattended::Panicked;
 
 use crate::signing::SigningError;
 use crate::store::StoreError;
@@ -19,5 +20,5 @@ pub enum KeysError {
     Clock(#[from] ClockDoubt),
     /// An internal error, or the service stops.
     #[error("the key change was interrupted; check with 'license-server keys list'")]
-    BrokenOff,
+    Interrupted(#[from] Panicked),
 }

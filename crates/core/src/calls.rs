@@ -1,0 +1,249 @@
+//! What a process remembers about its calls to the License Server, and when the next are due.
+//!
+//! Each event has one transition. Times are of the clock that decisions use, which may be set;
+//! a time in the future never puts a call off.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::evidence::Evidence;
+use crate::schedule::{
+    Jitter, MAX_RETRY_DELAY, next_heartbeat, next_validation, stands_in_at, wait_as_asked,
+};
+use crate::standing::Standing;
+
+/// The calls so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Calls {
+    /// The newest validation or activation that was tried.
+    validated_at: DateTime<Utc>,
+    /// Validations that were not confirmed, in a row.
+    failures: u32,
+    /// Something happened that only a validation can explain: it is due now.
+    is_validation_wanted: bool,
+    /// Validations begun by this process.
+    validations: u64,
+    /// The newest heartbeat that was tried.
+    heartbeat_at: DateTime<Utc>,
+    /// Before this the License Server has asked not to be called again.
+    not_before: Option<DateTime<Utc>>,
+    /// Drawn again at each validation.
+    validation_jitter: Jitter,
+    /// Drawn again at each heartbeat.
+    heartbeat_jitter: Jitter,
+}
+
+/// The regular intervals of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intervals {
+    /// Of validations, unless the lease is shorter.
+    pub validation: TimeDelta,
+    /// Of heartbeats.
+    pub heartbeat: TimeDelta,
+}
+
+/// When to call the License Server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// For a validation; `None` when none is planned.
+    pub validation: Option<DateTime<Utc>>,
+    /// The same as planned, also where one is wanted sooner.
+    pub planned_validation: Option<DateTime<Utc>>,
+    /// From then on any process makes the overdue validation.
+    pub overdue_validation: Option<DateTime<Utc>>,
+    /// For a heartbeat; `None` when none is planned.
+    pub heartbeat: Option<DateTime<Utc>>,
+}
+
+impl Due {
+    /// The earlier of the two.
+    #[must_use]
+    pub fn earliest(self) -> Option<DateTime<Utc>> {
+        self.validation.into_iter().chain(self.heartbeat).min()
+    }
+}
+
+impl Calls {
+    /// A process begins, and knows of no call.
+    #[must_use]
+    pub fn new(now: DateTime<Utc>, validation_jitter: Jitter, heartbeat_jitter: Jitter) -> Self {
+        Self {
+            validated_at: now,
+            failures: 0,
+            is_validation_wanted: false,
+            validations: 0,
+            heartbeat_at: now,
+            not_before: None,
+            validation_jitter,
+            heartbeat_jitter,
+        }
+    }
+
+    /// What earlier processes have stored was loaded. A site that is not active is validated
+    /// immediately: after the restart of an unhealthy service, the operator needs the result.
+    pub fn resumed(
+        &mut self,
+        evidence: &Evidence,
+        standing: &Standing,
+        heartbeat_at: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) {
+        let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
+        let validated_at = evidence.confirmed_at.max(failed_at);
+        let heartbeat_at = heartbeat_at.max(evidence.activated_at);
+        self.validated_at = validated_at.unwrap_or(now).min(now);
+        self.heartbeat_at = heartbeat_at.unwrap_or(now).min(now);
+        self.failures = u32::from(failed_at.is_some());
+        self.is_validation_wanted =
+            matches!(standing, Standing::Grace { .. } | Standing::Lapsed(_));
+    }
+
+    /// A validation begins.
+    pub fn validation_begun(&mut self) {
+        self.validations += 1;
+    }
+
+    /// A validation has ended, with any answer or none.
+    pub fn validated(&mut self, is_confirmed: bool, now: DateTime<Utc>, jitter: Jitter) {
+        self.validated_at = now;
+        self.failures = match is_confirmed {
+            true => 0,
+            false => self.failures.saturating_add(1),
+        };
+        self.is_validation_wanted = false;
+        self.validation_jitter = jitter;
+    }
+
+    /// A license was activated, which confirms it and reports the machine.
+    pub fn activated(&mut self, now: DateTime<Utc>, jitter: Jitter) {
+        self.validated(true, now, jitter);
+        self.heartbeat_at = now;
+    }
+
+    /// Another process has validated the license at `at`, and failed or not.
+    pub fn validated_elsewhere(&mut self, at: DateTime<Utc>, has_failed: bool, now: DateTime<Utc>) {
+        self.validated_at = self.validated_at.max(at.min(now));
+        self.failures = match has_failed {
+            true => self.failures.max(1),
+            false => 0,
+        };
+    }
+
+    /// A heartbeat has ended. It is no evidence about the license, but a reason to validate it
+    /// where the two disagree.
+    pub fn heartbeat_sent(
+        &mut self,
+        is_answered: bool,
+        standing: &Standing,
+        now: DateTime<Utc>,
+        jitter: Jitter,
+    ) {
+        self.heartbeat_at = now;
+        self.heartbeat_jitter = jitter;
+        self.is_validation_wanted |= !is_answered || matches!(standing, Standing::Grace { .. });
+    }
+
+    /// Another process has sent a heartbeat.
+    pub fn heartbeat_sent_elsewhere(&mut self, at: Option<DateTime<Utc>>, now: DateTime<Utc>) {
+        self.heartbeat_at = self.heartbeat_at.max(at.unwrap_or(now).min(now));
+    }
+
+    /// Something has happened that only a validation can explain.
+    pub fn validation_wanted(&mut self) {
+        self.is_validation_wanted = true;
+    }
+
+    /// There is nothing to validate.
+    pub fn nothing_to_validate(&mut self) {
+        self.is_validation_wanted = false;
+    }
+
+    /// The License Server has answered; where it asks to wait, scheduled calls do.
+    pub fn asked_to_wait(
+        &mut self,
+        retry_after: Option<Duration>,
+        now: DateTime<Utc>,
+        jitter: Jitter,
+    ) {
+        self.not_before = retry_after.map(|asked| now + wait_as_asked(asked, jitter));
+    }
+
+    /// The clock was set: a recorded time in the future counts as now.
+    pub fn clock_set(&mut self, now: DateTime<Utc>) {
+        self.validated_at = self.validated_at.min(now);
+        self.heartbeat_at = self.heartbeat_at.min(now);
+    }
+
+    /// Whether a validation is due now, regardless of the schedule.
+    #[must_use]
+    pub fn is_validation_wanted(&self) -> bool {
+        self.is_validation_wanted
+    }
+
+    /// Whether the newest validation was confirmed.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.failures == 0
+    }
+
+    /// How many validations this process has begun, for callers that waited while another one
+    /// validated.
+    #[must_use]
+    pub fn validations(&self) -> u64 {
+        self.validations
+    }
+
+    /// The newest validation or activation that was tried.
+    #[must_use]
+    pub fn validated_at(&self) -> DateTime<Utc> {
+        self.validated_at
+    }
+
+    /// The newest heartbeat that was tried.
+    #[must_use]
+    pub fn heartbeat_at(&self) -> DateTime<Utc> {
+        self.heartbeat_at
+    }
+
+    /// When the next calls are due.
+    #[must_use]
+    pub fn due(
+        &self,
+        evidence: &Evidence,
+        standing: &Standing,
+        intervals: Intervals,
+        now: DateTime<Utc>,
+    ) -> Due {
+        let planned = next_validation(
+            evidence,
+            standing,
+            self.failures,
+            self.validated_at,
+            intervals.validation,
+            self.validation_jitter,
+        );
+        let heartbeat = next_heartbeat(
+            evidence,
+            standing,
+            self.heartbeat_at,
+            intervals.heartbeat,
+            self.heartbeat_jitter,
+        );
+        // Also what a failed heartbeat wants waits; what a person asks for does not. A bound
+        // that lies further ahead is of a clock that was ahead then.
+        let bound = self.not_before.filter(|it| *it <= now + MAX_RETRY_DELAY);
+        let no_earlier = |at: DateTime<Utc>| bound.map_or(at, |bound| at.max(bound));
+        let validation = match &evidence.lease {
+            Some(_) if self.is_validation_wanted => Some(now),
+            _ => planned,
+        };
+        let planned = planned.map(no_earlier);
+        Due {
+            validation: validation.map(no_earlier),
+            planned_validation: planned,
+            overdue_validation: planned.map(|at| stands_in_at(at, self.validation_jitter)),
+            heartbeat: heartbeat.map(no_earlier),
+        }
+    }
+}
