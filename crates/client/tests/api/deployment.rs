@@ -8,7 +8,7 @@ use clap::CommandFactory as _;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::database::Engine;
 use crate::harness::{KEY, Site};
@@ -20,6 +20,10 @@ const DOCKERFILE: &str = include_str!("../../../../Dockerfile");
 const COMPOSE: &str = include_str!("../../../../deploy/compose/compose.yaml");
 const UNIT: &str = include_str!("../../../../deploy/systemd/license-client.service");
 const ALERTS: &str = include_str!("../../../../deploy/prometheus/alerts.yaml");
+const DASHBOARDS: [&str; 2] = [
+    include_str!("../../../../deploy/grafana/license-client.json"),
+    include_str!("../../../../deploy/grafana/license-server.json"),
+];
 
 fn variables(command: &clap::Command) -> BTreeSet<String> {
     let serve = command.find_subcommand("serve").unwrap();
@@ -84,7 +88,7 @@ fn metrics(text: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn alerts_are_about_metrics_that_there_are() {
+async fn alerts_and_panels_are_about_metrics_that_there_are() {
     let vendor = Vendor::start().await;
     let keys = vendor.trusted_keys();
     let flags = ["--license-trusted-keys", keys.as_str()];
@@ -104,10 +108,26 @@ async fn alerts_are_about_metrics_that_there_are() {
     there.extend(metrics(&scraped.text().await.unwrap()));
     // Absent on a machine that has too little to be known by.
     there.insert("foxsight_license_hardware_drift".to_owned());
+    // Absent while the wall clock and the effective time agree, and nothing is overdue.
+    there.insert("foxsight_license_validation_overdue_seconds".to_owned());
     let watched = metrics(ALERTS);
     assert!(watched.len() >= 8);
     let missing: Vec<_> = watched.difference(&there).collect();
     assert_eq!(missing, [""; 0]);
+    for dashboard in DASHBOARDS {
+        let dashboard: Value = serde_json::from_str(dashboard).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        assert!(panels.len() >= 8);
+        for panel in panels {
+            let targets = panel["targets"].as_array().unwrap();
+            for target in targets {
+                let shown = metrics(target["expr"].as_str().unwrap());
+                assert!(!shown.is_empty(), "{panel}");
+                let missing: Vec<_> = shown.difference(&there).collect();
+                assert_eq!(missing, [""; 0], "{}", panel["title"]);
+            }
+        }
+    }
     site.end().await;
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub mod error;
 mod given;
 mod licenses;
+mod measured;
 mod metrics;
 mod probes;
 pub(crate) mod sessions;
@@ -147,6 +148,10 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         ))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(readable))
+        .layer(middleware::from_fn_with_state(
+            state.app.clone(),
+            measured::measure,
+        ))
         .with_state(state)
 }
 

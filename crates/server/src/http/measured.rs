@@ -1,0 +1,27 @@
+//! Counts requests and measures how long their answers take, by route.
+
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::app::App;
+
+/// The route of requests that no route is for: their paths are chosen by callers.
+const UNMATCHED: &str = "unmatched";
+
+/// Stands before every route. An answer counts when it begins.
+pub(super) async fn measure(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let begun = app.clock.running();
+    let response = next.run(request).await;
+    let took = app.clock.running().saturating_sub(begun);
+    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    app.metrics.answered(route, response.status(), took);
+    response
+}
