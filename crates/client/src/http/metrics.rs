@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
 use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
@@ -76,104 +77,57 @@ fn read_process(state: &HttpState, readings: &mut Readings) {
     );
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+/// What is known now.
 fn readings(app: &App) -> Readings {
-    let now = app.clock.now();
-    let snapshot = app.snapshot();
     let mut readings = Readings::new();
-    let mut r = |name: &str, help: &str, value: Option<f64>| {
-        readings.number(&format!("foxsight_license_{name}"), help, value);
-    };
-    let truth = |value: bool| Some(f64::from(value));
-    let instant = |at: Option<chrono::DateTime<chrono::Utc>>| {
-        at.map(|at| at.timestamp_millis() as f64 / 1000.0)
-    };
+    read_license(app, &mut readings);
+    read_calls(app, &mut readings);
+    read_storage(app, &mut readings);
+    read_hardware(app, &mut readings);
+    read_usage(app, &mut readings);
+    readings.labelled(
+        "foxsight_license_client_info",
+        "Version of this program",
+        "version",
+        [(env!("CARGO_PKG_VERSION"), Some(1.0))],
+    );
+    readings
+}
+
+fn read_license(app: &App, readings: &mut Readings) {
+    let snapshot = app.snapshot();
     let license = snapshot.license();
     let expiry = license.and_then(|license| match license.expiry() {
         Expiry::At(at) => Some(at),
         Expiry::Never | Expiry::Unreadable => None,
     });
-    r(
-        "expiry_timestamp_seconds",
+    readings.number(
+        "foxsight_license_expiry_timestamp_seconds",
         "When the license ends",
-        instant(expiry),
+        expiry.map(seconds),
     );
-    r(
-        "grace_end_timestamp_seconds",
+    readings.number(
+        "foxsight_license_grace_end_timestamp_seconds",
         "When the grace period ends, or would end if no further validation succeeded",
-        instant(snapshot.grace_end()),
-    );
-    r(
-        "last_contact_timestamp_seconds",
-        "The last confirmed validation or activation",
-        instant(license.and(snapshot.evidence.confirmed_at)),
+        snapshot.grace_end().map(seconds),
     );
     let lease = snapshot.evidence.lease.as_ref();
-    r(
-        "lease_end_timestamp_seconds",
+    readings.number(
+        "foxsight_license_lease_end_timestamp_seconds",
         "When the lease ends unless it is validated",
-        instant(lease.map(Lease::valid_until)),
+        lease.map(Lease::valid_until).map(seconds),
     );
-    r(
-        "clock_ahead_seconds",
-        "How far the wall clock is ahead of the effective time",
-        app.wall_ahead()
-            .map(|ahead| ahead.num_milliseconds() as f64 / 1000.0),
-    );
-    r(
-        "key_set_version",
-        "Version of the trusted vendor key set",
-        app.keys.version().map(|version| version as f64),
-    );
-    r(
-        "next_validation_timestamp_seconds",
-        "When the next call to the License Server is due",
-        instant(due(app, now).validation),
-    );
-    let overdue = due(app, now).planned_validation.map(|at| now - at);
-    r(
-        "validation_overdue_seconds",
-        "How long a validation has been overdue",
-        overdue.map(|by| (by.num_milliseconds() as f64 / 1000.0).max(0.0)),
-    );
-    r(
-        "signed",
+    readings.number(
+        "foxsight_license_signed",
         "Whether licenses must be signed",
         truth(app.keys.are_required()),
     );
-    r(
-        "scheduler",
-        "Whether this process makes the scheduled calls",
-        truth(app.scheduler.may_call(app.clock.uptime())),
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+    readings.number(
+        "foxsight_license_key_set_version",
+        "Version of the trusted vendor key set",
+        app.keys.version().map(|version| version as f64),
     );
-    r(
-        "schedule_stopped",
-        "Whether no process makes the scheduled calls, although the License Server is reachable",
-        truth(app.is_schedule_stopped()),
-    );
-    let database = app.database();
-    r(
-        "database_up",
-        "Whether the database is available",
-        truth(database.is_open && database.trouble.is_none()),
-    );
-    r(
-        "unwritten_changes",
-        "Whether changes are waiting to be written to the database",
-        truth(!app.unwritten().is_empty()),
-    );
-    let comparison = app.comparison();
-    let drift = comparison.as_ref().and_then(|c| match c.verdict {
-        Verdict::Same => Some(0.0),
-        Verdict::Drifted => Some(1.0),
-        Verdict::Unknown => None,
-    });
-    r(
-        "hardware_drift",
-        "Whether this looks like a different machine from the recorded one",
-        drift,
-    );
-
     let unreadable = license.map(License::unreadable).unwrap_or_default();
     readings.labelled(
         "foxsight_license_unreadable_field",
@@ -186,6 +140,79 @@ fn readings(app: &App) -> Readings {
         "Gate checks of features that are in neither the product nor the license",
         app.unknown_features.checks(),
     );
+    let standing = snapshot.standing(app.clock.now()).as_str();
+    readings.labelled(
+        "foxsight_license_standing",
+        "Standing of the site",
+        "standing",
+        ["unlicensed", "active", "grace", "lapsed"].map(|word| (word, truth(word == standing))),
+    );
+}
+
+fn read_calls(app: &App, readings: &mut Readings) {
+    let now = app.clock.now();
+    let snapshot = app.snapshot();
+    let contact = snapshot.license().and(snapshot.evidence.confirmed_at);
+    readings.number(
+        "foxsight_license_last_contact_timestamp_seconds",
+        "The last confirmed validation or activation",
+        contact.map(seconds),
+    );
+    let due = due(app, now);
+    readings.number(
+        "foxsight_license_next_validation_timestamp_seconds",
+        "When the next call to the License Server is due",
+        due.validation.map(seconds),
+    );
+    let overdue = due.planned_validation.map(|at| now - at);
+    readings.number(
+        "foxsight_license_validation_overdue_seconds",
+        "How long a validation has been overdue",
+        overdue.map(|by| duration(by).max(0.0)),
+    );
+    readings.number(
+        "foxsight_license_scheduler",
+        "Whether this process makes the scheduled calls",
+        truth(app.scheduler.may_call(app.clock.uptime())),
+    );
+    readings.number(
+        "foxsight_license_schedule_stopped",
+        "Whether no process makes the scheduled calls, although the License Server is reachable",
+        truth(app.is_schedule_stopped()),
+    );
+}
+
+fn read_storage(app: &App, readings: &mut Readings) {
+    let database = app.database();
+    readings.number(
+        "foxsight_license_database_up",
+        "Whether the database is available",
+        truth(database.is_open && database.trouble.is_none()),
+    );
+    readings.number(
+        "foxsight_license_unwritten_changes",
+        "Whether changes are waiting to be written to the database",
+        truth(!app.unwritten().is_empty()),
+    );
+    readings.number(
+        "foxsight_license_clock_ahead_seconds",
+        "How far the wall clock is ahead of the effective time",
+        app.wall_ahead().map(duration),
+    );
+}
+
+fn read_hardware(app: &App, readings: &mut Readings) {
+    let comparison = app.comparison();
+    let drift = comparison.as_ref().and_then(|c| match c.verdict {
+        Verdict::Same => Some(0.0),
+        Verdict::Drifted => Some(1.0),
+        Verdict::Unknown => None,
+    });
+    readings.number(
+        "foxsight_license_hardware_drift",
+        "Whether this looks like a different machine from the recorded one",
+        drift,
+    );
     let changed = comparison.iter().flat_map(|c| c.changed());
     readings.labelled(
         "foxsight_license_hardware_component_changed",
@@ -193,20 +220,19 @@ fn readings(app: &App) -> Readings {
         "component",
         changed.map(|component: Component| (component.as_str(), Some(1.0))),
     );
-    let standing = snapshot.standing(now).as_str();
-    readings.labelled(
-        "foxsight_license_standing",
-        "Standing of the site",
-        "standing",
-        ["unlicensed", "active", "grace", "lapsed"].map(|word| (word, truth(word == standing))),
-    );
-    let usage = app.meter.usage(now);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+fn read_usage(app: &App, readings: &mut Readings) {
+    let usage = app.meter.usage(app.clock.now());
     readings.labelled(
         "foxsight_license_usage",
         "What is in use",
         "resource",
         Resource::ALL.map(|r| (r.as_str(), usage.of(r).map(|n| n as f64))),
     );
+    let snapshot = app.snapshot();
+    let license = snapshot.license();
     readings.labelled(
         "foxsight_license_limit",
         "Limits of the license",
@@ -216,11 +242,20 @@ fn readings(app: &App) -> Readings {
             (r.as_str(), limit.map(|n| n as f64))
         }),
     );
-    readings.labelled(
-        "foxsight_license_client_info",
-        "Version of this program",
-        "version",
-        [(env!("CARGO_PKG_VERSION"), Some(1.0))],
-    );
-    readings
+}
+
+fn truth(value: bool) -> Option<f64> {
+    Some(f64::from(value))
+}
+
+/// Seconds since 1970.
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+fn seconds(at: DateTime<Utc>) -> f64 {
+    at.timestamp_millis() as f64 / 1000.0
+}
+
+/// In seconds.
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+fn duration(span: TimeDelta) -> f64 {
+    span.num_milliseconds() as f64 / 1000.0
 }

@@ -12,11 +12,7 @@ use crate::app::App;
 const UNMATCHED: &str = "unmatched";
 
 /// Stands before every route. An answer counts when it begins.
-pub(super) async fn measure(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn measure(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let begun = app.clock.running();
     let response = next.run(request).await;
