@@ -59,6 +59,14 @@ pub(crate) fn run(command: &Demo) -> Result<()> {
 }
 
 fn play(stage: &mut Stage) -> Result<()> {
+    let key = issue(stage)?;
+    activate(stage, &key)?;
+    lose_and_regain_contact(stage)?;
+    revoke(stage, &key)
+}
+
+/// The license key.
+fn issue(stage: &mut Stage) -> Result<String> {
     stage.act("The vendor starts a License Server and exports its public keys");
     stage.start_server()?;
     let keys = stage.server(&[
@@ -88,14 +96,17 @@ fn play(stage: &mut Stage) -> Result<()> {
         .context("no licenseKey was issued")?
         .to_owned();
     stage.answer(&key);
+    Ok(key)
+}
 
+fn activate(stage: &mut Stage, key: &str) -> Result<()> {
     stage.act("The operator starts a License Client; nothing is licensed yet");
     stage.start_client()?;
     stage.expect_available(LIVE_VIEW, true)?;
     stage.expect_available(PAID, false)?;
 
     stage.act("The operator activates the key");
-    let activated = stage.client(&["activate", &key])?;
+    let activated = stage.client(&["activate", key])?;
     stage.answer(first_line(&activated, "activated"));
     stage.expect_standing("active")?;
     stage.expect_available(PAID, true)?;
@@ -106,8 +117,10 @@ fn play(stage: &mut Stage) -> Result<()> {
     stage.wait("the next validation", |stage| {
         Ok(stage.last_validated()? != first)
     })?;
-    stage.expect_standing("active")?;
+    stage.expect_standing("active")
+}
 
+fn lose_and_regain_contact(stage: &mut Stage) -> Result<()> {
     stage.act("The License Server goes away");
     stage.stop_server()?;
     stage.wait("the grace period", |stage| Ok(stage.standing()? == "grace"))?;
@@ -131,12 +144,14 @@ fn play(stage: &mut Stage) -> Result<()> {
     stage.wait("a confirmed validation", |stage| {
         Ok(stage.standing()? == "active")
     })?;
-    stage.expect_available(PAID, true)?;
+    stage.expect_available(PAID, true)
+}
 
+fn revoke(stage: &mut Stage, key: &str) -> Result<()> {
     stage.act("The vendor revokes the license");
     stage.server(&[
         "revoke",
-        &key,
+        key,
         "--message",
         "The invoice was not paid; call your vendor",
     ])?;
@@ -153,8 +168,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     ));
     stage.expect_available(PAID, false)?;
     stage.expect_available(RECORDING, true)?;
-    stage.expect_available(LIVE_VIEW, true)?;
-    Ok(())
+    stage.expect_available(LIVE_VIEW, true)
 }
 
 /// Both programs in a temporary directory.

@@ -14,12 +14,12 @@ use license_console::moment::{Moment, left};
 use license_console::page::show;
 use license_core::evidence::Failure;
 use license_core::feature::is_core;
-use license_core::hardware::Verdict;
+use license_core::hardware::{Comparison, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::limits::limit;
 use license_core::standing::{LapseReason, Standing};
-use license_core::usage::Resource;
+use license_core::usage::{Resource, Usage};
 
 use super::frame::{Frame, Said};
 use super::timeline::{Timeline, timeline};
@@ -153,21 +153,8 @@ pub(super) async fn page(
                 .as_ref()
                 .map_or(Verdict::Unknown, |it| it.verdict),
         ),
-        components: comparison
-            .iter()
-            .flat_map(|comparison| &comparison.components)
-            .map(|(component, change)| Component {
-                name: component.as_str(),
-                change: word(*change),
-            })
-            .collect(),
-        gauges: Resource::ALL
-            .into_iter()
-            .map(|resource| {
-                let limit = license.and_then(|license| limit(license, resource));
-                Gauge::of(resource.as_str(), usage.of(resource), limit)
-            })
-            .collect(),
+        components: components(comparison.as_deref()),
+        gauges: gauges(&usage, license),
         usage_known: Resource::ALL.iter().any(|it| usage.of(*it).is_some()),
         features,
         hidden_features,
@@ -175,6 +162,26 @@ pub(super) async fn page(
         timeline,
     };
     show(StatusCode::OK, &overview)
+}
+
+fn components(comparison: Option<&Comparison>) -> Vec<Component> {
+    let all = comparison.map(|comparison| &comparison.components);
+    let shown = all
+        .into_iter()
+        .flatten()
+        .map(|(component, change)| Component {
+            name: component.as_str(),
+            change: word(*change),
+        });
+    shown.collect()
+}
+
+fn gauges(usage: &Usage, license: Option<&License>) -> Vec<Gauge> {
+    let gauge = |resource: Resource| {
+        let limit = license.and_then(|license| limit(license, resource));
+        Gauge::of(resource.as_str(), usage.of(resource), limit)
+    };
+    Resource::ALL.into_iter().map(gauge).collect()
 }
 
 fn expires(license: &License) -> String {

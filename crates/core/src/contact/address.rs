@@ -1,0 +1,103 @@
+//! Whether a genuine document answers the request that was sent.
+
+use super::{Mismatch, Question};
+use crate::document::{DenialClaims, DenialReason, LicenseClaims};
+use crate::foreign_text;
+use crate::protocol::Call;
+
+/// Which request a genuine document answers, as it says.
+pub(crate) struct Address<'a> {
+    nonce: Option<&'a str>,
+    installation_id: &'a str,
+    hardware_id: &'a str,
+    seq: u64,
+    question: Option<Call>,
+    /// The reason of a denial.
+    denial: Option<&'a DenialReason>,
+}
+
+impl<'a> From<&'a LicenseClaims> for Address<'a> {
+    fn from(claims: &'a LicenseClaims) -> Self {
+        Self {
+            nonce: claims.nonce.as_deref(),
+            installation_id: &claims.installation_id,
+            hardware_id: &claims.hardware_id,
+            seq: claims.seq,
+            question: claims.question,
+            denial: None,
+        }
+    }
+}
+
+impl<'a> From<&'a DenialClaims> for Address<'a> {
+    fn from(claims: &'a DenialClaims) -> Self {
+        Self {
+            nonce: claims.nonce.as_deref(),
+            installation_id: &claims.installation_id,
+            hardware_id: &claims.hardware_id,
+            seq: claims.seq,
+            question: claims.question,
+            denial: Some(&claims.reason),
+        }
+    }
+}
+
+impl Address<'_> {
+    /// The request's nonce.
+    pub(crate) fn nonce(&self) -> Option<&str> {
+        self.nonce
+    }
+
+    /// The document's sequence number.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Whether the document answers this call. A document of a server that does
+    /// not name the call counts only for calls that can have its answer: what
+    /// was rewritten on its way to such a server cannot lapse a site.
+    fn answers(&self, call: Call) -> bool {
+        let possible = match self.denial {
+            // The only answer to a deactivation that is no refusal.
+            Some(DenialReason::Deactivated) => call == Call::Deactivate,
+            // A machine that holds a seat needs no other.
+            Some(DenialReason::SeatLimit) => call == Call::Activate,
+            Some(_) => true,
+            None => call != Call::Deactivate,
+        };
+        possible && self.question.is_none_or(|question| question == call)
+    }
+}
+
+impl Question<'_> {
+    /// A genuine document counts only as the answer to this very request, which
+    /// made `call`.
+    ///
+    /// # Errors
+    /// The first [`Mismatch`] that applies.
+    pub(crate) fn check(&self, call: Call, to: &Address<'_>) -> Result<(), Mismatch> {
+        if to.nonce != Some(self.nonce) {
+            return Err(Mismatch::Nonce);
+        }
+        if to.installation_id != self.installation_id {
+            let found = foreign_text::identifier(to.installation_id);
+            return Err(Mismatch::Installation { found });
+        }
+        if to.hardware_id != self.hardware_id {
+            return Err(Mismatch::Hardware);
+        }
+        if !to.answers(call) {
+            return Err(Mismatch::Question {
+                asked: call.as_str(),
+                answered: to.question.map_or("unnamed", Call::as_str),
+            });
+        }
+        match self.newest_seq {
+            Some(newest) if to.seq <= newest => Err(Mismatch::Sequence {
+                found: to.seq,
+                newest,
+            }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What the body of an answer holds, before anything in it is believed.
+
+use serde_json::{Map, Value};
+
+use super::{NoContact, Refusal, Reply, TransportFailure};
+use crate::{foreign_text, text_encoding, unambiguous_json};
+
+/// The answer as a JSON object, unless its status code says that it does not
+/// come from the License Server's rules at all.
+pub(super) fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact> {
+    let (status, body) = match reply {
+        Reply::Answer { status, body } => (*status, body),
+        Reply::Later {
+            status,
+            retry_after,
+        } => {
+            let (status, retry_after) = (*status, *retry_after);
+            return Err(NoContact::Later {
+                status,
+                retry_after,
+            });
+        }
+        Reply::Failure(TransportFailure::Unreachable { detail }) => {
+            // It may name what the other side shows, such as its certificate.
+            let detail = foreign_text::message(detail);
+            return Err(TransportFailure::Unreachable { detail }.into());
+        }
+        Reply::Failure(failure) => return Err(failure.clone().into()),
+    };
+    match status {
+        300..=399 => return Err(NoContact::Redirected { status }),
+        401 | 407 | 511 => return Err(NoContact::SignInDemanded { status }),
+        408 | 409 | 425 | 429 => return Err(NoContact::Busy { status }),
+        500.. => return Err(NoContact::ServerFault { status }),
+        _ => {}
+    }
+    let unexpected = |what| Err(NoContact::Unexpected { status, what });
+    let text = text_encoding::unicode(body).map_err(|_| NoContact::NotJson { status })?;
+    match unambiguous_json::from_str(&text) {
+        Ok(Value::Object(answer)) => Ok((status, answer)),
+        Ok(_) => unexpected("not a JSON object"),
+        Err(error) if unambiguous_json::is_duplicate(&error) => {
+            unexpected("an object has a duplicate member")
+        }
+        Err(_) => Err(NoContact::NotJson { status }),
+    }
+}
+
+/// `data` where the answer is wrapped, the answer itself where it is bare.
+pub(super) fn inner(answer: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    answer.get("data").map_or(Some(answer), Value::as_object)
+}
+
+/// The refusal in an answer about `license_key`, if it is one.
+pub(super) fn refusal(answer: &Map<String, Value>, license_key: &str) -> Option<Refusal> {
+    let inner = inner(answer);
+    let is_false =
+        |object: &Map<String, Value>, field| object.get(field) == Some(&Value::Bool(false));
+    let refused =
+        is_false(answer, "success") || inner.is_some_and(|inner| is_false(inner, "isValid"));
+    if !refused {
+        return None;
+    }
+    let error = answer.get("error");
+    // Texts are shown to many, logged and stored.
+    let text = |value: Option<&Value>, shown: fn(&str, &str) -> String| {
+        let text = shown(value?.as_str()?, license_key);
+        Some(text).filter(|text| !text.is_empty())
+    };
+    let id = |value| text(value, foreign_text::identifier_about);
+    let message = |value| text(value, foreign_text::message_about);
+    let of_inner = |name| inner.and_then(|inner| inner.get(name));
+    let of_error = |name| error.and_then(|error| error.get(name));
+    Some(Refusal {
+        reason: id(of_inner("reason")).or_else(|| id(of_error("code"))),
+        message: message(of_inner("message"))
+            .or_else(|| message(of_error("message")))
+            .or_else(|| message(error)),
+        // Not shortened: a document is either whole or worthless.
+        signature: inner
+            .and_then(|inner| inner.get("signature"))
+            .and_then(Value::as_str)
+            .map(str::to_owned),
+    })
+}

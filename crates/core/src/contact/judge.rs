@@ -1,0 +1,292 @@
+//! How the answer to each call is read.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::address::Address;
+use super::body::{inner, read, refusal};
+use super::{
+    Acknowledgement, Confirmation, ConfirmedLicense, Contact, Denial, Mismatch, NoContact, Proven,
+    Question, Receipt, Refusal, Reply, Trust,
+};
+use crate::document::{DenialReason, verify_denial, verify_license};
+use crate::license::License;
+use crate::license_key;
+use crate::protocol::{
+    self, ActivateRequest, Call, DeactivateRequest, HeartbeatRequest, ValidateRequest,
+};
+
+/// A request to the License Server, with the way its answer is read.
+pub trait Request: Serialize {
+    /// What it asks.
+    const CALL: Call;
+    /// Its path below `LICENSE_API_URL`.
+    const PATH: &'static str;
+    /// What a yes says.
+    type Yes: Proven;
+
+    /// The license key that is sent.
+    fn license_key(&self) -> &str;
+
+    /// What the answer means. `question` and `trust` are those of the request.
+    fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Self::Yes>;
+}
+
+impl Request for ActivateRequest {
+    const CALL: Call = Call::Activate;
+    const PATH: &'static str = protocol::ACTIVATE;
+    type Yes = Confirmation;
+
+    fn license_key(&self) -> &str {
+        &self.license_key
+    }
+
+    fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact {
+        classify(Self::CALL, reply, question, trust, |answer| {
+            let data = answer.get("data").and_then(Value::as_object);
+            let data = data.ok_or(Unread::Unexpected("no data"))?;
+            let license = data
+                .get("license")
+                .map_or(Some(data), Value::as_object)
+                .ok_or(Unread::Unexpected("no license"))?;
+            confirmation(Self::CALL, license, false, question, trust)
+        })
+    }
+}
+
+impl Request for ValidateRequest {
+    const CALL: Call = Call::Validate;
+    const PATH: &'static str = protocol::VALIDATE;
+    type Yes = Confirmation;
+
+    fn license_key(&self) -> &str {
+        &self.license_key
+    }
+
+    fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact {
+        classify(Self::CALL, reply, question, trust, |answer| {
+            let inner = inner(answer).ok_or(Unread::Unexpected("no data"))?;
+            if inner.get("isValid") != Some(&Value::Bool(true)) {
+                return Err(Unread::Unexpected("no isValid"));
+            }
+            let server_in_grace = inner.get("gracePeriodActive") == Some(&Value::Bool(true));
+            let Some(license) = inner.get("license") else {
+                return cached(server_in_grace, trust);
+            };
+            let license = license
+                .as_object()
+                .ok_or(Unread::Unexpected("no license"))?;
+            confirmation(Self::CALL, license, server_in_grace, question, trust)
+        })
+    }
+}
+
+impl Request for DeactivateRequest {
+    const CALL: Call = Call::Deactivate;
+    const PATH: &'static str = protocol::DEACTIVATE;
+    type Yes = Receipt;
+
+    fn license_key(&self) -> &str {
+        &self.license_key
+    }
+
+    /// Where keys are trusted, the receipt and the refusal are both signed:
+    /// nothing in between makes a site give its license up in vain.
+    fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Receipt> {
+        classify(Self::CALL, reply, question, trust, |answer| {
+            // The license is forgotten because of it.
+            if answer.get("success") != Some(&Value::Bool(true)) {
+                return Err(Unread::Unexpected("success is not true"));
+            }
+            let Trust::Keys(_) = trust else {
+                return Ok(Receipt(None));
+            };
+            let signature = inner(answer).and_then(|inner| inner.get("signature"));
+            let receipt = Refusal {
+                reason: None,
+                message: None,
+                signature: signature.and_then(Value::as_str).map(str::to_owned),
+            };
+            match judge_refusal(Self::CALL, receipt, question, trust)? {
+                Denial::Signed(document)
+                    if document.claims().reason == DenialReason::Deactivated =>
+                {
+                    Ok(Receipt(Some(document)))
+                }
+                _ => Err(Unread::Unexpected("no receipt")),
+            }
+        })
+    }
+}
+
+impl Request for HeartbeatRequest {
+    const CALL: Call = Call::Heartbeat;
+    const PATH: &'static str = protocol::HEARTBEAT;
+    type Yes = Acknowledgement;
+
+    fn license_key(&self) -> &str {
+        &self.license_key
+    }
+
+    /// A heartbeat proves nothing about the license, so its answer need not be
+    /// signed.
+    fn judge(reply: &Reply, question: &Question, _: &Trust) -> Contact<Acknowledgement> {
+        classify(Self::CALL, reply, question, &Trust::Unsigned, |_| {
+            Ok(Acknowledgement)
+        })
+    }
+}
+
+/// Reads the answer to a question for key sets: the signed sets, in order.
+/// Whether they are to be followed is up to [`crate::rotation`].
+///
+/// # Errors
+/// One [`NoContact`] for each reason.
+pub fn key_sets(reply: &Reply) -> Result<KeySetsAnswer, NoContact> {
+    let (status, answer) = read(reply)?;
+    let chain = answer.get("chain").and_then(Value::as_array);
+    let Some(chain) = chain.filter(|_| (200..300).contains(&status)) else {
+        let what = "no chain of key sets";
+        return Err(NoContact::Unexpected { status, what });
+    };
+    let texts = chain.iter().filter_map(Value::as_str);
+    Ok(KeySetsAnswer {
+        documents: texts.map(str::to_owned).collect(),
+        newest: answer.get("version").and_then(Value::as_u64),
+    })
+}
+
+/// What a License Server answers about its key sets. Nothing is verified yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetsAnswer {
+    /// The signed sets, in order.
+    pub documents: Vec<String>,
+    /// Version of the newest set, which the documents need not reach: one answer is
+    /// bounded.
+    pub newest: Option<u64>,
+}
+
+/// Why an answer that is no refusal is not the yes that was asked for.
+enum Unread {
+    /// Its JSON does not have the form: what is missing.
+    Unexpected(&'static str),
+    /// Its document does not count.
+    NoContact(NoContact),
+}
+
+impl<E: Into<NoContact>> From<E> for Unread {
+    fn from(error: E) -> Self {
+        Self::NoContact(error.into())
+    }
+}
+
+/// What every answer goes through: its status code, the refusal that it may
+/// be, and then what `read_yes` makes of it.
+fn classify<Y>(
+    call: Call,
+    reply: &Reply,
+    question: &Question,
+    trust: &Trust,
+    read_yes: impl FnOnce(&Map<String, Value>) -> Result<Y, Unread>,
+) -> Contact<Y> {
+    let judged = read(reply).and_then(|(status, answer)| {
+        if let Some(refusal) = refusal(&answer, question.license_key) {
+            return judge_refusal(call, refusal, question, trust).map(Contact::Denied);
+        }
+        let unexpected = |what| NoContact::Unexpected { status, what };
+        if !(200..300).contains(&status) {
+            return Err(unexpected("neither success nor refusal"));
+        }
+        // Some say nothing of success; who does, and does not say `true`, says no yes.
+        if answer
+            .get("success")
+            .is_some_and(|it| *it != Value::Bool(true))
+        {
+            return Err(unexpected("success is not true"));
+        }
+        match read_yes(&answer) {
+            Ok(yes) => Ok(Contact::Confirmed(yes)),
+            Err(Unread::Unexpected(what)) => Err(unexpected(what)),
+            Err(Unread::NoContact(why)) => Err(why),
+        }
+    });
+    judged.unwrap_or_else(|why| Contact::None(why.without_key(question.license_key)))
+}
+
+fn confirmation(
+    call: Call,
+    license: &Map<String, Value>,
+    server_in_grace: bool,
+    question: &Question,
+    trust: &Trust,
+) -> Result<Confirmation, Unread> {
+    let license = License::new(license.clone());
+    if license.license_key().is_none() {
+        return Err(Unread::Unexpected("no licenseKey"));
+    }
+    Ok(Confirmation {
+        license: judge_license(call, license, question, trust)?,
+        server_in_grace,
+    })
+}
+
+/// A yes that repeats no license. Where keys are trusted, nothing vouches for it.
+fn cached(server_in_grace: bool, trust: &Trust) -> Result<Confirmation, Unread> {
+    match trust {
+        Trust::Unsigned => Ok(Confirmation {
+            license: ConfirmedLicense::Cached,
+            server_in_grace,
+        }),
+        Trust::Keys(_) => Err(NoContact::ServerDoesNotSign.into()),
+    }
+}
+
+fn judge_license(
+    call: Call,
+    license: License,
+    question: &Question,
+    trust: &Trust,
+) -> Result<ConfirmedLicense, NoContact> {
+    let Trust::Keys(keyring) = trust else {
+        return Ok(ConfirmedLicense::Unsigned(license));
+    };
+    if license.signature().is_empty() {
+        return Err(NoContact::ServerDoesNotSign);
+    }
+    let document = verify_license(license.signature(), keyring)?;
+    question.check(call, &Address::from(document.claims()))?;
+    // Leases of months without contact are not requested over the network.
+    if document.claims().offline {
+        return Err(Mismatch::ByFile.into());
+    }
+    let key = document.license().license_key().unwrap_or_default();
+    if !license_key::same(key, question.license_key) {
+        return Err(Mismatch::LicenseKey.into());
+    }
+    Ok(ConfirmedLicense::Signed(Box::new(document)))
+}
+
+fn judge_refusal(
+    call: Call,
+    refusal: Refusal,
+    question: &Question,
+    trust: &Trust,
+) -> Result<Denial, NoContact> {
+    let Trust::Keys(keyring) = trust else {
+        return Ok(Denial::Unsigned(refusal));
+    };
+    let signature = refusal.signature.ok_or(NoContact::ServerDoesNotSign)?;
+    let document = verify_denial(&signature, keyring)?;
+    let claims = document.claims();
+    question.check(call, &Address::from(claims))?;
+    // A man in the middle must not ask about another license with our nonce.
+    let asked = license_key::fingerprint(question.license_key);
+    if claims
+        .license_key_hash
+        .as_ref()
+        .is_some_and(|it| *it != asked)
+    {
+        return Err(Mismatch::LicenseKey.into());
+    }
+    Ok(Denial::Signed(Box::new(document)))
+}
