@@ -25,7 +25,7 @@ const LIMIT: &str = "limit.";
 const INACTIVITY_SECONDS: u64 = 60;
 
 /// What stands before the key of a flag.
-const FLAGS: &str = "/ofrep/v1/evaluate/flags/";
+pub(super) const FLAGS: &str = "/ofrep/v1/evaluate/flags/";
 /// The undocumented paths of [`evaluate`]: no key, and keys with unescaped slashes.
 pub(super) const FURTHER_FLAG_PATHS: [&str; 3] = [
     "/ofrep/v1/evaluate/flags/",
