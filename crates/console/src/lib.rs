@@ -7,6 +7,7 @@
 extern crate self as license_console;
 
 pub mod assets;
+pub mod escaped;
 pub mod gauge;
 pub mod id;
 pub mod moment;

@@ -25,6 +25,9 @@ use crate::unambiguous_json;
 
 /// Maximum size of a file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+/// Maximum length of what is inside the armour of a request, in characters. Six texts of 255
+/// characters of four bytes each, in JSON and base64, have less than 9,000.
+pub const MAX_REQUEST_CHARS: usize = 12 * 1024;
 /// Most requests that may wait for an answer.
 pub const MAX_PENDING: usize = 16;
 /// By how much a request may be ahead of the vendor's clock.
@@ -289,7 +292,7 @@ impl OfflineRequest {
     /// # Errors
     /// One [`FileError`] for each reason.
     pub fn from_file(text: &str) -> Result<Self, FileError> {
-        let inside = unarmour(REQUEST, text)?;
+        let inside = unarmour(REQUEST, text, MAX_REQUEST_CHARS)?;
         let json = STANDARD_NO_PAD
             .decode(inside)
             .map_err(|error| FileError::Damaged(error.to_string()))?;
@@ -353,7 +356,7 @@ pub fn to_file(key_sets: &[impl AsRef<str>], jws: &str) -> String {
 /// # Errors
 /// One [`FileError`] for each reason.
 pub fn from_file(text: &str) -> Result<(Vec<String>, String), FileError> {
-    let inside = unarmour(ANSWER, text)?;
+    let inside = unarmour(ANSWER, text, MAX_FILE_BYTES)?;
     let mut documents: Vec<String> = inside.split(BETWEEN).map(str::to_owned).collect();
     let document = documents.pop().unwrap_or_default();
     Ok((documents, document))
@@ -493,19 +496,26 @@ fn armour(label: &str, inside: &str) -> String {
     text
 }
 
-/// What is inside the armour, without the signs that fill up base64.
-fn unarmour(label: &'static str, text: &str) -> Result<String, FileError> {
+/// What is inside the armour, at most `max_chars`, without the signs that fill up base64.
+fn unarmour(label: &'static str, text: &str, max_chars: usize) -> Result<String, FileError> {
     if text.len() > MAX_FILE_BYTES {
         return Err(FileError::TooLong { bytes: text.len() });
     }
-    within_armour(label, text).or_else(|error| {
+    within_armour(label, text, max_chars).or_else(|error| {
+        if !text.contains(['<', '&']) {
+            return Err(error);
+        }
         // A page of a mail program. Only then: a text may contain signs of markup, too.
         let stripped = without_markup(text);
-        within_armour(label, &stripped).map_err(|_| error)
+        within_armour(label, &stripped, max_chars).map_err(|_| error)
     })
 }
 
-fn within_armour(expected: &'static str, text: &str) -> Result<String, FileError> {
+fn within_armour(
+    expected: &'static str,
+    text: &str,
+    max_chars: usize,
+) -> Result<String, FileError> {
     let carried = carried(text);
     let after = |label: &str| carried.split_once(&line("BEGIN", label)).map(|(_, it)| it);
     let Some(after) = after(expected) else {
@@ -522,17 +532,23 @@ fn within_armour(expected: &'static str, text: &str) -> Result<String, FileError
     // What is inside neither begins nor ends with a hyphen. `=3D` is how mail programs
     // write the sign that fills up base64, and one at the end of a line is theirs.
     let inside = inside.trim_matches('-').replace("=3D", "=");
-    let inside: String = inside.chars().filter(|c| *c != '=').collect();
-    let is_ours = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_' | '.');
-    match inside.chars().find(|c| !is_ours(*c) && *c != BETWEEN) {
-        Some(odd) => {
-            let odd = shown(odd);
-            Err(FileError::Damaged(format!(
+    let mut kept = String::new();
+    for c in inside.chars().filter(|c| *c != '=') {
+        let is_ours = c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_' | '.');
+        if !is_ours && c != BETWEEN {
+            let odd = shown(c);
+            return Err(FileError::Damaged(format!(
                 "it contains the character {odd}"
-            )))
+            )));
         }
-        None => Ok(inside),
+        if kept.len() == max_chars {
+            return Err(FileError::Damaged(format!(
+                "it has more than {max_chars} characters"
+            )));
+        }
+        kept.push(c);
     }
+    Ok(kept)
 }
 
 /// A line of an armour as [`carried`] leaves it, with the least of its hyphens.
@@ -546,6 +562,7 @@ fn carried(text: &str) -> String {
     let mut carried = String::with_capacity(text.len());
     for c in text.chars().map(half_width) {
         match c {
+            '!'..='=' | '?'..='~' => carried.push(c),
             '>' => {}
             c if c.is_whitespace() || is_invisible(c) => {}
             // Made of two hyphens.

@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unambiguous, A::Error> {
         let mut names = BTreeSet::new();
         while let Some(name) = members.next_key::<String>()? {
-            if !names.insert(name.clone()) {
+            if let Some(name) = names.replace(name) {
                 let name = foreign_text::identifier(&name);
                 return Err(A::Error::custom(format!("{DUPLICATE} `{name}`")));
             }

@@ -32,88 +32,90 @@ pub fn respond(asked: &HeaderMap, openmetrics: String) -> Response {
     (headers, text).into_response()
 }
 
+/// Maximum number of entries of `Accept` that are read; scrapers send up to six …
+const MAX_RANGES: usize = 32;
+/// … and maximum number of parameters of an entry.
+const MAX_PARAMETERS: usize = 8;
+
 /// The format that is preferred (RFC 9110, section 12.5.1); of two that are as
-/// good, `OpenMetrics`.
+/// good, `OpenMetrics`. The most exact entry for a format counts.
 fn format_for(asked: &HeaderMap) -> Format {
     let accepted = asked.get_all(header::ACCEPT).iter();
-    let accepted: Vec<Range> = accepted
+    let accepted = accepted
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(Range::parse)
-        .collect();
-    let openmetrics = quality(&accepted, "application", "openmetrics-text", "1.0.0");
-    let text = quality(&accepted, "text", "plain", "0.0.4");
-    match text > openmetrics {
+        .take(MAX_RANGES)
+        .map(Range::parse);
+    let (mut openmetrics, mut text) = (None, None);
+    for range in accepted {
+        openmetrics = openmetrics.max(range.rating("application", "openmetrics-text", "1.0.0"));
+        text = text.max(range.rating("text", "plain", "0.0.4"));
+    }
+    let quality = |rating: Option<(u8, u16)>| rating.map_or(0, |(_, quality)| quality);
+    match quality(text) > quality(openmetrics) {
         true => Format::Text,
         false => Format::OpenMetrics,
     }
 }
 
 /// One entry of an `Accept` header.
-struct Range {
-    kind: String,
-    subtype: String,
-    version: Option<String>,
+struct Range<'a> {
+    kind: &'a str,
+    subtype: &'a str,
+    version: Option<&'a str>,
     /// In thousandths.
     quality: u16,
 }
 
-impl Range {
-    fn parse(text: &str) -> Self {
-        let mut parts = text.split(';').map(|part| part.trim().to_ascii_lowercase());
+impl<'a> Range<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default();
-        let (kind, subtype) = media.split_once('/').unwrap_or((&media, ""));
+        let (kind, subtype) = media.split_once('/').unwrap_or((media, ""));
         let mut range = Self {
-            kind: kind.to_owned(),
-            subtype: subtype.to_owned(),
+            kind,
+            subtype,
             version: None,
             quality: 1_000,
         };
-        for part in parts {
-            match part.split_once('=') {
-                Some(("q", value)) => {
-                    let quality = value.trim().parse::<f32>().ok();
-                    let quality = quality.filter(|it| (0.0..=1.0).contains(it));
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "bounded above"
-                    )]
-                    let thousandths = (quality.unwrap_or(1.0) * 1_000.0) as u16;
-                    range.quality = thousandths;
-                }
-                Some(("version", value)) => {
-                    range.version = Some(value.trim().trim_matches('"').to_owned());
-                }
-                _ => {}
+        for part in parts.take(MAX_PARAMETERS) {
+            let Some((name, value)) = part.split_once('=') else {
+                continue;
+            };
+            if name.eq_ignore_ascii_case("q") {
+                let quality = value.trim().parse::<f32>().ok();
+                let quality = quality.filter(|it| (0.0..=1.0).contains(it));
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "bounded above"
+                )]
+                let thousandths = (quality.unwrap_or(1.0) * 1_000.0) as u16;
+                range.quality = thousandths;
+            } else if name.eq_ignore_ascii_case("version") {
+                range.version = Some(value.trim().trim_matches('"'));
             }
         }
         range
     }
 
-    /// How exactly this names a format; `None` where it is another one.
-    fn specificity(&self, kind: &str, subtype: &str, version: &str) -> Option<u8> {
-        let of_kind = self.kind == kind;
-        match (self.subtype.as_str(), &self.version) {
-            (own, Some(own_version)) if of_kind && own == subtype => {
+    /// How exactly this names a format, and how much it is wanted; `None` where it is another
+    /// one.
+    fn rating(&self, kind: &str, subtype: &str, version: &str) -> Option<(u8, u16)> {
+        let of_kind = self.kind.eq_ignore_ascii_case(kind);
+        let of_subtype = self.subtype.eq_ignore_ascii_case(subtype);
+        let specificity = match (self.subtype, self.version) {
+            (_, Some(own_version)) if of_kind && of_subtype => {
                 // A scraper of a later version of the text format reads this one.
                 (own_version == version || subtype == "plain").then_some(3)
             }
-            (own, None) if of_kind && own == subtype => Some(2),
+            (_, None) if of_kind && of_subtype => Some(2),
             ("*", _) if of_kind => Some(1),
             ("*", _) if self.kind == "*" => Some(0),
             _ => None,
-        }
+        };
+        specificity.map(|specificity| (specificity, self.quality))
     }
-}
-
-/// What the most exact entry for a format says.
-fn quality(accepted: &[Range], kind: &str, subtype: &str, version: &str) -> u16 {
-    let fitting = accepted.iter().filter_map(|range| {
-        let specificity = range.specificity(kind, subtype, version)?;
-        Some((specificity, range.quality))
-    });
-    fitting.max().map_or(0, |(_, quality)| quality)
 }
 
 /// The same in the text format 0.0.4, where a counter's name is that of its
@@ -196,6 +198,21 @@ mod tests {
         ] {
             assert_eq!(format_of(accept), Format::OpenMetrics, "{accept:?}");
         }
+    }
+
+    #[test]
+    fn only_the_first_entries_and_parameters_are_read() {
+        let after = |commas: usize| format!("{}text/plain", ",".repeat(commas));
+        assert_eq!(format_of(&[&after(MAX_RANGES - 1)]), Format::Text);
+        assert_eq!(format_of(&[&after(MAX_RANGES)]), Format::OpenMetrics);
+        let many = vec!["a/b"; MAX_RANGES];
+        assert_eq!(
+            format_of(&[many, vec!["text/plain"]].concat()),
+            Format::OpenMetrics
+        );
+        let after = |count: usize| format!("*/*;q=0.1,text/plain{}q=0", ";".repeat(count));
+        assert_eq!(format_of(&[&after(MAX_PARAMETERS)]), Format::OpenMetrics);
+        assert_eq!(format_of(&[&after(MAX_PARAMETERS + 1)]), Format::Text);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod log_filter;
 pub mod log_limit;
 pub mod log_writer;
 pub mod loopback;
+pub mod plain_path;
 pub mod presentable_url;
 pub mod random;
 pub mod request_body;

@@ -10,6 +10,9 @@ use crate::trimmed::trimmed;
 /// without being named.
 const DEFAULT: LevelFilter = LevelFilter::INFO;
 
+/// The part of the program whose lines at the level `trace` contain the addresses of requests.
+const ADDRESSES: &str = "tower_http";
+
 /// A level for all that is logged, and other levels for parts of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter {
@@ -34,9 +37,20 @@ impl LogFilter {
         }
     }
 
+    /// Lines that contain the addresses of requests are never enabled: a license key may be a part
+    /// of an address.
     pub(crate) fn targets(&self) -> Targets {
-        let parts = self.parts.iter().cloned();
-        Targets::new().with_default(self.level).with_targets(parts)
+        let without_addresses = |part: &str, level: LevelFilter| match part.starts_with(ADDRESSES) {
+            true => level.min(LevelFilter::DEBUG),
+            false => level,
+        };
+        let parts = self.parts.iter();
+        let parts = parts.map(|(part, level)| (part.clone(), without_addresses(part, *level)));
+        let all = without_addresses(ADDRESSES, self.level);
+        Targets::new()
+            .with_default(self.level)
+            .with_target(ADDRESSES, all)
+            .with_targets(parts)
     }
 }
 
@@ -173,5 +187,25 @@ mod tests {
             Level::WARN
         ));
         assert!(!enables("info,hyper=none", "hyper::proto", Level::ERROR));
+    }
+
+    #[test]
+    fn no_level_enables_lines_that_contain_addresses_of_requests() {
+        let enables = |filter: &str, level: Level| {
+            let filter: LogFilter = filter.parse().unwrap();
+            let target = "tower_http::csrf::service";
+            filter.targets().would_enable(target, &level)
+        };
+        for filter in [
+            "trace",
+            "tower_http=trace",
+            "info,tower=trace",
+            "tower_http::csrf::service=trace,trace",
+        ] {
+            assert!(!enables(filter, Level::TRACE), "{filter}");
+            assert!(enables(filter, Level::INFO), "{filter}");
+        }
+        assert!(!enables("warn", Level::INFO));
+        assert!(!enables("trace,tower_http=off", Level::ERROR));
     }
 }

@@ -26,6 +26,10 @@ const MAX_SESSION: Duration = Duration::from_secs(12 * 60 * 60);
 pub const MAX_SESSIONS: usize = 100;
 /// How far the clocks of processes that share sessions may differ.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
+/// Maximum number of cookies of a request that are read; browsers keep up to 180 for a host …
+const MAX_COOKIES: usize = 200;
+/// … and maximum number of those that may be a session.
+const MAX_NAMES: usize = 8;
 /// Wrong tokens from one network within [`FAILURE_WINDOW`], after which further
 /// wrong ones are answered with [`SignInError::TooMany`].
 const MAX_FAILURES: usize = 5;
@@ -248,15 +252,19 @@ impl Sessions {
         }
     }
 
+    /// Each of them is compared by its hash. Only the first of the cookies, and of the names, are
+    /// read: browsers send few.
     fn names<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
         let cookie = self.cookie_name(headers);
         let cookies = headers.get_all(header::COOKIE).iter();
         let texts = cookies.filter_map(|value| value.to_str().ok());
         texts
             .flat_map(|text| text.split(';'))
+            .take(MAX_COOKIES)
             .filter_map(|pair| pair.trim().split_once('='))
             .filter(move |(name, _)| *name == cookie)
             .map(|(_, value)| value)
+            .take(MAX_NAMES)
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

@@ -1,6 +1,6 @@
 //! The maximum cost of a request: expensive paths, queries, headers and bodies, on every open
-//! route of the License Client, and bodies on the site routes of the License Server. Bodies
-//! have the maximum size of the route.
+//! route of the License Client and of the License Server. Heads have the maximum size of both
+//! services, and bodies that of the route.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,8 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::programs::{Program, license_client, license_server};
 use crate::program::{cargo, step};
 
-/// Size of a request head in bytes.
-const SIZE: usize = 4096;
+/// Size of a request head in bytes: the maximum of both services.
+const SIZE: usize = 64 * 1024;
 /// Maximum body size of most routes, in bytes …
 const BODY_SIZE: usize = 8 * 1024;
 /// … and of routes with large bodies.
@@ -89,7 +89,7 @@ pub(super) fn run() -> Result<()> {
         (&without, "gateway, without a table", gateway()),
         (&without, "probes", probes()),
         (&without, "other open routes", open()),
-        (&server, "License Server, routes for sites", sites()),
+        (&server, "License Server", server_routes()),
     ] {
         let mut measured = Vec::new();
         for case in cases {
@@ -156,7 +156,7 @@ fn gateway() -> Vec<Case> {
     };
     let room = SIZE - 200;
     for odd in ODD {
-        for length in [40, 120, 400, 1_300, room] {
+        for length in [40, 120, 400, 1_300, 3_900, room] {
             let path = [b"/", &*fill(odd, length)].concat();
             let shown = format!("'{odd}' for {length} bytes");
             add(
@@ -232,7 +232,14 @@ fn gateway() -> Vec<Case> {
 fn heads(method: &str, path: &str, body: &[u8], max_us: f64) -> Vec<Case> {
     let room = SIZE - 200;
     let long = fill("a=b; license_session=x, W/\"y\", ", room);
+    let commas = fill(",", room);
+    let ranges = fill("text/plain;version=1;q=0.5,", room);
+    let parameters = fill(";", room);
+    // Every cookie that may be a session is compared by its hash.
+    let sessions = ["license_session", "license_server_session"];
+    let [of_client, of_server] = sessions.map(|name| fill(&format!("{name}=a.b;"), room));
     let many = vec![("A", &b"b"[..]); 95];
+    let lines = vec![("Accept", &commas[..room / 95]); 90];
     [
         ("plain", vec![], ""),
         ("long cookie", vec![("Cookie", &*long)], ""),
@@ -240,6 +247,19 @@ fn heads(method: &str, path: &str, body: &[u8], max_us: f64) -> Vec<Case> {
         ("long token", vec![("Authorization", &*long)], ""),
         ("long forwarding", vec![("X-Forwarded-For", &*long)], ""),
         ("long origin", vec![("Origin", &*long)], ""),
+        ("Accept of commas", vec![("Accept", &*commas)], ""),
+        ("Accept of ranges", vec![("Accept", &*ranges)], ""),
+        ("Accept of parameters", vec![("Accept", &*parameters)], ""),
+        ("Accept in 90 lines", lines, ""),
+        ("ETags of commas", vec![("If-None-Match", &*commas)], ""),
+        (
+            "forwarding of commas",
+            vec![("X-Forwarded-For", &*commas)],
+            "",
+        ),
+        ("cookies of semicolons", vec![("Cookie", &*parameters)], ""),
+        ("cookies of sessions", vec![("Cookie", &*of_client)], ""),
+        ("cookies of staff", vec![("Cookie", &*of_server)], ""),
         ("95 headers", many, ""),
         ("query of 'limit=1&'", vec![], "limit=1&"),
         ("query of '%zz'", vec![], "%zz"),
@@ -369,6 +389,27 @@ fn json_bodies(path: &str, size: usize) -> Vec<Case> {
             "request file of dashes",
             wrap("{\"request\":\"", "-", "\"}"),
         ),
+        (
+            "request file of wide characters",
+            wrap("{\"request\":\"<", "\u{ff21}", "\"}"),
+        ),
+        (
+            "request file of entities",
+            wrap("{\"request\":\"", "&ndash;", "\"}"),
+        ),
+        (
+            "request file of tags",
+            wrap("{\"request\":\"", "<a>&", "\"}"),
+        ),
+        // Both are read only without their markup.
+        (
+            "request file of members",
+            armoured("<b>", &members((size - 200) / 4 * 3)),
+        ),
+        (
+            "request file of as many members as are read",
+            padded(size, armoured("<b>", &members(9_200))),
+        ),
     ]
     .into_iter()
     .map(|(name, body)| Case {
@@ -383,18 +424,59 @@ fn json_bodies(path: &str, size: usize) -> Vec<Case> {
 fn request_file(size: usize, text: &str) -> Vec<u8> {
     let room = (size - 200) / 4 * 3 - 20;
     let times = room / text.len();
-    let json = format!("{{\"purpose\":\"{}\"}}", text.repeat(times));
+    armoured("", &format!("{{\"purpose\":\"{}\"}}", text.repeat(times)))
+}
+
+/// A request file with this JSON inside, and some text in the line that begins it.
+fn armoured(markup: &str, json: &str) -> Vec<u8> {
     let inside = STANDARD.encode(json);
-    let label = "FOXSIGHT LICENSE REQUEST";
-    let file = format!("-----BEGIN {label}-----\\n{inside}\\n-----END {label}-----\\n");
+    let end = "LICENSE REQUEST-----";
+    let file = format!("-----BEGIN FOXSIGHT {markup}{end}\\n{inside}\\n-----END FOXSIGHT {end}\\n");
     format!("{{\"request\":\"{file}\"}}").into_bytes()
 }
 
-/// Calls of sites to the License Server, without a license key.
-fn sites() -> Vec<Case> {
+/// A body of `size` bytes that begins with a JSON object and ends with a further text in it.
+fn padded(size: usize, mut body: Vec<u8>) -> Vec<u8> {
+    body.truncate(body.len() - 1);
+    body.extend_from_slice(b",\"more\":\"");
+    body.resize(size - 2, b'x');
+    body.extend_from_slice(b"\"}");
+    body
+}
+
+/// A JSON object of `size` bytes whose members have distinct names of two characters, in no
+/// order.
+fn members(size: usize) -> String {
+    let letters: Vec<char> = ('#'..='~').filter(|c| *c != '\\').collect();
+    let count = size / 7 - 1;
+    // A prime number, so that all of them are different.
+    let member = |n: usize| {
+        let n = n * 7_919 % (letters.len() * letters.len());
+        let (a, b) = (letters[n / letters.len()], letters[n % letters.len()]);
+        format!("\"{a}{b}\":0")
+    };
+    let members: Vec<String> = (0..count).map(member).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// Requests to the License Server, without a license key or a token.
+fn server_routes() -> Vec<Case> {
     let calls = ["activate", "validate", "heartbeat", "deactivate", "offline"];
-    let cases = calls.map(|call| json_bodies(&format!("/api/licenses/{call}"), LONG_BODY_SIZE));
-    cases.into_iter().flatten().collect()
+    let bodies = calls.map(|call| json_bodies(&format!("/api/licenses/{call}"), LONG_BODY_SIZE));
+    let paths = [
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/api/licenses/keys",
+        "/api/admin/licenses",
+        "/console/licenses",
+        "/console/sign-in",
+        "/openapi.json",
+        "/nowhere",
+        "/",
+    ];
+    let heads = paths.map(|path| heads("GET", path, b"", MAX_OPEN_US));
+    bodies.into_iter().chain(heads).flatten().collect()
 }
 
 /// The program's CPU time per request over [`REQUESTS`], in µs.

@@ -28,13 +28,15 @@ mod usage;
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::extract::FromRef;
+use axum::extract::{FromRef, Request};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use license_console::refusal::readable;
 use license_service::jobs::Jobs;
 use license_service::listener::{self, ConnectionCounts};
+use license_service::plain_path::is_plain;
 use license_service::request_body::{BodyLimits, BoundBodies};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -180,6 +182,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let service = Router::new()
         .fallback_service(router)
         .layer(middleware::map_response(unrouted::tidy_allow))
+        .layer(middleware::from_fn(only_plain_paths))
         // Within `identify`, which says whether the caller is trusted.
         .layer(bodies)
         .layer(access.csrf_layer())
@@ -191,6 +194,16 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .layer(access.cors_layer())
         .layer(CatchPanicLayer::custom(panicked));
     Router::new().fallback_service(ForwardAuth::new(app, service))
+}
+
+/// Refuses paths that a proxy may have read differently, whatever route they match. The key of a
+/// flag may contain anything: an odd one is unknown.
+async fn only_plain_paths(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    match path.starts_with(ofrep::FLAGS) || is_plain(path) {
+        true => next.run(request).await,
+        false => ApiError::NotFound.into_response(),
+    }
 }
 
 #[expect(

@@ -24,8 +24,11 @@ const LIMIT: &str = "limit.";
 /// After how long a hidden page closes its stream.
 const INACTIVITY_SECONDS: u64 = 60;
 
+/// Maximum number of entries of `If-None-Match` that are compared; providers send one.
+const MAX_ETAGS: usize = 32;
+
 /// What stands before the key of a flag.
-const FLAGS: &str = "/ofrep/v1/evaluate/flags/";
+pub(super) const FLAGS: &str = "/ofrep/v1/evaluate/flags/";
 /// The undocumented paths of [`evaluate`]: no key, and keys with unescaped slashes.
 pub(super) const FURTHER_FLAG_PATHS: [&str; 3] = [
     "/ofrep/v1/evaluate/flags/",
@@ -105,13 +108,12 @@ pub(super) async fn evaluate_all(
     let state = &entitled.announced;
     let etag = format!("\"{}\"", state.id);
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
-    let mut known = known.filter_map(|value| value.to_str().ok());
-    let is_known = known.any(|known| {
-        let mut tags = known
-            .split(',')
-            .map(|tag| tag.trim().trim_start_matches("W/"));
-        tags.any(|tag| tag == etag || tag == state.id || tag == "*")
-    });
+    let known = known.filter_map(|value| value.to_str().ok());
+    let is_known = known
+        .flat_map(|value| value.split(','))
+        .take(MAX_ETAGS)
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == etag || tag == state.id || tag == "*");
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {

@@ -1,11 +1,15 @@
 //! The consoles of both services behind nginx, with TLS on a separate port: the shipped
-//! configuration.
+//! configuration. And what other networks reach of the License Server through it.
 
 use reqwest::{Client, Response};
 
+use tokio::io::AsyncWriteExt as _;
+
 use crate::database::Engine;
+use crate::gates::nginx::RawBackend;
 use crate::harness::Site;
 use crate::nginx::Nginx;
+use crate::raw_http::{connect, read_to_end};
 use crate::vendor::{ADMIN_TOKEN, Vendor};
 
 const TOKEN: &str = "a-token-of-a-good-length";
@@ -93,4 +97,116 @@ async fn the_shipped_configuration_lets_people_sign_in_on_any_port() {
     let change = http.post(format!("https://vms.example:{port}/api/license/validate"));
     assert_eq!(change.send().await.unwrap().status(), 401);
     site.end().await;
+}
+
+/// What is answered to a raw path, with the token of the vendor's staff.
+async fn ask(base: &str, method: &str, path: &str) -> String {
+    let mut stream = connect(base).await;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Authorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    read_to_end(&mut stream).await
+}
+
+/// The License Server and nginx each keep other networks from the administration, whatever the
+/// other one makes of a path.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_networks_reach_only_the_calls_of_sites() {
+    let vendor = Vendor::start().await;
+    let key = vendor.issue_professional().await;
+    let server = vendor.url.trim_end_matches("/api");
+    let backend = RawBackend::start().await;
+    let nginx = Nginx::server_console_from_outside(server).await;
+    let alone = Nginx::server_console_from_outside(&format!("http://{}", backend.address)).await;
+    let mut detours = Vec::new();
+    for up in [
+        "%2f..%2f..%2f..",
+        "%2F%2e%2E%2f..%2f.%2e",
+        "/../../..",
+        "/%2e%2e/%2E./..",
+        "%5c..%5c..%5c..",
+        "%252f..%252f..%252f..",
+        ";/..;/..;/..",
+        "%2f..%2f..%2f..%2f.",
+    ] {
+        for to in [
+            "%2flicenses%2fx",
+            "/licenses/x",
+            "/licenses/keys",
+            "%2flicenses%2fkeys",
+        ] {
+            for what in ["", "/revoke", "/seats"] {
+                detours.push(format!("/api/admin/licenses/{key}{up}{to}{what}"));
+            }
+            detours.push(format!("/console/licenses/{key}{up}/api{to}"));
+        }
+    }
+    for path in [
+        "/api/licenses/../admin/licenses",
+        "/api/licenses/keys/../../admin/licenses",
+        "/api/licenses/%2e%2e/admin/licenses",
+        "/api/licenses/..%2fadmin%2flicenses",
+        "/api/licenses//../admin/licenses",
+        "/api/admin/licenses",
+        "/console/licenses",
+        "/metrics",
+        "/",
+    ] {
+        detours.push(path.to_owned());
+    }
+    for path in &detours {
+        for method in ["GET", "POST"] {
+            let answer = ask(&nginx.url, method, path).await;
+            // The public keys are for everyone.
+            let is_site_call = answer.contains("\"keys\":") || answer.contains(" 405 ");
+            let is_refused = [" 400 ", " 403 ", " 404 "]
+                .iter()
+                .any(|it| answer[..13].contains(it));
+            assert!(is_refused || is_site_call, "{method} {path}: {answer}");
+            assert!(!answer.contains(&key), "{method} {path}: {answer}");
+            ask(&alone.url, method, path).await;
+            if path.contains(&key) {
+                let direct = ask(server, method, path).await;
+                assert!(
+                    direct.starts_with("HTTP/1.1 404 "),
+                    "{method} {path}: {direct}"
+                );
+                assert!(direct.contains("Not found"), "{method} {path}: {direct}");
+            }
+        }
+    }
+    let status = format!("/api/admin/licenses/{key}");
+    assert!(
+        ask(server, "GET", &status)
+            .await
+            .contains("\"status\":\"active\"")
+    );
+    for call in [
+        "activate",
+        "validate",
+        "heartbeat",
+        "deactivate",
+        "offline",
+        "keys?after=1",
+    ] {
+        ask(&alone.url, "POST", &format!("/api/licenses/{call}")).await;
+    }
+    let lines = backend.request_lines.lock().unwrap().clone();
+    let (last, rest) = lines.split_last().unwrap();
+    assert_eq!(last, "POST /api/licenses/keys?after=1 HTTP/1.1");
+    for line in rest {
+        let path = line.split(' ').nth(1).unwrap();
+        let call = path.strip_prefix("/api/licenses/").unwrap_or_default();
+        let calls = [
+            "activate",
+            "validate",
+            "heartbeat",
+            "deactivate",
+            "offline",
+            "keys",
+        ];
+        assert!(calls.contains(&call), "{line}");
+    }
 }

@@ -9,10 +9,13 @@ use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::database::Engine;
+use crate::gates::nginx::RawBackend;
 use crate::harness::{KEY, Site};
 use crate::nginx::Nginx;
+use crate::raw_http::{connect, read_to_end};
 use crate::scripted_cloud::ScriptedCloud;
 use crate::vendor::Vendor;
 
@@ -188,5 +191,62 @@ async fn the_gateway_passes_questions_for_all_and_changes_for_operators_only() {
         );
     }
     assert_eq!(send(&nginx, visitor, Method::GET, "/metrics").await, 404);
+    site.end().await;
+}
+
+/// nginx and the License Client each refuse a path that the other one may read differently.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_passes_no_other_paths() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    let backend = RawBackend::start().await;
+    let nginx = Nginx::gateway(&format!("http://{}", backend.address)).await;
+    let ask = async |base: &str, method: &str, path: &str| {
+        let mut stream = connect(base).await;
+        let host = "Host: localhost\r\nConnection: close\r\nContent-Length: 0";
+        let head = format!("{method} {path} HTTP/1.1\r\n{host}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        read_to_end(&mut stream).await
+    };
+    for path in [
+        "/console/assets/x%2f..%2f..%2f../api/license/status",
+        "/metrics/..%2fapi%2flicense/status",
+        "/metrics/../api/license/status",
+        "//api/license/status",
+        "/api/license//status",
+        "/api/license/./status",
+        "/api/license/x/%2e%2e/status",
+        "/api/license/features/a%2fb",
+        "/api/license/features/a%252fb",
+        "/api/license/features/a;b",
+        "/ofrep/v1/evaluate/flags/x%2f..%2f..%2f..%2f..%2f..%2fapi/license/feature/check",
+        "/ofrep/v1/evaluate/flags/../../../../api/license/limits/check",
+    ] {
+        for method in ["GET", "POST", "PUT"] {
+            ask(&nginx.url, method, path).await;
+            let direct = ask(&site.url, method, path).await;
+            let is_flag = path.starts_with("/ofrep/v1/evaluate/flags/");
+            let is_refused = match is_flag {
+                // Any key is answered as the protocol says: no feature has such a key.
+                true => ["HTTP/1.1 400 ", "HTTP/1.1 405 "]
+                    .iter()
+                    .any(|it| direct.starts_with(it)),
+                false => direct.starts_with("HTTP/1.1 404 "),
+            };
+            assert!(is_refused, "{method} {path}: {direct}");
+        }
+    }
+    // The License Client has no such path.
+    for line in backend.request_lines.lock().unwrap().drain(..) {
+        let (_, path) = line.split_once(' ').unwrap();
+        assert_eq!(path, "/api/license/ HTTP/1.1");
+    }
+    let answer = ask(&site.url, "GET", "/api/license/").await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    ask(&nginx.url, "GET", "/api/license/features?a=%2f..%2f").await;
+    assert_eq!(
+        backend.request_lines.lock().unwrap()[..],
+        ["GET /api/license/features?a=%2f..%2f HTTP/1.1"]
+    );
     site.end().await;
 }

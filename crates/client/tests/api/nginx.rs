@@ -62,6 +62,22 @@ impl Nginx {
         Self::run(directory, "https", port, &http).await
     }
 
+    /// The License Server's console as shipped, without TLS, for a caller that is not in the
+    /// vendor's own network.
+    pub async fn server_console_from_outside(license_server: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        self_signed(directory.path(), "-newkey ed25519 -subj /CN=localhost");
+        let root = directory.path().display().to_string();
+        let port = free_port();
+        let license_server = license_server.strip_prefix("http://").unwrap();
+        let http = shipped("server-console.conf")
+            .replace("license-server:4000", license_server)
+            .replace("listen 8443 ssl", &format!("listen 127.0.0.1:{port}"))
+            .replace("/etc/nginx/tls", &root)
+            .replace("allow 127.0.0.0/8;", "");
+        Self::run(directory, "http", port, &http).await
+    }
+
     /// A proxy that speaks TLS before a License Server, with a certificate of
     /// its own that is good for a year from now.
     pub async fn with_tls(license_server: &str) -> Self {

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::contact::Mismatch;
 use license_core::document::{DenialReason, DocumentError, LicenseClaims};
 use license_core::offline::{
-    FileError, ImportError, Imported, MAX_FILE_BYTES, OfflineRequest, Pending, Purpose, Reader,
-    WrittenAhead, from_file, import, nonce, to_file,
+    FileError, ImportError, Imported, MAX_FILE_BYTES, MAX_REQUEST_CHARS, OfflineRequest, Pending,
+    Purpose, Reader, WrittenAhead, from_file, import, nonce, to_file,
 };
 
 use crate::signer::{
@@ -90,6 +90,54 @@ fn a_request_survives_common_changes_to_text() {
     ] {
         assert_eq!(OfflineRequest::from_file(&changed), Ok(request()));
     }
+}
+
+#[test]
+fn a_request_is_read_up_to_the_size_of_the_longest_texts() {
+    let mut longest = request();
+    for text in [
+        &mut longest.license_key,
+        &mut longest.hardware_id,
+        &mut longest.installation_id,
+        &mut longest.installation_name,
+        &mut longest.installation_version,
+        &mut longest.nonce,
+    ] {
+        *text = "\u{1f600}".repeat(255);
+    }
+    let file = longest.to_file();
+    assert_eq!(OfflineRequest::from_file(&file), Ok(longest));
+    // The text around it may be long: it comes by e-mail.
+    let mail = format!("{}\n{file}", "> Regards\n".repeat(5_000));
+    assert!(OfflineRequest::from_file(&mail).is_ok());
+
+    let armoured = |inside: &str, begin: &str| {
+        format!(
+            "-----BEGIN FOXSIGHT {begin}LICENSE REQUEST-----\n{inside}\n-----END FOXSIGHT LICENSE REQUEST-----\n"
+        )
+    };
+    let too_long = "it has more than 12288 characters";
+    for begin in ["", "<b>"] {
+        let most = armoured(&"A".repeat(MAX_REQUEST_CHARS), begin);
+        let error = OfflineRequest::from_file(&most).unwrap_err().to_string();
+        assert!(!error.contains(too_long), "{error}");
+        let long = armoured(&"A".repeat(MAX_REQUEST_CHARS + 1), begin);
+        let read = OfflineRequest::from_file(&long);
+        let expected = match begin {
+            "" => FileError::Damaged(too_long.to_owned()),
+            // What is wrong with the file without its markup is not what is reported.
+            _ => FileError::NotAFile {
+                expected: "FOXSIGHT LICENSE REQUEST",
+            },
+        };
+        assert_eq!(read, Err(expected), "{begin}");
+    }
+    // A license file may hold many key sets.
+    let sets = vec!["s".repeat(1_000); 50];
+    assert_eq!(
+        from_file(&to_file(&sets, "a.b.c")),
+        Ok((sets, "a.b.c".to_owned()))
+    );
 }
 
 /// Files as changed by mail programs, word processors and consoles.

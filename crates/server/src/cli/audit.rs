@@ -1,6 +1,7 @@
 //! `license-server audit`
 
 use clap::Args;
+use license_console::escaped::escaped;
 use license_service::secret_argument::SecretArgument;
 
 use crate::cli::{license_key, table};
@@ -53,9 +54,9 @@ fn print(entry: &Entry, json: bool) -> anyhow::Result<()> {
         "{}  {:<15}  {}  {}  {}",
         table::time(Some(entry.at), ""),
         entry.action,
-        table::plain(&entry.subject),
-        table::plain(&entry.actor),
-        table::plain(&details.unwrap_or_default())
+        escaped(&entry.subject),
+        escaped(&entry.actor),
+        escaped(&details.unwrap_or_default())
     );
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Args, value_parser};
+use license_console::escaped::escaped;
 use license_core::license_key::LicenseKey;
 use license_service::secret_argument::{SecretArgument, warn_of_argument};
 use sea_orm::ConnectionTrait;
@@ -263,6 +264,6 @@ pub(super) fn describe(license: &License, now: DateTime<Utc>) {
         ),
         ("Features", license.features.join(", ")),
     ] {
-        println!("  {label:<11} {}", table::plain(&text));
+        println!("  {label:<11} {}", escaped(&text));
     }
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, value_parser};
+use license_console::escaped::escaped;
 use license_service::secret_argument::SecretArgument;
 use serde_json::json;
 
@@ -94,7 +95,7 @@ pub(super) async fn run(
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {
-                println!("Freed the seat of {}", table::plain(&seat.hardware_id));
+                println!("Freed the seat of {}", escaped(&seat.hardware_id));
                 if let Some(until) = seat.signed_until.filter(|_| seat.state().is_waiting(now)) {
                     println!(
                         "The machine may run until {}. Until then, another machine can take the seat \
@@ -123,7 +124,7 @@ pub(super) async fn run(
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {
-                println!("Released the seat of {}", table::plain(&seat.hardware_id));
+                println!("Released the seat of {}", escaped(&seat.hardware_id));
             }
         }
     }

@@ -15,10 +15,12 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::IntoResponse;
 use futures_util::stream;
 use license_core::foreign_text::json_fault;
+use license_core::offline::MAX_REQUEST_CHARS;
 use license_core::protocol::{
     ActivateRequest, DRIFT_HEADER, DeactivateRequest, HeartbeatRequest, INSTALLATION_ID_HEADER,
     NONCE_HEADER, SEQ_HEADER, ValidateRequest, activated, confirmed, denied, refused,
 };
+use license_core::rate::FAILURE_RATE;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -120,6 +122,11 @@ pub(super) async fn offline(
     let body: OfflineBody = read(body)?;
     let lease = app.terms.offline_days;
     offline::check_offered(lease)?;
+    // A plain request file is short: an address that has failed too often gets no longer text read.
+    let is_long = body.request.len() > MAX_REQUEST_CHARS;
+    if is_long && app.rates.is_failing(address.0, app.clock.running()) {
+        return Err(ApiError::TooManyCalls(FAILURE_RATE.interval));
+    }
     let request = match offline::read(&body.request) {
         Ok(request) => request,
         Err(unreadable) => {

@@ -24,6 +24,7 @@ use license_console::page::reference;
 use license_console::refusal::readable;
 use license_service::jobs::Jobs;
 use license_service::listener;
+use license_service::plain_path::is_plain;
 use license_service::request_body::{
     BodyLimits, BoundBodies, MAX_LONG_BODY_BYTES, allow_bytes, mark_trusted,
 };
@@ -77,6 +78,14 @@ pub(crate) async fn trusted_body(request: Request, next: Next) -> Response {
 async fn long_body(request: Request, next: Next) -> Response {
     allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);
     next.run(request).await
+}
+
+/// Refuses paths that a proxy may have read differently, whatever route they match.
+async fn only_plain_paths(request: Request, next: Next) -> Response {
+    match is_plain(request.uri().path()) {
+        true => next.run(request).await,
+        false => ApiError::NotFound.into_response(),
+    }
 }
 
 impl FromRef<HttpState> for Arc<App> {
@@ -147,6 +156,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
             REQUEST_TIMEOUT,
         ))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(only_plain_paths))
         .layer(middleware::from_fn(readable))
         .layer(middleware::from_fn_with_state(
             state.app.clone(),

@@ -71,12 +71,15 @@ impl SiteCall<'_> {
             true => AdmitError::TooManyCalls(FAILURE_RATE.interval),
             false => AdmitError::Busy,
         };
-        let turn = app.queues.enter(&key, is_failing).await;
+        let turn = app.queues.enter(&key, self.hardware_id, is_failing).await;
         let turn = turn.map_err(|_| self.refuse(app, busy()))?;
         let db = app.store.reader();
         let (counted, turn) = match callers::find(db, key.as_str(), self.hardware_id).await? {
             Some(caller) => {
-                let turn = app.queues.found(&key, turn).await;
+                let turn = app
+                    .queues
+                    .found(&key, self.hardware_id, caller.holds_seat, turn)
+                    .await;
                 let turn = turn.map_err(|_| self.refuse(app, AdmitError::Busy))?;
                 let counted = app.rates.call(&caller, self.hardware_id, self.call, now);
                 (counted, turn)

@@ -147,7 +147,7 @@ async fn unknown_keys_share_a_few_turns_and_known_keys_need_none(engine: Engine)
     };
     let mut turns = Vec::new();
     for number in 500..503 {
-        let turn = vendor.app.queues.enter(&unknown(number), false).await;
+        let turn = vendor.app.queues.enter(&unknown(number), "m", false).await;
         turns.push(turn.unwrap());
     }
     let flood = join_all((0..300).map(|number| {

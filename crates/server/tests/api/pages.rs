@@ -7,7 +7,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, Response};
 
 use crate::database::Engine;
-use crate::harness::{ADMIN_TOKEN, Vendor};
+use crate::harness::{ADMIN_TOKEN, INSTALLATION, Vendor};
 
 /// What a browser accepts.
 const HTML: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -312,5 +312,40 @@ async fn the_only_key_is_replaced_in_the_console_before_it_is_revoked() {
     let keys = staff.vendor.app.keys().list(now);
     let revoked = keys.iter().find(|key| key.kid == kid).unwrap();
     assert_eq!(revoked.state, "revoked");
+    staff.vendor.end().await;
+}
+
+/// Text of others cannot look like other text, and staff's own text is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marks_that_change_the_direction_of_text_are_visible() {
+    let staff = Staff::signed_in().await;
+    let key = staff.vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let body = serde_json::json!({
+        "licenseKey": key, "hardwareId": "machine\u{200b}", "installationId": INSTALLATION,
+        "installationName": "Gate \u{202e}evil\u{2066}", "installationVersion": "1\u{61c}0",
+    });
+    staff.vendor.post("activate", body).await;
+    let license = staff.vendor.look(&format!("/licenses/{key}")).await;
+    let id = license["license"]["id"].as_str().unwrap();
+    for path in [
+        "/",
+        "/console/installations",
+        &format!("/console/licenses/{id}"),
+    ] {
+        let (status, page) = staff.get(path).await;
+        assert_eq!(status, 200, "{path}");
+        let is_mark = |c: char| "\u{202e}\u{2066}\u{200b}\u{61c}".contains(c);
+        assert!(!page.contains(is_mark), "{path}: {page}");
+        if path != "/" {
+            assert!(
+                page.contains("Gate \\u{202e}evil\\u{2066}"),
+                "{path}: {page}"
+            );
+        }
+    }
+    let issue = "customer=A%E2%80%AEB&tier=standard&seats=1";
+    let (_, page) = staff.post("/console/licenses/new", issue).await;
+    assert!(page.contains("<dd>A\\u{202e}B</dd>"), "{page}");
+    assert!(page.contains("value=\"A\u{202e}B\""), "{page}");
     staff.vendor.end().await;
 }

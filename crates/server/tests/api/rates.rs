@@ -259,7 +259,7 @@ async fn a_mistyped_key_costs_no_query(engine: Engine) {
 
 async fn unreadable_request_files_are_failures_and_their_text_is_not_repeated(engine: Engine) {
     let vendor = Vendor::start(engine).await;
-    let text = "AAAA-".repeat(6_000);
+    let text = "AAAA-".repeat(1_600);
     let file = |inside: &str| {
         let label = "FOXSIGHT LICENSE REQUEST";
         format!("-----BEGIN {label}-----\n{inside}\n-----END {label}-----\n")
@@ -284,6 +284,30 @@ async fn unreadable_request_files_are_failures_and_their_text_is_not_repeated(en
     }
     let answer = send(&vendor, "offline", &json!({"request": "no file"})).await;
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    // A long text is no longer read at all, and a site's plain file still is.
+    let request = OfflineRequest {
+        purpose: Purpose::Activate,
+        license_key: one_seat(&vendor).await,
+        hardware_id: "machine".to_owned(),
+        installation_id: INSTALLATION.to_owned(),
+        installation_name: "Site".to_owned(),
+        installation_version: "1".to_owned(),
+        nonce: NONCE.to_owned(),
+        created_at: vendor.clock.now(),
+        key_set: 1,
+        newest_seq: None,
+    };
+    let plain = request.to_file();
+    let mail = format!("{plain}{}", "> Regards\n".repeat(2_000));
+    for (file, expected) in [(&mail, 429), (&plain, 200)] {
+        let answer = send(&vendor, "offline", &json!({ "request": file })).await;
+        let wait = answer.headers().get("retry-after").cloned();
+        assert_eq!(answer.status(), expected, "{file}");
+        assert_eq!(wait.is_some_and(|wait| wait == "10"), expected == 429);
+    }
+    vendor.clock.advance(TimeDelta::minutes(10));
+    let answer = send(&vendor, "offline", &json!({ "request": mail })).await;
+    assert_eq!(answer.status(), StatusCode::OK);
     // Nor is the text of any other body.
     for call in ["activate", "validate", "heartbeat", "deactivate", "offline"] {
         for body in [

@@ -1,11 +1,15 @@
 //! Requests that are not what they have to be: an error, never a denial,
 //! never a fault.
 
+use license_server::licensing::catalogue::Tier;
+use license_server::licensing::issue::IssueRequest;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::database::Engine;
 use crate::harness::{ADMIN_TOKEN, Vendor};
+use crate::raw_http::{connect, read_to_end};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_request_is_an_error_and_no_denial() {
@@ -84,6 +88,56 @@ async fn other_paths_and_methods_are_errors_in_the_same_shape() {
             assert!(answer["error"]["message"].is_string());
         }
     }
+    vendor.end().await;
+}
+
+/// A proxy in front may have read such a path differently, and let it pass.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_with_other_segments_when_decoded_leads_nowhere() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let ask = async |method: &str, path: &str, token: &str| {
+        let mut stream = connect(&vendor.url).await;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\nContent-Length: 2\r\n\r\n{{}}"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        read_to_end(&mut stream).await
+    };
+    for path in [
+        format!("/api/admin/licenses/{key}%2f..%2f..%2f..%2flicenses%2fx"),
+        format!("/api/admin/licenses/{key}%2f..%2f..%2f..%2flicenses%2fx/revoke"),
+        format!("/api/admin/licenses/{key}%252f..%252fx/revoke"),
+        format!("/api/admin/licenses/{key}%5c..%5cx"),
+        format!("/api/admin/licenses/{key};x/revoke"),
+        format!("/api/admin/licenses/{key}%c0%afx"),
+        format!("/api/admin/licenses/{key}/../{key}"),
+        format!("/console/licenses/{key}%2f..%2f..%2f..%2fapi%2flicenses%2fx"),
+        format!("/console/licenses/{key}/%2e%2e/x"),
+        "/console//licenses".to_owned(),
+        "/console/keys/..%2f../revoke".to_owned(),
+    ] {
+        for (method, token) in [
+            ("GET", ADMIN_TOKEN),
+            ("POST", ADMIN_TOKEN),
+            ("GET", "wrong"),
+        ] {
+            let answer = ask(method, &path, token).await;
+            assert!(
+                answer.starts_with("HTTP/1.1 404 "),
+                "{method} {path}: {answer}"
+            );
+            assert!(
+                answer.contains("\"code\":\"not_found\""),
+                "{path}: {answer}"
+            );
+        }
+    }
+    // Other escapes are the same path.
+    let spaced = format!("/api/admin/licenses/%20{}", key.replace('-', "%2D"));
+    let shown = ask("GET", &spaced, ADMIN_TOKEN).await;
+    assert!(shown.contains("\"status\":\"active\""), "{shown}");
     vendor.end().await;
 }
 

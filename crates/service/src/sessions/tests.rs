@@ -222,3 +222,19 @@ fn of_several_proxies_the_first_says_what_the_browser_speaks() {
         );
     }
 }
+
+#[test]
+fn only_the_first_cookies_and_names_are_read() {
+    let (sessions, _) = sessions();
+    let name = sessions.begin();
+    let after = |other: &str, count: usize| {
+        let value = format!("{}{SESSION}={name}", other.repeat(count));
+        let headers = HeaderMap::from_iter([(header::COOKIE, value.parse().unwrap())]);
+        sessions.goes_on(&headers)
+    };
+    assert!(after("other=1; ", MAX_COOKIES - 1));
+    assert!(!after("other=1; ", MAX_COOKIES));
+    let wrong = format!("{SESSION}=AAAA; ");
+    assert!(after(&wrong, MAX_NAMES - 1));
+    assert!(!after(&wrong, MAX_NAMES));
+}

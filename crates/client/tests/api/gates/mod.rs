@@ -12,7 +12,7 @@ mod envoy_grpc;
 mod fastapi;
 mod haproxy;
 mod hosts;
-mod nginx;
+pub mod nginx;
 mod node;
 mod openfeature;
 pub mod process;

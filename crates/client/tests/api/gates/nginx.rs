@@ -11,13 +11,13 @@ use crate::nginx::Nginx;
 
 /// A service that reads the raw request line. HTTP libraries truncate it at `#`, which services
 /// in other languages do not.
-struct RawBackend {
-    address: SocketAddr,
-    request_lines: Arc<Mutex<Vec<String>>>,
+pub struct RawBackend {
+    pub address: SocketAddr,
+    pub request_lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl RawBackend {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let request_lines: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -1,0 +1,94 @@
+//! Text of others, shown to people: in pages and by commands.
+
+use std::fmt;
+
+use askama::filters::{Escaper, Html};
+
+/// Whether a character is shown as an escape, such as `\u{202e}`: control characters, which can
+/// start a new line or control a terminal, and characters that change the direction of text or
+/// are invisible. A few marks within words of some scripts are also escaped.
+fn is_escaped(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A text in one line of a terminal.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match is_escaped(c) {
+            true => escaped.extend(c.escape_unicode()),
+            false => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// How every text is written into a page (`askama.toml`): escaped for HTML, and as
+/// [`escaped`] does, apart from white space. What a form sends back must not change and is
+/// written with `e("xml")`, which escapes for HTML only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InPage;
+
+impl Escaper for InPage {
+    fn write_escaped_str<W: fmt::Write>(&self, mut page: W, text: &str) -> fmt::Result {
+        let is_escaped = |c: char| is_escaped(c) && !c.is_ascii_whitespace();
+        let mut rest = text;
+        while let Some(at) = rest.find(is_escaped) {
+            let (before, from) = rest.split_at(at);
+            Html.write_escaped_str(&mut page, before)?;
+            let mut chars = from.chars();
+            for c in chars.next().into_iter().flat_map(char::escape_unicode) {
+                page.write_char(c)?;
+            }
+            rest = chars.as_str();
+        }
+        Html.write_escaped_str(&mut page, rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use askama::Template;
+
+    use super::*;
+
+    #[test]
+    fn control_characters_and_direction_marks_are_visible() {
+        assert_eq!(escaped("Gate 4, Århus"), "Gate 4, Århus");
+        let shown = escaped("a\nb\r\u{1b}[2J\u{9b}2J\u{202e}c\0");
+        assert!(shown.chars().all(|c| c.is_ascii_graphic()), "{shown}");
+        assert!(shown.starts_with("a\\u{a}b\\u{d}\\u{1b}[2J"), "{shown}");
+        for mark in [
+            '\u{61c}', '\u{200b}', '\u{200f}', '\u{202e}', '\u{2066}', '\u{feff}',
+        ] {
+            let code = u32::from(mark);
+            assert_eq!(escaped(&format!("a{mark}b")), format!("a\\u{{{code:x}}}b"));
+        }
+    }
+
+    #[derive(Template)]
+    #[template(
+        source = r#"{{ text }}|<input value="{{ text|e("xml") }}">|{{ number }}"#,
+        ext = "html"
+    )]
+    struct Page {
+        text: &'static str,
+        number: u32,
+    }
+
+    #[test]
+    fn pages_show_marks_and_forms_keep_them() {
+        let page = Page {
+            text: "<b>\u{202e}\n\u{7}&é",
+            number: 7,
+        };
+        assert_eq!(
+            page.render().unwrap(),
+            "&#60;b&#62;\\u{202e}\n\\u{7}&#38;é|\
+             <input value=\"&#60;b&#62;\u{202e}\n\u{7}&#38;é\">|7"
+        );
+    }
+}
