@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::file_trail::{AnsweredRequest, FileTrail, HeardCall, UNAWARE_REQUESTS_WINDOW, believed};
 use crate::offline::MAX_REQUEST_SKEW;
+use crate::open_leases::{BLIND_REQUESTS_WINDOW, SignedLease};
 use crate::regressions::Regressions;
 
 /// So many calls in a row that do not know the last answer, each another one,
@@ -111,10 +112,15 @@ pub struct FormerInstallation {
     pub replaced_at: DateTime<Utc>,
 }
 
-/// A short hash of an installation id: 16 bytes of its SHA-256, in base64url.
+/// A short hash of an installation id: see [`short_hash`].
 #[must_use]
 pub fn installation_fingerprint(installation_id: &str) -> String {
-    let hash = Sha256::digest(installation_id);
+    short_hash(installation_id)
+}
+
+/// 16 bytes of the SHA-256 of a text, in base64url.
+pub(crate) fn short_hash(text: &str) -> String {
+    let hash = Sha256::digest(text);
     URL_SAFE_NO_PAD.encode(hash.get(..16).unwrap_or_default())
 }
 
@@ -126,6 +132,10 @@ pub struct Report<'a> {
     pub newest_seq: Option<u64>,
     /// When it was written, where it is a request file; by what the file says.
     pub written_at: Option<DateTime<Utc>>,
+    /// The nonce of the request, where it is a file: a request that is signed again has the same.
+    pub nonce: &'a str,
+    /// It asks for a lease.
+    pub asks_for_lease: bool,
     /// It asks for a lease, and the last one of the seat that it holds has not ended.
     pub has_running_lease: bool,
     /// It is an activation. A site that activates another license than before
@@ -249,6 +259,12 @@ impl Trail {
             let requests = &mut next.files.unaware_requests;
             *requests = requests.with(self.acknowledged, report.at, UNAWARE_REQUESTS_WINDOW);
         }
+        if self.is_blind(report) {
+            let requests = &mut next.files.blind_requests;
+            requests.newest = None;
+            *requests = requests.with(0, report.at, BLIND_REQUESTS_WINDOW);
+            shared |= requests.are_too_many(&self.files.blind_requests);
+        }
         (next.files).note_call(self.answered, next.acknowledged, report.at);
         shared |= next.regressions.are_too_many(&self.regressions);
         let (requests, before) = (&next.files.unaware_requests, &self.files.unaware_requests);
@@ -265,23 +281,57 @@ impl Trail {
         (next, found)
     }
 
+    /// Notes the answer over the network that the site keeps. The trail has to have followed
+    /// the call.
+    pub fn note_answer(&mut self, report: &Report<'_>, seq: u64) {
+        self.answered = seq;
+        if let Some(said) = report.newest_seq {
+            self.files.open.note_answer(said, seq);
+        }
+    }
+
     /// Notes the answer to a request file: its number, and the end of its lease. The trail
-    /// has to have followed the request.
-    pub fn note_file(&mut self, report: &Report<'_>, seq: u64, exp: DateTime<Utc>) {
-        let Some(written_at) = report.written_at() else {
-            return;
-        };
+    /// has to have followed the request. Answers what staff should review: more leases
+    /// are open than one machine has, whatever their requests said.
+    #[must_use]
+    pub fn note_file(
+        &mut self,
+        report: &Report<'_>,
+        seq: u64,
+        exp: DateTime<Utc>,
+    ) -> Option<Suspicion> {
+        let written_at = report.written_at()?;
         // A renewal without a number may be one of an older program.
         let may_tell = report.newest_seq.is_some() || report.is_activation;
         let has_to_know = may_tell && report.has_running_lease && !report.knows_lost_number;
+        let said = self.credible_number(report);
         self.files.add(AnsweredRequest {
             seq,
             exp,
-            said: self.credible_number(report),
+            said,
             written_at,
             at: report.at,
             has_to_know,
         });
+        let lease = SignedLease {
+            nonce: report.nonce,
+            said,
+            seq,
+            exp,
+            at: report.at,
+        };
+        (self.files.open.add(&lease)).then_some(Suspicion::SharedIdentity)
+    }
+
+    /// Whether a request file asks for a lease without a number that a document of the site can
+    /// have had, while another lease by file is open. A machine that has one says its number;
+    /// one that was reinstalled cannot.
+    fn is_blind(&self, report: &Report<'_>) -> bool {
+        report.written_at.is_some()
+            && report.asks_for_lease
+            && !report.knows_lost_number
+            && self.credible_number(report).is_none()
+            && self.files.open.are_of_others(report.nonce, report.at)
     }
 
     /// Whether a request file does not know what the seat has shown. One for a renewal

@@ -461,7 +461,8 @@ fn a_number_that_outlives_its_lease_is_behind_and_a_few_days_of_lost_answers_are
     let (trail, found) = seat.trail.followed(&report);
     assert_eq!(found, []);
     seat.trail = trail;
-    seat.trail.note_file(&report, 101, T0 + TimeDelta::days(93));
+    let found = seat.trail.note_file(&report, 101, T0 + TimeDelta::days(93));
+    assert_eq!(found, None);
     seat.trail.issued = 101;
     seat.validate(101, "a");
     let noticed = (0..100).find(|day| {

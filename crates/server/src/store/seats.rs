@@ -10,7 +10,7 @@ use license_core::file_trail::FileTrail;
 use license_core::fleet::Signed;
 use license_core::regressions::Regressions;
 use license_core::seat::{Overlap, SeatState};
-use license_core::suspicion::{FormerInstallation, Report, Trail};
+use license_core::suspicion::{FormerInstallation, Report, Suspicion, Trail};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Func;
 use sea_orm::{
@@ -186,13 +186,15 @@ impl Seat {
     }
 
     /// Notes that the site will know the newest sequence number.
-    pub fn note_answered(&mut self) {
-        self.trail.answered = self.last_seq;
+    pub fn note_answer(&mut self, report: &Report<'_>) {
+        self.trail.note_answer(report, self.last_seq);
     }
 
     /// Notes the answer to a request file: the newest number, whose lease ends at `exp`.
-    pub fn note_file(&mut self, report: &Report<'_>, exp: DateTime<Utc>) {
-        self.trail.note_file(report, self.last_seq, exp);
+    /// Answers what staff should review.
+    #[must_use]
+    pub fn note_file(&mut self, report: &Report<'_>, exp: DateTime<Utc>) -> Option<Suspicion> {
+        self.trail.note_file(report, self.last_seq, exp)
     }
 
     /// Notes the lost number by which a machine takes its seat.
