@@ -192,22 +192,25 @@ impl Trail {
         let caller = report.installation_id;
         let is_new = !caller.is_empty() && caller != self.installation_id;
         let has_none = by_file || (report.is_activation && is_new);
+        let mut shared = false;
         match newest_seq {
             None if self.says_seq && !has_none => {
                 next.count_behind(None, report.at);
                 // A machine that lost its data activates without a number: what is said
                 // next tells whether it was that one.
                 if !report.is_activation {
-                    next.count_regression(0, report);
+                    shared |= next.count_regression(0, report);
                 }
             }
             None => {}
             // A restored database has lost what it issued; the number says nothing
             // about the seat then, neither for it nor against it. But the answer to it was
-            // the last one that was needed.
+            // the last one that was needed. Another one counts although the machine itself is up
+            // to date in between.
             Some(seq) if !is_issued(&seq) && report.knows_lost_number => {
                 if self.lost_claim.is_some_and(|it| it != seq) {
                     next.count_behind(Some(seq), report.at);
+                    shared |= next.count_regression(seq, report);
                 }
                 next.lost_claim = Some(seq);
             }
@@ -232,14 +235,14 @@ impl Trail {
             }
             Some(_) => next.behind_since = self.behind_since.or(Some(report.at)),
         }
-        let mut shared = next.behind >= CALLS_BEHIND && next.behind != self.behind;
+        shared |= next.behind >= CALLS_BEHIND && next.behind != self.behind;
         if let Some(seq) = newest_seq.filter(is_issued) {
             if !by_file {
                 if self.was_hidden() && !self.is_up_to_date(seq, by_file) {
-                    next.count_regression(0, report);
+                    shared |= next.count_regression(0, report);
                 }
                 if seq < self.acknowledged {
-                    next.count_regression(seq, report);
+                    shared |= next.count_regression(seq, report);
                 } else {
                     next.regressions.newest = None;
                 }
@@ -257,18 +260,14 @@ impl Trail {
         if self.is_unaware(report) {
             next.files.unaware_at = Some(report.at);
             let requests = &mut next.files.unaware_requests;
-            *requests = requests.with(self.acknowledged, report.at, UNAWARE_REQUESTS_WINDOW);
+            shared |= requests.add(self.acknowledged, report.at, UNAWARE_REQUESTS_WINDOW);
         }
         if self.is_blind(report) {
             let requests = &mut next.files.blind_requests;
             requests.newest = None;
-            *requests = requests.with(0, report.at, BLIND_REQUESTS_WINDOW);
-            shared |= requests.are_too_many(&self.files.blind_requests);
+            shared |= requests.add(0, report.at, BLIND_REQUESTS_WINDOW);
         }
         (next.files).note_call(self.answered, next.acknowledged, report.at);
-        shared |= next.regressions.are_too_many(&self.regressions);
-        let (requests, before) = (&next.files.unaware_requests, &self.files.unaware_requests);
-        shared |= requests.are_too_many(before);
         if is_new {
             shared |= self.is_former(caller);
             next.former_installations = self.with_replaced(report.at);
@@ -400,10 +399,11 @@ impl Trail {
         self.behind_since = seq.map(|_| at);
     }
 
-    fn count_regression(&mut self, seq: u64, report: &Report<'_>) {
+    /// Answers whether it is one too many.
+    fn count_regression(&mut self, seq: u64, report: &Report<'_>) -> bool {
         let leases = report.longest_lease.checked_mul(3).unwrap_or_default();
         let window = REGRESSION_WINDOW.max(leases);
-        self.regressions = self.regressions.with(seq, report.at, window);
+        self.regressions.add(seq, report.at, window)
     }
 
     /// Whether the last call said no number, although the site has said one before.

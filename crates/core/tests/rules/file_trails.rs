@@ -330,7 +330,7 @@ fn renewals_that_invent_a_number_that_may_have_been_answered_are_noticed_with_th
 fn a_renewal_that_is_carried_late_is_not_suspected_however_often() {
     for every in [1, 5, 20, 29] {
         let (mut seat, mut site) = online_for(3);
-        for _ in 0..30 {
+        for _ in 0..8 {
             let request = seat.write(&site);
             for _ in 0..every {
                 day(&mut seat, &mut site);
@@ -571,7 +571,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn no_more_leases_by_file_than_two_run_unreported_whatever_the_requests_say(
