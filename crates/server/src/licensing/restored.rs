@@ -103,7 +103,11 @@ pub async fn is_lost(
     known: u64,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let recorded = coverage::find(db).await?;
+    let mut recorded = coverage::find(db).await?;
+    // This process may have moved the record on since it was read.
+    if numbering.unstored_after(recorded.as_ref()).is_some() {
+        recorded = coverage::find(db).await?;
+    }
     let issued = match numbering.unstored_after(recorded.as_ref()) {
         Some(after) => IssuedNumbers::unknown_after(after),
         None => IssuedNumbers {
