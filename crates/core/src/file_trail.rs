@@ -16,6 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::offline::MAX_REQUEST_SKEW;
+use crate::open_leases::OpenLeases;
 use crate::regressions::Regressions;
 use crate::restored::number_at;
 
@@ -48,6 +49,10 @@ pub struct FileTrail {
     pub unaware_requests: Regressions,
     /// When the last of them arrived.
     pub unaware_at: Option<DateTime<Utc>>,
+    /// The leases that still run, on as many machines.
+    pub open: OpenLeases,
+    /// How often there was a request without a number while another machine's lease was open.
+    pub blind_requests: Regressions,
     /// The numbers of the answers that sites keep, since the first file was signed; the
     /// newest ones, in order.
     answered: Vec<u64>,

@@ -38,6 +38,7 @@ pub mod license_key;
 pub mod license_state;
 pub mod limits;
 pub mod offline;
+pub mod open_leases;
 pub mod pasted_text;
 pub mod protocol;
 pub mod rate;

@@ -18,6 +18,57 @@ pub const MAX_LEAD: TimeDelta = TimeDelta::minutes(10);
 /// every 15 seconds that they are running, and a denial leaves no other trace.
 pub const MAX_UNRECORDED: TimeDelta = TimeDelta::seconds(30);
 
+/// How long after a clean stop a server may start again without a doubt: in less time nobody
+/// starts a server, stops it and restores a backup.
+pub const MAX_RESTART: TimeDelta = TimeDelta::minutes(1);
+
+/// Until when a database is known to hold all that was issued. Only a server that has checked
+/// that its own last record is still there moves it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// Grows with each record. A smaller one than before is that of a restored backup.
+    pub version: u64,
+    /// When it was recorded.
+    pub until: DateTime<Utc>,
+    /// The server that recorded it has stopped: it issued nothing after it.
+    pub is_closed: bool,
+}
+
+/// What a recorded [`Coverage`] says to a process that starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continuity {
+    /// Nothing was issued since.
+    Kept,
+    /// A server runs, or has failed a moment ago: if it runs, the record moves on within
+    /// [`MAX_UNRECORDED`].
+    OpenNow,
+    /// Later numbers may be lost.
+    Broken,
+}
+
+impl Coverage {
+    /// What it says to a process that starts now.
+    #[must_use]
+    pub fn continuity(&self, now: DateTime<Utc>) -> Continuity {
+        let rest = now - self.until;
+        match self.is_closed {
+            true if rest <= MAX_RESTART => Continuity::Kept,
+            false if rest <= MAX_UNRECORDED => Continuity::OpenNow,
+            _ => Continuity::Broken,
+        }
+    }
+
+    /// The record after this one.
+    #[must_use]
+    pub fn next(recorded: Option<&Self>, now: DateTime<Utc>, is_closed: bool) -> Self {
+        Self {
+            version: recorded.map_or(0, |it| it.version).saturating_add(1),
+            until: now,
+            is_closed,
+        }
+    }
+}
+
 /// Numbers that another server may have issued, of which the database knows nothing:
 /// those of the time between a backup and its restoration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

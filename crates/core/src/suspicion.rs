@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::file_trail::{AnsweredRequest, FileTrail, HeardCall, UNAWARE_REQUESTS_WINDOW, believed};
 use crate::offline::MAX_REQUEST_SKEW;
+use crate::open_leases::{BLIND_REQUESTS_WINDOW, SignedLease};
 use crate::regressions::Regressions;
 
 /// So many calls in a row that do not know the last answer, each another one,
@@ -111,10 +112,15 @@ pub struct FormerInstallation {
     pub replaced_at: DateTime<Utc>,
 }
 
-/// A short hash of an installation id: 16 bytes of its SHA-256, in base64url.
+/// A short hash of an installation id: see [`short_hash`].
 #[must_use]
 pub fn installation_fingerprint(installation_id: &str) -> String {
-    let hash = Sha256::digest(installation_id);
+    short_hash(installation_id)
+}
+
+/// 16 bytes of the SHA-256 of a text, in base64url.
+pub(crate) fn short_hash(text: &str) -> String {
+    let hash = Sha256::digest(text);
     URL_SAFE_NO_PAD.encode(hash.get(..16).unwrap_or_default())
 }
 
@@ -126,6 +132,10 @@ pub struct Report<'a> {
     pub newest_seq: Option<u64>,
     /// When it was written, where it is a request file; by what the file says.
     pub written_at: Option<DateTime<Utc>>,
+    /// The nonce of the request, where it is a file: a request that is signed again has the same.
+    pub nonce: &'a str,
+    /// It asks for a lease.
+    pub asks_for_lease: bool,
     /// It asks for a lease, and the last one of the seat that it holds has not ended.
     pub has_running_lease: bool,
     /// It is an activation. A site that activates another license than before
@@ -182,22 +192,25 @@ impl Trail {
         let caller = report.installation_id;
         let is_new = !caller.is_empty() && caller != self.installation_id;
         let has_none = by_file || (report.is_activation && is_new);
+        let mut shared = false;
         match newest_seq {
             None if self.says_seq && !has_none => {
                 next.count_behind(None, report.at);
                 // A machine that lost its data activates without a number: what is said
                 // next tells whether it was that one.
                 if !report.is_activation {
-                    next.count_regression(0, report);
+                    shared |= next.count_regression(0, report);
                 }
             }
             None => {}
             // A restored database has lost what it issued; the number says nothing
             // about the seat then, neither for it nor against it. But the answer to it was
-            // the last one that was needed.
+            // the last one that was needed. Another one counts although the machine itself is up
+            // to date in between.
             Some(seq) if !is_issued(&seq) && report.knows_lost_number => {
                 if self.lost_claim.is_some_and(|it| it != seq) {
                     next.count_behind(Some(seq), report.at);
+                    shared |= next.count_regression(seq, report);
                 }
                 next.lost_claim = Some(seq);
             }
@@ -222,14 +235,14 @@ impl Trail {
             }
             Some(_) => next.behind_since = self.behind_since.or(Some(report.at)),
         }
-        let mut shared = next.behind >= CALLS_BEHIND && next.behind != self.behind;
+        shared |= next.behind >= CALLS_BEHIND && next.behind != self.behind;
         if let Some(seq) = newest_seq.filter(is_issued) {
             if !by_file {
                 if self.was_hidden() && !self.is_up_to_date(seq, by_file) {
-                    next.count_regression(0, report);
+                    shared |= next.count_regression(0, report);
                 }
                 if seq < self.acknowledged {
-                    next.count_regression(seq, report);
+                    shared |= next.count_regression(seq, report);
                 } else {
                     next.regressions.newest = None;
                 }
@@ -247,12 +260,14 @@ impl Trail {
         if self.is_unaware(report) {
             next.files.unaware_at = Some(report.at);
             let requests = &mut next.files.unaware_requests;
-            *requests = requests.with(self.acknowledged, report.at, UNAWARE_REQUESTS_WINDOW);
+            shared |= requests.add(self.acknowledged, report.at, UNAWARE_REQUESTS_WINDOW);
+        }
+        if self.is_blind(report) {
+            let requests = &mut next.files.blind_requests;
+            requests.newest = None;
+            shared |= requests.add(0, report.at, BLIND_REQUESTS_WINDOW);
         }
         (next.files).note_call(self.answered, next.acknowledged, report.at);
-        shared |= next.regressions.are_too_many(&self.regressions);
-        let (requests, before) = (&next.files.unaware_requests, &self.files.unaware_requests);
-        shared |= requests.are_too_many(before);
         if is_new {
             shared |= self.is_former(caller);
             next.former_installations = self.with_replaced(report.at);
@@ -265,23 +280,57 @@ impl Trail {
         (next, found)
     }
 
+    /// Notes the answer over the network that the site keeps. The trail has to have followed
+    /// the call.
+    pub fn note_answer(&mut self, report: &Report<'_>, seq: u64) {
+        self.answered = seq;
+        if let Some(said) = report.newest_seq {
+            self.files.open.note_answer(said, seq);
+        }
+    }
+
     /// Notes the answer to a request file: its number, and the end of its lease. The trail
-    /// has to have followed the request.
-    pub fn note_file(&mut self, report: &Report<'_>, seq: u64, exp: DateTime<Utc>) {
-        let Some(written_at) = report.written_at() else {
-            return;
-        };
+    /// has to have followed the request. Answers what staff should review: more leases
+    /// are open than one machine has, whatever their requests said.
+    #[must_use]
+    pub fn note_file(
+        &mut self,
+        report: &Report<'_>,
+        seq: u64,
+        exp: DateTime<Utc>,
+    ) -> Option<Suspicion> {
+        let written_at = report.written_at()?;
         // A renewal without a number may be one of an older program.
         let may_tell = report.newest_seq.is_some() || report.is_activation;
         let has_to_know = may_tell && report.has_running_lease && !report.knows_lost_number;
+        let said = self.credible_number(report);
         self.files.add(AnsweredRequest {
             seq,
             exp,
-            said: self.credible_number(report),
+            said,
             written_at,
             at: report.at,
             has_to_know,
         });
+        let lease = SignedLease {
+            nonce: report.nonce,
+            said,
+            seq,
+            exp,
+            at: report.at,
+        };
+        (self.files.open.add(&lease)).then_some(Suspicion::SharedIdentity)
+    }
+
+    /// Whether a request file asks for a lease without a number that a document of the site can
+    /// have had, while another lease by file is open. A machine that has one says its number;
+    /// one that was reinstalled cannot.
+    fn is_blind(&self, report: &Report<'_>) -> bool {
+        report.written_at.is_some()
+            && report.asks_for_lease
+            && !report.knows_lost_number
+            && self.credible_number(report).is_none()
+            && self.files.open.are_of_others(report.nonce, report.at)
     }
 
     /// Whether a request file does not know what the seat has shown. One for a renewal
@@ -350,10 +399,11 @@ impl Trail {
         self.behind_since = seq.map(|_| at);
     }
 
-    fn count_regression(&mut self, seq: u64, report: &Report<'_>) {
+    /// Answers whether it is one too many.
+    fn count_regression(&mut self, seq: u64, report: &Report<'_>) -> bool {
         let leases = report.longest_lease.checked_mul(3).unwrap_or_default();
         let window = REGRESSION_WINDOW.max(leases);
-        self.regressions = self.regressions.with(seq, report.at, window);
+        self.regressions.add(seq, report.at, window)
     }
 
     /// Whether the last call said no number, although the site has said one before.

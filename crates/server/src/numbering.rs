@@ -3,9 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use license_core::restored::number_at;
-
-use crate::store::signing_clock::Recorded;
+use chrono::{DateTime, Utc};
+use license_core::restored::{Continuity, Coverage, MAX_UNRECORDED, number_at};
 
 /// How often staff are alerted at most.
 pub const ALERT_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -18,51 +17,68 @@ pub struct Numbering(Mutex<Known>);
 struct Known {
     /// Numbers after this one may be lost, and the range is not stored yet.
     unstored_after: Option<u64>,
-    /// What this process saw recorded about the clock last.
-    seen: Option<Recorded>,
+    /// Until then another server may show that it runs, and that nothing is lost.
+    waits_until: Option<DateTime<Utc>>,
+    /// What this process saw or recorded last.
+    seen: Option<Coverage>,
     /// When staff were alerted, in time of the running process.
     alerted_at: Option<Duration>,
 }
 
 impl Numbering {
-    /// At the start of a process: `newest` is the newest number that the database
-    /// accounts for. Whether later ones were issued is not known.
+    /// At the start of a process, with what is recorded. Beside a running server its record
+    /// counts.
     #[must_use]
-    pub fn started(newest: u64) -> Self {
+    pub fn started(recorded: Option<Coverage>, now: DateTime<Utc>) -> Self {
+        let is_broken = recorded.is_none_or(|it| it.continuity(now) == Continuity::Broken);
         Self(Mutex::new(Known {
-            unstored_after: Some(newest),
+            unstored_after: is_broken.then(|| number_of(recorded.as_ref())),
+            seen: recorded,
             ..Known::default()
         }))
     }
 
-    /// The number after which numbers may be lost without a stored range, by what the
-    /// database has recorded now. A record that is older than the one that was seen
-    /// before means that a backup was restored under this process; an accepted clock
-    /// may set it back, too.
+    /// At the start of a server: one that seems to run may have failed a moment ago. Numbers
+    /// count as lost until it shows that it runs.
+    pub fn wait_for_another(&self, now: DateTime<Utc>) {
+        let mut known = self.lock();
+        let seen = known.seen;
+        if seen.is_some_and(|it| it.continuity(now) == Continuity::OpenNow) {
+            known.unstored_after = Some(number_of(seen.as_ref()));
+            known.waits_until = Some(now + MAX_UNRECORDED);
+        }
+    }
+
+    /// Whether another server still has time to show that it runs.
     #[must_use]
-    pub fn unstored_after(&self, recorded: Option<&Recorded>) -> Option<u64> {
+    pub fn waits(&self, recorded: Option<&Coverage>, now: DateTime<Utc>) -> bool {
+        let is_lost = self.unstored_after(recorded).is_some();
+        is_lost && self.lock().waits_until.is_some_and(|until| now < until)
+    }
+
+    /// The number after which numbers may be lost without a stored range, by what the
+    /// database has recorded now. An older record than the one that was seen before means that a
+    /// backup was restored under this process.
+    #[must_use]
+    pub fn unstored_after(&self, recorded: Option<&Coverage>) -> Option<u64> {
         let known = self.lock();
-        let seen = known.seen.as_ref();
-        let is_older = seen.is_some_and(|seen| {
-            recorded.is_none_or(|it| it.at < seen.at && it.accepted_at <= seen.accepted_at)
-        });
-        let restored = is_older.then(|| recorded.map_or(0, |it| number_at(it.at)));
-        match (known.unstored_after, restored) {
+        let version = |it: Option<&Coverage>| it.map_or(0, |it| it.version);
+        let (seen, now) = (version(known.seen.as_ref()), version(recorded));
+        let restored = (now < seen).then(|| number_of(recorded));
+        let has_shown_itself = known.waits_until.is_some() && now > seen;
+        let start = known.unstored_after.filter(|_| !has_shown_itself);
+        match (start, restored) {
             (Some(start), Some(restored)) => Some(start.min(restored)),
             (start, restored) => start.or(restored),
         }
     }
 
-    /// The range is stored: what is recorded from now on continues.
-    pub fn note_stored(&self) {
+    /// This process has recorded how far the database is covered, and stored what may be lost.
+    pub fn note_recorded(&self, recorded: Coverage) {
         let mut known = self.lock();
         known.unstored_after = None;
-        known.seen = None;
-    }
-
-    /// Stores the recorded state of the clock.
-    pub fn note_recorded(&self, recorded: Option<Recorded>) {
-        self.lock().seen = recorded;
+        known.waits_until = None;
+        known.seen = Some(recorded);
     }
 
     /// Whether staff are to be alerted now; they are then, as far as this process knows.
@@ -82,45 +98,70 @@ impl Numbering {
     }
 }
 
+fn number_of(recorded: Option<&Coverage>) -> u64 {
+    recorded.map_or(0, |it| number_at(it.until))
+}
+
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, TimeDelta};
+    use chrono::TimeDelta;
 
     use super::*;
 
-    fn at(minutes: i64, accepted: Option<i64>) -> Recorded {
-        let at = |minutes| DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes);
-        Recorded {
-            at: at(minutes),
-            accepted_at: accepted.map(at),
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn recorded(version: u64, seconds: i64) -> Coverage {
+        Coverage {
+            version,
+            until: at(seconds),
+            is_closed: false,
         }
     }
 
     #[test]
-    fn a_record_that_goes_back_is_a_restored_backup_unless_a_person_set_the_clock() {
-        let numbering = Numbering::started(7);
-        assert_eq!(numbering.unstored_after(None), Some(7));
-        numbering.note_stored();
-        assert_eq!(numbering.unstored_after(None), None);
-        numbering.note_recorded(Some(at(10, None)));
-        for (recorded, expected) in [
-            (Some(at(10, None)), None),
-            (Some(at(11, None)), None),
-            (Some(at(9, None)), Some(9 * 60_000)),
-            (Some(at(9, Some(9))), None),
+    fn a_record_that_goes_back_is_a_restored_backup() {
+        let numbering = Numbering::started(Some(recorded(5, 10)), at(100));
+        assert_eq!(
+            numbering.unstored_after(Some(&recorded(5, 10))),
+            Some(10_000)
+        );
+        // Another server that has checked only its own start.
+        assert_eq!(
+            numbering.unstored_after(Some(&recorded(6, 99))),
+            Some(10_000)
+        );
+        numbering.note_recorded(recorded(6, 100));
+        for (found, expected) in [
+            (Some(recorded(6, 100)), None),
+            (Some(recorded(7, 100)), None),
+            // The clock was set back, and nothing else.
+            (Some(recorded(7, 50)), None),
+            (Some(recorded(5, 10)), Some(10_000)),
             (None, Some(0)),
         ] {
             assert_eq!(
-                numbering.unstored_after(recorded.as_ref()),
+                numbering.unstored_after(found.as_ref()),
                 expected,
-                "{recorded:?}"
+                "{found:?}"
             );
         }
-        numbering.note_recorded(Some(at(10, Some(9))));
-        assert_eq!(
-            numbering.unstored_after(Some(&at(9, Some(9)))),
-            Some(9 * 60_000)
-        );
+    }
+
+    #[test]
+    fn a_server_that_seems_to_run_has_half_a_minute_to_show_it() {
+        let open = recorded(5, 100);
+        // A command takes its word for it.
+        let numbering = Numbering::started(Some(open), at(110));
+        assert_eq!(numbering.unstored_after(Some(&open)), None);
+        numbering.wait_for_another(at(110));
+        assert_eq!(numbering.unstored_after(Some(&open)), Some(100_000));
+        assert!(numbering.waits(Some(&open), at(139)));
+        assert!(!numbering.waits(Some(&open), at(140)));
+        let moved = recorded(6, 115);
+        assert_eq!(numbering.unstored_after(Some(&moved)), None);
+        assert!(!numbering.waits(Some(&moved), at(115)));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use license_core::signing_clock::ClockDoubt;
 use license_service::clock::Clock;
 use license_service::database::ConnectError;
@@ -15,7 +14,6 @@ use crate::config::{Storage, Terms};
 use crate::licensing::keys_error::KeysError;
 use crate::licensing::{clock, key_record, restored};
 use crate::metrics::Metrics;
-use crate::numbering::Numbering;
 use crate::rates::Rates;
 use crate::signing::clock::SigningClock;
 use crate::signing::loaded::LoadedKeys;
@@ -83,7 +81,7 @@ impl App {
             Err(KeysError::Signing(SigningError::None(_))) => None,
             loaded => Some(loaded.map_err(|error| unusable(storage, error))?),
         };
-        let numbering = note_lost(&store, loaded.is_some(), &signing_clock, clock.now()).await;
+        let numbering = restored::open(&store, loaded.is_some(), clock.now()).await;
         let numbering = numbering.map_err(|error| refused(storage, error))?;
         let keys = match loaded {
             Some(keys) => keys,
@@ -112,18 +110,6 @@ impl App {
     }
 }
 
-/// Notes which sequence numbers the database may have lost before this process started.
-async fn note_lost(
-    store: &Store,
-    has_keys: bool,
-    clock: &SigningClock,
-    now: DateTime<Utc>,
-) -> Result<Numbering, StoreError> {
-    let numbering = restored::open(store, has_keys, now).await?;
-    restored::note_lost(store, &numbering, clock, now).await?;
-    Ok(numbering)
-}
-
 /// Makes the first key, and notes it; another process may be faster. Answers
 /// its id.
 ///
@@ -149,6 +135,8 @@ pub async fn first_key(
     let record = SigningKeys::load(&keys_dir)?.record();
     let recorded = store::key_record::add(&transaction, &record);
     recorded.await.map_err(refused)?;
+    let begun = restored::begin(&transaction, change.at).await;
+    begun.map_err(refused)?;
     let committed = transaction.commit().await;
     committed.map_err(|error| refused(error.into()))?;
     tracing::info!(

@@ -18,7 +18,7 @@ use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
 use crate::licensing::keys_error::KeysError;
-use crate::licensing::{clock, history, key_record};
+use crate::licensing::{clock, history, key_record, restored};
 
 /// How often the key directory is checked.
 const KEY_POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -86,6 +86,8 @@ pub async fn serve_within(
     if !access.sessions.can_begin() {
         tracing::info!("ADMIN_TOKEN is not set, the console and /api/admin are disabled");
     }
+    app.numbering.wait_for_another(app.clock.now());
+    record_coverage(&app, false).await;
     let stop_jobs = CancellationToken::new();
     let jobs = start_jobs(&app, stop_jobs.clone());
     let access = Arc::new(access);
@@ -104,10 +106,19 @@ pub async fn serve_within(
     stop_jobs.cancel();
     jobs.ended().await;
     app.write_traffic_down().await;
-    clock::record_if_trusted(&app).await;
+    record_coverage(&app, true).await;
     app.store.clone().close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Records how far the database is covered, when this server starts and when it stops. A
+/// failure is logged.
+async fn record_coverage(app: &App, is_closed: bool) {
+    let recorded = restored::record(&app.store, &app.numbering, &app.signing_clock, is_closed);
+    if let Err(error) = recorded.await {
+        tracing::warn!(%error, "failed to record until when the database is complete");
+    }
 }
 
 /// Starts what runs beside the answers, under supervision.

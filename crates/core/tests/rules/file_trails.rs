@@ -1,7 +1,10 @@
 //! What request files tell: copies are noticed, and no honest site is suspected.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::file_trail::FileTrail;
+use license_core::open_leases::MAX_OPEN_LEASES;
 use license_core::restored::{next_number, number_at};
 use license_core::suspicion::{Report, Suspicion, Trail};
 use proptest::prelude::*;
@@ -23,12 +26,22 @@ impl Machine {
 }
 
 /// A request file.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Request {
     newest_seq: Option<u64>,
     is_activation: bool,
     written_at: DateTime<Utc>,
+    nonce: u32,
 }
+
+/// Each request has its own nonce.
+fn nonce() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A lease by file with its grace.
+const LEASE: TimeDelta = TimeDelta::days(93);
 
 /// A License Server's side of one seat that is held.
 struct Seat {
@@ -55,12 +68,14 @@ impl Seat {
     }
 
     fn call(&mut self, machine: &Machine) -> u64 {
-        self.follow(&Report {
+        let report = Report {
             newest_seq: machine.known,
             is_activation: !machine.is_active,
+            asks_for_lease: true,
             ..self.report()
-        });
-        self.trail.answered = self.trail.issued;
+        };
+        self.follow(&report);
+        self.trail.note_answer(&report, self.trail.issued);
         self.trail.issued
     }
 
@@ -76,22 +91,27 @@ impl Seat {
             newest_seq: machine.known,
             is_activation: !machine.is_active,
             written_at: self.at,
+            nonce: nonce(),
         }
     }
 
     fn sign(&mut self, request: &Request) -> u64 {
         let has_lease = self.trail.issued > 0;
+        let nonce = request.nonce.to_string();
         let report = Report {
             newest_seq: request.newest_seq,
             is_activation: request.is_activation,
             written_at: Some(request.written_at),
             has_running_lease: has_lease,
+            asks_for_lease: true,
+            nonce: &nonce,
             ..self.report()
         };
         self.follow(&report);
         let seq = self.trail.issued;
-        let exp = self.at + TimeDelta::days(93);
-        self.trail.note_file(&report, seq, exp);
+        let exp = self.at + LEASE;
+        let found = self.trail.note_file(&report, seq, exp);
+        self.shared += u32::from(found.is_some());
         seq
     }
 
@@ -245,6 +265,7 @@ fn request_files_that_lie_are_noticed_with_the_third_lease() {
                     newest_seq: (!hidden).then(|| number_at(guess)),
                     is_activation: is_activation || !hidden,
                     written_at: seat.at - TimeDelta::days(back),
+                    nonce: nonce(),
                 };
                 seat.sign(&request);
                 for _ in 0..80 {
@@ -259,17 +280,21 @@ fn request_files_that_lie_are_noticed_with_the_third_lease() {
 #[test]
 fn renewals_that_repeat_an_old_number_and_its_time_are_noticed_with_the_third_lease() {
     // Copies of one machine ask one after another, or each for itself.
-    for (every, longest) in [(91, 183), (35, 71), (7, 77), (1, 63)] {
+    for (every, longest) in [(91, 183), (35, 71), (7, 15), (1, 3)] {
         let (mut seat, mut site) = online_for(3);
         let copy = Request {
             newest_seq: site.known,
             is_activation: false,
             written_at: seat.at,
+            nonce: 0,
         };
         let noticed = (0..400).find(|days| {
             day(&mut seat, &mut site);
             if days % every == 0 {
-                seat.sign(&copy);
+                seat.sign(&Request {
+                    nonce: nonce(),
+                    ..copy
+                });
             }
             seat.shared > 0
         });
@@ -290,6 +315,7 @@ fn renewals_that_invent_a_number_that_may_have_been_answered_are_noticed_with_th
                 newest_seq: Some(number_at(written_at) - 1),
                 is_activation: false,
                 written_at,
+                nonce: nonce(),
             });
             for _ in 0..80 {
                 day(&mut seat, &mut site);
@@ -301,41 +327,80 @@ fn renewals_that_invent_a_number_that_may_have_been_answered_are_noticed_with_th
 }
 
 #[test]
-fn renewals_that_are_carried_late_are_not_suspected_however_often() {
+fn a_renewal_that_is_carried_late_is_not_suspected_however_often() {
     for every in [1, 5, 20, 29] {
         let (mut seat, mut site) = online_for(3);
-        for _ in 0..30 {
-            let requests = [seat.write(&site), seat.write(&site), seat.write(&site)];
+        for _ in 0..8 {
+            let request = seat.write(&site);
             for _ in 0..every {
                 day(&mut seat, &mut site);
             }
-            for request in &requests {
-                seat.sign(request);
-            }
+            // The file is signed twice, and imported before the next request is written.
+            seat.sign(&request);
+            site.takes(seat.sign(&request));
+            day(&mut seat, &mut site);
             assert_eq!(seat.shared, 0, "{every}");
         }
     }
 }
 
 #[test]
-fn a_site_that_was_set_up_anew_by_file_is_not_suspected() {
-    for is_imported in [true, false] {
-        let (mut seat, _) = online_for(3);
-        let mut anew = Machine::default();
-        // Files may be lost, too.
-        for _ in 0..5 {
-            let request = seat.write(&anew);
-            seat.pass(TimeDelta::days(1));
-            let answer = seat.sign(&request);
-            if is_imported {
-                anew.takes(answer);
+fn three_files_that_are_signed_and_never_heard_of_are_for_a_person_to_tell() {
+    for is_activation in [true, false] {
+        for newest_seq in [None, Some(0), Some(1), Some(2)] {
+            let (mut seat, site) = online_for(3);
+            let known = newest_seq.and_then(|back| site.known.map(|it| it - back));
+            for count in 0..4 {
+                assert_eq!(seat.shared, u32::from(count > 2), "{count}");
+                // However old they claim to be.
+                seat.sign(&Request {
+                    newest_seq: known,
+                    is_activation,
+                    written_at: T0,
+                    nonce: nonce(),
+                });
             }
         }
-        for _ in 0..30 {
-            day(&mut seat, &mut anew);
-        }
-        assert_eq!(seat.shared, 0, "{is_imported}");
     }
+}
+
+#[test]
+fn each_thing_that_befalls_an_honest_machine_without_internet_is_not_suspected() {
+    // It renews daily, for two years.
+    let (mut seat, mut site) = (Seat::new(), Machine::default());
+    for _ in 0..730 {
+        seat.renew(&mut site);
+        seat.pass(TimeDelta::days(1));
+    }
+    assert_eq!(seat.shared, 0);
+    // It is reinstalled after some months, twice in the year.
+    for _ in 0..2 {
+        site = Machine::default();
+        for _ in 0..4 {
+            seat.renew(&mut site);
+            seat.pass(TimeDelta::days(40));
+        }
+    }
+    assert_eq!(seat.shared, 0);
+    for _ in 0..8 {
+        seat.pass(TimeDelta::days(50));
+        // One file is lost, or two requests are written before an answer is imported.
+        let requests = [seat.write(&site), seat.write(&site)];
+        let answers = requests.map(|it| seat.sign(&it));
+        site.takes(answers[1]);
+        seat.pass(TimeDelta::days(50));
+        seat.renew(&mut site);
+    }
+    // It has internet for some days, on a bad line.
+    for _ in 0..10 {
+        seat.renew(&mut site);
+        seat.call(&site);
+        seat.call(&site);
+        site.takes(seat.call(&site));
+        seat.call(&site);
+        seat.pass(TimeDelta::days(1));
+    }
+    assert_eq!(seat.shared, 0);
 }
 
 #[test]
@@ -344,8 +409,8 @@ fn sites_whose_files_were_signed_before_there_was_a_trail_are_not_suspected() {
     let mut site = Machine::default();
     seat.renew(&mut site);
     seat.trail.files = FileTrail::default();
-    for is_lost in [true, true, false, true, false] {
-        seat.pass(TimeDelta::days(30));
+    for is_lost in [true, false, true, false] {
+        seat.pass(TimeDelta::days(50));
         let request = seat.write(&site);
         let answer = seat.sign(&request);
         if !is_lost {
@@ -358,16 +423,16 @@ fn sites_whose_files_were_signed_before_there_was_a_trail_are_not_suspected() {
 
 #[test]
 fn request_files_may_say_any_time() {
-    let (mut seat, site) = online_for(3);
-    for written_at in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH, seat.at] {
+    for written_at in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH, T0] {
+        let (mut seat, site) = online_for(3);
         let request = Request {
             written_at,
             ..seat.write(&site)
         };
         seat.sign(&request);
         seat.heartbeat(&site);
+        assert_eq!(seat.shared, 0, "{written_at}");
     }
-    assert_eq!(seat.shared, 0);
 }
 
 #[test]
@@ -382,7 +447,7 @@ fn many_more_files_displace_no_evidence() {
     for _ in 0..100 {
         day(&mut seat, &mut Machine::default());
     }
-    assert!(serde_json::to_string(&seat.trail.files).unwrap().len() < 2500);
+    assert!(serde_json::to_string(&seat.trail.files).unwrap().len() < 3500);
 }
 
 /// What happens to an honest site.
@@ -434,6 +499,7 @@ proptest! {
         let (mut requests, mut forgotten) = (0, 0..0);
         let mut backup = None;
         let mut heard_at = seat.at;
+        let mut blind = 0;
         for (event, minutes) in &events {
             seat.pass(TimeDelta::minutes(*minutes));
             // Nobody carries a request for a month.
@@ -462,7 +528,12 @@ proptest! {
                     written.push((requests, request));
                     requests += 1;
                 }
+                // What became of more files than these, the site has not said, and it has lost its
+                // number more than twice in a year: that is for a person to tell.
+                Event::Sign(_) | Event::SignAndKeep(_)
+                    if seat.trail.files.open.count(seat.at) >= MAX_OPEN_LEASES || blind >= 2 => {}
                 Event::Sign(which) if !written.is_empty() => {
+                    blind += u32::from(written[which % written.len()].1.newest_seq.is_none());
                     let (nonce, request) = written.remove(which % written.len());
                     signed.push((nonce, seat.sign(&request)));
                 }
@@ -474,6 +545,7 @@ proptest! {
                 }
                 Event::SignAndKeep(which) if !written.is_empty() => {
                     let (nonce, request) = &written[which % written.len()];
+                    blind += u32::from(request.newest_seq.is_none());
                     signed.push((*nonce, seat.sign(request)));
                 }
                 Event::Sign(_) | Event::SignAndKeep(_) | Event::Import(_) => {}
@@ -493,6 +565,61 @@ proptest! {
                 Event::Clock(seconds) => ahead = TimeDelta::seconds(seconds),
             }
             prop_assert_eq!(seat.shared, 0, "{:?}", event);
+        }
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_more_leases_by_file_than_two_run_unreported_whatever_the_requests_say(
+        // Which machine asks, what it says, how old its request claims to be, and the hours
+        // until then.
+        events in prop::collection::vec(
+            (0_usize..6, prop::option::weighted(0.7, 0_u64..4), 0_i64..40, 0_i64..24 * 30), 0..60),
+        has_site in any::<bool>(),
+    ) {
+        let (mut seat, mut site) = if has_site {
+            online_for(3)
+        } else {
+            (Seat::new(), Machine::default())
+        };
+        // When each copy's newest lease ends.
+        let mut copies = [(); 6].map(|()| (Machine::default(), T0));
+        for (which, said, days, hours) in events {
+            seat.pass(TimeDelta::hours(hours));
+            let own = copies[which].0.known;
+            let newest_seq = match said {
+                None => None,
+                Some(0) => own,
+                // What the site knows, or what it may have known.
+                Some(1) => site.known,
+                Some(2) => site.known.map(|it| it - 1),
+                // Near one of a file.
+                Some(_) => {
+                    let guess = number_at(seat.at - TimeDelta::days(days));
+                    Some(guess.min(seat.trail.issued).saturating_sub(1))
+                }
+            };
+            // Machines that tell each other their numbers look like one.
+            let is_told = newest_seq != own && copies.iter().any(|it| it.0.known == newest_seq);
+            let newest_seq = newest_seq.filter(|_| !is_told);
+            let (copy, end) = &mut copies[which];
+            let request = Request {
+                newest_seq,
+                is_activation: !copy.is_active || said == Some(2),
+                written_at: seat.at - TimeDelta::days(days),
+                nonce: nonce(),
+            };
+            copy.takes(seat.sign(&request));
+            *end = seat.at + LEASE;
+            if has_site {
+                site.takes(seat.call(&site));
+            }
+            let running = copies.iter().filter(|(_, end)| *end > seat.at).count();
+            prop_assert!(seat.shared > 0 || running <= MAX_OPEN_LEASES, "{running}");
         }
     }
 }

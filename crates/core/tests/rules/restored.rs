@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 use license_core::call::Call;
 use license_core::restored::{
-    IssuedNumbers, LostNumbers, MAX_LEAD, MAX_UNRECORDED, Refusal, next_number, number_at,
-    takes_seat,
+    Continuity, Coverage, IssuedNumbers, LostNumbers, MAX_LEAD, MAX_RESTART, MAX_UNRECORDED,
+    Refusal, next_number, number_at, takes_seat,
 };
 use license_core::suspicion::{Report, Suspicion, Trail};
 use proptest::prelude::*;
@@ -77,6 +77,25 @@ fn numbers_of_a_lost_clock_that_was_ahead_are_lost_until_this_server_comes_to_th
         let numbers = IssuedNumbers { newest, lost };
         let found = numbers.have_lost(number_at(at(known)), at(now));
         assert_eq!(found, is_lost, "{known} at {now}");
+    }
+}
+
+#[test]
+fn only_a_short_rest_after_a_clean_stop_continues_what_is_recorded() {
+    let second = TimeDelta::seconds(1);
+    for (is_closed, rest, expected) in [
+        (true, TimeDelta::zero(), Continuity::Kept),
+        (true, MAX_RESTART, Continuity::Kept),
+        (true, MAX_RESTART + second, Continuity::Broken),
+        (false, TimeDelta::zero(), Continuity::OpenNow),
+        (false, MAX_UNRECORDED, Continuity::OpenNow),
+        (false, MAX_UNRECORDED + second, Continuity::Broken),
+    ] {
+        let first = Coverage::next(None, T0, false);
+        let coverage = Coverage::next(Some(&first), T0, is_closed);
+        assert!(coverage.version > first.version);
+        let found = coverage.continuity(T0 + rest);
+        assert_eq!(found, expected, "{is_closed} {rest}");
     }
 }
 

@@ -461,7 +461,8 @@ fn a_number_that_outlives_its_lease_is_behind_and_a_few_days_of_lost_answers_are
     let (trail, found) = seat.trail.followed(&report);
     assert_eq!(found, []);
     seat.trail = trail;
-    seat.trail.note_file(&report, 101, T0 + TimeDelta::days(93));
+    let found = seat.trail.note_file(&report, 101, T0 + TimeDelta::days(93));
+    assert_eq!(found, None);
     seat.trail.issued = 101;
     seat.validate(101, "a");
     let noticed = (0..100).find(|day| {
@@ -604,7 +605,7 @@ fn going_back_to_version_1_0_0_and_returning_counts_once_each_time() {
         // The version that says numbers finds the one that it knew.
         known = seat.validate(known, "a");
         known = seat.validate(known, "a");
-        assert_eq!(seat.trail.regressions.count, time);
+        assert_eq!(seat.trail.regressions.times.len(), time);
         assert_eq!(seat.found, SHARED[usize::from(time < 3)..], "{time}");
     }
     // One that stays there is noted by its third call.
@@ -635,11 +636,64 @@ fn a_backup_that_is_restored_twice_in_a_month_on_a_bad_line_is_not_a_copy() {
         }
     }
     assert_eq!(
-        (seat.found.as_slice(), seat.trail.regressions.count),
+        (seat.found.as_slice(), seat.trail.regressions.times.len()),
         (&[][..], 2)
     );
     // The third time it is for a person to tell.
     known = seat.validate(backup, "a");
     seat.validate(known, "a");
     assert_eq!(seat.found, []);
+}
+
+#[test]
+fn three_hidden_calls_within_any_thirty_days_are_noticed() {
+    for (days, noticed) in [
+        (&[1, 29, 32, 33][..], Some(33)),
+        (&[64, 91, 95, 96], Some(96)),
+        (&[1, 16, 31], Some(31)),
+        (&[1, 16, 32, 47, 63], None),
+    ] {
+        let mut seat = Seat::new();
+        let mut known = seat.validate(100, "a");
+        let mut found = None;
+        for day in days {
+            seat.at = T0 + TimeDelta::days(*day);
+            seat.call(None, "a", false);
+            for _ in 0..2 {
+                known = seat.validate(known, "a");
+            }
+            found = found.or((!seat.found.is_empty()).then_some(*day));
+        }
+        assert_eq!(found, noticed, "{days:?}");
+    }
+}
+
+#[test]
+fn lost_numbers_after_the_first_count_although_the_machine_is_up_to_date_in_between() {
+    let mut seat = Seat::new();
+    let mut known = seat.validate(100, "a");
+    for claim in 0..4 {
+        assert_eq!(seat.found, []);
+        seat.at += TimeDelta::days(3);
+        let report = Report {
+            newest_seq: Some(seat.trail.issued + 60_000),
+            installation_id: "a",
+            knows_lost_number: true,
+            longest_lease: TimeDelta::hours(96),
+            at: seat.at,
+            ..Report::default()
+        };
+        let (trail, found) = seat.trail.followed(&report);
+        seat.trail = trail;
+        seat.trail.issued += 60_001;
+        seat.trail.answered = seat.trail.issued;
+        if claim == 3 {
+            assert_eq!(found, SHARED);
+            return;
+        }
+        assert_eq!(found, []);
+        // Its first call after that is behind; then it has the newest number.
+        known = seat.validate(known, "a");
+        known = seat.validate(known, "a");
+    }
 }

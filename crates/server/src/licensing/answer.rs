@@ -187,6 +187,8 @@ async fn decide(
     let report = Report {
         newest_seq: call.newest_seq,
         written_at: call.offline.map(|it| it.written_at),
+        nonce: to.nonce.as_deref().unwrap_or_default(),
+        asks_for_lease: question.is_kept(),
         has_running_lease: question.is_kept() && seat.as_ref().is_some_and(has_lease),
         is_activation: matches!(question, Question::Activate(_)),
         installation_id: &to.installation_id,
@@ -237,7 +239,7 @@ async fn decide(
             }
             seat.last_seq = next_number(seat.last_seq, lost, now);
             if is_online && question.is_kept() {
-                seat.note_answered();
+                seat.note_answer(&report);
             }
             if seat.is_held() {
                 let left = moves_left(&transaction, &license, now).await?;
@@ -247,7 +249,8 @@ async fn decide(
                 seat.note_signed(signed);
                 if question.is_kept() {
                     seat.signed = Some(signed);
-                    seat.note_file(&report, signed.exp);
+                    let found = seat.note_file(&report, signed.exp);
+                    note(&transaction, &seat, found, now).await?;
                 }
                 seats::save(&transaction, &seat).await?;
                 Answer::License(license)
@@ -271,10 +274,11 @@ async fn decide(
                     }
                     seat.last_seq = next_number(seat.last_seq, lost, now);
                     if is_online && question.is_kept() {
-                        seat.note_answered();
+                        seat.note_answer(&report);
                     }
                     if question.is_kept() {
-                        seat.note_file(&report, now);
+                        let found = seat.note_file(&report, now);
+                        note(&transaction, &seat, found, now).await?;
                     }
                     seats::save(&transaction, &seat).await?;
                     seat.last_seq
@@ -349,14 +353,24 @@ async fn follow(
 ) -> Result<Seat, StoreError> {
     let (trail, found) = seat.trail().followed(report);
     seat.set_trail(trail);
+    note(db, &seat, found, report.at).await?;
+    Ok(seat)
+}
+
+/// Records suspicions for review.
+async fn note(
+    db: &impl ConnectionTrait,
+    seat: &Seat,
+    found: impl IntoIterator<Item = Suspicion>,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
     for suspicion in found {
-        let at = report.at;
         let noted = suspicions::note(db, &seat.license_id, &seat.hardware_id, suspicion, at);
         if noted.await? {
             warn_of(suspicion, &seat.hardware_id);
         }
     }
-    Ok(seat)
+    Ok(())
 }
 
 /// Lines are limited by statement: those of a copy have one that no other kind uses up.

@@ -76,7 +76,7 @@ pub async fn record(store: &Store, clock: &SigningClock) -> Result<(), StoreErro
     }
 }
 
-/// The same for the running service. A failure is logged.
+/// The same for a command that has signed something. A failure is logged.
 pub async fn record_if_trusted(app: &App) {
     if let Err(error) = record(&app.store, &app.signing_clock).await {
         tracing::warn!(%error, "failed to record that the clock is trusted");
@@ -84,7 +84,7 @@ pub async fn record_if_trusted(app: &App) {
 }
 
 /// Compares the clock with the database's, takes up that it was accepted, and
-/// records that it is trusted, if it is.
+/// records that it is trusted, if it is, and that the database is covered until now.
 ///
 /// # Errors
 /// When the database refuses; the previous result then still counts.
@@ -94,12 +94,7 @@ pub async fn watch(app: &App) -> Result<(), StoreError> {
     if recorded.is_some_and(|it| app.signing_clock.take_up(it.accepted_at)) {
         tracing::info!("the clock was accepted");
     }
-    // Before the record moves on: a record that has gone back shows a restored backup.
-    let (clock, numbering) = (&app.signing_clock, &app.numbering);
-    restored::note_lost(&app.store, numbering, clock, app.clock.now()).await?;
-    record(&app.store, clock).await?;
-    numbering.note_recorded(signing_clock::find(app.store.reader()).await?);
-    Ok(())
+    restored::record(&app.store, &app.numbering, &app.signing_clock, false).await
 }
 
 /// What a process that starts now sees of its clock.
@@ -133,11 +128,8 @@ pub async fn accept(store: &Store, clock: &dyn Clock, change: &Change) -> Result
     if let Some(ahead) = ahead.filter(|ahead| ahead.abs() > MAX_DATABASE_SKEW) {
         return Err(AcceptError::Doubt(ClockDoubt::Database { ahead }));
     }
-    // What was issued after the record that is replaced may be lost.
-    let newest = restored::newest(store.reader(), change.at).await?;
     let transaction = store.begin().await?;
     let recorded = signing_clock::find(&transaction).await?;
-    restored::note_range(&transaction, newest, change.at).await?;
     let details = json!({"clock": change.at, "recorded": recorded.map(|it| it.at)});
     change.note_clock(&transaction, details).await?;
     signing_clock::accept(&transaction, change.at).await?;

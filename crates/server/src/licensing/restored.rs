@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use license_core::foreign_text;
 use license_core::license_key::mask;
-use license_core::restored::{IssuedNumbers, LostNumbers, MAX_LEAD, number_at};
+use license_core::restored::{Coverage, IssuedNumbers, LostNumbers, MAX_LEAD, number_at};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::audit::{Action, Actor};
 use crate::numbering::{ALERT_INTERVAL, Numbering};
 use crate::signing::clock::SigningClock;
 use crate::store::audit_log::Filter;
-use crate::store::{Store, StoreError, audit_log, lost_numbers, seats, signing_clock};
+use crate::store::{Store, StoreError, audit_log, coverage, lost_numbers, seats, signing_clock};
 
 /// What is known at the start of a process. `has_keys` says whether there are signing
 /// keys: without them and with an empty database nothing was ever issued.
@@ -25,41 +25,61 @@ pub async fn open(
     has_keys: bool,
     now: DateTime<Utc>,
 ) -> Result<Numbering, StoreError> {
-    Ok(match newest(store.reader(), now).await? {
-        0 if !has_keys => Numbering::default(),
-        newest => Numbering::started(newest),
+    Ok(match coverage::find(store.reader()).await? {
+        None if !has_keys => Numbering::default(),
+        recorded => Numbering::started(recorded, now),
     })
 }
 
-/// Stores the range of numbers that the database may have lost before this process
-/// started, or under it. Does nothing while the clock may be wrong, when nothing is
-/// signed anyway.
+/// Records that the database is covered until now, and that the clock is trusted; `is_closed`
+/// says that this server stops. Numbers that may have been lost before this process started,
+/// or under it, are stored in the same transaction: nothing that shows them is overwritten before.
+/// Does nothing while the clock may be wrong, when nothing is signed anyway, or while another
+/// server may show that nothing is lost.
 ///
 /// # Errors
 /// When the database refuses; it is tried again with the next call.
-pub async fn note_lost(
+pub async fn record(
     store: &Store,
     numbering: &Numbering,
     clock: &SigningClock,
-    now: DateTime<Utc>,
+    is_closed: bool,
 ) -> Result<(), StoreError> {
-    let recorded = signing_clock::find(store.reader()).await?;
-    let Some(after) = numbering.unstored_after(recorded.as_ref()) else {
+    let Some((at, may_begin)) = clock.to_record() else {
         return Ok(());
     };
-    let Ok(now) = clock.permit(now) else {
-        return Ok(());
-    };
-    note_range(store.reader(), after, now.instant()).await?;
-    numbering.note_stored();
+    let now = at.instant();
+    let transaction = store.begin().await?;
+    let recorded = coverage::hold(&transaction).await?;
+    signing_clock::record(&transaction, at, may_begin).await?;
+    let next = Coverage::next(recorded.as_ref(), now, is_closed);
+    let waits = !is_closed && numbering.waits(recorded.as_ref(), now);
+    if !waits {
+        if let Some(after) = numbering.unstored_after(recorded.as_ref()) {
+            note_range(&transaction, after, now).await?;
+        }
+        coverage::record(&transaction, &next).await?;
+    }
+    transaction.commit().await?;
+    if !waits {
+        numbering.note_recorded(next);
+    }
     Ok(())
 }
 
-/// Stores that the numbers after this one and before now may be lost.
+/// Begins the coverage of a database in which nothing was signed yet.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn note_range(
+pub async fn begin(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), StoreError> {
+    match coverage::find(db).await? {
+        Some(_) => Ok(()),
+        None => coverage::record(db, &Coverage::next(None, now, true)).await,
+    }
+}
+
+/// Stores that the numbers after this one and before now may be lost.
+async fn note_range(
     db: &impl ConnectionTrait,
     after: u64,
     now: DateTime<Utc>,
@@ -83,7 +103,11 @@ pub async fn is_lost(
     known: u64,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let recorded = signing_clock::find(db).await?;
+    let mut recorded = coverage::find(db).await?;
+    // This process may have moved the record on since it was read.
+    if numbering.unstored_after(recorded.as_ref()).is_some() {
+        recorded = coverage::find(db).await?;
+    }
     let issued = match numbering.unstored_after(recorded.as_ref()) {
         Some(after) => IssuedNumbers::unknown_after(after),
         None => IssuedNumbers {
@@ -94,11 +118,8 @@ pub async fn is_lost(
     Ok(issued.have_lost(known, now))
 }
 
-/// The newest number that the database accounts for.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn newest(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64, StoreError> {
+/// The newest number that the database has.
+async fn newest(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let recorded = signing_clock::find(db).await?;
     // A call that was answered while the clock was wrong hides no backup.
     let called = seats::newest_call(db, now + MAX_LEAD).await?;

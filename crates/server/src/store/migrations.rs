@@ -42,6 +42,8 @@ impl MigratorTrait for Migrator {
             Box::new(FormerInstallations),
             Box::new(RequestFiles),
             Box::new(KeyRecord),
+            Box::new(RegressionTimes),
+            Box::new(Coverage),
         ]
     }
 }
@@ -640,5 +642,71 @@ impl MigrationTrait for KeyRecord {
             .col(column("revoked").json().not_null())
             .to_owned();
         manager.create_table(key_record).await
+    }
+}
+
+struct RegressionTimes;
+
+impl MigrationName for RegressionTimes {
+    fn name(&self) -> &'static str {
+        "m0011_regression_times"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for RegressionTimes {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let mut times = ColumnDef::new("regressed_at");
+        let mut table = Table::alter();
+        let table = table.table("seats").add_column(times.json());
+        manager.alter_table(table.to_owned()).await?;
+        // Of several, only the time of the first was recorded.
+        let times = match manager.get_database_backend() {
+            DbBackend::Postgres => {
+                "json_build_array(to_char(regressed_since, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))"
+            }
+            _ => "json_array(strftime('%Y-%m-%dT%H:%M:%SZ', regressed_since))",
+        };
+        let keep = format!(
+            "UPDATE seats SET regressed_at = {times} \
+             WHERE regressions > 0 AND regressed_since IS NOT NULL"
+        );
+        let db = manager.get_connection();
+        db.execute_unprepared(&keep).await?;
+        for column in ["regressions", "regressed_since"] {
+            let mut table = Table::alter();
+            let table = table.table("seats").drop_column(column);
+            manager.alter_table(table.to_owned()).await?;
+        }
+        Ok(())
+    }
+}
+
+struct Coverage;
+
+impl MigrationName for Coverage {
+    fn name(&self) -> &'static str {
+        "m0012_coverage"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Coverage {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = |name: &'static str| ColumnDef::new(name);
+        let coverage = Table::create()
+            .table("coverage")
+            .col(column("id").big_integer().not_null().primary_key())
+            .col(column("version").big_integer().not_null())
+            .col(column("covered_until").timestamp().not_null())
+            .col(column("is_closed").boolean().not_null())
+            .to_owned();
+        manager.create_table(coverage).await?;
+        // Until then a server has run.
+        let recorded = "INSERT INTO coverage (id, version, covered_until, is_closed) \
+                        SELECT 1, 1, recorded_at, FALSE FROM signing_clock";
+        let db = manager.get_connection();
+        db.execute_unprepared(recorded).await?;
+        Ok(())
     }
 }

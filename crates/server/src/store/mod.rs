@@ -6,6 +6,7 @@ pub mod audit_log;
 pub mod callers;
 pub mod calls;
 pub mod console_sessions;
+pub mod coverage;
 pub mod installations;
 pub mod key_record;
 pub mod licenses;

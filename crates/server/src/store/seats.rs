@@ -10,7 +10,7 @@ use license_core::file_trail::FileTrail;
 use license_core::fleet::Signed;
 use license_core::regressions::Regressions;
 use license_core::seat::{Overlap, SeatState};
-use license_core::suspicion::{FormerInstallation, Report, Trail};
+use license_core::suspicion::{FormerInstallation, Report, Suspicion, Trail};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Func;
 use sea_orm::{
@@ -50,9 +50,8 @@ pub struct Model {
     overlap: Option<String>,
     says_seq: bool,
     acknowledged_seq: i64,
-    regressions: i32,
     regressed_seq: Option<i64>,
-    regressed_since: Option<NaiveDateTime>,
+    regressed_at: Option<Json>,
     behind_since: Option<NaiveDateTime>,
     lost_claim_seq: Option<i64>,
     request_files: Option<Json>,
@@ -186,13 +185,15 @@ impl Seat {
     }
 
     /// Notes that the site will know the newest sequence number.
-    pub fn note_answered(&mut self) {
-        self.trail.answered = self.last_seq;
+    pub fn note_answer(&mut self, report: &Report<'_>) {
+        self.trail.note_answer(report, self.last_seq);
     }
 
     /// Notes the answer to a request file: the newest number, whose lease ends at `exp`.
-    pub fn note_file(&mut self, report: &Report<'_>, exp: DateTime<Utc>) {
-        self.trail.note_file(report, self.last_seq, exp);
+    /// Answers what staff should review.
+    #[must_use]
+    pub fn note_file(&mut self, report: &Report<'_>, exp: DateTime<Utc>) -> Option<Suspicion> {
+        self.trail.note_file(report, self.last_seq, exp)
     }
 
     /// Notes the lost number by which a machine takes its seat.
@@ -551,9 +552,8 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         overlap: ActiveValue::Set(seat.overlap.map(|it| it.as_str().to_owned())),
         says_seq: ActiveValue::Set(seat.trail.says_seq),
         acknowledged_seq: ActiveValue::Set(number(seat.trail.acknowledged)),
-        regressions: ActiveValue::Set(i32::try_from(regressions.count).unwrap_or(i32::MAX)),
         regressed_seq: ActiveValue::Set(regressions.newest.map(number)),
-        regressed_since: ActiveValue::Set(regressions.since.map(|time| time.naive_utc())),
+        regressed_at: ActiveValue::Set(regression_times_json(&seat.trail)),
         behind_since: ActiveValue::Set(seat.trail.behind_since.map(|time| time.naive_utc())),
         lost_claim_seq: ActiveValue::Set(seat.trail.lost_claim.map(number)),
         request_files: ActiveValue::Set(request_files_json(&seat.trail)),
@@ -576,6 +576,22 @@ fn former_installations_json(trail: &Trail) -> Option<Value> {
 fn request_files_json(trail: &Trail) -> Option<Value> {
     let files = Some(&trail.files).filter(|files| **files != FileTrail::default());
     files.and_then(|files| serde_json::to_value(files).ok())
+}
+
+/// `None` for none: no honest site has any.
+fn regression_times_json(trail: &Trail) -> Option<Value> {
+    let times = Some(&trail.regressions.times).filter(|times| !times.is_empty());
+    times.and_then(|times| serde_json::to_value(times).ok())
+}
+
+fn regression_times(json: Option<Value>) -> Result<Vec<DateTime<Utc>>, StoreError> {
+    let Some(json) = json else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_value(json.clone()).map_err(|_| StoreError::Value {
+        column: "seats.regressed_at",
+        value: json.to_string(),
+    })
 }
 
 fn request_files(json: Option<Value>) -> Result<FileTrail, StoreError> {
@@ -644,9 +660,8 @@ impl TryFrom<Model> for Seat {
                 says_seq: row.says_seq,
                 acknowledged: u64::try_from(row.acknowledged_seq).unwrap_or_default(),
                 regressions: Regressions {
-                    count: u32::try_from(row.regressions).unwrap_or_default(),
+                    times: regression_times(row.regressed_at)?,
                     newest: row.regressed_seq.and_then(|seq| u64::try_from(seq).ok()),
-                    since: row.regressed_since.map(|time| time.and_utc()),
                 },
                 answered: u64::try_from(row.answered_seq).unwrap_or_default(),
                 behind_at: row.behind_seq.and_then(|seq| u64::try_from(seq).ok()),

@@ -1,7 +1,9 @@
 //! Two machines that share one identity are noticed, and never denied for it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::offline::{OfflineRequest, Purpose, from_file};
+use license_core::offline::{OfflineRequest, Purpose, from_file, nonce};
 use license_core::restored::number_at;
 use license_core::suspicion::Suspicion;
 use license_server::licensing::catalogue::Tier;
@@ -25,6 +27,8 @@ on_both_engines! {
     renewals_by_file_and_a_reinstalled_machine_are_not_noted;
     numbers_that_were_never_issued_and_changed_hardware_are_noted;
     copies_that_are_licensed_by_file_are_noted;
+    any_number_of_machines_that_are_licensed_by_file_alone_are_noted_with_the_third;
+    a_request_file_that_is_signed_again_is_one_machine;
     copies_that_invent_a_number_or_repeat_one_are_noted;
     copies_beside_a_site_that_calls_more_often_are_noted_by_their_third_call;
     renewals_by_file_that_repeat_an_old_number_and_its_time_are_noted_with_the_third;
@@ -74,6 +78,9 @@ async fn by_file_of(
     (purpose, newest_seq): (Purpose, Option<u64>),
     created_at: DateTime<Utc>,
 ) -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut random = [0; 24];
+    random[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
     let request = OfflineRequest {
         purpose,
         license_key: key.to_owned(),
@@ -81,11 +88,16 @@ async fn by_file_of(
         installation_id: INSTALLATION.to_owned(),
         installation_name: String::new(),
         installation_version: String::new(),
-        nonce: NONCE.to_owned(),
+        nonce: nonce(random, created_at),
         created_at,
         key_set: 1,
         newest_seq,
     };
+    answered(vendor, &request).await
+}
+
+/// The number of the answer to a request.
+async fn answered(vendor: &Vendor, request: &OfflineRequest) -> u64 {
     let body = json!({"request": request.to_file()});
     let (_, answer) = vendor.post("offline", body).await;
     assert_eq!(answer["data"]["granted"], true, "{answer}");
@@ -265,7 +277,7 @@ async fn renewals_by_file_and_a_reinstalled_machine_are_not_noted(engine: Engine
     let vendor = Vendor::start(engine).await;
     let (key, seq) = licensed(&vendor).await;
     let known = validate(&vendor, &key, Some(seq), &[]).await;
-    for purpose in [Purpose::Renew; 4].into_iter().chain([Purpose::Activate]) {
+    for purpose in [Purpose::Renew, Purpose::Activate] {
         by_file(&vendor, &key, purpose, None).await;
         assert_eq!(noted(&vendor).await, []);
         let seat = vendor.seat(&key, "machine").await.unwrap();
@@ -394,7 +406,7 @@ async fn copies_that_are_licensed_by_file_are_noted(engine: Engine) {
     // The site itself renews by file, imports it or not, and is reinstalled by file.
     let (key, seq) = licensed(&vendor).await;
     let mut known = validate(&vendor, &key, Some(seq), &[]).await;
-    for is_imported in [true, false, true] {
+    for is_imported in [true, true, false] {
         vendor.clock.advance(TimeDelta::hours(20));
         let file = by_file(&vendor, &key, Purpose::Renew, Some(known)).await;
         vendor.clock.advance(TimeDelta::hours(20));
@@ -476,5 +488,80 @@ async fn renewals_by_file_that_repeat_an_old_number_and_its_time_are_noted_with_
         }
     }
     assert_eq!(noted(&vendor).await, [("shared_identity".to_owned(), 1)]);
+    vendor.end().await;
+}
+
+async fn any_number_of_machines_that_are_licensed_by_file_alone_are_noted_with_the_third(
+    engine: Engine,
+) {
+    let vendor = Vendor::start(engine).await;
+    let long_ago = vendor.clock.now() - TimeDelta::days(300);
+    for is_online in [false, true] {
+        for (purpose, days) in [
+            (Purpose::Activate, 0),
+            (Purpose::Activate, 1),
+            (Purpose::Renew, 0),
+            (Purpose::Renew, 30),
+        ] {
+            let before = noted(&vendor).await.len();
+            let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+            let mut known = None;
+            if is_online {
+                known = Some(vendor.activate(&key, "machine").await.seq());
+            }
+            for machine in 1..=5 {
+                let purpose = if machine == 1 {
+                    Purpose::Activate
+                } else {
+                    purpose
+                };
+                // The machine itself is up to date, and the requests may say any time.
+                if known.is_some() {
+                    known = Some(validate(&vendor, &key, known, &[]).await);
+                }
+                by_file_of(&vendor, &key, (purpose, None), long_ago).await;
+                let count = noted(&vendor).await.len() - before;
+                assert_eq!(
+                    count,
+                    usize::from(machine >= 3),
+                    "{is_online} {purpose:?} {machine}"
+                );
+                vendor.clock.advance(TimeDelta::days(days));
+            }
+            let found = noted(&vendor).await;
+            assert!(found.iter().all(|it| it.0 == "shared_identity"));
+        }
+    }
+    vendor.end().await;
+}
+
+async fn a_request_file_that_is_signed_again_is_one_machine(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let request = |number: u8, newest_seq: Option<u64>| OfflineRequest {
+        purpose: if newest_seq.is_none() {
+            Purpose::Activate
+        } else {
+            Purpose::Renew
+        },
+        license_key: key.clone(),
+        hardware_id: "machine".to_owned(),
+        installation_id: INSTALLATION.to_owned(),
+        installation_name: String::new(),
+        installation_version: String::new(),
+        nonce: nonce([number; 24], vendor.clock.now()),
+        created_at: vendor.clock.now(),
+        key_set: 1,
+        newest_seq,
+    };
+    let mut known = None;
+    for number in 0..6 {
+        let request = request(number, known);
+        for _ in 0..3 {
+            vendor.clock.advance(TimeDelta::hours(1));
+            known = Some(answered(&vendor, &request).await);
+        }
+    }
+    assert_eq!(noted(&vendor).await, []);
     vendor.end().await;
 }

@@ -157,6 +157,15 @@ impl Vendor {
         }
     }
 
+    /// Stops the service, and starts it again.
+    pub async fn restarted(self) -> Self {
+        let (database, directory) = (self.database.clone(), self.directory.clone());
+        let clock = self.clock.clone();
+        self.stop().await;
+        let (by_file, bounds) = (TimeDelta::days(90), Bounds::default());
+        Self::start_on(database, directory, clock, by_file, bounds).await
+    }
+
     /// Changes the key directory while the service is stopped and has no record of it, and
     /// starts it again.
     pub async fn with_other_keys(self, change: impl FnOnce(&Path)) -> Self {

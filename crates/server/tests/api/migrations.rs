@@ -6,8 +6,8 @@ use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, audit_log, calls, console_sessions, key_record, lost_numbers, seat_moves,
-    seats, signing_clock, site_entries, suspicions, usage_days,
+    Migrator, Store, audit_log, calls, console_sessions, coverage, key_record, lost_numbers,
+    seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -16,7 +16,7 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 10] = [
+const SAMPLES: [&str; 12] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
     include_str!("../migrations/m0003_audit_and_history.sql"),
@@ -27,6 +27,8 @@ const SAMPLES: [&str; 10] = [
     include_str!("../migrations/m0008_former_installations.sql"),
     include_str!("../migrations/m0009_request_files.sql"),
     include_str!("../migrations/m0010_key_record.sql"),
+    include_str!("../migrations/m0011_regression_times.sql"),
+    include_str!("../migrations/m0012_coverage.sql"),
 ];
 
 on_both_engines! {
@@ -61,7 +63,7 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     connection.execute_unprepared(rename).await.unwrap();
     let last = SAMPLES.len() - 1;
     let remove = format!(
-        "DELETE FROM seaql_migrations WHERE version LIKE 'm{:04}%'; DROP TABLE key_record",
+        "DELETE FROM seaql_migrations WHERE version LIKE 'm{:04}%'; DROP TABLE coverage",
         last + 1
     );
     connection.execute_unprepared(&remove).await.unwrap();
@@ -155,6 +157,13 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     assert_eq!(seats[0].trail().lost_claim, Some(1_795_521_400_000));
     assert!(seats[0].trail().files.contains(1_795_521_450_000));
     assert_eq!((trail.lost_claim, trail.behind_since), (None, None));
+    let regressions = seats[0].trail().regressions;
+    assert_eq!(
+        (regressions.times.len(), regressions.newest),
+        (2, Some(1_795_521_300_000))
+    );
+    let first = "2026-11-24T12:00:00Z".parse::<chrono::DateTime<chrono::Utc>>();
+    assert_eq!(trail.regressions.times, [first.unwrap()]);
     let suspected = suspicions::list(store.reader(), Some(&license.id), 9).await;
     assert_eq!(suspected.unwrap()[0].times, 3);
     let signed = seats[1].signed.unwrap();
@@ -192,6 +201,11 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         (3, "abc")
     );
     assert_eq!(recorded.revoked, ["a-key"]);
+    let covered = coverage::find(store.reader()).await.unwrap().unwrap();
+    assert_eq!(
+        (covered.version, covered.until, covered.is_closed),
+        (7, seen, true)
+    );
     if engine == Engine::Postgres {
         let narrow = "SELECT table_name || '.' || column_name FROM information_schema.columns \
             WHERE table_schema = 'public' AND column_name = 'id' AND data_type = 'integer' \

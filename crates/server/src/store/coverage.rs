@@ -1,0 +1,84 @@
+//! `coverage`: one row, until when this database is known to hold all that was issued. No row
+//! means that it is not known.
+
+use chrono::NaiveDateTime;
+use license_core::restored::Coverage;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue, ConnectionTrait, DbBackend, EntityTrait, QuerySelect as _};
+
+use super::StoreError;
+
+/// The only row.
+const ROW: i64 = 1;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "coverage")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    id: i64,
+    version: i64,
+    covered_until: NaiveDateTime,
+    is_closed: bool,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What is recorded.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn find(db: &impl ConnectionTrait) -> Result<Option<Coverage>, StoreError> {
+    let row = Entity::find_by_id(ROW).one(db).await?;
+    Ok(row.map(Coverage::from))
+}
+
+/// The same, and other processes that change it wait until the transaction ends.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn hold(db: &impl ConnectionTrait) -> Result<Option<Coverage>, StoreError> {
+    let mut select = Entity::find_by_id(ROW);
+    // A transaction that changes things has an SQLite file for itself.
+    if db.get_database_backend() == DbBackend::Postgres {
+        select = select.lock_exclusive();
+    }
+    let row = select.one(db).await?;
+    Ok(row.map(Coverage::from))
+}
+
+/// Records how far the database is covered. The caller has to hold the row, and to have checked
+/// that this continues what is recorded.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn record(db: &impl ConnectionTrait, coverage: &Coverage) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        id: ActiveValue::Set(ROW),
+        version: ActiveValue::Set(i64::try_from(coverage.version).unwrap_or(i64::MAX)),
+        covered_until: ActiveValue::Set(coverage.until.naive_utc()),
+        is_closed: ActiveValue::Set(coverage.is_closed),
+    };
+    let mut again = OnConflict::column(Column::Id);
+    again.update_columns([Column::Version, Column::CoveredUntil, Column::IsClosed]);
+    Entity::insert(row)
+        .on_conflict(again)
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+impl From<Model> for Coverage {
+    fn from(row: Model) -> Self {
+        Self {
+            version: u64::try_from(row.version).unwrap_or_default(),
+            until: row.covered_until.and_utc(),
+            is_closed: row.is_closed,
+        }
+    }
+}

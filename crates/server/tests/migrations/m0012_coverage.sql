@@ -1,0 +1,1 @@
+UPDATE coverage SET version = 7, is_closed = TRUE;
