@@ -2,6 +2,7 @@
 //! sample data in `tests/migrations/` that all later ones must keep.
 
 use chrono::NaiveDateTime;
+use license_core::folded_text::folded;
 use license_core::seat::{DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS};
 use license_core::suspicion::{FormerInstallation, installation_fingerprint};
 use license_service::database::MIGRATION_TIMEOUT;
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(FormerInstallations),
             Box::new(RequestFiles),
             Box::new(KeyRecord),
+            Box::new(FoldedNames),
         ]
     }
 }
@@ -640,5 +642,82 @@ impl MigrationTrait for KeyRecord {
             .col(column("revoked").json().not_null())
             .to_owned();
         manager.create_table(key_record).await
+    }
+}
+
+struct FoldedNames;
+
+impl MigrationName for FoldedNames {
+    fn name(&self) -> &'static str {
+        "m0011_folded_names"
+    }
+}
+
+/// Names as a search compares them, the same on every engine and in every locale.
+#[async_trait::async_trait]
+impl MigrationTrait for FoldedNames {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for (table, name, added) in [
+            ("licenses", "customer", "customer_folded"),
+            ("seats", "installation_name", "installation_name_folded"),
+        ] {
+            let mut column = ColumnDef::new(added);
+            let column = column.text().not_null().default("");
+            let mut alter = Table::alter();
+            let alter = alter.table(table).add_column(column).to_owned();
+            manager.alter_table(alter).await?;
+            fold_names(manager.get_connection(), table, name, added).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Folds the names of a table, some rows at a time.
+async fn fold_names(
+    db: &impl ConnectionTrait,
+    table: &'static str,
+    name: &'static str,
+    added: &'static str,
+) -> Result<(), DbErr> {
+    const ROWS_AT_A_TIME: u64 = 1000;
+    let mut after: Option<Value> = None;
+    loop {
+        let mut select = Query::select();
+        select
+            .columns(["id", name])
+            .from(table)
+            .limit(ROWS_AT_A_TIME);
+        select.order_by("id", Order::Asc);
+        if let Some(after) = after {
+            select.and_where(Expr::col("id").gt(after));
+        }
+        let rows = db.query_all(&select).await?;
+        let mut values = Vec::new();
+        let mut last = None;
+        for row in &rows {
+            let id: Value = match table {
+                "licenses" => row.try_get::<String>("", "id")?.into(),
+                _ => row.try_get::<i64>("", "id")?.into(),
+            };
+            last = Some(id.clone());
+            values.extend([id, folded(&row.try_get::<String>("", name)?).into()]);
+        }
+        let Some(last) = last else {
+            return Ok(());
+        };
+        let backend = db.get_database_backend();
+        let places = (1..=rows.len()).map(|row| match backend {
+            DbBackend::Postgres => format!("(${}, ${})", 2 * row - 1, 2 * row),
+            _ => "(?, ?)".to_owned(),
+        });
+        let places = places.collect::<Vec<_>>().join(", ");
+        // Both engines name the columns of VALUES so.
+        let update = format!(
+            "UPDATE {table} SET {added} = v.column2 FROM (VALUES {places}) AS v \
+             WHERE {table}.id = v.column1"
+        );
+        db.execute_raw(Statement::from_sql_and_values(backend, update, values))
+            .await?;
+        after = Some(last);
     }
 }
