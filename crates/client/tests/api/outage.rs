@@ -619,14 +619,14 @@ async fn a_commit_whose_answer_is_lost_may_have_stored_the_license() {
         site.status().await["hasLicense"] == true
     })
     .await;
+    gate.set(Way::CommitCut);
+    let path = "/api/license/features/module.map_view";
+    let (status, answer) = site.put(path, json!({"systemEnabled": true})).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert_eq!(answer["code"], "outcome_unknown", "{answer}");
     // Before a commit, nothing is stored.
     gate.set(Way::Cut);
-    let (status, answer) = site
-        .put(
-            "/api/license/features/module.map_view",
-            json!({"systemEnabled": false}),
-        )
-        .await;
+    let (status, answer) = site.put(path, json!({"systemEnabled": false})).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
     assert_eq!(answer["code"], Value::Null, "{answer}");
     let detail = answer["detail"].as_str().unwrap();
