@@ -16,6 +16,7 @@ use license_core::taking_over::Remembered;
 use license_core::time_guard::{Believed, ClockEvent, Mark};
 use license_core::wall_clock::WallReading;
 use license_service::clock::Clock;
+use license_service::database::Trouble;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
@@ -82,7 +83,7 @@ pub struct App {
     /// What is in use.
     pub meter: Meter,
     /// Why changes cannot be stored, as reported by the database.
-    pub database_trouble: SharedReading<Option<String>>,
+    pub database_trouble: SharedReading<Option<Trouble>>,
     /// The log of attempts.
     pub attempts: AttemptsLog,
     /// What is counted.
@@ -150,7 +151,7 @@ pub struct Database {
     /// It has been reached since the start, and its tables are there.
     pub is_open: bool,
     /// What is wrong with it now.
-    pub trouble: Option<String>,
+    pub trouble: Option<Trouble>,
 }
 
 /// Why the service cannot start.
@@ -271,7 +272,7 @@ impl App {
             unwritten: Mutex::default(),
             database: Mutex::new(Database {
                 is_open: false,
-                trouble: Some(StoreError::NotReached.to_string()),
+                trouble: Some(StoreError::NotReached.trouble()),
             }),
             time_trouble: ArcSwapOption::empty(),
             remembered: Mutex::new(remembered),

@@ -26,6 +26,7 @@ pub mod evidence;
 pub mod feature;
 pub mod file_trail;
 pub mod fleet;
+pub mod folded_text;
 pub mod foreign_text;
 pub mod gate;
 pub mod hardware;

@@ -185,17 +185,24 @@ async fn watch_keys(app: Arc<App>) -> Infallible {
             Err(KeysError::Store(error)) if error.is_outage() => {}
             Err(error) => {
                 // It is retried each time, but logged only once.
-                let error = Some(error.to_string());
-                if reported != error {
+                let text = Some(error.to_string());
+                if reported != text {
                     let signs = app.keys.to_sign().is_ok();
-                    tracing::error!(
-                        security = true,
-                        error,
-                        signs,
-                        "cannot use the key directory, keeping the previous signing keys"
-                    );
+                    match error {
+                        KeysError::Signing(error) if error.is_about_content() => tracing::error!(
+                            security = true,
+                            %error,
+                            signs,
+                            "cannot use the key directory, keeping the previous signing keys"
+                        ),
+                        error => tracing::error!(
+                            %error,
+                            signs,
+                            "cannot check the key directory, keeping the previous signing keys"
+                        ),
+                    }
                 }
-                reported = error;
+                reported = text;
             }
         }
     }

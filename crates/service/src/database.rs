@@ -21,6 +21,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 use crate::state_dir::{NotWritable, check_writable, give_to_owner};
 use crate::turns::{QueueBounds, Turn, Turns};
-pub use failure::{Failure, words};
+pub use failure::{Failure, Trouble, words};
 use outage::Outage;
 use pool::Pool;
 use sequences::Sequences;
@@ -109,10 +110,31 @@ pub enum ConnectError {
     NotWritable(#[from] NotWritable),
     /// The database is not there now: it is starting, or cannot be reached.
     #[error("cannot reach the database: {0}")]
-    NotReached(String),
+    NotReached(Trouble),
     /// The database does not answer, or not to us.
-    #[error("the database returned an error: {0}")]
-    Refused(#[from] DbErr),
+    #[error("{0}")]
+    Refused(Trouble),
+}
+
+impl ConnectError {
+    /// What is wrong.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            // It says itself what to do.
+            Self::NotWritable(error) => Trouble {
+                what: error.to_string(),
+                failure: Failure::Refused,
+            },
+            Self::NotReached(trouble) | Self::Refused(trouble) => trouble.clone(),
+        }
+    }
+}
+
+impl From<DbErr> for ConnectError {
+    fn from(error: DbErr) -> Self {
+        Self::Refused(Trouble::of(&error))
+    }
 }
 
 /// A database. Clones share their connections.
@@ -156,12 +178,6 @@ type Run<T> = for<'a> fn(
     &'a DatabaseConnection,
     Statement,
 ) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
-
-/// Why a database cannot be connected to.
-struct Trouble {
-    why: String,
-    is_temporary: bool,
-}
 
 /// What the last check has found.
 #[derive(Clone)]
@@ -218,11 +234,11 @@ impl Database {
             make_file(file)?;
         }
         let database = Self::new(url, timeouts)?;
-        match database.trouble().await {
-            Some(trouble) if trouble.is_temporary => {
-                return Err(ConnectError::NotReached(trouble.why));
+        match database.why_not().await {
+            Some(trouble) if trouble.failure.is_temporary() => {
+                return Err(ConnectError::NotReached(trouble));
             }
-            Some(trouble) => return Err(DbErr::Custom(trouble.why).into()),
+            Some(trouble) => return Err(ConnectError::Refused(trouble)),
             None => {}
         }
         let deadline = ticks() + database.0.timeouts.wait;
@@ -321,7 +337,7 @@ impl Database {
             Purpose::Check => timeouts.check.min(timeouts.statement),
             Purpose::Read | Purpose::Change => timeouts.statement,
         };
-        let begun = self.guarded(limit, beginning).await;
+        let begun = within(limit, beginning).await;
         let begun = match begun {
             // Only a commit says that changes can be stored.
             Ok(begun) => begun,
@@ -353,7 +369,7 @@ impl Database {
         uninterrupted(async move {
             let beginning = pool.connection().begin_with_options(options);
             let timeout = database.0.timeouts.statement;
-            let transaction = database.guarded(timeout, beginning).await?;
+            let transaction = within(timeout, beginning).await?;
             Ok(Migration { pool, transaction })
         })
         .await
@@ -432,8 +448,32 @@ impl Database {
     /// Statements are always prepared by name. A pooler that gives each transaction
     /// another session, and does not keep prepared statements, mixes the names up: the
     /// second of two connections meets the statement of the first.
-    pub async fn why_not(&self) -> Option<String> {
-        self.trouble().await.map(|trouble| trouble.why)
+    pub async fn why_not(&self) -> Option<Trouble> {
+        if self.0.url.sqlite_file().is_some() {
+            return None;
+        }
+        let connecting = async {
+            let options = pool::postgres_options(&self.0.url)?;
+            let mut first = options.connect().await?;
+            let mut second = options.connect().await?;
+            for connection in [&mut first, &mut second] {
+                sqlx::query("SELECT 1").execute(connection).await?;
+            }
+            let asking = sqlx::query_scalar(ASK_ENCODING).fetch_one(&mut first);
+            let encoding: Option<String> = asking.await?;
+            first.close().await?;
+            second.close().await?;
+            Ok::<_, sqlx::Error>(encoding)
+        };
+        let connecting = async { connecting.await.map_err(db_error) };
+        let error = match within(self.0.timeouts.wait, connecting).await {
+            Ok(encoding) => {
+                let other = encoding.filter(|encoding| !is_utf8(encoding))?;
+                failure::wrong_encoding(&other)
+            }
+            Err(error) => error,
+        };
+        Some(Trouble::of(&error))
     }
 
     /// Why a database that can be connected to cannot hold every text; `None` when it can.
@@ -451,38 +491,7 @@ impl Database {
             None => None,
         };
         let other = encoding.filter(|encoding| !is_utf8(encoding));
-        Ok(other.map(|other| failure::wrong_encoding(&other)))
-    }
-
-    async fn trouble(&self) -> Option<Trouble> {
-        if self.0.url.sqlite_file().is_some() {
-            return None;
-        }
-        let connecting = async {
-            let options = pool::postgres_options(&self.0.url)?;
-            let mut first = options.connect().await?;
-            let mut second = options.connect().await?;
-            for connection in [&mut first, &mut second] {
-                sqlx::query("SELECT 1").execute(connection).await?;
-            }
-            let asking = sqlx::query_scalar(ASK_ENCODING).fetch_one(&mut first);
-            let encoding: Option<String> = asking.await?;
-            first.close().await?;
-            second.close().await?;
-            Ok::<_, sqlx::Error>(encoding)
-        };
-        let timeout = self.0.timeouts.wait;
-        let trouble = |why, is_temporary| Some(Trouble { why, is_temporary });
-        match tokio::time::timeout(timeout, connecting).await {
-            Ok(Ok(encoding)) => encoding
-                .filter(|encoding| !is_utf8(encoding))
-                .and_then(|other| trouble(failure::wrong_encoding(&other), false)),
-            Ok(Err(error)) if failure::is_mixed_up(&error) => {
-                trouble(failure::POOLER.to_owned(), false)
-            }
-            Ok(Err(error)) => trouble(error.to_string(), failure::is_temporary(&error)),
-            Err(_) => trouble(failure::timed_out(timeout).to_string(), true),
-        }
+        Ok(other.map(|other| words(&failure::wrong_encoding(&other))))
     }
 
     /// Closes all connections, within [`Timeouts::check`]; SQLite folds its log into
@@ -543,20 +552,6 @@ impl Database {
         Ok(())
     }
 
-    /// Waits for work on a connection, but not for ever, and survives its panics.
-    async fn guarded<T>(
-        &self,
-        timeout: Duration,
-        work: impl Future<Output = Result<T, DbErr>>,
-    ) -> Result<T, DbErr> {
-        let work = AssertUnwindSafe(work).catch_unwind();
-        match tokio::time::timeout(timeout, work).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) => Err(DbErr::Custom(failure::UNREADABLE.to_owned())),
-            Err(_) => Err(failure::timed_out(timeout)),
-        }
-    }
-
     /// What an answer says about the connections, and about the database.
     fn judge<T>(
         &self,
@@ -573,17 +568,14 @@ impl Database {
         };
         let failure = Failure::of(&error);
         match failure {
-            Failure::Connection(_) | Failure::Stale => pool.health().renew(),
+            Failure::Stale => pool.health().renew(),
             Failure::FileReadOnly => pool.note_read_only(),
             Failure::Sequence => {
                 let error = failure::library_error(&error);
                 error.inspect(|error| self.0.sequences.note(error));
             }
-            Failure::Refused
-            | Failure::Busy
-            | Failure::Conflict
-            | Failure::File
-            | Failure::Unavailable => {}
+            failure if failure.is_of_connection() => pool.health().renew(),
+            _ => {}
         }
         if !failure.is_outage() {
             return Err(error);
@@ -632,7 +624,7 @@ impl Database {
         }
         if ConnectionTrait::get_database_backend(self) == DbBackend::Postgres {
             let advancing = self.0.sequences.advance(pool.connection());
-            self.guarded(self.0.timeouts.statement, advancing).await?;
+            within(self.0.timeouts.statement, advancing).await?;
         }
         let again = run(pool.connection(), statement);
         let again = self.try_single(&pool, again).await;
@@ -660,7 +652,7 @@ impl Database {
             pool.check_file()?;
             Ok(answer)
         };
-        let answer = self.guarded(self.0.timeouts.statement, running).await;
+        let answer = within(self.0.timeouts.statement, running).await;
         self.judge(pool, Some(&self.0.reading), answer)
     }
 
@@ -676,9 +668,43 @@ impl Database {
             first.iter().try_for_each(rows::check)?;
             Ok((first, rows))
         };
-        let started = self.guarded(self.0.timeouts.statement, starting).await;
+        let started = within(self.0.timeouts.statement, starting).await;
         self.judge(pool, Some(&self.0.reading), started)
     }
+}
+
+tokio::task_local! {
+    /// Whether a commit was sent whose answer has not arrived.
+    static IS_COMMITTING: Arc<AtomicBool>;
+}
+
+/// Notes for [`within`] whether a commit is being made.
+fn note_committing(is_committing: bool) {
+    // Without a timeout around it, the commit's own answer says it.
+    let _ = IS_COMMITTING.try_with(|it| it.store(is_committing, Ordering::Relaxed));
+}
+
+/// Waits for work on a database, up to `timeout`, and survives its panics.
+///
+/// # Errors
+/// Those of the work. If it has not ended in time or panicked, an error that says so:
+/// [`Failure::Uncertain`] if it was waiting for the answer to a commit.
+pub async fn within<T, E: From<DbErr>>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let is_committing = Arc::new(AtomicBool::new(false));
+    let work = AssertUnwindSafe(work).catch_unwind();
+    let work = IS_COMMITTING.scope(is_committing.clone(), work);
+    let error = match tokio::time::timeout(timeout, work).await {
+        Ok(Ok(done)) => return done,
+        Ok(Err(panic)) => failure::panicked(&*panic),
+        Err(_) => failure::timed_out(timeout),
+    };
+    Err(match is_committing.load(Ordering::Relaxed) {
+        true => failure::uncertain(&error).into(),
+        false => error.into(),
+    })
 }
 
 /// Does work that continues when the caller is gone, such as one that hangs up: what it would
@@ -689,7 +715,12 @@ async fn uninterrupted<T: Send + 'static>(
     work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
 ) -> Result<T, DbErr> {
     let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|_| Err(DbErr::Custom(failure::UNREADABLE.to_owned())))
+    done.unwrap_or_else(|error| {
+        Err(match error.try_into_panic() {
+            Ok(panic) => failure::panicked(&*panic),
+            Err(error) => failure::panicked(&error.to_string()),
+        })
+    })
 }
 
 /// Does work with transactions, and does it again where nothing of it is done because
@@ -824,7 +855,7 @@ impl StreamTrait for Database {
                         row.iter().try_for_each(rows::check)?;
                         Ok(row)
                     };
-                    let next = self.guarded(timeout, next).await;
+                    let next = within(timeout, next).await;
                     let next = self.judge(&pool, Some(&self.0.reading), next);
                     match next.transpose()? {
                         Ok(row) => Some((Ok(row), Some((rows, turn)))),
@@ -925,4 +956,37 @@ pub fn make_file(file: &Path) -> Result<(), ConnectError> {
         Err(error) => Err(error),
     };
     is_writable.map_err(|error| NotWritable::new(SETTING, file, &error).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_keeps_its_text_and_within_a_commit_the_outcome_is_unknown() {
+        const TIMEOUT: Duration = Duration::from_secs(60);
+        let bug = async || -> Result<(), DbErr> { panic!("index out of bounds") };
+        let error = within(TIMEOUT, bug()).await.unwrap_err();
+        assert_eq!(Failure::of(&error), Failure::Panicked);
+        let error = uninterrupted(async { panic!("index out of bounds") });
+        let error: Result<(), DbErr> = error.await;
+        let error = error.unwrap_err();
+        assert_eq!(Failure::of(&error), Failure::Panicked);
+        assert!(words(&error).contains("index out of bounds"), "{error}");
+        let committing = async {
+            note_committing(true);
+            bug().await
+        };
+        let error = within(TIMEOUT, committing).await.unwrap_err();
+        assert_eq!(Failure::of(&error), Failure::Uncertain);
+        // Around a part of the work, it does not hide what happens inside.
+        let nested = within(TIMEOUT, async {
+            note_committing(true);
+            let _ = within(TIMEOUT, bug()).await;
+            note_committing(false);
+            bug().await
+        });
+        let error = nested.await.unwrap_err();
+        assert_eq!(Failure::of(&error), Failure::Panicked);
+    }
 }

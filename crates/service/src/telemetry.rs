@@ -80,6 +80,17 @@ pub fn start(filter: &LogFilter, format: LogFormat) -> Log {
     Log(())
 }
 
+/// What to do where the system refuses threads.
+pub const THREAD_LIMIT_ADVICE: &str = "the system refused a new thread: raise the limit of \
+    threads (pids_limit of the container, TasksMax of the systemd unit, or ulimit -u)";
+
+/// Whether a panic says that the system refused a thread, as the standard library and Tokio word
+/// it.
+#[must_use]
+pub fn is_refused_thread(what: &str) -> bool {
+    what.contains("can't spawn worker thread") || what.contains("failed to spawn thread")
+}
+
 /// Logs panics instead of writing them to standard error, which may be unread. A service calls it
 /// when it starts logging.
 pub fn log_panics() {
@@ -87,12 +98,17 @@ pub fn log_panics() {
         let place = panic.location().map(ToString::to_string);
         let backtrace = Backtrace::capture();
         let is_captured = backtrace.status() == BacktraceStatus::Captured;
+        let what = panic.payload_as_str();
+        let message = match what.is_some_and(is_refused_thread) {
+            true => THREAD_LIMIT_ADVICE,
+            false => "a bug in this program caused a panic",
+        };
         tracing::error!(
-            what = panic.payload_as_str(),
+            what,
             place,
             thread = std::thread::current().name(),
             backtrace = is_captured.then(|| backtrace.to_string()),
-            "a bug in this program caused a panic"
+            "{message}"
         );
     }));
 }

@@ -1,7 +1,7 @@
 //! Is the database reachable, with the required permissions?
 
 use license_service::clock::Clock;
-use sea_orm::{ConnectionTrait as _, Statement};
+use license_service::database::{Failure, Trouble};
 
 use super::{Examiner, Finding};
 use crate::config::Settings;
@@ -9,13 +9,6 @@ use crate::licensing::readiness::database_trouble;
 use crate::store::{Store, StoreError};
 
 const WHAT: &str = "database";
-const TABLES: [&str; 4] = [
-    "system_config",
-    "local_license_cache",
-    "local_license_validation_attempts",
-    "local_feature_flags",
-];
-
 pub(super) async fn check(
     settings: &Settings,
     clock: &dyn Clock,
@@ -28,50 +21,73 @@ pub(super) async fn check(
         let found = format!("{url} does not exist yet; it is created at the first start");
         return vec![Finding::ok(WHAT, found)];
     }
-    let advice =
-        "check DATABASE_URL, that the server is running, and that it accepts this machine and user";
-    if let Examiner::Service(app) = examiner {
-        return match database_trouble(app).await {
-            Some(why) => vec![Finding::error(WHAT, format!("{url}: {why}"), advice)],
-            None => vec![
-                Finding::ok(WHAT, format!("{url} answers")),
-                rights(&app.store, clock).await,
-            ],
-        };
-    }
-    let store = match Store::new(&url, settings.database_timeouts.clone()) {
-        Ok(store) => store,
-        Err(error) => return vec![Finding::error(WHAT, format!("{url}: {error}"), advice)],
+    let trouble = |trouble: &Trouble| {
+        let advice = trouble.advice().unwrap_or("see the log of the service");
+        vec![Finding::error(
+            WHAT,
+            format!("{url}: {}", trouble.what),
+            advice,
+        )]
     };
-    if let Some(why) = store.why_not().await {
-        return vec![Finding::error(WHAT, format!("{url}: {why}"), advice)];
+    let opened;
+    let store = match examiner {
+        Examiner::Service(app) => {
+            if let Some(why) = database_trouble(app).await {
+                return trouble(&why);
+            }
+            &*app.store
+        }
+        Examiner::Command => {
+            opened = match Store::new(&url, settings.database_timeouts.clone()) {
+                Ok(store) => store,
+                Err(error) => return trouble(&error.trouble()),
+            };
+            if let Some(why) = opened.why_not().await {
+                return trouble(&why);
+            }
+            &opened
+        }
+    };
+    let findings = match store.within(store.missing_tables()).await {
+        // The database works, and some rights are missing.
+        Err(error) if error.trouble().failure != Failure::Rights => trouble(&error.trouble()),
+        missing => vec![
+            Finding::ok(WHAT, format!("{url} answers")),
+            rights(store, clock, missing).await,
+        ],
+    };
+    if matches!(examiner, Examiner::Command) {
+        store.close().await;
     }
-    let findings = vec![
-        Finding::ok(WHAT, format!("{url} answers")),
-        rights(&store, clock).await,
-    ];
-    store.close().await;
     findings
 }
 
-async fn rights(store: &Store, clock: &dyn Clock) -> Finding {
+async fn rights(
+    store: &Store,
+    clock: &dyn Clock,
+    missing: Result<Vec<&str>, StoreError>,
+) -> Finding {
     const WHAT: &str = "database rights";
-    let db = store.db();
-    let mut missing = Vec::new();
-    for table in TABLES {
-        let sql = format!("SELECT 1 FROM {table} LIMIT 1");
-        let probe = Statement::from_string(db.get_database_backend(), sql);
-        let probing = async { Ok(db.query_one_raw(probe).await?) };
-        if store.within(probing).await.is_err() {
-            missing.push(table);
-        }
-    }
-    if !missing.is_empty() {
-        return Finding::warning(
+    let refused = |doing: &str, error: &StoreError| {
+        let trouble = error.trouble();
+        let advice = trouble.advice().unwrap_or("see the log of the service");
+        Finding::error(
             WHAT,
-            format!("missing or unreadable tables: {}", missing.join(", ")),
-            "the service creates them at startup if the user has CREATE; otherwise create them, or GRANT SELECT, INSERT, UPDATE, DELETE",
-        );
+            format!("cannot {doing} the tables: {}", trouble.what),
+            advice,
+        )
+    };
+    match missing {
+        Err(error) => return refused("read", &error),
+        Ok(missing) if !missing.is_empty() => {
+            return Finding::warning(
+                WHAT,
+                format!("missing tables: {}", missing.join(", ")),
+                "the service creates them when it starts, if the user may CREATE; if they \
+                 existed before, restore the database",
+            );
+        }
+        Ok(_) => {}
     }
     // Rolled back: the check changes nothing.
     let writing = async {
@@ -80,10 +96,6 @@ async fn rights(store: &Store, clock: &dyn Clock) -> Finding {
     };
     match store.within(writing).await {
         Ok(()) => Finding::ok(WHAT, "the four tables are readable and writable"),
-        Err(error) => Finding::error(
-            WHAT,
-            format!("cannot write to the tables: {error}"),
-            "GRANT SELECT, INSERT, UPDATE, DELETE on the four tables and USAGE on their sequences; a standby server is read-only",
-        ),
+        Err(error) => refused("write to", &error),
     }
 }

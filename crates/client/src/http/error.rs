@@ -86,11 +86,16 @@ impl IntoResponse for ApiError {
             detail: self.detail(),
             is_cross_site: matches!(self, Self::CrossSite),
         };
+        let is_uncertain = self.is_uncertain();
         let detail = match self {
             Self::Invalid(invalid) => json!([invalid]),
             other => other.detail().into(),
         };
-        let mut response = (status, Json(json!({ "detail": detail }))).into_response();
+        let mut body = json!({ "detail": detail });
+        if is_uncertain {
+            body["code"] = OUTCOME_UNKNOWN.into();
+        }
+        let mut response = (status, Json(body)).into_response();
         response.extensions_mut().insert(refusal);
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
@@ -106,7 +111,34 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// The code of an error after which a change may have been stored.
+const OUTCOME_UNKNOWN: &str = "outcome_unknown";
+
 impl ApiError {
+    /// Whether the change may have been stored.
+    fn is_uncertain(&self) -> bool {
+        let error = match self {
+            Self::Activate(error) => match &**error {
+                ActivateError::NotStored(error) => error,
+                _ => return false,
+            },
+            Self::Deactivate(error) => match &**error {
+                DeactivateError::NotStored(error) => error,
+                _ => return false,
+            },
+            Self::Offline(error) => match &**error {
+                OfflineError::NotStored(error) => error,
+                _ => return false,
+            },
+            Self::Switch(error) => match &**error {
+                SwitchError::NotStored(error) => error,
+                _ => return false,
+            },
+            _ => return false,
+        };
+        error.is_uncertain()
+    }
+
     /// What went wrong and what to do about it, in words.
     #[must_use]
     pub fn detail(&self) -> String {
@@ -234,6 +266,8 @@ impl From<DeactivateError> for ApiError {
 pub struct ErrorResponse {
     /// What went wrong and what to do about it.
     detail: String,
+    /// `outcome_unknown` if the change may have been stored; absent otherwise.
+    code: Option<String>,
 }
 
 /// The body of 422.

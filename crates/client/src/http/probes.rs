@@ -107,7 +107,7 @@ pub(super) async fn readyz(
     let database = match trouble {
         None => "ok".to_owned(),
         // It may name hosts and users.
-        Some(trouble) if caller.trusted => trouble,
+        Some(trouble) if caller.trusted => trouble.to_string(),
         Some(_) => "unavailable".to_owned(),
     };
     (

@@ -59,11 +59,11 @@ fn note_well(app: &App) {
 /// Logged one time, not every few seconds; `/readyz` always shows it.
 async fn note_trouble(app: &App, error: &StoreError) {
     let trouble = app.store.why_not().await;
-    let trouble = trouble.unwrap_or_else(|| error.to_string());
+    let trouble = trouble.unwrap_or_else(|| error.trouble());
     let before = app.note_database(|database| database.trouble = Some(trouble.clone()));
     if before.trouble.as_ref() != Some(&trouble) {
         tracing::error!(
-            trouble,
+            %trouble,
             "database unavailable, serving from memory and retrying"
         );
     }

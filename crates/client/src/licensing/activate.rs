@@ -39,8 +39,11 @@ pub enum ActivateError {
     NoContact(NoContact),
     /// The License Server agreed, but the license could not be stored.
     #[error(
-        "The license was not activated, because it could not be stored ({0}); fix the database \
-         and retry; no additional seat is used"
+        "{}",
+        .0.of_change(
+            "The license was not activated, because it could not be stored (another try uses no \
+             additional seat)"
+        )
     )]
     NotStored(#[from] StoreError),
 }

@@ -33,7 +33,7 @@ pub enum DeactivateError {
     )]
     NoContact(NoContact),
     /// The database refuses.
-    #[error("The license was not deactivated, because the database is unavailable: {0}")]
+    #[error("{}", .0.of_change("The license was not deactivated, because the database is unavailable"))]
     NotStored(#[from] StoreError),
 }
 

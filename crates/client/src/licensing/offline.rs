@@ -32,7 +32,7 @@ pub enum OfflineError {
     #[error("The file was not imported: {0}")]
     File(#[from] ImportError),
     /// The database refuses.
-    #[error("Nothing was changed, because the database is unavailable: {0}")]
+    #[error("{}", .0.of_change("Nothing was changed, because the database is unavailable"))]
     NotStored(#[from] StoreError),
 }
 

@@ -16,7 +16,7 @@ pub enum SwitchError {
     #[error("Unknown feature '{0}'; GET /api/license/features lists the features")]
     Unknown(String),
     /// The database refuses.
-    #[error("The feature was not switched, because the database is unavailable: {0}")]
+    #[error("{}", .0.of_change("The feature was not switched, because the database is unavailable"))]
     NotStored(#[from] StoreError),
 }
 

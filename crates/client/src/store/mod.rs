@@ -12,12 +12,12 @@ mod schema;
 pub mod system_config;
 pub mod vms;
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::FutureExt as _;
-use license_service::database::{self, ConnectError, Database, Listener, Timeouts, Transaction};
+use license_service::database::{
+    self, ConnectError, Database, Failure, Listener, Timeouts, Transaction, Trouble,
+};
 use license_service::database_url::DatabaseUrl;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
 use sea_orm::{
@@ -68,19 +68,48 @@ pub enum StoreError {
     /// The database refuses a statement.
     #[error("{}", database::words(.0))]
     Database(#[from] DbErr),
-    /// The database does not answer in time.
-    #[error("the database has not answered within {seconds} s")]
-    TooSlow {
-        /// How long was waited.
-        seconds: u64,
-    },
-    /// A row contains an unsupported value, such as an infinite time.
-    #[error("a row contains an unreadable value, such as the time 'infinity'; correct it")]
-    Unreadable,
+    /// A query of the settings, which counts usage, fails.
+    #[error("{0}")]
+    UsageQuery(String),
     /// The database has not been reached since the start, so that the service
     /// does not know which installation it is.
     #[error("the database has not been reached yet")]
     NotReached,
+}
+
+impl StoreError {
+    /// What is wrong.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Connect(error) => error.trouble(),
+            Self::Database(error) => Trouble::of(error),
+            Self::UsageQuery(_) | Self::NotReached => Trouble {
+                what: self.to_string(),
+                failure: Failure::Refused,
+            },
+        }
+    }
+
+    /// Whether a change may have been stored although it was not acknowledged.
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        self.trouble().failure == Failure::Uncertain
+    }
+
+    /// The message for a change that failed so: this one, and the reason, if it is certain that
+    /// nothing was stored.
+    pub(crate) fn of_change(&self, not_stored: &str) -> String {
+        match self.is_uncertain() {
+            true => {
+                let words = self.to_string();
+                let mut chars = words.chars();
+                let first = chars.next().map(|first| first.to_ascii_uppercase());
+                first.into_iter().chain(chars).collect()
+            }
+            false => format!("{not_stored}: {self}"),
+        }
+    }
 }
 
 impl Store {
@@ -113,23 +142,23 @@ impl Store {
         system_config::insert_if_missing(db, system_config::REVISION, &new_revision(), now).await
     }
 
+    /// Which of the four tables are missing.
+    ///
+    /// # Errors
+    /// When one cannot be read for another reason.
+    pub async fn missing_tables(&self) -> Result<Vec<&'static str>, StoreError> {
+        Ok(schema::missing_tables(&self.db).await?)
+    }
+
     /// Waits for `work` on the database, with a timeout.
     ///
     /// # Errors
-    /// Those of `work`, and [`StoreError::TooSlow`].
+    /// Those of `work`, and as [`database::within`].
     pub async fn within<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        // A value that the database library cannot represent makes it panic.
-        let work = AssertUnwindSafe(work).catch_unwind();
-        match tokio::time::timeout(self.timeout, work).await {
-            Ok(Ok(worked)) => worked,
-            Ok(Err(_)) => Err(StoreError::Unreadable),
-            Err(_) => Err(StoreError::TooSlow {
-                seconds: self.timeout.as_secs(),
-            }),
-        }
+        database::within(self.timeout, work).await
     }
 
     /// Whether changes can be stored, within 2 s. Anyone may ask.
@@ -148,7 +177,7 @@ impl Store {
 
     /// Why the database cannot be connected to, in its own words. A pool of
     /// connections knows only that it has waited in vain.
-    pub async fn why_not(&self) -> Option<String> {
+    pub async fn why_not(&self) -> Option<Trouble> {
         self.db.why_not().await
     }
 

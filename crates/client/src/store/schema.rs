@@ -4,40 +4,65 @@
 //! fifth table, and the tables must stay as the Python service knows them.
 //! Additional data of this service goes into rows of `system_config`.
 
-use license_service::database::Database;
+use license_service::database::{Database, Failure};
 use sea_orm::sea_query::{
     Alias, ColumnDef, Index, IndexCreateStatement, IntoIden as _, Query, Table,
     TableCreateStatement,
 };
 use sea_orm::{ConnectionTrait as _, DbErr};
 
-/// Makes each table that cannot be read, with its indexes. A table that can be
-/// read is left alone, so that a database user without rights to make tables
-/// is enough.
+/// Makes each table that is missing, with its indexes. A table that exists is left alone, so
+/// that a database user without rights to make tables is enough.
 pub(super) async fn create_missing_tables(db: &Database) -> Result<(), DbErr> {
-    for table in [
-        local_license_cache(),
-        local_license_validation_attempts(),
-        local_feature_flags(),
-        system_config(),
-    ] {
-        if exists(db, table.name).await {
+    for table in tables() {
+        if exists(db, table.name).await? {
             continue;
         }
         match create(db, &table).await {
             Ok(()) => tracing::info!(table = table.name, "created a missing table"),
             // Of two processes that start together, one comes too late.
-            Err(_) if exists(db, table.name).await => {}
-            Err(error) => return Err(error),
+            Err(error) => match exists(db, table.name).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Err(error),
+            },
         }
     }
     Ok(())
 }
 
-async fn exists(db: &Database, table: &'static str) -> bool {
+pub(super) async fn missing_tables(db: &Database) -> Result<Vec<&'static str>, DbErr> {
+    let mut missing = Vec::new();
+    for table in tables() {
+        if !exists(db, table.name).await? {
+            missing.push(table.name);
+        }
+    }
+    Ok(missing)
+}
+
+fn tables() -> [Definition; 4] {
+    [
+        local_license_cache(),
+        local_license_validation_attempts(),
+        local_feature_flags(),
+        system_config(),
+    ]
+}
+
+/// Whether a table exists and can be read.
+///
+/// # Errors
+/// When it cannot be read for another reason than that it does not exist.
+async fn exists(db: &Database, table: &'static str) -> Result<bool, DbErr> {
     let mut probe = Query::select();
     probe.column("id").from(table).limit(1);
-    db.query_one(&probe).await.is_ok()
+    // For a query of its own, a missing table would be an outage.
+    let reading = db.begin_reading().await?;
+    match reading.query_one(&probe).await {
+        Ok(_) => Ok(true),
+        Err(error) if Failure::of(&error) == Failure::NoTable => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// In one transaction, so that the table is never visible without its unique index.

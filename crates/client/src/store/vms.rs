@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use license_service::database::Database;
+use license_service::database::{Database, within};
 use sea_orm::{ConnectionTrait as _, DatabaseBackend, Statement};
 
 use super::StoreError;
@@ -34,11 +34,9 @@ pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreErro
         let value = row.map(|row| row.try_get_by_index::<Option<f64>>(0));
         Ok(value.transpose()?.flatten())
     };
-    let value: Option<f64> = tokio::time::timeout(QUERY_TIMEOUT, asking)
-        .await
-        .unwrap_or(Err(StoreError::TooSlow {
-            seconds: QUERY_TIMEOUT.as_secs(),
-        }))?;
+    let value: Result<Option<f64>, StoreError> = within(QUERY_TIMEOUT, asking).await;
+    // Its tables are the VMS's: advice about ours would mislead.
+    let value = value.map_err(|error| StoreError::UsageQuery(error.trouble().what))?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -60,9 +58,6 @@ pub async fn has_table(db: &Database, table: &'static str) -> Result<bool, Store
         _ => format!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"),
     };
     let row = db.query_one_raw(Statement::from_string(backend, sql));
-    let row = tokio::time::timeout(QUERY_TIMEOUT, row).await;
-    let row = row.map_err(|_| StoreError::TooSlow {
-        seconds: QUERY_TIMEOUT.as_secs(),
-    })?;
+    let row = within::<_, StoreError>(QUERY_TIMEOUT, async { Ok(row.await?) }).await;
     Ok(row?.is_some())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -18,6 +19,10 @@ pub enum Way {
     /// The host has vanished: nothing comes through, and the connections that there
     /// are stay silent also when there is another host.
     Vanished,
+    /// A COMMIT comes through, and nothing comes back from then on.
+    CommitUnanswered,
+    /// The connection ends with a COMMIT that comes through.
+    CommitCut,
 }
 
 /// A way to the database that a test can block.
@@ -56,11 +61,20 @@ impl Gate {
 async fn forward(mut client: TcpStream, server: (String, u16), mut way: watch::Receiver<Way>) {
     // Held until the end: dropping it would say something to the database.
     let mut server = TcpStream::connect(server).await.unwrap();
-    if *way.borrow_and_update() == Way::Open {
-        tokio::select! {
+    let now = *way.borrow_and_update();
+    match now {
+        Way::Open => tokio::select! {
             _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
             _ = way.changed() => {}
-        }
+        },
+        Way::CommitUnanswered | Way::CommitCut => tokio::select! {
+            () = until_commit(&mut client, &mut server) => match now {
+                Way::CommitCut => return,
+                _ => drop(way.changed().await),
+            },
+            _ = way.changed() => {}
+        },
+        Way::Cut | Way::Silent | Way::Vanished => {}
     }
     if *way.borrow_and_update() == Way::Vanished {
         std::future::pending::<()>().await;
@@ -69,5 +83,24 @@ async fn forward(mut client: TcpStream, server: (String, u16), mut way: watch::R
         if way.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Forwards until a COMMIT of the client was passed on, or one of the two has ended.
+async fn until_commit(client: &mut TcpStream, server: &mut TcpStream) {
+    let (mut asks, mut is_answered) = client.split();
+    let (mut answers, mut is_asked) = server.split();
+    let asking = async {
+        let mut bytes = [0; 16 * 1024];
+        while let Ok(read @ 1..) = asks.read(&mut bytes).await {
+            is_asked.write_all(&bytes[..read]).await.unwrap();
+            if bytes[..read].windows(7).any(|it| it == b"COMMIT\0") {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = asking => {}
+        _ = tokio::io::copy(&mut answers, &mut is_answered) => {}
     }
 }

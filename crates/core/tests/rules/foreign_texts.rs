@@ -2,6 +2,7 @@
 
 use license_core::contact::{Contact, NoContact, Reply, TransportFailure, Trust};
 use license_core::document::{DenialReason, DocumentError, verify_denial, verify_license};
+use license_core::folded_text::folded;
 use license_core::foreign_text::{MAX_IDENTIFIER_CHARS, MAX_MESSAGE_CHARS};
 use license_core::license_key::mask;
 use serde_json::{Value, json};
@@ -128,4 +129,28 @@ fn a_signed_denial_is_presentable_too() {
     let denial = verify_denial(&vendor.denial(&claims), &vendor.keyring()).unwrap();
     assert_eq!(denial.claims().message, format!("no key {}", mask(KEY)));
     assert_presentable(denial.claims().reason.as_str(), MAX_IDENTIFIER_CHARS);
+}
+
+#[test]
+fn a_search_finds_a_text_in_every_spelling() {
+    for (one, other) in [
+        ("MÜLLER", "müller"),
+        ("Müller", "Mu\u{308}ller"),
+        ("Straße", "STRASSE"),
+        ("ΟΔΟΣ", "οδος"),
+        ("ΟΔΥΣΣΕΑΣ", "οδυσσεας"),
+        ("İzmir", "i\u{307}zmir"),
+        ("ＡＢＣ", "abc"),
+        ("ﬁne", "FINE"),
+        ("Łódź", "ŁÓDŹ"),
+        ("ЁЖ", "е\u{308}ж"),
+    ] {
+        assert_eq!(folded(one), folded(other), "{one}");
+        assert_eq!(folded(&folded(one)), folded(one), "{one}");
+    }
+    assert_ne!(folded("Muller"), folded("Müller"));
+    // A part of it, also where a small sigma ends a word.
+    assert!(folded("ΟΔΟΣΗΜΟ").contains(&folded("οδος")));
+    let longest = folded(&"\u{fdfa}".repeat(255));
+    assert!(longest.chars().count() <= 255 * 18);
 }

@@ -72,6 +72,8 @@ pub enum ApiError {
     Busy,
     /// The database is unavailable; the log has the reason.
     Unavailable,
+    /// The database has not confirmed a change, which may have been stored.
+    Uncertain,
     /// An internal error; see the log.
     Internal,
 }
@@ -109,9 +111,11 @@ impl ApiError {
             }
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Busy | Self::Unavailable | Self::NotSigning | Self::OlderThanSite => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Busy
+            | Self::Unavailable
+            | Self::Uncertain
+            | Self::NotSigning
+            | Self::OlderThanSite => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -156,6 +160,9 @@ impl ApiError {
                 "The License Server is busy; wait a few seconds, then try again".to_owned()
             }
             Self::Unavailable => "The database is unavailable; see the server log".to_owned(),
+            Self::Uncertain => "The change may have been stored: the connection to the database \
+                failed before it was confirmed. Check whether it was stored before you repeat it."
+                .to_owned(),
             Self::Internal => "Internal error; see the server log".to_owned(),
         }
     }
@@ -179,6 +186,7 @@ impl ApiError {
             Self::UnknownHost(_) => "unknown_host",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Unavailable => "unavailable",
+            Self::Uncertain => "outcome_unknown",
             Self::Internal => "internal",
         }
     }
@@ -286,11 +294,15 @@ impl From<StoreError> for ApiError {
             tracing::debug!(%error, "a request waited too long in the queue");
             return Self::Busy;
         }
+        let is_uncertain = error.is_uncertain();
         // The database module logs a failure one time, and then counts.
-        if !error.is_outage() {
+        if !error.is_outage() || is_uncertain {
             tracing::error!(%error, "failed to answer a request");
         }
-        Self::Unavailable
+        match is_uncertain {
+            true => Self::Uncertain,
+            false => Self::Unavailable,
+        }
     }
 }
 

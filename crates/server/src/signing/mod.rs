@@ -155,6 +155,14 @@ pub enum SigningError {
     NoRandomness(getrandom::Error),
 }
 
+impl SigningError {
+    /// Whether the directory was read, and what is in it is wrong.
+    #[must_use]
+    pub fn is_about_content(&self) -> bool {
+        !matches!(self, Self::Io { .. } | Self::NoRandomness(_))
+    }
+}
+
 /// Why something was not signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {

@@ -4,14 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::folded_text::folded;
 use license_core::license_key::LicenseKey;
 use license_core::seat::TransferBudget;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::extension::postgres::PgExpr;
 use sea_orm::sea_query::{ExprTrait, LikeExpr, NullOrdering, Query};
 use sea_orm::{
-    ActiveValue, Condition, ConnectionTrait, DbBackend, EntityTrait, Order, QueryOrder as _,
-    QuerySelect as _,
+    ActiveValue, Condition, ConnectionTrait, EntityTrait, Order, QueryOrder as _, QuerySelect as _,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -27,6 +26,7 @@ pub struct Model {
     #[sea_orm(unique)]
     license_key: String,
     customer: String,
+    customer_folded: String,
     tier: String,
     features: Json,
     max_cameras: i64,
@@ -152,6 +152,7 @@ pub async fn insert(db: &impl ConnectionTrait, license: &License) -> Result<(), 
         id: ActiveValue::Set(license.id.clone()),
         license_key: ActiveValue::Set(license.license_key.clone()),
         customer: ActiveValue::Set(license.customer.clone()),
+        customer_folded: ActiveValue::Set(folded(&license.customer)),
         tier: ActiveValue::Set(license.tier.clone()),
         features: ActiveValue::Set(license.features.clone().into()),
         max_cameras: ActiveValue::Set(license.max_cameras),
@@ -286,7 +287,7 @@ pub async fn list(
         true => Order::Asc,
         false => Order::Desc,
     };
-    let query = found(db, search);
+    let query = found(search);
     let query = match search.sort {
         Sort::Expires => query.order_by_with_nulls(column, order.clone(), NullOrdering::Last),
         _ => query.order_by(column, order.clone()),
@@ -310,10 +311,10 @@ pub const MAX_LISTED: u64 = 10_000;
 /// # Errors
 /// When the database refuses.
 pub async fn count(db: &impl ConnectionTrait, search: &Search) -> Result<u64, StoreError> {
-    Ok(found(db, search).count(db).await?)
+    Ok(found(search).count(db).await?)
 }
 
-fn found(db: &impl ConnectionTrait, search: &Search) -> Select<Entity> {
+fn found(search: &Search) -> Select<Entity> {
     let mut query = Entity::find();
     if let Some(status) = search.status {
         query = query.filter(Column::Status.eq(status.as_str()));
@@ -343,25 +344,30 @@ fn found(db: &impl ConnectionTrait, search: &Search) -> Select<Entity> {
     if text.is_empty() {
         return query;
     }
-    // SQLite's LIKE knows capitals from small letters in ASCII alone, and
-    // PostgreSQL's in no text: there it is ILIKE, which knows the backslash.
-    let matches = |column: Expr, text: &str| match db.get_database_backend() {
-        DbBackend::Postgres => PgExpr::ilike(column, containing(text)),
-        _ => ExprTrait::like(column, LikeExpr::new(containing(text)).escape('\\')),
+    // What a database makes of capitals depends on the engine and the locale.
+    let matches = |column: Expr, text: &str| {
+        ExprTrait::like(column, LikeExpr::new(containing(text)).escape('\\'))
     };
+    let name = folded(&text);
     let at = Query::select()
         .column(seats::Column::LicenseId)
         .from(seats::Entity)
         .cond_where(
             Condition::any()
                 .add(seats::Column::HardwareId.eq(text.as_str()))
-                .add(matches(Expr::col(seats::Column::InstallationName), &text)),
+                .add(matches(
+                    Expr::col(seats::Column::InstallationNameFolded),
+                    &name,
+                )),
         )
         .to_owned();
     query.filter(
         Condition::any()
-            .add(matches(Expr::col((Entity, Column::Customer)), &text))
-            .add(matches(Expr::col((Entity, Column::LicenseKey)), &text))
+            .add(matches(Expr::col((Entity, Column::CustomerFolded)), &name))
+            .add(matches(
+                Expr::col((Entity, Column::LicenseKey)),
+                &text.to_ascii_uppercase(),
+            ))
             .add(Column::Id.in_subquery(at)),
     )
 }

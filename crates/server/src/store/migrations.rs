@@ -1,6 +1,8 @@
 //! The tables, as they came to be. Migrations are only ever added; each has
 //! sample data in `tests/migrations/` that all later ones must keep.
 
+mod folded_names;
+
 use chrono::NaiveDateTime;
 use license_core::seat::{DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS};
 use license_core::suspicion::{FormerInstallation, installation_fingerprint};
@@ -9,6 +11,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
 use super::{Store, StoreError};
+use folded_names::FoldedNames;
 
 /// Which migrations were applied.
 pub(super) const TABLE: &str = "license_server_migrations";
@@ -44,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(KeyRecord),
             Box::new(RegressionTimes),
             Box::new(Coverage),
+            Box::new(FoldedNames),
         ]
     }
 }

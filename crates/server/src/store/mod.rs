@@ -99,6 +99,12 @@ impl StoreError {
         }
     }
 
+    /// Whether a change may have been stored although it was not acknowledged.
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self, Self::Database(error) if Failure::of(error) == Failure::Uncertain)
+    }
+
     /// Whether the database as a whole fails, which its door has logged.
     #[must_use]
     pub fn is_outage(&self) -> bool {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::file_trail::FileTrail;
 use license_core::fleet::Signed;
+use license_core::folded_text::folded;
 use license_core::regressions::Regressions;
 use license_core::seat::{Overlap, SeatState};
 use license_core::suspicion::{FormerInstallation, Report, Suspicion, Trail};
@@ -32,6 +33,7 @@ pub struct Model {
     hardware_id: String,
     installation_id: String,
     installation_name: String,
+    installation_name_folded: String,
     installation_version: String,
     activated_at: NaiveDateTime,
     last_activated_at: Option<NaiveDateTime>,
@@ -534,6 +536,7 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
         hardware_id: ActiveValue::Set(seat.hardware_id.clone()),
         installation_id: ActiveValue::Set(seat.installation_id.clone()),
         installation_name: ActiveValue::Set(seat.installation_name.clone()),
+        installation_name_folded: ActiveValue::Set(folded(&seat.installation_name)),
         installation_version: ActiveValue::Set(seat.installation_version.clone()),
         activated_at: ActiveValue::Set(seat.activated_at.naive_utc()),
         last_activated_at: ActiveValue::Set(Some(seat.last_activated_at.naive_utc())),

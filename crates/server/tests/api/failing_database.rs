@@ -4,10 +4,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
-use license_server::licensing::issue::IssueRequest;
-use license_server::store::Store;
+use license_server::licensing::issue::{self, IssueRequest};
+use license_server::licensing::keys_error::KeysError;
 use license_server::store::licenses::{Search, count};
+use license_server::store::{Store, key_record};
 use license_service::database::{Database, Timeouts};
 use reqwest::{Method, StatusCode};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
@@ -193,6 +195,137 @@ async fn the_database_ends_a_transaction_whose_process_is_frozen() {
     frozen.close().await;
     other.close().await;
     database.drop_database().await;
+}
+
+/// The license is there, whatever became of the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_is_lost_may_have_stored_the_license() {
+    let direct = TestDatabase::new(Engine::Postgres).await;
+    let gate = Gate::before(&direct, Way::Open).await;
+    let through = TestDatabase::same_as(&gate.database);
+    let timeouts = Timeouts {
+        statement: Duration::from_millis(1500),
+        ..short()
+    };
+    let vendor = Vendor::start_before(through, timeouts).await;
+    let issue = async |customer: &str| {
+        let request = vendor
+            .http
+            .post(format!("{}/api/admin/licenses", vendor.url))
+            .bearer_auth(ADMIN_TOKEN)
+            .json(&json!({"tier": "standard", "customer": customer}));
+        let answer = request.send().await.unwrap();
+        let has_wait = answer.headers().contains_key("retry-after");
+        let status = answer.status();
+        (status, has_wait, answer.json::<Value>().await.unwrap())
+    };
+    for (way, customer) in [(Way::CommitUnanswered, "Quay"), (Way::CommitCut, "Mole")] {
+        gate.set(way);
+        let (status, has_wait, answer) = issue(customer).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+        assert_eq!(answer["error"]["code"], "outcome_unknown", "{answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("may have been stored"), "{message}");
+        assert!(message.contains("before you repeat it"), "{message}");
+        // A program that repeats by itself would issue a second one.
+        assert!(!has_wait);
+        gate.set(Way::Open);
+        until_ready(&vendor, Duration::from_secs(8)).await;
+        let found = vendor.look(&format!("/licenses?search={customer}")).await;
+        assert_eq!(found["total"], 1, "{found}");
+    }
+    // What commands say.
+    gate.set(Way::CommitUnanswered);
+    let request = IssueRequest::of(Tier::Standard);
+    let change = vendor.app.change(Actor::CommandLine);
+    let error = issue::issue(&vendor.app.store, request, &change).await;
+    let error = error.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the change may have been stored: the database has not answered within 1.5 s; check \
+         whether it was stored before you repeat it"
+    );
+    // Before a commit, nothing is stored.
+    gate.set(Way::Cut);
+    let (status, has_wait, answer) = issue("None").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert_eq!(answer["error"]["code"], "unavailable", "{answer}");
+    assert!(has_wait);
+    gate.set(Way::Open);
+    vendor.stop().await;
+    direct.drop_database().await;
+}
+
+/// Somebody has dropped the database of a running server, and made it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_tables_say_what_to_do() {
+    let vendor = Vendor::start(Engine::Postgres).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let empty = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
+    vendor.database.execute(empty).await;
+    for (status, _, body) in answers(&vendor, &key).await {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        assert_eq!(body["error"]["code"], "unavailable", "{body}");
+    }
+    let (status, body) = readiness(&vendor).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body["database"], "does not accept changes");
+    assert_eq!(body["signing"], "ok");
+    let store = &vendor.app.store;
+    for error in [
+        store.check_writable().await.unwrap_err(),
+        key_record::find(store.reader()).await.unwrap_err(),
+    ] {
+        assert!(error.is_outage());
+        let error = error.to_string();
+        assert!(error.contains("does not exist"), "{error}");
+        let advice = "; the tables are gone: restore the database, or restart the service to \
+                      create them";
+        assert!(error.ends_with(advice), "{error}");
+    }
+    // Nothing is said about the key directory, which is as it was.
+    let watched = license_server::licensing::key_record::watch(&vendor.app).await;
+    assert!(matches!(watched, Err(KeysError::Store(error)) if error.is_outage()));
+    vendor.end().await;
+}
+
+/// A file whose pages are overwritten, and one that is something else.
+#[test]
+fn serve_says_what_to_do_about_a_damaged_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let run = |command: &str| {
+        let mut program = std::process::Command::new(crate::PROGRAM);
+        program.arg(command).arg("--state-dir").arg(&state);
+        let output = program.output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    assert_eq!(run("init").0, Some(0));
+    let file = state.join("license-server.sqlite");
+    let mut damaged = std::fs::read(&file).unwrap();
+    damaged[100..].fill(0xff);
+    for (content, said) in [
+        (&damaged[..], "database disk image is malformed"),
+        (&b"something else".repeat(300)[..], "file is not a database"),
+    ] {
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(state.join(format!("license-server.sqlite{end}")));
+        }
+        std::fs::write(&file, content).unwrap();
+        for command in ["serve", "list"] {
+            let (code, text) = run(command);
+            assert_eq!(code, Some(1), "{text}");
+            assert!(text.contains(said), "{text}");
+            assert!(
+                text.contains("; restore the database from a backup, or recover"),
+                "{text}"
+            );
+            assert!(text.contains("'.recover'"), "{text}");
+        }
+    }
 }
 
 /// Makes every kind of trouble with the file, and takes it back.

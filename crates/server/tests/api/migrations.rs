@@ -6,8 +6,8 @@ use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, audit_log, calls, console_sessions, coverage, key_record, lost_numbers,
-    seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
+    Migrator, Store, audit_log, calls, console_sessions, coverage, key_record, licenses,
+    lost_numbers, seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -16,7 +16,7 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 12] = [
+const SAMPLES: [&str; 13] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
     include_str!("../migrations/m0003_audit_and_history.sql"),
@@ -29,6 +29,7 @@ const SAMPLES: [&str; 12] = [
     include_str!("../migrations/m0010_key_record.sql"),
     include_str!("../migrations/m0011_regression_times.sql"),
     include_str!("../migrations/m0012_coverage.sql"),
+    include_str!("../migrations/m0013_folded_names.sql"),
 ];
 
 on_both_engines! {
@@ -63,7 +64,9 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     connection.execute_unprepared(rename).await.unwrap();
     let last = SAMPLES.len() - 1;
     let remove = format!(
-        "DELETE FROM seaql_migrations WHERE version LIKE 'm{:04}%'; DROP TABLE coverage",
+        "DELETE FROM seaql_migrations WHERE version LIKE 'm{:04}%'; \
+         ALTER TABLE licenses DROP COLUMN customer_folded; \
+         ALTER TABLE seats DROP COLUMN installation_name_folded",
         last + 1
     );
     connection.execute_unprepared(&remove).await.unwrap();
@@ -206,6 +209,22 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         (covered.version, covered.until, covered.is_closed),
         (7, seen, true)
     );
+    // Names from before there was a folded copy.
+    for (text, number) in [
+        ("HARBOUR", 1),
+        ("müller", 1),
+        ("MU\u{308}LLER", 1),
+        ("absent", 0),
+    ] {
+        let search = licenses::Search {
+            text: text.to_owned(),
+            ..licenses::Search::default()
+        };
+        let found = licenses::count(store.reader(), &search).await.unwrap();
+        assert_eq!(found, number, "{text}");
+    }
+    let names = "SELECT DISTINCT installation_name_folded FROM seats";
+    assert_eq!(database.texts(names).await, [Some("harbour".to_owned())]);
     if engine == Engine::Postgres {
         let narrow = "SELECT table_name || '.' || column_name FROM information_schema.columns \
             WHERE table_schema = 'public' AND column_name = 'id' AND data_type = 'integer' \

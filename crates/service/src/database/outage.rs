@@ -79,7 +79,7 @@ impl Outage {
     pub(super) fn check_recent(&self, limit: Duration, now: Instant) -> Result<(), DbErr> {
         if let Some(outage) = &*self.lock() {
             let (at, error) = &outage.last;
-            if Failure::of(error) == Failure::Unavailable && now - *at < limit {
+            if Failure::of(error).is_remembered() && now - *at < limit {
                 return Err(error.clone());
             }
         }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::pool::Pool;
 use super::sequences::Sequences;
-use super::{Database, Purpose, Timeouts, failure, rows, uninterrupted};
+use super::{Database, Purpose, Timeouts, failure, note_committing, rows, uninterrupted, within};
 use crate::clock::ticks;
 use crate::turns::Turn;
 
@@ -159,7 +159,7 @@ impl Transaction {
         let (database, left) = (self.database.clone(), left(&self.database, self.deadline));
         let is_change = self.purpose == Purpose::Change;
         let beginning = uninterrupted(async move {
-            let begun = database.guarded(left, async {
+            let begun = within(left, async {
                 let begun = transaction.begin().await?;
                 if is_change {
                     database.0.sequences.advance(&begun).await?;
@@ -193,6 +193,7 @@ impl Transaction {
     ///
     /// # Errors
     /// When the database refuses, or an SQLite file is not at its path any more.
+    /// [`Failure::Uncertain`](super::Failure::Uncertain) where it is unknown whether they are.
     pub async fn commit(self) -> Result<(), DbErr> {
         self.check_complete()?;
         let Self {
@@ -209,11 +210,19 @@ impl Transaction {
         let committing = async {
             pool.check_file()?;
             transaction.commit().await?;
-            // It may have been moved in between.
-            pool.check_file()
+            // It may have been moved in between, and back again later.
+            let checked = pool.check_file();
+            checked.map_err(|error| failure::uncertain(&error))
         };
         let left = left(&database, deadline);
-        match database.guarded(left, committing).await {
+        note_committing(!is_part);
+        let committed = within(left, committing).await;
+        note_committing(false);
+        let committed = match is_part {
+            true => committed,
+            false => committed.map_err(failure::of_commit),
+        };
+        match committed {
             // What is written to find out may be less than others want to write.
             Ok(()) if is_part || purpose == Purpose::Check => Ok(()),
             Ok(()) => {
@@ -240,7 +249,7 @@ impl Transaction {
         } = self;
         let transaction = Arc::into_inner(transaction).ok_or_else(failure::incomplete)?;
         let left = left(&database, deadline);
-        match database.guarded(left, transaction.rollback()).await {
+        match within(left, transaction.rollback()).await {
             Ok(()) => Ok(()),
             failed => database.judge(&pool, database.outage(purpose), failed),
         }
@@ -249,7 +258,7 @@ impl Transaction {
     async fn run<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
         self.check_complete()?;
         let left = left(&self.database, self.deadline);
-        self.judged(self.database.guarded(left, work).await)
+        self.judged(within(left, work).await)
     }
 
     fn judged<T>(&self, answer: Result<T, DbErr>) -> Result<T, DbErr> {
