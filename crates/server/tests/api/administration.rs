@@ -504,7 +504,7 @@ async fn a_hundred_thousand_licenses_are_searched_and_paged(engine: Engine) {
     for statement in [
         "ALTER TABLE licenses DROP COLUMN customer_folded",
         "ALTER TABLE seats DROP COLUMN installation_name_folded",
-        "DELETE FROM license_server_migrations WHERE version = 'm0011_folded_names'",
+        "DELETE FROM license_server_migrations WHERE version = 'm0013_folded_names'",
     ] {
         db.execute_unprepared(statement).await.unwrap();
     }
