@@ -31,6 +31,7 @@ pub mod presentable_url;
 pub mod random;
 pub mod request_body;
 mod response_headers;
+pub mod runtime;
 pub mod secret_argument;
 pub mod sessions;
 pub mod shutdown;

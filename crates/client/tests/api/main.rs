@@ -68,6 +68,7 @@ mod secret_arguments;
 mod secrets;
 mod switches;
 mod tampering;
+mod thread_limit;
 mod unknown_features;
 mod unread_log;
 mod upgrade;

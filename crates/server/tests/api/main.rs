@@ -55,5 +55,6 @@ mod sign_in;
 mod signing_clock;
 mod sites;
 mod state_dir;
+mod thread_limit;
 #[path = "../../../client/tests/api/unread_log.rs"]
 mod unread_log;
