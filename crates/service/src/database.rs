@@ -40,6 +40,7 @@ use tokio::time::Instant;
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 use crate::state_dir::{NotWritable, check_writable, give_to_owner};
+use crate::tls_explanation;
 use crate::turns::{QueueBounds, Turn, Turns};
 pub use failure::{Failure, words};
 use outage::Outage;
@@ -480,7 +481,10 @@ impl Database {
             Ok(Err(error)) if failure::is_mixed_up(&error) => {
                 trouble(failure::POOLER.to_owned(), false)
             }
-            Ok(Err(error)) => trouble(error.to_string(), failure::is_temporary(&error)),
+            Ok(Err(error)) => match tls_explanation::of_postgres(&error, &self.0.url) {
+                Some(why) => trouble(why, false),
+                None => trouble(error.to_string(), failure::is_temporary(&error)),
+            },
             Err(_) => trouble(failure::timed_out(timeout).to_string(), true),
         }
     }
@@ -569,7 +573,7 @@ impl Database {
                 outage.inspect(|outage| outage.is_over(ticks()));
                 return Ok(answer);
             }
-            Err(error) => failure::in_words(error),
+            Err(error) => self.tls_explained(failure::in_words(error)),
         };
         let failure = Failure::of(&error);
         match failure {
@@ -596,6 +600,13 @@ impl Database {
             self.replace(pool)?;
         }
         Err(error)
+    }
+
+    /// The error with an explanation where no TLS connection was made.
+    fn tls_explained(&self, error: DbErr) -> DbErr {
+        let library_error = failure::library_error(&error);
+        let why = library_error.and_then(|it| tls_explanation::of_postgres(it, &self.0.url));
+        why.map_or(error, DbErr::Custom)
     }
 
     /// A transaction that can only read is for queries of others, which may be wrong.
