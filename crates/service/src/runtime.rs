@@ -12,8 +12,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::stderr::say;
 
-/// Threads in addition to the runtime's: for the log, for files, and for connections to a database.
-const OTHER_THREADS: usize = 4;
+/// Threads in addition to the runtime's: for the log, for files, and for the connections to an SQLite
+/// file, each of which has one.
+const OTHER_THREADS: usize = 24;
 /// What to do where a thread cannot be started.
 pub const RAISE_THREADS: &str = "raise the limit of threads: pids_limit of the container, \
     TasksMax of the systemd unit, or 'ulimit -u' of the user";
