@@ -352,8 +352,12 @@ fn query(text: &str) -> Result<String, String> {
 /// The proxies of the environment.
 #[must_use]
 pub fn proxies() -> ProxySettings {
-    #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
-    ProxySettings::read(|variable| std::env::var(variable).ok())
+    ProxySettings::read(|variable| {
+        #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
+        let value = std::env::var_os(variable)?;
+        // What is not UTF-8 is refused as malformed, not taken for absent.
+        Some(value.to_string_lossy().into_owned())
+    })
 }
 
 impl Settings {

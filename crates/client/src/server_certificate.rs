@@ -13,14 +13,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use license_service::clock::Clock;
+use license_service::tls_explanation::{Explanation, Subject, TlsServer, other_cause};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, InvalidMessage, OtherError,
-    RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
 };
 use rustls_platform_verifier::Verifier;
 
@@ -383,13 +384,6 @@ fn is_authority(error: &Error) -> bool {
     other_cause(error) == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
-fn other_cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
-    match error {
-        Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
-        _ => None,
-    }
-}
-
 fn names_no_host(error: &Error) -> bool {
     matches!(
         error,
@@ -398,67 +392,19 @@ fn names_no_host(error: &Error) -> bool {
     )
 }
 
-/// The name in what the library calls `DnsName("name")`.
-fn name_in(presented: &str) -> &str {
-    presented.split('"').nth(1).unwrap_or(presented)
-}
-
-/// What is wrong with the certificate of the server at `host` and what to do, with the
-/// command that does it, or that the server speaks no TLS; `None` for another error.
+/// What is wrong with the TLS of the License Server at `host`, and what to do; `None` for an error
+/// that has no better explanation.
 #[must_use]
-pub fn explain(error: &Error, host: &str, port: u16) -> Option<String> {
-    let why = match error {
-        Error::InvalidCertificate(why) => why,
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            return Some(format!(
-                "{host}:{port} speaks HTTP, not TLS; write http:// in LICENSE_API_URL, or name the port that speaks TLS"
-            ));
-        }
-        _ => return None,
-    };
-    let bare = host.trim_matches(['[', ']']);
-    let (kind, server_name) = match bare.parse::<std::net::IpAddr>() {
-        Ok(_) => ("IP", String::new()),
-        Err(_) => ("DNS", format!(" -servername {bare}")),
-    };
-    let make = format!(
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 825 -keyout key.pem -out certificate.pem \
-         -subj /CN={bare} -addext subjectAltName={kind}:{bare}"
-    );
-    let list = format!(
-        "if it is the vendor's, list that exact certificate in LICENSE_CA_FILE: openssl s_client \
-         -connect {host}:{port}{server_name} </dev/null | openssl x509 -out license-server.pem"
-    );
-    Some(match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired; renew it, or correct this machine's \
-             clock".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet; this machine's clock may be wrong".to_owned()
-        }
-        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            format!("the server's certificate does not name {bare}; make one that does: {make}")
-        }
-        CertificateError::NotValidForNameContext { presented, .. } => format!(
-            "the server's certificate is for {}, not for {bare}; correct LICENSE_API_URL, or make one for it: {make}",
-            presented.iter().map(|name| name_in(name)).collect::<Vec<_>>().join(", ")
-        ),
-        CertificateError::UnknownIssuer => {
-            format!("the server's certificate is not signed by a trusted authority; {list}")
-        }
-        _ if other_cause::<IncompleteChain>(error).is_some() => {
-            "the server's certificate is not signed by a trusted authority, and the server sends no \
-             intermediate certificate; have the server send the whole chain (its own certificate, then \
-             those between it and the authority: often fullchain.pem), or, if a private authority has \
-             issued it, list that authority's certificate in LICENSE_CA_FILE".to_owned()
-        }
-        _ if is_authority(error) => {
-            format!("the server's certificate is an authority's own (self-signed), and not listed; {list}")
-        }
-        _ if other_cause(error) == Some(&webpki::Error::UnsupportedCertVersion) => {
-            format!("the server's certificate is of X.509 version 1; make one of version 3: {make}")
-        }
-        why => format!("the server's certificate is not accepted ({why}); make another one: {make}"),
-    })
+pub fn explain(error: &Error, host: &str, port: u16) -> Option<Explanation> {
+    if other_cause::<IncompleteChain>(error).is_some() {
+        return Some(Explanation {
+            subject: Subject::Certificate,
+            text: "the server's certificate is not signed by a trusted authority, and the server sends \
+                 no intermediate certificate; have the server send the whole chain (its own \
+                 certificate, then those between it and the authority: often fullchain.pem), or, if a \
+                 private authority has issued it, list that authority's certificate in LICENSE_CA_FILE"
+                .to_owned(),
+        });
+    }
+    TlsServer::license_server(host, port).explain(error)
 }

@@ -17,6 +17,7 @@ use license_core::protocol::{
 };
 use license_service::clock::Clock;
 use license_service::presentable_url::{SecretUrl, presentable_path};
+use license_service::tls_explanation::{Subject, tls_error};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder, RequestBuilder};
@@ -29,6 +30,9 @@ use crate::server_certificate::{CertificatesError, certificates, explain, tls_co
 
 /// Maximum size of an answer, in bytes. A license with thousands of features is far smaller.
 pub(crate) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// Maximum number of headers of an answer. The HTTP library's default is 100.
+const MAX_HEADERS: usize = 256;
 
 /// A connection to one License Server.
 pub struct Upstream {
@@ -138,6 +142,7 @@ pub fn license_server_client(
             ))
             .redirect(Policy::none())
             .timeout(timeout)
+            .http1_max_headers(MAX_HEADERS)
             .pool_idle_timeout(Duration::from_secs(30))
             .no_proxy();
         match &proxy {
@@ -154,38 +159,69 @@ pub fn license_server_client(
     client.map_err(UpstreamError::Client)
 }
 
-/// Why a request to `url` failed: what is wrong with the server's certificate and how to fix it,
-/// or the innermost cause. The outermost text would repeat the address, which may hold a
-/// password.
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// What kind of failure it is.
+    pub kind: CauseKind,
+    /// What is wrong and how to fix it, or the innermost cause. The outermost text would repeat the
+    /// address, which may hold a password.
+    pub text: String,
+}
+
+/// What kind of failure a [`Cause`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CauseKind {
+    /// The server's certificate.
+    Certificate,
+    /// What the server offers or requires in TLS.
+    Handshake,
+    /// The head of the answer is too large or malformed.
+    Head,
+    /// Anything else.
+    Connection,
+}
+
+/// Why a request to `url` failed.
 #[must_use]
-pub fn cause(error: &reqwest::Error, url: &Url) -> String {
+pub fn cause(error: &reqwest::Error, url: &Url) -> Cause {
+    let of = |kind, text| Cause { kind, text };
     let mut cause: &(dyn std::error::Error + 'static) = error;
     let mut innermost = "the request could not be sent".to_owned();
     while let Some(source) = cause.source() {
         cause = source;
         innermost = cause.to_string();
-        let tls = tls_error(cause);
         let port = url.port_or_known_default().unwrap_or(443);
         let host = url.host_str().unwrap_or_default();
-        if let Some(explained) = tls.and_then(|error| explain(error, host, port)) {
-            return explained;
+        let explained = tls_error(cause).and_then(|error| explain(error, host, port));
+        if let Some(explained) = explained {
+            let kind = match explained.subject {
+                Subject::Certificate => CauseKind::Certificate,
+                Subject::Handshake => CauseKind::Handshake,
+            };
+            return of(kind, explained.text);
+        }
+        if cause.downcast_ref().is_some_and(hyper::Error::is_parse) {
+            // The library's only error for bytes that are not an HTTP answer, such as a TLS alert.
+            if !innermost.starts_with("invalid HTTP version") {
+                return of(
+                    CauseKind::Head,
+                    format!(
+                        "{innermost}: the server or a proxy sends more than {MAX_HEADERS} headers, \
+                         or malformed ones"
+                    ),
+                );
+            }
+            if url.scheme() == "http" {
+                innermost.push_str(
+                    "; the server does not speak HTTP: if it speaks TLS, write https:// in \
+                     LICENSE_API_URL",
+                );
+            }
+            return of(CauseKind::Connection, innermost);
         }
     }
-    // The HTTP library's error for bytes that are not an HTTP answer, such as a TLS alert.
-    if innermost.starts_with("invalid HTTP") && url.scheme() == "http" {
-        innermost.push_str(
-            "; the server does not speak HTTP: if it speaks TLS, write https:// in LICENSE_API_URL",
-        );
-    }
-    innermost
-}
-
-/// The error of TLS that others wrap.
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    match error.downcast_ref::<std::io::Error>() {
-        Some(outer) => tls_error(outer.get_ref()?),
-        None => error.downcast_ref(),
-    }
+    of(CauseKind::Connection, innermost)
 }
 
 impl Upstream {
@@ -327,8 +363,13 @@ impl Upstream {
             return TransportFailure::TimedOut { seconds };
         }
         self.renew();
-        let detail = cause(error, self.base_url.expose());
-        TransportFailure::Unreachable { detail }
+        let cause = cause(error, self.base_url.expose());
+        let detail = cause.text;
+        match cause.kind {
+            CauseKind::Certificate | CauseKind::Handshake => TransportFailure::Tls { detail },
+            CauseKind::Head => TransportFailure::MalformedHead { detail },
+            CauseKind::Connection => TransportFailure::Unreachable { detail },
+        }
     }
 }
 

@@ -95,6 +95,20 @@ pub enum TransportFailure {
         /// The innermost cause.
         detail: String,
     },
+    /// The server's certificate is not accepted, or the server offers no TLS that is supported.
+    #[error("no TLS connection to the License Server: {detail}")]
+    Tls {
+        /// What is wrong, and what to do.
+        detail: String,
+    },
+    /// The head of the answer is too large or malformed.
+    #[error(
+        "the License Server's answer cannot be read ({detail}); check LICENSE_API_URL and proxies"
+    )]
+    MalformedHead {
+        /// What is wrong.
+        detail: String,
+    },
     /// The time allowed has passed.
     #[error(
         "the License Server did not answer within {seconds} s; check the network or raise LICENSE_API_TIMEOUT"
@@ -111,6 +125,19 @@ pub enum TransportFailure {
         /// The limit.
         limit: usize,
     },
+}
+
+impl TransportFailure {
+    /// The same with its detail changed.
+    fn map_detail(mut self, change: impl FnOnce(String) -> String) -> Self {
+        match &mut self {
+            Self::Unreachable { detail }
+            | Self::Tls { detail }
+            | Self::MalformedHead { detail } => *detail = change(std::mem::take(detail)),
+            Self::TimedOut { .. } | Self::TooLong { .. } => {}
+        }
+        self
+    }
 }
 
 /// What a call came to.
@@ -298,10 +325,7 @@ impl NoContact {
     fn without_key(self, license_key: &str) -> Self {
         let message = |text: String| foreign_text::message_about(&text, license_key);
         match self {
-            Self::Transport(TransportFailure::Unreachable { detail }) => {
-                let detail = message(detail);
-                Self::Transport(TransportFailure::Unreachable { detail })
-            }
+            Self::Transport(failure) => Self::Transport(failure.map_detail(message)),
             Self::NotGenuine(error) => Self::NotGenuine(error.without_key(license_key)),
             Self::NotForUs(Mismatch::Installation { found }) => {
                 let found = foreign_text::identifier_about(&found, license_key);
@@ -315,9 +339,13 @@ impl NoContact {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Transport(TransportFailure::Unreachable { .. }) => "unreachable",
+            Self::Transport(
+                TransportFailure::Unreachable { .. } | TransportFailure::Tls { .. },
+            ) => "unreachable",
             Self::Transport(TransportFailure::TimedOut { .. }) => "timed_out",
-            Self::Transport(TransportFailure::TooLong { .. })
+            Self::Transport(
+                TransportFailure::TooLong { .. } | TransportFailure::MalformedHead { .. },
+            )
             | Self::NotJson { .. }
             | Self::Unexpected { .. } => "unexpected_answer",
             Self::Redirected { .. } => "redirected",

@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use license_service::jobs::Jobs;
 use license_service::listener::{self, Limits};
 use license_service::request_body::BodyLimits;
-use license_service::telemetry;
+use license_service::{supervisor, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -129,6 +129,7 @@ fn start_jobs(app: &Arc<App>, shutdown: CancellationToken) -> Arc<Jobs> {
     jobs.run("keep history", move || keep_history(kept.clone()));
     jobs.run("watch clock", move || watch_clock(compared.clone()));
     jobs.run("report log", telemetry::report_regularly);
+    supervisor::start_watchdog(&jobs);
     jobs
 }
 

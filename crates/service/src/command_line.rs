@@ -4,6 +4,7 @@
 //! The type of an argument marks it as a secret, so that no setting can be forgotten.
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::presentable_url::{HIDDEN, SecretUrl, presentable, presentable_path, p
 use crate::secret_argument::SecretArgument;
 use crate::stderr::say;
 use crate::trimmed::has_outer_quote;
-use crate::variables::{trimmed_argument, without_empty_variables};
+use crate::variables::{is_without_utf8, trimmed_argument, without_empty_variables};
 
 /// A mistake on the command line or in the environment.
 #[derive(Debug)]
@@ -54,9 +55,13 @@ pub fn read(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<(ArgMatches, Vec<String>), Mistake> {
     let mut command = without_secret_values(without_empty_variables(command));
+    let arguments: Vec<OsString> = arguments.map(trimmed_argument).collect();
     let matches = command
-        .try_get_matches_from_mut(arguments.map(trimmed_argument))
-        .map_err(|error| mistake(&command, error))?;
+        .try_get_matches_from_mut(&arguments)
+        .map_err(|error| match error.kind() {
+            ErrorKind::InvalidUtf8 => Mistake::Line(not_utf8(&command, &arguments)),
+            _ => mistake(&command, error),
+        })?;
     let mut warnings = Vec::new();
     look_at_arguments(&command, &matches, &mut warnings)?;
     Ok((matches, warnings))
@@ -144,6 +149,43 @@ fn look_at_arguments(
             look_at_arguments(command, matches, warnings)
         }),
         None => Ok(()),
+    }
+}
+
+/// Names what is not UTF-8: variables that are settings, and arguments. The library names none.
+fn not_utf8(command: &Command, arguments: &[OsString]) -> String {
+    let mut names = BTreeSet::new();
+    note_variables_without_utf8(command, &mut names);
+    for (index, argument) in arguments.iter().enumerate() {
+        if argument.to_str().is_some() {
+            continue;
+        }
+        // A value may be a secret.
+        let text = argument.to_string_lossy();
+        let before = index.checked_sub(1).and_then(|it| arguments[it].to_str());
+        names.insert(match (text.split_once('='), before) {
+            (Some((flag, _)), _) if flag.starts_with("--") => flag.to_owned(),
+            (_, Some(flag)) if flag.starts_with("--") => format!("the argument after {flag}"),
+            _ => format!("argument {index}"),
+        });
+    }
+    let names: Vec<String> = names.into_iter().collect();
+    format!(
+        "{} is not in UTF-8, which is required; write it in UTF-8 ('iconv -f latin1 -t utf8 FILE' \
+         converts a file in Latin-1)",
+        names.join(", ")
+    )
+}
+
+fn note_variables_without_utf8(command: &Command, names: &mut BTreeSet<String>) {
+    for argument in command.get_arguments() {
+        let is_path = argument.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+        if !is_path && argument.get_env().is_some_and(is_without_utf8) {
+            names.insert(variable(argument));
+        }
+    }
+    for command in command.get_subcommands() {
+        note_variables_without_utf8(command, names);
     }
 }
 

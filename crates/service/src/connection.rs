@@ -12,6 +12,7 @@
 pub(crate) mod activity;
 mod exchange;
 pub(crate) mod http2;
+mod opening;
 mod socket;
 
 use std::net::SocketAddr;
@@ -30,9 +31,13 @@ use tokio::time::{Instant, Sleep};
 
 use self::activity::{Activity, COUNTED_FROM_BYTES, DISMISS, END};
 use self::exchange::Requests;
+use self::opening::Opening;
 use self::socket::Socket;
 use crate::admission::Place;
 use crate::clock;
+
+/// Maximum number of headers of a request. The HTTP library's default is 100.
+pub(crate) const MAX_HEADERS: usize = 256;
 
 /// The bounds of one connection.
 #[derive(Clone, Debug)]
@@ -110,11 +115,13 @@ impl Connection {
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None)
+            .max_headers(MAX_HEADERS)
             .max_header_size(activity.max_head_bytes)
             .max_buf_size(activity.max_head_bytes.max(COUNTED_FROM_BYTES));
         let socket = Socket {
             stream,
             unread: Bytes::new(),
+            opening: Opening::default(),
             activity: activity.clone(),
         };
         let requests = Requests {

@@ -41,6 +41,7 @@ use tokio::time::Instant;
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 use crate::state_dir::{NotWritable, check_writable, give_to_owner};
+use crate::tls_explanation;
 use crate::turns::{QueueBounds, Turn, Turns};
 pub use failure::{Failure, Trouble, words};
 use outage::Outage;
@@ -471,7 +472,7 @@ impl Database {
                 let other = encoding.filter(|encoding| !is_utf8(encoding))?;
                 failure::wrong_encoding(&other)
             }
-            Err(error) => error,
+            Err(error) => self.tls_explained(error),
         };
         Some(Trouble::of(&error))
     }
@@ -564,7 +565,7 @@ impl Database {
                 outage.inspect(|outage| outage.is_over(ticks()));
                 return Ok(answer);
             }
-            Err(error) => failure::in_words(error),
+            Err(error) => self.tls_explained(failure::in_words(error)),
         };
         let failure = Failure::of(&error);
         match failure {
@@ -588,6 +589,13 @@ impl Database {
             self.replace(pool)?;
         }
         Err(error)
+    }
+
+    /// The error with an explanation where no TLS connection was made.
+    fn tls_explained(&self, error: DbErr) -> DbErr {
+        let library_error = failure::library_error(&error);
+        let why = library_error.and_then(|it| tls_explanation::of_postgres(it, &self.0.url));
+        why.map_or(error, |why| failure::no_tls(&why))
     }
 
     /// A transaction that can only read is for queries of others, which may be wrong.

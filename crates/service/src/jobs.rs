@@ -100,6 +100,11 @@ impl Jobs {
         failing.map(|(name, _)| *name).collect()
     }
 
+    /// Whether every job runs, or waits to be started again.
+    pub(crate) fn are_alive(&self) -> bool {
+        self.tracker.len() >= self.lock().len()
+    }
+
     /// How often each job has failed since the start.
     #[must_use]
     pub fn failures(&self) -> Vec<(&'static str, u64)> {
@@ -200,8 +205,10 @@ mod tests {
         assert_eq!(jobs.failing(), ["call home"]);
         clock.advance(TimeDelta::seconds(1));
         assert!(jobs.failing().is_empty());
+        assert!(jobs.are_alive());
         shutdown.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(10), jobs.ended());
         ended.await.unwrap();
+        assert!(!jobs.are_alive());
     }
 }

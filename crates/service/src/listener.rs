@@ -1,14 +1,16 @@
 //! A TCP port, with limits, and a way to close it.
 
 use std::any::Any;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use axum::Router;
 use ipnet::IpNet;
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -24,7 +26,7 @@ use crate::byte_shares::ByteShares;
 use crate::connection::activity::Activity;
 use crate::connection::http2::Http2Connection;
 use crate::connection::{Connection, End, Timeouts};
-use crate::{clock, jobs, lingering_close, response_headers};
+use crate::{clock, jobs, lingering_close, response_headers, supervisor};
 
 /// Connections that a service accepts unless told otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
@@ -186,11 +188,34 @@ pub async fn bind(host: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
 /// # Errors
 /// When it cannot be opened, with what to do about it.
 pub async fn bind_port_of(setting: &str, host: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((host, port)).await.with_context(|| {
-        format!(
-            "cannot listen on {host}:{port}; is another service using the port? Choose one with {setting}"
-        )
-    })
+    let address = SocketAddr::new(host, port);
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| anyhow!(why_not(setting, address, &error)))
+}
+
+/// Why a port cannot be opened, and what to do about it. `setting` names the port.
+#[must_use]
+pub fn why_not(setting: &str, address: SocketAddr, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "another program is using the port; stop it, or choose another port with {setting}"
+        ),
+        ErrorKind::AddrNotAvailable => {
+            "this machine does not have the address; set HOST to one of its addresses or to \
+             0.0.0.0, or start the program after the network"
+                .to_owned()
+        }
+        ErrorKind::PermissionDenied => format!(
+            "the user of the program may not open this port; set {setting} to a port above 1023, \
+             or grant CAP_NET_BIND_SERVICE"
+        ),
+        _ if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
+            "this machine does not support addresses of this kind; set HOST to another one"
+                .to_owned()
+        }
+        _ => format!("check HOST and {setting}"),
+    };
+    format!("cannot listen on {address}: {error}; {advice}")
 }
 
 /// What is spoken on a port.
@@ -239,13 +264,13 @@ pub async fn serve_ports(
 ) {
     let server = Server::new(limits, counts);
     // The ports have been open since `bind`; what connects now is answered.
-    tell_supervisor(NotifyState::Ready);
+    supervisor::tell(&[NotifyState::Ready]);
     let accepting = ports.iter().map(|port| server.accept_all(port));
     shutdown
         .run_until_cancelled(futures_util::future::join_all(accepting))
         .await;
     drop(ports);
-    tell_supervisor(NotifyState::Stopping);
+    supervisor::tell(&[NotifyState::Stopping]);
     tracing::info!("stopping: finishing the requests in flight");
     server.drain().await;
 }
@@ -412,7 +437,7 @@ impl Server {
     }
 }
 
-fn set_options(stream: &TcpStream) -> std::io::Result<()> {
+fn set_options(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_send_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
     sockopt::set_socket_recv_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
@@ -436,13 +461,6 @@ fn max_files() -> usize {
     limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     })
-}
-
-/// Tells systemd, where it has started us (`sd_notify(3)`).
-fn tell_supervisor(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "failed to notify the supervisor of this process");
-    }
 }
 
 /// Logs a panic that ended a request.

@@ -106,6 +106,12 @@ fn is_set_to_nothing(variable: &OsStr) -> bool {
     std::env::var_os(variable).is_some_and(|value| value.is_empty())
 }
 
+/// Whether the value of a variable is not UTF-8.
+#[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
+pub(crate) fn is_without_utf8(variable: &OsStr) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value.to_str().is_none())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,9 +20,9 @@ mod validate;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_service::command_line::{self, Mistake};
+use license_service::runtime;
 use license_service::stderr::say;
 
 use crate::config::Settings;
@@ -167,8 +167,7 @@ impl Cli {
 /// # Errors
 /// Any failure of the command, as a message for people.
 pub fn run(line: Line, from_file: &[String]) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(async {
+    runtime::start()?.block_on(async {
         match line.cli.command {
             Command::Serve(settings) => serve::run(*settings, &line.matches, from_file).await,
             Command::Activate(command) => activate::run(command).await,

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Examiner, Finding};
 use crate::config::Settings;
-use crate::upstream::{MAX_ANSWER_BYTES, UpstreamError, cause, license_server_client};
+use crate::upstream::{CauseKind, MAX_ANSWER_BYTES, UpstreamError, cause, license_server_client};
 
 const WHAT: &str = "License Server";
 /// What clocks may differ by without anybody noticing.
@@ -93,15 +93,26 @@ async fn ask(settings: &Settings, examiner: Examiner<'_>) -> Result<Response, Fi
     let url = &settings.license_api_url;
     let broken = |error: reqwest::Error| {
         let why = cause(&error, url.expose());
-        let advice = if why.contains("certificate") {
-            "if a proxy intercepts TLS, list its authority in LICENSE_CA_FILE; a wrong clock can \
-             also be the cause"
-        } else if error.is_timeout() {
-            "a firewall may be in between: allow this machine to call the License Server, or set HTTPS_PROXY"
-        } else {
-            "check LICENSE_API_URL, the network, and the proxy"
+        let advice = match why.kind {
+            CauseKind::Certificate => {
+                "if a proxy intercepts TLS, list its authority in LICENSE_CA_FILE; a wrong clock can \
+                 also be the cause"
+            }
+            CauseKind::Handshake => {
+                "check LICENSE_API_URL, and the TLS settings of the License Server or of the proxy in \
+                 front of it"
+            }
+            CauseKind::Head => "check what answers: the License Server, or a proxy in front of it",
+            CauseKind::Connection if error.is_timeout() => {
+                "a firewall may be in between: allow this machine to call the License Server, or set HTTPS_PROXY"
+            }
+            CauseKind::Connection => "check LICENSE_API_URL, the network, and the proxy",
         };
-        Finding::error(WHAT, format!("{url} cannot be reached: {why}"), advice)
+        let found = match why.kind {
+            CauseKind::Head => format!("{url} sends an answer that cannot be read: {}", why.text),
+            _ => format!("{url} cannot be reached: {}", why.text),
+        };
+        Finding::error(WHAT, found, advice)
     };
     let client = match examiner {
         Examiner::Service(app) => app.upstream.client().await,

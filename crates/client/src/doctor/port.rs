@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use license_service::listener::why_not;
 use license_service::loopback;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -35,8 +36,8 @@ pub(super) async fn check(settings: &Settings) -> Finding {
         }
         Err(error) => Finding::error(
             WHAT,
-            format!("cannot listen on {host}:{port}: {error}"),
-            "set HOST to an address of this machine, and PORT to a port above 1023",
+            why_not("PORT", SocketAddr::new(host, port), &error),
+            "correct HOST and PORT",
         ),
     }
 }

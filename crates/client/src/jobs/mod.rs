@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use license_service::jobs::Jobs;
-use license_service::telemetry;
+use license_service::{supervisor, telemetry};
 
 use crate::app::App;
 
@@ -29,6 +29,7 @@ pub fn start(app: &Arc<App>, jobs: &Arc<Jobs>) {
     start_one(app, jobs, "reload routes", reload_routes::run);
     start_one(app, jobs, "prune log", prune_log::run);
     jobs.run("report log", telemetry::report_regularly);
+    supervisor::start_watchdog(jobs);
 }
 
 fn start_one<J>(app: &Arc<App>, jobs: &Arc<Jobs>, name: &'static str, job: fn(Arc<App>) -> J)

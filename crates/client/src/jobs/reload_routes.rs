@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 
+use license_service::supervisor;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
@@ -17,15 +18,19 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         }
     };
     while hangup.recv().await.is_some() {
-        app.upstream.renew();
-        match app.gate_routes.reload() {
-            Ok(routes) => tracing::info!(routes, "gate routes reloaded"),
-            Err(error) => tracing::error!(
-                %error,
-                "failed to reload the gate routes, keeping the previous ones"
-            ),
-        }
+        supervisor::reload(|| reload(&app));
     }
     // Its stream of signals never ends.
     pending().await
+}
+
+fn reload(app: &App) {
+    app.upstream.renew();
+    match app.gate_routes.reload() {
+        Ok(routes) => tracing::info!(routes, "gate routes reloaded"),
+        Err(error) => tracing::error!(
+            %error,
+            "failed to reload the gate routes, keeping the previous ones"
+        ),
+    }
 }

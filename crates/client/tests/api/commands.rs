@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use crate::database::Engine;
 use crate::harness::Site;
+use crate::latin_1::what_is_not_utf_8_is_named;
+use crate::supervised::a_program_tells_its_supervisor;
 use crate::vendor::Vendor;
 
 async fn run(site: &Site, arguments: &[&str]) -> Output {
@@ -18,6 +20,21 @@ async fn run(site: &Site, arguments: &[&str]) -> Output {
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_supervisor_is_told_of_the_start_signs_of_life_reloads_and_the_end() {
+    a_program_tells_its_supervisor(crate::PROGRAM, true);
+}
+
+#[test]
+fn a_setting_that_is_not_utf_8_is_named() {
+    let settings = [
+        ("INSTALLATION_NAME", "--installation-name"),
+        ("LICENSE_API_URL", "--license-api-url"),
+        ("ALLOWED_HOSTS", "--allowed-hosts"),
+    ];
+    what_is_not_utf_8_is_named(crate::PROGRAM, &["serve", "--port", "1"], &settings);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

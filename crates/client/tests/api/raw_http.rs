@@ -325,6 +325,17 @@ pub async fn malformed_requests_are_refused(url: &str, post: &str) {
             "431",
         ),
         (
+            format!("GET / HTTP/1.1\r\n{}\r\n", "x: 1\r\n".repeat(257)),
+            "431",
+        ),
+        (
+            format!(
+                "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{}\r\n",
+                "x: 1\r\n".repeat(200)
+            ),
+            "200",
+        ),
+        (
             "CONNECT localhost:443 HTTP/1.1\r\nhost: localhost:443\r\nconnection: close\r\n\r\n"
                 .to_owned(),
             "4",
@@ -348,6 +359,19 @@ pub async fn malformed_requests_are_refused(url: &str, post: &str) {
         for header in ON_EVERY_RESPONSE {
             assert_eq!(answer.matches(header).count(), 1, "{shown}: {answer}");
         }
+        let detail = match status {
+            "400" => "The request is not valid HTTP/1.1.",
+            "431" => {
+                "The headers of the request are too long. The limits are 65536 bytes and 256 headers."
+            }
+            _ => continue,
+        };
+        let body = format!("{{\"detail\":\"{detail}\"}}");
+        let (head, sent) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(sent, body, "{shown}: {answer}");
+        let length = format!("content-length: {}", body.len());
+        assert_eq!(head.matches("content-length:").count(), 1, "{answer}");
+        assert!(head.contains(&length), "{answer}");
     }
     // A length beside chunks does not hide a second request.
     let hidden = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";

@@ -99,6 +99,38 @@ fn the_doctor_warns_of_an_address_that_is_no_license_server() {
 }
 
 #[test]
+fn an_answer_with_too_many_or_malformed_headers_is_said() {
+    let head = |headers: &str| {
+        let body = r#"{"keys":[]}"#;
+        let length = body.len();
+        let text = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}"
+        );
+        format!("http://127.0.0.1:{}/api", answering(text.into_bytes()))
+    };
+    let many = |count| "x: 1\r\n".repeat(count);
+    let found = finding(&head(&many(200)), &[]);
+    assert_says(
+        &found,
+        "warning",
+        "publishes its keys",
+        "LICENSE_TRUSTED_KEYS",
+    );
+    for headers in [
+        many(300),
+        "x: 1\r\n folded: 2\r\n".to_owned(),
+        "x y: 1\r\n".to_owned(),
+    ] {
+        let found = finding(&head(&headers), &[]);
+        let expected = "the server or a proxy sends more than 256 headers, or malformed ones";
+        assert_says(&found, "error", expected, "check what answers");
+        let text = found["found"].as_str().unwrap();
+        assert!(!text.contains("cannot be reached"), "{text}");
+        assert!(!text.contains("https://"), "{text}");
+    }
+}
+
+#[test]
 fn a_port_that_speaks_another_protocol_is_said() {
     let plain = answering(http("400 Bad Request", "text/plain", "no"));
     let url = format!("https://127.0.0.1:{plain}/api");

@@ -115,6 +115,11 @@ fn a_call_without_a_complete_answer_is_no_contact() {
             TransportFailure::Unreachable { detail: detail() },
             "unreachable",
         ),
+        (TransportFailure::Tls { detail: detail() }, "unreachable"),
+        (
+            TransportFailure::MalformedHead { detail: detail() },
+            "unexpected_answer",
+        ),
         (TransportFailure::TimedOut { seconds: 30 }, "timed_out"),
         (
             TransportFailure::TooLong { limit: 1_000_000 },

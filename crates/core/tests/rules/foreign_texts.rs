@@ -112,11 +112,23 @@ fn a_denial_shows_no_raw_text_of_the_answer() {
 #[test]
 fn a_transport_failure_shows_no_raw_text() {
     for detail in hostile() {
-        let reply = Reply::Failure(TransportFailure::Unreachable { detail });
-        let Contact::None(why) = validation(&reply, &question(), &Trust::Unsigned) else {
-            panic!("a failure is no contact");
-        };
-        assert_presentable(&why.to_string(), MAX_MESSAGE_CHARS + 200);
+        for failure in [
+            TransportFailure::Unreachable {
+                detail: detail.clone(),
+            },
+            TransportFailure::Tls {
+                detail: detail.clone(),
+            },
+            TransportFailure::MalformedHead {
+                detail: detail.clone(),
+            },
+        ] {
+            let reply = Reply::Failure(failure);
+            let Contact::None(why) = validation(&reply, &question(), &Trust::Unsigned) else {
+                panic!("a failure is no contact");
+            };
+            assert_presentable(&why.to_string(), MAX_MESSAGE_CHARS + 200);
+        }
     }
 }
 

@@ -15,12 +15,12 @@ mod suspicions;
 mod table;
 mod until;
 
-use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_service::clock::{Clock as _, SystemClock};
 use license_service::command_line::{self, Mistake};
 use license_service::log_filter::LogFilter;
+use license_service::runtime;
 use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
 use license_service::telemetry::{self, LogFormat};
@@ -181,8 +181,7 @@ impl Cli {
 /// # Errors
 /// Any failure of the command, as a message for people.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(dispatch(cli))
+    runtime::start()?.block_on(dispatch(cli))
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<()> {

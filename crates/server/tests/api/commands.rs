@@ -12,6 +12,21 @@ use serde_json::Value;
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
 use crate::harness::{NONCE, Vendor};
+use crate::latin_1::what_is_not_utf_8_is_named;
+use crate::supervised::a_program_tells_its_supervisor;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_license-server");
+
+#[test]
+fn a_supervisor_is_told_of_the_start_signs_of_life_and_the_end() {
+    a_program_tells_its_supervisor(PROGRAM, false);
+}
+
+#[test]
+fn a_setting_or_argument_that_is_not_utf_8_is_named() {
+    let settings = [("DATABASE_URL", "--database-url"), ("ISSUER", "--issuer")];
+    what_is_not_utf_8_is_named(PROGRAM, &["serve", "--port", "1"], &settings);
+}
 
 on_both_engines! {
     a_license_goes_through_its_life_by_commands;

@@ -32,6 +32,8 @@ mod interrupted_calls;
 mod key_directory;
 mod key_owner;
 mod keys;
+#[path = "../../../client/tests/api/latin_1.rs"]
+mod latin_1;
 mod listener;
 mod log_growth;
 mod migrations;
@@ -55,5 +57,8 @@ mod sign_in;
 mod signing_clock;
 mod sites;
 mod state_dir;
+#[path = "../../../client/tests/api/supervised.rs"]
+mod supervised;
+mod thread_limit;
 #[path = "../../../client/tests/api/unread_log.rs"]
 mod unread_log;

@@ -44,7 +44,7 @@ pub(crate) struct Activity {
     heads: Arc<ByteShares>,
     large_answers: Arc<ByteBudget>,
     pub(super) max_head_bytes: usize,
-    peer: IpAddr,
+    pub(super) peer: IpAddr,
     is_trusted: bool,
     pub(super) has_no_memory: AtomicBool,
     /// Whether the socket is reset when it is closed.

@@ -31,6 +31,7 @@ use tower_service::Service as _;
 
 use super::activity::{Activity, DISMISS, END};
 use super::exchange::{Answer, Answering, unavailable};
+use super::opening::Opening;
 use super::{End, Timeouts};
 use crate::admission::Place;
 use crate::byte_shares::TakenBytes;
@@ -97,6 +98,7 @@ impl Http2Connection {
     ) -> Self {
         let socket = Socket {
             stream,
+            opening: Opening::default(),
             activity: activity.clone(),
         };
         let streams = Arc::new(Streams {
@@ -420,6 +422,7 @@ impl HttpBody for StreamAnswer {
 /// A TCP stream that counts.
 struct Socket {
     stream: TcpStream,
+    opening: Opening,
     activity: Arc<Activity>,
 }
 
@@ -440,7 +443,11 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let peer = self.activity.peer;
+        self.opening.receive(&buf.filled()[before..], peer);
+        Poll::Ready(Ok(()))
     }
 }
 

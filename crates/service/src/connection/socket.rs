@@ -10,7 +10,9 @@ use axum::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::MAX_HEADERS;
 use super::activity::Activity;
+use super::opening::Opening;
 use crate::response_headers;
 
 /// Most bytes read at a time. hyper makes room for more after a read of 8 KiB, and
@@ -22,13 +24,14 @@ pub(super) struct Socket {
     pub(super) stream: TcpStream,
     /// Received by the connection before its buffers were released.
     pub(super) unread: Bytes,
+    pub(super) opening: Opening,
     pub(super) activity: Arc<Activity>,
 }
 
 impl Socket {
     /// hyper itself answers a request that it cannot read, without the headers
-    /// that every response is sent with. Where `head` is such an answer, this is
-    /// it with them.
+    /// that every response is sent with, and without saying why. Where `head` is such an
+    /// answer, this is it with both.
     fn refusal(&self, head: &[u8]) -> Option<Vec<u8>> {
         let answers = self.activity.answers.load(Ordering::Relaxed);
         if self.activity.is_request_in_flight()
@@ -36,9 +39,27 @@ impl Socket {
         {
             return None;
         }
-        let lines = head.strip_suffix(b"\r\n\r\n")?;
-        let more = response_headers::lines();
-        Some([lines, b"\r\n", more.as_bytes(), b"\r\n"].concat())
+        let head = std::str::from_utf8(head).ok()?.strip_suffix("\r\n\r\n")?;
+        let detail = match head.split(' ').nth(1)? {
+            "414" => "The address of the request is too long.".to_owned(),
+            "431" => format!(
+                "The headers of the request are too long. The limits are {} bytes and {MAX_HEADERS} headers.",
+                self.activity.max_head_bytes
+            ),
+            _ => "The request is not valid HTTP/1.1.".to_owned(),
+        };
+        let body = format!("{{\"detail\":\"{detail}\"}}");
+        let mut answer = String::new();
+        let lines = head.split("\r\n");
+        for line in lines.filter(|line| !line.starts_with("content-length:")) {
+            answer.extend([line, "\r\n"]);
+        }
+        answer.push_str(&response_headers::lines());
+        let length = body.len();
+        answer.push_str(&format!(
+            "content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        ));
+        Some(answer.into_bytes())
     }
 }
 
@@ -56,6 +77,8 @@ impl AsyncRead for Socket {
         let fits = buf.remaining().min(MAX_READ_BYTES);
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(fits));
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        let this = &mut *self;
+        this.opening.receive(part.filled(), this.activity.peer);
         let bytes = part.filled().len();
         buf.advance(bytes);
         Poll::Ready(match self.activity.receive(bytes) {

@@ -26,6 +26,7 @@ const BUSY: &str = "the database is busy, too many calls are waiting for a conne
 const INCOMPLETE: &str =
     "a part of the transaction could not be begun, and all of it is taken back";
 const PANICKED: &str = "a database call failed in this program";
+const NO_TLS: &str = "no TLS connection to the database:";
 const WRONG_ENCODING: &str = "the database has the encoding";
 const UNCERTAIN: &str = "the change may have been stored";
 /// What PostgreSQL says of a statement that was prepared before its table was changed,
@@ -81,6 +82,8 @@ pub enum Failure {
     TooManyConnections,
     /// TLS with the server failed.
     Tls,
+    /// The same, with an explanation that says what to do.
+    TlsExplained,
     /// The database cannot hold every text.
     Encoding,
     /// A connection pooler mixes prepared statements up.
@@ -101,6 +104,7 @@ impl Failure {
                 POOLER => Self::Pooler,
                 UNREADABLE | INCOMPLETE => Self::Refused,
                 BUSY => Self::Busy,
+                text if text.starts_with(NO_TLS) => Self::TlsExplained,
                 text if text.starts_with(UNCERTAIN) => Self::Uncertain,
                 text if text.starts_with(TIMED_OUT) => Self::Connection(false),
                 text if text.starts_with(WRONG_ENCODING) => Self::Encoding,
@@ -124,7 +128,12 @@ impl Failure {
     #[must_use]
     pub fn advice(self) -> Option<&'static str> {
         Some(match self {
-            Self::Refused | Self::Busy | Self::Conflict | Self::Sequence | Self::Stale => {
+            Self::Refused
+            | Self::Busy
+            | Self::Conflict
+            | Self::Sequence
+            | Self::Stale
+            | Self::TlsExplained => {
                 return None;
             }
             Self::Rights => {
@@ -339,6 +348,11 @@ impl fmt::Display for Trouble {
             None => Ok(()),
         }
     }
+}
+
+/// Why no TLS connection could be made, with what to do about it.
+pub(super) fn no_tls(why: &str) -> DbErr {
+    DbErr::Custom(format!("{NO_TLS} {why}"))
 }
 
 /// Why a database with this encoding cannot be used. PostgreSQL converts to LATIN1 and

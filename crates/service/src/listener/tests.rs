@@ -623,3 +623,44 @@ async fn http2_connections_close_when_the_service_stops() {
         .expect("a peer that is silent holds nothing up");
     assert!(flags_of(&mut idle, GOAWAY, 0).await.is_some());
 }
+
+#[tokio::test]
+async fn a_port_that_cannot_be_opened_comes_with_advice_about_its_reason() {
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let taken = bind_port_of("EXT_AUTHZ_PORT", local, 0).await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let refused = bind_port_of("EXT_AUTHZ_PORT", local, port)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "cannot listen on 127.0.0.1:{port}: Address already in use (os error 98); another program \
+             is using the port; stop it, or choose another port with EXT_AUTHZ_PORT"
+        )
+    );
+    // An address for documents (RFC 5737).
+    let refused = bind([192, 0, 2, 1].into(), 0)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("does not have the address; set HOST to one of its addresses"),
+        "{refused}"
+    );
+    let address = SocketAddr::from(([0, 0, 0, 0], 80));
+    for (errno, expected) in [
+        (
+            Errno::ACCESS,
+            "set PORT to a port above 1023, or grant CAP_NET_BIND_SERVICE",
+        ),
+        (
+            Errno::AFNOSUPPORT,
+            "does not support addresses of this kind; set HOST",
+        ),
+        (Errno::MFILE, "check HOST and PORT"),
+    ] {
+        let said = why_not("PORT", address, &errno.into());
+        assert!(said.contains(expected), "{said}");
+    }
+}

@@ -1,0 +1,324 @@
+//! Why a TLS connection was not made, and what to do about it: for calls to the License Server and
+//! for connections to PostgreSQL.
+//!
+//! The TLS library names what it has met, and calls the certificate of this program that of the
+//! peer as well.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::net::IpAddr;
+use std::path::Path;
+
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use url::Url;
+
+use crate::database_url::DatabaseUrl;
+use crate::presentable_url::presentable_path;
+
+/// Maximum number of bytes that are read of a file to say what it is.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// What a server has to offer.
+const OFFER: &str = "the server must offer TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or \
+    ChaCha20-Poly1305";
+
+/// A server that is called with TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct TlsServer<'a> {
+    host: &'a str,
+    port: u16,
+    is_postgres: bool,
+}
+
+/// Why no TLS connection was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// What it is about.
+    pub subject: Subject,
+    /// What is wrong, and what to do about it.
+    pub text: String,
+}
+
+/// What an [`Explanation`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The server's certificate.
+    Certificate,
+    /// What the server offers or requires.
+    Handshake,
+}
+
+impl<'a> TlsServer<'a> {
+    /// The License Server.
+    #[must_use]
+    pub fn license_server(host: &'a str, port: u16) -> Self {
+        Self {
+            host,
+            port,
+            is_postgres: false,
+        }
+    }
+
+    /// What an error of the TLS library means; `None` where it says all itself.
+    #[must_use]
+    pub fn explain(&self, error: &rustls::Error) -> Option<Explanation> {
+        if let rustls::Error::InvalidCertificate(why) = error {
+            return Some(Explanation {
+                subject: Subject::Certificate,
+                text: self.certificate(error, why),
+            });
+        }
+        self.handshake(error).map(|text| Explanation {
+            subject: Subject::Handshake,
+            text,
+        })
+    }
+
+    fn handshake(&self, error: &rustls::Error) -> Option<String> {
+        let Self { host, port, .. } = self;
+        let setting = self.setting();
+        let client_certificate = match self.is_postgres {
+            true => {
+                "if it requires a client certificate, name one that it accepts with sslcert and sslkey"
+            }
+            false => "require no client certificate",
+        };
+        Some(match error {
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
+                if !self.is_postgres =>
+            {
+                format!(
+                    "{host}:{port} speaks HTTP, not TLS; write http:// in {setting}, or name the port that speaks TLS"
+                )
+            }
+            rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => format!(
+                "the server does not know the name {host}; correct {setting}, or add the name to the server"
+            ),
+            rustls::Error::AlertReceived(
+                alert @ (AlertDescription::HandshakeFailure
+                | AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity
+                | AlertDescription::CertificateRequired
+                | AlertDescription::NoCertificate
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied),
+            ) => format!(
+                "the server ended the TLS handshake ({alert:?}); {OFFER}, and {client_certificate}"
+            ),
+            rustls::Error::PeerIncompatible(why) => {
+                format!("the server's TLS is not supported ({why:?}); {OFFER}")
+            }
+            _ => return None,
+        })
+    }
+
+    fn certificate(&self, error: &rustls::Error, why: &CertificateError) -> String {
+        let Self { host, port, .. } = self;
+        let setting = self.setting();
+        let bare = host.trim_matches(['[', ']']);
+        let (kind, server_name) = match bare.parse::<IpAddr>() {
+            Ok(_) => ("IP", String::new()),
+            Err(_) => ("DNS", format!(" -servername {bare}")),
+        };
+        let make = format!(
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 825 -keyout key.pem -out certificate.pem \
+             -subj /CN={bare} -addext subjectAltName={kind}:{bare}"
+        );
+        let list = match self.is_postgres {
+            true => format!(
+                "name the certificate of its authority with sslrootcert; this shows the server's: \
+                 openssl s_client -starttls postgres -connect {host}:{port} -showcerts </dev/null"
+            ),
+            false => format!(
+                "if it is the vendor's, list that exact certificate in LICENSE_CA_FILE: openssl s_client \
+                 -connect {host}:{port}{server_name} </dev/null | openssl x509 -out license-server.pem"
+            ),
+        };
+        match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the server's certificate has expired; renew it, or correct this machine's \
+                 clock"
+                    .to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the server's certificate is not valid yet; this machine's clock may be wrong"
+                    .to_owned()
+            }
+            CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                format!("the server's certificate does not name {bare}; make one that does: {make}")
+            }
+            CertificateError::NotValidForNameContext { presented, .. } => format!(
+                "the server's certificate is for {}, not for {bare}; correct {setting}, or make one for it: {make}",
+                presented
+                    .iter()
+                    .map(|name| name_in(name))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+            CertificateError::UnknownIssuer => {
+                format!("the server's certificate is not signed by a trusted authority; {list}")
+            }
+            _ if other_cause(error) == Some(&webpki::Error::CaUsedAsEndEntity) => {
+                format!(
+                    "the server's certificate is an authority's own (self-signed), and not listed; {list}"
+                )
+            }
+            _ if is_version_1(error) => format!(
+                "the server's certificate, or one that it sends with it, is of X.509 version 1; make one of version 3: {make}"
+            ),
+            why => format!(
+                "the server's certificate is not accepted ({why}); make another one: {make}"
+            ),
+        }
+    }
+
+    fn setting(&self) -> &'static str {
+        match self.is_postgres {
+            true => "DATABASE_URL",
+            false => "LICENSE_API_URL",
+        }
+    }
+}
+
+/// Why no TLS connection to the PostgreSQL server was made, and what to do about it; `None` where
+/// `error` has nothing to do with TLS.
+#[must_use]
+pub(crate) fn of_postgres(error: &sqlx::Error, url: &DatabaseUrl) -> Option<String> {
+    let url = Url::parse(&url.expose()).ok()?;
+    let parameter = |names: [&str; 2]| {
+        let value = url.query_pairs().find(|(name, _)| names.contains(&&**name));
+        value.map(|(_, value)| value)
+    };
+    let certificate = parameter(["sslcert", "ssl-cert"]);
+    let key = parameter(["sslkey", "ssl-key"]);
+    match error {
+        sqlx::Error::Io(error) => {
+            let host = parameter(["host", "hostaddr"]);
+            let host = host.as_deref().or(url.host_str()).unwrap_or_default();
+            let server = TlsServer {
+                host,
+                port: url.port().unwrap_or(5432),
+                is_postgres: true,
+            };
+            let tls = tls_error(error);
+            let explained = tls.and_then(|error| server.explain(error));
+            let root = parameter(["sslrootcert", "ssl-root-cert"]).or(parameter(["ssl-ca"; 2]));
+            let files = [
+                ("sslrootcert", root),
+                ("sslcert", certificate),
+                ("sslkey", key),
+            ];
+            explained.map(|explained| explained.text).or_else(|| {
+                files
+                    .iter()
+                    .find_map(|(name, file)| unreadable(name, file, error))
+            })
+        }
+        sqlx::Error::Tls(error) => {
+            let error = tls_error(&**error)?;
+            let certificate = named("sslcert", certificate.as_deref()?);
+            match error {
+                _ if is_version_1(error) => Some(format!(
+                    "{certificate} is of X.509 version 1; make one of version 3, with the certificate and \
+                     key of your authority: openssl req -newkey rsa:2048 -nodes -subj /CN=USER -keyout \
+                     client.key -out client.csr && openssl x509 -req -in client.csr -CA ca.crt -CAkey \
+                     ca.key -days 825 -extfile <(echo extendedKeyUsage=clientAuth) -out client.crt"
+                )),
+                rustls::Error::InconsistentKeys(_) => Some(format!(
+                    "{certificate} and sslkey do not belong together; these print the same if they do: \
+                     openssl x509 -pubkey -noout -in CERTIFICATE; openssl pkey -pubout -in KEY"
+                )),
+                rustls::Error::NoCertificatesPresented => {
+                    Some(format!("{certificate} contains no PEM certificate"))
+                }
+                _ => None,
+            }
+        }
+        sqlx::Error::Configuration(_) => unusable_key(&key?),
+        _ => None,
+    }
+}
+
+/// A file that `DATABASE_URL` names and that cannot be read, if `error` may come from it.
+fn unreadable(name: &str, file: &Option<Cow<'_, str>>, error: &io::Error) -> Option<String> {
+    let file = file.as_deref()?;
+    let reading = File::open(file).and_then(|mut file| file.read(&mut [0]));
+    let found = reading.err().filter(|found| found.kind() == error.kind())?;
+    Some(format!("{} cannot be read: {found}", named(name, file)))
+}
+
+/// Why the file of `sslkey` holds no key that can be used.
+fn unusable_key(file: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let opened = File::open(file).ok()?;
+    opened.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let has = |mark: &str| text.contains(mark);
+    let (kind, action) = if has("BEGIN ENCRYPTED PRIVATE KEY") || has("Proc-Type: 4,ENCRYPTED") {
+        (
+            "an encrypted private key",
+            "decrypt it: openssl pkey -in FILE -out client.key",
+        )
+    } else if has("BEGIN OPENSSH PRIVATE KEY") {
+        (
+            "a key of OpenSSH",
+            "convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY",
+        )
+    } else if has("PRIVATE KEY-----") {
+        (
+            "a damaged private key",
+            "check it: openssl pkey -check -noout -in FILE",
+        )
+    } else if has("BEGIN CERTIFICATE-----") {
+        ("a certificate", "name the private key that belongs to it")
+    } else if bytes.first() == Some(&0x30) {
+        (
+            "in DER, or PKCS #12",
+            "convert it: openssl pkey -in FILE -out client.key",
+        )
+    } else {
+        ("no PEM private key", "name the private key of sslcert")
+    };
+    Some(format!("{} is {kind}; {action}", named("sslkey", file)))
+}
+
+/// A file of `DATABASE_URL`. The library takes a certificate for its content as well.
+fn named(parameter: &str, value: &str) -> String {
+    match value.contains("-----BEGIN") {
+        true => format!("{parameter} in DATABASE_URL"),
+        false => format!("{parameter} '{}'", presentable_path(Path::new(value))),
+    }
+}
+
+/// The error of the TLS library in another one.
+#[must_use]
+pub fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<io::Error>() {
+        Some(outer) => tls_error(outer.get_ref()?),
+        None => error.downcast_ref(),
+    }
+}
+
+/// What a verifier of certificates has met that the TLS library has no name for.
+#[must_use]
+pub fn other_cause<T: Error + 'static>(error: &rustls::Error) -> Option<&T> {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+        _ => None,
+    }
+}
+
+fn is_version_1(error: &rustls::Error) -> bool {
+    other_cause(error) == Some(&webpki::Error::UnsupportedCertVersion)
+}
+
+/// The name in what the library calls `DnsName("name")`.
+fn name_in(presented: &str) -> &str {
+    presented.split('"').nth(1).unwrap_or(presented)
+}
