@@ -10,6 +10,8 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::PROGRAM;
 use crate::gates::process::free_port;
@@ -137,8 +139,11 @@ impl Service {
             if self.dropped_lines().await > 0 {
                 return;
             }
-            // This page is logged at the level `trace`.
-            self.send(Method::GET, "/console/sign-in", None).await;
+            // This is answered with 400 and logged.
+            let mut proxy = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+            let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
+            proxy.write_all(line).await.unwrap();
+            proxy.read_to_end(&mut Vec::new()).await.unwrap();
         }
         panic!("no line is dropped");
     }
