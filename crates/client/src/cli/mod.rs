@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_service::command_line::{self, Mistake};
+use license_service::dot_env::DotEnv;
 use license_service::stderr::say;
 
 use crate::config::Settings;
@@ -162,11 +163,22 @@ impl Cli {
     }
 }
 
-/// Runs the subcommand. `from_file` are the variables that `.env` has set.
+/// Runs the subcommand, with the settings that also come from `.env`.
 ///
 /// # Errors
 /// Any failure of the command, as a message for people.
-pub fn run(line: Line, from_file: &[String]) -> anyhow::Result<ExitCode> {
+pub fn run(line: Line, dot_env: &DotEnv) -> anyhow::Result<ExitCode> {
+    let from_file = &dot_env.variables;
+    match &line.cli.command {
+        // It would run with another database.
+        Command::Serve(_) => dot_env.check()?,
+        _ => {
+            dot_env
+                .ignored
+                .as_ref()
+                .inspect(|why| say(format_args!("warning: {why}")));
+        }
+    }
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         match line.cli.command {

@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_service::clock::{Clock as _, SystemClock};
 use license_service::command_line::{self, Mistake};
+use license_service::dot_env::DotEnv;
 use license_service::log_filter::LogFilter;
 use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
@@ -176,11 +177,13 @@ impl Cli {
     }
 }
 
-/// Runs the subcommand.
+/// Runs the subcommand. None runs with other settings than those of an ignored `.env`: it would
+/// use another database.
 ///
 /// # Errors
 /// Any failure of the command, as a message for people.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli, dot_env: &DotEnv) -> anyhow::Result<()> {
+    dot_env.check()?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(dispatch(cli))
 }
