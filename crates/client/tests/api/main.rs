@@ -48,6 +48,7 @@ mod offline;
 mod ofrep;
 mod open_routes;
 mod openapi;
+mod other_users;
 mod outage;
 mod own_certificates;
 mod own_settings;
