@@ -11,6 +11,7 @@ mod outage;
 mod pool;
 mod rows;
 mod sequences;
+mod sign_in_budget;
 mod transaction;
 
 use std::error::Error;
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _, stream};
 use rustix::fs::{Access, access};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
@@ -45,6 +46,7 @@ pub use failure::{Failure, words};
 use outage::Outage;
 use pool::Pool;
 use sequences::Sequences;
+use sign_in_budget::SignInBudget;
 pub use transaction::Transaction;
 
 /// How long what is done on a database may take. Only tests use other values than
@@ -71,6 +73,8 @@ pub struct Timeouts {
     /// Age at which a PostgreSQL connection is replaced: after a failover, none
     /// stays at the former primary.
     pub max_age: Duration,
+    /// Processor time for signing in that may be used without a pause.
+    pub sign_in: Duration,
 }
 
 impl Default for Timeouts {
@@ -84,6 +88,7 @@ impl Default for Timeouts {
             check: Duration::from_secs(2),
             starved: Duration::from_secs(10),
             max_age: Duration::from_secs(10 * 60),
+            sign_in: sign_in_budget::DEFAULT_BURST,
         }
     }
 }
@@ -138,6 +143,7 @@ struct Inner {
     /// again, in no order, each with a connection.
     changing_file: Turns,
     sequences: Sequences,
+    sign_in: SignInBudget,
     /// Held while another SQLite file is opened.
     reopening: Mutex<()>,
 }
@@ -198,6 +204,7 @@ impl Database {
             stored_at: StdMutex::default(),
             pool: ArcSwap::from_pointee(Pool::new(url, &timeouts)?),
             url: url.clone(),
+            sign_in: SignInBudget::new(timeouts.sign_in),
             timeouts,
             reading: Outage::new("read"),
             writing: Outage::new("write"),
@@ -321,7 +328,7 @@ impl Database {
             Purpose::Check => timeouts.check.min(timeouts.statement),
             Purpose::Read | Purpose::Change => timeouts.statement,
         };
-        let begun = self.guarded(limit, beginning).await;
+        let begun = self.connecting(limit, beginning).await;
         let begun = match begun {
             // Only a commit says that changes can be stored.
             Ok(begun) => begun,
@@ -353,7 +360,7 @@ impl Database {
         uninterrupted(async move {
             let beginning = pool.connection().begin_with_options(options);
             let timeout = database.0.timeouts.statement;
-            let transaction = database.guarded(timeout, beginning).await?;
+            let transaction = database.connecting(timeout, beginning).await?;
             Ok(Migration { pool, transaction })
         })
         .await
@@ -471,9 +478,17 @@ impl Database {
             second.close().await?;
             Ok::<_, sqlx::Error>(encoding)
         };
+        // The library's own error is kept for its kind.
+        let connecting = async { Ok(connecting.await) };
+        let connecting = self.0.sign_in.within(connecting);
         let timeout = self.0.timeouts.wait;
         let trouble = |why, is_temporary| Some(Trouble { why, is_temporary });
-        match tokio::time::timeout(timeout, connecting).await {
+        let connected = match tokio::time::timeout(timeout, connecting).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(error)) => return trouble(words(&error), false),
+            Err(late) => Err(late),
+        };
+        match connected {
             Ok(Ok(encoding)) => encoding
                 .filter(|encoding| !is_utf8(encoding))
                 .and_then(|other| trouble(failure::wrong_encoding(&other), false)),
@@ -557,6 +572,15 @@ impl Database {
         }
     }
 
+    /// The same for work that may begin with a new connection.
+    async fn connecting<T>(
+        &self,
+        timeout: Duration,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        self.guarded(timeout, self.0.sign_in.within(work)).await
+    }
+
     /// What an answer says about the connections, and about the database.
     fn judge<T>(
         &self,
@@ -632,7 +656,8 @@ impl Database {
         }
         if ConnectionTrait::get_database_backend(self) == DbBackend::Postgres {
             let advancing = self.0.sequences.advance(pool.connection());
-            self.guarded(self.0.timeouts.statement, advancing).await?;
+            self.connecting(self.0.timeouts.statement, advancing)
+                .await?;
         }
         let again = run(pool.connection(), statement);
         let again = self.try_single(&pool, again).await;
@@ -660,7 +685,7 @@ impl Database {
             pool.check_file()?;
             Ok(answer)
         };
-        let answer = self.guarded(self.0.timeouts.statement, running).await;
+        let answer = self.connecting(self.0.timeouts.statement, running).await;
         self.judge(pool, Some(&self.0.reading), answer)
     }
 
@@ -676,7 +701,7 @@ impl Database {
             first.iter().try_for_each(rows::check)?;
             Ok((first, rows))
         };
-        let started = self.guarded(self.0.timeouts.statement, starting).await;
+        let started = self.connecting(self.0.timeouts.statement, starting).await;
         self.judge(pool, Some(&self.0.reading), started)
     }
 }
@@ -841,6 +866,7 @@ impl StreamTrait for Database {
 /// Hears the notifications of other processes on a PostgreSQL database.
 pub struct Listener {
     listener: PgListener,
+    database: Database,
     max_silence: Duration,
 }
 
@@ -868,12 +894,15 @@ impl Listener {
             listener.listen(channel).await?;
             Ok(listener)
         };
+        let listening = listening.map_err(db_error);
+        let listening = database.0.sign_in.within(listening);
         match tokio::time::timeout(database.0.timeouts.statement, listening).await {
             Ok(listener) => {
-                let listener = listener.map_err(db_error)?;
+                let listener = listener?;
                 let max_silence = database.0.timeouts.max_age;
                 Ok(Some(Self {
                     listener,
+                    database: database.clone(),
                     max_silence,
                 }))
             }
@@ -889,8 +918,11 @@ impl Listener {
     /// When the connection is lost and cannot be made again, or is silent for
     /// [`Timeouts::max_age`].
     pub async fn heard(&mut self) -> Result<(), DbErr> {
-        match tokio::time::timeout(self.max_silence, self.listener.try_recv()).await {
-            Ok(heard) => heard.map(|_| ()).map_err(db_error),
+        // It may connect again.
+        let hearing = self.listener.try_recv().map_err(db_error);
+        let hearing = self.database.0.sign_in.within(hearing);
+        match tokio::time::timeout(self.max_silence, hearing).await {
+            Ok(heard) => heard.map(|_| ()),
             // A dead connection is as silent as a database that does not change.
             Err(_) => Err(failure::timed_out(self.max_silence)),
         }
