@@ -32,8 +32,7 @@ fn replace(file: &Path, text: &str, readers: Readers) -> io::Result<()> {
     // A rename would replace a device or a link, such as /dev/stdout.
     if fs::symlink_metadata(file).is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::other(
-            "it is not a regular file; choose another name, or leave out the option to write to \
-             standard output",
+            "it is not a regular file; choose another name",
         ));
     }
     let directory = match file.parent() {
