@@ -341,6 +341,12 @@ impl App {
         lock(&self.remembered).clone()
     }
 
+    /// A license was deactivated: what is stored about it does not bring it back.
+    pub fn note_given_up(&self, license_key: &str) {
+        let mut remembered = lock(&self.remembered);
+        *remembered = std::mem::take(&mut *remembered).without(license_key);
+    }
+
     /// The local copy remembers this, beside the license that it holds.
     pub fn recall_remembered(&self, kept: Remembered) {
         let mut remembered = lock(&self.remembered);

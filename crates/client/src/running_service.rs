@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use license_listening_users::{PACKAGED_STATE_DIR, first_trusted, trusted_users};
+use license_listening_users::{PACKAGED_STATE_DIR, first_trusted, shows_a_secret, trusted_users};
 use license_service::admin_token::AdminTokenSettings;
 use license_service::loopback;
 use license_service::presentable_url::SecretUrl;
@@ -46,7 +46,8 @@ pub(crate) struct ServiceArgs {
     pub(crate) json: bool,
 }
 
-/// Whether a request carries the token, a license key or a license file.
+/// Whether a request carries the token, a license key or a license file, besides what is in
+/// the address.
 #[derive(Clone, Copy, Debug)]
 enum Secrets {
     None,
@@ -148,9 +149,10 @@ impl ServiceArgs {
         secrets: Secrets,
     ) -> anyhow::Result<Response> {
         let base = self.base_url();
+        let url = Url::parse(&base).context("the address of the service is not a URL")?;
         let proven = match secrets {
-            Secrets::None => None,
-            Secrets::Some => self.prove(&base).await?,
+            Secrets::None if !shows_a_secret(&url) => None,
+            _ => self.prove(&url).await?,
         };
         // No proxy: the service is on this machine or beside it. The time-out
         // leaves the service room for its own call to the License Server.
@@ -184,8 +186,7 @@ impl ServiceArgs {
 
     /// Checks who listens where secrets are sent, if it is on this machine. The
     /// host and the address that were checked, for the connection.
-    async fn prove(&self, base: &str) -> anyhow::Result<Option<(String, SocketAddr)>> {
-        let url = Url::parse(base).context("the address of the service is not a URL")?;
+    async fn prove(&self, url: &Url) -> anyhow::Result<Option<(String, SocketAddr)>> {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Ok(None);
         };

@@ -112,7 +112,7 @@ pub struct FormerInstallation {
     pub replaced_at: DateTime<Utc>,
 }
 
-/// A short hash of an installation id: see [`short_hash`].
+/// A short hash of an installation id: as much of a hash as tells them apart.
 #[must_use]
 pub fn installation_fingerprint(installation_id: &str) -> String {
     short_hash(installation_id)

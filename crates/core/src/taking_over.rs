@@ -5,10 +5,10 @@
 //! by what a vendor's document proves: a newer one of the same license, or one of another license
 //! that was not seen before. An unsigned license is worthless after a signed one was seen;
 //! otherwise all unsigned licenses share one grace period. Data stored beside an already known
-//! document proves nothing new.
+//! document proves nothing new. After a deactivation, only a newer document of that license counts.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ pub struct Remembered {
     /// The newest sequence number of each license, by the
     /// [`fingerprint`](license_key::fingerprint) of its key.
     signed: BTreeMap<String, u64>,
+    /// Those of them that were deactivated after that document.
+    given_up: BTreeSet<String>,
     /// When the first unsigned license was adopted.
     adopted_at: Option<DateTime<Utc>>,
 }
@@ -59,7 +61,10 @@ impl Remembered {
                 if let Some(seq) = evidence.newest_seq(&evidence.license_key)
                     && (self.signed.len() < MAX_KEYS || self.signed.contains_key(&key))
                 {
-                    self.signed.insert(key, seq);
+                    let before = self.signed.insert(key.clone(), seq);
+                    if before.is_none_or(|before| before < seq) {
+                        self.given_up.remove(&key);
+                    }
                 }
             }
             Some(Lease::Adopted(_)) => {
@@ -71,11 +76,26 @@ impl Remembered {
         self
     }
 
+    /// What is remembered after the deactivation of a license.
+    #[must_use]
+    pub fn without(mut self, license_key: &str) -> Self {
+        let key = license_key::fingerprint(license_key);
+        if self.signed.contains_key(&key) {
+            self.given_up.insert(key);
+        }
+        self
+    }
+
     /// What two places remember. `self` is the one that also holds the license.
     #[must_use]
     pub fn joined(mut self, other: Self) -> Self {
         for (key, seq) in other.signed {
-            self.signed.entry(key).or_insert(seq);
+            let is_given_up = other.given_up.contains(&key);
+            let kept = self.signed.entry(key.clone()).or_insert(seq);
+            if is_given_up && *kept <= seq {
+                *kept = seq;
+                self.given_up.insert(key);
+            }
         }
         let adopted = self.adopted_at.into_iter().chain(other.adopted_at);
         self.adopted_at = adopted.min();
@@ -86,6 +106,11 @@ impl Remembered {
         let key = license_key::fingerprint(license_key);
         self.signed.get(&key).copied()
     }
+
+    fn is_given_up(&self, license_key: &str) -> bool {
+        self.given_up
+            .contains(&license_key::fingerprint(license_key))
+    }
 }
 
 /// Why something else counts than what is stored.
@@ -94,6 +119,9 @@ pub enum NotTakenOver {
     /// It is signed, and older than what is known.
     #[error("a newer document is known")]
     Older,
+    /// The license was deactivated, and the document is not newer.
+    #[error("the license was deactivated")]
+    GivenUp,
     /// It is unsigned.
     #[error("it is unsigned, and a signed license was seen before")]
     Unsigned,
@@ -148,6 +176,9 @@ pub fn take_over(
     }
     match seq.cmp(&remembered.newest_seq(key)) {
         Ordering::Greater => TakenOver::stored(stored),
+        _ if remembered.is_given_up(key) && !knows_signed => {
+            TakenOver::discredited(&stored, NotTakenOver::GivenUp, now)
+        }
         Ordering::Equal if !knows_signed => TakenOver::stored(stored),
         Ordering::Equal | Ordering::Less if knows_signed => stays(Some(NotTakenOver::Older)),
         Ordering::Equal | Ordering::Less => {

@@ -93,9 +93,8 @@ impl Subscription {
     /// Whether a request carries a secret in the clear.
     #[cfg(target_os = "linux")]
     fn shows_a_secret(&self) -> bool {
-        let has_secret = self.token.is_some() || self.events.password().is_some();
-        // With https the certificate proves who answers.
-        has_secret && self.events.scheme() == "http"
+        let has_token = self.token.is_some() && self.events.scheme() == "http";
+        has_token || license_listening_users::shows_a_secret(self.address.expose())
     }
 
     /// Where a secret would be sent to an address of this machine: the host and the
@@ -360,16 +359,18 @@ mod tests {
         named.listener_users.insert(me);
         let proven = named.proven_listener(others.clone()).await;
         assert_eq!(proven, Ok(Some(("localhost".to_owned(), address))));
-        // A password in the address is a secret as well.
-        let mut with_password = subscription(&url.replace("//", "//me:hunter2@"));
-        with_password.token = None;
-        let proven = with_password.proven_listener(others.clone()).await;
-        assert!(proven.is_err(), "{proven:?}");
+        // A user name or a password in the address is a secret as well.
+        for secret in ["//me:hunter2@", "//hunter2@"] {
+            let mut with_secret = subscription(&url.replace("//", secret));
+            with_secret.token = None;
+            let proven = with_secret.proven_listener(others.clone()).await;
+            assert!(proven.is_err(), "{proven:?}");
+        }
         // Without a secret, or where a certificate proves who answers, any may listen.
         let mut without = subscription(&url);
         without.token = None;
         assert_eq!(without.proven_listener(others.clone()).await, Ok(None));
-        let mut tls = subscription(&url);
+        let mut tls = subscription(&url.replace("http://", "https://me:hunter2@"));
         tls.events.set_scheme("https").unwrap();
         assert_eq!(tls.proven_listener(others).await, Ok(None));
     }

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
+use url::Url;
+
 /// Where the packages keep the License Client's state.
 pub const PACKAGED_STATE_DIR: &str = "/var/lib/license-client";
 /// Listening sockets, by version of the protocol.
@@ -23,7 +25,7 @@ pub enum ListenerError {
     NoListener(SocketAddr),
     /// A program of another user listens.
     #[error(
-        "a program of the user with id {user} listens at {address}, who neither runs this command nor owns STATE_DIR: no token and no license key is sent. Stop that program; or, if it is the License Client, set STATE_DIR to its directory, or run this command as its user"
+        "a program of the user with id {user} listens at {address}, who neither runs this command nor owns STATE_DIR: no secret is sent. Stop that program; or, if it is the License Client, set STATE_DIR to its directory, or run this command as its user"
     )]
     Foreign {
         /// Where.
@@ -44,6 +46,15 @@ pub enum ListenerError {
 /// Whether an address is one of this machine.
 fn is_local(address: IpAddr) -> bool {
     address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// Whether a request to this address shows a secret to whoever listens there: a user name,
+/// which may be a token, a password or a query. With https the certificate proves who that is.
+#[must_use]
+pub fn shows_a_secret(url: &Url) -> bool {
+    let has_secret =
+        !url.username().is_empty() || url.password().is_some() || url.query().is_some();
+    has_secret && url.scheme() == "http"
 }
 
 /// Users that may have the secrets of the service: root, the one who runs this
@@ -194,6 +205,21 @@ mod tests {
             "0: 0100007F 0 0A 0 0 0 0",
         ] {
             assert_eq!(listening_user(odd, address), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn any_user_info_or_query_of_an_address_without_tls_is_a_secret() {
+        for (url, shows) in [
+            ("http://token@h", true),
+            ("http://:hunter2@h", true),
+            ("http://me:hunter2@h", true),
+            ("http://h/api?key=hunter2", true),
+            ("http://h/api", false),
+            ("http://@h/api", false),
+            ("https://me:hunter2@h", false),
+        ] {
+            assert_eq!(shows_a_secret(&url.parse().unwrap()), shows, "{url}");
         }
     }
 

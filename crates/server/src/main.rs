@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     license_service::stdout::end_quietly_when_it_is_closed();
     // Before any thread is started: this sets environment variables.
     let loaded = variables::load(&Cli::command());
-    let done = loaded.and_then(|_| cli::run(Cli::parse_or_exit()));
+    let done = loaded.and_then(|dot_env| cli::run(Cli::parse_or_exit(), &dot_env));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -71,6 +71,13 @@ pub(crate) fn ticks() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
+/// How long this thread has used a processor (`CLOCK_THREAD_CPUTIME_ID`).
+pub(crate) fn thread_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime)
+        .try_into()
+        .unwrap_or_default()
+}
+
 /// The machine's wall clock.
 #[derive(Debug, Default)]
 pub struct SystemClock;

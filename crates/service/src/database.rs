@@ -11,6 +11,7 @@ mod outage;
 mod pool;
 mod rows;
 mod sequences;
+mod sign_in_budget;
 mod transaction;
 
 use std::error::Error;
@@ -26,7 +27,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _, stream};
 use rustix::fs::{Access, access};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
@@ -47,6 +48,7 @@ pub use failure::{Failure, Trouble, words};
 use outage::Outage;
 use pool::Pool;
 use sequences::Sequences;
+use sign_in_budget::SignInBudget;
 pub use transaction::Transaction;
 
 /// How long what is done on a database may take. Only tests use other values than
@@ -73,6 +75,8 @@ pub struct Timeouts {
     /// Age at which a PostgreSQL connection is replaced: after a failover, none
     /// stays at the former primary.
     pub max_age: Duration,
+    /// Processor time for signing in that may be used without a pause.
+    pub sign_in: Duration,
 }
 
 impl Default for Timeouts {
@@ -86,6 +90,7 @@ impl Default for Timeouts {
             check: Duration::from_secs(2),
             starved: Duration::from_secs(10),
             max_age: Duration::from_secs(10 * 60),
+            sign_in: sign_in_budget::DEFAULT_BURST,
         }
     }
 }
@@ -161,6 +166,7 @@ struct Inner {
     /// again, in no order, each with a connection.
     changing_file: Turns,
     sequences: Sequences,
+    sign_in: SignInBudget,
     /// Held while another SQLite file is opened.
     reopening: Mutex<()>,
 }
@@ -215,6 +221,7 @@ impl Database {
             stored_at: StdMutex::default(),
             pool: ArcSwap::from_pointee(Pool::new(url, &timeouts)?),
             url: url.clone(),
+            sign_in: SignInBudget::new(timeouts.sign_in),
             timeouts,
             reading: Outage::new("read"),
             writing: Outage::new("write"),
@@ -338,7 +345,7 @@ impl Database {
             Purpose::Check => timeouts.check.min(timeouts.statement),
             Purpose::Read | Purpose::Change => timeouts.statement,
         };
-        let begun = within(limit, beginning).await;
+        let begun = self.connecting(limit, beginning).await;
         let begun = match begun {
             // Only a commit says that changes can be stored.
             Ok(begun) => begun,
@@ -370,7 +377,7 @@ impl Database {
         uninterrupted(async move {
             let beginning = pool.connection().begin_with_options(options);
             let timeout = database.0.timeouts.statement;
-            let transaction = within(timeout, beginning).await?;
+            let transaction = database.connecting(timeout, beginning).await?;
             Ok(Migration { pool, transaction })
         })
         .await
@@ -467,7 +474,7 @@ impl Database {
             Ok::<_, sqlx::Error>(encoding)
         };
         let connecting = async { connecting.await.map_err(db_error) };
-        let error = match within(self.0.timeouts.wait, connecting).await {
+        let error = match self.connecting(self.0.timeouts.wait, connecting).await {
             Ok(encoding) => {
                 let other = encoding.filter(|encoding| !is_utf8(encoding))?;
                 failure::wrong_encoding(&other)
@@ -553,6 +560,15 @@ impl Database {
         Ok(())
     }
 
+    /// Waits for work that may begin with a new connection, but not for ever.
+    async fn connecting<T>(
+        &self,
+        timeout: Duration,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        within(timeout, self.0.sign_in.within(work)).await
+    }
+
     /// What an answer says about the connections, and about the database.
     fn judge<T>(
         &self,
@@ -632,7 +648,8 @@ impl Database {
         }
         if ConnectionTrait::get_database_backend(self) == DbBackend::Postgres {
             let advancing = self.0.sequences.advance(pool.connection());
-            within(self.0.timeouts.statement, advancing).await?;
+            self.connecting(self.0.timeouts.statement, advancing)
+                .await?;
         }
         let again = run(pool.connection(), statement);
         let again = self.try_single(&pool, again).await;
@@ -660,7 +677,7 @@ impl Database {
             pool.check_file()?;
             Ok(answer)
         };
-        let answer = within(self.0.timeouts.statement, running).await;
+        let answer = self.connecting(self.0.timeouts.statement, running).await;
         self.judge(pool, Some(&self.0.reading), answer)
     }
 
@@ -676,7 +693,7 @@ impl Database {
             first.iter().try_for_each(rows::check)?;
             Ok((first, rows))
         };
-        let started = within(self.0.timeouts.statement, starting).await;
+        let started = self.connecting(self.0.timeouts.statement, starting).await;
         self.judge(pool, Some(&self.0.reading), started)
     }
 }
@@ -880,6 +897,7 @@ impl StreamTrait for Database {
 /// Hears the notifications of other processes on a PostgreSQL database.
 pub struct Listener {
     listener: PgListener,
+    database: Database,
     max_silence: Duration,
 }
 
@@ -907,12 +925,15 @@ impl Listener {
             listener.listen(channel).await?;
             Ok(listener)
         };
+        let listening = listening.map_err(db_error);
+        let listening = database.0.sign_in.within(listening);
         match tokio::time::timeout(database.0.timeouts.statement, listening).await {
             Ok(listener) => {
-                let listener = listener.map_err(db_error)?;
+                let listener = listener?;
                 let max_silence = database.0.timeouts.max_age;
                 Ok(Some(Self {
                     listener,
+                    database: database.clone(),
                     max_silence,
                 }))
             }
@@ -928,8 +949,11 @@ impl Listener {
     /// When the connection is lost and cannot be made again, or is silent for
     /// [`Timeouts::max_age`].
     pub async fn heard(&mut self) -> Result<(), DbErr> {
-        match tokio::time::timeout(self.max_silence, self.listener.try_recv()).await {
-            Ok(heard) => heard.map(|_| ()).map_err(db_error),
+        // It may connect again.
+        let hearing = self.listener.try_recv().map_err(db_error);
+        let hearing = self.database.0.sign_in.within(hearing);
+        match tokio::time::timeout(self.max_silence, hearing).await {
+            Ok(heard) => heard.map(|_| ()),
             // A dead connection is as silent as a database that does not change.
             Err(_) => Err(failure::timed_out(self.max_silence)),
         }

@@ -1,5 +1,8 @@
 //! Settings from a file.
 
+use std::fs::{self, File, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
@@ -7,20 +10,48 @@ use anyhow::{Context as _, anyhow};
 use crate::text_file;
 use crate::trimmed::{trimmed, unquoted};
 
+/// What became of `.env`.
+#[derive(Clone, Debug, Default)]
+pub struct DotEnv {
+    /// The variables that it has set.
+    pub variables: Vec<String>,
+    /// Why it was ignored, and what to do.
+    pub ignored: Option<String>,
+}
+
+impl DotEnv {
+    /// For commands that would use another database.
+    ///
+    /// # Errors
+    /// When the file was ignored.
+    pub fn check(&self) -> anyhow::Result<()> {
+        match &self.ignored {
+            Some(why) => Err(anyhow!("{why}")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Reads `.env` of the current directory, if there is one, into the
-/// environment, and answers which variables it has set. Those that are already
-/// set keep their values.
+/// environment. Variables that are already set keep their values. A file that
+/// another user may have written is ignored.
 ///
 /// Call it before any thread is started: it sets environment variables.
 ///
 /// # Errors
 /// When the file cannot be read or a line is no setting.
-pub fn load() -> anyhow::Result<Vec<String>> {
-    let file = Path::new(".env");
-    if !file.exists() {
-        return Ok(Vec::new());
-    }
-    let text = text_file::read(file).context("the file .env cannot be read")?;
+pub(crate) fn load() -> anyhow::Result<DotEnv> {
+    let text = match read(Path::new("."), rustix::process::geteuid().as_raw())? {
+        Found::Nothing => return Ok(DotEnv::default()),
+        Found::Untrusted(why) => {
+            let ignored = Some(why);
+            return Ok(DotEnv {
+                ignored,
+                ..DotEnv::default()
+            });
+        }
+        Found::Text(text) => text,
+    };
     let settings = parse(&text)?;
     let lines = settings.iter().map(|(name, value)| line(name, value));
     let quoted: String = lines.collect();
@@ -28,7 +59,83 @@ pub fn load() -> anyhow::Result<Vec<String>> {
     let missing = missing.filter(|name| !is_set(name)).collect();
     // The library's own words would repeat the line.
     dotenvy::from_read(quoted.as_bytes()).map_err(|_| anyhow!("the file .env cannot be read"))?;
-    Ok(missing)
+    Ok(DotEnv {
+        variables: missing,
+        ignored: None,
+    })
+}
+
+/// What is in a directory.
+#[derive(Debug)]
+enum Found {
+    Nothing,
+    /// A file that another user may have written.
+    Untrusted(String),
+    Text(String),
+}
+
+/// Reads `.env` if only root and `user` can have written it. It names the files to
+/// which secrets are compared, and the place to which they are sent: whoever writes it
+/// may do what the command may.
+fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
+    const UNREADABLE: &str = "the file .env cannot be read";
+    let path = directory.join(".env");
+    let link = match fs::symlink_metadata(&path) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::PermissionDenied
+            ) =>
+        {
+            return Ok(Found::Nothing);
+        }
+        found => found.context(UNREADABLE)?,
+    };
+    let place = fs::metadata(directory).context(UNREADABLE)?;
+    let untrusted = |why: String| {
+        Found::Untrusted(format!(
+            "the file .env of the working directory is not read, because {why}. Use it as the \
+             user who owns it, or run this command in another directory; to have it read, give \
+             the file and its directory to root or to user {user}, and take the write permission \
+             from all others (chmod go-w)"
+        ))
+    };
+    // Checked before it is opened: opening a pipe would wait for its writer.
+    if let Some(why) = distrust("the directory", &place, user).or(distrust("it", &link, user)) {
+        return Ok(untrusted(why));
+    }
+    let file = match File::open(&path) {
+        // A link that leads nowhere.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        opened => opened.context(UNREADABLE)?,
+    };
+    let opened = file.metadata().context(UNREADABLE)?;
+    if let Some(why) = distrust("it", &opened, user) {
+        return Ok(untrusted(why));
+    }
+    let text = text_file::read_from(file, text_file::MAX_FILE_BYTES).context(UNREADABLE)?;
+    Ok(Found::Text(text))
+}
+
+/// Why another user than root and `user` may have written it. A group that has the
+/// number of the owner is that user's own.
+fn distrust(what: &str, found: &Metadata, user: u32) -> Option<String> {
+    const WRITABLE_BY_GROUP: u32 = 0o020;
+    const WRITABLE_BY_OTHERS: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let (owner, mode) = (found.uid(), found.mode());
+    if owner != 0 && owner != user {
+        return Some(format!("{what} belongs to user {owner}"));
+    }
+    // Only its owner can replace a file in a sticky directory; a link has no mode.
+    if found.is_symlink() || found.is_dir() && mode & STICKY != 0 {
+        return None;
+    }
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Some(format!("every user can write to {what}"));
+    }
+    (mode & WRITABLE_BY_GROUP != 0 && found.gid() != owner)
+        .then(|| format!("group {} can write to {what}", found.gid()))
 }
 
 /// Reads lines as the Python service did: a value need not be quoted to hold
@@ -118,6 +225,9 @@ fn is_set(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+
     use super::*;
 
     #[test]
@@ -153,6 +263,88 @@ mod tests {
             let read = read.into_iter().next().unwrap().unwrap();
             assert_eq!(read, ("X".to_owned(), value.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_file_that_another_user_may_have_written_is_not_read() {
+        let me = rustix::process::geteuid().as_raw();
+        let outer = tempfile::tempdir().unwrap();
+        let directory = outer.path().join("place");
+        fs::create_dir(&directory).unwrap();
+        let file = directory.join(".env");
+        let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        assert!(matches!(read(&directory, me).unwrap(), Found::Nothing));
+        symlink("nowhere", &file).unwrap();
+        assert!(matches!(read(&directory, me).unwrap(), Found::Nothing));
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "X=1").unwrap();
+        for (directory_mode, mode, refusal) in [
+            (0o755, 0o644, None),
+            (0o700, 0o600, None),
+            (0o1777, 0o644, None),
+            (0o755, 0o646, Some("every user can write to it")),
+            (0o757, 0o644, Some("every user can write to the directory")),
+        ] {
+            set(&directory, directory_mode).unwrap();
+            set(&file, mode).unwrap();
+            match (read(&directory, me).unwrap(), refusal) {
+                (Found::Text(text), None) => assert_eq!(text, "X=1"),
+                (Found::Untrusted(why), Some(refusal)) => assert!(why.contains(refusal), "{why}"),
+                (found, _) => panic!("{directory_mode:o} {mode:o}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_files_and_links_of_root_and_the_own_user_are_read() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        const USER: u32 = 54_321;
+        const ATTACKER: u32 = 54_322;
+        let outer = tempfile::tempdir().unwrap();
+        let target = outer.path().join("target");
+        fs::write(&target, "X=1").unwrap();
+        let directory = outer.path().join("place");
+        fs::create_dir(&directory).unwrap();
+        let file = directory.join(".env");
+        let refused = |owner: u32, user: u32| match read(&directory, user).unwrap() {
+            Found::Untrusted(why) => why.contains(&format!("belongs to user {owner}")),
+            Found::Text(_) => false,
+            Found::Nothing => panic!("there is a file"),
+        };
+        fs::write(&file, "X=1").unwrap();
+        for (directory_owner, owner) in [(0, 0), (USER, USER), (0, USER), (USER, 0)] {
+            chown(&directory, Some(directory_owner), None).unwrap();
+            chown(&file, Some(owner), None).unwrap();
+            assert!(!refused(USER, USER));
+            // Root does not obey a user.
+            assert_eq!(refused(USER, 0), directory_owner == USER || owner == USER);
+        }
+        chown(&file, Some(0), None).unwrap();
+        chown(&directory, Some(ATTACKER), None).unwrap();
+        assert!(refused(ATTACKER, 0) && refused(ATTACKER, USER));
+        // In a directory like /tmp, where a link may lead to anything.
+        chown(&directory, Some(0), None).unwrap();
+        fs::set_permissions(&directory, Permissions::from_mode(0o1777)).unwrap();
+        fs::remove_file(&file).unwrap();
+        symlink(&target, &file).unwrap();
+        assert!(!refused(ATTACKER, 0));
+        lchown(&file, Some(ATTACKER), None).unwrap();
+        assert!(refused(ATTACKER, 0));
+        lchown(&file, Some(0), None).unwrap();
+        chown(&target, Some(ATTACKER), None).unwrap();
+        assert!(refused(ATTACKER, 0));
+        // A group is trusted only if it is the owner's own.
+        chown(&target, Some(USER), Some(USER)).unwrap();
+        fs::set_permissions(&target, Permissions::from_mode(0o664)).unwrap();
+        assert!(matches!(read(&directory, USER).unwrap(), Found::Text(_)));
+        chown(&target, Some(USER), Some(ATTACKER)).unwrap();
+        let found = read(&directory, USER).unwrap();
+        assert!(
+            matches!(&found, Found::Untrusted(why) if why.contains("group 54322 can write to it")),
+            "{found:?}"
+        );
     }
 
     #[test]

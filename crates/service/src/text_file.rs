@@ -11,7 +11,7 @@ use license_core::text_encoding::decode;
 use crate::presentable_url::presentable_path;
 
 /// Largest file that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Reads a text file.
 ///

@@ -10,18 +10,18 @@ use anyhow::anyhow;
 use clap::Command;
 use clap::builder::Resettable;
 
-use crate::dot_env;
+use crate::dot_env::{self, DotEnv};
 use crate::trimmed::{trimmed, unquoted};
 
 /// Reads `.env` into the environment, and removes carriage returns, spaces, marks
 /// of the encoding, and enclosing quotation marks from around all values. Answers
-/// which variables come from `.env`.
+/// what became of `.env`.
 ///
 /// Call it before any thread is started: it sets environment variables.
 ///
 /// # Errors
 /// When `.env` cannot be read or a line is no setting.
-pub fn load(command: &Command) -> anyhow::Result<Vec<String>> {
+pub fn load(command: &Command) -> anyhow::Result<DotEnv> {
     let from_file = dot_env::load()?;
     let mut lists = Vec::new();
     note_lists(command, &mut lists);
@@ -31,7 +31,7 @@ pub fn load(command: &Command) -> anyhow::Result<Vec<String>> {
             let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
             let delimiter = lists.iter().find(|(list, _)| *list == *name);
             // The reader of `.env` has removed quotation marks.
-            let clean = match from_file.contains(&name) {
+            let clean = match from_file.variables.contains(&name) {
                 true => trimmed(&value),
                 false => unquoted(&value),
             };

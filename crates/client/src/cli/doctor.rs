@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{ArgMatches, Args};
 use license_service::clock::SystemClock;
+use license_service::output_file::{self, Readers};
 use serde_json::{Value, json};
 
 use crate::cli::NO;
@@ -78,8 +79,7 @@ pub(super) async fn run(
             command: Some(&own),
         };
         let bundle = support_file(report, &service, &SystemClock).await;
-        std::fs::write(file, format!("{bundle:#}\n"))
-            .with_context(|| format!("cannot write '{}'", file.display()))?;
+        output_file::write(file, &format!("{bundle:#}\n"), Readers::Owner)?;
         if !command.json {
             println!("\nWrote {}", file.display());
         }

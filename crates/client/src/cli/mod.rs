@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_service::command_line::{self, Mistake};
+use license_service::dot_env::DotEnv;
 use license_service::runtime;
 use license_service::stderr::say;
 
@@ -162,11 +163,22 @@ impl Cli {
     }
 }
 
-/// Runs the subcommand. `from_file` are the variables that `.env` has set.
+/// Runs the subcommand, with the settings that also come from `.env`.
 ///
 /// # Errors
 /// Any failure of the command, as a message for people.
-pub fn run(line: Line, from_file: &[String]) -> anyhow::Result<ExitCode> {
+pub fn run(line: Line, dot_env: &DotEnv) -> anyhow::Result<ExitCode> {
+    let from_file = &dot_env.variables;
+    match &line.cli.command {
+        // It would run with another database.
+        Command::Serve(_) => dot_env.check()?,
+        _ => {
+            dot_env
+                .ignored
+                .as_ref()
+                .inspect(|why| say(format_args!("warning: {why}")));
+        }
+    }
     runtime::start()?.block_on(async {
         match line.cli.command {
             Command::Serve(settings) => serve::run(*settings, &line.matches, from_file).await,

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use license_core::license_key::LicenseKey;
+use license_service::output_file::{self, Readers};
 use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
 use license_service::text_file;
@@ -100,8 +100,7 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
     let file = answer.text("file");
     match command.output {
         Some(output) => {
-            std::fs::write(&output, file)
-                .with_context(|| format!("cannot write '{}'", output.display()))?;
+            output_file::write(&output, file, Readers::Owner)?;
             println!(
                 "Wrote {}. Send it to your vendor, then import the returned file with 'license-client offline import FILE'",
                 output.display()

@@ -189,6 +189,7 @@ pub async fn forget(
         })
         .await?;
     app.note_unwritten(|unwritten| unwritten.evidence = false);
+    app.note_given_up(license_key);
     publish(app, snapshot).await;
     Ok(())
 }

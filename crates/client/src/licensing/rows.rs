@@ -264,6 +264,10 @@ impl Rows {
                 security = true,
                 "ignoring an unsigned license that replaced the signed one"
             ),
+            Some(NotTakenOver::GivenUp) => tracing::error!(
+                security = true,
+                "ignoring a deactivated license that was put back into the database"
+            ),
             Some(NotTakenOver::Older) => {
                 tracing::warn!("ignoring a stored license that is older than the known one");
             }

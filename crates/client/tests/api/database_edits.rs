@@ -33,6 +33,7 @@ on_both_engines! {
     texts_of_any_length_change_nothing_and_are_cut;
     columns_beside_a_signed_license_say_nothing;
     triggers_do_not_bring_back_what_was_revoked;
+    copied_rows_do_not_bring_back_what_was_deactivated;
     a_restart_adopts_nothing_where_a_signed_license_was_seen;
     a_second_adopted_license_has_what_is_left_of_the_grace_of_the_first;
     replicas_still_share_what_they_do;
@@ -318,6 +319,41 @@ async fn triggers_do_not_bring_back_what_was_revoked(engine: Engine) {
         app.store.close().await;
         std::fs::write(&file, kept).unwrap();
     }
+    site.end().await;
+}
+
+async fn copied_rows_do_not_bring_back_what_was_deactivated(engine: Engine) {
+    let (site, _vendor, key) = standard(engine).await;
+    let app = open(&site).await;
+    assert!(matches!(standing(&app), Standing::Active));
+    site.database
+        .execute(
+            "CREATE TABLE copied AS SELECT * FROM local_license_cache; \
+             CREATE TABLE copied_memo AS SELECT * FROM system_config \
+             WHERE key = 'license_client.evidence'",
+        )
+        .await;
+    deactivate(&app, false).await.unwrap();
+    assert_eq!(standing(&app), Standing::Unlicensed);
+    let put_back = format!(
+        "DELETE FROM local_license_cache; INSERT INTO local_license_cache SELECT * FROM copied; \
+         DELETE FROM system_config WHERE key = 'license_client.evidence'; \
+         INSERT INTO system_config SELECT * FROM copied_memo; {NEW_REVISION}"
+    );
+    let before = events(&app);
+    site.database.execute(&put_back).await;
+    refresh(&app, None).await.unwrap();
+    assert!(matches!(standing(&app), Standing::Lapsed(_)));
+    assert_eq!(events(&app), before + 1);
+    app.store.close().await;
+    // Neither does a restart.
+    site.database.execute(&put_back).await;
+    let app = open(&site).await;
+    assert!(matches!(standing(&app), Standing::Lapsed(_)));
+    // The license can be activated again.
+    activate(&app, &key).await.unwrap();
+    assert!(matches!(standing(&app), Standing::Active));
+    app.store.close().await;
     site.end().await;
 }
 

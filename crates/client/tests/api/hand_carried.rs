@@ -1,6 +1,7 @@
 //! Keys, files and answers as people and old servers hand them over.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Output, Stdio};
 
 use chrono::TimeDelta;
@@ -178,6 +179,9 @@ async fn key_sets_and_license_files_are_read_in_every_encoding() {
         let output = run(&site, &arguments, utf_16(&key)).await;
         assert!(output.status.success(), "{output:?}");
         let text = std::fs::read_to_string(&request).unwrap();
+        // It was open to everyone before.
+        let mode = std::fs::metadata(&request).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600, "it contains the license key");
         let signed = sign(
             &vendor.app,
             read(&text).unwrap(),

@@ -50,6 +50,7 @@ mod ofrep;
 mod open_routes;
 mod openapi;
 mod other_protocols;
+mod other_users;
 mod outage;
 mod own_certificates;
 mod own_settings;

@@ -1,5 +1,6 @@
 //! Commands whose environment is not the service's.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Output};
 
 use reqwest::Method;
@@ -110,6 +111,8 @@ async fn commands_tell_the_settings_of_the_service_and_where_their_own_differ() 
         found.contains("HEARTBEAT_INTERVAL_HOURS: 5 (service), 6 (this command)"),
         "{found}"
     );
+    let mode = std::fs::metadata(&bundle).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o600);
     // The checks are the service's: of its directory, database and License Server.
     assert!(
         find("STATE_DIR")["found"]

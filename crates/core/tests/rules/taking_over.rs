@@ -165,6 +165,42 @@ fn a_process_that_knows_nothing_goes_by_what_its_installation_remembers() {
 }
 
 #[test]
+fn a_deactivated_license_comes_back_with_a_newer_document_only() {
+    let nothing = Evidence::default();
+    let past = remembered(&[&signed(OTHER, 3), &signed(KEY, SEQ)]).without(KEY);
+    // Also after it was stored, and in a place that has missed it.
+    let text = serde_json::to_string(&past).unwrap();
+    let read: Remembered = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, past);
+    let missed = remembered(&[&signed(KEY, SEQ)]).joined(past.clone());
+    let older = remembered(&[&signed(KEY, SEQ - 1)]).joined(past.clone());
+    let other = remembered(&[&signed(OTHER, 3)]).joined(past.clone());
+    let knows_other = remembered(&[&signed(OTHER, 9)]).joined(past.clone());
+    for past in [past, missed, older, other, knows_other] {
+        for seq in [SEQ - 1, SEQ] {
+            let taken = take_over(&nothing, signed(KEY, seq), &past, at(1));
+            assert_eq!(taken.error, Some(NotTakenOver::GivenUp), "{seq}");
+            let standing = standing_of(&taken.evidence, at(1));
+            assert!(matches!(standing, Standing::Lapsed(_)), "{standing:?}");
+        }
+        let newer = signed(KEY, SEQ + 1);
+        let taken = take_over(&nothing, newer.clone(), &past, at(1));
+        assert_eq!((taken.evidence, taken.error), (newer.clone(), None));
+        // Then that document is the last one.
+        let past = past.with(&newer);
+        let taken = take_over(&nothing, newer.clone(), &past, at(1));
+        assert_eq!((taken.evidence, taken.error), (newer, None));
+    }
+    // Others are not affected, and a process that has it goes on.
+    let past = remembered(&[&signed(OTHER, 3), &signed(KEY, SEQ)]).without(KEY);
+    let taken = take_over(&nothing, signed(OTHER, 3), &past, at(1));
+    assert_eq!(taken.error, None);
+    let known = signed(KEY, SEQ);
+    let taken = take_over(&known, known.clone(), &past, at(1));
+    assert_eq!((taken.evidence, taken.error), (known, None));
+}
+
+#[test]
 fn all_adopted_licenses_have_the_grace_period_of_the_first() {
     let past = remembered(&[&unsigned(KEY, at(5)), &unsigned(OTHER, at(9))]);
     assert_eq!(past.adopted_at(), Some(at(5)));

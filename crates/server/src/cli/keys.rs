@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use license_core::signing_clock::SigningTime;
 use license_service::clock::SystemClock;
+use license_service::output_file::{self, Readers};
 use license_service::stderr::say;
 use serde_json::json;
 
@@ -132,8 +132,7 @@ pub(super) async fn run(
             let text = serde_json::to_string_pretty(set)?;
             match output {
                 Some(file) => {
-                    std::fs::write(&file, text + "\n")
-                        .with_context(|| format!("cannot write '{}'", file.display()))?;
+                    output_file::write(&file, &(text + "\n"), Readers::Everyone)?;
                     println!(
                         "Wrote {} public key(s) to {}",
                         set.keys.len(),

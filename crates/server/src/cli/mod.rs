@@ -19,6 +19,7 @@ use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_service::clock::{Clock as _, SystemClock};
 use license_service::command_line::{self, Mistake};
+use license_service::dot_env::DotEnv;
 use license_service::log_filter::LogFilter;
 use license_service::runtime;
 use license_service::secret_argument::SecretArgument;
@@ -176,11 +177,13 @@ impl Cli {
     }
 }
 
-/// Runs the subcommand.
+/// Runs the subcommand. None runs with other settings than those of an ignored `.env`: it would
+/// use another database.
 ///
 /// # Errors
 /// Any failure of the command, as a message for people.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli, dot_env: &DotEnv) -> anyhow::Result<()> {
+    dot_env.check()?;
     runtime::start()?.block_on(dispatch(cli))
 }
 

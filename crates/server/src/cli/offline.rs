@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::Subcommand;
 use license_service::clock::SystemClock;
+use license_service::output_file::{self, Readers};
 use license_service::stderr::say;
 use license_service::text_file;
 use serde_json::json;
@@ -66,8 +66,7 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
     };
     match output {
         Some(output) => {
-            std::fs::write(&output, &signed.file)
-                .with_context(|| format!("cannot write '{}'", output.display()))?;
+            output_file::write(&output, &signed.file, Readers::Owner)?;
             if json {
                 println!("{:#}", json!({"file": output, "holds": what}));
             } else {

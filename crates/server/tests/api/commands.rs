@@ -1,5 +1,7 @@
 //! The vendor's commands, through the real program, while the service runs.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use chrono::SecondsFormat;
@@ -33,6 +35,7 @@ on_both_engines! {
     a_list_is_whole_in_json_and_says_what_a_table_leaves_out;
     a_license_whose_end_has_passed_is_called_expired_everywhere;
     a_machine_is_named_by_the_beginning_of_its_hardware_id;
+    only_public_files_of_commands_are_open_to_others;
     no_command_makes_a_database_but_init_and_serve;
     ids_that_begin_with_a_hyphen_are_ids;
 }
@@ -331,6 +334,42 @@ async fn ids_that_begin_with_a_hyphen_are_ids(engine: Engine) {
         assert!(said.contains(&format!("'{kid}'")), "{said}");
     }
     vendor.end().await;
+}
+
+async fn only_public_files_of_commands_are_open_to_others(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let written = OfflineRequest {
+        purpose: Purpose::Activate,
+        license_key: key,
+        hardware_id: "m".to_owned(),
+        installation_id: "i".to_owned(),
+        installation_name: String::new(),
+        installation_version: String::new(),
+        nonce: NONCE.to_owned(),
+        key_set: 1,
+        newest_seq: None,
+        created_at: SystemClock.now(),
+    };
+    std::fs::write(path("request"), written.to_file()).unwrap();
+    for (arguments, name, mode) in [
+        (&["offline", "sign", &path("request")][..], "license", 0o600),
+        (&["keys", "export"], "keys", 0o644),
+    ] {
+        // One that is there already, with another mode.
+        let file = path(name);
+        std::fs::write(&file, "").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+        let output = run(&vendor, &[arguments, &["--output", &file]].concat()).await;
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+        let found = std::fs::metadata(&file).unwrap();
+        assert!(found.len() > 0);
+        assert_eq!(found.permissions().mode() & 0o777 & !mode, 0, "{name}");
+    }
+    vendor.stop().await;
 }
 
 async fn no_command_makes_a_database_but_init_and_serve(engine: Engine) {

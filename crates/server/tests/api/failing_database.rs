@@ -33,6 +33,7 @@ fn short() -> Timeouts {
         check: milliseconds(800),
         starved: milliseconds(2000),
         max_age: milliseconds(60_000),
+        ..Timeouts::default()
     }
 }
 

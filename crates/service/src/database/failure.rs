@@ -8,6 +8,7 @@ use std::time::Duration;
 use sea_orm::{DbErr, RuntimeErr};
 
 use super::sequences;
+use super::sign_in_budget::EXHAUSTED;
 use crate::jobs;
 use crate::telemetry::{THREAD_LIMIT_ADVICE, is_refused_thread};
 
@@ -82,8 +83,8 @@ pub enum Failure {
     TooManyConnections,
     /// TLS with the server failed.
     Tls,
-    /// The same, with an explanation that says what to do.
-    TlsExplained,
+    /// The database cannot be used, and the text of the error says what to do.
+    Explained,
     /// The database cannot hold every text.
     Encoding,
     /// A connection pooler mixes prepared statements up.
@@ -104,7 +105,8 @@ impl Failure {
                 POOLER => Self::Pooler,
                 UNREADABLE | INCOMPLETE => Self::Refused,
                 BUSY => Self::Busy,
-                text if text.starts_with(NO_TLS) => Self::TlsExplained,
+                EXHAUSTED => Self::Explained,
+                text if text.starts_with(NO_TLS) => Self::Explained,
                 text if text.starts_with(UNCERTAIN) => Self::Uncertain,
                 text if text.starts_with(TIMED_OUT) => Self::Connection(false),
                 text if text.starts_with(WRONG_ENCODING) => Self::Encoding,
@@ -133,7 +135,7 @@ impl Failure {
             | Self::Conflict
             | Self::Sequence
             | Self::Stale
-            | Self::TlsExplained => {
+            | Self::Explained => {
                 return None;
             }
             Self::Rights => {

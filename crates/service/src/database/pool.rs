@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::Timeouts;
 use super::failure;
 use super::file_identity::OpenFile;
+use super::sign_in_budget::note_signed_in;
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 
@@ -194,6 +195,7 @@ impl Health {
     }
 
     fn note_handed_out(&self) {
+        note_signed_in();
         self.lock().handed_out_at = ticks();
     }
 

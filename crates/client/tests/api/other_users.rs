@@ -1,0 +1,119 @@
+//! What other users of the machine can do to the commands of root. Only root can be two
+//! users, so these tests need root.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// A user that exists on no machine.
+const ATTACKER: u32 = 54_322;
+
+/// Accepts one connection, and says what it gets.
+const LISTEN: &str = "import socket
+server = socket.create_server(('127.0.0.1', 0))
+print(server.getsockname()[1], flush=True)
+connection, _ = server.accept()
+print(connection.recv(65536), flush=True)";
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_license-client"))
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn settings_that_another_user_wrote_are_not_obeyed() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let file = directory.join(".env");
+    std::fs::write(&file, "PORT=1\nSTATE_DIR=.\nADMIN_TOKEN_FILE=/etc/shadow\n").unwrap();
+    // No service listens at this address.
+    let config = || run(directory, &["config", "--json"], &[("HOST", "127.0.0.77")]);
+    let settings = |output: &Output| {
+        let read: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        read["settings"].clone()
+    };
+    assert_eq!(settings(&config())["PORT"]["value"], "1");
+    let refusal = "the file .env of the working directory is not read, because";
+    for (path, owner) in [(&*file, ATTACKER), (directory, ATTACKER)] {
+        chown(&file, Some(0), None).unwrap();
+        chown(path, Some(owner), None).unwrap();
+        let output = config();
+        let said = String::from_utf8(output.stderr.clone()).unwrap();
+        assert!(
+            said.starts_with(&format!("warning: {refusal}")) && said.contains("user 54322"),
+            "{said}"
+        );
+        assert_eq!(said.matches("warning:").count(), 1, "{said}");
+        for setting in ["PORT", "STATE_DIR", "ADMIN_TOKEN_FILE"] {
+            let source = &settings(&output)[setting]["source"];
+            assert_ne!(source, ".env", "{setting}");
+        }
+        // The service does not start with another database than its own.
+        let output = run(directory, &["serve", "--port", "1"], &[]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with(&format!("error: {refusal}")), "{said}");
+        assert_eq!(std::fs::read_dir(directory).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn no_command_sends_what_is_in_its_address_to_another_users_listener() {
+    if !is_root() {
+        return;
+    }
+    let mut listener = Command::new("python3")
+        .args(["-I", "-c", LISTEN])
+        .uid(ATTACKER)
+        .gid(ATTACKER)
+        .current_dir("/")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut heard = BufReader::new(listener.stdout.take().unwrap());
+    let mut port = String::new();
+    heard.read_line(&mut port).unwrap();
+    let port = port.trim();
+    let directory = tempfile::tempdir().unwrap();
+    for user in ["token", "me:hunter2", ":hunter2"] {
+        let url = format!("http://{user}@127.0.0.1:{port}");
+        for command in [
+            &["status"][..],
+            &["features"],
+            &["limits"],
+            &["hardware"],
+            &["attempts"],
+            &["check", "module.map_view"],
+        ] {
+            let output = run(directory.path(), command, &[("LICENSE_CLIENT_URL", &url)]);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                said.contains("a program of the user with id 54322 listens"),
+                "{command:?}: {said}"
+            );
+            assert!(
+                !said.contains("token@") && !said.contains("hunter2"),
+                "{said}"
+            );
+        }
+    }
+    listener.kill().unwrap();
+    listener.wait().unwrap();
+    let mut got = String::new();
+    heard.read_line(&mut got).unwrap();
+    assert_eq!(got, "", "nothing was sent");
+}
