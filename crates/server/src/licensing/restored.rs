@@ -108,12 +108,14 @@ pub async fn is_lost(
     if numbering.unstored_after(recorded.as_ref()).is_some() {
         recorded = coverage::find(db).await?;
     }
-    let issued = match numbering.unstored_after(recorded.as_ref()) {
-        Some(after) => IssuedNumbers::unknown_after(after),
-        None => IssuedNumbers {
-            newest: newest(db, now).await?,
-            lost: lost_numbers::around(db, known).await?,
-        },
+    let unstored = numbering.unstored_after(recorded.as_ref());
+    if unstored.is_some_and(|after| IssuedNumbers::unknown_after(after).have_lost(known, now)) {
+        return Ok(true);
+    }
+    // Ranges of earlier losses count as well.
+    let issued = IssuedNumbers {
+        newest: newest(db, now).await?,
+        lost: lost_numbers::around(db, known).await?,
     };
     Ok(issued.have_lost(known, now))
 }
