@@ -15,6 +15,10 @@ const REASON: HeaderName = HeaderName::from_static("x-license-reason");
 const TIER: HeaderName = HeaderName::from_static("x-license-tier");
 /// `PERMISSION_DENIED` (grpc.io, "Status codes").
 const PERMISSION_DENIED: &str = "7";
+/// The same: the call may be repeated.
+const UNAVAILABLE: &str = "14";
+/// A gate that has no contact tries again within 5 s.
+const RETRY_AFTER_SECONDS: &str = "5";
 /// The flag of a frame with trailers in gRPC-Web.
 const TRAILERS: u8 = 0x80;
 
@@ -69,8 +73,8 @@ impl<'a> Refusal<'a> {
         self.reason.message(self.feature.unwrap_or_default())
     }
 
-    /// The default response: 403, or 400 if the path cannot be read, with
-    /// `{"detail": …, "reason": …, "feature": …}`.
+    /// The default response: 403, 400 if the path cannot be read, or 503 with `Retry-After` if the
+    /// gate has no contact, with `{"detail": …, "reason": …, "feature": …}`.
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
         let body = json!({
@@ -81,8 +85,13 @@ impl<'a> Refusal<'a> {
         let mut response = Response::new(Bytes::from(body.to_string()));
         *response.status_mut() = match self.reason {
             Reason::BadPath => StatusCode::BAD_REQUEST,
+            Reason::NoContact => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::FORBIDDEN,
         };
+        if self.reason == Reason::NoContact {
+            let seconds = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         response
@@ -109,6 +118,13 @@ impl<'a> Refusal<'a> {
         response
     }
 
+    fn grpc_status(&self) -> &'static str {
+        match self.reason {
+            Reason::NoContact => UNAVAILABLE,
+            _ => PERMISSION_DENIED,
+        }
+    }
+
     /// The status in the headers, without a body ("Trailers-Only").
     fn grpc(&self) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
@@ -117,7 +133,7 @@ impl<'a> Refusal<'a> {
         set(
             headers,
             HeaderName::from_static("grpc-status"),
-            PERMISSION_DENIED,
+            self.grpc_status(),
         );
         let message = percent_encoded(&self.message());
         set(headers, HeaderName::from_static("grpc-message"), &message);
@@ -128,7 +144,8 @@ impl<'a> Refusal<'a> {
     /// type of the request.
     fn grpc_web(&self, content_type: &[u8], is_text: bool) -> Response<Bytes> {
         let message = percent_encoded(&self.message());
-        let trailers = format!("grpc-status: {PERMISSION_DENIED}\r\ngrpc-message: {message}\r\n");
+        let status = self.grpc_status();
+        let trailers = format!("grpc-status: {status}\r\ngrpc-message: {message}\r\n");
         let mut frame = vec![TRAILERS];
         let length = u32::try_from(trailers.len()).unwrap_or_default();
         frame.extend_from_slice(&length.to_be_bytes());

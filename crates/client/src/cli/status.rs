@@ -26,7 +26,7 @@ fn print(answer: &Answer) {
         "active" => "Active: the license is confirmed.",
         "grace" => "Grace period: everything works, but the license is not being confirmed.",
         "lapsed" => "Lapsed: licensed features are off, core features stay on.",
-        _ => "No license is activated. Activate one with 'license-client activate KEY'.",
+        _ => "No license is activated. Activate one with 'license-client activate'.",
     };
     println!("{headline}");
     for (label, field) in [

@@ -158,6 +158,21 @@ async fn grpc_web_requests_get_a_grpc_status_in_the_body() {
     }
 }
 
+#[tokio::test]
+async fn without_contact_callers_are_asked_to_try_again() {
+    let (gate, script) = Gate::scripted();
+    script.refuse(MAP_VIEW, Reason::NoContact);
+    let router = Router::new().route("/map", get(async || "a map").layer(gate.layer(MAP_VIEW)));
+    let (status, headers, body) = ask(&router, Method::GET, "/map").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    assert_eq!(headers["retry-after"], "5");
+    assert_eq!(headers["x-license-reason"], "no_contact");
+    let request = Request::get("/map").header("content-type", "application/grpc");
+    let request = request.body(Body::empty()).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "14");
+}
+
 /// A refused service releases everything that it has reserved.
 #[tokio::test]
 async fn a_refusal_releases_the_permit_of_the_service() {

@@ -207,7 +207,8 @@ pub(super) async fn set(
         println!("{}", serde_json::to_string_pretty(&license)?);
     } else {
         println!(
-            "{} is {status}; its sites receive the change with their next validation",
+            "{} is {status}; its sites receive the change with their next validation, within a \
+             day by default, or immediately with 'license-client validate' at the site",
             license.license_key
         );
     }
@@ -234,7 +235,8 @@ pub(super) async fn renew(
         println!("{}", serde_json::to_string_pretty(&license)?);
     } else {
         println!(
-            "{} expires {}; its sites receive the change with their next validation",
+            "{} expires {}; its sites receive the change with their next validation, within a \
+             day by default, or immediately with 'license-client validate' at the site",
             license.license_key,
             table::time(license.expires_at, "never")
         );
