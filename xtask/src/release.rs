@@ -81,14 +81,18 @@ fn changelog(version: &str) -> Result<()> {
     let heading = format!("## {version}");
     let section = text
         .split("\n## ")
-        .find(|section| section.starts_with(version))
+        .find(|section| section.split_whitespace().next() == Some(version))
         .with_context(|| format!("CHANGELOG.md has no section '{heading}'"))?;
     ensure!(
         section.lines().skip(1).any(|line| !line.trim().is_empty()),
         "CHANGELOG.md: the section '{heading}' is empty"
     );
-    if section.lines().next() != Some(version) {
-        println!("── CHANGELOG.md: '{heading}' still has a remark, such as \"(unreleased)\"");
+    if section
+        .lines()
+        .next()
+        .is_some_and(|line| line.contains("unreleased"))
+    {
+        println!("── CHANGELOG.md: '{heading}' is still marked as unreleased");
     }
     println!("── version {version}: the changelog has a section");
     Ok(())

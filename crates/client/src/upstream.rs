@@ -208,7 +208,7 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> Cause {
                     CauseKind::Head,
                     format!(
                         "{innermost}: the server or a proxy sends more than {MAX_HEADERS} headers, \
-                         or malformed ones"
+                         or a malformed head"
                     ),
                 );
             }

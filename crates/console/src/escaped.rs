@@ -3,14 +3,13 @@
 use std::fmt;
 
 use askama::filters::{Escaper, Html};
+use license_core::pasted_text::is_invisible;
 
 /// Whether a character is shown as an escape, such as `\u{202e}`: control characters, which can
 /// start a new line or control a terminal, and characters that change the direction of text or
 /// are invisible. A few marks within words of some scripts are also escaped.
 fn is_escaped(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// A text in one line of a terminal.

@@ -11,7 +11,7 @@ const MAX_LISTED: usize = 8;
 /// order marks, variation selectors, fillers, tags, and controls other than white
 /// space.
 #[must_use]
-pub(crate) fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     match c {
         // Soft hyphen, grapheme joiner, Arabic letter mark, Hangul fillers, Khmer
         // vowels, Mongolian selectors and separator.

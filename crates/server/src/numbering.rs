@@ -43,9 +43,10 @@ impl Numbering {
     pub fn wait_for_another(&self, now: DateTime<Utc>) {
         let mut known = self.lock();
         let seen = known.seen;
-        if seen.is_some_and(|it| it.continuity(now) == Continuity::OpenNow) {
+        if seen.is_some_and(|it| !it.is_closed) {
             known.unstored_after = Some(number_of(seen.as_ref()));
-            known.waits_until = Some(now + MAX_UNRECORDED);
+            let may_run = seen.is_some_and(|it| it.continuity(now) == Continuity::OpenNow);
+            known.waits_until = may_run.then(|| now + MAX_UNRECORDED);
         }
     }
 

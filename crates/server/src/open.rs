@@ -204,7 +204,7 @@ fn unusable(storage: &Storage, error: KeysError) -> OpenError {
         KeysError::Store(error) => refused(storage, error),
         KeysError::Signing(error) => error.into(),
         KeysError::Clock(error) => error.into(),
-        // Nothing is changed here that could be broken off.
+        // Nothing is changed here that could be interrupted.
         KeysError::Interrupted(_) => OpenError::Signing(SigningError::NoneSignsNow),
     }
 }

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
+use crate::licensing::fleet::Survey;
 use crate::licensing::keys_error::KeysError;
 use crate::licensing::{clock, history, key_record, restored};
 
@@ -29,6 +30,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 const WATCH_CLOCK_INTERVAL: Duration = Duration::from_secs(15);
 /// How often old history is removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How often the fleet is evaluated for the metrics.
+const SURVEY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Where the vendor's own machines are: proxies, which connect for all sites behind them, and
 /// monitoring. These addresses are not used on the internet.
@@ -89,12 +92,13 @@ pub async fn serve_within(
     app.numbering.wait_for_another(app.clock.now());
     record_coverage(&app, false).await;
     let stop_jobs = CancellationToken::new();
-    let jobs = start_jobs(&app, stop_jobs.clone());
+    let survey: Arc<Survey> = Arc::default();
+    let jobs = start_jobs(&app, &survey, stop_jobs.clone());
     let access = Arc::new(access);
     let state = HttpState {
         app: app.clone(),
         access,
-        survey: Arc::default(),
+        survey,
         bodies: http::bounds(bounds.bodies),
         jobs: jobs.clone(),
     };
@@ -122,12 +126,16 @@ async fn record_coverage(app: &App, is_closed: bool) {
 }
 
 /// Starts what runs beside the answers, under supervision.
-fn start_jobs(app: &Arc<App>, shutdown: CancellationToken) -> Arc<Jobs> {
+fn start_jobs(app: &Arc<App>, survey: &Arc<Survey>, shutdown: CancellationToken) -> Arc<Jobs> {
     let jobs = Arc::new(Jobs::new(app.clock.clone(), shutdown));
     let (watched, kept, compared) = (app.clone(), app.clone(), app.clone());
     jobs.run("watch keys", move || watch_keys(watched.clone()));
     jobs.run("keep history", move || keep_history(kept.clone()));
     jobs.run("watch clock", move || watch_clock(compared.clone()));
+    let (looking, survey) = (app.clone(), survey.clone());
+    jobs.run("look at the fleet", move || {
+        look_at_fleet(looking.clone(), survey.clone())
+    });
     jobs.run("report log", telemetry::report_regularly);
     supervisor::start_watchdog(&jobs);
     jobs
@@ -147,6 +155,16 @@ async fn keep_history(app: Arc<App>) -> Infallible {
         }
         tokio::time::sleep(FLUSH_INTERVAL).await;
         app.write_traffic_down().await;
+    }
+}
+
+/// Evaluates the fleet for the metrics, which anyone may read.
+async fn look_at_fleet(app: Arc<App>, survey: Arc<Survey>) -> Infallible {
+    loop {
+        if let Err(error) = survey.fleet(&app).await {
+            tracing::debug!(%error, "the fleet was not evaluated");
+        }
+        tokio::time::sleep(SURVEY_INTERVAL).await;
     }
 }
 

@@ -638,8 +638,24 @@ impl Database {
 
     /// Runs one statement outside of a transaction. It is run again where nothing was
     /// done and another connection may do better.
-    async fn single<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
-        let _turn = self.turn().await?;
+    /// It ends with its turn when the caller is gone: the library would clean the connection
+    /// without one.
+    async fn single<T: Send + 'static>(
+        &self,
+        statement: Statement,
+        run: Run<T>,
+    ) -> Result<T, DbErr> {
+        let turn = self.turn().await?;
+        let database = self.clone();
+        uninterrupted(async move {
+            let answered = database.run(statement, run).await;
+            drop(turn);
+            answered
+        })
+        .await
+    }
+
+    async fn run<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
         let pool = self.pool().await?;
         let first = run(pool.connection(), statement.clone());
         match self.try_single(&pool, first).await {

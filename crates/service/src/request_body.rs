@@ -76,6 +76,9 @@ pub enum BodyRefusal {
     /// It did not arrive in time.
     #[error("the body did not arrive in time")]
     TimedOut,
+    /// It arrives in too many pieces, each of which costs as much as a large one.
+    #[error("the body arrives in too many pieces; send larger chunks")]
+    TooManyPieces,
     /// Other requests hold all the bytes there are for bodies.
     #[error("too many requests are being received; try again later")]
     Busy,
@@ -149,6 +152,11 @@ struct Receipt {
 const TOO_LONG: u8 = 1;
 const TIMED_OUT: u8 = 2;
 const BUSY: u8 = 3;
+const TOO_MANY_PIECES: u8 = 4;
+/// Pieces of any body that are accepted …
+const MAX_PIECES: usize = 1024;
+/// … and the mean size of further ones, in bytes. A segment of TCP has at least twice as many.
+const MIN_MEAN_PIECE_BYTES: usize = 256;
 
 impl Receipt {
     fn refusal(&self) -> Option<BodyRefusal> {
@@ -158,6 +166,7 @@ impl Receipt {
             }),
             TIMED_OUT => Some(BodyRefusal::TimedOut),
             BUSY => Some(BodyRefusal::Busy),
+            TOO_MANY_PIECES => Some(BodyRefusal::TooManyPieces),
             _ => None,
         }
     }
@@ -249,6 +258,7 @@ where
             first: Bytes::new(),
             collected: Vec::new(),
             received: 0,
+            pieces: 0,
             timer: None,
             has_ended: false,
         };
@@ -310,6 +320,7 @@ struct BoundBody {
     first: Bytes,
     collected: Vec<u8>,
     received: usize,
+    pieces: usize,
     timer: Option<Timer>,
     has_ended: bool,
 }
@@ -366,6 +377,11 @@ impl BoundBody {
                 continue;
             };
             self.received = self.received.saturating_add(data.len());
+            self.pieces += 1;
+            if self.pieces > MAX_PIECES + max_bytes / MIN_MEAN_PIECE_BYTES {
+                self.refuse(TOO_MANY_PIECES);
+                return self.end();
+            }
             if self.receipt.refusal().is_none() {
                 self.keep(data, max_bytes);
             }

@@ -15,6 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::log_filter::LogFilter;
 use crate::log_limit::{self, LogLimit, ShortLines};
 use crate::log_writer::LogWriter;
+use crate::runtime::RAISE_THREADS;
 use crate::stderr::StandardError;
 
 /// How log lines are written.
@@ -80,14 +81,10 @@ pub fn start(filter: &LogFilter, format: LogFormat) -> Log {
     Log(())
 }
 
-/// What to do where the system refuses threads.
-pub const THREAD_LIMIT_ADVICE: &str = "the system refused a new thread: raise the limit of \
-    threads (pids_limit of the container, TasksMax of the systemd unit, or ulimit -u)";
-
 /// Whether a panic says that the system refused a thread, as the standard library and Tokio word
 /// it.
 #[must_use]
-pub fn is_refused_thread(what: &str) -> bool {
+pub(crate) fn is_refused_thread(what: &str) -> bool {
     what.contains("can't spawn worker thread") || what.contains("failed to spawn thread")
 }
 
@@ -100,8 +97,8 @@ pub fn log_panics() {
         let is_captured = backtrace.status() == BacktraceStatus::Captured;
         let what = panic.payload_as_str();
         let message = match what.is_some_and(is_refused_thread) {
-            true => THREAD_LIMIT_ADVICE,
-            false => "a bug in this program caused a panic",
+            true => format!("the system refused a new thread; {RAISE_THREADS}"),
+            false => "a bug in this program caused a panic".to_owned(),
         };
         tracing::error!(
             what,

@@ -148,6 +148,9 @@ impl ApiError {
             Self::Body(BodyRefusal::TooLong { max_bytes }) => {
                 format!("The request body is too long. The limit is {max_bytes} bytes.")
             }
+            Self::Body(BodyRefusal::TooManyPieces) => {
+                "The request body arrives in too many pieces. Send larger chunks.".to_owned()
+            }
             Self::Body(BodyRefusal::TimedOut) => {
                 "The request body did not arrive in time".to_owned()
             }
@@ -195,6 +198,7 @@ impl ApiError {
                 ActivateError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::Body(BodyRefusal::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyRefusal::TooManyPieces) => StatusCode::BAD_REQUEST,
             Self::Body(BodyRefusal::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Self::Body(BodyRefusal::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::BrokenOff => StatusCode::BAD_REQUEST,

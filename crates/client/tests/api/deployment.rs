@@ -17,7 +17,7 @@ use crate::harness::{KEY, Site};
 use crate::nginx::Nginx;
 use crate::raw_http::{connect, read_to_end};
 use crate::scripted_cloud::ScriptedCloud;
-use crate::vendor::Vendor;
+use crate::vendor::{ADMIN_TOKEN, Vendor};
 
 const DOCKERFILE: &str = include_str!("../../../../Dockerfile");
 const COMPOSE: &str = include_str!("../../../../deploy/compose/compose.yaml");
@@ -107,7 +107,8 @@ async fn alerts_and_panels_are_about_metrics_that_there_are() {
     let (_, scraped) = site.get("/metrics").await;
     let mut there = metrics(scraped.as_str().unwrap());
     let server = format!("{}/metrics", vendor.url.trim_end_matches("/api"));
-    let scraped = site.http.get(server).send().await.unwrap();
+    let scraped = site.http.get(server).bearer_auth(ADMIN_TOKEN);
+    let scraped = scraped.send().await.unwrap();
     there.extend(metrics(&scraped.text().await.unwrap()));
     // Absent on a machine that has too little to be known by.
     there.insert("foxsight_license_hardware_drift".to_owned());

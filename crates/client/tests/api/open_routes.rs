@@ -307,6 +307,10 @@ async fn diagnostics_are_for_trusted_callers_one_at_a_time() {
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
+    site.until("it is ready", async || {
+        ask(Method::GET, "/readyz", true, "none").await.0 == 200
+    })
+    .await;
     let (page, file) = ("/console/diagnostics", "/console/support-file");
 
     // Strangers go to sign in and pages of other sites are refused.

@@ -31,7 +31,7 @@ fn serves(threads: u32) -> bool {
     chown(directory, Some(SERVICE), Some(SERVICE)).unwrap();
     // The build's directory may be closed to other users.
     let program = directory.join("program");
-    fs::copy(env!("CARGO_BIN_EXE_license-client"), &program).unwrap();
+    fs::copy(crate::PROGRAM, &program).unwrap();
     let log = directory.join("log");
     let port = free_port();
     let mut command = Command::new("prlimit");

@@ -20,12 +20,7 @@ pub(super) fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact
                 retry_after,
             });
         }
-        Reply::Failure(TransportFailure::Unreachable { detail }) => {
-            // It may name what the other side shows, such as its certificate.
-            let detail = foreign_text::message(detail);
-            return Err(TransportFailure::Unreachable { detail }.into());
-        }
-        Reply::Failure(failure) => return Err(failure.clone().into()),
+        Reply::Failure(failure) => return Err(presentable(failure).into()),
     };
     match status {
         300..=399 => return Err(NoContact::Redirected { status }),
@@ -44,6 +39,19 @@ pub(super) fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact
         }
         Err(_) => Err(NoContact::NotJson { status }),
     }
+}
+
+/// The failure without raw text of the other side, which may be named in it, such as the names in
+/// its certificate.
+fn presentable(failure: &TransportFailure) -> TransportFailure {
+    let mut presentable = failure.clone();
+    match &mut presentable {
+        TransportFailure::Unreachable { detail }
+        | TransportFailure::Tls { detail }
+        | TransportFailure::MalformedHead { detail } => *detail = foreign_text::message(detail),
+        _ => {}
+    }
+    presentable
 }
 
 /// `data` where the answer is wrapped, the answer itself where it is bare.

@@ -155,9 +155,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever happened, calls are never put off for longer than the regular interval or an
-    /// hour, whichever is longer, and are never planned for the past of the process by more
-    /// than what has passed.
+    /// After any events, no call is put off for longer than the regular interval or an hour,
+    /// whichever is longer.
     #[test]
     fn no_sequence_of_events_puts_calls_off(events in prop::collection::vec(event(), 0..40)) {
         let mut calls = Calls::new(T0, jitter(), jitter());

@@ -8,7 +8,7 @@ use std::sync::{Arc, Once};
 
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use license_service::admin_token::{AdminToken, ShownToken};
@@ -50,6 +50,29 @@ impl Access {
             proxies: TrustedProxies::default(),
             warned_of_proxy: Once::new(),
             sessions: Sessions::new("license_server_session", token, clock),
+        }
+    }
+
+    /// Whether a request shows the token. Health checks and browsers come without one, and
+    /// guess nothing; a wrong one is logged and counted.
+    ///
+    /// # Errors
+    /// For a wrong token: 401, or 429 for too many.
+    pub(super) fn is_administrator(
+        &self,
+        headers: &HeaderMap,
+        address: IpAddr,
+    ) -> Result<bool, ApiError> {
+        match self.token.map(|token| token.shown_in(headers)) {
+            Some(ShownToken::Right) => Ok(true),
+            Some(ShownToken::None) | None => Ok(false),
+            Some(ShownToken::Wrong) => {
+                tracing::warn!(security = true, peer = %address, "wrong administrator token");
+                Err(match self.sessions.note_failure(Door::Api, address) {
+                    true => ApiError::Unauthorized,
+                    false => ApiError::SignIn(SignInError::TooMany),
+                })
+            }
         }
     }
 
@@ -114,21 +137,13 @@ pub(super) async fn with_token(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(token) = access.token else {
+    if access.token.is_none() {
         return ApiError::NoToken.into_response();
-    };
-    match token.shown_in(request.headers()) {
-        ShownToken::Right => {}
-        // Health checks and browsers come without one, and guess nothing.
-        ShownToken::None => return ApiError::Unauthorized.into_response(),
-        ShownToken::Wrong => {
-            tracing::warn!(security = true, peer = %address, "wrong administrator token");
-            let refusal = match access.sessions.note_failure(Door::Api, address) {
-                true => ApiError::Unauthorized,
-                false => ApiError::SignIn(SignInError::TooMany),
-            };
-            return refusal.into_response();
-        }
+    }
+    match access.is_administrator(request.headers(), address) {
+        Ok(true) => {}
+        Ok(false) => return ApiError::Unauthorized.into_response(),
+        Err(refusal) => return refusal.into_response(),
     }
     let actor = Actor::Api(address);
     request.extensions_mut().insert(actor);

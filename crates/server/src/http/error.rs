@@ -11,6 +11,7 @@ use axum::{Extension, Json};
 use license_console::refusal::Refusal;
 use license_service::request_body::BodyRefusal;
 use license_service::sessions::{FAILURE_WINDOW, SignInError};
+use license_service::unattended::Panicked;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -100,6 +101,7 @@ impl ApiError {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Body(status, _) => *status,
             Self::BodyRefused(BodyRefusal::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyRefused(BodyRefusal::TooManyPieces) => StatusCode::BAD_REQUEST,
             Self::BodyRefused(BodyRefusal::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Self::BodyRefused(BodyRefusal::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotOffered(_) | Self::NoToken | Self::CrossSite => StatusCode::FORBIDDEN,
@@ -171,6 +173,7 @@ impl ApiError {
         match self {
             Self::BadRequest(_) | Self::Body(..) => "bad_request",
             Self::BodyRefused(BodyRefusal::TooLong { .. }) => "body_too_long",
+            Self::BodyRefused(BodyRefusal::TooManyPieces) => "bad_request",
             Self::BodyRefused(BodyRefusal::TimedOut) => "timeout",
             Self::BodyRefused(BodyRefusal::Busy) | Self::Busy => "busy",
             Self::NotOffered(_) => "not_offered",
@@ -380,6 +383,12 @@ impl From<ReleaseError> for ApiError {
             | ReleaseError::NotWaiting(_)
             | ReleaseError::Unconfirmed { .. } => Self::Conflict(error.to_string()),
         }
+    }
+}
+
+impl From<Panicked> for ApiError {
+    fn from(Panicked: Panicked) -> Self {
+        Self::Internal
     }
 }
 

@@ -21,6 +21,7 @@ use license_core::protocol::{
     NONCE_HEADER, SEQ_HEADER, ValidateRequest, activated, confirmed, denied, refused,
 };
 use license_core::rate::FAILURE_RATE;
+use license_service::unattended::finish_even_if_disconnected;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -60,7 +61,7 @@ pub(super) async fn activate(
     }
     let question = Question::Activate(request);
     Ok(Json(
-        match ask(&app, address, &question, to, &call(&headers)).await? {
+        match ask(app, address, question, to, call(&headers)).await? {
             Answer::License(license) => activated(&license),
             other => refusal(other),
         },
@@ -76,8 +77,7 @@ pub(super) async fn validate(
 ) -> Reply {
     let request: ValidateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
-    let call = call(&headers);
-    let answer = ask(&app, address, &Question::Validate, to, &call).await?;
+    let answer = ask(app, address, Question::Validate, to, call(&headers)).await?;
     Ok(Json(confirmation(answer)))
 }
 
@@ -95,7 +95,7 @@ pub(super) async fn heartbeat(
         to.installation_id.clone_from(&request.installation_id);
     }
     let question = Question::Heartbeat(Box::new(request));
-    let answer = ask(&app, address, &question, to, &call(&headers)).await?;
+    let answer = ask(app, address, question, to, call(&headers)).await?;
     Ok(Json(confirmation(answer)))
 }
 
@@ -108,8 +108,7 @@ pub(super) async fn deactivate(
 ) -> Reply {
     let request: DeactivateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
-    let call = call(&headers);
-    let answer = ask(&app, address, &Question::Deactivate, to, &call).await?;
+    let answer = ask(app, address, Question::Deactivate, to, call(&headers)).await?;
     Ok(Json(refusal(answer)))
 }
 
@@ -137,16 +136,20 @@ pub(super) async fn offline(
             return Err(unreadable.into());
         }
     };
-    let (license_key, hardware_id) = (request.license_key.clone(), request.hardware_id.clone());
-    let call = SiteCall {
-        address: address.0,
-        call: request.purpose.call(),
-        license_key: &license_key,
-        hardware_id: &hardware_id,
-    };
-    let _turn = call.admit(&app).await?;
-    let signed = offline::sign(&app, request, lease, Actor::Site).await?;
-    call.note(&app, &signed.answer);
+    let signed = finish_even_if_disconnected(async move {
+        let (license_key, hardware_id) = (request.license_key.clone(), request.hardware_id.clone());
+        let call = SiteCall {
+            address: address.0,
+            call: request.purpose.call(),
+            license_key: &license_key,
+            hardware_id: &hardware_id,
+        };
+        let _turn = call.admit(&app).await?;
+        let signed = offline::sign(&app, request, lease, Actor::Site).await?;
+        call.note(&app, &signed.answer);
+        Ok::<_, ApiError>(signed)
+    });
+    let signed = signed.await??;
     let (granted, message) = match &signed.answer {
         Answer::License(_) => (true, "The license file holds a lease"),
         Answer::Deactivated { .. } => (true, "The license file holds the receipt"),
@@ -185,25 +188,30 @@ pub(super) async fn keys(
     (headers, Body::from_stream(stream::iter(parts)))
 }
 
+/// Answers a call in its turn. A caller who hangs up keeps the turn until the call has ended:
+/// otherwise those who do would take the connections of the others.
 async fn ask(
-    app: &App,
+    app: Arc<App>,
     address: ClientAddress,
-    question: &Question,
+    question: Question,
     to: Addressee,
-    call: &CallDetails,
+    call: CallDetails,
 ) -> Result<Answer, ApiError> {
     check("licenseKey", &to.license_key)?;
-    let (license_key, hardware_id) = (to.license_key.clone(), to.hardware_id.clone());
-    let call_of_site = SiteCall {
-        address: address.0,
-        call: question.call(),
-        license_key: &license_key,
-        hardware_id: &hardware_id,
-    };
-    let _turn = call_of_site.admit(app).await?;
-    let answer = answer(app, question, to, call).await?;
-    call_of_site.note(app, &answer);
-    Ok(answer)
+    let answered = finish_even_if_disconnected(async move {
+        let (license_key, hardware_id) = (to.license_key.clone(), to.hardware_id.clone());
+        let call_of_site = SiteCall {
+            address: address.0,
+            call: question.call(),
+            license_key: &license_key,
+            hardware_id: &hardware_id,
+        };
+        let _turn = call_of_site.admit(&app).await?;
+        let answer = answer(&app, &question, to, &call).await?;
+        call_of_site.note(&app, &answer);
+        Ok(answer)
+    });
+    answered.await?
 }
 
 fn confirmation(answer: Answer) -> Value {

@@ -165,6 +165,13 @@ struct Looked {
 }
 
 impl Survey {
+    /// The fleet as it was evaluated last, for callers that must not cause work.
+    #[must_use]
+    pub fn last(&self) -> Option<Arc<Fleet>> {
+        let last = self.0.try_lock().ok()?;
+        last.as_ref().map(|looked| looked.fleet.clone())
+    }
+
     /// The fleet, current or recent. Evaluating it takes at most a twentieth of the time, and
     /// concurrent callers wait for the same result.
     ///

@@ -188,6 +188,10 @@ async fn add(store: &Store, license: License, change: &Change) -> Result<License
     let details = json!({
         "tier": license.tier,
         "customer": license.customer,
+        "features": license.features,
+        "maxCameras": license.max_cameras,
+        "maxUsers": license.max_users,
+        "maxStorageGb": license.max_storage_gb,
         "seats": license.seats,
         "moves": license.moves,
         "movesPeriodDays": license.moves_period_days,

@@ -59,6 +59,7 @@ mod sites;
 mod state_dir;
 #[path = "../../../client/tests/api/supervised.rs"]
 mod supervised;
+#[path = "../../../client/tests/api/thread_limit.rs"]
 mod thread_limit;
 #[path = "../../../client/tests/api/unread_log.rs"]
 mod unread_log;

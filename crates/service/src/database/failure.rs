@@ -10,7 +10,8 @@ use sea_orm::{DbErr, RuntimeErr};
 use super::sequences;
 use super::sign_in_budget::EXHAUSTED;
 use crate::jobs;
-use crate::telemetry::{THREAD_LIMIT_ADVICE, is_refused_thread};
+use crate::runtime::RAISE_THREADS;
+use crate::telemetry::is_refused_thread;
 
 /// What is said of a pooler that mixes prepared statements up.
 const POOLER: &str = "DATABASE_URL points to a connection pooler in transaction mode that does not \
@@ -152,7 +153,7 @@ impl Failure {
             }
             Self::Uncertain => "check whether it was stored before you repeat it",
             Self::Panicked => "the log line of the panic says where; report it to the vendor",
-            Self::Threads => THREAD_LIMIT_ADVICE,
+            Self::Threads => RAISE_THREADS,
             Self::File => {
                 "restore it; to use another file, stop the service and remove the old file's -wal \
                  and -shm files"

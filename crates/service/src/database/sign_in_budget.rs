@@ -74,7 +74,7 @@ impl SignInBudget {
             is_signed_in = IS_SIGNED_IN.get();
             let now_used = thread_time().saturating_sub(began);
             used += now_used;
-            let is_too_much = used > FREE && !self.take(now_used, ticks()) && !is_signed_in;
+            let is_too_much = used > FREE && !is_signed_in && !self.take(now_used, ticks());
             match polled {
                 Poll::Pending if is_too_much => Poll::Ready(Err(DbErr::Custom(EXHAUSTED.into()))),
                 polled => polled,

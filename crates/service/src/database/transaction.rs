@@ -215,12 +215,13 @@ impl Transaction {
             checked.map_err(|error| failure::uncertain(&error))
         };
         let left = left(&database, deadline);
-        note_committing(!is_part);
+        let may_store = !is_part && purpose == Purpose::Change;
+        note_committing(may_store);
         let committed = within(left, committing).await;
         note_committing(false);
-        let committed = match is_part {
-            true => committed,
-            false => committed.map_err(failure::of_commit),
+        let committed = match may_store {
+            true => committed.map_err(failure::of_commit),
+            false => committed,
         };
         match committed {
             // What is written to find out may be less than others want to write.
