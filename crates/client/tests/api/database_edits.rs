@@ -38,6 +38,7 @@ on_both_engines! {
     edits_of_rows_grant_nothing_and_are_security_events;
     texts_of_any_length_change_nothing_and_are_cut;
     a_log_of_long_messages_is_read_within_its_bounds;
+    lines_are_removed_without_being_read;
     reports_in_the_database_do_not_displace_those_received_here;
     a_lease_with_the_greatest_numbers_is_taken;
     columns_beside_a_signed_license_say_nothing;
@@ -248,6 +249,36 @@ async fn a_log_of_long_messages_is_read_within_its_bounds(engine: Engine) {
     let log = app.attempts.newest().await.unwrap();
     assert_eq!(log[0].result.len(), 255);
     assert_eq!(log[0].hardware_id.as_ref().unwrap().len(), 255);
+    app.store.close().await;
+    site.end().await;
+}
+
+async fn lines_are_removed_without_being_read(engine: Engine) {
+    let (site, _vendor, _key) = standard(engine).await;
+    let app = open(&site).await;
+    let add = "INSERT INTO local_license_validation_attempts (id, result, attempted_at) SELECT";
+    // Neither the ids nor the results are what the model says.
+    let fill = match engine {
+        Engine::Sqlite => format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10020) \
+             {add} 3000000000 + i, 'success', '2026-11-23 20:00:00' FROM n"
+        ),
+        Engine::Postgres => format!(
+            "ALTER TABLE local_license_validation_attempts ALTER id TYPE bigint, \
+             ALTER result TYPE integer USING 1; \
+             {add} 3000000000 + i, 1, '2026-11-23 20:00:00' FROM generate_series(1, 10020) AS n(i)"
+        ),
+    };
+    site.database.execute(&fill).await;
+    let (db, now) = (app.store.db(), app.clock.now());
+    let removed = local_license_validation_attempts::prune(&db, now).await;
+    // One line is of the activation.
+    assert_eq!(removed.unwrap(), 21);
+    let removed = local_license_validation_attempts::prune(&db, now).await;
+    assert_eq!(removed.unwrap(), 0);
+    let left = "SELECT CAST(min(id) AS text) FROM local_license_validation_attempts";
+    let first = Some("3000000021".to_owned());
+    assert_eq!(site.database.texts(left).await, [first]);
     app.store.close().await;
     site.end().await;
 }
