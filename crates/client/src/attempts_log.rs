@@ -61,16 +61,16 @@ impl AttemptsLog {
         self.newest.get(MAX_AGE, read).await.flatten()
     }
 
-    /// The results of the calls since the beginning of a day. The database counts.
+    /// The results of the calls of some days, since the beginning of the first. The database counts.
     /// `None` when it fails, which is logged.
-    pub async fn summary(&self, from: DateTime<Utc>) -> Option<Arc<AttemptsSummary>> {
+    pub async fn summary(&self, from: DateTime<Utc>, days: u32) -> Option<Arc<AttemptsSummary>> {
         let read = || {
             let store = self.store.clone();
             async move {
                 let db = store.db();
                 let reading = async {
                     Ok(AttemptsSummary {
-                        days: count_by_day(&db, from).await?,
+                        days: count_by_day(&db, from, days).await?,
                         failures: newest_failures(&db, from, MAX_FAILURES).await?,
                     })
                 };

@@ -200,7 +200,10 @@ impl Default for Scheduler {
 }
 
 fn read(text: &str) -> Option<Lease> {
-    serde_json::from_str(text).ok()
+    let lease: Lease = serde_json::from_str(text).ok()?;
+    // Numbers that cannot grow are not of this program.
+    let grows = lease.fence < u64::MAX && lease.renewals < u64::MAX;
+    grows.then_some(lease)
 }
 
 fn write(holder: Option<&str>, fence: u64, renewals: u64, now: DateTime<Utc>) -> String {

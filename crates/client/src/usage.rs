@@ -33,6 +33,9 @@ pub struct Meter {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// Reports that this process has received.
+    own: Gauges,
+    /// Those and the reports of other processes, as the database has them.
     gauges: Gauges,
     counted: Usage,
 }
@@ -61,15 +64,32 @@ impl Meter {
         self.lock().gauges.clone()
     }
 
-    /// Takes a report.
-    pub fn report(&self, source: String, gauge: Gauge) {
-        self.lock().gauges.insert(source, gauge);
+    /// Takes a report; answers whether there is room for it. Reports of other processes make room.
+    #[must_use]
+    pub fn report(&self, source: String, gauge: Gauge) -> bool {
+        let mut known = self.lock();
+        let now = gauge.reported_at;
+        known.own.expire(now);
+        let is_taken = known.own.insert(source, gauge);
+        let others = std::mem::take(&mut known.gauges);
+        known.gauges = merged(known.own.clone(), others, now);
+        is_taken
     }
 
-    /// Joins what other processes have heard with what this one has.
-    pub fn join(&self, gauges: Gauges, now: DateTime<Utc>) {
+    /// Takes the reports that this process had received before a restart.
+    pub fn recall(&self, gauges: Gauges, now: DateTime<Utc>) {
         let mut known = self.lock();
-        known.gauges = merged(std::mem::take(&mut known.gauges), gauges, now);
+        known.own = merged(std::mem::take(&mut known.own), gauges, now);
+        let others = std::mem::take(&mut known.gauges);
+        known.gauges = merged(known.own.clone(), others, now);
+    }
+
+    /// Joins the reports that this process has received with those in the database, which replace
+    /// what was there before.
+    pub fn join(&self, stored: Gauges, now: DateTime<Utc>) {
+        let mut known = self.lock();
+        known.own.expire(now);
+        known.gauges = merged(known.own.clone(), stored, now);
     }
 
     /// Counts, unless that was done less than `max_age` ago. What cannot be

@@ -1,9 +1,11 @@
 //! Usage, combined from several sources.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A resource that is counted, and that a license may limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,23 +70,88 @@ pub struct Gauge {
     pub until: DateTime<Utc>,
 }
 
-/// The reports by source. A new one replaces the older one of the same source.
-pub type Gauges = BTreeMap<String, Gauge>;
+/// Most sources whose reports count.
+pub const MAX_SOURCES: usize = 256;
+/// Maximum length of a source's name, in characters.
+pub const MAX_SOURCE_CHARS: usize = 100;
+/// How long a report counts at most.
+pub const MAX_EXPIRY: TimeDelta = TimeDelta::days(7);
 
-/// The valid reports at `now` of two processes, which may have received different ones: the
-/// newer one of each source.
-#[must_use]
-pub fn merged(one: Gauges, other: Gauges, now: DateTime<Utc>) -> Gauges {
-    let mut merged = one;
-    for (source, gauge) in other {
-        match merged.get(&source) {
-            Some(known) if known.reported_at >= gauge.reported_at => {}
-            _ => {
-                merged.insert(source, gauge);
+/// The reports by source, of at most [`MAX_SOURCES`] with names of at most [`MAX_SOURCE_CHARS`].
+/// What is read from a text beyond these bounds is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Gauges(BTreeMap<String, Gauge>);
+
+impl Gauges {
+    /// Takes a report, which replaces an older one of the same source; answers whether there is
+    /// room for it.
+    pub fn insert(&mut self, source: String, gauge: Gauge) -> bool {
+        let is_known = self.0.contains_key(&source);
+        let has_room = is_known || self.0.len() < MAX_SOURCES;
+        let fits = has_room && source.chars().count() <= MAX_SOURCE_CHARS;
+        if fits {
+            self.0.insert(source, gauge);
+        }
+        fits
+    }
+
+    /// Drops the reports that have expired at `now`.
+    pub fn expire(&mut self, now: DateTime<Utc>) {
+        self.0.retain(|_, gauge| now <= gauge.until);
+    }
+
+    /// The reports.
+    pub fn values(&self) -> impl Iterator<Item = &Gauge> {
+        self.0.values()
+    }
+}
+
+impl<'de> Deserialize<'de> for Gauges {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Gauges;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("reports by source")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Gauges, A::Error> {
+                let mut gauges = Gauges::default();
+                while gauges.0.len() < MAX_SOURCES
+                    && let Some((source, gauge)) = map.next_entry()?
+                {
+                    gauges.insert(source, gauge);
+                }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(gauges)
             }
         }
+        deserializer.deserialize_map(Reader)
     }
-    merged.retain(|_, gauge| now <= gauge.until);
+}
+
+/// The valid reports at `now` of this process and of others, which may have received different
+/// ones: the newer one of each source. Reports of others count as long as there is room beside our
+/// own, as made at `now` at the latest, and for [`MAX_EXPIRY`] at most.
+#[must_use]
+pub fn merged(own: Gauges, others: Gauges, now: DateTime<Utc>) -> Gauges {
+    let mut merged = own;
+    merged.expire(now);
+    for (source, gauge) in others.0 {
+        let reported_at = gauge.reported_at.min(now);
+        let longest = reported_at.checked_add_signed(MAX_EXPIRY);
+        let gauge = Gauge {
+            usage: gauge.usage,
+            reported_at,
+            until: longest.map_or(gauge.until, |longest| longest.min(gauge.until)),
+        };
+        let is_newer = |known: &Gauge| known.reported_at < gauge.reported_at;
+        if now <= gauge.until && merged.0.get(&source).is_none_or(is_newer) {
+            merged.insert(source, gauge);
+        }
+    }
     merged
 }
 

@@ -130,7 +130,9 @@ fn listening_user(line: &str, address: SocketAddr) -> Option<u32> {
     let ip = ip_address(ip)?.to_canonical();
     let wanted = address.ip().to_canonical();
     // A socket of IPv6 that listens at all addresses takes those of IPv4, too.
+    // A connection to the unspecified address goes to one that the kernel chooses.
     let takes = ip == wanted
+        || wanted.is_unspecified()
         || ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         || ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && wanted.is_ipv4();
     let is_listening = state == LISTENS && u16::from_str_radix(port, 16) == Ok(address.port());
@@ -184,6 +186,23 @@ mod tests {
         for ip in ["127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"] {
             let found = user(ip, 8000, "0A", "127.0.0.1:8000");
             assert_eq!(found, Some(65_534), "{ip}");
+        }
+        for ip in [
+            "127.0.0.1",
+            "127.0.0.2",
+            "0.0.0.0",
+            "::1",
+            "::",
+            "192.0.2.1",
+        ] {
+            for address in ["0.0.0.0:8000", "[::]:8000", "[::ffff:0.0.0.0]:8000"] {
+                assert_eq!(
+                    user(ip, 8000, "0A", address),
+                    Some(65_534),
+                    "{ip} {address}"
+                );
+                assert_eq!(user(ip, 8001, "0A", address), None, "{ip} {address}");
+            }
         }
         for ip in ["::1", "::"] {
             assert_eq!(user(ip, 8000, "0A", "[::1]:8000"), Some(65_534), "{ip}");

@@ -44,7 +44,7 @@ pub(super) async fn timeline(app: &App, now: DateTime<Utc>) -> Option<Timeline> 
     let today = now.date_naive();
     let first = today - TimeDelta::days(DAYS as i64 - 1);
     let from = first.and_time(NaiveTime::MIN).and_utc();
-    let summary = app.attempts.summary(from).await?;
+    let summary = app.attempts.summary(from, DAYS as u32).await?;
     let mut days = [Day::default(); DAYS];
     for counted in &summary.days {
         let index = usize::try_from((counted.day - first).num_days()).ok();

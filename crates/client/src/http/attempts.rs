@@ -97,16 +97,11 @@ pub(super) async fn list(
         && bytes < MAX_PAGE_BYTES
         && let Some(line) = lines.next()
     {
-        bytes += text_bytes(line);
+        bytes += line.text_bytes();
         attempts.push(shown_to(caller, line));
     }
     let next = lines.peek().and(attempts.last()).map(|line| line.id);
     Ok(Json(AttemptListResponse { attempts, next }))
-}
-
-fn text_bytes(line: &LoggedAttempt) -> usize {
-    let texts = [&line.license_key, &line.error_message, &line.hardware_id];
-    texts.into_iter().flatten().map(String::len).sum()
 }
 
 fn shown_to(caller: Caller, line: &LoggedAttempt) -> Attempt {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use chrono::TimeDelta;
-use license_core::usage::{Gauge, Usage};
+use license_core::usage::{Gauge, MAX_EXPIRY, MAX_SOURCE_CHARS, Usage};
 use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
 use serde_json::Value;
@@ -20,9 +20,7 @@ use crate::licensing;
 /// How long a report counts by default.
 const DEFAULT_EXPIRY_SECONDS: u64 = 300;
 /// How long a report may count, in seconds.
-const MAX_EXPIRY_SECONDS: u64 = 7 * 24 * 3600;
-/// Maximum length of a source's name, in characters.
-const MAX_SOURCE_CHARS: usize = 100;
+const MAX_EXPIRY_SECONDS: u64 = MAX_EXPIRY.num_seconds().unsigned_abs();
 
 /// What a service of the VMS uses.
 #[derive(ToSchema)]

@@ -26,7 +26,7 @@ pub fn recall(app: &App) {
     if let Some(kept) = keep::recall(app, now) {
         app.settle_identity(kept.identity);
         app.note_unwritten(|unwritten| *unwritten = kept.unwritten);
-        app.meter.join(kept.reported_usage, now);
+        app.meter.recall(kept.reported_usage, now);
         if let Some(clock) = &app.unsigned {
             clock.note_ran_until(kept.unsigned_time);
         }

@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use license_core::usage::{Gauge, Usage};
+use license_core::usage::{Gauge, MAX_SOURCES, Usage};
 
 use crate::app::App;
 use crate::licensing::keep::keep;
 use crate::licensing::record;
 use crate::store::StoreError;
-
-/// Most services that may report, so that the row stays small.
-pub const MAX_SOURCES: usize = 256;
 
 /// How old a count may be where an exact one is needed …
 pub const FRESH: Duration = Duration::from_secs(1);
@@ -43,14 +40,9 @@ pub enum ReportError {
 /// One [`ReportError`] for each reason.
 pub async fn report(app: &App, source: String, gauge: Gauge) -> Result<Usage, ReportError> {
     let now = gauge.reported_at;
-    let known = app.meter.gauges();
-    let others = known
-        .iter()
-        .filter(|(name, gauge)| **name != source && now <= gauge.until);
-    if others.count() >= MAX_SOURCES {
+    if !app.meter.report(source, gauge) {
         return Err(ReportError::TooManySources);
     }
-    app.meter.report(source, gauge);
     if let Err(error) = store(app, now).await {
         tracing::warn!(%error, "failed to store a usage report, keeping it until the database is \
             available");

@@ -37,7 +37,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// # Errors
 /// When the database refuses.
 pub async fn switched_off(db: &impl ConnectionTrait) -> Result<BTreeSet<FeatureKey>, StoreError> {
-    let rows = super::find::<Entity>(super::MAX_TEXT_CHARS)
+    let rows = super::find::<Entity>(db, |_| super::MAX_TEXT_CHARS)
         .filter(Column::SystemEnabled.eq(false))
         .order_by_asc(Column::Id)
         .limit(MAX_FEATURES as u64)

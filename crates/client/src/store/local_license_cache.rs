@@ -71,7 +71,7 @@ pub struct CachedLicense {
 /// # Errors
 /// When the database refuses.
 pub async fn current(db: &impl ConnectionTrait) -> Result<Option<CachedLicense>, StoreError> {
-    let row = super::find::<Entity>(super::MAX_DOCUMENT_CHARS)
+    let row = super::find::<Entity>(db, |_| super::MAX_DOCUMENT_CHARS)
         .filter(
             Condition::any()
                 .add(Column::IsValid.eq(true))
@@ -95,8 +95,8 @@ pub async fn find(
     db: &impl ConnectionTrait,
     license_key: &str,
 ) -> Result<Option<CachedLicense>, StoreError> {
-    let row =
-        super::find::<Entity>(super::MAX_DOCUMENT_CHARS).filter(Column::LicenseKey.eq(license_key));
+    let row = super::find::<Entity>(db, |_| super::MAX_DOCUMENT_CHARS)
+        .filter(Column::LicenseKey.eq(license_key));
     Ok(row.one(db).await?.map(CachedLicense::from))
 }
 
@@ -105,7 +105,12 @@ pub async fn find(
 /// # Errors
 /// When the database refuses.
 pub async fn is_empty(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
-    Ok(Entity::find().limit(1).one(db).await?.is_none())
+    let any = Query::select()
+        .expr(Expr::val(1))
+        .from(Entity)
+        .limit(1)
+        .to_owned();
+    Ok(db.query_one(&any).await?.is_none())
 }
 
 /// Makes or changes the row of this key, and makes it the current one.

@@ -4,8 +4,11 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use license_core::foreign_text;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Func, SimpleExpr};
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Func, Order, Query, SimpleExpr};
+use sea_orm::{
+    ActiveValue, Condition, ConnectionTrait, DatabaseBackend, EntityTrait, QueryOrder as _,
+    QueryResult, QuerySelect as _,
+};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
@@ -14,6 +17,15 @@ use super::StoreError;
 const KEPT_FOR: TimeDelta = TimeDelta::days(90);
 /// Most rows that are kept.
 const KEPT_ROWS: u64 = 10_000;
+/// Rows of the log in one query.
+const ROWS_AT_A_TIME: u64 = 500;
+/// Most memory for the displayed log, in bytes: all rows with messages of 1,000 ASCII characters.
+const MAX_LOG_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum length of a message that is read for display: the displayed 1,000 characters, and room
+/// for a license key that begins there, so that it is recognised and masked.
+const MAX_MESSAGE_CHARS: i32 = 1_200;
+/// Maximum length of another text that is read for display.
+const MAX_NAME_CHARS: i32 = 255;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -105,7 +117,7 @@ pub async fn newest_successful_hardware_id(
     db: &impl ConnectionTrait,
     license_key: &str,
 ) -> Result<Option<String>, StoreError> {
-    let row = super::find::<Entity>(super::MAX_TEXT_CHARS)
+    let row = super::find::<Entity>(db, |_| super::MAX_TEXT_CHARS)
         .filter(Column::LicenseKey.eq(license_key))
         .filter(Column::Result.eq(AttemptResult::Success.as_str()))
         .filter(Column::HardwareId.is_not_null())
@@ -135,15 +147,43 @@ pub struct LoggedAttempt {
     pub attempted_at: Option<DateTime<Utc>>,
 }
 
-/// The retained log, newest line first.
+impl LoggedAttempt {
+    /// How much text the line has, in bytes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let texts = [&self.license_key, &self.error_message, &self.hardware_id];
+        let optional: usize = texts.into_iter().flatten().map(String::len).sum();
+        self.result.len() + optional
+    }
+}
+
+/// The retained log, newest line first; without its oldest lines if it has more than
+/// [`MAX_LOG_BYTES`].
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn newest(db: &impl ConnectionTrait) -> Result<Vec<LoggedAttempt>, StoreError> {
-    let lines = super::find::<Entity>(super::MAX_TEXT_CHARS)
-        .order_by_desc(Column::Id)
-        .limit(KEPT_ROWS);
-    Ok(logged(lines.all(db).await?))
+    let mut log: Vec<LoggedAttempt> = Vec::new();
+    let mut bytes = 0;
+    while (log.len() as u64) < KEPT_ROWS {
+        let older = log.last().map(|last| Column::Id.lt(last.id));
+        let lines = lines(db).filter(Condition::all().add_option(older));
+        let rows = lines.limit(ROWS_AT_A_TIME).all(db).await?;
+        let is_last = (rows.len() as u64) < ROWS_AT_A_TIME;
+        // Other users of the database can write texts that take long to make presentable.
+        let part = tokio::task::spawn_blocking(|| logged(rows)).await;
+        for line in part.map_err(|error| DbErr::Custom(error.to_string()))? {
+            bytes += size_of::<LoggedAttempt>() + line.text_bytes();
+            if bytes > MAX_LOG_BYTES {
+                return Ok(log);
+            }
+            log.push(line);
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(log)
 }
 
 /// How many lines of the log there are on one day, by what came of the calls.
@@ -161,40 +201,52 @@ pub struct AttemptsOfDay {
     pub failed: u64,
 }
 
-/// The lines since an instant, counted by the database: a row for each day that has some.
+/// The lines of some days from an instant on, counted by the database: a row for each day that has
+/// some.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn count_by_day(
     db: &impl ConnectionTrait,
     from: DateTime<Utc>,
+    days: u32,
 ) -> Result<Vec<AttemptsOfDay>, StoreError> {
-    let day = || SimpleExpr::from(Func::cust("DATE").arg(Expr::col((Entity, Column::AttemptedAt))));
-    let count = |result: AttemptResult| {
+    let backend = db.get_database_backend();
+    let at = super::cut(backend, &Column::AttemptedAt, super::MAX_VALUE_CHARS);
+    let (day, count) = match backend {
+        DatabaseBackend::Postgres => (at.cast_as("pg_catalog.date"), "pg_catalog.count"),
+        _ => (Func::cust("date").arg(at).into(), "count"),
+    };
+    let count = |counted: SimpleExpr| SimpleExpr::from(Func::cust(count).arg(counted));
+    let lines = |result: AttemptResult| {
         let is_so = Column::Result.eq(result.as_str());
-        let one: SimpleExpr = CaseStatement::new().case(is_so, 1).into();
-        one.count()
+        count(CaseStatement::new().case(is_so, 1).into())
     };
-    let rows: Vec<(NaiveDate, i64, i64, i64, i64)> = Entity::find()
-        .select_only()
-        .column_as(day(), "day")
-        .column_as(Column::Id.count(), "lines")
-        .column_as(count(AttemptResult::Success), "confirmed")
-        .column_as(count(AttemptResult::Denied), "denied")
-        .column_as(count(AttemptResult::Failed), "failed")
-        .filter(Column::AttemptedAt.gte(from.naive_utc()))
-        .group_by(day())
-        .into_tuple()
-        .all(db)
-        .await?;
-    let of_day = |(day, all, confirmed, denied, failed): (_, i64, i64, i64, i64)| AttemptsOfDay {
-        day,
-        all: all.unsigned_abs(),
-        confirmed: confirmed.unsigned_abs(),
-        denied: denied.unsigned_abs(),
-        failed: failed.unsigned_abs(),
+    let counting = Query::select()
+        .expr(day)
+        .expr(count(Expr::val(1)))
+        .expr(lines(AttemptResult::Success))
+        .expr(lines(AttemptResult::Denied))
+        .expr(lines(AttemptResult::Failed))
+        .from(Entity)
+        .and_where(Column::AttemptedAt.gte(from.naive_utc()))
+        .and_where(Column::AttemptedAt.lt((from + TimeDelta::days(days.into())).naive_utc()))
+        // By the day, which is the first.
+        .add_group_by([Expr::cust("1")])
+        .limit(days.into())
+        .to_owned();
+    let rows = db.query_all(&counting).await?;
+    let of_day = |row: &QueryResult| {
+        let number = |at| row.try_get_by_index(at).map(i64::unsigned_abs);
+        Ok(AttemptsOfDay {
+            day: row.try_get_by_index(0)?,
+            all: number(1)?,
+            confirmed: number(2)?,
+            denied: number(3)?,
+            failed: number(4)?,
+        })
     };
-    Ok(rows.into_iter().map(of_day).collect())
+    rows.iter().map(of_day).collect()
 }
 
 /// The newest lines since an instant that are no success, at most `limit`.
@@ -206,12 +258,20 @@ pub async fn newest_failures(
     from: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<LoggedAttempt>, StoreError> {
-    let lines = super::find::<Entity>(super::MAX_TEXT_CHARS)
+    let lines = lines(db)
         .filter(Column::AttemptedAt.gte(from.naive_utc()))
         .filter(Column::Result.ne(AttemptResult::Success.as_str()))
-        .order_by_desc(Column::Id)
         .limit(limit);
     Ok(logged(lines.all(db).await?))
+}
+
+/// Lines with every text cut to what is displayed of it, newest first.
+fn lines(db: &impl ConnectionTrait) -> Select<Entity> {
+    let rows = super::find::<Entity>(db, |column| match column {
+        Column::ErrorMessage => MAX_MESSAGE_CHARS,
+        _ => MAX_NAME_CHARS,
+    });
+    rows.order_by_desc(Column::Id)
 }
 
 fn logged(rows: Vec<Model>) -> Vec<LoggedAttempt> {
@@ -237,17 +297,17 @@ pub async fn prune(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64,
         .filter(Column::AttemptedAt.lt((now - KEPT_FOR).naive_utc()))
         .exec(db)
         .await?;
-    let first_too_many = Entity::find()
-        .order_by_desc(Column::Id)
+    let first_too_many = Query::select()
+        .column(Column::Id)
+        .from(Entity)
+        .order_by(Column::Id, Order::Desc)
         .offset(KEPT_ROWS)
         .limit(1)
-        .one(db)
-        .await?;
-    let Some(row) = first_too_many else {
-        return Ok(too_old.rows_affected);
-    };
+        .to_owned();
     let too_many = Entity::delete_many()
-        .filter(Column::Id.lte(row.id))
+        .filter(
+            Expr::col(Column::Id).lte(SimpleExpr::SubQuery(None, Box::new(first_too_many.into()))),
+        )
         .exec(db)
         .await?;
     Ok(too_old.rows_affected + too_many.rows_affected)

@@ -19,10 +19,10 @@ use license_service::database::{
     self, ConnectError, Database, Failure, Listener, Timeouts, Transaction, Trouble,
 };
 use license_service::database_url::DatabaseUrl;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Func};
 use sea_orm::{
-    ColumnTrait as _, ColumnType, ConnectionTrait as _, DatabaseBackend, DbErr, EntityTrait,
-    IdenStatic as _, Iterable as _, QuerySelect as _, Select,
+    ColumnTrait, ColumnType, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, IdenStatic as _,
+    Iterable as _, QuerySelect as _, Select,
 };
 use uuid::Uuid;
 
@@ -35,18 +35,61 @@ const MAX_DOCUMENT_CHARS: i32 = 4 * 1024 * 1024;
 /// Maximum length of another text that is read from a row.
 const MAX_TEXT_CHARS: i32 = 16 * 1024;
 
-/// Rows with every text cut to `max_chars`: other users of the database may write longer ones,
-/// and reading them would take as much memory.
-fn find<E: EntityTrait>(max_chars: i32) -> Select<E> {
+/// Maximum length of the text of a number, a boolean or an instant that is read from a row.
+const MAX_VALUE_CHARS: i32 = 64;
+
+/// Rows with every column cut, texts to `max_chars` of their column: other users of the database
+/// may write longer ones, and reading them would take as much memory. No other function reads
+/// columns of the four tables as they are.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "replaces all columns with cut ones"
+)]
+fn find<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    max_chars: impl Fn(&E::Column) -> i32,
+) -> Select<E> {
+    let backend = db.get_database_backend();
     let rows = E::find().select_only();
-    E::Column::iter().fold(rows, |rows, column| match column.def().get_column_type() {
-        ColumnType::String(_) | ColumnType::Text | ColumnType::Json => {
-            let text = Expr::col(column.as_column_ref()).cast_as("text");
-            let cut = Func::cust("substr").args([text, Expr::val(1), Expr::val(max_chars)]);
-            rows.column_as(Expr::from(cut), column.as_str())
-        }
-        _ => rows.column(column),
+    E::Column::iter().fold(rows, |rows, column| {
+        let value = cut(backend, &column, max_chars(&column));
+        rows.column_as(value, column.as_str())
     })
+}
+
+/// The value of a column, whatever type another user of the database has given it. On PostgreSQL
+/// the names have their schema, because such a user may define others that would be found first.
+fn cut(backend: DatabaseBackend, column: &impl ColumnTrait, max_chars: i32) -> Expr {
+    let is_postgres = backend == DatabaseBackend::Postgres;
+    let (substr, text) = match is_postgres {
+        true => ("pg_catalog.substr", "pg_catalog.text"),
+        false => ("substr", "text"),
+    };
+    let cut = |max_chars: i32| {
+        let text = Expr::col(column.as_column_ref()).cast_as(text);
+        Expr::from(Func::cust(substr).args([text, Expr::val(1), Expr::val(max_chars)]))
+    };
+    match column.def().get_column_type() {
+        ColumnType::Integer => cut(MAX_VALUE_CHARS).cast_as("integer"),
+        ColumnType::Boolean => cut(MAX_VALUE_CHARS).cast_as("boolean"),
+        // SQLite stores instants as texts.
+        ColumnType::DateTime if is_postgres => readable(cut(MAX_VALUE_CHARS)),
+        ColumnType::DateTime => cut(MAX_VALUE_CHARS),
+        _ => cut(max_chars),
+    }
+}
+
+/// An instant of PostgreSQL, from the years 1 to 9999: the library panics on later ones, and on
+/// infinite ones.
+fn readable(text: Expr) -> Expr {
+    let [first, last] = ["0001-01-01", "9999-12-31"].map(|day| format!("timestamp '{day}'"));
+    let at = text.clone().cast_as("timestamp");
+    let not_before = Func::greatest([at, Expr::cust(first)]);
+    let bounded = Func::least([Expr::from(not_before), Expr::cust(last)]);
+    // For a null, both functions answer the bound.
+    CaseStatement::new()
+        .case(text.is_not_null(), bounded)
+        .into()
 }
 
 /// The database with the four tables. It may be away at any time, also at the

@@ -6,7 +6,7 @@
 
 use license_service::database::{Database, Failure};
 use sea_orm::sea_query::{
-    Alias, ColumnDef, Index, IndexCreateStatement, IntoIden as _, Query, Table,
+    Alias, ColumnDef, Expr, Index, IndexCreateStatement, IntoIden as _, Query, Table,
     TableCreateStatement,
 };
 use sea_orm::{ConnectionTrait as _, DbErr};
@@ -55,7 +55,7 @@ fn tables() -> [Definition; 4] {
 /// When it cannot be read for another reason than that it does not exist.
 async fn exists(db: &Database, table: &'static str) -> Result<bool, DbErr> {
     let mut probe = Query::select();
-    probe.column("id").from(table).limit(1);
+    probe.expr(Expr::val(1)).from(table).limit(1);
     // For a query of its own, a missing table would be an outage.
     let reading = db.begin_reading().await?;
     match reading.query_one(&probe).await {

@@ -59,7 +59,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// # Errors
 /// When the database refuses.
 pub async fn get(db: &impl ConnectionTrait, key: &str) -> Result<Option<String>, StoreError> {
-    let row = super::find::<Entity>(super::MAX_DOCUMENT_CHARS).filter(Column::Key.eq(key));
+    let row = super::find::<Entity>(db, |_| super::MAX_DOCUMENT_CHARS).filter(Column::Key.eq(key));
     let row = row.one(db).await?;
     Ok(row.map(|row| row.value))
 }

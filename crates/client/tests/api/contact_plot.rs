@@ -78,7 +78,7 @@ async fn ten_thousand_lines_are_counted_by_the_database_and_refused_keys_are_no_
     let whole = newest(&db).await.unwrap();
     let before = start.elapsed();
     let start = Instant::now();
-    let days = count_by_day(&db, from).await.unwrap();
+    let days = count_by_day(&db, from, 30).await.unwrap();
     let failures = newest_failures(&db, from, 5).await.unwrap();
     let after = start.elapsed();
     println!(

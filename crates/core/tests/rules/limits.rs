@@ -4,7 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::license::License;
 use license_core::limits::{LimitReason, check};
 use license_core::standing::Policy;
-use license_core::usage::{Gauge, Gauges, Resource, Usage, in_use, merged};
+use license_core::usage::{
+    Gauge, Gauges, MAX_EXPIRY, MAX_SOURCE_CHARS, MAX_SOURCES, Resource, Usage, in_use, merged,
+};
 use serde_json::json;
 
 const POLICY: Policy = Policy {
@@ -15,6 +17,14 @@ const POLICY: Policy = Policy {
 fn license() -> License {
     let data = json!({"maxCameras": 64, "maxUsers": -1, "maxStorageGb": 64.5});
     License::new(data.as_object().unwrap().clone())
+}
+
+fn gauges(reports: impl IntoIterator<Item = (String, Gauge)>) -> Gauges {
+    let mut gauges = Gauges::default();
+    for (source, gauge) in reports {
+        assert!(gauges.insert(source, gauge));
+    }
+    gauges
 }
 
 #[test]
@@ -80,7 +90,7 @@ fn valid_reports_are_summed_and_take_precedence_over_measurements() {
         reported_at: now,
         until: now + TimeDelta::seconds(seconds),
     };
-    let gauges = Gauges::from([
+    let gauges = gauges([
         ("recorder-1".to_owned(), gauge(Some(20), None, 0)),
         ("recorder-2".to_owned(), gauge(Some(u64::MAX), None, -1)),
         ("recorder-3".to_owned(), gauge(Some(22), Some(0), 60)),
@@ -99,7 +109,7 @@ fn valid_reports_are_summed_and_take_precedence_over_measurements() {
     let later = now + TimeDelta::seconds(61);
     assert_eq!(in_use(&gauges, &measured, later), measured);
     assert_eq!(
-        in_use(&Gauges::new(), &Usage::default(), now),
+        in_use(&Gauges::default(), &Usage::default(), now),
         Usage::default()
     );
 }
@@ -115,19 +125,19 @@ fn of_two_reports_of_one_source_the_newer_counts() {
         reported_at: now + TimeDelta::minutes(minute),
         until: now + TimeDelta::minutes(until),
     };
-    let one = Gauges::from([
+    let one = gauges([
         ("a".to_owned(), gauge(1, 0, 60)),
         ("b".to_owned(), gauge(2, 2, 60)),
         ("over".to_owned(), gauge(9, 0, 3)),
     ]);
-    let other = Gauges::from([
+    let other = gauges([
         ("a".to_owned(), gauge(3, 1, 10)),
         ("b".to_owned(), gauge(4, 1, 60)),
         ("c".to_owned(), gauge(5, 1, 60)),
     ]);
     let at = now + TimeDelta::minutes(4);
     let cameras: Vec<_> = merged(one.clone(), other.clone(), at)
-        .into_values()
+        .values()
         .filter_map(|gauge| gauge.usage.cameras)
         .collect();
     assert_eq!(cameras, [3, 2, 5]);
@@ -135,6 +145,53 @@ fn of_two_reports_of_one_source_the_newer_counts() {
         merged(one.clone(), other.clone(), at),
         merged(other, one, at)
     );
+}
+
+#[test]
+fn reports_of_others_are_bounded_and_leave_our_own() {
+    let now: DateTime<Utc> = "2026-11-23T20:58:10Z".parse().unwrap();
+    let report = |cameras: u64, reported_at: &str, until: &str| json!({"cameras": cameras, "reportedAt": reported_at, "until": until});
+    let read = |reports: serde_json::Map<_, _>| -> Gauges {
+        serde_json::from_str(&serde_json::Value::from(reports).to_string()).unwrap()
+    };
+    let cameras = |gauges: &Gauges| in_use(gauges, &Usage::default(), now).cameras;
+    let valid = || report(1, "2026-11-23T20:58:00Z", "2026-11-23T21:00:00Z");
+    let named = |prefix: &'static str, count: usize| {
+        let named = move |it| (format!("{prefix}{it}"), valid());
+        (0..count).map(named).collect()
+    };
+    // However many are in the text, and however long their names.
+    let many: Gauges = read(named("a", 30_000));
+    assert_eq!(many.values().count(), MAX_SOURCES);
+    let long = [
+        "ü".repeat(MAX_SOURCE_CHARS),
+        "ü".repeat(MAX_SOURCE_CHARS + 1),
+    ];
+    let long = read(long.map(|name| (name, valid())).into_iter().collect());
+    assert_eq!(cameras(&long), Some(1));
+    let mut full = many.clone();
+    let gauge = full.values().next().unwrap().clone();
+    assert!(full.insert("a7".to_owned(), gauge.clone()));
+    assert!(!full.insert("more".to_owned(), gauge));
+    // Our own come first.
+    let own = read(named("own", 200));
+    let both = merged(own.clone(), many.clone(), now);
+    assert_eq!(both.values().count(), MAX_SOURCES);
+    let merged_again = merged(own.clone(), both.clone(), now);
+    assert_eq!(merged_again, both);
+    let only_own = merged(own.clone(), Gauges::default(), now);
+    assert_eq!(only_own, own);
+    let full_of_own = read(named("own", MAX_SOURCES));
+    assert_eq!(merged(full_of_own.clone(), many, now), full_of_own);
+    // A report from the future does not stand before a later one, nor for longer than a week.
+    let future = report(9, "8999-01-01T00:00:00Z", "9000-01-01T00:00:00Z");
+    let future = read([("own0".to_owned(), future)].into_iter().collect());
+    let taken = merged(Gauges::default(), future, now);
+    let taken = taken.values().next().unwrap();
+    assert_eq!((taken.reported_at, taken.until), (now, now + MAX_EXPIRY));
+    let old = report(9, "2026-11-16T20:58:09Z", "9000-01-01T00:00:00Z");
+    let old = read([("old".to_owned(), old)].into_iter().collect());
+    assert_eq!(merged(Gauges::default(), old, now), Gauges::default());
 }
 
 #[test]
