@@ -158,7 +158,7 @@ impl LoggedAttempt {
 }
 
 /// The retained log, newest line first; without its oldest lines if it has more than
-/// [`MAX_LOG_BYTES`].
+/// 16 MiB.
 ///
 /// # Errors
 /// When the database refuses.
