@@ -46,8 +46,8 @@ pub(crate) struct ServiceArgs {
     pub(crate) json: bool,
 }
 
-/// Whether a request carries the token, a license key or a license file, besides what is in
-/// the address.
+/// Whether a request carries the token, a license key or a license file. Secrets in the address
+/// are judged separately.
 #[derive(Clone, Copy, Debug)]
 enum Secrets {
     None,

@@ -40,6 +40,13 @@ struct Known {
     counted: Usage,
 }
 
+impl Known {
+    fn join(&mut self, others: Gauges, now: DateTime<Utc>) {
+        self.own.expire(now);
+        self.gauges = merged(self.own.clone(), others, now);
+    }
+}
+
 impl Meter {
     /// A meter that has counted nothing yet.
     #[must_use]
@@ -72,7 +79,7 @@ impl Meter {
         known.own.expire(now);
         let is_taken = known.own.insert(source, gauge);
         let others = std::mem::take(&mut known.gauges);
-        known.gauges = merged(known.own.clone(), others, now);
+        known.join(others, now);
         is_taken
     }
 
@@ -81,15 +88,14 @@ impl Meter {
         let mut known = self.lock();
         known.own = merged(std::mem::take(&mut known.own), gauges, now);
         let others = std::mem::take(&mut known.gauges);
-        known.gauges = merged(known.own.clone(), others, now);
+        known.join(others, now);
     }
 
     /// Joins the reports that this process has received with those in the database, which replace
     /// what was there before.
     pub fn join(&self, stored: Gauges, now: DateTime<Utc>) {
         let mut known = self.lock();
-        known.own.expire(now);
-        known.gauges = merged(known.own.clone(), stored, now);
+        known.join(stored, now);
     }
 
     /// Counts, unless that was done less than `max_age` ago. What cannot be

@@ -61,7 +61,7 @@ pub struct SignedLease<'a> {
 
 impl OpenLeases {
     /// Adds a lease, which replaces the one that its machine had. Answers whether it replaces
-    /// none and there are too many now. An answer that ends at once is no lease.
+    /// none and there are too many now. An answer that ends immediately is no lease.
     pub fn add(&mut self, lease: &SignedLease<'_>) -> bool {
         self.0.retain(|it| it.exp > lease.at);
         if lease.exp <= lease.at {

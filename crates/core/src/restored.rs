@@ -18,8 +18,8 @@ pub const MAX_LEAD: TimeDelta = TimeDelta::minutes(10);
 /// every 15 seconds that they are running, and a denial leaves no other trace.
 pub const MAX_UNRECORDED: TimeDelta = TimeDelta::seconds(30);
 
-/// How long after a clean stop a server may start again without a doubt: in less time nobody
-/// starts a server, stops it and restores a backup.
+/// How long after a clean stop a server may start again without doubt: a backup cannot be restored
+/// in less time.
 pub const MAX_RESTART: TimeDelta = TimeDelta::minutes(1);
 
 /// Until when a database is known to hold all that was issued. Only a server that has checked

@@ -147,8 +147,8 @@ pub fn license_file(data: &[u8]) {
     }
 }
 
-/// A path is refused, or plain: no spelling is left that somebody behind the
-/// gate might read otherwise. Without a method it needs what it needs with one.
+/// A path is refused, or plain: no spelling is left that a service behind the gate might
+/// read otherwise. Without a method it needs what it needs with one.
 pub fn path(data: &[u8]) {
     let any = ROUTES.needs_of_any_method(data);
     assert!(any.contains(&ROUTES.need("GET", data)));

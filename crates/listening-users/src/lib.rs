@@ -48,8 +48,8 @@ fn is_local(address: IpAddr) -> bool {
     address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// Whether a request to this address shows a secret to whoever listens there: a user name,
-/// which may be a token, a password or a query. With https the certificate proves who that is.
+/// Whether a request to this address shows a secret to the program that listens there: a user name,
+/// which may be a token, a password or a query. With https the certificate proves which program that is.
 #[must_use]
 pub fn shows_a_secret(url: &Url) -> bool {
     let has_secret =

@@ -41,9 +41,11 @@ use tokio::time::Instant;
 
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
+use crate::jobs;
 use crate::state_dir::{NotWritable, check_writable, give_to_owner};
 use crate::tls_explanation;
 use crate::turns::{QueueBounds, Turn, Turns};
+use crate::unattended::finish_even_if_disconnected;
 pub use failure::{Failure, Trouble, words};
 use outage::Outage;
 use pool::Pool;
@@ -739,7 +741,7 @@ pub async fn within<T, E: From<DbErr>>(
     let work = IS_COMMITTING.scope(is_committing.clone(), work);
     let error = match tokio::time::timeout(timeout, work).await {
         Ok(Ok(done)) => return done,
-        Ok(Err(panic)) => failure::panicked(&*panic),
+        Ok(Err(panic)) => failure::panicked(jobs::text(&*panic)),
         Err(_) => failure::timed_out(timeout),
     };
     Err(match is_committing.load(Ordering::Relaxed) {
@@ -752,16 +754,14 @@ pub async fn within<T, E: From<DbErr>>(
 /// answer is dropped then. Interrupted while it begins a transaction, the library would take
 /// the connection for one outside of a transaction (`sqlx-postgres` 0.9.0,
 /// `PgTransactionManager::begin`). The work bounds its own time.
-async fn uninterrupted<T: Send + 'static>(
+fn uninterrupted<T: Send + 'static>(
     work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
-) -> Result<T, DbErr> {
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|error| {
-        Err(match error.try_into_panic() {
-            Ok(panic) => failure::panicked(&*panic),
-            Err(error) => failure::panicked(&error.to_string()),
-        })
-    })
+) -> impl Future<Output = Result<T, DbErr>> + Send {
+    let done = finish_even_if_disconnected(work);
+    async move {
+        let done = done.await;
+        done.unwrap_or_else(|panicked| Err(failure::panicked(&panicked.what)))
+    }
 }
 
 /// Does work with transactions, and does it again where nothing of it is done because

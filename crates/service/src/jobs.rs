@@ -160,6 +160,11 @@ pub(crate) fn words(panic: &(dyn Any + Send)) -> Option<&str> {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
+/// The same, for an error that always needs one.
+pub(crate) fn text(panic: &(dyn Any + Send)) -> &str {
+    words(panic).unwrap_or("a panic without a text")
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::pending;

@@ -1,20 +1,32 @@
 //! Work that goes on when the caller who asked for it disconnects.
 
-/// The work ended in a panic, which is logged.
+use crate::jobs;
+
+/// The work ended in a panic, which the panic hook has logged, or the service stops.
 #[derive(Debug, thiserror::Error)]
-#[error("the work ended in a panic")]
-pub struct Panicked;
+#[error("the work ended in a panic: {what}")]
+pub struct Panicked {
+    /// What the panic says.
+    pub what: String,
+}
 
 /// Runs `work` to completion even if the caller disconnects: a change that another system has
-/// made already must be recorded here. The work bounds its own time.
+/// made already must be recorded here. The work begins with the call, before it is awaited, so
+/// that the caller does not hold all of its state, and bounds its own time.
 ///
 /// # Errors
 /// [`Panicked`].
-pub async fn finish_even_if_disconnected<T: Send + 'static>(
+pub fn finish_even_if_disconnected<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, Panicked> {
-    tokio::spawn(work).await.map_err(|error| {
-        tracing::error!(%error, "a change ended in a panic");
-        Panicked
-    })
+) -> impl Future<Output = Result<T, Panicked>> + Send {
+    let running = tokio::spawn(work);
+    async move {
+        running.await.map_err(|error| {
+            let what = match error.try_into_panic() {
+                Ok(panic) => jobs::text(&*panic).to_owned(),
+                Err(error) => error.to_string(),
+            };
+            Panicked { what }
+        })
+    }
 }

@@ -235,7 +235,7 @@ impl ApiError {
 }
 
 impl From<Panicked> for ApiError {
-    fn from(Panicked: Panicked) -> Self {
+    fn from(_: Panicked) -> Self {
         Self::Internal
     }
 }

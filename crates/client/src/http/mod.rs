@@ -196,7 +196,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     Router::new().fallback_service(ForwardAuth::new(app, service))
 }
 
-/// Refuses paths that a proxy may have read differently, whatever route they match. The key of a
+/// Refuses paths that a proxy may have read differently, on every route. The key of a
 /// flag may contain anything: an odd one is unknown.
 async fn only_plain_paths(request: Request, next: Next) -> Response {
     let path = request.uri().path();

@@ -56,7 +56,7 @@ fn tables() -> [Definition; 4] {
 async fn exists(db: &Database, table: &'static str) -> Result<bool, DbErr> {
     let mut probe = Query::select();
     probe.expr(Expr::val(1)).from(table).limit(1);
-    // For a query of its own, a missing table would be an outage.
+    // Outside a transaction, a missing table would count as an outage.
     let reading = db.begin_reading().await?;
     match reading.query_one(&probe).await {
         Ok(_) => Ok(true),

@@ -110,8 +110,8 @@ async fn ask(base: &str, method: &str, path: &str) -> String {
     read_to_end(&mut stream).await
 }
 
-/// The License Server and nginx each keep other networks from the administration, whatever the
-/// other one makes of a path.
+/// The License Server and nginx each keep other networks from the administration,
+/// regardless of how the other one reads a path.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_networks_reach_only_the_calls_of_sites() {
     let vendor = Vendor::start().await;

@@ -105,7 +105,7 @@ impl Nginx {
         file.display().to_string()
     }
 
-    /// A proxy before `license_server` that compresses whatever it may.
+    /// A proxy before `license_server` that compresses every response that may be compressed.
     pub async fn compressing(license_server: &str) -> Self {
         let server = format!(
             "gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any; gzip_http_version 1.0; \

@@ -387,7 +387,7 @@ impl From<ReleaseError> for ApiError {
 }
 
 impl From<Panicked> for ApiError {
-    fn from(Panicked: Panicked) -> Self {
+    fn from(_: Panicked) -> Self {
         Self::Internal
     }
 }

@@ -80,7 +80,7 @@ async fn long_body(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Refuses paths that a proxy may have read differently, whatever route they match.
+/// Refuses paths that a proxy may have read differently, on every route.
 async fn only_plain_paths(request: Request, next: Next) -> Response {
     match is_plain(request.uri().path()) {
         true => next.run(request).await,

@@ -1,6 +1,5 @@
 //! What an error of the database library says about the database.
 
-use std::any::Any;
 use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -9,7 +8,6 @@ use sea_orm::{DbErr, RuntimeErr};
 
 use super::sequences;
 use super::sign_in_budget::EXHAUSTED;
-use crate::jobs;
 use crate::runtime::RAISE_THREADS;
 use crate::telemetry::is_refused_thread;
 
@@ -425,8 +423,7 @@ pub(super) fn uncertain(error: &DbErr) -> DbErr {
 }
 
 /// A library panicked.
-pub(super) fn panicked(panic: &(dyn Any + Send)) -> DbErr {
-    let what = jobs::words(panic).unwrap_or("a panic without a text");
+pub(super) fn panicked(what: &str) -> DbErr {
     DbErr::Custom(format!("{PANICKED}: {what}"))
 }
 
@@ -667,7 +664,7 @@ mod tests {
             sent("57P01", "terminating connection"),
             sent("08007", ""),
             sent("40003", ""),
-            panicked(&"a bug"),
+            panicked("a bug"),
         ] {
             let error = of_commit(error);
             assert_eq!(Failure::of(&error), Failure::Uncertain);
@@ -689,11 +686,11 @@ mod tests {
 
     #[test]
     fn a_panic_keeps_its_text_and_is_no_unreadable_row() {
-        let error = panicked(&"index out of bounds");
+        let error = panicked("index out of bounds");
         assert_eq!(Failure::of(&error), Failure::Panicked);
         assert!(words(&error).contains("index out of bounds"));
         let text = "OS can't spawn worker thread: Resource temporarily unavailable (os error 11)";
-        let error = panicked(&text.to_owned());
+        let error = panicked(text);
         assert_eq!(Failure::of(&error), Failure::Threads);
         assert!(words(&error).contains("TasksMax"), "{}", words(&error));
     }
