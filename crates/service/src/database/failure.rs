@@ -1,6 +1,7 @@
 //! What an error of the database library says about the database.
 
-use std::fmt;
+mod trouble;
+
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use sea_orm::{DbErr, RuntimeErr};
 
 use super::sequences;
 use super::sign_in_budget::EXHAUSTED;
-use crate::runtime::RAISE_THREADS;
 use crate::telemetry::is_refused_thread;
+pub use trouble::{Trouble, words};
 
 /// What is said of a pooler that mixes prepared statements up.
 const POOLER: &str = "DATABASE_URL points to a connection pooler in transaction mode that does not \
@@ -125,79 +126,6 @@ impl Failure {
         }
     }
 
-    /// What to do, where more can be said than the error says.
-    #[must_use]
-    pub fn advice(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Refused
-            | Self::Busy
-            | Self::Conflict
-            | Self::Sequence
-            | Self::Stale
-            | Self::Explained => {
-                return None;
-            }
-            Self::Rights => {
-                "GRANT SELECT, INSERT, UPDATE, DELETE on the tables and USAGE on their sequences \
-                 to the user in DATABASE_URL, or make it their owner"
-            }
-            Self::Connection(false) | Self::Unavailable => {
-                "check DATABASE_URL, that the database is running, and that it can be reached \
-                 from this machine"
-            }
-            Self::Connection(true) => {
-                "connect to the primary server, not to a standby, and check \
-                 default_transaction_read_only"
-            }
-            Self::Uncertain => "check whether it was stored before you repeat it",
-            Self::Panicked => "the log line of the panic says where; report it to the vendor",
-            Self::Threads => RAISE_THREADS,
-            Self::File => {
-                "restore it; to use another file, stop the service and remove the old file's -wal \
-                 and -shm files"
-            }
-            Self::FileReadOnly => "change their owner or mode",
-            Self::CannotOpen => {
-                "check that the SQLite file and its directory exist, and that the user of this \
-                 service may write to both"
-            }
-            Self::Disk => "check the disk of the SQLite file and the kernel's log",
-            Self::Full => "free space on the disk of the database",
-            Self::Damaged => {
-                "restore the database from a backup, or recover an SQLite file with the \
-                 '.recover' command of sqlite3; on a License Client you may also move the file \
-                 away, restart, and activate again"
-            }
-            Self::NoTable => {
-                "the tables are gone: restore the database, or restart the service to create them"
-            }
-            Self::NoDatabase => {
-                "check the database name in DATABASE_URL, restore the database, or create it with \
-                 \"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0\""
-            }
-            Self::Login => {
-                "check the user and the password in DATABASE_URL, and that pg_hba.conf allows \
-                 this user from this machine"
-            }
-            Self::TooManyConnections => {
-                "raise max_connections of the server, or close connections of other programs; \
-                 allow 10 for each License Server and 11 for each License Client"
-            }
-            Self::Tls => {
-                "check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL, and the server's \
-                 certificate"
-            }
-            Self::Encoding => {
-                "create another database with \
-                 \"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0\""
-            }
-            Self::Pooler => {
-                "set pool_mode = session for this database in pgbouncer.ini, or use pgBouncer \
-                 1.21 or newer with max_prepared_statements = 200"
-            }
-        })
-    }
-
     /// Whether the database as a whole fails, and not one call.
     #[must_use]
     pub fn is_outage(self) -> bool {
@@ -306,51 +234,6 @@ impl Failure {
     }
 }
 
-/// What is wrong with a database, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// What the database says, or what we say of it.
-    pub what: String,
-    /// Its kind.
-    pub failure: Failure,
-}
-
-impl Trouble {
-    /// What an error says.
-    #[must_use]
-    pub fn of(error: &DbErr) -> Self {
-        let failure = Failure::of(error);
-        let what = match (error, library_error(error)) {
-            (DbErr::Custom(text), _) => text.clone(),
-            // A transaction that has lost a statement; a new one would prepare it again if it
-            // had its own session.
-            (_, Some(error)) if is_mixed_up(error) => return Self::of(&pooler()),
-            (_, Some(error)) => match error.as_database_error() {
-                Some(said) => format!("the database returned an error: {said}"),
-                None => error.to_string(),
-            },
-            (error, None) => format!("the database returned an error: {error}"),
-        };
-        Self { what, failure }
-    }
-
-    /// What to do.
-    #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
-        self.failure.advice()
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        match self.advice() {
-            Some(advice) => write!(f, "; {advice}"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// Why no TLS connection could be made, with what to do about it.
 pub(super) fn no_tls(why: &str) -> DbErr {
     DbErr::Custom(format!("{NO_TLS} {why}"))
@@ -361,12 +244,6 @@ pub(super) fn no_tls(why: &str) -> DbErr {
 /// characters.
 pub(super) fn wrong_encoding(encoding: &str) -> DbErr {
     DbErr::Custom(format!("{WRONG_ENCODING} {encoding}, but UTF8 is required"))
-}
-
-/// The error for people, with what to do.
-#[must_use]
-pub fn words(error: &DbErr) -> String {
-    Trouble::of(error).to_string()
 }
 
 /// The error in words of ours, where there are better ones.
@@ -506,192 +383,10 @@ fn sqlite_code(error: &sqlx::Error, code: &str) -> Option<u32> {
     Some(code.parse::<u32>().ok()? & 0xff)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-    use std::error::Error;
-    use std::fmt;
-
-    use sqlx::error::{DatabaseError, ErrorKind};
-
-    use super::*;
-
-    /// An error as PostgreSQL sends it.
-    #[derive(Debug)]
-    struct Sent {
-        code: &'static str,
-        message: &'static str,
-    }
-
-    impl fmt::Display for Sent {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.message)
-        }
-    }
-
-    impl Error for Sent {}
-
-    impl DatabaseError for Sent {
-        fn message(&self) -> &str {
-            self.message
-        }
-
-        fn code(&self) -> Option<Cow<'_, str>> {
-            Some(self.code.into())
-        }
-
-        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
-            self
-        }
-
-        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
-            self
-        }
-
-        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
-            self
-        }
-
-        fn kind(&self) -> ErrorKind {
-            ErrorKind::Other
-        }
-    }
-
-    fn sent(code: &'static str, message: &'static str) -> DbErr {
-        let sent = sqlx::Error::Database(Box::new(Sent { code, message }));
-        DbErr::Query(RuntimeErr::SqlxError(sent.into()))
-    }
-
-    #[test]
-    fn waiting_for_others_is_no_outage_and_only_what_was_not_done_is_done_again() {
-        let stale = "cached plan must not change result type";
-        for (code, message, failure, is_repeated) in [
-            ("55P03", "", Failure::Busy, false),
-            ("57014", "", Failure::Busy, false),
-            ("40001", "", Failure::Conflict, true),
-            ("40P01", "", Failure::Conflict, true),
-            // transaction_integrity_constraint_violation, statement_completion_unknown
-            ("40002", "", Failure::Refused, false),
-            ("40003", "", Failure::Refused, false),
-            ("0A000", stale, Failure::Stale, true),
-            ("0A000", "not implemented", Failure::Unavailable, false),
-            ("26000", "", Failure::Stale, true),
-            ("23505", "", Failure::Refused, false),
-            ("22P05", "", Failure::Refused, false),
-            ("53100", "", Failure::Full, false),
-            ("57P01", "", Failure::Connection(false), false),
-            ("25006", "", Failure::Connection(true), false),
-        ] {
-            let error = sent(code, message);
-            assert_eq!(Failure::of(&error), failure, "{code}");
-            assert_eq!(may_be_repeated(&error), is_repeated, "{code}");
-        }
-        assert_eq!(Failure::of(&busy()), Failure::Busy);
-        let timed_out = timed_out(Duration::from_secs(7));
-        assert_eq!(Failure::of(&timed_out), Failure::Connection(false));
-    }
-
-    #[test]
-    fn a_statement_that_is_missing_again_says_that_a_pooler_is_in_between() {
-        let error = still_stale(sent("26000", ""));
-        assert!(words(&error).starts_with(POOLER));
-        assert!(words(&error).contains("set pool_mode = session"));
-        assert_eq!(Failure::of(&error), Failure::Pooler);
-        let error = still_stale(sent("0A000", STALE_PLAN));
-        assert_eq!(Failure::of(&error), Failure::Stale);
-    }
-
-    #[test]
-    fn a_database_that_is_starting_is_waited_for_and_one_that_refuses_us_is_not() {
-        let is_temporary = |code| Failure::of(&sent(code, "")).is_temporary();
-        for code in ["57P03", "53300", "08006"] {
-            assert!(is_temporary(code), "{code}");
-        }
-        // invalid_password, invalid_catalog_name
-        for code in ["28P01", "3D000", "42501"] {
-            assert!(!is_temporary(code), "{code}");
-        }
-        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        assert!(Failure::of_library(&sqlx::Error::Io(refused)).is_temporary());
-    }
-
-    #[test]
-    fn every_kind_of_outage_says_what_to_do() {
-        for (code, failure, advice) in [
-            (
-                "42P01",
-                Failure::NoTable,
-                "restore the database, or restart",
-            ),
-            ("42501", Failure::Rights, "GRANT SELECT"),
-            ("3D000", Failure::NoDatabase, "check the database name"),
-            ("28P01", Failure::Login, "check the user and the password"),
-            ("28000", Failure::Login, "pg_hba.conf"),
-            ("53100", Failure::Full, "free space"),
-            (
-                "53300",
-                Failure::TooManyConnections,
-                "raise max_connections",
-            ),
-            (
-                "XX001",
-                Failure::Damaged,
-                "restore the database from a backup",
-            ),
-            ("25006", Failure::Connection(true), "connect to the primary"),
-            ("57P01", Failure::Connection(false), "is running"),
-            ("58030", Failure::Unavailable, "check DATABASE_URL"),
-        ] {
-            let trouble = Trouble::of(&sent(code, "said"));
-            assert_eq!(trouble.failure, failure, "{code}");
-            assert!(trouble.advice().unwrap().contains(advice), "{trouble}");
-            let start = "the database returned an error: said; ";
-            assert!(trouble.to_string().starts_with(start), "{trouble}");
-        }
-        assert_eq!(Trouble::of(&sent("23505", "")).advice(), None);
-        // Statements with mistakes are not missing tables.
-        for code in ["42703", "42601", "3F000"] {
-            assert_ne!(Failure::of(&sent(code, "")), Failure::NoTable, "{code}");
-        }
-    }
-
-    #[test]
-    fn only_an_answer_of_the_database_says_that_a_commit_has_stored_nothing() {
-        let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
-        for error in [
-            timed_out(Duration::from_secs(7)),
-            DbErr::Exec(RuntimeErr::SqlxError(lost.into())),
-            sent("57P01", "terminating connection"),
-            sent("08007", ""),
-            sent("40003", ""),
-            panicked("a bug"),
-        ] {
-            let error = of_commit(error);
-            assert_eq!(Failure::of(&error), Failure::Uncertain);
-            assert!(Failure::Uncertain.is_outage() && !may_be_repeated(&error));
-            assert!(words(&error).starts_with("the change may have been stored: "));
-            assert!(words(&error).ends_with("; check whether it was stored before you repeat it"));
-        }
-        for error in [
-            sent("40001", ""),
-            sent("23503", ""),
-            sent("53100", ""),
-            sent("57014", ""),
-            file_gone(),
-            incomplete(),
-        ] {
-            assert_eq!(of_commit(error.clone()), error);
-        }
-    }
-
-    #[test]
-    fn a_panic_keeps_its_text_and_is_no_unreadable_row() {
-        let error = panicked("index out of bounds");
-        assert_eq!(Failure::of(&error), Failure::Panicked);
-        assert!(words(&error).contains("index out of bounds"));
-        let text = "OS can't spawn worker thread: Resource temporarily unavailable (os error 11)";
-        let error = panicked(text);
-        assert_eq!(Failure::of(&error), Failure::Threads);
-        assert!(words(&error).contains("TasksMax"), "{}", words(&error));
-    }
+/// An error of the library outside of its own pool.
+pub(super) fn db_error(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::pool::Pool;
 use super::sequences::Sequences;
-use super::{Database, Purpose, Timeouts, failure, note_committing, rows, uninterrupted, within};
+use super::work::{note_committing, uninterrupted, within};
+use super::{Database, Purpose, Timeouts, failure, rows};
 use crate::clock::ticks;
 use crate::turns::Turn;
 

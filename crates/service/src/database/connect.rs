@@ -1,0 +1,177 @@
+//! Connecting to a database for the first time, and why that is not possible.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Access, access};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::failure::{self, Failure, Trouble, db_error, words};
+use super::{Database, Timeouts, pool};
+use crate::clock::ticks;
+use crate::database_url::DatabaseUrl;
+use crate::state_dir::{NotWritable, check_writable, give_to_owner};
+
+/// Between two tries to open an SQLite file that another process has.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+/// Databases that are like PostgreSQL may not know the setting.
+const ASK_ENCODING: &str = "SELECT current_setting('server_encoding', true)";
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The SQLite file or its directory cannot be made or changed.
+    #[error(transparent)]
+    NotWritable(#[from] NotWritable),
+    /// The database is not there now: it is starting, or cannot be reached.
+    #[error("cannot reach the database: {0}")]
+    NotReached(Trouble),
+    /// The database does not answer, or not to us.
+    #[error("{0}")]
+    Refused(Trouble),
+}
+
+impl ConnectError {
+    /// What is wrong.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            // It says itself what to do.
+            Self::NotWritable(error) => Trouble {
+                what: error.to_string(),
+                failure: Failure::Refused,
+            },
+            Self::NotReached(trouble) | Self::Refused(trouble) => trouble.clone(),
+        }
+    }
+}
+
+impl From<DbErr> for ConnectError {
+    fn from(error: DbErr) -> Self {
+        Self::Refused(Trouble::of(&error))
+    }
+}
+
+impl Database {
+    /// Connects. A missing SQLite file is created, with its directory.
+    ///
+    /// # Errors
+    /// [`ConnectError::NotReached`] where the database may be back soon; otherwise when the
+    /// file cannot be made, or the database refuses, has another encoding than UTF8, or is
+    /// behind a pooler that this program cannot work with.
+    pub async fn connect(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, ConnectError> {
+        if let Some(file) = url.sqlite_file() {
+            make_file(file)?;
+        }
+        let database = Self::new(url, timeouts)?;
+        match database.why_not().await {
+            Some(trouble) if trouble.failure.is_temporary() => {
+                return Err(ConnectError::NotReached(trouble));
+            }
+            Some(trouble) => return Err(ConnectError::Refused(trouble)),
+            None => {}
+        }
+        let deadline = ticks() + database.0.timeouts.wait;
+        loop {
+            match database.execute_unprepared("SELECT 1").await {
+                Ok(_) => return Ok(database),
+                // Another process has the file for itself. When a file is changed to write-ahead
+                // logging, SQLite fails immediately, regardless of its busy timeout
+                // (sqlite.org/wal.html, section 8).
+                Err(error) if failure::is_locked(&error) && ticks() < deadline => {
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Why a PostgreSQL database cannot be used, in its own words; `None` when it can,
+    /// and for SQLite. A pool waits and says only that it has waited too long.
+    ///
+    /// Statements are always prepared by name. A pooler that gives each transaction
+    /// another session, and does not keep prepared statements, mixes the names up: the
+    /// second of two connections meets the statement of the first.
+    pub async fn why_not(&self) -> Option<Trouble> {
+        if self.0.url.sqlite_file().is_some() {
+            return None;
+        }
+        let connecting = async {
+            let options = pool::postgres_options(&self.0.url)?;
+            let mut first = options.connect().await?;
+            let mut second = options.connect().await?;
+            for connection in [&mut first, &mut second] {
+                sqlx::query("SELECT 1").execute(connection).await?;
+            }
+            let asking = sqlx::query_scalar(ASK_ENCODING).fetch_one(&mut first);
+            let encoding: Option<String> = asking.await?;
+            first.close().await?;
+            second.close().await?;
+            Ok::<_, sqlx::Error>(encoding)
+        };
+        let connecting = async { connecting.await.map_err(db_error) };
+        let error = match self.connecting(self.0.timeouts.wait, connecting).await {
+            Ok(encoding) => {
+                let other = encoding.filter(|encoding| !is_utf8(encoding))?;
+                failure::wrong_encoding(&other)
+            }
+            Err(error) => self.tls_explained(error),
+        };
+        Some(Trouble::of(&error))
+    }
+
+    /// Why a database that can be connected to cannot hold every text; `None` when it can.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn wrong_encoding(&self) -> Result<Option<String>, DbErr> {
+        if self.0.url.sqlite_file().is_some() {
+            return Ok(None);
+        }
+        let ask = Statement::from_string(DbBackend::Postgres, ASK_ENCODING);
+        let row = self.query_one_raw(ask).await?;
+        let encoding = match row {
+            Some(row) => row.try_get_by_index::<Option<String>>(0)?,
+            None => None,
+        };
+        let other = encoding.filter(|encoding| !is_utf8(encoding));
+        Ok(other.map(|other| words(&failure::wrong_encoding(&other))))
+    }
+}
+
+/// Makes the file of an SQLite database and its directory, if need be.
+///
+/// # Errors
+/// When one cannot be made or changed. SQLite itself would not say which.
+pub fn make_file(file: &Path) -> Result<(), ConnectError> {
+    const SETTING: &str = "STATE_DIR or DATABASE_URL";
+    let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    check_writable(SETTING, directory)?;
+    // License keys are in it: only its owner may read a file that is made here.
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
+    let is_writable = match made {
+        Ok(made) => give_to_owner(&made, file),
+        // It is not opened: closing it would free the locks of SQLite (fcntl(2)).
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            access(file, Access::READ_OK | Access::WRITE_OK).map_err(Into::into)
+        }
+        Err(error) => Err(error),
+    };
+    is_writable.map_err(|error| NotWritable::new(SETTING, file, &error).into())
+}
+
+/// Spellings of databases that are like PostgreSQL included.
+fn is_utf8(encoding: &str) -> bool {
+    ["UTF8", "UTF-8", "UNICODE"]
+        .iter()
+        .any(|name| encoding.eq_ignore_ascii_case(name))
+}

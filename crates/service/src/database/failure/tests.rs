@@ -1,0 +1,188 @@
+//! Tests of what errors mean.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use sqlx::error::{DatabaseError, ErrorKind};
+
+use super::*;
+
+/// An error as PostgreSQL sends it.
+#[derive(Debug)]
+struct Sent {
+    code: &'static str,
+    message: &'static str,
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message)
+    }
+}
+
+impl Error for Sent {}
+
+impl DatabaseError for Sent {
+    fn message(&self) -> &str {
+        self.message
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        Some(self.code.into())
+    }
+
+    fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Other
+    }
+}
+
+fn sent(code: &'static str, message: &'static str) -> DbErr {
+    let sent = sqlx::Error::Database(Box::new(Sent { code, message }));
+    DbErr::Query(RuntimeErr::SqlxError(sent.into()))
+}
+
+#[test]
+fn waiting_for_others_is_no_outage_and_only_what_was_not_done_is_done_again() {
+    let stale = "cached plan must not change result type";
+    for (code, message, failure, is_repeated) in [
+        ("55P03", "", Failure::Busy, false),
+        ("57014", "", Failure::Busy, false),
+        ("40001", "", Failure::Conflict, true),
+        ("40P01", "", Failure::Conflict, true),
+        // transaction_integrity_constraint_violation, statement_completion_unknown
+        ("40002", "", Failure::Refused, false),
+        ("40003", "", Failure::Refused, false),
+        ("0A000", stale, Failure::Stale, true),
+        ("0A000", "not implemented", Failure::Unavailable, false),
+        ("26000", "", Failure::Stale, true),
+        ("23505", "", Failure::Refused, false),
+        ("22P05", "", Failure::Refused, false),
+        ("53100", "", Failure::Full, false),
+        ("57P01", "", Failure::Connection(false), false),
+        ("25006", "", Failure::Connection(true), false),
+    ] {
+        let error = sent(code, message);
+        assert_eq!(Failure::of(&error), failure, "{code}");
+        assert_eq!(may_be_repeated(&error), is_repeated, "{code}");
+    }
+    assert_eq!(Failure::of(&busy()), Failure::Busy);
+    let timed_out = timed_out(Duration::from_secs(7));
+    assert_eq!(Failure::of(&timed_out), Failure::Connection(false));
+}
+
+#[test]
+fn a_statement_that_is_missing_again_says_that_a_pooler_is_in_between() {
+    let error = still_stale(sent("26000", ""));
+    assert!(words(&error).starts_with(POOLER));
+    assert!(words(&error).contains("set pool_mode = session"));
+    assert_eq!(Failure::of(&error), Failure::Pooler);
+    let error = still_stale(sent("0A000", STALE_PLAN));
+    assert_eq!(Failure::of(&error), Failure::Stale);
+}
+
+#[test]
+fn a_database_that_is_starting_is_waited_for_and_one_that_refuses_us_is_not() {
+    let is_temporary = |code| Failure::of(&sent(code, "")).is_temporary();
+    for code in ["57P03", "53300", "08006"] {
+        assert!(is_temporary(code), "{code}");
+    }
+    // invalid_password, invalid_catalog_name
+    for code in ["28P01", "3D000", "42501"] {
+        assert!(!is_temporary(code), "{code}");
+    }
+    let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    assert!(Failure::of_library(&sqlx::Error::Io(refused)).is_temporary());
+}
+
+#[test]
+fn every_kind_of_outage_says_what_to_do() {
+    for (code, failure, advice) in [
+        (
+            "42P01",
+            Failure::NoTable,
+            "restore the database, or restart",
+        ),
+        ("42501", Failure::Rights, "GRANT SELECT"),
+        ("3D000", Failure::NoDatabase, "check the database name"),
+        ("28P01", Failure::Login, "check the user and the password"),
+        ("28000", Failure::Login, "pg_hba.conf"),
+        ("53100", Failure::Full, "free space"),
+        (
+            "53300",
+            Failure::TooManyConnections,
+            "raise max_connections",
+        ),
+        (
+            "XX001",
+            Failure::Damaged,
+            "restore the database from a backup",
+        ),
+        ("25006", Failure::Connection(true), "connect to the primary"),
+        ("57P01", Failure::Connection(false), "is running"),
+        ("58030", Failure::Unavailable, "check DATABASE_URL"),
+    ] {
+        let trouble = Trouble::of(&sent(code, "said"));
+        assert_eq!(trouble.failure, failure, "{code}");
+        assert!(trouble.advice().unwrap().contains(advice), "{trouble}");
+        let start = "the database returned an error: said; ";
+        assert!(trouble.to_string().starts_with(start), "{trouble}");
+    }
+    assert_eq!(Trouble::of(&sent("23505", "")).advice(), None);
+    // Statements with mistakes are not missing tables.
+    for code in ["42703", "42601", "3F000"] {
+        assert_ne!(Failure::of(&sent(code, "")), Failure::NoTable, "{code}");
+    }
+}
+
+#[test]
+fn only_an_answer_of_the_database_says_that_a_commit_has_stored_nothing() {
+    let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+    for error in [
+        timed_out(Duration::from_secs(7)),
+        DbErr::Exec(RuntimeErr::SqlxError(lost.into())),
+        sent("57P01", "terminating connection"),
+        sent("08007", ""),
+        sent("40003", ""),
+        panicked("a bug"),
+    ] {
+        let error = of_commit(error);
+        assert_eq!(Failure::of(&error), Failure::Uncertain);
+        assert!(Failure::Uncertain.is_outage() && !may_be_repeated(&error));
+        assert!(words(&error).starts_with("the change may have been stored: "));
+        assert!(words(&error).ends_with("; check whether it was stored before you repeat it"));
+    }
+    for error in [
+        sent("40001", ""),
+        sent("23503", ""),
+        sent("53100", ""),
+        sent("57014", ""),
+        file_gone(),
+        incomplete(),
+    ] {
+        assert_eq!(of_commit(error.clone()), error);
+    }
+}
+
+#[test]
+fn a_panic_keeps_its_text_and_is_no_unreadable_row() {
+    let error = panicked("index out of bounds");
+    assert_eq!(Failure::of(&error), Failure::Panicked);
+    assert!(words(&error).contains("index out of bounds"));
+    let text = "OS can't spawn worker thread: Resource temporarily unavailable (os error 11)";
+    let error = panicked(text);
+    assert_eq!(Failure::of(&error), Failure::Threads);
+    assert!(words(&error).contains("TasksMax"), "{}", words(&error));
+}

@@ -1,0 +1,134 @@
+//! What is wrong with a database and what to do about it, for people.
+
+use std::fmt;
+
+use sea_orm::DbErr;
+
+use super::{Failure, is_mixed_up, library_error, pooler};
+use crate::runtime::RAISE_THREADS;
+
+/// What is wrong with a database, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What the database says, or what we say of it.
+    pub what: String,
+    /// Its kind.
+    pub failure: Failure,
+}
+
+impl Trouble {
+    /// What an error says.
+    #[must_use]
+    pub fn of(error: &DbErr) -> Self {
+        let failure = Failure::of(error);
+        let what = match (error, library_error(error)) {
+            (DbErr::Custom(text), _) => text.clone(),
+            // A transaction that has lost a statement; a new one would prepare it again if it
+            // had its own session.
+            (_, Some(error)) if is_mixed_up(error) => return Self::of(&pooler()),
+            (_, Some(error)) => match error.as_database_error() {
+                Some(said) => format!("the database returned an error: {said}"),
+                None => error.to_string(),
+            },
+            (error, None) => format!("the database returned an error: {error}"),
+        };
+        Self { what, failure }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        self.failure.advice()
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match self.advice() {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The error for people, with what to do.
+#[must_use]
+pub fn words(error: &DbErr) -> String {
+    Trouble::of(error).to_string()
+}
+
+impl Failure {
+    /// What to do, where more can be said than the error says.
+    #[must_use]
+    pub fn advice(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Refused
+            | Self::Busy
+            | Self::Conflict
+            | Self::Sequence
+            | Self::Stale
+            | Self::Explained => {
+                return None;
+            }
+            Self::Rights => {
+                "GRANT SELECT, INSERT, UPDATE, DELETE on the tables and USAGE on their sequences \
+                 to the user in DATABASE_URL, or make it their owner"
+            }
+            Self::Connection(false) | Self::Unavailable => {
+                "check DATABASE_URL, that the database is running, and that it can be reached \
+                 from this machine"
+            }
+            Self::Connection(true) => {
+                "connect to the primary server, not to a standby, and check \
+                 default_transaction_read_only"
+            }
+            Self::Uncertain => "check whether it was stored before you repeat it",
+            Self::Panicked => "the log line of the panic says where; report it to the vendor",
+            Self::Threads => RAISE_THREADS,
+            Self::File => {
+                "restore it; to use another file, stop the service and remove the old file's -wal \
+                 and -shm files"
+            }
+            Self::FileReadOnly => "change their owner or mode",
+            Self::CannotOpen => {
+                "check that the SQLite file and its directory exist, and that the user of this \
+                 service may write to both"
+            }
+            Self::Disk => "check the disk of the SQLite file and the kernel's log",
+            Self::Full => "free space on the disk of the database",
+            Self::Damaged => {
+                "restore the database from a backup, or recover an SQLite file with the \
+                 '.recover' command of sqlite3; on a License Client you may also move the file \
+                 away, restart, and activate again"
+            }
+            Self::NoTable => {
+                "the tables are gone: restore the database, or restart the service to create them"
+            }
+            Self::NoDatabase => {
+                "check the database name in DATABASE_URL, restore the database, or create it with \
+                 \"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0\""
+            }
+            Self::Login => {
+                "check the user and the password in DATABASE_URL, and that pg_hba.conf allows \
+                 this user from this machine"
+            }
+            Self::TooManyConnections => {
+                "raise max_connections of the server, or close connections of other programs; \
+                 allow 10 for each License Server and 11 for each License Client"
+            }
+            Self::Tls => {
+                "check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL, and the server's \
+                 certificate"
+            }
+            Self::Encoding => {
+                "create another database with \
+                 \"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0\""
+            }
+            Self::Pooler => {
+                "set pool_mode = session for this database in pgbouncer.ini, or use pgBouncer \
+                 1.21 or newer with max_prepared_statements = 200"
+            }
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Whether changes can be stored.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait as _, DbErr};
+use tokio::time::Instant;
+
+use super::failure::{self, Failure};
+use super::work::uninterrupted;
+use super::{Database, Purpose};
+use crate::clock::ticks;
+
+/// How long all callers share one answer to whether changes can be stored.
+const SHARED_CHECK_MAX_AGE: Duration = Duration::from_secs(1);
+
+/// What the last check has found.
+#[derive(Clone)]
+pub(super) struct Check {
+    at: Instant,
+    failure: Option<DbErr>,
+}
+
+impl Database {
+    /// Whether changes can be stored: `statement` changes a row to what it is already,
+    /// and is committed. Answers within [`Timeouts::check`]; all callers within a
+    /// second share one answer, so that anyone may ask.
+    ///
+    /// # Errors
+    /// When they cannot, and when the row does not exist.
+    pub async fn check_writable(&self, statement: &'static str) -> Result<(), DbErr> {
+        let mut last = self.0.last_check.clone().lock_owned().await;
+        if let Some(check) = &*last
+            && ticks() - check.at < SHARED_CHECK_MAX_AGE
+        {
+            return check.failure.clone().map_or(Ok(()), Err);
+        }
+        let database = self.clone();
+        // A caller who hangs up must not start another check.
+        uninterrupted(async move {
+            let failure = database.write_unchanged(statement).await.err();
+            let at = ticks();
+            *last = Some(Check {
+                at,
+                failure: failure.clone(),
+            });
+            failure.map_or(Ok(()), Err)
+        })
+        .await
+    }
+
+    async fn write_unchanged(&self, statement: &str) -> Result<(), DbErr> {
+        let began_at = ticks();
+        let writing = async {
+            // On PostgreSQL it does not wait for a turn, because it has its own connection.
+            let turn = self.turn_to_change_file().await?;
+            let transaction = self.begin_for(Purpose::Check, Vec::from_iter(turn)).await?;
+            let result = transaction.execute_unprepared(statement).await?;
+            if result.rows_affected() == 0 {
+                return Err(DbErr::RecordNotUpdated);
+            }
+            transaction.commit().await?;
+            // On a disk that is nearly full, a small change finds room.
+            self.0
+                .writing
+                .check_recent(self.0.timeouts.starved, ticks())
+        };
+        let timeout = self.0.timeouts.check;
+        let written = tokio::time::timeout(timeout, writing).await;
+        let is_held_up = match &written {
+            Ok(Ok(())) => false,
+            Ok(Err(error)) => Failure::of(error) == Failure::Busy,
+            Err(_) => true,
+        };
+        // Others were in front, and what they changed is stored; or PostgreSQL, which takes
+        // changes, answers that others hold the row.
+        let is_answered = self.0.url.sqlite_file().is_none() && written.is_ok();
+        if is_held_up && (is_answered || self.has_stored_since(began_at)) {
+            return self
+                .0
+                .writing
+                .check_recent(self.0.timeouts.starved, ticks());
+        }
+        written.unwrap_or_else(|_| {
+            let error = failure::timed_out(timeout);
+            self.0.writing.failed(&error, ticks());
+            self.0.pool.load().health().renew();
+            Err(error)
+        })
+    }
+}
