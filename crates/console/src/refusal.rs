@@ -16,6 +16,8 @@ pub struct Refusal {
     pub detail: String,
     /// Whether the request seems to come from a page of another origin.
     pub is_cross_site: bool,
+    /// The id of the request in the log.
+    pub request_id: Option<String>,
 }
 
 #[derive(Template)]
@@ -25,6 +27,7 @@ struct RefusalPage {
     detail: String,
     /// The origin of the page, and the host of the request.
     addresses: Option<(String, String)>,
+    request_id: Option<String>,
 }
 
 /// Converts errors to pages for browsers, as a middleware around everything that can
@@ -44,6 +47,7 @@ pub async fn readable(request: Request, next: Next) -> Response {
         title: title(response.status()),
         detail: refusal.detail,
         addresses: Some(addresses).filter(|_| refusal.is_cross_site),
+        request_id: refusal.request_id,
     };
     let mut shown = guard(show(response.status(), &page));
     // Keeps the other headers of the error: Retry-After, Allow, WWW-Authenticate.

@@ -32,6 +32,7 @@ pub mod plain_path;
 pub mod presentable_url;
 pub mod random;
 pub mod request_body;
+pub mod request_span;
 mod response_headers;
 pub mod runtime;
 pub mod secret_argument;

@@ -70,7 +70,11 @@ pub fn start(filter: &LogFilter, format: LogFormat) -> Log {
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .with_target(false)
             .boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
     };
     // A second start, as in a test, keeps the first subscriber.
     let _ = tracing_subscriber::registry()

@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use license_console::refusal::Refusal;
 use license_service::request_body::BodyRefusal;
+use license_service::request_span::RequestId;
 use license_service::sessions::SignInError;
 use license_service::unattended::Panicked;
 use serde::Serialize;
@@ -85,6 +86,7 @@ impl IntoResponse for ApiError {
         let refusal = Refusal {
             detail: self.detail(),
             is_cross_site: matches!(self, Self::CrossSite),
+            request_id: RequestId::current().map(|id| id.to_string()),
         };
         let is_uncertain = self.is_uncertain();
         let detail = match self {
@@ -92,6 +94,9 @@ impl IntoResponse for ApiError {
             other => other.detail().into(),
         };
         let mut body = json!({ "detail": detail });
+        if let Some(id) = &refusal.request_id {
+            body["requestId"] = id.as_str().into();
+        }
         if is_uncertain {
             body["code"] = OUTCOME_UNKNOWN.into();
         }

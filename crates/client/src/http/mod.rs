@@ -38,6 +38,7 @@ use license_service::jobs::Jobs;
 use license_service::listener::{self, ConnectionCounts};
 use license_service::plain_path::is_plain;
 use license_service::request_body::{BodyLimits, BoundBodies};
+use license_service::request_span;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -176,6 +177,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let router = router
         .fallback(unrouted::not_found)
         .method_not_allowed_fallback(unrouted::method_not_allowed)
+        .layer(middleware::from_fn(request_span::record_route))
         .with_state(state);
     // Around the whole router and not its routes, so that the layers see the
     // answer as it goes out.
@@ -192,7 +194,8 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         ))
         .layer(middleware::from_fn(readable))
         .layer(access.cors_layer())
-        .layer(CatchPanicLayer::custom(panicked));
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(request_span::trace));
     Router::new().fallback_service(ForwardAuth::new(app, service))
 }
 

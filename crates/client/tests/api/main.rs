@@ -61,6 +61,7 @@ mod raw_http;
 mod read_settings;
 mod refused_calls;
 mod replicas;
+mod request_ids;
 mod restored;
 mod rotation;
 mod schedule;

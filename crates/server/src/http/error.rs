@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use license_console::refusal::Refusal;
 use license_service::request_body::BodyRefusal;
+use license_service::request_span::RequestId;
 use license_service::sessions::{FAILURE_WINDOW, SignInError};
 use license_service::unattended::Panicked;
 use serde::Serialize;
@@ -91,6 +92,9 @@ struct ErrorDetail {
     code: &'static str,
     /// What is wrong, and what to do.
     message: String,
+    /// The id of the request in the server's log, also in the `X-Request-Id` header.
+    #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 impl ApiError {
@@ -230,10 +234,12 @@ impl IntoResponse for ApiError {
         let error = ErrorDetail {
             code: self.code(),
             message: self.message(),
+            request_id: RequestId::current().map(|id| id.to_string()),
         };
         let refusal = Refusal {
             detail: error.message.clone(),
             is_cross_site: matches!(self, Self::CrossSite),
+            request_id: error.request_id.clone(),
         };
         let body = (self.status(), Extension(refusal), Json(ErrorBody { error }));
         match (self.retry_after(), self) {

@@ -28,6 +28,7 @@ use license_service::plain_path::is_plain;
 use license_service::request_body::{
     BodyLimits, BoundBodies, MAX_LONG_BODY_BYTES, allow_bytes, mark_trusted,
 };
+use license_service::request_span;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -162,6 +163,8 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
             state.app.clone(),
             measured::measure,
         ))
+        .layer(middleware::from_fn(request_span::record_route))
+        .layer(middleware::from_fn(request_span::trace))
         .with_state(state)
 }
 

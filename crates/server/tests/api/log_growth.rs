@@ -129,3 +129,39 @@ async fn ids_of_callers_are_short_in_the_log_and_invented_numbers_reach_no_line(
         line.len()
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_and_the_log_name_the_same_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, log) = serve(directory.path(), &["--log-format", "json"]).await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let key = "FXSGHT-AAAA-BBBB-CCCC-DDDD";
+    let url = format!("{}/api/admin/licenses/{key}", server.url);
+    let get = |id: &str| {
+        http.get(&url)
+            .bearer_auth("a-wrong-token")
+            .header("x-request-id", id)
+            .send()
+    };
+    for (sent, is_kept) in [("proxy-7f.3_A", true), ("a b", false)] {
+        let response = get(sent).await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        let id = response.headers()["x-request-id"].to_str().unwrap();
+        assert_eq!(id == sent, is_kept, "{id}");
+        let id = id.to_owned();
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["error"]["requestId"], id.as_str());
+        let log = std::fs::read_to_string(&log).unwrap();
+        let lines: Vec<Value> = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(|line: &Value| line["span"]["id"] == id.as_str())
+            .collect();
+        assert_eq!(lines.len(), 1, "{log}");
+        // The path holds a license key; the route does not.
+        let route = "/api/admin/licenses/{license}";
+        assert_eq!(lines[0]["span"]["route"], route, "{log}");
+        assert_eq!(lines[0]["span"]["method"], "GET", "{log}");
+        assert!(!log.contains(key), "{log}");
+    }
+}
