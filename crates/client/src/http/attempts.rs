@@ -62,7 +62,7 @@ pub(super) struct AttemptListResponse {
     get,
     path = "/api/license/attempts",
     params(
-        ("limit" = Option<u64>, Query, description = "Maximum number of lines, 1 to 500; default 50; long messages make a page shorter"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 500, description = "Maximum number of lines, 1 to 500; default 50; long messages make a page shorter"),
         ("before" = Option<i32>, Query, description = "Only lines before this one: `next` of the previous page"),
     ),
     responses(

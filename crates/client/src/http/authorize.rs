@@ -118,7 +118,7 @@ pub(super) fn authorize() {}
     get,
     path = "/api/license/authorize/feature/{key}",
     operation_id = "authorize_feature",
-    params(("key" = String, Path, description = "The feature that the request needs, not percent-encoded")),
+    params(("key" = String, Path, pattern = "^[A-Za-z0-9_~-][A-Za-z0-9._~-]*$", max_length = 255, description = "The feature that the request needs, not percent-encoded")),
     responses(
         (status = 200, description = "The request may pass; no body"),
         (status = 400, description = "`reason` is `bad_feature` or `bad_path`"),

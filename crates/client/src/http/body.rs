@@ -1,6 +1,8 @@
 //! Request bodies, read as leniently and refused in the same words as by
 //! version 1.0.0.
 
+pub(super) mod field;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -12,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::http::access::Caller;
+use crate::http::body::field::{Field, Texts};
 use crate::http::error::{ApiError, Invalid};
 
 /// Maximum size of a body with a license file, in bytes: the largest file fits.
@@ -64,7 +67,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
     }
 }
 
-/// A JSON object, or nothing at all.
+/// A JSON object, or no body at all.
 pub(super) struct OptionalJsonObject(pub(super) Option<JsonObject>);
 
 impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
@@ -88,9 +91,17 @@ struct LongList {
     feature_keys: Vec<String>,
 }
 
+/// The field of [`FeatureKeys`].
+pub(super) const FEATURE_KEYS: Texts = Texts {
+    name: "featureKeys",
+    description: "The features to check",
+    max_items: FeatureKeys::MAX,
+    example: &["module.live_view", "module.map_view"],
+};
+
 impl FeatureKeys {
-    /// Most keys in one request.
-    pub(super) const MAX: usize = 1000;
+    /// Maximum number of keys in one request.
+    const MAX: usize = 1000;
 
     /// `None` where the text is something else.
     fn of_long(text: &str) -> Option<Self> {
@@ -114,7 +125,7 @@ impl<S: Send + Sync> FromRequest<S> for FeatureKeys {
             let value = parse(&bytes, is_json)?;
             let value = value.ok_or_else(|| missing(&["body"], Value::Null))?;
             let mut body = JsonObject(object(value)?);
-            return body.texts("featureKeys", Self::MAX).map(Self);
+            return body.read(&FEATURE_KEYS).map(Self);
         }
         // What is wrong with a long body is not worth a copy of it in memory.
         let text = std::str::from_utf8(&bytes).map_err(|_| ApiError::NotUtf8)?;
@@ -133,105 +144,20 @@ impl<S: Send + Sync> FromRequest<S> for FeatureKeys {
 }
 
 impl JsonObject {
-    /// The value of a field, of any type.
-    pub(super) fn take(&mut self, field: &str) -> Option<Value> {
-        self.0.swap_remove(field)
+    /// Reads a field.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`].
+    pub(super) fn read<F: Field>(&mut self, field: &F) -> Result<F::Value, ApiError> {
+        field.take(self)
     }
 
-    /// The text in a required field.
-    pub(super) fn text(&mut self, field: &'static str) -> Result<String, ApiError> {
-        match self.0.swap_remove(field) {
-            Some(Value::String(text)) if text.contains('\0') => Err(invalid(
-                "value_error",
-                &["body", field],
-                "Value error, the text must not contain NUL characters",
-                text.into(),
-            )),
-            Some(Value::String(text)) => Ok(text),
-            Some(other) => Err(invalid(
-                "string_type",
-                &["body", field],
-                "Input should be a valid string",
-                other,
-            )),
-            None => Err(self.lacks(field)),
-        }
-    }
-
-    /// The texts in a required list, at most `most`.
-    fn texts(&mut self, field: &'static str, most: usize) -> Result<Vec<String>, ApiError> {
-        let list = match self.0.swap_remove(field) {
-            Some(Value::Array(list)) => list,
-            Some(other) => {
-                return Err(invalid(
-                    "list_type",
-                    &["body", field],
-                    "Input should be a valid list",
-                    other,
-                ));
-            }
-            None => return Err(self.lacks(field)),
-        };
-        if list.len() > most {
-            return Err(invalid(
-                "too_long",
-                &["body", field],
-                &format!("List should have at most {most} items"),
-                list.len().into(),
-            ));
-        }
-        let text = |entry| match entry {
-            Value::String(text) => Ok(text),
-            other => Err(invalid(
-                "string_type",
-                &["body", field],
-                "Input should be a valid string",
-                other,
-            )),
-        };
-        list.into_iter().map(text).collect()
-    }
-
-    /// The non-negative whole number in a field; `None` if it is missing.
-    pub(super) fn number(&self, field: &'static str) -> Result<Option<u64>, ApiError> {
-        match self.0.get(field) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => match value.as_u64() {
-                Some(number) => Ok(Some(number)),
-                None => Err(invalid(
-                    "int_type",
-                    &["body", field],
-                    "Input should be a whole number, 0 or more",
-                    value.clone(),
-                )),
-            },
-        }
-    }
-
-    /// The boolean in a required field.
-    pub(super) fn required_flag(&self, field: &'static str) -> Result<bool, ApiError> {
-        if self.0.contains_key(field) {
-            self.flag(field)
-        } else {
-            Err(self.lacks(field))
-        }
-    }
-
-    fn lacks(&self, field: &'static str) -> ApiError {
-        missing(&["body", field], Value::Object(self.0.clone()))
-    }
-
-    /// The boolean in a field, `false` if it is missing.
-    pub(super) fn flag(&self, field: &'static str) -> Result<bool, ApiError> {
-        match self.0.get(field) {
-            None => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(other) => Err(invalid(
-                "bool_type",
-                &["body", field],
-                "Input should be a valid boolean",
-                other.clone(),
-            )),
+    /// The value of a required field, of any type.
+    fn remove(&mut self, field: &'static str) -> Result<Value, ApiError> {
+        let missing = || missing(&["body", field], Value::Object(self.0.clone()));
+        match self.0.contains_key(field) {
+            true => Ok(self.0.swap_remove(field).unwrap_or_default()),
+            false => Err(missing()),
         }
     }
 }

@@ -7,19 +7,34 @@ use axum::extract::State;
 use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{OpenApi, RefOr, Required};
 
 use crate::app::App;
 use crate::http::body::OptionalJsonObject;
+use crate::http::body::field::{Flag, body, object};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::licensing;
 use crate::licensing::deactivate::Seat;
 
-/// How to deactivate; the body is optional.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
-pub(super) struct LicenseDeactivationRequest {
-    /// Deactivate even if the License Server cannot be reached.
-    force: Option<bool>,
+const PATH: &str = "/api/license/deactivate";
+
+const FORCE: Flag = Flag::optional(
+    "force",
+    "Deactivate even if the License Server cannot be reached",
+);
+
+body!(
+    LicenseDeactivationRequest,
+    object("How to deactivate; the body is optional", &[&FORCE])
+);
+
+/// A body may be missing, but not null: the derived document has both or neither.
+pub(super) fn make_body_optional(document: &mut OpenApi) {
+    let path = document.paths.paths.get_mut(PATH);
+    let operation = path.and_then(|path| path.post.as_mut());
+    if let Some(RefOr::T(body)) = operation.and_then(|it| it.request_body.as_mut()) {
+        body.required = Some(Required::False);
+    }
 }
 
 /// A deactivated license.
@@ -40,8 +55,8 @@ pub(super) struct LicenseDeactivationResponse {
 /// Fails if the License Server cannot be reached, unless forced.
 #[utoipa::path(
     post,
-    path = "/api/license/deactivate",
-    request_body = Option<LicenseDeactivationRequest>,
+    path = PATH,
+    request_body = LicenseDeactivationRequest,
     responses(
         (status = 200, description = "Deactivated", body = LicenseDeactivationResponse),
         (status = 409, description = "No license is active", body = ErrorResponse),
@@ -54,7 +69,7 @@ pub(super) async fn deactivate(
     State(app): State<Arc<App>>,
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Json<LicenseDeactivationResponse>, ApiError> {
-    let force = body.map_or(Ok(false), |body| body.flag("force"))?;
+    let force = body.map_or(Ok(false), |mut body| body.read(&FORCE))?;
     let seat =
         finish_even_if_disconnected(
             async move { licensing::deactivate::deactivate(&app, force).await },

@@ -277,6 +277,9 @@ pub struct ErrorResponse {
     detail: String,
     /// `outcome_unknown` if the change may have been stored; absent otherwise.
     code: Option<String>,
+    /// The id of the request in the log, also in the `X-Request-Id` header.
+    #[schema(rename = "requestId")]
+    request_id: Option<String>,
 }
 
 /// The body of 422.
@@ -318,6 +321,9 @@ pub enum ChangeErrors {
 /// Errors of routes that take a body.
 #[derive(IntoResponses)]
 pub enum BodyErrors {
+    /// The request body is not UTF-8, or ended early.
+    #[response(status = 400)]
+    Unreadable(ErrorResponse),
     /// The request body is invalid.
     #[response(status = 422)]
     Invalid(HTTPValidationError),

@@ -15,21 +15,23 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::body::{FeatureKeys, JsonObject};
+use crate::http::body::field::{Flag, Text, body, object};
+use crate::http::body::{FEATURE_KEYS, FeatureKeys, JsonObject};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
 use crate::licensing;
 use crate::snapshot::Snapshot;
 
-/// What is asked.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
-pub(super) struct FeatureCheckRequest {
-    /// Any text; features that the license does not list are not available.
-    #[schema(example = "module.analytics_advanced")]
-    feature_key: String,
-}
+const FEATURE_KEY: Text = Text::new(
+    "featureKey",
+    "Any text; features that the license does not list are not available",
+)
+.example("module.analytics_advanced");
+
+body!(
+    FeatureCheckRequest,
+    object("The feature to check", &[&FEATURE_KEY])
+);
 
 /// The answer.
 #[derive(Serialize, ToSchema)]
@@ -61,19 +63,14 @@ pub(super) async fn check(
     State(app): State<Arc<App>>,
     mut body: JsonObject,
 ) -> Result<Json<FeatureCheckResponse>, ApiError> {
-    let feature_key = body.text("featureKey")?;
+    let feature_key = body.read(&FEATURE_KEY)?;
     Ok(Json(decide(&app, feature_key, app.clock.now())))
 }
 
-/// What is asked about several features.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
-pub(super) struct FeaturesCheckRequest {
-    /// At most 1000 strings.
-    #[schema(example = json!(["module.live_view", "module.map_view"]))]
-    feature_keys: Vec<String>,
-}
+body!(
+    FeaturesCheckRequest,
+    object("The features to check", &[&FEATURE_KEYS])
+);
 
 /// The answers.
 #[derive(Serialize, ToSchema)]
@@ -206,14 +203,13 @@ fn describe(snapshot: &Snapshot, key: &str, now: DateTime<Utc>) -> Feature {
     })
 }
 
-/// How to switch.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
-pub(super) struct FeatureSwitchRequest {
-    /// Whether the feature is on for this site.
-    system_enabled: bool,
-}
+const SYSTEM_ENABLED: Flag =
+    Flag::required("systemEnabled", "Whether the feature is on for this site");
+
+body!(
+    FeatureSwitchRequest,
+    object("How to switch", &[&SYSTEM_ENABLED])
+);
 
 /// Switch Feature
 ///
@@ -236,11 +232,11 @@ pub(super) struct FeatureSwitchRequest {
 pub(super) async fn switch(
     State(app): State<Arc<App>>,
     key: Result<Path<String>, PathRejection>,
-    body: JsonObject,
+    mut body: JsonObject,
 ) -> Result<Json<Feature>, ApiError> {
     // A key that is not a string is unknown.
     let Path(key) = key.map_err(|_| ApiError::NotFound)?;
-    let on = body.required_flag("systemEnabled")?;
+    let on = body.read(&SYSTEM_ENABLED)?;
     let switching = app.clone();
     let feature = key.clone();
     finish_even_if_disconnected(async move {

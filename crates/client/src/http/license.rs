@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::access::Caller;
+use crate::http::body::field::{Text, body, object};
 use crate::http::body::{JsonObject, too_long};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::hardware::drift;
@@ -27,15 +28,17 @@ use crate::licensing::activate::MAX_KEY_CHARS;
 use crate::licensing::due::due;
 use crate::snapshot::Snapshot;
 
-/// What to activate.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
-pub(super) struct LicenseActivationRequest {
-    /// The license key, as the customer types it.
-    #[schema(example = "FXSGHT-AAAA-BBBB-CCCC-DDDD", max_length = 255)]
-    license_key: String,
-}
+/// A key may be pasted with text around it, which does not count.
+pub(super) const LICENSE_KEY: Text = Text::new(
+    "licenseKey",
+    "The license key, as the customer types it; at most 255 characters without spaces",
+)
+.example("FXSGHT-AAAA-BBBB-CCCC-DDDD");
+
+body!(
+    LicenseActivationRequest,
+    object("What to activate", &[&LICENSE_KEY])
+);
 
 /// An activated license.
 #[derive(Serialize, ToSchema)]
@@ -71,10 +74,7 @@ pub(super) async fn activate(
     State(app): State<Arc<App>>,
     mut body: JsonObject,
 ) -> Result<Json<LicenseActivationResponse>, ApiError> {
-    let license_key = body.text("licenseKey")?;
-    if normalize(&license_key).chars().count() > MAX_KEY_CHARS {
-        return Err(too_long("licenseKey", license_key, MAX_KEY_CHARS));
-    }
+    let license_key = read_key(&mut body)?;
     let license = finish_even_if_disconnected(async move {
         licensing::activate::activate(&app, &license_key).await
     })
@@ -85,6 +85,18 @@ pub(super) async fn activate(
         message: Some("License activated successfully".to_owned()),
         error: None,
     }))
+}
+
+/// The license key in a body.
+///
+/// # Errors
+/// [`ApiError::Invalid`].
+pub(super) fn read_key(body: &mut JsonObject) -> Result<String, ApiError> {
+    let license_key = body.read(&LICENSE_KEY)?;
+    match normalize(&license_key).chars().count() > MAX_KEY_CHARS {
+        true => Err(too_long("licenseKey", license_key, MAX_KEY_CHARS)),
+        false => Ok(license_key),
+    }
 }
 
 /// What is licensed, until when, and why not.

@@ -11,19 +11,19 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::access::Caller;
+use crate::http::body::field::{Number, Text, body, object};
 use crate::http::body::{JsonObject, unacceptable};
 use crate::http::error::{ApiError, BodyErrors};
 use crate::licensing::usage::{FRESH, SHARED, measure};
 
-/// What is asked.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
-pub(super) struct LimitCheckRequest {
-    /// `cameras`, `users` or `storage_gb`.
-    resource: String,
-    /// How much more; default 1.
-    requested: Option<u64>,
-}
+const RESOURCE: Text =
+    Text::new("resource", "What is limited").one_of(&["cameras", "users", "storage_gb"]);
+const REQUESTED: Number = Number::new("requested", "How much more").default(1);
+
+body!(
+    LimitCheckRequest,
+    object("How much more is to be used", &[&RESOURCE, &REQUESTED])
+);
 
 /// The answer.
 #[derive(Serialize, ToSchema)]
@@ -63,11 +63,10 @@ pub(super) async fn check(
     caller: Caller,
     mut body: JsonObject,
 ) -> Result<Json<LimitCheckResponse>, ApiError> {
-    let requested = body.number("requested")?.unwrap_or(1);
-    let name = body.text("resource")?;
+    let requested = body.read(&REQUESTED)?.unwrap_or_default();
+    let name = body.read(&RESOURCE)?;
     let Some(resource) = Resource::ALL.into_iter().find(|r| r.as_str() == name) else {
-        let why = "expected cameras, users or storage_gb";
-        return Err(unacceptable("resource", why, name.into()));
+        return Err(unacceptable("resource", "unknown resource", name.into()));
     };
     let max_age = if caller.trusted { FRESH } else { SHARED };
     let in_use = measure(&app, max_age).await.of(resource);

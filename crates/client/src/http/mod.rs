@@ -161,7 +161,8 @@ fn routes() -> OpenApiRouter<HttpState> {
 
 /// The whole service as a router, with `pages` for people.
 pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
-    let (router, openapi) = routes().split_for_parts();
+    let (router, mut openapi) = routes().split_for_parts();
+    deactivation::make_body_optional(&mut openapi);
     let router = router
         .route("/openapi.json", get(docs::openapi_json(&openapi)))
         .merge(docs::pages())

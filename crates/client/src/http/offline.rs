@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use license_core::license_key::normalize;
 use license_core::offline::Purpose;
 use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
@@ -12,23 +11,27 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::body::{Import, JsonObject, too_long, unacceptable};
+use crate::http::body::field::{Text, body, object, one_of};
+use crate::http::body::{Import, JsonObject, unacceptable};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
+use crate::http::license::{LICENSE_KEY, read_key};
 use crate::licensing;
-use crate::licensing::activate::MAX_KEY_CHARS;
 use crate::licensing::offline::Outcome;
 
-/// What the request is for.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
-pub(super) struct OfflineRequestRequest {
-    /// `activate`, `renew` or `deactivate`. `deactivate` gives up the license immediately.
-    #[schema(example = "activate")]
-    purpose: String,
-    /// The license key, to activate.
-    license_key: Option<String>,
-}
+const PURPOSE: Text = Text::new(
+    "purpose",
+    "What the request is for; 'deactivate' gives up the license immediately",
+)
+.one_of(&["activate", "renew", "deactivate"]);
+
+body!(OfflineRequestRequest, {
+    let activate = PURPOSE.one_of(&["activate"]);
+    let others = PURPOSE.one_of(&["renew", "deactivate"]);
+    one_of([
+        object("A request to activate", &[&activate, &LICENSE_KEY]),
+        object("Any other request", &[&others]),
+    ])
+});
 
 /// A request file.
 #[derive(Serialize, ToSchema)]
@@ -60,26 +63,17 @@ pub(super) async fn request(
     State(app): State<Arc<App>>,
     mut body: JsonObject,
 ) -> Result<Json<OfflineRequestResponse>, ApiError> {
-    let word = body.text("purpose")?;
+    let word = body.read(&PURPOSE)?;
     let purpose = match word.as_str() {
         "activate" => Purpose::Activate,
         "renew" => Purpose::Renew,
         "deactivate" => Purpose::Deactivate,
-        _ => {
-            let why = "expected activate, renew or deactivate";
-            return Err(unacceptable("purpose", why, word.into()));
-        }
+        _ => return Err(unacceptable("purpose", "unknown purpose", word.into())),
     };
     let license_key = match purpose {
-        Purpose::Activate => Some(body.text("licenseKey")?),
+        Purpose::Activate => Some(read_key(&mut body)?),
         Purpose::Renew | Purpose::Deactivate => None,
     };
-    if let Some(key) = license_key
-        .as_ref()
-        .filter(|key| normalize(key).chars().count() > MAX_KEY_CHARS)
-    {
-        return Err(too_long("licenseKey", key.clone(), MAX_KEY_CHARS));
-    }
     let writing = finish_even_if_disconnected(async move {
         licensing::offline::request(&app, purpose, license_key).await
     });
@@ -90,13 +84,9 @@ pub(super) async fn request(
     }))
 }
 
-/// What to import.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
-pub(super) struct OfflineImportRequest {
-    /// The unmodified license file.
-    file: String,
-}
+const FILE: Text = Text::new("file", "The unmodified license file");
+
+body!(OfflineImportRequest, object("What to import", &[&FILE]));
 
 /// What came of it.
 #[derive(Serialize, ToSchema)]
@@ -133,7 +123,7 @@ pub(super) async fn import(
     _: Import,
     mut body: JsonObject,
 ) -> Result<Json<OfflineImportResponse>, ApiError> {
-    let file = body.text("file")?;
+    let file = body.read(&FILE)?;
     let importing =
         finish_even_if_disconnected(async move { licensing::offline::import(&app, &file).await });
     let nothing = |success, result, message: &str| OfflineImportResponse {

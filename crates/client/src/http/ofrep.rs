@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::http::body::JsonObject;
+use crate::http::body::field::{AnyObject, body, object};
 use crate::http::error::ApiError;
 use crate::http::features::json_bytes;
 use crate::licensing::decide::note_unknown;
@@ -36,12 +37,20 @@ pub(super) const FURTHER_FLAG_PATHS: [&str; 3] = [
     "/ofrep/v1/evaluate/flags/{key}/{*rest}",
 ];
 
+const CONTEXT: AnyObject = AnyObject {
+    name: "context",
+    description: "The evaluation context, which has no effect",
+};
+
+body!(EvaluationRequest, object("An evaluation", &[&CONTEXT]));
+
 /// Evaluate Flag
 ///
 /// OpenFeature Remote Evaluation Protocol 0.3: one feature or limit.
 #[utoipa::path(
     post,
     path = "/ofrep/v1/evaluate/flags/{key}",
+    request_body = EvaluationRequest,
     params(("key" = String, Path, description = "A feature key, or `limit.cameras`, `limit.users`, `limit.storage_gb`")),
     responses(
         (status = 200, description = "`key`, `value`, `reason`, `variant`, `metadata`"),
@@ -87,6 +96,7 @@ pub(super) async fn evaluate(
 #[utoipa::path(
     post,
     path = "/ofrep/v1/evaluate/flags",
+    request_body = EvaluationRequest,
     params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer")),
     responses(
         (status = 200, description = "`flags`, `metadata`, `eventStreams`"),
@@ -129,9 +139,9 @@ pub(super) async fn evaluate_all(
 /// The context has no effect, but must be an object.
 fn context(body: Result<JsonObject, ApiError>) -> Result<(), (&'static str, String)> {
     let mut body = body.map_err(|_| ("PARSE_ERROR", "The body is not a JSON object".to_owned()))?;
-    match body.take("context") {
-        Some(Value::Object(_)) => Ok(()),
-        _ => Err(("INVALID_CONTEXT", "'context' must be an object".to_owned())),
+    match body.read(&CONTEXT) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(("INVALID_CONTEXT", "'context' must be an object".to_owned())),
     }
 }
 

@@ -12,7 +12,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::body::{JsonObject, too_long, unacceptable};
+use crate::http::body::field::{Number, Text, body, object, with_one_of};
+use crate::http::body::{JsonObject, unacceptable};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
 use crate::licensing;
@@ -22,21 +23,30 @@ const DEFAULT_EXPIRY_SECONDS: u64 = 300;
 /// How long a report may count, in seconds.
 const MAX_EXPIRY_SECONDS: u64 = MAX_EXPIRY.num_seconds().unsigned_abs();
 
-/// What a service of the VMS uses.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes the body, which http/body.rs reads")]
-pub(super) struct UsageReportRequest {
-    /// Name of the service; its next report replaces this one.
-    #[schema(example = "recorder-1")]
-    source: String,
-    /// Usage is the sum over all sources.
-    cameras: Option<u64>,
-    users: Option<u64>,
-    storage_gb: Option<u64>,
-    /// How long the report counts; default 300, at most a week.
-    expires_in_seconds: Option<u64>,
-}
+const SOURCE: Text = Text::new(
+    "source",
+    "Name of the service; its next report replaces this one",
+)
+.example("recorder-1")
+.not_blank()
+.max_chars(MAX_SOURCE_CHARS);
+const CAMERAS: Number = Number::new("cameras", "Cameras in use by this service");
+const USERS: Number = Number::new("users", "Users of this service");
+const STORAGE_GB: Number = Number::new("storageGb", "Storage in use by this service");
+const EXPIRES_IN_SECONDS: Number = Number::new("expiresInSeconds", "How long the report counts")
+    .between(1, MAX_EXPIRY_SECONDS)
+    .default(DEFAULT_EXPIRY_SECONDS);
+
+body!(
+    UsageReportRequest,
+    with_one_of(
+        object(
+            "What a service of the VMS uses; usage is the sum over all services",
+            &[&SOURCE, &CAMERAS, &USERS, &STORAGE_GB, &EXPIRES_IN_SECONDS]
+        ),
+        &[CAMERAS, USERS, STORAGE_GB]
+    )
+);
 
 /// What is in use now.
 #[derive(Serialize, ToSchema)]
@@ -69,25 +79,12 @@ pub(super) async fn report(
     mut body: JsonObject,
 ) -> Result<Json<UsageResponse>, ApiError> {
     let usage = Usage {
-        cameras: body.number("cameras")?,
-        users: body.number("users")?,
-        storage_gb: body.number("storageGb")?,
+        cameras: body.read(&CAMERAS)?,
+        users: body.read(&USERS)?,
+        storage_gb: body.read(&STORAGE_GB)?,
     };
-    let expiry = body
-        .number("expiresInSeconds")?
-        .unwrap_or(DEFAULT_EXPIRY_SECONDS);
-    if !(1..=MAX_EXPIRY_SECONDS).contains(&expiry) {
-        let why = format!("expected 1 to {MAX_EXPIRY_SECONDS} seconds");
-        return Err(unacceptable("expiresInSeconds", &why, expiry.into()));
-    }
-    let source = body.text("source")?;
-    if source.trim().is_empty() {
-        let why = "the source needs a name";
-        return Err(unacceptable("source", why, source.into()));
-    }
-    if source.chars().count() > MAX_SOURCE_CHARS {
-        return Err(too_long("source", source, MAX_SOURCE_CHARS));
-    }
+    let expiry = body.read(&EXPIRES_IN_SECONDS)?.unwrap_or_default();
+    let source = body.read(&SOURCE)?;
     if usage == Usage::default() {
         let why = "expected cameras, users or storageGb";
         return Err(unacceptable("cameras", why, Value::Null));
