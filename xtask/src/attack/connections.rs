@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Outcome;
-use super::http::{connect, ends_within};
-use super::stage::{Running, Stage, UNTRUSTED};
 use crate::bench::resident_kib;
+use crate::http::{connect, ends_within};
+use crate::stage::{Running, Stage, UNTRUSTED};
 
 /// How much unauthenticated callers may add to the memory of a License Client, in KiB.
 const MAX_ADDED_KIB: u64 = 64 * 1024;

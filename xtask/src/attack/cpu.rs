@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::http::{connect, head_and_body, read_answer};
-use super::stage::{Running, Stage, UNTRUSTED};
-use super::{Outcome, Profile};
+use super::Outcome;
+use crate::http::{connect, head_and_body, read_answer};
 use crate::program::now;
+use crate::stage::{Profile, Running, Stage, UNTRUSTED};
 
 /// Maximum CPU time of one check of up to 4 KiB.
 const MAX_CPU: Duration = Duration::from_micros(200);

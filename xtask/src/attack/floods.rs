@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::Outcome;
-use super::http::request;
 use super::seats::call;
-use super::stage::{Running, Stage, UNTRUSTED};
+use crate::http::request;
 use crate::program::now;
+use crate::stage::{Running, Stage, UNTRUSTED};
 
 /// Cycles of one key after which it has to be rate limited.
 const MAX_CYCLES: u32 = 200;

@@ -5,8 +5,8 @@ use std::io::{ErrorKind, Write as _};
 use anyhow::Result;
 
 use super::Outcome;
-use super::http::{connect, read_answer, request};
-use super::stage::{Stage, UNTRUSTED};
+use crate::http::{connect, read_answer, request};
+use crate::stage::{Stage, UNTRUSTED};
 
 /// A feature check with this head and body.
 fn check(head: &str, body: &[u8]) -> Vec<u8> {

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::http::{connect, head_and_body, read_answer};
-use super::stage::{FEATURE, Stage};
+use crate::http::{connect, head_and_body, read_answer};
+use crate::stage::{FEATURE, Stage};
 
 /// Turns each validation into a deactivation, and its receipt into a denial.
 pub(super) fn deactivates(stage: &Stage) -> Result<Outcome> {

@@ -9,21 +9,19 @@ mod browsers;
 mod connections;
 mod cpu;
 mod floods;
-mod http;
 mod malformed;
 mod middleman;
 mod paths;
 mod seats;
 mod secrets;
-mod stage;
 mod time;
 mod unauthenticated;
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use self::stage::Stage;
-use crate::program::{cargo, now, step};
+use crate::program::now;
+use crate::stage::{Profile, Size, Stage};
 
 /// Which attacks to run, and against which programs.
 #[derive(Args)]
@@ -47,24 +45,6 @@ pub(crate) struct Attack {
     /// List the attacks without running them
     #[arg(long)]
     list: bool,
-}
-
-/// How much to send.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Size {
-    /// Enough to see whether an attack works
-    Small,
-    /// As much as when the attack was found
-    Full,
-}
-
-/// Which build to attack.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Profile {
-    /// As shipped
-    Release,
-    /// Fast to build; time limits are higher
-    Dev,
 }
 
 impl Attack {
@@ -254,12 +234,7 @@ pub(crate) fn run(command: &Attack) -> Result<()> {
         bail!("no attack has that name; use --list to show all");
     }
     if !command.no_build {
-        let mut build = cargo(&["build", "--locked", "--bins"]);
-        build.args(["-p", "license-server", "-p", "license-client"]);
-        if command.profile == Profile::Release {
-            build.arg("--release");
-        }
-        step("building License Server and License Client", &mut build)?;
+        command.profile.build()?;
     }
     let begun = now();
     let mut worked = 0_u32;

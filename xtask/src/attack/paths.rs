@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 
 use super::Outcome;
-use super::http::{connect, read_answer};
-use super::stage::{Running, Stage};
+use crate::http::{connect, read_answer};
+use crate::stage::{Running, Stage};
 
 const ROUTES: &str = r#"
 default = "allow"

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::http::{Answer, request};
-use super::stage::{Running, Stage, printed};
+use crate::http::{Answer, request};
+use crate::stage::{Running, Stage, printed};
 
 /// Moves per year that a license allows by default.
 const TRANSFER_BUDGET: usize = 3;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::Outcome;
-use super::stage::{Stage, TOKEN, printed};
 use crate::program::{now, root};
+use crate::stage::{Stage, TOKEN, printed};
 
 /// Must not appear anywhere.
 const SECRET: &str = "hunter2secret";

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::seats::{call, signed_claims};
-use super::stage::Stage;
 use crate::program::free_port;
+use crate::stage::Stage;
 
 /// A License Client without contact has made its attempt after this time.
 const FIRST_TRY: Duration = Duration::from_secs(10);

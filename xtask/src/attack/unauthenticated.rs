@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Outcome;
-use super::http::request;
-use super::stage::{Stage, UNTRUSTED};
+use crate::http::request;
 use crate::program::now;
+use crate::stage::{Stage, UNTRUSTED};
 
 const OPEN: [(&str, &str); 7] = [
     ("/console/diagnostics", ""),

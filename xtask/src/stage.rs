@@ -1,4 +1,4 @@
-//! The programs under attack, each with its own directory.
+//! The built programs, run by a command of the project, each with its own directory.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -6,37 +6,67 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::http::{Answer, request};
-use super::{Profile, Size};
-use crate::program::{answers, free_port, now, output, root, stop};
+use crate::http::{Answer, request};
+use crate::program::{answers, cargo, free_port, now, output, root, step, stop};
 
 /// The License Server's and the License Client's token.
-pub(super) const TOKEN: &str = "attack-0123456789abcdef0123456789abcdef";
+pub(crate) const TOKEN: &str = "attack-0123456789abcdef0123456789abcdef";
 /// No network is trusted; the token is required.
-pub(super) const UNTRUSTED: &[(&str, &str)] = &[("TRUSTED_NETWORKS", "192.0.2.0/32")];
+pub(crate) const UNTRUSTED: &[(&str, &str)] = &[("TRUSTED_NETWORKS", "192.0.2.0/32")];
 /// A licensed feature in every plan that is issued here.
-pub(super) const FEATURE: &str = "module.map_view";
+pub(crate) const FEATURE: &str = "module.map_view";
 
-/// The environment of one attack.
-pub(super) struct Stage {
-    pub(super) size: Size,
-    pub(super) profile: Profile,
+/// How much to send.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Size {
+    /// Enough to see whether an attack works
+    Small,
+    /// As much as when the attack was found
+    Full,
+}
+
+/// Which build to run.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// As shipped
+    Release,
+    /// Fast to build; time limits are higher
+    Dev,
+}
+
+impl Profile {
+    /// Builds the License Server and the License Client.
+    pub(crate) fn build(self) -> Result<()> {
+        let mut build = cargo(&["build", "--locked", "--bins"]);
+        build.args(["-p", "license-server", "-p", "license-client"]);
+        if self == Self::Release {
+            build.arg("--release");
+        }
+        step("building License Server and License Client", &mut build)
+    }
+}
+
+/// The directory and the programs of one run.
+pub(crate) struct Stage {
+    pub(crate) size: Size,
+    pub(crate) profile: Profile,
     directory: TempDir,
     programs: PathBuf,
 }
 
 /// A running program, stopped when the value is dropped.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
     log: PathBuf,
 }
 
 impl Stage {
-    pub(super) fn new(size: Size, profile: Profile) -> Result<Self> {
+    pub(crate) fn new(size: Size, profile: Profile) -> Result<Self> {
         let folder = match profile {
             Profile::Release => "release",
             Profile::Dev => "debug",
@@ -51,13 +81,13 @@ impl Stage {
         })
     }
 
-    /// A file of this attack.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    /// A file of this run.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// The first value for the full size, otherwise the second.
-    pub(super) fn sized<T>(&self, small: T, full: T) -> T {
+    pub(crate) fn sized<T>(&self, small: T, full: T) -> T {
         match self.size {
             Size::Small => small,
             Size::Full => full,
@@ -66,7 +96,7 @@ impl Stage {
 
     /// A program with only the settings given here. Programs with the same `state` share
     /// it.
-    pub(super) fn command(&self, program: &str, state: &str) -> Command {
+    pub(crate) fn command(&self, program: &str, state: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command
             .env_clear()
@@ -80,7 +110,7 @@ impl Stage {
 
     /// Runs with a wall clock that shows `to`, as written for faketime(1); monotonic clocks are
     /// correct.
-    pub(super) fn fake_clock(&self, command: &mut Command, to: &str) -> Result<()> {
+    pub(crate) fn fake_clock(&self, command: &mut Command, to: &str) -> Result<()> {
         let found = std::fs::read_dir("/usr/lib")?
             .flatten()
             .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"))
@@ -98,7 +128,7 @@ impl Stage {
     }
 
     /// Starts a service, and waits until it answers.
-    pub(super) fn serve(&self, mut command: Command) -> Result<Running> {
+    pub(crate) fn serve(&self, mut command: Command) -> Result<Running> {
         let port = free_port()?;
         let log = self.path(&format!("log-{port}"));
         let file = File::create(&log)?;
@@ -121,19 +151,19 @@ impl Stage {
     }
 
     /// A License Server.
-    pub(super) fn server(&self, settings: &[(&str, &str)]) -> Result<Running> {
+    pub(crate) fn server(&self, settings: &[(&str, &str)]) -> Result<Running> {
         let mut command = self.command("license-server", "server");
         command.envs(settings.iter().copied());
         self.serve(command)
     }
 
     /// A command of the License Server, which works directly on its database.
-    pub(super) fn vendor(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn vendor(&self, arguments: &[&str]) -> Result<String> {
         output(self.command("license-server", "server").args(arguments))
     }
 
     /// A new license key.
-    pub(super) fn issue(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn issue(&self, arguments: &[&str]) -> Result<String> {
         let base = ["issue", "--tier", "professional", "--json"];
         let issued = self.vendor(&[&base, arguments].concat())?;
         let issued: Value = serde_json::from_str(&issued)?;
@@ -145,7 +175,7 @@ impl Stage {
 
     /// Settings of a License Client for this License Server, with trusted
     /// keys.
-    pub(super) fn client_command(&self, server: u16, state: &str) -> Result<Command> {
+    pub(crate) fn client_command(&self, server: u16, state: &str) -> Result<Command> {
         let keys = self.path("trusted-keys.json");
         self.vendor(&["keys", "export", "--output", &keys.display().to_string()])?;
         let mut command = self.command("license-client", state);
@@ -157,7 +187,7 @@ impl Stage {
     }
 
     /// A running License Client of this License Server.
-    pub(super) fn client(
+    pub(crate) fn client(
         &self,
         server: u16,
         state: &str,
@@ -170,17 +200,17 @@ impl Stage {
 }
 
 impl Running {
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The log so far.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Makes a request with the token.
-    pub(super) fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Answer> {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Answer> {
         let body = match body {
             Value::Null => String::new(),
             body => body.to_string(),
@@ -190,7 +220,7 @@ impl Running {
     }
 
     /// Activates a key on this License Client.
-    pub(super) fn activate(&self, key: &str) -> Result<()> {
+    pub(crate) fn activate(&self, key: &str) -> Result<()> {
         let answer = self.ask("POST", "/api/license/activate", &json!({"licenseKey": key}))?;
         if answer.status != 200 {
             bail!("the License Client was not activated: {}", answer.body);
@@ -199,14 +229,14 @@ impl Running {
     }
 
     /// The standing of this License Client's site.
-    pub(super) fn standing(&self) -> Result<String> {
+    pub(crate) fn standing(&self) -> Result<String> {
         let status = self.ask("GET", "/api/license/status", &Value::Null)?.json();
         Ok(status["standing"].as_str().unwrap_or("?").to_owned())
     }
 
     /// Waits for this standing; returns the current standing after `wait` if it was not
     /// reached.
-    pub(super) fn until_standing(&self, wanted: &str, wait: Duration) -> Result<String> {
+    pub(crate) fn until_standing(&self, wanted: &str, wait: Duration) -> Result<String> {
         let start = now();
         loop {
             let standing = self.standing()?;
@@ -217,7 +247,7 @@ impl Running {
         }
     }
 
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         stop(&mut self.child).map(drop)
     }
 }
@@ -232,7 +262,7 @@ impl Drop for Running {
 }
 
 /// All output of a command.
-pub(super) fn printed(output: &Output) -> String {
+pub(crate) fn printed(output: &Output) -> String {
     let texts = [&output.stdout, &output.stderr];
     texts.map(|text| String::from_utf8_lossy(text)).concat()
 }

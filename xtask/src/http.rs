@@ -13,16 +13,16 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// A response.
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// In lower case, each followed by a line break.
-    pub(super) head: String,
-    pub(super) body: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// The value of a header.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
             (found == name).then(|| value.trim())
@@ -30,13 +30,13 @@ impl Answer {
     }
 
     /// The body as JSON, or null.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 }
 
 /// Sends one request on a new connection. `headers` may replace `Host`.
-pub(super) fn request(
+pub(crate) fn request(
     port: u16,
     method: &str,
     path: &str,
@@ -49,7 +49,7 @@ pub(super) fn request(
 }
 
 /// The bytes of a request.
-pub(super) fn head_and_body(
+pub(crate) fn head_and_body(
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
@@ -76,7 +76,7 @@ pub(super) fn head_and_body(
     format!("{text}\r\n{body}")
 }
 
-pub(super) fn connect(port: u16) -> Result<TcpStream> {
+pub(crate) fn connect(port: u16) -> Result<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
@@ -85,7 +85,7 @@ pub(super) fn connect(port: u16) -> Result<TcpStream> {
 }
 
 /// Reads one response; later data stays in the connection.
-pub(super) fn read_answer(stream: &mut TcpStream) -> Result<Answer> {
+pub(crate) fn read_answer(stream: &mut TcpStream) -> Result<Answer> {
     let mut read = Vec::new();
     let mut buffer = [0; 16 * 1024];
     let end = loop {
@@ -127,7 +127,7 @@ pub(super) fn read_answer(stream: &mut TcpStream) -> Result<Answer> {
 
 /// Whether the peer closes the connection within `wait` after it received
 /// `bytes`.
-pub(super) fn ends_within(port: u16, bytes: &[u8], wait: Duration) -> Result<bool> {
+pub(crate) fn ends_within(port: u16, bytes: &[u8], wait: Duration) -> Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.write_all(bytes)?;
     stream.set_read_timeout(Some(wait))?;
