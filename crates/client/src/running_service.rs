@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use license_console::escaped::{self, escape_texts};
 use license_listening_users::{PACKAGED_STATE_DIR, first_trusted, shows_a_secret, trusted_users};
 use license_service::admin_token::AdminTokenSettings;
 use license_service::loopback;
@@ -54,10 +55,16 @@ enum Secrets {
     Some,
 }
 
+/// Maximum size of an answer, in bytes: another program may listen where the service should.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
 /// An answer of the service.
 pub(crate) struct Answer {
     pub(crate) ok: bool,
+    /// For people: texts are escaped.
     pub(crate) body: Value,
+    /// As received.
+    pub(crate) received: Value,
 }
 
 impl ServiceArgs {
@@ -86,7 +93,8 @@ impl ServiceArgs {
     /// An answer that is not JSON.
     pub(crate) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
         let answer = self.request(Method::GET, path, None, Secrets::None).await?;
-        Ok(answer.text().await.map_err(reqwest::Error::without_url)?)
+        let text = self.read(answer).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// What everybody may read: no token is sent.
@@ -119,7 +127,7 @@ impl ServiceArgs {
     /// Prints the unmodified answer if JSON is requested; answers whether it did.
     pub(crate) fn print_json(&self, answer: &Answer) -> bool {
         if self.json {
-            println!("{:#}", answer.body);
+            println!("{}", escaped::json(&answer.received).unwrap_or_default());
         }
         self.json
     }
@@ -134,11 +142,27 @@ impl ServiceArgs {
         let answer = self.request(method, path, body, secrets).await?;
         let ok = answer.status().is_success();
         let status = answer.status();
-        let Ok(body) = answer.json().await else {
+        let text = self.read(answer).await?;
+        let Ok(received) = serde_json::from_slice::<Value>(&text) else {
             let place = self.presentable_url();
             bail!("the program at {place} is not a License Client (HTTP {status})");
         };
-        Ok(Answer { ok, body })
+        let mut body = received.clone();
+        escape_texts(&mut body);
+        Ok(Answer { ok, body, received })
+    }
+
+    /// The whole body of an answer.
+    async fn read(&self, mut answer: Response) -> anyhow::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                let place = self.presentable_url();
+                bail!("the program at {place} is not a License Client: its answer does not end");
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 
     async fn request(
@@ -219,6 +243,14 @@ impl ServiceArgs {
 }
 
 impl Answer {
+    /// The unescaped text in a field, for a file; empty if it is missing.
+    pub(crate) fn file(&self, field: &str) -> &str {
+        self.received
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
     /// The text in a field, empty if it is missing.
     pub(crate) fn text(&self, field: &str) -> &str {
         self.body

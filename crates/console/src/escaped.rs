@@ -4,6 +4,8 @@ use std::fmt;
 
 use askama::filters::{Escaper, Html};
 use license_core::pasted_text::is_invisible;
+use serde::Serialize;
+use serde_json::Value;
 
 /// Whether a character is shown as an escape, such as `\u{202e}`: control characters, which can
 /// start a new line or control a terminal, and characters that change the direction of text or
@@ -23,6 +25,42 @@ pub fn escaped(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// All texts of a JSON value, as [`escaped`] shows them.
+pub fn escape_texts(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains(is_escaped) => *text = escaped(text),
+        Value::Array(values) => values.iter_mut().for_each(escape_texts),
+        Value::Object(fields) => {
+            let named = std::mem::take(fields).into_iter().map(|(name, mut value)| {
+                escape_texts(&mut value);
+                (escaped(&name), value)
+            });
+            *fields = named.collect();
+        }
+        _ => {}
+    }
+}
+
+/// JSON for a terminal and for programs: it means the same, and no character in it controls a
+/// terminal.
+///
+/// # Errors
+/// When the value has no JSON form.
+pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    let json = serde_json::to_string_pretty(value)?;
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        match is_escaped(c) && c != '\n' {
+            // Only texts contain such characters, in which JSON may escape every one.
+            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }),
+            false => escaped.push(c),
+        }
+    }
+    Ok(escaped)
 }
 
 /// How every text is written into a page (`askama.toml`): escaped for HTML, and as
@@ -66,6 +104,22 @@ mod tests {
             let code = u32::from(mark);
             assert_eq!(escaped(&format!("a{mark}b")), format!("a\\u{{{code:x}}}b"));
         }
+    }
+
+    #[test]
+    fn json_means_the_same_and_controls_no_terminal() {
+        let odd = "a\u{1b}[2J\u{9b}2J\u{202e}\u{e0041}\n\"é門\u{2028}";
+        let value = serde_json::json!({odd: [odd, {"number": 1.5}]});
+        let json = json(&value).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value);
+        assert!(json.chars().all(|c| c == '\n' || !is_escaped(c)), "{json}");
+        assert!(json.contains("é門"), "{json}");
+
+        let mut shown = value;
+        escape_texts(&mut shown);
+        let text = shown.to_string();
+        assert!(!text.contains(is_escaped), "{text}");
+        assert!(text.contains(r"\\u{202e}"), "{text}");
     }
 
     #[derive(Template)]

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::{Value, json};
+use license_console::escaped;
+use serde_json::json;
 
 use crate::cli::NO;
 use crate::running_service::ServiceArgs;
@@ -39,10 +40,10 @@ pub(super) async fn run(command: Check) -> anyhow::Result<ExitCode> {
             };
             println!("{word}  {feature}  ({})", answer.text("reason"));
         }
-        answers.push(answer.body);
+        answers.push(answer.received);
     }
     if command.service.json {
-        println!("{:#}", Value::Array(answers));
+        println!("{}", escaped::json(&answers)?);
     }
     Ok(if all {
         ExitCode::SUCCESS

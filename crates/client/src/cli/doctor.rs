@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{ArgMatches, Args};
+use license_console::escaped;
 use license_service::clock::SystemClock;
 use license_service::output_file::{self, Readers};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::NO;
 use crate::cli::own_settings::{Difference, ServiceUrl, differences, settings};
@@ -70,7 +71,7 @@ pub(super) async fn run(
         }
     };
     if command.json {
-        println!("{:#}", json!(findings));
+        println!("{}", escaped::json(&findings)?);
     }
     if let Some(file) = &command.bundle {
         let report = Report {

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use license_console::escaped;
 use license_core::usage::Resource;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::NO;
 use crate::running_service::ServiceArgs;
@@ -53,10 +54,10 @@ pub(super) async fn run(command: Limits) -> anyhow::Result<ExitCode> {
                 answer.text("reason")
             );
         }
-        answers.push(answer.body);
+        answers.push(answer.received);
     }
     if command.service.json {
-        println!("{:#}", Value::Array(answers));
+        println!("{}", escaped::json(&answers)?);
     }
     Ok(if all {
         ExitCode::SUCCESS

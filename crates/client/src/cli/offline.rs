@@ -97,7 +97,7 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
     if command.service.print_json(&answer) {
         return Ok(ExitCode::SUCCESS);
     }
-    let file = answer.text("file");
+    let file = answer.file("file");
     match command.output {
         Some(output) => {
             output_file::write(&output, file, Readers::Owner)?;

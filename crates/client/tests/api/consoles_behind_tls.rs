@@ -1,9 +1,12 @@
 //! The consoles of both services behind nginx, with TLS on a separate port: the shipped
 //! configuration. And what other networks reach of the License Server through it.
 
-use reqwest::{Client, Response};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use reqwest::{Client, Response};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 
 use crate::database::Engine;
 use crate::gates::nginx::RawBackend;
@@ -209,4 +212,38 @@ async fn other_networks_reach_only_the_calls_of_sites() {
         ];
         assert!(calls.contains(&call), "{line}");
     }
+}
+
+/// nginx waits for the body of a request with a connection of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_requests_of_one_address_leave_connections_for_others() {
+    const REQUESTS: usize = 100;
+    let vendor = Vendor::start().await;
+    let server = vendor.url.trim_end_matches("/api");
+    let nginx = Nginx::server_console_from_outside(server).await;
+    let address: SocketAddr = nginx.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut slow = Vec::new();
+    for _ in 0..REQUESTS {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 77], 0).into()).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        let head = "POST /api/licenses/activate HTTP/1.1\r\nHost: localhost\r\n\
+             Content-Length: 100\r\n\r\nx";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let mut refused = 0;
+    for stream in &mut slow {
+        let mut status = [0; 12];
+        let reading = stream.read_exact(&mut status);
+        if let Ok(read) = tokio::time::timeout(Duration::from_millis(100), reading).await {
+            read.unwrap();
+            assert_eq!(&status, b"HTTP/1.1 503");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, REQUESTS - 64);
+    let http = Client::builder().no_proxy().build().unwrap();
+    let keys = http.get(format!("{}/api/licenses/keys", nginx.url));
+    assert_eq!(keys.send().await.unwrap().status(), 200);
 }

@@ -36,6 +36,7 @@ mod hardware;
 mod harness;
 mod head;
 mod ids;
+mod impostor_service;
 mod input;
 mod jobs;
 mod kept_time;

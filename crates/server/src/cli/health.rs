@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use license_console::escaped::{self, escaped};
 use license_service::loopback;
+use serde_json::Value;
 
 /// Timeout of the request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+/// Maximum size of the answer, in bytes: another program may listen where the service should.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct Health {
@@ -32,15 +36,27 @@ pub(super) async fn run(command: &Health, json: bool) -> anyhow::Result<()> {
         .timeout(ANSWER_TIMEOUT)
         .build()?;
     let asked = client.get(format!("http://{address}/readyz")).send().await;
-    let answer = asked.with_context(|| {
+    let mut answer = asked.with_context(|| {
         format!("no License Server answers at {address}; start it with 'license-server serve'")
     })?;
     let status = answer.status();
-    let text = answer.text().await?;
+    let mut text = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        text.extend_from_slice(&chunk);
+        ensure!(
+            text.len() <= MAX_ANSWER_BYTES,
+            "the program at {address} is not a License Server: its answer does not end"
+        );
+    }
+    let text = String::from_utf8_lossy(&text);
     ensure!(
         status.is_success(),
-        "the License Server is not ready: {text}"
+        "the License Server is not ready: {}",
+        escaped(&text)
     );
-    println!("{}", if json { &text } else { "ready" });
+    match json {
+        true => println!("{}", escaped::json(&serde_json::from_str::<Value>(&text)?)?),
+        false => println!("ready"),
+    }
     Ok(())
 }

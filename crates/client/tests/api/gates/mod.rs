@@ -293,6 +293,51 @@ impl Licensed {
             let is_plain = answer.contains(r#""path":"/live"#);
             assert!(refused || is_plain, "{path}: {answer}");
         }
+        self.passes_on_no_urls(gateway).await;
+    }
+
+    /// The target of a request may be a whole URL (RFC 9112, section 3.2.2), in which a gateway
+    /// and a service may find different paths: services get a path.
+    async fn passes_on_no_urls(&self, gateway: &str) {
+        let address = gateway.strip_prefix("http://").unwrap();
+        let with_host = format!(" HTTP/1.1\r\nHost: {address}\r\n");
+        for target in [
+            "http:///live/alarms/1".to_owned(),
+            "http:///health/alarms/1".to_owned(),
+            "http:///health/map/1?x".to_owned(),
+            "http:////live/1".to_owned(),
+            "http:/live/1".to_owned(),
+            "http://localhost?/health".to_owned(),
+            "http://localhost#/live/1".to_owned(),
+            "http://localhost\\alarms?/health".to_owned(),
+            "http://x@localhost/live/1".to_owned(),
+            "https:///live/alarms/1".to_owned(),
+            "ws:///live/alarms/1".to_owned(),
+            format!("http://{address}/live/1"),
+            format!("{gateway}/live/1?a=b"),
+        ] {
+            for host in [
+                " HTTP/1.0\r\n",
+                " HTTP/1.1\r\nHost: \r\n",
+                " HTTP/1.1\r\nHost: live\r\n",
+                &with_host,
+            ] {
+                let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+                let request = format!("GET {target}{host}Connection: close\r\n\r\n");
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let mut answer = String::new();
+                let reading = stream.read_to_string(&mut answer);
+                let reading = tokio::time::timeout(Duration::from_secs(20), reading).await;
+                reading.expect("the gateway ends the connection").unwrap();
+                let Some((_, passed)) = answer.split_once(r#""path":""#) else {
+                    continue;
+                };
+                let path = passed.trim_start_matches('/');
+                let is_checked = path.starts_with("live") || path.starts_with("health");
+                let is_path = passed.starts_with('/');
+                assert!(is_path && is_checked, "{request}: {answer}");
+            }
+        }
     }
 
     /// Nothing leads out of a place that is gated by its feature, and names of
