@@ -1,220 +1,22 @@
-//! The invariants for random histories.
+//! What holds in every history.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::contact::{Contact, Question, Reply, Trust};
-use license_core::document::verify_license;
 use license_core::evidence::Evidence;
 use license_core::feature::CORE_FEATURES;
 use license_core::gate::{Entitlements, decide};
-use license_core::keyring::Keyring;
 use license_core::lease::Lease;
-use license_core::license::{License, parse_instant};
-use license_core::license_key::{LicenseKey, normalize, same};
-use license_core::offline::OfflineRequest;
+use license_core::license::License;
 use license_core::schedule::{Jitter, next_validation, unsigned_validity};
 use license_core::standing::{LapseReason, Policy, Standing, grace_end, standing};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use proptest::test_runner::{Config, TestRunner};
-use serde_json::json;
+use proptest::test_runner::TestRunner;
 
-use crate::signer::{
-    HARDWARE, INSTALLATION, KEY, NONCE, Signer, T0, activation, at, denial_claims, license_claims,
-    license_object, validation,
-};
-
-const PAID: &str = "module.map_view";
-
-/// The result of one validation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Confirmed,
-    NoContact,
-    Denied,
-}
-
-#[derive(Clone, Debug)]
-struct Step {
-    wait: TimeDelta,
-    outcome: Outcome,
-}
-
-/// One site: whether its License Server signs, its settings, and its history.
-#[derive(Clone, Debug)]
-struct History {
-    signed: bool,
-    policy: Policy,
-    expires_after: Option<TimeDelta>,
-    steps: Vec<Step>,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let outcome = prop_oneof![
-        4 => Just(Outcome::Confirmed),
-        6 => Just(Outcome::NoContact),
-        1 => Just(Outcome::Denied),
-    ];
-    let wait = prop_oneof![
-        Just(TimeDelta::zero()),
-        (1..120_i64).prop_map(TimeDelta::minutes),
-        (1..60_i64).prop_map(TimeDelta::hours),
-    ];
-    let step = (wait, outcome).prop_map(|(wait, outcome)| Step { wait, outcome });
-    prop::collection::vec(step, 1..12)
-}
-
-fn history() -> impl Strategy<Value = History> {
-    let expiry = prop::option::weighted(0.2, (1..400_i64).prop_map(TimeDelta::hours));
-    let policy = (0..100_i64, any::<bool>()).prop_map(|(hours, allow)| Policy {
-        grace: TimeDelta::hours(hours),
-        allow_unlicensed_core: allow,
-    });
-    (any::<bool>(), policy, expiry, steps()).prop_map(|(signed, policy, expires_after, steps)| {
-        History {
-            signed,
-            policy,
-            expires_after,
-            steps,
-        }
-    })
-}
-
-/// A License Server that answers at `now`, and a site that calls it.
-struct World {
-    signer: Signer,
-    signed: bool,
-    expires_at: Option<DateTime<Utc>>,
-    seq: u64,
-}
-
-impl World {
-    fn of(history: &History) -> Self {
-        Self {
-            signer: Signer::vendor(),
-            signed: history.signed,
-            expires_at: history.expires_after.map(|after| T0 + after),
-            seq: 100,
-        }
-    }
-
-    fn trust(&self) -> Trust {
-        if self.signed {
-            Trust::Keys(self.signer.keyring())
-        } else {
-            Trust::Unsigned
-        }
-    }
-
-    /// The answer as read by the site.
-    fn contact(&mut self, evidence: &Evidence, outcome: Outcome, now: DateTime<Utc>) -> Contact {
-        self.seq += 1;
-        let body = match outcome {
-            Outcome::Confirmed => {
-                let mut license = license_object();
-                let expires_at = self.expires_at.map(|at| at.to_rfc3339());
-                license.insert("expiresAt".into(), expires_at.into());
-                if self.signed {
-                    let mut claims = license_claims();
-                    (claims.iat, claims.nbf, claims.seq) = (now, now, self.seq);
-                    claims.valid_until = now + TimeDelta::hours(24);
-                    claims.exp = now + TimeDelta::hours(96);
-                    claims.license = license.clone();
-                    let jws = self.signer.license(&claims);
-                    license.insert("signature".into(), jws.into());
-                }
-                json!({"isValid": true, "license": license}).to_string()
-            }
-            Outcome::Denied => {
-                let mut claims = denial_claims();
-                claims.seq = self.seq;
-                let jws = self.signer.denial(&claims);
-                json!({"success": false, "data": {"signature": jws}}).to_string()
-            }
-            Outcome::NoContact => "<html>".into(),
-        };
-        let body = body.into_bytes();
-        let question = Question {
-            nonce: NONCE,
-            license_key: KEY,
-            installation_id: INSTALLATION,
-            hardware_id: HARDWARE,
-            newest_seq: evidence.newest_seq(KEY),
-        };
-        validation(
-            &Reply::Answer { status: 200, body },
-            &question,
-            &self.trust(),
-        )
-    }
-
-    fn activate(&mut self) -> Evidence {
-        let now = T0;
-        let contact = self.contact(&Evidence::default(), Outcome::Confirmed, now);
-        let Contact::Confirmed(confirmation) = contact else {
-            panic!("not confirmed");
-        };
-        let lease = confirmation.lease(now, validity()).unwrap();
-        Evidence::default().activated(KEY, lease, now)
-    }
-}
-
-fn validity() -> TimeDelta {
-    unsigned_validity(TimeDelta::hours(24))
-}
-
-/// The evidence of two replicas that split after some step of a history and then each
-/// continued alone, and the time of the split.
-fn parted(history: &History, first: &[Step], second: &[Step]) -> [(Evidence, DateTime<Utc>); 2] {
-    let mut world = World::of(history);
-    let (mut evidence, mut now) = (world.activate(), T0);
-    let mut go_on = |evidence: &mut Evidence, now: &mut DateTime<Utc>, steps: &[Step]| {
-        for step in steps {
-            *now += step.wait;
-            let contact = world.contact(evidence, step.outcome, *now);
-            *evidence = evidence.validated(&contact, *now, validity());
-        }
-    };
-    go_on(&mut evidence, &mut now, &history.steps);
-    [first, second].map(|steps| {
-        let (mut evidence, mut now) = (evidence.clone(), now);
-        go_on(&mut evidence, &mut now, steps);
-        (evidence, now)
-    })
-}
-
-/// Plays a history; `look` gets the evidence after each step.
-fn play(history: &History, mut look: impl FnMut(&Evidence, DateTime<Utc>, Option<Outcome>)) {
-    let mut world = World::of(history);
-    let mut evidence = world.activate();
-    let mut now = T0;
-    look(&evidence, now, None);
-    for step in &history.steps {
-        now += step.wait;
-        look(&evidence, now, None);
-        let contact = world.contact(&evidence, step.outcome, now);
-        evidence = evidence.validated(&contact, now, validity());
-        look(&evidence, now, Some(step.outcome));
-    }
-}
-
-fn available(evidence: &Evidence, key: &str, now: DateTime<Utc>, policy: &Policy) -> bool {
-    let listed = evidence
-        .lease
-        .as_ref()
-        .map(|lease| lease.license().features().keys);
-    let entitlements = Entitlements::new(listed.unwrap_or_default(), BTreeSet::new());
-    let standing = standing(evidence, now, policy);
-    decide(key, &standing, &entitlements, policy).available
-}
-
-fn config() -> Config {
-    Config {
-        failure_persistence: None,
-        ..Config::with_cases(256)
-    }
-}
+use super::config;
+use super::history::{History, Outcome, Step, World, history, parted, play, steps};
+use crate::signer::{KEY, Signer, T0, at, license_claims, license_object};
 
 proptest! {
     #![proptest_config(config())]
@@ -390,64 +192,18 @@ proptest! {
         prop_assert_eq!(after(seqs.0, seqs.1), after(seqs.1, seqs.0));
         prop_assert_eq!(after(seqs.0, seqs.1), Some(seqs.0.max(seqs.1)));
     }
+}
 
-    #[test]
-    fn a_key_is_read_in_every_spelling_and_within_every_text(
-        bytes in prop::collection::vec(0..248_u8, 15),
-        spelling in prop::collection::vec((0..3_usize, "[\u{200b}\u{feff}\u{ad}\u{2060}\u{e0041}]{0,2}"), 32),
-        dashes in prop::collection::vec("[-\u{2010}-\u{2015}\u{2212}\u{ff0d}\u{30fc} \u{a0}\u{3000}\n]{0,3}", 4),
-        around in ("([a-z ,]{0,20}[ :\"“«(\n])?", "([ .,\"”»)\n][a-z ,]{0,20})?"),
-    ) {
-        let key = LicenseKey::from_random(&bytes).unwrap();
-        let mut groups = dashes.iter();
-        let mut spelled = String::new();
-        for (c, (form, invisible)) in key.as_str().chars().zip(&spelling) {
-            spelled.push_str(invisible);
-            if c == '-' {
-                spelled.push_str(groups.next().unwrap());
-                continue;
-            }
-            spelled.push(match form {
-                0 => c,
-                1 => c.to_ascii_lowercase(),
-                _ => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
-            });
-        }
-        let (before, after) = around;
-        let text = format!("{before}{spelled}{after}");
-        prop_assert_eq!(LicenseKey::parse(&text), Ok(key.clone()), "{}", text);
-        prop_assert_eq!(normalize(&text), key.as_str());
-        prop_assert!(same(&normalize(&text), key.as_str()));
-    }
+const PAID: &str = "module.map_view";
 
-    #[test]
-    fn a_text_of_another_maker_is_sent_as_it_is(text in "[A-Za-z0-9é漢.:/_]{1,15}") {
-        prop_assert_eq!(normalize(&text), text.as_str());
-        prop_assert_eq!(normalize(&format!("\u{feff} “{text}”\r\n")), text);
-    }
-
-    #[test]
-    fn nothing_that_is_read_ever_panics(text in ".{0,80}", bytes in prop::collection::vec(any::<u8>(), 0..80), status in any::<u16>()) {
-        let keyring = Signer::vendor().keyring();
-        let _ = parse_instant(&text);
-        let _ = LicenseKey::parse(&text);
-        let _ = normalize(&text);
-        let _ = license_core::text_encoding::decode(&bytes);
-        let _ = OfflineRequest::from_file(&text);
-        let _ = Keyring::from_json(&text);
-        let _ = verify_license(&text, &keyring);
-        let question = Question {
-            nonce: NONCE, license_key: KEY, installation_id: INSTALLATION, hardware_id: HARDWARE,
-            newest_seq: None,
-        };
-        for body in [bytes, text.into_bytes()] {
-            let reply = Reply::Answer { status, body };
-            for trust in [Trust::Unsigned, Trust::Keys(keyring.clone())] {
-                prop_assert!(!matches!(activation(&reply, &question, &trust), Contact::Confirmed(_)));
-                prop_assert!(!matches!(validation(&reply, &question, &trust), Contact::Confirmed(_)));
-            }
-        }
-    }
+fn available(evidence: &Evidence, key: &str, now: DateTime<Utc>, policy: &Policy) -> bool {
+    let listed = evidence
+        .lease
+        .as_ref()
+        .map(|lease| lease.license().features().keys);
+    let entitlements = Entitlements::new(listed.unwrap_or_default(), BTreeSet::new());
+    let standing = standing(evidence, now, policy);
+    decide(key, &standing, &entitlements, policy).available
 }
 
 /// Without this, the histories above might prove nothing.
