@@ -7,11 +7,25 @@ use super::case::{Case, MAX_OPEN_US, request};
 
 /// JSON bodies of `size` bytes for a path, with the fields of all routes.
 pub(super) fn json_bodies(path: &str, size: usize) -> Vec<Case> {
-    let wrap = |start: &str, text: &str, end: &str| {
-        let room = size - start.len() - end.len();
-        let times = room / text.len();
-        format!("{start}{}{end}", text.repeat(times)).into_bytes()
-    };
+    [fields(size), request_files(size)]
+        .into_iter()
+        .flatten()
+        .map(|(name, body)| Case {
+            name: format!("POST {path}: {name}"),
+            max_us: MAX_OPEN_US,
+            request: request("POST", path.as_bytes(), &[], &body),
+        })
+        .collect()
+}
+
+/// `text` repeated between `start` and `end`, to `size` bytes.
+fn wrap(size: usize, start: &str, text: &str, end: &str) -> Vec<u8> {
+    let times = (size - start.len() - end.len()) / text.len();
+    format!("{start}{}{end}", text.repeat(times)).into_bytes()
+}
+
+fn fields(size: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let wrap = |start, text, end| wrap(size, start, text, end);
     let numbered: String = (0..size / 12).map(|n| format!("\"k{n}\":1,")).collect();
     let numbered = numbered.get(..size - 40).unwrap_or(&numbered);
     let numbered = numbered.rsplit_once(',').map_or("", |it| it.0);
@@ -20,7 +34,7 @@ pub(super) fn json_bodies(path: &str, size: usize) -> Vec<Case> {
         let keys = vec![format!("\"{key}\""); count.min((size - 40) / 4)];
         format!("{{\"featureKeys\":[{}]}}", keys.join(",")).into_bytes()
     };
-    [
+    vec![
         (
             "long key",
             wrap("{\"featureKey\":\"", "x", "\",\"context\":{}}"),
@@ -57,6 +71,12 @@ pub(super) fn json_bodies(path: &str, size: usize) -> Vec<Case> {
         ),
         ("lines", wrap("", "\n", "x")),
         ("not UTF-8", vec![0xff; size]),
+    ]
+}
+
+fn request_files(size: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let wrap = |start, text, end| wrap(size, start, text, end);
+    vec![
         ("request file", request_file(size, "AAAA-")),
         ("request file of words", request_file(size, "aaaa ")),
         (
@@ -85,13 +105,6 @@ pub(super) fn json_bodies(path: &str, size: usize) -> Vec<Case> {
             padded(size, armoured("<b>", &members(9_200))),
         ),
     ]
-    .into_iter()
-    .map(|(name, body)| Case {
-        name: format!("POST {path}: {name}"),
-        max_us: MAX_OPEN_US,
-        request: request("POST", path.as_bytes(), &[], &body),
-    })
-    .collect()
 }
 
 /// A request file whose purpose is `text` repeated, in JSON.

@@ -6,6 +6,14 @@ use super::case::Cases;
 use crate::signer::{KEY, Signer, T0, at, denial_claims, license_claims};
 
 pub(super) fn claims(cases: &mut Cases) {
+    members(cases);
+    times(cases);
+    licenses(cases);
+    odd_values(cases);
+}
+
+/// Members that are missing, unknown or of another type.
+fn members(cases: &mut Cases) {
     for claim in [
         "iss",
         "sub",
@@ -52,6 +60,10 @@ pub(super) fn claims(cases: &mut Cases) {
         Some(json!("x")),
         "Payload",
     );
+}
+
+/// Times that contradict each other.
+fn times(cases: &mut Cases) {
     cases.claim(
         "valid until before it was signed",
         "validUntil",
@@ -70,6 +82,10 @@ pub(super) fn claims(cases: &mut Cases) {
         Some(json!(T0.timestamp())),
         "ok",
     );
+}
+
+/// The license in the payload.
+fn licenses(cases: &mut Cases) {
     let license = |change: Value| {
         let mut license = license_claims().license;
         license.extend(change.as_object().unwrap().clone());
@@ -112,6 +128,9 @@ pub(super) fn claims(cases: &mut Cases) {
         month,
         "ExpiryUnreadable",
     );
+}
+
+fn odd_values(cases: &mut Cases) {
     cases.claim(
         "a sequence number that is true",
         "seq",

@@ -63,11 +63,15 @@ fn set(version: u64, signers: &[&Signer], revoked: &[&Signer], by: &Signer) -> S
 }
 
 pub(super) fn key_sets(cases: &mut Cases) {
+    successions(cases);
+    revocations(cases);
+    malformed_sets(cases);
+}
+
+/// Key sets that follow each other, or do not.
+fn successions(cases: &mut Cases) {
     let (one, two, three) = (Signer::vendor(), Signer::numbered(2), Signer::numbered(3));
-    let root = one.jwk_set();
-    let mut add = |name: &str, documents: Vec<String>, expect: &str| {
-        cases.with_keys("keyset", name, root.clone(), documents, expect);
-    };
+    let mut add = chain_from(&one, cases);
     let second = set(2, &[&two, &one], &[], &one);
     let third = set(3, &[&three, &two], &[], &two);
     add("the next version", vec![second.clone()], "ok");
@@ -117,6 +121,12 @@ pub(super) fn key_sets(cases: &mut Cases) {
         vec![without_one, set(3, &[&one], &[], &one)],
         "UnknownKeyId",
     );
+}
+
+fn revocations(cases: &mut Cases) {
+    let (one, two) = (Signer::vendor(), Signer::numbered(2));
+    let mut add = chain_from(&one, cases);
+    let second = set(2, &[&two, &one], &[], &one);
     let revokes_one = set(3, &[&two], &[&one], &two);
     add(
         "a key is revoked",
@@ -138,6 +148,12 @@ pub(super) fn key_sets(cases: &mut Cases) {
         vec![second, revokes_one, brings_back, set(5, &[&one], &[], &one)],
         "RevokedKeyId",
     );
+}
+
+/// Signed key sets that are not accepted for what they contain.
+fn malformed_sets(cases: &mut Cases) {
+    let (one, two) = (Signer::vendor(), Signer::numbered(2));
+    let mut add = chain_from(&one, cases);
     add(
         "no key is left",
         vec![set(2, &[&one], &[&one], &one)],
@@ -175,6 +191,14 @@ pub(super) fn key_sets(cases: &mut Cases) {
         vec![one.raw(&header, &private.to_string())],
         "Payload",
     );
+}
+
+/// Adds chains of documents that are followed from the key set of `root`.
+fn chain_from<'a>(root: &Signer, cases: &'a mut Cases) -> impl FnMut(&str, Vec<String>, &str) + 'a {
+    let keys = root.jwk_set();
+    move |name, documents, expect| {
+        cases.with_keys("keyset", name, keys.clone(), documents, expect);
+    }
 }
 
 pub(super) fn sets_of_keys(cases: &mut Cases) {

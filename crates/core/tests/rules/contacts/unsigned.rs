@@ -97,90 +97,93 @@ fn an_answer_without_a_license_confirms_the_cached_one() {
 }
 
 /// Status, body, result as an activation, result as a validation.
+const ODD: &str = "none: unexpected_answer";
+const REVOKED: &str = "no: revoked";
+const DENIED: &str = "no: denied";
+
+/// Status, body, and what the answer means for an activation and a validation.
+#[rustfmt::skip]
+const FORMS: &[(u16, &str, &str, &str)] = &[
+    // Not JSON, or not an object.
+    (200, HTML, ODD, ODD),
+    (403, HTML, ODD, ODD),
+    (404, HTML, ODD, ODD),
+    (200, "", ODD, ODD),
+    (204, "", ODD, ODD),
+    (200, "\u{feff}{}", ODD, ODD),
+    (200, r#"{"success":false"#, ODD, ODD),
+    (200, "[]", ODD, ODD),
+    (200, r#"[{"success":false}]"#, ODD, ODD),
+    (200, "null", ODD, ODD),
+    (200, "false", ODD, ODD),
+    (200, r#""isValid:false""#, ODD, ODD),
+    // Objects that are neither a confirmation nor a denial.
+    (200, "{}", ODD, ODD),
+    (404, "{}", ODD, ODD),
+    (404, r#"{"detail":"Not Found"}"#, ODD, ODD),
+    (401, r#"{"error":{"code":"unauthorized"}}"#, "none: proxy_sign_in", "none: proxy_sign_in"),
+    (200, r#"{"success":true}"#, ODD, ODD),
+    (200, r#"{"success":true,"data":null}"#, ODD, ODD),
+    (200, r#"{"success":true,"data":[]}"#, ODD, ODD),
+    (200, r#"{"success":true,"data":{}}"#, ODD, ODD),
+    (200, r#"{"success":true,"data":{"license":null}}"#, ODD, ODD),
+    (200, r#"{"success":true,"data":{"license":"L"}}"#, ODD, ODD),
+    (200, r#"{"success":true,"data":{"isValid":true,"license":"K"}}"#, ODD, ODD),
+    (200, r#"{"success":true,"data":{"isValid":true,"license":null}}"#, ODD, ODD),
+    (200, r#"{"isValid":true,"license":null}"#, ODD, ODD),
+    (200, r#"{"success":"true","data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
+    (200, r#"{"success":"false","data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
+    (200, r#"{"success":null,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
+    (200, r#"{"success":1,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
+    (200, r#"{"isValid":"true"}"#, ODD, ODD),
+    (200, r#"{"isValid":true,"license":{"tier":"basic"}}"#, ODD, ODD),
+    (200, r#"{"data":{"isValid":true,"license":{"licenseKey":7}}}"#, ODD, ODD),
+    (200, r#"{"isValid":"false"}"#, ODD, ODD),
+    (200, r#"{"isValid":0,"success":0}"#, ODD, ODD),
+    (200, r#"{"success":null,"data":{"isValid":null}}"#, ODD, ODD),
+    // A confirmation with the status of a denial is neither.
+    (400, YES, ODD, ODD),
+    (403, YES, ODD, ODD),
+    (404, r#"{"isValid":true,"license":{"licenseKey":"K"}}"#, ODD, ODD),
+    // A confirmation of only an activation, only a validation, or both.
+    (200, r#"{"success":true,"data":{"licenseKey":"K"}}"#, "yes", ODD),
+    (200, r#"{"success":true,"data":{"license":{"licenseKey":"K"}}}"#, "yes", ODD),
+    (201, r#"{"success":true,"data":{"license":{"licenseKey":"K"}}}"#, "yes", ODD),
+    (200, r#"{"isValid":true,"license":{"licenseKey":"K"}}"#, ODD, "yes"),
+    (200, YES, "yes", "yes"),
+    (200, r#"{"success":true,"data":{"isValid":true}}"#, ODD, "yes"),
+    (200, r#"{"isValid":true}"#, ODD, "yes"),
+    (200, "\u{feff}{\"isValid\":true}", ODD, "yes"),
+    (200, "\u{feff}{\"success\":true,\"data\":{\"licenseKey\":\"K\"}}", "yes", ODD),
+    (200, "\u{feff}{\"isValid\":false,\"reason\":\"revoked\"}", REVOKED, REVOKED),
+    // A denial.
+    (200, NO, REVOKED, REVOKED),
+    (200, r#"{"isValid":false,"reason":"revoked"}"#, REVOKED, REVOKED),
+    (200, r#"{"isValid":false}"#, DENIED, DENIED),
+    (200, r#"{"data":{"isValid":false}}"#, DENIED, DENIED),
+    (400, r#"{"isValid":false}"#, DENIED, DENIED),
+    (403, r#"{"data":{"isValid":false}}"#, DENIED, DENIED),
+    (200, REFUSED, REVOKED, REVOKED),
+    // A proxy that requires a sign-in, or a conflicting call.
+    (401, REFUSED, "none: proxy_sign_in", "none: proxy_sign_in"),
+    (409, REFUSED, "none: server_busy", "none: server_busy"),
+    (403, REFUSED, REVOKED, REVOKED),
+    (404, REFUSED, REVOKED, REVOKED),
+    (422, REFUSED, REVOKED, REVOKED),
+    (404, r#"{"success":false}"#, DENIED, DENIED),
+    (404, r#"{"success":false,"data":null,"error":null}"#, DENIED, DENIED),
+    (200, r#"{"success":false,"error":"No seat"}"#, DENIED, DENIED),
+    (200, r#"{"success":false,"error":{"code":7,"message":null}}"#, DENIED, DENIED),
+    (200, r#"{"success":false,"error":{"code":""}}"#, DENIED, DENIED),
+    // An answer that both confirms and denies is a denial.
+    (200, r#"{"success":false,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, DENIED, DENIED),
+    (200, r#"{"success":true,"data":{"isValid":false,"license":{"licenseKey":"K"}}}"#, DENIED, DENIED),
+];
+
 #[test]
 fn an_unsigned_answer_is_classified_by_its_form() {
-    const ODD: &str = "none: unexpected_answer";
-    const REVOKED: &str = "no: revoked";
-    const DENIED: &str = "no: denied";
-    #[rustfmt::skip]
-    let cases = [
-        // Not JSON, or not an object.
-        (200, HTML, ODD, ODD),
-        (403, HTML, ODD, ODD),
-        (404, HTML, ODD, ODD),
-        (200, "", ODD, ODD),
-        (204, "", ODD, ODD),
-        (200, "\u{feff}{}", ODD, ODD),
-        (200, r#"{"success":false"#, ODD, ODD),
-        (200, "[]", ODD, ODD),
-        (200, r#"[{"success":false}]"#, ODD, ODD),
-        (200, "null", ODD, ODD),
-        (200, "false", ODD, ODD),
-        (200, r#""isValid:false""#, ODD, ODD),
-        // Objects that are neither a confirmation nor a denial.
-        (200, "{}", ODD, ODD),
-        (404, "{}", ODD, ODD),
-        (404, r#"{"detail":"Not Found"}"#, ODD, ODD),
-        (401, r#"{"error":{"code":"unauthorized"}}"#, "none: proxy_sign_in", "none: proxy_sign_in"),
-        (200, r#"{"success":true}"#, ODD, ODD),
-        (200, r#"{"success":true,"data":null}"#, ODD, ODD),
-        (200, r#"{"success":true,"data":[]}"#, ODD, ODD),
-        (200, r#"{"success":true,"data":{}}"#, ODD, ODD),
-        (200, r#"{"success":true,"data":{"license":null}}"#, ODD, ODD),
-        (200, r#"{"success":true,"data":{"license":"L"}}"#, ODD, ODD),
-        (200, r#"{"success":true,"data":{"isValid":true,"license":"K"}}"#, ODD, ODD),
-        (200, r#"{"success":true,"data":{"isValid":true,"license":null}}"#, ODD, ODD),
-        (200, r#"{"isValid":true,"license":null}"#, ODD, ODD),
-        (200, r#"{"success":"true","data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
-        (200, r#"{"success":"false","data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
-        (200, r#"{"success":null,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
-        (200, r#"{"success":1,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, ODD, ODD),
-        (200, r#"{"isValid":"true"}"#, ODD, ODD),
-        (200, r#"{"isValid":true,"license":{"tier":"basic"}}"#, ODD, ODD),
-        (200, r#"{"data":{"isValid":true,"license":{"licenseKey":7}}}"#, ODD, ODD),
-        (200, r#"{"isValid":"false"}"#, ODD, ODD),
-        (200, r#"{"isValid":0,"success":0}"#, ODD, ODD),
-        (200, r#"{"success":null,"data":{"isValid":null}}"#, ODD, ODD),
-        // A confirmation with the status of a denial is neither.
-        (400, YES, ODD, ODD),
-        (403, YES, ODD, ODD),
-        (404, r#"{"isValid":true,"license":{"licenseKey":"K"}}"#, ODD, ODD),
-        // A confirmation of only an activation, only a validation, or both.
-        (200, r#"{"success":true,"data":{"licenseKey":"K"}}"#, "yes", ODD),
-        (200, r#"{"success":true,"data":{"license":{"licenseKey":"K"}}}"#, "yes", ODD),
-        (201, r#"{"success":true,"data":{"license":{"licenseKey":"K"}}}"#, "yes", ODD),
-        (200, r#"{"isValid":true,"license":{"licenseKey":"K"}}"#, ODD, "yes"),
-        (200, YES, "yes", "yes"),
-        (200, r#"{"success":true,"data":{"isValid":true}}"#, ODD, "yes"),
-        (200, r#"{"isValid":true}"#, ODD, "yes"),
-        (200, "\u{feff}{\"isValid\":true}", ODD, "yes"),
-        (200, "\u{feff}{\"success\":true,\"data\":{\"licenseKey\":\"K\"}}", "yes", ODD),
-        (200, "\u{feff}{\"isValid\":false,\"reason\":\"revoked\"}", REVOKED, REVOKED),
-        // A denial.
-        (200, NO, REVOKED, REVOKED),
-        (200, r#"{"isValid":false,"reason":"revoked"}"#, REVOKED, REVOKED),
-        (200, r#"{"isValid":false}"#, DENIED, DENIED),
-        (200, r#"{"data":{"isValid":false}}"#, DENIED, DENIED),
-        (400, r#"{"isValid":false}"#, DENIED, DENIED),
-        (403, r#"{"data":{"isValid":false}}"#, DENIED, DENIED),
-        (200, REFUSED, REVOKED, REVOKED),
-        // A proxy that requires a sign-in, or a conflicting call.
-        (401, REFUSED, "none: proxy_sign_in", "none: proxy_sign_in"),
-        (409, REFUSED, "none: server_busy", "none: server_busy"),
-        (403, REFUSED, REVOKED, REVOKED),
-        (404, REFUSED, REVOKED, REVOKED),
-        (422, REFUSED, REVOKED, REVOKED),
-        (404, r#"{"success":false}"#, DENIED, DENIED),
-        (404, r#"{"success":false,"data":null,"error":null}"#, DENIED, DENIED),
-        (200, r#"{"success":false,"error":"No seat"}"#, DENIED, DENIED),
-        (200, r#"{"success":false,"error":{"code":7,"message":null}}"#, DENIED, DENIED),
-        (200, r#"{"success":false,"error":{"code":""}}"#, DENIED, DENIED),
-        // An answer that both confirms and denies is a denial.
-        (200, r#"{"success":false,"data":{"isValid":true,"license":{"licenseKey":"K"}}}"#, DENIED, DENIED),
-        (200, r#"{"success":true,"data":{"isValid":false,"license":{"licenseKey":"K"}}}"#, DENIED, DENIED),
-    ];
     let keys = Signer::vendor().trust();
-    for (status, body, activated, validated) in cases {
+    for &(status, body, activated, validated) in FORMS {
         let reply = answer(status, body);
         for (call, expected) in [(activation as Call, activated), (validation, validated)] {
             let unsigned = call(&reply, &question(), &Trust::Unsigned);

@@ -1,4 +1,4 @@
-//! Connections and bodies within bounds, and what every response is sent with.
+//! Connections, bodies and heads are bounded together.
 
 use std::time::Duration;
 
@@ -11,101 +11,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::chromium::Chromium;
+use super::{CHECK, from_outside, metric};
 use crate::database::Engine;
 use crate::harness::Site;
 use crate::program::Program;
-use crate::raw_http::{
-    ON_EVERY_RESPONSE, connect, every_stall_ends, exchange, has_the_headers_of_every_response,
-    limits_that_refuse_bodies, malformed_requests_are_refused, no_body_is_answered_as_a_request,
-    read_head, read_to_end, requests_behind_a_long_one_are_answered, short_body_limits,
-    short_limits,
-};
+use crate::raw_http::{ON_EVERY_RESPONSE, connect, exchange, read_head, read_to_end};
 use crate::scripted_cloud::ScriptedCloud;
-
-/// Accepts the largest body of all open routes.
-const CHECK: &str = "/api/license/features/check";
-
-/// A request of a caller that is not trusted, without its body.
-fn from_outside(path: &str, headers: &str) -> String {
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: 192.0.2.1\r\n{headers}\r\n"
-    )
-}
-
-async fn metric(site: &Site, name: &str) -> u64 {
-    let (_, text) = site.get("/metrics").await;
-    let text = text.as_str().unwrap().to_owned();
-    let line = text.lines().find(|line| line.starts_with(name));
-    let value = line.and_then(|line| line.rsplit(' ').next()).unwrap();
-    value.parse::<f64>().unwrap() as u64
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_stall_is_ended_and_event_streams_are_not() {
-    let cloud = ScriptedCloud::start().await;
-    let (limits, bodies) = (short_limits(), short_body_limits());
-    let site = Site::start_within(Engine::Sqlite, &cloud.url, &[], limits, bodies).await;
-    let mut events = connect(&site.url).await;
-    let subscribe = b"GET /api/license/events HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    events.write_all(subscribe).await.unwrap();
-    assert!(read_head(&mut events).await.contains("text/event-stream"));
-
-    every_stall_ends(&site.url, CHECK).await;
-
-    // All waits are long over.
-    let mut rest = Vec::new();
-    let ended = timeout(Duration::from_millis(50), events.read_to_end(&mut rest)).await;
-    assert!(ended.is_err(), "the event stream has ended");
-    assert!(
-        metric(
-            &site,
-            "foxsight_license_connections_refused_total{reason=\"timeout\"}"
-        )
-        .await
-            > 8
-    );
-    drop(events);
-    site.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn malformed_and_ambiguous_requests_are_refused() {
-    let cloud = ScriptedCloud::start().await;
-    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
-    malformed_requests_are_refused(&site.url, CHECK).await;
-    site.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_inside_a_body_is_not_answered() {
-    let cloud = ScriptedCloud::start().await;
-    let (limits, bodies) = (short_limits(), limits_that_refuse_bodies());
-    let site = Site::start_within(Engine::Sqlite, &cloud.url, &[], limits, bodies).await;
-    let unread = [
-        ("POST", "/nothing", "404"),
-        ("GET", "/nothing", "404"),
-        ("DELETE", "/livez", "405"),
-        ("GET", "/livez", "200"),
-        ("POST", "/api/license/activate", "401"),
-    ];
-    no_body_is_answered_as_a_request(&site.url, CHECK, &unread).await;
-    site.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_behind_a_long_request_are_answered() {
-    let cloud = ScriptedCloud::start().await;
-    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
-    requests_behind_a_long_one_are_answered(&site.url, CHECK).await;
-    site.end().await;
-}
-
-#[test]
-fn an_idle_connection_is_kept_longer_than_gateways_keep_theirs() {
-    let hour = Duration::from_secs(60 * 60);
-    assert!(Limits::default().idle_timeout >= hour + Duration::from_secs(30));
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_bounded_and_an_idle_one_makes_room() {
@@ -228,26 +139,7 @@ async fn long_bodies_are_for_trusted_imports() {
     let form = form.header("content-type", "application/x-www-form-urlencoded");
     let answer = form.body("a&".repeat(4_097)).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    // An error repeats the beginning of what was sent.
-    for (path, field) in [
-        ("/api/license/feature/check", "featureKey"),
-        ("/api/license/limits/check", "resource"),
-        (CHECK, "featureKeys"),
-    ] {
-        for length in [4_000, 8_000, 60_000] {
-            let (status, answer) = site
-                .post(path, Some(json!({field: {"a": "x".repeat(length)}})))
-                .await;
-            if status == StatusCode::PAYLOAD_TOO_LARGE {
-                assert!(length > 8_000 && path != CHECK, "{path}: {length}");
-                continue;
-            }
-            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
-            assert_eq!(answer["detail"][0]["loc"], json!(["body", field]));
-            let input = answer["detail"][0]["input"].as_str().unwrap();
-            assert!(input.ends_with('…') && input.len() < 1_030, "{input}");
-        }
-    }
+    errors_repeat_the_beginning(&site).await;
     let (status, _) = site
         .post("/api/license/offline/import", Some(long.clone()))
         .await;
@@ -287,6 +179,29 @@ async fn long_bodies_are_for_trusted_imports() {
         );
     }
     site.end().await;
+}
+
+/// An error repeats the beginning of what was sent.
+async fn errors_repeat_the_beginning(site: &Site) {
+    for (path, field) in [
+        ("/api/license/feature/check", "featureKey"),
+        ("/api/license/limits/check", "resource"),
+        (CHECK, "featureKeys"),
+    ] {
+        for length in [4_000, 8_000, 60_000] {
+            let (status, answer) = site
+                .post(path, Some(json!({field: {"a": "x".repeat(length)}})))
+                .await;
+            if status == StatusCode::PAYLOAD_TOO_LARGE {
+                assert!(length > 8_000 && path != CHECK, "{path}: {length}");
+                continue;
+            }
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+            assert_eq!(answer["detail"][0]["loc"], json!(["body", field]));
+            let input = answer["detail"][0]["input"].as_str().unwrap();
+            assert!(input.ends_with('…') && input.len() < 1_030, "{input}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -372,83 +287,4 @@ async fn four_hundred_callers_that_send_half_cost_little_memory() {
     let answer = program.text("/livez").await;
     assert_eq!(answer, "ok");
     drop(held);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_response_has_the_security_headers() {
-    let cloud = ScriptedCloud::start().await;
-    let origin = ["--cors-allowed-origins", "https://vms.example"];
-    let site = Site::start(Engine::Sqlite, &cloud.url, &origin).await;
-    let page = site.get("/").await.1;
-    let asset = page
-        .as_str()
-        .unwrap()
-        .split("href=\"/console/assets")
-        .nth(1)
-        .unwrap();
-    let asset = format!("/console/assets{}", asset.split('"').next().unwrap());
-    let requests = [
-        ("GET", "/", 200),
-        ("GET", asset.as_str(), 200),
-        ("GET", "/console/assets/x/y", 404),
-        ("GET", "/console/sign-in", 200),
-        ("GET", "/docs", 303),
-        ("GET", "/docs/", 200),
-        ("GET", "/docs/swagger-ui.css", 200),
-        ("GET", "/docs/nothing", 404),
-        ("GET", "/openapi.json", 200),
-        ("GET", "/metrics", 200),
-        ("GET", "/livez", 200),
-        ("GET", "/health/", 307),
-        ("HEAD", "/", 200),
-        ("HEAD", "/health", 200),
-        ("GET", "/nothing", 404),
-        ("DELETE", "/health", 405),
-        ("OPTIONS", "/health", 200),
-        ("POST", CHECK, 422),
-        ("POST", "/console/activate", 415),
-        ("GET", "/api/license/events", 200),
-        (
-            "GET",
-            "/api/license/authorize?feature=module.live_view",
-            200,
-        ),
-        ("GET", "/api/license/authorize?feature=module.map_view", 403),
-    ];
-    has_the_headers_of_every_response(&site.http, &site.url, &requests).await;
-
-    // A gateway reads the status alone.
-    let gate = b"GET /api/license/authorize?feature=module.live_view HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answer = exchange(&site.url, gate).await;
-    assert!(
-        answer.contains("content-length: 0\r\n") && answer.ends_with("\r\n\r\n"),
-        "{answer}"
-    );
-    site.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_reference_works_in_a_browser_and_in_no_frame() {
-    let cloud = ScriptedCloud::start().await;
-    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
-    let browser = Chromium::start().await;
-    browser.open(&format!("{}/docs/", site.url)).await;
-    let operations = "return document.querySelectorAll('.opblock').length > 10";
-    browser.until(operations, &json!(true)).await;
-    // Its style is there, and a request that is tried out gets its answer.
-    let display = "return getComputedStyle(document.querySelector('.opblock-summary')).display";
-    browser.until(display, &json!("flex")).await;
-    let fetched = "return (await fetch('/livez')).status";
-    browser.until(fetched, &json!(200)).await;
-
-    // Another site's page cannot frame it.
-    let frame = format!("data:text/html,<iframe src='{}/docs/'></iframe>", site.url);
-    browser.open(&frame).await;
-    browser.page.enter_frame(0).await.unwrap();
-    let shown = "return location.href";
-    browser
-        .until(shown, &json!("chrome-error://chromewebdata/"))
-        .await;
-    browser.end().await;
-    site.end().await;
 }
