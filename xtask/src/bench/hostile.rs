@@ -9,7 +9,6 @@ mod measure;
 mod routes;
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
 
 use anyhow::{Result, bail};
 

@@ -1,7 +1,5 @@
 //! One expensive request.
 
-use std::io::Read as _;
-
 /// A request and its maximum cost.
 pub(super) struct Case {
     pub(super) name: String,

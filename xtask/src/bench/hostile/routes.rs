@@ -1,7 +1,5 @@
 //! The probes and all other open routes.
 
-use std::io::Read as _;
-
 use super::bodies::json_bodies;
 use super::case::{Case, MAX_GATE_US, MAX_OPEN_US, SIZE, fill, request};
 

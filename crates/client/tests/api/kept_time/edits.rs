@@ -4,7 +4,6 @@ use chrono::TimeDelta;
 use license_client::app::App;
 use license_client::licensing::resume::resume;
 use license_client::licensing::validate::validate;
-use license_service::clock::Clock as _;
 
 use super::{Kept, PAID, at, expired};
 use crate::database::{Engine, on_both_engines};
