@@ -102,7 +102,7 @@ fn successions(cases: &mut Cases) {
     );
     add(
         "an older version after a newer",
-        vec![second.clone(), set(2, &[&three], &[], &one)],
+        vec![second, set(2, &[&three], &[], &one)],
         "ok",
     );
     add(
