@@ -4,7 +4,7 @@
 //! Time passes while the machine runs, regardless of its wall clock. Everything else is a claim
 //! that it is later: by the wall clock, or by the boot clock after a suspend. Claims that add up
 //! to at most [`BELIEVED_LEAD`] since the last proof are accepted. A greater one is in doubt
-//! until a signed answer settles it or it has persisted for [`DOUBT_STANDS`]. A claim that it is
+//! until a signed answer settles it or it has persisted for [`DOUBT_DURATION`]. A claim that it is
 //! earlier is never accepted. A signed answer to our own question is proof, and sets the time in
 //! either direction. An imported answer takes back only what was claimed: regardless of the
 //! site's files, time in which the machine was running is kept.
@@ -32,7 +32,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use self::bounds::{LATEST, add, delta, milliseconds};
 
-pub use bounds::{AGREES, BELIEVED_LEAD, DOUBT_STANDS, MAX_WAIT, SILENT};
+pub use bounds::{ANSWER_TOLERANCE, BELIEVED_LEAD, DOUBT_DURATION, MAX_UNREPORTED_LAG, MAX_WAIT};
 pub use event::ClockEvent;
 pub use kept::{Believed, Doubt, keep_again_after};
 pub use mark::Mark;
@@ -58,7 +58,7 @@ pub struct TimeGuard {
     /// is believed of any: that much is not shared with other processes.
     assumed: TimeDelta,
     /// How much of `at` only a mark in a shared place claims.
-    told: TimeDelta,
+    shared_claim: TimeDelta,
     /// How much of `at` was counted for processes that did not stop in order and may not
     /// have run for so long.
     charged: TimeDelta,
@@ -107,7 +107,7 @@ impl TimeGuard {
                 None => signed,
             },
             assumed: claimed(kept.map(|kept| kept.assumed_ms)),
-            told: claimed(kept.map(|kept| kept.told_ms)),
+            shared_claim: claimed(kept.map(|kept| kept.shared_claim_ms)),
             charged: kept.map_or(TimeDelta::zero(), |kept| kept.charged_until(&readings)),
             awaits_validation: has_waited || (kept.is_none() && known.is_some()),
             anchor: readings.clone(),
@@ -185,7 +185,7 @@ impl TimeGuard {
             refuted_ms: self.refuted.map(|off| off.num_milliseconds()),
             signed_at: self.signed_at,
             assumed_ms: self.assumed.num_milliseconds(),
-            told_ms: self.told.num_milliseconds(),
+            shared_claim_ms: self.shared_claim.num_milliseconds(),
             unseen_ms: 0,
             charged_ms: self.charged.num_milliseconds(),
             awaits_validation: self.awaits_validation,
@@ -197,13 +197,14 @@ impl TimeGuard {
     #[must_use]
     pub fn has_moved_since(&self, kept: &Believed) -> bool {
         let now = self.believed();
-        let moved =
-            |before: i64, after: i64| (milliseconds(after) - milliseconds(before)).abs() > AGREES;
+        let moved = |before: i64, after: i64| {
+            (milliseconds(after) - milliseconds(before)).abs() > ANSWER_TOLERANCE
+        };
         now.signed_at != kept.signed_at
             || now.awaits_validation != kept.awaits_validation
             || moved(kept.lead_ms, now.lead_ms)
             || moved(kept.assumed_ms, now.assumed_ms)
-            || moved(kept.told_ms, now.told_ms)
+            || moved(kept.shared_claim_ms, now.shared_claim_ms)
     }
 
     /// The high-water mark for another place on this machine.
@@ -214,7 +215,7 @@ impl TimeGuard {
             signed_at: self.signed_at,
             lead_ms: self.lead.num_milliseconds(),
             assumed_ms: self.assumed.num_milliseconds(),
-            told_ms: self.told.num_milliseconds(),
+            shared_claim_ms: self.shared_claim.num_milliseconds(),
         }
     }
 
@@ -227,7 +228,7 @@ impl TimeGuard {
         Mark {
             at: mark.shared_at(),
             assumed_ms: 0,
-            told_ms: 0,
+            shared_claim_ms: 0,
             ..mark
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::TimeGuard;
-use super::bounds::{AGREES, LATEST, SILENT, add};
+use super::bounds::{ANSWER_TOLERANCE, LATEST, MAX_UNREPORTED_LAG, add};
 use super::event::ClockEvent;
 use super::readings::Readings;
 
@@ -24,7 +24,7 @@ impl TimeGuard {
     ) -> (Self, Option<ClockEvent>) {
         let before = self.now(readings.running);
         let latest = add(signed, waited);
-        let agrees = (signed - AGREES..=latest + AGREES).contains(&before);
+        let agrees = (signed - ANSWER_TOLERANCE..=latest + ANSWER_TOLERANCE).contains(&before);
         let at = match agrees {
             // What a restart has counted although the process may not have run.
             true => before.min((latest + ROUNDED).max(before - self.charged)),
@@ -36,11 +36,11 @@ impl TimeGuard {
             at,
             lead: TimeDelta::zero(),
             doubt: None,
-            refuted: Some(off).filter(|off| off.abs() > AGREES),
-            is_behind: off < -SILENT,
+            refuted: Some(off).filter(|off| off.abs() > ANSWER_TOLERANCE),
+            is_behind: off < -MAX_UNREPORTED_LAG,
             signed_at: Some(signed),
             assumed: TimeDelta::zero(),
-            told: TimeDelta::zero(),
+            shared_claim: TimeDelta::zero(),
             charged: TimeDelta::zero(),
             awaits_validation: false,
             anchor: readings,
@@ -96,12 +96,12 @@ impl TimeGuard {
         let before = next.at;
         // Of two that a minute lies between, neither is the wrong one.
         let shown = before.min(readings.wall.max(next.earliest()));
-        let shown = Some(shown).filter(|shown| before - *shown > AGREES);
+        let shown = Some(shown).filter(|shown| before - *shown > ANSWER_TOLERANCE);
         let at = shown.unwrap_or(before).max(signed);
         if shown.is_some() {
             let certain = next.earliest().max(signed);
             next.lead = TimeDelta::zero();
-            next.told = TimeDelta::zero();
+            next.shared_claim = TimeDelta::zero();
             next.assumed = at - certain;
             next.doubt = None;
             next.refuted = None;
@@ -131,7 +131,7 @@ impl TimeGuard {
         let Some(signed) = self.signed_at else {
             return DateTime::<Utc>::MIN_UTC;
         };
-        let claimed = self.lead + self.assumed + self.told;
+        let claimed = self.lead + self.assumed + self.shared_claim;
         let at = self.at.checked_sub_signed(claimed).unwrap_or(signed);
         at.max(signed).min(self.at)
     }
@@ -145,10 +145,10 @@ impl TimeGuard {
         if self.signed_at.is_none() {
             // Until now only the wall clock has said what time it is.
             self.assumed = TimeDelta::MAX;
-            self.told = TimeDelta::zero();
+            self.shared_claim = TimeDelta::zero();
             self.lead = TimeDelta::zero();
         }
-        for claimed in [&mut self.lead, &mut self.assumed, &mut self.told] {
+        for claimed in [&mut self.lead, &mut self.assumed, &mut self.shared_claim] {
             *claimed = (*claimed).min(self.at - signed);
         }
         self.signed_at = self.signed_at.max(Some(signed));

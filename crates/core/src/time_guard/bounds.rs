@@ -6,13 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// By how much claims may move the time forward between two proofs.
 pub const BELIEVED_LEAD: TimeDelta = TimeDelta::hours(24);
-/// After how much running time a claim that stands is believed.
-pub const DOUBT_STANDS: TimeDelta = TimeDelta::hours(72);
-/// A wall clock that is behind by no more than this is not worth a word.
-pub const SILENT: TimeDelta = TimeDelta::minutes(5);
+/// After how much running time a claim that persists is believed.
+pub const DOUBT_DURATION: TimeDelta = TimeDelta::hours(72);
+/// A wall clock that is behind by no more than this is not reported.
+pub const MAX_UNREPORTED_LAG: TimeDelta = TimeDelta::minutes(5);
 /// A signed answer that differs by no more than this agrees: it was on its
 /// way, and its time is in whole seconds.
-pub const AGREES: TimeDelta = TimeDelta::seconds(60);
+pub const ANSWER_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 /// How much running time an answer of the License Server has before the wall clock
 /// counts without it.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);

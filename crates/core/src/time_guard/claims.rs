@@ -6,7 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::TimeGuard;
-use super::bounds::{BELIEVED_LEAD, DOUBT_STANDS, LATEST, SILENT, delta, milliseconds};
+use super::bounds::{
+    BELIEVED_LEAD, DOUBT_DURATION, LATEST, MAX_UNREPORTED_LAG, delta, milliseconds,
+};
 use super::event::ClockEvent;
 use super::kept::Doubt;
 use super::mark::Mark;
@@ -31,7 +33,7 @@ impl TimeGuard {
         };
         self.assumed = raised(self.assumed, mark.assumed_ms, TimeDelta::MAX);
         self.lead = raised(self.lead, mark.lead_ms, BELIEVED_LEAD);
-        self.told = raised(self.told, mark.told_ms, TimeDelta::MAX);
+        self.shared_claim = raised(self.shared_claim, mark.shared_claim_ms, TimeDelta::MAX);
         self.at = at;
     }
 
@@ -80,7 +82,7 @@ impl TimeGuard {
         }
         if ahead <= TimeDelta::zero() {
             self.doubt = None;
-            let is_behind = ahead < -SILENT;
+            let is_behind = ahead < -MAX_UNREPORTED_LAG;
             if is_behind && !self.is_behind {
                 events.push(ClockEvent::Behind { by: -ahead });
             }
@@ -98,7 +100,7 @@ impl TimeGuard {
     }
 
     /// The wall clock is too far ahead. Its claim counts when it has persisted for
-    /// [`DOUBT_STANDS`].
+    /// [`DOUBT_DURATION`].
     fn doubt_wall_clock(
         &mut self,
         wall: DateTime<Utc>,
@@ -120,8 +122,8 @@ impl TimeGuard {
         };
         let stood = milliseconds(doubt.stood_ms)
             .checked_add(&elapsed)
-            .unwrap_or(DOUBT_STANDS);
-        if stood < DOUBT_STANDS {
+            .unwrap_or(DOUBT_DURATION);
+        if stood < DOUBT_DURATION {
             self.doubt = Some(Doubt {
                 stood_ms: stood.num_milliseconds(),
                 ..doubt

@@ -35,8 +35,8 @@ pub struct Believed {
     pub assumed_ms: i64,
     /// How much of the effective time only a mark in a shared place claims, in
     /// milliseconds.
-    #[serde(default)]
-    pub told_ms: i64,
+    #[serde(default, rename = "toldMs")]
+    pub shared_claim_ms: i64,
     /// For how long the process may have been running after this was written,
     /// in milliseconds: 0 when it stopped in order.
     #[serde(default)]

@@ -8,7 +8,7 @@ use super::bounds::milliseconds;
 /// A high-water mark of the effective time, for places that other processes or
 /// people can write to. It can raise the time and never lower it, so it needs
 /// no signature: changing it gains no more than removing it. What it adds is
-/// never more than a claim where [`Mark::told`] says so.
+/// never more than a claim where [`Mark::as_claim`] says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mark {
@@ -23,8 +23,8 @@ pub struct Mark {
     #[serde(default)]
     pub assumed_ms: i64,
     /// How much of `at` only a mark in a shared place claims, in milliseconds.
-    #[serde(default)]
-    pub told_ms: i64,
+    #[serde(default, rename = "toldMs")]
+    pub shared_claim_ms: i64,
 }
 
 impl Mark {
@@ -36,16 +36,16 @@ impl Mark {
             signed_at: None,
             lead_ms: 0,
             assumed_ms: 0,
-            told_ms: 0,
+            shared_claim_ms: 0,
         }
     }
 
     /// The mark when it comes from a place that others can write to: what it adds is always a
     /// claim.
     #[must_use]
-    pub fn told(self) -> Self {
+    pub fn as_claim(self) -> Self {
         Self {
-            told_ms: i64::MAX,
+            shared_claim_ms: i64::MAX,
             ..self
         }
     }

@@ -108,7 +108,7 @@ fn a_file_takes_back_any_shared_mark() {
     for (kept, signed) in [(Some(&kept), None), (None, Some(T0))] {
         let floor = DateTime::UNIX_EPOCH;
         let (guard, _) = TimeGuard::start(kept, None, signed, floor, machine.read());
-        let (guard, _) = guard.recalled(Some(&found.told()), signed, machine.read());
+        let (guard, _) = guard.recalled(Some(&found.as_claim()), signed, machine.read());
         assert_eq!(guard.now(machine.running), at(600_000));
         // Also after a restart, from its file or from the local copy.
         let (believed, own) = (guard.stopped(), guard.mark());
@@ -122,7 +122,7 @@ fn a_file_takes_back_any_shared_mark() {
     }
     // The running time since then is not taken back.
     let (guard, _) = TimeGuard::start(Some(&kept), None, None, T0, machine.read());
-    let (guard, _) = guard.recalled(Some(&found.told()), None, machine.read());
+    let (guard, _) = guard.recalled(Some(&found.as_claim()), None, machine.read());
     machine.run(hours(50));
     machine.wall = T0;
     let (guard, _) = guard.answered(T0, machine.read());

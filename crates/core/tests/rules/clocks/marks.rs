@@ -15,7 +15,7 @@ pub(super) fn mark(at: DateTime<Utc>, signed_at: Option<DateTime<Utc>>) -> Mark 
         signed_at,
         lead_ms: 0,
         assumed_ms: 0,
-        told_ms: 0,
+        shared_claim_ms: 0,
     }
 }
 
@@ -27,7 +27,7 @@ fn a_mark_does_not_turn_known_time_into_a_claim() {
     let all = Mark {
         lead_ms: i64::MAX,
         assumed_ms: i64::MAX,
-        told_ms: i64::MAX,
+        shared_claim_ms: i64::MAX,
         ..mark(at(201), Some(at(900)))
     };
     for found in [all, Mark { at: at(200), ..all }] {

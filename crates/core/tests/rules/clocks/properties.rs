@@ -51,15 +51,15 @@ proptest! {
                     (guard, _) = guard.answered(signed, read(&shown, mask, held));
                     (kept, unkept) = (guard.believed(), TimeDelta::zero());
                 }
-                Deed::FindAMark(off, signed, [lead_ms, assumed_ms, told_ms], shared) => {
+                Deed::FindAMark(off, signed, [lead_ms, assumed_ms, shared_claim_ms], shared) => {
                     let mark = Mark {
                         at: guard.now(machine.running) + hours(off),
                         signed_at: Some(T0 + ran + hours(signed)),
                         lead_ms,
                         assumed_ms,
-                        told_ms,
+                        shared_claim_ms,
                     };
-                    let mark = if shared { mark.told() } else { mark };
+                    let mark = if shared { mark.as_claim() } else { mark };
                     (guard, _) = guard.recalled(Some(&mark), None, read(&machine, mask, held));
                     (kept, unkept) = (guard.believed(), TimeDelta::zero());
                 }
@@ -122,12 +122,12 @@ proptest! {
             signed_at: signed.map(|hours| at(hours.rem_euclid(900_000))),
             lead_ms: numbers[0],
             assumed_ms: numbers[1],
-            told_ms: numbers[2],
+            shared_claim_ms: numbers[2],
         };
         let kept = begun(&machine).stopped();
         let kept = keeps_a_file.then_some(&kept);
         let (guard, _) = TimeGuard::start(kept, None, Some(T0), floor, machine.read());
-        let (mut guard, _) = guard.recalled(Some(&mark.told()), Some(T0), machine.read());
+        let (mut guard, _) = guard.recalled(Some(&mark.as_claim()), Some(T0), machine.read());
         machine.run(hours(ran));
         for _ in 0..restarts {
             (guard, _) = guard.observed(machine.read());

@@ -199,7 +199,7 @@ fn impossible_numbers_do_not_panic() {
             refuted_ms: Some(number),
             signed_at: Some(T0),
             assumed_ms: number,
-            told_ms: number,
+            shared_claim_ms: number,
             unseen_ms: number.cast_unsigned(),
             charged_ms: number,
             awaits_validation: false,
@@ -219,7 +219,7 @@ fn impossible_numbers_do_not_panic() {
                     signed_at: Some(DateTime::<Utc>::MAX_UTC),
                     lead_ms: number,
                     assumed_ms: number,
-                    told_ms: number,
+                    shared_claim_ms: number,
                 };
                 let (guard, _) = guard.recalled(Some(&mark), Some(at), machine.read());
                 let (guard, _) = guard.unanswered(machine.read());
@@ -253,7 +253,7 @@ fn the_stored_time_is_the_believed_time() {
     }
     let older: Believed = serde_json::from_value(older).unwrap();
     assert_eq!(
-        (older.told_ms, older.unseen_ms, kept.unseen_ms),
+        (older.shared_claim_ms, older.unseen_ms, kept.unseen_ms),
         (0, 0, 10_000)
     );
     assert_eq!(kept.doubt.unwrap().ahead_ms, hours(100).num_milliseconds());

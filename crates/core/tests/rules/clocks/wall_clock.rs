@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use license_core::time_guard::{BELIEVED_LEAD, ClockEvent, DOUBT_STANDS};
+use license_core::time_guard::{BELIEVED_LEAD, ClockEvent, DOUBT_DURATION};
 
 use super::{Machine, begun, hours};
 use crate::signer::{T0, at};
@@ -78,7 +78,7 @@ fn a_doubted_clock_is_believed_after_it_has_stood_for_72_hours_of_running_time()
     assert_eq!(events, [ClockEvent::Believed { ahead: hours(1000) }]);
     assert_eq!(guard.now(machine.running), at(1072));
     assert!(!guard.doubts());
-    assert_eq!(DOUBT_STANDS, hours(72));
+    assert_eq!(DOUBT_DURATION, hours(72));
     // After that, claims may again add up to a day.
     machine.wall += hours(24);
     let (guard, _) = guard.observed(machine.read());

@@ -175,7 +175,7 @@ impl World {
                     signed_at: Some(at + self.dice.up_to(TimeDelta::days(90_000))),
                     lead_ms: number(self.dice.roll(u64::MAX)),
                     assumed_ms: number(self.dice.roll(u64::MAX)),
-                    told_ms: number(self.dice.roll(u64::MAX)),
+                    shared_claim_ms: number(self.dice.roll(u64::MAX)),
                 };
                 let mut forged = self.copy(mark);
                 // It is useless.

@@ -105,7 +105,7 @@ impl World {
         let floor = DateTime::UNIX_EPOCH;
         let readings = self.readings();
         let (guard, _) = TimeGuard::start(file.as_ref(), local.as_ref(), signed, floor, readings);
-        let row = row.map(Mark::told);
+        let row = row.map(Mark::as_claim);
         let (guard, _) = guard.recalled(row.as_ref(), signed, self.readings());
         // A new process has not exposed any time later than its start.
         self.guard = guard;
