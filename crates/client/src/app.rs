@@ -524,7 +524,7 @@ impl App {
             let grace = evidence
                 .grace_started_at
                 .map(Mark::unsigned)
-                .map(Mark::told);
+                .map(Mark::as_claim);
             let mark = mark.copied().or(grace);
             let events = clock.recall(mark.as_ref(), signed);
             events.iter().for_each(log_clock_event);

@@ -8,19 +8,22 @@
 mod address;
 mod body;
 mod judge;
+mod no_contact;
+mod transport_failure;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::document::{DocumentError, VerifiedDenial, VerifiedLicense};
-use crate::foreign_text;
+use crate::document::{VerifiedDenial, VerifiedLicense};
 use crate::keyring::Keyring;
 use crate::lease::Lease;
 use crate::license::License;
 
 pub(crate) use address::Address;
 pub use judge::{KeySetsAnswer, Request, key_sets};
+pub use no_contact::{Mismatch, NoContact};
+pub use transport_failure::TransportFailure;
 
 /// Whose word counts.
 #[derive(Clone, Debug)]
@@ -84,62 +87,6 @@ impl Reply {
     }
 }
 
-/// Why there was no complete answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TransportFailure {
-    /// Name resolution, routing, connecting or reading failed.
-    #[error(
-        "the License Server cannot be reached ({detail}); check the network and LICENSE_API_URL"
-    )]
-    Unreachable {
-        /// The innermost cause.
-        detail: String,
-    },
-    /// The server's certificate is not accepted, or the server offers no TLS that is supported.
-    #[error("no TLS connection to the License Server: {detail}")]
-    Tls {
-        /// What is wrong, and what to do.
-        detail: String,
-    },
-    /// The head of the answer is too large or malformed.
-    #[error(
-        "the License Server's answer cannot be read ({detail}); check LICENSE_API_URL and proxies"
-    )]
-    MalformedHead {
-        /// What is wrong.
-        detail: String,
-    },
-    /// The time allowed has passed.
-    #[error(
-        "the License Server did not answer within {seconds} s; check the network or raise LICENSE_API_TIMEOUT"
-    )]
-    TimedOut {
-        /// The time allowed.
-        seconds: u64,
-    },
-    /// The answer is longer than any real one.
-    #[error(
-        "the answer is longer than {limit} bytes; something other than the License Server is answering"
-    )]
-    TooLong {
-        /// The limit.
-        limit: usize,
-    },
-}
-
-impl TransportFailure {
-    /// The same with its detail changed.
-    fn map_detail(mut self, change: impl FnOnce(String) -> String) -> Self {
-        match &mut self {
-            Self::Unreachable { detail }
-            | Self::Tls { detail }
-            | Self::MalformedHead { detail } => *detail = change(std::mem::take(detail)),
-            Self::TimedOut { .. } | Self::TooLong { .. } => {}
-        }
-        self
-    }
-}
-
 /// What a call came to.
 #[derive(Clone, Debug)]
 pub enum Contact<Y = Confirmation> {
@@ -200,185 +147,6 @@ pub struct Refusal {
     reason: Option<String>,
     message: Option<String>,
     signature: Option<String>,
-}
-
-/// Why an answer is no contact.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NoContact {
-    /// There was no complete answer.
-    #[error(transparent)]
-    Transport(#[from] TransportFailure),
-    /// 3xx: redirects are not followed.
-    #[error(
-        "the License Server's address redirects elsewhere (HTTP {status}); check LICENSE_API_URL and captive portals"
-    )]
-    Redirected {
-        /// Status code.
-        status: u16,
-    },
-    /// 401, 407, or 511 from a captive portal.
-    #[error(
-        "a proxy or portal between here and the License Server requires a sign-in (HTTP {status}); check HTTPS_PROXY and the network"
-    )]
-    SignInDemanded {
-        /// Status code.
-        status: u16,
-    },
-    /// 408, 409, 425 or 429.
-    #[error("the License Server is busy (HTTP {status}); retrying later")]
-    Busy {
-        /// Status code.
-        status: u16,
-    },
-    /// 5xx.
-    #[error("the License Server or a proxy reports a fault (HTTP {status}); retrying later")]
-    ServerFault {
-        /// Status code.
-        status: u16,
-    },
-    /// 408, 425, 429 or 5xx, and how long to wait.
-    #[error(
-        "the License Server is busy (HTTP {status}) and asks to wait {} s; retrying then",
-        retry_after.as_secs()
-    )]
-    Later {
-        /// Status code.
-        status: u16,
-        /// How long to wait, as the answer says.
-        retry_after: Duration,
-    },
-    /// The body is not JSON: an HTML page, or nothing.
-    #[error(
-        "the answer is not from a License Server (HTTP {status}, not JSON); check \
-         LICENSE_API_URL and captive portals"
-    )]
-    NotJson {
-        /// Status code.
-        status: u16,
-    },
-    /// JSON, but not of a form that counts.
-    #[error(
-        "the answer is not from a License Server (HTTP {status}, {what}); check LICENSE_API_URL"
-    )]
-    Unexpected {
-        /// Status code.
-        status: u16,
-        /// What is missing.
-        what: &'static str,
-    },
-    /// Keys are trusted, and the answer bears no signature.
-    #[error(
-        "the License Server does not sign its answers, but keys to check them are configured; use a server that signs, or remove LICENSE_TRUSTED_KEYS"
-    )]
-    ServerDoesNotSign,
-    /// A document that cannot be believed.
-    #[error("the answer is not genuine: {0}")]
-    NotGenuine(#[from] DocumentError),
-    /// A genuine document that does not answer this request.
-    #[error("the answer is not meant for this request: {0}")]
-    NotForUs(#[from] Mismatch),
-}
-
-/// How a genuine document fails to answer the request.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Mismatch {
-    /// Another request's nonce, or none: a replayed answer.
-    #[error("it answers another request (wrong nonce)")]
-    Nonce,
-    /// Another installation's document.
-    #[error("it is for the installation '{found}'")]
-    Installation {
-        /// What the document says.
-        found: String,
-    },
-    /// Another machine's document.
-    #[error("it is for another machine")]
-    Hardware,
-    /// Another license's document.
-    #[error("it is for another license key")]
-    LicenseKey,
-    /// Another question's answer: the request was changed on its way.
-    #[error("it answers another call ({answered} instead of {asked})")]
-    Question {
-        /// The call that was made.
-        asked: &'static str,
-        /// The call that the document names; `unnamed` where it names none.
-        answered: &'static str,
-    },
-    /// A lease for a site without internet, which is asked for by file.
-    #[error("it is a license file's document")]
-    ByFile,
-    /// Not newer than what is already known.
-    #[error("its sequence number {found} is not above {newest}")]
-    Sequence {
-        /// What the document says.
-        found: u64,
-        /// The highest seen.
-        newest: u64,
-    },
-}
-
-impl NoContact {
-    /// The same with `license_key` masked in any form.
-    fn without_key(self, license_key: &str) -> Self {
-        let message = |text: String| foreign_text::message_about(&text, license_key);
-        match self {
-            Self::Transport(failure) => Self::Transport(failure.map_detail(message)),
-            Self::NotGenuine(error) => Self::NotGenuine(error.without_key(license_key)),
-            Self::NotForUs(Mismatch::Installation { found }) => {
-                let found = foreign_text::identifier_about(&found, license_key);
-                Self::NotForUs(Mismatch::Installation { found })
-            }
-            other => other,
-        }
-    }
-
-    /// A short code for programs.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Transport(
-                TransportFailure::Unreachable { .. } | TransportFailure::Tls { .. },
-            ) => "unreachable",
-            Self::Transport(TransportFailure::TimedOut { .. }) => "timed_out",
-            Self::Transport(
-                TransportFailure::TooLong { .. } | TransportFailure::MalformedHead { .. },
-            )
-            | Self::NotJson { .. }
-            | Self::Unexpected { .. } => "unexpected_answer",
-            Self::Redirected { .. } => "redirected",
-            Self::SignInDemanded { .. } => "proxy_sign_in",
-            Self::Busy { .. } | Self::Later { status: ..500, .. } => "server_busy",
-            Self::ServerFault { .. } | Self::Later { .. } => "server_fault",
-            Self::ServerDoesNotSign => "server_does_not_sign",
-            Self::NotGenuine(_) => "not_genuine",
-            Self::NotForUs(_) => "not_for_us",
-        }
-    }
-
-    /// Whether the License Server signs with a key that is not known here: its
-    /// newer key sets may say that it may.
-    #[must_use]
-    pub fn is_unknown_key(&self) -> bool {
-        matches!(self, Self::NotGenuine(DocumentError::UnknownKeyId(_)))
-    }
-
-    /// How long the answer asks to wait, where it does.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Later { retry_after, .. } => Some(*retry_after),
-            _ => None,
-        }
-    }
-
-    /// Whether this may be tampering, which belongs in the security log.
-    #[must_use]
-    pub fn is_suspicious(&self) -> bool {
-        matches!(self, Self::NotGenuine(_) | Self::NotForUs(_))
-    }
 }
 
 impl<Y: Proven> Contact<Y> {

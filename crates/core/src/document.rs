@@ -6,20 +6,23 @@
 //! payload, never from the JSON around the document. `docs/license-format.md` describes
 //! the format.
 
+mod claims;
+mod error;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::serde::ts_seconds;
-use chrono::{DateTime, Utc};
 use ed25519_dalek::Signature;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::call::Call;
-use crate::foreign_text;
-use crate::keyring::{Keyring, KeyringError};
+use crate::keyring::Keyring;
 use crate::license::{Expiry, License};
-use crate::unambiguous_json;
+use crate::{foreign_text, unambiguous_json};
+
+pub(crate) use claims::Claims;
+pub use claims::{DenialClaims, DenialReason, LicenseClaims};
+pub use error::DocumentError;
 
 /// Maximum size of a document in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -43,129 +46,6 @@ impl DocumentType {
             Self::License => "foxsight-license+jwt",
             Self::Denial => "foxsight-denial+jwt",
             Self::KeySet => "foxsight-keyset+jwt",
-        }
-    }
-}
-
-/// The payload of a signed license. Instants are whole seconds since 1970.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LicenseClaims {
-    /// The issuer.
-    pub iss: String,
-    /// License id.
-    pub sub: String,
-    /// Id of this document.
-    pub jti: String,
-    /// When it was signed.
-    #[serde(with = "ts_seconds")]
-    pub iat: DateTime<Utc>,
-    /// Not before; equal to `iat`.
-    #[serde(with = "ts_seconds")]
-    pub nbf: DateTime<Utc>,
-    /// End of grace: the document is not valid after this instant.
-    #[serde(with = "ts_seconds")]
-    pub exp: DateTime<Utc>,
-    /// When the next validation is due.
-    #[serde(with = "ts_seconds")]
-    pub valid_until: DateTime<Utc>,
-    /// Higher than in any earlier document for this license and installation.
-    pub seq: u64,
-    /// The request's `X-License-Nonce`, absent if the request had none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nonce: Option<String>,
-    /// The call that the document answers; `None` from servers that do not name it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub question: Option<Call>,
-    /// The installation that made the call.
-    pub installation_id: String,
-    /// The machine that holds the seat.
-    pub hardware_id: String,
-    /// An air-gapped lease: valid until `validUntil` without contact.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub offline: bool,
-    /// Version of the License Server's newest key set, so that a client knows when it is
-    /// behind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_set: Option<u64>,
-    /// The whole license object.
-    pub license: Map<String, Value>,
-}
-
-/// The payload of a signed denial.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DenialClaims {
-    /// The issuer.
-    pub iss: String,
-    /// License id; empty if the license is unknown.
-    pub sub: String,
-    /// When it was signed.
-    #[serde(with = "ts_seconds")]
-    pub iat: DateTime<Utc>,
-    /// As in [`LicenseClaims::seq`].
-    pub seq: u64,
-    /// As in [`LicenseClaims::nonce`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nonce: Option<String>,
-    /// As in [`LicenseClaims::question`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub question: Option<Call>,
-    /// The installation that made the call.
-    pub installation_id: String,
-    /// The machine that made the call.
-    pub hardware_id: String,
-    /// As in [`LicenseClaims::key_set`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_set: Option<u64>,
-    /// The [`fingerprint`](crate::license_key::fingerprint) of the key in the call;
-    /// `None` from servers that do not include it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub license_key_hash: Option<String>,
-    /// The reason.
-    pub reason: DenialReason,
-    /// The reason for the operator, and what to do.
-    pub message: String,
-}
-
-/// Why the License Server denies the license.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DenialReason {
-    /// The vendor has revoked the license.
-    Revoked,
-    /// The vendor has suspended the license.
-    Suspended,
-    /// The license's `expiresAt` has passed.
-    Expired,
-    /// This machine holds no seat of the license.
-    HardwareMismatch,
-    /// All seats are taken by other machines.
-    SeatLimit,
-    /// The license does not exist.
-    UnknownLicense,
-    /// The site has deactivated the license: the receipt of an air-gapped
-    /// deactivation.
-    Deactivated,
-    /// A reason of a later License Server that this version does not know. A signed denial
-    /// is still a denial.
-    #[serde(untagged)]
-    Other(Box<str>),
-}
-
-impl DenialReason {
-    /// The reason in the protocol.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Revoked => "revoked",
-            Self::Suspended => "suspended",
-            Self::Expired => "expired",
-            Self::HardwareMismatch => "hardware_mismatch",
-            Self::SeatLimit => "seat_limit",
-            Self::UnknownLicense => "unknown_license",
-            Self::Deactivated => "deactivated",
-            Self::Other(text) => text,
         }
     }
 }
@@ -217,85 +97,6 @@ impl VerifiedDenial {
     pub fn claims(&self) -> &DenialClaims {
         &self.claims
     }
-}
-
-/// Why a document is not accepted. The texts in it are presentable: see
-/// [`crate::foreign_text`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DocumentError {
-    /// Longer than [`MAX_BYTES`].
-    #[error("the document has {bytes} bytes, the maximum is {MAX_BYTES}")]
-    TooLong {
-        /// The size.
-        bytes: usize,
-    },
-    /// Not three parts separated by dots.
-    #[error("the document is not a JWS in compact serialization")]
-    NotCompact,
-    /// The header is not base64url of a JSON object with the expected members.
-    #[error("invalid document header: {0}")]
-    Header(String),
-    /// `alg` is not `EdDSA` or `Ed25519`.
-    #[error("the document's algorithm '{0}' is not supported")]
-    Algorithm(String),
-    /// The header has `crit` (RFC 7515, 4.1.11), and no extension is supported.
-    #[error("the document requires an unsupported extension")]
-    CriticalExtension,
-    /// `typ` is missing or names another type of document.
-    #[error("the document's type is '{found}', expected '{expected}'")]
-    Type {
-        /// The expected type.
-        expected: &'static str,
-        /// The type in the header.
-        found: String,
-    },
-    /// The header has no `kid`.
-    #[error("the document names no key")]
-    KeyIdMissing,
-    /// No trusted key has this id.
-    #[error("the document is signed by '{0}', which is not a trusted key")]
-    UnknownKeyId(String),
-    /// The key with this id was revoked.
-    #[error("the document is signed by '{0}', a revoked key")]
-    RevokedKeyId(String),
-    /// The key was not in use when the document claims to have been signed.
-    #[error("the document is signed by '{kid}', which was not in use at {iat}")]
-    KeyNotInUse {
-        /// Key id.
-        kid: String,
-        /// When the document claims to have been signed.
-        iat: DateTime<Utc>,
-    },
-    /// The signature is not 64 bytes in base64url.
-    #[error("the document's signature is malformed")]
-    SignatureMalformed,
-    /// The signature does not match the text and the key.
-    #[error("the document's signature is invalid")]
-    SignatureMismatch,
-    /// The payload is signed, but does not match its type.
-    #[error("invalid document payload: {0}")]
-    Payload(String),
-    /// `iat`, `validUntil` and `exp` are not in this order.
-    #[error("the document's times contradict each other")]
-    TimesOutOfOrder,
-    /// The license inside has no `licenseKey`.
-    #[error("the document's license has no key")]
-    LicenseKeyMissing,
-    /// The license inside has an `expiresAt` that is not a time.
-    #[error("the document's license has an invalid expiresAt")]
-    ExpiryUnreadable,
-    /// A key set does not follow the known one.
-    #[error("the key set has version {found}, expected one above {known}")]
-    KeySetVersion {
-        /// The version of the document.
-        found: u64,
-        /// The known version.
-        known: u64,
-    },
-    /// A key set contains keys that cannot be trusted.
-    #[error("invalid key set: {0}")]
-    KeySet(#[from] KeyringError),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -382,45 +183,6 @@ pub fn key_id(jws: &str) -> Option<String> {
     header.kid
 }
 
-/// The members of every payload.
-pub(crate) trait Claims: DeserializeOwned {
-    /// When it was signed.
-    fn iat(&self) -> DateTime<Utc>;
-}
-
-impl Claims for LicenseClaims {
-    fn iat(&self) -> DateTime<Utc> {
-        self.iat
-    }
-}
-
-impl Claims for DenialClaims {
-    fn iat(&self) -> DateTime<Utc> {
-        self.iat
-    }
-}
-
-impl DocumentError {
-    /// The same with `license_key` masked in any spelling.
-    pub(crate) fn without_key(self, license_key: &str) -> Self {
-        let id = |text: String| foreign_text::identifier_about(&text, license_key);
-        let message = |text: String| foreign_text::message_about(&text, license_key);
-        match self {
-            Self::Header(why) => Self::Header(message(why)),
-            Self::Algorithm(alg) => Self::Algorithm(id(alg)),
-            Self::Type { expected, found } => Self::Type {
-                expected,
-                found: id(found),
-            },
-            Self::UnknownKeyId(kid) => Self::UnknownKeyId(id(kid)),
-            Self::RevokedKeyId(kid) => Self::RevokedKeyId(id(kid)),
-            Self::KeyNotInUse { kid, iat } => Self::KeyNotInUse { kid: id(kid), iat },
-            Self::Payload(why) => Self::Payload(message(why)),
-            other => other,
-        }
-    }
-}
-
 pub(crate) fn verify<C: Claims>(
     jws: &str,
     expected: DocumentType,
@@ -481,12 +243,4 @@ pub(crate) fn read_part<T: DeserializeOwned>(part: &str) -> Result<T, String> {
     let text = std::str::from_utf8(&bytes).map_err(|e| e.to_string())?;
     // The library includes the unexpected value in its message.
     unambiguous_json::from_str(text).map_err(|e| foreign_text::message(&e.to_string()))
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "signature required by serde"
-)]
-fn is_false(value: &bool) -> bool {
-    !value
 }

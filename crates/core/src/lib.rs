@@ -49,6 +49,7 @@ pub mod rotation;
 pub mod route;
 pub mod schedule;
 pub mod seat;
+mod short_hash;
 pub mod signing_clock;
 pub mod standing;
 pub mod suspicion;

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::suspicion::short_hash;
+use crate::short_hash::short_hash;
 
 /// More open leases by file than this are several machines. A machine that was reinstalled, or
 /// that never received a file, has one more than it uses.

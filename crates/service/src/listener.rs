@@ -1,16 +1,16 @@
 //! A TCP port, with limits, and a way to close it.
 
+mod bind;
+mod counts;
+mod limits;
+
 use std::any::Any;
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::anyhow;
 use axum::Router;
-use ipnet::IpNet;
-use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -20,16 +20,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, MAX_LEAVING, Maxima, Refusal};
+use self::counts::Open;
+use crate::admission::{Admission, MAX_LEAVING, Refusal};
 use crate::byte_budget::ByteBudget;
 use crate::byte_shares::ByteShares;
 use crate::connection::activity::Activity;
 use crate::connection::http2::Http2Connection;
-use crate::connection::{Connection, End, Timeouts};
+use crate::connection::{Connection, Timeouts};
 use crate::{clock, jobs, lingering_close, response_headers, supervisor};
 
-/// Connections that a service accepts unless told otherwise.
-pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
+pub use bind::{bind, bind_port_of, why_not};
+pub use counts::ConnectionCounts;
+pub use limits::{DEFAULT_MAX_CONNECTIONS, Limits};
+
 /// Files that a service opens in addition to its connections.
 const OTHER_FILES: usize = 256;
 /// Connections that are refused, or closed for others, and get an answer without a reset; more of
@@ -41,182 +44,6 @@ const MAX_REFUSED: usize = 64;
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
 /// How long to wait when the system has no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The bounds of a listener.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Maximum number of open connections. A quarter of them is reserved for
-    /// `trusted_networks`, and another address may have a sixteenth.
-    pub max_connections: usize,
-    /// Where gateways and proxies connect from: one address for many callers.
-    pub trusted_networks: Vec<IpNet>,
-    /// Timeout for the head of a request.
-    pub head_timeout: Duration,
-    /// Timeout for the next request on a connection: longer than any gateway keeps its own end
-    /// (nginx 60 s, Envoy an hour), so that no gateway sends a request into a closing connection.
-    pub idle_timeout: Duration,
-    /// Within this time a caller reads `min_write_bytes` of an answer, or all
-    /// there is.
-    pub write_timeout: Duration,
-    /// In bytes.
-    pub min_write_bytes: u64,
-    /// Maximum size of a request's head, in bytes.
-    pub max_head_bytes: usize,
-    /// Bytes for heads longer than 8 KiB, of all connections together; as many
-    /// again are for `trusted_networks`. Another address may have a ninth.
-    pub large_heads_bytes: usize,
-    /// Bytes for requests of HTTP/2 until their answers are sent, of all connections
-    /// together; as many again are for `trusted_networks`. Another address may have a
-    /// ninth.
-    pub http2_requests_bytes: usize,
-    /// Bytes for what is longer than 16 KiB of answers that wait for their callers
-    /// to read, of all connections together; as many again are for
-    /// `trusted_networks`.
-    pub large_answers_bytes: usize,
-    /// Requests in flight get this long to finish when the service stops;
-    /// SIGTERM to exit takes at most 10 s.
-    pub drain_timeout: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_connections: DEFAULT_MAX_CONNECTIONS,
-            trusted_networks: Vec::new(),
-            head_timeout: Duration::from_secs(15),
-            idle_timeout: Duration::from_secs(3630),
-            write_timeout: Duration::from_secs(30),
-            min_write_bytes: 8 * 1024,
-            max_head_bytes: 64 * 1024,
-            large_heads_bytes: 8 * 1024 * 1024,
-            http2_requests_bytes: 16 * 1024 * 1024,
-            large_answers_bytes: 16 * 1024 * 1024,
-            drain_timeout: Duration::from_secs(8),
-        }
-    }
-}
-
-impl Limits {
-    fn maxima(&self, max_files: usize) -> Maxima {
-        let total = self.max_connections.min(max_files).max(1);
-        Maxima {
-            total,
-            reserved: total / 4,
-            per_address: (total / 16).max(1),
-        }
-    }
-
-    fn trusts(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        let networks = &self.trusted_networks;
-        peer.is_loopback() || networks.iter().any(|network| network.contains(&peer))
-    }
-}
-
-/// What a listener counts.
-#[derive(Debug, Default)]
-pub struct ConnectionCounts {
-    open: AtomicU64,
-    refused: [AtomicU64; REASONS.len()],
-}
-
-/// Why connections are refused or ended, as metrics name it: all are in use, all
-/// of an address are, no memory for a long head, too slow.
-const REASONS: [&str; 4] = ["total", "address", "memory", "timeout"];
-
-impl ConnectionCounts {
-    /// Connections that are open now.
-    #[must_use]
-    pub fn open(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Connections that were refused or ended since the start, by reason:
-    /// `total`, `address`, `memory`, `timeout`.
-    #[must_use]
-    pub fn refused(&self) -> [(&'static str, u64); REASONS.len()] {
-        std::array::from_fn(|reason| {
-            let count = self.refused[reason].load(Ordering::Relaxed);
-            (REASONS[reason], count)
-        })
-    }
-
-    fn refuse(&self, refusal: Refusal) {
-        let reason = match refusal {
-            Refusal::Total => 0,
-            Refusal::Address => 1,
-        };
-        self.refused[reason].fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn ended(&self, end: End) {
-        let reason = match end {
-            End::Closed => return,
-            End::NoMemory => 2,
-            End::TimedOut => 3,
-        };
-        self.refused[reason].fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Counts a connection while it is open.
-struct Open(Arc<ConnectionCounts>);
-
-impl Open {
-    fn new(counts: Arc<ConnectionCounts>) -> Self {
-        counts.open.fetch_add(1, Ordering::Relaxed);
-        Self(counts)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Opens a port.
-///
-/// # Errors
-/// When it cannot be opened, with what to do about it.
-pub async fn bind(host: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
-    bind_port_of("PORT", host, port).await
-}
-
-/// The same for a port that another setting than `PORT` names.
-///
-/// # Errors
-/// When it cannot be opened, with what to do about it.
-pub async fn bind_port_of(setting: &str, host: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
-    let address = SocketAddr::new(host, port);
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| anyhow!(why_not(setting, address, &error)))
-}
-
-/// Why a port cannot be opened, and what to do about it. `setting` names the port.
-#[must_use]
-pub fn why_not(setting: &str, address: SocketAddr, error: &io::Error) -> String {
-    let advice = match error.kind() {
-        ErrorKind::AddrInUse => format!(
-            "another program is using the port; stop it, or choose another port with {setting}"
-        ),
-        ErrorKind::AddrNotAvailable => {
-            "this machine does not have the address; set HOST to one of its addresses or to \
-             0.0.0.0, or start the program after the network"
-                .to_owned()
-        }
-        ErrorKind::PermissionDenied => format!(
-            "the user of the program may not open this port; set {setting} to a port above 1023, \
-             or grant CAP_NET_BIND_SERVICE"
-        ),
-        _ if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
-            "this machine does not support addresses of this kind; set HOST to another one"
-                .to_owned()
-        }
-        _ => format!("check HOST and {setting}"),
-    };
-    format!("cannot listen on {address}: {error}; {advice}")
-}
 
 /// What is spoken on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -393,8 +220,7 @@ impl Server {
                 let connection =
                     Http2Connection::new(stream, peer, router, activity, place, timeouts, opened);
                 self.connections.spawn(async move {
-                    open.0.ended(connection.await);
-                    drop(open);
+                    open.close(connection.await);
                 });
                 return Ok(());
             }
@@ -402,8 +228,7 @@ impl Server {
         let refused = self.refused.clone();
         self.connections.spawn(async move {
             let (end, given_up) = connection.run().await;
-            open.0.ended(end);
-            drop(open);
+            open.close(end);
             if let Some(stream) = given_up
                 && let Ok(_permit) = refused.try_acquire()
             {

@@ -10,7 +10,7 @@ use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::license_key::normalize;
 use license_core::standing::{LapseReason, Standing};
-use license_core::time_guard::SILENT;
+use license_core::time_guard::MAX_UNREPORTED_LAG;
 use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -186,7 +186,7 @@ pub(super) async fn status(
     };
     status.clock_ahead_seconds = app
         .wall_ahead()
-        .filter(|ahead| ahead.abs() > SILENT)
+        .filter(|ahead| ahead.abs() > MAX_UNREPORTED_LAG)
         .map(|ahead| ahead.num_seconds());
     status.time_trouble = app.time_trouble().map(|trouble| trouble.to_string());
     status.license_key = status.license_key.map(|key| caller.sees(&key));

@@ -69,7 +69,7 @@ fn kept_time(app: &App, believed: Believed) -> KeptTime {
 pub async fn recall(db: &impl ConnectionTrait) -> Result<Option<Mark>, StoreError> {
     let text = system_config::get(db, system_config::EFFECTIVE_TIME).await?;
     let mark: Option<Mark> = text.and_then(|text| serde_json::from_str(&text).ok());
-    Ok(mark.map(Mark::told))
+    Ok(mark.map(Mark::as_claim))
 }
 
 /// Whether the database holds what was written to it.

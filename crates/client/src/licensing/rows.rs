@@ -17,7 +17,7 @@ use license_core::license::License;
 use license_core::license_key;
 use license_core::standing::{Policy, grace_end};
 use license_core::taking_over::{NotTakenOver, Remembered, discredited, take_over};
-use license_core::time_guard::AGREES;
+use license_core::time_guard::ANSWER_TOLERANCE;
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::{Deserialize, Serialize};
 
@@ -369,8 +369,9 @@ fn signed(
     // period after its end.
     let bounds = claims.iat..=claims.valid_until.max(claims.iat);
     let start = cached.grace_period_started_at;
-    let is_possible =
-        start.is_none_or(|start| bounds.contains(&start) || bounds.contains(&(start + AGREES)));
+    let is_possible = start.is_none_or(|start| {
+        bounds.contains(&start) || bounds.contains(&(start + ANSWER_TOLERANCE))
+    });
     let tampered = cached.license_data != *document.license().data()
         || cached.valid_until != claims.valid_until
         || !is_possible;

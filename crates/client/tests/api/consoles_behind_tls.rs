@@ -123,43 +123,7 @@ async fn other_networks_reach_only_the_calls_of_sites() {
     let backend = RawBackend::start().await;
     let nginx = Nginx::server_console_from_outside(server).await;
     let alone = Nginx::server_console_from_outside(&format!("http://{}", backend.address)).await;
-    let mut detours = Vec::new();
-    for up in [
-        "%2f..%2f..%2f..",
-        "%2F%2e%2E%2f..%2f.%2e",
-        "/../../..",
-        "/%2e%2e/%2E./..",
-        "%5c..%5c..%5c..",
-        "%252f..%252f..%252f..",
-        ";/..;/..;/..",
-        "%2f..%2f..%2f..%2f.",
-    ] {
-        for to in [
-            "%2flicenses%2fx",
-            "/licenses/x",
-            "/licenses/keys",
-            "%2flicenses%2fkeys",
-        ] {
-            for what in ["", "/revoke", "/seats"] {
-                detours.push(format!("/api/admin/licenses/{key}{up}{to}{what}"));
-            }
-            detours.push(format!("/console/licenses/{key}{up}/api{to}"));
-        }
-    }
-    for path in [
-        "/api/licenses/../admin/licenses",
-        "/api/licenses/keys/../../admin/licenses",
-        "/api/licenses/%2e%2e/admin/licenses",
-        "/api/licenses/..%2fadmin%2flicenses",
-        "/api/licenses//../admin/licenses",
-        "/api/admin/licenses",
-        "/console/licenses",
-        "/metrics",
-        "/",
-    ] {
-        detours.push(path.to_owned());
-    }
-    for path in &detours {
+    for path in &detours(&key) {
         for method in ["GET", "POST"] {
             let answer = ask(&nginx.url, method, path).await;
             // The public keys are for everyone.
@@ -246,4 +210,45 @@ async fn slow_requests_of_one_address_leave_connections_for_others() {
     let http = Client::builder().no_proxy().build().unwrap();
     let keys = http.get(format!("{}/api/licenses/keys", nginx.url));
     assert_eq!(keys.send().await.unwrap().status(), 200);
+}
+
+/// Paths from the calls of sites to the administration, in every spelling.
+fn detours(key: &str) -> Vec<String> {
+    let mut detours = Vec::new();
+    for up in [
+        "%2f..%2f..%2f..",
+        "%2F%2e%2E%2f..%2f.%2e",
+        "/../../..",
+        "/%2e%2e/%2E./..",
+        "%5c..%5c..%5c..",
+        "%252f..%252f..%252f..",
+        ";/..;/..;/..",
+        "%2f..%2f..%2f..%2f.",
+    ] {
+        for to in [
+            "%2flicenses%2fx",
+            "/licenses/x",
+            "/licenses/keys",
+            "%2flicenses%2fkeys",
+        ] {
+            for what in ["", "/revoke", "/seats"] {
+                detours.push(format!("/api/admin/licenses/{key}{up}{to}{what}"));
+            }
+            detours.push(format!("/console/licenses/{key}{up}/api{to}"));
+        }
+    }
+    for path in [
+        "/api/licenses/../admin/licenses",
+        "/api/licenses/keys/../../admin/licenses",
+        "/api/licenses/%2e%2e/admin/licenses",
+        "/api/licenses/..%2fadmin%2flicenses",
+        "/api/licenses//../admin/licenses",
+        "/api/admin/licenses",
+        "/console/licenses",
+        "/metrics",
+        "/",
+    ] {
+        detours.push(path.to_owned());
+    }
+    detours
 }

@@ -105,29 +105,42 @@ async fn no_forged_or_replayed_answer_counts() {
     assert_eq!(site.standing().await, "active");
 
     let genuine = vendor_signer(&vendor, &site, 101);
-    let by_stranger = vendor_signer(&stranger, &site, 101);
-    let changed = |change: fn(&mut LicenseClaims)| {
-        let base = claims(&site, "", 101);
-        let key = vendor.key.clone();
-        let kid = vendor.kid.clone();
-        move |nonce: &str| {
-            let mut claims = base.clone();
-            claims.nonce = Some(nonce.to_owned());
-            change(&mut claims);
-            encode(DocumentType::License, &kid, &claims, |i| {
-                key.sign(i).to_bytes()
-            })
-            .unwrap()
-        }
-    };
+    let forgeries = [
+        forged_documents(&vendor, &stranger, &site),
+        changed_claims(&vendor, &site),
+    ];
+    for (what, reason, forge) in forgeries.into_iter().flatten() {
+        cloud.answer_with(move |nonce| answer(&forge(nonce)));
+        let answer = site.validate().await;
+        assert_eq!(answer["inGracePeriod"], true, "{what}");
+        let status = site.status().await;
+        assert_eq!(status["lastFailure"]["reason"], reason, "{what}");
+        assert!(site.is_available(PAID).await, "{what}");
+    }
+
+    cloud.answer_with(move |nonce| answer(&genuine(nonce)));
+    assert_eq!(site.validate().await["inGracePeriod"], false);
+    assert_eq!(site.standing().await, "active");
+    site.end().await;
+}
+
+/// What it is, the reason for which it does not count, and the document for a nonce.
+type Forgery = (
+    &'static str,
+    &'static str,
+    Box<dyn Fn(&str) -> String + Send>,
+);
+
+/// Documents that the vendor has not signed.
+fn forged_documents(vendor: &Signer, stranger: &Signer, site: &Site) -> Vec<Forgery> {
+    let by_stranger = vendor_signer(stranger, site, 101);
     let typ = DocumentType::License.as_str();
     let kid = vendor.kid.clone();
     let payload = |jws: &str| jws.split('.').nth(1).unwrap().to_owned();
-    type Forge = Box<dyn Fn(&str) -> String + Send>;
-    let forgeries: Vec<(&str, &str, Forge)> = vec![
+    vec![
         ("an unknown key", "not_genuine", Box::new(by_stranger)),
         ("a wrong signature", "not_genuine", {
-            let genuine = vendor_signer(&vendor, &site, 101);
+            let genuine = vendor_signer(vendor, site, 101);
             Box::new(move |nonce| {
                 let jws = genuine(nonce);
                 let (input, _) = jws.rsplit_once('.').unwrap();
@@ -135,12 +148,12 @@ async fn no_forged_or_replayed_answer_counts() {
             })
         }),
         ("alg none", "not_genuine", {
-            let genuine = vendor_signer(&vendor, &site, 101);
+            let genuine = vendor_signer(vendor, site, 101);
             let header = json!({"alg": "none", "kid": kid, "typ": typ});
             Box::new(move |nonce| raw(&header, &payload(&genuine(nonce)), b""))
         }),
         ("alg HS256", "not_genuine", {
-            let genuine = vendor_signer(&vendor, &site, 101);
+            let genuine = vendor_signer(vendor, site, 101);
             let header = json!({"alg": "HS256", "kid": kid, "typ": typ});
             Box::new(move |nonce| raw(&header, &payload(&genuine(nonce)), &[9; 32]))
         }),
@@ -154,6 +167,26 @@ async fn no_forged_or_replayed_answer_counts() {
             "server_does_not_sign",
             Box::new(|_| String::new()),
         ),
+    ]
+}
+
+/// Documents that the vendor has signed for another request.
+fn changed_claims(vendor: &Signer, site: &Site) -> Vec<Forgery> {
+    let changed = |change: fn(&mut LicenseClaims)| {
+        let base = claims(site, "", 101);
+        let key = vendor.key.clone();
+        let kid = vendor.kid.clone();
+        move |nonce: &str| {
+            let mut claims = base.clone();
+            claims.nonce = Some(nonce.to_owned());
+            change(&mut claims);
+            encode(DocumentType::License, &kid, &claims, |i| {
+                key.sign(i).to_bytes()
+            })
+            .unwrap()
+        }
+    };
+    vec![
         (
             "another request's nonce",
             "not_for_us",
@@ -197,20 +230,7 @@ async fn no_forged_or_replayed_answer_counts() {
                 c.license.insert("licenseKey".into(), "FXSGHT-OTHER".into());
             })),
         ),
-    ];
-    for (what, reason, forge) in forgeries {
-        cloud.answer_with(move |nonce| answer(&forge(nonce)));
-        let answer = site.validate().await;
-        assert_eq!(answer["inGracePeriod"], true, "{what}");
-        let status = site.status().await;
-        assert_eq!(status["lastFailure"]["reason"], reason, "{what}");
-        assert!(site.is_available(PAID).await, "{what}");
-    }
-
-    cloud.answer_with(move |nonce| answer(&genuine(nonce)));
-    assert_eq!(site.validate().await["inGracePeriod"], false);
-    assert_eq!(site.standing().await, "active");
-    site.end().await;
+    ]
 }
 
 fn answer_activation(jws: &str) -> Scripted {

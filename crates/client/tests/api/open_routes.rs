@@ -264,7 +264,13 @@ async fn no_number_of_open_requests_makes_the_database_or_the_license_server_wor
         "{connections} new connections"
     );
 
-    // The requests were good ones: a refusal would cost nothing, too.
+    were_good_requests(answers);
+    site.stop().await;
+    direct.drop_database().await;
+}
+
+/// A refusal would cost nothing, too.
+fn were_good_requests(answers: Vec<(String, u16)>) {
     let mut best: BTreeMap<String, u16> = BTreeMap::new();
     for (request, status) in answers {
         let entry = best.entry(request).or_insert(status);
@@ -284,8 +290,6 @@ async fn no_number_of_open_requests_makes_the_database_or_the_license_server_wor
     ] {
         assert_eq!(best.get(request), Some(&200), "{request}");
     }
-    site.stop().await;
-    direct.drop_database().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -297,15 +301,7 @@ async fn diagnostics_are_for_trusted_callers_one_at_a_time() {
     let mut site = Site::start_on(through, &cloud.url, &flags).await;
     let role = Url::parse(&direct.url).unwrap().username().to_owned();
     let ask = async |method: Method, path: &str, token: bool, from: &str| {
-        let mut request = site
-            .http
-            .request(method, format!("{}{path}", site.url))
-            .header("sec-fetch-site", from);
-        if token {
-            request = request.bearer_auth(TOKEN);
-        }
-        let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        ask_from(&site, method, path, token, from).await
     };
     site.until("it is ready", async || {
         ask(Method::GET, "/readyz", true, "none").await.0 == 200
@@ -374,4 +370,23 @@ async fn diagnostics_are_for_trusted_callers_one_at_a_time() {
     assert!(!readyz(false).await.1.contains(&role));
     site.stop().await;
     direct.drop_database().await;
+}
+
+/// Status and body of a request that a page of `from` sends.
+async fn ask_from(
+    site: &Site,
+    method: Method,
+    path: &str,
+    token: bool,
+    from: &str,
+) -> (u16, String) {
+    let mut request = site
+        .http
+        .request(method, format!("{}{path}", site.url))
+        .header("sec-fetch-site", from);
+    if token {
+        request = request.bearer_auth(TOKEN);
+    }
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
 }

@@ -85,7 +85,23 @@ async fn commands_tell_the_settings_of_the_service_and_where_their_own_differ() 
         "{text}"
     );
 
-    // By the address, too, and with a file for support.
+    the_doctor_compares_settings(&program, &here[1..], &state).await;
+
+    // The same settings differ nowhere.
+    let same = [
+        ("STATE_DIR", state.as_str()),
+        ("HEARTBEAT_INTERVAL_HOURS", "5"),
+        ("LICENSE_API_URL", "http://127.0.0.1:1/of-service"),
+        ("INSTALLATION_NAME", "Harbour"),
+        ("ADMIN_TOKEN", TOKEN),
+        ("PORT", port.as_str()),
+    ];
+    let config = json_of(&run(&["config", "--json"], &same).await);
+    assert_eq!(config["differences"], json!({}));
+}
+
+/// By the address, too, and with a file for support.
+async fn the_doctor_compares_settings(program: &Program, here: &[(&str, &str)], state: &str) {
     let bundle = program.file("support.json");
     let url = program.url("");
     let arguments = [
@@ -96,7 +112,7 @@ async fn commands_tell_the_settings_of_the_service_and_where_their_own_differ() 
         "--bundle",
         bundle.to_str().unwrap(),
     ];
-    let doctor = json_of(&run(&arguments, &here[1..]).await);
+    let doctor = json_of(&run(&arguments, here).await);
     let find = |what: &str| {
         let findings = doctor.as_array().unwrap();
         let found = findings.iter().find(|finding| finding["what"] == what);
@@ -114,12 +130,7 @@ async fn commands_tell_the_settings_of_the_service_and_where_their_own_differ() 
     let mode = std::fs::metadata(&bundle).unwrap().mode();
     assert_eq!(mode & 0o777, 0o600);
     // The checks are the service's: of its directory, database and License Server.
-    assert!(
-        find("STATE_DIR")["found"]
-            .as_str()
-            .unwrap()
-            .contains(&state)
-    );
+    assert!(find("STATE_DIR")["found"].as_str().unwrap().contains(state));
     assert_eq!(find("database")["health"], "ok");
     assert!(
         find("License Server")["found"]
@@ -136,18 +147,6 @@ async fn commands_tell_the_settings_of_the_service_and_where_their_own_differ() 
         "6"
     );
     assert_eq!(bundle["service"]["/health"]["status"], "healthy");
-
-    // The same settings differ nowhere.
-    let same = [
-        ("STATE_DIR", state.as_str()),
-        ("HEARTBEAT_INTERVAL_HOURS", "5"),
-        ("LICENSE_API_URL", "http://127.0.0.1:1/of-service"),
-        ("INSTALLATION_NAME", "Harbour"),
-        ("ADMIN_TOKEN", TOKEN),
-        ("PORT", port.as_str()),
-    ];
-    let config = json_of(&run(&["config", "--json"], &same).await);
-    assert_eq!(config["differences"], json!({}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -66,41 +66,7 @@ async fn no_secret_is_logged_measured_or_bundled() {
             seen.push_str(text);
             seen.push('\n');
         };
-        let activate = "/api/license/activate";
-        for key in [LICENSE_KEY, OTHER_KEY, LICENSE_KEY] {
-            program
-                .send(Method::POST, activate, &json!({"licenseKey": key}))
-                .await;
-        }
-        for (status, body) in [
-            (503, String::new()),
-            (200, "<html>".into()),
-            (
-                403,
-                json!({"success": false, "error": {"message": "no"}}).to_string(),
-            ),
-            (
-                200,
-                json!({"success": true, "data": {"isValid": false, "message": "revoked"}})
-                    .to_string(),
-            ),
-        ] {
-            cloud.always(Some(Scripted::new(status, body)));
-            for path in ["validate", "heartbeat", "deactivate"] {
-                let path = format!("/api/license/{path}");
-                let (_, answer) = program.send(Method::POST, &path, &json!({})).await;
-                // A trusted caller is shown the license itself.
-                look(&answer.replace(LICENSE_KEY, "").replace(SIGNATURE, ""));
-            }
-            let refused = program
-                .send(Method::POST, activate, &json!({"licenseKey": OTHER_KEY}))
-                .await;
-            look(&refused.1);
-        }
-        cloud.always(None);
-        program
-            .send(Method::POST, activate, &json!({"licenseKey": LICENSE_KEY}))
-            .await;
+        use_every_call(&program, &cloud, &mut look).await;
         let bundle = program.file("support.json");
         let doctor = Command::new(env!("CARGO_BIN_EXE_license-client"))
             .args(["doctor", "--bundle"])
@@ -134,7 +100,49 @@ async fn no_secret_is_logged_measured_or_bundled() {
         look(&log);
         assert_eq!(found(&seen), [""; 0], "{format}");
     }
-    // Mistakes in settings, too.
+    mistakes_in_settings_show_no_secrets();
+    database.drop_database().await;
+}
+
+/// Activates, and makes every call with every kind of answer.
+async fn use_every_call(program: &Program, cloud: &ScriptedCloud, look: &mut impl FnMut(&str)) {
+    let activate = "/api/license/activate";
+    for key in [LICENSE_KEY, OTHER_KEY, LICENSE_KEY] {
+        program
+            .send(Method::POST, activate, &json!({"licenseKey": key}))
+            .await;
+    }
+    for (status, body) in [
+        (503, String::new()),
+        (200, "<html>".into()),
+        (
+            403,
+            json!({"success": false, "error": {"message": "no"}}).to_string(),
+        ),
+        (
+            200,
+            json!({"success": true, "data": {"isValid": false, "message": "revoked"}}).to_string(),
+        ),
+    ] {
+        cloud.always(Some(Scripted::new(status, body)));
+        for path in ["validate", "heartbeat", "deactivate"] {
+            let path = format!("/api/license/{path}");
+            let (_, answer) = program.send(Method::POST, &path, &json!({})).await;
+            // A trusted caller is shown the license itself.
+            look(&answer.replace(LICENSE_KEY, "").replace(SIGNATURE, ""));
+        }
+        let refused = program
+            .send(Method::POST, activate, &json!({"licenseKey": OTHER_KEY}))
+            .await;
+        look(&refused.1);
+    }
+    cloud.always(None);
+    program
+        .send(Method::POST, activate, &json!({"licenseKey": LICENSE_KEY}))
+        .await;
+}
+
+fn mistakes_in_settings_show_no_secrets() {
     for (variable, value) in [
         ("DATABASE_URL", format!("mysql://u:{DATABASE_PASSWORD}@h/d")),
         ("ADMIN_TOKEN", TOKEN[..15].to_owned()),
@@ -156,7 +164,6 @@ async fn no_secret_is_logged_measured_or_bundled() {
             "{error}"
         );
     }
-    database.drop_database().await;
 }
 
 /// The search itself finds what it looks for.

@@ -28,27 +28,8 @@ async fn every_way_to_ask_is_logged_one_time_and_counted_and_shown() {
         "typo.in_table",
         "typo.in_ofrep",
     ];
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
     for _ in 0..3 {
-        let body = json!({"featureKey": "typo.in_check"});
-        let checked = program.send(Method::POST, "/api/license/feature/check", &body);
-        assert!(checked.await.1.contains("no_license"));
-        let body =
-            json!({"featureKeys": ["module.map_view", "typo.in_checks", "module.live_view"]});
-        let checked = program.send(Method::POST, "/api/license/features/check", &body);
-        assert_eq!(checked.await.0, 200);
-        let body = json!({"context": {}});
-        let path = "/ofrep/v1/evaluate/flags/typo.in_ofrep";
-        assert_eq!(program.send(Method::POST, path, &body).await.0, 404);
-        let authorize = program.url("/api/license/authorize");
-        for request in [
-            http.get(format!("{authorize}?feature=typo.in_query")),
-            http.get(&authorize)
-                .header("x-license-feature", "typo.in_header"),
-            http.get(&authorize).header("x-original-uri", "/maps/1"),
-        ] {
-            assert_eq!(request.send().await.unwrap().status(), 403);
-        }
+        ask_in_every_way(&program).await;
     }
     let listed = program.json("/api/license/features").await;
     let unknown = listed["unknown"].as_array().unwrap();
@@ -94,6 +75,32 @@ async fn every_way_to_ask_is_logged_one_time_and_counted_and_shown() {
             "{key}: {notice}"
         );
     }
+    commands_name_unknown_features(&program);
+}
+
+async fn ask_in_every_way(program: &Program) {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let body = json!({"featureKey": "typo.in_check"});
+    let checked = program.send(Method::POST, "/api/license/feature/check", &body);
+    assert!(checked.await.1.contains("no_license"));
+    let body = json!({"featureKeys": ["module.map_view", "typo.in_checks", "module.live_view"]});
+    let checked = program.send(Method::POST, "/api/license/features/check", &body);
+    assert_eq!(checked.await.0, 200);
+    let body = json!({"context": {}});
+    let path = "/ofrep/v1/evaluate/flags/typo.in_ofrep";
+    assert_eq!(program.send(Method::POST, path, &body).await.0, 404);
+    let authorize = program.url("/api/license/authorize");
+    for request in [
+        http.get(format!("{authorize}?feature=typo.in_query")),
+        http.get(&authorize)
+            .header("x-license-feature", "typo.in_header"),
+        http.get(&authorize).header("x-original-uri", "/maps/1"),
+    ] {
+        assert_eq!(request.send().await.unwrap().status(), 403);
+    }
+}
+
+fn commands_name_unknown_features(program: &Program) {
     let doctor = std::process::Command::new(env!("CARGO_BIN_EXE_license-client"))
         .args(["doctor", "--json", "--port", &program.port.to_string()])
         .args(["--state-dir", &program.file("state").display().to_string()])

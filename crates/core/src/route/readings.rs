@@ -7,8 +7,11 @@
 //! without any of these is read one time. An odd one is read in each way that makes a
 //! difference for it, with a bound on the work in all.
 
+mod texts;
+
 use std::ops::Range;
 
+use self::texts::{Source, texts};
 use super::path::path_of;
 use super::path_error::PathError;
 use super::text::{Kind, MAX_ROUNDS, Mark, Text};
@@ -16,10 +19,6 @@ use super::tree::{Match, Piece, Tree, Walk, Work};
 
 /// Most work for the odd readings of one path, in units of [`Work`].
 pub(super) const MAX_WORK: u32 = 2_000;
-/// Units of [`Work`] for a character that is brought to its other forms.
-const UNITS_PER_CHAR: usize = 6;
-/// Bytes of a further text that are made and searched for one unit of work.
-const BYTES_PER_UNIT: usize = 4;
 
 /// The routes for a path in each reading; no two in a list are the same.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,148 +45,6 @@ fn matches_within(raw: &[u8], tree: &Tree, work: &mut Work) -> Result<Matches, P
             Source::AsSent | Source::Changed => &mut found.readings,
         };
         readings.walk(tree, work, is_first, found)?;
-    }
-    Ok(found)
-}
-
-/// What a text is made of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    /// All bytes of the path.
-    AsSent,
-    /// The path without bytes that services disagree about, or with these bytes
-    /// read leniently.
-    Changed,
-    /// The path as a service reads it that replaces or removes characters of honest
-    /// paths: all but ASCII, those that look like others, or the ends of segments.
-    Narrowed,
-}
-
-/// A text of the path that is not read yet.
-struct Candidate {
-    text: Text,
-    /// How often escapes have been undone.
-    rounds: u8,
-    source: Source,
-    /// Its segments have been trimmed.
-    is_trimmed: bool,
-}
-
-/// What the path stands for: with its escapes undone one time, two times and so
-/// on, without the bytes that services disagree about, and as narrowed services
-/// read it.
-fn texts(path: &[u8], work: &mut Work) -> Result<Vec<(Text, Vec<Mark>, Source)>, PathError> {
-    let raw = Text::raw(path);
-    let first = raw.unescaped(1).unwrap_or(raw);
-    let mut texts = Vec::new();
-    let mut waiting = vec![Candidate {
-        text: first,
-        rounds: 1,
-        source: Source::AsSent,
-        is_trimmed: false,
-    }];
-    while let Some(candidate) = waiting.pop() {
-        let Candidate {
-            text,
-            rounds,
-            source,
-            is_trimmed,
-        } = candidate;
-        let as_sent = source == Source::AsSent;
-        let mut wait = |text, rounds, source, is_trimmed| {
-            waiting.push(Candidate {
-                text,
-                rounds,
-                source,
-                is_trimmed,
-            });
-        };
-        text.check()?;
-        let marks = text.marks()?;
-        if as_sent && text.has_unknown() {
-            work.spend(4 * text.bytes().len() / BYTES_PER_UNIT)?;
-            for percent_signs in [false, true] {
-                let without = text.without_unknown(percent_signs);
-                if without.bytes().len() < text.bytes().len() {
-                    wait(without, rounds, Source::Changed, false);
-                }
-            }
-        }
-        if as_sent && (text.has_unknown() || text.has_utf_16()) {
-            work.spend(text.bytes().len() / BYTES_PER_UNIT)?;
-            if let Some(text) = text.read_leniently() {
-                if text.has_unknown() {
-                    wait(text.without_unknown(true), rounds, Source::Changed, false);
-                }
-                wait(text, rounds, Source::Changed, false);
-            }
-        }
-        if as_sent && let Some((ascii, source)) = ascii_only(&text, work)? {
-            wait(ascii, rounds, source, false);
-        }
-        if source != Source::Narrowed && !text.bytes().is_ascii() {
-            for text in look_alikes(&text, work)? {
-                wait(text, rounds, Source::Narrowed, false);
-            }
-        }
-        if !is_trimmed && text.has_something_to_trim() {
-            work.spend(2 * text.bytes().len() / BYTES_PER_UNIT / 4)?;
-            let with_dots = text.trimmed(true);
-            let spaces = text.trimmed(false);
-            let is_other = |it: &Text| with_dots.as_ref().is_none_or(|other| !it.is_same(other));
-            let spaces = spaces.filter(is_other);
-            for text in spaces.into_iter().chain(with_dots) {
-                wait(text, rounds, Source::Narrowed, true);
-            }
-        }
-        if let Some(next) = text.unescaped(rounds + 1) {
-            if rounds == MAX_ROUNDS {
-                return Err(PathError::EscapedTooOften);
-            }
-            work.spend(2 * next.bytes().len() / BYTES_PER_UNIT)?;
-            wait(next, rounds + 1, source, is_trimmed);
-        }
-        texts.push((text, marks, source));
-    }
-    Ok(texts)
-}
-
-/// The text without anything but ASCII, and what it counts as.
-fn ascii_only(text: &Text, work: &mut Work) -> Result<Option<(Text, Source)>, PathError> {
-    let Some(ascii) = text.ascii_only() else {
-        return Ok(None);
-    };
-    // Copying takes one pass, and what is left takes several.
-    let bytes = text.bytes().len() / 4 + 4 * ascii.bytes().len();
-    work.spend(bytes / BYTES_PER_UNIT)?;
-    let source = match text.covers_dots() {
-        true => Source::Changed,
-        false => Source::Narrowed,
-    };
-    Ok(Some((ascii, source)))
-}
-
-/// The texts of services that replace characters by others: by those that they are
-/// compatible with, or by the best fit in ASCII, each with and without what else there is.
-fn look_alikes(text: &Text, work: &mut Work) -> Result<Vec<Text>, PathError> {
-    // One look at each character.
-    work.spend(text.bytes().len() / 20)?;
-    let chars = text.unstable_chars();
-    if chars == 0 {
-        return Ok(Vec::new());
-    }
-    work.spend(UNITS_PER_CHAR * chars + 4 * text.bytes().len() / BYTES_PER_UNIT / 4)?;
-    let mut found: Vec<Text> = Vec::with_capacity(4);
-    for text in [text.compatible(), text.best_fit()].into_iter().flatten() {
-        let ascii = text.ascii_only();
-        for text in [Some(text), ascii].into_iter().flatten() {
-            if !found.iter().any(|other| other.is_same(&text)) {
-                found.push(text);
-            }
-        }
-    }
-    for text in &found {
-        work.spend(2 * text.bytes().len() / BYTES_PER_UNIT)?;
     }
     Ok(found)
 }

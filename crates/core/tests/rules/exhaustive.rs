@@ -112,28 +112,7 @@ fn no_flipped_bit_and_no_truncation_of_a_golden_document_is_accepted() {
 fn no_recorded_answer_counts_again() {
     let vendor = Signer::vendor();
     let trust = vendor.trust();
-    let mut recorded = Vec::new();
-    for number in 0..20_u64 {
-        let mut claims = license_claims();
-        claims.seq += 2 * number;
-        claims.nonce = Some(format!("{NONCE}-{number}"));
-        claims.iat = T0 + TimeDelta::hours(i64::try_from(number).unwrap());
-        (claims.valid_until, claims.exp) = (
-            claims.iat + TimeDelta::days(1),
-            claims.iat + TimeDelta::days(4),
-        );
-        let license = json!({"licenseKey": KEY, "signature": vendor.license(&claims)});
-        let yes = json!({"success": true, "data": {"isValid": true, "license": license}});
-        let mut denial = denial_claims();
-        denial.seq = claims.seq + 1;
-        denial.nonce.clone_from(&claims.nonce);
-        let no = json!({"success": true, "data": {"isValid": false, "signature": vendor.denial(&denial)}});
-        for (answer, seq) in [(yes, claims.seq), (no, denial.seq)] {
-            let body = answer.to_string().into_bytes();
-            let nonce = claims.nonce.clone().unwrap();
-            recorded.push((Reply::Answer { status: 200, body }, nonce, seq));
-        }
-    }
+    let recorded = recorded_answers(&vendor);
     let replays = size("REPLAYS", 2_000);
     for number in 0..replays {
         let (reply, own_nonce, seq) = &recorded[number % recorded.len()];
@@ -193,4 +172,31 @@ fn no_recorded_answer_counts_again() {
         }
     }
     println!("{replays} replays, none counted");
+}
+
+/// Confirmations and denials, each with the nonce of its request and its sequence number.
+fn recorded_answers(vendor: &Signer) -> Vec<(Reply, String, u64)> {
+    let mut recorded = Vec::new();
+    for number in 0..20_u64 {
+        let mut claims = license_claims();
+        claims.seq += 2 * number;
+        claims.nonce = Some(format!("{NONCE}-{number}"));
+        claims.iat = T0 + TimeDelta::hours(i64::try_from(number).unwrap());
+        (claims.valid_until, claims.exp) = (
+            claims.iat + TimeDelta::days(1),
+            claims.iat + TimeDelta::days(4),
+        );
+        let license = json!({"licenseKey": KEY, "signature": vendor.license(&claims)});
+        let yes = json!({"success": true, "data": {"isValid": true, "license": license}});
+        let mut denial = denial_claims();
+        denial.seq = claims.seq + 1;
+        denial.nonce.clone_from(&claims.nonce);
+        let no = json!({"success": true, "data": {"isValid": false, "signature": vendor.denial(&denial)}});
+        for (answer, seq) in [(yes, claims.seq), (no, denial.seq)] {
+            let body = answer.to_string().into_bytes();
+            let nonce = claims.nonce.clone().unwrap();
+            recorded.push((Reply::Answer { status: 200, body }, nonce, seq));
+        }
+    }
+    recorded
 }

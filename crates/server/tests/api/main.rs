@@ -43,7 +43,7 @@ mod pages;
 #[path = "../../../client/tests/api/pgbouncer.rs"]
 mod pgbouncer;
 mod rates;
-#[path = "../../../client/tests/api/raw_http.rs"]
+#[path = "../../../client/tests/api/raw_http/mod.rs"]
 mod raw_http;
 #[path = "../../../client/tests/api/read_settings.rs"]
 mod read_settings;

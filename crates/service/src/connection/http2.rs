@@ -6,45 +6,36 @@
 //! whichever connection they are on, and the oldest of them bounds the time of its
 //! connection.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::io;
+mod answers;
+mod socket;
+mod streams;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pin_project_lite::pin_project;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
-use tower_service::Service as _;
 
+use self::answers::Requests;
+use self::socket::Socket;
+use self::streams::Streams;
 use super::activity::{Activity, DISMISS, END};
-use super::exchange::{Answer, Answering, unavailable};
-use super::opening::Opening;
 use super::{End, Timeouts};
 use crate::admission::Place;
-use crate::byte_shares::TakenBytes;
-use crate::{clock, response_headers};
+use crate::clock;
 
 /// Maximum number of requests in flight on one connection.
 pub(crate) const MAX_STREAMS: u32 = 128;
 /// Maximum length of the headers of one request, in bytes as HTTP/2 counts them
 /// (RFC 9113, section 6.5.2).
 pub(crate) const MAX_HEADER_LIST_BYTES: u32 = 8 * 1024;
-/// What a request takes until its answer is sent, in bytes: its headers, and the part
-/// of its body that `request_body.rs` does not count.
-const REQUEST_BYTES: usize = 12 * 1024;
 /// How many bytes a peer may send on a stream, and on a connection, before they
 /// are read.
 const WINDOW_BYTES: u32 = 64 * 1024;
@@ -96,15 +87,8 @@ impl Http2Connection {
         timeouts: Arc<Timeouts>,
         opened: Instant,
     ) -> Self {
-        let socket = Socket {
-            stream,
-            opening: Opening::default(),
-            activity: activity.clone(),
-        };
-        let streams = Arc::new(Streams {
-            activity: activity.clone(),
-            book: Mutex::default(),
-        });
+        let socket = Socket::new(stream, activity.clone());
+        let streams = Arc::new(Streams::new(activity.clone()));
         let requests = Requests {
             router,
             peer,
@@ -257,216 +241,5 @@ impl Future for Http2Connection {
                 return Poll::Ready(end);
             }
         }
-    }
-}
-
-/// The requests of one connection whose answers have not been sent.
-struct Streams {
-    activity: Arc<Activity>,
-    book: Mutex<Book>,
-}
-
-#[derive(Default)]
-struct Book {
-    begun: u64,
-    /// By number: when it began.
-    unfinished: BTreeMap<u64, Instant>,
-}
-
-impl Book {
-    fn finished(&self) -> u64 {
-        self.begun - self.unfinished.len() as u64
-    }
-
-    fn oldest(&self) -> Option<Instant> {
-        self.unfinished.first_key_value().map(|(_, since)| *since)
-    }
-}
-
-impl Streams {
-    fn begin(self: &Arc<Self>) -> Arc<InFlight> {
-        let mut book = self.book();
-        let number = book.begun;
-        book.begun += 1;
-        book.unfinished.insert(number, clock::ticks());
-        drop(book);
-        Arc::new(InFlight {
-            number,
-            bytes: self.activity.take(REQUEST_BYTES),
-            streams: self.clone(),
-        })
-    }
-
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A request until its answer is sent or given up. Its connection looks again then,
-/// because other tasks than the connection's make responses.
-struct InFlight {
-    number: u64,
-    /// Nothing where there is no memory for the request.
-    bytes: Option<TakenBytes>,
-    streams: Arc<Streams>,
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.streams.book().unfinished.remove(&self.number);
-        self.streams.activity.waker.wake();
-    }
-}
-
-/// What answers the requests of one connection.
-struct Requests {
-    router: Router,
-    peer: SocketAddr,
-    streams: Arc<Streams>,
-}
-
-impl hyper::service::Service<Request<Incoming>> for Requests {
-    type Response = Response<StreamAnswer>;
-    type Error = Infallible;
-    type Future = StreamAnswering;
-
-    fn call(&self, request: Request<Incoming>) -> StreamAnswering {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(self.peer));
-        let in_flight = self.streams.begin();
-        StreamAnswering {
-            answering: in_flight.bytes.as_ref().map(|_| Answering {
-                response: self.router.clone().call(request),
-                activity: self.streams.activity.clone(),
-            }),
-            in_flight,
-        }
-    }
-}
-
-pin_project! {
-    /// A response in the making.
-    struct StreamAnswering {
-        // Nothing where there is no memory for the request.
-        #[pin]
-        answering: Option<Answering>,
-        in_flight: Arc<InFlight>,
-    }
-}
-
-impl Future for StreamAnswering {
-    type Output = Result<Response<StreamAnswer>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let response = match this.answering.as_mut().as_pin_mut() {
-            Some(answering) => ready!(answering.poll(cx))?,
-            None => {
-                let mut response = unavailable();
-                response_headers::complete(response.headers_mut());
-                let activity = this.in_flight.streams.activity.clone();
-                response.map(|body| Answer::new(body, activity))
-            }
-        };
-        this.answering.set(None);
-        let in_flight = this.in_flight.clone();
-        Poll::Ready(Ok(response.map(|answer| StreamAnswer { answer, in_flight })))
-    }
-}
-
-/// The body of a response.
-struct StreamAnswer {
-    answer: Answer,
-    in_flight: Arc<InFlight>,
-}
-
-/// Part of a response: it waits in the connection until the peer lets it be sent.
-struct UnsentBytes {
-    bytes: Bytes,
-    _in_flight: Arc<InFlight>,
-}
-
-impl AsRef<[u8]> for UnsentBytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl HttpBody for StreamAnswer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.answer).poll_frame(cx));
-        let unsent = |bytes| {
-            Bytes::from_owner(UnsentBytes {
-                bytes,
-                _in_flight: self.in_flight.clone(),
-            })
-        };
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(unsent))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.answer.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.answer.size_hint()
-    }
-}
-
-/// A TCP stream that counts.
-struct Socket {
-    stream: TcpStream,
-    opening: Opening,
-    activity: Arc<Activity>,
-}
-
-impl Drop for Socket {
-    /// A peer that does not read is reset, with all that the system keeps for it.
-    fn drop(&mut self) {
-        if self.activity.is_reset.load(Ordering::Relaxed)
-            && let Err(error) = self.stream.set_zero_linger()
-        {
-            tracing::debug!(%error, "connection closed instead of reset");
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let peer = self.activity.peer;
-        self.opening.receive(&buf.filled()[before..], peer);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.activity.note_write(&written);
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -1,0 +1,186 @@
+//! Why an answer is no contact.
+
+use std::time::Duration;
+
+use super::transport_failure::TransportFailure;
+use crate::document::DocumentError;
+use crate::foreign_text;
+
+/// Why an answer is no contact.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoContact {
+    /// There was no complete answer.
+    #[error(transparent)]
+    Transport(#[from] TransportFailure),
+    /// 3xx: redirects are not followed.
+    #[error(
+        "the License Server's address redirects elsewhere (HTTP {status}); check LICENSE_API_URL and captive portals"
+    )]
+    Redirected {
+        /// Status code.
+        status: u16,
+    },
+    /// 401, 407, or 511 from a captive portal.
+    #[error(
+        "a proxy or portal between here and the License Server requires a sign-in (HTTP {status}); check HTTPS_PROXY and the network"
+    )]
+    SignInDemanded {
+        /// Status code.
+        status: u16,
+    },
+    /// 408, 409, 425 or 429.
+    #[error("the License Server is busy (HTTP {status}); retrying later")]
+    Busy {
+        /// Status code.
+        status: u16,
+    },
+    /// 5xx.
+    #[error("the License Server or a proxy reports a fault (HTTP {status}); retrying later")]
+    ServerFault {
+        /// Status code.
+        status: u16,
+    },
+    /// 408, 425, 429 or 5xx, and how long to wait.
+    #[error(
+        "the License Server is busy (HTTP {status}) and asks to wait {} s; retrying then",
+        retry_after.as_secs()
+    )]
+    Later {
+        /// Status code.
+        status: u16,
+        /// How long to wait, as the answer says.
+        retry_after: Duration,
+    },
+    /// The body is not JSON: an HTML page, or nothing.
+    #[error(
+        "the answer is not from a License Server (HTTP {status}, not JSON); check \
+         LICENSE_API_URL and captive portals"
+    )]
+    NotJson {
+        /// Status code.
+        status: u16,
+    },
+    /// JSON, but not of a form that counts.
+    #[error(
+        "the answer is not from a License Server (HTTP {status}, {what}); check LICENSE_API_URL"
+    )]
+    Unexpected {
+        /// Status code.
+        status: u16,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// Keys are trusted, and the answer bears no signature.
+    #[error(
+        "the License Server does not sign its answers, but keys to check them are configured; use a server that signs, or remove LICENSE_TRUSTED_KEYS"
+    )]
+    ServerDoesNotSign,
+    /// A document that cannot be believed.
+    #[error("the answer is not genuine: {0}")]
+    NotGenuine(#[from] DocumentError),
+    /// A genuine document that does not answer this request.
+    #[error("the answer is not meant for this request: {0}")]
+    NotForUs(#[from] Mismatch),
+}
+
+/// How a genuine document fails to answer the request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// Another request's nonce, or none: a replayed answer.
+    #[error("it answers another request (wrong nonce)")]
+    Nonce,
+    /// Another installation's document.
+    #[error("it is for the installation '{found}'")]
+    Installation {
+        /// What the document says.
+        found: String,
+    },
+    /// Another machine's document.
+    #[error("it is for another machine")]
+    Hardware,
+    /// Another license's document.
+    #[error("it is for another license key")]
+    LicenseKey,
+    /// Another question's answer: the request was changed on its way.
+    #[error("it answers another call ({answered} instead of {asked})")]
+    Question {
+        /// The call that was made.
+        asked: &'static str,
+        /// The call that the document names; `unnamed` where it names none.
+        answered: &'static str,
+    },
+    /// A lease for a site without internet, which is asked for by file.
+    #[error("it is a license file's document")]
+    ByFile,
+    /// Not newer than what is already known.
+    #[error("its sequence number {found} is not above {newest}")]
+    Sequence {
+        /// What the document says.
+        found: u64,
+        /// The highest seen.
+        newest: u64,
+    },
+}
+
+impl NoContact {
+    /// The same with `license_key` masked in any form.
+    pub(super) fn without_key(self, license_key: &str) -> Self {
+        let message = |text: String| foreign_text::message_about(&text, license_key);
+        match self {
+            Self::Transport(failure) => Self::Transport(failure.map_detail(message)),
+            Self::NotGenuine(error) => Self::NotGenuine(error.without_key(license_key)),
+            Self::NotForUs(Mismatch::Installation { found }) => {
+                let found = foreign_text::identifier_about(&found, license_key);
+                Self::NotForUs(Mismatch::Installation { found })
+            }
+            other => other,
+        }
+    }
+
+    /// A short code for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Transport(
+                TransportFailure::Unreachable { .. } | TransportFailure::Tls { .. },
+            ) => "unreachable",
+            Self::Transport(TransportFailure::TimedOut { .. }) => "timed_out",
+            Self::Transport(
+                TransportFailure::TooLong { .. } | TransportFailure::MalformedHead { .. },
+            )
+            | Self::NotJson { .. }
+            | Self::Unexpected { .. } => "unexpected_answer",
+            Self::Redirected { .. } => "redirected",
+            Self::SignInDemanded { .. } => "proxy_sign_in",
+            Self::Busy { .. } | Self::Later { status: ..500, .. } => "server_busy",
+            Self::ServerFault { .. } | Self::Later { .. } => "server_fault",
+            Self::ServerDoesNotSign => "server_does_not_sign",
+            Self::NotGenuine(_) => "not_genuine",
+            Self::NotForUs(_) => "not_for_us",
+        }
+    }
+
+    /// Whether the License Server signs with a key that is not known here: its
+    /// newer key sets may say that it may.
+    #[must_use]
+    pub fn is_unknown_key(&self) -> bool {
+        matches!(self, Self::NotGenuine(DocumentError::UnknownKeyId(_)))
+    }
+
+    /// How long the answer asks to wait, where it does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Later { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    /// Whether this may be tampering, which belongs in the security log.
+    #[must_use]
+    pub fn is_suspicious(&self) -> bool {
+        matches!(self, Self::NotGenuine(_) | Self::NotForUs(_))
+    }
+}

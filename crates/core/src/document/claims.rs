@@ -1,0 +1,158 @@
+//! What signed documents say.
+
+use chrono::serde::ts_seconds;
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::call::Call;
+
+/// The payload of a signed license. Instants are whole seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LicenseClaims {
+    /// The issuer.
+    pub iss: String,
+    /// License id.
+    pub sub: String,
+    /// Id of this document.
+    pub jti: String,
+    /// When it was signed.
+    #[serde(with = "ts_seconds")]
+    pub iat: DateTime<Utc>,
+    /// Not before; equal to `iat`.
+    #[serde(with = "ts_seconds")]
+    pub nbf: DateTime<Utc>,
+    /// End of grace: the document is not valid after this instant.
+    #[serde(with = "ts_seconds")]
+    pub exp: DateTime<Utc>,
+    /// When the next validation is due.
+    #[serde(with = "ts_seconds")]
+    pub valid_until: DateTime<Utc>,
+    /// Higher than in any earlier document for this license and installation.
+    pub seq: u64,
+    /// The request's `X-License-Nonce`, absent if the request had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// The call that the document answers; `None` from servers that do not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Call>,
+    /// The installation that made the call.
+    pub installation_id: String,
+    /// The machine that holds the seat.
+    pub hardware_id: String,
+    /// An air-gapped lease: valid until `validUntil` without contact.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub offline: bool,
+    /// Version of the License Server's newest key set, so that a client knows when it is
+    /// behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_set: Option<u64>,
+    /// The whole license object.
+    pub license: Map<String, Value>,
+}
+
+/// The payload of a signed denial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DenialClaims {
+    /// The issuer.
+    pub iss: String,
+    /// License id; empty if the license is unknown.
+    pub sub: String,
+    /// When it was signed.
+    #[serde(with = "ts_seconds")]
+    pub iat: DateTime<Utc>,
+    /// As in [`LicenseClaims::seq`].
+    pub seq: u64,
+    /// As in [`LicenseClaims::nonce`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// As in [`LicenseClaims::question`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Call>,
+    /// The installation that made the call.
+    pub installation_id: String,
+    /// The machine that made the call.
+    pub hardware_id: String,
+    /// As in [`LicenseClaims::key_set`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_set: Option<u64>,
+    /// The [`fingerprint`](crate::license_key::fingerprint) of the key in the call;
+    /// `None` from servers that do not include it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_key_hash: Option<String>,
+    /// The reason.
+    pub reason: DenialReason,
+    /// The reason for the operator, and what to do.
+    pub message: String,
+}
+
+/// Why the License Server denies the license.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DenialReason {
+    /// The vendor has revoked the license.
+    Revoked,
+    /// The vendor has suspended the license.
+    Suspended,
+    /// The license's `expiresAt` has passed.
+    Expired,
+    /// This machine holds no seat of the license.
+    HardwareMismatch,
+    /// All seats are taken by other machines.
+    SeatLimit,
+    /// The license does not exist.
+    UnknownLicense,
+    /// The site has deactivated the license: the receipt of an air-gapped
+    /// deactivation.
+    Deactivated,
+    /// A reason of a later License Server that this version does not know. A signed denial
+    /// is still a denial.
+    #[serde(untagged)]
+    Other(Box<str>),
+}
+
+impl DenialReason {
+    /// The reason in the protocol.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Suspended => "suspended",
+            Self::Expired => "expired",
+            Self::HardwareMismatch => "hardware_mismatch",
+            Self::SeatLimit => "seat_limit",
+            Self::UnknownLicense => "unknown_license",
+            Self::Deactivated => "deactivated",
+            Self::Other(text) => text,
+        }
+    }
+}
+
+/// The members of every payload.
+pub(crate) trait Claims: DeserializeOwned {
+    /// When it was signed.
+    fn iat(&self) -> DateTime<Utc>;
+}
+
+impl Claims for LicenseClaims {
+    fn iat(&self) -> DateTime<Utc> {
+        self.iat
+    }
+}
+
+impl Claims for DenialClaims {
+    fn iat(&self) -> DateTime<Utc> {
+        self.iat
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "signature required by serde"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}

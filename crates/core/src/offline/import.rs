@@ -1,0 +1,200 @@
+//! Whether a license file counts at this site.
+
+use chrono::{DateTime, Utc};
+
+use super::armour::FileError;
+use super::request::{Pending, Purpose};
+use crate::contact::{Address, Mismatch, Question};
+use crate::document::{
+    DenialReason, DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
+};
+use crate::keyring::Keyring;
+use crate::license_key;
+
+/// Why a license file does not count. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// It is no license file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It cannot be believed.
+    #[error("the license file is not genuine: {0}")]
+    NotGenuine(#[from] DocumentError),
+    /// It is for another recipient.
+    #[error("the license file is not for this site: {0}")]
+    Foreign(#[source] Mismatch),
+    /// It was imported before.
+    #[error("the license file was already used; each request has one answer")]
+    Reused,
+    /// It answers no request of this site that still waits.
+    #[error(
+        "the license file answers none of this site's open requests; write a new request and have it signed"
+    )]
+    NotRequested,
+    /// Its lease has run out while it was on its way.
+    #[error(
+        "the license file has expired at {valid_until}; write a new request and have it signed"
+    )]
+    Expired {
+        /// Until when it was good.
+        valid_until: DateTime<Utc>,
+    },
+    /// It is an answer for a site with internet.
+    #[error("the license file holds no lease for a site without internet")]
+    NotOffline,
+    /// The license that it renews was given up or replaced.
+    #[error("the license file renews a license other than the active one")]
+    NotCurrent,
+    /// It answers another question than the one that was asked.
+    #[error("the license file does not answer what was asked for")]
+    OtherPurpose,
+}
+
+/// A license file that counts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Imported {
+    /// A lease, as answer to an activation or a renewal.
+    License(Box<VerifiedLicense>),
+    /// The License Server denied the request.
+    Denied(Box<VerifiedDenial>),
+    /// The receipt of a deactivation: the seat is free.
+    Deactivated,
+}
+
+/// Who reads a license file.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    /// This installation.
+    pub installation_id: &'a str,
+    /// This machine.
+    pub hardware_id: &'a str,
+    /// The requests that wait.
+    pub pending: &'a [Pending],
+    /// The license that is cached, and the highest sequence number seen for
+    /// it.
+    pub current: Option<(&'a str, Option<u64>)>,
+}
+
+/// Judges the document of a license file; answers what it says, and which
+/// request it answers. Whether it is still good is another question, once the
+/// time that it proves is known: [`Imported::is_still_good`].
+///
+/// # Errors
+/// One [`ImportError`] for each reason.
+pub fn import(
+    jws: &str,
+    reader: &Reader<'_>,
+    keyring: &Keyring,
+) -> Result<(Imported, Pending), ImportError> {
+    match verify_license(jws, keyring) {
+        Ok(license) => {
+            let claims = license.claims();
+            let key = license.license().license_key().unwrap_or_default();
+            let pending = reader.answered(&Address::from(claims), Some(key))?;
+            if !claims.offline {
+                return Err(ImportError::NotOffline);
+            }
+            let is_it = |(current, _): (&str, _)| license_key::same(current, key);
+            if pending.purpose == Purpose::Renew && !reader.current.is_some_and(is_it) {
+                return Err(ImportError::NotCurrent);
+            }
+            Ok((Imported::License(Box::new(license)), pending))
+        }
+        Err(DocumentError::Type { .. }) => {
+            let denial = verify_denial(jws, keyring)?;
+            let claims = denial.claims();
+            let pending = reader.answered(&Address::from(claims), None)?;
+            let asked = license_key::fingerprint(&pending.license_key);
+            if claims
+                .license_key_hash
+                .as_ref()
+                .is_some_and(|it| *it != asked)
+            {
+                return Err(ImportError::Foreign(Mismatch::LicenseKey));
+            }
+            // A receipt counts for a deactivation alone: `answered` has seen to that.
+            if claims.reason == DenialReason::Deactivated {
+                return Ok((Imported::Deactivated, pending));
+            }
+            Ok((Imported::Denied(Box::new(denial)), pending))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Imported {
+    /// When it was signed, where it proves the time. A receipt need not say; a
+    /// denied activation changes nothing, and can be asked for with any key.
+    #[must_use]
+    pub fn signed_at(&self, answered: &Pending) -> Option<DateTime<Utc>> {
+        match self {
+            Self::License(document) => Some(document.claims().iat),
+            Self::Denied(document) if answered.purpose == Purpose::Renew => {
+                Some(document.claims().iat)
+            }
+            Self::Denied(_) | Self::Deactivated => None,
+        }
+    }
+
+    /// Whether its lease still holds at `now`.
+    ///
+    /// # Errors
+    /// [`ImportError::Expired`] when it does not.
+    pub fn is_still_good(&self, now: DateTime<Utc>) -> Result<(), ImportError> {
+        match self {
+            Self::License(document) if document.claims().valid_until < now => {
+                let valid_until = document.claims().valid_until;
+                Err(ImportError::Expired { valid_until })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// The request that a document answers. A denial names no license key.
+    fn answered(
+        &self,
+        to: &Address<'_>,
+        license_key: Option<&str>,
+    ) -> Result<Pending, ImportError> {
+        let found = self.pending.iter().find(|it| to.nonce() == Some(&it.nonce));
+        let Some(pending) = found else {
+            return Err(self.not_requested(to.seq(), license_key));
+        };
+        let is_it = |key: &str| license_key::same(key, &pending.license_key);
+        let current = self.current.filter(|(key, _)| is_it(key));
+        let question = Question {
+            nonce: &pending.nonce,
+            license_key: &pending.license_key,
+            installation_id: self.installation_id,
+            hardware_id: self.hardware_id,
+            newest_seq: current.and_then(|(_, seq)| seq).max(pending.newest_seq),
+        };
+        question
+            .check(pending.purpose.call(), to)
+            .map_err(|mismatch| match mismatch {
+                Mismatch::Sequence { .. } => ImportError::Reused,
+                Mismatch::Question { .. } => ImportError::OtherPurpose,
+                other => ImportError::Foreign(other),
+            })?;
+        if !license_key.is_none_or(is_it) {
+            return Err(ImportError::Foreign(Mismatch::LicenseKey));
+        }
+        Ok(pending.clone())
+    }
+
+    /// No pending request for this document: it was already imported, or never requested.
+    fn not_requested(&self, seq: u64, license_key: Option<&str>) -> ImportError {
+        match self.current {
+            Some((current, Some(newest)))
+                if seq <= newest
+                    && license_key.is_none_or(|key| license_key::same(key, current)) =>
+            {
+                ImportError::Reused
+            }
+            _ => ImportError::NotRequested,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What a site asks for by file, and what it keeps of that until the answer comes.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::armour::{FileError, REQUEST, armour, unarmour};
+use crate::protocol::Call;
+use crate::{foreign_text, unambiguous_json};
+
+/// Maximum length of what is inside the armour of a request, in characters. Six texts of 255
+/// characters of four bytes each, in JSON and base64, have less than 9,000.
+pub const MAX_REQUEST_CHARS: usize = 12 * 1024;
+/// By how much a request may be ahead of the vendor's clock.
+pub const MAX_REQUEST_SKEW: TimeDelta = TimeDelta::minutes(10);
+/// Most requests that may wait for an answer.
+pub const MAX_PENDING: usize = 16;
+
+/// What a site asks for by file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// A seat.
+    Activate,
+    /// A longer lease.
+    Renew,
+    /// To give its seat back. The site has already given the license up.
+    Deactivate,
+}
+
+impl Purpose {
+    /// The call that the request stands for.
+    #[must_use]
+    pub fn call(self) -> Call {
+        match self {
+            Self::Activate => Call::Activate,
+            Self::Renew => Call::Validate,
+            Self::Deactivate => Call::Deactivate,
+        }
+    }
+}
+
+/// What a request says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfflineRequest {
+    /// What for.
+    pub purpose: Purpose,
+    /// The license key.
+    pub license_key: String,
+    /// The machine.
+    pub hardware_id: String,
+    /// The installation.
+    pub installation_id: String,
+    /// What people call it.
+    #[serde(default)]
+    pub installation_name: String,
+    /// The VMS's version.
+    #[serde(default)]
+    pub installation_version: String,
+    /// 32 random bytes in base64url, which the answer must repeat.
+    pub nonce: String,
+    /// When the request was written.
+    pub created_at: DateTime<Utc>,
+    /// Version of the key set that the site has; newer ones come with the
+    /// answer.
+    #[serde(default)]
+    pub key_set: u64,
+    /// The highest sequence number that the site knows for the license; `None` where it
+    /// knows none, and in the files of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_seq: Option<u64>,
+}
+
+/// A request that waits for its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pending {
+    /// What was asked for.
+    pub purpose: Purpose,
+    /// About which license.
+    pub license_key: String,
+    /// The request's nonce.
+    pub nonce: String,
+    /// When the request was written.
+    pub created_at: DateTime<Utc>,
+    /// The highest sequence number that was known then.
+    pub newest_seq: Option<u64>,
+}
+
+/// A request written in the future. Signing it would sign a future time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the request was written at {}, but it is {} here: set the clock of the site's machine, then \
+     write a new request there",
+    .written_at.format("%Y-%m-%d %H:%M UTC"),
+    .now.format("%Y-%m-%d %H:%M UTC")
+)]
+pub struct WrittenAhead {
+    /// When it was written, by what it says.
+    pub written_at: DateTime<Utc>,
+    /// When it was to be signed.
+    pub now: DateTime<Utc>,
+}
+
+impl OfflineRequest {
+    /// The request as a file.
+    #[must_use]
+    pub fn to_file(&self) -> String {
+        // A struct of texts always has a JSON form.
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        armour(REQUEST, &STANDARD.encode(json))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// One [`FileError`] for each reason.
+    pub fn from_file(text: &str) -> Result<Self, FileError> {
+        let inside = unarmour(REQUEST, text, MAX_REQUEST_CHARS)?;
+        let json = STANDARD_NO_PAD
+            .decode(inside)
+            .map_err(|error| FileError::Damaged(error.to_string()))?;
+        let json =
+            String::from_utf8(json).map_err(|error| FileError::Damaged(error.to_string()))?;
+        unambiguous_json::from_str(&json)
+            .map_err(|error| FileError::Damaged(foreign_text::json_fault(&error)))
+    }
+
+    /// Whether it was written before `now`, the vendor's time, by each of the two
+    /// times that it holds: `createdAt`, and that in its nonce. Up to
+    /// [`MAX_REQUEST_SKEW`] is forgiven.
+    ///
+    /// # Errors
+    /// [`WrittenAhead`].
+    pub fn check_written(&self, now: DateTime<Utc>) -> Result<(), WrittenAhead> {
+        check_written(
+            asked_at(&self.nonce)
+                .max(Some(self.created_at))
+                .unwrap_or(now),
+            now,
+        )
+    }
+
+    /// What the site keeps of it.
+    #[must_use]
+    pub fn pending(&self) -> Pending {
+        Pending {
+            purpose: self.purpose,
+            license_key: self.license_key.clone(),
+            nonce: self.nonce.clone(),
+            created_at: self.created_at,
+            newest_seq: self.newest_seq,
+        }
+    }
+}
+
+impl Pending {
+    /// Whether its nonce can still be used at `now`. One that was made while the
+    /// clock was far ahead is refused by the vendor.
+    ///
+    /// # Errors
+    /// [`WrittenAhead`].
+    pub fn check_nonce(&self, now: DateTime<Utc>) -> Result<(), WrittenAhead> {
+        check_written(asked_at(&self.nonce).unwrap_or(now), now)
+    }
+}
+
+/// Whether a request to deactivate was written before the machine was activated last:
+/// it would free a seat that is in use. In whole seconds, as sites know the time of
+/// their documents.
+#[must_use]
+pub fn is_outdated(written_at: DateTime<Utc>, last_activated_at: DateTime<Utc>) -> bool {
+    written_at.timestamp() < last_activated_at.timestamp()
+}
+
+/// The nonce of a request that is written at `asked`: 24 random bytes and the
+/// time, for the vendor: it signs nothing that was asked for later than it is.
+/// The site itself does not go by it.
+#[must_use]
+pub fn nonce(random: [u8; 24], asked: DateTime<Utc>) -> String {
+    let seconds = asked.timestamp().to_be_bytes();
+    URL_SAFE_NO_PAD.encode([&random[..], &seconds].concat())
+}
+
+fn check_written(written_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), WrittenAhead> {
+    if written_at - now > MAX_REQUEST_SKEW {
+        return Err(WrittenAhead { written_at, now });
+    }
+    Ok(())
+}
+
+/// When a question with this nonce was asked.
+fn asked_at(nonce: &str) -> Option<DateTime<Utc>> {
+    let bytes = URL_SAFE_NO_PAD.decode(nonce).ok()?;
+    let seconds: [u8; 8] = bytes.get(24..32)?.try_into().ok()?;
+    DateTime::from_timestamp(i64::from_be_bytes(seconds), 0)
+}

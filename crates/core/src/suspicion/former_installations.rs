@@ -1,0 +1,85 @@
+//! The installations that had a seat before the one that has it now.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::Trail;
+use super::report::Report;
+use crate::short_hash::short_hash;
+
+/// More changes of the installation than this within [`INSTALLATION_CHANGES_WINDOW`] are several
+/// machines that take turns. A machine is reinstalled less often.
+pub const MAX_INSTALLATION_CHANGES: usize = 3;
+/// The time within which changes of the installation are counted together.
+pub const INSTALLATION_CHANGES_WINDOW: TimeDelta = TimeDelta::days(30);
+/// Maximum number of former installations that are remembered, the newest ones. More
+/// machines than this that take turns change the installation often enough.
+pub const MAX_FORMER_INSTALLATIONS: usize = 8;
+
+/// An installation that had the seat before another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FormerInstallation {
+    /// Hash of its id: see [`installation_fingerprint`].
+    pub fingerprint: String,
+    /// When another one took over.
+    pub replaced_at: DateTime<Utc>,
+}
+
+/// A short hash of an installation id: as much of a hash as tells them apart.
+#[must_use]
+pub fn installation_fingerprint(installation_id: &str) -> String {
+    short_hash(installation_id)
+}
+
+impl Trail {
+    /// Adds the installation that calls to the trail, which was `before`. Answers whether it
+    /// looks like several machines.
+    pub(super) fn follow_installation(&mut self, before: &Self, report: &Report<'_>) -> bool {
+        if !before.is_replaced_by(report) {
+            return false;
+        }
+        let caller = report.installation_id;
+        self.former_installations = before.with_replaced(report.at);
+        self.installation_id = caller.to_owned();
+        before.is_former(caller) || self.installation_changes(report.at) > MAX_INSTALLATION_CHANGES
+    }
+
+    /// Whether another installation calls than before.
+    pub(super) fn is_replaced_by(&self, report: &Report<'_>) -> bool {
+        let caller = report.installation_id;
+        !caller.is_empty() && caller != self.installation_id
+    }
+
+    fn is_former(&self, installation_id: &str) -> bool {
+        let fingerprint = installation_fingerprint(installation_id);
+        let mut former = self.former_installations.iter();
+        former.any(|it| it.fingerprint == fingerprint)
+    }
+
+    /// The former installations once another one takes over.
+    fn with_replaced(&self, at: DateTime<Utc>) -> Vec<FormerInstallation> {
+        let mut former = self.former_installations.clone();
+        if self.installation_id.is_empty() {
+            return former;
+        }
+        let replaced = FormerInstallation {
+            fingerprint: installation_fingerprint(&self.installation_id),
+            replaced_at: at,
+        };
+        // A call that was denied has not taken over. What calls again and again while the
+        // license is suspended is one change.
+        former.pop_if(|newest| newest.fingerprint == replaced.fingerprint);
+        former.push(replaced);
+        let forgotten = former.len().saturating_sub(MAX_FORMER_INSTALLATIONS);
+        former.drain(..forgotten);
+        former
+    }
+
+    /// How often the installation has changed within the window.
+    fn installation_changes(&self, at: DateTime<Utc>) -> usize {
+        let is_recent =
+            |it: &&FormerInstallation| at - it.replaced_at <= INSTALLATION_CHANGES_WINDOW;
+        self.former_installations.iter().filter(is_recent).count()
+    }
+}

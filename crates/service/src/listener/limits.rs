@@ -1,0 +1,82 @@
+//! The bounds of a listener.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::admission::Maxima;
+
+/// The bounds of a listener.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Maximum number of open connections. A quarter of them is reserved for
+    /// `trusted_networks`, and another address may have a sixteenth.
+    pub max_connections: usize,
+    /// Where gateways and proxies connect from: one address for many callers.
+    pub trusted_networks: Vec<IpNet>,
+    /// Timeout for the head of a request.
+    pub head_timeout: Duration,
+    /// Timeout for the next request on a connection: longer than any gateway keeps its own end
+    /// (nginx 60 s, Envoy an hour), so that no gateway sends a request into a closing connection.
+    pub idle_timeout: Duration,
+    /// Within this time a caller reads `min_write_bytes` of an answer, or all
+    /// there is.
+    pub write_timeout: Duration,
+    /// In bytes.
+    pub min_write_bytes: u64,
+    /// Maximum size of a request's head, in bytes.
+    pub max_head_bytes: usize,
+    /// Bytes for heads longer than 8 KiB, of all connections together; as many
+    /// again are for `trusted_networks`. Another address may have a ninth.
+    pub large_heads_bytes: usize,
+    /// Bytes for requests of HTTP/2 until their answers are sent, of all connections
+    /// together; as many again are for `trusted_networks`. Another address may have a
+    /// ninth.
+    pub http2_requests_bytes: usize,
+    /// Bytes for what is longer than 16 KiB of answers that wait for their callers
+    /// to read, of all connections together; as many again are for
+    /// `trusted_networks`.
+    pub large_answers_bytes: usize,
+    /// Requests in flight get this long to finish when the service stops;
+    /// SIGTERM to exit takes at most 10 s.
+    pub drain_timeout: Duration,
+}
+
+/// Connections that a service accepts unless told otherwise.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            trusted_networks: Vec::new(),
+            head_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(3630),
+            write_timeout: Duration::from_secs(30),
+            min_write_bytes: 8 * 1024,
+            max_head_bytes: 64 * 1024,
+            large_heads_bytes: 8 * 1024 * 1024,
+            http2_requests_bytes: 16 * 1024 * 1024,
+            large_answers_bytes: 16 * 1024 * 1024,
+            drain_timeout: Duration::from_secs(8),
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn maxima(&self, max_files: usize) -> Maxima {
+        let total = self.max_connections.min(max_files).max(1);
+        Maxima {
+            total,
+            reserved: total / 4,
+            per_address: (total / 16).max(1),
+        }
+    }
+
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let networks = &self.trusted_networks;
+        peer.is_loopback() || networks.iter().any(|network| network.contains(&peer))
+    }
+}

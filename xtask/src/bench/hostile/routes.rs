@@ -1,0 +1,132 @@
+//! The probes and all other open routes.
+
+use super::bodies::json_bodies;
+use super::case::{Case, MAX_GATE_US, MAX_OPEN_US, SIZE, fill, request};
+
+pub(super) fn probes() -> Vec<Case> {
+    let paths = ["/health", "/livez", "/readyz"];
+    let cases = paths.map(|path| heads("GET", path, b"", MAX_GATE_US));
+    cases.into_iter().flatten().collect()
+}
+
+pub(super) fn open() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for path in [
+        "/api/license/status",
+        "/api/license/features",
+        "/api/license/attempts",
+        "/api/license/hardware",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+        "/nowhere",
+        "/",
+    ] {
+        cases.extend(heads("GET", path, b"", MAX_OPEN_US));
+    }
+    let one = br#"{"featureKey":"x","resource":"cameras","context":{}}"#;
+    for (path, size) in [
+        ("/api/license/feature/check", BODY_SIZE),
+        ("/api/license/features/check", LONG_BODY_SIZE),
+        ("/api/license/limits/check", BODY_SIZE),
+        ("/ofrep/v1/evaluate/flags", BODY_SIZE),
+        ("/ofrep/v1/evaluate/flags/module.map_view", BODY_SIZE),
+    ] {
+        cases.extend(heads("POST", path, one, MAX_OPEN_US));
+        cases.extend(json_bodies(path, size));
+    }
+    for odd in ["a&", "token=x&", "token=%zz&", "%E9=%E9&", "token=+"] {
+        let body = fill(odd, BODY_SIZE);
+        let form = [("Content-Type", &b"application/x-www-form-urlencoded"[..])];
+        cases.push(Case {
+            name: format!("POST /console/sign-in: '{odd}'"),
+            max_us: MAX_OPEN_US,
+            request: request("POST", b"/console/sign-in", &form, &body),
+        });
+    }
+    for odd in ["%2f", "/", "a", "%zz", "%E9%97%A8"] {
+        let path = [b"/ofrep/v1/evaluate/flags/", &*fill(odd, SIZE - 200)].concat();
+        cases.push(Case {
+            name: format!("POST /ofrep/v1/evaluate/flags/ and '{odd}'"),
+            max_us: MAX_OPEN_US,
+            request: request("POST", &path, &[], one),
+        });
+    }
+    cases
+}
+
+/// Requests to the License Server, without a license key or a token.
+pub(super) fn server_routes() -> Vec<Case> {
+    let calls = ["activate", "validate", "heartbeat", "deactivate", "offline"];
+    let bodies = calls.map(|call| json_bodies(&format!("/api/licenses/{call}"), LONG_BODY_SIZE));
+    let paths = [
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/api/licenses/keys",
+        "/api/admin/licenses",
+        "/console/licenses",
+        "/console/sign-in",
+        "/openapi.json",
+        "/nowhere",
+        "/",
+    ];
+    let heads = paths.map(|path| heads("GET", path, b"", MAX_OPEN_US));
+    bodies.into_iter().chain(heads).flatten().collect()
+}
+
+/// Maximum body size of most routes, in bytes …
+const BODY_SIZE: usize = 8 * 1024;
+/// … and of routes with large bodies.
+const LONG_BODY_SIZE: usize = 64 * 1024;
+
+/// Request heads of the maximum size, on a path.
+fn heads(method: &str, path: &str, body: &[u8], max_us: f64) -> Vec<Case> {
+    let room = SIZE - 200;
+    let long = fill("a=b; license_session=x, W/\"y\", ", room);
+    let commas = fill(",", room);
+    let ranges = fill("text/plain;version=1;q=0.5,", room);
+    let parameters = fill(";", room);
+    // Every cookie that may be a session is compared by its hash.
+    let sessions = ["license_session", "license_server_session"];
+    let [of_client, of_server] = sessions.map(|name| fill(&format!("{name}=a.b;"), room));
+    let many = vec![("A", &b"b"[..]); 95];
+    let lines = vec![("Accept", &commas[..room / 95]); 90];
+    [
+        ("plain", vec![], ""),
+        ("long cookie", vec![("Cookie", &*long)], ""),
+        ("long ETag", vec![("If-None-Match", &*long)], ""),
+        ("long token", vec![("Authorization", &*long)], ""),
+        ("long forwarding", vec![("X-Forwarded-For", &*long)], ""),
+        ("long origin", vec![("Origin", &*long)], ""),
+        ("Accept of commas", vec![("Accept", &*commas)], ""),
+        ("Accept of ranges", vec![("Accept", &*ranges)], ""),
+        ("Accept of parameters", vec![("Accept", &*parameters)], ""),
+        ("Accept in 90 lines", lines, ""),
+        ("ETags of commas", vec![("If-None-Match", &*commas)], ""),
+        (
+            "forwarding of commas",
+            vec![("X-Forwarded-For", &*commas)],
+            "",
+        ),
+        ("cookies of semicolons", vec![("Cookie", &*parameters)], ""),
+        ("cookies of sessions", vec![("Cookie", &*of_client)], ""),
+        ("cookies of staff", vec![("Cookie", &*of_server)], ""),
+        ("95 headers", many, ""),
+        ("query of 'limit=1&'", vec![], "limit=1&"),
+        ("query of '%zz'", vec![], "%zz"),
+    ]
+    .into_iter()
+    .map(|(name, headers, query)| {
+        let target = match query {
+            "" => path.as_bytes().to_vec(),
+            query => [path.as_bytes(), b"?", &*fill(query, room)].concat(),
+        };
+        Case {
+            name: format!("{method} {path}: {name}"),
+            max_us,
+            request: request(method, &target, &headers, body),
+        }
+    })
+    .collect()
+}
