@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use license_core::calls::{Calls, Intervals};
 use license_core::evidence::Evidence;
 use license_core::hardware::{Comparison, Verdict};
 use license_core::standing::Policy;
 use license_core::taking_over::Remembered;
-use license_core::time_guard::{Believed, ClockEvent, Mark};
+use license_core::time_guard::Mark;
 use license_core::wall_clock::WallReading;
 use license_service::clock::Clock;
 use license_service::database::Trouble;
@@ -23,22 +23,20 @@ use tokio::sync::{Notify, watch};
 use crate::announced::Announced;
 use crate::attempts_log::AttemptsLog;
 use crate::config::Settings;
-use crate::effective_clock::EffectiveClock;
 use crate::entitled::LatestEntitled;
 use crate::gate_routes::{GateRoutes, GateRoutesError};
 use crate::identity::{Identity, Prescribed};
 use crate::metrics::Metrics;
 use crate::random;
 use crate::scheduler::Scheduler;
-use crate::sealed_file::SealedFile;
 use crate::shared_reading::SharedReading;
 use crate::snapshot::Snapshot;
 use crate::state_file::StateFile;
 use crate::store::local_license_validation_attempts::Attempt;
 use crate::store::{Store, StoreError};
+use crate::timekeeping::Timekeeping;
 use crate::trusted_keys::{TrustedKeys, TrustedKeysError};
 use crate::unknown_features::UnknownFeatures;
-use crate::unsigned_clock::UnsignedClock;
 use crate::upstream::{Sender, Upstream, UpstreamError};
 use crate::usage::{Meter, Queries};
 
@@ -51,17 +49,12 @@ pub struct App {
     pub store: Arc<Store>,
     /// What the service knows, as a file.
     pub local_copy: StateFile,
-    /// The effective time, for the next start.
-    pub kept_time: SealedFile,
     /// The License Server.
     pub upstream: Upstream,
-    /// The time used for all decisions: the effective time where keys
-    /// are trusted, else the wall clock.
+    /// The time that counts, and what moves it.
+    pub time: Timekeeping,
+    /// The same time, to be read.
     pub clock: Arc<dyn Clock>,
-    /// The same clock, where it is the effective time.
-    pub effective: Option<Arc<EffectiveClock>>,
-    /// The same clock, where it is the wall clock.
-    pub unsigned: Option<Arc<UnsignedClock>>,
     /// Whose word counts.
     pub keys: TrustedKeys,
     /// What the site's settings decide.
@@ -87,7 +80,7 @@ pub struct App {
     /// The log of attempts.
     pub attempts: AttemptsLog,
     /// What is counted.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// Unknown features that gates ask about.
     pub unknown_features: UnknownFeatures,
     /// Held while evidence is being changed, so that calls to the License
@@ -109,26 +102,9 @@ pub struct App {
     calls: Mutex<Calls>,
     unwritten: Mutex<Unwritten>,
     database: Mutex<Database>,
-    time_trouble: ArcSwapOption<String>,
     remembered: Mutex<Remembered>,
     repaired: Mutex<Option<Duration>>,
-    /// There was no `time.json` at the start, and it was not checked yet whether one was
-    /// expected.
-    has_no_time: AtomicBool,
-    /// `time.key` was there at the start.
-    had_time_key: bool,
     is_schedule_stopped: AtomicBool,
-}
-
-/// What `time.json` holds.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct KeptTime {
-    /// The effective time.
-    #[serde(flatten)]
-    pub believed: Believed,
-    /// What is remembered about licenses, including former ones.
-    #[serde(default)]
-    pub remembered: Remembered,
 }
 
 /// What could not be stored and waits for the database to come back.
@@ -184,31 +160,20 @@ impl App {
     /// One [`OpenError`] for each setting that cannot be used.
     pub fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let keys = TrustedKeys::load(settings.license_trusted_keys.as_deref())?;
-        let kept_time = SealedFile::in_directory(&settings.state_dir, "time.json", "time.key");
-        let metrics = Metrics::new();
-        let (has_no_time, had_time_key) = (!kept_time.exists(), kept_time.has_key());
-        let mut remembered = Remembered::default();
-        let effective = keys.are_required().then(|| {
-            let kept = recall_time(&kept_time, &metrics);
-            let believed = kept.as_ref().map(|kept| &kept.believed);
-            let (clock, events) = EffectiveClock::start(clock.clone(), believed);
-            remembered = kept.map(|kept| kept.remembered).unwrap_or_default();
-            events.iter().for_each(log_clock_event);
-            Arc::new(clock)
-        });
-        let unsigned = effective
-            .is_none()
-            .then(|| Arc::new(UnsignedClock::start(clock.clone())));
-        let clock: Arc<dyn Clock> = match (&effective, &unsigned) {
-            (Some(effective), _) => effective.clone(),
-            (None, Some(unsigned)) => unsigned.clone(),
-            (None, None) => clock,
-        };
+        let metrics = Arc::new(Metrics::new());
+        let (time, remembered) = Timekeeping::start(
+            clock,
+            keys.are_required(),
+            &settings.state_dir,
+            metrics.clone(),
+        );
+        let clock = time.clock();
         let upstream = Upstream::new(
             &settings.license_api_url,
             settings.license_api_timeout,
             settings.license_ca_file.as_deref(),
-            effective.clone().map(|clock| clock as Arc<dyn Clock>),
+            time.effective()
+                .map(|clock| clock.clone() as Arc<dyn Clock>),
             &settings.proxies,
         )?;
         let database = settings.database();
@@ -229,10 +194,8 @@ impl App {
             attempts: AttemptsLog::new(store.clone(), clock.clone()),
             store,
             local_copy: StateFile::in_directory(&settings.state_dir, "local-copy.json"),
-            kept_time,
             upstream,
-            effective,
-            unsigned,
+            time,
             keys,
             policy,
             prescribed: Prescribed {
@@ -274,11 +237,8 @@ impl App {
                 is_open: false,
                 trouble: Some(StoreError::NotReached.trouble()),
             }),
-            time_trouble: ArcSwapOption::empty(),
             remembered: Mutex::new(remembered),
             repaired: Mutex::default(),
-            has_no_time: AtomicBool::new(has_no_time),
-            had_time_key,
             is_schedule_stopped: AtomicBool::new(false),
             clock,
         })
@@ -324,7 +284,7 @@ impl App {
     /// Makes new knowledge the one that answers.
     pub fn publish(&self, snapshot: Snapshot) {
         if let Some(signed) = snapshot.evidence.newest_signed_at() {
-            self.learn_time(signed);
+            self.time.learn(signed);
         }
         {
             let mut remembered = lock(&self.remembered);
@@ -406,145 +366,46 @@ impl App {
         before
     }
 
-    /// A signed answer to our own question, sent when the process had been
-    /// running for `sent`, says what time it is.
+    /// A signed answer to our own question, sent when the process had been running for `sent`,
+    /// says what time it is.
     pub fn prove_time(&self, signed: DateTime<Utc>, sent: Duration) {
-        if let Some(clock) = &self.effective {
-            let waited = clock.running().saturating_sub(sent);
-            self.time_was_set(&clock.prove(signed, waited));
+        if self.time.prove(signed, sent) {
+            self.note_clock_set();
         }
     }
 
     /// A signed answer was imported from a file.
     pub fn answer_time(&self, signed: DateTime<Utc>) {
-        if let Some(clock) = &self.effective {
-            self.time_was_set(&clock.answer(signed));
+        if self.time.answer(signed) {
+            self.note_clock_set();
         }
-    }
-
-    /// Why the effective time cannot be stored reliably; `None` when it is,
-    /// and where no keys are trusted.
-    #[must_use]
-    pub fn time_trouble(&self) -> Option<Arc<String>> {
-        self.time_trouble.load_full()
-    }
-
-    /// Records whether the effective time can be stored. Preventing that can reset the time, so
-    /// each new problem is a security event.
-    pub fn note_time_trouble(&self, trouble: Option<String>) {
-        let trouble = trouble.map(Arc::new);
-        let before = self.time_trouble.swap(trouble.clone());
-        match (before, trouble) {
-            (before, Some(trouble)) if before.as_ref() != Some(&trouble) => {
-                tracing::error!(security = true, %trouble, "the effective time cannot be stored \
-                    reliably");
-                self.metrics.security_event();
-            }
-            (Some(_), None) => tracing::info!("the effective time is stored reliably again"),
-            _ => {}
-        }
-    }
-
-    fn time_was_set(&self, events: &[ClockEvent]) {
-        if events.is_empty() {
-            return;
-        }
-        events.iter().for_each(log_clock_event);
-        // A recorded time in the future counts as now.
-        let now = self.clock.now();
-        self.note_call(|calls| calls.clock_set(now));
-        self.changed.notify_one();
     }
 
     /// A validation was attempted, with any result.
     pub fn note_validation_tried(&self) {
-        if let Some(clock) = &self.effective {
-            self.time_was_set(&clock.validation_tried());
-        }
-    }
-
-    /// What the machine shows as a call begins that can confirm the license; `None` where
-    /// keys are trusted.
-    #[must_use]
-    pub fn wall_reading(&self) -> Option<WallReading> {
-        self.unsigned.as_ref().map(|clock| clock.reading())
-    }
-
-    /// The time at which such a call ends that began at `begun`. It counts for everything
-    /// after [`App::note_confirmation_tried`], which has to come when what the call has
-    /// changed is known: otherwise the site would have lapsed in between.
-    #[must_use]
-    pub fn now_when_tried(&self, begun: Option<WallReading>) -> DateTime<Utc> {
-        match (&self.unsigned, begun) {
-            (Some(clock), Some(begun)) => clock.now_when_tried(begun),
-            _ => self.clock.now(),
+        if self.time.validation_tried() {
+            self.note_clock_set();
         }
     }
 
     /// A call that can confirm the license was tried, and began at `begun`.
     pub fn note_confirmation_tried(&self, begun: Option<WallReading>) {
-        if let (Some(clock), Some(begun)) = (&self.unsigned, begun)
-            && let Some(ahead) = clock.tried(begun)
-        {
-            let minutes = ahead.num_minutes();
-            tracing::info!(minutes, "the wall clock is trusted again after its jump");
+        if self.time.confirmation_tried(begun) {
             self.changed.notify_one();
         }
     }
 
-    /// Whether the time waits for one validation to be tried.
-    #[must_use]
-    pub fn awaits_validation(&self) -> bool {
-        let is_held = self
-            .unsigned
-            .as_ref()
-            .is_some_and(|it| it.ahead().is_some());
-        let clock = self.effective.as_ref();
-        is_held || clock.is_some_and(|clock| clock.guard().awaits_validation())
+    /// A call recorded in the future counts as made now.
+    fn note_clock_set(&self) {
+        let now = self.clock.now();
+        self.note_call(|calls| calls.clock_set(now));
+        self.changed.notify_one();
     }
 
-    /// How far the wall clock is ahead of the effective time; negative is behind.
-    #[must_use]
-    pub fn wall_ahead(&self) -> Option<TimeDelta> {
-        match (&self.effective, &self.unsigned) {
-            (Some(clock), _) => Some(clock.guard().wall_ahead()),
-            (None, Some(clock)) => clock.ahead(),
-            (None, None) => None,
-        }
-    }
-
-    /// An earlier run has kept this high-water mark beside this evidence.
+    /// An earlier run has left this high-water mark beside this evidence.
     pub fn recall_time(&self, mark: Option<&Mark>, evidence: &Evidence) {
-        if let Some(clock) = &self.effective {
-            let signed = evidence.newest_signed_at();
-            if signed.is_some() {
-                self.look_for_lost_time();
-            }
-            // An unsigned license at least says when its grace period began.
-            let grace = evidence
-                .grace_started_at
-                .map(Mark::unsigned)
-                .map(Mark::told);
-            let mark = mark.copied().or(grace);
-            let events = clock.recall(mark.as_ref(), signed);
-            events.iter().for_each(log_clock_event);
-        }
-        if let Some(clock) = &self.unsigned {
-            clock.recall(evidence, &self.policy);
-        }
-    }
-
-    /// There is a signed license but no `time.json`. A new installation has none; if an earlier
-    /// one has left other files, it was removed.
-    fn look_for_lost_time(&self) {
-        let was_here = self.had_time_key || self.remembered().has_signed();
-        if self.has_no_time.swap(false, Ordering::SeqCst) && was_here {
-            tracing::error!(
-                security = true,
-                "time.json is missing beside a signed license; was it removed?"
-            );
-            self.metrics.security_event();
-        }
+        let remembered = self.remembered();
+        self.time.recall(mark, evidence, &self.policy, &remembered);
     }
 
     /// Whether the process that should make the scheduled calls does not, as far as
@@ -572,13 +433,6 @@ impl App {
         }
     }
 
-    /// A signed document proves that it is no earlier than this.
-    fn learn_time(&self, signed: DateTime<Utc>) {
-        if let Some(clock) = &self.effective {
-            clock.learn(signed);
-        }
-    }
-
     /// What a request about `license_key` tells the License Server about its sender.
     #[must_use]
     pub fn sender(&self, identity: &Identity, license_key: &str) -> Sender {
@@ -589,56 +443,6 @@ impl App {
             drift: drift.map(|comparison| comparison.changed().collect()),
         }
     }
-}
-
-/// Logs what is notable about the machine's clocks.
-pub fn log_clock_event(event: &ClockEvent) {
-    let minutes = |by: TimeDelta| by.num_minutes();
-    match event {
-        ClockEvent::Behind { by } => tracing::error!(
-            security = true,
-            minutes = minutes(*by),
-            "the wall clock is behind the effective time and is ignored; set it, and keep it \
-             correct with NTP"
-        ),
-        ClockEvent::Doubted { ahead } => tracing::warn!(
-            minutes = minutes(*ahead),
-            "the wall clock is far ahead and is not trusted until the License Server confirms it \
-             or it has stayed ahead for 72 h"
-        ),
-        ClockEvent::Believed { ahead } => tracing::warn!(
-            minutes = minutes(*ahead),
-            "the wall clock has stayed ahead for 72 h and is trusted now"
-        ),
-        ClockEvent::BootClockLeapt { by } => tracing::warn!(
-            minutes = minutes(*by),
-            "the boot clock has jumped ahead by more than is accepted"
-        ),
-        ClockEvent::Set { by } => tracing::info!(
-            minutes = minutes(*by),
-            "a signed answer set the effective time"
-        ),
-        ClockEvent::AwaitsValidation { ahead } => tracing::warn!(
-            minutes = minutes(*ahead),
-            "no effective time is stored and the wall clock is far ahead of the newest signed \
-             document, asking the License Server first"
-        ),
-        ClockEvent::Assumed { ahead } => tracing::warn!(
-            minutes = minutes(*ahead),
-            "no effective time is stored and the License Server did not confirm the time, using \
-             the wall clock"
-        ),
-    }
-}
-
-/// The time that an earlier run has kept. A file that was edited counts as
-/// absent.
-fn recall_time(file: &SealedFile, metrics: &Metrics) -> Option<KeptTime> {
-    file.read().unwrap_or_else(|error| {
-        tracing::error!(security = true, %error, "ignoring the effective time in time.json");
-        metrics.security_event();
-        None
-    })
 }
 
 impl Unwritten {

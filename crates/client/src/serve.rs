@@ -20,9 +20,10 @@ use crate::http::access::Access;
 use crate::http::{self, HttpState, body, ext_authz};
 use crate::jobs;
 use crate::licensing::keep::keep;
-use crate::licensing::keep_time::keep_at_stop;
+use crate::licensing::keep_time::keep_time;
 use crate::licensing::resume::recall;
 use crate::store::left_behind;
+use crate::timekeeping::Occasion;
 
 /// Maximum time that callers wait for the database when the service starts.
 const STARTUP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -94,17 +95,7 @@ pub async fn serve(
         // What came of it is noted in `App`.
         let _ = opening.await;
     }
-    if let Some(clock) = &app.effective {
-        clock.observe();
-        let keeping = tokio::time::timeout(SHUTDOWN_TIMEOUT, keep_at_stop(&app)).await;
-        if keeping.is_err() {
-            tracing::debug!("failed to store the effective time during shutdown");
-        }
-    }
-    if app.unsigned.is_some() {
-        // The next process must know until when this one ran.
-        keep(&app).await;
-    }
+    keep_at_stop(&app).await;
     give_back_the_schedule(&app).await;
     app.store.close().await;
     tracing::info!("stopped");
@@ -165,6 +156,23 @@ async fn warn_of_left_behind() {
              database exists on this machine: to keep using it, set DATABASE_URL to the default \
              in its README (vms_db on localhost), and restart"
         );
+    }
+}
+
+/// The next process must know until when this one ran.
+async fn keep_at_stop(app: &App) {
+    if app.time.effective().is_none() {
+        keep(app).await;
+        return;
+    }
+    // What is notable now has no effect any more.
+    let _ = app.time.observe();
+    let keeping = keep_time(app, Occasion::Stopping);
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, keeping)
+        .await
+        .is_err()
+    {
+        tracing::debug!("failed to store the effective time during shutdown");
     }
 }
 

@@ -173,10 +173,11 @@ pub(super) async fn status(
         (true, _) => "signed",
     };
     status.clock_ahead_seconds = app
+        .time
         .wall_ahead()
         .filter(|ahead| ahead.abs() > SILENT)
         .map(|ahead| ahead.num_seconds());
-    status.time_trouble = app.time_trouble().map(|trouble| trouble.to_string());
+    status.time_trouble = app.time.trouble().map(|trouble| trouble.to_string());
     status.license_key = status.license_key.map(|key| caller.sees(&key));
     Json(status)
 }

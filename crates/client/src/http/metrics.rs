@@ -197,7 +197,7 @@ fn read_storage(app: &App, readings: &mut Readings) {
     readings.number(
         "foxsight_license_clock_ahead_seconds",
         "How far the wall clock is ahead of the effective time",
-        app.wall_ahead().map(duration),
+        app.time.wall_ahead().map(duration),
     );
 }
 

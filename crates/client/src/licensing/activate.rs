@@ -75,11 +75,11 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
         installation_name: app.installation_name.clone(),
         installation_version: app.app_version.clone(),
     };
-    let begun = app.wall_reading();
+    let begun = app.time.wall_reading();
     let contact = exchange(app, &identity, &request).await;
     match contact {
         Contact::Confirmed(confirmation) => {
-            let now = app.now_when_tried(begun);
+            let now = app.time.now_when_tried(begun);
             let validity = unsigned_validity(app.intervals.validation);
             let Some(lease) = confirmation.lease(now, validity) else {
                 // An answer to an activation must have a license.

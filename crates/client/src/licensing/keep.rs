@@ -8,7 +8,6 @@ use license_core::feature::FeatureKey;
 use license_core::taking_over::Remembered;
 use license_core::time_guard::Mark;
 use license_core::usage::Gauges;
-use license_service::clock::Clock as _;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, Unwritten};
@@ -64,8 +63,8 @@ pub async fn keep(app: &App) -> bool {
             },
             unwritten,
             key_sets: app.keys.chain(),
-            effective_time: app.effective.as_ref().map(|clock| clock.guard().mark()),
-            unsigned_time: app.unsigned.as_ref().map(|clock| clock.now()),
+            effective_time: app.time.mark(),
+            unsigned_time: app.time.unsigned_now(),
             remembered: app.remembered(),
         }
     };

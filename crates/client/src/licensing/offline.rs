@@ -70,10 +70,7 @@ pub async fn request(
     let known = app.store.within(requests::load(&db)).await?;
     let again = known.into_iter().find(given_up);
     let now = app.clock.now();
-    let written_at = app
-        .effective
-        .as_ref()
-        .map_or(now, |clock| clock.written_at());
+    let written_at = app.time.written_at();
     let fresh = nonce(random::bytes(), written_at);
     let (license_key, nonce) = match (purpose, license_key, again) {
         (Purpose::Activate, Some(key), _) => (key, fresh),

@@ -10,8 +10,9 @@ use license_core::license_key;
 use crate::app::App;
 use crate::identity::{self, Identity};
 use crate::licensing::rows::Rows;
-use crate::licensing::{hardware, keep, keep_time, key_sets, record};
+use crate::licensing::{hardware, keep, key_sets, record};
 use crate::store::{StoreError, system_config};
+use crate::timekeeping::Timekeeping;
 
 /// Loads the local copy, and then the database, if it is available. If not, [`open`] must be
 /// retried.
@@ -27,9 +28,7 @@ pub fn recall(app: &App) {
         app.settle_identity(kept.identity);
         app.note_unwritten(|unwritten| *unwritten = kept.unwritten);
         app.meter.recall(kept.reported_usage, now);
-        if let Some(clock) = &app.unsigned {
-            clock.note_ran_until(kept.unsigned_time);
-        }
+        app.time.note_ran_until(kept.unsigned_time);
         let mark = kept.effective_time.as_ref();
         app.recall_time(mark, &kept.snapshot.evidence);
         app.publish(kept.snapshot);
@@ -65,7 +64,7 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
             let (identity, repaired) = settling.await?;
             (0..repaired).for_each(|_| app.metrics.security_event());
             let comparison = hardware::examine(app, &db, &secret, now).await?;
-            let mark = keep_time::recall(&db).await?;
+            let mark = Timekeeping::load_mark(&db).await?;
             let remembered = app.remembered();
             let nothing = Evidence::default();
             let recalled = rows.recall(&app.keys, &identity, &nothing, &remembered, now);
@@ -138,7 +137,7 @@ fn take_up_calls(app: &App, heartbeat_at: Option<DateTime<Utc>>, now: DateTime<U
     let snapshot = app.snapshot();
     let standing = snapshot.standing(now);
     app.note_call(|calls| calls.resumed(&snapshot.evidence, &standing, heartbeat_at, now));
-    if app.awaits_validation() {
+    if app.time.awaits_validation() {
         app.note_call(Calls::validation_wanted);
     }
 }

@@ -35,10 +35,10 @@ pub async fn validate(app: &App) {
         license_key: evidence.license_key.clone(),
         hardware_id: identity.hardware_id.clone(),
     };
-    let begun = app.wall_reading();
+    let begun = app.time.wall_reading();
     let contact = exchange(app, &identity, &request).await;
     app.note_validation_tried();
-    let now = app.now_when_tried(begun);
+    let now = app.time.now_when_tried(begun);
     let snapshot = record_contact(app, &evidence, &contact, now).await;
     let is_confirmed = matches!(contact, Contact::Confirmed(_));
     app.note_call(|calls| calls.validated(is_confirmed, now, random::jitter()));

@@ -4,24 +4,22 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_client::app::App;
-use license_client::effective_clock::EffectiveClock;
 use license_client::licensing::keep_time::keep_in_file;
 use license_client::licensing::resume::resume;
 use license_client::licensing::validate::validate;
+use license_client::timekeeping::Occasion;
 use license_core::offline::{OfflineRequest, Purpose, nonce, to_file};
 use license_core::protocol::ActivateRequest;
-use license_core::time_guard::Mark;
 use license_server::audit::Actor;
 use license_server::licensing::answer::{Answer, ByFile, CallDetails, Question, answer};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::document::Addressee;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::offline::{read, sign};
-use license_service::clock::{Clock as _, ManualClock};
+use license_service::clock::Clock as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -247,12 +245,12 @@ async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(eng
     assert_ne!(standing(&app), "lapsed");
     assert!(app.calls().is_validation_wanted());
     // What has run is kept, and that it has waited.
-    license_client::licensing::keep_time::keep_time(&app).await;
+    license_client::licensing::keep_time::keep_time(&app, Occasion::Running).await;
     assert!(site.state_file("time.json").exists());
     let kept = Kept::read(&site).await;
     validate(&app).await;
     assert_eq!(standing(&app), "lapsed");
-    license_client::licensing::keep_time::keep_time(&app).await;
+    license_client::licensing::keep_time::keep_time(&app, Occasion::Running).await;
     assert!(site.state_file("time.json").exists());
     app.store.close().await;
     // From now on without asking, also after a start that was killed while it waited.
@@ -414,21 +412,6 @@ async fn a_process_with_a_bad_clock_does_not_move_the_time_of_others() {
     assert_ne!(app.snapshot().standing(now).as_str(), "lapsed");
     app.store.close().await;
     one.end().await;
-}
-
-#[test]
-fn a_mark_that_is_found_after_a_signed_answer_does_not_count() {
-    let machine = Arc::new(ManualClock::at(at(START)));
-    let mark = Mark::unsigned(at("2038-01-19T03:14:08Z"));
-    for answered in [true, false] {
-        let (clock, _) = EffectiveClock::start(machine.clone(), None);
-        if answered {
-            clock.prove(at(START), Duration::ZERO);
-        }
-        clock.recall(Some(&mark), None);
-        let expected = if answered { at(START) } else { mark.at };
-        assert_eq!(clock.now(), expected);
-    }
 }
 
 /// A file that answers an activation whose request says what the licensee likes.
@@ -627,8 +610,8 @@ async fn a_time_that_cannot_be_kept_is_shown_and_is_a_security_event(engine: Eng
     site.advance(TimeDelta::hours(1));
     let app = App::new(site.settings(), site.clock.clone()).unwrap();
     resume(&app).await.unwrap();
-    license_client::licensing::keep_time::keep_time(&app).await;
-    let trouble = app.time_trouble().unwrap();
+    license_client::licensing::keep_time::keep_time(&app, Occasion::Running).await;
+    let trouble = app.time.trouble().unwrap();
     assert!(trouble.contains("time.json in STATE_DIR"), "{trouble}");
     assert!(trouble.contains("does not keep it"), "{trouble}");
     app.store.close().await;
