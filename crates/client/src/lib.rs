@@ -6,8 +6,8 @@
 //! licensed. The rules are in `license_core`; this crate loads, calls, stores
 //! and answers.
 //!
-//! Imports run one way: `cli → serve → {console, jobs} → http → licensing → app →
-//! {store, upstream, identity, snapshot, …} → {license_core, license_service}`.
+//! Imports run one way: `cli → serve → {console, jobs} → http → licensing → app → knowledge →
+//! timekeeping → {store, upstream, identity, …} → {license_core, license_service}`.
 #![warn(clippy::print_stderr)]
 
 pub mod announced;
@@ -23,6 +23,7 @@ pub mod host;
 pub mod http;
 pub mod identity;
 pub mod jobs;
+pub mod knowledge;
 pub mod licensing;
 pub mod metrics;
 pub mod proxy;
@@ -33,7 +34,6 @@ pub mod sealed_file;
 pub mod serve;
 pub mod server_certificate;
 pub mod shared_reading;
-pub mod snapshot;
 pub mod state_file;
 pub mod store;
 pub mod timekeeping;

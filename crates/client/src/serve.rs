@@ -19,9 +19,7 @@ use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState, body, ext_authz};
 use crate::jobs;
-use crate::licensing::keep::keep;
 use crate::licensing::keep_time::keep_time;
-use crate::licensing::resume::recall;
 use crate::store::left_behind;
 use crate::timekeeping::Occasion;
 
@@ -55,7 +53,7 @@ pub async fn serve(
     let access = Arc::new(access.behind(settings.trusted_proxies));
     state_dir::remove_left_over(&settings.state_dir, clock.now());
     let app = Arc::new(App::new(settings, clock)?);
-    recall(&app);
+    app.knowledge.load_local_copy();
     let opening = open_database(&app, &shutdown).await;
     announce(settings, &app, &listener, ext_authz.as_ref())?;
     if settings.database_url.is_none() {
@@ -92,7 +90,7 @@ pub async fn serve(
 
     supervised.ended().await;
     if let Some(opening) = opening {
-        // What came of it is noted in `App`.
+        // What came of it is noted in `Knowledge`.
         let _ = opening.await;
     }
     keep_at_stop(&app).await;
@@ -109,7 +107,8 @@ async fn open_database(
     app: &Arc<App>,
     shutdown: &CancellationToken,
 ) -> Option<JoinHandle<Option<()>>> {
-    let opening = jobs::follow_database::open_once(app.clone());
+    let app = app.clone();
+    let opening = async move { app.knowledge.try_to_open_database().await };
     let mut opening = tokio::spawn(shutdown.clone().run_until_cancelled_owned(opening));
     let opened = tokio::time::timeout(STARTUP_TIMEOUT, &mut opening).await;
     opened.is_err().then_some(opening)
@@ -162,11 +161,10 @@ async fn warn_of_left_behind() {
 /// The next process must know until when this one ran.
 async fn keep_at_stop(app: &App) {
     if app.time.effective().is_none() {
-        keep(app).await;
+        app.knowledge.write_local_copy().await;
         return;
     }
-    // What is notable now has no effect any more.
-    let _ = app.time.observe();
+    app.knowledge.observe_clocks();
     let keeping = keep_time(app, Occasion::Stopping);
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, keeping)
         .await

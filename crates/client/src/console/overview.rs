@@ -26,10 +26,10 @@ use super::timeline::{Timeline, timeline};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::hardware::{drift, word};
+use crate::knowledge::snapshot::Snapshot;
 use crate::licensing::decide::unknown_features;
 use crate::licensing::due::due;
 use crate::licensing::usage::{SHARED, measure};
-use crate::snapshot::Snapshot;
 use crate::unknown_features::UnknownFeature;
 
 /// Maximum number of features on the page.
@@ -109,7 +109,7 @@ pub(super) async fn page(
     let identity = app.identity();
     let hardware_id = identity.as_ref().map(|it| it.hardware_id.clone());
     let hardware_id = hardware_id.unwrap_or_default();
-    let comparison = app.comparison();
+    let comparison = app.knowledge.comparison();
     let confirmed = evidence.confirmed_at.or(evidence.activated_at);
     let is_offline = evidence.lease.as_ref().is_some_and(Lease::is_offline);
     let (features, hidden_features) = features(&snapshot, now);

@@ -18,8 +18,8 @@ use crate::app::App;
 use crate::http::body::{FeatureKeys, JsonObject};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
+use crate::knowledge::snapshot::Snapshot;
 use crate::licensing;
-use crate::snapshot::Snapshot;
 
 /// What is asked.
 #[derive(ToSchema)]

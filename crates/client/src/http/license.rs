@@ -22,10 +22,10 @@ use crate::http::body::{JsonObject, too_long};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::hardware::drift;
 use crate::http::instant::naive;
+use crate::knowledge::snapshot::Snapshot;
 use crate::licensing;
 use crate::licensing::activate::MAX_KEY_CHARS;
 use crate::licensing::due::due;
-use crate::snapshot::Snapshot;
 
 /// What to activate.
 #[derive(ToSchema)]
@@ -162,7 +162,7 @@ pub(super) async fn status(
     let next_validation = due(&app, now).validation.map(naive);
     let mut status = status_of(&app.snapshot(), now);
     status.next_validation = next_validation;
-    if let Some(comparison) = app.comparison() {
+    if let Some(comparison) = app.knowledge.comparison() {
         status.hardware_drift = drift(comparison.verdict);
         status.hardware_changed = comparison.changed().map(Component::as_str).collect();
     }

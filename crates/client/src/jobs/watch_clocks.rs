@@ -11,7 +11,6 @@ use license_core::time_guard::{MAX_WAIT, keep_again_after};
 use license_service::clock::Clock as _;
 
 use crate::app::App;
-use crate::licensing::keep::keep;
 use crate::licensing::keep_time::{keep_in_file, keep_time};
 use crate::timekeeping::Occasion;
 use crate::timekeeping::effective_clock::EffectiveClock;
@@ -44,21 +43,18 @@ async fn watch_effective_time(app: &App, clock: &EffectiveClock) -> Infallible {
         waits_since = waits_since.filter(|_| awaits).or(awaits.then_some(running));
         if waits_since.is_some_and(|since| running.saturating_sub(since) >= MAX_WAIT) {
             // Delaying an answer does not delay the time.
-            app.note_validation_tried();
+            app.knowledge.note_validation_tried();
         }
         let doubted = clock.guard().doubts();
-        let is_notable = app.time.observe();
-        if is_notable {
-            app.changed.notify_one();
-        }
+        let is_notable = app.knowledge.observe_clocks();
         if clock.guard().doubts() && !doubted {
             // The License Server settles it.
-            app.note_call(Calls::validation_wanted);
+            app.knowledge.note_call(Calls::validation_wanted);
         }
         let uptime = app.clock.uptime();
         if uptime.saturating_sub(asked) >= ASK_INTERVAL && has_lapsed_alone(app, clock) {
             asked = uptime;
-            app.note_call(Calls::validation_wanted);
+            app.knowledge.note_call(Calls::validation_wanted);
         }
         let answers = clock.answers();
         let is_old = kept.as_ref().is_none_or(|(at, believed, known)| {
@@ -91,12 +87,13 @@ async fn watch_wall_clock(app: &App) -> Infallible {
         let uptime = app.clock.uptime();
         if uptime.saturating_sub(kept) >= KEEP_INTERVAL {
             kept = uptime;
-            keep(app).await;
+            app.knowledge.write_local_copy().await;
         }
         let ahead = app.time.observe_wall();
         if ahead.is_some() && app.snapshot().evidence.lease.is_none() {
             // There is nothing to ask about.
-            app.note_confirmation_tried(app.time.wall_reading());
+            let begun = app.time.wall_reading();
+            app.knowledge.note_confirmation_tried(begun);
         } else if let Some(ahead) = ahead {
             if !was_ahead {
                 let minutes = ahead.num_minutes();
@@ -105,7 +102,7 @@ async fn watch_wall_clock(app: &App) -> Infallible {
                     "the wall clock has jumped ahead, asking the License Server before trusting it"
                 );
             }
-            app.note_call(Calls::validation_wanted);
+            app.knowledge.note_call(Calls::validation_wanted);
         }
         was_ahead = ahead.is_some();
         tokio::time::sleep(CHECK_INTERVAL).await;

@@ -2,13 +2,16 @@
 //! marks in the local copy and in the database.
 
 use crate::app::App;
-use crate::licensing::keep::keep;
 use crate::timekeeping::Occasion;
 
 /// Keeps the time in all three places. There is nothing to keep where no keys are trusted, and
 /// before the time has a basis.
 pub async fn keep_time(app: &App, occasion: Occasion) {
-    let Some(is_in_file) = app.time.write_file(occasion, app.remembered()).await else {
+    let Some(is_in_file) = app
+        .time
+        .write_file(occasion, app.knowledge.remembered())
+        .await
+    else {
         return;
     };
     let mut troubles = Vec::new();
@@ -22,8 +25,8 @@ pub async fn keep_time(app: &App, occasion: Occasion) {
     {
         troubles.push("the kernel's /proc/sys/kernel/random/boot_id cannot be read");
     }
-    keep(app).await;
-    if app.database().is_open && !app.time.store_mark(&app.store).await {
+    app.knowledge.write_local_copy().await;
+    if app.knowledge.is_database_open() && !app.time.store_mark(&app.store).await {
         troubles.push(
             "the database accepts the row license_client.effective_time but does not keep it",
         );
@@ -35,6 +38,6 @@ pub async fn keep_time(app: &App, occasion: Occasion) {
 /// Keeps the time in its file alone, which costs little.
 pub async fn keep_in_file(app: &App) {
     app.time
-        .write_file(Occasion::Running, app.remembered())
+        .write_file(Occasion::Running, app.knowledge.remembered())
         .await;
 }

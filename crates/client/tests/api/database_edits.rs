@@ -9,8 +9,6 @@ use license_client::app::App;
 use license_client::licensing::activate::activate;
 use license_client::licensing::deactivate::deactivate;
 use license_client::licensing::keep_time::keep_in_file;
-use license_client::licensing::refresh::refresh;
-use license_client::licensing::resume::resume;
 use license_client::licensing::switch::switch;
 use license_client::licensing::usage::report;
 use license_client::licensing::validate::validate;
@@ -62,7 +60,7 @@ fn forged(key: &str) -> String {
 /// Without its jobs: what happens is what the test does.
 async fn open(site: &Site) -> Arc<App> {
     let app = Arc::new(App::new(site.settings(), site.clock.clone()).unwrap());
-    resume(&app).await.unwrap();
+    app.knowledge.load().await.unwrap();
     app
 }
 
@@ -130,13 +128,13 @@ async fn edits_of_rows_grant_nothing_and_are_security_events(engine: Engine) {
         site.database
             .execute(&format!("{edit}; {NEW_REVISION}"))
             .await;
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(app.snapshot().evidence, signed, "{edit}");
         assert_eq!(standing(&app), Standing::Active, "{edit}");
         assert!(!may_use(&app, NOT_BOUGHT), "{edit}");
         assert_eq!(events(&app), before + 1, "{edit}");
         // The rows say again what is signed.
-        let again = refresh(&app, None).await.unwrap();
+        let again = app.knowledge.reload(None).await.unwrap();
         assert!(again.is_some_and(|revision| revision != "x"), "{edit}");
         assert_eq!(events(&app), before + 1, "{edit}");
         let valid = "SELECT license_key FROM local_license_cache WHERE is_valid";
@@ -147,11 +145,11 @@ async fn edits_of_rows_grant_nothing_and_are_security_events(engine: Engine) {
         );
         // A row changed again immediately is rewritten a minute later.
         site.database.execute(&edit).await;
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(events(&app), before + 1, "{edit}");
         assert!(!may_use(&app, NOT_BOUGHT), "{edit}");
         site.advance(TimeDelta::seconds(61));
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(events(&app), before + 2, "{edit}");
         site.advance(TimeDelta::seconds(61));
         site.database.execute(no_other).await;
@@ -177,11 +175,11 @@ async fn texts_of_any_length_change_nothing_and_are_cut(engine: Engine) {
         site.database
             .execute(&format!("{edit}; {NEW_REVISION}"))
             .await;
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(app.snapshot().evidence, signed, "{edit}");
         assert_eq!(standing(&app), Standing::Active, "{edit}");
         site.advance(TimeDelta::seconds(61));
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
     }
     let db = app.store.db();
     // The rows say again what is signed.
@@ -312,7 +310,7 @@ async fn reports_in_the_database_do_not_displace_those_received_here(engine: Eng
             .await
             .unwrap();
         site.database.execute(NEW_REVISION).await;
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(app.meter.gauges().values().count(), MAX_SOURCES);
         assert_eq!(app.meter.usage(now).cameras, Some(7 + 255));
     }
@@ -324,7 +322,7 @@ async fn reports_in_the_database_do_not_displace_those_received_here(engine: Eng
     system_config::remove(&db, system_config::USAGE)
         .await
         .unwrap();
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     assert_eq!(app.meter.usage(app.clock.now()).cameras, Some(12));
     app.store.close().await;
     site.end().await;
@@ -418,16 +416,16 @@ async fn columns_beside_a_signed_license_say_nothing(engine: Engine) {
     let (site, mut vendor, _key) = standard(engine).await;
     vendor.go_away().await;
     let app = open(&site).await;
-    let calls = app.calls().validated_at();
+    let calls = app.knowledge.calls().validated_at();
     // Neither into grace, nor calls put off.
     site.advance(TimeDelta::hours(2));
     let edit = "UPDATE local_license_cache SET in_grace_period = true, \
                 grace_period_started_at = '2026-11-23 21:30:00', \
                 last_validated_at = '2026-11-23 22:50:00', validation_error = 'x'";
     site.database.execute(edit).await;
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     assert_eq!(standing(&app), Standing::Active);
-    assert_eq!(app.calls().validated_at(), calls);
+    assert_eq!(app.knowledge.calls().validated_at(), calls);
     assert_eq!(events(&app), 0);
     // Nor out of the grace that runs.
     validate(&app).await;
@@ -436,7 +434,7 @@ async fn columns_beside_a_signed_license_say_nothing(engine: Engine) {
     let edit = "UPDATE local_license_cache SET in_grace_period = false, \
                 grace_period_started_at = NULL";
     site.database.execute(edit).await;
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     assert_eq!(standing(&app), grace);
     app.store.close().await;
     // A process without its own memory uses the document.
@@ -494,7 +492,7 @@ async fn triggers_do_not_bring_back_what_was_revoked(engine: Engine) {
         .await;
     let lease = before[0].clone().unwrap();
     site.database.execute(&triggers(engine, &key)).await;
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     assert_eq!(standing(&app), Standing::Active);
     assert!(!may_use(&app, NOT_BOUGHT));
     assert!(events(&app) > 0);
@@ -503,7 +501,7 @@ async fn triggers_do_not_bring_back_what_was_revoked(engine: Engine) {
     vendor.set_status(&key, Status::Revoked, None).await;
     validate(&app).await;
     for _ in 0..3 {
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(standing(&app).as_str(), "lapsed");
         assert!(!may_use(&app, NOT_BOUGHT));
         assert!(may_use(&app, "module.recording_basic"));
@@ -559,7 +557,7 @@ async fn copied_rows_do_not_bring_back_what_was_deactivated(engine: Engine) {
     );
     let before = events(&app);
     site.database.execute(&put_back).await;
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     assert!(matches!(standing(&app), Standing::Lapsed(_)));
     assert_eq!(events(&app), before + 1);
     app.store.close().await;
@@ -602,7 +600,10 @@ async fn a_restart_adopts_nothing_where_a_signed_license_was_seen(engine: Engine
             };
             assert_eq!(standing(&app).as_str(), expected, "without {name}");
             assert!(events(&app) > 0, "without {name}");
-            assert_eq!(app.calls().is_validation_wanted(), expected == "lapsed");
+            assert_eq!(
+                app.knowledge.calls().is_validation_wanted(),
+                expected == "lapsed"
+            );
             app.store.close().await;
             for (name, content) in &files {
                 std::fs::write(site.state_file(name), content).unwrap();
@@ -631,20 +632,20 @@ async fn a_second_adopted_license_has_what_is_left_of_the_grace_of_the_first(eng
     };
     let app = open(&site).await;
     site.database.execute(&left("one")).await;
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     let Standing::Grace { until } = standing(&app) else {
         panic!("{:?}", standing(&app));
     };
     // What was adopted is to be validated; nothing else was seen before.
-    assert!(app.calls().is_validation_wanted());
+    assert!(app.knowledge.calls().is_validation_wanted());
     assert_eq!(events(&app), 0);
     for (number, key) in ["two", "one", "three"].into_iter().enumerate() {
         site.advance(TimeDelta::hours(20));
-        app.note_call(Calls::nothing_to_validate);
+        app.knowledge.note_call(Calls::nothing_to_validate);
         site.database.execute(&left(key)).await;
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(standing(&app), Standing::Grace { until }, "{key}");
-        assert!(app.calls().is_validation_wanted());
+        assert!(app.knowledge.calls().is_validation_wanted());
         assert_eq!(events(&app), number as u64 + 1, "{key}");
     }
     site.advance(TimeDelta::hours(20));
@@ -670,7 +671,7 @@ async fn replicas_still_share_what_they_do(engine: Engine) {
     other.stop().await;
     let (one, two) = (open(&first).await, open(&other).await);
     let shared = async |what: &str| {
-        refresh(&two, None).await.unwrap();
+        two.knowledge.reload(None).await.unwrap();
         let known = two.snapshot().evidence.clone();
         assert_eq!(known, one.snapshot().evidence, "{what}");
     };

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_client::app::App;
 use license_client::licensing::keep_time::keep_in_file;
-use license_client::licensing::resume::resume;
 use license_client::licensing::validate::validate;
 use license_client::timekeeping::Occasion;
 use license_core::offline::{OfflineRequest, Purpose, nonce, to_file};
@@ -237,13 +236,13 @@ async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(eng
     site.clock.set_wall(at("2038-01-19T03:14:08Z"));
     // Without jobs: nothing calls the License Server unless the test does.
     let app = App::new(site.settings(), site.clock.clone()).unwrap();
-    resume(&app).await.unwrap();
+    app.knowledge.load().await.unwrap();
     let standing = |app: &App| {
         let now = app.clock.now();
         app.snapshot().standing(now).as_str()
     };
     assert_ne!(standing(&app), "lapsed");
-    assert!(app.calls().is_validation_wanted());
+    assert!(app.knowledge.calls().is_validation_wanted());
     // What has run is kept, and that it has waited.
     license_client::licensing::keep_time::keep_time(&app, Occasion::Running).await;
     assert!(site.state_file("time.json").exists());
@@ -259,7 +258,7 @@ async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(eng
             kept.write(&site).await;
         }
         let app = App::new(site.settings(), site.clock.clone()).unwrap();
-        resume(&app).await.unwrap();
+        app.knowledge.load().await.unwrap();
         assert_eq!(standing(&app), "lapsed");
         app.store.close().await;
     }
@@ -315,7 +314,7 @@ async fn an_answer_that_never_comes_holds_the_time_back_for_a_minute(engine: Eng
     forget(&site).await;
     for (number, expected) in ["active", "lapsed", "lapsed"].into_iter().enumerate() {
         let app = App::new(site.settings(), site.clock.clone()).unwrap();
-        resume(&app).await.unwrap();
+        app.knowledge.load().await.unwrap();
         let standing = app.snapshot().standing(app.clock.now());
         let reason = standing.as_str().replace("grace", "active");
         assert_eq!(reason, expected, "start {number}");
@@ -339,7 +338,7 @@ async fn a_connected_site_that_has_lost_everything_is_not_locked_out_by_a_dead_b
         Kept::nothing().write(&site).await;
         site.clock.set_wall(at(wall));
         let app = App::new(site.settings(), site.clock.clone()).unwrap();
-        resume(&app).await.unwrap();
+        app.knowledge.load().await.unwrap();
         let standing = |app: &App| app.snapshot().standing(app.clock.now()).as_str();
         assert_eq!(standing(&app), "active", "before it has asked");
         validate(&app).await;
@@ -406,7 +405,7 @@ async fn a_process_with_a_bad_clock_does_not_move_the_time_of_others() {
         std::fs::remove_file(one.state_file(name)).unwrap();
     }
     let app = Arc::new(App::new(one.settings(), one.clock.clone()).unwrap());
-    resume(&app).await.unwrap();
+    app.knowledge.load().await.unwrap();
     let now = app.clock.now();
     assert!(now - at(START) < TimeDelta::minutes(10), "{now}");
     assert_ne!(app.snapshot().standing(now).as_str(), "lapsed");
@@ -609,7 +608,7 @@ async fn a_time_that_cannot_be_kept_is_shown_and_is_a_security_event(engine: Eng
     site.restart().await;
     site.advance(TimeDelta::hours(1));
     let app = App::new(site.settings(), site.clock.clone()).unwrap();
-    resume(&app).await.unwrap();
+    app.knowledge.load().await.unwrap();
     license_client::licensing::keep_time::keep_time(&app, Occasion::Running).await;
     let trouble = app.time.trouble().unwrap();
     assert!(trouble.contains("time.json in STATE_DIR"), "{trouble}");
