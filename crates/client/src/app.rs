@@ -37,23 +37,23 @@ pub struct App {
     /// The database.
     pub store: Arc<Store>,
     /// The License Server.
-    pub upstream: Upstream,
+    pub(crate) upstream: Upstream,
     /// Whose word counts.
-    pub keys: Arc<TrustedKeys>,
+    pub(crate) keys: Arc<TrustedKeys>,
     /// What the site's settings decide.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// Regular intervals of calls.
-    pub intervals: Intervals,
+    pub(crate) intervals: Intervals,
     /// What people call the installation.
-    pub installation_name: String,
+    pub(crate) installation_name: String,
     /// Version of the VMS.
-    pub app_version: String,
+    pub(crate) app_version: String,
     /// Where the machine's own files are: `/`.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Which process makes the scheduled calls.
-    pub scheduler: Arc<Scheduler>,
+    pub(crate) scheduler: Arc<Scheduler>,
     /// Which paths of the VMS need which feature.
-    pub gate_routes: GateRoutes,
+    pub(crate) gate_routes: GateRoutes,
     /// What is in use.
     pub meter: Arc<Meter>,
     /// The log of attempts.
@@ -61,13 +61,13 @@ pub struct App {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Unknown features that gates ask about.
-    pub unknown_features: UnknownFeatures,
+    pub(crate) unknown_features: UnknownFeatures,
     /// The state for subscribers; `None` before the first one.
-    pub announced: watch::Sender<Option<Arc<Announced>>>,
+    pub(crate) announced: watch::Sender<Option<Arc<Announced>>>,
     /// What the site may use, computed one time for all callers.
-    pub entitled: LatestEntitled,
+    pub(crate) entitled: LatestEntitled,
     /// Notified when another process has changed something in the database.
-    pub database_changed: Notify,
+    pub(crate) database_changed: Notify,
 }
 
 /// Why the service cannot start.

@@ -19,7 +19,6 @@ use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState, body, ext_authz};
 use crate::jobs;
-use crate::licensing::keep_time::keep_time;
 use crate::store::left_behind;
 use crate::timekeeping::Occasion;
 
@@ -165,7 +164,7 @@ async fn keep_at_stop(app: &App) {
         return;
     }
     app.knowledge.observe_clocks();
-    let keeping = keep_time(app, Occasion::Stopping);
+    let keeping = app.knowledge.keep_time(Occasion::Stopping);
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, keeping)
         .await
         .is_err()

@@ -11,7 +11,6 @@ use license_core::time_guard::{MAX_WAIT, keep_again_after};
 use license_service::clock::Clock as _;
 
 use crate::app::App;
-use crate::licensing::keep_time::{keep_in_file, keep_time};
 use crate::timekeeping::Occasion;
 use crate::timekeeping::effective_clock::EffectiveClock;
 
@@ -67,12 +66,12 @@ async fn watch_effective_time(app: &App, clock: &EffectiveClock) -> Infallible {
             kept = clock
                 .may_be_kept()
                 .then(|| (uptime, clock.believed(), answers));
-            keep_time(app, Occasion::Running).await;
+            app.knowledge.keep_time(Occasion::Running).await;
             filed = uptime;
         } else if uptime.saturating_sub(filed) + CHECK_INTERVAL
             >= keep_again_after(app.clock.running())
         {
-            keep_in_file(app).await;
+            app.knowledge.keep_time_in_file().await;
             filed = uptime;
         }
         tokio::time::sleep(CHECK_INTERVAL).await;

@@ -12,15 +12,16 @@
 //! Its fields are private: nothing that is known can be changed without being kept.
 
 mod calls;
-pub mod database_state;
+mod database_state;
 mod evidence_rows;
-pub mod key_sets;
-pub mod load;
-pub mod local_copy;
-pub mod machine;
-pub mod reload;
+mod keep_time;
+mod key_sets;
+mod load;
+mod local_copy;
+mod machine;
+mod reload;
 pub mod reports;
-pub mod requests;
+mod requests;
 pub mod snapshot;
 pub mod turn;
 mod unwritten;

@@ -10,7 +10,6 @@ pub mod decide;
 pub mod due;
 pub mod exchange;
 pub mod heartbeat;
-pub mod keep_time;
 pub mod offline;
 pub mod switch;
 pub mod usage;

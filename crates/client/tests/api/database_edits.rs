@@ -8,7 +8,6 @@ use chrono::TimeDelta;
 use license_client::app::App;
 use license_client::licensing::activate::activate;
 use license_client::licensing::deactivate::deactivate;
-use license_client::licensing::keep_time::keep_in_file;
 use license_client::licensing::switch::switch;
 use license_client::licensing::usage::report;
 use license_client::licensing::validate::validate;
@@ -507,7 +506,7 @@ async fn triggers_do_not_bring_back_what_was_revoked(engine: Engine) {
         assert!(may_use(&app, "module.recording_basic"));
         site.advance(TimeDelta::minutes(2));
     }
-    keep_in_file(&app).await;
+    app.knowledge.keep_time_in_file().await;
     app.store.close().await;
     // Not after a restart either, without the local copy, and not by the lease from before.
     let app = open(&site).await;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_client::app::App;
-use license_client::licensing::keep_time::keep_in_file;
 use license_client::licensing::validate::validate;
 use license_client::timekeeping::Occasion;
 use license_core::offline::{OfflineRequest, Purpose, nonce, to_file};
@@ -244,12 +243,12 @@ async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(eng
     assert_ne!(standing(&app), "lapsed");
     assert!(app.knowledge.calls().is_validation_wanted());
     // What has run is kept, and that it has waited.
-    license_client::licensing::keep_time::keep_time(&app, Occasion::Running).await;
+    app.knowledge.keep_time(Occasion::Running).await;
     assert!(site.state_file("time.json").exists());
     let kept = Kept::read(&site).await;
     validate(&app).await;
     assert_eq!(standing(&app), "lapsed");
-    license_client::licensing::keep_time::keep_time(&app, Occasion::Running).await;
+    app.knowledge.keep_time(Occasion::Running).await;
     assert!(site.state_file("time.json").exists());
     app.store.close().await;
     // From now on without asking, also after a start that was killed while it waited.
@@ -318,7 +317,7 @@ async fn an_answer_that_never_comes_holds_the_time_back_for_a_minute(engine: Eng
         let standing = app.snapshot().standing(app.clock.now());
         let reason = standing.as_str().replace("grace", "active");
         assert_eq!(reason, expected, "start {number}");
-        keep_in_file(&app).await;
+        app.knowledge.keep_time_in_file().await;
         app.store.close().await;
     }
     site.stop().await;
@@ -609,7 +608,7 @@ async fn a_time_that_cannot_be_kept_is_shown_and_is_a_security_event(engine: Eng
     site.advance(TimeDelta::hours(1));
     let app = App::new(site.settings(), site.clock.clone()).unwrap();
     app.knowledge.load().await.unwrap();
-    license_client::licensing::keep_time::keep_time(&app, Occasion::Running).await;
+    app.knowledge.keep_time(Occasion::Running).await;
     let trouble = app.time.trouble().unwrap();
     assert!(trouble.contains("time.json in STATE_DIR"), "{trouble}");
     assert!(trouble.contains("does not keep it"), "{trouble}");
