@@ -61,14 +61,9 @@ pub(super) async fn request(
     mut body: JsonObject,
 ) -> Result<Json<OfflineRequestResponse>, ApiError> {
     let word = body.text("purpose")?;
-    let purpose = match word.as_str() {
-        "activate" => Purpose::Activate,
-        "renew" => Purpose::Renew,
-        "deactivate" => Purpose::Deactivate,
-        _ => {
-            let why = "expected activate, renew or deactivate";
-            return Err(unacceptable("purpose", why, word.into()));
-        }
+    let Some(purpose) = Purpose::parse(&word) else {
+        let why = "expected activate, renew or deactivate";
+        return Err(unacceptable("purpose", why, word.into()));
     };
     let license_key = match purpose {
         Purpose::Activate => Some(body.text("licenseKey")?),
