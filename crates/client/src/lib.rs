@@ -7,12 +7,13 @@
 //! and answers.
 //!
 //! Imports run one way: `cli → serve → {console, jobs} → http → licensing → app → knowledge →
-//! timekeeping → {store, upstream, identity, …} → {license_core, license_service}`.
+//! {store, upstream, identity, …} → {license_core, license_service}`.
 #![warn(clippy::print_stderr)]
 
 pub mod announced;
 pub mod app;
 pub mod attempts_log;
+pub mod certificate_file;
 pub mod cli;
 pub mod config;
 pub mod console;
@@ -36,7 +37,6 @@ pub mod server_certificate;
 pub mod shared_reading;
 pub mod state_file;
 pub mod store;
-pub mod timekeeping;
 pub mod trusted_keys;
 pub mod unknown_features;
 pub mod upstream;

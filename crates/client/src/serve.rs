@@ -19,8 +19,8 @@ use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState, body, ext_authz};
 use crate::jobs;
+use crate::knowledge::timekeeping::Occasion;
 use crate::store::left_behind;
-use crate::timekeeping::Occasion;
 
 /// Maximum time that callers wait for the database when the service starts.
 const STARTUP_TIMEOUT: Duration = Duration::from_millis(500);

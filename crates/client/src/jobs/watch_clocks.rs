@@ -11,8 +11,8 @@ use license_core::time_guard::{MAX_WAIT, keep_again_after};
 use license_service::clock::Clock as _;
 
 use crate::app::App;
-use crate::timekeeping::Occasion;
-use crate::timekeeping::effective_clock::EffectiveClock;
+use crate::knowledge::timekeeping::Occasion;
+use crate::knowledge::timekeeping::effective_clock::EffectiveClock;
 
 /// How often. Between two looks time passes with the running process alone.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

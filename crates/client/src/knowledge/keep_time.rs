@@ -2,7 +2,7 @@
 //! marks in the local copy and in the database.
 
 use super::Knowledge;
-use crate::timekeeping::Occasion;
+use super::timekeeping::Occasion;
 
 impl Knowledge {
     /// Keeps the time in all three places. There is nothing to keep where no keys are trusted, and

@@ -12,7 +12,7 @@ use crate::store::{StoreError, system_config};
 impl Knowledge {
     /// Advances along the chain; answers whether it reached a newer set.
     pub fn advance_keys(&self, chain: &[String]) -> bool {
-        let Some(walk) = self.parts.keys.go_on(chain) else {
+        let Some(walk) = self.parts.keys.advance(chain) else {
             return false;
         };
         if let Some(error) = &walk.error {

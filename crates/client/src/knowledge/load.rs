@@ -9,10 +9,10 @@ use license_core::license_key;
 use license_core::time_guard::Mark;
 
 use super::evidence_rows::EvidenceRows;
+use super::timekeeping::Timekeeping;
 use super::{Knowledge, reports};
 use crate::identity::{self, Identity};
 use crate::store::StoreError;
-use crate::timekeeping::Timekeeping;
 
 /// What the database says besides the evidence.
 struct Opened {
@@ -88,7 +88,7 @@ impl Knowledge {
         let comparison = self.examine_machine(&db, &secret, now).await?;
         let mark = Timekeeping::load_mark(&db).await?;
         let verified = self.verify(rows, &identity, &Evidence::default(), now);
-        self.recall_time(mark.as_ref(), &verified.evidence);
+        self.restore_time(mark.as_ref(), &verified.evidence);
         let adopted = verified.is_adopted.then_some(verified.evidence.license_key);
         let heartbeat_at = reports::load_heartbeat(&db).await?;
         parts.meter.join(reports::load_usage(&db).await?, now);
@@ -132,12 +132,12 @@ impl Knowledge {
     }
 
     /// An earlier run has left this high-water mark beside this evidence.
-    pub(super) fn recall_time(&self, mark: Option<&Mark>, evidence: &Evidence) {
+    pub(super) fn restore_time(&self, mark: Option<&Mark>, evidence: &Evidence) {
         let parts = &self.parts;
         let remembered = self.remembered();
         parts
             .time
-            .recall(mark, evidence, &parts.policy, &remembered);
+            .restore(mark, evidence, &parts.policy, &remembered);
     }
 
     /// Determines when the next calls are due.

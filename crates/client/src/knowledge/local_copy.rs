@@ -112,9 +112,9 @@ impl Knowledge {
         let switched_off = switched_off.filter_map(|key| FeatureKey::parse(key).ok());
         self.identity.store(Some(identity.into()));
         self.note_unwritten(|unwritten| *unwritten = copy.unwritten);
-        parts.meter.recall(copy.reported_usage, now);
+        parts.meter.restore(copy.reported_usage, now);
         parts.time.note_ran_until(copy.unsigned_time);
-        self.recall_time(copy.effective_time.as_ref(), &evidence);
+        self.restore_time(copy.effective_time.as_ref(), &evidence);
         self.show(Snapshot::new(
             evidence,
             switched_off.collect(),

@@ -23,6 +23,7 @@ mod reload;
 pub mod reports;
 mod requests;
 pub mod snapshot;
+pub mod timekeeping;
 pub mod turn;
 mod unwritten;
 mod verified_rows;
@@ -43,6 +44,7 @@ use tokio::sync::Notify;
 
 use self::database_state::DatabaseState;
 use self::snapshot::Snapshot;
+use self::timekeeping::Timekeeping;
 use self::turn::Turn;
 use self::unwritten::Unwritten;
 use crate::attempts_log::AttemptsLog;
@@ -52,7 +54,6 @@ use crate::random;
 use crate::scheduler::Scheduler;
 use crate::state_file::StateFile;
 use crate::store::Store;
-use crate::timekeeping::Timekeeping;
 use crate::trusted_keys::TrustedKeys;
 use crate::usage::Meter;
 

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use license_core::calls::Calls;
 use license_core::evidence::Evidence;
 use license_core::usage::Gauges;
 
-use super::evidence_rows::{EvidenceRows, is_signed};
+use super::evidence_rows::EvidenceRows;
 use super::snapshot::Snapshot;
 use super::turn::Turn;
 use super::verified_rows::Verified;
@@ -171,28 +170,6 @@ impl Knowledge {
         if let Some(tried_at) = tried_at {
             self.parts.scheduler.note_running();
             self.note_call(|calls| calls.validated_elsewhere(tried_at, failed_at.is_some(), now));
-        }
-    }
-
-    /// Counts changes made to the rows by hand, and requests a validation if `known` was replaced
-    /// by an unsigned license.
-    pub(super) fn report_changed_rows(&self, verified: &Verified, known: &Evidence) {
-        let is_unsigned = !is_signed(&verified.evidence);
-        let is_other = verified.evidence.lease != known.lease;
-        let is_lost = verified.not_taken_over.is_some() && is_unsigned;
-        let is_another = verified.is_adopted && self.remembered().adopted_at().is_some();
-        if is_another {
-            tracing::error!(
-                security = true,
-                "another unsigned license; it gets the rest of the first one's grace period"
-            );
-        }
-        if verified.is_tampered || is_another || (is_lost && is_other) {
-            self.parts.metrics.security_event();
-        }
-        let is_new = verified.is_adopted || is_lost || verified.is_tampered;
-        if is_new && is_other && is_unsigned {
-            self.note_call(Calls::validation_wanted);
         }
     }
 }

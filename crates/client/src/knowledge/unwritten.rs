@@ -57,3 +57,43 @@ impl Knowledge {
         unwritten.attempts.drain(..too_many);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::store::local_license_validation_attempts::AttemptResult;
+
+    fn line(license_key: &str) -> Attempt {
+        Attempt {
+            at: DateTime::UNIX_EPOCH,
+            license_key: license_key.to_owned(),
+            result: AttemptResult::Failed,
+            error_message: None,
+        }
+    }
+
+    #[test]
+    fn what_came_while_the_rest_was_written_still_waits() {
+        let written = Unwritten {
+            evidence: true,
+            heartbeat: false,
+            usage: true,
+            attempts: vec![line("first")],
+        };
+        let mut unwritten = Unwritten {
+            heartbeat: true,
+            attempts: vec![line("first"), line("second")],
+            ..written.clone()
+        };
+        unwritten.remove(&written);
+        assert!(unwritten.heartbeat && !unwritten.evidence && !unwritten.usage);
+        let keys: Vec<&str> = unwritten
+            .attempts
+            .iter()
+            .map(|it| &*it.license_key)
+            .collect();
+        assert_eq!(keys, ["second"]);
+    }
+}

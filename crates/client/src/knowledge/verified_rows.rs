@@ -4,6 +4,7 @@
 //! keys, the rows count as they are.
 
 use chrono::{DateTime, Utc};
+use license_core::calls::Calls;
 use license_core::contact::Trust;
 use license_core::document::{
     DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
@@ -114,6 +115,28 @@ impl Knowledge {
             is_adopted: stored.is_adopted && not_taken_over.is_none(),
             is_tampered: stored.is_tampered || not_taken_over == Some(NotTakenOver::Unsigned),
             not_taken_over,
+        }
+    }
+
+    /// Counts changes made to the rows by hand, and requests a validation if `known` was replaced
+    /// by an unsigned license.
+    pub(super) fn report_changed_rows(&self, verified: &Verified, known: &Evidence) {
+        let is_unsigned = !is_signed(&verified.evidence);
+        let is_other = verified.evidence.lease != known.lease;
+        let is_lost = verified.not_taken_over.is_some() && is_unsigned;
+        let is_another = verified.is_adopted && self.remembered().adopted_at().is_some();
+        if is_another {
+            tracing::error!(
+                security = true,
+                "another unsigned license; it gets the rest of the first one's grace period"
+            );
+        }
+        if verified.is_tampered || is_another || (is_lost && is_other) {
+            self.parts.metrics.security_event();
+        }
+        let is_new = verified.is_adopted || is_lost || verified.is_tampered;
+        if is_new && is_other && is_unsigned {
+            self.note_call(Calls::validation_wanted);
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_client::app::App;
+use license_client::knowledge::timekeeping::Occasion;
 use license_client::licensing::validate::validate;
-use license_client::timekeeping::Occasion;
 use license_core::offline::{OfflineRequest, Purpose, nonce, to_file};
 use license_core::protocol::ActivateRequest;
 use license_server::audit::Actor;

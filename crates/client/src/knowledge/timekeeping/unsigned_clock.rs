@@ -84,7 +84,7 @@ impl UnsignedClock {
     }
 
     /// An earlier run has left this evidence.
-    pub(super) fn recall(&self, evidence: &Evidence, policy: &Policy) {
+    pub(super) fn restore(&self, evidence: &Evidence, policy: &Policy) {
         let reading = self.reading();
         let ran_until = *self
             .ran_until

@@ -36,7 +36,7 @@ pub struct EffectiveClock {
 
 impl EffectiveClock {
     /// Begins with what an earlier run has kept in its file; answers what there
-    /// is to say. Without that, [`EffectiveClock::recall`] is where time begins.
+    /// is to say. Without that, [`EffectiveClock::restore`] is where time begins.
     pub(super) fn start(
         machine: Arc<dyn Clock>,
         kept: Option<&Believed>,
@@ -97,7 +97,7 @@ impl EffectiveClock {
     /// An earlier run has kept this high-water mark and these documents, the
     /// newest of them made at `signed`. Without a kept time, time begins here. A
     /// signed answer that came first replaces the mark.
-    pub(super) fn recall(
+    pub(super) fn restore(
         &self,
         mark: Option<&Mark>,
         signed: Option<DateTime<Utc>>,

@@ -1,9 +1,9 @@
 //! The time that counts: which clock it is, what moves it, and how it reaches the next start.
 //!
 //! Where keys are trusted it is the [`EffectiveClock`], else the [`UnsignedClock`]. Other modules
-//! read the time from a [`Clock`] and report to [`Timekeeping`] what proves or lacks a proof of the
-//! time; only this module changes the clocks. It is kept in `time.json` ([`time_file`]), and as a
-//! high-water mark in the database ([`mark_row`]) and in the local copy.
+//! read the time from a [`Clock`], and tell [`super::Knowledge`] what proves it; only this module
+//! changes the clocks. The time is kept in `time.json` ([`time_file`]), and as a high-water mark in
+//! the database ([`mark_row`]) and in the local copy.
 
 pub mod effective_clock;
 mod events;
@@ -127,25 +127,25 @@ impl Timekeeping {
     /// A signed answer to our own question, sent when the process had been running for `sent`,
     /// says what time it is.
     #[must_use = "calls recorded in the future must be corrected if the time was set"]
-    pub fn prove(&self, signed: DateTime<Utc>, sent: Duration) -> bool {
+    pub(super) fn prove(&self, signed: DateTime<Utc>, sent: Duration) -> bool {
         self.was_set(|clock| clock.prove(signed, clock.running().saturating_sub(sent)))
     }
 
     /// A signed answer was imported from a file. Answers whether it has set the time.
     #[must_use = "calls recorded in the future must be corrected if the time was set"]
-    pub fn answer(&self, signed: DateTime<Utc>) -> bool {
+    pub(super) fn answer(&self, signed: DateTime<Utc>) -> bool {
         self.was_set(|clock| clock.answer(signed))
     }
 
     /// A validation was attempted, with any result. Answers whether that has set the time.
     #[must_use = "calls recorded in the future must be corrected if the time was set"]
-    pub fn validation_tried(&self) -> bool {
+    pub(super) fn validation_tried(&self) -> bool {
         self.was_set(EffectiveClock::validation_tried)
     }
 
     /// Reads the machine's clocks. Answers whether there was something notable, which is logged.
     #[must_use = "the standing may have changed"]
-    pub fn observe(&self) -> bool {
+    pub(super) fn observe(&self) -> bool {
         self.was_set(EffectiveClock::observe)
     }
 
@@ -157,14 +157,14 @@ impl Timekeeping {
     }
 
     /// A signed document that was made at `signed` is here: it is no earlier than that.
-    pub fn learn(&self, signed: DateTime<Utc>) {
+    pub(super) fn learn(&self, signed: DateTime<Utc>) {
         if let Some(clock) = self.effective() {
             clock.learn(signed);
         }
     }
 
     /// An earlier run has left this high-water mark beside this evidence.
-    pub fn recall(
+    pub(super) fn restore(
         &self,
         mark: Option<&Mark>,
         evidence: &Evidence,
@@ -187,28 +187,26 @@ impl Timekeeping {
                     .map(Mark::unsigned)
                     .map(Mark::told);
                 let mark = mark.copied().or(grace);
-                events::log(&clock.recall(mark.as_ref(), signed));
+                events::log(&clock.restore(mark.as_ref(), signed));
             }
-            Source::Unsigned(clock) => clock.recall(evidence, policy),
+            Source::Unsigned(clock) => clock.restore(evidence, policy),
         }
     }
 
     /// Until when an earlier process ran without keys, as the local copy says.
-    pub fn note_ran_until(&self, instant: Option<DateTime<Utc>>) {
+    pub(super) fn note_ran_until(&self, instant: Option<DateTime<Utc>>) {
         if let Some(clock) = self.unsigned() {
             clock.note_ran_until(instant);
         }
     }
 
     /// The high-water mark of the effective time, for the local copy.
-    #[must_use]
-    pub fn mark(&self) -> Option<Mark> {
+    pub(super) fn mark(&self) -> Option<Mark> {
         self.effective().map(|clock| clock.guard().mark())
     }
 
     /// The time that counts now where no keys are trusted, for the local copy.
-    #[must_use]
-    pub fn unsigned_now(&self) -> Option<DateTime<Utc>> {
+    pub(super) fn unsigned_now(&self) -> Option<DateTime<Utc>> {
         self.unsigned().map(Clock::now)
     }
 
@@ -234,7 +232,7 @@ impl Timekeeping {
     /// A call that can confirm the license was tried, and began at `begun`. Answers whether that
     /// has set the time.
     #[must_use = "the standing may have changed"]
-    pub fn confirmation_tried(&self, begun: Option<WallReading>) -> bool {
+    pub(super) fn confirmation_tried(&self, begun: Option<WallReading>) -> bool {
         let (Some(clock), Some(begun)) = (self.unsigned(), begun) else {
             return false;
         };
@@ -273,7 +271,11 @@ impl Timekeeping {
 
     /// Writes `time.json`, with what is remembered of licenses. Answers whether it counts at the
     /// next start; `None` while there is no time to store.
-    pub async fn write_file(&self, occasion: Occasion, remembered: Remembered) -> Option<bool> {
+    pub(super) async fn write_file(
+        &self,
+        occasion: Occasion,
+        remembered: Remembered,
+    ) -> Option<bool> {
         let Source::Effective { clock, file } = &self.source else {
             return None;
         };
@@ -295,12 +297,12 @@ impl Timekeeping {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn load_mark(db: &impl ConnectionTrait) -> Result<Option<Mark>, StoreError> {
+    pub(super) async fn load_mark(db: &impl ConnectionTrait) -> Result<Option<Mark>, StoreError> {
         mark_row::load(db).await
     }
 
     /// Stores the mark in the database. Answers whether the database has kept it.
-    pub async fn store_mark(&self, store: &Store) -> bool {
+    pub(super) async fn store_mark(&self, store: &Store) -> bool {
         let Some(clock) = self.effective() else {
             return true;
         };
@@ -323,7 +325,7 @@ impl Timekeeping {
 
     /// Records whether the effective time can be stored. Preventing that can reset the time, so
     /// each new problem is a security event.
-    pub fn note_trouble(&self, trouble: Option<String>) {
+    pub(super) fn note_trouble(&self, trouble: Option<String>) {
         let trouble = trouble.map(Arc::new);
         let before = self.trouble.swap(trouble.clone());
         match (before, trouble) {

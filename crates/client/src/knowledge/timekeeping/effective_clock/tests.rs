@@ -12,7 +12,7 @@ fn a_mark_that_is_found_after_a_signed_answer_does_not_count() {
         if answered {
             clock.prove(start, Duration::ZERO);
         }
-        clock.recall(Some(&mark), None);
+        clock.restore(Some(&mark), None);
         let expected = if answered { start } else { mark.at };
         assert_eq!(clock.now(), expected);
     }
