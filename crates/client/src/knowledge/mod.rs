@@ -4,16 +4,17 @@
 //! license with the site's switches ([`Snapshot`]), who the installation is, the calls so far, and
 //! what is remembered of former licenses. It keeps them in the database and in the local copy:
 //!
-//! - load: [`Knowledge::load_local_copy`] and [`Knowledge::open_database`] at the start ([`load`]);
-//! - change: the methods of a [`Turn`], of which there is one at a time ([`turn`]);
-//! - flush: [`Turn::flush`] writes what the database could not take before ([`unwritten`]);
-//! - reload: [`Knowledge::reload`] takes over what other processes have changed ([`reload`]).
+//! - load: [`Knowledge::load_local_copy`] and [`Knowledge::open_database`] at the start (`load`);
+//! - change: the methods of a [`Turn`], of which there is one at a time (`turn`);
+//! - flush: [`Turn::flush`] writes what the database could not take before (`unwritten`);
+//! - reload: [`Knowledge::reload`] takes over what other processes have changed (`reload`).
 //!
 //! Its fields are private: nothing that is known can be changed without being kept.
 
 mod calls;
 mod database_state;
 mod evidence_rows;
+mod follow_database;
 mod keep_time;
 mod key_sets;
 mod load;

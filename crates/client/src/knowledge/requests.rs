@@ -5,6 +5,7 @@ use license_core::offline::Pending;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::Knowledge;
+use super::turn::Turn;
 use crate::store::{StoreError, system_config};
 
 impl Knowledge {
@@ -16,8 +17,10 @@ impl Knowledge {
         let db = self.parts.store.db();
         self.parts.store.within(load(&db)).await
     }
+}
 
-    /// Changes them in a transaction of their own.
+impl Turn<'_> {
+    /// Changes the requests that wait for an answer, in a transaction of their own.
     ///
     /// # Errors
     /// When the database refuses; then nothing is changed.
@@ -25,15 +28,16 @@ impl Knowledge {
         &self,
         change: impl FnOnce(&mut Vec<Pending>),
     ) -> Result<(), StoreError> {
-        let now = self.clock.now();
+        let database = &self.knowledge.parts.store;
+        let now = self.knowledge.clock.now();
         let changing = async {
-            let transaction = self.parts.store.begin(now).await?;
+            let transaction = database.begin(now).await?;
             let mut pending = load(&transaction).await?;
             change(&mut pending);
             store(&transaction, &pending, now).await?;
             Ok(transaction.commit().await?)
         };
-        self.parts.store.within(changing).await
+        database.within(changing).await
     }
 }
 

@@ -26,7 +26,7 @@ use crate::store::{
 
 /// The right to change the evidence, which one caller has at a time.
 pub struct Turn<'a> {
-    knowledge: &'a Knowledge,
+    pub(super) knowledge: &'a Knowledge,
     _guard: MutexGuard<'a, ()>,
 }
 

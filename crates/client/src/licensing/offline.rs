@@ -104,7 +104,7 @@ pub async fn request(
             pending.insert(0, waiting);
             pending.truncate(MAX_PENDING);
         };
-        app.knowledge.change_requests(remember).await?;
+        turn.change_requests(remember).await?;
     }
     tracing::info!(
         license_key = license_key::mask(&request.license_key),
@@ -160,7 +160,7 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     let forget = |pending: &mut Vec<Pending>| pending.retain(|it| it.nonce != answered.nonce);
     // The document counts by now, and cannot be used again in any case: its
     // sequence number is known.
-    if let Err(error) = app.knowledge.change_requests(forget).await {
+    if let Err(error) = turn.change_requests(forget).await {
         tracing::warn!(%error, "failed to clear the answered request, which is still recorded as \
             pending");
     }

@@ -1,9 +1,9 @@
 //! The time that counts: which clock it is, what moves it, and how it reaches the next start.
 //!
-//! Where keys are trusted it is the [`EffectiveClock`], else the [`UnsignedClock`]. Other modules
+//! Where keys are trusted it is the [`EffectiveClock`], else the `UnsignedClock`. Other modules
 //! read the time from a [`Clock`], and tell [`super::Knowledge`] what proves it; only this module
-//! changes the clocks. The time is kept in `time.json` ([`time_file`]), and as a high-water mark in
-//! the database ([`mark_row`]) and in the local copy.
+//! changes the clocks. The time is kept in `time.json` (`time_file`), and as a high-water mark in
+//! the database (`mark_row`) and in the local copy.
 
 pub mod effective_clock;
 mod events;
@@ -218,7 +218,7 @@ impl Timekeeping {
     }
 
     /// The time at which such a call ends that began at `begun`. It counts for everything
-    /// after [`Timekeeping::confirmation_tried`], which has to come when what the call has
+    /// after [`super::Knowledge::note_confirmation_tried`], which has to come when what the call has
     /// changed is known: otherwise the site would have lapsed in between.
     #[must_use]
     pub fn now_when_tried(&self, begun: Option<WallReading>) -> DateTime<Utc> {
