@@ -9,7 +9,7 @@ use license_core::announcement::{Envelope, Signed};
 use license_core::lease::Lease;
 
 use crate::announced::Announced;
-use crate::snapshot::Snapshot;
+use crate::knowledge::snapshot::Snapshot;
 use crate::trusted_keys::TrustedKeys;
 
 /// What the site may use, as long as neither its snapshot nor its standing changes.

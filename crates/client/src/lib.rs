@@ -6,24 +6,25 @@
 //! licensed. The rules are in `license_core`; this crate loads, calls, stores
 //! and answers.
 //!
-//! Imports run one way: `cli → serve → {console, jobs} → http → licensing → app →
-//! {store, upstream, identity, snapshot, …} → {license_core, license_service}`.
+//! Imports run one way: `cli → serve → {console, jobs} → http → licensing → app → knowledge →
+//! {store, upstream, identity, …} → {license_core, license_service}`.
 #![warn(clippy::print_stderr)]
 
 pub mod announced;
 pub mod app;
 pub mod attempts_log;
+pub mod certificate_file;
 pub mod cli;
 pub mod config;
 pub mod console;
 pub mod doctor;
-pub mod effective_clock;
 pub mod entitled;
 pub mod gate_routes;
 pub mod host;
 pub mod http;
 pub mod identity;
 pub mod jobs;
+pub mod knowledge;
 pub mod licensing;
 pub mod metrics;
 pub mod proxy;
@@ -34,11 +35,9 @@ pub mod sealed_file;
 pub mod serve;
 pub mod server_certificate;
 pub mod shared_reading;
-pub mod snapshot;
 pub mod state_file;
 pub mod store;
 pub mod trusted_keys;
 pub mod unknown_features;
-pub mod unsigned_clock;
 pub mod upstream;
 pub mod usage;

@@ -8,6 +8,7 @@
 //! is no longer the row's, finds out with its next renewal and holds nothing.
 //! Leases that belong to a database session would not survive a pooler.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use license_service::database::Database;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, system_config};
 
 /// How often the holder renews, and the others look.
@@ -30,6 +32,7 @@ const ALIVE: TimeDelta = TimeDelta::seconds(30);
 pub struct Scheduler {
     process: String,
     state: Mutex<State>,
+    is_stopped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +66,7 @@ impl Scheduler {
         Self {
             process: Uuid::new_v4().to_string(),
             state: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
         }
     }
 
@@ -141,6 +145,33 @@ impl Scheduler {
             let other = lease.holder.is_some_and(|holder| holder != self.process);
             other && (now - lease.renewed_at).abs() < ALIVE
         }))
+    }
+
+    /// Whether the process that should make the scheduled calls does not, as far as
+    /// this one has seen.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::SeqCst)
+    }
+
+    /// The scheduled calls are not made, although the License Server is reachable. A user of the
+    /// database can keep every process from calling, so each new occurrence is a security event.
+    pub fn note_stopped(&self, metrics: &Metrics) {
+        if !self.is_stopped.swap(true, Ordering::SeqCst) {
+            tracing::error!(
+                security = true,
+                "no process makes the scheduled calls, although the License Server is reachable; \
+                 this process validates instead"
+            );
+            metrics.security_event();
+        }
+    }
+
+    /// The scheduled calls are made.
+    pub fn note_running(&self) {
+        if self.is_stopped.swap(false, Ordering::SeqCst) {
+            tracing::info!("the scheduled calls are made again");
+        }
     }
 
     async fn renew_or_take(

@@ -19,9 +19,7 @@ use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState, body, ext_authz};
 use crate::jobs;
-use crate::licensing::keep::keep;
-use crate::licensing::keep_time::keep_at_stop;
-use crate::licensing::resume::recall;
+use crate::knowledge::timekeeping::Occasion;
 use crate::store::left_behind;
 
 /// Maximum time that callers wait for the database when the service starts.
@@ -54,7 +52,7 @@ pub async fn serve(
     let access = Arc::new(access.behind(settings.trusted_proxies));
     state_dir::remove_left_over(&settings.state_dir, clock.now());
     let app = Arc::new(App::new(settings, clock)?);
-    recall(&app);
+    app.knowledge.load_local_copy();
     let opening = open_database(&app, &shutdown).await;
     announce(settings, &app, &listener, ext_authz.as_ref())?;
     if settings.database_url.is_none() {
@@ -91,20 +89,10 @@ pub async fn serve(
 
     supervised.ended().await;
     if let Some(opening) = opening {
-        // What came of it is noted in `App`.
+        // What came of it is noted in `Knowledge`.
         let _ = opening.await;
     }
-    if let Some(clock) = &app.effective {
-        clock.observe();
-        let keeping = tokio::time::timeout(SHUTDOWN_TIMEOUT, keep_at_stop(&app)).await;
-        if keeping.is_err() {
-            tracing::debug!("failed to store the effective time during shutdown");
-        }
-    }
-    if app.unsigned.is_some() {
-        // The next process must know until when this one ran.
-        keep(&app).await;
-    }
+    keep_at_stop(&app).await;
     give_back_the_schedule(&app).await;
     app.store.close().await;
     tracing::info!("stopped");
@@ -118,7 +106,8 @@ async fn open_database(
     app: &Arc<App>,
     shutdown: &CancellationToken,
 ) -> Option<JoinHandle<Option<()>>> {
-    let opening = jobs::follow_database::open_once(app.clone());
+    let app = app.clone();
+    let opening = async move { app.knowledge.try_to_open_database().await };
     let mut opening = tokio::spawn(shutdown.clone().run_until_cancelled_owned(opening));
     let opened = tokio::time::timeout(STARTUP_TIMEOUT, &mut opening).await;
     opened.is_err().then_some(opening)
@@ -165,6 +154,22 @@ async fn warn_of_left_behind() {
              database exists on this machine: to keep using it, set DATABASE_URL to the default \
              in its README (vms_db on localhost), and restart"
         );
+    }
+}
+
+/// The next process must know until when this one ran.
+async fn keep_at_stop(app: &App) {
+    if app.time.effective().is_none() {
+        app.knowledge.write_local_copy().await;
+        return;
+    }
+    app.knowledge.observe_clocks();
+    let keeping = app.knowledge.keep_time(Occasion::Stopping);
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, keeping)
+        .await
+        .is_err()
+    {
+        tracing::debug!("failed to store the effective time during shutdown");
     }
 }
 

@@ -149,7 +149,7 @@ impl TrustedKeys {
     }
 
     /// Advances along the chain as far as `more` leads from the trusted set; answers the result.
-    pub fn go_on(&self, more: &[String]) -> Option<Walk> {
+    pub fn advance(&self, more: &[String]) -> Option<Walk> {
         let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
         let Trust::Keys(keyring) = &**self.trust.load() else {
             return None;

@@ -25,8 +25,9 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
+use crate::certificate_file::{CertificatesError, certificates};
 use crate::proxy::{ProxyError, ProxySettings, Route};
-use crate::server_certificate::{CertificatesError, certificates, explain, tls_config};
+use crate::server_certificate::{explain, tls_config};
 
 /// Maximum size of an answer, in bytes. A license with thousands of features is far smaller.
 pub(crate) const MAX_ANSWER_BYTES: usize = 1024 * 1024;

@@ -84,7 +84,7 @@ impl Meter {
     }
 
     /// Takes the reports that this process had received before a restart.
-    pub fn recall(&self, gauges: Gauges, now: DateTime<Utc>) {
+    pub fn restore(&self, gauges: Gauges, now: DateTime<Utc>) {
         let mut known = self.lock();
         known.own = merged(std::mem::take(&mut known.own), gauges, now);
         let others = std::mem::take(&mut known.gauges);

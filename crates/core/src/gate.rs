@@ -81,7 +81,7 @@ pub enum Reason<'a> {
 }
 
 impl<'a> Reason<'a> {
-    /// A code for programs.
+    /// A code for programs; [`crate::reason_words`] has the words for people.
     #[must_use]
     pub fn code(self) -> &'a str {
         match self {
@@ -93,26 +93,6 @@ impl<'a> Reason<'a> {
             Self::SwitchedOff => "switched_off",
             Self::Lapsed(reason) => reason.code(),
         }
-    }
-}
-
-/// The message for a user who is refused at a gate, by the code of the reason.
-#[must_use]
-pub fn in_words(code: &str, feature: &str) -> String {
-    match code {
-        "no_license" => "No license is activated on this site".to_owned(),
-        "not_in_license" => format!("The license does not include '{feature}'"),
-        "switched_off" => format!("'{feature}' is switched off on this site"),
-        "license_expired" => "The license has expired".to_owned(),
-        "grace_period_expired" => "The grace period has expired; contact the operator".to_owned(),
-        "no_contact" => "The license cannot be checked right now".to_owned(),
-        "no_feature" => "The gateway did not name a feature or a path".to_owned(),
-        "no_table" => {
-            "The gateway asks by path, but GATE_ROUTES of the License Client is not set".to_owned()
-        }
-        "not_listed" => "No route matches this path".to_owned(),
-        "bad_path" | "bad_feature" => "The path or feature of the request is invalid".to_owned(),
-        _ => "The license is not valid; contact the operator".to_owned(),
     }
 }
 

@@ -43,6 +43,7 @@ pub mod open_leases;
 pub mod pasted_text;
 pub mod protocol;
 pub mod rate;
+pub mod reason_words;
 pub mod regressions;
 pub mod restored;
 pub mod rotation;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use license_core::announcement::NOT_SIGNED;
-use license_core::gate::in_words;
+use license_core::reason_words::for_refused_user;
 
 /// The answer to "may this feature be used?".
 ///
@@ -98,7 +98,7 @@ impl Reason {
     /// An English sentence to show to a user who is refused `feature`.
     #[must_use]
     pub fn message(self, feature: &str) -> String {
-        in_words(self.code(), feature)
+        for_refused_user(self.code(), feature)
     }
 }
 

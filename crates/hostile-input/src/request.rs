@@ -12,7 +12,6 @@ use clap::Parser as _;
 use license_client::app::App;
 use license_client::http::access::Access;
 use license_client::http::{HttpState, router};
-use license_client::licensing::resume::resume;
 use license_service::clock::{ManualClock, SystemClock};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -44,7 +43,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let app = runtime.block_on(async {
         let clock = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));
         let app = App::new(&settings, clock).unwrap();
-        resume(&app).await.unwrap();
+        app.knowledge.load().await.unwrap();
         Arc::new(app)
     });
     let clock = Arc::new(SystemClock);

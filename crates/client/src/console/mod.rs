@@ -1,8 +1,8 @@
 //! The web console: the standing of the site, the reason, the deadline, and what to do.
 //!
 //! Pages are rendered here and work without JavaScript, which only keeps them up to
-//! date. All texts are in `templates/`; style, script, plots and wording are
-//! those of `license_console`.
+//! date. The words of reasons are in `license_core::reason_words`, all other texts in
+//! `templates/`; style, script, plots and display names are those of `license_console`.
 
 mod activate;
 mod deactivate;

@@ -75,11 +75,8 @@ pub(super) async fn request(
     caller: Caller,
     Form(wanted): Form<RequestForm>,
 ) -> Response {
-    let (purpose, key) = match wanted.purpose.as_str() {
-        "renew" => (Purpose::Renew, None),
-        "deactivate" => (Purpose::Deactivate, None),
-        _ => (Purpose::Activate, Some(wanted.key.clone())),
-    };
+    let purpose = Purpose::parse(&wanted.purpose).unwrap_or(Purpose::Activate);
+    let key = (purpose == Purpose::Activate).then(|| wanted.key.clone());
     let mut page = Offline::new(&app, caller);
     page.key.clone_from(&wanted.key);
     if let Some(Err(why)) = key.as_deref().map(typed) {
@@ -99,7 +96,7 @@ pub(super) async fn request(
             let text = request.to_file();
             page.licensed = app.snapshot().evidence.lease.is_some();
             page.request = Some(RequestFile {
-                name: format!("foxsight-{}-request.txt", wanted_word(purpose)),
+                name: format!("foxsight-{}-request.txt", purpose.as_str()),
                 base64: STANDARD.encode(&text),
                 qr: qr(&text),
                 text,
@@ -110,14 +107,6 @@ pub(super) async fn request(
             page.error = Some(error.detail());
             show(error.status(), &page)
         }
-    }
-}
-
-fn wanted_word(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Activate => "activate",
-        Purpose::Renew => "renew",
-        Purpose::Deactivate => "deactivate",
     }
 }
 

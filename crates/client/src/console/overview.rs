@@ -14,10 +14,11 @@ use license_console::moment::{Moment, left};
 use license_console::page::show;
 use license_core::evidence::Failure;
 use license_core::feature::is_core;
-use license_core::hardware::{Comparison, Verdict};
+use license_core::hardware::{Change, Comparison, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::limits::limit;
+use license_core::reason_words::for_operator;
 use license_core::standing::{LapseReason, Standing};
 use license_core::usage::{Resource, Usage};
 
@@ -25,11 +26,11 @@ use super::frame::{Frame, Said};
 use super::timeline::{Timeline, timeline};
 use crate::app::App;
 use crate::http::access::Caller;
-use crate::http::hardware::{drift, word};
+use crate::http::hardware::word;
+use crate::knowledge::snapshot::Snapshot;
 use crate::licensing::decide::unknown_features;
 use crate::licensing::due::due;
 use crate::licensing::usage::{SHARED, measure};
-use crate::snapshot::Snapshot;
 use crate::unknown_features::UnknownFeature;
 
 /// Maximum number of features on the page.
@@ -39,11 +40,8 @@ const MAX_SHOWN_FEATURES: usize = 500;
 #[template(path = "overview.html")]
 struct Overview {
     frame: Frame,
-    standing: &'static str,
-    /// Why the license has lapsed.
-    reason: String,
-    /// Whether the vendor has withdrawn the license.
-    denied: bool,
+    standing: Standing,
+    title: &'static str,
     /// The vendor's message.
     message: Option<String>,
     failure: Option<Failure>,
@@ -58,8 +56,8 @@ struct Overview {
     installation_id: String,
     hardware_id: String,
     hardware_id_short: String,
-    drift: &'static str,
-    components: Vec<Component>,
+    hardware: Verdict,
+    changed_components: Vec<Component>,
     gauges: Vec<Gauge>,
     usage_known: bool,
     features: Vec<Feature>,
@@ -109,18 +107,14 @@ pub(super) async fn page(
     let identity = app.identity();
     let hardware_id = identity.as_ref().map(|it| it.hardware_id.clone());
     let hardware_id = hardware_id.unwrap_or_default();
-    let comparison = app.comparison();
+    let comparison = app.knowledge.comparison();
     let confirmed = evidence.confirmed_at.or(evidence.activated_at);
     let is_offline = evidence.lease.as_ref().is_some_and(Lease::is_offline);
     let (features, hidden_features) = features(&snapshot, now);
     let overview = Overview {
         frame,
-        standing: standing.as_str(),
-        reason: match &standing {
-            Standing::Lapsed(reason) => reason.code().to_owned(),
-            _ => String::new(),
-        },
-        denied: matches!(standing, Standing::Lapsed(LapseReason::Denied(_))),
+        title: title(&standing),
+        standing,
         message: evidence
             .denial
             .as_ref()
@@ -148,12 +142,10 @@ pub(super) async fn page(
             .unwrap_or_default(),
         hardware_id_short: short(&hardware_id),
         hardware_id,
-        drift: drift(
-            comparison
-                .as_ref()
-                .map_or(Verdict::Unknown, |it| it.verdict),
-        ),
-        components: components(comparison.as_deref()),
+        hardware: comparison
+            .as_ref()
+            .map_or(Verdict::Unknown, |it| it.verdict),
+        changed_components: changed_components(comparison.as_deref()),
         gauges: gauges(&usage, license),
         usage_known: Resource::ALL.iter().any(|it| usage.of(*it).is_some()),
         features,
@@ -164,15 +156,27 @@ pub(super) async fn page(
     show(StatusCode::OK, &overview)
 }
 
-fn components(comparison: Option<&Comparison>) -> Vec<Component> {
+fn title(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Unlicensed => "No license",
+        Standing::Active => "Everything is OK",
+        Standing::Grace { .. } => "The License Server cannot confirm the license",
+        Standing::Lapsed(LapseReason::Denied(_)) => "The vendor has withdrawn the license",
+        Standing::Lapsed(LapseReason::LicenseExpired) => "The license has expired",
+        Standing::Lapsed(LapseReason::GracePeriodExpired) => "The grace period has ended",
+    }
+}
+
+fn changed_components(comparison: Option<&Comparison>) -> Vec<Component> {
     let all = comparison.map(|comparison| &comparison.components);
-    let shown = all
+    let changed = all
         .into_iter()
         .flatten()
-        .map(|(component, change)| Component {
-            name: component.as_str(),
-            change: word(*change),
-        });
+        .filter(|(_, change)| **change != Change::Same);
+    let shown = changed.map(|(component, change)| Component {
+        name: component.as_str(),
+        change: word(*change),
+    });
     shown.collect()
 }
 
@@ -209,7 +213,7 @@ fn features(snapshot: &Snapshot, now: DateTime<Utc>) -> (Vec<Feature>, usize) {
         snapshot.decide(key, now, |decision| Feature {
             key: key.to_owned(),
             available: decision.available,
-            reason: decision.reason.code().to_owned(),
+            reason: for_operator(decision.reason.code()).to_owned(),
             switched_off,
             can_be_switched: !core && (switched_off || entitlements.lists(key)),
         })

@@ -5,7 +5,6 @@ use license_service::database::{Failure, Trouble};
 
 use super::{Examiner, Finding};
 use crate::config::Settings;
-use crate::licensing::readiness::database_trouble;
 use crate::store::{Store, StoreError};
 
 const WHAT: &str = "database";
@@ -32,7 +31,7 @@ pub(super) async fn check(
     let opened;
     let store = match examiner {
         Examiner::Service(app) => {
-            if let Some(why) = database_trouble(app).await {
+            if let Some(why) = app.knowledge.database_trouble().await {
                 return trouble(&why);
             }
             &*app.store

@@ -10,7 +10,7 @@ const WHAT: &str = "effective time";
 /// Only the running service knows; there is no finding without it.
 pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option<Finding> {
     let trouble = match examiner {
-        Examiner::Service(app) => app.time_trouble().map(|trouble| trouble.to_string()),
+        Examiner::Service(app) => app.time.trouble().map(|trouble| trouble.to_string()),
         Examiner::Command => {
             let status = port::ask(settings.host, settings.port, "/api/license/status").await?;
             match status.get("timeTrouble")? {

@@ -8,7 +8,7 @@ const WHAT: &str = "scheduled calls";
 /// Only the running service knows; without one nothing is found.
 pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option<Finding> {
     let is_stopped = match examiner {
-        Examiner::Service(app) => app.is_schedule_stopped(),
+        Examiner::Service(app) => app.scheduler.is_stopped(),
         Examiner::Command => {
             let readiness = port::ask(settings.host, settings.port, "/readyz").await?;
             readiness.get("schedule")?.as_str()? != "ok"

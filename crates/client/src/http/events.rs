@@ -190,7 +190,7 @@ impl Stream {
         let event = match self.sent {
             Sent::State { with_proof } => {
                 let name = if self.first { "snapshot" } else { "changed" };
-                let proof = with_proof.then_some(&self.app.keys);
+                let proof = with_proof.then_some(&*self.app.keys);
                 let (begin, rest) =
                     state.parts(&envelope(&self.app.snapshot(), proof, self.app.clock.now()));
                 self.rest = Some(rest);

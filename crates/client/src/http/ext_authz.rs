@@ -157,7 +157,7 @@ fn response(app: &App, verdict: &Verdict) -> CheckResponse {
     CheckResponse {
         status: Some(RpcStatus {
             code: code.into(),
-            message: verdict.reason.clone(),
+            message: verdict.reason().to_owned(),
         }),
         http_response: Some(http_response),
         dynamic_metadata: Some(metadata(verdict)),
@@ -178,11 +178,11 @@ fn header(name: &str, value: &[u8]) -> HeaderValueOption {
 
 /// For the gateway's access log.
 fn metadata(verdict: &Verdict) -> Struct {
-    let text = |text: &String| Kind::String(text.clone());
+    let text = |text: &str| Kind::String(text.to_owned());
     let fields = [
         ("allowed", Some(Kind::Bool(verdict.allowed))),
-        ("reason", Some(text(&verdict.reason))),
-        ("feature", verdict.feature.as_ref().map(text)),
+        ("reason", Some(text(verdict.reason()))),
+        ("feature", verdict.feature.as_deref().map(text)),
     ];
     let fields = fields.into_iter().filter_map(|(name, kind)| {
         let value = Value { kind: Some(kind?) };

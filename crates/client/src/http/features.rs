@@ -19,8 +19,8 @@ use crate::http::body::field::{Flag, Text, body, object};
 use crate::http::body::{FEATURE_KEYS, FeatureKeys, JsonObject};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
+use crate::knowledge::snapshot::Snapshot;
 use crate::licensing;
-use crate::snapshot::Snapshot;
 
 const FEATURE_KEY: Text = Text::new(
     "featureKey",

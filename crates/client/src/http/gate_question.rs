@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use axum::http::HeaderValue;
 use license_core::feature::FeatureKey;
-use license_core::gate::in_words;
 use license_core::license::License;
+use license_core::reason_words::for_refused_user;
 use license_core::route::Need;
 use serde_json::json;
 
@@ -38,32 +38,82 @@ pub(super) struct AskedPath<'a> {
     pub(super) path: Cow<'a, [u8]>,
 }
 
-/// Why a request may pass or not.
+/// Whether a request may pass, and why.
 pub(super) struct Verdict {
     pub(super) allowed: bool,
-    pub(super) reason: String,
+    reason: Why,
     pub(super) feature: Option<String>,
 }
 
+/// Why a request may pass or not.
+enum Why {
+    /// The code of the decision about a feature.
+    Decided(String),
+    /// No license decides about the request.
+    Undecided(RequestReason),
+}
+
+/// Why a request may pass or not where no license decides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RequestReason {
+    /// The routes list the path, which needs no feature.
+    NoFeatureNeeded,
+    /// The gateway named neither a feature nor a path.
+    NoFeature,
+    /// The gateway named a path, and there are no routes.
+    NoTable,
+    /// The routes do not list the path.
+    NotListed,
+    /// The path cannot be read, or may be read in different ways.
+    BadPath,
+    /// The feature cannot be read.
+    BadFeature,
+}
+
+impl RequestReason {
+    /// A code for programs.
+    fn code(self) -> &'static str {
+        match self {
+            Self::NoFeatureNeeded => "no_feature_needed",
+            Self::NoFeature => "no_feature",
+            Self::NoTable => "no_table",
+            Self::NotListed => "not_listed",
+            Self::BadPath => "bad_path",
+            Self::BadFeature => "bad_feature",
+        }
+    }
+}
+
 impl Verdict {
-    fn refused(reason: &str) -> Self {
+    fn refused(reason: RequestReason) -> Self {
         Self {
             allowed: false,
-            reason: reason.to_owned(),
+            reason: Why::Undecided(reason),
             feature: None,
+        }
+    }
+
+    /// The code of the reason.
+    pub(super) fn reason(&self) -> &str {
+        match &self.reason {
+            Why::Decided(code) => code,
+            Why::Undecided(reason) => reason.code(),
         }
     }
 
     /// The question cannot be read: no license would let the request through.
     pub(super) fn is_unreadable(&self) -> bool {
-        matches!(self.reason.as_str(), "bad_path" | "bad_feature")
+        matches!(
+            self.reason,
+            Why::Undecided(RequestReason::BadPath | RequestReason::BadFeature)
+        )
     }
 
     /// The body of a refusal: JSON that a user may be shown.
     pub(super) fn body(&self) -> String {
         let feature = self.feature.as_deref().unwrap_or_default();
-        let detail = in_words(&self.reason, feature);
-        json!({"detail": detail, "reason": self.reason, "feature": self.feature}).to_string()
+        let detail = for_refused_user(self.reason(), feature);
+        json!({"detail": detail, "reason": self.reason(), "feature": self.feature}).to_string()
     }
 
     /// The headers of every answer; `None` for one without a value. A tier that
@@ -72,7 +122,7 @@ impl Verdict {
         let snapshot = app.snapshot();
         let tier = snapshot.license().and_then(License::tier);
         [
-            ("x-license-reason", Some(self.reason.as_str())),
+            ("x-license-reason", Some(self.reason())),
             ("x-license-tier", tier),
         ]
         .map(|(name, text)| {
@@ -90,21 +140,21 @@ pub(super) fn judge(app: &App, question: &Question<'_>) -> Verdict {
 
 /// An allowance, or the first refusal as the error.
 fn judge_each(app: &App, question: &Question<'_>) -> Result<Verdict, Verdict> {
-    let unreadable = || Verdict::refused("bad_feature");
+    let unreadable = || Verdict::refused(RequestReason::BadFeature);
     let mut allowed = None;
     for feature in question.features.as_ref().ok_or_else(unreadable)? {
         allowed = Some(decide(app, feature)?);
     }
-    let unreadable = || Verdict::refused("bad_path");
+    let unreadable = || Verdict::refused(RequestReason::BadPath);
     let paths = question.paths.as_ref().ok_or_else(unreadable)?;
     let Some(table) = app.gate_routes.table() else {
         if question.features_may_be_the_visitors {
-            return Err(Verdict::refused("no_table"));
+            return Err(Verdict::refused(RequestReason::NoTable));
         }
         let nothing = if paths.is_empty() {
-            "no_feature"
+            RequestReason::NoFeature
         } else {
-            "no_table"
+            RequestReason::NoTable
         };
         return allowed.ok_or_else(|| Verdict::refused(nothing));
     };
@@ -117,7 +167,7 @@ fn judge_each(app: &App, question: &Question<'_>) -> Result<Verdict, Verdict> {
             allowed = Some(by_path(app, need)?);
         }
     }
-    allowed.ok_or_else(|| Verdict::refused("no_feature"))
+    allowed.ok_or_else(|| Verdict::refused(RequestReason::NoFeature))
 }
 
 fn by_path(app: &App, need: Need<'_>) -> Result<Verdict, Verdict> {
@@ -125,21 +175,21 @@ fn by_path(app: &App, need: Need<'_>) -> Result<Verdict, Verdict> {
         Need::Feature(key) => decide(app, key.as_str()),
         Need::Nothing => Ok(Verdict {
             allowed: true,
-            reason: "no_feature_needed".to_owned(),
+            reason: Why::Undecided(RequestReason::NoFeatureNeeded),
             feature: None,
         }),
-        Need::Unlisted => Err(Verdict::refused("not_listed")),
-        Need::BadPath(_) => Err(Verdict::refused("bad_path")),
+        Need::Unlisted => Err(Verdict::refused(RequestReason::NotListed)),
+        Need::BadPath(_) => Err(Verdict::refused(RequestReason::BadPath)),
     }
 }
 
 fn decide(app: &App, key: &str) -> Result<Verdict, Verdict> {
     if key.len() > MAX_FEATURE_BYTES {
-        return Err(Verdict::refused("bad_feature"));
+        return Err(Verdict::refused(RequestReason::BadFeature));
     }
     let verdict = decide::decide(app, key, app.clock.now(), |decision| Verdict {
         allowed: decision.available,
-        reason: decision.reason.code().to_owned(),
+        reason: Why::Decided(decision.reason.code().to_owned()),
         feature: Some(key.to_owned()),
     });
     match verdict.allowed {

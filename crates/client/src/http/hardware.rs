@@ -35,7 +35,7 @@ pub(super) struct HardwareResponse {
     responses((status = 200, description = "The comparison", body = HardwareResponse))
 )]
 pub(super) async fn show(State(app): State<Arc<App>>) -> Json<HardwareResponse> {
-    let comparison = app.comparison();
+    let comparison = app.knowledge.comparison();
     let verdict = comparison.as_ref().map_or(Verdict::Unknown, |c| c.verdict);
     let components = comparison.iter().flat_map(|c| &c.components);
     Json(HardwareResponse {

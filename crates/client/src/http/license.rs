@@ -23,10 +23,10 @@ use crate::http::body::{JsonObject, too_long};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::hardware::drift;
 use crate::http::instant::naive;
+use crate::knowledge::snapshot::Snapshot;
 use crate::licensing;
 use crate::licensing::activate::MAX_KEY_CHARS;
 use crate::licensing::due::due;
-use crate::snapshot::Snapshot;
 
 /// A key may be pasted with text around it, which does not count.
 pub(super) const LICENSE_KEY: Text = Text::new(
@@ -174,7 +174,7 @@ pub(super) async fn status(
     let next_validation = due(&app, now).validation.map(naive);
     let mut status = status_of(&app.snapshot(), now);
     status.next_validation = next_validation;
-    if let Some(comparison) = app.comparison() {
+    if let Some(comparison) = app.knowledge.comparison() {
         status.hardware_drift = drift(comparison.verdict);
         status.hardware_changed = comparison.changed().map(Component::as_str).collect();
     }
@@ -185,10 +185,11 @@ pub(super) async fn status(
         (true, _) => "signed",
     };
     status.clock_ahead_seconds = app
+        .time
         .wall_ahead()
         .filter(|ahead| ahead.abs() > MAX_UNREPORTED_LAG)
         .map(|ahead| ahead.num_seconds());
-    status.time_trouble = app.time_trouble().map(|trouble| trouble.to_string());
+    status.time_trouble = app.time.trouble().map(|trouble| trouble.to_string());
     status.license_key = status.license_key.map(|key| caller.sees(&key));
     Json(status)
 }

@@ -178,31 +178,30 @@ fn read_calls(app: &App, readings: &mut Readings) {
     readings.number(
         "foxsight_license_schedule_stopped",
         "Whether no process makes the scheduled calls, although the License Server is reachable",
-        truth(app.is_schedule_stopped()),
+        truth(app.scheduler.is_stopped()),
     );
 }
 
 fn read_storage(app: &App, readings: &mut Readings) {
-    let database = app.database();
     readings.number(
         "foxsight_license_database_up",
         "Whether the database is available",
-        truth(database.is_open && database.trouble.is_none()),
+        truth(app.knowledge.is_database_available()),
     );
     readings.number(
         "foxsight_license_unwritten_changes",
         "Whether changes are waiting to be written to the database",
-        truth(!app.unwritten().is_empty()),
+        truth(app.knowledge.has_unwritten()),
     );
     readings.number(
         "foxsight_license_clock_ahead_seconds",
         "How far the wall clock is ahead of the effective time",
-        app.wall_ahead().map(duration),
+        app.time.wall_ahead().map(duration),
     );
 }
 
 fn read_hardware(app: &App, readings: &mut Readings) {
-    let comparison = app.comparison();
+    let comparison = app.knowledge.comparison();
     let drift = comparison.as_ref().and_then(|c| match c.verdict {
         Verdict::Same => Some(0.0),
         Verdict::Drifted => Some(1.0),

@@ -64,11 +64,8 @@ pub(super) async fn request(
     mut body: JsonObject,
 ) -> Result<Json<OfflineRequestResponse>, ApiError> {
     let word = body.read(&PURPOSE)?;
-    let purpose = match word.as_str() {
-        "activate" => Purpose::Activate,
-        "renew" => Purpose::Renew,
-        "deactivate" => Purpose::Deactivate,
-        _ => return Err(unacceptable("purpose", "unknown purpose", word.into())),
+    let Some(purpose) = Purpose::parse(&word) else {
+        return Err(unacceptable("purpose", "unknown purpose", word.into()));
     };
     let license_key = match purpose {
         Purpose::Activate => Some(read_key(&mut body)?),

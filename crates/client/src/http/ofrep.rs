@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use license_core::announcement::{Announcement, Told};
 use license_core::feature::FeatureKey;
+use license_core::gate::Reason;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
@@ -186,9 +187,11 @@ fn flag(announcement: &Announcement, key: &str) -> Option<Value> {
 fn feature_flag(common: &Map<String, Value>, key: &str, told: &Told) -> Value {
     let mut metadata = common.clone();
     metadata.insert("reason".to_owned(), json!(told.reason));
-    let reason = match told.reason.as_str() {
-        "switched_off" => "DISABLED",
-        _ => "STATIC",
+    let is_switched_off = told.reason == Reason::SwitchedOff.code();
+    let reason = if is_switched_off {
+        "DISABLED"
+    } else {
+        "STATIC"
     };
     let variant = if told.available { "on" } else { "off" };
     json!({

@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::access::Caller;
-use crate::licensing::readiness::database_trouble;
 
 /// What the service is.
 #[derive(Serialize, ToSchema)]
@@ -95,10 +94,11 @@ pub(super) async fn readyz(
     State(jobs): State<Arc<Jobs>>,
     caller: Caller,
 ) -> (StatusCode, Json<ReadinessResponse>) {
-    let unwritten = !app.unwritten().is_empty();
-    let trouble = database_trouble(&app).await;
+    let unwritten = app.knowledge.has_unwritten();
+    let trouble = app.knowledge.database_trouble().await;
     let failing = jobs.failing();
-    let ready = trouble.is_none() && app.database().is_open && !unwritten && failing.is_empty();
+    let ready =
+        trouble.is_none() && app.knowledge.is_database_open() && !unwritten && failing.is_empty();
     let status = if ready {
         StatusCode::OK
     } else {
@@ -120,7 +120,7 @@ pub(super) async fn readyz(
                 true => "ok".to_owned(),
                 false => format!("failing: {}", failing.join(", ")),
             },
-            schedule: match app.is_schedule_stopped() {
+            schedule: match app.scheduler.is_stopped() {
                 true => {
                     "stopped: no process makes the scheduled calls; this process validates \
                     instead"

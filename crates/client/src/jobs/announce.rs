@@ -32,7 +32,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         };
         tokio::select! {
             () = over => {}
-            () = app.changed.notified() => {}
+            () = app.knowledge.changed() => {}
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
             tracing::debug!(%error, "failed to update the scheduler lease");
         }
         if app.scheduler.may_call(app.clock.uptime()) != could {
-            app.calls_changed.notify_one();
+            app.knowledge.wake_calls();
         }
         tokio::time::sleep(RENEW_INTERVAL).await;
     }

@@ -32,7 +32,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         };
         tokio::select! {
             () = wait => {}
-            () = app.calls_changed.notified() => {}
+            () = app.knowledge.calls_changed() => {}
         }
     }
 }
@@ -49,18 +49,18 @@ async fn call_what_is_due(app: &App, ours: bool) {
         heartbeat(app).await;
     }
     if ours {
-        app.note_schedule_stopped(false);
+        app.scheduler.note_running();
     }
     let stands_in = !ours && has_come(due(app, now).overdue_validation);
-    let is_for_us = ours || stands_in || app.calls().is_validation_wanted();
+    let is_for_us = ours || stands_in || app.knowledge.calls().is_validation_wanted();
     if is_for_us && has_come(due(app, now).validation) {
         let before = app.snapshot().evidence.newest_signed_at();
         validate(app).await;
         // Without an answer, the process whose turn it is may have tried as well.
-        let is_answered =
-            app.calls().is_confirmed() || app.snapshot().evidence.newest_signed_at() > before;
+        let is_answered = app.knowledge.calls().is_confirmed()
+            || app.snapshot().evidence.newest_signed_at() > before;
         if stands_in && is_answered {
-            app.note_schedule_stopped(true);
+            app.scheduler.note_stopped(&app.metrics);
         }
     }
 }

@@ -4,7 +4,7 @@
 mod announce;
 mod attend_scheduler;
 mod call_home;
-pub(crate) mod follow_database;
+mod follow_database;
 mod listen;
 mod prune_log;
 mod reload_routes;

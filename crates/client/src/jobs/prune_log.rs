@@ -13,7 +13,7 @@ const PRUNE_INTERVAL: TimeDelta = TimeDelta::hours(24);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
-        if app.database().is_open {
+        if app.knowledge.is_database_open() {
             match prune(&app.store.db(), app.clock.now()).await {
                 Ok(0) => {}
                 Ok(rows) => tracing::info!(rows, "pruned the attempts log"),

@@ -2,7 +2,6 @@
 //! start.
 
 use std::convert::Infallible;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +10,9 @@ use license_core::standing::Standing;
 use license_core::time_guard::{MAX_WAIT, keep_again_after};
 use license_service::clock::Clock as _;
 
-use crate::app::{App, log_clock_event};
-use crate::effective_clock::EffectiveClock;
-use crate::licensing::keep::keep;
-use crate::licensing::keep_time::{keep_in_file, keep_time};
+use crate::app::App;
+use crate::knowledge::timekeeping::Occasion;
+use crate::knowledge::timekeeping::effective_clock::EffectiveClock;
 
 /// How often. Between two looks time passes with the running process alone.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,9 +25,13 @@ const KEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const ASK_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
-    let Some(clock) = app.effective.clone() else {
-        return watch_wall_clock(app).await;
-    };
+    match app.time.effective() {
+        Some(clock) => watch_effective_time(&app, clock).await,
+        None => watch_wall_clock(&app).await,
+    }
+}
+
+async fn watch_effective_time(app: &App, clock: &EffectiveClock) -> Infallible {
     let mut kept = None;
     let mut asked = app.clock.uptime();
     let mut filed = asked;
@@ -40,22 +42,18 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         waits_since = waits_since.filter(|_| awaits).or(awaits.then_some(running));
         if waits_since.is_some_and(|since| running.saturating_sub(since) >= MAX_WAIT) {
             // Delaying an answer does not delay the time.
-            app.note_validation_tried();
+            app.knowledge.note_validation_tried();
         }
         let doubted = clock.guard().doubts();
-        let events = clock.observe();
-        events.iter().for_each(log_clock_event);
-        if !events.is_empty() {
-            app.changed.notify_one();
-        }
+        let is_notable = app.knowledge.observe_clocks();
         if clock.guard().doubts() && !doubted {
             // The License Server settles it.
-            app.note_call(Calls::validation_wanted);
+            app.knowledge.note_call(Calls::validation_wanted);
         }
         let uptime = app.clock.uptime();
-        if uptime.saturating_sub(asked) >= ASK_INTERVAL && has_lapsed_alone(&app, &clock) {
+        if uptime.saturating_sub(asked) >= ASK_INTERVAL && has_lapsed_alone(app, clock) {
             asked = uptime;
-            app.note_call(Calls::validation_wanted);
+            app.knowledge.note_call(Calls::validation_wanted);
         }
         let answers = clock.answers();
         let is_old = kept.as_ref().is_none_or(|(at, believed, known)| {
@@ -63,17 +61,17 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
                 || answers != *known
                 || clock.guard().has_moved_since(believed)
         });
-        if is_old || !events.is_empty() {
+        if is_old || is_notable {
             // What may not be kept yet is due at the next look.
             kept = clock
                 .may_be_kept()
                 .then(|| (uptime, clock.believed(), answers));
-            keep_time(&app).await;
+            app.knowledge.keep_time(Occasion::Running).await;
             filed = uptime;
         } else if uptime.saturating_sub(filed) + CHECK_INTERVAL
             >= keep_again_after(app.clock.running())
         {
-            keep_in_file(&app).await;
+            app.knowledge.keep_time_in_file().await;
             filed = uptime;
         }
         tokio::time::sleep(CHECK_INTERVAL).await;
@@ -81,22 +79,20 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
 }
 
 /// Looks whether the wall clock has jumped, and has the License Server asked then.
-async fn watch_wall_clock(app: Arc<App>) -> Infallible {
-    let Some(clock) = app.unsigned.clone() else {
-        return pending().await;
-    };
+async fn watch_wall_clock(app: &App) -> Infallible {
     let mut was_ahead = false;
     let mut kept = app.clock.uptime();
     loop {
         let uptime = app.clock.uptime();
         if uptime.saturating_sub(kept) >= KEEP_INTERVAL {
             kept = uptime;
-            keep(&app).await;
+            app.knowledge.write_local_copy().await;
         }
-        let ahead = clock.observe();
+        let ahead = app.time.observe_wall();
         if ahead.is_some() && app.snapshot().evidence.lease.is_none() {
             // There is nothing to ask about.
-            app.note_confirmation_tried(Some(clock.reading()));
+            let begun = app.time.wall_reading();
+            app.knowledge.note_confirmation_tried(begun);
         } else if let Some(ahead) = ahead {
             if !was_ahead {
                 let minutes = ahead.num_minutes();
@@ -105,7 +101,7 @@ async fn watch_wall_clock(app: Arc<App>) -> Infallible {
                     "the wall clock has jumped ahead, asking the License Server before trusting it"
                 );
             }
-            app.note_call(Calls::validation_wanted);
+            app.knowledge.note_call(Calls::validation_wanted);
         }
         was_ahead = ahead.is_some();
         tokio::time::sleep(CHECK_INTERVAL).await;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use license_core::calls::Calls;
-use license_core::contact::{Contact, NoContact};
+use license_core::contact::{Contact, Denial, NoContact};
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
 use license_core::license::License;
@@ -12,16 +12,19 @@ use license_core::protocol::ActivateRequest;
 use license_core::schedule::unsigned_validity;
 
 use crate::app::App;
+use crate::knowledge::turn::Turn;
 use crate::licensing::exchange::exchange;
-use crate::licensing::keep::keep;
-use crate::licensing::{hardware, record};
 use crate::random;
-use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
 /// Maximum length of a license key, in characters: the width of its column.
 pub const MAX_KEY_CHARS: usize = 255;
+/// An answer to an activation must have a license.
+const NO_LICENSE: NoContact = NoContact::Unexpected {
+    status: 200,
+    what: "no license",
+};
 
 /// Why a license was not activated. The previously active license always stays active.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +68,8 @@ fn contained(odd: &OddCharacters, message: Option<&str>) -> String {
 /// One [`ActivateError`] for each reason; nothing has changed then.
 pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError> {
     let license_key = &*license_key::normalize(entered);
-    let _turn = app.turn.lock().await;
+    let turn = app.knowledge.turn().await;
     let identity = app.identity().ok_or(StoreError::NotReached)?;
-    let evidence = app.snapshot().evidence.clone();
     let request = ActivateRequest {
         license_key: license_key.to_owned(),
         hardware_id: identity.hardware_id.clone(),
@@ -75,95 +77,67 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
         installation_name: app.installation_name.clone(),
         installation_version: app.app_version.clone(),
     };
-    let begun = app.wall_reading();
-    let contact = exchange(app, &identity, &request).await;
-    match contact {
+    let begun = app.time.wall_reading();
+    let error = match exchange(app, &identity, &request).await {
         Contact::Confirmed(confirmation) => {
-            let now = app.now_when_tried(begun);
-            let validity = unsigned_validity(app.intervals.validation);
-            let Some(lease) = confirmation.lease(now, validity) else {
-                // An answer to an activation must have a license.
-                let (status, what) = (200, "no license");
-                return Err(ActivateError::NoContact(NoContact::Unexpected {
-                    status,
-                    what,
-                }));
-            };
-            let license = lease.license().clone();
-            let snapshot = store(app, license_key, lease, now).await?;
-            // Before the license is there to be called about.
-            app.note_call(|calls| calls.activated(now, random::jitter()));
-            record::publish(app, snapshot).await;
-            app.note_confirmation_tried(begun);
-            // The license is bound to the machine's current hardware.
-            if let Err(error) = hardware::accept(app, now).await {
-                tracing::warn!(%error, "failed to store the machine's fingerprint");
-            }
-            tracing::info!(
-                license_key = license_key::mask(license_key),
-                tier = license.tier(),
-                "license activated"
-            );
-            Ok(license)
+            let now = app.time.now_when_tried(begun);
+            let lease = confirmation.lease(now, unsigned_validity(app.intervals.validation));
+            let lease = lease.ok_or(ActivateError::NoContact(NO_LICENSE))?;
+            let license = store(&turn, license_key, lease, now).await?;
+            app.knowledge.note_confirmation_tried(begun);
+            app.knowledge.accept_machine(now).await;
+            return Ok(license);
         }
-        Contact::Denied(denial) => {
-            let error = ActivateError::Refused {
-                message: denial.message().map(str::to_owned),
-                odd: match LicenseKey::parse(entered) {
-                    Ok(_) => OddCharacters::default(),
-                    Err(_) => OddCharacters::of(entered),
-                },
-            };
-            record_failure(app, license_key, &error).await;
-            // A refused activation is no evidence about the cached license,
-            // but a reason to ask about it.
-            if license_key::same(license_key, &evidence.license_key) {
-                app.note_call(Calls::validation_wanted);
-            }
-            Err(error)
-        }
-        Contact::None(why) => {
-            let error = ActivateError::NoContact(why);
-            record_failure(app, license_key, &error).await;
-            Err(error)
-        }
+        Contact::Denied(denial) => refused(&denial, entered),
+        Contact::None(why) => ActivateError::NoContact(why),
+    };
+    turn.log(Attempt {
+        at: app.clock.now(),
+        license_key: license_key.to_owned(),
+        result: AttemptResult::Failed,
+        error_message: Some(error.to_string()),
+    })
+    .await;
+    // A refused activation is no evidence about the cached license,
+    // but a reason to ask about it.
+    let is_cached = license_key::same(license_key, &app.snapshot().evidence.license_key);
+    if is_cached && matches!(error, ActivateError::Refused { .. }) {
+        app.knowledge.note_call(Calls::validation_wanted);
     }
+    Err(error)
 }
 
+/// Stores the license with its features, and lets it count.
 async fn store(
-    app: &App,
+    turn: &Turn<'_>,
     license_key: &str,
     lease: Lease,
     now: DateTime<Utc>,
-) -> Result<Snapshot, StoreError> {
+) -> Result<License, StoreError> {
+    let license = lease.license().clone();
     let attempt = Attempt {
         at: now,
         license_key: license_key.to_owned(),
         result: AttemptResult::Success,
         error_message: None,
     };
-    record::change(app, Some(attempt), now, |current| {
-        current.activated(license_key, lease.clone(), now)
-    })
-    .await
+    let evidence = |current: &Evidence| current.activated(license_key, lease.clone(), now);
+    let calls = |calls: &mut Calls| calls.activated(now, random::jitter());
+    turn.change(attempt, now, evidence, calls).await?;
+    tracing::info!(
+        license_key = license_key::mask(license_key),
+        tier = license.tier(),
+        "license activated"
+    );
+    Ok(license)
 }
 
-/// The log of attempts is for people; an activation does not fail twice
-/// because its line could not be written.
-async fn record_failure(app: &App, license_key: &str, error: &ActivateError) {
-    let now = app.clock.now();
-    let attempt = Attempt {
-        at: now,
-        license_key: license_key.to_owned(),
-        result: AttemptResult::Failed,
-        error_message: Some(error.to_string()),
-    };
-    match record::change(app, Some(attempt.clone()), now, Evidence::clone).await {
-        Ok(snapshot) => record::publish(app, snapshot).await,
-        Err(error) => {
-            tracing::error!(%error, "failed to record the failed activation in the database");
-            app.note_unwritten(|unwritten| unwritten.attempts.push(attempt));
-            keep(app).await;
-        }
+fn refused(denial: &Denial, entered: &str) -> ActivateError {
+    ActivateError::Refused {
+        message: denial.message().map(str::to_owned),
+        odd: match LicenseKey::parse(entered) {
+            Ok(_) => OddCharacters::default(),
+            Err(_) => OddCharacters::of(entered),
+        },
     }
 }

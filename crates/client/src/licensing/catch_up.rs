@@ -6,14 +6,9 @@
 //! believed. One answer is bounded, so it asks again while it gets further.
 
 use license_core::calls::Calls;
-use license_core::contact::{self, Trust};
-use license_core::document::key_id;
-use license_core::evidence::Evidence;
-use license_core::lease::Lease;
+use license_core::contact;
 
 use crate::app::App;
-use crate::licensing::keep::keep;
-use crate::licensing::key_sets;
 
 /// Maximum number of consecutive calls for key sets; the next call continues from there.
 const MAX_CALLS: usize = 16;
@@ -33,7 +28,7 @@ pub async fn catch_up(app: &App) -> bool {
                 break;
             }
         };
-        if !key_sets::go_on(app, &answer.documents) {
+        if !app.knowledge.advance_keys(&answer.documents) {
             break;
         }
         has_advanced = true;
@@ -44,24 +39,12 @@ pub async fn catch_up(app: &App) -> bool {
     if !has_advanced {
         return false;
     }
-    if let Err(error) = key_sets::store(&app.store.db(), app).await {
+    if let Err(error) = app.knowledge.store_key_sets().await {
         tracing::warn!(%error, "failed to store the new key sets, keeping them in the local copy");
     }
-    keep(app).await;
-    if is_revoked(app, &app.snapshot().evidence) {
-        app.note_call(Calls::validation_wanted);
+    app.knowledge.write_local_copy().await;
+    if app.knowledge.is_license_revoked() {
+        app.knowledge.note_call(Calls::validation_wanted);
     }
     true
-}
-
-/// Whether the cached license was signed by a key that is no longer trusted.
-#[must_use]
-pub fn is_revoked(app: &App, evidence: &Evidence) -> bool {
-    let trust = app.keys.trust();
-    match (&**trust, &evidence.lease) {
-        (Trust::Keys(keyring), Some(Lease::Signed(document))) => {
-            key_id(document.jws()).is_some_and(|kid| keyring.is_revoked(&kid))
-        }
-        _ => false,
-    }
 }

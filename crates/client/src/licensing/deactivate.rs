@@ -6,7 +6,6 @@ use license_core::protocol::DeactivateRequest;
 
 use crate::app::App;
 use crate::licensing::exchange::exchange;
-use crate::licensing::record;
 use crate::store::StoreError;
 
 /// What became of the seat.
@@ -43,7 +42,7 @@ pub enum DeactivateError {
 /// # Errors
 /// One [`DeactivateError`] for each reason; the license still counts then.
 pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError> {
-    let _turn = app.turn.lock().await;
+    let turn = app.knowledge.turn().await;
     let evidence = app.snapshot().evidence.clone();
     if evidence.lease.is_none() {
         return Err(DeactivateError::Unlicensed);
@@ -62,7 +61,7 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
         Contact::None(_) if force => Seat::Unknown,
         Contact::None(why) => return Err(DeactivateError::NoContact(why)),
     };
-    record::forget(app, &evidence.license_key, None).await?;
+    turn.forget(&evidence.license_key, None).await?;
     tracing::info!(
         license_key = license_key::mask(&evidence.license_key),
         ?seat,

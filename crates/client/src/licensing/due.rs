@@ -10,6 +10,7 @@ use crate::app::App;
 pub fn due(app: &App, now: DateTime<Utc>) -> Due {
     let snapshot = app.snapshot();
     let standing = snapshot.standing(now);
-    app.calls()
+    app.knowledge
+        .calls()
         .due(&snapshot.evidence, &standing, app.intervals, now)
 }

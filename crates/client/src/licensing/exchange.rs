@@ -4,6 +4,7 @@
 //! send, judge, follow newer key sets, note the time that is proven and how long to wait, count, log.
 
 use license_core::contact::{Contact, Question, Request};
+use license_core::hardware::Verdict;
 use license_core::license_key;
 use license_core::protocol::Call;
 
@@ -11,12 +12,13 @@ use crate::app::App;
 use crate::identity::Identity;
 use crate::licensing::catch_up::catch_up;
 use crate::random;
+use crate::upstream::Sender;
 
 /// Makes a call. What the answer changes is up to the caller.
 pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -> Contact<R::Yes> {
     let sent = app.clock.running();
     let nonce = random::nonce();
-    let sender = app.sender(identity, request.license_key());
+    let sender = sender(app, identity, request.license_key());
     let reply = app.upstream.ask(&sender, request, &nonce).await;
     let question = Question {
         nonce: &nonce,
@@ -33,18 +35,33 @@ pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -
         contact = R::judge(&reply, &question, &app.keys.trust());
     }
     if let Some((signed_at, newest)) = contact.proof() {
-        app.prove_time(signed_at, sent);
+        app.knowledge.prove_time(signed_at, sent);
         if newest > app.keys.version() {
             catch_up(app).await;
         }
     }
-    match &contact {
-        Contact::Confirmed(_) | Contact::Denied(_) => app.heed_retry_after(None),
-        Contact::None(why) => app.heed_retry_after(why.retry_after()),
-    }
+    // A server that answers may be asked again.
+    let retry_after = match &contact {
+        Contact::Confirmed(_) | Contact::Denied(_) => None,
+        Contact::None(why) => why.retry_after(),
+    };
+    let now = app.clock.now();
+    app.knowledge
+        .note_call(|calls| calls.asked_to_wait(retry_after, now, random::jitter()));
     app.metrics.contacted(R::CALL, &contact);
     log(R::CALL, request.license_key(), &contact);
     contact
+}
+
+/// What a request about `license_key` tells the License Server about its sender.
+fn sender(app: &App, identity: &Identity, license_key: &str) -> Sender {
+    let comparison = app.knowledge.comparison();
+    let drift = comparison.filter(|it| it.verdict == Verdict::Drifted);
+    Sender {
+        installation_id: identity.installation_id.clone(),
+        newest_seq: app.snapshot().evidence.newest_seq(license_key),
+        drift: drift.map(|comparison| comparison.changed().collect()),
+    }
 }
 
 fn log<Y>(call: Call, license_key: &str, contact: &Contact<Y>) {

@@ -3,15 +3,11 @@
 use license_core::contact::{Acknowledgement, Contact};
 use license_core::protocol::{HeartbeatRequest, UsageMetrics};
 
-use chrono::{DateTime, Utc};
-
 use crate::app::App;
 use crate::host::system::system_info;
 use crate::licensing::exchange::exchange;
-use crate::licensing::keep::keep;
 use crate::licensing::usage::{FRESH, measure};
 use crate::random;
-use crate::store::{StoreError, system_config};
 
 /// Sends a heartbeat, if there is a license. It is no evidence about the
 /// license, but a reason to validate: when it fails, and when it works while
@@ -23,13 +19,9 @@ pub async fn heartbeat(app: &App) -> Option<Contact<Acknowledgement>> {
     let now = app.clock.now();
     let is_answered = matches!(contact, Contact::Confirmed(_));
     let standing = snapshot.standing(now);
-    app.note_call(|calls| calls.heartbeat_sent(is_answered, &standing, now, random::jitter()));
-    if let Err(error) = store(app, now).await {
-        tracing::warn!(%error, "failed to store the time of the heartbeat, keeping it until the \
-            database is available");
-        app.note_unwritten(|unwritten| unwritten.heartbeat = true);
-        keep(app).await;
-    }
+    app.knowledge
+        .note_call(|calls| calls.heartbeat_sent(is_answered, &standing, now, random::jitter()));
+    app.knowledge.keep_heartbeat(now).await;
     Some(contact)
 }
 
@@ -58,15 +50,4 @@ pub fn report(app: &App) -> Option<HeartbeatRequest> {
         },
         system_info: system_info(&app.root),
     })
-}
-
-async fn store(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
-    app.store
-        .within(async {
-            let transaction = app.store.begin(now).await?;
-            let at = now.to_rfc3339();
-            system_config::set(&transaction, system_config::HEARTBEAT_AT, &at, now).await?;
-            Ok(transaction.commit().await?)
-        })
-        .await
 }

@@ -1,6 +1,8 @@
 //! Licensing by file: write a request, and read what answers it.
 
+use license_core::calls::Calls;
 use license_core::contact::{Contact, Denial, Trust};
+use license_core::evidence::Evidence;
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
@@ -11,7 +13,7 @@ use license_core::offline::{
 use license_core::schedule::unsigned_validity;
 
 use crate::app::App;
-use crate::licensing::{hardware, key_sets, record, requests};
+use crate::knowledge::turn::Turn;
 use crate::random;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
@@ -61,19 +63,14 @@ pub async fn request(
     license_key: Option<String>,
 ) -> Result<OfflineRequest, OfflineError> {
     let license_key = license_key.map(|entered| license_key::normalize(&entered));
-    let _turn = app.turn.lock().await;
+    let turn = app.knowledge.turn().await;
     let key_set = app.keys.version().ok_or(OfflineError::Unsigned)?;
     let identity = app.identity().ok_or(StoreError::NotReached)?;
     let evidence = app.snapshot().evidence.clone();
-    let db = app.store.db();
     let given_up = |pending: &Pending| pending.purpose == Purpose::Deactivate;
-    let known = app.store.within(requests::load(&db)).await?;
+    let known = app.knowledge.requests().await?;
     let again = known.into_iter().find(given_up);
-    let now = app.clock.now();
-    let written_at = app
-        .effective
-        .as_ref()
-        .map_or(now, |clock| clock.written_at());
+    let written_at = app.time.written_at();
     let fresh = nonce(random::bytes(), written_at);
     let (license_key, nonce) = match (purpose, license_key, again) {
         (Purpose::Activate, Some(key), _) => (key, fresh),
@@ -100,14 +97,14 @@ pub async fn request(
     let waiting = request.pending();
     if purpose == Purpose::Deactivate && evidence.lease.is_some() {
         // What else was asked for about it must not bring it back.
-        record::forget(app, &request.license_key, Some(waiting)).await?;
+        turn.forget(&request.license_key, Some(waiting)).await?;
     } else {
         let remember = |pending: &mut Vec<Pending>| {
             pending.retain(|it| it.nonce != waiting.nonce);
             pending.insert(0, waiting);
             pending.truncate(MAX_PENDING);
         };
-        requests::change(app, now, remember).await?;
+        turn.change_requests(remember).await?;
     }
     tracing::info!(
         license_key = license_key::mask(&request.license_key),
@@ -122,12 +119,10 @@ pub async fn request(
 /// # Errors
 /// One [`OfflineError`] for each reason; nothing has changed then.
 pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
-    let _turn = app.turn.lock().await;
+    let turn = app.knowledge.turn().await;
     let (sets, document) = from_file(text).map_err(ImportError::from)?;
-    if key_sets::go_on(app, &sets) {
-        app.store
-            .within(key_sets::store(&app.store.db(), app))
-            .await?;
+    if app.knowledge.advance_keys(&sets) {
+        app.knowledge.store_key_sets().await?;
     }
     let trust = app.keys.trust().clone();
     let Trust::Keys(keyring) = &*trust else {
@@ -135,8 +130,7 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     };
     let identity = app.identity().ok_or(StoreError::NotReached)?;
     let evidence = app.snapshot().evidence.clone();
-    let db = app.store.db();
-    let pending = app.store.within(requests::load(&db)).await?;
+    let pending = app.knowledge.requests().await?;
     let reader = Reader {
         installation_id: &identity.installation_id,
         hardware_id: &identity.hardware_id,
@@ -151,14 +145,14 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     let judged = judge(&document, &reader, keyring);
     let (imported, answered) = judged.inspect_err(|error| note_refusal(app, error))?;
     if let Some(signed) = imported.signed_at(&answered) {
-        app.answer_time(signed);
+        app.knowledge.answer_time(signed);
     }
     imported.is_still_good(app.clock.now())?;
     let outcome = match imported {
-        Imported::License(document) => take(app, Lease::Signed(document), &answered).await?,
+        Imported::License(document) => take(app, &turn, Lease::Signed(document), &answered).await?,
         Imported::Denied(denial) => {
             let message = denial.claims().message.clone();
-            refuse(app, Denial::Signed(denial), &answered, &message).await?;
+            refuse(app, &turn, Denial::Signed(denial), &answered, &message).await?;
             Outcome::Denied { message }
         }
         Imported::Deactivated => Outcome::Deactivated,
@@ -166,29 +160,31 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     let forget = |pending: &mut Vec<Pending>| pending.retain(|it| it.nonce != answered.nonce);
     // The document counts by now, and cannot be used again in any case: its
     // sequence number is known.
-    if let Err(error) = requests::change(app, app.clock.now(), forget).await {
+    if let Err(error) = turn.change_requests(forget).await {
         tracing::warn!(%error, "failed to clear the answered request, which is still recorded as \
             pending");
     }
     Ok(outcome)
 }
 
-async fn take(app: &App, lease: Lease, answered: &Pending) -> Result<Outcome, StoreError> {
+async fn take(
+    app: &App,
+    turn: &Turn<'_>,
+    lease: Lease,
+    answered: &Pending,
+) -> Result<Outcome, StoreError> {
     let now = app.clock.now();
     let license = lease.license().clone();
     let attempt = attempt(app, answered, AttemptResult::Success, None);
-    let snapshot = record::change(app, Some(attempt), now, |current| match answered.purpose {
+    let evidence = |current: &Evidence| match answered.purpose {
         Purpose::Renew => current.confirmed(&answered.license_key, lease.clone(), false, now),
         Purpose::Activate | Purpose::Deactivate => {
             current.activated(&answered.license_key, lease.clone(), now)
         }
-    })
-    .await?;
-    app.note_call(|calls| calls.validated(true, now, random::jitter()));
-    record::publish(app, snapshot).await;
-    if let Err(error) = hardware::accept(app, now).await {
-        tracing::warn!(%error, "failed to store the machine's fingerprint");
-    }
+    };
+    let calls = |calls: &mut Calls| calls.validated(true, now, random::jitter());
+    turn.change(attempt, now, evidence, calls).await?;
+    app.knowledge.accept_machine(now).await;
     tracing::info!(
         license_key = license_key::mask(&answered.license_key),
         purpose = ?answered.purpose,
@@ -201,6 +197,7 @@ async fn take(app: &App, lease: Lease, answered: &Pending) -> Result<Outcome, St
 /// and changes nothing.
 async fn refuse(
     app: &App,
+    turn: &Turn<'_>,
     denial: Denial,
     answered: &Pending,
     message: &str,
@@ -213,15 +210,14 @@ async fn refuse(
         Purpose::Activate | Purpose::Deactivate => AttemptResult::Failed,
     };
     let attempt = attempt(app, answered, result, Some(message.to_owned()));
-    let snapshot = record::change(app, Some(attempt), now, |current| {
+    let evidence = |current: &Evidence| {
         let is_it = license_key::same(&current.license_key, &answered.license_key);
         match answered.purpose {
             Purpose::Renew if is_it => current.validated(&contact, now, validity),
             _ => current.clone(),
         }
-    })
-    .await?;
-    record::publish(app, snapshot).await;
+    };
+    turn.change(attempt, now, evidence, |_| {}).await?;
     tracing::warn!(
         license_key = license_key::mask(&answered.license_key),
         message,

@@ -3,8 +3,7 @@
 use license_core::feature::{FeatureKey, is_core};
 
 use crate::app::App;
-use crate::licensing::record;
-use crate::store::{StoreError, local_feature_flags};
+use crate::store::StoreError;
 
 /// Why a feature was not switched.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +37,7 @@ pub async fn switch(app: &App, key: &str, on: bool) -> Result<(), SwitchError> {
     if !app.snapshot().known_features().contains(&key) {
         return Err(unknown());
     }
-    let _turn = app.turn.lock().await;
-    let now = app.clock.now();
-    let switching = async {
-        let transaction = app.store.begin(now).await?;
-        local_feature_flags::switch(&transaction, &key, on, now).await?;
-        let evidence = app.snapshot().evidence.clone();
-        let snapshot = record::snapshot(&transaction, evidence, app.policy).await?;
-        transaction.commit().await?;
-        Ok(snapshot)
-    };
-    let snapshot = app.store.within(switching).await?;
-    record::publish(app, snapshot).await;
+    app.knowledge.turn().await.switch(&key, on).await?;
     tracing::info!(%key, on, "feature switched");
     Ok(())
 }

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use license_core::usage::{Gauge, MAX_SOURCES, Usage};
 
 use crate::app::App;
-use crate::licensing::keep::keep;
-use crate::licensing::record;
-use crate::store::StoreError;
+use crate::knowledge::reports::NotKept;
 
 /// How old a count may be where an exact one is needed …
 pub const FRESH: Duration = Duration::from_secs(1);
@@ -43,32 +40,15 @@ pub async fn report(app: &App, source: String, gauge: Gauge) -> Result<Usage, Re
     if !app.meter.report(source, gauge) {
         return Err(ReportError::TooManySources);
     }
-    if let Err(error) = store(app, now).await {
-        tracing::warn!(%error, "failed to store a usage report, keeping it until the database is \
-            available");
-        app.note_unwritten(|unwritten| unwritten.usage = true);
-        if !keep(app).await {
-            return Err(ReportError::NotKept);
-        }
-    }
+    let kept = app.knowledge.keep_usage(now).await;
+    kept.map_err(|NotKept| ReportError::NotKept)?;
     Ok(app.meter.usage(now))
 }
 
 /// What is in use, counted less than `max_age` ago where the database answers.
 pub async fn measure(app: &App, max_age: Duration) -> Usage {
-    let database = app.database();
-    if database.is_open && database.trouble.is_none() {
+    if app.knowledge.is_database_available() {
         app.meter.count(app.store.db(), max_age).await;
     }
     app.meter.usage(app.clock.now())
-}
-
-async fn store(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
-    app.store
-        .within(async {
-            let transaction = app.store.begin(now).await?;
-            record::save_usage(&transaction, app, now).await?;
-            Ok(transaction.commit().await?)
-        })
-        .await
 }

@@ -9,9 +9,7 @@ use license_core::schedule::unsigned_validity;
 
 use crate::app::App;
 use crate::licensing::exchange::exchange;
-use crate::licensing::record;
 use crate::random;
-use crate::snapshot::Snapshot;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
 /// Validates the license, if there is one. What came of it is in the snapshot
@@ -19,62 +17,42 @@ use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 /// began after this one was asked for, and of no earlier one: that could have
 /// failed for a reason that the caller has just removed.
 pub async fn validate(app: &App) {
-    let begun = app.calls().validations();
-    let _turn = app.turn.lock().await;
-    if app.calls().validations() != begun {
+    let earlier = app.knowledge.calls().validations();
+    let turn = app.knowledge.turn().await;
+    if app.knowledge.calls().validations() != earlier {
         return;
     }
-    let evidence = app.snapshot().evidence.clone();
-    let (Some(identity), Some(_)) = (app.identity(), &evidence.lease) else {
-        app.note_call(Calls::nothing_to_validate);
-        app.note_validation_tried();
+    let asked = app.snapshot().evidence.clone();
+    let (Some(identity), Some(_)) = (app.identity(), &asked.lease) else {
+        app.knowledge.note_call(Calls::nothing_to_validate);
+        app.knowledge.note_validation_tried();
         return;
     };
-    app.note_call(Calls::validation_begun);
+    app.knowledge.note_call(Calls::validation_begun);
     let request = ValidateRequest {
-        license_key: evidence.license_key.clone(),
+        license_key: asked.license_key.clone(),
         hardware_id: identity.hardware_id.clone(),
     };
-    let begun = app.wall_reading();
+    let begun = app.time.wall_reading();
     let contact = exchange(app, &identity, &request).await;
-    app.note_validation_tried();
-    let now = app.now_when_tried(begun);
-    let snapshot = record_contact(app, &evidence, &contact, now).await;
-    let is_confirmed = matches!(contact, Contact::Confirmed(_));
-    app.note_call(|calls| calls.validated(is_confirmed, now, random::jitter()));
-    record::publish(app, snapshot).await;
-    app.note_confirmation_tried(begun);
-}
-
-/// An answer that cannot be stored still counts: it is evidence all the same,
-/// and is written when the database is back.
-async fn record_contact(
-    app: &App,
-    asked: &Evidence,
-    contact: &Contact,
-    now: DateTime<Utc>,
-) -> Snapshot {
+    app.knowledge.note_validation_tried();
+    let now = app.time.now_when_tried(begun);
     let validity = unsigned_validity(app.intervals.validation);
-    let change = |current: &Evidence| {
+    let evidence = |current: &Evidence| {
         // Another process may have activated another key in the meantime,
         // about which this answer says nothing.
         if current.license_key == asked.license_key {
-            current.validated(contact, now, validity)
+            current.validated(&contact, now, validity)
         } else {
             current.clone()
         }
     };
-    let attempt = attempt(&asked.license_key, contact, now);
-    let recorded = record::change(app, Some(attempt.clone()), now, change).await;
-    recorded.unwrap_or_else(|error| {
-        tracing::error!(%error, "failed to store the result of the validation, keeping it until \
-            the database is available");
-        app.note_unwritten(|unwritten| {
-            unwritten.evidence = true;
-            unwritten.attempts.push(attempt);
-        });
-        app.snapshot().with_evidence(change(asked))
-    })
+    let is_confirmed = matches!(contact, Contact::Confirmed(_));
+    let calls = |calls: &mut Calls| calls.validated(is_confirmed, now, random::jitter());
+    let attempt = attempt(&asked.license_key, &contact, now);
+    turn.change_even_unstored(attempt, now, evidence, calls)
+        .await;
+    app.knowledge.note_confirmation_tried(begun);
 }
 
 fn attempt(license_key: &str, contact: &Contact, at: DateTime<Utc>) -> Attempt {

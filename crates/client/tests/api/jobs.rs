@@ -11,7 +11,6 @@ use chrono::TimeDelta;
 use license_client::app::App;
 use license_client::http::access::Access;
 use license_client::http::{HttpState, router};
-use license_client::licensing::resume::resume;
 use license_service::clock::ManualClock;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -39,7 +38,7 @@ async fn a_job_that_fails_is_shown_counted_and_restarted() {
     let settings = settings(&database, directory.path(), "http://127.0.0.1:1/api", &[]);
     let clock = Arc::new(ManualClock::at(START.parse().unwrap()));
     let app = Arc::new(App::new(&settings, clock.clone()).unwrap());
-    resume(&app).await.unwrap();
+    app.knowledge.load().await.unwrap();
     let networks = &settings.trusted_networks;
     let access = Access::new(networks, None, &[], &[], clock.clone()).unwrap();
     let shutdown = CancellationToken::new();

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use license_client::server_certificate::certificates;
+use license_client::certificate_file::certificates;
 use reqwest::StatusCode;
 use tempfile::TempDir;
 

@@ -30,6 +30,23 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// The word for it in requests, file names and the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Activate => "activate",
+            Self::Renew => "renew",
+            Self::Deactivate => "deactivate",
+        }
+    }
+
+    /// The purpose that a word stands for.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let mut all = [Self::Activate, Self::Renew, Self::Deactivate].into_iter();
+        all.find(|purpose| purpose.as_str() == word)
+    }
+
     /// The call that the request stands for.
     #[must_use]
     pub fn call(self) -> Call {

@@ -10,7 +10,6 @@ mod sizes;
 use std::sync::Arc;
 
 use license_client::app::App;
-use license_client::licensing::resume::resume;
 use license_client::metrics::Readings;
 use license_core::standing::Standing;
 use license_server::licensing::catalogue::Tier;
@@ -31,7 +30,7 @@ fn forged(key: &str) -> String {
 /// Without its jobs: what happens is what the test does.
 async fn open(site: &Site) -> Arc<App> {
     let app = Arc::new(App::new(site.settings(), site.clock.clone()).unwrap());
-    resume(&app).await.unwrap();
+    app.knowledge.load().await.unwrap();
     app
 }
 

@@ -3,7 +3,6 @@
 use chrono::TimeDelta;
 use license_client::licensing::activate::activate;
 use license_client::licensing::deactivate::deactivate;
-use license_client::licensing::refresh::refresh;
 use license_client::licensing::switch::switch;
 use license_client::licensing::validate::validate;
 use license_client::store::system_config;
@@ -31,7 +30,7 @@ async fn replicas_still_share_what_they_do(engine: Engine) {
     other.stop().await;
     let (one, two) = (open(&first).await, open(&other).await);
     let shared = async |what: &str| {
-        refresh(&two, None).await.unwrap();
+        two.knowledge.reload(None).await.unwrap();
         let known = two.snapshot().evidence.clone();
         assert_eq!(known, one.snapshot().evidence, "{what}");
     };

@@ -3,8 +3,6 @@
 use chrono::TimeDelta;
 use license_client::licensing::activate::activate;
 use license_client::licensing::deactivate::deactivate;
-use license_client::licensing::keep_time::keep_in_file;
-use license_client::licensing::refresh::refresh;
 use license_client::licensing::validate::validate;
 use license_core::calls::Calls;
 use license_core::standing::Standing;
@@ -66,7 +64,7 @@ async fn triggers_do_not_bring_back_what_was_revoked(engine: Engine) {
         .await;
     let lease = before[0].clone().unwrap();
     site.database.execute(&triggers(engine, &key)).await;
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     assert_eq!(standing(&app), Standing::Active);
     assert!(!may_use(&app, NOT_BOUGHT));
     assert!(events(&app) > 0);
@@ -75,13 +73,13 @@ async fn triggers_do_not_bring_back_what_was_revoked(engine: Engine) {
     vendor.set_status(&key, Status::Revoked, None).await;
     validate(&app).await;
     for _ in 0..3 {
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(standing(&app).as_str(), "lapsed");
         assert!(!may_use(&app, NOT_BOUGHT));
         assert!(may_use(&app, "module.recording_basic"));
         site.advance(TimeDelta::minutes(2));
     }
-    keep_in_file(&app).await;
+    app.knowledge.keep_time_in_file().await;
     app.store.close().await;
     // Not after a restart either, without the local copy, and not by the lease from before.
     let app = open(&site).await;
@@ -131,7 +129,7 @@ async fn copied_rows_do_not_bring_back_what_was_deactivated(engine: Engine) {
     );
     let before = events(&app);
     site.database.execute(&put_back).await;
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     assert!(matches!(standing(&app), Standing::Lapsed(_)));
     assert_eq!(events(&app), before + 1);
     app.store.close().await;
@@ -174,7 +172,10 @@ async fn a_restart_adopts_nothing_where_a_signed_license_was_seen(engine: Engine
             };
             assert_eq!(standing(&app).as_str(), expected, "without {name}");
             assert!(events(&app) > 0, "without {name}");
-            assert_eq!(app.calls().is_validation_wanted(), expected == "lapsed");
+            assert_eq!(
+                app.knowledge.calls().is_validation_wanted(),
+                expected == "lapsed"
+            );
             app.store.close().await;
             for (name, content) in &files {
                 std::fs::write(site.state_file(name), content).unwrap();
@@ -203,20 +204,20 @@ async fn a_second_adopted_license_has_what_is_left_of_the_grace_of_the_first(eng
     };
     let app = open(&site).await;
     site.database.execute(&left("one")).await;
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     let Standing::Grace { until } = standing(&app) else {
         panic!("{:?}", standing(&app));
     };
     // What was adopted is to be validated; nothing else was seen before.
-    assert!(app.calls().is_validation_wanted());
+    assert!(app.knowledge.calls().is_validation_wanted());
     assert_eq!(events(&app), 0);
     for (number, key) in ["two", "one", "three"].into_iter().enumerate() {
         site.advance(TimeDelta::hours(20));
-        app.note_call(Calls::nothing_to_validate);
+        app.knowledge.note_call(Calls::nothing_to_validate);
         site.database.execute(&left(key)).await;
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(standing(&app), Standing::Grace { until }, "{key}");
-        assert!(app.calls().is_validation_wanted());
+        assert!(app.knowledge.calls().is_validation_wanted());
         assert_eq!(events(&app), number as u64 + 1, "{key}");
     }
     site.advance(TimeDelta::hours(20));

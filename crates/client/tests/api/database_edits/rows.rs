@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use license_client::licensing::refresh::refresh;
 use license_client::licensing::validate::validate;
 use license_client::scheduler::Scheduler;
 use license_client::store::system_config;
@@ -51,13 +50,13 @@ async fn edits_of_rows_grant_nothing_and_are_security_events(engine: Engine) {
         site.database
             .execute(&format!("{edit}; {NEW_REVISION}"))
             .await;
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(app.snapshot().evidence, signed, "{edit}");
         assert_eq!(standing(&app), Standing::Active, "{edit}");
         assert!(!may_use(&app, NOT_BOUGHT), "{edit}");
         assert_eq!(events(&app), before + 1, "{edit}");
         // The rows say again what is signed.
-        let again = refresh(&app, None).await.unwrap();
+        let again = app.knowledge.reload(None).await.unwrap();
         assert!(again.is_some_and(|revision| revision != "x"), "{edit}");
         assert_eq!(events(&app), before + 1, "{edit}");
         let valid = "SELECT license_key FROM local_license_cache WHERE is_valid";
@@ -68,11 +67,11 @@ async fn edits_of_rows_grant_nothing_and_are_security_events(engine: Engine) {
         );
         // A row changed again immediately is rewritten a minute later.
         site.database.execute(&edit).await;
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(events(&app), before + 1, "{edit}");
         assert!(!may_use(&app, NOT_BOUGHT), "{edit}");
         site.advance(TimeDelta::seconds(61));
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(events(&app), before + 2, "{edit}");
         site.advance(TimeDelta::seconds(61));
         site.database.execute(no_other).await;
@@ -85,16 +84,16 @@ async fn columns_beside_a_signed_license_say_nothing(engine: Engine) {
     let (site, mut vendor, _key) = standard(engine).await;
     vendor.go_away().await;
     let app = open(&site).await;
-    let calls = app.calls().validated_at();
+    let calls = app.knowledge.calls().validated_at();
     // Neither into grace, nor calls put off.
     site.advance(TimeDelta::hours(2));
     let edit = "UPDATE local_license_cache SET in_grace_period = true, \
                 grace_period_started_at = '2026-11-23 21:30:00', \
                 last_validated_at = '2026-11-23 22:50:00', validation_error = 'x'";
     site.database.execute(edit).await;
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     assert_eq!(standing(&app), Standing::Active);
-    assert_eq!(app.calls().validated_at(), calls);
+    assert_eq!(app.knowledge.calls().validated_at(), calls);
     assert_eq!(events(&app), 0);
     // Nor out of the grace that runs.
     validate(&app).await;
@@ -103,7 +102,7 @@ async fn columns_beside_a_signed_license_say_nothing(engine: Engine) {
     let edit = "UPDATE local_license_cache SET in_grace_period = false, \
                 grace_period_started_at = NULL";
     site.database.execute(edit).await;
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     assert_eq!(standing(&app), grace);
     app.store.close().await;
     // A process without its own memory uses the document.

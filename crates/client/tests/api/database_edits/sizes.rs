@@ -1,7 +1,6 @@
 //! Texts, logs and columns of any size and type.
 
 use chrono::TimeDelta;
-use license_client::licensing::refresh::refresh;
 use license_client::licensing::usage::report;
 use license_client::store::local_license_validation_attempts::{self, LoggedAttempt};
 use license_client::store::{Store, local_license_cache, system_config};
@@ -37,11 +36,11 @@ async fn texts_of_any_length_change_nothing_and_are_cut(engine: Engine) {
         site.database
             .execute(&format!("{edit}; {NEW_REVISION}"))
             .await;
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(app.snapshot().evidence, signed, "{edit}");
         assert_eq!(standing(&app), Standing::Active, "{edit}");
         site.advance(TimeDelta::seconds(61));
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
     }
     let db = app.store.db();
     // The rows say again what is signed.
@@ -172,7 +171,7 @@ async fn reports_in_the_database_do_not_displace_those_received_here(engine: Eng
             .await
             .unwrap();
         site.database.execute(NEW_REVISION).await;
-        refresh(&app, None).await.unwrap();
+        app.knowledge.reload(None).await.unwrap();
         assert_eq!(app.meter.gauges().values().count(), MAX_SOURCES);
         assert_eq!(app.meter.usage(now).cameras, Some(7 + 255));
     }
@@ -184,7 +183,7 @@ async fn reports_in_the_database_do_not_displace_those_received_here(engine: Eng
     system_config::remove(&db, system_config::USAGE)
         .await
         .unwrap();
-    refresh(&app, None).await.unwrap();
+    app.knowledge.reload(None).await.unwrap();
     assert_eq!(app.meter.usage(app.clock.now()).cameras, Some(12));
     app.store.close().await;
     site.end().await;

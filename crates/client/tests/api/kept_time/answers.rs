@@ -1,16 +1,10 @@
 //! A signed answer corrects the time, and its absence delays nothing for long.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use license_client::app::App;
-use license_client::effective_clock::EffectiveClock;
-use license_client::licensing::keep_time::keep_in_file;
-use license_client::licensing::resume::resume;
 use license_client::licensing::validate::validate;
-use license_core::time_guard::Mark;
-use license_service::clock::{Clock as _, ManualClock};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -75,11 +69,11 @@ async fn an_answer_that_never_comes_holds_the_time_back_for_a_minute(engine: Eng
     forget(&site).await;
     for (number, expected) in ["active", "lapsed", "lapsed"].into_iter().enumerate() {
         let app = App::new(site.settings(), site.clock.clone()).unwrap();
-        resume(&app).await.unwrap();
+        app.knowledge.load().await.unwrap();
         let standing = app.snapshot().standing(app.clock.now());
         let reason = standing.as_str().replace("grace", "active");
         assert_eq!(reason, expected, "start {number}");
-        keep_in_file(&app).await;
+        app.knowledge.keep_time_in_file().await;
         app.store.close().await;
     }
     site.stop().await;
@@ -99,7 +93,7 @@ async fn a_connected_site_that_has_lost_everything_is_not_locked_out_by_a_dead_b
         Kept::nothing().write(&site).await;
         site.clock.set_wall(at(wall));
         let app = App::new(site.settings(), site.clock.clone()).unwrap();
-        resume(&app).await.unwrap();
+        app.knowledge.load().await.unwrap();
         let standing = |app: &App| app.snapshot().standing(app.clock.now()).as_str();
         assert_eq!(standing(&app), "active", "before it has asked");
         validate(&app).await;
@@ -166,25 +160,10 @@ async fn a_process_with_a_bad_clock_does_not_move_the_time_of_others() {
         std::fs::remove_file(one.state_file(name)).unwrap();
     }
     let app = Arc::new(App::new(one.settings(), one.clock.clone()).unwrap());
-    resume(&app).await.unwrap();
+    app.knowledge.load().await.unwrap();
     let now = app.clock.now();
     assert!(now - at(START) < TimeDelta::minutes(10), "{now}");
     assert_ne!(app.snapshot().standing(now).as_str(), "lapsed");
     app.store.close().await;
     one.end().await;
-}
-
-#[test]
-fn a_mark_that_is_found_after_a_signed_answer_does_not_count() {
-    let machine = Arc::new(ManualClock::at(at(START)));
-    let mark = Mark::unsigned(at("2038-01-19T03:14:08Z"));
-    for answered in [true, false] {
-        let (clock, _) = EffectiveClock::start(machine.clone(), None);
-        if answered {
-            clock.prove(at(START), Duration::ZERO);
-        }
-        clock.recall(Some(&mark), None);
-        let expected = if answered { at(START) } else { mark.at };
-        assert_eq!(clock.now(), expected);
-    }
 }

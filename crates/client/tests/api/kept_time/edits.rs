@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use license_client::app::App;
-use license_client::licensing::resume::resume;
+use license_client::knowledge::timekeeping::Occasion;
 use license_client::licensing::validate::validate;
 
 use super::{Kept, PAID, at, expired};
@@ -105,20 +105,20 @@ async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(eng
     site.clock.set_wall(at("2038-01-19T03:14:08Z"));
     // Without jobs: nothing calls the License Server unless the test does.
     let app = App::new(site.settings(), site.clock.clone()).unwrap();
-    resume(&app).await.unwrap();
+    app.knowledge.load().await.unwrap();
     let standing = |app: &App| {
         let now = app.clock.now();
         app.snapshot().standing(now).as_str()
     };
     assert_ne!(standing(&app), "lapsed");
-    assert!(app.calls().is_validation_wanted());
+    assert!(app.knowledge.calls().is_validation_wanted());
     // What has run is kept, and that it has waited.
-    license_client::licensing::keep_time::keep_time(&app).await;
+    app.knowledge.keep_time(Occasion::Running).await;
     assert!(site.state_file("time.json").exists());
     let kept = Kept::read(&site).await;
     validate(&app).await;
     assert_eq!(standing(&app), "lapsed");
-    license_client::licensing::keep_time::keep_time(&app).await;
+    app.knowledge.keep_time(Occasion::Running).await;
     assert!(site.state_file("time.json").exists());
     app.store.close().await;
     // From now on without asking, also after a start that was killed while it waited.
@@ -127,7 +127,7 @@ async fn with_nothing_kept_a_site_lapses_only_after_one_validation_was_tried(eng
             kept.write(&site).await;
         }
         let app = App::new(site.settings(), site.clock.clone()).unwrap();
-        resume(&app).await.unwrap();
+        app.knowledge.load().await.unwrap();
         assert_eq!(standing(&app), "lapsed");
         app.store.close().await;
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_client::app::App;
-use license_client::licensing::resume::resume;
+use license_client::knowledge::timekeeping::Occasion;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use serde_json::{Value, json};
@@ -161,9 +161,9 @@ async fn a_time_that_cannot_be_kept_is_shown_and_is_a_security_event(engine: Eng
     site.restart().await;
     site.advance(TimeDelta::hours(1));
     let app = App::new(site.settings(), site.clock.clone()).unwrap();
-    resume(&app).await.unwrap();
-    license_client::licensing::keep_time::keep_time(&app).await;
-    let trouble = app.time_trouble().unwrap();
+    app.knowledge.load().await.unwrap();
+    app.knowledge.keep_time(Occasion::Running).await;
+    let trouble = app.time.trouble().unwrap();
     assert!(trouble.contains("time.json in STATE_DIR"), "{trouble}");
     assert!(trouble.contains("does not keep it"), "{trouble}");
     app.store.close().await;

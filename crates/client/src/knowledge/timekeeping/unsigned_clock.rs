@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
 /// The wall clock, whose jumps count only when a validation has been tried after them.
-pub struct UnsignedClock {
+pub(super) struct UnsignedClock {
     machine: Arc<dyn Clock>,
     wall: ArcSwap<WallClock>,
     /// Held while the clock is replaced.
@@ -31,8 +31,7 @@ pub struct UnsignedClock {
 
 impl UnsignedClock {
     /// Starts with the wall clock's time.
-    #[must_use]
-    pub fn start(machine: Arc<dyn Clock>) -> Self {
+    pub(super) fn start(machine: Arc<dyn Clock>) -> Self {
         let wall = WallClock::start(reading(&*machine));
         Self {
             machine,
@@ -44,34 +43,31 @@ impl UnsignedClock {
     }
 
     /// What the machine shows now.
-    #[must_use]
-    pub fn reading(&self) -> WallReading {
+    pub(super) fn reading(&self) -> WallReading {
         reading(&*self.machine)
     }
 
     /// By how much the wall clock has jumped ahead of the time that counts; `None` where
     /// it counts itself.
-    #[must_use]
-    pub fn ahead(&self) -> Option<TimeDelta> {
+    pub(super) fn ahead(&self) -> Option<TimeDelta> {
         self.wall.load().ahead(self.reading())
     }
 
     /// Looks at the wall clock; answers by how much it has jumped ahead.
-    pub fn observe(&self) -> Option<TimeDelta> {
+    pub(super) fn observe(&self) -> Option<TimeDelta> {
         let reading = self.reading();
         self.replace(|wall| wall.observed(reading));
         self.wall.load().ahead(reading)
     }
 
     /// The time that will count when a call that began at `begun` was tried.
-    #[must_use]
-    pub fn now_when_tried(&self, begun: WallReading) -> DateTime<Utc> {
+    pub(super) fn now_when_tried(&self, begun: WallReading) -> DateTime<Utc> {
         self.wall.load().tried(begun).now(self.reading())
     }
 
     /// A call that can confirm the license was tried, and began at `begun`. Answers by
     /// how much the time has been set by that.
-    pub fn tried(&self, begun: WallReading) -> Option<TimeDelta> {
+    pub(super) fn tried(&self, begun: WallReading) -> Option<TimeDelta> {
         let before = self.now();
         self.replace(|wall| wall.tried(begun));
         self.was_set.notify_waiters();
@@ -80,7 +76,7 @@ impl UnsignedClock {
     }
 
     /// An earlier process ran until then.
-    pub fn note_ran_until(&self, instant: Option<DateTime<Utc>>) {
+    pub(super) fn note_ran_until(&self, instant: Option<DateTime<Utc>>) {
         *self
             .ran_until
             .lock()
@@ -88,7 +84,7 @@ impl UnsignedClock {
     }
 
     /// An earlier run has left this evidence.
-    pub fn recall(&self, evidence: &Evidence, policy: &Policy) {
+    pub(super) fn restore(&self, evidence: &Evidence, policy: &Policy) {
         let reading = self.reading();
         let ran_until = *self
             .ran_until

@@ -36,9 +36,11 @@ pub struct EffectiveClock {
 
 impl EffectiveClock {
     /// Begins with what an earlier run has kept in its file; answers what there
-    /// is to say. Without that, [`EffectiveClock::recall`] is where time begins.
-    #[must_use]
-    pub fn start(machine: Arc<dyn Clock>, kept: Option<&Believed>) -> (Self, Vec<ClockEvent>) {
+    /// is to say. Without that, [`EffectiveClock::restore`] is where time begins.
+    pub(super) fn start(
+        machine: Arc<dyn Clock>,
+        kept: Option<&Believed>,
+    ) -> (Self, Vec<ClockEvent>) {
         let floor = machine.floor();
         let (guard, events) = TimeGuard::start(kept, None, None, floor, readings(&*machine));
         let clock = Self {
@@ -54,18 +56,18 @@ impl EffectiveClock {
     }
 
     /// Reads the machine's clocks; answers what is notable.
-    pub fn observe(&self) -> Vec<ClockEvent> {
+    pub(super) fn observe(&self) -> Vec<ClockEvent> {
         self.replace(TimeGuard::observed)
     }
 
     /// A signed answer to our own question, which was `waited` for, says what
     /// time it is.
-    pub fn prove(&self, signed: DateTime<Utc>, waited: Duration) -> Vec<ClockEvent> {
+    pub(super) fn prove(&self, signed: DateTime<Utc>, waited: Duration) -> Vec<ClockEvent> {
         self.set(|guard, readings| guard.proven(signed, waited, readings))
     }
 
     /// A signed answer was imported from a file.
-    pub fn answer(&self, signed: DateTime<Utc>) -> Vec<ClockEvent> {
+    pub(super) fn answer(&self, signed: DateTime<Utc>) -> Vec<ClockEvent> {
         self.set(|guard, readings| guard.answered(signed, readings))
     }
 
@@ -95,7 +97,11 @@ impl EffectiveClock {
     /// An earlier run has kept this high-water mark and these documents, the
     /// newest of them made at `signed`. Without a kept time, time begins here. A
     /// signed answer that came first replaces the mark.
-    pub fn recall(&self, mark: Option<&Mark>, signed: Option<DateTime<Utc>>) -> Vec<ClockEvent> {
+    pub(super) fn restore(
+        &self,
+        mark: Option<&Mark>,
+        signed: Option<DateTime<Utc>>,
+    ) -> Vec<ClockEvent> {
         self.replace(|guard, readings| {
             let mark =
                 mark.filter(|_| self.answers() == self.stored_answers.load(Ordering::SeqCst));
@@ -109,12 +115,12 @@ impl EffectiveClock {
 
     /// A signed document that was made at `signed` is here: it is no earlier
     /// than that.
-    pub fn learn(&self, signed: DateTime<Utc>) {
+    pub(super) fn learn(&self, signed: DateTime<Utc>) {
         self.replace(|guard, readings| (guard.at_least(signed, readings), Vec::new()));
     }
 
     /// A validation was tried and may have proved nothing.
-    pub fn validation_tried(&self) -> Vec<ClockEvent> {
+    pub(super) fn validation_tried(&self) -> Vec<ClockEvent> {
         let events = self.replace(TimeGuard::unanswered);
         if !events.is_empty() {
             self.was_set.notify_waiters();
@@ -136,8 +142,7 @@ impl EffectiveClock {
 
     /// The value to write to the database when it contains `stored` and `answers` have set the
     /// time. A signed answer that it does not include replaces any value.
-    #[must_use]
-    pub fn mark_beside(&self, stored: Option<Mark>, answers: u64) -> Mark {
+    pub(super) fn mark_beside(&self, stored: Option<Mark>, answers: u64) -> Mark {
         let ours = self.guard.load().shared_mark();
         match stored {
             Some(stored) if answers == self.stored_answers.load(Ordering::SeqCst) => {
@@ -148,7 +153,7 @@ impl EffectiveClock {
     }
 
     /// The database knows of so many answers now.
-    pub fn note_stored(&self, answers: u64) {
+    pub(super) fn note_stored(&self, answers: u64) {
         self.stored_answers.store(answers, Ordering::SeqCst);
     }
 
@@ -232,3 +237,6 @@ fn readings(clock: &dyn Clock) -> Readings {
         boot_id: machine.boot_id,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,8 +25,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Joins evidence with what the site has switched off.
-    #[must_use]
-    pub fn new(evidence: Evidence, switched_off: BTreeSet<FeatureKey>, policy: Policy) -> Self {
+    pub(super) fn new(
+        evidence: Evidence,
+        switched_off: BTreeSet<FeatureKey>,
+        policy: Policy,
+    ) -> Self {
         let listed = evidence
             .lease
             .as_ref()
@@ -39,8 +42,7 @@ impl Snapshot {
     }
 
     /// The same site with other evidence.
-    #[must_use]
-    pub fn with_evidence(&self, evidence: Evidence) -> Self {
+    pub(super) fn with_evidence(&self, evidence: Evidence) -> Self {
         let switched_off = self.entitlements.switched_off().cloned().collect();
         Self::new(evidence, switched_off, self.policy)
     }

@@ -1,0 +1,102 @@
+//! Whether the database can be used, as far as this process has seen.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use license_service::clock::Clock;
+use license_service::database::{Failure, Trouble};
+
+use super::{Knowledge, lock};
+use crate::shared_reading::SharedReading;
+use crate::store::{Store, StoreError};
+
+/// How old an answer of the database may be. Anyone may ask, so all callers
+/// share one question in this time.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// The state of the database.
+pub(super) struct DatabaseState {
+    seen: Mutex<Seen>,
+    /// Why changes cannot be stored, as reported by the database.
+    asked: SharedReading<Option<Trouble>>,
+}
+
+struct Seen {
+    /// It has been reached since the start, and its tables are there.
+    is_open: bool,
+    /// What is wrong with it now.
+    trouble: Option<Trouble>,
+}
+
+impl DatabaseState {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            seen: Mutex::new(Seen {
+                is_open: false,
+                trouble: Some(StoreError::NotReached.trouble()),
+            }),
+            asked: SharedReading::new(clock),
+        }
+    }
+
+    pub(super) fn note_opened(&self) {
+        *lock(&self.seen) = Seen {
+            is_open: true,
+            trouble: None,
+        };
+    }
+
+    pub(super) fn note_available(&self) {
+        if lock(&self.seen).trouble.take().is_some() {
+            tracing::info!("database available again");
+        }
+    }
+
+    /// Logged one time, not every few seconds; `/readyz` always shows it.
+    pub(super) async fn note_trouble(&self, store: &Store, error: &StoreError) {
+        let trouble = store.why_not().await;
+        let trouble = trouble.unwrap_or_else(|| error.trouble());
+        let before = lock(&self.seen).trouble.replace(trouble.clone());
+        if before.as_ref() != Some(&trouble) {
+            tracing::error!(
+                %trouble,
+                "database unavailable, serving from memory and retrying"
+            );
+        }
+    }
+}
+
+impl Knowledge {
+    /// Whether the database has been reached since the start, and its tables are there.
+    #[must_use]
+    pub fn is_database_open(&self) -> bool {
+        lock(&self.database.seen).is_open
+    }
+
+    /// Whether the database is open, and nothing is known to be wrong with it.
+    #[must_use]
+    pub fn is_database_available(&self) -> bool {
+        let seen = lock(&self.database.seen);
+        seen.is_open && seen.trouble.is_none()
+    }
+
+    /// Why the database does not take changes; `None` when it does. It is asked, if nothing is
+    /// known to be wrong with it.
+    pub async fn database_trouble(&self) -> Option<Trouble> {
+        let seen = lock(&self.database.seen).trouble.clone();
+        if seen.is_some() {
+            return seen;
+        }
+        let ask = || {
+            let store = self.parts.store.clone();
+            async move { store.ping().await.err().map(|error| error.trouble()) }
+        };
+        let asked = self.database.asked.get(MAX_AGE, ask).await;
+        asked.unwrap_or_else(|| {
+            Some(Trouble {
+                what: "the database check failed; see the log".to_owned(),
+                failure: Failure::Panicked,
+            })
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! Load at the start what earlier runs have kept.
+
+use chrono::{DateTime, Utc};
+use license_core::calls::Calls;
+use license_core::evidence::Evidence;
+use license_core::hardware::{Comparison, Verdict};
+use license_core::lease::Lease;
+use license_core::license_key;
+use license_core::time_guard::Mark;
+
+use super::evidence_rows::EvidenceRows;
+use super::timekeeping::Timekeeping;
+use super::{Knowledge, reports};
+use crate::identity::{self, Identity};
+use crate::store::StoreError;
+
+/// What the database says besides the evidence.
+struct Opened {
+    identity: Identity,
+    comparison: Comparison,
+    /// The license key, if version 1.0.0 has activated it and this is the first time it is seen.
+    adopted: Option<String>,
+    heartbeat_at: Option<DateTime<Utc>>,
+}
+
+impl Knowledge {
+    /// Loads the local copy, and then the database, if it is available. If not,
+    /// [`Knowledge::open_database`] must be retried.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn load(&self) -> Result<(), StoreError> {
+        self.load_local_copy();
+        self.open_database().await
+    }
+
+    /// Makes the missing tables, settles who this installation is, and loads what
+    /// is known. A license that version 1.0.0 activated is adopted.
+    ///
+    /// # Errors
+    /// When the database refuses; it can be tried again.
+    pub async fn open_database(&self) -> Result<(), StoreError> {
+        let turn = self.turn().await;
+        let reading = self.prepare_and_read(self.clock.now());
+        let opened = self.parts.store.within(reading).await?;
+        if let Some(license_key) = opened.adopted {
+            tracing::info!(
+                license_key = license_key::mask(&license_key),
+                "adopted the license of the Python service, validating it now"
+            );
+        }
+        // The loaded data may have changed the time.
+        let now = self.clock.now();
+        self.settle_identity(opened.identity);
+        let has_drifted = opened.comparison.verdict == Verdict::Drifted;
+        self.comparison.store(Some(opened.comparison.into()));
+        let snapshot = turn.store(None, now, Evidence::clone).await?;
+        self.publish(snapshot).await;
+        self.database.note_opened();
+        self.resume_calls(opened.heartbeat_at, now);
+        if has_drifted {
+            self.note_call(Calls::validation_wanted);
+        }
+        tracing::info!(standing = ?self.snapshot().standing(now), "evidence loaded");
+        Ok(())
+    }
+
+    async fn prepare_and_read(&self, now: DateTime<Utc>) -> Result<Opened, StoreError> {
+        let parts = &self.parts;
+        parts.store.prepare(now).await?;
+        let db = parts.store.db();
+        let secret = identity::secret(&db, now).await?;
+        self.load_key_sets(&db).await?;
+        let rows = EvidenceRows::load(&db, &self.trusted_evidence()).await?;
+        let known = rows
+            .addressee(&parts.keys)
+            .or_else(|| self.known_identity(&rows));
+        let settling = identity::settle(
+            &db,
+            &parts.prescribed,
+            known.as_ref(),
+            &secret,
+            &parts.root,
+            now,
+        );
+        let (identity, repaired) = settling.await?;
+        (0..repaired).for_each(|_| parts.metrics.security_event());
+        let comparison = self.examine_machine(&db, &secret, now).await?;
+        let mark = Timekeeping::load_mark(&db).await?;
+        let verified = self.verify(rows, &identity, &Evidence::default(), now);
+        self.restore_time(mark.as_ref(), &verified.evidence);
+        let adopted = verified.is_adopted.then_some(verified.evidence.license_key);
+        let heartbeat_at = reports::load_heartbeat(&db).await?;
+        parts.meter.join(reports::load_usage(&db).await?, now);
+        Ok(Opened {
+            identity,
+            comparison,
+            adopted,
+            heartbeat_at,
+        })
+    }
+
+    /// Who this installation is by what this process knows without the database,
+    /// where it knows of a license, and the database of no other.
+    fn known_identity(&self, rows: &EvidenceRows) -> Option<Identity> {
+        let snapshot = self.snapshot();
+        let evidence = &snapshot.evidence;
+        let is_signed = matches!(evidence.lease.as_ref()?, Lease::Signed(_));
+        let other = rows.cached.as_ref().map(|cached| &cached.license_key);
+        let is_other = other.is_some_and(|other| !license_key::same(other, &evidence.license_key));
+        // An unsigned license in the database proves nothing.
+        if is_other && !is_signed {
+            return None;
+        }
+        self.identity().map(|identity| (*identity).clone())
+    }
+
+    /// A local copy of this installation may know more than the database: it was away, or is a
+    /// restored backup. One of another installation does not apply to this one.
+    fn settle_identity(&self, identity: Identity) {
+        let is_ours = self
+            .identity()
+            .is_some_and(|known| known.installation_id == identity.installation_id);
+        self.identity.store(Some(identity.into()));
+        if is_ours {
+            self.note_unwritten(|unwritten| unwritten.evidence = true);
+        } else {
+            let nothing = self.snapshot().with_evidence(Evidence::default());
+            self.show(nothing);
+            self.note_unwritten(|unwritten| *unwritten = Default::default());
+        }
+    }
+
+    /// An earlier run has left this high-water mark beside this evidence.
+    pub(super) fn restore_time(&self, mark: Option<&Mark>, evidence: &Evidence) {
+        let parts = &self.parts;
+        let remembered = self.remembered();
+        parts
+            .time
+            .restore(mark, evidence, &parts.policy, &remembered);
+    }
+
+    /// Determines when the next calls are due.
+    pub(super) fn resume_calls(&self, heartbeat_at: Option<DateTime<Utc>>, now: DateTime<Utc>) {
+        let snapshot = self.snapshot();
+        let standing = snapshot.standing(now);
+        self.note_call(|calls| calls.resumed(&snapshot.evidence, &standing, heartbeat_at, now));
+        if self.parts.time.awaits_validation() {
+            self.note_call(Calls::validation_wanted);
+        }
+    }
+}

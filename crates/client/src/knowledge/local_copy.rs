@@ -1,0 +1,125 @@
+//! The local copy in `STATE_DIR`: what is known, for a start without the database.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use license_core::evidence::Evidence;
+use license_core::feature::FeatureKey;
+use license_core::taking_over::Remembered;
+use license_core::time_guard::Mark;
+use license_core::usage::Gauges;
+use serde::{Deserialize, Serialize};
+
+use super::evidence_rows::EvidenceRows;
+use super::snapshot::Snapshot;
+use super::unwritten::Unwritten;
+use super::{Knowledge, lock};
+use crate::identity::{Identity, is_usable};
+
+/// What the local copy holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LocalCopy {
+    installation_id: String,
+    hardware_id: String,
+    rows: EvidenceRows,
+    switched_off: BTreeSet<String>,
+    heartbeat_at: DateTime<Utc>,
+    unwritten: Unwritten,
+    #[serde(default)]
+    key_sets: Vec<String>,
+    /// The high-water mark of the effective time.
+    #[serde(default)]
+    effective_time: Option<Mark>,
+    /// What services have reported, while the database does not have it.
+    #[serde(default)]
+    reported_usage: Gauges,
+    /// The time that counted when this was written, where no keys are trusted.
+    #[serde(default)]
+    unsigned_time: Option<DateTime<Utc>>,
+    /// What is remembered about licenses, including former ones.
+    #[serde(default)]
+    remembered: Remembered,
+}
+
+impl Knowledge {
+    /// Writes the local copy; answers whether it is written.
+    pub async fn write_local_copy(&self) -> bool {
+        let Some(identity) = self.identity() else {
+            return false;
+        };
+        self.parts
+            .local_copy
+            .write(|| self.local_copy(&identity))
+            .await
+    }
+
+    fn local_copy(&self, identity: &Identity) -> LocalCopy {
+        let parts = &self.parts;
+        let snapshot = self.snapshot();
+        let switched_off = snapshot.entitlements().switched_off();
+        let unwritten = self.unwritten();
+        LocalCopy {
+            installation_id: identity.installation_id.clone(),
+            hardware_id: identity.hardware_id.clone(),
+            rows: EvidenceRows::of(&snapshot.evidence, &parts.policy),
+            switched_off: switched_off.map(ToString::to_string).collect(),
+            heartbeat_at: self.calls().heartbeat_at(),
+            reported_usage: match unwritten.usage {
+                true => parts.meter.gauges(),
+                false => Gauges::default(),
+            },
+            unwritten,
+            key_sets: parts.keys.chain(),
+            effective_time: parts.time.mark(),
+            unsigned_time: parts.time.unsigned_now(),
+            remembered: self.remembered(),
+        }
+    }
+
+    /// Loads the local copy, if there is one, which needs no database. What is signed is
+    /// verified.
+    pub fn load_local_copy(&self) {
+        let parts = &self.parts;
+        let Some(copy) = parts.local_copy.read::<LocalCopy>() else {
+            return;
+        };
+        if !is_usable(&copy.installation_id) || !is_usable(&copy.hardware_id) {
+            tracing::error!(
+                security = true,
+                "ignoring the local copy, its id was changed by hand"
+            );
+            parts.metrics.security_event();
+            return;
+        }
+        let now = self.clock.now();
+        self.advance_keys(&copy.key_sets);
+        let prescribed = parts.prescribed.clone();
+        let identity = Identity {
+            installation_id: prescribed.installation_id.unwrap_or(copy.installation_id),
+            hardware_id: prescribed.hardware_id.unwrap_or(copy.hardware_id),
+        };
+        {
+            let mut remembered = lock(&self.remembered);
+            *remembered = copy.remembered.joined(std::mem::take(&mut *remembered));
+        }
+        let evidence = self.verify(copy.rows, &identity, &Evidence::default(), now);
+        if evidence.is_tampered {
+            parts.metrics.security_event();
+        }
+        let evidence = evidence.evidence;
+        let switched_off = copy.switched_off.iter();
+        let switched_off = switched_off.filter_map(|key| FeatureKey::parse(key).ok());
+        self.identity.store(Some(identity.into()));
+        self.note_unwritten(|unwritten| *unwritten = copy.unwritten);
+        parts.meter.restore(copy.reported_usage, now);
+        parts.time.note_ran_until(copy.unsigned_time);
+        self.restore_time(copy.effective_time.as_ref(), &evidence);
+        self.show(Snapshot::new(
+            evidence,
+            switched_off.collect(),
+            parts.policy,
+        ));
+        self.resume_calls(Some(copy.heartbeat_at), self.clock.now());
+    }
+}

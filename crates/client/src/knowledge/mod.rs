@@ -1,0 +1,196 @@
+//! What this installation knows, and where it is kept.
+//!
+//! [`Knowledge`] has one value in memory for each thing that is known: the evidence about the
+//! license with the site's switches ([`Snapshot`]), who the installation is, the calls so far, and
+//! what is remembered of former licenses. It keeps them in the database and in the local copy:
+//!
+//! - load: [`Knowledge::load_local_copy`] and [`Knowledge::open_database`] at the start (`load`);
+//! - change: the methods of a [`Turn`], of which there is one at a time (`turn`);
+//! - flush: [`Turn::flush`] writes what the database could not take before (`unwritten`);
+//! - reload: [`Knowledge::reload`] takes over what other processes have changed (`reload`).
+//!
+//! Its fields are private: nothing that is known can be changed without being kept.
+
+mod calls;
+mod database_state;
+mod evidence_rows;
+mod follow_database;
+mod keep_time;
+mod key_sets;
+mod load;
+mod local_copy;
+mod machine;
+mod reload;
+pub mod reports;
+mod requests;
+pub mod snapshot;
+pub mod timekeeping;
+pub mod turn;
+mod unwritten;
+mod verified_rows;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use license_core::calls::Calls;
+use license_core::evidence::Evidence;
+use license_core::hardware::Comparison;
+use license_core::standing::Policy;
+use license_core::taking_over::Remembered;
+use license_service::clock::Clock;
+use tokio::sync::Notify;
+
+use self::database_state::DatabaseState;
+use self::snapshot::Snapshot;
+use self::timekeeping::Timekeeping;
+use self::turn::Turn;
+use self::unwritten::Unwritten;
+use crate::attempts_log::AttemptsLog;
+use crate::identity::{Identity, Prescribed};
+use crate::metrics::Metrics;
+use crate::random;
+use crate::scheduler::Scheduler;
+use crate::state_file::StateFile;
+use crate::store::Store;
+use crate::trusted_keys::TrustedKeys;
+use crate::usage::Meter;
+
+/// What this installation knows.
+pub struct Knowledge {
+    parts: Parts,
+    clock: Arc<dyn Clock>,
+    /// Held while evidence is being changed.
+    turn: tokio::sync::Mutex<()>,
+    snapshot: ArcSwap<Snapshot>,
+    /// Notified when what the site may use may have changed.
+    changed: Notify,
+    calls: Mutex<Calls>,
+    /// Notified when the next call may be due at another time than before.
+    calls_changed: Notify,
+    identity: ArcSwapOption<Identity>,
+    comparison: ArcSwapOption<Comparison>,
+    remembered: Mutex<Remembered>,
+    unwritten: Mutex<Unwritten>,
+    database: DatabaseState,
+    /// When rows that others had changed were last rewritten.
+    repaired_at: Mutex<Option<Duration>>,
+}
+
+/// The parts of the service that knowledge is kept in, verified with, or made of.
+pub struct Parts {
+    /// The database.
+    pub store: Arc<Store>,
+    /// The copy in `STATE_DIR`.
+    pub local_copy: StateFile,
+    /// The time, which signed documents prove.
+    pub time: Arc<Timekeeping>,
+    /// The keys that documents are verified with.
+    pub keys: Arc<TrustedKeys>,
+    /// What the site's settings decide.
+    pub policy: Policy,
+    /// The ids that settings prescribe.
+    pub prescribed: Prescribed,
+    /// Where the machine's own files are: `/`.
+    pub root: PathBuf,
+    /// Which process makes the scheduled calls.
+    pub scheduler: Arc<Scheduler>,
+    /// What services have reported.
+    pub meter: Arc<Meter>,
+    /// The log of attempts, read for others.
+    pub attempts: Arc<AttemptsLog>,
+    /// Counts security events.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Knowledge {
+    /// Knows nothing yet but what `time.json` remembers of licenses. [`Knowledge::load`] comes
+    /// next.
+    #[must_use]
+    pub fn new(parts: Parts, remembered: Remembered) -> Self {
+        let clock = parts.time.clock();
+        let nothing = Snapshot::new(Evidence::default(), BTreeSet::new(), parts.policy);
+        let calls = Calls::new(clock.now(), random::jitter(), random::jitter());
+        Self {
+            turn: tokio::sync::Mutex::new(()),
+            snapshot: ArcSwap::from_pointee(nothing),
+            changed: Notify::new(),
+            calls: Mutex::new(calls),
+            calls_changed: Notify::new(),
+            identity: ArcSwapOption::empty(),
+            comparison: ArcSwapOption::empty(),
+            remembered: Mutex::new(remembered),
+            unwritten: Mutex::default(),
+            database: DatabaseState::new(clock.clone()),
+            repaired_at: Mutex::default(),
+            clock,
+            parts,
+        }
+    }
+
+    /// Waits until nothing else changes the evidence, so that calls to the License Server that
+    /// change it take turns.
+    pub async fn turn(&self) -> Turn<'_> {
+        Turn::new(self, self.turn.lock().await)
+    }
+
+    /// What is known of the license, and what follows from it.
+    #[must_use]
+    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Waits until what the site may use may have changed, other than because time has passed.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Who this installation is; `None` until the database has been reached
+    /// for the first time.
+    #[must_use]
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.load_full()
+    }
+
+    /// How this machine compares with the one that is known; `None` until the
+    /// database has been reached.
+    #[must_use]
+    pub fn comparison(&self) -> Option<Arc<Comparison>> {
+        self.comparison.load_full()
+    }
+
+    /// What is remembered about licenses, including former ones.
+    #[must_use]
+    pub fn remembered(&self) -> Remembered {
+        lock(&self.remembered).clone()
+    }
+
+    /// Makes new knowledge the one that answers, also after a restart without the
+    /// database.
+    async fn publish(&self, snapshot: Snapshot) {
+        self.show(snapshot);
+        self.write_local_copy().await;
+    }
+
+    /// Makes new knowledge the one that answers.
+    fn show(&self, snapshot: Snapshot) {
+        if let Some(signed) = snapshot.evidence.newest_signed_at() {
+            self.parts.time.learn(signed);
+        }
+        {
+            let mut remembered = lock(&self.remembered);
+            *remembered = std::mem::take(&mut *remembered).with(&snapshot.evidence);
+        }
+        self.snapshot.store(Arc::new(snapshot));
+        self.changed.notify_one();
+        self.calls_changed.notify_one();
+    }
+}
+
+/// What is locked here is replaced as a whole: a panic elsewhere cannot have
+/// left it half written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

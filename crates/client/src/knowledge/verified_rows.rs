@@ -1,0 +1,374 @@
+//! What rows count for: everything signed is verified again.
+//!
+//! Others can write to the database, and the rows may belong to another installation. Without
+//! keys, the rows count as they are.
+
+use chrono::{DateTime, Utc};
+use license_core::calls::Calls;
+use license_core::contact::Trust;
+use license_core::document::{
+    DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
+};
+use license_core::evidence::Evidence;
+use license_core::keyring::Keyring;
+use license_core::lease::Lease;
+use license_core::license::License;
+use license_core::license_key;
+use license_core::taking_over::{NotTakenOver, Remembered, discredited, take_over};
+use license_core::time_guard::ANSWER_TOLERANCE;
+
+use super::Knowledge;
+use super::evidence_rows::{EvidenceRows, Memo, is_signed};
+use crate::identity::Identity;
+use crate::store::local_license_cache::CachedLicense;
+use crate::trusted_keys::TrustedKeys;
+
+/// What rows say, as far as it can be verified.
+#[derive(Debug)]
+struct Stored {
+    evidence: Evidence,
+    /// The license was activated by version 1.0.0, and this is the first time
+    /// that it is seen.
+    is_adopted: bool,
+    /// The rows were changed by hand.
+    is_tampered: bool,
+}
+
+/// What counts, now that rows were read and verified.
+#[derive(Debug)]
+pub(super) struct Verified {
+    /// The evidence that counts.
+    pub evidence: Evidence,
+    /// What the rows say.
+    pub stored: Evidence,
+    /// The license was activated by version 1.0.0, and this is the first time that it is seen: it
+    /// must be recorded and validated immediately.
+    pub is_adopted: bool,
+    /// The rows were changed by hand. They are ignored and must be rewritten.
+    pub is_tampered: bool,
+    /// Why something else counts.
+    pub not_taken_over: Option<NotTakenOver>,
+}
+
+impl Verified {
+    /// Whether the rows must be rewritten.
+    pub(super) fn must_be_rewritten(&self) -> bool {
+        let is_older = self.not_taken_over == Some(NotTakenOver::Older);
+        // A genuine document stays in its row, valid or not.
+        self.is_adopted || self.is_tampered || (is_older && is_signed(&self.evidence))
+    }
+}
+
+/// Why a cached license counts for nothing.
+#[derive(Debug, thiserror::Error)]
+enum NotGenuine {
+    /// Its document failed verification.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// It was signed once.
+    #[error("its signature was removed")]
+    SignatureRemoved,
+    /// It is another's.
+    #[error("it is for another installation, machine or license key")]
+    Foreign,
+    /// It is unsigned, and the time for adoption is over.
+    #[error("it is unsigned, and unsigned licenses are no longer adopted")]
+    AdoptionOver,
+}
+
+impl Knowledge {
+    /// What applies to `identity` with these rows, beside what is `known`.
+    pub(super) fn verify(
+        &self,
+        rows: EvidenceRows,
+        identity: &Identity,
+        known: &Evidence,
+        now: DateTime<Utc>,
+    ) -> Verified {
+        let keys = &self.parts.keys;
+        let remembered = self.remembered();
+        let stored = read(rows, keys, identity, &remembered, now);
+        let (evidence, not_taken_over) = if keys.are_required() {
+            let taken = take_over(known, stored.evidence.clone(), &remembered, now);
+            (taken.evidence, taken.error)
+        } else {
+            (stored.evidence.clone(), None)
+        };
+        match not_taken_over {
+            // Said where the rows were read.
+            Some(NotTakenOver::Unsigned) if !stored.is_tampered => tracing::error!(
+                security = true,
+                "ignoring an unsigned license that replaced the signed one"
+            ),
+            Some(NotTakenOver::GivenUp) => tracing::error!(
+                security = true,
+                "ignoring a deactivated license that was put back into the database"
+            ),
+            Some(NotTakenOver::Older) => {
+                tracing::warn!("ignoring a stored license that is older than the known one");
+            }
+            _ => {}
+        }
+        Verified {
+            evidence,
+            stored: stored.evidence,
+            is_adopted: stored.is_adopted && not_taken_over.is_none(),
+            is_tampered: stored.is_tampered || not_taken_over == Some(NotTakenOver::Unsigned),
+            not_taken_over,
+        }
+    }
+
+    /// Counts changes made to the rows by hand, and requests a validation if `known` was replaced
+    /// by an unsigned license.
+    pub(super) fn report_changed_rows(&self, verified: &Verified, known: &Evidence) {
+        let is_unsigned = !is_signed(&verified.evidence);
+        let is_other = verified.evidence.lease != known.lease;
+        let is_lost = verified.not_taken_over.is_some() && is_unsigned;
+        let is_another = verified.is_adopted && self.remembered().adopted_at().is_some();
+        if is_another {
+            tracing::error!(
+                security = true,
+                "another unsigned license; it gets the rest of the first one's grace period"
+            );
+        }
+        if verified.is_tampered || is_another || (is_lost && is_other) {
+            self.parts.metrics.security_event();
+        }
+        let is_new = verified.is_adopted || is_lost || verified.is_tampered;
+        if is_new && is_other && is_unsigned {
+            self.note_call(Calls::validation_wanted);
+        }
+    }
+}
+
+fn read(
+    rows: EvidenceRows,
+    keys: &TrustedKeys,
+    identity: &Identity,
+    remembered: &Remembered,
+    now: DateTime<Utc>,
+) -> Stored {
+    let Some(cached) = rows.cached else {
+        return Stored {
+            evidence: Evidence::default(),
+            is_adopted: false,
+            is_tampered: false,
+        };
+    };
+    // A memo of another activation means that the Python service has
+    // activated in the meantime.
+    let memo = rows.memo.filter(|memo| {
+        memo.license_key == cached.license_key && memo.activated_at == cached.cached_at
+    });
+    let trust = keys.trust();
+    let Trust::Keys(keyring) = &**trust else {
+        return unsigned(cached, memo, None, now);
+    };
+    // A signed document has two dots; the signatures of unsigned
+    // servers, which version 1.0.0 stored as they came, do not.
+    if cached.license_signature.matches('.').count() == 2 {
+        let verified = verify_license(&cached.license_signature, keyring);
+        let verified = verified.map_err(NotGenuine::from).and_then(|document| {
+            is_for(&document, &cached, identity)?;
+            Ok(document)
+        });
+        match verified {
+            Ok(document) => {
+                let mut stored = signed(cached, memo, document, keyring, identity, now);
+                if rows.is_marked_invalid {
+                    log_changed_row(&stored.evidence.license_key);
+                    stored.is_tampered = true;
+                }
+                stored
+            }
+            Err(error) => not_genuine(cached, &error, now),
+        }
+    } else if memo.as_ref().is_some_and(|memo| memo.signed) {
+        not_genuine(cached, &NotGenuine::SignatureRemoved, now)
+    } else if !keys.adopt_unsigned(now) {
+        not_genuine(cached, &NotGenuine::AdoptionOver, now)
+    } else {
+        unsigned(cached, memo, Some(remembered), now)
+    }
+}
+
+fn is_for(
+    document: &VerifiedLicense,
+    cached: &CachedLicense,
+    identity: &Identity,
+) -> Result<(), NotGenuine> {
+    let claims = document.claims();
+    let key = document.license().license_key().unwrap_or_default();
+    if claims.installation_id != identity.installation_id
+        || claims.hardware_id != identity.hardware_id
+        || !license_key::same(key, &cached.license_key)
+    {
+        return Err(NotGenuine::Foreign);
+    }
+    Ok(())
+}
+
+/// What a signed document says is taken from it alone.
+fn signed(
+    cached: CachedLicense,
+    memo: Option<Memo>,
+    document: VerifiedLicense,
+    keyring: &Keyring,
+    identity: &Identity,
+    now: DateTime<Utc>,
+) -> Stored {
+    let claims = document.claims();
+    // No validation has failed before the document was made, and none begins a grace
+    // period after its end.
+    let bounds = claims.iat..=claims.valid_until.max(claims.iat);
+    let start = cached.grace_period_started_at;
+    let is_possible = start.is_none_or(|start| {
+        bounds.contains(&start) || bounds.contains(&(start + ANSWER_TOLERANCE))
+    });
+    let is_tampered = cached.license_data != *document.license().data()
+        || cached.valid_until != claims.valid_until
+        || !is_possible;
+    if is_tampered {
+        log_changed_row(&cached.license_key);
+    }
+    let latest = (*bounds.end()).min(now).max(claims.iat);
+    let grace_started_at = start.map(|start| start.clamp(claims.iat, latest));
+    let (denial, last_failure) = memo.map_or((None, None), |memo| (memo.denial, memo.last_failure));
+    let denial =
+        denial.and_then(|jws| verified_denial(&jws, &cached.license_key, keyring, identity));
+    Stored {
+        is_adopted: false,
+        is_tampered,
+        evidence: Evidence {
+            license_key: cached.license_key,
+            lease: Some(Lease::Signed(Box::new(document))),
+            denial,
+            activated_at: cached.cached_at,
+            confirmed_at: cached.last_validated_at,
+            server_in_grace: cached.in_grace_period && cached.grace_period_started_at.is_none(),
+            grace_started_at,
+            last_failure,
+        },
+    }
+}
+
+fn log_changed_row(license_key: &str) {
+    tracing::error!(
+        security = true,
+        license_key = license_key::mask(license_key),
+        "the row of the license was changed by hand, using the signed document"
+    );
+}
+
+/// An unsigned license. With trusted keys it is on probation: all unsigned licenses of an
+/// installation share one grace period.
+fn unsigned(
+    cached: CachedLicense,
+    memo: Option<Memo>,
+    probation: Option<&Remembered>,
+    now: DateTime<Utc>,
+) -> Stored {
+    let on_probation = probation.is_some();
+    let known = memo.as_ref().map(|memo| {
+        let starts = [
+            cached.grace_period_started_at,
+            memo.grace_started_at.filter(|_| on_probation),
+        ];
+        // A grace period never begins in the future.
+        starts
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|start| start.min(now))
+    });
+    let (is_adopted, grace_started_at) = match known {
+        Some(start) if start.is_some() || !on_probation => (false, start),
+        // The keys are new here.
+        Some(_) => (true, Some(now)),
+        // Nothing proves when version 1.0.0 had contact last: one grace from
+        // now, or what is left of one that is already running.
+        None => {
+            let start = cached
+                .grace_period_started_at
+                .filter(|start| cached.in_grace_period && *start <= now);
+            (true, Some(start.unwrap_or(now)))
+        }
+    };
+    let first_seen = probation.and_then(Remembered::adopted_at);
+    let grace_started_at =
+        grace_started_at.map(|start| first_seen.map_or(start, |it| it.min(start)));
+    let license = License::new(cached.license_data.clone());
+    let lease = if on_probation {
+        Lease::adopted(license, cached.valid_until, grace_started_at.unwrap_or(now))
+    } else {
+        Lease::Unsigned {
+            license,
+            valid_until: cached.valid_until,
+        }
+    };
+    Stored {
+        is_adopted,
+        is_tampered: false,
+        evidence: Evidence {
+            license_key: cached.license_key,
+            lease: Some(lease),
+            denial: None,
+            activated_at: cached.cached_at,
+            confirmed_at: cached.last_validated_at,
+            server_in_grace: cached.in_grace_period && cached.grace_period_started_at.is_none(),
+            grace_started_at,
+            last_failure: memo.and_then(|memo| memo.last_failure),
+        },
+    }
+}
+
+/// A license whose signature failed verification.
+fn not_genuine(cached: CachedLicense, error: &NotGenuine, now: DateTime<Utc>) -> Stored {
+    tracing::error!(
+        security = true,
+        license_key = license_key::mask(&cached.license_key),
+        %error,
+        "the cached license failed verification and is ignored until the License Server confirms it"
+    );
+    let said = Evidence {
+        lease: Some(Lease::Unsigned {
+            license: License::new(cached.license_data),
+            valid_until: cached.valid_until,
+        }),
+        license_key: cached.license_key,
+        activated_at: cached.cached_at,
+        confirmed_at: cached.last_validated_at,
+        ..Evidence::default()
+    };
+    Stored {
+        evidence: discredited(&said, &error.to_string(), now),
+        is_adopted: false,
+        is_tampered: true,
+    }
+}
+
+fn verified_denial(
+    jws: &str,
+    license_key: &str,
+    keyring: &Keyring,
+    identity: &Identity,
+) -> Option<VerifiedDenial> {
+    let denial = verify_denial(jws, keyring)
+        .inspect_err(|error| {
+            tracing::error!(security = true, %error, "ignoring a cached denial that failed \
+                verification");
+        })
+        .ok()?;
+    let claims = denial.claims();
+    let hash = claims.license_key_hash.as_ref();
+    let is_ours = claims.installation_id == identity.installation_id
+        && claims.hardware_id == identity.hardware_id
+        && hash.is_none_or(|hash| *hash == license_key::fingerprint(license_key));
+    if !is_ours {
+        tracing::error!(
+            security = true,
+            "ignoring a cached denial for another installation or license"
+        );
+    }
+    is_ours.then_some(denial)
+}

@@ -1,0 +1,110 @@
+//! What people are told about the reason of a decision, by its code: operators in the console,
+//! users who are refused at a gate, and what an operator can do.
+//!
+//! Codes are of [`crate::gate::Reason`], of a gateway's question that no license decides, and of
+//! later versions, which have no words here.
+
+/// The reason, for an operator of the site. An unknown one is shown as its code.
+#[must_use]
+pub fn for_operator(code: &str) -> &str {
+    match code {
+        "core" => "Core feature, always available",
+        "licensed" => "In the license",
+        "grace_period" => "In the license, grace period",
+        "no_license" => "No license is activated",
+        "not_in_license" => "Not in the license",
+        "switched_off" => "Switched off on this site",
+        "license_expired" | "expired" => "The license has expired",
+        "grace_period_expired" => "The grace period has ended",
+        "revoked" => "The vendor has revoked the license",
+        "suspended" => "The vendor has suspended the license",
+        "hardware_mismatch" => "This machine has no seat",
+        "seat_limit" => "All seats are taken by other machines",
+        "unknown_license" => "Unknown license key",
+        "deactivated" => "The license was deactivated",
+        _ => code,
+    }
+}
+
+/// The message for a user who is refused `feature` at a gate.
+#[must_use]
+pub fn for_refused_user(code: &str, feature: &str) -> String {
+    match code {
+        "no_license" => "No license is activated on this site".to_owned(),
+        "not_in_license" => format!("The license does not include '{feature}'"),
+        "switched_off" => format!("'{feature}' is switched off on this site"),
+        "license_expired" => "The license has expired".to_owned(),
+        "grace_period_expired" => "The grace period has expired; contact the operator".to_owned(),
+        "no_contact" => "The license cannot be checked right now".to_owned(),
+        "no_feature" => "The gateway did not name a feature or a path".to_owned(),
+        "no_table" => {
+            "The gateway asks by path, but GATE_ROUTES of the License Client is not set".to_owned()
+        }
+        "not_listed" => "No route matches this path".to_owned(),
+        "bad_path" | "bad_feature" => "The path or feature of the request is invalid".to_owned(),
+        _ => "The license is not valid; contact the operator".to_owned(),
+    }
+}
+
+/// What an operator can do about a license that has lapsed for this reason.
+#[must_use]
+pub fn advice(code: &str) -> &'static str {
+    match code {
+        "license_expired" | "expired" => {
+            "Ask your vendor to renew it. The License Client picks up the renewal automatically."
+        }
+        "grace_period_expired" => {
+            "Restore the connection to the License Server, or renew by file. Licensed features \
+             return as soon as the license is confirmed."
+        }
+        "revoked" => "Contact your vendor. You can activate another license at any time.",
+        "suspended" => {
+            "Contact your vendor. Licensed features return as soon as the license is reinstated."
+        }
+        "hardware_mismatch" => {
+            "If this machine replaces another one, activate the license key again. Your vendor \
+             can free the old seat."
+        }
+        "seat_limit" => {
+            "Deactivate the license on a machine that no longer needs it, or ask your vendor to \
+             free a seat."
+        }
+        "unknown_license" => "Check the license key, or ask your vendor for the right one.",
+        _ => "Contact your vendor, and activate the license key again.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::DenialReason;
+    use crate::gate::Reason;
+    use crate::standing::LapseReason;
+
+    #[test]
+    fn every_reason_has_words() {
+        let denials = [
+            DenialReason::Revoked,
+            DenialReason::Suspended,
+            DenialReason::Expired,
+            DenialReason::HardwareMismatch,
+            DenialReason::SeatLimit,
+            DenialReason::UnknownLicense,
+            DenialReason::Deactivated,
+        ];
+        let mut lapses: Vec<LapseReason> = denials.map(LapseReason::Denied).into();
+        lapses.extend([LapseReason::LicenseExpired, LapseReason::GracePeriodExpired]);
+        let mut reasons: Vec<Reason<'_>> = lapses.iter().map(Reason::Lapsed).collect();
+        reasons.extend([
+            Reason::Core,
+            Reason::Licensed,
+            Reason::GracePeriod,
+            Reason::NoLicense,
+            Reason::NotInLicense,
+            Reason::SwitchedOff,
+        ]);
+        for reason in reasons {
+            assert_ne!(for_operator(reason.code()), reason.code());
+        }
+    }
+}
