@@ -15,7 +15,7 @@ impl Knowledge {
         *lock(&self.calls)
     }
 
-    /// Notes a call, and wakes whoever waits for the next one.
+    /// Notes a call, and wakes the job that makes the next one.
     pub fn note_call(&self, note: impl FnOnce(&mut Calls)) {
         note(&mut lock(&self.calls));
         self.calls_changed.notify_one();

@@ -1,5 +1,5 @@
-//! What is reported to this service and by it: usage, and the time of the last heartbeat. Each is
-//! a row of its own, which is stored without changing the evidence.
+//! What is reported to this service and by it: usage, and the time of the last heartbeat. Each has
+//! a separate row, which is stored without changing the evidence.
 
 use chrono::{DateTime, Utc};
 use license_core::usage::Gauges;

@@ -70,6 +70,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
     let license_key = &*license_key::normalize(entered);
     let turn = app.knowledge.turn().await;
     let identity = app.identity().ok_or(StoreError::NotReached)?;
+    let cached_key = app.snapshot().evidence.license_key.clone();
     let request = ActivateRequest {
         license_key: license_key.to_owned(),
         hardware_id: identity.hardware_id.clone(),
@@ -100,7 +101,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
     .await;
     // A refused activation is no evidence about the cached license,
     // but a reason to ask about it.
-    let is_cached = license_key::same(license_key, &app.snapshot().evidence.license_key);
+    let is_cached = license_key::same(license_key, &cached_key);
     if is_cached && matches!(error, ActivateError::Refused { .. }) {
         app.knowledge.note_call(Calls::validation_wanted);
     }
