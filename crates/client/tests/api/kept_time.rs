@@ -16,11 +16,13 @@ use license_core::offline::{OfflineRequest, Purpose, nonce, to_file};
 use license_core::protocol::ActivateRequest;
 use license_core::time_guard::Mark;
 use license_server::audit::Actor;
-use license_server::licensing::answer::{Answer, ByFile, CallDetails, Question, answer};
+use license_server::licensing::answer::answer;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::document::Addressee;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::offline::{read, sign};
+use license_server::licensing::site_answer::SiteAnswer;
+use license_server::licensing::site_question::{ByFile, CallDetails, SiteQuestion};
 use license_service::clock::{Clock as _, ManualClock};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -447,7 +449,7 @@ async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> Str
         installation_id: request.installation_id.clone(),
         hardware_id: request.hardware_id.clone(),
     };
-    let question = Question::Activate(ActivateRequest {
+    let question = SiteQuestion::Activate(ActivateRequest {
         license_key: request.license_key.clone(),
         hardware_id: request.hardware_id.clone(),
         installation_id: request.installation_id.clone(),
@@ -464,7 +466,7 @@ async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> Str
     };
     // As a server signed it that did not look at the request's time.
     let answer = answer(&vendor.app, &question, to, &call).await.unwrap();
-    let Answer::License(license) = answer else {
+    let SiteAnswer::License(license) = answer else {
         panic!("{answer:?}");
     };
     to_file(&[""; 0], license["signature"].as_str().unwrap())

@@ -16,13 +16,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::licensing::admit::AdmitError;
-use crate::licensing::answer::AnswerError;
 use crate::licensing::issue::IssueError;
 use crate::licensing::keys_error::KeysError;
 use crate::licensing::look_up::LookUpError;
 use crate::licensing::offline::OfflineError;
 use crate::licensing::renew::RenewError;
 use crate::licensing::seats::{FreeError, ReleaseError};
+use crate::licensing::site_answer::AnswerError;
 use crate::licensing::status::StatusError;
 use crate::signing::{SignError, SigningError};
 use crate::store::StoreError;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
 use license_core::fleet::{Signed, is_over, standing_seen};
+use license_core::restored::Refusal;
 use license_core::standing::{LapseReason, Standing};
 use license_core::usage::Resource;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::licensing::judge::{ShownStatus, judge};
+use crate::licensing::judge::{ShownStatus, refusal};
 use crate::store::installations::{Installation, Window, all, count};
 use crate::store::licenses::{Search, Status};
 use crate::store::{StoreError, calls, licenses, suspicions};
@@ -51,7 +52,7 @@ impl Seen {
         signed: Option<Signed>,
         now: DateTime<Utc>,
     ) -> Self {
-        let denial = judge(status, expires_at, now);
+        let denial = refusal(status, expires_at, now).map(Refusal::reason);
         match standing_seen(denial.as_ref(), signed, now) {
             Standing::Active => Self::Active,
             Standing::Grace { .. } => Self::Grace,
