@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::StoreError;
-pub use search::{MAX_LISTED, Search, Sort, count, list};
+pub use search::{LicensesCursor, MAX_LISTED, Search, Sort, count, list};
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -18,7 +18,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::StoreError;
-pub use lists::{MAX_LISTED, SeatsQuery, beginning_with, count, list};
+pub use lists::{MAX_LISTED, SeatsCursor, SeatsQuery, beginning_with, count, list};
 pub use occupancy::{
     count_held_by_others, count_held_of, count_running_freed, count_waiting, running_freed, waiting,
 };
@@ -159,10 +159,10 @@ impl Seat {
         }
     }
 
-    /// Its place in lists, which are in the order in which seats were taken first.
+    /// Its position in lists; `None` if it is not in the database yet.
     #[must_use]
-    pub fn cursor(&self) -> Option<i64> {
-        self.row
+    pub fn cursor(&self) -> Option<SeatsCursor> {
+        self.row.map(|seat| SeatsCursor { seat })
     }
 
     /// Notes that a lease was signed. One that ends sooner than another before it

@@ -199,19 +199,27 @@ async fn a_list_is_whole_in_json_and_says_what_a_table_leaves_out(engine: Engine
     keys.sort_by_key(|key| key.as_str());
     keys.dedup();
     assert_eq!(keys.len(), 1101, "each one time");
-    for (arguments, expected) in [
-        (&["list", "--limit", "2"][..], 2),
-        (&["list", "--offset", "1100"], 1),
-        (&["list", "--offset", "1101"], 0),
-        (&["list", "--limit", "1000", "--offset", "1"], 1000),
-    ] {
-        let found = json(&vendor, arguments).await;
-        assert_eq!(found.as_array().unwrap().len(), expected, "{arguments:?}");
-    }
+    // The rest follows the cursor, in tables and in JSON.
     let table = said(&run(&vendor, &["list"]).await);
     assert!(table.contains("100 of 1101 licenses"), "{table}");
-    let last = said(&run(&vendor, &["list", "--offset", "1100"]).await);
-    assert!(last.contains("1 of 1101 licenses"), "{last}");
+    let cursor_in = |text: &str| {
+        let (_, rest) = text.split_once("--cursor ").unwrap();
+        let end = rest.find(|c: char| c == ',' || c.is_whitespace());
+        rest[..end.unwrap_or(rest.len())].to_owned()
+    };
+    let begun = run(&vendor, &["list", "--json", "--limit", "1001"]).await;
+    let shown: Value = serde_json::from_slice(&begun.stdout).unwrap();
+    assert_eq!(shown.as_array().unwrap().len(), 1001);
+    let cursor = cursor_in(&String::from_utf8_lossy(&begun.stderr));
+    for (cursor, expected) in [(cursor_in(&table), 1001), (cursor, 100)] {
+        let found = json(&vendor, &["list", "--cursor", &cursor]).await;
+        let found = found.as_array().unwrap();
+        assert_eq!(found.len(), expected, "{cursor}");
+        assert_eq!(found, &all.as_array().unwrap()[1101 - expected..]);
+    }
+    let wrong = run(&vendor, &["list", "--cursor", "1100"]).await;
+    assert!(!wrong.status.success());
+    assert!(said(&wrong).contains("invalid cursor"), "{}", said(&wrong));
     vendor.end().await;
 }
 

@@ -251,6 +251,12 @@ impl Vendor {
         answer
     }
 
+    /// Entries of the audit log, newest first. `query` begins with a `?`.
+    pub async fn audit(&self, query: &str) -> Value {
+        let mut page = self.look(&format!("/audit{query}")).await;
+        page["entries"].take()
+    }
+
     pub async fn heartbeat(&self, key: &str, hardware_id: &str, cameras: u64) -> Told {
         let body = json!({
             "licenseKey": key,

@@ -7,6 +7,7 @@ use license_server::cli::Cli;
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_license-server");
 
+mod access;
 mod administration;
 mod busy_database;
 #[path = "../../../client/tests/api/chromium.rs"]
@@ -28,6 +29,7 @@ mod gates {
     pub mod shipped;
 }
 mod harness;
+mod history;
 mod interrupted_calls;
 mod key_directory;
 mod key_owner;
@@ -35,6 +37,7 @@ mod keys;
 #[path = "../../../client/tests/api/latin_1.rs"]
 mod latin_1;
 mod listener;
+mod lists;
 mod log_growth;
 mod migrations;
 mod offline;

@@ -130,15 +130,15 @@ async fn a_filter_that_is_not_known_is_an_error_and_not_everything() {
     for path in [
         "licenses",
         "licenses?search=&status=active&tier=standard&ends=&sort=&page=",
-        "licenses?sort=-created&status=active",
+        "licenses?sort=-createdAt&status=active",
     ] {
         let (status, page) = staff.get(&format!("/console/{path}")).await;
         assert_eq!((status, page.contains("Harbour")), (200, true), "{path}");
     }
     for path in [
         "licenses?status=expired",
-        "licenses?ends=expired&sort=expires",
-        "installations?standing=grace&order=silent&over_limit=1&suspected=1&version=",
+        "licenses?ends=expired&sort=expiresAt",
+        "installations?standing=grace&order=asc&over_limit=1&suspected=1&version=",
     ] {
         assert_eq!(
             staff.get(&format!("/console/{path}")).await.0,

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Column, Entity, License, Status};
-use crate::store::{MAX_ROWS, StoreError, seats};
+use crate::store::page::{PageStart, SortOrder, is_storable};
+use crate::store::{StoreError, seats};
 
 /// Which licenses.
 #[derive(Clone, Debug, Default)]
@@ -25,13 +26,13 @@ pub struct Search {
     /// Only those of this tier.
     pub tier: Option<String>,
     /// Only those that end at this instant at the latest …
-    pub ends_by: Option<DateTime<Utc>>,
+    pub expires_until: Option<DateTime<Utc>>,
     /// … and after this one.
-    pub ends_after: Option<DateTime<Utc>>,
-    /// What comes first.
+    pub expires_after: Option<DateTime<Utc>>,
+    /// What they are sorted by.
     pub sort: Sort,
-    /// The other way round.
-    pub reversed: bool,
+    /// Default is [`Sort::default_order`].
+    pub order: Option<SortOrder>,
 }
 
 impl Search {
@@ -45,53 +46,164 @@ impl Search {
             ..self
         }
     }
+
+    fn order(&self) -> SortOrder {
+        self.order.unwrap_or(self.sort.default_order())
+    }
+
+    /// The position of a license in the list.
+    #[must_use]
+    pub fn cursor(&self, license: &License) -> LicensesCursor {
+        LicensesCursor {
+            place: match self.sort {
+                Sort::CreatedAt => Place::CreatedAt(license.created_at),
+                Sort::UpdatedAt => Place::UpdatedAt(license.updated_at),
+                Sort::Customer => Place::Customer(license.customer.clone()),
+                Sort::ExpiresAt => Place::ExpiresAt(license.expires_at),
+            },
+            order: self.order(),
+            id: license.id.clone(),
+        }
+    }
+
+    /// Whether a position is one of this list, with the same sort and order.
+    #[must_use]
+    pub fn has(&self, cursor: &LicensesCursor) -> bool {
+        let is_storable = match &cursor.place {
+            Place::CreatedAt(at) | Place::UpdatedAt(at) => is_storable(*at),
+            Place::ExpiresAt(end) => end.is_none_or(is_storable),
+            Place::Customer(_) => true,
+        };
+        cursor.order == self.order() && cursor.place.sort() == self.sort && is_storable
+    }
 }
 
-/// What comes first.
+/// What licenses are sorted by: the field that they have in answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase")]
 pub enum Sort {
-    /// The newest.
+    /// When they were issued.
     #[default]
-    Created,
-    /// What was changed last.
-    Updated,
-    /// Customers by their names.
+    CreatedAt,
+    /// When they were changed last.
+    UpdatedAt,
+    /// The customer's name.
     Customer,
-    /// What ends first. What never ends comes last.
-    Expires,
+    /// Their end. Licenses without an end are last in either order.
+    ExpiresAt,
 }
 
-/// Licenses, from `offset` on, at most `most`.
+impl Sort {
+    /// The newest first, or what ends soonest, or names by the alphabet.
+    #[must_use]
+    pub fn default_order(self) -> SortOrder {
+        match self {
+            Self::CreatedAt | Self::UpdatedAt => SortOrder::Desc,
+            Self::Customer | Self::ExpiresAt => SortOrder::Asc,
+        }
+    }
+
+    fn column(self) -> Column {
+        match self {
+            Self::CreatedAt => Column::CreatedAt,
+            Self::UpdatedAt => Column::UpdatedAt,
+            Self::Customer => Column::Customer,
+            Self::ExpiresAt => Column::ExpiresAt,
+        }
+    }
+}
+
+/// A position in a list of licenses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LicensesCursor {
+    place: Place,
+    order: SortOrder,
+    id: String,
+}
+
+/// The value by which the license is sorted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Place {
+    CreatedAt(DateTime<Utc>),
+    UpdatedAt(DateTime<Utc>),
+    Customer(String),
+    ExpiresAt(Option<DateTime<Utc>>),
+}
+
+impl Place {
+    fn sort(&self) -> Sort {
+        match self {
+            Self::CreatedAt(_) => Sort::CreatedAt,
+            Self::UpdatedAt(_) => Sort::UpdatedAt,
+            Self::Customer(_) => Sort::Customer,
+            Self::ExpiresAt(_) => Sort::ExpiresAt,
+        }
+    }
+
+    /// The value in the column; `None` for a license without an end.
+    fn value(&self) -> Option<Value> {
+        match self {
+            Self::CreatedAt(at) | Self::UpdatedAt(at) => Some(at.naive_utc().into()),
+            Self::Customer(name) => Some(name.clone().into()),
+            Self::ExpiresAt(end) => end.map(|end| end.naive_utc().into()),
+        }
+    }
+}
+
+impl LicensesCursor {
+    /// Which licenses are further down the list.
+    fn later(&self) -> Condition {
+        let column = self.place.sort().column();
+        let later_id = beyond(Column::Id, self.order, self.id.clone());
+        let Some(value) = self.place.value() else {
+            return Condition::all().add(column.is_null()).add(later_id);
+        };
+        let later = Condition::all()
+            .add(match self.order {
+                SortOrder::Asc => column.gte(value.clone()),
+                SortOrder::Desc => column.lte(value.clone()),
+            })
+            .add(beyond(column, self.order, value).or(later_id));
+        match self.place {
+            Place::ExpiresAt(_) => Condition::any().add(later).add(column.is_null()),
+            _ => later,
+        }
+    }
+}
+
+fn beyond(column: Column, order: SortOrder, value: impl Into<Value>) -> Expr {
+    match order {
+        SortOrder::Asc => column.gt(value),
+        SortOrder::Desc => column.lt(value),
+    }
+}
+
+/// Licenses, at most `limit` and at most one more than [`MAX_LISTED`], which shows that there is
+/// another page.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn list(
     db: &impl ConnectionTrait,
     search: &Search,
-    offset: u64,
-    most: u64,
+    start: &PageStart<LicensesCursor>,
+    limit: u64,
 ) -> Result<Vec<License>, StoreError> {
-    let column = match search.sort {
-        Sort::Created => Column::CreatedAt,
-        Sort::Updated => Column::UpdatedAt,
-        Sort::Customer => Column::Customer,
-        Sort::Expires => Column::ExpiresAt,
-    };
-    let is_ascending = matches!(search.sort, Sort::Customer | Sort::Expires);
-    let order = match is_ascending != search.reversed {
-        true => Order::Asc,
-        false => Order::Desc,
-    };
-    let query = found(search);
+    let (column, order) = (search.sort.column(), Order::from(search.order()));
+    let mut query = found(search);
+    if let Some(cursor) = start.after() {
+        query = query.filter(cursor.later());
+    }
     let query = match search.sort {
-        Sort::Expires => query.order_by_with_nulls(column, order.clone(), NullOrdering::Last),
+        Sort::ExpiresAt => query.order_by_with_nulls(column, order.clone(), NullOrdering::Last),
         _ => query.order_by(column, order.clone()),
     };
     let rows = query
         .order_by(Column::Id, order)
-        .offset(std::cmp::min(offset, MAX_ROWS))
-        .limit(std::cmp::min(most, MAX_LISTED))
+        .offset(start.offset())
+        .limit(std::cmp::min(limit, MAX_LISTED + 1))
         .all(db)
         .await?;
     rows.into_iter().map(License::try_from).collect()
@@ -99,7 +211,7 @@ pub async fn list(
 
 /// No text in the table is longer, in characters.
 const MAX_TEXT_CHARS: usize = 255;
-/// Maximum number of licenses in one answer.
+/// Maximum number of licenses on one page.
 pub const MAX_LISTED: u64 = 10_000;
 
 /// How many there are.
@@ -126,10 +238,10 @@ fn found(search: &Search) -> Select<Entity> {
     if let Some(tier) = &search.tier {
         query = query.filter(Column::Tier.eq(tier.replace('\0', "")));
     }
-    if let Some(end) = search.ends_by {
+    if let Some(end) = search.expires_until {
         query = query.filter(Column::ExpiresAt.lte(end.naive_utc()));
     }
-    if let Some(end) = search.ends_after {
+    if let Some(end) = search.expires_after {
         query = query.filter(Column::ExpiresAt.gt(end.naive_utc()));
     }
     // PostgreSQL takes no NUL, and no text here holds one.

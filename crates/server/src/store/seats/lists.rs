@@ -3,19 +3,26 @@
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Func;
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use serde::{Deserialize, Serialize};
 
 use super::{Column, Entity, Seat};
-use crate::store::{MAX_ROWS, StoreError};
+use crate::store::StoreError;
+use crate::store::page::PageStart;
+
+/// A position in a list of seats, which are in the order in which they were taken first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeatsCursor {
+    pub(super) seat: i64,
+}
 
 /// Which seats of a license.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SeatsQuery {
     /// Only those that are held, or only those that are freed.
     pub held: Option<bool>,
-    /// Only those after this [`Seat::cursor`].
-    pub after: Option<i64>,
-    /// How many are passed over.
-    pub offset: u64,
+    /// Where the page begins.
+    pub start: PageStart<SeatsCursor>,
     /// Those freed last come first; otherwise those taken first.
     pub freed_last_first: bool,
 }
@@ -31,10 +38,11 @@ impl SeatsQuery {
     }
 }
 
-/// Maximum number of seats in one answer.
+/// Maximum number of seats on one page.
 pub const MAX_LISTED: u64 = 1000;
 
-/// Seats of a license, at most `limit` and at most [`MAX_LISTED`].
+/// Seats of a license, at most `limit` and at most one more than [`MAX_LISTED`], which shows that
+/// there is another page.
 ///
 /// # Errors
 /// When the database refuses.
@@ -50,8 +58,8 @@ pub async fn list(
     }
     let rows = found
         .order_by_asc(Column::Id)
-        .offset(query.offset.min(MAX_ROWS))
-        .limit(limit.min(MAX_LISTED))
+        .offset(query.start.offset())
+        .limit(limit.min(MAX_LISTED + 1))
         .all(db)
         .await?;
     rows.into_iter().map(Seat::try_from).collect()
@@ -67,7 +75,7 @@ pub async fn count(
     query: &SeatsQuery,
 ) -> Result<u64, StoreError> {
     let query = SeatsQuery {
-        after: None,
+        start: PageStart::default(),
         ..*query
     };
     Ok(filtered(license_id, &query).count(db).await?)
@@ -108,8 +116,8 @@ fn filtered(license_id: &str, query: &SeatsQuery) -> Select<Entity> {
         Some(false) => found = found.filter(Column::FreedAt.is_not_null()),
         None => {}
     }
-    if let Some(after) = query.after {
-        found = found.filter(Column::Id.gt(after));
+    if let Some(after) = query.start.after() {
+        found = found.filter(Column::Id.gt(after.seat));
     }
     found
 }
