@@ -164,3 +164,6 @@ impl From<StoreError> for Stopped {
         Self::Failed(error.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

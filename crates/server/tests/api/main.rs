@@ -12,6 +12,7 @@ mod administration;
 mod busy_database;
 #[path = "../../../client/tests/api/chromium.rs"]
 mod chromium;
+mod command_line;
 mod commands;
 mod console;
 mod copies;
@@ -36,6 +37,8 @@ mod key_owner;
 mod keys;
 #[path = "../../../client/tests/api/latin_1.rs"]
 mod latin_1;
+mod list_commands;
+mod list_pages;
 mod listener;
 mod lists;
 mod log_growth;
@@ -64,5 +67,7 @@ mod state_dir;
 mod supervised;
 #[path = "../../../client/tests/api/thread_limit.rs"]
 mod thread_limit;
+mod told;
 #[path = "../../../client/tests/api/unread_log.rs"]
 mod unread_log;
+mod use_cases;

@@ -21,7 +21,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{ADMIN_TOKEN, NONCE, Told, Vendor};
+use crate::harness::{ADMIN_TOKEN, NONCE, Vendor};
+use crate::told::Told;
 
 on_both_engines! {
     twenty_concurrent_machines_take_exactly_the_three_available_seats;
