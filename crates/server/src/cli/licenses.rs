@@ -17,6 +17,7 @@ use crate::licensing;
 use crate::licensing::claim::moves_left;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
+use crate::licensing::seats::seats_page;
 use crate::licensing::status::set_status;
 use crate::open::open_store;
 use crate::store::licenses::{
@@ -182,7 +183,7 @@ pub(super) async fn show(
     let db = store.reader();
     let license = look_up(&store, key).await?;
     let query = SeatsQuery::default();
-    let listed = seats::page(db, &license, &query, seats::DEFAULT_LIMIT).await?;
+    let listed = seats_page(db, &license.id, &query, seats::DEFAULT_LIMIT).await?;
     let moves_left = moves_left(db, &license, now).await?;
     let suspected = suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?;
     store.close().await;

@@ -4,20 +4,17 @@ use chrono::{DateTime, Utc};
 use clap::{Subcommand, value_parser};
 use license_console::escaped::escaped;
 use license_service::secret_argument::SecretArgument;
-use sea_orm::ConnectionTrait;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::{cli_change, license_key, table};
 use crate::config::Storage;
-use crate::cursor::{from_text, next_cursor};
+use crate::cursor::from_text;
 use crate::licensing;
 use crate::licensing::look_up::look_up;
-use crate::licensing::seats::{ReleaseError, in_seconds};
+use crate::licensing::seats::{ReleaseError, SeatsPage, in_seconds, seats_page};
 use crate::open::open_store;
-use crate::store::licenses::License;
 use crate::store::page::PageStart;
-use crate::store::seats::{self, MAX_LISTED, Seat, SeatsCursor, SeatsQuery};
+use crate::store::seats::{MAX_LISTED, SeatsCursor, SeatsQuery};
 
 /// Default number of seats in a list.
 pub(super) const DEFAULT_LIMIT: u64 = 100;
@@ -85,7 +82,7 @@ pub(super) async fn run(
                 start: cursor.map_or_else(PageStart::default, PageStart::After),
                 ..SeatsQuery::default()
             };
-            let listed = page(store.reader(), &license, &query, limit).await?;
+            let listed = seats_page(store.reader(), &license.id, &query, limit).await?;
             if json {
                 println!("{:#}", json!(listed));
             } else {
@@ -133,32 +130,6 @@ pub(super) async fn run(
     }
     store.close().await;
     Ok(())
-}
-
-/// Some of the seats of a license.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SeatsPage {
-    pub(super) seats: Vec<Seat>,
-    /// How many there are.
-    pub(super) total: u64,
-    /// The cursor of the next page.
-    pub(super) next_cursor: Option<String>,
-}
-
-/// A page of the seats of a license.
-pub(super) async fn page(
-    db: &impl ConnectionTrait,
-    license: &License,
-    query: &SeatsQuery,
-    limit: u64,
-) -> anyhow::Result<SeatsPage> {
-    let mut listed = seats::list(db, &license.id, query, limit + 1).await?;
-    Ok(SeatsPage {
-        total: seats::count(db, &license.id, query).await?,
-        next_cursor: next_cursor(&mut listed, limit, Seat::cursor),
-        seats: listed,
-    })
 }
 
 /// Seats as a table.

@@ -1,6 +1,6 @@
 //! Answer a site, over the network or by file.
 //!
-//! Each call is a use case of its own: `activate`, `validate`, `heartbeat` and `deactivate`, made
+//! There is one use case for each call: `activate`, `validate`, `heartbeat` and `deactivate`, made
 //! from the steps of `HeldLicense`.
 
 use chrono::{DateTime, Utc};

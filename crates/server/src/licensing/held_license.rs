@@ -30,7 +30,7 @@ use crate::store::seats::{self, Seat};
 pub(super) struct HeldLicense<'a> {
     app: &'a App,
     pub(super) transaction: Transaction,
-    pub(super) license: License,
+    license: License,
     /// The machine's seat, held or freed, whose trail has followed the call. A use case takes it
     /// out to change it.
     seat: Option<Seat>,

@@ -47,7 +47,7 @@ pub struct CallDetails {
 pub struct ByFile {
     /// Length of the lease that it may get.
     pub lease: TimeDelta,
-    /// Who has it answered.
+    /// Who requested the answer.
     pub by: Actor,
     /// When the site wrote the request.
     pub written_at: DateTime<Utc>,

@@ -40,7 +40,7 @@ impl From<SortOrder> for Order {
 pub enum PageStart<C> {
     /// After so many rows: for pages with numbers.
     Offset(u64),
-    /// After the row at this position, whatever was added or removed before it.
+    /// After the row at this position, even if rows were added or removed before it.
     After(C),
 }
 

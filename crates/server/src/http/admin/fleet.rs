@@ -55,7 +55,7 @@ pub(in crate::http) struct InstallationsParams {
     #[param(inline)]
     #[serde(default, rename = "sort")]
     _sort: InstallationsSort,
-    /// Default is `asc`: those that have been silent for longest come first.
+    /// Default is `asc`: those that have been silent the longest come first.
     order: Option<SortOrder>,
     /// The `nextCursor` of the page before, which has the same `order`.
     cursor: Option<String>,

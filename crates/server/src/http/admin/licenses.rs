@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::paging::{page_size, page_start};
-use super::seats::{SeatsPage, seats_page};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::cursor::next_cursor;
@@ -22,6 +21,7 @@ use crate::licensing::claim::moves_left;
 use crate::licensing::issue::IssueRequest;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
+use crate::licensing::seats::{SeatsPage, seats_page};
 use crate::store::licenses::{Search, Sort, Status};
 use crate::store::page::SortOrder;
 use crate::store::seats::{Seat, SeatsQuery};
@@ -210,7 +210,7 @@ pub(in crate::http) async fn show(
         seats,
         total,
         next_cursor,
-    } = seats_page(&app, &license, SeatsQuery::default(), None).await?;
+    } = seats_page(db, &license.id, &SeatsQuery::default(), page_size(None)).await?;
     Ok(Json(LicenseDetails {
         moves_left: moves_left(db, &license, app.clock.now()).await?,
         seats_held: seats::count(db, &license.id, &SeatsQuery::held()).await?,

@@ -5,19 +5,18 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::paging::{page_size, page_start};
 use crate::app::App;
 use crate::audit::Actor;
-use crate::cursor::next_cursor;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{Body, Params};
 use crate::licensing;
 use crate::licensing::look_up::look_up;
-use crate::store::licenses::License;
-use crate::store::seats::{self, Seat, SeatsQuery};
+use crate::licensing::seats::{SeatsPage, seats_page};
+use crate::store::seats::{Seat, SeatsQuery};
 
 /// Whether a seat is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
@@ -57,38 +56,8 @@ pub(in crate::http) async fn list(
         start: page_start(params.cursor.as_deref(), |_| true)?,
         ..SeatsQuery::default()
     };
-    Ok(Json(seats_page(&app, &license, query, params.limit).await?))
-}
-
-/// Some of the seats of a license, in the order in which they were taken first.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::http) struct SeatsPage {
-    pub(super) seats: Vec<Seat>,
-    /// How many there are.
-    pub(super) total: u64,
-    /// The `cursor` of the next page; `null` on the last one.
-    pub(super) next_cursor: Option<String>,
-}
-
-/// A page of the seats of a license.
-///
-/// # Errors
-/// When the database refuses.
-pub(super) async fn seats_page(
-    app: &App,
-    license: &License,
-    query: SeatsQuery,
-    limit: Option<u64>,
-) -> Result<SeatsPage, ApiError> {
-    let db = app.store.reader();
-    let size = page_size(limit);
-    let mut seats = seats::list(db, &license.id, &query, size + 1).await?;
-    Ok(SeatsPage {
-        total: seats::count(db, &license.id, &query).await?,
-        next_cursor: next_cursor(&mut seats, size, Seat::cursor),
-        seats,
-    })
+    let (db, size) = (app.store.reader(), page_size(params.limit));
+    Ok(Json(seats_page(db, &license.id, &query, size).await?))
 }
 
 /// A machine.

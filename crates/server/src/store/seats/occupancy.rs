@@ -50,7 +50,7 @@ pub async fn count_held_by_others(
 }
 
 /// How many seats of other machines are waiting for their leases to end: those of
-/// which [`SeatState::is_waiting`] is true.
+/// which [`license_core::seat::SeatState::is_waiting`] is true.
 ///
 /// # Errors
 /// When the database refuses.
