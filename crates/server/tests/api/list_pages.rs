@@ -23,6 +23,10 @@ async fn paged(vendor: &Vendor, path: &str, rows: &str, field: &str) -> Vec<Stri
     loop {
         let shown = page[rows].as_array().unwrap();
         assert!(!shown.is_empty(), "{path}: an empty page after {found:?}");
+        assert!(
+            found.len() < 100,
+            "{path}: there is no last page: {found:?}"
+        );
         found.extend(
             shown
                 .iter()
