@@ -61,6 +61,7 @@ mod seats;
 mod secrets;
 mod sign_in;
 mod signing_clock;
+mod site_entries;
 mod sites;
 mod state_dir;
 #[path = "../../../client/tests/api/supervised.rs"]

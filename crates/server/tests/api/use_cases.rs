@@ -284,3 +284,26 @@ async fn the_audit_log_says_who_signed_which_request_file(engine: Engine) {
     );
     vendor.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_system_that_is_reported_is_stored_with_bounded_texts() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    vendor.activate(&key, "machine").await;
+    let long = "é".repeat(3_000);
+    let body = json!({
+        "licenseKey": key, "hardwareId": "machine", "installationId": "i",
+        "usageMetrics": {"camerasInUse": 1, "usersActive": 1, "storageUsedGb": 1, "more": long},
+        "systemInfo": {
+            "os_platform": long, "os_release": long, "os_version": long, "cpu_count": 2,
+            "total_memory_gb": 4.0, "hostname": long, "architecture": long, "more": [long],
+        },
+    });
+    assert_eq!(vendor.told("heartbeat", body).await.word(), "yes");
+    let seat = vendor.seat(&key, "machine").await.unwrap();
+    let system = seat.system_info.unwrap();
+    assert_eq!(system.as_object().unwrap().len(), 7);
+    assert_eq!(system["hostname"].as_str().unwrap().chars().count(), 255);
+    assert!(system.to_string().len() < 3_000 && seat.usage.unwrap().to_string().len() < 200);
+    vendor.end().await;
+}
