@@ -32,4 +32,13 @@ impl Call {
             Self::Unknown => "unknown",
         }
     }
+
+    /// Whether a site keeps the signed document that answers the call.
+    #[must_use]
+    pub fn answer_is_kept(self) -> bool {
+        match self {
+            Self::Activate | Self::Validate => true,
+            Self::Heartbeat | Self::Deactivate | Self::Unknown => false,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::document::DenialReason;
+use crate::restored::Refusal;
 
 /// The vendor's decision about a license.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +42,20 @@ impl LicenseState {
         }
     }
 
+    /// Why a site is refused the license; `None` if it is valid.
+    #[must_use]
+    pub fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Active => None,
+            Self::Expired => Some(Refusal::Expired),
+            Self::Suspended => Some(Refusal::Suspended),
+            Self::Revoked => Some(Refusal::Revoked),
+        }
+    }
+
     /// The reason for denying the license; `None` if it is valid.
     #[must_use]
     pub fn denial(self) -> Option<DenialReason> {
-        match self {
-            Self::Active => None,
-            Self::Expired => Some(DenialReason::Expired),
-            Self::Suspended => Some(DenialReason::Suspended),
-            Self::Revoked => Some(DenialReason::Revoked),
-        }
+        self.refusal().map(Refusal::reason)
     }
 }

@@ -9,6 +9,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::document::DenialReason;
 use crate::protocol::Call;
 
 /// How far the clock of a lost server may have been ahead of this one's.
@@ -158,6 +159,19 @@ impl Refusal {
         Self::NoSeat,
         Self::SeatLimit,
     ];
+
+    /// The reason that the signed denial gives.
+    #[must_use]
+    pub fn reason(self) -> DenialReason {
+        match self {
+            Self::MalformedKey | Self::UnknownKey => DenialReason::UnknownLicense,
+            Self::Suspended => DenialReason::Suspended,
+            Self::Revoked => DenialReason::Revoked,
+            Self::Expired => DenialReason::Expired,
+            Self::SeatFreed | Self::NoSeat => DenialReason::HardwareMismatch,
+            Self::SeatLimit => DenialReason::SeatLimit,
+        }
+    }
 
     /// Whether it rests on a decision that the database holds, or on the key alone.
     /// Everything else may be different after the backup: a key may have been issued, a

@@ -11,6 +11,7 @@ pub mod call_queues;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod cursor;
 pub mod http;
 pub mod licensing;
 pub mod metrics;

@@ -23,6 +23,24 @@ fn occupancy(held: u64, waiting_until: &[DateTime<Utc>], moves_left: u32) -> Occ
 }
 
 #[test]
+fn only_a_held_seat_has_a_running_lease_until_its_end() {
+    let now = at(0);
+    for (is_held, signed_until, expected) in [
+        (true, Some(now), true),
+        (true, Some(now - TimeDelta::seconds(1)), false),
+        (true, None, false),
+        (false, Some(at(1)), false),
+    ] {
+        let seat = SeatState {
+            is_held,
+            signed_until,
+            overlap: None,
+        };
+        assert_eq!(seat.has_running_lease(now), expected, "{seat:?}");
+    }
+}
+
+#[test]
 fn a_freed_seat_counts_until_its_lease_ends_or_is_taken() {
     let state = |is_held, signed_until, overlap| SeatState {
         is_held,

@@ -97,51 +97,10 @@ pub(super) async fn run(
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let directory = storage.keys();
     match command {
-        Keys::Create => {
-            let store = open_store(storage).await?;
-            permit(&store, now).await?;
-            let made = first_key(&store, storage, &cli_change(now)).await?;
-            let loaded = key_record::load(&store, &directory).await;
-            store.close().await;
-            let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
-            if json {
-                println!("{:#}", json!({ "kid": kid }));
-            } else {
-                println!("Created signing key {kid} in {}", directory.display());
-                println!(
-                    "Back up this directory, and export the public keys for clients with 'license-server keys export'."
-                );
-            }
-            // Where another directory was in use, its keys may be what all sites trust.
-            if let Err(error) = loaded {
-                say(format_args!("note: nothing is signed with it yet: {error}"));
-            }
-        }
-        Keys::List => list(&SigningKeys::load(&directory)?, json, now)?,
-        Keys::Export { output } => {
-            if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
-                let store = open_store(storage).await?;
-                let clock = clock::open(&store, Arc::new(SystemClock)).await?;
-                make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
-                store.close().await;
-            }
-            let keys = SigningKeys::load(&directory)?;
-            let set = keys.public();
-            let text = serde_json::to_string_pretty(set)?;
-            match output {
-                Some(file) => {
-                    output_file::write(&file, &(text + "\n"), Readers::Everyone)?;
-                    println!(
-                        "Wrote {} public key(s) to {}",
-                        set.keys.len(),
-                        file.display()
-                    );
-                }
-                None => println!("{text}"),
-            }
-        }
+        Keys::Create => create(storage, json, now).await,
+        Keys::List => list(&SigningKeys::load(&storage.keys())?, json, now),
+        Keys::Export { output } => export(storage, output, now).await,
         Keys::Rotate {
             overlap_days,
             at_once,
@@ -149,50 +108,120 @@ pub(super) async fn run(
         } => {
             let days = if at_once { 0 } else { overlap_days };
             let overlap = TimeDelta::days(days.into());
-            let store = open_store(storage).await?;
-            let at = permit(&store, now).await?;
-            let by = Actor::CommandLine;
-            let rotating = rotate(&store, &directory, &issuer.issuer, overlap, by, at);
-            let (kid, signs_from) = rotating.await?;
-            store.close().await;
-            if json {
-                println!("{:#}", json!({ "kid": kid, "signsFrom": signs_from }));
-            } else {
-                let from = table::time(Some(signs_from), "");
-                println!("Created signing key {kid}, which signs from {from} UTC");
-                println!("Running servers load it within seconds. Back up the key directory.");
-            }
+            rotate_key(storage, &issuer, overlap, json, now).await
         }
-        Keys::Accept => {
-            let store = open_store(storage).await?;
-            let at = permit(&store, now).await?;
-            let accepting = key_record::accept(&store, &directory, Actor::CommandLine, at);
-            let version = accepting.await?;
-            store.close().await;
-            if json {
-                println!("{:#}", json!({ "keySet": version }));
-            } else {
-                println!("Accepted {} with key set {version}", directory.display());
-                println!(
-                    "Start all servers again. Give sites that do not trust this key set the public keys: license-server keys export"
-                );
-            }
+        Keys::Accept => accept(storage, json, now).await,
+        Keys::Revoke { kid, issuer } => revoke_key(storage, &issuer, &kid, json, now).await,
+    }
+}
+
+async fn create(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let directory = storage.keys();
+    let store = open_store(storage).await?;
+    permit(&store, now).await?;
+    let made = first_key(&store, storage, &cli_change(now)).await?;
+    let loaded = key_record::load(&store, &directory).await;
+    store.close().await;
+    let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
+    if json {
+        println!("{:#}", json!({ "kid": kid }));
+    } else {
+        println!("Created signing key {kid} in {}", directory.display());
+        println!(
+            "Back up this directory, and export the public keys for clients with 'license-server keys export'."
+        );
+    }
+    // Where another directory was in use, its keys may be what all sites trust.
+    if let Err(error) = loaded {
+        say(format_args!("note: nothing is signed with it yet: {error}"));
+    }
+    Ok(())
+}
+
+async fn export(
+    storage: &Storage,
+    output: Option<PathBuf>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let directory = storage.keys();
+    if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
+        let store = open_store(storage).await?;
+        let clock = clock::open(&store, Arc::new(SystemClock)).await?;
+        make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
+        store.close().await;
+    }
+    let keys = SigningKeys::load(&directory)?;
+    let set = keys.public();
+    let text = serde_json::to_string_pretty(set)?;
+    match output {
+        Some(file) => {
+            output_file::write(&file, &(text + "\n"), Readers::Everyone)?;
+            let count = set.keys.len();
+            println!("Wrote {count} public key(s) to {}", file.display());
         }
-        Keys::Revoke { kid, issuer } => {
-            let store = open_store(storage).await?;
-            let at = permit(&store, now).await?;
-            let by = Actor::CommandLine;
-            let revoking = revoke(&store, &directory, &issuer.issuer, &kid, by, at);
-            let version = revoking.await?;
-            store.close().await;
-            if json {
-                println!("{:#}", json!({ "kid": kid, "keySet": version }));
-            } else {
-                println!(
-                    "Revoked {kid} with key set {version}; sites receive it with their next validation"
-                );
-            }
-        }
+        None => println!("{text}"),
+    }
+    Ok(())
+}
+
+async fn rotate_key(
+    storage: &Storage,
+    Issuer { issuer }: &Issuer,
+    overlap: TimeDelta,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let at = permit(&store, now).await?;
+    let by = Actor::CommandLine;
+    let (kid, signs_from) = rotate(&store, &storage.keys(), issuer, overlap, by, at).await?;
+    store.close().await;
+    if json {
+        println!("{:#}", json!({ "kid": kid, "signsFrom": signs_from }));
+    } else {
+        let from = table::time(Some(signs_from), "");
+        println!("Created signing key {kid}, which signs from {from} UTC");
+        println!("Running servers load it within seconds. Back up the key directory.");
+    }
+    Ok(())
+}
+
+async fn accept(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let directory = storage.keys();
+    let store = open_store(storage).await?;
+    let at = permit(&store, now).await?;
+    let accepting = key_record::accept(&store, &directory, Actor::CommandLine, at);
+    let version = accepting.await?;
+    store.close().await;
+    if json {
+        println!("{:#}", json!({ "keySet": version }));
+    } else {
+        println!("Accepted {} with key set {version}", directory.display());
+        println!(
+            "Start all servers again. Give sites that do not trust this key set the public keys: license-server keys export"
+        );
+    }
+    Ok(())
+}
+
+async fn revoke_key(
+    storage: &Storage,
+    Issuer { issuer }: &Issuer,
+    kid: &str,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let at = permit(&store, now).await?;
+    let by = Actor::CommandLine;
+    let version = revoke(&store, &storage.keys(), issuer, kid, by, at).await?;
+    store.close().await;
+    if json {
+        println!("{:#}", json!({ "kid": kid, "keySet": version }));
+    } else {
+        println!(
+            "Revoked {kid} with key set {version}; sites receive it with their next validation"
+        );
     }
     Ok(())
 }

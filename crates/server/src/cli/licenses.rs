@@ -5,19 +5,25 @@ use clap::{Args, value_parser};
 use license_console::escaped::escaped;
 use license_core::license_key::LicenseKey;
 use license_service::secret_argument::{SecretArgument, warn_of_argument};
+use license_service::stderr::say;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::cli::until::Until;
 use crate::cli::{cli_change, seats, table};
 use crate::config::Storage;
+use crate::cursor::{InvalidCursor, cut, from_text, next_cursor, to_text};
 use crate::licensing;
 use crate::licensing::claim::moves_left;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
+use crate::licensing::seats::seats_page;
 use crate::licensing::status::set_status;
 use crate::open::open_store;
-use crate::store::licenses::{License, MAX_LISTED, Search, Status};
+use crate::store::licenses::{
+    self, License, LicensesCursor, MAX_LISTED, Search, Status, list as list_licenses,
+};
+use crate::store::page::PageStart;
 use crate::store::seats::SeatsQuery;
 use crate::store::suspicions;
 
@@ -37,9 +43,9 @@ pub(super) struct List {
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
     limit: Option<u64>,
 
-    /// How many licenses to skip
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    offset: u64,
+    /// Continue after the page that ended with this cursor
+    #[arg(long, value_name = "CURSOR", value_parser = from_text::<LicensesCursor>)]
+    cursor: Option<LicensesCursor>,
 }
 
 #[derive(Debug, Args)]
@@ -74,22 +80,34 @@ pub(super) async fn list(
         search = search.called(status.decided(), status.has_ended(), now);
     }
     let db = store.reader();
+    let start = match command.cursor {
+        Some(cursor) if search.has(&cursor) => PageStart::After(cursor),
+        Some(_) => anyhow::bail!(InvalidCursor),
+        None => PageStart::default(),
+    };
     if json {
         let limit = command.limit.unwrap_or(u64::MAX);
-        print_json(db, &search, command.offset, limit, now).await?;
+        let next = print_json(db, &search, start, limit, now).await?;
         store.close().await;
+        if let Some(cursor) = next {
+            let cursor = to_text(&cursor);
+            say(format_args!(
+                "note: there are more licenses; continue with --cursor {cursor}"
+            ));
+        }
         return Ok(());
     }
     let limit = command.limit.unwrap_or(DEFAULT_LIMIT);
-    let licenses = crate::store::licenses::list(db, &search, command.offset, limit).await?;
-    let total = crate::store::licenses::count(db, &search).await?;
+    let mut found = list_licenses(db, &search, &start, limit.saturating_add(1)).await?;
+    let next = next_cursor(&mut found, limit, |license| search.cursor(license));
+    let total = licenses::count(db, &search).await?;
     store.close().await;
     if total == 0 {
         println!("No matching licenses. Issue one with 'license-server issue'.");
         return Ok(());
     }
-    let shown = u64::try_from(licenses.len()).unwrap_or(u64::MAX);
-    let rows: Vec<_> = licenses
+    let shown = found.len();
+    let rows: Vec<_> = found
         .into_iter()
         .map(|license| {
             let status = ShownStatus::of(&license, now);
@@ -103,41 +121,43 @@ pub(super) async fn list(
         })
         .collect();
     table::print(["KEY", "TIER", "STATUS", "EXPIRES", "CUSTOMER"], &rows);
-    if shown < total {
+    if let Some(cursor) = next {
         println!(
-            "{shown} of {total} licenses; use --limit and --offset for more, or --json for all."
+            "{shown} of {total} licenses; continue with --cursor {cursor}, or use --json for all."
         );
     }
     Ok(())
 }
 
-/// Prints an array of licenses page by page, so that it can be arbitrarily long.
+/// Prints an array of licenses page by page, so that it can be arbitrarily long. Answers where the
+/// next page begins, if there are more licenses.
 async fn print_json(
     db: &impl ConnectionTrait,
     search: &Search,
-    offset: u64,
+    mut start: PageStart<LicensesCursor>,
     limit: u64,
     now: DateTime<Utc>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<LicensesCursor>> {
     print!("[");
     let mut printed = 0;
-    while printed < limit {
-        let page = (limit - printed).min(PAGE_SIZE);
-        let found =
-            crate::store::licenses::list(db, search, offset.saturating_add(printed), page).await?;
-        let is_last = u64::try_from(found.len()).unwrap_or(u64::MAX) < page;
+    let next = loop {
+        let size = (limit - printed).min(PAGE_SIZE);
+        let mut found = list_licenses(db, search, &start, size + 1).await?;
+        let has_more = cut(&mut found, size);
+        let last = found.last().map(|license| search.cursor(license));
         for license in found {
             let comma = if printed == 0 { "" } else { "," };
             let license = serde_json::to_string_pretty(&ShownLicense::of(license, now))?;
             print!("{comma}\n{license}");
             printed += 1;
         }
-        if is_last {
-            break;
+        match last.filter(|_| has_more) {
+            Some(last) if printed < limit => start = PageStart::After(last),
+            next => break next,
         }
-    }
+    };
     println!("{}]", if printed == 0 { "" } else { "\n" });
-    Ok(())
+    Ok(next)
 }
 
 /// Licenses per query for JSON.
@@ -163,8 +183,7 @@ pub(super) async fn show(
     let db = store.reader();
     let license = look_up(&store, key).await?;
     let query = SeatsQuery::default();
-    let listed = crate::store::seats::list(db, &license.id, &query, seats::DEFAULT_LIMIT).await?;
-    let total = crate::store::seats::count(db, &license.id, &query).await?;
+    let listed = seats_page(db, &license.id, &query, seats::DEFAULT_LIMIT).await?;
     let moves_left = moves_left(db, &license, now).await?;
     let suspected = suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?;
     store.close().await;
@@ -172,8 +191,9 @@ pub(super) async fn show(
         let whole = json!({
             "license": ShownLicense::of(license, now),
             "movesLeft": moves_left,
-            "seats": listed,
-            "seatsTotal": total,
+            "seats": listed.seats,
+            "seatsTotal": listed.total,
+            "nextCursor": listed.next_cursor,
             "suspicions": suspected,
         });
         println!("{whole:#}");
@@ -183,7 +203,7 @@ pub(super) async fn show(
     describe(&license, now);
     println!("  {:<11} {moves_left}", "Moves left");
     println!();
-    seats::print(&listed, total, now);
+    seats::print(&listed, now);
     if !suspected.is_empty() {
         println!();
         super::suspicions::print(&suspected);

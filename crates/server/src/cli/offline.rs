@@ -13,9 +13,9 @@ use serde_json::json;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::config::{Storage, Terms};
-use crate::licensing::answer::Answer;
 use crate::licensing::clock;
 use crate::licensing::offline::{read, sign};
+use crate::licensing::site_answer::SiteAnswer;
 use crate::open::open_store;
 
 #[derive(Debug, Subcommand)]
@@ -53,7 +53,7 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
     clock::record_if_trusted(&app).await;
     app.store.clone().close().await;
     let what = match &signed.answer {
-        Answer::License(license) => format!(
+        SiteAnswer::License(license) => format!(
             "a lease of {} days for {}",
             lease.num_days(),
             license
@@ -61,8 +61,8 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
                 .and_then(|key| key.as_str())
                 .unwrap_or_default()
         ),
-        Answer::Deactivated { .. } => "the deactivation receipt; the seat is free".to_owned(),
-        Answer::Denied { message, .. } => format!("a denial ({message})"),
+        SiteAnswer::Deactivated { .. } => "the deactivation receipt; the seat is free".to_owned(),
+        SiteAnswer::Denied { message, .. } => format!("a denial ({message})"),
     };
     match output {
         Some(output) => {

@@ -8,11 +8,13 @@ use serde_json::json;
 
 use crate::cli::{cli_change, license_key, table};
 use crate::config::Storage;
+use crate::cursor::from_text;
 use crate::licensing;
 use crate::licensing::look_up::look_up;
-use crate::licensing::seats::{ReleaseError, in_seconds};
+use crate::licensing::seats::{ReleaseError, SeatsPage, in_seconds, seats_page};
 use crate::open::open_store;
-use crate::store::seats::{self, MAX_LISTED, Seat, SeatsQuery};
+use crate::store::page::PageStart;
+use crate::store::seats::{MAX_LISTED, SeatsCursor, SeatsQuery};
 
 /// Default number of seats in a list.
 pub(super) const DEFAULT_LIMIT: u64 = 100;
@@ -22,7 +24,7 @@ pub(super) enum Seats {
     /// List the current and former seats of a license
     #[command(after_help = "Examples:\n  \
         license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS\n  \
-        license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS --limit 1000 --offset 1000")]
+        license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS --limit 1000")]
     List {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
@@ -31,9 +33,9 @@ pub(super) enum Seats {
         #[arg(long, default_value_t = DEFAULT_LIMIT, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
         limit: u64,
 
-        /// How many seats to skip
-        #[arg(long, default_value_t = 0, value_name = "N")]
-        offset: u64,
+        /// Continue after the page that ended with this cursor
+        #[arg(long, value_name = "CURSOR", value_parser = from_text::<SeatsCursor>)]
+        cursor: Option<SeatsCursor>,
     },
 
     /// Free the seat of a machine for another machine
@@ -74,19 +76,17 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
     match command {
-        Seats::List { key, limit, offset } => {
+        Seats::List { key, limit, cursor } => {
             let license = look_up(&store, &license_key(key)?).await?;
             let query = SeatsQuery {
-                offset,
+                start: cursor.map_or_else(PageStart::default, PageStart::After),
                 ..SeatsQuery::default()
             };
-            let listed = seats::list(store.reader(), &license.id, &query, limit).await?;
-            let total = seats::count(store.reader(), &license.id, &query).await?;
+            let listed = seats_page(store.reader(), &license.id, &query, limit).await?;
             if json {
-                let page = json!({"seats": listed, "seatsTotal": total});
-                println!("{page:#}");
+                println!("{:#}", json!(listed));
             } else {
-                print(&listed, total, now);
+                print(&listed, now);
             }
         }
         Seats::Free { key, hardware_id } => {
@@ -133,7 +133,8 @@ pub(super) async fn run(
 }
 
 /// Seats as a table.
-pub(super) fn print(seats: &[Seat], total: u64, now: DateTime<Utc>) {
+pub(super) fn print(page: &SeatsPage, now: DateTime<Utc>) {
+    let (seats, total) = (&page.seats, page.total);
     if total == 0 {
         println!("No machine has activated this license yet.");
         return;
@@ -170,10 +171,10 @@ pub(super) fn print(seats: &[Seat], total: u64, now: DateTime<Utc>) {
         ],
         &rows,
     );
-    let shown = u64::try_from(seats.len()).unwrap_or(u64::MAX);
-    if shown < total {
+    if let Some(cursor) = &page.next_cursor {
+        let shown = seats.len();
         println!(
-            "{shown} of {total} seats; use 'license-server seats list' with --limit and --offset for more."
+            "{shown} of {total} seats; continue with 'license-server seats list' and --cursor {cursor}."
         );
     }
 }

@@ -45,7 +45,7 @@ struct FleetPage {
     over_limit: u64,
     suspected: u64,
     ending: u64,
-    ends_by: String,
+    soon: String,
     suspended: u64,
     revoked: u64,
     licenses: String,
@@ -104,8 +104,8 @@ async fn load(app: &App, survey: &Survey) -> Result<FleetPage, StoreError> {
     let calls = calls_by_day(app, "heartbeat", DAYS, now).await?;
     let ending = Search {
         status: Some(Status::Active),
-        ends_by: Some(now + SOON),
-        ends_after: Some(now),
+        expires_until: Some(now + SOON),
+        expires_after: Some(now),
         ..Search::default()
     };
     let ending = licenses::count(app.store.reader(), &ending).await?;
@@ -147,7 +147,7 @@ async fn load(app: &App, survey: &Survey) -> Result<FleetPage, StoreError> {
         over_limit: fleet.over_limit,
         suspected: fleet.suspected,
         ending,
-        ends_by: (now + SOON).format("%Y-%m-%d").to_string(),
+        soon: (now + SOON).format("%Y-%m-%d").to_string(),
         suspended: of(Status::Suspended),
         revoked: of(Status::Revoked),
         licenses: grouped(licenses),

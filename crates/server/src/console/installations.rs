@@ -20,6 +20,8 @@ use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::licensing::fleet::{Filter, Member, Seen, installations};
+use crate::store::installations::Window;
+use crate::store::page::{PageStart, SortOrder};
 
 /// The filters in the address. A missing filter includes everything; an invalid one is
 /// shown as an error.
@@ -65,6 +67,14 @@ struct Row {
 }
 
 impl InstallationsQuery {
+    fn order(&self) -> Result<SortOrder, ApiError> {
+        match &*self.order {
+            "" | "desc" => Ok(SortOrder::Desc),
+            "asc" => Ok(SortOrder::Asc),
+            text => Err(unknown("order", text, "asc or desc")),
+        }
+    }
+
     fn filter(&self) -> Result<Filter, ApiError> {
         let standing = match &*self.standing {
             "" => None,
@@ -75,17 +85,11 @@ impl InstallationsQuery {
                 Some(found.ok_or_else(|| unknown("standing", text, expected))?)
             }
         };
-        let newest_first = match &*self.order {
-            "" => true,
-            "silent" => false,
-            text => return Err(unknown("order", text, "silent")),
-        };
         Ok(Filter {
             standing,
             version: Some(self.version.clone()).filter(|version| !version.is_empty()),
-            over_limit: check_box("over_limit", &self.over_limit)?,
-            suspected: check_box("suspected", &self.suspected)?,
-            newest_first,
+            over_limit: check_box("over_limit", &self.over_limit)?.then_some(true),
+            suspected: check_box("suspected", &self.suspected)?.then_some(true),
         })
     }
 }
@@ -99,8 +103,9 @@ pub(super) async fn page(
         Err(error) => return trouble("installations", unreadable(&error)),
     };
     let filters = wanted.filter();
-    let filters = filters.and_then(|filter| Ok((filter, page_number(&wanted.page)?)));
-    let (filter, number) = match filters {
+    let filters =
+        filters.and_then(|filter| Ok((filter, wanted.order()?, page_number(&wanted.page)?)));
+    let (filter, order, number) = match filters {
         Ok(filters) => filters,
         Err(error) => {
             let page = InstallationsPage {
@@ -114,9 +119,12 @@ pub(super) async fn page(
             return show(error.status(), &page);
         }
     };
-    let offset = Pager::offset(number);
+    let window = Window {
+        start: PageStart::Offset(Pager::offset(number)),
+        limit: ROWS,
+    };
     let now = app.clock.now();
-    let (members, total) = match installations(&app, &filter, offset, ROWS).await {
+    let (members, total) = match installations(&app, &filter, order, window).await {
         Ok(found) => found,
         Err(error) => return trouble("installations", ApiError::from(error)),
     };

@@ -35,6 +35,7 @@ use crate::licensing::{renew, seats as freeing, status};
 use crate::store::audit_log::{self, Filter};
 use crate::store::installations::reported;
 use crate::store::licenses::{License, Status};
+use crate::store::page::PageStart;
 use crate::store::seats::{Seat, SeatsQuery};
 use crate::store::{seats, suspicions};
 
@@ -138,7 +139,7 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
     let held_count = seats::count(db, &license.id, &all_held).await?;
     let pager = Pager::new(wanted, held_count, &[]);
     let on_page = SeatsQuery {
-        offset: Pager::offset(pager.page),
+        start: PageStart::Offset(Pager::offset(pager.page)),
         ..all_held
     };
     let held = seats::list(db, &license.id, &on_page, ROWS).await?;

@@ -22,6 +22,7 @@ use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::end_of;
 use crate::licensing::judge::ShownStatus;
 use crate::store::licenses::{License, Search, Sort};
+use crate::store::page::PageStart;
 use crate::store::{StoreError, licenses, seats};
 
 /// The filters in the address. A missing filter includes everything; an invalid one is
@@ -68,18 +69,18 @@ struct Row {
 
 impl LicensesQuery {
     fn search(&self, now: chrono::DateTime<chrono::Utc>) -> Result<Search, ApiError> {
-        let (name, reversed) = match self.sort.strip_prefix('-') {
+        let (name, is_reversed) = match self.sort.strip_prefix('-') {
             Some(name) => (name, true),
             None => (self.sort.as_str(), false),
         };
         let sort = match name {
-            "" if reversed => return Err(unknown("sort order", &self.sort, "created")),
-            "" | "created" => Sort::Created,
-            "updated" => Sort::Updated,
+            "" if is_reversed => return Err(unknown("sort order", &self.sort, "createdAt")),
+            "" | "createdAt" => Sort::CreatedAt,
+            "updatedAt" => Sort::UpdatedAt,
             "customer" => Sort::Customer,
-            "expires" => Sort::Expires,
+            "expiresAt" => Sort::ExpiresAt,
             _ => {
-                let expected = "created, updated, customer or expires";
+                let expected = "createdAt, updatedAt, customer or expiresAt";
                 return Err(unknown("sort order", &self.sort, expected));
             }
         };
@@ -104,10 +105,10 @@ impl LicensesQuery {
             status: None,
             ended: None,
             tier: Some(self.tier.clone()).filter(|tier| !tier.is_empty()),
-            ends_by: if has_ended { Some(now) } else { end },
-            ends_after: end.map(|_| now),
+            expires_until: if has_ended { Some(now) } else { end },
+            expires_after: end.map(|_| now),
             sort,
-            reversed,
+            order: is_reversed.then(|| sort.default_order().opposite()),
         };
         if self.status.is_empty() {
             return Ok(search);
@@ -165,7 +166,8 @@ async fn load(
             ("sort", &wanted.sort),
         ],
     );
-    let found = licenses::list(db, &search, Pager::offset(pager.page), ROWS).await?;
+    let start = PageStart::Offset(Pager::offset(pager.page));
+    let found = licenses::list(db, &search, &start, ROWS).await?;
     let ids = found.iter().map(|license| license.id.clone()).collect();
     let held = seats::count_held_of(db, ids).await?;
     let row = |license: License| Row {

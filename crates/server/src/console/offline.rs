@@ -19,8 +19,8 @@ use super::frame::{Confirmation, Fact, Frame};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
-use crate::licensing::answer::Answer;
 use crate::licensing::offline::{OfflineError, Signed, read, sign as sign_request};
+use crate::licensing::site_answer::SiteAnswer;
 
 #[derive(Template)]
 #[template(path = "offline.html")]
@@ -117,9 +117,9 @@ pub(super) async fn sign(
 
 fn license_file(signed: Signed) -> LicenseFile {
     let (holds, message) = match signed.answer {
-        Answer::License(_) => ("lease", String::new()),
-        Answer::Deactivated { .. } => ("receipt", String::new()),
-        Answer::Denied { message, .. } => ("denial", message),
+        SiteAnswer::License(_) => ("lease", String::new()),
+        SiteAnswer::Deactivated { .. } => ("receipt", String::new()),
+        SiteAnswer::Denied { message, .. } => ("denial", message),
     };
     LicenseFile {
         holds,

@@ -16,14 +16,15 @@ use license_service::unattended::Panicked;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::cursor::InvalidCursor;
 use crate::licensing::admit::AdmitError;
-use crate::licensing::answer::AnswerError;
 use crate::licensing::issue::IssueError;
 use crate::licensing::keys_error::KeysError;
 use crate::licensing::look_up::LookUpError;
 use crate::licensing::offline::OfflineError;
 use crate::licensing::renew::RenewError;
 use crate::licensing::seats::{FreeError, ReleaseError};
+use crate::licensing::site_answer::AnswerError;
 use crate::licensing::status::StatusError;
 use crate::signing::{SignError, SigningError};
 use crate::store::StoreError;
@@ -37,8 +38,10 @@ const CHALLENGE: (HeaderName, HeaderValue) = (
 /// Why a request is not answered.
 #[derive(Debug)]
 pub enum ApiError {
-    /// The body, a header or a parameter is invalid.
+    /// The body or a header is invalid.
     BadRequest(String),
+    /// A parameter of the address is unknown or has an invalid value.
+    InvalidParameter(String),
     /// The body cannot be read: too long, or broken off.
     Body(StatusCode, String),
     /// The body is not read.
@@ -103,6 +106,7 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidParameter(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Body(status, _) => *status,
             Self::BodyRefused(BodyRefusal::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyRefused(BodyRefusal::TooManyPieces) => StatusCode::BAD_REQUEST,
@@ -131,6 +135,7 @@ impl ApiError {
     pub fn message(&self) -> String {
         match self {
             Self::BadRequest(message)
+            | Self::InvalidParameter(message)
             | Self::Body(_, message)
             | Self::NotOffered(message)
             | Self::Unknown(message)
@@ -176,6 +181,7 @@ impl ApiError {
     fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) | Self::Body(..) => "bad_request",
+            Self::InvalidParameter(_) => "invalid_parameter",
             Self::BodyRefused(BodyRefusal::TooLong { .. }) => "body_too_long",
             Self::BodyRefused(BodyRefusal::TooManyPieces) => "bad_request",
             Self::BodyRefused(BodyRefusal::TimedOut) => "timeout",
@@ -263,6 +269,12 @@ impl From<OfflineError> for ApiError {
             }
             OfflineError::TooFarBehind { .. } => Self::Conflict(error.to_string()),
         }
+    }
+}
+
+impl From<InvalidCursor> for ApiError {
+    fn from(error: InvalidCursor) -> Self {
+        Self::InvalidParameter(error.to_string())
     }
 }
 

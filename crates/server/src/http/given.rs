@@ -60,7 +60,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
                 let text = text
                     .rsplit_once("query string: ")
                     .map_or(&*text, |(_, it)| it);
-                Err(ApiError::BadRequest(format!("invalid parameters: {text}")))
+                Err(ApiError::InvalidParameter(format!(
+                    "invalid parameters: {text}"
+                )))
             }
         }
     }

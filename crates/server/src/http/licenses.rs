@@ -32,9 +32,11 @@ use crate::http::access::ClientAddress;
 use crate::http::error::ApiError;
 use crate::http::given::json_text;
 use crate::licensing::admit::SiteCall;
-use crate::licensing::answer::{Answer, CallDetails, Question, answer};
+use crate::licensing::answer::answer;
 use crate::licensing::document::Addressee;
 use crate::licensing::offline;
+use crate::licensing::site_answer::SiteAnswer;
+use crate::licensing::site_question::{CallDetails, SiteQuestion};
 
 /// Maximum length of an id, name or key, in characters: the width of its column.
 const MAX_TEXT_CHARS: usize = 255;
@@ -59,10 +61,10 @@ pub(super) async fn activate(
     if to.installation_id.is_empty() {
         to.installation_id.clone_from(&request.installation_id);
     }
-    let question = Question::Activate(request);
+    let question = SiteQuestion::Activate(request);
     Ok(Json(
         match ask(app, address, question, to, call(&headers)).await? {
-            Answer::License(license) => activated(&license),
+            SiteAnswer::License(license) => activated(&license),
             other => refusal(other),
         },
     ))
@@ -77,7 +79,7 @@ pub(super) async fn validate(
 ) -> Reply {
     let request: ValidateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
-    let answer = ask(app, address, Question::Validate, to, call(&headers)).await?;
+    let answer = ask(app, address, SiteQuestion::Validate, to, call(&headers)).await?;
     Ok(Json(confirmation(answer)))
 }
 
@@ -94,7 +96,7 @@ pub(super) async fn heartbeat(
     if to.installation_id.is_empty() {
         to.installation_id.clone_from(&request.installation_id);
     }
-    let question = Question::Heartbeat(Box::new(request));
+    let question = SiteQuestion::Heartbeat(Box::new(request));
     let answer = ask(app, address, question, to, call(&headers)).await?;
     Ok(Json(confirmation(answer)))
 }
@@ -108,7 +110,7 @@ pub(super) async fn deactivate(
 ) -> Reply {
     let request: DeactivateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
-    let answer = ask(app, address, Question::Deactivate, to, call(&headers)).await?;
+    let answer = ask(app, address, SiteQuestion::Deactivate, to, call(&headers)).await?;
     Ok(Json(refusal(answer)))
 }
 
@@ -151,9 +153,9 @@ pub(super) async fn offline(
     });
     let signed = signed.await??;
     let (granted, message) = match &signed.answer {
-        Answer::License(_) => (true, "The license file holds a lease"),
-        Answer::Deactivated { .. } => (true, "The license file holds the receipt"),
-        Answer::Denied { message, .. } => (false, message.as_str()),
+        SiteAnswer::License(_) => (true, "The license file holds a lease"),
+        SiteAnswer::Deactivated { .. } => (true, "The license file holds the receipt"),
+        SiteAnswer::Denied { message, .. } => (false, message.as_str()),
     };
     let data = json!({"granted": granted, "message": message, "file": signed.file});
     Ok(Json(json!({"success": true, "data": data})))
@@ -193,10 +195,10 @@ pub(super) async fn keys(
 async fn ask(
     app: Arc<App>,
     address: ClientAddress,
-    question: Question,
+    question: SiteQuestion,
     to: Addressee,
     call: CallDetails,
-) -> Result<Answer, ApiError> {
+) -> Result<SiteAnswer, ApiError> {
     check("licenseKey", &to.license_key)?;
     let answered = finish_even_if_disconnected(async move {
         let (license_key, hardware_id) = (to.license_key.clone(), to.hardware_id.clone());
@@ -214,27 +216,27 @@ async fn ask(
     answered.await?
 }
 
-fn confirmation(answer: Answer) -> Value {
+fn confirmation(answer: SiteAnswer) -> Value {
     match answer {
-        Answer::License(license) => confirmed(&license),
-        Answer::Denied {
+        SiteAnswer::License(license) => confirmed(&license),
+        SiteAnswer::Denied {
             reason,
             message,
             signature,
         } => denied(&reason, &message, Some(&signature)),
-        Answer::Deactivated { receipt } => deactivated(&receipt),
+        SiteAnswer::Deactivated { receipt } => deactivated(&receipt),
     }
 }
 
-fn refusal(answer: Answer) -> Value {
+fn refusal(answer: SiteAnswer) -> Value {
     match answer {
-        Answer::Denied {
+        SiteAnswer::Denied {
             reason,
             message,
             signature,
         } => refused(&reason, &message, Some(&signature)),
-        Answer::License(license) => confirmed(&license),
-        Answer::Deactivated { receipt } => deactivated(&receipt),
+        SiteAnswer::License(license) => confirmed(&license),
+        SiteAnswer::Deactivated { receipt } => deactivated(&receipt),
     }
 }
 

@@ -15,7 +15,7 @@ use license_core::rate::FAILURE_RATE;
 
 use crate::app::App;
 use crate::call_queues::CallTurn;
-use crate::licensing::answer::Answer;
+use crate::licensing::site_answer::SiteAnswer;
 use crate::signing::SignError;
 use crate::store::{StoreError, callers};
 
@@ -94,11 +94,11 @@ impl SiteCall<'_> {
 
     /// Counts a refused activation against the address. The answer goes out all
     /// the same: only unknown keys wait for it.
-    pub fn note(self, app: &App, answer: &Answer) {
+    pub fn note(self, app: &App, answer: &SiteAnswer) {
         // An unknown key was counted when the call was let in.
         let is_refused = match answer {
-            Answer::Denied { reason, .. } => *reason != DenialReason::UnknownLicense,
-            Answer::License(_) | Answer::Deactivated { .. } => false,
+            SiteAnswer::Denied { reason, .. } => *reason != DenialReason::UnknownLicense,
+            SiteAnswer::License(_) | SiteAnswer::Deactivated { .. } => false,
         };
         if is_refused && self.call == Call::Activate {
             app.rates.note_failure(self.address, app.clock.running());

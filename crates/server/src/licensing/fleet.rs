@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
 use license_core::fleet::{Signed, is_over, standing_seen};
+use license_core::restored::Refusal;
 use license_core::standing::{LapseReason, Standing};
 use license_core::usage::Resource;
 use serde::{Deserialize, Serialize};
@@ -15,9 +16,10 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::licensing::judge::{ShownStatus, judge};
+use crate::licensing::judge::{ShownStatus, refusal};
 use crate::store::installations::{Installation, Window, all, count};
 use crate::store::licenses::{Search, Status};
+use crate::store::page::{PageStart, SortOrder};
 use crate::store::{StoreError, calls, licenses, suspicions};
 
 /// Suspicions that are older count no more.
@@ -51,7 +53,7 @@ impl Seen {
         signed: Option<Signed>,
         now: DateTime<Utc>,
     ) -> Self {
-        let denial = judge(status, expires_at, now);
+        let denial = refusal(status, expires_at, now).map(Refusal::reason);
         match standing_seen(denial.as_ref(), signed, now) {
             Standing::Active => Self::Active,
             Standing::Grace { .. } => Self::Grace,
@@ -130,12 +132,10 @@ pub struct Filter {
     pub standing: Option<Seen>,
     /// Only those of this version.
     pub version: Option<String>,
-    /// Only those that use more than their license allows.
-    pub over_limit: bool,
-    /// Only those that are suspected of something.
-    pub suspected: bool,
-    /// Those that called last come first.
-    pub newest_first: bool,
+    /// Only those that use more than their license allows, or only the others.
+    pub over_limit: Option<bool>,
+    /// Only those that are suspected of something, or only the others.
+    pub suspected: Option<bool>,
 }
 
 /// One of them, and how it stands.
@@ -219,7 +219,7 @@ async fn look(app: &App) -> Result<Fleet, StoreError> {
     };
     let mut versions: BTreeMap<String, u64> = BTreeMap::new();
     let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
-    let mut installations = pin!(all(db, Window::default()).await?);
+    let mut installations = pin!(all(db, SortOrder::Asc, None).await?);
     while let Some(installation) = installations.try_next().await? {
         let it = Member::of(installation, &suspected, now);
         fleet.installations += 1;
@@ -248,39 +248,39 @@ async fn withheld_since(app: &App, from: DateTime<Utc>) -> Result<u64, StoreErro
     Ok(withheld.map(|it| it.times).sum())
 }
 
-/// The installations that match, from `offset` on, at most `most`; and how many
-/// there are.
+/// The installations that match, sorted by when they called last, at most `limit` from a start
+/// on; and how many match in all.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn installations(
     app: &App,
     filter: &Filter,
-    offset: u64,
-    most: u64,
+    order: SortOrder,
+    window: Window,
 ) -> Result<(Vec<Member>, u64), StoreError> {
     let db = app.store.reader();
     let now = app.clock.now();
     let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
-    let mut window = Window {
-        newest_first: filter.newest_first,
-        ..Window::default()
-    };
     if filter.takes_all() {
         // The database counts and skips what need not be judged.
-        window.part = Some((offset, most));
-        let rows = all(db, window).await?;
+        let rows = all(db, order, Some(window)).await?;
         let page = rows.map_ok(|it| Member::of(it, &suspected, now));
         return Ok((page.try_collect().await?, count(db).await?));
     }
-    let mut rows = pin!(all(db, window).await?);
+    let mut rows = pin!(all(db, order, None).await?);
+    let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
     let (mut page, mut found) = (Vec::new(), 0);
     while let Some(installation) = rows.try_next().await? {
         let it = Member::of(installation, &suspected, now);
         if !filter.takes(&it) {
             continue;
         }
-        if (offset..offset.saturating_add(most)).contains(&found) {
+        let has_begun = match &window.start {
+            PageStart::Offset(offset) => found >= *offset,
+            PageStart::After(cursor) => cursor.is_before(&it.installation),
+        };
+        if has_begun && page.len() < limit {
             page.push(it);
         }
         found += 1;
@@ -301,15 +301,20 @@ impl Fleet {
 
 impl Filter {
     fn takes_all(&self) -> bool {
-        self.standing.is_none() && self.version.is_none() && !self.over_limit && !self.suspected
+        self.standing.is_none()
+            && self.version.is_none()
+            && self.over_limit.is_none()
+            && self.suspected.is_none()
     }
 
     fn takes(&self, it: &Member) -> bool {
         let version = self.version.as_ref();
         self.standing.is_none_or(|seen| seen == it.seen)
             && version.is_none_or(|version| *version == it.installation.installation_version)
-            && (!self.over_limit || it.over_limit)
-            && (!self.suspected || it.suspected)
+            && self.over_limit.is_none_or(|over| over == it.over_limit)
+            && self
+                .suspected
+                .is_none_or(|suspected| suspected == it.suspected)
     }
 }
 

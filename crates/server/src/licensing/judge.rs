@@ -1,8 +1,8 @@
 //! May a license be used at all, and what is it called?
 
 use chrono::{DateTime, Utc};
-use license_core::document::DenialReason;
 use license_core::license_state::{Decided, LicenseState};
+use license_core::restored::Refusal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -89,14 +89,15 @@ impl ShownLicense {
     }
 }
 
-/// The message for the caller; `None` if the license may be used. The end itself is included.
+/// Why a site is refused the license now; `None` if the license may be used. The end itself
+/// is included.
 #[must_use]
-pub fn judge(
+pub fn refusal(
     status: Status,
     expires_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> Option<DenialReason> {
-    state(status, expires_at, now).denial()
+) -> Option<Refusal> {
+    state(status, expires_at, now).refusal()
 }
 
 fn state(status: Status, expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> LicenseState {

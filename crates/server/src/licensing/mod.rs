@@ -1,12 +1,16 @@
 //! The use cases: what the vendor does with licenses, and what sites ask.
 
+mod activate;
 pub mod admit;
 pub mod answer;
 pub mod catalogue;
 pub mod claim;
 pub mod clock;
+mod deactivate;
 pub mod document;
 pub mod fleet;
+mod heartbeat;
+mod held_license;
 pub mod history;
 pub mod issue;
 pub mod judge;
@@ -15,7 +19,12 @@ pub mod keys;
 pub mod keys_error;
 pub mod look_up;
 pub mod offline;
+mod refusal;
 pub mod renew;
 pub mod restored;
+mod review;
 pub mod seats;
+pub mod site_answer;
+pub mod site_question;
 pub mod status;
+mod validate;

@@ -6,8 +6,10 @@ use license_core::protocol::ActivateRequest;
 
 use crate::app::App;
 use crate::audit::Actor;
-use crate::licensing::answer::{Answer, AnswerError, ByFile, CallDetails, Question, answer};
+use crate::licensing::answer::answer;
 use crate::licensing::document::Addressee;
+use crate::licensing::site_answer::{AnswerError, SiteAnswer};
+use crate::licensing::site_question::{ByFile, CallDetails, SiteQuestion};
 
 /// Why there is no license file.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +48,7 @@ pub struct Signed {
     /// The request.
     pub request: OfflineRequest,
     /// The message for the site.
-    pub answer: Answer,
+    pub answer: SiteAnswer,
     /// The file.
     pub file: String,
 }
@@ -106,15 +108,15 @@ pub async fn sign(
         return Err(OfflineError::TooFarBehind { known });
     }
     let question = match request.purpose {
-        Purpose::Activate => Question::Activate(ActivateRequest {
+        Purpose::Activate => SiteQuestion::Activate(ActivateRequest {
             license_key: request.license_key.clone(),
             hardware_id: request.hardware_id.clone(),
             installation_id: request.installation_id.clone(),
             installation_name: request.installation_name.clone(),
             installation_version: request.installation_version.clone(),
         }),
-        Purpose::Renew => Question::Validate,
-        Purpose::Deactivate => Question::Deactivate,
+        Purpose::Renew => SiteQuestion::Validate,
+        Purpose::Deactivate => SiteQuestion::Deactivate,
     };
     let to = Addressee {
         license_key: request.license_key.clone(),
@@ -133,12 +135,12 @@ pub async fn sign(
     };
     let answer = answer(app, &question, to, &call).await?;
     let document = match &answer {
-        Answer::License(license) => license
+        SiteAnswer::License(license) => license
             .get("signature")
             .and_then(serde_json::Value::as_str)
             .unwrap_or_default(),
-        Answer::Deactivated { receipt } => receipt,
-        Answer::Denied { signature, .. } => signature,
+        SiteAnswer::Deactivated { receipt } => receipt,
+        SiteAnswer::Denied { signature, .. } => signature,
     };
     let file = to_file(&app.keys().path_from(known).documents, document);
     Ok(Signed {

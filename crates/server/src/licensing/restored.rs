@@ -92,12 +92,28 @@ async fn note_range(
     Ok(())
 }
 
-/// Whether a site that knows this number was answered by a server whose answers this
-/// database does not have.
+/// The sequence number that a site knows, if it was answered by a server whose answers this
+/// database does not have. `issued` is the newest number of the machine's seat: a seat that was
+/// issued a newer one has all that the site knows.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn is_lost(
+pub async fn lost_number(
+    db: &impl ConnectionTrait,
+    numbering: &Numbering,
+    known: Option<u64>,
+    issued: u64,
+    now: DateTime<Utc>,
+) -> Result<Option<u64>, StoreError> {
+    let Some(known) = known.filter(|known| *known > issued) else {
+        return Ok(None);
+    };
+    let is_lost = is_lost(db, numbering, known, now).await?;
+    Ok(is_lost.then_some(known))
+}
+
+/// Whether this database does not account for the number.
+async fn is_lost(
     db: &impl ConnectionTrait,
     numbering: &Numbering,
     known: u64,

@@ -1,16 +1,49 @@
-//! Who holds a license, taking a seat from them, and releasing it before their lease
+//! Who holds a license: listing seats, taking a seat from them, and releasing it before their lease
 //! has ended.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use license_core::seat::Overlap;
 use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::audit::{Action, Change};
+use crate::cursor::next_cursor;
 use crate::licensing::look_up::{LookUpError, look_up};
-use crate::store::seats::{self, Seat};
+use crate::store::seats::{self, Seat, SeatsQuery};
 use crate::store::{Store, StoreError};
+
+/// Some of the seats of a license, in the order in which they were taken first.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SeatsPage {
+    /// The seats.
+    pub seats: Vec<Seat>,
+    /// How many there are on all pages.
+    pub total: u64,
+    /// The `cursor` of the next page; `null` on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// A page of `size` seats of a license.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn seats_page(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    query: &SeatsQuery,
+    size: u64,
+) -> Result<SeatsPage, StoreError> {
+    let mut found = seats::list(db, license_id, query, size + 1).await?;
+    Ok(SeatsPage {
+        total: seats::count(db, license_id, query).await?,
+        next_cursor: next_cursor(&mut found, size, Seat::cursor),
+        seats: found,
+    })
+}
 
 /// Why a seat was not freed.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -53,6 +53,14 @@ pub struct Entry {
     /// Further details.
     #[schema(value_type = Option<Object>)]
     pub details: Option<Value>,
+}
+
+/// A position in the log, read from the newest entry on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditCursor {
+    /// Older entries follow.
+    pub before: i64,
 }
 
 /// Which entries.

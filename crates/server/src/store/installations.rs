@@ -7,11 +7,13 @@ use license_core::protocol::UsageMetrics;
 use license_core::usage::{Resource, Usage};
 use sea_orm::entity::prelude::*;
 use sea_orm::{
-    ConnectionTrait, FromQueryResult, JoinType, Order, QueryOrder as _, QuerySelect as _,
-    QueryTrait as _, StreamTrait,
+    Condition, ConnectionTrait, ExprTrait as _, FromQueryResult, JoinType, Order, QueryOrder as _,
+    QuerySelect as _, QueryTrait as _, StreamTrait,
 };
+use serde::{Deserialize, Serialize};
 
 use super::licenses::{self, Status};
+use super::page::{PageStart, SortOrder, is_storable};
 use super::{StoreError, seats};
 
 /// One machine that holds a seat.
@@ -42,9 +44,29 @@ pub struct Installation {
     /// What it has reported last.
     pub usage: Usage,
     limits: [i64; 3],
+    seat: i64,
+}
+
+/// A position in a list of installations, which are sorted by when they called last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InstallationsCursor {
+    last_seen_at: DateTime<Utc>,
+    seat: i64,
+    order: SortOrder,
 }
 
 impl Installation {
+    /// Its position in a list of this order.
+    #[must_use]
+    pub fn cursor(&self, order: SortOrder) -> InstallationsCursor {
+        InstallationsCursor {
+            last_seen_at: self.last_seen_at,
+            seat: self.seat,
+            order,
+        }
+    }
+
     /// What its license allows; negative without a limit.
     #[must_use]
     pub fn limit(&self, resource: Resource) -> i64 {
@@ -59,6 +81,7 @@ impl Installation {
 
 #[derive(FromQueryResult)]
 struct Row {
+    id: i64,
     license_id: String,
     license_key: String,
     customer: String,
@@ -86,32 +109,64 @@ pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
     Ok(held.count(db).await?)
 }
 
-/// Which of them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Window {
-    /// Those seen last come first.
-    pub newest_first: bool,
-    /// How many are passed over, and how many are then wanted; `None` for all.
-    pub part: Option<(u64, u64)>,
+impl InstallationsCursor {
+    /// Whether it is a position in a list of this order.
+    #[must_use]
+    pub fn is_of(&self, order: SortOrder) -> bool {
+        self.order == order && is_storable(self.last_seen_at)
+    }
+
+    /// Whether an installation is further down the list.
+    #[must_use]
+    pub fn is_before(&self, installation: &Installation) -> bool {
+        let position = (self.last_seen_at, self.seat);
+        let other = (installation.last_seen_at, installation.seat);
+        match self.order {
+            SortOrder::Asc => other > position,
+            SortOrder::Desc => other < position,
+        }
+    }
+
+    /// Which installations are further down the list.
+    fn later(&self) -> Condition {
+        use seats::Column::{Id, LastSeenAt};
+        let (at, seat) = (self.last_seen_at.naive_utc(), self.seat);
+        match self.order {
+            SortOrder::Asc => Condition::all()
+                .add(LastSeenAt.gte(at))
+                .add(LastSeenAt.gt(at).or(Id.gt(seat))),
+            SortOrder::Desc => Condition::all()
+                .add(LastSeenAt.lte(at))
+                .add(LastSeenAt.lt(at).or(Id.lt(seat))),
+        }
+    }
 }
 
-/// All that are in the window, one after the other.
+/// Some of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Where it begins.
+    pub start: PageStart<InstallationsCursor>,
+    /// Maximum number of installations.
+    pub limit: u64,
+}
+
+/// Installations, sorted by when they called last, one after the other: those in the window, or
+/// all.
 ///
 /// # Errors
 /// When the database refuses, at the start or in between.
 pub async fn all<C: ConnectionTrait + StreamTrait>(
     db: &C,
-    window: Window,
+    order: SortOrder,
+    window: Option<Window>,
 ) -> Result<impl Stream<Item = Result<Installation, StoreError>> + '_, StoreError> {
     use seats::Column as Seat;
-    let order = if window.newest_first {
-        Order::Desc
-    } else {
-        Order::Asc
-    };
+    let order = Order::from(order);
     let rows = seats::Entity::find()
         .select_only()
         .columns([
+            Seat::Id,
             Seat::LicenseId,
             Seat::HardwareId,
             Seat::InstallationId,
@@ -135,9 +190,11 @@ pub async fn all<C: ConnectionTrait + StreamTrait>(
         .filter(Seat::FreedAt.is_null())
         .order_by(Seat::LastSeenAt, order.clone())
         .order_by(Seat::Id, order)
-        .apply_if(window.part, |rows, (offset, most)| {
-            rows.offset(std::cmp::min(offset, super::MAX_ROWS))
-                .limit(most)
+        .apply_if(window, |mut rows, Window { start, limit }| {
+            if let Some(cursor) = start.after() {
+                rows = rows.filter(cursor.later());
+            }
+            rows.offset(start.offset()).limit(limit)
         })
         .into_model::<Row>()
         .stream(db)
@@ -166,6 +223,7 @@ impl TryFrom<Row> for Installation {
             last_seen_at: row.last_seen_at.and_utc(),
             signed: signed.map(|(valid_until, exp)| Signed { valid_until, exp }),
             usage: reported(row.usage),
+            seat: row.id,
             limits: [row.max_cameras, row.max_users, row.max_storage_gb],
         })
     }

@@ -12,6 +12,7 @@ pub mod key_record;
 pub mod licenses;
 pub mod lost_numbers;
 mod migrations;
+pub mod page;
 pub mod seat_moves;
 pub mod seats;
 pub mod signing_clock;

@@ -1,13 +1,11 @@
 //! `usage_days`: the most that each machine has reported on each day.
 
-use std::fmt;
-
 use chrono::NaiveDate;
 use license_core::usage::Usage;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, OnConflict, SimpleExpr};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::StoreError;
@@ -105,38 +103,16 @@ fn greater(column: Column, amount: i64) -> SimpleExpr {
 /// Maximum number of machines' days in one answer.
 pub const MAX_LISTED: u64 = 1000;
 
-/// The last one of a page, after which the next page begins. Written as the day, a
-/// dot and the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A position in a list of usage.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UsageCursor {
-    /// The day.
-    pub day: NaiveDate,
-    /// The machine.
-    pub hardware_id: String,
-}
-
-impl fmt::Display for UsageCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.day, self.hardware_id)
-    }
-}
-
-impl UsageCursor {
-    /// Reads what [`fmt::Display`] has written; `None` where it is something else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (day, hardware_id) = text.split_once('.')?;
-        // No database keeps a NUL in a text.
-        let hardware_id = Some(hardware_id).filter(|it| !it.contains('\0'))?;
-        Some(Self {
-            day: day.parse().ok()?,
-            hardware_id: hardware_id.to_owned(),
-        })
-    }
+    day: NaiveDate,
+    hardware_id: String,
 }
 
 impl UsageDay {
-    /// Its place in lists.
+    /// Its position in lists.
     #[must_use]
     pub fn cursor(&self) -> UsageCursor {
         UsageCursor {

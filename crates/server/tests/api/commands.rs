@@ -8,51 +8,37 @@ use chrono::SecondsFormat;
 use license_core::offline::{OfflineRequest, Purpose};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
-use license_server::store::licenses::Status;
 use license_service::clock::{Clock as _, SystemClock};
 use serde_json::Value;
 
+use crate::PROGRAM;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 use crate::harness::{NONCE, Vendor};
-use crate::latin_1::what_is_not_utf_8_is_named;
-use crate::supervised::a_program_tells_its_supervisor;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_license-server");
-
-#[test]
-fn a_supervisor_is_told_of_the_start_signs_of_life_and_the_end() {
-    a_program_tells_its_supervisor(PROGRAM, false);
-}
-
-#[test]
-fn a_setting_or_argument_that_is_not_utf_8_is_named() {
-    let settings = [("DATABASE_URL", "--database-url"), ("ISSUER", "--issuer")];
-    what_is_not_utf_8_is_named(PROGRAM, &["serve", "--port", "1"], &settings);
-}
 
 on_both_engines! {
     a_license_goes_through_its_life_by_commands;
-    a_list_is_whole_in_json_and_says_what_a_table_leaves_out;
-    a_license_whose_end_has_passed_is_called_expired_everywhere;
     a_machine_is_named_by_the_beginning_of_its_hardware_id;
     only_public_files_of_commands_are_open_to_others;
     no_command_makes_a_database_but_init_and_serve;
     ids_that_begin_with_a_hyphen_are_ids;
 }
 
-async fn run(vendor: &Vendor, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
+/// Runs a command on the vendor's database.
+pub async fn run(vendor: &Vendor, arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
     command.args(arguments).args(vendor.flags());
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
         .unwrap()
 }
 
-fn said(output: &Output) -> String {
+/// What a command has printed.
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-async fn json(vendor: &Vendor, arguments: &[&str]) -> Value {
+/// What a command has printed for programs.
+pub async fn json(vendor: &Vendor, arguments: &[&str]) -> Value {
     let output = run(vendor, &[arguments, &["--json"]].concat()).await;
     assert!(output.status.success(), "{arguments:?}: {}", said(&output));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -167,93 +153,6 @@ async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
     let undone = run(&vendor, &["reinstate", key]).await;
     assert_eq!(undone.status.code(), Some(1));
     assert!(said(&undone).contains("cannot be undone"));
-    vendor.end().await;
-}
-
-async fn a_list_is_whole_in_json_and_says_what_a_table_leaves_out(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
-    let first = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    // Beyond a page of the list, and beyond one of the database.
-    let numbers = match engine {
-        Engine::Sqlite => {
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100) SELECT"
-        }
-        Engine::Postgres => "WITH n(i) AS (SELECT generate_series(1, 1100)) SELECT",
-    };
-    let columns = "customer, tier, features, max_cameras, max_users, max_storage_gb, seats, status, \
-                   status_message, expires_at, created_at, updated_at, moves, moves_period_days";
-    let sql = format!(
-        "INSERT INTO licenses (id, license_key, {columns}) {numbers} 'id-' || i, 'key-' || i, \
-         {columns} FROM licenses, n"
-    );
-    vendor.database.execute(&sql).await;
-    let all = json(&vendor, &["list"]).await;
-    let mut keys: Vec<_> = all
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|it| &it["licenseKey"])
-        .collect();
-    assert_eq!(keys.len(), 1101);
-    assert!(keys.contains(&&Value::from(first)));
-    keys.sort_by_key(|key| key.as_str());
-    keys.dedup();
-    assert_eq!(keys.len(), 1101, "each one time");
-    for (arguments, expected) in [
-        (&["list", "--limit", "2"][..], 2),
-        (&["list", "--offset", "1100"], 1),
-        (&["list", "--offset", "1101"], 0),
-        (&["list", "--limit", "1000", "--offset", "1"], 1000),
-    ] {
-        let found = json(&vendor, arguments).await;
-        assert_eq!(found.as_array().unwrap().len(), expected, "{arguments:?}");
-    }
-    let table = said(&run(&vendor, &["list"]).await);
-    assert!(table.contains("100 of 1101 licenses"), "{table}");
-    let last = said(&run(&vendor, &["list", "--offset", "1100"]).await);
-    assert!(last.contains("1 of 1101 licenses"), "{last}");
-    vendor.end().await;
-}
-
-async fn a_license_whose_end_has_passed_is_called_expired_everywhere(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
-    let mut keys = Vec::new();
-    for name in ["active", "expired", "suspended", "revoked"] {
-        let request = IssueRequest {
-            customer: name.to_owned(),
-            ..IssueRequest::of(Tier::Standard)
-        };
-        keys.push(vendor.issue(request).await);
-    }
-    vendor.set_status(&keys[2], Status::Suspended).await;
-    vendor.set_status(&keys[3], Status::Revoked).await;
-    // The end of what was taken back does not matter.
-    let ended = "UPDATE licenses SET expires_at = '2020-01-01 00:00:00' WHERE customer <> 'active'";
-    vendor.database.execute(ended).await;
-    for name in ["active", "expired", "suspended", "revoked"] {
-        let found = json(&vendor, &["list", "--status", name]).await;
-        assert_eq!(found.as_array().unwrap().len(), 1, "{found}");
-        assert_eq!(
-            (&found[0]["customer"], &found[0]["status"]),
-            (&name.into(), &name.into())
-        );
-        let table = said(&run(&vendor, &["list", "--search", name]).await);
-        assert!(table.contains(&format!("  {name}  ")), "{table}");
-        let found = vendor.look(&format!("/licenses?status={name}")).await;
-        assert_eq!(
-            (&found["total"], &found["licenses"][0]["status"]),
-            (&1.into(), &name.into())
-        );
-        assert_eq!(vendor.look("/fleet").await["licenses"][name], 1);
-    }
-    let whole = vendor.look(&format!("/licenses/{}", keys[1])).await;
-    assert_eq!(whole["license"]["status"], "expired");
-    let shown = json(&vendor, &["show", &keys[1]]).await;
-    assert_eq!(shown["license"]["status"], "expired");
-    let text = said(&run(&vendor, &["show", &keys[1]]).await);
-    assert!(text.contains("Status      expired"), "{text}");
-    let renewed = json(&vendor, &["renew", &keys[1], "--never"]).await;
-    assert_eq!(renewed["status"], "active");
     vendor.end().await;
 }
 
@@ -377,7 +276,7 @@ async fn no_command_makes_a_database_but_init_and_serve(engine: Engine) {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
     let program = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
+        let mut command = Command::new(PROGRAM);
         command.args(arguments).arg("--state-dir").arg(&state);
         if engine == Engine::Postgres {
             command.args(["--database-url", &database.url]);
@@ -467,155 +366,4 @@ async fn keys_are_made_listed_and_exported_without_their_secrets() {
     assert!(exported.contains(made["kid"].as_str().unwrap()));
     assert!(!exported.contains("\"d\""));
     vendor.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mistakes_are_named_with_what_is_accepted() {
-    let vendor = Vendor::start(Engine::Sqlite).await;
-    for (arguments, code, expected) in [
-        (&["issue", "--tier", "gold"][..], 2, "professional"),
-        (
-            &["issue", "--tier", "standard", "--seats", "0"],
-            1,
-            "1 to 1000000",
-        ),
-        (
-            &["issue", "--tier", "standard", "--without", "x"],
-            1,
-            "no feature 'x'",
-        ),
-        (
-            &["issue", "--tier", "standard", "--max-users", "-2"],
-            1,
-            "-1 for unlimited",
-        ),
-        (
-            &["issue", "--tier", "standard", "--expires-at", "2020-01-01"],
-            1,
-            "has passed",
-        ),
-        (
-            &[
-                "issue",
-                "--tier",
-                "standard",
-                "--expires-in-days",
-                "4000000",
-            ],
-            1,
-            "9999",
-        ),
-        (
-            &["issue", "--tier", "standard", "--expires-at", "soon"],
-            2,
-            "2030-12-31",
-        ),
-        (
-            &[
-                "issue",
-                "--tier",
-                "standard",
-                "--key",
-                "FXSGHT-AAAA-BBBB-CCCC-DDDD",
-            ],
-            1,
-            "typing error",
-        ),
-        (
-            &["show", "FXSGHT-2222-2222-2222-2222"],
-            1,
-            "license has the key",
-        ),
-        (
-            &["issue", "--tier", "standard", "--moves", "1001"],
-            1,
-            "0 to 1000",
-        ),
-        (
-            &["issue", "--tier", "standard", "--moves-period-days", "0"],
-            1,
-            "1 to 3650",
-        ),
-        (&["list", "--limit", "0"], 2, "1..=10000"),
-        (&["suspicions", "--limit", "10001"], 2, "1..=10000"),
-        (
-            &[
-                "seats",
-                "list",
-                "FXSGHT-2222-2222-2222-2222",
-                "--limit",
-                "1001",
-            ],
-            2,
-            "1..=1000",
-        ),
-        (&["show", "nonsense"], 1, "FXSGHT-XXXX"),
-        (
-            &["seats", "free", "FXSGHT-2222-2222-2222-2222", "m"],
-            1,
-            "no license",
-        ),
-    ] {
-        let output = run(&vendor, arguments).await;
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        assert!(said.contains(expected), "{arguments:?}: {said}");
-    }
-    vendor.end().await;
-}
-
-#[test]
-fn help_shows_examples() {
-    for command in [
-        &["serve"][..],
-        &["keys", "create"],
-        &["keys", "list"],
-        &["keys", "export"],
-        &["issue"],
-        &["list"],
-        &["show"],
-        &["suspend"],
-        &["reinstate"],
-        &["revoke"],
-        &["seats", "list"],
-        &["seats", "free"],
-        &["seats", "release"],
-        &["completions"],
-    ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_license-server"))
-            .args(command)
-            .arg("--help")
-            .output()
-            .unwrap();
-        assert!(said(&output).contains("Example"), "{command:?}");
-    }
-}
-
-#[test]
-fn output_that_cannot_be_written_is_an_error() {
-    let directory = tempfile::tempdir().unwrap();
-    let state = directory.path().display().to_string();
-    let run = |arguments: &[&str]| {
-        let full = std::fs::File::options()
-            .write(true)
-            .open("/dev/full")
-            .unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
-        command.args(arguments).args(["--state-dir", &state]);
-        command.stdout(full).output().unwrap()
-    };
-    for arguments in [
-        &["init"][..],
-        &["completions", "bash"],
-        &["completions", "zsh"],
-        &["list", "--json"],
-        &["keys", "list"],
-    ] {
-        let output = run(arguments);
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
-        let expected = "error: standard output cannot be written: No space left on device";
-        assert!(text.starts_with(expected), "{arguments:?}: {text}");
-        assert!(!text.contains("panic"), "{text}");
-    }
 }

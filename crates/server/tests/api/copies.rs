@@ -358,8 +358,7 @@ async fn machines_that_activate_one_seat_in_turn_are_noted_and_each_change_is_in
                 }
             }
         }
-        let path = format!("/audit?license={key}&limit=500");
-        let log = vendor.look(&path).await;
+        let log = vendor.audit(&format!("?license={key}&limit=500")).await;
         let is_change = |it: &&Value| it["action"] == "installation_changed";
         let changed: Vec<&Value> = log.as_array().unwrap().iter().filter(is_change).collect();
         assert_eq!(changed.len(), calls - 1);

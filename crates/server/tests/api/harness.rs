@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::document::{VerifiedDenial, VerifiedLicense, verify_denial, verify_license};
+use license_core::document::{verify_denial, verify_license};
 use license_core::keyring::Keyring;
 use license_core::license_key::fingerprint;
 use license_server::app::App;
@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::{Engine, TestDatabase};
+use crate::told::Told;
 
 pub const NONCE: &str = "bm9uY2Utb2YtdGhpcy1yZXF1ZXN0LXdpdGgtMzItYnk";
 pub const ADMIN_TOKEN: &str = "a-token-of-sixteen-characters";
@@ -251,6 +252,12 @@ impl Vendor {
         answer
     }
 
+    /// Entries of the audit log, newest first. `query` begins with a `?`.
+    pub async fn audit(&self, query: &str) -> Value {
+        let mut page = self.look(&format!("/audit{query}")).await;
+        page["entries"].take()
+    }
+
     pub async fn heartbeat(&self, key: &str, hardware_id: &str, cameras: u64) -> Told {
         let body = json!({
             "licenseKey": key,
@@ -378,57 +385,6 @@ async fn copy_of(database: &TestDatabase) -> TestDatabase {
     other.execute(&create).await;
     other.drop_database().await;
     copy
-}
-
-/// The answer to a site.
-#[derive(Debug)]
-pub enum Told {
-    License(Box<VerifiedLicense>, Value),
-    Denied(Box<VerifiedDenial>),
-    Other(Value),
-}
-
-impl Told {
-    /// `yes`, or the reason of the denial.
-    pub fn word(&self) -> &str {
-        match self {
-            Self::License(..) => "yes",
-            Self::Denied(denial) => denial.claims().reason.as_str(),
-            Self::Other(answer) => panic!("{answer}"),
-        }
-    }
-
-    /// When the signed lease ends.
-    pub fn exp(&self) -> DateTime<Utc> {
-        match self {
-            Self::License(license, _) => license.claims().exp,
-            other => panic!("no lease: {}", other.word()),
-        }
-    }
-
-    /// The message of a denial.
-    pub fn message(&self) -> &str {
-        match self {
-            Self::Denied(denial) => &denial.claims().message,
-            other => panic!("no denial: {}", other.word()),
-        }
-    }
-
-    /// The moves left, as signed.
-    pub fn moves_left(&self) -> u64 {
-        match self {
-            Self::License(license, _) => license.claims().license["movesLeft"].as_u64().unwrap(),
-            other => panic!("no lease: {}", other.word()),
-        }
-    }
-
-    pub fn seq(&self) -> u64 {
-        match self {
-            Self::License(license, _) => license.claims().seq,
-            Self::Denied(denial) => denial.claims().seq,
-            Self::Other(answer) => panic!("{answer}"),
-        }
-    }
 }
 
 /// What a heartbeat says of its machine.

@@ -210,7 +210,7 @@ async fn another_key_directory_never_signs_until_it_is_accepted(engine: Engine) 
     assert_eq!(accepted.unwrap(), 1);
     assert_eq!(open(&vendor, &other).await, Ok(1));
     assert!(open(&vendor, &vendor.keys_dir()).await.is_err());
-    let log = vendor.look("/audit?limit=1").await;
+    let log = vendor.audit("?limit=1").await;
     let entry = &log[0];
     assert_eq!(
         (entry["action"].as_str(), entry["subject"].as_str()),

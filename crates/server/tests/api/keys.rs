@@ -19,7 +19,8 @@ use license_server::signing::{SigningError, SigningKeys};
 use license_service::clock::Clock as _;
 
 use crate::database::Engine;
-use crate::harness::{INSTALLATION, NONCE, Told, Vendor};
+use crate::harness::{INSTALLATION, NONCE, Vendor};
+use crate::told::Told;
 
 fn key_file(directory: &Path) -> PathBuf {
     let mut files = std::fs::read_dir(directory).unwrap().flatten();

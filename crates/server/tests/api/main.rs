@@ -7,10 +7,12 @@ use license_server::cli::Cli;
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_license-server");
 
+mod access;
 mod administration;
 mod busy_database;
 #[path = "../../../client/tests/api/chromium.rs"]
 mod chromium;
+mod command_line;
 mod commands;
 mod console;
 mod copies;
@@ -28,13 +30,17 @@ mod gates {
     pub mod shipped;
 }
 mod harness;
+mod history;
 mod interrupted_calls;
 mod key_directory;
 mod key_owner;
 mod keys;
 #[path = "../../../client/tests/api/latin_1.rs"]
 mod latin_1;
+mod list_commands;
+mod list_pages;
 mod listener;
+mod lists;
 mod log_growth;
 mod migrations;
 mod offline;
@@ -55,11 +61,14 @@ mod seats;
 mod secrets;
 mod sign_in;
 mod signing_clock;
+mod site_entries;
 mod sites;
 mod state_dir;
 #[path = "../../../client/tests/api/supervised.rs"]
 mod supervised;
 #[path = "../../../client/tests/api/thread_limit.rs"]
 mod thread_limit;
+mod told;
 #[path = "../../../client/tests/api/unread_log.rs"]
 mod unread_log;
+mod use_cases;

@@ -1,7 +1,9 @@
 //! Pages of the console, without a browser.
 
+use chrono::TimeDelta;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
+use license_service::clock::Clock as _;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response};
@@ -130,21 +132,63 @@ async fn a_filter_that_is_not_known_is_an_error_and_not_everything() {
     for path in [
         "licenses",
         "licenses?search=&status=active&tier=standard&ends=&sort=&page=",
-        "licenses?sort=-created&status=active",
+        "licenses?sort=-createdAt&status=active",
     ] {
         let (status, page) = staff.get(&format!("/console/{path}")).await;
         assert_eq!((status, page.contains("Harbour")), (200, true), "{path}");
     }
     for path in [
         "licenses?status=expired",
-        "licenses?ends=expired&sort=expires",
-        "installations?standing=grace&order=silent&over_limit=1&suspected=1&version=",
+        "licenses?ends=expired&sort=expiresAt",
+        "installations?standing=grace&order=asc&over_limit=1&suspected=1&version=",
     ] {
         assert_eq!(
             staff.get(&format!("/console/{path}")).await.0,
             200,
             "{path}"
         );
+    }
+    staff.vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_sorted_as_their_address_says() {
+    let staff = Staff::signed_in().await;
+    for (customer, days) in [("Beta", 9), ("Gamma", 30), ("Alpha", 20)] {
+        let now = staff.vendor.clock.now();
+        let request = IssueRequest {
+            customer: customer.to_owned(),
+            expires_at: Some(now + TimeDelta::days(days)),
+            ..IssueRequest::of(Tier::Standard)
+        };
+        let key = staff.vendor.issue(request).await;
+        staff.vendor.clock.advance(TimeDelta::minutes(1));
+        assert_eq!(staff.vendor.activate(&key, customer).await.word(), "yes");
+    }
+    for (address, expected) in [
+        ("licenses", ["Alpha", "Gamma", "Beta"]),
+        ("licenses?sort=-createdAt", ["Beta", "Gamma", "Alpha"]),
+        ("licenses?sort=customer", ["Alpha", "Beta", "Gamma"]),
+        ("licenses?sort=-customer", ["Gamma", "Beta", "Alpha"]),
+        ("licenses?sort=expiresAt", ["Beta", "Alpha", "Gamma"]),
+        ("installations", ["Alpha", "Gamma", "Beta"]),
+        ("installations?order=asc", ["Beta", "Gamma", "Alpha"]),
+    ] {
+        let (status, page) = staff.get(&format!("/console/{address}")).await;
+        let mut places = expected.map(|customer| (page.find(customer), customer));
+        assert!(places.iter().all(|(place, _)| place.is_some()), "{page}");
+        places.sort();
+        assert_eq!(
+            (status, places.map(|(_, it)| it)),
+            (200, expected),
+            "{address}"
+        );
+    }
+    // A page number that no database takes is the last page.
+    for table in ["licenses", "installations"] {
+        let address = format!("/console/{table}?page={}", u64::MAX);
+        let (status, _) = staff.get(&address).await;
+        assert_eq!(status, 200, "{address}");
     }
     staff.vendor.end().await;
 }

@@ -1,27 +1,24 @@
 //! Seats: the limit holds for concurrent calls, and everything signed counts until it ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use license_core::offline::{OfflineRequest, Purpose};
-use license_core::rate::max_site_entries;
-use license_core::seat::Overlap;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::history::{FREED_KEPT_FOR, forget};
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::look_up::look_up;
 use license_server::licensing::seats::{ReleaseError, free};
-use license_server::store::seats::{
-    Seat, SeatsQuery, count_running_freed, count_waiting, list, running_freed, save,
-};
+use license_server::store::seats::{SeatsQuery, count_waiting, list};
 use license_service::clock::Clock as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{ADMIN_TOKEN, NONCE, Told, Vendor};
+use crate::harness::{NONCE, Vendor};
+use crate::told::Told;
 
 on_both_engines! {
     twenty_concurrent_machines_take_exactly_the_three_available_seats;
@@ -33,9 +30,6 @@ on_both_engines! {
     concurrent_calls_spend_moves_correctly;
     signed_leases_never_exceed_seats_and_moves_and_releases;
     freed_seats_are_pruned_and_take_nothing_along;
-    what_sites_do_without_end_is_counted_and_moves_are_always_written;
-    one_machine_in_a_loop_hides_nothing_that_another_does_for_the_first_time_on_a_day;
-    seats_are_shown_in_pages_however_many_there_are;
 }
 
 async fn twenty_concurrent_machines_take_exactly_the_three_available_seats(engine: Engine) {
@@ -163,9 +157,7 @@ async fn a_seat_moves_within_the_budget_and_no_more(engine: Engine) {
         (&shown["movesLeft"], &shown["license"]["moves"]),
         (&json!(3), &json!(3))
     );
-    let log = vendor
-        .look(&format!("/audit?license={key}&limit=500"))
-        .await;
+    let log = vendor.audit(&format!("?license={key}&limit=500")).await;
     let moved: Vec<_> = log
         .as_array()
         .unwrap()
@@ -260,7 +252,7 @@ async fn a_lease_by_file_counts_until_it_ends_or_is_released(engine: Engine) {
         matches!(unknown, Err(ReleaseError::NotWaiting(_))),
         "{unknown:?}"
     );
-    let log = vendor.look(&format!("/audit?license={key}")).await;
+    let log = vendor.audit(&format!("?license={key}")).await;
     assert_eq!(
         (
             &log[1]["action"],
@@ -382,9 +374,7 @@ async fn signed_leases_never_exceed_seats_and_moves_and_releases(engine: Engine)
             let waiting = all.iter().filter(|it| it.state().is_waiting(now)).count();
             let counted = count_waiting(db, &license.id, "", now).await.unwrap();
             assert_eq!(counted, u64::try_from(waiting).unwrap(), "one rule");
-            let log = vendor
-                .look(&format!("/audit?license={key}&limit=500"))
-                .await;
+            let log = vendor.audit(&format!("?license={key}&limit=500")).await;
             let open = log.as_array().unwrap().iter().filter(|it| {
                 let until = it["details"]["mayRunUntil"].as_str();
                 until.is_some_and(|until| now <= until.parse::<DateTime<Utc>>().unwrap())
@@ -440,234 +430,5 @@ async fn freed_seats_are_pruned_and_take_nothing_along(engine: Engine) {
         "hardware_mismatch"
     );
     assert!(vendor.activate(&key, "freed").await.seq() > newest);
-    vendor.end().await;
-}
-
-async fn one_machine_in_a_loop_hides_nothing_that_another_does_for_the_first_time_on_a_day(
-    engine: Engine,
-) {
-    let vendor = Vendor::start(engine).await;
-    let request = IssueRequest {
-        seats: Some(3),
-        ..IssueRequest::of(Tier::Standard)
-    };
-    let key = vendor.issue(request).await;
-    assert_eq!(vendor.activate(&key, "honest").await.word(), "yes");
-    vendor
-        .clock
-        .advance(TimeDelta::days(1) - TimeDelta::hours(12));
-    for _ in 0..60 {
-        vendor.activate(&key, "loop").await;
-        vendor.deactivate(&key, "loop").await;
-        vendor.clock.advance(TimeDelta::seconds(90));
-    }
-    let written = async |word: &str, machine: &str| {
-        let log = vendor
-            .look(&format!("/audit?license={key}&limit=500"))
-            .await;
-        let is_it = |it: &&Value| it["action"] == *word && it["subject"] == *machine;
-        log.as_array().unwrap().iter().filter(is_it).count()
-    };
-    let all = written("seat_taken", "loop").await + written("seat_given_back", "loop").await;
-    assert_eq!(u64::try_from(all).unwrap(), max_site_entries(3));
-    // The honest one took its seat the day before.
-    for _ in 0..3 {
-        vendor.deactivate(&key, "honest").await;
-        assert_eq!(vendor.activate(&key, "honest").await.word(), "yes");
-    }
-    assert_eq!(written("seat_given_back", "honest").await, 1);
-    assert_eq!(written("seat_taken", "honest").await, 2);
-    assert_eq!(vendor.activate(&key, "new").await.word(), "yes");
-    assert_eq!(written("seat_taken", "new").await, 1);
-    let all = written("seat_taken", "loop").await + written("seat_given_back", "loop").await;
-    assert_eq!(u64::try_from(all).unwrap(), max_site_entries(3));
-    vendor.end().await;
-}
-
-async fn what_sites_do_without_end_is_counted_and_moves_are_always_written(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
-    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    // Rows in all tables: one machine in a loop adds few of them in a day.
-    let rows = async || {
-        let tables = [
-            "seats",
-            "audit_log",
-            "suspicions",
-            "seat_moves",
-            "site_entries",
-            "usage_days",
-        ];
-        let counts = tables.map(|table| format!("(SELECT COUNT(*) FROM {table})"));
-        let sql = format!("SELECT CAST({} AS VARCHAR)", counts.join(" + "));
-        let sum = vendor.database.texts(&sql).await[0].clone();
-        sum.unwrap().parse::<u64>().unwrap()
-    };
-    let before = rows().await;
-    for _ in 0..60 {
-        vendor.activate(&key, "a").await;
-        vendor.heartbeat(&key, "a", 1).await;
-        vendor.deactivate(&key, "a").await;
-        // As fast as calls are answered.
-        vendor.clock.advance(TimeDelta::seconds(90));
-    }
-    let added = rows().await - before;
-    assert!(added <= max_site_entries(1) + 4, "{added} rows");
-    vendor.activate(&key, "b").await;
-    vendor.free(&key, "b").await.unwrap();
-    let actions = async || {
-        let log = vendor
-            .look(&format!("/audit?license={key}&limit=500"))
-            .await;
-        let log = log.as_array().unwrap().clone();
-        let action = |it: &Value| it["action"].as_str().unwrap().to_owned();
-        let words: Vec<String> = log.iter().map(action).collect();
-        (words, log[0].clone())
-    };
-    let (words, _) = actions().await;
-    let count = |word: &str| words.iter().filter(|it| *it == word).count();
-    let by_sites = count("seat_taken") + count("seat_given_back");
-    // What the other machine does for the first time on this day comes on top.
-    assert_eq!(u64::try_from(by_sites).unwrap(), max_site_entries(1) + 1);
-    assert_eq!(
-        words[..4],
-        [
-            "seat_freed",
-            "seat_taken",
-            "seat_moved",
-            "site_entries_limited"
-        ]
-    );
-    // The day is summed up when it is over, once.
-    forget(&vendor.app).await.unwrap();
-    assert_eq!(actions().await.0, words);
-    vendor.clock.advance(TimeDelta::days(1));
-    forget(&vendor.app).await.unwrap();
-    forget(&vendor.app).await.unwrap();
-    let (after, newest) = actions().await;
-    assert_eq!(after.len(), words.len() + 1);
-    let details = json!({"day": "2026-11-24", "entries": 18});
-    assert_eq!(
-        (&newest["action"], &newest["details"]),
-        (&json!("site_entries_counted"), &details)
-    );
-    // The next day starts from zero.
-    vendor.activate(&key, "b").await;
-    assert_eq!(actions().await.0[0], "seat_taken");
-    vendor.end().await;
-}
-
-async fn seats_are_shown_in_pages_however_many_there_are(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
-    let request = IssueRequest {
-        seats: Some(1000),
-        ..IssueRequest::of(Tier::Standard)
-    };
-    let key = vendor.issue(request).await;
-    let license = look_up(&vendor.app.store, &key).await.unwrap();
-    let now = vendor.clock.now();
-    let transaction = vendor.app.store.begin().await.unwrap();
-    for number in 0..620 {
-        let machine = format!("machine-{number:04}-{}", "x".repeat(200));
-        let mut seat = Seat::new(&license.id, &machine, now);
-        seat.installation_name = "n".repeat(255);
-        seat.freed_at = (number % 2 == 0).then_some(now);
-        seat.signed_until = Some(now + TimeDelta::hours(96));
-        seat.overlap = (number % 31 != 0).then_some(Overlap::Moved);
-        save(&transaction, &seat).await.unwrap();
-    }
-    transaction.commit().await.unwrap();
-    // Those that count come first, however many there are.
-    let db = vendor.app.store.reader();
-    let running = running_freed(db, &license.id, now, 20).await.unwrap();
-    let counting = running.iter().filter(|seat| seat.overlap.is_none());
-    assert_eq!(counting.count(), 10);
-    assert!(running[..10].iter().all(|seat| seat.overlap.is_none()));
-    let all = count_running_freed(db, &license.id, now).await.unwrap();
-    assert_eq!(all, 310);
-    let redirects = reqwest::redirect::Policy::none();
-    let browser = reqwest::Client::builder().no_proxy().redirect(redirects);
-    let browser = browser.build().unwrap();
-    let sign_in = browser.post(format!("{}/console/sign-in", vendor.url));
-    let sign_in = sign_in.header("content-type", "application/x-www-form-urlencoded");
-    let signed_in = sign_in.body(format!("token={ADMIN_TOKEN}")).send().await;
-    let cookie = signed_in.unwrap().headers()["set-cookie"].clone();
-    let cookie = cookie
-        .to_str()
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
-    let page = browser.get(format!("{}/console/licenses/{}", vendor.url, license.id));
-    let page = page.header("cookie", cookie).send().await.unwrap();
-    let page = page.text().await.unwrap();
-    assert!(
-        page.contains("<h3>Freed, lease still valid: 50 of 310</h3>"),
-        "{page}"
-    );
-    assert_eq!(
-        page.matches("<span class=\"chip wait\">Still counts</span>")
-            .count(),
-        10
-    );
-
-    let shown = vendor.look(&format!("/licenses/{key}")).await;
-    assert_eq!(shown["seats"].as_array().unwrap().len(), 50);
-    assert_eq!(
-        (&shown["seatsTotal"], &shown["seatsHeld"]),
-        (&json!(620), &json!(310))
-    );
-    // All of them, page after page, each once.
-    let mut found = BTreeSet::new();
-    let mut cursor = Value::Null;
-    for page in 1.. {
-        let after = cursor
-            .as_i64()
-            .map(|it| format!("&cursor={it}"))
-            .unwrap_or_default();
-        let path = format!("/licenses/{key}/seats?state=freed&limit=50{after}");
-        let answer = vendor.look(&path).await;
-        assert_eq!(answer["seatsTotal"], 310);
-        for seat in answer["seats"].as_array().unwrap() {
-            assert!(seat["freedAt"].is_string());
-            assert!(found.insert(seat["hardwareId"].to_string()));
-        }
-        cursor = answer["nextCursor"].clone();
-        if cursor.is_null() {
-            assert_eq!((page, found.len()), (7, 310));
-            break;
-        }
-    }
-    // An answer always has an end.
-    let most = vendor
-        .look(&format!("/licenses/{key}/seats?limit=100000000"))
-        .await;
-    assert_eq!(most["seats"].as_array().unwrap().len(), 500);
-    assert!(most["nextCursor"].is_number());
-    let none = vendor.look(&format!("/licenses/{key}/seats?limit=0")).await;
-    assert_eq!(none["seats"].as_array().unwrap().len(), 1);
-    vendor.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_system_that_is_reported_is_stored_with_bounded_texts() {
-    let vendor = Vendor::start(Engine::Sqlite).await;
-    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    vendor.activate(&key, "machine").await;
-    let long = "é".repeat(3_000);
-    let body = json!({
-        "licenseKey": key, "hardwareId": "machine", "installationId": "i",
-        "usageMetrics": {"camerasInUse": 1, "usersActive": 1, "storageUsedGb": 1, "more": long},
-        "systemInfo": {
-            "os_platform": long, "os_release": long, "os_version": long, "cpu_count": 2,
-            "total_memory_gb": 4.0, "hostname": long, "architecture": long, "more": [long],
-        },
-    });
-    assert_eq!(vendor.told("heartbeat", body).await.word(), "yes");
-    let seat = vendor.seat(&key, "machine").await.unwrap();
-    let system = seat.system_info.unwrap();
-    assert_eq!(system.as_object().unwrap().len(), 7);
-    assert_eq!(system["hostname"].as_str().unwrap().chars().count(), 255);
-    assert!(system.to_string().len() < 3_000 && seat.usage.unwrap().to_string().len() < 200);
     vendor.end().await;
 }

@@ -192,7 +192,7 @@ async fn a_server_that_starts_in_2038_signs_nothing_until_its_clock_is_right_or_
     watch(&vendor.app).await.unwrap();
     assert_eq!(rested.validate(&key, "machine").await.word(), "yes");
     assert_eq!(ready(&rested).await.0, 200);
-    let log = rested.look("/audit").await;
+    let log = rested.audit("").await;
     assert_eq!(log[0]["action"], "clock_accepted");
     assert_eq!(log[0]["actor"], "command line");
     clock.set_wall(end_of_32_bits());

@@ -9,7 +9,8 @@ use license_server::store::seats::SeatsQuery;
 use serde_json::json;
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{INSTALLATION, Told, Vendor, system_info};
+use crate::harness::{INSTALLATION, Vendor, system_info};
+use crate::told::Told;
 
 on_both_engines! {
     an_issued_license_is_activated_with_a_signed_document;

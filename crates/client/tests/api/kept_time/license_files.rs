@@ -4,9 +4,11 @@ use chrono::TimeDelta;
 use license_core::offline::{OfflineRequest, Purpose, nonce, to_file};
 use license_core::protocol::ActivateRequest;
 use license_server::audit::Actor;
-use license_server::licensing::answer::{Answer, ByFile, CallDetails, Question, answer};
+use license_server::licensing::answer::answer;
 use license_server::licensing::document::Addressee;
 use license_server::licensing::offline::{read, sign};
+use license_server::licensing::site_answer::SiteAnswer;
+use license_server::licensing::site_question::{ByFile, CallDetails, SiteQuestion};
 use license_service::clock::Clock as _;
 use serde_json::{Value, json};
 
@@ -36,7 +38,7 @@ async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> Str
         installation_id: request.installation_id.clone(),
         hardware_id: request.hardware_id.clone(),
     };
-    let question = Question::Activate(ActivateRequest {
+    let question = SiteQuestion::Activate(ActivateRequest {
         license_key: request.license_key.clone(),
         hardware_id: request.hardware_id.clone(),
         installation_id: request.installation_id.clone(),
@@ -53,7 +55,7 @@ async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> Str
     };
     // As a server signed it that did not look at the request's time.
     let answer = answer(&vendor.app, &question, to, &call).await.unwrap();
-    let Answer::License(license) = answer else {
+    let SiteAnswer::License(license) = answer else {
         panic!("{answer:?}");
     };
     to_file(&[""; 0], license["signature"].as_str().unwrap())

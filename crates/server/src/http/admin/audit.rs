@@ -8,50 +8,70 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::MAX_PAGE_SIZE;
+use super::paging::{page_size, page_start};
 use crate::app::App;
+use crate::cursor::next_cursor;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Params;
 use crate::licensing::look_up::look_up;
 use crate::store::StoreError;
-use crate::store::audit_log::{Entry, Filter, newest, oldest};
+use crate::store::audit_log::{AuditCursor, Entry, Filter, newest, oldest};
 
 /// So many entries of an export are read at a time.
 const AT_A_TIME: u64 = 1000;
 
+/// Which entries.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(in crate::http) struct Wanted {
+pub(in crate::http) struct AuditParams {
     /// Only what was done with this license: its id or its key.
     license: Option<String>,
-    /// Only entries older than this one.
-    before: Option<i64>,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
     /// At most 500; default 50.
     limit: Option<u64>,
 }
 
+/// Some of the entries.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct AuditPage {
+    entries: Vec<Entry>,
+    /// The `cursor` of the next page; `null` on the last one.
+    next_cursor: Option<String>,
+}
+
 /// List changes, newest first.
-#[utoipa::path(get, path = "/audit", tag = "audit", params(Wanted),
-    responses((status = 200, body = Vec<Entry>), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[utoipa::path(get, path = "/audit", tag = "audit", params(AuditParams),
+    responses((status = 200, body = AuditPage), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 422, body = ErrorBody)))]
 pub(in crate::http) async fn list(
     State(app): State<Arc<App>>,
-    Params(wanted): Params<Wanted>,
-) -> Result<Json<Vec<Entry>>, ApiError> {
-    let license_id = match &wanted.license {
+    Params(params): Params<AuditParams>,
+) -> Result<Json<AuditPage>, ApiError> {
+    let start = page_start::<AuditCursor>(params.cursor.as_deref(), |_| true)?;
+    let license_id = match &params.license {
         Some(license) => Some(look_up(&app.store, license).await?.id),
         None => None,
     };
     let filter = Filter {
         license_id,
-        before: wanted.before,
+        before: start.after().map(|cursor| cursor.before),
         after: None,
     };
-    let most = wanted.limit.unwrap_or(50).min(MAX_PAGE_SIZE);
-    Ok(Json(newest(app.store.reader(), &filter, most).await?))
+    let size = page_size(params.limit);
+    let mut entries = newest(app.store.reader(), &filter, size + 1).await?;
+    let cursor = |entry: &Entry| AuditCursor {
+        before: entry.number,
+    };
+    Ok(Json(AuditPage {
+        next_cursor: next_cursor(&mut entries, size, cursor),
+        entries,
+    }))
 }
 
 /// Export the whole audit log as JSON Lines, the oldest first.

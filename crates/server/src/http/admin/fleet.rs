@@ -9,14 +9,17 @@ use license_core::usage::Usage;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::MAX_PAGE_SIZE;
-use super::licenses::Days;
+use super::paging::{page_size, page_start};
+use super::usage::DaysParams;
 use crate::app::App;
+use crate::cursor::next_cursor;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Params;
 use crate::licensing;
 use crate::licensing::fleet::{Filter, Fleet, Member, Seen, Survey};
 use crate::licensing::history::{CallsOfDay, calls_by_day};
+use crate::store::installations::{InstallationsCursor, Window};
+use crate::store::page::SortOrder;
 
 /// Show all installations together.
 #[utoipa::path(get, path = "/fleet", tag = "fleet",
@@ -28,23 +31,34 @@ pub(in crate::http) async fn fleet(
     Ok(Json(survey.fleet(&app).await?))
 }
 
+/// What installations are sorted by: the field that they have in answers.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+enum InstallationsSort {
+    /// When they called last.
+    #[default]
+    LastSeenAt,
+}
+
+/// Which installations, and in what order.
 #[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(in crate::http) struct Wanted {
+pub(in crate::http) struct InstallationsParams {
     standing: Option<Seen>,
-    version: Option<String>,
-    /// Only those that use more than their license allows.
-    #[serde(default)]
-    over_limit: bool,
-    /// Only those that were suspected of something in the last 30 days.
-    #[serde(default)]
-    suspected: bool,
-    /// Those that called last come first.
-    #[serde(default)]
-    newest_first: bool,
-    #[serde(default)]
-    offset: u64,
+    installation_version: Option<String>,
+    /// Only those that use more than their license allows, or only the others.
+    over_limit: Option<bool>,
+    /// Only those that were suspected of something in the last 30 days, or only the others.
+    suspected: Option<bool>,
+    /// Default is `lastSeenAt`.
+    #[param(inline)]
+    #[serde(default, rename = "sort")]
+    _sort: InstallationsSort,
+    /// Default is `asc`: those that have been silent the longest come first.
+    order: Option<SortOrder>,
+    /// The `nextCursor` of the page before, which has the same `order`.
+    cursor: Option<String>,
     /// At most 500; default 50.
     limit: Option<u64>,
 }
@@ -52,15 +66,17 @@ pub(in crate::http) struct Wanted {
 /// Some of the installations that match.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::http) struct Page {
+pub(in crate::http) struct InstallationsPage {
+    installations: Vec<ListedInstallation>,
     /// How many match.
     total: u64,
-    installations: Vec<Listed>,
+    /// The `cursor` of the next page; `null` on the last one.
+    next_cursor: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Listed {
+struct ListedInstallation {
     license_id: String,
     customer: String,
     hardware_id: String,
@@ -75,7 +91,7 @@ struct Listed {
     usage: Usage,
 }
 
-impl From<Member> for Listed {
+impl From<Member> for ListedInstallation {
     fn from(member: Member) -> Self {
         let it = member.installation;
         Self {
@@ -95,34 +111,39 @@ impl From<Member> for Listed {
 }
 
 /// List installations.
-#[utoipa::path(get, path = "/installations", tag = "fleet", params(Wanted),
-    responses((status = 200, body = Page), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody)))]
+#[utoipa::path(get, path = "/installations", tag = "fleet", params(InstallationsParams),
+    responses((status = 200, body = InstallationsPage), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub(in crate::http) async fn installations(
     State(app): State<Arc<App>>,
-    Params(wanted): Params<Wanted>,
-) -> Result<Json<Page>, ApiError> {
+    Params(params): Params<InstallationsParams>,
+) -> Result<Json<InstallationsPage>, ApiError> {
     let filter = Filter {
-        standing: wanted.standing,
-        version: wanted.version,
-        over_limit: wanted.over_limit,
-        suspected: wanted.suspected,
-        newest_first: wanted.newest_first,
+        standing: params.standing,
+        version: params.installation_version,
+        over_limit: params.over_limit,
+        suspected: params.suspected,
     };
-    let most = wanted.limit.unwrap_or(50).min(MAX_PAGE_SIZE);
-    let found = licensing::fleet::installations(&app, &filter, wanted.offset, most);
-    let (page, total) = found.await?;
-    Ok(Json(Page {
+    let order = params.order.unwrap_or(SortOrder::Asc);
+    let size = page_size(params.limit);
+    let is_of_list = |cursor: &InstallationsCursor| cursor.is_of(order);
+    let window = Window {
+        start: page_start(params.cursor.as_deref(), is_of_list)?,
+        limit: size + 1,
+    };
+    let (mut found, total) = licensing::fleet::installations(&app, &filter, order, window).await?;
+    Ok(Json(InstallationsPage {
         total,
-        installations: page.into_iter().map(Listed::from).collect(),
+        next_cursor: next_cursor(&mut found, size, |it| it.installation.cursor(order)),
+        installations: found.into_iter().map(ListedInstallation::from).collect(),
     }))
 }
 
 /// Count the heartbeats of all sites, day by day.
-#[utoipa::path(get, path = "/heartbeats", tag = "fleet", params(Days),
+#[utoipa::path(get, path = "/heartbeats", tag = "fleet", params(DaysParams),
     responses((status = 200, body = Vec<CallsOfDay>), (status = 401, body = ErrorBody)))]
 pub(in crate::http) async fn calls(
     State(app): State<Arc<App>>,
-    Params(days): Params<Days>,
+    Params(days): Params<DaysParams>,
 ) -> Result<Json<Vec<CallsOfDay>>, ApiError> {
     let now = app.clock.now();
     let counted = calls_by_day(&app, "heartbeat", days.or(30), now).await?;

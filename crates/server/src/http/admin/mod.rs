@@ -10,6 +10,9 @@ mod fleet;
 mod keys;
 mod licenses;
 mod offline;
+mod paging;
+mod seats;
+mod usage;
 
 pub(crate) use audit::jsonl;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -18,9 +21,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::HttpState;
-
-/// Most rows in one answer.
-pub(super) const MAX_PAGE_SIZE: u64 = 500;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -49,14 +49,14 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
     let routes = OpenApiRouter::new()
         .routes(routes!(licenses::list, licenses::issue))
         .routes(routes!(licenses::show))
-        .routes(routes!(licenses::seats))
-        .routes(routes!(licenses::usage))
+        .routes(routes!(seats::list))
+        .routes(routes!(usage::list))
         .routes(routes!(licenses::renew))
         .routes(routes!(licenses::suspend))
         .routes(routes!(licenses::reinstate))
         .routes(routes!(licenses::revoke))
-        .routes(routes!(licenses::free_seat))
-        .routes(routes!(licenses::release_seat))
+        .routes(routes!(seats::free))
+        .routes(routes!(seats::release))
         .routes(routes!(offline::sign))
         .routes(routes!(fleet::fleet))
         .routes(routes!(fleet::installations))

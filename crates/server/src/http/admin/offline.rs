@@ -12,8 +12,8 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Body;
-use crate::licensing::answer::Answer;
 use crate::licensing::offline;
+use crate::licensing::site_answer::SiteAnswer;
 
 /// A request file.
 #[derive(Deserialize, ToSchema)]
@@ -47,8 +47,8 @@ pub(in crate::http) async fn sign(
     let request = offline::read(&given.request)?;
     let signed = offline::sign(&app, request, lease, actor).await?;
     let denied = match &signed.answer {
-        Answer::Denied { reason, .. } => Some(reason),
-        Answer::License(_) | Answer::Deactivated { .. } => None,
+        SiteAnswer::Denied { reason, .. } => Some(reason),
+        SiteAnswer::License(_) | SiteAnswer::Deactivated { .. } => None,
     };
     Ok(Json(LicenseFile {
         granted: denied.is_none(),

@@ -1,30 +1,23 @@
-//! Adds the names as a search compares them.
+//! Names as a search compares them, the same on every engine and in every locale.
 
 use license_core::folded_text::folded;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
-pub(super) struct FoldedNames;
+use super::add_column;
 
-impl MigrationName for FoldedNames {
-    fn name(&self) -> &'static str {
-        "m0013_folded_names"
-    }
-}
+#[derive(DeriveMigrationName)]
+pub(super) struct Migration;
 
-/// Names as a search compares them, the same on every engine and in every locale.
 #[async_trait::async_trait]
-impl MigrationTrait for FoldedNames {
+impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for (table, name, added) in [
             ("licenses", "customer", "customer_folded"),
             ("seats", "installation_name", "installation_name_folded"),
         ] {
-            let mut column = ColumnDef::new(added);
-            let column = column.text().not_null().default("");
-            let mut alter = Table::alter();
-            let alter = alter.table(table).add_column(column).to_owned();
-            manager.alter_table(alter).await?;
+            let column = ColumnDef::new(added).text().not_null().default("").take();
+            add_column(manager, table, column).await?;
             fold_names(manager.get_connection(), table, name, added).await?;
         }
         Ok(())

@@ -1,0 +1,117 @@
+//! Seats of a license.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::paging::{page_size, page_start};
+use crate::app::App;
+use crate::audit::Actor;
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::given::{Body, Params};
+use crate::licensing;
+use crate::licensing::look_up::look_up;
+use crate::licensing::seats::{SeatsPage, seats_page};
+use crate::store::seats::{Seat, SeatsQuery};
+
+/// Whether a seat is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum SeatsState {
+    /// A machine holds it.
+    Held,
+    /// It was given back or freed.
+    Freed,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct SeatsParams {
+    #[param(inline)]
+    state: Option<SeatsState>,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// At most 500; default 50.
+    limit: Option<u64>,
+}
+
+/// List the seats of a license.
+#[utoipa::path(get, path = "/licenses/{license}/seats", tag = "licenses",
+    params(("license" = String, Path), SeatsParams),
+    responses((status = 200, body = SeatsPage), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 422, body = ErrorBody)))]
+pub(in crate::http) async fn list(
+    State(app): State<Arc<App>>,
+    Path(license): Path<String>,
+    Params(params): Params<SeatsParams>,
+) -> Result<Json<SeatsPage>, ApiError> {
+    let license = look_up(&app.store, &license).await?;
+    let query = SeatsQuery {
+        held: params.state.map(|state| state == SeatsState::Held),
+        start: page_start(params.cursor.as_deref(), |_| true)?,
+        ..SeatsQuery::default()
+    };
+    let (db, size) = (app.store.reader(), page_size(params.limit));
+    Ok(Json(seats_page(db, &license.id, &query, size).await?))
+}
+
+/// A machine.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct FreeSeatBody {
+    hardware_id: String,
+}
+
+/// Take a machine's seat, so that another machine may have it.
+#[utoipa::path(post, path = "/licenses/{license}/free-seat", tag = "licenses", request_body = FreeSeatBody,
+    params(("license" = String, Path)),
+    responses((status = 200, body = Seat), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The machine holds no seat")))]
+pub(in crate::http) async fn free(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(license): Path<String>,
+    Body(machine): Body<FreeSeatBody>,
+) -> Result<Json<Seat>, ApiError> {
+    let change = app.change(actor);
+    let freeing = licensing::seats::free(&app.store, &license, &machine.hardware_id, &change);
+    Ok(Json(freeing.await?))
+}
+
+/// A machine whose freed seat is released.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct ReleaseSeatBody {
+    hardware_id: String,
+    /// The `signedUntil` of the seat: until then the machine may run beside the one
+    /// that takes its place. Without it, the answer (409) names it.
+    confirmed_until: Option<DateTime<Utc>>,
+}
+
+/// Release a freed seat before its lease has ended, so that another machine may take
+/// its place without a move.
+#[utoipa::path(post, path = "/licenses/{license}/release-seat", tag = "licenses", request_body = ReleaseSeatBody,
+    params(("license" = String, Path)),
+    responses((status = 200, body = Seat), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The seat is held, no longer counts, or \
+            its machine may run longer than confirmed")))]
+pub(in crate::http) async fn release(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(license): Path<String>,
+    Body(ReleaseSeatBody {
+        hardware_id,
+        confirmed_until,
+    }): Body<ReleaseSeatBody>,
+) -> Result<Json<Seat>, ApiError> {
+    let change = app.change(actor);
+    let releasing =
+        licensing::seats::release(&app.store, &license, &hardware_id, confirmed_until, &change);
+    Ok(Json(releasing.await?))
+}

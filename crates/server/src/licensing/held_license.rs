@@ -1,0 +1,340 @@
+//! A license that is locked while one call of a site is answered.
+//!
+//! [`HeldLicense`] has the steps from which the four use cases are made. Its transaction locks the
+//! license's row: the seat limit and the sequence numbers are correct regardless of concurrent
+//! calls. Nothing is stored before [`HeldLicense::commit`].
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use license_core::offline::is_outdated;
+use license_core::protocol::Call;
+use license_core::restored::{next_number, takes_seat};
+use license_core::suspicion::Report;
+use license_service::database::Transaction;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::audit::{Action, Actor, Change};
+use crate::licensing::claim::{claim, moves_left};
+use crate::licensing::document::{Addressee, Denied, Envelope, signed_denial, signed_license};
+use crate::licensing::judge::refusal;
+use crate::licensing::refusal::{Refused, Stopped};
+use crate::licensing::restored;
+use crate::licensing::review::record_suspicions;
+use crate::licensing::site_answer::{AnswerError, SiteAnswer};
+use crate::licensing::site_question::{ByFile, CallDetails};
+use crate::store::StoreError;
+use crate::store::licenses::License;
+use crate::store::seats::{self, Seat};
+
+/// A license that is locked for one call, and what is known of the machine that calls.
+pub(super) struct HeldLicense<'a> {
+    app: &'a App,
+    pub(super) transaction: Transaction,
+    license: License,
+    /// The machine's seat, held or freed, whose trail has followed the call. A use case takes it
+    /// out to change it.
+    seat: Option<Seat>,
+    /// Whether the seat was claimed in this call.
+    seat_is_new: bool,
+    to: Addressee,
+    call: Call,
+    details: CallDetails,
+    /// The sequence number that the site knows and the database does not account for.
+    lost: Option<u64>,
+    /// Whether the machine's last lease had not ended when it called.
+    had_running_lease: bool,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl<'a> HeldLicense<'a> {
+    /// Locks a license and reads the seat of the machine that calls. The seat's trail follows the
+    /// call.
+    ///
+    /// # Errors
+    /// [`AnswerError::Outdated`], or when the database refuses.
+    pub(super) async fn hold(
+        app: &'a App,
+        known: License,
+        call: Call,
+        to: Addressee,
+        details: &CallDetails,
+        now: DateTime<Utc>,
+    ) -> Result<Self, AnswerError> {
+        let (transaction, license) = app.store.hold(known).await?;
+        let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
+        let issued = seat.as_ref().map_or(0, |seat| seat.last_seq);
+        let mut held = Self {
+            app,
+            had_running_lease: seat
+                .as_ref()
+                .is_some_and(|seat| seat.state().has_running_lease(now)),
+            to: completed(to, seat.as_ref()),
+            transaction,
+            license,
+            seat,
+            seat_is_new: false,
+            call,
+            details: *details,
+            lost: None,
+            now,
+        };
+        held.refuse_outdated()?;
+        let (db, known) = (&held.transaction, details.newest_seq);
+        held.lost = restored::lost_number(db, &app.numbering, known, issued, now).await?;
+        held.follow_call().await?;
+        Ok(held)
+    }
+
+    /// Refuses a deactivation by a file that was written before the latest activation.
+    fn refuse_outdated(&self) -> Result<(), AnswerError> {
+        if let (Call::Deactivate, Some(by_file), Some(seat)) =
+            (self.call, self.details.offline, &self.seat)
+            && is_outdated(by_file.written_at, seat.last_activated_at)
+        {
+            let activated_at = seat.last_activated_at.trunc_subsecs(0);
+            return Err(AnswerError::Outdated(activated_at));
+        }
+        Ok(())
+    }
+
+    /// Adds the call to the trail of the machine's seat, and records suspicions.
+    async fn follow_call(&mut self) -> Result<(), StoreError> {
+        let Some(mut seat) = self.seat.take() else {
+            return Ok(());
+        };
+        let (trail, found) = seat.trail().followed(&self.report());
+        seat.set_trail(trail);
+        record_suspicions(&self.transaction, &seat, found, self.now).await?;
+        self.seat = Some(seat);
+        Ok(())
+    }
+
+    /// What the call says of its sender.
+    fn report(&self) -> Report<'_> {
+        let terms = &self.app.terms;
+        Report {
+            newest_seq: self.details.newest_seq,
+            written_at: self.details.offline.map(|it| it.written_at),
+            nonce: self.to.nonce.as_deref().unwrap_or_default(),
+            asks_for_lease: self.call.answer_is_kept(),
+            has_running_lease: self.call.answer_is_kept() && self.had_running_lease,
+            is_activation: self.call == Call::Activate,
+            installation_id: &self.to.installation_id,
+            drifted: self.details.drifted,
+            knows_lost_number: self.lost.is_some(),
+            longest_lease: terms.lease_hours + terms.grace_hours,
+            at: self.now,
+        }
+    }
+
+    /// Whether the license may be used now.
+    ///
+    /// # Errors
+    /// The refusal, if it is expired, suspended or revoked.
+    pub(super) fn check_status(&self) -> Result<(), Refused> {
+        let License {
+            status, expires_at, ..
+        } = self.license;
+        refusal(status, expires_at, self.now).map_or(Ok(()), |refusal| {
+            Err(Refused::license_status(refusal, &self.license, self.now))
+        })
+    }
+
+    /// The machine's seat: the one that it holds, or a new one where the call takes one.
+    ///
+    /// # Errors
+    /// [`Stopped::Refused`] if the machine gets no seat, and [`Stopped::Failed`] when too many
+    /// machines have activated or the database refuses.
+    pub(super) async fn take_seat(&mut self) -> Result<Seat, Stopped> {
+        let mut seat = match self.seat.take_if(|seat| seat.is_held()) {
+            Some(seat) => seat,
+            None => self.claim_seat().await?,
+        };
+        seat.last_seen_at = self.now;
+        let (from, to) = (&seat.installation_id, &self.to.installation_id);
+        if !self.seat_is_new && !from.is_empty() && from != to {
+            let details = json!({"from": from, "to": to});
+            self.log(Action::InstallationChanged, details).await?;
+        }
+        seat.installation_id.clone_from(to);
+        Ok(seat)
+    }
+
+    /// Claims a seat for a machine that holds none.
+    async fn claim_seat(&mut self) -> Result<Seat, Stopped> {
+        let (app, license) = (self.app, &self.license);
+        let was_freed = self.seat.is_some();
+        if !takes_seat(self.call, was_freed, self.lost.is_some()) {
+            return Err(Refused::no_seat(was_freed).into());
+        }
+        // An activation was counted when the call was let in.
+        if self.call != Call::Activate {
+            let running = app.clock.running();
+            let counted = app.rates.newcomer(&license.id, license.seats, running);
+            counted.map_err(AnswerError::TooManyCalls)?;
+        }
+        let longest_move = app.terms.lease_hours + app.terms.grace_hours;
+        let (db, machine) = (&self.transaction, &self.to.hardware_id);
+        let claimed = claim(db, license, machine, longest_move, &self.change()).await?;
+        claimed.map_err(|no_place| Refused::seat_limit(license, no_place))?;
+        self.seat_is_new = true;
+        let mut seat = self.seat.take().unwrap_or_else(|| {
+            let mut seat = Seat::new(&self.license.id, &self.to.hardware_id, self.now);
+            seat.note_lost_claim(self.lost);
+            seat
+        });
+        seat.activated_at = self.now;
+        seat.freed_at = None;
+        seat.overlap = None;
+        seat.signed = None;
+        Ok(seat)
+    }
+
+    /// Signs the license for the machine, and stores its seat.
+    ///
+    /// # Errors
+    /// When nothing can be signed, or the database refuses.
+    pub(super) async fn sign_license(&self, mut seat: Seat) -> Result<SiteAnswer, AnswerError> {
+        self.confirm(&mut seat).await?;
+        let left = moves_left(&self.transaction, &self.license, self.now).await?;
+        let lease = self.details.offline.map(|it| it.lease);
+        let envelope = self.envelope(seat.last_seq);
+        let (license, signed) = signed_license(self.app, &self.license, left, envelope, lease)?;
+        // For every call: what was signed counts until it ends.
+        seat.note_signed(signed);
+        if self.call.answer_is_kept() {
+            seat.signed = Some(signed);
+            self.note_file(&mut seat, signed.exp).await?;
+        }
+        seats::save(&self.transaction, &seat).await?;
+        Ok(SiteAnswer::License(license))
+    }
+
+    /// Signs the receipt for a seat that was given back, and stores the seat.
+    ///
+    /// # Errors
+    /// When nothing can be signed, or the database refuses.
+    pub(super) async fn sign_receipt(
+        &self,
+        mut seat: Seat,
+        receipt: &Denied,
+    ) -> Result<SiteAnswer, AnswerError> {
+        self.confirm(&mut seat).await?;
+        seats::save(&self.transaction, &seat).await?;
+        let envelope = self.envelope(seat.last_seq);
+        let receipt = signed_denial(self.app, Some(&self.license), envelope, receipt)?;
+        Ok(SiteAnswer::Deactivated { receipt })
+    }
+
+    /// Signs a refusal, and stores the machine's seat if it has one.
+    ///
+    /// # Errors
+    /// [`AnswerError::OlderThanSite`], when nothing can be signed, or when the database refuses.
+    pub(super) async fn sign_refusal(
+        &mut self,
+        refused: Refused,
+    ) -> Result<SiteAnswer, AnswerError> {
+        let seq = match self.seat.take() {
+            Some(mut seat) => {
+                if seat.is_held() {
+                    seat.last_seen_at = self.now;
+                }
+                self.number(&mut seat);
+                if self.call.answer_is_kept() {
+                    self.note_file(&mut seat, self.now).await?;
+                }
+                seats::save(&self.transaction, &seat).await?;
+                seat.last_seq
+            }
+            None => next_number(0, self.lost, self.now),
+        };
+        let envelope = self.envelope(seq);
+        refused.sign(self.app, Some(&self.license), envelope, self.lost.is_some())
+    }
+
+    /// Stores everything.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing has changed then.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.transaction.commit().await?)
+    }
+
+    /// Adds an entry about the machine to the audit log.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(super) async fn log(&self, action: Action, details: Value) -> Result<(), StoreError> {
+        self.log_as(&self.change(), action, details).await
+    }
+
+    async fn log_as(
+        &self,
+        change: &Change,
+        action: Action,
+        details: Value,
+    ) -> Result<(), StoreError> {
+        let (db, machine) = (&self.transaction, &self.to.hardware_id);
+        change
+            .note_seat(db, action, &self.license, machine, details)
+            .await
+    }
+
+    /// A change that the site makes.
+    fn change(&self) -> Change {
+        Change {
+            by: Actor::Site,
+            at: self.now,
+        }
+    }
+
+    /// Records a confirmation in the audit log and in the seat.
+    async fn confirm(&self, seat: &mut Seat) -> Result<(), StoreError> {
+        if self.seat_is_new {
+            let details = json!({"installation": seat.installation_name});
+            self.log(Action::SeatTaken, details).await?;
+        }
+        if let Some(ByFile { by, .. }) = self.details.offline {
+            let change = Change { by, at: self.now };
+            let details = json!({"question": self.call.as_str()});
+            self.log_as(&change, Action::OfflineSigned, details).await?;
+        }
+        self.number(seat);
+        Ok(())
+    }
+
+    /// Gives the answer its sequence number.
+    fn number(&self, seat: &mut Seat) {
+        seat.last_seq = next_number(seat.last_seq, self.lost, self.now);
+        // Whether the answer to a request file reaches the site is not known.
+        if self.details.offline.is_none() && self.call.answer_is_kept() {
+            seat.note_answer(&self.report());
+        }
+    }
+
+    /// Records the answer to a request file, whose lease ends at `exp`, and suspicions.
+    async fn note_file(&self, seat: &mut Seat, exp: DateTime<Utc>) -> Result<(), StoreError> {
+        let found = seat.note_file(&self.report(), exp);
+        record_suspicions(&self.transaction, seat, found, self.now).await
+    }
+
+    fn envelope(&self, seq: u64) -> Envelope<'_> {
+        Envelope {
+            to: &self.to,
+            question: self.call,
+            seq,
+            at: self.now,
+        }
+    }
+}
+
+/// A site that does not say which installation it is, is the one that took the seat.
+fn completed(to: Addressee, seat: Option<&Seat>) -> Addressee {
+    match seat {
+        Some(seat) if to.installation_id.is_empty() => Addressee {
+            installation_id: seat.installation_id.clone(),
+            ..to
+        },
+        _ => to,
+    }
+}

@@ -1,0 +1,169 @@
+//! The refusals that sites receive, and the message of each.
+
+use chrono::{DateTime, Utc};
+use license_core::license_key::LicenseKeyError;
+use license_core::restored::Refusal;
+use license_core::seat::SeatLimit;
+
+use crate::app::App;
+use crate::licensing::claim::NoPlace;
+use crate::licensing::document::{Denied, Envelope, signed_denial};
+use crate::licensing::site_answer::{AnswerError, SiteAnswer};
+use crate::store::StoreError;
+use crate::store::licenses::License;
+
+/// A refusal, with its message for the site's operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    refusal: Refusal,
+    message: String,
+}
+
+/// Why a use case stops before it has confirmed anything.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// The site is refused, and gets a signed denial.
+    Refused(Refused),
+    /// The site gets no answer.
+    Failed(AnswerError),
+}
+
+impl Refused {
+    /// No license has the key; `fault` says what is wrong with its form.
+    pub(super) fn unknown_key(fault: Option<LicenseKeyError>) -> Self {
+        let refusal = match fault {
+            Some(_) => Refusal::MalformedKey,
+            None => Refusal::UnknownKey,
+        };
+        let message = match fault {
+            Some(LicenseKeyError::CheckCharacter) => {
+                "The license key contains a typing error; compare it with the key you received"
+                    .to_owned()
+            }
+            other => match other.and_then(|error| error.odd_characters()) {
+                Some(odd) => {
+                    format!("No license has this key, which contains {odd}; type it again")
+                }
+                None => "Unknown license key; compare it with the key you received".to_owned(),
+            },
+        };
+        Self { refusal, message }
+    }
+
+    /// The license has expired, or the vendor suspended or revoked it. The vendor's own message
+    /// replaces the default one of a suspension or a revocation.
+    pub(super) fn license_status(refusal: Refusal, license: &License, now: DateTime<Utc>) -> Self {
+        let of_vendor = || license.status_message.clone();
+        let message = match refusal {
+            Refusal::Expired => {
+                let end = license.expires_at.unwrap_or(now).format("%Y-%m-%d");
+                format!("The license expired on {end}; renew it with your vendor")
+            }
+            Refusal::Suspended => of_vendor().unwrap_or_else(|| {
+                "The license is suspended; ask your vendor to reinstate it".to_owned()
+            }),
+            _ => of_vendor().unwrap_or_else(|| {
+                "The license was revoked; ask your vendor for a new one".to_owned()
+            }),
+        };
+        Self { refusal, message }
+    }
+
+    /// The machine holds no seat, and the call does not take one. `was_freed` says whether it had
+    /// one before.
+    pub(super) fn no_seat(was_freed: bool) -> Self {
+        let refusal = match was_freed {
+            true => Refusal::SeatFreed,
+            false => Refusal::NoSeat,
+        };
+        let message = "This machine holds no seat of the license; activate it here again";
+        Self {
+            refusal,
+            message: message.to_owned(),
+        }
+    }
+
+    /// No seat of the license is free for the machine.
+    pub(super) fn seat_limit(license: &License, no_place: NoPlace) -> Self {
+        let time = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S UTC");
+        let NoPlace { limit, moves_left } = no_place;
+        let (moves, days) = (license.moves, license.moves_period_days);
+        let message = match (limit, license.seats) {
+            (SeatLimit::AllHeld, 1) => {
+                "The license is for one machine, and another one holds it; deactivate it there, or \
+                 ask your vendor to free the seat or sell another"
+                    .to_owned()
+            }
+            (SeatLimit::AllHeld, n) => format!(
+                "The license is for {n} machines, and others hold all of its seats; deactivate it \
+                 on one of them, or ask your vendor to free a seat or sell another"
+            ),
+            (SeatLimit::NoMovesLeft { until }, _) => format!(
+                "A seat of the license is free, but the machine that had it may run until {}, and \
+                 no moves are left ({moves} in {days} days); activate it here after that, or ask \
+                 your vendor to release the seat",
+                time(until)
+            ),
+            (SeatLimit::LongLease { until }, _) => format!(
+                "A seat of the license is free, but the machine that had it may run until {}, \
+                 which is too long for one of the {moves_left} moves left; activate it here after \
+                 that, or ask your vendor to release the seat",
+                time(until)
+            ),
+        };
+        Self {
+            refusal: Refusal::SeatLimit,
+            message,
+        }
+    }
+
+    /// Signs the refusal. `knows_lost_number` says that the site was answered by a server whose
+    /// answers the database does not have.
+    ///
+    /// # Errors
+    /// [`AnswerError::OlderThanSite`] where such a site must not be refused, or when nothing can
+    /// be signed.
+    pub(super) fn sign(
+        self,
+        app: &App,
+        license: Option<&License>,
+        envelope: Envelope<'_>,
+        knows_lost_number: bool,
+    ) -> Result<SiteAnswer, AnswerError> {
+        if !self.refusal.may_be_signed(knows_lost_number) {
+            return Err(AnswerError::OlderThanSite);
+        }
+        let denied = Denied {
+            reason: self.refusal.reason(),
+            message: self.message,
+        };
+        let signature = signed_denial(app, license, envelope, &denied)?;
+        let Denied { reason, message } = denied;
+        Ok(SiteAnswer::Denied {
+            reason,
+            message,
+            signature,
+        })
+    }
+}
+
+impl From<Refused> for Stopped {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<AnswerError> for Stopped {
+    fn from(error: AnswerError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! What a site is answered, and why it may get no answer.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use license_core::document::DenialReason;
+use serde_json::{Map, Value};
+
+use crate::signing::SignError;
+use crate::store::StoreError;
+
+/// The answer to a site.
+#[derive(Clone, Debug)]
+pub enum SiteAnswer {
+    /// Yes: the license with its signed document.
+    License(Map<String, Value>),
+    /// Yes: the seat is free.
+    Deactivated {
+        /// The signed receipt: a denial with the reason `deactivated`.
+        receipt: String,
+    },
+    /// No.
+    Denied {
+        /// Why.
+        reason: DenialReason,
+        /// The reason, for the site's operator.
+        message: String,
+        /// The signed denial.
+        signature: String,
+    },
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The database is unavailable or refuses the change.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file asks for a deactivation, and the machine was activated after it was written.
+    #[error(
+        "the request to deactivate is older than the activation of {0}, and would free a seat in \
+         use; write a new request there"
+    )]
+    Outdated(DateTime<Utc>),
+    /// The refusal rests on nothing that the database holds, and the site was answered
+    /// by a server whose answers the database does not have.
+    #[error("the database is older than the site")]
+    OlderThanSite,
+    /// The machine would take a seat, and the license's machines without one have taken
+    /// or tried to take too many.
+    #[error("too many machines have activated; the next activation is allowed in {0:?}")]
+    TooManyCalls(Duration),
+    /// A document could not be created.
+    #[error(transparent)]
+    Document(#[from] SignError),
+}

@@ -1,0 +1,54 @@
+//! What a site asks of the License Server, and how it asks.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::protocol::{ActivateRequest, Call, HeartbeatRequest};
+
+use crate::audit::Actor;
+
+/// What a site asks for.
+#[derive(Clone, Debug)]
+pub enum SiteQuestion {
+    /// A seat.
+    Activate(ActivateRequest),
+    /// Whether the license is still valid.
+    Validate,
+    /// Whether the license is still valid; the site also reports what is in use.
+    Heartbeat(Box<HeartbeatRequest>),
+    /// To give its seat back.
+    Deactivate,
+}
+
+impl SiteQuestion {
+    /// The call, as documents and statistics name it.
+    #[must_use]
+    pub fn call(&self) -> Call {
+        match self {
+            Self::Activate(_) => Call::Activate,
+            Self::Validate => Call::Validate,
+            Self::Heartbeat(_) => Call::Heartbeat,
+            Self::Deactivate => Call::Deactivate,
+        }
+    }
+}
+
+/// How a site asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallDetails {
+    /// Set where the request came by file.
+    pub offline: Option<ByFile>,
+    /// The highest sequence number that the site reports.
+    pub newest_seq: Option<u64>,
+    /// Whether the site reports changed hardware.
+    pub drifted: bool,
+}
+
+/// A request that came by file.
+#[derive(Clone, Copy, Debug)]
+pub struct ByFile {
+    /// Length of the lease that it may get.
+    pub lease: TimeDelta,
+    /// Who requested the answer.
+    pub by: Actor,
+    /// When the site wrote the request.
+    pub written_at: DateTime<Utc>,
+}

@@ -1,0 +1,294 @@
+//! The licenses that match, some at a time.
+
+use chrono::{DateTime, Utc};
+use license_core::folded_text::folded;
+use license_core::license_key::LicenseKey;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{ExprTrait, LikeExpr, NullOrdering, Query};
+use sea_orm::{Condition, ConnectionTrait, EntityTrait, Order, QueryOrder as _, QuerySelect as _};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Column, Entity, License, Status};
+use crate::store::page::{PageStart, SortOrder, is_storable};
+use crate::store::{StoreError, seats};
+
+/// Which licenses.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// Of whom: part of the customer's name, of the license key, or of an
+    /// installation's name; or a whole hardware id. Empty for all.
+    pub text: String,
+    /// Only those with this decision of the vendor.
+    pub status: Option<Status>,
+    /// Only those whose end has passed at an instant, or only those whose end has not.
+    pub ended: Option<(bool, DateTime<Utc>)>,
+    /// Only those of this tier.
+    pub tier: Option<String>,
+    /// Only those that end at this instant at the latest …
+    pub expires_until: Option<DateTime<Utc>>,
+    /// … and after this one.
+    pub expires_after: Option<DateTime<Utc>>,
+    /// What they are sorted by.
+    pub sort: Sort,
+    /// Default is [`Sort::default_order`].
+    pub order: Option<SortOrder>,
+}
+
+impl Search {
+    /// The same for licenses with this decision whose end has passed or not; `None` asks
+    /// for both.
+    #[must_use]
+    pub fn called(self, status: Status, has_ended: Option<bool>, now: DateTime<Utc>) -> Self {
+        Self {
+            status: Some(status),
+            ended: has_ended.map(|has_ended| (has_ended, now)),
+            ..self
+        }
+    }
+
+    fn order(&self) -> SortOrder {
+        self.order.unwrap_or(self.sort.default_order())
+    }
+
+    /// The position of a license in the list.
+    #[must_use]
+    pub fn cursor(&self, license: &License) -> LicensesCursor {
+        LicensesCursor {
+            place: match self.sort {
+                Sort::CreatedAt => Place::CreatedAt(license.created_at),
+                Sort::UpdatedAt => Place::UpdatedAt(license.updated_at),
+                Sort::Customer => Place::Customer(license.customer.clone()),
+                Sort::ExpiresAt => Place::ExpiresAt(license.expires_at),
+            },
+            order: self.order(),
+            id: license.id.clone(),
+        }
+    }
+
+    /// Whether a position is one of this list, with the same sort and order.
+    #[must_use]
+    pub fn has(&self, cursor: &LicensesCursor) -> bool {
+        let is_storable = match &cursor.place {
+            Place::CreatedAt(at) | Place::UpdatedAt(at) => is_storable(*at),
+            Place::ExpiresAt(end) => end.is_none_or(is_storable),
+            Place::Customer(_) => true,
+        };
+        cursor.order == self.order() && cursor.place.sort() == self.sort && is_storable
+    }
+}
+
+/// What licenses are sorted by: the field that they have in answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Sort {
+    /// When they were issued.
+    #[default]
+    CreatedAt,
+    /// When they were changed last.
+    UpdatedAt,
+    /// The customer's name.
+    Customer,
+    /// Their end. Licenses without an end are last in either order.
+    ExpiresAt,
+}
+
+impl Sort {
+    /// The newest first, or what ends soonest, or names by the alphabet.
+    #[must_use]
+    pub fn default_order(self) -> SortOrder {
+        match self {
+            Self::CreatedAt | Self::UpdatedAt => SortOrder::Desc,
+            Self::Customer | Self::ExpiresAt => SortOrder::Asc,
+        }
+    }
+
+    fn column(self) -> Column {
+        match self {
+            Self::CreatedAt => Column::CreatedAt,
+            Self::UpdatedAt => Column::UpdatedAt,
+            Self::Customer => Column::Customer,
+            Self::ExpiresAt => Column::ExpiresAt,
+        }
+    }
+}
+
+/// A position in a list of licenses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LicensesCursor {
+    place: Place,
+    order: SortOrder,
+    id: String,
+}
+
+/// The value by which the license is sorted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Place {
+    CreatedAt(DateTime<Utc>),
+    UpdatedAt(DateTime<Utc>),
+    Customer(String),
+    ExpiresAt(Option<DateTime<Utc>>),
+}
+
+impl Place {
+    fn sort(&self) -> Sort {
+        match self {
+            Self::CreatedAt(_) => Sort::CreatedAt,
+            Self::UpdatedAt(_) => Sort::UpdatedAt,
+            Self::Customer(_) => Sort::Customer,
+            Self::ExpiresAt(_) => Sort::ExpiresAt,
+        }
+    }
+
+    /// The value in the column; `None` for a license without an end.
+    fn value(&self) -> Option<Value> {
+        match self {
+            Self::CreatedAt(at) | Self::UpdatedAt(at) => Some(at.naive_utc().into()),
+            Self::Customer(name) => Some(name.clone().into()),
+            Self::ExpiresAt(end) => end.map(|end| end.naive_utc().into()),
+        }
+    }
+}
+
+impl LicensesCursor {
+    /// Which licenses are further down the list.
+    fn later(&self) -> Condition {
+        let column = self.place.sort().column();
+        let later_id = beyond(Column::Id, self.order, self.id.clone());
+        let Some(value) = self.place.value() else {
+            return Condition::all().add(column.is_null()).add(later_id);
+        };
+        let later = Condition::all()
+            .add(match self.order {
+                SortOrder::Asc => column.gte(value.clone()),
+                SortOrder::Desc => column.lte(value.clone()),
+            })
+            .add(beyond(column, self.order, value).or(later_id));
+        match self.place {
+            Place::ExpiresAt(_) => Condition::any().add(later).add(column.is_null()),
+            _ => later,
+        }
+    }
+}
+
+fn beyond(column: Column, order: SortOrder, value: impl Into<Value>) -> Expr {
+    match order {
+        SortOrder::Asc => column.gt(value),
+        SortOrder::Desc => column.lt(value),
+    }
+}
+
+/// Licenses, at most `limit` and at most one more than [`MAX_LISTED`], which shows that there is
+/// another page.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    search: &Search,
+    start: &PageStart<LicensesCursor>,
+    limit: u64,
+) -> Result<Vec<License>, StoreError> {
+    let (column, order) = (search.sort.column(), Order::from(search.order()));
+    let mut query = found(search);
+    if let Some(cursor) = start.after() {
+        query = query.filter(cursor.later());
+    }
+    let query = match search.sort {
+        Sort::ExpiresAt => query.order_by_with_nulls(column, order.clone(), NullOrdering::Last),
+        _ => query.order_by(column, order.clone()),
+    };
+    let rows = query
+        .order_by(Column::Id, order)
+        .offset(start.offset())
+        .limit(std::cmp::min(limit, MAX_LISTED + 1))
+        .all(db)
+        .await?;
+    rows.into_iter().map(License::try_from).collect()
+}
+
+/// No text in the table is longer, in characters.
+const MAX_TEXT_CHARS: usize = 255;
+/// Maximum number of licenses on one page.
+pub const MAX_LISTED: u64 = 10_000;
+
+/// How many there are.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count(db: &impl ConnectionTrait, search: &Search) -> Result<u64, StoreError> {
+    Ok(found(search).count(db).await?)
+}
+
+fn found(search: &Search) -> Select<Entity> {
+    let mut query = Entity::find();
+    if let Some(status) = search.status {
+        query = query.filter(Column::Status.eq(status.as_str()));
+    }
+    match search.ended {
+        Some((true, now)) => query = query.filter(Column::ExpiresAt.lt(now.naive_utc())),
+        Some((false, now)) => {
+            let later = Column::ExpiresAt.gte(now.naive_utc());
+            query = query.filter(later.or(Column::ExpiresAt.is_null()));
+        }
+        None => {}
+    }
+    if let Some(tier) = &search.tier {
+        query = query.filter(Column::Tier.eq(tier.replace('\0', "")));
+    }
+    if let Some(end) = search.expires_until {
+        query = query.filter(Column::ExpiresAt.lte(end.naive_utc()));
+    }
+    if let Some(end) = search.expires_after {
+        query = query.filter(Column::ExpiresAt.gt(end.naive_utc()));
+    }
+    // PostgreSQL takes no NUL, and no text here holds one.
+    let text: String = search.text.trim().chars().take(MAX_TEXT_CHARS).collect();
+    let text = text.replace('\0', "");
+    // A whole key is searched for however it was pasted.
+    let text = LicenseKey::parse(&text).map_or(text, |key| key.to_string());
+    if text.is_empty() {
+        return query;
+    }
+    // What a database makes of capitals depends on the engine and the locale.
+    let matches = |column: Expr, text: &str| {
+        ExprTrait::like(column, LikeExpr::new(containing(text)).escape('\\'))
+    };
+    let name = folded(&text);
+    let at = Query::select()
+        .column(seats::Column::LicenseId)
+        .from(seats::Entity)
+        .cond_where(
+            Condition::any()
+                .add(seats::Column::HardwareId.eq(text.as_str()))
+                .add(matches(
+                    Expr::col(seats::Column::InstallationNameFolded),
+                    &name,
+                )),
+        )
+        .to_owned();
+    query.filter(
+        Condition::any()
+            .add(matches(Expr::col((Entity, Column::CustomerFolded)), &name))
+            .add(matches(
+                Expr::col((Entity, Column::LicenseKey)),
+                &text.to_ascii_uppercase(),
+            ))
+            .add(Column::Id.in_subquery(at)),
+    )
+}
+
+/// A pattern for texts that contain this one, with special characters escaped.
+fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}

@@ -1,0 +1,78 @@
+//! Which part of a list is read, and in what order.
+
+use chrono::{DateTime, Datelike as _, Utc};
+use sea_orm::Order;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SortOrder {
+    /// The smallest or oldest first.
+    Asc,
+    /// The greatest or newest first.
+    Desc,
+}
+
+impl SortOrder {
+    /// The other order.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Asc => Self::Desc,
+            Self::Desc => Self::Asc,
+        }
+    }
+}
+
+impl From<SortOrder> for Order {
+    fn from(order: SortOrder) -> Self {
+        match order {
+            SortOrder::Asc => Self::Asc,
+            SortOrder::Desc => Self::Desc,
+        }
+    }
+}
+
+/// Where a page of a list begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageStart<C> {
+    /// After so many rows: for pages with numbers.
+    Offset(u64),
+    /// After the row at this position, even if rows were added or removed before it.
+    After(C),
+}
+
+impl<C> PageStart<C> {
+    /// How many rows are skipped.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        match self {
+            // Databases take no greater number.
+            Self::Offset(offset) => (*offset).min(super::MAX_ROWS),
+            Self::After(_) => 0,
+        }
+    }
+
+    /// The position after which the page begins.
+    #[must_use]
+    pub fn after(&self) -> Option<&C> {
+        match self {
+            Self::Offset(_) => None,
+            Self::After(position) => Some(position),
+        }
+    }
+}
+
+impl<C> Default for PageStart<C> {
+    fn default() -> Self {
+        Self::Offset(0)
+    }
+}
+
+/// Whether both engines keep an instant and compare it. A cursor may have been altered.
+#[must_use]
+pub fn is_storable(at: DateTime<Utc>) -> bool {
+    (0..=9999).contains(&at.year())
+}

@@ -1,0 +1,123 @@
+//! The seats of a license, some at a time.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Func;
+use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use serde::{Deserialize, Serialize};
+
+use super::{Column, Entity, Seat};
+use crate::store::StoreError;
+use crate::store::page::PageStart;
+
+/// A position in a list of seats, which are in the order in which they were taken first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeatsCursor {
+    pub(super) seat: i64,
+}
+
+/// Which seats of a license.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SeatsQuery {
+    /// Only those that are held, or only those that are freed.
+    pub held: Option<bool>,
+    /// Where the page begins.
+    pub start: PageStart<SeatsCursor>,
+    /// Those freed last come first; otherwise those taken first.
+    pub freed_last_first: bool,
+}
+
+impl SeatsQuery {
+    /// All that are held.
+    #[must_use]
+    pub fn held() -> Self {
+        Self {
+            held: Some(true),
+            ..Self::default()
+        }
+    }
+}
+
+/// Maximum number of seats on one page.
+pub const MAX_LISTED: u64 = 1000;
+
+/// Seats of a license, at most `limit` and at most one more than [`MAX_LISTED`], which shows that
+/// there is another page.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    query: &SeatsQuery,
+    limit: u64,
+) -> Result<Vec<Seat>, StoreError> {
+    let mut found = filtered(license_id, query);
+    if query.freed_last_first {
+        found = found.order_by_desc(Column::FreedAt);
+    }
+    let rows = found
+        .order_by_asc(Column::Id)
+        .offset(query.start.offset())
+        .limit(limit.min(MAX_LISTED + 1))
+        .all(db)
+        .await?;
+    rows.into_iter().map(Seat::try_from).collect()
+}
+
+/// How many seats of a license match, wherever a page begins.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    query: &SeatsQuery,
+) -> Result<u64, StoreError> {
+    let query = SeatsQuery {
+        start: PageStart::default(),
+        ..*query
+    };
+    Ok(filtered(license_id, &query).count(db).await?)
+}
+
+/// Seats of a license whose hardware ids begin with a text, two at most: held, freed or
+/// either.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn beginning_with(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    prefix: &str,
+    held: Option<bool>,
+) -> Result<Vec<Seat>, StoreError> {
+    let query = SeatsQuery {
+        held,
+        ..SeatsQuery::default()
+    };
+    let length = i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX);
+    let start = Func::cust("SUBSTR")
+        .arg(Expr::col((Entity, Column::HardwareId)))
+        .arg(Expr::value(1))
+        .arg(Expr::value(length));
+    let rows = filtered(license_id, &query)
+        .filter(sea_orm::sea_query::ExprTrait::eq(Expr::expr(start), prefix))
+        .limit(2)
+        .all(db)
+        .await?;
+    rows.into_iter().map(Seat::try_from).collect()
+}
+
+fn filtered(license_id: &str, query: &SeatsQuery) -> Select<Entity> {
+    let mut found = Entity::find().filter(Column::LicenseId.eq(license_id));
+    match query.held {
+        Some(true) => found = found.filter(Column::FreedAt.is_null()),
+        Some(false) => found = found.filter(Column::FreedAt.is_not_null()),
+        None => {}
+    }
+    if let Some(after) = query.start.after() {
+        found = found.filter(Column::Id.gt(after.seat));
+    }
+    found
+}

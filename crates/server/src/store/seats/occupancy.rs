@@ -1,0 +1,135 @@
+//! The seats that count against a license: those that are held, and those that are freed and wait
+//! for their leases to end.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sea_orm::entity::prelude::*;
+use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+
+use super::{Column, Entity, MAX_LISTED, Seat};
+use crate::store::StoreError;
+
+/// How many seats of each of these licenses are held. Licenses without held seats are omitted.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_held_of(
+    db: &impl ConnectionTrait,
+    license_ids: Vec<String>,
+) -> Result<HashMap<String, u64>, StoreError> {
+    let counts: Vec<(String, i64)> = Entity::find()
+        .select_only()
+        .column(Column::LicenseId)
+        .column_as(Column::Id.count(), "held")
+        .filter(Column::LicenseId.is_in(license_ids))
+        .filter(Column::FreedAt.is_null())
+        .group_by(Column::LicenseId)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let counts = counts.into_iter();
+    Ok(counts.map(|(id, held)| (id, held.unsigned_abs())).collect())
+}
+
+/// How many seats of a license machines other than this one hold.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_held_by_others(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    hardware_id: &str,
+) -> Result<u64, StoreError> {
+    Ok(Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::FreedAt.is_null())
+        .filter(Column::HardwareId.ne(hardware_id))
+        .count(db)
+        .await?)
+}
+
+/// How many seats of other machines are waiting for their leases to end: those of
+/// which [`license_core::seat::SeatState::is_waiting`] is true.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_waiting(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    hardware_id: &str,
+    now: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    Ok(waiting_seats(license_id, hardware_id, now)
+        .count(db)
+        .await?)
+}
+
+/// Those of them whose leases end soonest.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn waiting(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    hardware_id: &str,
+    now: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Seat>, StoreError> {
+    let rows = waiting_seats(license_id, hardware_id, now)
+        .order_by_asc(Column::SignedUntil)
+        .order_by_asc(Column::Id)
+        .limit(limit.min(MAX_LISTED))
+        .all(db)
+        .await?;
+    rows.into_iter().map(Seat::try_from).collect()
+}
+
+fn waiting_seats(license_id: &str, hardware_id: &str, now: DateTime<Utc>) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::HardwareId.ne(hardware_id))
+        .filter(Column::FreedAt.is_not_null())
+        .filter(Column::Overlap.is_null())
+        .filter(Column::SignedUntil.gte(now.naive_utc()))
+}
+
+/// Freed seats whose leases still run: first those that wait, then those whose place
+/// was passed on. Of either, those that end last come first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn running_freed(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    now: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Seat>, StoreError> {
+    let rows = running_freed_seats(license_id, now)
+        .order_by_desc(Column::Overlap.is_null())
+        .order_by_desc(Column::SignedUntil)
+        .order_by_desc(Column::Id)
+        .limit(limit.min(MAX_LISTED))
+        .all(db)
+        .await?;
+    rows.into_iter().map(Seat::try_from).collect()
+}
+
+/// How many of them there are.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_running_freed(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    now: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    Ok(running_freed_seats(license_id, now).count(db).await?)
+}
+
+fn running_freed_seats(license_id: &str, now: DateTime<Utc>) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::FreedAt.is_not_null())
+        .filter(Column::SignedUntil.gte(now.naive_utc()))
+}
