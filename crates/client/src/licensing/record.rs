@@ -70,7 +70,10 @@ pub async fn change(
         let written = waiting.attempts.len().min(unwritten.attempts.len());
         unwritten.attempts.drain(..written);
     });
-    app.attempts.invalidate();
+    // Lines of others are read when the log is due again, however often others make changes.
+    if !attempts.is_empty() {
+        app.attempts.invalidate();
+    }
     Ok(snapshot)
 }
 

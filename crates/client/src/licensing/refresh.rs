@@ -92,7 +92,6 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
             app.note_call(|calls| calls.validated_elsewhere(tried_at, failed_at.is_some(), now));
         }
     }
-    app.attempts.invalidate();
     record::publish(app, snapshot).await;
     Ok(revision)
 }
