@@ -20,9 +20,6 @@ use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
-/// Maximum length of a license key, in characters: the width of its column.
-pub const MAX_KEY_CHARS: usize = 255;
-
 /// Why a license was not activated. The previously active license always stays active.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivateError {
@@ -81,7 +78,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
         Contact::Confirmed(confirmation) => {
             let now = app.now_when_tried(begun);
             let validity = unsigned_validity(app.intervals.validation);
-            let Some(lease) = confirmation.lease(now, validity) else {
+            let Some(lease) = confirmation.lease(license_key, now, validity) else {
                 // An answer to an activation must have a license.
                 let (status, what) = (200, "no license");
                 return Err(ActivateError::NoContact(NoContact::Unexpected {
@@ -117,7 +114,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
             record_failure(app, license_key, &error).await;
             // A refused activation is no evidence about the cached license,
             // but a reason to ask about it.
-            if license_key::same(license_key, &evidence.license_key) {
+            if license_key::same(license_key, evidence.license_key()) {
                 app.note_call(Calls::validation_wanted);
             }
             Err(error)
@@ -143,7 +140,7 @@ async fn store(
         error_message: None,
     };
     record::change(app, Some(attempt), now, |current| {
-        current.activated(license_key, lease.clone(), now)
+        current.activated(lease.clone(), now)
     })
     .await
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
 use license_core::taking_over::Remembered;
 use license_core::time_guard::Mark;
@@ -113,11 +112,8 @@ pub fn recall(app: &App, now: DateTime<Utc>) -> Option<Kept> {
     let switched_off = content.switched_off.iter();
     let switched_off = switched_off.filter_map(|key| FeatureKey::parse(key).ok());
     app.recall_remembered(content.remembered);
-    let nothing = Evidence::default();
     let remembered = app.remembered();
-    let recalled = content
-        .rows
-        .recall(&app.keys, &identity, &nothing, &remembered, now);
+    let recalled = content.rows.take_up(&app.keys, &identity, &remembered, now);
     if recalled.tampered {
         app.metrics.security_event();
     }

@@ -77,7 +77,7 @@ pub async fn request(
     let fresh = nonce(random::bytes(), written_at);
     let (license_key, nonce) = match (purpose, license_key, again) {
         (Purpose::Activate, Some(key), _) => (key, fresh),
-        _ if evidence.lease.is_some() => (evidence.license_key.clone(), fresh),
+        _ if evidence.lease.is_some() => (evidence.license_key().to_owned(), fresh),
         (Purpose::Deactivate, _, Some(again)) => match again.check_nonce(written_at) {
             Ok(()) => (again.license_key, again.nonce),
             Err(_) => (again.license_key, fresh),
@@ -141,11 +141,9 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
         installation_id: &identity.installation_id,
         hardware_id: &identity.hardware_id,
         pending: &pending,
-        current: evidence.lease.as_ref().map(|_| {
-            (
-                &*evidence.license_key,
-                evidence.newest_seq(&evidence.license_key),
-            )
+        current: evidence.lease.as_ref().map(|lease| {
+            let key = lease.license_key();
+            (key, evidence.newest_seq(key))
         }),
     };
     let judged = judge(&document, &reader, keyring);
@@ -178,10 +176,8 @@ async fn take(app: &App, lease: Lease, answered: &Pending) -> Result<Outcome, St
     let license = lease.license().clone();
     let attempt = attempt(app, answered, AttemptResult::Success, None);
     let snapshot = record::change(app, Some(attempt), now, |current| match answered.purpose {
-        Purpose::Renew => current.confirmed(&answered.license_key, lease.clone(), false, now),
-        Purpose::Activate | Purpose::Deactivate => {
-            current.activated(&answered.license_key, lease.clone(), now)
-        }
+        Purpose::Renew => current.confirmed(lease.clone(), false, now),
+        Purpose::Activate | Purpose::Deactivate => current.activated(lease.clone(), now),
     })
     .await?;
     app.note_call(|calls| calls.validated(true, now, random::jitter()));
@@ -214,7 +210,7 @@ async fn refuse(
     };
     let attempt = attempt(app, answered, result, Some(message.to_owned()));
     let snapshot = record::change(app, Some(attempt), now, |current| {
-        let is_it = license_key::same(&current.license_key, &answered.license_key);
+        let is_it = license_key::same(current.license_key(), &answered.license_key);
         match answered.purpose {
             Purpose::Renew if is_it => current.validated(&contact, now, validity),
             _ => current.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use std::time::Duration;
 
-use license_core::evidence::Evidence;
+use license_core::evidence::{Evidence, Failure};
 
 use crate::app::App;
 use crate::licensing::rows::Rows;
@@ -79,7 +79,7 @@ pub async fn refresh(app: &App, seen: Option<String>) -> Result<Option<String>, 
     let evidence = &snapshot.evidence;
     if *evidence != app.snapshot().evidence {
         tracing::info!(standing = ?snapshot.standing(now), "applied a change from the database");
-        let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
+        let failed_at = evidence.last_failure.as_ref().map(Failure::at);
         // Others could put calls off by what only the columns say.
         let tried_at = if app.keys.are_required() {
             let signed_at = evidence.newest_signed_at();

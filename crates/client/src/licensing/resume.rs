@@ -70,7 +70,9 @@ pub async fn open(app: &App) -> Result<(), StoreError> {
             let nothing = Evidence::default();
             let recalled = rows.recall(&app.keys, &identity, &nothing, &remembered, now);
             app.recall_time(mark.as_ref(), &recalled.evidence);
-            let adopted = recalled.adopted.then_some(recalled.evidence.license_key);
+            let adopted = recalled
+                .adopted
+                .then(|| recalled.evidence.license_key().to_owned());
             let heartbeat_at = system_config::get(&db, system_config::HEARTBEAT_AT).await?;
             app.meter.join(record::load_usage(&db).await?, now);
             Ok((identity, comparison, adopted, heartbeat_at))
@@ -125,7 +127,7 @@ fn known_here(app: &App, rows: &Rows) -> Option<Identity> {
     let evidence = &snapshot.evidence;
     let is_signed = matches!(evidence.lease.as_ref()?, Lease::Signed(_));
     let other = rows.cached.as_ref().map(|cached| &cached.license_key);
-    let is_other = other.is_some_and(|other| !license_key::same(other, &evidence.license_key));
+    let is_other = other.is_some_and(|other| !license_key::same(other, evidence.license_key()));
     // An unsigned license in the database proves nothing.
     if is_other && !is_signed {
         return None;

@@ -16,7 +16,9 @@ use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
 use license_core::standing::{Policy, grace_end};
-use license_core::taking_over::{NotTakenOver, Remembered, discredited, take_over};
+use license_core::taking_over::{
+    NotTakenOver, Remembered, TakenOver, discredited, take_over, take_up,
+};
 use license_core::time_guard::AGREES;
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::{Deserialize, Serialize};
@@ -87,6 +89,36 @@ pub struct Recalled {
 }
 
 impl Recalled {
+    /// `taken` is missing where no keys are trusted: then the rows count.
+    fn of(said: Said, taken: Option<TakenOver>) -> Self {
+        let (evidence, not_taken_over) = match taken {
+            Some(taken) => (taken.evidence, taken.error),
+            None => (said.evidence.clone(), None),
+        };
+        match not_taken_over {
+            // Said where the rows were read.
+            Some(NotTakenOver::Unsigned) if !said.tampered => tracing::error!(
+                security = true,
+                "ignoring an unsigned license that replaced the signed one"
+            ),
+            Some(NotTakenOver::GivenUp) => tracing::error!(
+                security = true,
+                "ignoring a deactivated license that was put back into the database"
+            ),
+            Some(NotTakenOver::Older) => {
+                tracing::warn!("ignoring a stored license that is older than the known one");
+            }
+            _ => {}
+        }
+        Self {
+            evidence,
+            stored: said.evidence,
+            adopted: said.adopted && not_taken_over.is_none(),
+            tampered: said.tampered || not_taken_over == Some(NotTakenOver::Unsigned),
+            not_taken_over,
+        }
+    }
+
     /// Whether the rows must be rewritten.
     #[must_use]
     pub fn is_to_be_written(&self) -> bool {
@@ -126,7 +158,7 @@ enum NotGenuine {
     #[error("its signature was removed")]
     SignatureRemoved,
     /// It is another's.
-    #[error("it is for another installation, machine or license key")]
+    #[error("it is for another installation or machine")]
     Foreign,
     /// It is unsigned, and the time for adoption is over.
     #[error("it is unsigned, and unsigned licenses are no longer adopted")]
@@ -143,7 +175,7 @@ impl Rows {
         let current = local_license_cache::current(db).await?;
         let (cached, is_marked_invalid) = match current {
             None if is_signed(known) => {
-                let marked = local_license_cache::find(db, &known.license_key).await?;
+                let marked = local_license_cache::find(db, known.license_key()).await?;
                 let is_there = marked.is_some();
                 (marked, is_there)
             }
@@ -197,19 +229,19 @@ impl Rows {
         let in_grace = evidence.grace_started_at.is_some();
         let failure = evidence.last_failure.as_ref();
         let cached = CachedLicense {
-            license_key: evidence.license_key.clone(),
+            license_key: lease.license_key().to_owned(),
             license_data: lease.license().data().clone(),
             cached_at: evidence.activated_at,
             valid_until: lease.valid_until(),
             last_validated_at: evidence.confirmed_at,
-            validation_error: failure.map(|failure| failure.message.clone()),
+            validation_error: failure.map(|failure| failure.message().to_owned()),
             in_grace_period: in_grace || evidence.server_in_grace,
             grace_period_started_at: evidence.grace_started_at,
             grace_period_expires_at: grace_end(evidence, policy).filter(|_| in_grace),
             license_signature: lease.license().signature().to_owned(),
         };
         let memo = Memo {
-            license_key: evidence.license_key.clone(),
+            license_key: lease.license_key().to_owned(),
             activated_at: evidence.activated_at,
             denial: evidence.denial.as_ref().map(|d| d.jws().to_owned()),
             last_failure: evidence.last_failure.clone(),
@@ -232,9 +264,8 @@ impl Rows {
             return None;
         };
         let document = verify_license(&cached.license_signature, keyring).ok()?;
-        let key = document.license().license_key().unwrap_or_default();
         let claims = document.claims();
-        license_key::same(key, &cached.license_key).then(|| Identity {
+        Some(Identity {
             installation_id: claims.installation_id.clone(),
             hardware_id: claims.hardware_id.clone(),
         })
@@ -252,34 +283,25 @@ impl Rows {
         now: DateTime<Utc>,
     ) -> Recalled {
         let said = self.read(keys, identity, remembered, now);
-        let (evidence, not_taken_over) = if keys.are_required() {
-            let taken = take_over(known, said.evidence.clone(), remembered, now);
-            (taken.evidence, taken.error)
-        } else {
-            (said.evidence.clone(), None)
-        };
-        match not_taken_over {
-            // Said where the rows were read.
-            Some(NotTakenOver::Unsigned) if !said.tampered => tracing::error!(
-                security = true,
-                "ignoring an unsigned license that replaced the signed one"
-            ),
-            Some(NotTakenOver::GivenUp) => tracing::error!(
-                security = true,
-                "ignoring a deactivated license that was put back into the database"
-            ),
-            Some(NotTakenOver::Older) => {
-                tracing::warn!("ignoring a stored license that is older than the known one");
-            }
-            _ => {}
-        }
-        Recalled {
-            evidence,
-            stored: said.evidence,
-            adopted: said.adopted && not_taken_over.is_none(),
-            tampered: said.tampered || not_taken_over == Some(NotTakenOver::Unsigned),
-            not_taken_over,
-        }
+        let take_over = || take_over(known, said.evidence.clone(), remembered, now);
+        let taken = keys.are_required().then(take_over);
+        Recalled::of(said, taken)
+    }
+
+    /// The same for rows in the local copy, where only this service can write: without a known
+    /// state, and with everything that belongs to a signed license.
+    #[must_use]
+    pub fn take_up(
+        self,
+        keys: &TrustedKeys,
+        identity: &Identity,
+        remembered: &Remembered,
+        now: DateTime<Utc>,
+    ) -> Recalled {
+        let said = self.read(keys, identity, remembered, now);
+        let take_up = || take_up(said.evidence.clone(), remembered, now);
+        let taken = keys.are_required().then(take_up);
+        Recalled::of(said, taken)
     }
 
     fn read(
@@ -308,25 +330,24 @@ impl Rows {
                 // A signed document has two dots; the signatures of unsigned
                 // servers, which version 1.0.0 stored as they came, do not.
                 if cached.license_signature.matches('.').count() == 2 {
-                    let verified = verify_license(&cached.license_signature, keyring);
-                    match verified.map_err(NotGenuine::from).and_then(|document| {
-                        is_for(&document, &cached, identity)?;
-                        Ok(document)
-                    }) {
+                    match verify_license(&cached.license_signature, keyring) {
+                        Ok(document) if !is_for(&document, identity) => {
+                            not_genuine(cached, Some(&document), &NotGenuine::Foreign, now)
+                        }
                         Ok(document) => {
-                            let mut said = signed(cached, memo, document, keyring, identity, now);
+                            let mut said = signed(&cached, memo, document, keyring, identity, now);
                             if self.is_marked_invalid {
-                                log_changed_row(&said.evidence.license_key);
+                                log_changed_row(said.evidence.license_key());
                                 said.tampered = true;
                             }
                             said
                         }
-                        Err(error) => not_genuine(cached, &error, now),
+                        Err(error) => not_genuine(cached, None, &error.into(), now),
                     }
                 } else if memo.as_ref().is_some_and(|memo| memo.signed) {
-                    not_genuine(cached, &NotGenuine::SignatureRemoved, now)
+                    not_genuine(cached, None, &NotGenuine::SignatureRemoved, now)
                 } else if !keys.adopt_unsigned(now) {
-                    not_genuine(cached, &NotGenuine::AdoptionOver, now)
+                    not_genuine(cached, None, &NotGenuine::AdoptionOver, now)
                 } else {
                     unsigned(cached, memo, Some(remembered), now)
                 }
@@ -339,25 +360,14 @@ fn is_signed(evidence: &Evidence) -> bool {
     matches!(evidence.lease, Some(Lease::Signed(_)))
 }
 
-fn is_for(
-    document: &VerifiedLicense,
-    cached: &CachedLicense,
-    identity: &Identity,
-) -> Result<(), NotGenuine> {
+fn is_for(document: &VerifiedLicense, identity: &Identity) -> bool {
     let claims = document.claims();
-    let key = document.license().license_key().unwrap_or_default();
-    if claims.installation_id != identity.installation_id
-        || claims.hardware_id != identity.hardware_id
-        || !license_key::same(key, &cached.license_key)
-    {
-        return Err(NotGenuine::Foreign);
-    }
-    Ok(())
+    claims.installation_id == identity.installation_id && claims.hardware_id == identity.hardware_id
 }
 
 /// What a signed document says is taken from it alone.
 fn signed(
-    cached: CachedLicense,
+    cached: &CachedLicense,
     memo: Option<Memo>,
     document: VerifiedLicense,
     keyring: &Keyring,
@@ -371,22 +381,22 @@ fn signed(
     let start = cached.grace_period_started_at;
     let is_possible =
         start.is_none_or(|start| bounds.contains(&start) || bounds.contains(&(start + AGREES)));
-    let tampered = cached.license_data != *document.license().data()
+    let tampered = cached.license_key != document.license_key()
+        || cached.license_data != *document.license().data()
         || cached.valid_until != claims.valid_until
         || !is_possible;
     if tampered {
-        log_changed_row(&cached.license_key);
+        log_changed_row(document.license_key());
     }
     let latest = (*bounds.end()).min(now).max(claims.iat);
     let grace_started_at = start.map(|start| start.clamp(claims.iat, latest));
     let (denial, last_failure) = memo.map_or((None, None), |memo| (memo.denial, memo.last_failure));
     let denial =
-        denial.and_then(|jws| verified_denial(&jws, &cached.license_key, keyring, identity));
+        denial.and_then(|jws| verified_denial(&jws, document.license_key(), keyring, identity));
     Said {
         adopted: false,
         tampered,
         evidence: Evidence {
-            license_key: cached.license_key,
             lease: Some(Lease::Signed(Box::new(document))),
             denial,
             activated_at: cached.cached_at,
@@ -443,20 +453,30 @@ fn unsigned(
     let first_seen = probation.and_then(Remembered::adopted_at);
     let grace_started_at =
         grace_started_at.map(|start| first_seen.map_or(start, |it| it.min(start)));
-    let license = License::new(cached.license_data.clone());
+    let license_key = license_key::bounded(&cached.license_key);
+    let tampered = license_key != cached.license_key;
+    if tampered {
+        tracing::error!(
+            security = true,
+            license_key = license_key::mask(&license_key),
+            "the stored license key is longer than any valid key, using its normalised beginning"
+        );
+    }
+    let license = License::new(cached.license_data);
     let lease = if on_probation {
-        Lease::adopted(license, cached.valid_until, grace_started_at.unwrap_or(now))
+        let start = grace_started_at.unwrap_or(now);
+        Lease::adopted(&license_key, license, cached.valid_until, start)
     } else {
         Lease::Unsigned {
+            license_key,
             license,
             valid_until: cached.valid_until,
         }
     };
     Said {
         adopted,
-        tampered: false,
+        tampered,
         evidence: Evidence {
-            license_key: cached.license_key,
             lease: Some(lease),
             denial: None,
             activated_at: cached.cached_at,
@@ -468,20 +488,28 @@ fn unsigned(
     }
 }
 
-/// A license whose signature failed verification.
-fn not_genuine(cached: CachedLicense, error: &NotGenuine, now: DateTime<Utc>) -> Said {
+/// A license that counts for nothing. The License Server is asked about the key of its document,
+/// if a trusted key has signed that, and otherwise about the one in the row.
+fn not_genuine(
+    cached: CachedLicense,
+    document: Option<&VerifiedLicense>,
+    error: &NotGenuine,
+    now: DateTime<Utc>,
+) -> Said {
+    let in_row = || license_key::bounded(&cached.license_key);
+    let license_key = document.map_or_else(in_row, |it| it.license_key().to_owned());
     tracing::error!(
         security = true,
-        license_key = license_key::mask(&cached.license_key),
+        license_key = license_key::mask(&license_key),
         %error,
         "the cached license failed verification and is ignored until the License Server confirms it"
     );
     let said = Evidence {
         lease: Some(Lease::Unsigned {
+            license_key,
             license: License::new(cached.license_data),
             valid_until: cached.valid_until,
         }),
-        license_key: cached.license_key,
         activated_at: cached.cached_at,
         confirmed_at: cached.last_validated_at,
         ..Evidence::default()

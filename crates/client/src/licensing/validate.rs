@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use license_core::calls::Calls;
 use license_core::contact::Contact;
 use license_core::evidence::Evidence;
+use license_core::license_key;
 use license_core::protocol::ValidateRequest;
 use license_core::schedule::unsigned_validity;
 
@@ -32,7 +33,7 @@ pub async fn validate(app: &App) {
     };
     app.note_call(Calls::validation_begun);
     let request = ValidateRequest {
-        license_key: evidence.license_key.clone(),
+        license_key: evidence.license_key().to_owned(),
         hardware_id: identity.hardware_id.clone(),
     };
     let begun = app.wall_reading();
@@ -58,13 +59,13 @@ async fn record_contact(
     let change = |current: &Evidence| {
         // Another process may have activated another key in the meantime,
         // about which this answer says nothing.
-        if current.license_key == asked.license_key {
+        if license_key::same(current.license_key(), asked.license_key()) {
             current.validated(contact, now, validity)
         } else {
             current.clone()
         }
     };
-    let attempt = attempt(&asked.license_key, contact, now);
+    let attempt = attempt(asked.license_key(), contact, now);
     let recorded = record::change(app, Some(attempt.clone()), now, change).await;
     recorded.unwrap_or_else(|error| {
         tracing::error!(%error, "failed to store the result of the validation, keeping it until \

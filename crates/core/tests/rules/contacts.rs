@@ -280,10 +280,11 @@ fn an_answer_without_a_license_confirms_the_cached_one() {
     let license = License::new(license_object());
     let valid_until = T0 + validity;
     let lease = Lease::Unsigned {
+        license_key: KEY.into(),
         license: license.clone(),
         valid_until,
     };
-    let known = Evidence::default().activated(KEY, lease, T0);
+    let known = Evidence::default().activated(lease, T0);
     let in_grace = known.validated(
         &validation(&answer(503, ""), &question(), &Trust::Unsigned),
         T0 + TimeDelta::hours(20),
@@ -298,6 +299,7 @@ fn an_answer_without_a_license_confirms_the_cached_one() {
     assert_eq!(
         confirmed.lease,
         Some(Lease::Unsigned {
+            license_key: KEY.into(),
             license,
             valid_until
         })
@@ -493,7 +495,7 @@ fn the_message_of_a_denial_is_cut_at_one_thousand_characters() {
 fn an_unsigned_license_with_another_spelling_of_the_key_is_accepted() {
     let contact = validation(&answer(200, YES), &question(), &Trust::Unsigned);
     let lease = confirmation(contact)
-        .lease(T0, TimeDelta::hours(30))
+        .lease(KEY, T0, TimeDelta::hours(30))
         .unwrap();
     assert_eq!(lease.license().license_key(), Some("K"));
     assert_eq!(lease.valid_until(), T0 + TimeDelta::hours(30));
@@ -585,7 +587,7 @@ fn a_signed_answer_to_this_request_is_a_confirmation() {
     let jws = vendor.license(&license_claims());
     for (call, reply) in answers_of(&jws) {
         let contact = call(&reply, &question(), &vendor.trust());
-        let lease = confirmation(contact).lease(T0, TimeDelta::hours(999));
+        let lease = confirmation(contact).lease(KEY, T0, TimeDelta::hours(999));
         let Some(Lease::Signed(document)) = lease else {
             panic!("the lease is not signed");
         };
@@ -656,7 +658,7 @@ fn the_license_that_counts_is_the_signed_one() {
     let body = protocol::confirmed(tampered.as_object().unwrap()).to_string();
     let contact = validation(&answer(200, body), &question(), &vendor.trust());
     let lease = confirmation(contact)
-        .lease(T0, TimeDelta::hours(24))
+        .lease(KEY, T0, TimeDelta::hours(24))
         .unwrap();
     let license = lease.license();
     assert_eq!(license.license_key(), Some(KEY));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::contact::{Contact, Question, Reply, TransportFailure, Trust};
 use license_core::document::{DenialReason, VerifiedLicense, verify_denial, verify_license};
-use license_core::evidence::Evidence;
+use license_core::evidence::{Evidence, Failure};
 use license_core::feature::CORE_FEATURES;
 use license_core::gate::{Entitlements, decide};
 use license_core::lease::Lease;
@@ -511,11 +511,7 @@ impl World {
         self.guard = guard;
         self.count_what_is_left(signed);
         self.last_effective = self.now();
-        let tried = self
-            .evidence
-            .last_failure
-            .as_ref()
-            .map(|failure| failure.at);
+        let tried = self.evidence.last_failure.as_ref().map(Failure::at);
         let now = self.now();
         self.validated_at = self
             .evidence
@@ -776,7 +772,7 @@ impl World {
             } else {
                 self.evidence.clone()
             };
-            self.evidence = before.activated(KEY, lease, now);
+            self.evidence = before.activated(lease, now);
             self.restored = true;
         }
         self.keep();
