@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Failure};
 use crate::schedule::{
     Jitter, MAX_RETRY_DELAY, next_heartbeat, next_validation, stands_in_at, wait_as_asked,
 };
@@ -89,7 +89,7 @@ impl Calls {
         heartbeat_at: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) {
-        let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
+        let failed_at = evidence.last_failure.as_ref().map(Failure::at);
         let validated_at = evidence.confirmed_at.max(failed_at);
         let heartbeat_at = heartbeat_at.max(evidence.activated_at);
         self.validated_at = validated_at.unwrap_or(now).min(now);

@@ -191,14 +191,20 @@ impl Proven for Acknowledgement {
 }
 
 impl Confirmation {
-    /// The lease that the answer amounts to. An unsigned one is good for
-    /// `unsigned_validity` from `now`. `None` where the answer to a validation confirms
+    /// The lease that the answer to a call about `license_key` amounts to. An unsigned one is
+    /// good for `unsigned_validity` from `now`. `None` where the answer to a validation confirms
     /// the cached license without repeating it, as version 1.0.0 accepted.
     #[must_use]
-    pub fn lease(&self, now: DateTime<Utc>, unsigned_validity: TimeDelta) -> Option<Lease> {
+    pub fn lease(
+        &self,
+        license_key: &str,
+        now: DateTime<Utc>,
+        unsigned_validity: TimeDelta,
+    ) -> Option<Lease> {
         match &self.license {
             ConfirmedLicense::Signed(document) => Some(Lease::Signed(document.clone())),
             ConfirmedLicense::Unsigned(license) => Some(Lease::Unsigned {
+                license_key: license_key.to_owned(),
                 license: license.clone(),
                 valid_until: now + unsigned_validity,
             }),

@@ -71,6 +71,12 @@ impl VerifiedLicense {
         &self.claims
     }
 
+    /// The license key in the payload.
+    #[must_use]
+    pub fn license_key(&self) -> &str {
+        self.license.license_key().unwrap_or_default()
+    }
+
     /// The license in the payload, with `signature` set to the document.
     #[must_use]
     pub fn license(&self) -> &License {

@@ -7,19 +7,18 @@
 use std::cmp::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::contact::{Contact, Denial};
 use crate::document::VerifiedDenial;
+use crate::foreign_text;
 use crate::lease::Lease;
 use crate::license_key;
 
 /// Everything that standing is derived from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
-    /// The key that was activated, as it was sent.
-    pub license_key: String,
-    /// The cached license; without one there is nothing else.
+    /// The cached license, with its key; without one there is nothing else.
     pub lease: Option<Lease>,
     /// A verified denial that came after the lease.
     pub denial: Option<VerifiedDenial>,
@@ -36,26 +35,96 @@ pub struct Evidence {
     pub server_in_grace: bool,
 }
 
-/// A validation that was not confirmed.
+/// A validation that was not confirmed. Its texts are safe to display, also when they were read
+/// where others can write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
+    at: DateTime<Utc>,
+    #[serde(deserialize_with = "identifier")]
+    reason: String,
+    #[serde(deserialize_with = "message")]
+    message: String,
+    denied: bool,
+}
+
+impl Failure {
+    /// A validation at `at` that failed for `reason`, a short code for programs. `message` says
+    /// what happened and what to do, for people. `denied`: the License Server itself said no.
+    #[must_use]
+    pub fn new(at: DateTime<Utc>, reason: &str, message: &str, denied: bool) -> Self {
+        Self {
+            at,
+            reason: foreign_text::identifier(reason),
+            message: foreign_text::message(message),
+            denied,
+        }
+    }
+
     /// When it was tried.
-    pub at: DateTime<Utc>,
-    /// A short code for programs.
-    pub reason: String,
-    /// What happened and what to do, for people.
-    pub message: String,
+    #[must_use]
+    pub fn at(&self) -> DateTime<Utc> {
+        self.at
+    }
+
+    /// A short code for programs, of at most
+    /// [`MAX_IDENTIFIER_CHARS`](foreign_text::MAX_IDENTIFIER_CHARS).
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// What happened and what to do, for people, in at most
+    /// [`MAX_MESSAGE_CHARS`](foreign_text::MAX_MESSAGE_CHARS).
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether the License Server itself said no.
-    pub denied: bool,
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        self.denied
+    }
+}
+
+fn identifier<'de, D: Deserializer<'de>>(stored: D) -> Result<String, D::Error> {
+    String::deserialize(stored).map(|text| foreign_text::identifier(&text))
+}
+
+fn message<'de, D: Deserializer<'de>>(stored: D) -> Result<String, D::Error> {
+    String::deserialize(stored).map(|text| foreign_text::message(&text))
 }
 
 impl Evidence {
+    /// The key of the cached license, see [`Lease::license_key`]; empty without one.
+    #[must_use]
+    pub fn license_key(&self) -> &str {
+        self.lease.as_ref().map_or("", Lease::license_key)
+    }
+
+    /// What its documents prove, without what was only stored beside them; nothing if the lease is
+    /// not signed.
+    #[must_use]
+    pub fn proven(&self) -> Self {
+        let Some(Lease::Signed(document)) = &self.lease else {
+            return Self::default();
+        };
+        let signed_at = Some(document.claims().iat);
+        Self {
+            lease: self.lease.clone(),
+            denial: self.denial.clone(),
+            activated_at: signed_at,
+            confirmed_at: signed_at,
+            ..Self::default()
+        }
+    }
+
     /// The highest sequence number seen for this license, which the next document must exceed.
     /// Another license starts from zero.
     #[must_use]
     pub fn newest_seq(&self, license_key: &str) -> Option<u64> {
-        if !license_key::same(&self.license_key, license_key) {
+        if !license_key::same(self.license_key(), license_key) {
             return None;
         }
         let denied = self.denial.as_ref().map(|denial| denial.claims().seq);
@@ -74,10 +143,10 @@ impl Evidence {
 
     /// The evidence after a confirmed activation.
     #[must_use]
-    pub fn activated(&self, license_key: &str, lease: Lease, now: DateTime<Utc>) -> Self {
+    pub fn activated(&self, lease: Lease, now: DateTime<Utc>) -> Self {
         Self {
             activated_at: Some(now),
-            ..self.confirmed(license_key, lease, false, now)
+            ..self.confirmed(lease, false, now)
         }
     }
 
@@ -87,18 +156,11 @@ impl Evidence {
     /// same license: two calls that cross each other end with the same
     /// evidence in either order.
     #[must_use]
-    pub fn confirmed(
-        &self,
-        license_key: &str,
-        lease: Lease,
-        server_in_grace: bool,
-        now: DateTime<Utc>,
-    ) -> Self {
-        if lease.seq() < self.newest_seq(license_key) {
+    pub fn confirmed(&self, lease: Lease, server_in_grace: bool, now: DateTime<Utc>) -> Self {
+        if lease.seq() < self.newest_seq(lease.license_key()) {
             return self.clone();
         }
         Self {
-            license_key: license_key.to_owned(),
             lease: Some(lease),
             denial: None,
             activated_at: self.activated_at,
@@ -126,41 +188,32 @@ impl Evidence {
         };
         let failure = match contact {
             Contact::Confirmed(confirmation) => {
-                let repeated = confirmation.lease(now, unsigned_validity);
+                let repeated = confirmation.lease(self.license_key(), now, unsigned_validity);
                 return self.confirmed(
-                    &self.license_key,
                     repeated.unwrap_or_else(|| lease.confirmed_until(now + unsigned_validity)),
                     confirmation.server_in_grace,
                     now,
                 );
             }
             Contact::Denied(Denial::Signed(denial)) => {
-                if Some(denial.claims().seq) < self.newest_seq(&self.license_key) {
+                if Some(denial.claims().seq) < self.newest_seq(self.license_key()) {
                     return self.clone();
                 }
                 return Self {
                     denial: Some((**denial).clone()),
-                    last_failure: Some(Failure {
-                        at: now,
-                        reason: denial.claims().reason.as_str().to_owned(),
-                        message: denial.claims().message.clone(),
-                        denied: true,
-                    }),
+                    last_failure: Some(Failure::new(
+                        now,
+                        denial.claims().reason.as_str(),
+                        &denial.claims().message,
+                        true,
+                    )),
                     ..self.clone()
                 };
             }
-            Contact::Denied(Denial::Unsigned(refusal)) => Failure {
-                at: now,
-                reason: refusal.reason().to_owned(),
-                message: refusal.message().to_owned(),
-                denied: true,
-            },
-            Contact::None(why) => Failure {
-                at: now,
-                reason: why.code().to_owned(),
-                message: why.to_string(),
-                denied: false,
-            },
+            Contact::Denied(Denial::Unsigned(refusal)) => {
+                Failure::new(now, refusal.reason(), refusal.message(), true)
+            }
+            Contact::None(why) => Failure::new(now, why.code(), &why.to_string(), false),
         };
         Self {
             grace_started_at: self.grace_started_at.or(Some(now.min(lease.valid_until()))),
@@ -177,11 +230,11 @@ impl Evidence {
     /// none newer, the grace period that started earlier.
     #[must_use]
     pub fn merged(&self, other: &Self) -> Self {
-        if self.lease.is_none() || !license_key::same(&self.license_key, &other.license_key) {
+        if self.lease.is_none() || !license_key::same(self.license_key(), other.license_key()) {
             return self.clone();
         }
         let age = |evidence: &Self| {
-            let seq = evidence.newest_seq(&self.license_key);
+            let seq = evidence.newest_seq(self.license_key());
             (seq, evidence.confirmed_at, evidence.activated_at)
         };
         match age(self).cmp(&age(other)) {

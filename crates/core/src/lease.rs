@@ -21,6 +21,8 @@ pub enum Lease {
     Adopted(Adopted),
     /// Taken on the License Server's word (unsigned mode).
     Unsigned {
+        /// The key that was activated, as it was sent.
+        license_key: String,
         /// The license, unmodified from the License Server.
         license: License,
         /// When the next validation is due at the latest.
@@ -31,6 +33,7 @@ pub enum Lease {
 /// An unsigned license, when keys are required.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adopted {
+    license_key: String,
     license: License,
     valid_until: DateTime<Utc>,
     end: DateTime<Utc>,
@@ -42,6 +45,7 @@ impl Lease {
     #[must_use]
     pub fn confirmed_until(&self, valid_until: DateTime<Utc>) -> Self {
         Self::Unsigned {
+            license_key: self.license_key().to_owned(),
             license: self.license().clone(),
             valid_until,
         }
@@ -52,17 +56,30 @@ impl Lease {
     /// `valid_until` has no effect: it is kept for version 1.0.0.
     #[must_use]
     pub fn adopted(
+        license_key: &str,
         license: License,
         valid_until: DateTime<Utc>,
         first_seen: DateTime<Utc>,
     ) -> Self {
         Self::Adopted(Adopted {
+            license_key: license_key.to_owned(),
             license,
             valid_until,
             end: first_seen
                 .checked_add_signed(PROBATION)
                 .unwrap_or(first_seen),
         })
+    }
+
+    /// The license key: that of the document where there is one, and otherwise the one that was
+    /// activated, as it was sent. What is stored beside a document cannot name another one.
+    #[must_use]
+    pub fn license_key(&self) -> &str {
+        match self {
+            Self::Signed(document) => document.license_key(),
+            Self::Adopted(adopted) => &adopted.license_key,
+            Self::Unsigned { license_key, .. } => license_key,
+        }
     }
 
     /// What was bought.

@@ -2,7 +2,7 @@
 //!
 //! A license is kept exactly as the License Server sent it, with all fields in order, and
 //! read through the methods here. Invalid values are never an error: they count as
-//! absent.
+//! absent. So do texts of more than [`MAX_MESSAGE_CHARS`], apart from the signature.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::feature::{FeatureKey, FeatureKeyError, MAX_FEATURES};
-use crate::foreign_text;
+use crate::foreign_text::{self, MAX_MESSAGE_CHARS};
 pub use crate::iso_8601::parse_instant;
 
 /// A license object of the cloud protocol.
@@ -91,7 +91,7 @@ impl License {
     pub fn tier(&self) -> Option<&str> {
         match self.data.get("tier") {
             None => Some(""),
-            Some(value) => value.as_str(),
+            Some(_) => self.text("tier"),
         }
     }
 
@@ -148,7 +148,8 @@ impl License {
     /// `signature` as sent by the License Server, empty if absent.
     #[must_use]
     pub fn signature(&self) -> &str {
-        self.text("signature").unwrap_or_default()
+        let signature = self.data.get("signature").and_then(Value::as_str);
+        signature.unwrap_or_default()
     }
 
     /// `enabledFeatures`: duplicates count once. Invalid entries and those beyond
@@ -180,7 +181,8 @@ impl License {
     }
 
     fn text(&self, field: &str) -> Option<&str> {
-        self.data.get(field).and_then(Value::as_str)
+        let text = self.data.get(field).and_then(Value::as_str);
+        text.filter(|text| text.chars().nth(MAX_MESSAGE_CHARS).is_none())
     }
 
     /// The fields with invalid values, in a fixed order: an end that is not a time, limits

@@ -16,6 +16,8 @@ use crate::pasted_text::{OddCharacters, half_width, is_dash, is_invisible, is_qu
 
 /// Digits and capitals without 0, 1, I, L and O.
 const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
+/// Maximum length of a license key in any format, in characters: the width of its column.
+pub const MAX_KEY_CHARS: usize = 255;
 const PREFIX: &str = "FXSGHT";
 const RANDOM_CHARS: usize = 15;
 /// The beginning of a masked key; its last four characters follow.
@@ -173,6 +175,16 @@ pub fn same(a: &str, b: &str) -> bool {
 #[must_use]
 pub fn fingerprint(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(fold(key)))
+}
+
+/// A key that was stored where others can write: unchanged, unless it is longer than any key that
+/// is activated. A longer one is normalised, and what is then still too long is cut.
+#[must_use]
+pub fn bounded(stored: &str) -> String {
+    match stored.chars().nth(MAX_KEY_CHARS) {
+        None => stored.to_owned(),
+        Some(_) => normalize(stored).chars().take(MAX_KEY_CHARS).collect(),
+    }
 }
 
 /// A typed or pasted key in the form sent to the License Server: in canonical spelling if

@@ -5,7 +5,8 @@
 //! by what a vendor's document proves: a newer one of the same license, or one of another license
 //! that was not seen before. An unsigned license is worthless after a signed one was seen;
 //! otherwise all unsigned licenses share one grace period. Data stored beside an already known
-//! document proves nothing new. After a deactivation, only a newer document of that license counts.
+//! document proves nothing new, also if the document disappears and comes back. After a
+//! deactivation, only a newer document of that license counts.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,8 +58,8 @@ impl Remembered {
     pub fn with(mut self, evidence: &Evidence) -> Self {
         match &evidence.lease {
             Some(Lease::Signed(_)) => {
-                let key = license_key::fingerprint(&evidence.license_key);
-                if let Some(seq) = evidence.newest_seq(&evidence.license_key)
+                let key = license_key::fingerprint(evidence.license_key());
+                if let Some(seq) = evidence.newest_seq(evidence.license_key())
                     && (self.signed.len() < MAX_KEYS || self.signed.contains_key(&key))
                 {
                     let before = self.signed.insert(key.clone(), seq);
@@ -165,9 +166,9 @@ pub fn take_over(
             TakenOver::stored(stored)
         };
     }
-    let key = &stored.license_key;
+    let key = stored.license_key();
     let seq = stored.newest_seq(key);
-    if knows_signed && license_key::same(&known.license_key, key) {
+    if knows_signed && license_key::same(known.license_key(), key) {
         return match seq.cmp(&known.newest_seq(key)) {
             Ordering::Greater => TakenOver::stored(stored),
             Ordering::Equal => stays(None),
@@ -179,11 +180,23 @@ pub fn take_over(
         _ if remembered.is_given_up(key) && !knows_signed => {
             TakenOver::discredited(&stored, NotTakenOver::GivenUp, now)
         }
-        Ordering::Equal if !knows_signed => TakenOver::stored(stored),
+        // It was seen before, and disappeared. What stands beside it now may be anyone's.
+        Ordering::Equal if !knows_signed => TakenOver::stored(stored.proven()),
         Ordering::Equal | Ordering::Less if knows_signed => stays(Some(NotTakenOver::Older)),
         Ordering::Equal | Ordering::Less => {
             TakenOver::discredited(&stored, NotTakenOver::Older, now)
         }
+    }
+}
+
+/// What counts when `stored` is found by a process that has just started, where only this service
+/// can write. As [`take_over`] decides, but what stands beside a document counts as well.
+#[must_use]
+pub fn take_up(stored: Evidence, remembered: &Remembered, now: DateTime<Utc>) -> TakenOver {
+    let taken = take_over(&Evidence::default(), stored.clone(), remembered, now);
+    match taken.error {
+        None => TakenOver::stored(stored),
+        Some(_) => taken,
     }
 }
 
@@ -211,18 +224,22 @@ pub fn discredited(evidence: &Evidence, why: &str, now: DateTime<Utc>) -> Eviden
     let license = evidence.lease.as_ref().map(Lease::license);
     let license = license.map_or_else(|| License::new(Map::new()), Clone::clone);
     Evidence {
-        license_key: evidence.license_key.clone(),
-        lease: Some(Lease::adopted(license, LONG_AGO, LONG_AGO)),
+        lease: Some(Lease::adopted(
+            evidence.license_key(),
+            license,
+            LONG_AGO,
+            LONG_AGO,
+        )),
         denial: None,
         activated_at: evidence.activated_at,
         confirmed_at: evidence.confirmed_at,
         grace_started_at: Some(LONG_AGO),
-        last_failure: Some(Failure {
-            at: now,
-            reason: "not_genuine".to_owned(),
-            message: format!("the cached license is not genuine: {why}"),
-            denied: false,
-        }),
+        last_failure: Some(Failure::new(
+            now,
+            "not_genuine",
+            &format!("the cached license is not genuine: {why}"),
+            false,
+        )),
         server_in_grace: false,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Failure};
 use crate::standing::{LapseReason, Policy, Standing, standing};
 
 /// How far the wall clock may jump ahead without being doubted: small corrections are
@@ -87,7 +87,7 @@ impl WallClock {
         reading: WallReading,
     ) -> Self {
         let now = reading.wall;
-        let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
+        let failed_at = evidence.last_failure.as_ref().map(Failure::at);
         let confirmed_at = evidence.confirmed_at.max(evidence.activated_at);
         let tried_at = match (evidence.grace_started_at, failed_at) {
             // Version 1.0.0 does not record its last attempt.

@@ -229,7 +229,9 @@ impl Database {
         let closing = tokio::time::timeout(self.0.timeouts.check, pool.close());
         match closing.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the database was not closed cleanly"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = words(&error), "the database was not closed cleanly");
+            }
             Err(_) => {
                 tracing::warn!("the database hangs, abandoning its connections");
             }

@@ -7,7 +7,7 @@ use axum::Form;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use license_core::license_key::{LicenseKey, normalize};
+use license_core::license_key::{LicenseKey, MAX_KEY_CHARS, normalize};
 use license_service::unattended::finish_even_if_disconnected;
 use serde::Deserialize;
 
@@ -18,7 +18,6 @@ use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::error::ApiError;
 use crate::licensing;
-use crate::licensing::activate::MAX_KEY_CHARS;
 
 #[derive(Template)]
 #[template(path = "activate.html")]

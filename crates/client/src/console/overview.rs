@@ -131,7 +131,7 @@ pub(super) async fn page(
             .map(|lease| Moment::of(lease.valid_until())),
         unsigned: !app.keys.are_required(),
         license: license.map(|license| LicenseCard {
-            key: caller.sees(&evidence.license_key),
+            key: caller.sees(evidence.license_key()),
             tier: license.tier().unwrap_or_default().to_owned(),
             expires: expires(license),
             seats: license.seats(),

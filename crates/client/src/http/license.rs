@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
-use license_core::license_key::normalize;
+use license_core::license_key::{MAX_KEY_CHARS, normalize};
 use license_core::standing::{LapseReason, Standing};
 use license_core::time_guard::MAX_UNREPORTED_LAG;
 use license_service::unattended::finish_even_if_disconnected;
@@ -25,7 +25,6 @@ use crate::http::hardware::drift;
 use crate::http::instant::naive;
 use crate::knowledge::snapshot::Snapshot;
 use crate::licensing;
-use crate::licensing::activate::MAX_KEY_CHARS;
 use crate::licensing::due::due;
 
 /// A key may be pasted with text around it, which does not count.
@@ -209,7 +208,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
         license_key: evidence
             .lease
             .as_ref()
-            .map(|_| evidence.license_key.clone()),
+            .map(|lease| lease.license_key().to_owned()),
         tier: license.and_then(License::tier).map(str::to_owned),
         expires_at: license
             .and_then(License::expires_at_text)
@@ -242,9 +241,9 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
         time_trouble: None,
         next_validation: None,
         last_failure: evidence.last_failure.as_ref().map(|failure| LastFailure {
-            at: naive(failure.at),
-            reason: failure.reason.clone(),
-            message: failure.message.clone(),
+            at: naive(failure.at()),
+            reason: failure.reason().to_owned(),
+            message: failure.message().to_owned(),
         }),
         hardware_drift: drift(Verdict::Unknown),
         hardware_changed: Vec::new(),
@@ -337,13 +336,16 @@ impl<'a> View<'a> {
             Standing::Grace { until } => {
                 // Without contact both are null, as they always were; a denial
                 // that is not signed gives its reason.
-                let denial = evidence.last_failure.as_ref().filter(|f| f.denied);
+                let denial = evidence
+                    .last_failure
+                    .as_ref()
+                    .filter(|failure| failure.is_denial());
                 View {
                     license,
                     in_grace_period: true,
                     grace_period_expires: Some(*until),
-                    reason: denial.map(|denial| denial.reason.clone()),
-                    message: denial.map(|denial| denial.message.clone()),
+                    reason: denial.map(|denial| denial.reason().to_owned()),
+                    message: denial.map(|denial| denial.message().to_owned()),
                 }
             }
             Standing::Lapsed(why) => View {

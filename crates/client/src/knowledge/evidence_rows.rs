@@ -9,7 +9,6 @@ use license_core::contact::Trust;
 use license_core::document::verify_license;
 use license_core::evidence::{Evidence, Failure};
 use license_core::lease::Lease;
-use license_core::license_key;
 use license_core::standing::{Policy, grace_end};
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::{Deserialize, Serialize};
@@ -64,7 +63,7 @@ impl EvidenceRows {
         let current = local_license_cache::current(db).await?;
         let (cached, is_marked_invalid) = match current {
             None if is_signed(known) => {
-                let marked = local_license_cache::find(db, &known.license_key).await?;
+                let marked = local_license_cache::find(db, known.license_key()).await?;
                 let is_there = marked.is_some();
                 (marked, is_there)
             }
@@ -117,19 +116,19 @@ impl EvidenceRows {
         let in_grace = evidence.grace_started_at.is_some();
         let failure = evidence.last_failure.as_ref();
         let cached = CachedLicense {
-            license_key: evidence.license_key.clone(),
+            license_key: lease.license_key().to_owned(),
             license_data: lease.license().data().clone(),
             cached_at: evidence.activated_at,
             valid_until: lease.valid_until(),
             last_validated_at: evidence.confirmed_at,
-            validation_error: failure.map(|failure| failure.message.clone()),
+            validation_error: failure.map(|failure| failure.message().to_owned()),
             in_grace_period: in_grace || evidence.server_in_grace,
             grace_period_started_at: evidence.grace_started_at,
             grace_period_expires_at: grace_end(evidence, policy).filter(|_| in_grace),
             license_signature: lease.license().signature().to_owned(),
         };
         let memo = Memo {
-            license_key: evidence.license_key.clone(),
+            license_key: lease.license_key().to_owned(),
             activated_at: evidence.activated_at,
             denial: evidence.denial.as_ref().map(|d| d.jws().to_owned()),
             last_failure: evidence.last_failure.clone(),
@@ -151,9 +150,8 @@ impl EvidenceRows {
             return None;
         };
         let document = verify_license(&cached.license_signature, keyring).ok()?;
-        let key = document.license().license_key().unwrap_or_default();
         let claims = document.claims();
-        license_key::same(key, &cached.license_key).then(|| Identity {
+        Some(Identity {
             installation_id: claims.installation_id.clone(),
             hardware_id: claims.hardware_id.clone(),
         })

@@ -89,7 +89,9 @@ impl Knowledge {
         let mark = Timekeeping::load_mark(&db).await?;
         let verified = self.verify(rows, &identity, &Evidence::default(), now);
         self.restore_time(mark.as_ref(), &verified.evidence);
-        let adopted = verified.is_adopted.then_some(verified.evidence.license_key);
+        let adopted = verified
+            .is_adopted
+            .then(|| verified.evidence.license_key().to_owned());
         let heartbeat_at = reports::load_heartbeat(&db).await?;
         parts.meter.join(reports::load_usage(&db).await?, now);
         Ok(Opened {
@@ -107,7 +109,7 @@ impl Knowledge {
         let evidence = &snapshot.evidence;
         let is_signed = matches!(evidence.lease.as_ref()?, Lease::Signed(_));
         let other = rows.cached.as_ref().map(|cached| &cached.license_key);
-        let is_other = other.is_some_and(|other| !license_key::same(other, &evidence.license_key));
+        let is_other = other.is_some_and(|other| !license_key::same(other, evidence.license_key()));
         // An unsigned license in the database proves nothing.
         if is_other && !is_signed {
             return None;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
 use license_core::taking_over::Remembered;
 use license_core::time_guard::Mark;
@@ -103,7 +102,7 @@ impl Knowledge {
             let mut remembered = lock(&self.remembered);
             *remembered = copy.remembered.joined(std::mem::take(&mut *remembered));
         }
-        let evidence = self.verify(copy.rows, &identity, &Evidence::default(), now);
+        let evidence = self.verify_local_copy(copy.rows, &identity, now);
         if evidence.is_tampered {
             parts.metrics.security_event();
         }

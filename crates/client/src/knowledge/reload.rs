@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use license_core::evidence::Evidence;
+use license_core::evidence::{Evidence, Failure};
 use license_core::usage::Gauges;
 
 use super::evidence_rows::EvidenceRows;
@@ -64,7 +64,6 @@ impl Knowledge {
         self.note_call(|calls| calls.heartbeat_sent_elsewhere(heartbeat_at, now));
         self.log_switches(&contents.snapshot);
         self.note_validation_elsewhere(&contents.snapshot, &known, now);
-        self.parts.attempts.invalidate();
         self.publish(contents.snapshot).await;
         Ok(contents.revision)
     }
@@ -124,7 +123,7 @@ impl Knowledge {
             return;
         }
         tracing::info!(standing = ?loaded.standing(now), "applied a change from the database");
-        let failed_at = evidence.last_failure.as_ref().map(|failure| failure.at);
+        let failed_at = evidence.last_failure.as_ref().map(Failure::at);
         // Others could put calls off by what only the columns say.
         let tried_at = if self.parts.keys.are_required() {
             let signed_at = evidence.newest_signed_at();

@@ -185,7 +185,10 @@ impl<'a> Turn<'a> {
         let storing = repeated(|| knowledge.try_to_store(&unwritten, &attempts, now, &change));
         let snapshot = knowledge.parts.store.within(storing).await?;
         knowledge.note_unwritten(|waiting| waiting.remove(&unwritten));
-        knowledge.parts.attempts.invalidate();
+        // Lines of others are read when the log is due again, however often others make changes.
+        if !attempts.is_empty() {
+            knowledge.parts.attempts.invalidate();
+        }
         Ok(snapshot)
     }
 }

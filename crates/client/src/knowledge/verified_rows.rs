@@ -14,7 +14,9 @@ use license_core::keyring::Keyring;
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
-use license_core::taking_over::{NotTakenOver, Remembered, discredited, take_over};
+use license_core::taking_over::{
+    NotTakenOver, Remembered, TakenOver, discredited, take_over, take_up,
+};
 use license_core::time_guard::ANSWER_TOLERANCE;
 
 use super::Knowledge;
@@ -51,6 +53,36 @@ pub(super) struct Verified {
 }
 
 impl Verified {
+    /// `taken` is missing where no keys are trusted: then the rows count.
+    fn of(stored: Stored, taken: Option<TakenOver>) -> Self {
+        let (evidence, not_taken_over) = match taken {
+            Some(taken) => (taken.evidence, taken.error),
+            None => (stored.evidence.clone(), None),
+        };
+        match not_taken_over {
+            // Said where the rows were read.
+            Some(NotTakenOver::Unsigned) if !stored.is_tampered => tracing::error!(
+                security = true,
+                "ignoring an unsigned license that replaced the signed one"
+            ),
+            Some(NotTakenOver::GivenUp) => tracing::error!(
+                security = true,
+                "ignoring a deactivated license that was put back into the database"
+            ),
+            Some(NotTakenOver::Older) => {
+                tracing::warn!("ignoring a stored license that is older than the known one");
+            }
+            _ => {}
+        }
+        Self {
+            evidence,
+            stored: stored.evidence,
+            is_adopted: stored.is_adopted && not_taken_over.is_none(),
+            is_tampered: stored.is_tampered || not_taken_over == Some(NotTakenOver::Unsigned),
+            not_taken_over,
+        }
+    }
+
     /// Whether the rows must be rewritten.
     pub(super) fn must_be_rewritten(&self) -> bool {
         let is_older = self.not_taken_over == Some(NotTakenOver::Older);
@@ -69,7 +101,7 @@ enum NotGenuine {
     #[error("its signature was removed")]
     SignatureRemoved,
     /// It is another's.
-    #[error("it is for another installation, machine or license key")]
+    #[error("it is for another installation or machine")]
     Foreign,
     /// It is unsigned, and the time for adoption is over.
     #[error("it is unsigned, and unsigned licenses are no longer adopted")]
@@ -88,34 +120,25 @@ impl Knowledge {
         let keys = &self.parts.keys;
         let remembered = self.remembered();
         let stored = read(rows, keys, identity, &remembered, now);
-        let (evidence, not_taken_over) = if keys.are_required() {
-            let taken = take_over(known, stored.evidence.clone(), &remembered, now);
-            (taken.evidence, taken.error)
-        } else {
-            (stored.evidence.clone(), None)
-        };
-        match not_taken_over {
-            // Said where the rows were read.
-            Some(NotTakenOver::Unsigned) if !stored.is_tampered => tracing::error!(
-                security = true,
-                "ignoring an unsigned license that replaced the signed one"
-            ),
-            Some(NotTakenOver::GivenUp) => tracing::error!(
-                security = true,
-                "ignoring a deactivated license that was put back into the database"
-            ),
-            Some(NotTakenOver::Older) => {
-                tracing::warn!("ignoring a stored license that is older than the known one");
-            }
-            _ => {}
-        }
-        Verified {
-            evidence,
-            stored: stored.evidence,
-            is_adopted: stored.is_adopted && not_taken_over.is_none(),
-            is_tampered: stored.is_tampered || not_taken_over == Some(NotTakenOver::Unsigned),
-            not_taken_over,
-        }
+        let take_over = || take_over(known, stored.evidence.clone(), &remembered, now);
+        let taken = keys.are_required().then(take_over);
+        Verified::of(stored, taken)
+    }
+
+    /// The same for rows in the local copy, where only this service can write: without a known
+    /// state, and with everything that belongs to a signed license.
+    pub(super) fn verify_local_copy(
+        &self,
+        rows: EvidenceRows,
+        identity: &Identity,
+        now: DateTime<Utc>,
+    ) -> Verified {
+        let keys = &self.parts.keys;
+        let remembered = self.remembered();
+        let stored = read(rows, keys, identity, &remembered, now);
+        let take_up = || take_up(stored.evidence.clone(), &remembered, now);
+        let taken = keys.are_required().then(take_up);
+        Verified::of(stored, taken)
     }
 
     /// Counts changes made to the rows by hand, and requests a validation if `known` was replaced
@@ -167,50 +190,37 @@ fn read(
     // A signed document has two dots; the signatures of unsigned
     // servers, which version 1.0.0 stored as they came, do not.
     if cached.license_signature.matches('.').count() == 2 {
-        let verified = verify_license(&cached.license_signature, keyring);
-        let verified = verified.map_err(NotGenuine::from).and_then(|document| {
-            is_for(&document, &cached, identity)?;
-            Ok(document)
-        });
-        match verified {
+        match verify_license(&cached.license_signature, keyring) {
+            Ok(document) if !is_for(&document, identity) => {
+                not_genuine(cached, Some(&document), &NotGenuine::Foreign, now)
+            }
             Ok(document) => {
-                let mut stored = signed(cached, memo, document, keyring, identity, now);
+                let mut stored = signed(&cached, memo, document, keyring, identity, now);
                 if rows.is_marked_invalid {
-                    log_changed_row(&stored.evidence.license_key);
+                    log_changed_row(stored.evidence.license_key());
                     stored.is_tampered = true;
                 }
                 stored
             }
-            Err(error) => not_genuine(cached, &error, now),
+            Err(error) => not_genuine(cached, None, &error.into(), now),
         }
     } else if memo.as_ref().is_some_and(|memo| memo.signed) {
-        not_genuine(cached, &NotGenuine::SignatureRemoved, now)
+        not_genuine(cached, None, &NotGenuine::SignatureRemoved, now)
     } else if !keys.adopt_unsigned(now) {
-        not_genuine(cached, &NotGenuine::AdoptionOver, now)
+        not_genuine(cached, None, &NotGenuine::AdoptionOver, now)
     } else {
         unsigned(cached, memo, Some(remembered), now)
     }
 }
 
-fn is_for(
-    document: &VerifiedLicense,
-    cached: &CachedLicense,
-    identity: &Identity,
-) -> Result<(), NotGenuine> {
+fn is_for(document: &VerifiedLicense, identity: &Identity) -> bool {
     let claims = document.claims();
-    let key = document.license().license_key().unwrap_or_default();
-    if claims.installation_id != identity.installation_id
-        || claims.hardware_id != identity.hardware_id
-        || !license_key::same(key, &cached.license_key)
-    {
-        return Err(NotGenuine::Foreign);
-    }
-    Ok(())
+    claims.installation_id == identity.installation_id && claims.hardware_id == identity.hardware_id
 }
 
 /// What a signed document says is taken from it alone.
 fn signed(
-    cached: CachedLicense,
+    cached: &CachedLicense,
     memo: Option<Memo>,
     document: VerifiedLicense,
     keyring: &Keyring,
@@ -225,22 +235,22 @@ fn signed(
     let is_possible = start.is_none_or(|start| {
         bounds.contains(&start) || bounds.contains(&(start + ANSWER_TOLERANCE))
     });
-    let is_tampered = cached.license_data != *document.license().data()
+    let is_tampered = cached.license_key != document.license_key()
+        || cached.license_data != *document.license().data()
         || cached.valid_until != claims.valid_until
         || !is_possible;
     if is_tampered {
-        log_changed_row(&cached.license_key);
+        log_changed_row(document.license_key());
     }
     let latest = (*bounds.end()).min(now).max(claims.iat);
     let grace_started_at = start.map(|start| start.clamp(claims.iat, latest));
     let (denial, last_failure) = memo.map_or((None, None), |memo| (memo.denial, memo.last_failure));
     let denial =
-        denial.and_then(|jws| verified_denial(&jws, &cached.license_key, keyring, identity));
+        denial.and_then(|jws| verified_denial(&jws, document.license_key(), keyring, identity));
     Stored {
         is_adopted: false,
         is_tampered,
         evidence: Evidence {
-            license_key: cached.license_key,
             lease: Some(Lease::Signed(Box::new(document))),
             denial,
             activated_at: cached.cached_at,
@@ -297,20 +307,30 @@ fn unsigned(
     let first_seen = probation.and_then(Remembered::adopted_at);
     let grace_started_at =
         grace_started_at.map(|start| first_seen.map_or(start, |it| it.min(start)));
-    let license = License::new(cached.license_data.clone());
+    let license_key = license_key::bounded(&cached.license_key);
+    let is_tampered = license_key != cached.license_key;
+    if is_tampered {
+        tracing::error!(
+            security = true,
+            license_key = license_key::mask(&license_key),
+            "the stored license key is longer than any valid key, using its normalised beginning"
+        );
+    }
+    let license = License::new(cached.license_data);
     let lease = if on_probation {
-        Lease::adopted(license, cached.valid_until, grace_started_at.unwrap_or(now))
+        let start = grace_started_at.unwrap_or(now);
+        Lease::adopted(&license_key, license, cached.valid_until, start)
     } else {
         Lease::Unsigned {
+            license_key,
             license,
             valid_until: cached.valid_until,
         }
     };
     Stored {
         is_adopted,
-        is_tampered: false,
+        is_tampered,
         evidence: Evidence {
-            license_key: cached.license_key,
             lease: Some(lease),
             denial: None,
             activated_at: cached.cached_at,
@@ -322,20 +342,28 @@ fn unsigned(
     }
 }
 
-/// A license whose signature failed verification.
-fn not_genuine(cached: CachedLicense, error: &NotGenuine, now: DateTime<Utc>) -> Stored {
+/// A license that counts for nothing. The License Server is asked about the key of its document,
+/// if a trusted key has signed that, and otherwise about the one in the row.
+fn not_genuine(
+    cached: CachedLicense,
+    document: Option<&VerifiedLicense>,
+    error: &NotGenuine,
+    now: DateTime<Utc>,
+) -> Stored {
+    let in_row = || license_key::bounded(&cached.license_key);
+    let license_key = document.map_or_else(in_row, |it| it.license_key().to_owned());
     tracing::error!(
         security = true,
-        license_key = license_key::mask(&cached.license_key),
+        license_key = license_key::mask(&license_key),
         %error,
         "the cached license failed verification and is ignored until the License Server confirms it"
     );
     let said = Evidence {
         lease: Some(Lease::Unsigned {
+            license_key,
             license: License::new(cached.license_data),
             valid_until: cached.valid_until,
         }),
-        license_key: cached.license_key,
         activated_at: cached.cached_at,
         confirmed_at: cached.last_validated_at,
         ..Evidence::default()

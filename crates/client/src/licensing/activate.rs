@@ -18,8 +18,6 @@ use crate::random;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
-/// Maximum length of a license key, in characters: the width of its column.
-pub const MAX_KEY_CHARS: usize = 255;
 /// An answer to an activation must have a license.
 const NO_LICENSE: NoContact = NoContact::Unexpected {
     status: 200,
@@ -70,7 +68,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
     let license_key = &*license_key::normalize(entered);
     let turn = app.knowledge.turn().await;
     let identity = app.identity().ok_or(StoreError::NotReached)?;
-    let cached_key = app.snapshot().evidence.license_key.clone();
+    let cached_key = app.snapshot().evidence.license_key().to_owned();
     let request = ActivateRequest {
         license_key: license_key.to_owned(),
         hardware_id: identity.hardware_id.clone(),
@@ -82,7 +80,11 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
     let error = match exchange(app, &identity, &request).await {
         Contact::Confirmed(confirmation) => {
             let now = app.time.now_when_tried(begun);
-            let lease = confirmation.lease(now, unsigned_validity(app.intervals.validation));
+            let lease = confirmation.lease(
+                license_key,
+                now,
+                unsigned_validity(app.intervals.validation),
+            );
             let lease = lease.ok_or(ActivateError::NoContact(NO_LICENSE))?;
             let license = store(&turn, license_key, lease, now).await?;
             app.knowledge.note_confirmation_tried(begun);
@@ -122,7 +124,7 @@ async fn store(
         result: AttemptResult::Success,
         error_message: None,
     };
-    let evidence = |current: &Evidence| current.activated(license_key, lease.clone(), now);
+    let evidence = |current: &Evidence| current.activated(lease.clone(), now);
     let calls = |calls: &mut Calls| calls.activated(now, random::jitter());
     turn.change(attempt, now, evidence, calls).await?;
     tracing::info!(

@@ -51,7 +51,7 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
     // Do not give back a seat that would immediately be needed again.
     app.store.ping().await?;
     let request = DeactivateRequest {
-        license_key: evidence.license_key.clone(),
+        license_key: evidence.license_key().to_owned(),
         hardware_id: identity.hardware_id.clone(),
     };
     let seat = match exchange(app, &identity, &request).await {
@@ -61,9 +61,9 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
         Contact::None(_) if force => Seat::Unknown,
         Contact::None(why) => return Err(DeactivateError::NoContact(why)),
     };
-    turn.forget(&evidence.license_key, None).await?;
+    turn.forget(evidence.license_key(), None).await?;
     tracing::info!(
-        license_key = license_key::mask(&evidence.license_key),
+        license_key = license_key::mask(evidence.license_key()),
         ?seat,
         "license deactivated"
     );

@@ -53,5 +53,5 @@ pub fn unknown_features(app: &App) -> Vec<UnknownFeature> {
 
 /// The license key may have been sent in place of a feature.
 fn presentable(app: &App, key: &str) -> String {
-    mask_within(key, &app.snapshot().evidence.license_key)
+    mask_within(key, app.snapshot().evidence.license_key())
 }

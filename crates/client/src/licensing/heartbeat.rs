@@ -36,11 +36,16 @@ async fn measured_report(app: &App) -> Option<HeartbeatRequest> {
 #[must_use]
 pub fn report(app: &App) -> Option<HeartbeatRequest> {
     let identity = app.identity()?;
-    let evidence = app.snapshot().evidence.clone();
-    evidence.lease?;
+    let license_key = app
+        .snapshot()
+        .evidence
+        .lease
+        .as_ref()?
+        .license_key()
+        .to_owned();
     let usage = app.meter.usage(app.clock.now());
     Some(HeartbeatRequest {
-        license_key: evidence.license_key,
+        license_key,
         hardware_id: identity.hardware_id.clone(),
         installation_id: identity.installation_id.clone(),
         usage_metrics: UsageMetrics {

@@ -74,7 +74,7 @@ pub async fn request(
     let fresh = nonce(random::bytes(), written_at);
     let (license_key, nonce) = match (purpose, license_key, again) {
         (Purpose::Activate, Some(key), _) => (key, fresh),
-        _ if evidence.lease.is_some() => (evidence.license_key.clone(), fresh),
+        _ if evidence.lease.is_some() => (evidence.license_key().to_owned(), fresh),
         (Purpose::Deactivate, _, Some(again)) => match again.check_nonce(written_at) {
             Ok(()) => (again.license_key, again.nonce),
             Err(_) => (again.license_key, fresh),
@@ -137,8 +137,8 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
         pending: &pending,
         current: evidence.lease.as_ref().map(|_| {
             (
-                &*evidence.license_key,
-                evidence.newest_seq(&evidence.license_key),
+                evidence.license_key(),
+                evidence.newest_seq(evidence.license_key()),
             )
         }),
     };
@@ -177,10 +177,8 @@ async fn take(
     let license = lease.license().clone();
     let attempt = attempt(app, answered, AttemptResult::Success, None);
     let evidence = |current: &Evidence| match answered.purpose {
-        Purpose::Renew => current.confirmed(&answered.license_key, lease.clone(), false, now),
-        Purpose::Activate | Purpose::Deactivate => {
-            current.activated(&answered.license_key, lease.clone(), now)
-        }
+        Purpose::Renew => current.confirmed(lease.clone(), false, now),
+        Purpose::Activate | Purpose::Deactivate => current.activated(lease.clone(), now),
     };
     let calls = |calls: &mut Calls| calls.validated(true, now, random::jitter());
     turn.change(attempt, now, evidence, calls).await?;
@@ -211,7 +209,7 @@ async fn refuse(
     };
     let attempt = attempt(app, answered, result, Some(message.to_owned()));
     let evidence = |current: &Evidence| {
-        let is_it = license_key::same(&current.license_key, &answered.license_key);
+        let is_it = license_key::same(current.license_key(), &answered.license_key);
         match answered.purpose {
             Purpose::Renew if is_it => current.validated(&contact, now, validity),
             _ => current.clone(),

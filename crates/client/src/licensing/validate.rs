@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use license_core::calls::Calls;
 use license_core::contact::Contact;
 use license_core::evidence::Evidence;
+use license_core::license_key;
 use license_core::protocol::ValidateRequest;
 use license_core::schedule::unsigned_validity;
 
@@ -30,7 +31,7 @@ pub async fn validate(app: &App) {
     };
     app.knowledge.note_call(Calls::validation_begun);
     let request = ValidateRequest {
-        license_key: asked.license_key.clone(),
+        license_key: asked.license_key().to_owned(),
         hardware_id: identity.hardware_id.clone(),
     };
     let begun = app.time.wall_reading();
@@ -41,7 +42,7 @@ pub async fn validate(app: &App) {
     let evidence = |current: &Evidence| {
         // Another process may have activated another key in the meantime,
         // about which this answer says nothing.
-        if current.license_key == asked.license_key {
+        if license_key::same(current.license_key(), asked.license_key()) {
             current.validated(&contact, now, validity)
         } else {
             current.clone()
@@ -49,7 +50,7 @@ pub async fn validate(app: &App) {
     };
     let is_confirmed = matches!(contact, Contact::Confirmed(_));
     let calls = |calls: &mut Calls| calls.validated(is_confirmed, now, random::jitter());
-    let attempt = attempt(&asked.license_key, &contact, now);
+    let attempt = attempt(asked.license_key(), &contact, now);
     turn.change_even_unstored(attempt, now, evidence, calls)
         .await;
     app.knowledge.note_confirmation_tried(begun);

@@ -20,6 +20,7 @@ mod contact_plot;
 mod contract;
 mod database;
 mod database_edits;
+mod database_edits_put_back;
 mod database_gate;
 mod deployment;
 mod durability;

@@ -259,8 +259,7 @@ fn judge_license(
     if document.claims().offline {
         return Err(Mismatch::ByFile.into());
     }
-    let key = document.license().license_key().unwrap_or_default();
-    if !license_key::same(key, question.license_key) {
+    if !license_key::same(document.license_key(), question.license_key) {
         return Err(Mismatch::LicenseKey.into());
     }
     Ok(ConfirmedLicense::Signed(Box::new(document)))

@@ -9,7 +9,7 @@ use license_core::schedule::{Jitter, MAX_RETRY_DELAY};
 use license_core::standing::{LapseReason, Standing};
 use proptest::prelude::*;
 
-use crate::signer::{KEY, T0, unsigned_lease};
+use crate::signer::{T0, unsigned_lease};
 
 const INTERVALS: Intervals = Intervals {
     validation: TimeDelta::hours(24),
@@ -23,7 +23,7 @@ fn jitter() -> Jitter {
 }
 
 fn licensed() -> Evidence {
-    Evidence::default().activated(KEY, unsigned_lease(), T0)
+    Evidence::default().activated(unsigned_lease(), T0)
 }
 
 fn minutes(minutes: i64) -> DateTime<Utc> {

@@ -2,13 +2,16 @@
 
 use license_core::contact::{Contact, NoContact, Reply, TransportFailure, Trust};
 use license_core::document::{DenialReason, DocumentError, verify_denial, verify_license};
+use license_core::evidence::Failure;
 use license_core::folded_text::folded;
 use license_core::foreign_text::{MAX_IDENTIFIER_CHARS, MAX_MESSAGE_CHARS};
-use license_core::license_key::mask;
+use license_core::license::License;
+use license_core::license_key::{MAX_KEY_CHARS, bounded, mask};
 use serde_json::{Value, json};
 
 use crate::signer::{
-    KEY, Signer, activation, answer, denial_claims, license_claims, question, validation,
+    KEY, Signer, T0, activation, answer, denial_claims, license_claims, license_object, question,
+    validation,
 };
 
 /// Text that an attacker in the License Server's place may send.
@@ -166,4 +169,54 @@ fn a_search_finds_a_text_in_every_spelling() {
     assert!(folded("ΟΔΟΣΗΜΟ").contains(&folded("οδος")));
     let longest = folded(&"\u{fdfa}".repeat(255));
     assert!(longest.chars().count() <= 255 * 18);
+}
+
+#[test]
+fn a_failure_is_presentable_when_it_is_made_and_when_it_is_read() {
+    // A key within a word is masked only where the key is known: in answers, when they are read.
+    let is_within_word = |text: &String| text.starts_with("glued");
+    for text in hostile().into_iter().filter(|text| !is_within_word(text)) {
+        let made = Failure::new(T0, &text, &text, true);
+        let stored = json!({"at": T0, "reason": text, "message": text, "denied": true});
+        let read: Failure = serde_json::from_value(stored).unwrap();
+        assert_eq!(read, made);
+        assert_presentable(made.reason(), MAX_IDENTIFIER_CHARS);
+        assert_presentable(made.message(), MAX_MESSAGE_CHARS);
+        let stored = serde_json::to_string(&made).unwrap();
+        assert_eq!(serde_json::from_str::<Failure>(&stored).unwrap(), made);
+    }
+}
+
+#[test]
+fn long_texts_of_a_license_count_as_absent() {
+    let of = |text: String| {
+        let mut data = license_object();
+        for field in ["licenseKey", "tier", "status", "expiresAt", "signature"] {
+            data.insert(field.into(), text.clone().into());
+        }
+        License::new(data)
+    };
+    let long = of("ü".repeat(MAX_MESSAGE_CHARS + 1));
+    assert_eq!((long.license_key(), long.tier()), (None, None));
+    assert_eq!((long.expires_at_text(), long.status()), (None, "active"));
+    assert_eq!(long.signature().chars().count(), MAX_MESSAGE_CHARS + 1);
+    let text = "ü".repeat(MAX_MESSAGE_CHARS);
+    let longest = of(text.clone());
+    assert_eq!(longest.tier(), Some(&*text));
+    assert_eq!(longest.license_key(), Some(&*text));
+}
+
+#[test]
+fn a_stored_key_is_changed_only_if_it_is_longer_than_any_key() {
+    for key in [
+        KEY,
+        " fxsght aaaa-bbbb ",
+        "another vendor's key",
+        &"k".repeat(MAX_KEY_CHARS),
+    ] {
+        assert_eq!(bounded(key), key);
+    }
+    assert_eq!(bounded(&format!("{KEY}{}", "-".repeat(1_000))), KEY);
+    let long = "ü".repeat(1_000_000);
+    assert_eq!(bounded(&long), "ü".repeat(MAX_KEY_CHARS));
 }

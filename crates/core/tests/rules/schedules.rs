@@ -10,7 +10,7 @@ use license_core::schedule::{
 };
 use license_core::standing::{LapseReason, Standing};
 
-use crate::signer::{KEY, Signer, T0, at, license_claims, unsigned_lease};
+use crate::signer::{Signer, T0, at, license_claims, unsigned_lease};
 
 const DAY: TimeDelta = TimeDelta::hours(24);
 const GRACE: Standing = Standing::Grace { until: T0 };
@@ -25,7 +25,7 @@ fn most() -> Jitter {
 }
 
 fn unsigned() -> Evidence {
-    Evidence::default().activated(KEY, unsigned_lease(), T0)
+    Evidence::default().activated(unsigned_lease(), T0)
 }
 
 /// Signed for `hours` of validity.

@@ -120,7 +120,7 @@ impl Signer {
 
     /// Evidence of one activation with `claims`, at the time they were signed.
     pub fn evidence(&self, claims: &LicenseClaims) -> Evidence {
-        Evidence::default().activated(KEY, self.lease(claims), claims.iat)
+        Evidence::default().activated(self.lease(claims), claims.iat)
     }
 
     /// The header that [`encode`] writes for a license.
@@ -214,6 +214,7 @@ pub fn denial_claims() -> DenialClaims {
 /// The license cached by version 1.0.0, or sent by a server that does not sign.
 pub fn unsigned_lease() -> Lease {
     Lease::Unsigned {
+        license_key: KEY.into(),
         license: License::new(license_object()),
         valid_until: at(24),
     }

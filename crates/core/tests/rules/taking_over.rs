@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::LicenseClaims;
-use license_core::evidence::Evidence;
+use license_core::evidence::{Evidence, Failure};
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::standing::{LapseReason, Policy, Standing, standing};
-use license_core::taking_over::{NotTakenOver, Remembered, discredited, take_over};
+use license_core::taking_over::{NotTakenOver, Remembered, discredited, take_over, take_up};
+use proptest::prelude::*;
 
 use crate::signer::{KEY, SEQ, Signer, T0, at, denial_claims, license_claims, license_object};
 
@@ -20,7 +21,7 @@ fn signed(key: &str, seq: u64) -> Evidence {
     };
     claims.license.insert("licenseKey".into(), key.into());
     let lease = Signer::vendor().lease(&claims);
-    Evidence::default().activated(key, lease, T0)
+    Evidence::default().activated(lease, T0)
 }
 
 /// The same, which was denied with this number since.
@@ -37,8 +38,7 @@ fn denied(key: &str, lease: u64, denial: u64) -> Evidence {
 fn unsigned(key: &str, start: DateTime<Utc>) -> Evidence {
     let license = License::new(license_object());
     Evidence {
-        license_key: key.into(),
-        lease: Some(Lease::adopted(license, at(1000), start)),
+        lease: Some(Lease::adopted(key, license, at(1000), start)),
         grace_started_at: Some(start),
         ..Evidence::default()
     }
@@ -152,8 +152,8 @@ fn a_process_that_knows_nothing_goes_by_what_its_installation_remembers() {
         assert_eq!(taken.error, Some(why));
         assert_eq!(standing_of(&taken.evidence, at(1)), lapsed);
         let failure = taken.evidence.last_failure.as_ref().unwrap();
-        assert_eq!(failure.reason, "not_genuine");
-        assert_eq!(taken.evidence.license_key, stored.license_key);
+        assert_eq!(failure.reason(), "not_genuine");
+        assert_eq!(taken.evidence.license_key(), stored.license_key());
         // What counts for nothing already is not found again and again.
         let again = take_over(&nothing, taken.evidence.clone(), &past, at(2));
         assert_eq!((again.evidence, again.error), (taken.evidence, None));
@@ -233,4 +233,66 @@ fn what_is_remembered_is_bounded() {
     assert!(!text.contains("key-1"), "keys are hashed");
     let read: Remembered = serde_json::from_str(&text).unwrap();
     assert_eq!(read, past);
+}
+
+/// Instants from long before the document to long after it, and none.
+fn instants() -> impl Strategy<Value = Option<DateTime<Utc>>> {
+    prop::option::of((-900_000..900_000_i64).prop_map(at))
+}
+
+prop_compose! {
+    /// What users of a database can write beside a document.
+    fn beside()(
+        activated_at in instants(), confirmed_at in instants(), grace_started_at in instants(),
+        server_in_grace in any::<bool>(), message in prop::option::of(".{0,2000}"),
+    ) -> Evidence {
+        let last_failure = message.map(|text| Failure::new(at(1), &text, &text, true));
+        Evidence { activated_at, confirmed_at, grace_started_at, server_in_grace, last_failure,
+            ..Evidence::default() }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_document_that_comes_back_says_what_it_says_alone(
+        beside in beside(), is_denied in any::<bool>(),
+    ) {
+        let nothing = Evidence::default();
+        let seen = if is_denied { denied(KEY, SEQ, SEQ + 1) } else { signed(KEY, SEQ) };
+        let past = remembered(&[&seen]);
+        let back = Evidence { lease: seen.lease.clone(), denial: seen.denial.clone(), ..beside };
+        let taken = take_over(&nothing, back.clone(), &past, at(1));
+        prop_assert_eq!(taken.error, None);
+        let expected = take_over(&nothing, seen.clone(), &past, at(1)).evidence;
+        prop_assert_eq!(&taken.evidence, &expected);
+        prop_assert_eq!(&taken.evidence.lease, &seen.lease);
+        prop_assert_eq!(&taken.evidence.denial, &seen.denial);
+        prop_assert_eq!(taken.evidence.license_key(), KEY);
+        prop_assert_eq!(&taken.evidence.last_failure, &None);
+        // A process that has just started finds the same in its own files.
+        let taken = take_up(back.clone(), &past, at(1));
+        prop_assert_eq!((taken.evidence, taken.error), (back, None));
+    }
+
+    #[test]
+    fn the_key_of_a_signed_license_is_that_of_its_document(beside in beside(), seq in 0..9_u64) {
+        let lease = signed(OTHER, SEQ - 4 + seq).lease;
+        let stored = Evidence { lease, ..beside };
+        for known in [Evidence::default(), signed(OTHER, SEQ), denied(OTHER, SEQ, SEQ + 1)] {
+            let past = remembered(&[&known, &signed(OTHER, SEQ)]);
+            for taken in [take_over(&known, stored.clone(), &past, at(1)),
+                take_over(&known, stored.clone(), &past.without(OTHER), at(1))] {
+                prop_assert_eq!(taken.evidence.license_key(), OTHER);
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_the_service_do_not_bring_back_older_documents() {
+    let past = remembered(&[&signed(KEY, SEQ)]);
+    let taken = take_up(signed(KEY, SEQ - 1), &past, at(1));
+    assert_eq!(taken.error, Some(NotTakenOver::Older));
+    let taken = take_up(signed(KEY, SEQ), &past.without(KEY), at(1));
+    assert_eq!(taken.error, Some(NotTakenOver::GivenUp));
 }

@@ -27,10 +27,11 @@ fn reading(ran_hours: i64, wall_hours: i64) -> WallReading {
 
 fn licensed() -> Evidence {
     let lease = Lease::Unsigned {
+        license_key: KEY.into(),
         license: License::new(license_object()),
         valid_until: at(30),
     };
-    Evidence::default().activated(KEY, lease, T0)
+    Evidence::default().activated(lease, T0)
 }
 
 #[test]
@@ -83,12 +84,7 @@ fn a_site_that_was_off_keeps_its_standing_until_a_validation_attempt() {
     // A site whose grace period was running at the last attempt.
     let failed = |hours: i64| Evidence {
         grace_started_at: Some(at(20)),
-        last_failure: Some(Failure {
-            at: at(hours),
-            reason: "unreachable".into(),
-            message: String::new(),
-            denied: false,
-        }),
+        last_failure: Some(Failure::new(at(hours), "unreachable", "", false)),
         ..licensed()
     };
     let recalled = |evidence: &Evidence| {
@@ -128,10 +124,11 @@ fn the_end_of_a_license_during_sleep_waits_as_well() {
     license.insert("expiresAt".into(), at(10).to_rfc3339().into());
     let license = License::new(license);
     let lease = Lease::Unsigned {
+        license_key: KEY.into(),
         license,
         valid_until: at(30),
     };
-    let evidence = Evidence::default().activated(KEY, lease, T0);
+    let evidence = Evidence::default().activated(lease, T0);
     let clock = WallClock::start(reading(0, 20)).recalled(&evidence, None, &POLICY, reading(0, 20));
     assert_eq!(clock.now(reading(1, 21)), at(1));
     assert_eq!(clock.tried(reading(1, 21)).now(reading(1, 21)), at(21));

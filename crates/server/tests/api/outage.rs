@@ -52,6 +52,7 @@ impl Dice {
 
 /// A site as the client's `licensing/due.rs` sees it.
 struct Site {
+    license_key: String,
     evidence: Evidence,
     failures: u32,
     validated_at: DateTime<Utc>,
@@ -85,10 +86,8 @@ impl Site {
         };
         let validated_at = spread(dice, TimeDelta::hours(21));
         let mut site = Self {
-            evidence: Evidence {
-                license_key: key,
-                ..Evidence::default()
-            },
+            license_key: key,
+            evidence: Evidence::default(),
             failures: 0,
             validated_at,
             validation_wanted: false,
@@ -140,7 +139,7 @@ impl Site {
     }
 
     fn confirmation(&self) -> Reply {
-        let license = json!({"licenseKey": self.evidence.license_key, "status": "active"});
+        let license = json!({"licenseKey": self.license_key, "status": "active"});
         let data = json!({"isValid": true, "license": license});
         let body = json!({"success": true, "data": data}).to_string();
         Reply::of(200, body.into_bytes(), None)
@@ -150,7 +149,7 @@ impl Site {
     fn heard(&mut self, reply: &Reply, now: DateTime<Utc>, dice: &mut Dice) {
         let question = Question {
             nonce: "",
-            license_key: &self.evidence.license_key,
+            license_key: &self.license_key,
             installation_id: "",
             hardware_id: "",
             newest_seq: None,
@@ -158,9 +157,9 @@ impl Site {
         let contact = ValidateRequest::judge(reply, &question, &Trust::Unsigned);
         self.evidence = match (&contact, self.evidence.lease.is_some()) {
             (Contact::Confirmed(yes), false) => {
-                let lease = yes.lease(now, unsigned_validity(VALIDATION)).unwrap();
-                self.evidence
-                    .activated(&self.evidence.license_key, lease, now)
+                let validity = unsigned_validity(VALIDATION);
+                let lease = yes.lease(&self.license_key, now, validity).unwrap();
+                self.evidence.activated(lease, now)
             }
             _ => self
                 .evidence

@@ -60,7 +60,7 @@ fn a_signed_answer_to_this_request_is_a_confirmation() {
     let jws = vendor.license(&license_claims());
     for (call, reply) in answers_of(&jws) {
         let contact = call(&reply, &question(), &vendor.trust());
-        let lease = confirmation(contact).lease(T0, TimeDelta::hours(999));
+        let lease = confirmation(contact).lease(KEY, T0, TimeDelta::hours(999));
         let Some(Lease::Signed(document)) = lease else {
             panic!("the lease is not signed");
         };
@@ -131,7 +131,7 @@ fn the_license_that_counts_is_the_signed_one() {
     let body = protocol::confirmed(tampered.as_object().unwrap()).to_string();
     let contact = validation(&answer(200, body), &question(), &vendor.trust());
     let lease = confirmation(contact)
-        .lease(T0, TimeDelta::hours(24))
+        .lease(KEY, T0, TimeDelta::hours(24))
         .unwrap();
     let license = lease.license();
     assert_eq!(license.license_key(), Some(KEY));

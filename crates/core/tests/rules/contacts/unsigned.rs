@@ -62,10 +62,11 @@ fn an_answer_without_a_license_confirms_the_cached_one() {
     let license = License::new(license_object());
     let valid_until = T0 + validity;
     let lease = Lease::Unsigned {
+        license_key: KEY.into(),
         license: license.clone(),
         valid_until,
     };
-    let known = Evidence::default().activated(KEY, lease, T0);
+    let known = Evidence::default().activated(lease, T0);
     let in_grace = known.validated(
         &validation(&answer(503, ""), &question(), &Trust::Unsigned),
         T0 + TimeDelta::hours(20),
@@ -80,6 +81,7 @@ fn an_answer_without_a_license_confirms_the_cached_one() {
     assert_eq!(
         confirmed.lease,
         Some(Lease::Unsigned {
+            license_key: KEY.into(),
             license,
             valid_until
         })
@@ -244,7 +246,7 @@ fn the_message_of_a_denial_is_cut_at_one_thousand_characters() {
 fn an_unsigned_license_with_another_spelling_of_the_key_is_accepted() {
     let contact = validation(&answer(200, YES), &question(), &Trust::Unsigned);
     let lease = confirmation(contact)
-        .lease(T0, TimeDelta::hours(30))
+        .lease(KEY, T0, TimeDelta::hours(30))
         .unwrap();
     assert_eq!(lease.license().license_key(), Some("K"));
     assert_eq!(lease.valid_until(), T0 + TimeDelta::hours(30));

@@ -146,8 +146,8 @@ impl World {
         let Contact::Confirmed(confirmation) = contact else {
             panic!("not confirmed");
         };
-        let lease = confirmation.lease(now, validity()).unwrap();
-        Evidence::default().activated(KEY, lease, now)
+        let lease = confirmation.lease(KEY, now, validity()).unwrap();
+        Evidence::default().activated(lease, now)
     }
 }
 

@@ -56,7 +56,9 @@ proptest! {
         let anyone = [&one, &two].iter().any(|known| available(known, PAID, now, policy));
         prop_assert!(anyone || !available(&merged, PAID, now, policy));
         // The license of another site is not ours to change.
-        let unrelated = Evidence { license_key: "another".into(), ..two };
+        let license = License::new(license_object());
+        let lease = Some(Lease::adopted("another", license, at(0), at(0)));
+        let unrelated = Evidence { lease, ..two };
         prop_assert!(one.merged(&unrelated) == one);
         prop_assert_eq!(Evidence::default().merged(&one), Evidence::default());
     }
@@ -88,10 +90,10 @@ proptest! {
     ) {
         let policy = Policy { grace: TimeDelta::hours(grace), allow_unlicensed_core: false };
         let license = License::new(license_object());
-        let lease = Lease::adopted(license, at(valid_until), at(first_seen));
+        let lease = Lease::adopted(KEY, license, at(valid_until), at(first_seen));
         let end = at(first_seen + 72);
         prop_assert_eq!(lease.end(), Some(end));
-        let mut evidence = Evidence::default().activated(KEY, lease, at(0));
+        let mut evidence = Evidence::default().activated(lease, at(0));
         evidence.grace_started_at = is_noted.then_some(at(started));
         prop_assert!(grace_end(&evidence, &policy).unwrap() <= end);
         let after = end + TimeDelta::milliseconds(1) + TimeDelta::hours(later);
@@ -186,8 +188,8 @@ proptest! {
             Signer::vendor().lease(&claims)
         };
         let after = |first, second| {
-            let first = Evidence::default().activated(KEY, lease(first), T0);
-            first.activated(KEY, lease(second), T0).lease.unwrap().seq()
+            let first = Evidence::default().activated(lease(first), T0);
+            first.activated(lease(second), T0).lease.unwrap().seq()
         };
         prop_assert_eq!(after(seqs.0, seqs.1), after(seqs.1, seqs.0));
         prop_assert_eq!(after(seqs.0, seqs.1), Some(seqs.0.max(seqs.1)));

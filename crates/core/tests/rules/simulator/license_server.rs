@@ -77,7 +77,7 @@ impl World {
             } else {
                 self.evidence.clone()
             };
-            self.evidence = before.activated(KEY, lease, now);
+            self.evidence = before.activated(lease, now);
             self.restored = true;
         }
         self.keep();

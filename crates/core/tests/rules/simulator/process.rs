@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use license_core::document::{verify_denial, verify_license};
-use license_core::evidence::Evidence;
+use license_core::evidence::{Evidence, Failure};
 use license_core::lease::Lease;
 use license_core::schedule::{Jitter, next_validation};
 use license_core::standing::standing;
@@ -111,11 +111,7 @@ impl World {
         self.guard = guard;
         self.count_what_is_left(signed);
         self.last_effective = self.now();
-        let tried = self
-            .evidence
-            .last_failure
-            .as_ref()
-            .map(|failure| failure.at);
+        let tried = self.evidence.last_failure.as_ref().map(Failure::at);
         let now = self.now();
         self.validated_at = self
             .evidence

@@ -49,10 +49,11 @@ fn an_unsigned_license_without_a_readable_expiry_never_expires() {
         let mut license = license_object();
         license.insert("expiresAt".into(), expiry);
         let lease = Lease::Unsigned {
+            license_key: KEY.into(),
             license: License::new(license),
             valid_until: at(1_000_000),
         };
-        let evidence = Evidence::default().activated(KEY, lease, at(0));
+        let evidence = Evidence::default().activated(lease, at(0));
         assert_eq!(
             standing(&evidence, at(1_000_000), &POLICY),
             Standing::Active

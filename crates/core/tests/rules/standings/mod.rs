@@ -13,7 +13,7 @@ use license_core::protocol;
 use license_core::standing::{LapseReason, Policy, Standing, grace_end, holds_until, standing};
 
 use crate::signer::{
-    KEY, SEQ, Signer, answer, at, denial_claims, license_claims, license_object, question,
+    SEQ, Signer, answer, at, denial_claims, license_claims, license_object, question,
     unsigned_lease, validation,
 };
 
@@ -48,7 +48,7 @@ fn signed_with(change: impl FnOnce(&mut LicenseClaims)) -> Evidence {
 }
 
 fn unsigned() -> Evidence {
-    Evidence::default().activated(KEY, unsigned_lease(), at(0))
+    Evidence::default().activated(unsigned_lease(), at(0))
 }
 
 fn silence() -> Contact {

@@ -186,3 +186,21 @@ fn a_panic_keeps_its_text_and_is_no_unreadable_row() {
     assert_eq!(Failure::of(&error), Failure::Threads);
     assert!(words(&error).contains("TasksMax"), "{}", words(&error));
 }
+
+#[test]
+fn what_a_database_says_is_cut_and_safe_to_display() {
+    let said: String = "😀\u{1b}[31m\n".repeat(1_000_000);
+    let error = sent("P0001", said.leak());
+    let trouble = Trouble::of(&error);
+    assert!(
+        trouble
+            .what
+            .starts_with("the database returned an error: 😀[31m 😀")
+    );
+    for shown in [trouble.to_string(), words(&error), words(&of_commit(error))] {
+        assert!(shown.chars().count() < 1_500, "{}", shown.chars().count());
+        assert!(!shown.contains(char::is_control), "{shown}");
+    }
+    let custom = DbErr::Custom("x".repeat(1_000_000));
+    assert_eq!(words(&custom).matches('x').count(), 1_000);
+}

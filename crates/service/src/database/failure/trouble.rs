@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use license_core::foreign_text;
 use sea_orm::DbErr;
 
 use super::{Failure, is_mixed_up, library_error, pooler};
@@ -10,14 +11,15 @@ use crate::runtime::RAISE_THREADS;
 /// What is wrong with a database, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What the database says, or what we say of it.
+    /// What the database says, cut and made safe to display, or what we say of it.
     pub what: String,
     /// Its kind.
     pub failure: Failure,
 }
 
 impl Trouble {
-    /// What an error says.
+    /// What an error says. All errors of databases are shown and logged through this. Users of the
+    /// database decide what it says, for example in a trigger.
     #[must_use]
     pub fn of(error: &DbErr) -> Self {
         let failure = Failure::of(error);
@@ -32,6 +34,7 @@ impl Trouble {
             },
             (error, None) => format!("the database returned an error: {error}"),
         };
+        let what = foreign_text::message(&what);
         Self { what, failure }
     }
 
