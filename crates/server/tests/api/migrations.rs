@@ -191,8 +191,9 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         recorded.accepted_at,
         Some("2026-11-25T12:00:00Z".parse().unwrap())
     );
-    let session = console_sessions::find(store.reader(), "abc").await.unwrap();
-    let session = session.unwrap();
+    let ids = ["abc".to_owned()].into();
+    let sessions = console_sessions::find(store.reader(), &ids).await.unwrap();
+    let session = sessions[0].1;
     assert_eq!(session.used - session.begun, TimeDelta::minutes(20));
     let lost = lost_numbers::around(store.reader(), 1_795_525_200_000).await;
     assert_eq!(lost.unwrap().unwrap().after, 1_795_521_600_000);
