@@ -34,6 +34,7 @@ mod key_owner;
 mod keys;
 #[path = "../../../client/tests/api/latin_1.rs"]
 mod latin_1;
+mod license_size;
 mod listener;
 mod log_growth;
 mod migrations;
