@@ -173,6 +173,7 @@ async fn decide(
         return deny(app, None, envelope, unknown(key.err()), lost);
     };
     let (transaction, license) = app.store.hold(known).await?;
+    let proof = restored::prove(&transaction, &app.numbering, now).await?;
     let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
     refuse_outdated(question, call, seat.as_ref())?;
     let to = complete(to, seat.as_ref());
@@ -288,7 +289,7 @@ async fn decide(
             deny(app, Some(&license), envelope(seq), denied, lost)?
         }
     };
-    transaction.commit().await.map_err(StoreError::from)?;
+    proof.commit(transaction).await.map_err(StoreError::from)?;
     Ok(answer)
 }
 
@@ -600,6 +601,7 @@ fn deny(
         return Err(AnswerError::OlderThanSite);
     }
     let signature = signed_denial(app, license, envelope, &denied)?;
+    app.numbering.note_denial(envelope.seq);
     let Denied { reason, message } = denied;
     Ok(Answer::Denied {
         reason,

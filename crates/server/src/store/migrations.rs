@@ -1,6 +1,7 @@
 //! The tables, as they came to be. Migrations are only ever added; each has
 //! sample data in `tests/migrations/` that all later ones must keep.
 
+mod commit_proofs;
 mod folded_names;
 
 use chrono::NaiveDateTime;
@@ -11,6 +12,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
 use super::{Store, StoreError};
+use commit_proofs::CommitProofs;
 use folded_names::FoldedNames;
 
 /// Which migrations were applied.
@@ -48,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(RegressionTimes),
             Box::new(Coverage),
             Box::new(FoldedNames),
+            Box::new(CommitProofs),
         ]
     }
 }

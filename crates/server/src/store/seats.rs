@@ -255,26 +255,6 @@ pub async fn beginning_with(
     rows.into_iter().map(Seat::try_from).collect()
 }
 
-/// When the newest call was answered, of those not later than an instant.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn newest_call(
-    db: &impl ConnectionTrait,
-    at_most: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let newest: Option<NaiveDateTime> = Entity::find()
-        .select_only()
-        .column(Column::LastSeenAt)
-        .filter(Column::LastSeenAt.lte(at_most.naive_utc()))
-        .order_by_desc(Column::LastSeenAt)
-        .limit(1)
-        .into_tuple()
-        .one(db)
-        .await?;
-    Ok(newest.map(|at| at.and_utc()))
-}
-
 /// Whether there is any seat of any license, held or freed.
 ///
 /// # Errors

@@ -37,6 +37,7 @@ mod latin_1;
 mod license_size;
 mod listener;
 mod log_growth;
+mod lost_commits;
 mod migrations;
 mod offline;
 mod outage;

@@ -6,8 +6,8 @@ use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, audit_log, calls, console_sessions, coverage, key_record, licenses,
-    lost_numbers, seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
+    Migrator, Store, audit_log, calls, commit_proofs, console_sessions, coverage, key_record,
+    licenses, lost_numbers, seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -16,7 +16,7 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::database::{Engine, TestDatabase, on_both_engines};
 
 /// Sample rows of each migration, in order.
-const SAMPLES: [&str; 13] = [
+const SAMPLES: [&str; 14] = [
     include_str!("../migrations/m0001_licenses_and_seats.sql"),
     include_str!("../migrations/m0002_suspicions.sql"),
     include_str!("../migrations/m0003_audit_and_history.sql"),
@@ -30,6 +30,7 @@ const SAMPLES: [&str; 13] = [
     include_str!("../migrations/m0011_regression_times.sql"),
     include_str!("../migrations/m0012_coverage.sql"),
     include_str!("../migrations/m0013_folded_names.sql"),
+    include_str!("../migrations/m0014_commit_proofs.sql"),
 ];
 
 on_both_engines! {
@@ -65,8 +66,7 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let last = SAMPLES.len() - 1;
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version LIKE 'm{:04}%'; \
-         ALTER TABLE licenses DROP COLUMN customer_folded; \
-         ALTER TABLE seats DROP COLUMN installation_name_folded",
+         DROP TABLE commit_proofs",
         last + 1
     );
     connection.execute_unprepared(&remove).await.unwrap();
@@ -210,6 +210,8 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         (covered.version, covered.until, covered.is_closed),
         (7, seen, true)
     );
+    let proof = commit_proofs::find(store.reader(), &[-7]).await.unwrap();
+    assert_eq!((proof[0].token, proof[0].number), (8, 1_795_521_600_000));
     // Names from before there was a folded copy.
     for (text, number) in [
         ("HARBOUR", 1),
