@@ -88,7 +88,7 @@ impl CommitProofs {
         self.taken(&mut proofs, index)
     }
 
-    /// Takes the row for a record of the coverage; one record at a time does.
+    /// Takes the row for a record of the coverage, of which there is one at a time.
     #[must_use]
     pub fn take_for_record(&self) -> Moved {
         self.taken(&mut self.lock(), RECORD)

@@ -22,6 +22,8 @@ pub struct Numbering {
     known: Mutex<Known>,
     /// That the database still has what this process has committed.
     pub proofs: CommitProofs,
+    /// Held by the one who records how far the database is covered.
+    pub recording: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +58,7 @@ impl Numbering {
         };
         Self {
             known: Mutex::new(known),
-            proofs: CommitProofs::default(),
+            ..Self::default()
         }
     }
 

@@ -49,6 +49,7 @@ pub async fn record(
     clock: &SigningClock,
     is_closed: bool,
 ) -> Result<(), StoreError> {
+    let _turn = numbering.recording.lock().await;
     let Some((at, may_begin)) = clock.to_record() else {
         return Ok(());
     };

@@ -181,11 +181,16 @@ async fn concurrent_answers_records_and_hang_ups_lose_nothing(engine: Engine) {
                 Err(_) => assert!(number < 2),
             }
         });
-        let records = async {
-            watch(&vendor.app).await.unwrap();
-            watch(&second.app).await.unwrap();
+        let record = async |server: &Vendor| {
+            watch(&server.app).await.unwrap();
+            restored::watch(&server.app).await.unwrap();
         };
-        tokio::join!(futures_util::future::join_all(answers), records);
+        tokio::join!(
+            futures_util::future::join_all(answers),
+            record(&vendor),
+            record(&vendor),
+            record(&second),
+        );
         let ahead = number_at(vendor.clock.now() + TimeDelta::minutes(1));
         for server in [&vendor, &second] {
             let answered = word(server, "validate", &keys[2], "another", Some(ahead)).await;
