@@ -27,6 +27,10 @@ pub use error::DocumentError;
 /// Maximum size of a document in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
 
+/// Maximum size of the license in a document, in bytes of JSON. With it, a document stays below
+/// [`MAX_BYTES`] even where the texts of its other claims have 255 characters that JSON escapes.
+pub const MAX_LICENSE_BYTES: usize = 40 * 1024;
+
 /// The type of a document, in the header's `typ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DocumentType {

@@ -15,9 +15,13 @@ use crate::protocol::Call;
 /// How far the clock of a lost server may have been ahead of this one's.
 pub const MAX_LEAD: TimeDelta = TimeDelta::minutes(10);
 
-/// How far the newest recorded number may be behind the newest one issued: servers record
-/// every 15 seconds that they are running, and a denial leaves no other trace.
+/// How long the record of a running server may rest: servers record every 15 seconds that they
+/// are running.
 pub const MAX_UNRECORDED: TimeDelta = TimeDelta::seconds(30);
+
+/// How far the clocks of two healthy servers may differ: a record that is so little ahead
+/// was not made by a wrong clock. A backup cannot be restored in less time.
+pub const MAX_SKEW: TimeDelta = TimeDelta::seconds(5);
 
 /// How long after a clean stop a server may start again without doubt: a backup cannot be restored
 /// in less time.
@@ -53,6 +57,8 @@ impl Coverage {
     pub fn continuity(&self, now: DateTime<Utc>) -> Continuity {
         let rest = now - self.until;
         match self.is_closed {
+            // The clock that recorded it was ahead: how much time has passed is not known.
+            _ if rest < -MAX_SKEW => Continuity::Broken,
             true if rest <= MAX_RESTART => Continuity::Kept,
             false if rest <= MAX_UNRECORDED => Continuity::OpenNow,
             _ => Continuity::Broken,
@@ -76,49 +82,35 @@ impl Coverage {
 pub struct LostNumbers {
     /// The newest number before them.
     pub after: u64,
-    /// The last of them.
+    /// The number of the moment at which the loss was noticed, or the newest recorded one if
+    /// that is later. Numbers up to [`MAX_LEAD`] later may be lost too.
     pub until: u64,
 }
 
-/// Which sequence numbers a database accounts for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IssuedNumbers {
-    /// The newest number recorded.
-    pub newest: u64,
-    /// The lost numbers around the one that is asked about, or those that end up to
-    /// [`MAX_LEAD`] before it, if there are such.
-    pub lost: Option<LostNumbers>,
-}
-
-impl IssuedNumbers {
-    /// A database of which is known only that it accounts for the numbers up to this one:
-    /// all later ones may be lost.
+impl LostNumbers {
+    /// The numbers that may be lost if the database is complete up to the number `recorded`, and
+    /// this is noticed now. If `recorded` is in the future, the clock that recorded it was ahead
+    /// by [`MAX_LEAD`] at most, and the database is complete only up to a number that is so much
+    /// smaller.
     #[must_use]
-    pub fn unknown_after(newest: u64) -> Self {
-        let lost = LostNumbers {
-            after: newest,
-            until: u64::MAX,
+    pub fn noticed(recorded: u64, now: DateTime<Utc>) -> Self {
+        let after = match recorded > number_at(now + MAX_SKEW) {
+            true => recorded.saturating_sub(millis(MAX_LEAD)),
+            false => recorded,
         };
         Self {
-            newest,
-            lost: Some(lost),
+            after,
+            until: number_at(now).max(recorded),
         }
     }
 
-    /// Whether a site that knows this number was answered by a server whose answers the
-    /// database does not have: one of a stored range or, where the lost server's clock was
-    /// ahead, one that is up to [`MAX_LEAD`] later and that this server has not come to
-    /// yet. A number within [`MAX_UNRECORDED`] of the newest recorded one may be of a
-    /// denial. Without such a range nothing is lost, regardless of what a site reports.
+    /// Whether a site that knows this number was answered by a server whose answers the database
+    /// does not have. That server's clock may have been ahead, by [`MAX_LEAD`] at most. Numbers
+    /// further in the future than that were invented.
     #[must_use]
-    pub fn have_lost(&self, known: u64, now: DateTime<Utc>) -> bool {
-        let Some(LostNumbers { after, until }) = self.lost else {
-            return false;
-        };
-        let is_possible = after < known && known <= number_at(now + MAX_LEAD);
-        let is_ahead = known <= until.saturating_add(millis(MAX_LEAD))
-            && known > self.newest.saturating_add(millis(MAX_UNRECORDED));
-        is_possible && (known <= until || is_ahead)
+    pub fn contain(&self, known: u64, now: DateTime<Utc>) -> bool {
+        let last = self.until.saturating_add(millis(MAX_LEAD));
+        self.after < known && known <= last && known <= number_at(now + MAX_LEAD)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod app;
 pub mod audit;
 pub mod call_queues;
 pub mod cli;
+pub mod commit_proofs;
 pub mod config;
 pub mod console;
 pub mod cursor;

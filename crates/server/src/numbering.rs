@@ -1,24 +1,43 @@
 //! What this process knows about the sequence numbers that the database accounts for.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use license_core::restored::{Continuity, Coverage, MAX_UNRECORDED, number_at};
 
+use crate::commit_proofs::CommitProofs;
+
 /// How often staff are alerted at most.
 pub const ALERT_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
+/// How many numbers of denials are remembered. With more of them, the machines that were denied
+/// with the oldest ones get no answer instead of a denial, if numbers around them are lost.
+const MAX_DENIALS: usize = 4096;
+
 /// What is known, in memory.
 #[derive(Debug, Default)]
-pub struct Numbering(Mutex<Known>);
+pub struct Numbering {
+    known: Mutex<Known>,
+    /// That the database still has what this process has committed.
+    pub proofs: CommitProofs,
+    /// Held by the one who records how far the database is covered.
+    pub recording: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
     /// Numbers after this one may be lost, and the range is not stored yet.
     unstored_after: Option<u64>,
+    /// The same, because the database lacks what this process has committed.
+    lost_after: Option<u64>,
+    /// Numbers of the latest denials, which the database may not have.
+    denials: VecDeque<u64>,
     /// Until then another server may show that it runs, and that nothing is lost.
     waits_until: Option<DateTime<Utc>>,
+    /// What was recorded when this process started.
+    started_at: Option<Coverage>,
     /// What this process saw or recorded last.
     seen: Option<Coverage>,
     /// When staff were alerted, in time of the running process.
@@ -31,11 +50,16 @@ impl Numbering {
     #[must_use]
     pub fn started(recorded: Option<Coverage>, now: DateTime<Utc>) -> Self {
         let is_broken = recorded.is_none_or(|it| it.continuity(now) == Continuity::Broken);
-        Self(Mutex::new(Known {
+        let known = Known {
             unstored_after: is_broken.then(|| number_of(recorded.as_ref())),
+            started_at: recorded,
             seen: recorded,
             ..Known::default()
-        }))
+        };
+        Self {
+            known: Mutex::new(known),
+            ..Self::default()
+        }
     }
 
     /// At the start of a server: one that seems to run may have failed a moment ago. Numbers
@@ -53,8 +77,39 @@ impl Numbering {
     /// Whether another server still has time to show that it runs.
     #[must_use]
     pub fn waits(&self, recorded: Option<&Coverage>, now: DateTime<Utc>) -> bool {
-        let is_lost = self.unstored_after(recorded).is_some();
-        is_lost && self.lock().waits_until.is_some_and(|until| now < until)
+        let may_be_lost = self.unstored_after(recorded).is_some();
+        let known = self.lock();
+        let is_in_time = known.waits_until.is_some_and(|until| now < until);
+        may_be_lost && known.lost_after.is_none() && is_in_time
+    }
+
+    /// The database lacks what this process has committed. `proven` is the sequence number of the
+    /// newest record of this process that the database has; `None` where it has none.
+    pub fn note_lost(&self, proven: Option<u64>) {
+        let mut known = self.lock();
+        let after = proven.unwrap_or_else(|| number_of(known.started_at.as_ref()));
+        known.lost_after = Some(known.lost_after.map_or(after, |lost| lost.min(after)));
+    }
+
+    /// Whether the database lacks what this process has committed, and no range is stored yet.
+    #[must_use]
+    pub fn has_lost(&self) -> bool {
+        self.lock().lost_after.is_some()
+    }
+
+    /// Remembers the number of a denial.
+    pub fn note_denial(&self, number: u64) {
+        let mut known = self.lock();
+        if known.denials.len() >= MAX_DENIALS {
+            known.denials.pop_front();
+        }
+        known.denials.push_back(number);
+    }
+
+    /// Whether this process has issued this number with a denial.
+    #[must_use]
+    pub fn has_denied(&self, number: u64) -> bool {
+        self.lock().denials.contains(&number)
     }
 
     /// The number after which numbers may be lost without a stored range, by what the
@@ -68,16 +123,20 @@ impl Numbering {
         let restored = (now < seen).then(|| number_of(recorded));
         let has_shown_itself = known.waits_until.is_some() && now > seen;
         let start = known.unstored_after.filter(|_| !has_shown_itself);
-        match (start, restored) {
-            (Some(start), Some(restored)) => Some(start.min(restored)),
-            (start, restored) => start.or(restored),
-        }
+        // Another server may have recorded more since, and has not seen what this one lost.
+        let lost = known.lost_after.map(|it| it.min(number_of(recorded)));
+        [start, restored, lost].into_iter().flatten().min()
     }
 
     /// This process has recorded how far the database is covered, and stored what may be lost.
-    pub fn note_recorded(&self, recorded: Coverage) {
+    /// `stored` is the number after which it stored that numbers may be lost.
+    pub fn note_recorded(&self, recorded: Coverage, stored: Option<u64>) {
         let mut known = self.lock();
         known.unstored_after = None;
+        // A loss may have been noticed in the meantime.
+        known.lost_after = known
+            .lost_after
+            .filter(|lost| stored.is_none_or(|it| *lost < it));
         known.waits_until = None;
         known.seen = Some(recorded);
     }
@@ -95,7 +154,7 @@ impl Numbering {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,7 +192,7 @@ mod tests {
             numbering.unstored_after(Some(&recorded(6, 99))),
             Some(10_000)
         );
-        numbering.note_recorded(recorded(6, 100));
+        numbering.note_recorded(recorded(6, 100), Some(10_000));
         for (found, expected) in [
             (Some(recorded(6, 100)), None),
             (Some(recorded(7, 100)), None),
@@ -163,6 +222,40 @@ mod tests {
         let moved = recorded(6, 115);
         assert_eq!(numbering.unstored_after(Some(&moved)), None);
         assert!(!numbering.waits(Some(&moved), at(115)));
+    }
+
+    #[test]
+    fn a_lost_commit_counts_from_the_newest_record_that_is_left() {
+        let numbering = Numbering::started(Some(recorded(5, 90)), at(100));
+        numbering.note_recorded(recorded(6, 100), None);
+        assert_eq!(numbering.unstored_after(Some(&recorded(6, 100))), None);
+        numbering.note_lost(Some(100_000));
+        // Another server has recorded more in the meantime.
+        let other = recorded(7, 110);
+        assert_eq!(numbering.unstored_after(Some(&other)), Some(100_000));
+        assert!(!numbering.waits(Some(&other), at(110)));
+        // What is noticed after the range was stored stays.
+        numbering.note_recorded(recorded(8, 112), Some(100_001));
+        let next = recorded(8, 112);
+        assert_eq!(numbering.unstored_after(Some(&next)), Some(100_000));
+        numbering.note_recorded(recorded(9, 115), Some(100_000));
+        assert_eq!(numbering.unstored_after(Some(&recorded(9, 115))), None);
+        // No record of this process is left.
+        numbering.note_lost(None);
+        assert_eq!(
+            numbering.unstored_after(Some(&recorded(9, 115))),
+            Some(90_000)
+        );
+    }
+
+    #[test]
+    fn numbers_of_the_latest_denials_are_remembered() {
+        let numbering = Numbering::default();
+        for number in 0..=MAX_DENIALS as u64 {
+            numbering.note_denial(number);
+        }
+        assert!(!numbering.has_denied(0));
+        assert!(numbering.has_denied(1) && numbering.has_denied(MAX_DENIALS as u64));
     }
 
     #[test]

@@ -28,6 +28,8 @@ const KEY_POLL_INTERVAL: Duration = Duration::from_secs(2);
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the clock is compared with the database's.
 const WATCH_CLOCK_INTERVAL: Duration = Duration::from_secs(15);
+/// How often the database is checked for what this server has committed.
+const WATCH_COMMITS_INTERVAL: Duration = Duration::from_secs(2);
 /// How often old history is removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How often the fleet is evaluated for the metrics.
@@ -129,9 +131,11 @@ async fn record_coverage(app: &App, is_closed: bool) {
 fn start_jobs(app: &Arc<App>, survey: &Arc<Survey>, shutdown: CancellationToken) -> Arc<Jobs> {
     let jobs = Arc::new(Jobs::new(app.clock.clone(), shutdown));
     let (watched, kept, compared) = (app.clone(), app.clone(), app.clone());
+    let proven = app.clone();
     jobs.run("watch keys", move || watch_keys(watched.clone()));
     jobs.run("keep history", move || keep_history(kept.clone()));
     jobs.run("watch clock", move || watch_clock(compared.clone()));
+    jobs.run("watch commits", move || watch_commits(proven.clone()));
     let (looking, survey) = (app.clone(), survey.clone());
     jobs.run("look at the fleet", move || {
         look_at_fleet(looking.clone(), survey.clone())
@@ -185,6 +189,17 @@ async fn watch_clock(app: Arc<App>) -> Infallible {
         }
         could_sign = can_sign.is_ok();
         tokio::time::sleep(WATCH_CLOCK_INTERVAL).await;
+    }
+}
+
+/// Notices that the database has lost what this server has committed.
+async fn watch_commits(app: Arc<App>) -> Infallible {
+    loop {
+        tokio::time::sleep(WATCH_COMMITS_INTERVAL).await;
+        if let Err(error) = restored::watch(&app).await {
+            // Its door logs that the database fails.
+            tracing::debug!(%error, "cannot check what the database has");
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! processes share a database keeps [`SessionTimes`] there instead. What the browser keeps
 //! is a random name, of which only the hash is kept here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,10 +26,10 @@ const MAX_SESSION: Duration = Duration::from_secs(12 * 60 * 60);
 pub const MAX_SESSIONS: usize = 100;
 /// How far the clocks of processes that share sessions may differ.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
-/// Maximum number of cookies of a request that are read; browsers keep up to 180 for a host …
-const MAX_COOKIES: usize = 200;
-/// … and maximum number of those that may be a session.
-const MAX_NAMES: usize = 8;
+/// Characters of a session's name: 32 random bytes in base64url.
+const NAME_CHARS: usize = 43;
+/// Characters of a name that is sealed with the token: the same, a full stop and the seal.
+const SEALED_NAME_CHARS: usize = 87;
 /// Wrong tokens from one network within [`FAILURE_WINDOW`], after which further
 /// wrong ones are answered with [`SignInError::TooMany`].
 const MAX_FAILURES: usize = 5;
@@ -177,10 +177,11 @@ impl Sessions {
     pub fn goes_on(&self, headers: &HeaderMap) -> bool {
         let now = self.clock.running();
         let by_itself = headers.contains_key(REFRESH);
+        let hashes: Vec<_> = self.names(headers, NAME_CHARS).map(hash).collect();
         let mut kept = self.lock();
         kept.sessions.retain(|_, session| session.lasts(now));
-        self.names(headers).any(|name| {
-            let session = kept.sessions.get_mut(&hash(name));
+        hashes.iter().any(|name| {
+            let session = kept.sessions.get_mut(name);
             session.is_some_and(|session| {
                 if !by_itself {
                     session.used = now;
@@ -202,13 +203,15 @@ impl Sessions {
 
     /// The ids of the sessions that a request names, of those that were made by
     /// [`Sessions::new_name`] with this token.
-    pub fn ids<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = String> + 'a {
+    #[must_use]
+    pub fn ids(&self, headers: &HeaderMap) -> BTreeSet<String> {
         let is_ours = |name: &&str| {
             let token = self.token.as_ref();
             let parts = token.zip(name.split_once('.'));
             parts.is_some_and(|(token, (nonce, code))| token.is_sealed(nonce, code))
         };
-        self.names(headers).filter(is_ours).map(id)
+        let names = self.names(headers, SEALED_NAME_CHARS);
+        names.filter(is_ours).map(id).collect()
     }
 
     /// The cookie that keeps a name. `headers` are those of the request.
@@ -221,12 +224,13 @@ impl Sessions {
         ))
     }
 
-    /// Ends the request's session; answers the cookie that removes its name.
+    /// Ends every session that the request names; answers the cookie that removes its name.
     #[must_use]
     pub fn end(&self, headers: &HeaderMap) -> HeaderValue {
+        let hashes: Vec<_> = self.names(headers, NAME_CHARS).map(hash).collect();
         let mut kept = self.lock();
-        for name in self.names(headers) {
-            kept.sessions.remove(&hash(name));
+        for name in hashes {
+            kept.sessions.remove(&name);
         }
         self.no_cookie(headers)
     }
@@ -252,19 +256,20 @@ impl Sessions {
         }
     }
 
-    /// Each of them is compared by its hash. Only the first of the cookies, and of the names, are
-    /// read: browsers send few.
-    fn names<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
+    /// The values of all cookies that may be names with so many characters. Other hosts of the
+    /// domain and other ports of the host can add cookies with any name and value, so the
+    /// session's own one may be the last of many. The size of a request head bounds them.
+    fn names<'a>(&self, headers: &'a HeaderMap, chars: usize) -> impl Iterator<Item = &'a str> {
         let cookie = self.cookie_name(headers);
-        let cookies = headers.get_all(header::COOKIE).iter();
-        let texts = cookies.filter_map(|value| value.to_str().ok());
-        texts
-            .flat_map(|text| text.split(';'))
-            .take(MAX_COOKIES)
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter(move |(name, _)| *name == cookie)
-            .map(|(_, value)| value)
-            .take(MAX_NAMES)
+        let lines = headers.get_all(header::COOKIE).iter();
+        lines
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+            .filter_map(move |pair| {
+                let pair = pair.trim_ascii().strip_prefix(cookie.as_bytes())?;
+                pair.strip_prefix(b"=")
+            })
+            .filter(move |value| value.len() == chars)
+            .filter_map(|value| str::from_utf8(value).ok())
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

@@ -3,23 +3,18 @@
 use chrono::TimeDelta;
 use license_core::call::Call;
 use license_core::restored::{
-    Continuity, Coverage, IssuedNumbers, LostNumbers, MAX_LEAD, MAX_RESTART, MAX_UNRECORDED,
-    Refusal, next_number, number_at, takes_seat,
+    Continuity, Coverage, LostNumbers, MAX_LEAD, MAX_RESTART, MAX_SKEW, MAX_UNRECORDED, Refusal,
+    next_number, number_at, takes_seat,
 };
 use license_core::suspicion::{Report, Suspicion, Trail};
 use proptest::prelude::*;
 
 use crate::signer::T0;
 
-/// A database with its newest number an hour ago.
-fn restored_an_hour_ago() -> IssuedNumbers {
-    IssuedNumbers::unknown_after(number_at(T0 - TimeDelta::hours(1)))
-}
-
 #[test]
-fn numbers_between_the_newest_one_issued_and_ten_minutes_from_now_are_lost() {
-    let numbers = restored_an_hour_ago();
-    let newest = numbers.newest;
+fn numbers_between_the_newest_one_recorded_and_ten_minutes_from_now_are_lost() {
+    let newest = number_at(T0 - TimeDelta::hours(1));
+    let numbers = LostNumbers::noticed(newest, T0);
     let last = number_at(T0 + MAX_LEAD);
     for (known, is_lost) in [
         (0, false),
@@ -31,53 +26,51 @@ fn numbers_between_the_newest_one_issued_and_ten_minutes_from_now_are_lost() {
         (last + 1, false),
         (u64::MAX, false),
     ] {
-        assert_eq!(numbers.have_lost(known, T0), is_lost, "{known}");
+        assert_eq!(numbers.contain(known, T0), is_lost, "{known}");
     }
 }
 
 #[test]
-fn lost_numbers_stay_lost_when_newer_ones_have_been_issued() {
+fn lost_numbers_and_those_of_a_lost_clock_that_was_ahead_stay_lost() {
     let (after, until) = (number_at(T0 - TimeDelta::hours(1)), number_at(T0));
-    let later = T0 + TimeDelta::days(2);
-    let numbers = IssuedNumbers {
-        newest: number_at(later),
-        lost: Some(LostNumbers { after, until }),
-    };
-    for (known, is_lost) in [
-        (after, false),
-        (after + 1, true),
-        (until, true),
-        (until + 1, false),
-        (number_at(later), false),
-        // A denial that no server has recorded yet.
-        (number_at(later + MAX_UNRECORDED), false),
-        // One that is further ahead was never issued.
-        (number_at(later + MAX_UNRECORDED) + 1, false),
-        (number_at(later + MAX_LEAD), false),
-    ] {
-        assert_eq!(numbers.have_lost(known, later), is_lost, "{known}");
+    let numbers = LostNumbers { after, until };
+    let last = number_at(T0 + MAX_LEAD);
+    for later in [TimeDelta::minutes(11), TimeDelta::days(2)] {
+        let later = T0 + later;
+        for (known, is_lost) in [
+            (after, false),
+            (after + 1, true),
+            (until, true),
+            (until + 1, true),
+            (last, true),
+            (last + 1, false),
+            (number_at(later), false),
+            // One that is ahead was never issued.
+            (number_at(later + MAX_UNRECORDED) + 1, false),
+            (number_at(later + MAX_LEAD), false),
+        ] {
+            assert_eq!(numbers.contain(known, later), is_lost, "{known}");
+        }
     }
+    // A clock is never further ahead than that.
+    let ahead = |minutes| number_at(T0 + TimeDelta::minutes(minutes));
+    assert!(numbers.contain(ahead(5), T0 - TimeDelta::minutes(5)));
+    assert!(!numbers.contain(ahead(6), T0 - TimeDelta::minutes(5)));
 }
 
 #[test]
-fn numbers_of_a_lost_clock_that_was_ahead_are_lost_until_this_server_comes_to_them() {
-    let (after, until) = (number_at(T0 - TimeDelta::hours(1)), number_at(T0));
-    let lost = Some(LostNumbers { after, until });
-    let at = |minutes| T0 + TimeDelta::minutes(minutes);
-    for (newest, known, now, is_lost) in [
-        (0, 5, 0, true),
-        (0, 10, 0, true),
-        (0, 11, 5, false),
-        (4, 5, 4, true),
-        (5, 5, 5, false),
-        (60, 5, 60, false),
-        (60, 65, 60, false),
-    ] {
-        let newest = number_at(at(newest));
-        let numbers = IssuedNumbers { newest, lost };
-        let found = numbers.have_lost(number_at(at(known)), at(now));
-        assert_eq!(found, is_lost, "{known} at {now}");
+fn a_record_of_a_clock_that_was_ahead_says_only_what_was_before_its_lead() {
+    // Recorded by a clock that was five minutes ahead, and restored two minutes later.
+    let (backup, restored) = (T0, T0 + TimeDelta::minutes(2));
+    let recorded = number_at(backup + TimeDelta::minutes(5));
+    let numbers = LostNumbers::noticed(recorded, restored);
+    for (minutes, is_lost) in [(-6, false), (-4, true), (1, true), (6, true), (12, true)] {
+        let known = number_at(backup + TimeDelta::minutes(minutes));
+        assert_eq!(numbers.contain(known, restored), is_lost, "{minutes}");
     }
+    // The clocks of two healthy servers differ a little.
+    let numbers = LostNumbers::noticed(number_at(T0 + MAX_SKEW), T0);
+    assert!(!numbers.contain(number_at(T0), T0));
 }
 
 #[test]
@@ -90,6 +83,12 @@ fn only_a_short_rest_after_a_clean_stop_continues_what_is_recorded() {
         (false, TimeDelta::zero(), Continuity::OpenNow),
         (false, MAX_UNRECORDED, Continuity::OpenNow),
         (false, MAX_UNRECORDED + second, Continuity::Broken),
+        // The clocks of two healthy servers differ a little.
+        (true, -MAX_SKEW, Continuity::Kept),
+        (false, -MAX_SKEW, Continuity::OpenNow),
+        (true, -MAX_SKEW - second, Continuity::Broken),
+        (false, -MAX_SKEW - second, Continuity::Broken),
+        (true, -MAX_LEAD, Continuity::Broken),
     ] {
         let first = Coverage::next(None, T0, false);
         let coverage = Coverage::next(Some(&first), T0, is_closed);
@@ -166,41 +165,40 @@ proptest! {
         answered in 1_i64..100_000_000,
         restored in 0_i64..100_000_000,
         asked in 0_i64..100_000_000,
-        newer in any::<bool>(),
+        recorded_lead in 0_i64..=600_000,
         lead in 0_i64..=600_000,
     ) {
         let at = |millis: i64| T0 + TimeDelta::milliseconds(millis);
         let (answered, restored) = (backup + answered, backup + answered + restored);
         let now = at(restored + asked);
-        // The lost server's clock was ahead, within the allowed limit.
+        // The lost server's clock was ahead, within the allowed limit, and not always by as much.
+        let recorded = number_at(at(backup + recorded_lead));
         let known = number_at(at(answered + lead));
-        let stored = LostNumbers {
-            after: number_at(at(backup)),
-            until: number_at(at(restored)),
-        };
-        // Other sites may or may not have been answered since.
-        let numbers = match newer {
-            true => IssuedNumbers {
-                newest: number_at(at(restored)),
-                lost: Some(stored),
-            },
-            false => IssuedNumbers::unknown_after(stored.after),
-        };
-        let is_lost = numbers.have_lost(known, now);
-        // A number after the restoration looks like one that was issued since.
-        prop_assert!(is_lost || (newer && known > stored.until && known <= number_at(at(restored) + MAX_UNRECORDED)));
+        let numbers = LostNumbers::noticed(recorded, at(restored));
+        // A clock that went back may have issued numbers up to its own record again, where too
+        // much time has passed to see that the record was ahead.
+        let went_back = known <= recorded && recorded <= number_at(at(restored) + MAX_SKEW);
+        let is_lost = numbers.contain(known, now);
+        prop_assert!(is_lost || went_back);
         if is_lost {
             prop_assert!(!Refusal::UnknownKey.may_be_signed(is_lost));
         }
     }
 
     #[test]
-    fn a_healthy_database_signs_every_refusal(
-        newest in 0_u64..4_000_000_000_000,
-        known in any::<u64>(),
+    fn a_number_outside_the_time_of_a_loss_is_not_lost(
+        recorded in 0_i64..100_000_000,
+        noticed in 0_i64..100_000_000,
+        known in -1_000_000_i64..202_000_000,
+        asked in 0_i64..100_000_000,
     ) {
-        let numbers = IssuedNumbers { newest, lost: None };
-        prop_assert!(!numbers.have_lost(known, T0));
+        let at = |millis: i64| T0 + TimeDelta::milliseconds(millis);
+        let noticed = recorded + noticed;
+        let numbers = LostNumbers::noticed(number_at(at(recorded)), at(noticed));
+        let known = number_at(at(known));
+        let now = at(noticed + asked);
+        let is_of_it = number_at(at(recorded)) < known && known <= number_at(at(noticed) + MAX_LEAD);
+        prop_assert_eq!(numbers.contain(known, now), is_of_it);
     }
 
     #[test]

@@ -354,6 +354,7 @@ impl From<IssueError> for ApiError {
             | IssueError::Moves(_)
             | IssueError::MovesPeriod(_)
             | IssueError::Expiry(_)
+            | IssueError::TooLong { .. }
             | IssueError::Customer => Self::BadRequest(error.to_string()),
         }
     }

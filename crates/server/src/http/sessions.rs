@@ -44,12 +44,14 @@ pub(crate) async fn is_signed_in(
     headers: &HeaderMap,
 ) -> Result<bool, StoreError> {
     let (db, now) = (state.app.store.reader(), state.app.clock.now());
-    // A browser sends one; names that no server made cost no query.
-    let Some(id) = state.access.sessions.ids(headers).next() else {
+    // Names that no server made cost no query.
+    let ids = state.access.sessions.ids(headers);
+    if ids.is_empty() {
         return Ok(false);
-    };
-    let found = console_sessions::find(db, &id).await?;
-    let Some(session) = found.filter(|session| session.is_valid(now)) else {
+    }
+    let found = console_sessions::find(db, &ids).await?;
+    let valid = found.into_iter().find(|(_, times)| times.is_valid(now));
+    let Some((id, session)) = valid else {
         return Ok(false);
     };
     if !headers.contains_key(REFRESH) && (now - session.used).abs() >= NOTE_INTERVAL {
@@ -58,13 +60,14 @@ pub(crate) async fn is_signed_in(
     Ok(true)
 }
 
-/// Ends the request's session on every server; answers the cookie that removes its name.
+/// Ends every session that the request names, on every server; answers the cookie that removes its name.
 ///
 /// # Errors
-/// When the database refuses; the session has not ended then.
+/// When the database refuses; no session has ended then.
 pub(crate) async fn end(state: &HttpState, headers: &HeaderMap) -> Result<HeaderValue, StoreError> {
-    for id in state.access.sessions.ids(headers) {
-        console_sessions::remove(state.app.store.reader(), &id).await?;
+    let ids = state.access.sessions.ids(headers);
+    if !ids.is_empty() {
+        console_sessions::remove(state.app.store.reader(), &ids).await?;
     }
     Ok(state.access.sessions.no_cookie(headers))
 }

@@ -137,7 +137,8 @@ pub fn signed_denial(
     app.sign(DocumentType::Denial, &claims, at)
 }
 
-fn license_object(license: &License) -> Map<String, Value> {
+/// What a document says about a license.
+pub(super) fn license_object(license: &License) -> Map<String, Value> {
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
     let object = json!({
         "id": license.id,

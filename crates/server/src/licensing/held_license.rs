@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
+use crate::commit_proofs::Moved;
 use crate::licensing::claim::{claim, moves_left};
 use crate::licensing::document::{Addressee, Denied, Envelope, signed_denial, signed_license};
 use crate::licensing::judge::refusal;
@@ -30,6 +31,8 @@ use crate::store::seats::{self, Seat};
 pub(super) struct HeldLicense<'a> {
     app: &'a App,
     pub(super) transaction: Transaction,
+    /// Shows later that the transaction is not lost.
+    proof: Moved,
     license: License,
     /// The machine's seat, held or freed, whose trail has followed the call. A use case takes it
     /// out to change it.
@@ -61,6 +64,7 @@ impl<'a> HeldLicense<'a> {
         now: DateTime<Utc>,
     ) -> Result<Self, AnswerError> {
         let (transaction, license) = app.store.hold(known).await?;
+        let proof = restored::prove(&transaction, &app.numbering, now).await?;
         let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
         let issued = seat.as_ref().map_or(0, |seat| seat.last_seq);
         let mut held = Self {
@@ -70,6 +74,7 @@ impl<'a> HeldLicense<'a> {
                 .is_some_and(|seat| seat.state().has_running_lease(now)),
             to: completed(to, seat.as_ref()),
             transaction,
+            proof,
             license,
             seat,
             seat_is_new: false,
@@ -257,7 +262,7 @@ impl<'a> HeldLicense<'a> {
     /// # Errors
     /// When the database refuses; nothing has changed then.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.transaction.commit().await?)
+        Ok(self.proof.commit(self.transaction).await?)
     }
 
     /// Adds an entry about the machine to the audit log.

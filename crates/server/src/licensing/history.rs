@@ -11,12 +11,17 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::audit::{Action, Actor};
 use crate::store::usage_days::{self, UsageCursor, UsageDay};
-use crate::store::{StoreError, calls, licenses, lost_numbers, seats, site_entries, suspicions};
+use crate::store::{
+    StoreError, calls, commit_proofs, licenses, lost_numbers, seats, site_entries, suspicions,
+};
 
 /// For so long history is kept.
 pub const KEPT_FOR: TimeDelta = TimeDelta::days(400);
 /// For so long a freed seat is kept after its last lease has ended.
 pub const FREED_KEPT_FOR: TimeDelta = TimeDelta::days(7);
+/// For so long the rows of a process are kept that writes no more: a running one records every
+/// 15 seconds.
+const PROOFS_KEPT_FOR: TimeDelta = TimeDelta::days(7);
 /// How many days of licenses are summed up together.
 const AT_A_TIME: u64 = 100;
 
@@ -139,6 +144,7 @@ async fn forget_at(app: &App, now: SigningTime) -> Result<(), StoreError> {
     usage_days::forget(app.store.reader(), before.date_naive()).await?;
     suspicions::forget(app.store.reader(), before).await?;
     lost_numbers::forget(app.store.reader(), number_at(before)).await?;
+    commit_proofs::forget(app.store.reader(), number_at(now - PROOFS_KEPT_FOR)).await?;
     seats::prune(app.store.reader(), now - FREED_KEPT_FOR).await?;
     sum_up_site_entries(app, now).await
 }

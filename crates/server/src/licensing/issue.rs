@@ -1,17 +1,19 @@
 //! Issue a license.
 
 use chrono::{DateTime, Datelike as _, NaiveDate, SubsecRound as _, Timelike as _, Utc};
+use license_core::document::MAX_LICENSE_BYTES;
 use license_core::feature::{FeatureKey, FeatureKeyError, LICENSED_FEATURES, is_core};
 use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
 use license_core::seat::{
     DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS,
 };
 use license_service::database::repeated;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::audit::{Action, Change};
 use crate::licensing::catalogue::{Tier, UNLIMITED};
+use crate::licensing::document::license_object;
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
 
@@ -108,6 +110,17 @@ pub enum IssueError {
     /// The customer's name does not fit.
     #[error("the customer's name is limited to 255 characters")]
     Customer,
+    /// No site could read the license's documents.
+    #[error(
+        "{features} features make the license {bytes} bytes long, the maximum is \
+         {MAX_LICENSE_BYTES}; add fewer features, or features with shorter keys"
+    )]
+    TooLong {
+        /// How many features it has.
+        features: usize,
+        /// Size of the license in a document, in bytes of JSON.
+        bytes: usize,
+    },
     /// The operating system gives no randomness.
     #[error("the operating system returned no random bytes: {0}")]
     NoRandomness(getrandom::Error),
@@ -241,7 +254,7 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
         return Err(IssueError::Customer);
     }
     check_expiry(request.expires_at, now)?;
-    Ok(License {
+    let license = License {
         id: Uuid::new_v4().to_string(),
         license_key: key.to_string(),
         tier: bundle.name.to_owned(),
@@ -266,7 +279,23 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
         expires_at: request.expires_at,
         created_at: now,
         updated_at: now,
-    })
+    };
+    check_size(&license)?;
+    Ok(license)
+}
+
+/// Whether sites can read the documents for a license, now and after it was renewed.
+fn check_size(license: &License) -> Result<(), IssueError> {
+    let renewed = License {
+        expires_at: Some(license.created_at),
+        ..license.clone()
+    };
+    let bytes = Value::Object(license_object(&renewed)).to_string().len();
+    if bytes > MAX_LICENSE_BYTES {
+        let features = license.features.len();
+        return Err(IssueError::TooLong { features, bytes });
+    }
+    Ok(())
 }
 
 fn features(tier: &[&str], with: &[String], without: &[String]) -> Result<Vec<String>, IssueError> {

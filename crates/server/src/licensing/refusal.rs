@@ -138,6 +138,7 @@ impl Refused {
             message: self.message,
         };
         let signature = signed_denial(app, license, envelope, &denied)?;
+        app.numbering.note_denial(envelope.seq);
         let Denied { reason, message } = denied;
         Ok(SiteAnswer::Denied {
             reason,

@@ -1,19 +1,23 @@
 //! Notice that the database was restored from a backup, and alert staff. The rules are
 //! [`license_core::restored`]'s.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use license_core::foreign_text;
 use license_core::license_key::mask;
-use license_core::restored::{Coverage, IssuedNumbers, LostNumbers, MAX_LEAD, number_at};
+use license_core::restored::{Coverage, LostNumbers, number_at};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::app::App;
 use crate::audit::{Action, Actor};
+use crate::commit_proofs::{Expected, Moved};
 use crate::numbering::{ALERT_INTERVAL, Numbering};
 use crate::signing::clock::SigningClock;
-use crate::store::audit_log::Filter;
-use crate::store::{Store, StoreError, audit_log, coverage, lost_numbers, seats, signing_clock};
+use crate::store::{
+    Store, StoreError, audit_log, commit_proofs, coverage, lost_numbers, signing_clock,
+};
 
 /// What is known at the start of a process. `has_keys` says whether there are signing
 /// keys: without them and with an empty database nothing was ever issued.
@@ -45,6 +49,7 @@ pub async fn record(
     clock: &SigningClock,
     is_closed: bool,
 ) -> Result<(), StoreError> {
+    let _turn = numbering.recording.lock().await;
     let Some((at, may_begin)) = clock.to_record() else {
         return Ok(());
     };
@@ -53,18 +58,89 @@ pub async fn record(
     let recorded = coverage::hold(&transaction).await?;
     signing_clock::record(&transaction, at, may_begin).await?;
     let next = Coverage::next(recorded.as_ref(), now, is_closed);
-    let waits = !is_closed && numbering.waits(recorded.as_ref(), now);
-    if !waits {
-        if let Some(after) = numbering.unstored_after(recorded.as_ref()) {
-            note_range(&transaction, after, now).await?;
-        }
-        coverage::record(&transaction, &next).await?;
+    let expected = check(&transaction, numbering).await?;
+    if !is_closed && numbering.waits(recorded.as_ref(), now) {
+        return Ok(transaction.commit().await?);
     }
-    transaction.commit().await?;
-    if !waits {
-        numbering.note_recorded(next);
+    let lost_after = numbering.unstored_after(recorded.as_ref());
+    if let Some(after) = lost_after {
+        // This server's own numbers begin with the one of now.
+        let before = now - TimeDelta::milliseconds(1);
+        lost_numbers::add(&transaction, LostNumbers::noticed(after, before)).await?;
     }
+    coverage::record(&transaction, &next).await?;
+    // The check has compared its row.
+    let proof = numbering.proofs.take_for_record();
+    commit_proofs::write(&transaction, &row(&proof, now), &[]).await?;
+    proof.commit(transaction).await?;
+    numbering.note_recorded(next, lost_after);
+    numbering.proofs.forget(&expected);
     Ok(())
+}
+
+/// Looks whether the database still has what this process has committed. What it has lost is
+/// recorded immediately, so that other servers know it as well.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn watch(app: &App) -> Result<(), StoreError> {
+    check(app.store.reader(), &app.numbering).await?;
+    match app.numbering.has_lost() {
+        true => record(&app.store, &app.numbering, &app.signing_clock, false).await,
+        false => Ok(()),
+    }
+}
+
+/// Begins a proof that a transaction was committed, which has to be committed with it. If the
+/// database lacks an earlier one, it has lost what this process has committed.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn prove(
+    db: &impl ConnectionTrait,
+    numbering: &Numbering,
+    now: DateTime<Utc>,
+) -> Result<Moved, StoreError> {
+    let proof = numbering.proofs.take();
+    if !commit_proofs::write(db, &row(&proof, now), &proof.expected).await? {
+        let record = numbering.proofs.record_row();
+        let found = commit_proofs::find(db, &[record]).await?;
+        note_lost(numbering, &found);
+    }
+    Ok(proof)
+}
+
+/// Looks whether the database still has what this process has committed.
+async fn check(
+    db: &impl ConnectionTrait,
+    numbering: &Numbering,
+) -> Result<Vec<Expected>, StoreError> {
+    let expected = numbering.proofs.expected();
+    let rows: Vec<i64> = expected.iter().map(|it| it.row).collect();
+    if rows.is_empty() {
+        return Ok(expected);
+    }
+    let found = commit_proofs::find(db, &rows).await?;
+    let tokens: HashMap<_, _> = found.iter().map(|it| (it.id, it.token)).collect();
+    if numbering.proofs.are_lost(&expected, &tokens) {
+        note_lost(numbering, &found);
+    }
+    Ok(expected)
+}
+
+/// Nothing that was committed before the newest record of this process is lost.
+fn note_lost(numbering: &Numbering, found: &[commit_proofs::Model]) {
+    let record = numbering.proofs.record_row();
+    let record = found.iter().find(|it| it.id == record);
+    numbering.note_lost(record.map(|it| u64::try_from(it.number).unwrap_or_default()));
+}
+
+fn row(proof: &Moved, now: DateTime<Utc>) -> commit_proofs::Model {
+    commit_proofs::Model {
+        id: proof.row,
+        token: proof.token,
+        number: i64::try_from(number_at(now)).unwrap_or(i64::MAX),
+    }
 }
 
 /// Begins the coverage of a database in which nothing was signed yet.
@@ -76,20 +152,6 @@ pub async fn begin(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), 
         Some(_) => Ok(()),
         None => coverage::record(db, &Coverage::next(None, now, true)).await,
     }
-}
-
-/// Stores that the numbers after this one and before now may be lost.
-async fn note_range(
-    db: &impl ConnectionTrait,
-    after: u64,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    // This server's own numbers begin with the one of now.
-    let until = number_at(now).saturating_sub(1);
-    if after < until {
-        lost_numbers::add(db, LostNumbers { after, until }).await?;
-    }
-    Ok(())
 }
 
 /// The sequence number that a site knows, if it was answered by a server whose answers this
@@ -119,34 +181,22 @@ async fn is_lost(
     known: u64,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
+    if numbering.has_denied(known) {
+        return Ok(false);
+    }
+    check(db, numbering).await?;
     let mut recorded = coverage::find(db).await?;
     // This process may have moved the record on since it was read.
     if numbering.unstored_after(recorded.as_ref()).is_some() {
         recorded = coverage::find(db).await?;
     }
     let unstored = numbering.unstored_after(recorded.as_ref());
-    if unstored.is_some_and(|after| IssuedNumbers::unknown_after(after).have_lost(known, now)) {
+    if unstored.is_some_and(|after| LostNumbers::noticed(after, now).contain(known, now)) {
         return Ok(true);
     }
     // Ranges of earlier losses count as well.
-    let issued = IssuedNumbers {
-        newest: newest(db, now).await?,
-        lost: lost_numbers::around(db, known).await?,
-    };
-    Ok(issued.have_lost(known, now))
-}
-
-/// The newest number that the database has.
-async fn newest(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64, StoreError> {
-    let recorded = signing_clock::find(db).await?;
-    // A call that was answered while the clock was wrong hides no backup.
-    let called = seats::newest_call(db, now + MAX_LEAD).await?;
-    // A backup from before the first call has the entry of the first key at least.
-    let changed = audit_log::newest(db, &Filter::default(), 1).await?;
-    let changed = changed.first().map(|entry| entry.at);
-    let changed = changed.filter(|at| *at <= now + MAX_LEAD);
-    let newest = called.max(recorded.map(|it| it.at)).max(changed);
-    Ok(newest.map(number_at).unwrap_or_default())
+    let lost = lost_numbers::around(db, known).await?;
+    Ok(lost.is_some_and(|lost| lost.contain(known, now)))
 }
 
 /// Counts an answer that was withheld, and alerts staff, at most once an hour.
@@ -183,7 +233,7 @@ pub async fn alert(app: &App, license_key: &str, hardware_id: &str) {
 async fn note_alert(app: &App, license_key: &str, hardware_id: &str) -> Result<bool, StoreError> {
     let change = app.change(Actor::Service);
     let transaction = app.store.begin().await?;
-    let hour = chrono::TimeDelta::from_std(ALERT_INTERVAL).unwrap_or_default();
+    let hour = TimeDelta::from_std(ALERT_INTERVAL).unwrap_or_default();
     let (action, from) = (Action::AnswerWithheld.as_str(), change.at - hour);
     if audit_log::any_of_service(&transaction, action, from).await? {
         return Ok(false);

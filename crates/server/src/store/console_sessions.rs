@@ -1,6 +1,8 @@
 //! `console_sessions`: browsers that are signed in, shared by all servers on the
 //! database. A row has the hash of what the browser keeps.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_service::sessions::SessionTimes;
 use sea_orm::entity::prelude::*;
@@ -42,16 +44,23 @@ pub async fn add(
     Ok(())
 }
 
-/// A session; `None` where it was ended.
+/// Those of these sessions that were not ended.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn find(db: &impl ConnectionTrait, id: &str) -> Result<Option<SessionTimes>, StoreError> {
-    let row = Entity::find_by_id(id).one(db).await?;
-    Ok(row.map(|row| SessionTimes {
+pub async fn find(
+    db: &impl ConnectionTrait,
+    ids: &BTreeSet<String>,
+) -> Result<Vec<(String, SessionTimes)>, StoreError> {
+    let rows = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
+    let times = |row: Model| SessionTimes {
         begun: row.begun_at.and_utc(),
         used: row.used_at.and_utc(),
-    }))
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id.clone(), times(row)))
+        .collect())
 }
 
 /// Notes that a session was used.
@@ -71,12 +80,15 @@ pub async fn note_used(
     Ok(())
 }
 
-/// Ends a session.
+/// Ends these sessions.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn remove(db: &impl ConnectionTrait, id: &str) -> Result<(), StoreError> {
-    Entity::delete_by_id(id).exec(db).await?;
+pub async fn remove(db: &impl ConnectionTrait, ids: &BTreeSet<String>) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::Id.is_in(ids))
+        .exec(db)
+        .await?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 pub mod audit_log;
 pub mod callers;
 pub mod calls;
+pub mod commit_proofs;
 pub mod console_sessions;
 pub mod coverage;
 pub mod installations;

@@ -12,7 +12,7 @@ use license_core::fleet::Signed;
 use license_core::seat::{Overlap, SeatState};
 use license_core::suspicion::{Report, Suspicion, Trail};
 use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use sea_orm::{Condition, ConnectionTrait, EntityTrait, QuerySelect as _};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -225,26 +225,6 @@ pub async fn find(
         .one(db)
         .await?;
     row.map(Seat::try_from).transpose()
-}
-
-/// When the newest call was answered, of those not later than an instant.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn newest_call(
-    db: &impl ConnectionTrait,
-    at_most: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let newest: Option<NaiveDateTime> = Entity::find()
-        .select_only()
-        .column(Column::LastSeenAt)
-        .filter(Column::LastSeenAt.lte(at_most.naive_utc()))
-        .order_by_desc(Column::LastSeenAt)
-        .limit(1)
-        .into_tuple()
-        .one(db)
-        .await?;
-    Ok(newest.map(|at| at.and_utc()))
 }
 
 /// Whether there is any seat of any license, held or freed.

@@ -37,11 +37,13 @@ mod key_owner;
 mod keys;
 #[path = "../../../client/tests/api/latin_1.rs"]
 mod latin_1;
+mod license_size;
 mod list_commands;
 mod list_pages;
 mod listener;
 mod lists;
 mod log_growth;
+mod lost_commits;
 mod migrations;
 mod offline;
 mod outage;

@@ -6,8 +6,8 @@ use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, audit_log, calls, console_sessions, coverage, key_record, licenses,
-    lost_numbers, seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
+    Migrator, Store, audit_log, calls, commit_proofs, console_sessions, coverage, key_record,
+    licenses, lost_numbers, seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -22,7 +22,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 13] = samples![
+const SAMPLES: [(&str, &str); 14] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -36,6 +36,7 @@ const SAMPLES: [(&str, &str); 13] = samples![
     "m0011_regression_times",
     "m0012_coverage",
     "m0013_folded_names",
+    "m0014_commit_proofs",
 ];
 
 on_both_engines! {
@@ -71,8 +72,7 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let last = SAMPLES.len() - 1;
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version LIKE 'm{:04}%'; \
-         ALTER TABLE licenses DROP COLUMN customer_folded; \
-         ALTER TABLE seats DROP COLUMN installation_name_folded",
+         DROP TABLE commit_proofs",
         last + 1
     );
     connection.execute_unprepared(&remove).await.unwrap();
@@ -199,8 +199,9 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         recorded.accepted_at,
         Some("2026-11-25T12:00:00Z".parse().unwrap())
     );
-    let session = console_sessions::find(store.reader(), "abc").await.unwrap();
-    let session = session.unwrap();
+    let ids = ["abc".to_owned()].into();
+    let sessions = console_sessions::find(store.reader(), &ids).await.unwrap();
+    let session = sessions[0].1;
     assert_eq!(session.used - session.begun, TimeDelta::minutes(20));
     let lost = lost_numbers::around(store.reader(), 1_795_525_200_000).await;
     assert_eq!(lost.unwrap().unwrap().after, 1_795_521_600_000);
@@ -217,6 +218,8 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         (covered.version, covered.until, covered.is_closed),
         (7, seen, true)
     );
+    let proof = commit_proofs::find(store.reader(), &[-7]).await.unwrap();
+    assert_eq!((proof[0].token, proof[0].number), (8, 1_795_521_600_000));
     // Names from before there was a folded copy.
     for (text, number) in [
         ("HARBOUR", 1),

@@ -11,7 +11,7 @@ use license_server::licensing::renew::renew;
 use license_server::store::audit_log::{Filter, newest};
 use license_server::store::licenses::Status;
 use license_server::store::{coverage, lost_numbers, suspicions};
-use license_service::clock::Clock as _;
+use license_service::clock::{Clock as _, ManualClock};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -24,6 +24,7 @@ on_both_engines! {
     a_backup_that_is_restored_under_a_server_that_then_stops_is_noticed;
     neither_a_restart_nor_a_command_makes_an_invented_number_possible;
     a_server_beside_a_running_one_loses_nothing_and_one_beside_a_failed_one_may;
+    a_backup_of_a_server_whose_clock_was_ahead_denies_no_site;
     accepting_the_clock_after_a_long_rest_hides_no_lost_number;
     seats_taken_after_the_backup_are_taken_again_within_the_limit;
     an_invented_number_takes_no_seat_and_raises_no_alert;
@@ -33,7 +34,13 @@ on_both_engines! {
 const CALLS: [&str; 4] = ["activate", "validate", "heartbeat", "deactivate"];
 
 /// What a call comes to: `yes`, the reason of a signed denial, or the code of an error.
-async fn word(vendor: &Vendor, call: &str, key: &str, machine: &str, seq: Option<u64>) -> String {
+pub async fn word(
+    vendor: &Vendor,
+    call: &str,
+    key: &str,
+    machine: &str,
+    seq: Option<u64>,
+) -> String {
     let (status, answer, _) = ask(vendor, call, key, machine, seq).await;
     let data = &answer["data"];
     if data["license"]["signature"].is_string() {
@@ -81,11 +88,11 @@ async fn ask(
 }
 
 /// The number of the newest document for a machine.
-async fn seq(vendor: &Vendor, key: &str, machine: &str) -> u64 {
+pub async fn seq(vendor: &Vendor, key: &str, machine: &str) -> u64 {
     vendor.seat(key, machine).await.unwrap().last_seq
 }
 
-async fn alerts(vendor: &Vendor) -> usize {
+pub async fn alerts(vendor: &Vendor) -> usize {
     let filter = Filter::default();
     let entries = newest(vendor.app.store.reader(), &filter, 1000).await;
     let entries = entries.unwrap().into_iter();
@@ -94,12 +101,12 @@ async fn alerts(vendor: &Vendor) -> usize {
         .count()
 }
 
-async fn suspected(vendor: &Vendor) -> usize {
+pub async fn suspected(vendor: &Vendor) -> usize {
     let found = suspicions::list(vendor.app.store.reader(), None, 100).await;
     found.unwrap().len()
 }
 
-async fn issue(vendor: &Vendor, seats: u32, expires_at: Option<DateTime<Utc>>) -> String {
+pub async fn issue(vendor: &Vendor, seats: u32, expires_at: Option<DateTime<Utc>>) -> String {
     let request = IssueRequest {
         seats: Some(seats),
         expires_at,
@@ -108,7 +115,7 @@ async fn issue(vendor: &Vendor, seats: u32, expires_at: Option<DateTime<Utc>>) -
     vendor.issue(request).await
 }
 
-const OLDER: &str = "database_older_than_site";
+pub const OLDER: &str = "database_older_than_site";
 
 async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(engine: Engine) {
     let vendor = Vendor::start(engine).await;
@@ -271,7 +278,7 @@ async fn restored_while_running(engine: Engine) -> (Vendor, String, (String, u64
     (vendor, known, (lost, of_lost))
 }
 
-async fn ranges(vendor: &Vendor) -> usize {
+pub async fn ranges(vendor: &Vendor) -> usize {
     let all = "SELECT CAST(until_number AS TEXT) FROM lost_numbers";
     vendor.database.texts(all).await.len()
 }
@@ -283,6 +290,8 @@ async fn a_backup_that_is_restored_under_a_running_server_is_noticed(engine: Eng
         assert_eq!(answered, OLDER);
         watch(&vendor.app).await.unwrap();
     }
+    // The lost server's clock may have been ahead.
+    vendor.clock.advance(MAX_LEAD);
     let later = number_at(vendor.clock.now());
     watch(&vendor.app).await.unwrap();
     vendor.clock.advance(TimeDelta::minutes(1));
@@ -399,6 +408,37 @@ async fn a_server_beside_a_running_one_loses_nothing_and_one_beside_a_failed_one
         };
         assert_eq!(answered, expected);
         second.stop().await;
+        vendor.end().await;
+    }
+}
+
+async fn a_backup_of_a_server_whose_clock_was_ahead_denies_no_site(engine: Engine) {
+    // The record is in the future when the backup is restored, or the number is.
+    for (ahead, until_backup) in [(5, 1), (9, 60)] {
+        let vendor = Vendor::start(engine).await;
+        let right = |clock: &ManualClock| clock.now() - TimeDelta::minutes(ahead);
+        vendor
+            .clock
+            .set_wall(vendor.clock.now() + TimeDelta::minutes(ahead));
+        let vendor = vendor.restarted().await;
+        let known = issue(&vendor, 1, None).await;
+        assert_eq!(vendor.activate(&known, "m").await.word(), "yes");
+        let (vendor, copy) = vendor.backed_up().await;
+        vendor.clock.advance(TimeDelta::minutes(until_backup));
+        let lost = issue(&vendor, 1, None).await;
+        assert_eq!(vendor.activate(&lost, "m").await.word(), "yes");
+        let of_lost = Some(seq(&vendor, &lost, "m").await);
+        // Another server with the right clock.
+        vendor.clock.set_wall(right(&vendor.clock));
+        let vendor = vendor.restored(copy).await;
+        for wait in [1, ahead, 15, 3 * 60] {
+            vendor.clock.advance(TimeDelta::minutes(wait));
+            watch(&vendor.app).await.unwrap();
+            assert_eq!(vendor.validate(&known, "m").await.word(), "yes");
+            let answered = word(&vendor, "validate", &lost, "m", of_lost).await;
+            assert_eq!(answered, OLDER, "{ahead} {wait}");
+        }
+        assert_eq!(ranges(&vendor).await, 1, "{ahead}");
         vendor.end().await;
     }
 }

@@ -295,3 +295,45 @@ async fn a_long_address_is_not_repeated_to_anonymous_users() {
     assert_eq!(back(&answer), "/console/sign-in?next=%2F");
     vendor.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_cookies_of_any_name_neither_hide_a_session_nor_keep_it() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let browser = Browser::new(&vendor.url);
+    let mut cookies = Vec::new();
+    for _ in 0..2 {
+        let request = browser.http.post(format!("{}/console/sign-in", vendor.url));
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let signed_in = request.body(format!("token={ADMIN_TOKEN}")).send().await;
+        let signed_in = signed_in.unwrap();
+        let cookie = signed_in.headers()[SET_COOKIE].to_str().unwrap();
+        cookies.push(cookie.split_once(';').unwrap().0.to_owned());
+    }
+    let name = cookies[0].split_once('=').unwrap().0;
+    let part = "A".repeat(43);
+    let forged = format!("{name}={part}.{part}; ");
+    let ask = async |sent: &str| {
+        let asked = browser.http.get(format!("{}/console/licenses", vendor.url));
+        let answer = asked.header(COOKIE, sent).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    let ended = format!("{}; ", cookies[1]);
+    let sign_out = browser
+        .http
+        .post(format!("{}/console/sign-out", vendor.url));
+    let signed_out = sign_out.header(COOKIE, &cookies[1]).send().await.unwrap();
+    assert_eq!(signed_out.status(), 303);
+    let others = [forged.repeat(8), "other=1; ".repeat(200), ended];
+    for others in &others {
+        let sent = format!("{others}{}", cookies[0]);
+        assert_eq!(ask(&sent).await, 200, "{others}");
+    }
+    let sign_out = browser
+        .http
+        .post(format!("{}/console/sign-out", vendor.url));
+    let sent = format!("{}{}", others.concat(), cookies[0]);
+    let signed_out = sign_out.header(COOKIE, sent).send().await.unwrap();
+    assert_eq!(signed_out.status(), 303);
+    assert_ne!(ask(&cookies[0]).await, 200);
+    vendor.end().await;
+}

@@ -76,7 +76,9 @@ fn a_shared_session_ends_when_idle_after_twelve_hours_and_with_another_token() {
     }
     let (sessions, clock) = sessions();
     let (name, id) = sessions.new_name().unwrap();
-    let ids = |sessions: &Sessions, name: &str| sessions.ids(&sent(name)).collect::<Vec<_>>();
+    let ids = |sessions: &Sessions, name: &str| -> Vec<String> {
+        sessions.ids(&sent(name)).into_iter().collect()
+    };
     assert_eq!(ids(&sessions, &name), [id]);
     let twin = Sessions::new(SESSION, sessions.token, clock.clone());
     assert_eq!(
@@ -224,17 +226,30 @@ fn of_several_proxies_the_first_says_what_the_browser_speaks() {
 }
 
 #[test]
-fn only_the_first_cookies_and_names_are_read() {
-    let (sessions, _) = sessions();
-    let name = sessions.begin();
-    let after = |other: &str, count: usize| {
-        let value = format!("{}{SESSION}={name}", other.repeat(count));
-        let headers = HeaderMap::from_iter([(header::COOKIE, value.parse().unwrap())]);
-        sessions.goes_on(&headers)
-    };
-    assert!(after("other=1; ", MAX_COOKIES - 1));
-    assert!(!after("other=1; ", MAX_COOKIES));
-    let wrong = format!("{SESSION}=AAAA; ");
-    assert!(after(&wrong, MAX_NAMES - 1));
-    assert!(!after(&wrong, MAX_NAMES));
+fn a_session_is_found_and_ended_behind_any_number_of_other_cookies() {
+    let wrong = format!("{SESSION}={}; ", "A".repeat(NAME_CHARS));
+    let sealed = format!("{SESSION}={}.{}; ", "A".repeat(43), "B".repeat(43));
+    // As many as fit into a request head, and one with bytes that no text has.
+    for (other, count) in [
+        ("other=1; ", 5000),
+        (&*wrong, 1000),
+        (&*sealed, 500),
+        ("other=\u{e9}; ", 1),
+    ] {
+        let (sessions, _) = sessions();
+        let after = |name: &str| {
+            let value = format!("{}{SESSION}={name}", other.repeat(count));
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            HeaderMap::from_iter([(header::COOKIE, value)])
+        };
+        let (first, second) = (sessions.begin(), sessions.begin());
+        assert!(sessions.goes_on(&after(&first)), "{other}");
+        // In one request with an earlier session.
+        let both = after(&format!("{second}; {SESSION}={first}"));
+        let _ = sessions.end(&both);
+        assert!(!sessions.goes_on(&sent(&first)), "{other}");
+        assert!(!sessions.goes_on(&sent(&second)), "{other}");
+        let (name, id) = sessions.new_name().unwrap();
+        assert_eq!(sessions.ids(&after(&name)), [id].into(), "{other}");
+    }
 }

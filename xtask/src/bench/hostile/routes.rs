@@ -88,8 +88,9 @@ fn heads(method: &str, path: &str, body: &[u8], max_us: f64) -> Vec<Case> {
     let ranges = fill("text/plain;version=1;q=0.5,", room);
     let parameters = fill(";", room);
     // Every cookie that may be a session is compared by its hash.
-    let sessions = ["license_session", "license_server_session"];
-    let [of_client, of_server] = sessions.map(|name| fill(&format!("{name}=a.b;"), room));
+    let name = "a".repeat(43);
+    let of_client = fill(&format!("license_session={name};"), room);
+    let of_server = fill(&format!("license_server_session={name}.{name};"), room);
     let many = vec![("A", &b"b"[..]); 95];
     let lines = vec![("Accept", &commas[..room / 95]); 90];
     [

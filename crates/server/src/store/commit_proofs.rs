@@ -1,0 +1,85 @@
+//! `commit_proofs`: rows of running processes, each with the random token of the newest
+//! transaction that wrote it.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "commit_proofs")]
+pub struct Model {
+    /// Which row: a random number of the process.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: i64,
+    /// The newest token.
+    pub token: i64,
+    /// The sequence number of the moment at which it was written.
+    pub number: i64,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Writes a row. Answers whether it had one of the `expected` tokens before; without any, nothing
+/// is expected of it.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn write(
+    db: &impl ConnectionTrait,
+    row: &Model,
+    expected: &[i64],
+) -> Result<bool, StoreError> {
+    if !expected.is_empty() {
+        let written = Entity::update_many()
+            .col_expr(Column::Token, Expr::value(row.token))
+            .col_expr(Column::Number, Expr::value(row.number))
+            .filter(Column::Id.eq(row.id))
+            .filter(Column::Token.is_in(expected.iter().copied()))
+            .exec(db)
+            .await?;
+        if written.rows_affected > 0 {
+            return Ok(true);
+        }
+    }
+    let new = ActiveModel {
+        id: ActiveValue::Set(row.id),
+        token: ActiveValue::Set(row.token),
+        number: ActiveValue::Set(row.number),
+    };
+    let mut again = OnConflict::column(Column::Id);
+    again.update_columns([Column::Token, Column::Number]);
+    Entity::insert(new)
+        .on_conflict(again)
+        .exec_without_returning(db)
+        .await?;
+    Ok(expected.is_empty())
+}
+
+/// Those of these rows that exist.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn find(db: &impl ConnectionTrait, rows: &[i64]) -> Result<Vec<Model>, StoreError> {
+    let found = Entity::find().filter(Column::Id.is_in(rows.iter().copied()));
+    Ok(found.all(db).await?)
+}
+
+/// Removes rows that were written before this number.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(db: &impl ConnectionTrait, before: u64) -> Result<(), StoreError> {
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    Entity::delete_many()
+        .filter(Column::Number.lt(before))
+        .exec(db)
+        .await?;
+    Ok(())
+}
