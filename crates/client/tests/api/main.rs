@@ -16,6 +16,7 @@ mod commands;
 mod concurrency;
 mod console;
 mod consoles_behind_tls;
+mod consoles_without_tls;
 mod contact_plot;
 mod contract;
 mod database;
