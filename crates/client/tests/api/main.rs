@@ -43,6 +43,7 @@ mod kept_time;
 mod latin_1;
 mod listener;
 mod log_growth;
+mod lost_output;
 mod middleman;
 mod nginx;
 mod odd_urls;

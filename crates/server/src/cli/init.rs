@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use license_service::clock::SystemClock;
+use license_service::stdout::note_change;
 use serde_json::json;
 
 use crate::cli::cli_change;
@@ -15,6 +16,7 @@ use crate::signing::{SigningError, SigningKeys};
 /// Creates the database and the first signing key if they are missing.
 pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
     let store = create_store(storage).await?;
+    note_change("the database exists; repeat the command to check the signing keys");
     let directory = storage.keys();
     if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
         let clock = clock::open(&store, Arc::new(SystemClock)).await?;

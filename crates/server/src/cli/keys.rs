@@ -9,6 +9,7 @@ use license_core::signing_clock::SigningTime;
 use license_service::clock::SystemClock;
 use license_service::output_file::{self, Readers};
 use license_service::stderr::say;
+use license_service::stdout::note_change;
 use serde_json::json;
 
 use crate::audit::Actor;
@@ -99,49 +100,9 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let directory = storage.keys();
     match command {
-        Keys::Create => {
-            let store = open_store(storage).await?;
-            permit(&store, now).await?;
-            let made = first_key(&store, storage, &cli_change(now)).await?;
-            let loaded = key_record::load(&store, &directory).await;
-            store.close().await;
-            let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
-            if json {
-                println!("{:#}", json!({ "kid": kid }));
-            } else {
-                println!("Created signing key {kid} in {}", directory.display());
-                println!(
-                    "Back up this directory, and export the public keys for clients with 'license-server keys export'."
-                );
-            }
-            // Where another directory was in use, its keys may be what all sites trust.
-            if let Err(error) = loaded {
-                say(format_args!("note: nothing is signed with it yet: {error}"));
-            }
-        }
+        Keys::Create => create(storage, json, now).await?,
         Keys::List => list(&SigningKeys::load(&directory)?, json, now)?,
-        Keys::Export { output } => {
-            if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
-                let store = open_store(storage).await?;
-                let clock = clock::open(&store, Arc::new(SystemClock)).await?;
-                make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
-                store.close().await;
-            }
-            let keys = SigningKeys::load(&directory)?;
-            let set = keys.public();
-            let text = serde_json::to_string_pretty(set)?;
-            match output {
-                Some(file) => {
-                    output_file::write(&file, &(text + "\n"), Readers::Everyone)?;
-                    println!(
-                        "Wrote {} public key(s) to {}",
-                        set.keys.len(),
-                        file.display()
-                    );
-                }
-                None => println!("{text}"),
-            }
-        }
+        Keys::Export { output } => export(storage, output, now).await?,
         Keys::Rotate {
             overlap_days,
             at_once,
@@ -154,6 +115,7 @@ pub(super) async fn run(
             let by = Actor::CommandLine;
             let rotating = rotate(&store, &directory, &issuer.issuer, overlap, by, at);
             let (kid, signs_from) = rotating.await?;
+            note_change("the next signing key was created; see 'license-server keys list'");
             store.close().await;
             if json {
                 println!("{:#}", json!({ "kid": kid, "signsFrom": signs_from }));
@@ -168,6 +130,7 @@ pub(super) async fn run(
             let at = permit(&store, now).await?;
             let accepting = key_record::accept(&store, &directory, Actor::CommandLine, at);
             let version = accepting.await?;
+            note_change("the key directory was accepted; see 'license-server audit'");
             store.close().await;
             if json {
                 println!("{:#}", json!({ "keySet": version }));
@@ -184,6 +147,7 @@ pub(super) async fn run(
             let by = Actor::CommandLine;
             let revoking = revoke(&store, &directory, &issuer.issuer, &kid, by, at);
             let version = revoking.await?;
+            note_change("the key was revoked; see 'license-server keys list'");
             store.close().await;
             if json {
                 println!("{:#}", json!({ "kid": kid, "keySet": version }));
@@ -193,6 +157,64 @@ pub(super) async fn run(
                 );
             }
         }
+    }
+    Ok(())
+}
+
+async fn create(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let directory = storage.keys();
+    let store = open_store(storage).await?;
+    permit(&store, now).await?;
+    let made = first_key(&store, storage, &cli_change(now)).await?;
+    let loaded = key_record::load(&store, &directory).await;
+    store.close().await;
+    let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
+    note_change("the signing key was created; see 'license-server keys list'");
+    if json {
+        println!("{:#}", json!({ "kid": kid }));
+    } else {
+        println!("Created signing key {kid} in {}", directory.display());
+        println!(
+            "Back up this directory, and export the public keys for clients with 'license-server keys export'."
+        );
+    }
+    // Where another directory was in use, its keys may be what all sites trust.
+    if let Err(error) = loaded {
+        say(format_args!("note: nothing is signed with it yet: {error}"));
+    }
+    Ok(())
+}
+
+async fn export(
+    storage: &Storage,
+    output: Option<PathBuf>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let output = match output {
+        Some(file) => Some((output_file::prepare(&file, Readers::Everyone)?, file)),
+        None => None,
+    };
+    let directory = storage.keys();
+    if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
+        let store = open_store(storage).await?;
+        let clock = clock::open(&store, Arc::new(SystemClock)).await?;
+        make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
+        store.close().await;
+        note_change("the first signing key was created; see 'license-server keys list'");
+    }
+    let keys = SigningKeys::load(&directory)?;
+    let set = keys.public();
+    let text = serde_json::to_string_pretty(set)?;
+    match output {
+        Some((prepared, file)) => {
+            prepared.write(&(text + "\n"))?;
+            println!(
+                "Wrote {} public key(s) to {}",
+                set.keys.len(),
+                file.display()
+            );
+        }
+        None => println!("{text}"),
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use clap::{Args, value_parser};
 use license_console::escaped::escaped;
 use license_core::license_key::LicenseKey;
 use license_service::secret_argument::{SecretArgument, warn_of_argument};
+use license_service::stdout::note_change;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
@@ -201,6 +202,7 @@ pub(super) async fn set(
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
     let license = set_status(&store, key, status, message.as_deref(), &cli_change(now)).await?;
+    note_change("the status of the license was changed; see 'license-server show'");
     store.close().await;
     if json {
         let license = ShownLicense::of(license, now);
@@ -229,6 +231,7 @@ pub(super) async fn renew(
     let key = super::license_key(command.key)?;
     let store = open_store(storage).await?;
     let license = licensing::renew::renew(&store, &key, end, &cli_change(now)).await?;
+    note_change("the end date of the license was changed; see 'license-server show'");
     store.close().await;
     if json {
         let license = ShownLicense::of(license, now);

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use clap::{Subcommand, value_parser};
 use license_console::escaped::escaped;
 use license_service::secret_argument::SecretArgument;
+use license_service::stdout::note_change;
 use serde_json::json;
 
 use crate::cli::{cli_change, license_key, table};
@@ -92,6 +93,7 @@ pub(super) async fn run(
         Seats::Free { key, hardware_id } => {
             let key = license_key(key)?;
             let seat = licensing::seats::free(&store, &key, &hardware_id, &cli_change(now)).await?;
+            note_change("the seat was freed; see 'license-server seats list'");
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {
@@ -121,6 +123,7 @@ pub(super) async fn run(
                 ),
                 released => released?,
             };
+            note_change("the seat was released; see 'license-server seats list'");
             if json {
                 println!("{}", serde_json::to_string_pretty(&seat)?);
             } else {

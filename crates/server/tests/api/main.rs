@@ -36,6 +36,7 @@ mod keys;
 mod latin_1;
 mod listener;
 mod log_growth;
+mod lost_output;
 mod migrations;
 mod offline;
 mod outage;
