@@ -34,6 +34,7 @@ mod key_owner;
 mod keys;
 #[path = "../../../client/tests/api/latin_1.rs"]
 mod latin_1;
+mod libpq_variables;
 mod listener;
 mod log_growth;
 mod lost_output;
