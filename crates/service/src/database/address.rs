@@ -21,8 +21,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::ticks;
 
-/// How long an address may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an address may take to accept a connection: less than the check for `/readyz`, which
+/// is to name the addresses, and more than the second after which a lost packet is sent again.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// An address that accepts a connection so much later than another one is silent.
 const MAX_DELAY: Duration = Duration::from_millis(250);
 
@@ -85,7 +86,7 @@ async fn unless_all_answer(
             Some((address, Ok(Err(error)))) => (address, error.to_string()),
             Some((address, Err(_))) => {
                 is_any_silent = true;
-                let seconds = CONNECT_TIMEOUT.as_secs();
+                let seconds = CONNECT_TIMEOUT.as_secs_f64();
                 (address, format!("no answer within {seconds} s"))
             }
         };
@@ -152,7 +153,7 @@ mod tests {
         let error = error.unwrap_err().to_string();
         for part in [
             "address of db: ".to_owned(),
-            format!("{silent}: no answer within 3 s"),
+            format!("{silent}: no answer within 1.5 s"),
             format!("{refusing}: Connection refused"),
         ] {
             assert!(error.contains(&part), "{error}");
