@@ -57,6 +57,7 @@ mod outage;
 mod own_certificates;
 mod own_settings;
 mod pgbouncer;
+mod postgres_errors;
 mod program;
 mod proxies;
 mod raw_http;
