@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
         assert!(!directory.path().join("later").exists());
         // Nothing changes until it is written, and nothing is left of a file that is not.
-        fs::write(&inner.join("file"), "old").unwrap();
+        fs::write(inner.join("file"), "old").unwrap();
         drop(prepare(&inner.join("file"), Readers::Owner).unwrap());
         assert_eq!(fs::read_to_string(inner.join("file")).unwrap(), "old");
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 1);
