@@ -29,12 +29,12 @@ pub fn write(file: &Path, text: &str, readers: Readers) -> anyhow::Result<()> {
     prepare(file, readers)?.write(text)
 }
 
-/// Opens a file that will be written as by [`write`], so that a command finds out before it
+/// Opens a file that will be written as by [`write()`], so that a command finds out before it
 /// changes anything whether its result can be written. Until then, nothing with this name
 /// changes.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn prepare(file: &Path, readers: Readers) -> anyhow::Result<PreparedFile> {
     let opened = open_beside(file, readers).with_context(|| cannot_write(file))?;
     Ok(PreparedFile {
