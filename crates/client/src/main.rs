@@ -5,23 +5,23 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use license_client::cli::{self, Cli};
-use license_service::stderr::say;
+use license_service::stdout::{end_quietly_when_it_is_closed, say_error};
 use license_service::variables;
 
 fn main() -> ExitCode {
-    license_service::stdout::end_quietly_when_it_is_closed();
+    end_quietly_when_it_is_closed();
     // Before any thread is started: this sets environment variables.
     let from_file = match variables::load(&Cli::command()) {
         Ok(variables) => variables,
         Err(error) => {
-            say(format_args!("error: {error:#}"));
+            say_error(format_args!("{error:#}"));
             return ExitCode::FAILURE;
         }
     };
     match cli::run(Cli::parse_or_exit(), &from_file) {
         Ok(code) => code,
         Err(error) => {
-            say(format_args!("error: {error:#}"));
+            say_error(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }

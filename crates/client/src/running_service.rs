@@ -11,6 +11,7 @@ use license_listening_users::{PACKAGED_STATE_DIR, first_trusted, shows_a_secret,
 use license_service::admin_token::AdminTokenSettings;
 use license_service::loopback;
 use license_service::presentable_url::SecretUrl;
+use license_service::stdout;
 use reqwest::{Method, Response};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -113,15 +114,34 @@ impl ServiceArgs {
             .await
     }
 
+    /// What only trusted callers may ask, with the token.
+    pub(crate) async fn ask_trusted(&self, path: &str) -> anyhow::Result<Answer> {
+        self.send(Method::POST, path, None, Secrets::Some).await
+    }
+
     /// A change, with the token.
     pub(crate) async fn post(&self, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
-        self.send(Method::POST, path, body, Secrets::Some).await
+        self.change(Method::POST, path, body).await
     }
 
     /// A change, with the token.
     pub(crate) async fn put(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
-        self.send(Method::PUT, path, Some(body), Secrets::Some)
-            .await
+        self.change(Method::PUT, path, Some(body)).await
+    }
+
+    async fn change(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Answer> {
+        let answer = self.send(method, path, body, Secrets::Some).await?;
+        if answer.ok {
+            stdout::note_change(
+                "the License Client has carried out the command; see 'license-client status'",
+            );
+        }
+        Ok(answer)
     }
 
     /// Prints the unmodified answer if JSON is requested; answers whether it did.

@@ -25,9 +25,16 @@ pub struct Refusal {
 struct RefusalPage {
     title: &'static str,
     detail: String,
-    /// The origin of the page, and the host of the request.
-    addresses: Option<(String, String)>,
+    /// For a request that seems to come from a page of another origin.
+    addresses: Option<Addresses>,
     request_id: Option<String>,
+}
+
+/// Where a request came from, as its headers say, and where it went.
+struct Addresses {
+    /// The origin of the page; `None` if the browser withholds it (`Origin: null`).
+    origin: Option<String>,
+    host: String,
 }
 
 /// Converts errors to pages for browsers, as a middleware around everything that can
@@ -80,11 +87,14 @@ fn accepts_pages(headers: &HeaderMap) -> bool {
     accepted.any(|value| value.to_ascii_lowercase().contains("text/html"))
 }
 
-fn addresses(request: &Request) -> (String, String) {
+fn addresses(request: &Request) -> Addresses {
     let text = |name: HeaderName| {
         let value = request.headers().get(name);
         let value = value.and_then(|value| value.to_str().ok());
         value.unwrap_or("an unknown address").to_owned()
     };
-    (text(header::ORIGIN), text(header::HOST))
+    Addresses {
+        origin: Some(text(header::ORIGIN)).filter(|origin| origin != "null"),
+        host: text(header::HOST),
+    }
 }

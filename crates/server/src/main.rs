@@ -5,18 +5,18 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use license_server::cli::{self, Cli};
-use license_service::stderr::say;
+use license_service::stdout::{end_quietly_when_it_is_closed, say_error};
 use license_service::variables;
 
 fn main() -> ExitCode {
-    license_service::stdout::end_quietly_when_it_is_closed();
+    end_quietly_when_it_is_closed();
     // Before any thread is started: this sets environment variables.
     let loaded = variables::load(&Cli::command());
     let done = loaded.and_then(|dot_env| cli::run(Cli::parse_or_exit(), &dot_env));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("error: {error:#}"));
+            say_error(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }

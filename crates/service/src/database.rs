@@ -5,6 +5,7 @@
 //! is replaced, and if that does not help, all are; a change is acknowledged only if it can be
 //! found again. A caller sees a `ConnectionTrait` and a [`Transaction`], and errors.
 
+mod address;
 mod connect;
 mod failure;
 mod file_identity;

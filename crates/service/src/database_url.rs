@@ -8,7 +8,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use crate::presentable_url::{HIDDEN, SecretUrl};
+use crate::presentable_url::SecretUrl;
 
 /// A database that the service can use. `Display` and `Debug` show no secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,6 +69,29 @@ impl DatabaseUrl {
         }
     }
 
+    /// What stands behind `sqlite:`. The error never repeats it.
+    fn of_sqlite(text: &str) -> Result<Self, String> {
+        // A missing file is always created.
+        let text = text.strip_suffix("?mode=rwc").unwrap_or(text);
+        if text.contains('?') {
+            return Err("an SQLite URL has no parameters: sqlite:/path/to/file".into());
+        }
+        // SQLAlchemy writes sqlite:///relative and sqlite:////absolute.
+        let file = text.strip_prefix("///").unwrap_or(text);
+        if file.is_empty() {
+            return Err("expected a file in the SQLite URL: sqlite:/path/to/file".into());
+        }
+        // This may be a server's URL with the wrong scheme, and messages show the names of
+        // files.
+        let has_user = file
+            .split_once(':')
+            .is_some_and(|(_, rest)| rest.contains('@'));
+        if has_user || file.starts_with("//") {
+            return Err("an SQLite URL has no user and no host: sqlite:/path/to/file".into());
+        }
+        Ok(Self::of_file(Path::new(file)))
+    }
+
     /// Whether there is something in it that may be a secret.
     #[must_use]
     pub fn may_hold_a_secret(&self) -> bool {
@@ -86,19 +109,7 @@ impl FromStr for DatabaseUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if let Some(file) = text.strip_prefix("sqlite:") {
-            // SQLAlchemy writes sqlite:///relative and sqlite:////absolute.
-            let file = file.strip_prefix("///").unwrap_or(file);
-            if file.is_empty() {
-                return Err("expected a file in the SQLite URL: sqlite:/path/to/file".into());
-            }
-            // user:password@host is no file: messages about files show their names.
-            if file
-                .split_once(':')
-                .is_some_and(|(_, rest)| rest.contains('@'))
-            {
-                return Err("an SQLite URL has no user and no host: sqlite:/path/to/file".into());
-            }
-            return Ok(Self::of_file(Path::new(file)));
+            return Self::of_sqlite(file);
         }
         // SQLAlchemy names its driver after a plus sign.
         let postgres = text
@@ -177,11 +188,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Place::Postgres(url) => fmt::Display::fmt(url, f),
-            // This may be a server's URL with the wrong scheme.
-            Place::File(file) => match file.display().to_string() {
-                odd if odd.contains(['@', '?', '#']) => write!(f, "sqlite:{HIDDEN}"),
-                file => write!(f, "sqlite:{file}"),
-            },
+            Place::File(file) => write!(f, "sqlite:{}", file.display()),
         }
     }
 }
@@ -209,6 +216,7 @@ mod tests {
         assert_eq!(parsed("sqlite:///db"), Ok("sqlite:db".to_owned()));
         assert!(parsed("mysql://h/d").is_err());
         assert!(parsed("sqlite:").is_err());
+        assert_eq!(parsed("sqlite:/db?mode=rwc"), Ok("sqlite:/db".to_owned()));
     }
 
     #[test]
@@ -217,11 +225,17 @@ mod tests {
             "postgresql://u:hunter2@h/d",
             "postgresql://u@h/d?password=hunter2",
             "postgresql://u@h/d?sslpassword=hunter2",
-            "sqlite:/d?key=hunter2",
-            "sqlite://hunter2@h/d",
         ] {
             let url: DatabaseUrl = text.parse().unwrap();
             assert!(!format!("{url} {url:?}").contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_file_is_shown() {
+        for text in ["sqlite:/data/a b#c.db", "sqlite:/data/vms@site.db"] {
+            let url: DatabaseUrl = text.parse().unwrap();
+            assert_eq!(format!("{url} {url:?}"), format!("{text} {text}"));
         }
     }
 
@@ -257,6 +271,10 @@ mod tests {
             ("postgresql://u:p,/hunter2@h/d", "/ is %2F"),
             ("sqlite://vms:hunter2@db/vms", "no user and no host"),
             ("sqlite:vms:hunter2@db/vms", "no user and no host"),
+            ("sqlite://hunter2@h/d", "no user and no host"),
+            ("sqlite://hunter2.db", "no user and no host"),
+            ("sqlite:/d?key=hunter2", "no parameters"),
+            ("sqlite:/d?mode=rwc&key=hunter2", "no parameters"),
         ] {
             let error = text.parse::<DatabaseUrl>().unwrap_err();
             assert!(error.contains(hint), "{error}");

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 
-use crate::text_file;
 use crate::trimmed::{trimmed, unquoted};
+use crate::{libpq_variables, text_file};
 
 /// What became of `.env`.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +53,11 @@ pub(crate) fn load() -> anyhow::Result<DotEnv> {
         Found::Text(text) => text,
     };
     let settings = parse(&text)?;
+    let (ignored, settings): (Vec<_>, Vec<_>) = settings
+        .into_iter()
+        .partition(|(name, _)| libpq_variables::is_ignored(name));
+    let ignored: Vec<_> = ignored.iter().map(|(name, _)| name.as_str()).collect();
+    libpq_variables::warn(&ignored);
     let lines = settings.iter().map(|(name, value)| line(name, value));
     let quoted: String = lines.collect();
     let missing = settings.into_iter().map(|(name, _)| name);

@@ -21,6 +21,7 @@ pub mod fair_share;
 pub mod file_access;
 pub mod hosts;
 pub mod jobs;
+mod libpq_variables;
 mod lingering_close;
 pub mod listener;
 pub mod log_filter;

@@ -3,9 +3,10 @@
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use tempfile::NamedTempFile;
 
 use crate::presentable_url::presentable_path;
 
@@ -19,16 +20,55 @@ pub enum Readers {
 }
 
 /// Writes a file, in full or not at all. A file that exists is replaced by a new one, which
-/// keeps neither its owner nor its mode. No link is followed.
+/// keeps neither its owner nor its mode. No link is followed. A command that changes something
+/// first uses [`prepare`] instead.
 ///
 /// # Errors
 /// When the file cannot be written, or when something other than a regular file has this name.
 pub fn write(file: &Path, text: &str, readers: Readers) -> anyhow::Result<()> {
-    replace(file, text, readers)
-        .with_context(|| format!("cannot write '{}'", presentable_path(file)))
+    prepare(file, readers)?.write(text)
 }
 
-fn replace(file: &Path, text: &str, readers: Readers) -> io::Result<()> {
+/// Opens a file that will be written as by [`write()`], so that a command finds out before it
+/// changes anything whether its result can be written. Until then, nothing with this name
+/// changes.
+///
+/// # Errors
+/// As [`write()`].
+pub fn prepare(file: &Path, readers: Readers) -> anyhow::Result<PreparedFile> {
+    let opened = open_beside(file, readers).with_context(|| cannot_write(file))?;
+    Ok(PreparedFile {
+        opened,
+        file: file.to_owned(),
+    })
+}
+
+/// A file that can be written.
+#[derive(Debug)]
+pub struct PreparedFile {
+    opened: NamedTempFile,
+    file: PathBuf,
+}
+
+impl PreparedFile {
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// When it cannot be written, such as on a full disk.
+    pub fn write(self, text: &str) -> anyhow::Result<()> {
+        let Self { mut opened, file } = self;
+        let mut written = || {
+            opened.write_all(text.as_bytes())?;
+            opened.as_file().sync_all()
+        };
+        written()
+            .and_then(|()| opened.persist(&file).map_err(|error| error.error))
+            .with_context(|| cannot_write(&file))?;
+        Ok(())
+    }
+}
+
+fn open_beside(file: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     // A rename would replace a device or a link, such as /dev/stdout.
     if fs::symlink_metadata(file).is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::other(
@@ -43,13 +83,13 @@ fn replace(file: &Path, text: &str, readers: Readers) -> io::Result<()> {
         Readers::Owner => 0o600,
         Readers::Everyone => 0o644,
     };
-    let mut new = tempfile::Builder::new()
+    tempfile::Builder::new()
         .permissions(Permissions::from_mode(mode))
-        .tempfile_in(directory)?;
-    new.write_all(text.as_bytes())?;
-    new.as_file().sync_all()?;
-    new.persist(file).map_err(|error| error.error)?;
-    Ok(())
+        .tempfile_in(directory)
+}
+
+fn cannot_write(file: &Path) -> String {
+    format!("cannot write '{}'", presentable_path(file))
 }
 
 #[cfg(test)]
@@ -102,6 +142,11 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
         assert!(!directory.path().join("later").exists());
+        // Nothing changes until it is written, and nothing is left of a file that is not.
+        fs::write(inner.join("file"), "old").unwrap();
+        drop(prepare(&inner.join("file"), Readers::Owner).unwrap());
+        assert_eq!(fs::read_to_string(inner.join("file")).unwrap(), "old");
+        assert_eq!(fs::read_dir(&inner).unwrap().count(), 1);
         let error = write(
             &directory.path().join("none/file"),
             "secret",

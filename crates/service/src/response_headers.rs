@@ -3,7 +3,10 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// No page of another site may frame a response, nothing in it loads or runs,
-/// its type is the declared one, and links from it do not say where they are.
+/// its type is the declared one, and other sites are not told which page has a link to
+/// them. With `no-referrer`, browsers would send `Origin: null` with a form
+/// (fetch.spec.whatwg.org, "append a request `Origin` header"), and over plain HTTP there is
+/// no `Sec-Fetch-Site` either.
 /// A response that already has a header keeps it: pages have their own policy.
 pub(crate) const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
     (
@@ -11,7 +14,7 @@ pub(crate) const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "no-referrer"),
+    (header::REFERRER_POLICY, "same-origin"),
 ];
 
 /// Adds those of [`SECURITY_HEADERS`] that are missing.

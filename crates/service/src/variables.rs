@@ -11,17 +11,20 @@ use clap::Command;
 use clap::builder::Resettable;
 
 use crate::dot_env::{self, DotEnv};
+use crate::libpq_variables;
 use crate::trimmed::{trimmed, unquoted};
 
 /// Reads `.env` into the environment, and removes carriage returns, spaces, marks
 /// of the encoding, and enclosing quotation marks from around all values. Answers
-/// what became of `.env`.
+/// what became of `.env`. Variables of libpq are ignored.
 ///
 /// Call it before any thread is started: it sets environment variables.
 ///
 /// # Errors
-/// When `.env` cannot be read or a line is no setting.
+/// When `.env` cannot be read or a line is no setting, and when the program cannot be started
+/// again without the variables of libpq.
 pub fn load(command: &Command) -> anyhow::Result<DotEnv> {
+    libpq_variables::restart_without()?;
     let from_file = dot_env::load()?;
     let mut lists = Vec::new();
     note_lists(command, &mut lists);

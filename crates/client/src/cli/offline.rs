@@ -8,6 +8,7 @@ use license_core::license_key::LicenseKey;
 use license_service::output_file::{self, Readers};
 use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
+use license_service::stdout;
 use license_service::text_file;
 use serde_json::json;
 
@@ -86,6 +87,10 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
     if let Some(Err(error)) = key.as_deref().map(LicenseKey::parse) {
         say(format_args!("note: {error}; writing the request anyway"));
     }
+    let output = match &command.output {
+        Some(file) => Some((file, output_file::prepare(file, Readers::Owner)?)),
+        None => None,
+    };
     let body = json!({ "purpose": purpose, "licenseKey": key });
     let answer = command
         .service
@@ -94,13 +99,20 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
     if !answer.ok {
         return Err(answer.into_error());
     }
+    stdout::note_change(match command.purpose {
+        Purpose::Deactivate => {
+            "the license is deactivated on this machine; repeat the command to get the request \
+             file that frees its seat"
+        }
+        Purpose::Activate | Purpose::Renew => "the request was made; repeat the command",
+    });
     if command.service.print_json(&answer) {
         return Ok(ExitCode::SUCCESS);
     }
     let file = answer.file("file");
-    match command.output {
-        Some(output) => {
-            output_file::write(&output, file, Readers::Owner)?;
+    match output {
+        Some((output, prepared)) => {
+            prepared.write(file)?;
             println!(
                 "Wrote {}. Send it to your vendor, then import the returned file with 'license-client offline import FILE'",
                 output.display()

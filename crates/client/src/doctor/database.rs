@@ -49,7 +49,7 @@ pub(super) async fn check(
     };
     let findings = match store.within(store.missing_tables()).await {
         // The database works, and some rights are missing.
-        Err(error) if error.trouble().failure != Failure::Rights => trouble(&error.trouble()),
+        Err(error) if !is_of_rights(error.trouble().failure) => trouble(&error.trouble()),
         missing => vec![
             Finding::ok(WHAT, format!("{url} answers")),
             rights(store, clock, missing).await,
@@ -59,6 +59,10 @@ pub(super) async fn check(
         store.close().await;
     }
     findings
+}
+
+fn is_of_rights(failure: Failure) -> bool {
+    matches!(failure, Failure::Rights | Failure::RowPolicy)
 }
 
 async fn rights(

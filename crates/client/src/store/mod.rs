@@ -12,6 +12,7 @@ mod schema;
 pub mod system_config;
 pub mod vms;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -100,6 +101,8 @@ pub struct Store {
     db: Database,
     /// How long anything may take that a request waits for.
     timeout: Duration,
+    /// The last [`Self::ping`] found no row, which has been logged.
+    has_no_row: AtomicBool,
 }
 
 /// What can go wrong with a database.
@@ -118,6 +121,13 @@ pub enum StoreError {
     /// does not know which installation it is.
     #[error("the database has not been reached yet")]
     NotReached,
+    /// The row that every database of this program has cannot be changed.
+    #[error(
+        "the row 'license_client.secret' of the table system_config is missing or hidden; restore \
+         the database, or if row-level security hides it, give the tables to the user in \
+         DATABASE_URL, add a policy for this user, or give it BYPASSRLS"
+    )]
+    NoRow,
 }
 
 impl StoreError {
@@ -127,7 +137,7 @@ impl StoreError {
         match self {
             Self::Connect(error) => error.trouble(),
             Self::Database(error) => Trouble::of(error),
-            Self::UsageQuery(_) | Self::NotReached => Trouble {
+            Self::UsageQuery(_) | Self::NotReached | Self::NoRow => Trouble {
                 what: self.to_string(),
                 failure: Failure::Refused,
             },
@@ -165,6 +175,7 @@ impl Store {
             url: url.clone(),
             timeout: timeouts.statement,
             db: Database::new(url, timeouts)?,
+            has_no_row: AtomicBool::new(false),
         })
     }
 
@@ -213,8 +224,16 @@ impl Store {
         let unchanged = "UPDATE system_config SET updated_at = updated_at \
                          WHERE key = 'license_client.secret'";
         match self.db.check_writable(unchanged).await {
-            Err(DbErr::RecordNotUpdated) => Err(StoreError::NotReached),
-            checked => Ok(checked?),
+            Err(DbErr::RecordNotUpdated) => {
+                if !self.has_no_row.swap(true, Ordering::Relaxed) {
+                    tracing::error!("{}", StoreError::NoRow);
+                }
+                Err(StoreError::NoRow)
+            }
+            checked => {
+                self.has_no_row.store(false, Ordering::Relaxed);
+                Ok(checked?)
+            }
         }
     }
 

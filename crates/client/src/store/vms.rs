@@ -17,14 +17,15 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the database refuses the query, or takes too long.
 pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreError> {
-    let query = query.trim().trim_end_matches(';');
+    let query = without_end(query);
     let backend = db.get_database_backend();
     let number = match backend {
         DatabaseBackend::Postgres => "double precision",
         _ => "real",
     };
     // A subquery can only read; the cast makes one type of all numbers.
-    let sql = format!("SELECT CAST(({query}) AS {number})");
+    // It may end with a comment, which ends with its line.
+    let sql = format!("SELECT CAST(({query}\n) AS {number})");
     let asking = async {
         let transaction = db.begin_reading().await?;
         let row = transaction
@@ -45,6 +46,33 @@ pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreErro
     Ok(value.filter(|v| *v >= 0.0).map(|v| v as u64))
 }
 
+/// The query without the semicolon that ends it, and without comments behind that.
+fn without_end(query: &str) -> &str {
+    let is_end = |&(at, _): &(usize, &str)| {
+        let (before, after) = query.split_at(at);
+        let is_in_text = before.matches('\'').count() % 2 == 1;
+        !is_in_text && is_without_sql(after)
+    };
+    let end = query.match_indices(';').find(is_end);
+    end.map_or(query, |(at, _)| &query[..at])
+}
+
+/// Whether there are only spaces, semicolons and comments.
+fn is_without_sql(mut text: &str) -> bool {
+    loop {
+        text = text.trim_start_matches(|c: char| c.is_whitespace() || c == ';');
+        let end = match text.get(..2) {
+            Some("--") => text.find('\n'),
+            Some("/*") => text.find("*/").map(|at| at + 2),
+            _ => return text.is_empty(),
+        };
+        let Some(end) = end else {
+            return true;
+        };
+        text = &text[end..];
+    }
+}
+
 /// Whether there is a table of this name where the VMS has its tables.
 ///
 /// # Errors
@@ -60,4 +88,28 @@ pub async fn has_table(db: &Database, table: &'static str) -> Result<bool, Store
     let row = db.query_one_raw(Statement::from_string(backend, sql));
     let row = within::<_, StoreError>(QUERY_TIMEOUT, async { Ok(row.await?) }).await;
     Ok(row?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_query_is_no_part_of_it() {
+        for (query, expected) in [
+            ("SELECT 1", "SELECT 1"),
+            ("SELECT 1 -- all", "SELECT 1 -- all"),
+            ("SELECT 1 ; ;\n", "SELECT 1 "),
+            ("SELECT 1; -- all; of them", "SELECT 1"),
+            ("SELECT 1; /* all */ ; -- of them\n", "SELECT 1"),
+            ("SELECT 1 WHERE 'é' <> ';'", "SELECT 1 WHERE 'é' <> ';'"),
+            (
+                "SELECT 1 WHERE '; -- ' <> ''",
+                "SELECT 1 WHERE '; -- ' <> ''",
+            ),
+            ("SELECT 1; SELECT 2", "SELECT 1; SELECT 2"),
+        ] {
+            assert_eq!(without_end(query), expected);
+        }
+    }
 }

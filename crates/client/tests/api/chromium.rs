@@ -51,6 +51,11 @@ pub struct Chromium {
 
 impl Chromium {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags.
+    pub async fn start_with(further: &[&str]) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut command = Command::new("chromedriver");
@@ -58,6 +63,7 @@ impl Chromium {
         command.stdout(Stdio::null());
         let driver = Process::start(&mut command, port).await;
         let mut flags = FLAGS.map(str::to_owned).to_vec();
+        flags.extend(further.iter().map(|&flag| flag.to_owned()));
         flags.push(format!("--user-data-dir={}", profile.path().display()));
         let options = json!({"args": flags});
         let capabilities = [("goog:chromeOptions".to_owned(), options)];

@@ -91,6 +91,11 @@ async fn the_shipped_configuration_lets_people_sign_in_on_any_port() {
             !odd.contains("<script>") && odd.contains("&#60;script&#62;"),
             "{odd}"
         );
+        let unnamed = sign_in(&http, &base, token, "null", PAGE).await;
+        assert_eq!(unnamed.status(), 403, "{name}");
+        let unnamed = unnamed.text().await.unwrap();
+        assert!(unnamed.contains("<code>Origin: null</code>"), "{unnamed}");
+        assert!(!unnamed.contains("proxy_set_header"), "{unnamed}");
         let refused = sign_in(&http, &base, token, &without_port, "*/*").await;
         assert_eq!(refused.status(), 403, "{name}");
         assert_eq!(header(&refused, "content-type"), "application/json");

@@ -132,9 +132,9 @@ async fn queries_are_asked_and_can_only_read(engine: Engine) {
         "--usage-cameras-query",
         "SELECT count(*) FROM cameras WHERE id > 1;",
         "--usage-users-query",
-        "WITH two AS (SELECT id FROM users) SELECT count(*) FROM two",
+        "WITH two AS (SELECT id FROM users) SELECT count(*) FROM two -- all",
         "--usage-storage-gb-query",
-        "SELECT sum(gb) FROM cameras",
+        "SELECT sum(gb) FROM cameras; -- GB",
     ];
     let site = Site::start_on(vms(engine).await, &cloud.url, &flags).await;
     site.activate(KEY).await;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
+use license_console::escaped;
 use license_service::clock::SystemClock;
+use license_service::stdout::note_change;
 
 use crate::cli::{cli_change, table};
 use crate::config::Storage;
@@ -36,11 +38,12 @@ pub(super) async fn run(
     let store = open_store(storage).await?;
     if let Clock::Accept = command {
         accept(&store, &SystemClock, &cli_change(now)).await?;
+        note_change("the clock was accepted; see 'license-server clock status'");
     }
     let seen = status(&store, Arc::new(SystemClock)).await?;
     store.close().await;
     if json {
-        println!("{}", serde_json::to_string_pretty(&seen)?);
+        println!("{}", escaped::json(&seen)?);
     } else {
         print(&seen);
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use license_console::escaped;
 use license_service::clock::SystemClock;
+use license_service::stdout::note_change;
 use serde_json::json;
 
 use crate::cli::cli_change;
@@ -15,6 +17,7 @@ use crate::signing::{SigningError, SigningKeys};
 /// Creates the database and the first signing key if they are missing.
 pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
     let store = create_store(storage).await?;
+    note_change("the database exists; repeat the command to check the signing keys");
     let directory = storage.keys();
     if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
         let clock = clock::open(&store, Arc::new(SystemClock)).await?;
@@ -28,7 +31,10 @@ pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> an
         directory.display().to_string(),
     );
     if json {
-        println!("{:#}", json!({"database": database, "keys": keys}));
+        println!(
+            "{}",
+            escaped::json(&json!({"database": database, "keys": keys}))?
+        );
     } else {
         println!("Database: {database}\nSigning keys: {keys}");
         println!("Export the public keys for clients with 'license-server keys export'.");

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use license_console::escaped;
 use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
+use license_service::stdout::note_change;
 
 use crate::cli::licenses::describe;
 use crate::cli::until::Until;
@@ -88,6 +90,7 @@ pub(super) async fn run(
     };
     let store = open_store(storage).await?;
     let license = issue(&store, request, &cli_change(now)).await?;
+    note_change("the license was issued; see 'license-server list'");
     store.close().await;
     let unknown = unknown_features(&license);
     if !unknown.is_empty() {
@@ -98,7 +101,7 @@ pub(super) async fn run(
     }
     if json {
         let license = ShownLicense::of(license, now);
-        println!("{}", serde_json::to_string_pretty(&license)?);
+        println!("{}", escaped::json(&license)?);
     } else {
         println!("{}\n", license.license_key);
         describe(&license, now);

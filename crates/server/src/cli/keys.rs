@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
+use license_console::escaped;
 use license_core::signing_clock::SigningTime;
 use license_service::clock::SystemClock;
 use license_service::output_file::{self, Readers};
 use license_service::stderr::say;
+use license_service::stdout::note_change;
 use serde_json::json;
 
 use crate::audit::Actor;
@@ -123,8 +125,9 @@ async fn create(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Re
     let loaded = key_record::load(&store, &directory).await;
     store.close().await;
     let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
+    note_change("the signing key was created; see 'license-server keys list'");
     if json {
-        println!("{:#}", json!({ "kid": kid }));
+        println!("{}", escaped::json(&json!({ "kid": kid }))?);
     } else {
         println!("Created signing key {kid} in {}", directory.display());
         println!(
@@ -143,19 +146,24 @@ async fn export(
     output: Option<PathBuf>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
+    let output = match output {
+        Some(file) => Some((output_file::prepare(&file, Readers::Everyone)?, file)),
+        None => None,
+    };
     let directory = storage.keys();
     if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
         let store = open_store(storage).await?;
         let clock = clock::open(&store, Arc::new(SystemClock)).await?;
         make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
         store.close().await;
+        note_change("the first signing key was created; see 'license-server keys list'");
     }
     let keys = SigningKeys::load(&directory)?;
     let set = keys.public();
     let text = serde_json::to_string_pretty(set)?;
     match output {
-        Some(file) => {
-            output_file::write(&file, &(text + "\n"), Readers::Everyone)?;
+        Some((prepared, file)) => {
+            prepared.write(&(text + "\n"))?;
             let count = set.keys.len();
             println!("Wrote {count} public key(s) to {}", file.display());
         }
@@ -175,9 +183,13 @@ async fn rotate_key(
     let at = permit(&store, now).await?;
     let by = Actor::CommandLine;
     let (kid, signs_from) = rotate(&store, &storage.keys(), issuer, overlap, by, at).await?;
+    note_change("the next signing key was created; see 'license-server keys list'");
     store.close().await;
     if json {
-        println!("{:#}", json!({ "kid": kid, "signsFrom": signs_from }));
+        println!(
+            "{}",
+            escaped::json(&json!({ "kid": kid, "signsFrom": signs_from }))?
+        );
     } else {
         let from = table::time(Some(signs_from), "");
         println!("Created signing key {kid}, which signs from {from} UTC");
@@ -192,9 +204,10 @@ async fn accept(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Re
     let at = permit(&store, now).await?;
     let accepting = key_record::accept(&store, &directory, Actor::CommandLine, at);
     let version = accepting.await?;
+    note_change("the key directory was accepted; see 'license-server audit'");
     store.close().await;
     if json {
-        println!("{:#}", json!({ "keySet": version }));
+        println!("{}", escaped::json(&json!({ "keySet": version }))?);
     } else {
         println!("Accepted {} with key set {version}", directory.display());
         println!(
@@ -215,9 +228,13 @@ async fn revoke_key(
     let at = permit(&store, now).await?;
     let by = Actor::CommandLine;
     let version = revoke(&store, &storage.keys(), issuer, kid, by, at).await?;
+    note_change("the key was revoked; see 'license-server keys list'");
     store.close().await;
     if json {
-        println!("{:#}", json!({ "kid": kid, "keySet": version }));
+        println!(
+            "{}",
+            escaped::json(&json!({ "kid": kid, "keySet": version }))?
+        );
     } else {
         println!(
             "Revoked {kid} with key set {version}; sites receive it with their next validation"
@@ -236,7 +253,10 @@ fn list(keys: &SigningKeys, json: bool, now: DateTime<Utc>) -> anyhow::Result<()
     let version = keys.version();
     let keys = keys.list(now);
     if json {
-        println!("{:#}", json!({ "keySet": version, "keys": keys }));
+        println!(
+            "{}",
+            escaped::json(&json!({ "keySet": version, "keys": keys }))?
+        );
         return Ok(());
     }
     let rows: Vec<_> = keys

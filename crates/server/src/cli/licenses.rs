@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Args, value_parser};
-use license_console::escaped::escaped;
+use license_console::escaped::{self, escaped};
 use license_core::license_key::LicenseKey;
 use license_service::secret_argument::{SecretArgument, warn_of_argument};
 use license_service::stderr::say;
+use license_service::stdout::note_change;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
@@ -147,7 +148,7 @@ async fn print_json(
         let last = found.last().map(|license| search.cursor(license));
         for license in found {
             let comma = if printed == 0 { "" } else { "," };
-            let license = serde_json::to_string_pretty(&ShownLicense::of(license, now))?;
+            let license = escaped::json(&ShownLicense::of(license, now))?;
             print!("{comma}\n{license}");
             printed += 1;
         }
@@ -221,10 +222,11 @@ pub(super) async fn set(
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
     let license = set_status(&store, key, status, message.as_deref(), &cli_change(now)).await?;
+    note_change("the status of the license was changed; see 'license-server show'");
     store.close().await;
     if json {
         let license = ShownLicense::of(license, now);
-        println!("{}", serde_json::to_string_pretty(&license)?);
+        println!("{}", escaped::json(&license)?);
     } else {
         println!(
             "{} is {status}; its sites receive the change with their next validation, within a \
@@ -249,10 +251,11 @@ pub(super) async fn renew(
     let key = super::license_key(command.key)?;
     let store = open_store(storage).await?;
     let license = licensing::renew::renew(&store, &key, end, &cli_change(now)).await?;
+    note_change("the end date of the license was changed; see 'license-server show'");
     store.close().await;
     if json {
         let license = ShownLicense::of(license, now);
-        println!("{}", serde_json::to_string_pretty(&license)?);
+        println!("{}", escaped::json(&license)?);
     } else {
         println!(
             "{} expires {}; its sites receive the change with their next validation, within a \

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
+use license_console::escaped;
 use license_service::clock::SystemClock;
 use license_service::output_file::{self, Readers};
 use license_service::stderr::say;
+use license_service::stdout::note_change;
 use license_service::text_file;
 use serde_json::json;
 
@@ -45,11 +47,16 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
         terms,
     } = command;
     let request = read(&text_file::read_argument(&file)?)?;
+    let output = match output {
+        Some(file) => Some((output_file::prepare(&file, Readers::Owner)?, file)),
+        None => None,
+    };
     let lease = terms.offline_days;
     // This command does not create a database.
     open_store(storage).await?.close().await;
     let app = App::open(storage, terms, Arc::new(SystemClock)).await?;
     let signed = sign(&app, request, lease, Actor::CommandLine).await?;
+    note_change("the request was answered; sign it again to get the license file");
     clock::record_if_trusted(&app).await;
     app.store.clone().close().await;
     let what = match &signed.answer {
@@ -65,10 +72,13 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
         SiteAnswer::Denied { message, .. } => format!("a denial ({message})"),
     };
     match output {
-        Some(output) => {
-            output_file::write(&output, &signed.file, Readers::Owner)?;
+        Some((prepared, output)) => {
+            prepared.write(&signed.file)?;
             if json {
-                println!("{:#}", json!({"file": output, "holds": what}));
+                println!(
+                    "{}",
+                    escaped::json(&json!({"file": output, "holds": what}))?
+                );
             } else {
                 println!("Wrote {what} to {}", output.display());
             }

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, value_parser};
-use license_console::escaped::escaped;
+use license_console::escaped::{self, escaped};
 use license_service::secret_argument::SecretArgument;
+use license_service::stdout::note_change;
 use serde_json::json;
 
 use crate::cli::{cli_change, license_key, table};
@@ -84,7 +85,7 @@ pub(super) async fn run(
             };
             let listed = seats_page(store.reader(), &license.id, &query, limit).await?;
             if json {
-                println!("{:#}", json!(listed));
+                println!("{}", escaped::json(&json!(listed))?);
             } else {
                 print(&listed, now);
             }
@@ -92,8 +93,9 @@ pub(super) async fn run(
         Seats::Free { key, hardware_id } => {
             let key = license_key(key)?;
             let seat = licensing::seats::free(&store, &key, &hardware_id, &cli_change(now)).await?;
+            note_change("the seat was freed; see 'license-server seats list'");
             if json {
-                println!("{}", serde_json::to_string_pretty(&seat)?);
+                println!("{}", escaped::json(&seat)?);
             } else {
                 println!("Freed the seat of {}", escaped(&seat.hardware_id));
                 if let Some(until) = seat.signed_until.filter(|_| seat.state().is_waiting(now)) {
@@ -121,8 +123,9 @@ pub(super) async fn run(
                 ),
                 released => released?,
             };
+            note_change("the seat was released; see 'license-server seats list'");
             if json {
-                println!("{}", serde_json::to_string_pretty(&seat)?);
+                println!("{}", escaped::json(&seat)?);
             } else {
                 println!("Released the seat of {}", escaped(&seat.hardware_id));
             }

@@ -1,6 +1,7 @@
 //! `license-server suspicions`
 
 use clap::{Args, value_parser};
+use license_console::escaped;
 use license_service::secret_argument::SecretArgument;
 
 use crate::cli::{license_key, table};
@@ -28,7 +29,7 @@ pub(super) async fn run(storage: &Storage, command: Suspicions, json: bool) -> a
     let found = list(store.reader(), license.as_deref(), command.limit).await?;
     store.close().await;
     if json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        println!("{}", escaped::json(&found)?);
     } else if found.is_empty() {
         println!("No suspicions.");
     } else {

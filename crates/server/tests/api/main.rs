@@ -37,6 +37,7 @@ mod key_owner;
 mod keys;
 #[path = "../../../client/tests/api/latin_1.rs"]
 mod latin_1;
+mod libpq_variables;
 mod license_size;
 mod list_commands;
 mod list_pages;
@@ -44,6 +45,7 @@ mod listener;
 mod lists;
 mod log_growth;
 mod lost_commits;
+mod lost_output;
 mod migrations;
 mod offline;
 mod outage;

@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::failure::{self, Failure, Trouble, db_error, words};
-use super::{Database, Timeouts, pool};
+use super::{Database, Timeouts, address, pool};
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 use crate::state_dir::{NotWritable, check_writable, give_to_owner};
@@ -101,7 +101,7 @@ impl Database {
             return None;
         }
         let connecting = async {
-            let options = pool::postgres_options(&self.0.url)?;
+            let options = address::choose(&pool::postgres_options(&self.0.url)?).await?;
             let mut first = options.connect().await?;
             let mut second = options.connect().await?;
             for connection in [&mut first, &mut second] {

@@ -33,6 +33,8 @@ const UNCERTAIN: &str = "the change may have been stored";
 /// What PostgreSQL says of a statement that was prepared before its table was changed,
 /// with a code that it uses for much else (plancache.c).
 const STALE_PLAN: &str = "cached plan must not change result type";
+/// What PostgreSQL says of a policy, with the code of a missing right (rls.c, execMain.c).
+const ROW_POLICY: &str = "row-level security";
 
 /// What failed. [`Self::advice`] says what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub enum Failure {
     Refused,
     /// The database user may not do this. The database works.
     Rights,
+    /// A row-level security policy forbids it to the database user. The database works.
+    RowPolicy,
     /// Others have not finished in time with a connection or a row. The database is well.
     Busy,
     /// The transaction lost against another one, and nothing of it is done: it succeeds
@@ -89,6 +93,8 @@ pub enum Failure {
     Encoding,
     /// A connection pooler mixes prepared statements up.
     Pooler,
+    /// The database returned an error that is not known here.
+    Unknown,
     /// The database cannot do what it is asked.
     Unavailable,
 }
@@ -133,6 +139,7 @@ impl Failure {
             self,
             Self::Refused
                 | Self::Rights
+                | Self::RowPolicy
                 | Self::Busy
                 | Self::Conflict
                 | Self::Sequence
@@ -211,6 +218,7 @@ impl Failure {
             // undefined_table
             "42P01" => Self::NoTable,
             // insufficient_privilege
+            "42501" if error.to_string().contains(ROW_POLICY) => Self::RowPolicy,
             "42501" => Self::Rights,
             // invalid_catalog_name
             "3D000" => Self::NoDatabase,
@@ -229,7 +237,9 @@ impl Failure {
             {
                 Self::Refused
             }
-            _ => Self::Unavailable,
+            // system_error, io_error
+            code if code.starts_with("58") => Self::Unavailable,
+            _ => Self::Unknown,
         }
     }
 }

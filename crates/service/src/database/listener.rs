@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
-use sqlx::postgres::{PgConnectOptions, PgListener};
+use sqlx::postgres::PgListener;
 
 use super::failure::{self, db_error};
-use super::{Database, pool};
+use super::{Database, address, pool};
 
 /// Hears the notifications of other processes on a PostgreSQL database.
 pub struct Listener {
@@ -29,7 +29,7 @@ impl Listener {
         let url = &database.0.url;
         let listening = async {
             // Its pool must not be the one that may be replaced.
-            let options: PgConnectOptions = pool::postgres_options(url)?;
+            let options = address::choose(&pool::postgres_options(url)?).await?;
             let own = sqlx::postgres::PgPoolOptions::new()
                 .max_connections(1)
                 .acquire_timeout(database.0.timeouts.wait)

@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions as _, Error};
 use tokio::time::Instant;
 
 use super::Timeouts;
+use super::address;
 use super::failure;
 use super::file_identity::OpenFile;
 use super::sign_in_budget::note_signed_in;
@@ -29,6 +30,8 @@ const MAX_CONNECTIONS: u32 = MAX_WORKING + 1;
 pub(super) struct Pool {
     connection: DatabaseConnection,
     health: Arc<Health>,
+    /// How a PostgreSQL database is connected to, by its name.
+    postgres: Option<PgConnectOptions>,
     file: Option<Arc<OpenFile>>,
     allows_user_timeout: OnceLock<bool>,
     is_abandoned: AtomicBool,
@@ -45,6 +48,8 @@ struct State {
     handed_out_at: Instant,
     /// Older connections are no longer used.
     renewed_at: Option<Instant>,
+    /// A connection failed after the address was chosen.
+    is_doubtful: bool,
 }
 
 impl Pool {
@@ -53,6 +58,7 @@ impl Pool {
         let health = Arc::new(Health(Mutex::new(State {
             handed_out_at: ticks(),
             renewed_at: None,
+            is_doubtful: false,
         })));
         if let Some(file) = url.sqlite_file() {
             let open = Arc::new(OpenFile::at(file));
@@ -92,6 +98,7 @@ impl Pool {
             return Ok(Self {
                 connection: SqlxSqliteConnector::from_sqlx_sqlite_pool(pool),
                 health,
+                postgres: None,
                 file: Some(open),
                 allows_user_timeout: OnceLock::new(),
                 is_abandoned: AtomicBool::new(false),
@@ -112,10 +119,11 @@ impl Pool {
                 let ping = timeouts.ping;
                 move |connection, _| Box::pin(is_postgres_clean(connection, ping))
             })
-            .connect_lazy_with(options);
+            .connect_lazy_with(options.clone());
         Ok(Self {
             connection: SqlxPostgresConnector::from_sqlx_postgres_pool(pool),
             health,
+            postgres: Some(options),
             file: None,
             allows_user_timeout: OnceLock::new(),
             is_abandoned: AtomicBool::new(false),
@@ -126,6 +134,19 @@ impl Pool {
     /// For a single statement, or the start of a transaction.
     pub(super) fn connection(&self) -> &DatabaseConnection {
         &self.connection
+    }
+
+    /// Chooses the address for the next new connection, where one is likely to be made.
+    pub(super) async fn choose_address(&self) -> Result<(), DbErr> {
+        let Some(options) = &self.postgres else {
+            return Ok(());
+        };
+        let pool = self.connection.get_postgres_connection_pool();
+        if pool.num_idle() == 0 || self.health.take_is_doubtful() {
+            let chosen = address::choose(options).await.map_err(failure::db_error)?;
+            pool.set_connect_options(chosen);
+        }
+        Ok(())
     }
 
     pub(super) fn health(&self) -> &Health {
@@ -185,7 +206,14 @@ impl Health {
     /// Connections that there are now are not handed out again: one of them is
     /// broken, or at a server that has become read-only, and it is seldom alone.
     pub(super) fn renew(&self) {
-        self.lock().renewed_at = Some(ticks());
+        let mut state = self.lock();
+        state.renewed_at = Some(ticks());
+        state.is_doubtful = true;
+    }
+
+    /// Whether a connection has failed since the last call.
+    fn take_is_doubtful(&self) -> bool {
+        std::mem::take(&mut self.lock().is_doubtful)
     }
 
     /// Whether no connection has been provided for that long, although a caller has just waited

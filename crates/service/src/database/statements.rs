@@ -74,6 +74,7 @@ impl Database {
         run: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
         let running = async {
+            pool.choose_address().await?;
             let answer = run.await?;
             // It may have been a change.
             pool.check_file()?;
@@ -90,6 +91,7 @@ impl Database {
         statement: Statement,
     ) -> Result<(Option<QueryResult>, QueryStream), DbErr> {
         let starting = async {
+            pool.choose_address().await?;
             let mut rows = pool.connection().stream_raw(statement).await?;
             let first = rows.next().await.transpose()?;
             first.iter().try_for_each(rows::check)?;

@@ -53,6 +53,7 @@ pub(super) async fn begin(
         sqlite_transaction_mode: (purpose != Purpose::Read)
             .then_some(SqliteTransactionMode::Immediate),
     };
+    pool.choose_address().await?;
     let transaction = pool.connection().begin_with_options(options).await?;
     if is_postgres {
         set_up(pool, &transaction, purpose, timeouts).await?;

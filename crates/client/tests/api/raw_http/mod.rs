@@ -22,7 +22,7 @@ pub use stalls::every_stall_ends;
 pub const ON_EVERY_RESPONSE: [&str; 3] = [
     "frame-ancestors 'none'",
     "x-content-type-options: nosniff",
-    "referrer-policy: no-referrer",
+    "referrer-policy: same-origin",
 ];
 
 /// How long each wait is in these tests.
@@ -113,6 +113,6 @@ pub async fn has_the_headers_of_every_response(
         );
         assert!(policy.contains("default-src 'none'"), "{path}: {policy}");
         assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(header("referrer-policy"), "same-origin", "{path}");
     }
 }

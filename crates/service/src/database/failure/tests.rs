@@ -66,7 +66,7 @@ fn waiting_for_others_is_no_outage_and_only_what_was_not_done_is_done_again() {
         ("40002", "", Failure::Refused, false),
         ("40003", "", Failure::Refused, false),
         ("0A000", stale, Failure::Stale, true),
-        ("0A000", "not implemented", Failure::Unavailable, false),
+        ("0A000", "not implemented", Failure::Unknown, false),
         ("26000", "", Failure::Stale, true),
         ("23505", "", Failure::Refused, false),
         ("22P05", "", Failure::Refused, false),
@@ -116,6 +116,9 @@ fn every_kind_of_outage_says_what_to_do() {
             "restore the database, or restart",
         ),
         ("42501", Failure::Rights, "GRANT SELECT"),
+        // program_limit_exceeded (also: no more transaction ids), raise_exception
+        ("54000", Failure::Unknown, "see PostgreSQL's log"),
+        ("P0001", Failure::Unknown, "see PostgreSQL's log"),
         ("3D000", Failure::NoDatabase, "check the database name"),
         ("28P01", Failure::Login, "check the user and the password"),
         ("28000", Failure::Login, "pg_hba.conf"),
@@ -140,7 +143,15 @@ fn every_kind_of_outage_says_what_to_do() {
         let start = "the database returned an error: said; ";
         assert!(trouble.to_string().starts_with(start), "{trouble}");
     }
+    assert!(Failure::Unknown.is_outage() && !Failure::Unknown.is_temporary());
     assert_eq!(Trouble::of(&sent("23505", "")).advice(), None);
+    let policy = "new row violates row-level security policy for table \"system_config\"";
+    let trouble = Trouble::of(&sent("42501", policy));
+    assert_eq!(trouble.failure, Failure::RowPolicy);
+    assert!(
+        trouble.advice().unwrap().contains("add a policy"),
+        "{trouble}"
+    );
     // Statements with mistakes are not missing tables.
     for code in ["42703", "42601", "3F000"] {
         assert_ne!(Failure::of(&sent(code, "")), Failure::NoTable, "{code}");

@@ -1,9 +1,11 @@
 //! What is wrong with a database and what to do about it, for people.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use license_core::foreign_text;
 use sea_orm::DbErr;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
 
 use super::{Failure, is_mixed_up, library_error, pooler};
 use crate::runtime::RAISE_THREADS;
@@ -29,7 +31,7 @@ impl Trouble {
             // had its own session.
             (_, Some(error)) if is_mixed_up(error) => return Self::of(&pooler()),
             (_, Some(error)) => match error.as_database_error() {
-                Some(said) => format!("the database returned an error: {said}"),
+                Some(said) => format!("the database returned an error: {}", whole(said)),
                 None => error.to_string(),
             },
             (error, None) => format!("the database returned an error: {error}"),
@@ -55,6 +57,20 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// What the database says, with details and a hint. The library's own words end with the line
+/// of PostgreSQL's source at which the error was raised.
+fn whole(said: &dyn DatabaseError) -> String {
+    let Some(said) = said.try_downcast_ref::<PgDatabaseError>() else {
+        return said.to_string();
+    };
+    let mut text = said.message().to_owned();
+    for (label, more) in [("detail", said.detail()), ("hint", said.hint())] {
+        // A String takes every text.
+        let _ = more.map(|more| write!(text, "; {label}: {more}"));
+    }
+    text
+}
+
 /// The error for people, with what to do.
 #[must_use]
 pub fn words(error: &DbErr) -> String {
@@ -77,6 +93,14 @@ impl Failure {
             Self::Rights => {
                 "GRANT SELECT, INSERT, UPDATE, DELETE on the tables and USAGE on their sequences \
                  to the user in DATABASE_URL, or make it their owner"
+            }
+            Self::RowPolicy => {
+                "make the user in DATABASE_URL the owner of the tables, add a policy for it, or \
+                 give it BYPASSRLS"
+            }
+            Self::Unknown => {
+                "the database answered, but with an error that is not known here; see \
+                 PostgreSQL's log"
             }
             Self::Connection(false) | Self::Unavailable => {
                 "check DATABASE_URL, that the database is running, and that it can be reached \
