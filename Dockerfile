@@ -1,15 +1,15 @@
 # The License Client as an image without an operating system: one static
-# program, run by nobody in particular, on a root that can be read-only.
+# program, run as an unprivileged user, with a root file system that can be read-only.
 #
 #   docker build -t vms-license-client:standalone .
 #   docker build -t license-server --target license-server .
 #
-# What has to survive is in the volume /data.
+# Persistent data is in the volume /data.
 
 FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY . .
-# Static, so that nothing else has to be in the image.
+# Static, so that the image needs no other files.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')" \
         -p license-client -p license-server \
@@ -34,8 +34,8 @@ FROM scratch AS license-client
 COPY --from=build /out/license-client /license-client
 COPY --from=build --chown=10001:10001 /out/data /data
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-# Sibling containers and the Docker host may change things; the customer's
-# network needs the token.
+# Sibling containers and the Docker host may make changes; callers from the customer's
+# network need the token.
 ENV HOST=0.0.0.0 PORT=8000 STATE_DIR=/data TRUSTED_NETWORKS=loopback,attached
 USER 10001:10001
 WORKDIR /data

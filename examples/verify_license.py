@@ -141,7 +141,7 @@ def main(first="", second="license"):
             cases = json.load(file)
         wrong = [case["name"] for case in cases if accepted(case) != (case["expect"] == "ok")]
         right = len(cases) - len(wrong)
-        print(f"{right} of {len(cases)} vectors come to what they have to", *wrong, sep="\n")
+        print(f"{right} of {len(cases)} vectors have the expected result", *wrong, sep="\n")
         return 1 if wrong else 0
     try:
         need(second in CLAIMS, "the kind is license, denial or keyset")

@@ -37,7 +37,7 @@ local function unanswered(r)
     return answer(r, 503, "The license cannot be checked right now")
 end
 
--- The answer received so far; nil and true after a timeout.
+-- The response received so far; nil and true after a timeout.
 local function ask(address, question)
     local host, port = address:match("^(.*):(%d+)$")
     if not host then
@@ -53,7 +53,7 @@ local function ask(address, question)
     end
     if ok then
         local partial
-        -- The License Client closes the connection after its answer.
+        -- The License Client closes the connection after its response.
         text, failure, partial = connection:receive(MAX_ANSWER_BYTES)
         if failure == "closed" then
             text = partial
@@ -140,7 +140,7 @@ function license(r)
 
     local head = text and text:match("^(HTTP/1%.[01] %d%d%d.-\r\n)\r\n")
     local status = head and head:sub(10, 12)
-    -- Every answer of the License Client has a reason; without one, another program answered.
+    -- Every response of the License Client has a reason; without one, another program answered.
     local reason = head and head:lower():match("\r\nx%-license%-reason: *([a-z_]+)\r\n")
     if not reason then
         return unanswered(r)

@@ -12,7 +12,7 @@ local QUESTION = "http://license-client/api/license/authorize?unreadable=400"
 -- In milliseconds; longer than the sum of the listener's timeouts.
 local TIMEOUT = 4500
 
--- The License Client's answers by status.
+-- The License Client's responses by status.
 local VERDICTS = { [200] = "allowed", [204] = "allowed", [400] = "unreadable", [403] = "refused" }
 
 -- 'plain' if every service reads the path in the same way.
@@ -43,7 +43,7 @@ core.register_action("license", { "http-req" }, function(txn)
     end
     local reason = answer.headers and answer.headers["x-license-reason"]
     reason = reason and reason[0]
-    -- Every answer of the License Client has a reason; without one, another program answered.
+    -- Every response of the License Client has a reason; without one, another program answered.
     if not reason or not reason:find("^[a-z_]+$") then
         return
     end

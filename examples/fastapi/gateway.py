@@ -62,7 +62,7 @@ async def alarms(page: str):
     return {"page": page}
 
 
-# A misspelt feature is refused on every site and logged.
+# A misspelled feature is refused on every site and logged.
 @app.get("/nope/{page:path}", dependencies=[Depends(licensed("module.nope"))])
 async def nope(page: str):
     return {"page": page}

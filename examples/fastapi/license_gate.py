@@ -111,7 +111,7 @@ class LicenseGate:
     def __init__(self, url, *, token=None, max_silence=None, idle_timeout=IDLE_TIMEOUT, ssl_context=None, on_event=None):
         self.address = Address(url, token, ssl_context)
         if max_silence is not None and not max_silence >= 30:
-            raise ValueError("max_silence is at least 30 s: the License Client sends something every 15 s")
+            raise ValueError("max_silence must be at least 30 s: the License Client sends something every 15 s")
         self._max_silence = math.inf if max_silence is None else max_silence
         self._idle_timeout = idle_timeout
         self._on_event = on_event or (lambda event, why: None)
@@ -484,9 +484,9 @@ class Address:
         except ValueError:
             raise ValueError("the License Client's address is not a URL") from None
         if parts.scheme not in ("http", "https") or not host:
-            raise ValueError("the License Client's address begins with http:// or https:// and a host")
+            raise ValueError("the License Client's address must begin with http:// or https:// and a host")
         if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("the License Client's address has no password, query or fragment; use token=")
+            raise ValueError("the License Client's address must not have a password, query or fragment; use token=")
         if token is not None and not (token.isascii() and token.isprintable()):
             raise ValueError("the token contains characters that a header cannot contain")
         if not (url.isascii() and url.isprintable()) or " " in url:
@@ -515,13 +515,13 @@ def check_answer(response):
     if response.status == 401:
         raise ContactError("401: the token is missing or wrong")
     if response.status != 200:
-        raise ContactError(f"the answer has status {response.status}, expected 200")
+        raise ContactError(f"the response has status {response.status}, expected 200")
     if response.headers.get_content_type() != "text/event-stream":
-        raise ContactError("the answer is not an event stream; is this a License Client?")
+        raise ContactError("the response is not an event stream; is this a License Client?")
 
 
 def lines(response, idle_timeout):
-    """The lines of an answer; each must end before the timeout."""
+    """The lines of a response; each must end before the timeout."""
     rest, begun = bytearray(), boot_clock()
     while chunk := response.read1(READ_BYTES):
         rest += chunk

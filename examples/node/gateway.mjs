@@ -27,7 +27,7 @@ function answer(response, status, body) {
   response.end(JSON.stringify(body));
 }
 
-// Which feature a path needs. Legitimate clients only send plain paths.
+// The feature that a path needs. Legitimate clients send only plain paths.
 function featureOf(path) {
   if (!/^(\/[\w.~%+@:,=-]+)*\/?$/.test(path) || /%2f|%5c|%25|\/\.\.?(\/|$)/i.test(path)) return undefined;
   const plain = decodeURIComponent(path).toLowerCase();

@@ -10,11 +10,11 @@ use sha2::{Digest as _, Sha256};
 /// What the site may use, as sent to subscribers.
 #[derive(Clone, Debug)]
 pub struct Announced {
-    /// Another one whenever something in the announcement is.
+    /// Changes whenever the announcement changes.
     pub id: String,
     /// What the site may use.
     pub announcement: Announcement,
-    /// The same as JSON without its first character, and the end of an event.
+    /// The announcement as JSON without its first character, followed by the end of an event.
     rest: Bytes,
 }
 
@@ -32,9 +32,8 @@ impl Announced {
         }
     }
 
-    /// The announcement on its way, as one JSON object that ends with an event, in
-    /// two parts. Thousands may be notified together, so what is the same for all is
-    /// written one time, and in memory one time.
+    /// The announcement on its way, as one JSON object that ends with an event, in two parts.
+    /// Thousands may be notified together, so the shared part is serialized and stored only once.
     #[must_use]
     pub fn parts(&self, envelope: &Envelope) -> (String, Bytes) {
         let mut begin = json!(envelope).to_string();

@@ -36,35 +36,35 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// The database.
     pub store: Arc<Store>,
-    /// The License Server.
+    /// The client of the License Server.
     pub(crate) upstream: Upstream,
-    /// Whose word counts.
+    /// Which responses are trusted.
     pub(crate) keys: Arc<TrustedKeys>,
-    /// What the site's settings decide.
+    /// The settings that affect decisions.
     pub(crate) policy: Policy,
-    /// Regular intervals of calls.
+    /// The regular intervals of calls.
     pub(crate) intervals: Intervals,
-    /// What people call the installation.
+    /// The display name of the installation.
     pub(crate) installation_name: String,
     /// Version of the VMS.
     pub(crate) app_version: String,
-    /// Where the machine's own files are: `/`.
+    /// The root of the machine's own files: `/`.
     pub(crate) root: PathBuf,
     /// Which process makes the scheduled calls.
     pub(crate) scheduler: Arc<Scheduler>,
-    /// Which paths of the VMS need which feature.
+    /// The features that paths of the VMS need.
     pub(crate) gate_routes: GateRoutes,
-    /// What is in use.
+    /// Usage.
     pub meter: Arc<Meter>,
     /// The log of attempts.
     pub attempts: Arc<AttemptsLog>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Unknown features that gates ask about.
     pub(crate) unknown_features: UnknownFeatures,
     /// The state for subscribers; `None` before the first one.
     pub(crate) announced: watch::Sender<Option<Arc<Announced>>>,
-    /// What the site may use, computed one time for all callers.
+    /// What the site may use, computed once for all callers.
     pub(crate) entitled: LatestEntitled,
     /// Notified when another process has changed something in the database.
     pub(crate) database_changed: Notify,
@@ -73,7 +73,7 @@ pub struct App {
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The trusted keys cannot be trusted.
+    /// The trusted keys cannot be used.
     #[error(transparent)]
     TrustedKeys(#[from] TrustedKeysError),
     /// The database cannot be used.
@@ -81,10 +81,10 @@ pub enum OpenError {
     Store {
         /// The database, without its password.
         url: String,
-        /// Why.
+        /// The cause.
         error: StoreError,
     },
-    /// The table of the gate cannot be used.
+    /// The gate routes cannot be used.
     #[error(transparent)]
     GateRoutes(#[from] GateRoutesError),
     /// The HTTP client cannot be created.
@@ -168,8 +168,8 @@ impl App {
         self.knowledge.snapshot()
     }
 
-    /// Who this installation is; `None` until the database has been reached
-    /// for the first time.
+    /// The identity of this installation; `None` until the database has been reached for the first
+    /// time.
     #[must_use]
     pub fn identity(&self) -> Option<Arc<Identity>> {
         self.knowledge.identity()
@@ -200,7 +200,7 @@ fn usage_queries(settings: &Settings) -> Queries {
     }
 }
 
-/// An empty id counts as none.
+/// An empty id counts as missing.
 fn prescribed(settings: &Settings) -> Prescribed {
     let usable = |id: &Option<String>| id.clone().filter(|id| !id.is_empty());
     Prescribed {

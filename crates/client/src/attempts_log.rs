@@ -12,9 +12,9 @@ use crate::store::local_license_validation_attempts::{
     AttemptsOfDay, LoggedAttempt, count_by_day, newest, newest_failures,
 };
 
-/// How long the log of another process may be missing a line.
+/// Maximum time for which a line of another process may be missing.
 const MAX_AGE: Duration = Duration::from_secs(10);
-/// Failures in a summary.
+/// Maximum number of failures in a summary.
 const MAX_FAILURES: u64 = 5;
 
 /// The log of attempts. Anyone may ask for it, so all callers share one query in ten
@@ -25,12 +25,12 @@ pub struct AttemptsLog {
     summary: SharedReading<Option<Arc<AttemptsSummary>>>,
 }
 
-/// The log in a few figures.
+/// A summary of the log.
 #[derive(Clone, Debug)]
 pub struct AttemptsSummary {
-    /// Counts of the days that have lines.
+    /// The counts of the days that have lines.
     pub days: Vec<AttemptsOfDay>,
-    /// The newest lines that are no success, newest first.
+    /// The newest lines that are not successes, newest first.
     pub failures: Vec<LoggedAttempt>,
 }
 
@@ -45,7 +45,7 @@ impl AttemptsLog {
         }
     }
 
-    /// The lines, newest first. `None` when the database fails, which is logged.
+    /// The lines, newest first. `None` if the database fails, which is logged.
     pub async fn newest(&self) -> Option<Arc<[LoggedAttempt]>> {
         let read = || {
             let store = self.store.clone();
@@ -61,8 +61,8 @@ impl AttemptsLog {
         self.newest.get(MAX_AGE, read).await.flatten()
     }
 
-    /// The results of the calls of some days, since the beginning of the first. The database counts.
-    /// `None` when it fails, which is logged.
+    /// The results of calls by day, since the beginning of the first day, counted by the database.
+    /// `None` if it fails, which is logged.
     pub async fn summary(&self, from: DateTime<Utc>, days: u32) -> Option<Arc<AttemptsSummary>> {
         let read = || {
             let store = self.store.clone();
@@ -77,7 +77,7 @@ impl AttemptsLog {
                 store
                     .within(reading)
                     .await
-                    .inspect_err(|error| tracing::warn!(%error, "failed to count the attempts log"))
+                    .inspect_err(|error| tracing::warn!(%error, "failed to count the attempts"))
                     .map(Arc::new)
                     .ok()
             }
@@ -85,7 +85,7 @@ impl AttemptsLog {
         self.summary.get(MAX_AGE, read).await.flatten()
     }
 
-    /// Makes the next caller read again, because lines were added.
+    /// Makes the next caller read the log again, because lines were added.
     pub fn invalidate(&self) {
         self.newest.invalidate();
         self.summary.invalidate();

@@ -5,31 +5,30 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
-/// Why a file lists no certificates.
+/// Why a file contains no usable certificates.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificatesError {
-    /// It is no text, or none of certificates.
+    /// It is not text, or contains no certificates.
     #[error("it contains no PEM certificate{0}")]
     None(String),
-    /// What stands between two marks is no certificate.
-    #[error("a PEM certificate in it is damaged: {0}")]
+    /// The content between two PEM markers is not a certificate.
+    #[error("it contains a damaged PEM certificate: {0}")]
     Damaged(String),
-    /// Certificates, perhaps, in a format that is not read.
+    /// Possibly certificates, but in an unsupported format.
     #[error("it is {format}; convert it with: {command}")]
     OtherFormat {
         /// The format.
         format: &'static str,
-        /// What makes a file that is read of it.
+        /// A command that converts it.
         command: &'static str,
     },
 }
 
-/// Reads the certificates in a file: PEM in any encoding of text, also indented, in one
-/// line, or with `\n` for line breaks as environment variables and JSON have it; or one
-/// certificate in DER.
+/// Reads the certificates in a file: PEM in any text encoding, also indented, on one line, or with
+/// `\n` for line breaks as in environment variables and JSON; or one certificate in DER.
 ///
 /// # Errors
-/// When it contains none, or one cannot be read.
+/// If it contains none, or one cannot be read.
 pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
     let found = match der(file)? {
         Some(certificate) => vec![certificate],
@@ -46,13 +45,13 @@ pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, Certifi
     Ok(found)
 }
 
-/// A certificate in DER; `None` where the file is no DER. The first element inside tells
-/// the formats apart (RFC 5280, 4.1; RFC 2315, 7; RFC 7292, 4; RFC 5958, 2).
+/// A certificate in DER; `None` if the file is not DER. The first element inside distinguishes the
+/// formats (RFC 5280, 4.1; RFC 2315, 7; RFC 7292, 4; RFC 5958, 2).
 fn der(file: &[u8]) -> Result<Option<CertificateDer<'static>>, CertificatesError> {
     let content = match file {
         [0x30, length @ 0..=0x7f, content @ ..] if usize::from(*length) == content.len() => content,
-        // `0` with a byte that follows it in no text. OpenSSL writes PKCS #7 and #12 with
-        // a length that is not known beforehand.
+        // `0` followed by a byte that does not occur in text. OpenSSL writes PKCS #7 and #12 with
+        // indefinite length.
         [0x30, 0x80, content @ ..]
         | [0x30, 0x81, _, content @ ..]
         | [0x30, 0x82, _, _, content @ ..]

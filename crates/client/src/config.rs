@@ -1,9 +1,9 @@
 //! Every setting: its name, default, meaning and bounds.
 //!
-//! One struct is the manual, the parser and `--help`. A setting comes from its
-//! flag, else from its environment variable, else from `.env` in the current
-//! directory, else from its default. Only `app.rs`, `serve.rs` and the command
-//! line read this; everything below them takes plain values.
+//! One struct defines the documentation, the parser and `--help`. The value of a setting comes from
+//! the first of these sources that has it: its flag, its environment variable, `.env` in the
+//! current directory, its default. Only `app.rs`, `serve.rs` and the command line read this; lower
+//! layers take plain values.
 #![expect(
     clippy::doc_markdown,
     rustdoc::bare_urls,
@@ -34,24 +34,23 @@ use crate::proxy::ProxySettings;
 /// Settings of the service.
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
-    /// All of these as they may be shown, and where each comes from. Filled in
-    /// by commands, which know; `null` elsewhere.
+    /// The displayable values of all settings and their sources. Set by commands; `null` elsewhere.
     #[arg(skip)]
     pub shown: serde_json::Value,
 
-    /// The proxies of the environment. Filled in by commands; none elsewhere.
+    /// The proxies in the environment. Set by commands; none elsewhere.
     #[arg(skip)]
     pub proxies: ProxySettings,
 
-    /// The bounds of connections. Not a setting; tests shorten the waits.
+    /// The limits of connections. Not a setting; tests shorten the waits.
     #[arg(skip)]
     pub limits: Limits,
 
-    /// The bounds of request bodies. Not a setting either.
+    /// The limits of request bodies. Not a setting.
     #[arg(skip)]
     pub body_limits: BodyLimits,
 
-    /// How long the database may take. Not a setting either.
+    /// Timeouts of database operations. Not a setting.
     #[arg(skip)]
     pub database_timeouts: Timeouts,
 
@@ -59,11 +58,11 @@ pub struct Settings {
     #[arg(long, env, default_value = "http://localhost:4000/api", value_parser = http_url, value_name = "URL")]
     pub license_api_url: SecretUrl,
 
-    /// Timeout for one answer from the License Server, in seconds
+    /// Timeout for one response from the License Server, in seconds
     #[arg(long, env, default_value = "30", value_parser = seconds, value_name = "SECONDS")]
     pub license_api_timeout: Duration,
 
-    /// JWK Set of the keys that licenses must be signed with; without it, unsigned answers from
+    /// JWK Set of the keys that licenses must be signed with; without it, unsigned responses from
     /// the License Server are accepted
     #[arg(long, env, value_name = "FILE")]
     pub license_trusted_keys: Option<PathBuf>,
@@ -200,12 +199,12 @@ pub struct Settings {
     pub log_format: LogFormat,
 }
 
-/// A network whose hosts may change things.
+/// A network whose hosts may make changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedNetwork {
     /// This machine.
     Loopback,
-    /// The subnets of this machine's interfaces, as they are at start.
+    /// The subnets of this machine's interfaces at startup.
     Attached,
     /// One network.
     Cidr(IpNet),
@@ -240,14 +239,14 @@ fn canonical(network: IpNet) -> IpNet {
     }
 }
 
-/// The error never repeats the text, which may hold a password.
+/// The error never repeats the text, which may contain a password.
 pub(crate) fn http_url(text: &str) -> Result<SecretUrl, String> {
     let accepted = "expected an http:// or https:// address";
     let url = SecretUrl::parse(text, &["http", "https"]).map_err(|error| match error {
         SecretUrlError::Ambiguous => format!("{error}; {accepted}"),
         SecretUrlError::Scheme => accepted.to_owned(),
     })?;
-    // Docker does not remove remarks from the values of an env file.
+    // Docker does not remove comments from the values of an env file.
     if url.expose().fragment().is_some() {
         return Err(format!(
             "a '#' and what follows is not part of it; {accepted}"
@@ -315,7 +314,7 @@ fn number(text: &str) -> Result<f64, String> {
         .map_err(|_| "expected a number".to_owned())
 }
 
-/// The spellings that the Python service took.
+/// The spellings that the Python service accepted.
 fn truth(text: &str) -> Result<bool, String> {
     match text.trim().to_lowercase().as_str() {
         "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
@@ -324,8 +323,8 @@ fn truth(text: &str) -> Result<bool, String> {
     }
 }
 
-/// An id travels in a header and is stored in a column of 255 characters. An
-/// empty one counts as none: compose files pass variables on that are not set.
+/// An id travels in a header and is stored in a column of 255 characters. An empty value counts as
+/// not set: compose files pass on variables that are not set.
 fn id(text: &str) -> Result<String, String> {
     let text = text.trim();
     if !text.is_empty() && !crate::identity::is_usable(text) {
@@ -355,7 +354,7 @@ pub fn proxies() -> ProxySettings {
     ProxySettings::read(|variable| {
         #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
         let value = std::env::var_os(variable)?;
-        // What is not UTF-8 is refused as malformed, not taken for absent.
+        // A value that is not UTF-8 is rejected as malformed, not treated as absent.
         Some(value.to_string_lossy().into_owned())
     })
 }

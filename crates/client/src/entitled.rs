@@ -1,5 +1,5 @@
-//! What the site may use, as one value: what subscribers, OpenFeature providers and lists of
-//! features get. It is computed when something has changed, not for each caller.
+//! What the site may use, as one value for subscribers, OpenFeature providers and lists of
+//! features. It is computed when something has changed, not for each caller.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::trusted_keys::TrustedKeys;
 /// What the site may use, as long as neither its snapshot nor its standing changes.
 #[derive(Debug)]
 pub struct Entitled {
-    /// What it was made of.
+    /// The snapshot from which it was computed.
     pub snapshot: Arc<Snapshot>,
     /// The state for subscribers.
     pub announced: Arc<Announced>,
@@ -23,7 +23,7 @@ pub struct Entitled {
     pub flags: OnceLock<Bytes>,
     /// All features as the API lists them, computed at the first request.
     pub list: OnceLock<Bytes>,
-    /// The instant that it was made for; it holds until the end of the standing.
+    /// The instant for which it was computed; it is valid until the end of the standing.
     from: DateTime<Utc>,
 }
 
@@ -52,10 +52,10 @@ impl Entitled {
 pub struct LatestEntitled(Mutex<Option<Arc<Entitled>>>);
 
 impl LatestEntitled {
-    /// What the site of `snapshot` may use at `now`, and after.
+    /// What the site of `snapshot` may use at `now` and later.
     #[must_use]
     pub fn at(&self, snapshot: &Arc<Snapshot>, now: DateTime<Utc>) -> Arc<Entitled> {
-        // One that all callers wait for, instead of one for each.
+        // One computation for which all callers wait, instead of one for each.
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*latest {
             Some(entitled) if entitled.is_of(snapshot, now) => entitled.clone(),
@@ -68,8 +68,8 @@ impl LatestEntitled {
     }
 }
 
-/// What is sent with an announcement at `now`; with the signed license and these keys' chain
-/// for subscribers that verify them.
+/// The value that is sent with an announcement at `now`; for subscribers that verify it, with the
+/// signed license and the chain of these keys.
 #[must_use]
 pub fn envelope(snapshot: &Snapshot, proof: Option<&TrustedKeys>, now: DateTime<Utc>) -> Envelope {
     let signed = match (&snapshot.evidence.lease, proof) {

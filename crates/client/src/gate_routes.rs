@@ -11,31 +11,31 @@ use serde::Deserialize;
 use std::sync::Arc;
 use toml::Spanned;
 
-/// The table, and where it comes from.
+/// The table and its source.
 pub struct GateRoutes {
     file: Option<PathBuf>,
     table: ArcSwap<RouteTable>,
 }
 
-/// Why there is no table.
+/// Why the table cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum GateRoutesError {
     /// The file cannot be read.
     #[error("GATE_ROUTES: the file '{file}' cannot be read: {error}")]
     File {
-        /// Which file.
+        /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
-    /// A line is wrong.
+    /// A line is invalid.
     #[error("GATE_ROUTES: '{file}', line {line}: {why}")]
     Line {
-        /// Which file.
+        /// The file.
         file: String,
-        /// Which line, from 1 on.
+        /// The line number, starting at 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
 }
@@ -44,10 +44,10 @@ pub enum GateRoutesError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// What becomes of a request that no route is for.
+    /// What happens to a request that matches no route.
     #[serde(default)]
     default: Default,
-    /// Compare paths without regard to case.
+    /// Whether to compare paths case-insensitively.
     #[serde(default)]
     ignore_case: bool,
     #[serde(default)]
@@ -68,7 +68,7 @@ struct Line {
     path: Spanned<String>,
     #[serde(default)]
     methods: Vec<Spanned<String>>,
-    /// Absent for a path that needs nothing.
+    /// Absent for a path that requires no feature.
     feature: Option<Spanned<String>>,
 }
 
@@ -85,7 +85,7 @@ impl GateRoutes {
         })
     }
 
-    /// Reloads it; answers the number of routes.
+    /// Reloads it; returns the number of routes.
     ///
     /// # Errors
     /// As [`GateRoutes::load`]; the previous table then stays in effect.
@@ -97,7 +97,7 @@ impl GateRoutes {
         Ok(routes)
     }
 
-    /// The table; `None` where none is configured.
+    /// The table; `None` if none is configured.
     #[must_use]
     pub fn table(&self) -> Option<Guard<Arc<RouteTable>>> {
         self.file.as_ref().map(|_| self.table.load())

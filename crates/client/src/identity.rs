@@ -1,4 +1,4 @@
-//! The identity of this installation towards the License Server.
+//! The identity of this installation for the License Server.
 
 use std::path::Path;
 
@@ -13,13 +13,13 @@ use crate::store::{
     StoreError, local_license_cache, local_license_validation_attempts, system_config,
 };
 
-/// The two ids, settled when the database is first reached.
+/// The two ids, determined when the database is first reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// This installation: created at the first start.
     pub installation_id: String,
-    /// This machine: computed once, stored, never computed again, so that a
-    /// new network card or container does not lose the license.
+    /// This machine: computed once and stored, so that a new network card or container does not
+    /// lose the license.
     pub hardware_id: String,
 }
 
@@ -32,7 +32,7 @@ pub struct Prescribed {
     pub hardware_id: Option<String>,
 }
 
-/// Where a hardware id that was not stored yet comes from.
+/// The source of a hardware id that is not stored yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Setting,
@@ -44,21 +44,21 @@ enum Origin {
 /// Maximum length of an id, in bytes: the width of its column.
 const MAX_ID_BYTES: usize = 255;
 
-/// Whether a text can be an id, wherever it comes from: it is sent in a header
-/// and stored in columns.
+/// Whether a text is a valid id, regardless of its source: it is sent in a header and stored in
+/// columns.
 #[must_use]
 pub fn is_usable(id: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Determines both ids, and stores those that are not stored yet. Answers how many rows were
-/// changed or removed by hand.
+/// Determines both ids, and stores those that are not stored yet. Returns the number of rows that
+/// were changed or removed by hand.
 ///
-/// `known` is who this installation is by its signed license, or by the local copy: others can
-/// write to the rows of the ids, and such a row is repaired. Settings take precedence.
+/// `known` is the identity in the signed license or the local copy: others can write to the rows of
+/// the ids, and such a row is repaired. Settings take precedence.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn settle(
     db: &Database,
     prescribed: &Prescribed,
@@ -109,16 +109,16 @@ pub async fn settle(
     Ok((identity, repaired))
 }
 
-/// What the row of an id holds.
+/// The content of the row of an id.
 #[derive(Clone)]
 enum Found {
-    /// An id that nothing speaks against.
+    /// An id that is not contradicted.
     Good(String),
-    /// Not this id, which it must contain.
+    /// An id other than this one, which the row must contain.
     Other(String),
-    /// Not an id, and the correct one is unknown.
+    /// Not a valid id, and the correct one is unknown.
     Unusable(String),
-    /// There is no row, or an empty one.
+    /// There is no row, or it is empty.
     Nothing,
 }
 
@@ -154,9 +154,8 @@ impl Found {
         matches!(self, Self::Other(_) | Self::Unusable(_))
     }
 
-    /// Stores `candidate` where there is nothing usable, and answers what is
-    /// stored then: of two processes that start together, both have the id of
-    /// the first.
+    /// Stores `candidate` if there is no usable value, and returns the stored value: if two
+    /// processes start together, both use the id of the first.
     async fn keep_first(
         &self,
         db: &Database,
@@ -184,7 +183,7 @@ async fn write_right(
 /// The secret of this installation, created at the first start.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn secret(db: &Database, now: DateTime<Utc>) -> Result<[u8; 64], StoreError> {
     let candidate = hex(&random::secret());
     let kept = keep_first(db, system_config::SECRET, &candidate, now).await?;
@@ -194,8 +193,7 @@ pub async fn secret(db: &Database, now: DateTime<Utc>) -> Result<[u8; 64], Store
     Ok(secret)
 }
 
-/// The id that the License Server knows a machine by that ran version 1.0.0,
-/// or a new one.
+/// The id by which the License Server knows a machine that ran version 1.0.0, or a new one.
 async fn first_hardware_id(
     db: &Database,
     secret: &[u8; 64],
@@ -221,8 +219,8 @@ async fn stored(db: &Database, key: &str) -> Result<Option<String>, StoreError> 
     Ok(value.filter(|value| !value.trim().is_empty()))
 }
 
-/// Stores `candidate` unless there is a row, and answers what is stored then:
-/// of two processes that start together, both have the id of the first.
+/// Stores `candidate` unless there is a row, and returns the stored value: if two processes start
+/// together, both use the id of the first.
 async fn keep_first(
     db: &Database,
     key: &str,

@@ -1,10 +1,8 @@
 //! The License Client of Foxsight Central Command.
 //!
-//! It runs beside the VMS: activates a license key with the vendor's License
-//! Server, caches the license, validates it on a schedule, carries the site
-//! through outages, and answers on every request whether a feature is
-//! licensed. The rules are in `license_core`; this crate loads, calls, stores
-//! and answers.
+//! It runs beside the VMS: activates a license key with the vendor's License Server, caches the
+//! license, validates it on a schedule, keeps the site working during outages, and decides on every
+//! request whether a feature is licensed. The rules are in `license_core`; this crate does the I/O.
 //!
 //! Imports run one way: `cli → serve → {console, jobs} → http → licensing → app → knowledge →
 //! {store, upstream, identity, …} → {license_core, license_service}`.

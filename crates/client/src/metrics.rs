@@ -49,7 +49,7 @@ const REASONS: [(&str, &str); 7] = [
     ("lapsed", "false"),
 ];
 
-/// The place of a reason in [`REASONS`].
+/// The index of a reason in [`REASONS`].
 fn index(reason: Reason<'_>) -> usize {
     match reason {
         Reason::Core => 0,
@@ -103,7 +103,7 @@ impl Metrics {
         self.decisions[index(decision.reason)].inc();
     }
 
-    /// Counts something that belongs in the security log.
+    /// Counts an event that belongs in the security log.
     pub fn security_event(&self) {
         self.security_events.inc();
     }
@@ -126,10 +126,10 @@ impl Metrics {
             .inc();
     }
 
-    /// The text that is scraped: the counters, and what is known now.
+    /// The scraped text: the counters, and the current values.
     ///
     /// # Errors
-    /// Never in practice: writing to a text does not fail.
+    /// Never in practice: writing to a string does not fail.
     pub fn text(&self, readings: &Readings) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
@@ -148,14 +148,14 @@ impl Default for Metrics {
 type Labels = Vec<(&'static str, &'static str)>;
 type Number = Gauge<f64, AtomicU64>;
 
-/// What is read when it is scraped.
+/// The values that are read during the scrape.
 #[derive(Debug, Default)]
 pub struct Readings {
     registry: Registry,
 }
 
 impl Readings {
-    /// Nothing read yet.
+    /// No values read yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -177,7 +177,7 @@ impl Readings {
         self.registry.register(name, help, counter);
     }
 
-    /// Adds several counts that one label tells apart.
+    /// Adds several counts that are distinguished by one label.
     pub fn counted(
         &mut self,
         name: &str,
@@ -192,7 +192,7 @@ impl Readings {
         self.registry.register(name, help, family);
     }
 
-    /// Adds several numbers that one label tells apart; `None` is absent.
+    /// Adds several numbers that are distinguished by one label; `None` is absent.
     pub fn labelled(
         &mut self,
         name: &str,

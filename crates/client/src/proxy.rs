@@ -1,7 +1,7 @@
-//! The way to the License Server: directly, or through a proxy.
+//! The route to the License Server: direct, or through a proxy.
 //!
-//! The variables are those that other programs know (`HTTPS_PROXY`, `NO_PROXY`, …). What
-//! they mean is decided only here, so that `doctor` reports the actual behaviour.
+//! The variables are those that other programs know (`HTTPS_PROXY`, `NO_PROXY`, …). They are
+//! interpreted only here, so that `doctor` reports the actual behavior.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,13 +10,13 @@ use ipnet::IpNet;
 use license_service::presentable_url::{HIDDEN, SecretUrl, SecretUrlError};
 use url::{Host, Url};
 
-/// The variables for addresses of either scheme. Of two spellings the first that is set
-/// counts; of two variables the first that is set.
+/// The variables for addresses of either scheme. The first spelling that is set counts, and then
+/// the first variable that is set.
 const HTTPS: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const HTTP: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
-/// Those that list the hosts that are called directly.
+/// The variables that list hosts to call directly.
 const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
-/// The kinds of proxies that are supported.
+/// The supported kinds of proxies.
 const SCHEMES: [&str; 6] = ["http", "https", "socks5", "socks5h", "socks4", "socks4a"];
 
 /// The proxies of the environment.
@@ -41,28 +41,28 @@ struct Proxy {
 /// Why a variable cannot be used. Its value is never shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// The HTTP library would take a piece of the password for the host.
+    /// The HTTP library would treat a part of the password as the host.
     #[error(
         "{variable} is malformed (its value is not shown): {SecretUrlError}",
         SecretUrlError = SecretUrlError::Ambiguous
     )]
     Malformed {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
     },
-    /// An unsupported proxy through which the License Server would have to be called.
+    /// An unsupported proxy is configured for the License Server.
     #[error(
         "{variable} names a proxy with an unsupported scheme; expected {}. List the License \
          Server in NO_PROXY to call it directly",
         SCHEMES.map(|scheme| format!("{scheme}://")).join(", ")
     )]
     Unsupported {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
     },
 }
 
-/// How an address is called.
+/// The route to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Directly: no variable names a proxy for it.
@@ -126,11 +126,11 @@ impl ProxySettings {
         }
     }
 
-    /// How `url` is called.
+    /// The route to `url`.
     ///
     /// # Errors
-    /// When a variable is malformed, whether it is for this address or not, or when it
-    /// would have to be called through a proxy that is not supported.
+    /// If any variable is malformed, or if the address would have to be called through an
+    /// unsupported proxy.
     pub fn route(&self, url: &Url) -> Result<Route, ProxyError> {
         if let Some(variable) = self.malformed {
             return Err(ProxyError::Malformed { variable });
@@ -153,13 +153,13 @@ impl ProxySettings {
         }
     }
 
-    /// Entries of `NO_PROXY` that cannot be read, as they may be shown.
+    /// The displayable entries of `NO_PROXY` that cannot be read.
     #[must_use]
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
     }
 
-    /// The proxies for https and for http addresses, as they may be shown.
+    /// The displayable proxies for https and http addresses.
     #[must_use]
     pub fn shown(&self) -> Vec<String> {
         let proxies = [("https", &self.https), ("http", &self.http)];
@@ -174,7 +174,7 @@ impl ProxySettings {
 }
 
 impl Proxy {
-    /// Without a scheme it is one of http. `None` when it is malformed.
+    /// Without a scheme, it is an http proxy. `None` if it is malformed.
     fn parse(variable: &'static str, text: &str) -> Option<Self> {
         let url = match text.split_once("://") {
             Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
@@ -210,7 +210,7 @@ enum Hosts {
 
 impl DirectHosts {
     fn parse(entry: &str) -> Option<Self> {
-        // Some write `https://host`.
+        // Some people write `https://host`.
         let text = entry.split_once("://").map_or(entry, |(_, host)| host);
         let text = text.strip_suffix('/').unwrap_or(text);
         let (hosts, port) = match Hosts::parse(text) {

@@ -1,4 +1,4 @@
-//! Talking to a running service.
+//! The client of a running service, for commands.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use url::Url;
 use crate::config::{Settings, http_url};
 use crate::upstream::http_client;
 
-/// Which service to talk to, and how to print.
+/// The service to call, and how to print the response.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServiceArgs {
     /// Address of the service; default is this machine at HOST and PORT
@@ -59,7 +59,7 @@ enum Secrets {
 /// Maximum size of an answer, in bytes: another program may listen where the service should.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-/// An answer of the service.
+/// A response of the service.
 pub(crate) struct Answer {
     pub(crate) ok: bool,
     /// For people: texts are escaped.
@@ -69,7 +69,7 @@ pub(crate) struct Answer {
 }
 
 impl ServiceArgs {
-    /// The service of these settings, or the one that is named.
+    /// The service of these settings, or the one named by `--url`.
     pub(crate) fn of(settings: &Settings, url: Option<SecretUrl>) -> Self {
         Self {
             url,
@@ -91,24 +91,24 @@ impl ServiceArgs {
         }
     }
 
-    /// An answer that is not JSON.
+    /// A response that is not JSON.
     pub(crate) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
         let answer = self.request(Method::GET, path, None, Secrets::None).await?;
         let text = self.read(answer).await?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// What everybody may read: no token is sent.
+    /// A request that anyone may make: no token is sent.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(Method::GET, path, None, Secrets::None).await
     }
 
-    /// What only trusted callers may read, with the token.
+    /// A request that only trusted callers may make, with the token.
     pub(crate) async fn get_trusted(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(Method::GET, path, None, Secrets::Some).await
     }
 
-    /// What everybody may ask: no token is sent.
+    /// A request that anyone may make, with a body: no token is sent.
     pub(crate) async fn ask(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
         self.send(Method::POST, path, Some(body), Secrets::None)
             .await
@@ -144,7 +144,7 @@ impl ServiceArgs {
         Ok(answer)
     }
 
-    /// Prints the unmodified answer if JSON is requested; answers whether it did.
+    /// Prints the unmodified response if JSON is requested; returns whether it did.
     pub(crate) fn print_json(&self, answer: &Answer) -> bool {
         if self.json {
             println!("{}", escaped::json(&answer.received).unwrap_or_default());
@@ -198,8 +198,8 @@ impl ServiceArgs {
             Secrets::None if !shows_a_secret(&url) => None,
             _ => self.prove(&url).await?,
         };
-        // No proxy: the service is on this machine or beside it. The time-out
-        // leaves the service room for its own call to the License Server.
+        // No proxy: the service is on this machine or the local network. The timeout leaves time
+        // for the service's own call to the License Server.
         let configure = || {
             let client = reqwest::Client::builder()
                 .no_proxy()
@@ -228,8 +228,8 @@ impl ServiceArgs {
         })
     }
 
-    /// Checks who listens where secrets are sent, if it is on this machine. The
-    /// host and the address that were checked, for the connection.
+    /// If secrets are sent to an address of this machine, checks which user listens there. Returns
+    /// the checked host and address, for the connection.
     async fn prove(&self, url: &Url) -> anyhow::Result<Option<(String, SocketAddr)>> {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Ok(None);
@@ -252,7 +252,7 @@ impl ServiceArgs {
         }
     }
 
-    /// It may hold a password: never show it.
+    /// It may contain a password: never show it.
     fn base_url(&self) -> String {
         if let Some(url) = &self.url {
             return url.expose().as_str().trim_end_matches('/').to_owned();

@@ -1,12 +1,11 @@
-//! Which of several processes on one database calls the License Server on
-//! schedule.
+//! Decides which of several processes on one database makes the scheduled calls to the License
+//! Server.
 //!
-//! A row of `system_config` is the lease. Its holder changes it every few
-//! seconds; another process takes it over when it has not seen a change for
-//! [`TAKEN_OVER_AFTER`]. No clocks are compared. The number
-//! in the row grows with each takeover: a holder that was away, whose number
-//! is no longer the row's, finds out with its next renewal and holds nothing.
-//! Leases that belong to a database session would not survive a pooler.
+//! A row of `system_config` is the lease. Its holder changes it every few seconds; another process
+//! takes it over when it has not seen a change for [`TAKEN_OVER_AFTER`]. No clocks are compared.
+//! The number in the row grows with each takeover: a holder that was suspended, and whose number is
+//! no longer in the row, detects this at its next renewal and gives up the lease. Leases that
+//! belong to a database session would not survive a pooler.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -20,14 +19,14 @@ use uuid::Uuid;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, system_config};
 
-/// How often the holder renews, and the others look.
+/// How often the holder renews the lease, and the others check it.
 pub const RENEW_INTERVAL: Duration = Duration::from_secs(3);
-/// How long a lease may stand still before another process takes it.
+/// How long a lease may remain unchanged before another process takes it over.
 pub const TAKEN_OVER_AFTER: Duration = Duration::from_secs(10);
 /// A lease that was renewed this recently shows that another process is alive.
 const ALIVE: TimeDelta = TimeDelta::seconds(30);
 
-/// This process's part in it.
+/// This process's part in the scheduling.
 #[derive(Debug)]
 pub struct Scheduler {
     process: String,
@@ -37,11 +36,11 @@ pub struct Scheduler {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When the lease was last renewed by us; `None` while another holds it.
+    /// When this process last renewed the lease; `None` while another process holds it.
     renewed: Option<Duration>,
-    /// Another holder's row, and since when it has stood still.
+    /// Another holder's row, and the time since which it has been unchanged.
     seen: Option<(String, Duration)>,
-    /// Since when the database has not answered.
+    /// The time since which the database has not responded.
     cut_off: Option<Duration>,
 }
 
@@ -49,7 +48,7 @@ struct State {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Lease {
-    /// The process that holds it; `None` when it was given back.
+    /// The process that holds it; `None` after it was released.
     holder: Option<String>,
     /// Grows with each takeover.
     fence: u64,
@@ -84,11 +83,11 @@ impl Scheduler {
         }
     }
 
-    /// Renews the lease, takes it where that is right, or looks at it; answers
-    /// whether this process holds it then.
+    /// Renews the lease, takes it over if appropriate, or only checks it; returns whether this
+    /// process then holds it.
     ///
     /// # Errors
-    /// When the database refuses; a held lease is kept until it is too old.
+    /// If the database returns an error; a held lease is kept until it is too old.
     pub async fn attend(
         &self,
         store: &Store,
@@ -111,10 +110,10 @@ impl Scheduler {
         }
     }
 
-    /// Gives the lease back, so that another process need not wait.
+    /// Releases the lease, so that another process need not wait.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn give_back(&self, db: &Database, now: DateTime<Utc>) -> Result<(), StoreError> {
         let Some(text) = system_config::get(db, system_config::SCHEDULER).await? else {
             return Ok(());
@@ -133,7 +132,7 @@ impl Scheduler {
     /// Whether another process has the lease and is alive.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn others_are_alive(
         &self,
         db: &Database,
@@ -147,8 +146,8 @@ impl Scheduler {
         }))
     }
 
-    /// Whether the process that should make the scheduled calls does not, as far as
-    /// this one has seen.
+    /// Whether the process that should make the scheduled calls does not make them, as far as this
+    /// process can tell.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::SeqCst)
@@ -205,7 +204,7 @@ impl Scheduler {
         Ok(taken)
     }
 
-    /// Whether another holder's row is the same as long ago.
+    /// Whether another holder's row has been unchanged for long enough.
     fn has_stood_still(&self, text: &str, uptime: Duration) -> bool {
         let mut state = self.lock();
         match &state.seen {
@@ -232,7 +231,7 @@ impl Default for Scheduler {
 
 fn read(text: &str) -> Option<Lease> {
     let lease: Lease = serde_json::from_str(text).ok()?;
-    // Numbers that cannot grow are not of this program.
+    // Numbers that cannot grow were not written by this program.
     let grows = lease.fence < u64::MAX && lease.renewals < u64::MAX;
     grows.then_some(lease)
 }

@@ -1,9 +1,9 @@
-//! A [`StateFile`] whose content carries a MAC, so that a change by anyone who
-//! cannot read its key is noticed.
+//! A [`StateFile`] whose content carries a MAC, so that a change by anyone who cannot read its key
+//! is detected.
 //!
 //! The key is random, in a separate file that only the service's user and root can read. Root can
-//! therefore change the content unnoticed, and anyone who can write to `STATE_DIR` can put an old
-//! file back.
+//! therefore change the content unnoticed, and anyone who can write to `STATE_DIR` can restore an
+//! old file.
 
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -25,23 +25,23 @@ use crate::state_file::StateFile;
 pub struct SealedFile {
     file: StateFile,
     key_file: PathBuf,
-    /// Read or created when it is first needed.
+    /// Read or created on first use.
     key: OnceLock<Key>,
 }
 
 /// The key of a MAC.
 struct Key {
     bytes: [u8; 64],
-    /// The next start has it, too.
+    /// The key is stored for the next start, too.
     is_stored: bool,
 }
 
-/// The file's content does not fit its MAC.
+/// The file's content does not match its MAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the file was changed by hand, or its key was replaced")]
 pub struct Edited;
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     /// The content, as JSON in a string: the MAC is of these bytes.
@@ -51,8 +51,7 @@ struct Sealed {
 }
 
 impl SealedFile {
-    /// Names the file, and the file of its key beside it; neither need be
-    /// there.
+    /// Names the file, and the file with its key; neither needs to exist.
     #[must_use]
     pub fn in_directory(directory: &Path, name: &str, key_name: &str) -> Self {
         Self {
@@ -62,23 +61,22 @@ impl SealedFile {
         }
     }
 
-    /// Whether there is a file, readable or not.
+    /// Whether the file exists, readable or not.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.file.exists()
     }
 
-    /// Whether there is a file for its key.
+    /// Whether the file with its key exists.
     #[must_use]
     pub fn has_key(&self) -> bool {
         self.key_file.try_exists().unwrap_or(true)
     }
 
-    /// What the file holds; `None` without a file.
+    /// The file's content; `None` if there is no file.
     ///
     /// # Errors
-    /// [`Edited`] when there is one and its MAC does not fit, also when it has
-    /// none.
+    /// [`Edited`] if its MAC is missing or does not match.
     pub fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, Edited> {
         if !self.file.exists() {
             return Ok(None);
@@ -92,12 +90,12 @@ impl SealedFile {
             .map_err(|_| Edited)
     }
 
-    /// Replaces the file with what `content` answers, whole or not at all.
-    /// Failures are logged. Answers whether it counts at the next start: without
-    /// a key that can be stored, it does not.
+    /// Replaces the file with the result of `content`, completely or not at all. Failures are
+    /// logged. Returns whether the next start can use it, which requires that the key can be
+    /// stored.
     pub async fn write<T: Serialize>(&self, content: impl FnOnce() -> T) -> bool {
         let seal = || {
-            // A value of ours always has a JSON form.
+            // One of our values can always be serialized as JSON.
             let content = serde_json::to_string(&content()).unwrap_or_default();
             let mac = self.mac(content.as_bytes()).finalize().into_bytes();
             let mac = URL_SAFE_NO_PAD.encode(mac);
@@ -117,8 +115,7 @@ impl SealedFile {
     }
 }
 
-/// The key in the file, or a new one. A key that cannot be read now stays where
-/// it is.
+/// The key in the file, or a new one. A key that cannot be read now is not overwritten.
 fn key(file: &Path) -> Key {
     let new = random::secret();
     let of = |bytes, is_stored| Key { bytes, is_stored };
@@ -154,8 +151,8 @@ fn read_key(file: &Path) -> std::io::Result<Option<[u8; 64]>> {
     }
 }
 
-/// Stores a key. One that another process has stored in the meantime stays; a
-/// file that holds no key is replaced.
+/// Stores a key. A key that another process has stored in the meantime is kept; a file without a
+/// key is replaced.
 fn create_key(file: &Path, key: &[u8; 64]) -> std::io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
     make_directory(directory, 0o777)?;

@@ -24,7 +24,7 @@ use crate::store::left_behind;
 
 /// Maximum time that callers wait for the database when the service starts.
 const STARTUP_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a database may take at the very end.
+/// Timeout of the database during shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves on `listener` until `shutdown` is cancelled.
@@ -99,9 +99,8 @@ pub async fn serve(
     Ok(())
 }
 
-/// Opens the database. One that is there is waited for, so that the first answer knows
-/// what it holds; an unavailable one is not: callers are answered from memory.
-/// Answers the task that continues it.
+/// Opens the database. If it is available, this waits for it, so that the first response includes
+/// its content; otherwise callers are answered from memory. Returns the task that continues.
 async fn open_database(
     app: &Arc<App>,
     shutdown: &CancellationToken,
@@ -129,7 +128,7 @@ fn announce(
             );
         }
         Trust::Unsigned => tracing::warn!(
-            "unsigned mode: unsigned answers from the License Server are accepted; set \
+            "unsigned mode: unsigned responses from the License Server are accepted; set \
              LICENSE_TRUSTED_KEYS to the vendor's public keys"
         ),
     }

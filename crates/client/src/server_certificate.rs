@@ -1,11 +1,11 @@
-//! Whether the License Server's certificate is accepted.
+//! Decides whether the License Server's certificate is accepted.
 //!
 //! In addition to certificates of the system's authorities, two kinds are accepted. A certificate
-//! listed in `LICENSE_CA_FILE` is accepted when the server presents exactly that one, regardless
-//! of its type: `openssl req -x509` creates authorities, which rustls does not accept as server
+//! listed in `LICENSE_CA_FILE` is accepted when the server presents exactly that one, regardless of
+//! its type: `openssl req -x509` creates authorities, which rustls does not accept as server
 //! certificates. And with trusted keys, a certificate may be valid by the wall clock or by the
-//! effective time, so that an empty clock battery does not cut a site off from the server that
-//! could correct its time. Name and validity are always checked.
+//! effective time, so that a dead clock battery does not cut a site off from the server that could
+//! correct its time. Name and validity are always checked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +48,7 @@ pub fn tls_config(
     Ok(config)
 }
 
-/// A system without any authority, such as an empty container, has to do with
-/// the extra ones.
+/// A system without any authority, such as an empty container, uses only the additional ones.
 fn verifier(
     extra: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,
@@ -110,7 +109,7 @@ impl CertificateVerifier {
                 verify_name(end_entity, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
-            // It names no host, and only its own listing vouches for it.
+            // It names no host, and is trusted only because it is listed.
             Err(error) if names_no_host(&error) && self.listed.contains(end_entity) => {
                 verify_name(end_entity, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -175,7 +174,7 @@ impl ServerCertVerifier for CertificateVerifier {
     }
 }
 
-/// The server has sent its own certificate alone, which no trusted authority has signed.
+/// The server sent only its own certificate, which no trusted authority has signed.
 #[derive(Debug, thiserror::Error)]
 #[error("the server sends no intermediate certificate")]
 struct IncompleteChain;
@@ -186,8 +185,8 @@ fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
     parsed.is_ok_and(|it| it.issuer() == it.subject())
 }
 
-/// A certificate that names hosts has to name this one. One that names none, as plain
-/// `openssl req -x509` makes it, has to have its name as common name.
+/// A certificate that names hosts must name this one. A certificate without names, as created by
+/// plain `openssl req -x509`, must have this one as its common name.
 fn verify_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     verify_server_name(&parsed, name).or_else(|error| match name {
@@ -268,8 +267,8 @@ fn names_no_host(error: &Error) -> bool {
     )
 }
 
-/// What is wrong with the TLS of the License Server at `host`, and what to do; `None` for an error
-/// that has no better explanation.
+/// The explanation of a TLS error of the License Server at `host`; `None` if there is no better
+/// explanation than the error itself.
 #[must_use]
 pub fn explain(error: &Error, host: &str, port: u16) -> Option<Explanation> {
     if other_cause::<IncompleteChain>(error).is_some() {

@@ -1,4 +1,4 @@
-//! Values that anyone may ask for, and that cost more than memory.
+//! Values that anyone may request, and that are expensive to read.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -9,9 +9,8 @@ use futures_util::FutureExt as _;
 use license_service::clock::Clock;
 use tokio::sync::watch;
 
-/// A value that one task reads for all callers. However many ask, and whether
-/// or not they wait for the answer, no reading begins before the last one is
-/// older than the caller accepts.
+/// A value that one task reads for all callers. Regardless of how many ask, and of whether they
+/// wait for the result, no reading starts before the last one is older than the caller accepts.
 pub struct SharedReading<T> {
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State<T>>>,
@@ -20,7 +19,7 @@ pub struct SharedReading<T> {
 struct State<T> {
     latest: Option<Reading<T>>,
     running: Option<watch::Receiver<Option<Reading<T>>>>,
-    /// Grows when what is being read no longer counts.
+    /// Incremented when the result of a running reading is no longer valid.
     generation: u64,
 }
 
@@ -45,8 +44,8 @@ impl<T: Clone + Send + Sync + 'static> SharedReading<T> {
         }
     }
 
-    /// The value, read at most `max_age` ago. `read` runs to its end even if
-    /// the caller gives up. `None` if it panicked.
+    /// The value, read at most `max_age` ago. `read` runs to completion even if the caller
+    /// disconnects. `None` if it panicked.
     pub async fn get<F>(&self, max_age: Duration, read: impl FnOnce() -> F) -> Option<T>
     where
         F: Future<Output = T> + Send + 'static,
@@ -64,11 +63,11 @@ impl<T: Clone + Send + Sync + 'static> SharedReading<T> {
             }
         };
         let reading = running.wait_for(Option::is_some).await;
-        // Only a runtime that stops drops the task before it has finished.
+        // Only a runtime that is shutting down drops the task before it has finished.
         reading.ok()?.clone()?.value
     }
 
-    /// The newest value, however old, without reading anything.
+    /// The newest value of any age, without reading anything.
     #[must_use]
     pub fn latest(&self) -> Option<T> {
         lock(&self.state).latest.clone()?.value
@@ -114,7 +113,7 @@ impl<T> fmt::Debug for SharedReading<T> {
     }
 }
 
-/// The state is replaced as a whole: a panic cannot leave it half written.
+/// The state is replaced as a whole: a panic cannot leave it half-written.
 fn lock<T>(state: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -150,7 +149,7 @@ mod tests {
         assert!(join_all(answers).await.iter().all(|it| *it == Some(1)));
         assert_eq!(shared.get(MINUTE, || count(&reads)).await, Some(1));
         assert_eq!(shared.latest(), Some(1));
-        // Callers that accept no age get a new reading.
+        // Callers that accept no cached value get a new reading.
         assert_eq!(shared.get(Duration::ZERO, || count(&reads)).await, Some(2));
     }
 

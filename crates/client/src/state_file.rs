@@ -1,5 +1,5 @@
-//! A file in `STATE_DIR` that holds one value: a copy of what the service
-//! knows, for a start while the database is unavailable, and the time.
+//! A file in `STATE_DIR` with one value: the copy of the service's state, for a start while the
+//! database is unavailable, or the time.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use tokio::sync::Mutex;
 #[derive(Debug)]
 pub struct StateFile {
     file: PathBuf,
-    /// Held while writing; whether the last attempt failed.
+    /// Held while writing; records whether the last attempt failed.
     failing: Mutex<bool>,
 }
 
 impl StateFile {
-    /// Names the file; it need not be there.
+    /// Names the file, which need not exist.
     #[must_use]
     pub fn in_directory(directory: &Path, name: &str) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl StateFile {
         }
     }
 
-    /// Whether there is a file, readable or not.
+    /// Whether the file exists, readable or not.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.file.try_exists().unwrap_or(true)
@@ -54,9 +54,8 @@ impl StateFile {
             .ok()
     }
 
-    /// Replaces the file with what `content` answers, whole or not at all.
-    /// Failures are logged, once: the database is the place that counts. Answers whether
-    /// it is written.
+    /// Replaces the file with the result of `content`, completely or not at all. Repeated failures
+    /// are logged only once, because the database is authoritative. Returns whether it was written.
     pub async fn write<T: Serialize>(&self, content: impl FnOnce() -> T) -> bool {
         let mut failing = self.failing.lock().await;
         let text = serde_json::to_vec(&content());

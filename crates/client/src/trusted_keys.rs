@@ -1,5 +1,5 @@
-//! The keys that licenses must be signed with: where they come from, and
-//! how far along the vendor's chain of key sets this service is.
+//! The keys with which licenses must be signed: their source, and the position of this service in
+//! the vendor's chain of key sets.
 //!
 //! A vendor's build has its keys built in, and then no setting replaces or adds
 //! one. Other builds read them from the file that `LICENSE_TRUSTED_KEYS` names.
@@ -19,16 +19,16 @@ use license_service::text_file;
 /// The JWK Set of a vendor's build: the file that `LICENSE_EMBEDDED_KEYS` named
 /// when this program was compiled.
 const EMBEDDED: Option<&str> = option_env!("EMBEDDED_KEYS");
-/// Until when such a build adopts licenses that version 1.0.0 has cached, in
-/// seconds since 1970.
+/// The time until which such a build adopts licenses that version 1.0.0 has cached, in seconds
+/// since 1970.
 const ADOPTION_ENDS: Option<&str> = option_env!("EMBEDDED_ADOPTION_ENDS");
 
-/// Whose word counts, now and from where.
+/// The currently trusted keys, and their source.
 pub struct TrustedKeys {
-    /// The set that this program began with; `None` in unsigned mode.
+    /// The set with which this program started; `None` in unsigned mode.
     root: Option<Keyring>,
     trust: ArcSwap<Trust>,
-    /// The signed sets that lead from the root to what is trusted now.
+    /// The signed sets that lead from the root to the trusted set.
     chain: Mutex<Vec<String>>,
     adoption_ends: Option<DateTime<Utc>>,
 }
@@ -39,15 +39,15 @@ pub enum TrustedKeysError {
     /// The file cannot be read.
     #[error("LICENSE_TRUSTED_KEYS: the file '{file}' cannot be read: {error}")]
     File {
-        /// Which file.
+        /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
-    /// The file holds no keys to trust.
+    /// The file contains no keys to trust.
     #[error("LICENSE_TRUSTED_KEYS: {0}")]
     Setting(KeyringError),
-    /// The program was built with something that holds no keys to trust.
+    /// The keys built into the program cannot be used.
     #[error("the keys built into this program cannot be used: {0}")]
     Embedded(KeyringError),
 }
@@ -67,7 +67,7 @@ impl TrustedKeys {
                 .is_none_or(|root| ids(root) == ids(keyring))
     }
 
-    /// The keys of this build, else those of `file`, else none.
+    /// The keys of this build, otherwise those of `file`, otherwise none.
     ///
     /// # Errors
     /// One [`TrustedKeysError`] for each reason.
@@ -114,19 +114,19 @@ impl TrustedKeys {
         EMBEDDED.is_some()
     }
 
-    /// Whose word counts now.
+    /// The currently trusted keys.
     #[must_use]
     pub fn trust(&self) -> Guard<Arc<Trust>> {
         self.trust.load()
     }
 
-    /// Whether answers must be signed.
+    /// Whether responses must be signed.
     #[must_use]
     pub fn are_required(&self) -> bool {
         self.root.is_some()
     }
 
-    /// Version of the key set that is trusted now; `None` in unsigned mode.
+    /// Version of the trusted key set; `None` in unsigned mode.
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         match &**self.trust.load() {
@@ -141,14 +141,14 @@ impl TrustedKeys {
         self.adoption_ends.is_none_or(|ends| now <= ends)
     }
 
-    /// The signed sets that lead to what is trusted now.
+    /// The signed sets that lead to the trusted set.
     #[must_use]
     pub fn chain(&self) -> Vec<String> {
         let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
         chain.clone()
     }
 
-    /// Advances along the chain as far as `more` leads from the trusted set; answers the result.
+    /// Advances along the chain as far as `more` leads from the trusted set; returns the result.
     pub fn advance(&self, more: &[String]) -> Option<Walk> {
         let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
         let Trust::Keys(keyring) = &**self.trust.load() else {

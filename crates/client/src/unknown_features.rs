@@ -1,5 +1,5 @@
 //! Features that were asked about and that neither the product nor the license has. A gate with a
-//! misspelt feature is closed on every site, regardless of the license, and the answer does not
+//! misspelled feature is closed on every site, regardless of the license, and the response does not
 //! show why.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,19 +23,19 @@ pub struct UnknownFeatures {
 pub struct UnknownFeature {
     /// Its first [`FeatureKey::MAX_CHARS`] characters.
     pub key: String,
-    /// How often it was asked about.
+    /// The number of questions about it.
     pub checks: u64,
-    /// When last.
+    /// The time of the last question.
     pub last_checked_at: DateTime<Utc>,
 }
 
 impl UnknownFeatures {
-    /// Counts a question about `key`; answers whether it is one of the first
-    /// [`MAX_KEYS`] keys and new, which is worth a line in the log.
+    /// Counts a question about `key`; returns whether the key is new and one of the first
+    /// [`MAX_KEYS`], and should be logged.
     ///
-    /// A full list gives the place of a key that was asked about one time, so
-    /// that a gate's key stays, which is asked about again and again. No answer waits for
-    /// another one: while the list is in use, a question only counts as a check.
+    /// If the list is full, a key that was asked about only once is replaced, so that the key of a
+    /// gate, which asks repeatedly, stays. No response waits for another one: while the list is
+    /// locked, a question is only counted as a check.
     pub fn note(&self, key: &str, now: DateTime<Utc>) -> bool {
         self.checks.fetch_add(1, Ordering::Relaxed);
         let key = shortened(key);
@@ -64,14 +64,13 @@ impl UnknownFeatures {
         !is_full
     }
 
-    /// How often any such key was asked about.
+    /// The total number of questions about such keys.
     #[must_use]
     pub fn checks(&self) -> u64 {
         self.checks.load(Ordering::Relaxed)
     }
 
-    /// Those that are remembered, the most frequent first, without those that have
-    /// become known.
+    /// The remembered keys, most frequent first, without those that have become known.
     #[must_use]
     pub fn list(&self, is_unknown: impl Fn(&str) -> bool) -> Vec<UnknownFeature> {
         let mut keys = self.lock().clone();

@@ -1,8 +1,7 @@
 //! The HTTP client of the License Server.
 //!
-//! It sends and receives, and leaves to `license_core::contact` what an
-//! answer means. TLS is always verified, redirects are never followed, answers
-//! are read up to a limit.
+//! It sends requests and receives responses, which `license_core::contact` interprets. TLS is
+//! always verified, redirects are never followed, and responses are read up to a limit.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,10 +28,10 @@ use crate::certificate_file::{CertificatesError, certificates};
 use crate::proxy::{ProxyError, ProxySettings, Route};
 use crate::server_certificate::{explain, tls_config};
 
-/// Maximum size of an answer, in bytes. A license with thousands of features is far smaller.
+/// Maximum size of a response, in bytes. A license with thousands of features is far smaller.
 pub(crate) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
-/// Maximum number of headers of an answer. The HTTP library's default is 100.
+/// Maximum number of headers of a response. The HTTP library's default is 100.
 const MAX_HEADERS: usize = 256;
 
 /// A connection to one License Server.
@@ -44,27 +43,27 @@ pub struct Upstream {
     proxies: ProxySettings,
     /// Held while it is rebuilt.
     made: Mutex<Made>,
-    /// A call has failed since, or a reload was requested: authorities may have changed.
+    /// A call has failed since then, or a reload was requested: authorities may have changed.
     is_stale: AtomicBool,
 }
 
-/// The client, and what it was built from.
+/// The client and its inputs.
 struct Made {
     http: reqwest::Client,
     /// The content of `LICENSE_CA_FILE`.
     listed: Option<Vec<u8>>,
 }
 
-/// Who sends a request.
+/// The sender of a request.
 #[derive(Clone, Debug)]
 pub struct Sender {
     /// The installation.
     pub installation_id: String,
-    /// The components that have changed, when so much has changed that the
-    /// machine may be another one. Only their names are sent.
+    /// The changed components, if so many have changed that the machine may be another one. Only
+    /// their names are sent.
     pub drift: Option<Vec<Component>>,
-    /// The highest sequence number that is known for the license: the License
-    /// Server notices when two machines share one identity.
+    /// The highest known sequence number of the license, with which the License Server detects that
+    /// two machines share one identity.
     pub newest_seq: Option<u64>,
 }
 
@@ -77,12 +76,12 @@ pub enum UpstreamError {
     /// `LICENSE_CA_FILE` cannot be read.
     #[error("LICENSE_CA_FILE: the file '{file}' cannot be read: {error}")]
     CaFile {
-        /// Which file.
+        /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
-    /// The way to the License Server cannot be taken.
+    /// The proxy settings cannot be used.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
     /// TLS settings of the system are unusable.
@@ -90,9 +89,9 @@ pub enum UpstreamError {
     Client(reqwest::Error),
 }
 
-/// Makes an HTTP client that trusts the system's certificate authorities and
-/// `extra_roots`. A system without any, such as an empty container, has to do
-/// with the extra ones: plain HTTP works, and HTTPS fails when it is used.
+/// Creates an HTTP client that trusts the system's certificate authorities and `extra_roots`. A
+/// system without any, such as an empty container, uses only the additional ones: plain HTTP works,
+/// and HTTPS fails when it is used.
 ///
 /// # Errors
 /// When TLS or proxy settings are unusable.
@@ -113,10 +112,9 @@ pub fn http_client(
     }
 }
 
-/// Makes the client for calls to the License Server at `base_url`, through the proxy that
-/// `proxies` name for it. It trusts the system's authorities and the certificates of
-/// `ca_file`. `timeout` bounds a whole call. With `effective`, a certificate may also be
-/// valid at that time.
+/// Creates the client for calls to the License Server at `base_url`, through the proxy that
+/// `proxies` name for it. It trusts the system's authorities and the certificates of `ca_file`.
+/// `timeout` bounds a whole call. With `effective`, a certificate may also be valid at that time.
 ///
 /// # Errors
 /// One [`UpstreamError`] for each part that cannot be set up.
@@ -163,21 +161,21 @@ pub fn license_server_client(
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub kind: CauseKind,
-    /// What is wrong and how to fix it, or the innermost cause. The outermost text would repeat the
-    /// address, which may hold a password.
+    /// The problem and how to fix it, or the innermost cause. The outermost message would repeat
+    /// the address, which may contain a password.
     pub text: String,
 }
 
-/// What kind of failure a [`Cause`] is.
+/// The kind of failure of a [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CauseKind {
     /// The server's certificate.
     Certificate,
     /// What the server offers or requires in TLS.
     Handshake,
-    /// The head of the answer is too large or malformed.
+    /// The head of the response is too large or malformed.
     Head,
     /// Anything else.
     Connection,
@@ -203,7 +201,8 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> Cause {
             return of(kind, explained.text);
         }
         if cause.downcast_ref().is_some_and(hyper::Error::is_parse) {
-            // The library's only error for bytes that are not an HTTP answer, such as a TLS alert.
+            // The library's only error for bytes that are not an HTTP response, such as a TLS
+            // alert.
             if !innermost.starts_with("invalid HTTP version") {
                 return of(
                     CauseKind::Head,
@@ -226,8 +225,8 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> Cause {
 }
 
 impl Upstream {
-    /// Makes the connection; the arguments are those of [`license_server_client`], with
-    /// the name of the file.
+    /// Creates the connection; the arguments are those of [`license_server_client`], with the name
+    /// of the file.
     ///
     /// # Errors
     /// One [`UpstreamError`] for each part that cannot be set up.
@@ -300,7 +299,7 @@ impl Upstream {
         made.http.clone()
     }
 
-    /// Makes a call, with a new `nonce` that the answer must repeat.
+    /// Makes a call, with a new `nonce` that the response must repeat.
     pub async fn ask<R: Request>(&self, sender: &Sender, request: &R, nonce: &str) -> Reply {
         let http = self.client().await;
         let mut post = http
@@ -321,13 +320,13 @@ impl Upstream {
         self.send(post).await
     }
 
-    /// Asks for the signed key sets after version `after`.
+    /// Requests the signed key sets after version `after`.
     pub async fn key_sets(&self, after: u64) -> Reply {
         let url = self.url(&format!("{KEYS}?after={after}"));
         self.send(self.client().await.get(url)).await
     }
 
-    /// It may hold a password: never log it.
+    /// It may contain a password: never log it.
     fn url(&self, path: &str) -> String {
         let base = self.base_url.expose().as_str().trim_end_matches('/');
         format!("{base}{path}")
@@ -374,8 +373,8 @@ impl Upstream {
     }
 }
 
-/// How long an answer asks to wait (RFC 9110, section 10.2.3): seconds, or an
-/// instant, which is compared with the answer's own date and with no clock of ours.
+/// How long a response asks to wait (RFC 9110, section 10.2.3): seconds, or an instant, which is
+/// compared with the response's own date, not with our clock.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let instant = |text: &str| DateTime::parse_from_rfc2822(text).ok();

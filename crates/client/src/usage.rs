@@ -1,5 +1,4 @@
-//! What is in use: what services have reported, and what is counted in the
-//! database of the VMS.
+//! Usage: reports of services, and counts from the VMS database.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,9 +32,9 @@ pub struct Meter {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Reports that this process has received.
+    /// The reports that this process has received.
     own: Gauges,
-    /// Those and the reports of other processes, as the database has them.
+    /// These reports and those of other processes, as stored in the database.
     gauges: Gauges,
     counted: Usage,
 }
@@ -48,7 +47,7 @@ impl Known {
 }
 
 impl Meter {
-    /// A meter that has counted nothing yet.
+    /// A meter that has not counted yet.
     #[must_use]
     pub fn new(queries: Queries, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -58,20 +57,21 @@ impl Meter {
         }
     }
 
-    /// What is in use, as far as is known.
+    /// The known usage.
     #[must_use]
     pub fn usage(&self, now: DateTime<Utc>) -> Usage {
         let known = self.lock();
         in_use(&known.gauges, &known.counted, now)
     }
 
-    /// What services have reported.
+    /// The reports of services.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         self.lock().gauges.clone()
     }
 
-    /// Takes a report; answers whether there is room for it. Reports of other processes make room.
+    /// Adds a report; returns whether there is room for it. Reports of other processes are removed
+    /// to make room.
     #[must_use]
     pub fn report(&self, source: String, gauge: Gauge) -> bool {
         let mut known = self.lock();
@@ -83,7 +83,7 @@ impl Meter {
         is_taken
     }
 
-    /// Takes the reports that this process had received before a restart.
+    /// Restores the reports that this process had received before a restart.
     pub fn restore(&self, gauges: Gauges, now: DateTime<Utc>) {
         let mut known = self.lock();
         known.own = merged(std::mem::take(&mut known.own), gauges, now);
@@ -91,15 +91,15 @@ impl Meter {
         known.join(others, now);
     }
 
-    /// Joins the reports that this process has received with those in the database, which replace
-    /// what was there before.
+    /// Merges the reports that this process has received with those in the database, which replace
+    /// the previous ones from there.
     pub fn join(&self, stored: Gauges, now: DateTime<Utc>) {
         let mut known = self.lock();
         known.join(stored, now);
     }
 
-    /// Counts, unless that was done less than `max_age` ago. What cannot be
-    /// counted keeps its last number.
+    /// Counts, unless that was done less than `max_age` ago. A resource that cannot be counted
+    /// keeps its last number.
     pub async fn count(&self, db: Database, max_age: Duration) {
         let counting = || {
             let (queries, known) = (self.queries.clone(), self.known.clone());
@@ -130,7 +130,7 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The number, or `None` when it could not be counted this time.
+/// The number, or `None` if it could not be counted this time.
 async fn counted(db: &Database, resource: Resource, query: Option<&str>) -> Option<Option<u64>> {
     let counting = async {
         match (query, resource) {

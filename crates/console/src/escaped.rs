@@ -1,4 +1,4 @@
-//! Text of others, shown to people: in pages and by commands.
+//! Displays untrusted text in pages and in the output of commands.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Whether a character is shown as an escape, such as `\u{202e}`: control characters, which can
-/// start a new line or control a terminal, and characters that change the direction of text or
-/// are invisible. A few marks within words of some scripts are also escaped.
+/// start a new line or control a terminal, and characters that change the direction of text or are
+/// invisible. A few combining characters of some scripts are also escaped.
 fn is_escaped(c: char) -> bool {
     c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// A text in one line of a terminal.
+/// A text on one line of a terminal.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut escaped = String::new();

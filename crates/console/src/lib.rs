@@ -1,5 +1,5 @@
-//! What the consoles of License Client and License Server share: page layout,
-//! response headers, plots and wording.
+//! Shared parts of the consoles of License Client and License Server: page layout, response
+//! headers, plots and wording.
 //!
 //! `templates/` is part of the templates of both programs (`askama.toml`): the
 //! skeleton of every page, and the display names of all codes.

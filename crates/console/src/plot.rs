@@ -1,4 +1,4 @@
-//! Plots as SVG, in the colours of the page.
+//! Plots as SVG, in the colors of the page.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use plotters::coord::Shift;
@@ -9,13 +9,13 @@ use plotters::prelude::{
 };
 use plotters::style::IntoFont as _;
 
-/// These colours are replaced with those of the page: see [`finish`].
+/// These colors are replaced with those of the page: see [`finish`].
 const INK: RGBColor = RGBColor(1, 1, 1);
 const LINE: RGBColor = RGBColor(2, 2, 2);
 
 type Failure = Box<dyn std::error::Error>;
 
-/// The meaning of a colour.
+/// The meaning of a color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// Normal.
@@ -166,8 +166,7 @@ fn draw_line(
 }
 
 impl Tone {
-    /// The `--plot-…` variables of the style sheet, which also colour the legend of a
-    /// plot.
+    /// The `--plot-…` variables of the style sheet, which also color the legend of a plot.
     fn color(self) -> RGBColor {
         match self {
             Self::Good => RGBColor(47, 158, 101),

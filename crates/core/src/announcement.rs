@@ -34,7 +34,7 @@ pub struct Announcement {
     pub tier: Option<String>,
     /// The end of the current grace period.
     pub grace_until: Option<DateTime<Utc>>,
-    /// Until when the standing is valid without new evidence, inclusive; `None` if it never
+    /// The last instant at which the standing is valid without new evidence; `None` if it never
     /// changes.
     pub holds_until: Option<DateTime<Utc>>,
     /// All known features.
@@ -56,7 +56,7 @@ pub struct Told {
     pub reason: String,
 }
 
-/// What a site may use from an instant on.
+/// What a site may use from a given instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Later {
@@ -70,7 +70,7 @@ pub struct Later {
     pub unlisted: Told,
 }
 
-/// Sent together with an announcement, beside its own members.
+/// Sent with an announcement, in addition to its members.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Envelope {
@@ -151,9 +151,8 @@ pub fn announce(
     }
 }
 
-/// Reduces `told` to what `license` proves: core features, and the listed features
-/// until the signed end and within its limits. Without a verified license only core
-/// features are left.
+/// Reduces `told` to what `license` proves: core features, and the listed features until the signed
+/// end and within the license's limits. Without a verified license, only core features remain.
 #[must_use]
 pub fn constrained_by(
     told: &Announcement,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A call to the License Server. Every signed answer names it, so that an answer to one
-/// call is never accepted for another.
+/// A call to the License Server. Every signed response names the call that it answers, so that a
+/// response to one call is never accepted for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Call {
@@ -13,9 +13,9 @@ pub enum Call {
     Validate,
     /// Validates, and reports usage.
     Heartbeat,
-    /// Gives up the seat.
+    /// Frees the seat.
     Deactivate,
-    /// A call that this version neither knows nor makes.
+    /// A call that this version does not know and does not make.
     #[serde(other)]
     Unknown,
 }

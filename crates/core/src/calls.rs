@@ -1,7 +1,7 @@
 //! What a process remembers about its calls to the License Server, and when the next are due.
 //!
-//! Each event has one transition. Times are of the clock that decisions use, which may be set;
-//! a time in the future never puts a call off.
+//! Each event has one transition. Times come from the clock that decisions use, which may be set; a
+//! recorded time in the future never delays a call.
 
 use std::time::Duration;
 
@@ -16,43 +16,43 @@ use crate::standing::Standing;
 /// The calls so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Calls {
-    /// The newest validation or activation that was tried.
+    /// The newest attempted validation or activation.
     validated_at: DateTime<Utc>,
-    /// Validations that were not confirmed, in a row.
+    /// The number of consecutive validations that were not confirmed.
     failures: u32,
-    /// Something happened that only a validation can explain: it is due now.
+    /// A validation is due now, because of an event that only a validation can explain.
     is_validation_wanted: bool,
-    /// Validations begun by this process.
+    /// The number of validations that this process has started.
     validations: u64,
-    /// The newest heartbeat that was tried.
+    /// The newest attempted heartbeat.
     heartbeat_at: DateTime<Utc>,
-    /// Before this the License Server has asked not to be called again.
+    /// The License Server has asked not to be called again before this instant.
     not_before: Option<DateTime<Utc>>,
-    /// Drawn again at each validation.
+    /// Drawn again for each validation.
     validation_jitter: Jitter,
-    /// Drawn again at each heartbeat.
+    /// Drawn again for each heartbeat.
     heartbeat_jitter: Jitter,
 }
 
 /// The regular intervals of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intervals {
-    /// Of validations, unless the lease is shorter.
+    /// The interval of validations, unless the lease is shorter.
     pub validation: TimeDelta,
-    /// Of heartbeats.
+    /// The interval of heartbeats.
     pub heartbeat: TimeDelta,
 }
 
 /// When to call the License Server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// For a validation; `None` when none is planned.
+    /// When to validate; `None` if no validation is planned.
     pub validation: Option<DateTime<Utc>>,
-    /// The same as planned, also where one is wanted sooner.
+    /// The planned time, even if a validation is needed sooner.
     pub planned_validation: Option<DateTime<Utc>>,
-    /// From then on any process makes the overdue validation.
+    /// From this time on, any process makes the overdue validation.
     pub overdue_validation: Option<DateTime<Utc>>,
-    /// For a heartbeat; `None` when none is planned.
+    /// When to send a heartbeat; `None` if none is planned.
     pub heartbeat: Option<DateTime<Utc>>,
 }
 
@@ -65,7 +65,7 @@ impl Due {
 }
 
 impl Calls {
-    /// A process begins, and knows of no call.
+    /// The state of a process that starts, and knows of no call.
     #[must_use]
     pub fn new(now: DateTime<Utc>, validation_jitter: Jitter, heartbeat_jitter: Jitter) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Calls {
         }
     }
 
-    /// What earlier processes have stored was loaded. A site that is not active is validated
+    /// Restores what earlier processes have stored. A site that is not active is validated
     /// immediately: after the restart of an unhealthy service, the operator needs the result.
     pub fn resumed(
         &mut self,
@@ -99,12 +99,12 @@ impl Calls {
             matches!(standing, Standing::Grace { .. } | Standing::Lapsed(_));
     }
 
-    /// A validation begins.
+    /// A validation starts.
     pub fn validation_begun(&mut self) {
         self.validations += 1;
     }
 
-    /// A validation has ended, with any answer or none.
+    /// A validation has ended, with or without a response.
     pub fn validated(&mut self, is_confirmed: bool, now: DateTime<Utc>, jitter: Jitter) {
         self.validated_at = now;
         self.failures = match is_confirmed {
@@ -130,8 +130,8 @@ impl Calls {
         };
     }
 
-    /// A heartbeat has ended. It is no evidence about the license, but a reason to validate it
-    /// where the two disagree.
+    /// A heartbeat has ended. It is not evidence about the license, but if it contradicts the
+    /// license, that is a reason to validate.
     pub fn heartbeat_sent(
         &mut self,
         is_answered: bool,
@@ -149,17 +149,17 @@ impl Calls {
         self.heartbeat_at = self.heartbeat_at.max(at.unwrap_or(now).min(now));
     }
 
-    /// Something has happened that only a validation can explain.
+    /// An event has occurred that only a validation can explain.
     pub fn validation_wanted(&mut self) {
         self.is_validation_wanted = true;
     }
 
-    /// There is nothing to validate.
+    /// There is no license to validate.
     pub fn nothing_to_validate(&mut self) {
         self.is_validation_wanted = false;
     }
 
-    /// The License Server has answered; where it asks to wait, scheduled calls do.
+    /// The License Server has responded. If it asks to wait, scheduled calls wait.
     pub fn asked_to_wait(
         &mut self,
         retry_after: Option<Duration>,
@@ -187,20 +187,20 @@ impl Calls {
         self.failures == 0
     }
 
-    /// How many validations this process has begun, for callers that waited while another one
-    /// validated.
+    /// The number of validations that this process has started, for callers that waited while
+    /// another one validated.
     #[must_use]
     pub fn validations(&self) -> u64 {
         self.validations
     }
 
-    /// The newest validation or activation that was tried.
+    /// The newest attempted validation or activation.
     #[must_use]
     pub fn validated_at(&self) -> DateTime<Utc> {
         self.validated_at
     }
 
-    /// The newest heartbeat that was tried.
+    /// The newest attempted heartbeat.
     #[must_use]
     pub fn heartbeat_at(&self) -> DateTime<Utc> {
         self.heartbeat_at
@@ -230,8 +230,8 @@ impl Calls {
             intervals.heartbeat,
             self.heartbeat_jitter,
         );
-        // Also what a failed heartbeat wants waits; what a person asks for does not. A bound
-        // that lies further ahead is of a clock that was ahead then.
+        // A validation requested by a failed heartbeat also waits; one requested by a person does
+        // not. A bound that is further in the future comes from a clock that was ahead at the time.
         let bound = self.not_before.filter(|it| *it <= now + MAX_RETRY_DELAY);
         let no_earlier = |at: DateTime<Utc>| bound.map_or(at, |bound| at.max(bound));
         let validation = match &evidence.lease {

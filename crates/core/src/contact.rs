@@ -1,8 +1,7 @@
-//! What an answer from the License Server means: confirmed, denied, or no
-//! contact at all.
+//! What a response from the License Server means: confirmed, denied, or no contact at all.
 //!
 //! This distinction is central to the service. A proxy's error page, a captive portal or a forged
-//! document never denies a license: anything that is not a well-formed answer is no contact, and
+//! document never denies a license: anything that is not a well-formed response is no contact, and
 //! the grace period applies.
 
 mod address;
@@ -25,17 +24,17 @@ pub use judge::{KeySetsAnswer, Request, key_sets};
 pub use no_contact::{Mismatch, NoContact};
 pub use transport_failure::TransportFailure;
 
-/// Whose word counts.
+/// Which responses are trusted.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// No keys are known: the License Server's word over TLS, as version
-    /// 1.0.0 took it.
+    /// No keys are known: responses of the License Server are trusted over TLS, as in version
+    /// 1.0.0.
     Unsigned,
-    /// Only what one of these keys has signed.
+    /// Only responses signed by one of these keys are trusted.
     Keys(Keyring),
 }
 
-/// What was sent with a request; a signed answer has to fit all of it.
+/// What was sent with a request; a signed response has to match all of it.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// `X-License-Nonce` of this request.
@@ -53,28 +52,27 @@ pub struct Question<'a> {
 /// What came back.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// An HTTP answer, read to its end.
+    /// A complete HTTP response.
     Answer {
         /// Status code.
         status: u16,
         /// Body, of any kind.
         body: Vec<u8>,
     },
-    /// An HTTP answer that asks to wait; [`Reply::of`] says which ones can.
+    /// An HTTP response that asks to wait; [`Reply::of`] says which responses can.
     Later {
         /// Status code.
         status: u16,
-        /// How long to wait, as the answer says.
+        /// How long to wait, according to the response.
         retry_after: Duration,
     },
-    /// No complete answer.
+    /// No complete response.
     Failure(TransportFailure),
 }
 
 impl Reply {
-    /// An HTTP answer, read to its end, and how long it asks to wait, if it does.
-    /// Only answers that can mean "later" can ask to wait (RFC 9110, section
-    /// 10.2.3).
+    /// A complete HTTP response, and how long it asks to wait, if it does. Only responses that can
+    /// mean "later" can ask to wait (RFC 9110, section 10.2.3).
     #[must_use]
     pub fn of(status: u16, body: Vec<u8>, retry_after: Option<Duration>) -> Self {
         match (status, retry_after) {
@@ -87,12 +85,12 @@ impl Reply {
     }
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Clone, Debug)]
 pub enum Contact<Y = Confirmation> {
-    /// A well-formed yes.
+    /// A well-formed confirmation.
     Confirmed(Y),
-    /// A well-formed no.
+    /// A well-formed denial.
     Denied(Denial),
     /// Anything else.
     None(NoContact),
@@ -102,17 +100,17 @@ pub enum Contact<Y = Confirmation> {
 /// key set.
 pub type Proof = (DateTime<Utc>, Option<u64>);
 
-/// A yes that may prove something.
+/// A confirmation that may prove something.
 pub trait Proven {
     /// What it proves; `None` where nothing is signed.
     fn proof(&self) -> Option<Proof>;
 }
 
-/// The yes to an activation or a validation.
+/// The confirmation of an activation or a validation.
 #[derive(Clone, Debug)]
 pub struct Confirmation {
     license: ConfirmedLicense,
-    /// `gracePeriodActive` of the answer.
+    /// `gracePeriodActive` of the response.
     pub server_in_grace: bool,
 }
 
@@ -120,19 +118,19 @@ pub struct Confirmation {
 enum ConfirmedLicense {
     Signed(Box<VerifiedLicense>),
     Unsigned(License),
-    /// The one that is cached: the answer does not repeat it.
+    /// The cached license: the response does not repeat it.
     Cached,
 }
 
-/// The yes to a deactivation: the seat is free. Signed where keys are trusted.
+/// The confirmation of a deactivation: the seat is free. Signed if keys are trusted.
 #[derive(Clone, Debug)]
 pub struct Receipt(Option<Box<VerifiedDenial>>);
 
-/// The yes to a heartbeat.
+/// The confirmation of a heartbeat.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledgement;
 
-/// A well-formed no.
+/// A well-formed denial.
 #[derive(Clone, Debug)]
 pub enum Denial {
     /// Signed by a trusted key: it takes effect immediately.
@@ -141,7 +139,7 @@ pub enum Denial {
     Unsigned(Refusal),
 }
 
-/// A no as the License Server words it.
+/// A denial in the License Server's wording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: Option<String>,
@@ -150,7 +148,7 @@ pub struct Refusal {
 }
 
 impl<Y: Proven> Contact<Y> {
-    /// What a signed answer to our own question proves.
+    /// What a signed response to our own request proves.
     #[must_use]
     pub fn proof(&self) -> Option<Proof> {
         match self {
@@ -223,7 +221,7 @@ impl Denial {
         }
     }
 
-    /// The License Server's words, when it has any.
+    /// The License Server's message, if it has one.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         match self {
@@ -234,14 +232,13 @@ impl Denial {
 }
 
 impl Refusal {
-    /// A short word that programs can compare; `denied` when the License
-    /// Server gives none.
+    /// A short code that programs can compare; `denied` if the License Server gives none.
     #[must_use]
     pub fn reason(&self) -> &str {
         self.reason.as_deref().unwrap_or("denied")
     }
 
-    /// Words for people.
+    /// A message for people.
     #[must_use]
     pub fn message(&self) -> &str {
         self.message

@@ -38,7 +38,7 @@ pub enum DocumentType {
     License,
     /// A denial.
     Denial,
-    /// The keys that are trusted from then on: see [`crate::rotation`].
+    /// The keys that are trusted from now on: see [`crate::rotation`].
     KeySet,
 }
 

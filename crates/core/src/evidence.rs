@@ -1,8 +1,7 @@
 //! What is known, and how each contact adds to it.
 //!
-//! Evidence is what a client stores: the lease, a denial, when contact was
-//! lost. What it is worth at some instant is never stored, but derived by
-//! [`crate::standing`].
+//! Evidence is what a client stores: the lease, a denial, when contact was lost. Its meaning at a
+//! given instant is never stored, but derived by [`crate::standing`].
 
 use std::cmp::Ordering;
 
@@ -15,20 +14,20 @@ use crate::foreign_text;
 use crate::lease::Lease;
 use crate::license_key;
 
-/// Everything that standing is derived from.
+/// The data from which the standing is derived.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     /// The cached license, with its key; without one there is nothing else.
     pub lease: Option<Lease>,
-    /// A verified denial that came after the lease.
+    /// A verified denial that is newer than the lease.
     pub denial: Option<VerifiedDenial>,
-    /// When the key was activated last.
+    /// When the key was last activated.
     pub activated_at: Option<DateTime<Utc>>,
     /// When the last validation or activation was confirmed.
     pub confirmed_at: Option<DateTime<Utc>>,
-    /// The first unconfirmed validation since then.
+    /// The first unconfirmed validation since the last confirmation.
     pub grace_started_at: Option<DateTime<Utc>>,
-    /// The newest unconfirmed validation since then, for people to read.
+    /// The newest unconfirmed validation since the last confirmation, for display.
     pub last_failure: Option<Failure>,
     /// The License Server reports its own grace period (`gracePeriodActive`). Only
     /// displayed.
@@ -61,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// When it was tried.
+    /// When it was attempted.
     #[must_use]
     pub fn at(&self) -> DateTime<Utc> {
         self.at
@@ -81,7 +80,7 @@ impl Failure {
         &self.message
     }
 
-    /// Whether the License Server itself said no.
+    /// Whether the License Server itself denied the license.
     #[must_use]
     pub fn is_denial(&self) -> bool {
         self.denied
@@ -131,7 +130,7 @@ impl Evidence {
         self.lease.as_ref().and_then(Lease::seq).max(denied)
     }
 
-    /// When the newest signed document was made.
+    /// When the newest signed document was created.
     #[must_use]
     pub fn newest_signed_at(&self) -> Option<DateTime<Utc>> {
         let leased = match &self.lease {
@@ -152,9 +151,8 @@ impl Evidence {
 
     /// The evidence after a confirmed activation or validation.
     ///
-    /// The lease that is already here stays when it is the newer one of the
-    /// same license: two calls that cross each other end with the same
-    /// evidence in either order.
+    /// If the current lease is for the same license and newer, it is kept: two calls that cross
+    /// each other produce the same evidence in either order.
     #[must_use]
     pub fn confirmed(&self, lease: Lease, server_in_grace: bool, now: DateTime<Utc>) -> Self {
         if lease.seq() < self.newest_seq(lease.license_key()) {
@@ -173,9 +171,8 @@ impl Evidence {
 
     /// The evidence after a validation, with any result.
     ///
-    /// Only the first unconfirmed validation starts the grace period, and
-    /// never later than the lease's own end of validity: failing again, or
-    /// failing late, does not make it longer.
+    /// Only the first unconfirmed validation starts the grace period, and never later than the end
+    /// of the lease's validity: repeated or late failures do not extend it.
     #[must_use]
     pub fn validated(
         &self,
@@ -222,12 +219,12 @@ impl Evidence {
         }
     }
 
-    /// What is known when two processes that share a site, or one process and
-    /// its own notes from before, know different things.
+    /// Merges the evidence of two processes that share a site, or of a process and its earlier
+    /// local copy.
     ///
-    /// `self` is what all share, and decides which license it is about. Of two
-    /// that are about the same one, the newer contact counts as a whole; with
-    /// none newer, the grace period that started earlier.
+    /// `self` is the shared evidence, and decides which license applies. If both are about the same
+    /// license, the evidence with the newer contact is used as a whole; if neither is newer, the
+    /// grace period that started earlier is used.
     #[must_use]
     pub fn merged(&self, other: &Self) -> Self {
         if self.lease.is_none() || !license_key::same(self.license_key(), other.license_key()) {

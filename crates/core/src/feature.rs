@@ -86,7 +86,7 @@ impl fmt::Display for FeatureKey {
     }
 }
 
-/// Why a text is not a feature key.
+/// Why a text is not a valid feature key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FeatureKeyError {
     /// The text has no characters.
@@ -96,7 +96,7 @@ pub enum FeatureKeyError {
     #[error("a feature key must not contain a NUL character")]
     Nul,
     /// The text does not fit the column.
-    #[error("a feature key can have at most {max} characters, this one has {chars}", max = FeatureKey::MAX_CHARS)]
+    #[error("a feature key can have at most {max} characters; this one has {chars}", max = FeatureKey::MAX_CHARS)]
     TooLong {
         /// The number of characters.
         chars: usize,

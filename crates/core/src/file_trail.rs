@@ -1,16 +1,16 @@
 //! What request files reveal about the machines that write them.
 //!
 //! A license file may be imported days after it was signed, or never, so its number alone says
-//! nothing about the next call. Two machines are told apart by what one of them cannot know. A
-//! caller said a number; later a call says a newer one that was issued before the first caller
-//! wrote. Had the first one been the same machine, it would have reported that number, or would
-//! have lost it permanently: a machine that was reinstalled or restored from a backup never
-//! reports it again.
+//! nothing about the next call. Two machines are distinguished by what one of them cannot know.
+//! Suppose that a caller reported a number, and a later call reports a newer number that was issued
+//! before the first caller wrote its request. Had the first one been the same machine, it would
+//! have reported that number, or would have lost it permanently: a machine that was reinstalled or
+//! restored from a backup never reports it again.
 //!
-//! A request that is carried slowly proves nothing by that. But its number may have been
-//! passed over: a call did not know it, the next one knew the answer to that call, which is
-//! newer, and no call has gone back since. A request that was written later with that
-//! number is another machine's.
+//! A request that is carried slowly proves nothing by itself. But its number may have been skipped:
+//! one call did not know the number, the next call knew the newer response to that call, and no
+//! call has reported an older number since. A request with the skipped number that was written
+//! later comes from another machine.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -22,41 +22,42 @@ use crate::restored::number_at;
 
 /// Maximum number of signed files that are remembered for a seat, the newest ones.
 pub const MAX_SIGNED_FILES: usize = 8;
-/// Maximum number of callers of which it is open whether they are other machines.
+/// Maximum number of callers that may be other machines, before a call shows whether they are.
 pub const MAX_UNAWARE_CALLERS: usize = 8;
-/// Maximum number of answers of which the numbers are remembered, the newest ones. A site that
+/// Maximum number of responses whose numbers are remembered; the newest are kept. A site that
 /// validates daily needs one a day, for as long as a request may be carried.
 pub const MAX_ANSWERED_NUMBERS: usize = 40;
-/// How often at most it is noted what the seat has shown.
+/// Minimum interval between two records of what the seat has shown.
 pub const SHOWN_INTERVAL: TimeDelta = TimeDelta::days(5);
-/// Maximum number of these notes, the newest ones: more than a request may be carried.
+/// Maximum number of these records; the newest are kept. They cover more time than a request may be
+/// carried.
 pub const MAX_SHOWN: usize = 8;
 /// Maximum time for which a request file is assumed to have been carried.
 pub const MAX_CARRIED: TimeDelta = TimeDelta::days(30);
-/// The time within which requests that do not know what the seat has shown are counted
-/// together. A lease by file is good for 90 days by default.
+/// The period in which requests that do not know what the seat has shown are counted together. A
+/// lease by file is valid for 90 days by default.
 pub const UNAWARE_REQUESTS_WINDOW: TimeDelta = TimeDelta::days(365);
 
-/// What is known of the request files of one seat.
+/// What is known about the request files of one seat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FileTrail {
-    /// The files signed last, the newest last.
+    /// The most recently signed files, newest last.
     signed: Vec<SignedFile>,
-    /// Callers that may be other machines, until a call tells.
+    /// Callers that may be other machines, until a call shows whether they are.
     unaware: Vec<UnawareCaller>,
-    /// How often there was a request that did not know what the seat had shown.
+    /// The number of requests that did not know what the seat had shown.
     pub unaware_requests: Regressions,
-    /// When the last of them arrived.
+    /// When the last of these requests arrived.
     pub unaware_at: Option<DateTime<Utc>>,
-    /// The leases that still run, on as many machines.
+    /// The leases that are still valid, each on a different machine.
     pub open: OpenLeases,
-    /// How often there was a request without a number while another machine's lease was open.
+    /// The number of requests that reported no number while another machine's lease was open.
     pub blind_requests: Regressions,
-    /// The numbers of the answers that sites keep, since the first file was signed; the
-    /// newest ones, in order.
+    /// The numbers of the responses that sites keep, since the first file was signed; the newest
+    /// ones, in order.
     answered: Vec<u64>,
-    /// What the seat had shown, at some times since then; the newest last.
+    /// What the seat had shown at several times since then; newest last.
     shown: Vec<Shown>,
 }
 
@@ -64,86 +65,87 @@ pub struct FileTrail {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown {
-    /// The greatest number that any call had said.
+    /// The greatest number that any call had reported.
     seq: u64,
-    /// When.
+    /// The time.
     at: DateTime<Utc>,
 }
 
-/// An answer by file.
+/// A response by file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SignedFile {
-    /// Its number.
+    /// Its sequence number.
     seq: u64,
-    /// The number that the request said; 0 for none.
+    /// The number that the request reported; 0 for none.
     said: u64,
-    /// When the request was written, by what it says.
+    /// When the request was written, according to the request.
     asked_at: DateTime<Utc>,
-    /// The end of its lease and grace.
+    /// The end of its lease and grace period.
     exp: DateTime<Utc>,
-    /// What calls have said since.
+    /// What later calls have reported.
     heard: Heard,
-    /// When a call said first that the file was passed over.
+    /// When a call first showed that the file had been skipped.
     passed_at: Option<DateTime<Utc>>,
 }
 
-/// What calls over the network have said since a file was signed.
+/// What calls over the network have reported since a file was signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Heard {
-    /// Nothing.
+    /// No calls since.
     Nothing,
-    /// Older numbers alone: it was not imported then.
+    /// Only older numbers: the file was not imported at that time.
     Older,
-    /// The answer to such a call: the file was not imported, and cannot be any more.
+    /// The number of the response to such a call: the file was not imported, and can no longer be.
     PassedOver,
-    /// Its number, or one that leaves open whether it was imported, or an older one again.
+    /// The file's number, a number that leaves open whether the file was imported, or an older
+    /// number again.
     Settled,
 }
 
-/// A caller that may not be the machine that calls otherwise.
+/// A caller that may not be the machine that usually calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct UnawareCaller {
-    /// The number that it said; 0 for none.
+    /// The number that the caller reported; 0 for none.
     said: u64,
-    /// It would have known any number smaller than this one.
+    /// The caller would have known any number smaller than this one.
     before: u64,
-    /// The number of the answer, at least.
+    /// The number of the response, or more.
     answer: u64,
 }
 
 /// A request file that was answered.
 #[derive(Clone, Copy, Debug)]
 pub struct AnsweredRequest {
-    /// The number of the answer.
+    /// The number of the response.
     pub seq: u64,
-    /// The end of its lease and grace.
+    /// The end of the lease and grace period in the response.
     pub exp: DateTime<Utc>,
-    /// The number that the request said, where it can be true.
+    /// The number that the request reported, if it can be true.
     pub said: Option<u64>,
-    /// When it was written, by what it says.
+    /// When the request was written, according to the request.
     pub written_at: DateTime<Utc>,
-    /// When it arrived.
+    /// When the request arrived.
     pub at: DateTime<Utc>,
-    /// Whether it had to know what its site knew then.
+    /// Whether the request had to contain what its site knew at that time.
     pub has_to_know: bool,
 }
 
-/// A call whose sender says a number.
+/// A call whose sender reports a number.
 #[derive(Clone, Copy, Debug)]
 pub struct HeardCall {
-    /// The number of the newest answer over the network that sites keep.
+    /// The number of the newest response over the network that sites keep.
     pub answered: u64,
-    /// When it was written, for a request file.
+    /// When the call was written, for a request file.
     pub written_at: Option<DateTime<Utc>>,
-    /// When it arrived.
+    /// When the call arrived.
     pub at: DateTime<Utc>,
 }
 
 impl FileTrail {
-    /// Adds an answer by file.
+    /// Adds a response by file.
     pub fn add(&mut self, answered: AnsweredRequest) {
         let said = answered.said.unwrap_or_default();
         self.signed.push(SignedFile {
@@ -167,9 +169,9 @@ impl FileTrail {
         }
     }
 
-    /// Notes what is known of a seat when it calls: the number of the newest answer over the
-    /// network that sites keep, and the greatest number that any call has said. Nothing is
-    /// noted of a seat that never asked by file.
+    /// Records what is known about a seat when it calls: the number of the newest response over the
+    /// network that sites keep, and the greatest number that any call has reported. Nothing is
+    /// recorded for a seat that never sent a request file.
     pub fn note_call(&mut self, answered: u64, acknowledged: u64, at: DateTime<Utc>) {
         if self.answered.is_empty() {
             return;
@@ -186,7 +188,7 @@ impl FileTrail {
         }
     }
 
-    /// All later ones than the oldest are remembered; of earlier ones nothing is known.
+    /// Everything after the oldest record is remembered; about earlier times nothing is known.
     fn note_answered(&mut self, seq: u64) {
         if self.answered.first().is_some_and(|oldest| seq < *oldest) {
             return;
@@ -198,23 +200,22 @@ impl FileTrail {
         }
     }
 
-    /// Whether no answer that sites keep had this number, as far as is remembered.
+    /// Whether no remembered response that sites keep had this number.
     #[must_use]
     pub fn is_invented(&self, seq: u64) -> bool {
         let oldest = self.answered.first();
         oldest.is_some_and(|oldest| seq > *oldest) && self.answered.binary_search(&seq).is_err()
     }
 
-    /// Whether the seat had shown something newer than this number before a request was
-    /// written.
+    /// Whether the seat had shown a number newer than this one before a request was written.
     #[must_use]
     pub fn had_shown_newer(&self, seq: u64, written_at: DateTime<Utc>) -> bool {
         let was_before = |it: &Shown| it.at + MAX_REQUEST_SKEW < written_at;
         (self.shown.iter()).any(|it| it.seq > seq && was_before(it))
     }
 
-    /// Hears that the sender of a call knows this number. Answers whether two machines
-    /// share the seat.
+    /// Records that the sender of a call knows this number. Returns whether two machines share the
+    /// seat.
     pub fn hear(&mut self, seq: u64, call: HeardCall) -> bool {
         let asked_with = self.find(seq).map(|it| it.said);
         let is_open = |it: &UnawareCaller| !it.is_settled_by(seq, asked_with, call.written_at);
@@ -234,7 +235,7 @@ impl FileTrail {
         shared
     }
 
-    /// Later ones displace none that is open.
+    /// Later callers do not displace open ones.
     fn note_unaware(&mut self, caller: UnawareCaller) {
         let may_tell = caller.said < caller.before.min(caller.answer);
         if may_tell && self.unaware.len() < MAX_UNAWARE_CALLERS {
@@ -248,7 +249,7 @@ impl FileTrail {
         self.signed.is_empty()
     }
 
-    /// Whether a file with this number was signed, among those remembered.
+    /// Whether a remembered file has this number.
     #[must_use]
     pub fn contains(&self, seq: u64) -> bool {
         self.find(seq).is_some()
@@ -260,19 +261,19 @@ impl FileTrail {
         self.find(seq).map(|it| it.exp)
     }
 
-    /// Whether nothing newer than this number was signed by file.
+    /// Whether no file with a newer number was signed.
     #[must_use]
     pub fn is_newest(&self, seq: u64) -> bool {
         self.signed.iter().all(|it| it.seq <= seq)
     }
 
-    /// Whether a newer file was asked for, before this request was written, by a sender that knew
-    /// something newer than the sender of this one did when it asked for its reported number. The
-    /// sender's own request whose answer was lost does not count.
+    /// Whether, before this request was written, a newer file was requested by a sender with newer
+    /// knowledge than the sender of this request had when it requested the number that it now
+    /// reports. The sender's own request whose response was lost does not count.
     #[must_use]
     pub fn is_behind(&self, seq: u64, written_at: DateTime<Utc>) -> bool {
         let known_before = self.find(seq).map_or(seq, |it| it.said);
-        // Either time may be wrong by as much.
+        // Either time may be wrong by that much.
         let is_later = |it: &SignedFile| written_at - it.asked_at > MAX_REQUEST_SKEW * 2;
         let mut newer = self.signed.iter().filter(|it| it.seq > seq);
         newer.any(|it| it.said > known_before && it.said != seq && is_later(it))
@@ -284,8 +285,8 @@ impl FileTrail {
 }
 
 impl SignedFile {
-    /// Hears that the sender of a call knows this number. Answers whether it is the file's,
-    /// and the machine that calls otherwise has passed that over.
+    /// Records that the sender of a call knows this number. Returns whether it is the number of the
+    /// file, and the machine that usually calls has skipped that file.
     fn hear(&mut self, seq: u64, call: HeardCall) -> bool {
         let is_online = call.written_at.is_none();
         let was_written_since =
@@ -295,7 +296,8 @@ impl SignedFile {
             && self.passed_at.is_some_and(was_written_since);
         self.heard = match self.heard {
             Heard::Nothing if is_online && seq < self.seq => Heard::Older,
-            // All calls since then have said older numbers: this is the answer to one.
+            // All calls since then have reported older numbers: this number is that of the response
+            // to one of them.
             Heard::Older if is_online && seq > self.seq && seq == call.answered => {
                 self.passed_at = Some(call.at);
                 Heard::PassedOver
@@ -316,7 +318,7 @@ pub fn believed(written_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> 
 }
 
 impl HeardCall {
-    /// Whether it was written after an instant, as far as a file is believed.
+    /// Whether it was written after an instant, as far as a file's time can be trusted.
     fn written_since(&self, at: DateTime<Utc>) -> bool {
         let written_at = self.written_at.unwrap_or(self.at);
         believed(written_at, self.at) > at
@@ -324,20 +326,19 @@ impl HeardCall {
 }
 
 impl UnawareCaller {
-    /// Whether a call that knows this number settles who it was: a number that it would
-    /// have known is another machine's; with one that may be the answer nothing can be said
-    /// any more.
+    /// Whether a call that knows this number shows who the caller was. A number that the caller
+    /// would have known comes from another machine; a number that may be that of the response
+    /// leaves it open for good.
     ///
-    /// `asked_with` is what the request said, where the number is one of a file. Such a
-    /// file may have been imported late, but never by a site that has forgotten that
-    /// request.
+    /// `asked_with` is the number that the request reported, if the number is that of a file. Such
+    /// a file may have been imported late, but never by a site that has forgotten the request.
     fn is_settled_by(
         &self,
         seq: u64,
         asked_with: Option<u64>,
         written_at: Option<DateTime<Utc>>,
     ) -> bool {
-        // A request file may have been written before the sender forgot everything.
+        // A request file may have been written before the sender lost its state.
         let is_later = written_at.is_none_or(|it| number_at(it - MAX_REQUEST_SKEW) > self.answer);
         let would_have_known = self.said < seq
             && seq < self.before.min(self.answer)

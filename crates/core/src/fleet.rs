@@ -1,8 +1,8 @@
 //! The standing of installations as seen by a License Server, based on the documents
 //! that it has signed for them.
 //!
-//! A site that is in grace because of its own connection looks the same from here as a
-//! site that is switched off.
+//! The License Server cannot tell a site that is in grace because of its connection from a site
+//! that is switched off.
 
 use chrono::{DateTime, Utc};
 
@@ -13,14 +13,14 @@ use crate::usage::{Resource, Usage};
 /// The newest lease signed for an installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signed {
-    /// Until when it needs no confirmation.
+    /// The last instant at which it needs no confirmation.
     pub valid_until: DateTime<Utc>,
     /// End of its grace.
     pub exp: DateTime<Utc>,
 }
 
-/// The standing of an installation with a seat. `denial` is the answer that it would get
-/// now. Bounds are inclusive, as in [`standing`](crate::standing::standing).
+/// The standing of an installation with a seat. `denial` is the denial that it would get now.
+/// Bounds are inclusive, as in [`standing`](crate::standing::standing).
 #[must_use]
 pub fn standing_seen(
     denial: Option<&DenialReason>,

@@ -1,7 +1,7 @@
 //! Untrusted text from other machines, made safe to display.
 //!
-//! Such text ends up in logs, public answers, the database and the support file. It is
-//! sanitised where it is read, so that no later step can forget to do so.
+//! Such text ends up in logs, public responses, the database and the support file. It is sanitized
+//! where it is read, so that no later step can forget to do so.
 
 use crate::license_key::mask_within;
 use crate::pasted_text::is_invisible;
@@ -30,15 +30,13 @@ pub fn message(text: &str) -> String {
     presentable(text, "", MAX_MESSAGE_CHARS)
 }
 
-/// An identifier in the answer to a call about `license_key`, which is masked in any
-/// format.
+/// An identifier in the response to a call about `license_key`, which is masked in any format.
 #[must_use]
 pub fn identifier_about(text: &str, license_key: &str) -> String {
     presentable(text, license_key, MAX_IDENTIFIER_CHARS)
 }
 
-/// A message in the answer to a call about `license_key`, which is masked in any
-/// format.
+/// A message in the response to a call about `license_key`, which is masked in any format.
 #[must_use]
 pub fn message_about(text: &str, license_key: &str) -> String {
     presentable(text, license_key, MAX_MESSAGE_CHARS)
@@ -57,7 +55,7 @@ pub fn json_fault(error: &serde_json::Error) -> String {
     format!("unexpected value at line {line} column {column}")
 }
 
-/// The part of a text that decides what its first `max_chars` show: a license key of
+/// The part of a text that determines how its first `max_chars` are displayed: a license key of
 /// `key_letters` characters that begins there may end later.
 fn relevant(text: &str, max_chars: usize, key_letters: usize) -> String {
     let mut letters_left = key_letters;
@@ -78,7 +76,7 @@ fn presentable(text: &str, license_key: &str, max_chars: usize) -> String {
     // Control characters that are removed count as well.
     let first: String = text.chars().take(2 * MAX_KEY_SPREAD * max_chars).collect();
     let visible = relevant(&first, max_chars, key_letters);
-    // Masks before cutting, because half a key would not be recognised.
+    // Masks before truncating, because half a key would not be recognized.
     let masked = mask_within(&visible, license_key);
     masked.chars().take(max_chars).collect()
 }
@@ -120,14 +118,14 @@ mod tests {
         let (id, said) = (identifier(&long), message(&long));
         assert_eq!(id.chars().count(), MAX_IDENTIFIER_CHARS);
         assert_eq!(said.chars().count(), MAX_MESSAGE_CHARS);
-        // The cut is inside the key.
+        // The truncation point is inside the key.
         let text = format!("{} FXSGHT-AAAA-BBBB-CCCC-DDDD", "x".repeat(75));
         assert!(!identifier(&text).contains("AAAA"));
     }
 
     #[test]
     fn a_long_text_costs_no_more_than_its_displayed_part() {
-        // The part that decides is masked; the rest is not read.
+        // The relevant part is masked; the rest is not read.
         for unit in ["aaaa ", "AAAA-", "a", "FXSGHT-", "ü "] {
             let long = relevant(&unit.repeat(50_000), MAX_MESSAGE_CHARS, KEY_LETTERS);
             let chars = long.chars().count();

@@ -1,8 +1,8 @@
 //! Identifies a machine, and detects whether it has changed.
 //!
-//! The hardware id is computed once and kept. A keyed hash of each component is stored
-//! with it, so that changes can be detected and reported; a change alone denies nothing.
-//! These types do not contain the value of any component.
+//! The hardware id is computed once and stored. A keyed hash of each component is stored with it,
+//! so that changes can be detected and reported; a change alone denies nothing. These types do not
+//! contain the value of any component.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -184,8 +184,7 @@ fn against(known: &Fingerprint, now: &Fingerprint) -> (usize, Comparison) {
     )
 }
 
-/// A known machine ranks above one that cannot be compared, and that one above an
-/// unknown one.
+/// A known machine ranks above a machine that cannot be compared, which ranks above an unknown one.
 fn rank(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Same => 2,

@@ -147,8 +147,8 @@ struct Clock {
 }
 
 impl Clock {
-    /// `HH[:MM[:SS[.f…]]]`, or the same without colons; and whether nothing follows. Like in
-    /// C, the character after it is examined.
+    /// `HH[:MM[:SS[.f…]]]`, or the same without colons; and whether nothing follows. As in C, the
+    /// character after it is examined.
     fn parse(text: &[u8], behind: Option<u8>) -> Option<(Self, bool)> {
         let mut clock = Self::default();
         let mut rest = Cursor(text);

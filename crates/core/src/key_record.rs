@@ -1,5 +1,5 @@
-//! Whether a key directory is the one that was used last: not an older copy, in which
-//! revoked keys still sign, and not another vendor's.
+//! Checks whether a key directory is the most recently used one, rather than an older copy, in
+//! which revoked keys still sign, or another vendor's directory.
 //!
 //! A key set is signed by a key of the set before it, so a fingerprint of one set stands
 //! for all before it.
@@ -9,21 +9,21 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// What is recorded, outside the key directory, about its newest key set.
+/// What is recorded about the newest key set, outside the key directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
     /// Version of the set, from 1 on.
     pub version: u64,
     /// [`fingerprint`] of the set.
     pub fingerprint: String,
-    /// Ids of all keys that were ever revoked, also in directories that are lost.
+    /// Ids of all keys that were ever revoked, including those in directories that are lost.
     pub revoked: Vec<String>,
 }
 
-/// Why a key directory is not used.
+/// Why a key directory is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordDoubt {
-    /// It ends before the recorded set: an older copy, or files are missing.
+    /// It ends before the recorded set: it is an older copy, or files are missing.
     #[error("it ends with key set {found}, but key set {recorded} was already in use")]
     Behind {
         /// Version of its newest set.
@@ -31,8 +31,8 @@ pub enum RecordDoubt {
         /// The recorded version.
         recorded: u64,
     },
-    /// It has another set than the recorded one: another directory, or two copies of one
-    /// that were changed separately.
+    /// It contains a different set than the recorded one: it is a different directory, or two
+    /// copies of one directory were changed separately.
     #[error("its key set {version} differs from the one that was in use")]
     Foreign {
         /// Version of the set that differs.
@@ -41,8 +41,8 @@ pub enum RecordDoubt {
 }
 
 impl KeyRecord {
-    /// Compares a directory, whose newest set has this version, with the record. Answers
-    /// whether the directory has newer sets than the record knows.
+    /// Compares a directory, whose newest set has this version, with the record. Returns whether
+    /// the directory has newer sets than the record.
     ///
     /// # Errors
     /// [`RecordDoubt`], if the recorded set is not in the directory.
@@ -65,7 +65,7 @@ impl KeyRecord {
         Ok(newest > self.version)
     }
 
-    /// The same record, which also knows these revoked keys.
+    /// The same record with these revoked keys added.
     #[must_use]
     pub fn with_revoked<'a>(mut self, revoked: impl IntoIterator<Item = &'a String>) -> Self {
         self.revoked.extend(revoked.into_iter().cloned());

@@ -36,7 +36,7 @@ pub struct TrustedKey {
     not_after: Option<DateTime<Utc>>,
 }
 
-/// A JWK Set in a file or an answer.
+/// A JWK Set in a file or a response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JwkSet {
     /// The keys; newest first if we wrote the set.
@@ -98,7 +98,7 @@ pub enum KeyringError {
     #[error("the JWK Set contains no Ed25519 key for signatures")]
     Empty,
     /// More than [`MAX_KEYS`].
-    #[error("the JWK Set contains {found} keys, the maximum is {MAX_KEYS}")]
+    #[error("the JWK Set contains {found} keys; the maximum is {MAX_KEYS}")]
     TooManyKeys {
         /// The number of keys.
         found: usize,
@@ -115,7 +115,7 @@ pub enum KeyringError {
         /// Key id.
         kid: String,
     },
-    /// Two keys have one id.
+    /// Two keys have the same id.
     #[error("the JWK Set contains two keys with the id '{kid}'")]
     DuplicateKeyId {
         /// Key id.
@@ -125,7 +125,7 @@ pub enum KeyringError {
 
 impl Keyring {
     /// Parses a JWK Set. Keys of other types are skipped, as required by RFC 7517, section 5.
-    /// Quotes, hyphens and spaces changed by a word processor do not matter: the texts are
+    /// Changes that a word processor makes to quotes, hyphens and spaces are undone: the texts are
     /// ASCII.
     ///
     /// # Errors

@@ -5,13 +5,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::document::VerifiedLicense;
 use crate::license::License;
 
-/// How long an unsigned license counts at most when keys are required.
+/// Maximum time for which an unsigned license is accepted when keys are required.
 pub const PROBATION: TimeDelta = TimeDelta::hours(72);
 
 /// A license confirmed for this installation for a limited time.
 ///
-/// Where keys are required, only the first two are made: every lease has an end
-/// there.
+/// If keys are required, only the first two variants are created, so every lease has an end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lease {
     /// Confirmed by a document with a trusted signature.
@@ -19,13 +18,13 @@ pub enum Lease {
     /// It is unsigned, although keys are required: found in the cache of version 1.0.0, or not
     /// genuine. Created by [`Lease::adopted`].
     Adopted(Adopted),
-    /// Taken on the License Server's word (unsigned mode).
+    /// Trusted because the License Server sent it (unsigned mode).
     Unsigned {
-        /// The key that was activated, as it was sent.
+        /// The activated key, as it was sent.
         license_key: String,
         /// The license, unmodified from the License Server.
         license: License,
-        /// When the next validation is due at the latest.
+        /// The latest instant at which the next validation is due.
         valid_until: DateTime<Utc>,
     },
 }
@@ -40,8 +39,8 @@ pub struct Adopted {
 }
 
 impl Lease {
-    /// The lease after an unsigned answer that confirms it without repeating the
-    /// license: good until `valid_until`.
+    /// The lease after an unsigned response that confirms it without repeating the license: valid
+    /// until `valid_until`.
     #[must_use]
     pub fn confirmed_until(&self, valid_until: DateTime<Utc>) -> Self {
         Self::Unsigned {
@@ -52,8 +51,8 @@ impl Lease {
     }
 
     /// An unsigned license, first seen at `first_seen` while keys were required. It is never
-    /// active, and counts for [`PROBATION`] from then, or for less if a setting says so.
-    /// `valid_until` has no effect: it is kept for version 1.0.0.
+    /// active, and is accepted for [`PROBATION`] from then, or for less if a setting requires it.
+    /// `valid_until` has no effect: it is stored for version 1.0.0.
     #[must_use]
     pub fn adopted(
         license_key: &str,
@@ -82,7 +81,7 @@ impl Lease {
         }
     }
 
-    /// What was bought.
+    /// The license that was bought.
     #[must_use]
     pub fn license(&self) -> &License {
         match self {
@@ -92,8 +91,8 @@ impl Lease {
         }
     }
 
-    /// When the next validation is due at the latest; grace starts here when
-    /// none was tried.
+    /// The latest instant at which the next validation is due; the grace period starts here if no
+    /// validation was attempted.
     #[must_use]
     pub fn valid_until(&self) -> DateTime<Utc> {
         match self {
@@ -103,8 +102,8 @@ impl Lease {
         }
     }
 
-    /// After this it no longer counts, regardless of settings: the signed end of grace, or that
-    /// of probation. `None` only without keys.
+    /// The lease is invalid after this instant, regardless of settings: the signed end of the grace
+    /// period, or the end of probation. `None` only without keys.
     #[must_use]
     pub fn end(&self) -> Option<DateTime<Utc>> {
         match self {
@@ -114,7 +113,7 @@ impl Lease {
         }
     }
 
-    /// Whether the lease holds until `validUntil` without any contact.
+    /// Whether the lease is valid until `validUntil` without any contact.
     #[must_use]
     pub fn is_offline(&self) -> bool {
         matches!(self, Self::Signed(document) if document.claims().offline)

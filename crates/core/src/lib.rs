@@ -4,11 +4,10 @@
 //! globals. Time and randomness are arguments, so every rule can be tested at any
 //! instant and replayed exactly.
 //!
-//! Where to start: [`contact`] reads an answer of the License Server and produces
-//! [`evidence`]; [`standing`] derives one of four standings from the evidence and the
-//! time; [`gate`] derives a decision about a feature from the standing; [`schedule`]
-//! determines the next call to the License Server, and [`announcement`] what subscribers
-//! receive.
+//! Where to start: [`contact`] interprets a response of the License Server and produces
+//! [`evidence`]; [`standing`] derives one of four standings from the evidence and the time;
+//! [`gate`] derives a decision about a feature from the standing; [`schedule`] determines the next
+//! call to the License Server, and [`announcement`] what subscribers receive.
 //!
 //! Invariants, each checked by a property test in `tests/properties.rs`:
 //! - core features are always on, except without a license while

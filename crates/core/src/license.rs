@@ -95,8 +95,7 @@ impl License {
         }
     }
 
-    /// `status`, only for display: [`crate::standing`] decides what a license is
-    /// worth.
+    /// `status`, only for display: [`crate::standing`] decides whether a license is valid.
     #[must_use]
     pub fn status(&self) -> &str {
         self.text("status").unwrap_or("active")

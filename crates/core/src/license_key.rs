@@ -170,8 +170,7 @@ pub fn same(a: &str, b: &str) -> bool {
     a == b || fold(a) == fold(b)
 }
 
-/// A hash that is equal for all spellings of a key: SHA-256 of the normalised key, in
-/// base64url.
+/// A hash that is equal for all spellings of a key: SHA-256 of the normalized key, in base64url.
 #[must_use]
 pub fn fingerprint(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(fold(key)))
@@ -302,8 +301,8 @@ impl Entered {
     }
 }
 
-/// A key for logs and untrusted callers: the first group and the last four characters;
-/// nothing of a key that is too short for that.
+/// A key for logs and untrusted callers: the first group and the last four characters. A key that
+/// is too short for that is masked completely.
 #[must_use]
 pub fn mask(key: &str) -> String {
     let chars: Vec<char> = key.chars().collect();
@@ -432,8 +431,7 @@ fn without_prefix(text: &str, part: &Range<usize>) -> Option<(Range<usize>, Stri
     Some((part.clone(), mask(key.as_str())))
 }
 
-/// The normalised key. Signed denials contain its hash, so the normalisation must never
-/// change.
+/// The normalized key. Signed denials contain its hash, so the normalization must never change.
 fn fold(text: &str) -> String {
     let is_dash = |c| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     text.chars()

@@ -1,5 +1,5 @@
-//! Licensing by file, for sites without internet: the site writes a request,
-//! the vendor answers it with a license file, the site reads that.
+//! Licensing by file, for sites without internet: the site writes a request, the vendor answers it
+//! with a license file, and the site imports the license file.
 //!
 //! Files are text in an armour like PEM's (RFC 7468), and survive an e-mail: what stands
 //! around the armour, line endings, marks of quoting, markup, invisible characters and

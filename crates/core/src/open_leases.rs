@@ -1,8 +1,8 @@
-//! Which leases by file of one seat still run on machines of their own, as far as is known.
+//! Which leases by file of one seat may still be in use, each on a different machine.
 //!
-//! A request may say any number and any time, and a file may be carried for weeks or never be
-//! imported. What is certain is what was signed. Each signed lease counts until it ends, or until
-//! the machine that has it asks for the next one: only that machine knows its number.
+//! A request may state any number and any time, and a file may be carried for weeks or never be
+//! imported. Only the signed leases are certain. Each signed lease counts until it ends, or until
+//! the machine that has it requests the next one: only that machine knows its number.
 
 use std::ops::RangeInclusive;
 
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::short_hash::short_hash;
 
-/// More open leases by file than this are several machines. A machine that was reinstalled, or
-/// that never received a file, has one more than it uses.
+/// More open leases by file than this indicate several machines. A machine that was reinstalled, or
+/// that never received a file, has one lease more than it uses.
 pub const MAX_OPEN_LEASES: usize = 2;
-/// The time within which requests without a number are counted together, for as long as another
-/// lease by file is open.
+/// The period in which requests without a number are counted together, while another lease by file
+/// is open.
 pub const BLIND_REQUESTS_WINDOW: TimeDelta = TimeDelta::days(365);
 
-/// Maximum number of open leases that are remembered, the newest ones: of more than
-/// [`MAX_OPEN_LEASES`] each further one is reported anyway.
+/// Maximum number of open leases that are remembered; the newest are kept. Each lease beyond
+/// [`MAX_OPEN_LEASES`] is reported anyway.
 const MAX_REMEMBERED: usize = 8;
-/// Maximum number of numbers that are remembered of one lease, the newest ones.
+/// Maximum number of sequence numbers that are remembered for one lease; the newest are kept.
 const MAX_NUMBERS: usize = 4;
 
 /// The open leases of one seat.
@@ -33,14 +33,15 @@ pub struct OpenLeases(Vec<OpenLease>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct OpenLease {
-    /// Hash of the nonce of the request. Only its sender can import the answer, however often
-    /// the request is signed.
+    /// Hash of the request's nonce. Only the sender of the request can import the response, however
+    /// often the request is signed.
     request: String,
-    /// The numbers of the answers to it, the newest last.
+    /// The numbers of the responses to it, newest last.
     numbers: Vec<u64>,
-    /// What its machine has said over the network since then, and was answered.
+    /// The numbers that its machine has reported over the network since then, and the numbers of
+    /// the responses.
     online: Option<RangeInclusive<u64>>,
-    /// The end of the lease and its grace.
+    /// The end of the lease and its grace period.
     exp: DateTime<Utc>,
 }
 
@@ -49,19 +50,19 @@ struct OpenLease {
 pub struct SignedLease<'a> {
     /// The nonce of the request.
     pub nonce: &'a str,
-    /// The number that the request said, where it can be true.
+    /// The number that the request reported, if it can be true.
     pub said: Option<u64>,
-    /// The number of the answer.
+    /// The number of the response.
     pub seq: u64,
-    /// The end of the lease and its grace.
+    /// The end of the lease and its grace period.
     pub exp: DateTime<Utc>,
     /// When it was signed.
     pub at: DateTime<Utc>,
 }
 
 impl OpenLeases {
-    /// Adds a lease, which replaces the one that its machine had. Answers whether it replaces
-    /// none and there are too many now. An answer that ends immediately is no lease.
+    /// Adds a lease, which replaces the previous lease of its machine. Returns whether it replaces
+    /// none and there are now too many. A response that ends immediately is not a lease.
     pub fn add(&mut self, lease: &SignedLease<'_>) -> bool {
         self.0.retain(|it| it.exp > lease.at);
         if lease.exp <= lease.at {
@@ -91,14 +92,14 @@ impl OpenLeases {
         are_too_many && replaced.is_none()
     }
 
-    /// Notes that a machine that said one number over the network was answered with another one,
-    /// whose document it keeps. The lease by file stays open: the machine may be restored from a
-    /// state before the call, and use it again.
+    /// Records that a machine that reported one number over the network received another one, whose
+    /// document it keeps. The lease by file stays open: the machine may be restored to a state
+    /// before the call, and use the lease again.
     pub fn note_answer(&mut self, said: u64, seq: u64) {
         let Some(lease) = self.place_of(said).and_then(|it| self.0.get_mut(it)) else {
             return;
         };
-        // A request may be carried for weeks while its machine calls.
+        // A request may be carried for weeks while its machine makes calls.
         let first = lease.online.as_ref().map_or(said, |it| *it.start());
         lease.online = Some(first..=seq);
     }
@@ -112,14 +113,14 @@ impl OpenLeases {
         self.0.iter().position(knows)
     }
 
-    /// Whether any is open, and none of them was signed for this request.
+    /// Whether any lease is open, and none of them was signed for this request.
     #[must_use]
     pub fn are_of_others(&self, nonce: &str, at: DateTime<Utc>) -> bool {
         let request = short_hash(nonce);
         self.count(at) > 0 && self.0.iter().all(|it| it.request != request)
     }
 
-    /// How many are open.
+    /// The number of open leases.
     #[must_use]
     pub fn count(&self, at: DateTime<Utc>) -> usize {
         self.0.iter().filter(|it| it.exp > at).count()

@@ -93,8 +93,8 @@ pub(crate) fn half_width(c: char) -> char {
     }
 }
 
-/// A character as shown in a message: ASCII characters as they are, all others by code
-/// point, because they may look alike.
+/// A character as shown in a message: ASCII characters unchanged, all others as code points,
+/// because they may look alike.
 #[must_use]
 pub(crate) fn shown(c: char) -> String {
     if c.is_ascii_graphic() {

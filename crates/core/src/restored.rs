@@ -1,11 +1,11 @@
 //! What a License Server may deny when its database may be older than its sites.
 //!
-//! A database that was restored from a backup does not know what was issued, renewed or
-//! activated after the backup. Sequence numbers show it: they are milliseconds since the
-//! epoch, so a site that was answered after the backup knows a number that the restored
-//! database never issued. Such a site is not denied unless the database holds the
-//! decision to deny it. A site that lies about its number gains nothing that it cannot
-//! have by making no call at all: it works until the end of its signed lease.
+//! A database that was restored from a backup does not know what was issued, renewed or activated
+//! after the backup. Sequence numbers show it: they are milliseconds since the epoch, so a site
+//! that was answered after the backup knows a number that the restored database never issued. Such
+//! a site is not denied unless the database contains the decision to deny it. A site that lies
+//! about its number gains nothing that it could not get by making no call at all: it works until
+//! the end of its signed lease.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -23,28 +23,28 @@ pub const MAX_UNRECORDED: TimeDelta = TimeDelta::seconds(30);
 /// was not made by a wrong clock. A backup cannot be restored in less time.
 pub const MAX_SKEW: TimeDelta = TimeDelta::seconds(5);
 
-/// How long after a clean stop a server may start again without doubt: a backup cannot be restored
+/// Maximum time between a clean stop and the next start without doubt: a backup cannot be restored
 /// in less time.
 pub const MAX_RESTART: TimeDelta = TimeDelta::minutes(1);
 
-/// Until when a database is known to hold all that was issued. Only a server that has checked
-/// that its own last record is still there moves it on.
+/// The time up to which a database is known to contain everything that was issued. Only a server
+/// that has checked that its own last record is still there advances it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coverage {
-    /// Grows with each record. A smaller one than before is that of a restored backup.
+    /// Grows with each record. A smaller value than before comes from a restored backup.
     pub version: u64,
-    /// When it was recorded.
+    /// When the record was written.
     pub until: DateTime<Utc>,
-    /// The server that recorded it has stopped: it issued nothing after it.
+    /// The server that wrote the record has stopped, and issued nothing afterwards.
     pub is_closed: bool,
 }
 
-/// What a recorded [`Coverage`] says to a process that starts.
+/// What a recorded [`Coverage`] means to a process that starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Continuity {
-    /// Nothing was issued since.
+    /// Nothing was issued after the record.
     Kept,
-    /// A server runs, or has failed a moment ago: if it runs, the record moves on within
+    /// A server is running, or failed a moment ago. If it is running, it advances the record within
     /// [`MAX_UNRECORDED`].
     OpenNow,
     /// Later numbers may be lost.
@@ -52,7 +52,7 @@ pub enum Continuity {
 }
 
 impl Coverage {
-    /// What it says to a process that starts now.
+    /// What the record means to a process that starts now.
     #[must_use]
     pub fn continuity(&self, now: DateTime<Utc>) -> Continuity {
         let rest = now - self.until;
@@ -65,7 +65,7 @@ impl Coverage {
         }
     }
 
-    /// The record after this one.
+    /// The next record.
     #[must_use]
     pub fn next(recorded: Option<&Self>, now: DateTime<Utc>, is_closed: bool) -> Self {
         Self {
@@ -76,11 +76,11 @@ impl Coverage {
     }
 }
 
-/// Numbers that another server may have issued, of which the database knows nothing:
-/// those of the time between a backup and its restoration.
+/// Numbers that another server may have issued and that the database does not contain: those from
+/// the time between a backup and its restoration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostNumbers {
-    /// The newest number before them.
+    /// The newest number before the range.
     pub after: u64,
     /// The number of the moment at which the loss was noticed, or the newest recorded one if
     /// that is later. Numbers up to [`MAX_LEAD`] later may be lost too.
@@ -118,7 +118,7 @@ fn millis(span: TimeDelta) -> u64 {
     u64::try_from(span.num_milliseconds()).unwrap_or_default()
 }
 
-/// Every refusal that a License Server signs.
+/// All refusals that a License Server signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The key has the wrong form or a wrong check character.
@@ -129,18 +129,18 @@ pub enum Refusal {
     Suspended,
     /// The license is revoked.
     Revoked,
-    /// The license has ended.
+    /// The license has expired.
     Expired,
-    /// The machine's seat was given back, or the vendor freed it.
+    /// The machine's seat was freed by the site or by the vendor.
     SeatFreed,
     /// The machine never had a seat.
     NoSeat,
-    /// Other machines hold the seats.
+    /// Other machines hold all seats.
     SeatLimit,
 }
 
 impl Refusal {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 8] = [
         Self::MalformedKey,
         Self::UnknownKey,
@@ -165,9 +165,9 @@ impl Refusal {
         }
     }
 
-    /// Whether it rests on a decision that the database holds, or on the key alone.
-    /// Everything else may be different after the backup: a key may have been issued, a
-    /// license renewed, a seat taken or moved.
+    /// Whether it is based on a decision in the database, or on the key alone. Everything else may
+    /// have changed after the backup: a key may have been issued, a license renewed, or a seat
+    /// taken or moved.
     #[must_use]
     pub fn rests_on_a_decision(self) -> bool {
         match self {
@@ -176,7 +176,7 @@ impl Refusal {
         }
     }
 
-    /// Whether it may be signed for a site, which may know a lost number.
+    /// Whether it may be signed for a site that may know a lost number.
     #[must_use]
     pub fn may_be_signed(self, knows_lost_number: bool) -> bool {
         self.rests_on_a_decision() || !knows_lost_number
@@ -195,8 +195,8 @@ pub fn takes_seat(call: Call, is_recorded: bool, knows_lost_number: bool) -> boo
     }
 }
 
-/// The number of the next document: greater than the last one of the seat and than a
-/// lost number that the site knows, or the site would take it for a replay.
+/// The number of the next document: greater than the last number of the seat, and greater than a
+/// lost number that the site knows. Otherwise the site would treat the document as a replay.
 #[must_use]
 pub fn next_number(last: u64, known_lost: Option<u64>, now: DateTime<Utc>) -> u64 {
     let newest = last.max(known_lost.unwrap_or_default());

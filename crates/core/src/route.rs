@@ -1,10 +1,10 @@
 //! Which feature a request of the VMS needs, by its method and path.
 //!
-//! A gateway that asks by path must not be talked round by another spelling of
-//! the same path. What is behind it reads an odd path in one of several ways
-//! (`route/readings.rs`), and which one is not known here. So an odd path is
-//! read in all of them, and is refused unless it needs the same in each. What
-//! no honest client sends is refused in any case.
+//! A gateway that asks by path must not be bypassed with another spelling of the same path. The
+//! service behind it interprets an unusual path in one of several ways (`route/readings.rs`), and
+//! it is not known here in which one. An unusual path is therefore read in all of them, and is
+//! refused unless all readings need the same feature. Paths that no legitimate client sends are
+//! always refused.
 
 mod narrowed;
 mod path;
@@ -24,11 +24,11 @@ use crate::feature::FeatureKey;
 use readings::Matches;
 use tree::{Match, Tree};
 
-/// What paths a route is for.
+/// The paths that a route matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     segments: Vec<Segment>,
-    /// Ends with `**`: what follows does not matter.
+    /// Ends with `**`, which matches the rest of the path.
     open: bool,
 }
 
@@ -39,17 +39,17 @@ enum Segment {
     Any,
 }
 
-/// Why a text is no pattern.
+/// Why a text is not a valid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// It is no path.
+    /// It is not a valid path.
     #[error("{0}")]
     Path(#[from] PathError),
-    /// `**` stands before the end.
+    /// `**` is not at the end.
     #[error("'**' stands for the rest of a path and must come last")]
     OpenInside,
-    /// A segment holds a star and something else.
-    #[error("'{0}': a star stands for a whole segment")]
+    /// A segment contains `*` and something else.
+    #[error("'{0}': '*' must stand for a whole segment")]
     PartOfSegment(String),
 }
 
@@ -79,41 +79,41 @@ impl Pattern {
     }
 }
 
-/// One line of the table.
+/// A route: one entry of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The methods, in capitals; empty for all.
+    /// The methods, in capitals; empty for all methods.
     pub methods: Vec<String>,
-    /// The paths.
+    /// The paths that match.
     pub pattern: Pattern,
-    /// What the request needs; `None` when it needs nothing.
+    /// The required feature; `None` if no feature is required.
     pub feature: Option<FeatureKey>,
 }
 
-/// What to do with a request that no route is for.
+/// What happens to a request that matches no route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Otherwise {
-    /// Let it pass.
+    /// The request is allowed.
     #[default]
     Allow,
-    /// Refuse it.
+    /// The request is refused.
     Deny,
 }
 
-/// What the table says of a request.
+/// What a request requires, according to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need<'a> {
     /// A feature.
     Feature(&'a FeatureKey),
-    /// Nothing.
+    /// Nothing: the request is allowed.
     Nothing,
-    /// No route is for it, and then it is refused.
+    /// No route matches, and such requests are refused.
     Unlisted,
-    /// Its path is not one that a legitimate client sends.
+    /// The path is not one that a legitimate client sends.
     BadPath(PathError),
 }
 
-/// Routes, of which the first that matches counts.
+/// Routes, of which the first match applies.
 #[derive(Clone, Debug)]
 pub struct RouteTable {
     routes: Vec<Route>,
@@ -128,8 +128,8 @@ impl Default for RouteTable {
 }
 
 impl RouteTable {
-    /// Makes a table. With `ignore_case` paths are compared without regard to
-    /// case, for gateways before services that do the same.
+    /// Creates a table. With `ignore_case`, paths are compared case-insensitively, for services
+    /// that do the same.
     #[must_use]
     pub fn new(mut routes: Vec<Route>, otherwise: Otherwise, ignore_case: bool) -> Self {
         for method in routes.iter_mut().flat_map(|route| &mut route.methods) {
@@ -143,21 +143,20 @@ impl RouteTable {
         }
     }
 
-    /// How many routes there are.
+    /// The number of routes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.routes.len()
     }
 
-    /// Whether there is no route.
+    /// Whether the table has no routes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.routes.is_empty()
     }
 
-    /// What a request needs, by its method and its path with or without a
-    /// query. HEAD needs what GET needs, and the case of a method does not
-    /// matter.
+    /// What a request requires, by its method and its path, with or without a query. HEAD requires
+    /// what GET requires, and methods are compared case-insensitively.
     #[must_use]
     pub fn need(&self, method: &str, path: impl AsRef<[u8]>) -> Need<'_> {
         let matches = match readings::matches(path.as_ref(), &self.tree) {
@@ -167,9 +166,9 @@ impl RouteTable {
         self.need_in_all(Some(&as_compared(method)), &matches)
     }
 
-    /// What a request needs whose method is not known: everything that it needs
-    /// with one method or another, also with methods that no route names. Each
-    /// has to be met. The path is read one time for all methods.
+    /// What a request with an unknown method requires: the requirements of all methods, including
+    /// those that no route names. All of them have to be met. The path is read once for all
+    /// methods.
     #[must_use]
     pub fn needs_of_any_method(&self, path: impl AsRef<[u8]>) -> Vec<Need<'_>> {
         let matches = match readings::matches(path.as_ref(), &self.tree) {
@@ -191,12 +190,12 @@ impl RouteTable {
         needs
     }
 
-    /// What a request needs if it needs the same in all readings of its path.
-    /// `None` is a method that no route names.
+    /// What a request requires, if all readings of its path require the same. `None` is a method
+    /// that no route names.
     ///
-    /// A service that replaces or removes characters of honest names serves no such
-    /// names, so its readings count only where they need a feature:
-    /// `/cameras/門/map` must not be refused because `/cameras/map` needs none.
+    /// A service that replaces or removes characters of ordinary names does not serve such names,
+    /// so its readings count only if they require a feature: `/cameras/門/map` must not be refused
+    /// because `/cameras/map` requires none.
     fn need_in_all<'question>(
         &self,
         method: Option<&'question str>,
@@ -216,8 +215,8 @@ impl RouteTable {
         }
     }
 
-    /// What it needs by the first route that matches for certain, and by those
-    /// before it that may match.
+    /// The requirements of the first route that certainly matches, and of those before it that may
+    /// match.
     fn needs_in_one<'table, 'question>(
         &'table self,
         method: Option<&'question str>,

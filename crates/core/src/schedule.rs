@@ -17,8 +17,7 @@ pub const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
 pub const MAX_RETRY_DELAY: TimeDelta = TimeDelta::hours(1);
 /// Interval of validations while lapsed, so that a reinstated site recovers soon.
 pub const LAPSED_RETRY: TimeDelta = TimeDelta::minutes(15);
-/// Minimum time by which a validation is overdue before a process makes it whose turn it
-/// is not.
+/// Minimum time by which a validation is overdue before another process makes it.
 pub const STANDS_IN_AFTER: TimeDelta = TimeDelta::minutes(15);
 /// Minimum interval of regular validations, so that a site does not call continuously if
 /// its lease ends immediately.
@@ -95,8 +94,8 @@ pub fn stands_in_at(planned: DateTime<Utc>, jitter: Jitter) -> DateTime<Utc> {
     planned + scale(STANDS_IN_AFTER, 1.0 + jitter.0 / 3.0)
 }
 
-/// How long to wait after an answer that asks to wait: at least as long as requested, but
-/// at most [`MAX_RETRY_DELAY`]. Random jitter spreads a fleet that got the same answer.
+/// How long to wait after a response that asks to wait: at least as long as requested, but at most
+/// [`MAX_RETRY_DELAY`]. Random jitter spreads the calls of a fleet that received the same response.
 #[must_use]
 pub fn wait_as_asked(retry_after: Duration, jitter: Jitter) -> TimeDelta {
     match TimeDelta::from_std(retry_after) {

@@ -51,8 +51,7 @@ impl Overlap {
 }
 
 impl SeatState {
-    /// Whether a signed lease of the machine is still good. The end itself is
-    /// included.
+    /// Whether a signed lease of the machine is still valid. The end is inclusive.
     #[must_use]
     pub fn may_run(&self, now: DateTime<Utc>) -> bool {
         self.signed_until.is_some_and(|end| now <= end)
@@ -64,7 +63,7 @@ impl SeatState {
         self.is_held && self.may_run(now)
     }
 
-    /// Whether the seat is freed, but keeps its place until its lease ends.
+    /// Whether the seat is freed but still counts until its lease ends.
     #[must_use]
     pub fn is_waiting(&self, now: DateTime<Utc>) -> bool {
         !self.is_held && self.overlap.is_none() && self.may_run(now)
@@ -95,7 +94,7 @@ impl TransferBudget {
             .unwrap_or(DateTime::<Utc>::MIN_UTC)
     }
 
-    /// Moves left when so many were spent after [`Self::counts_after`].
+    /// Moves left, if this many were spent after [`Self::counts_after`].
     #[must_use]
     pub fn left(&self, spent: u64) -> u32 {
         self.moves
@@ -103,8 +102,8 @@ impl TransferBudget {
     }
 }
 
-/// What a license looks like to a machine that holds no seat of it and asks for
-/// one. The machine's own seat is not counted.
+/// The occupancy of a license from the view of a machine that requests a seat. The machine's own
+/// former seat is not counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Occupancy<'a> {
     /// Seats of the license.
@@ -113,8 +112,8 @@ pub struct Occupancy<'a> {
     pub held: u64,
     /// Seats of other machines that are waiting for their leases to end.
     pub waiting: u64,
-    /// When the leases of these end, soonest first: at least the first
-    /// [`Occupancy::excess`] of them.
+    /// When the leases of these seats end, soonest first: at least the first [`Occupancy::excess`]
+    /// of them.
     pub waiting_until: &'a [DateTime<Utc>],
     /// Moves left.
     pub moves_left: u32,
@@ -138,15 +137,14 @@ pub enum SeatLimit {
 }
 
 impl Occupancy<'_> {
-    /// How many places are missing for one more machine.
+    /// The number of places that are missing for one more machine.
     #[must_use]
     pub fn excess(&self) -> u64 {
         (self.held + self.waiting + 1).saturating_sub(u64::from(self.seats))
     }
 
-    /// Whether a machine may take a seat. The answer is how many moves that spends:
-    /// the places of so many waiting seats are passed on, of those whose leases end
-    /// soonest.
+    /// Whether a machine may take a seat. Returns the number of moves that this spends, which is
+    /// the number of waiting seats whose places are passed on: those whose leases end soonest.
     ///
     /// `longest_move` is the latest end of a lease that a move may leave running: lease and grace
     /// from now.

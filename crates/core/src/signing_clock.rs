@@ -67,7 +67,8 @@ pub enum ClockDoubt {
     },
     /// The clock has advanced by more than a day since the server last ran.
     #[error(
-        "the clock is {} the newest recorded time {recorded}; if it is right, run 'license-server clock accept'",
+        "the clock is {} the newest recorded time {recorded}; if it is correct, run \
+         'license-server clock accept'",
         distance(*ahead)
     )]
     Recorded {
@@ -78,7 +79,8 @@ pub enum ClockDoubt {
     },
     /// The clock shows a time before one at which a server has already run.
     #[error(
-        "the clock is {} behind the newest recorded time {recorded}; correct the clock, or if it is right, run 'license-server clock accept'",
+        "the clock is {} behind the newest recorded time {recorded}; correct the clock, or if it \
+         is correct, run 'license-server clock accept'",
         span(*by)
     )]
     Behind {
@@ -89,7 +91,7 @@ pub enum ClockDoubt {
     },
     /// The clock was set forward while the server was running.
     #[error(
-        "the clock was set forward by {}; if it is right now, run 'license-server clock accept'",
+        "the clock was set forward by {}; if it is correct, run 'license-server clock accept'",
         span(*by)
     )]
     Jumped {
@@ -184,7 +186,7 @@ impl ClockWatch {
                 return Err(ClockDoubt::Behind { recorded, by });
             }
         }
-        // A wall clock that is known to be wrong is no reference for later readings.
+        // A wall clock that is known to be wrong is not a reference for later readings.
         let steady = self.advance(reading);
         // The clock may have been set while the document was created.
         let by = (at_boot - steady).max((at - reading.wall).abs());

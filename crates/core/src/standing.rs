@@ -112,7 +112,7 @@ pub fn grace_end(evidence: &Evidence, policy: &Policy) -> Option<DateTime<Utc>> 
     Some(lease.end().map_or(end, |latest| latest.min(end)))
 }
 
-/// Until when the standing at `now` is valid without new evidence, inclusive; `None` if it
+/// The last instant at which the standing at `now` is valid without new evidence; `None` if it
 /// never changes.
 #[must_use]
 pub fn holds_until(

@@ -1,7 +1,8 @@
-//! What a License Server notices about its sites, and tells the vendor.
+//! Irregularities that a License Server detects in the calls of its sites, and reports to the
+//! vendor.
 //!
-//! Nothing here denies anything: a restored backup looks like a copy, and it is
-//! people who tell the two apart.
+//! Nothing here denies anything: a restored backup looks like a copy, and only people can
+//! distinguish the two.
 
 mod former_installations;
 mod numbers;
@@ -21,23 +22,23 @@ pub use former_installations::{
 pub use numbers::{CALLS_BEHIND, REGRESSION_WINDOW, REPETITION_INTERVAL};
 pub use report::Report;
 
-/// Something that a person should look at.
+/// An irregularity that staff should review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Suspicion {
-    /// Several machines alternate on one identity: a copy, or a machine that is repeatedly
+    /// Several machines alternate under one identity: a copy, or a machine that is repeatedly
     /// restored from a backup or reinstalled.
     SharedIdentity,
-    /// A caller who knows the key reported a sequence number that was never issued.
-    /// It is about the license: the named machine need not have sent it.
+    /// A caller who knows the key reported a sequence number that was never issued. It is recorded
+    /// for the license, because the named machine may not have sent it.
     ImpossibleSequence,
-    /// A site says that its hardware is another one.
+    /// A site reports different hardware.
     HardwareDrift,
 }
 
 impl Suspicion {
-    /// Whether it says something about the machine. What anyone who knows the
-    /// key can cause does not.
+    /// Whether it concerns the machine, and not just the license: anyone who knows the key can
+    /// cause the latter.
     #[must_use]
     pub fn accuses_machine(self) -> bool {
         match self {
@@ -57,52 +58,51 @@ impl Suspicion {
     }
 }
 
-/// What is known of a seat.
+/// What is known about a seat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trail {
-    /// The highest sequence number issued, in any answer.
+    /// The highest sequence number issued, in any response.
     pub issued: u64,
-    /// The newest one that the site must know: it was issued in answer to an
-    /// activation or a validation, whose documents it keeps.
+    /// The newest number that the site must know: it was issued in response to an activation or a
+    /// validation, whose documents the site keeps.
     pub answered: u64,
-    /// Whether the site has ever said a number that was up to date. Sites of version
-    /// 1.0.0 say none.
+    /// Whether the site has ever reported an up-to-date number. Sites of version 1.0.0 report none.
     pub says_seq: bool,
-    /// What a site last said that it knows, when that was not [`Self::answered`].
+    /// The number that the site last reported, if it was not [`Self::answered`].
     pub behind_at: Option<u64>,
-    /// When it said that first, without another number in between. Moves on when it counts
-    /// again.
+    /// When the site first reported that number, without another number in between. Advances when
+    /// it is counted again.
     pub behind_since: Option<DateTime<Utc>>,
-    /// How many calls in a row were behind, each at another number.
+    /// The number of consecutive calls that were behind, each with a different number.
     pub behind: u32,
-    /// The greatest number that any call has said.
+    /// The greatest number that any call has reported.
     pub acknowledged: u64,
-    /// The lost number that was answered last: see [`crate::restored`].
+    /// The last lost number that was answered: see [`crate::restored`].
     pub lost_claim: Option<u64>,
-    /// Its request files.
+    /// The request files of the seat.
     pub files: FileTrail,
-    /// Calls that said less than [`Self::acknowledged`].
+    /// Calls that reported a lower number than [`Self::acknowledged`].
     pub regressions: Regressions,
-    /// The installation that called last.
+    /// The installation that last called.
     pub installation_id: String,
-    /// The ones that called before others took over, the newest last.
+    /// The installations that called before others took over, newest last.
     pub former_installations: Vec<FormerInstallation>,
 }
 
 impl Trail {
-    /// Adds a call to the trail; answers what staff should review.
+    /// Adds a call to the trail; returns the suspicions that staff should review.
     ///
     /// A site whose answer was lost asks again with the same number, any number of times: that
-    /// counts one time, and again each day after the lease that it must still have has ended with
-    /// its grace: no site lives on one number for longer. A site that has said a number before
-    /// and says none now is behind with every such call: a copy that hides its number is no
-    /// better off than one that shows an old one. Calls that are up to date end a row of calls
-    /// behind, but not the count of [`Regressions`]: a machine that hides or repeats its number
-    /// beside one that says the newest is noticed by its third call in the window; a rollback to
-    /// version 1.0.0 and the return from it count once. The activation of a new installation
-    /// carries no number for good reason and counts for nothing. Request files are carried by
-    /// hand, late and in any order, and follow the rules of [`FileTrail`]. When a former
-    /// installation calls again, or the installation changes too often, that is noted.
+    /// counts once, and again each day after the lease that it must still have has ended with its
+    /// grace: no site lives on one number for longer. A site that has said a number before and says
+    /// none now is behind with every such call: a copy that hides its number is no better off than
+    /// one that shows an old one. Calls that are up to date end a row of calls behind, but not the
+    /// count of [`Regressions`]: a machine that hides or repeats its number beside one that says
+    /// the newest is noticed by its third call in the window; a rollback to version 1.0.0 and the
+    /// return from it count once. The activation of a new installation carries no number for good
+    /// reason and counts for nothing. Request files are carried by hand, late and in any order, and
+    /// follow the rules of [`FileTrail`]. When a former installation calls again, or the
+    /// installation changes too often, that is noted.
     #[must_use]
     pub fn followed(&self, report: &Report<'_>) -> (Self, Vec<Suspicion>) {
         let mut next = self.clone();
@@ -125,8 +125,8 @@ impl Trail {
         (next, found)
     }
 
-    /// Notes the answer over the network that the site keeps. The trail has to have followed
-    /// the call.
+    /// Records the response over the network that the site keeps. The call must have been added to
+    /// the trail before.
     pub fn note_answer(&mut self, report: &Report<'_>, seq: u64) {
         self.answered = seq;
         if let Some(said) = report.newest_seq {

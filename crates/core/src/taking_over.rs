@@ -1,4 +1,4 @@
-//! What may replace what is known, where keys are trusted.
+//! Decides which stored evidence may replace the known evidence, if keys are trusted.
 //!
 //! Processes of one site share what they know through its database, and users of that database
 //! can write there, too. What a process knows itself, or finds in `STATE_DIR`, is replaced only
@@ -20,21 +20,21 @@ use crate::lease::Lease;
 use crate::license::License;
 use crate::license_key;
 
-/// Most license keys whose documents are remembered.
+/// Maximum number of license keys whose documents are remembered.
 const MAX_KEYS: usize = 64;
 
-/// When the grace period of a license begins that counts for nothing.
+/// A start of the grace period that is so early that the period has ended.
 const LONG_AGO: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-/// What an installation remembers of its licenses when they are gone. It is kept
-/// where users of the database cannot write.
+/// What an installation remembers about its former licenses. It is stored where users of the
+/// database cannot write.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Remembered {
     /// The newest sequence number of each license, by the
     /// [`fingerprint`](license_key::fingerprint) of its key.
     signed: BTreeMap<String, u64>,
-    /// Those of them that were deactivated after that document.
+    /// Those that were deactivated after that document.
     given_up: BTreeSet<String>,
     /// When the first unsigned license was adopted.
     adopted_at: Option<DateTime<Utc>>,
@@ -47,13 +47,14 @@ impl Remembered {
         !self.signed.is_empty()
     }
 
-    /// When the first unsigned license was adopted: its grace period applies to all others.
+    /// When the first unsigned license was adopted: its grace period applies to all unsigned
+    /// licenses.
     #[must_use]
     pub fn adopted_at(&self) -> Option<DateTime<Utc>> {
         self.adopted_at
     }
 
-    /// What is remembered once `evidence` counts.
+    /// The memory after `evidence` has been accepted.
     #[must_use]
     pub fn with(mut self, evidence: &Evidence) -> Self {
         match &evidence.lease {
@@ -77,7 +78,7 @@ impl Remembered {
         self
     }
 
-    /// What is remembered after the deactivation of a license.
+    /// The memory after the deactivation of a license.
     #[must_use]
     pub fn without(mut self, license_key: &str) -> Self {
         let key = license_key::fingerprint(license_key);
@@ -87,7 +88,7 @@ impl Remembered {
         self
     }
 
-    /// What two places remember. `self` is the one that also holds the license.
+    /// Merges the memories of two places. `self` is the place that also contains the license.
     #[must_use]
     pub fn joined(mut self, other: Self) -> Self {
         for (key, seq) in other.signed {
@@ -114,10 +115,10 @@ impl Remembered {
     }
 }
 
-/// Why something else counts than what is stored.
+/// Why the stored evidence is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotTakenOver {
-    /// It is signed, and older than what is known.
+    /// It is signed, but older than the known evidence.
     #[error("a newer document is known")]
     Older,
     /// The license was deactivated, and the document is not newer.
@@ -128,20 +129,20 @@ pub enum NotTakenOver {
     Unsigned,
 }
 
-/// What counts.
+/// The evidence that counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TakenOver {
     /// The evidence.
     pub evidence: Evidence,
-    /// Why it is not what is stored; `None` also where that is as new.
+    /// Why the stored evidence is not used; `None` also if it is equally new.
     pub error: Option<NotTakenOver>,
 }
 
-/// What counts when `stored` is found where others can write, in a process that knows
-/// `known` and whose installation remembers `remembered`. Documents in either are
+/// The evidence that counts when `stored` is found in a place where others can write, in a process
+/// that knows `known` and whose installation remembers `remembered`. Documents in both have been
 /// verified, and are for this installation.
 ///
-/// A site without a stored license has none: it was deactivated.
+/// If no license is stored, the site has none: it was deactivated.
 #[must_use]
 pub fn take_over(
     known: &Evidence,
@@ -216,9 +217,8 @@ impl TakenOver {
     }
 }
 
-/// Evidence that cannot be believed, because of `why`. It is worth nothing, but there
-/// was a license: the site has lapsed, its core features stay on, and the License
-/// Server is asked.
+/// Evidence that is not trusted, because of `why`. It grants nothing, but shows that there was a
+/// license: the site has lapsed, its core features stay on, and the License Server is asked.
 #[must_use]
 pub fn discredited(evidence: &Evidence, why: &str, now: DateTime<Utc>) -> Evidence {
     let license = evidence.lease.as_ref().map(Lease::license);

@@ -1,5 +1,5 @@
-//! Effective time: a clock that a licensee cannot turn back, and that a broken
-//! one cannot poison.
+//! Effective time: a clock that a licensee cannot turn back, and that a broken hardware clock
+//! cannot corrupt.
 //!
 //! Time passes while the machine runs, regardless of its wall clock. Everything else is a claim
 //! that it is later: by the wall clock, or by the boot clock after a suspend. Claims that add up
@@ -12,11 +12,10 @@
 //! So time spent running always counts, and a machine that was switched off
 //! for ten days, or whose clock battery is dead, has the grace it had.
 //!
-//! That holds as long as the time that an earlier run kept ([`Believed`]) is
-//! there. Without it the wall clock counts, but not before the License Server
-//! was asked: a wall clock more than [`BELIEVED_LEAD`] ahead of what is known
-//! waits for one validation. High-water marks ([`Mark`]) in other places can
-//! only raise the time.
+//! This requires the time that an earlier run stored ([`Believed`]). Without it the wall clock
+//! counts, but only after the License Server was asked: a wall clock that is more than
+//! [`BELIEVED_LEAD`] ahead of what is known waits for one validation. High-water marks ([`Mark`])
+//! in other places can only raise the time.
 
 mod answers;
 mod bounds;
@@ -47,35 +46,34 @@ pub struct TimeGuard {
     anchor: Readings,
     lead: TimeDelta,
     doubt: Option<Doubt>,
-    /// How far the wall clock was off when a signed answer set the time. While
-    /// it is off by the same, it claims nothing new.
+    /// How far the wall clock was off when a signed response set the time. While the difference
+    /// stays the same, the wall clock claims nothing new.
     refuted: Option<TimeDelta>,
-    /// Being behind is reported only one time.
+    /// Being behind is reported only once.
     is_behind: bool,
-    /// When the newest signed document was made that is known.
+    /// When the newest known signed document was created.
     signed_at: Option<DateTime<Utc>>,
-    /// How much of `at` only the wall clock of this machine claims, beyond what
-    /// is believed of any: that much is not shared with other processes.
+    /// The part of `at` that only this machine's wall clock claims, beyond the lead that is
+    /// accepted of any clock. This part is not shared with other processes.
     assumed: TimeDelta,
-    /// How much of `at` only a mark in a shared place claims.
+    /// The part of `at` that only a mark in a shared place claims.
     shared_claim: TimeDelta,
-    /// How much of `at` was counted for processes that did not stop in order and may not
-    /// have run for so long.
+    /// The part of `at` that was counted for processes that did not stop cleanly and may not have
+    /// been running for that long.
     charged: TimeDelta,
-    /// No time was kept, and the License Server was not asked yet: the wall
-    /// clock neither counts nor is in doubt.
+    /// No time was stored, and the License Server has not been asked yet: the wall clock is neither
+    /// used nor in doubt.
     awaits_validation: bool,
 }
 
 impl TimeGuard {
-    /// Begins with what is known: what was kept by an earlier process, a
-    /// high-water mark, and `signed`, the newest time that a signed document
-    /// has. The effective time is never before `floor`, the program's own date.
+    /// Starts with what is known: the time stored by an earlier process, a high-water mark, and
+    /// `signed`, the newest time in a signed document. The effective time is never before `floor`,
+    /// the program's own date.
     ///
-    /// Without a kept time it begins with the wall clock. If that is more than
-    /// [`BELIEVED_LEAD`] ahead of a mark or document, one validation comes
-    /// first; see [`TimeGuard::unanswered`]. That is granted one time: where the
-    /// process before this one has waited already, the wall clock counts.
+    /// Without a stored time it starts with the wall clock. If that is more than [`BELIEVED_LEAD`]
+    /// ahead of a mark or document, one validation comes first; see [`TimeGuard::unanswered`]. This
+    /// happens only once: if the previous process has already waited, the wall clock is used.
     #[must_use]
     pub fn start(
         kept: Option<&Believed>,
@@ -86,7 +84,7 @@ impl TimeGuard {
     ) -> (Self, Vec<ClockEvent>) {
         let mark = mark.filter(|mark| mark.is_newest(signed));
         let carried = kept.map(|kept| kept.carried_to(&readings));
-        // A mark is held against what is kept or signed; alone, it is all there is.
+        // A mark is compared with what is stored or signed; without either, it is the only source.
         let certain = carried.max(signed);
         let alone = mark.filter(|_| certain.is_none());
         let known = certain.or(alone.map(Mark::shared_at));
@@ -125,9 +123,8 @@ impl TimeGuard {
         (begun, events)
     }
 
-    /// Something more was found that an earlier process had kept: a high-water
-    /// mark, and the newest time that a signed document beside it has. Either
-    /// can only raise the time.
+    /// Adds something else that an earlier process had stored: a high-water mark, and the newest
+    /// time in a signed document beside it. Either can only raise the time.
     #[must_use]
     pub fn recalled(
         &self,
@@ -143,14 +140,14 @@ impl TimeGuard {
         (next, events)
     }
 
-    /// The effective time when this process has been running for `running`.
-    /// Between two observations it passes with the running process alone.
+    /// The effective time when this process has been running for `running`. Between two
+    /// observations, only the running time of the process advances it.
     #[must_use]
     pub fn now(&self, running: Duration) -> DateTime<Utc> {
         add(self.at, running.saturating_sub(self.anchor.running))
     }
 
-    /// Looks at all clocks. To be done every few seconds.
+    /// Reads all clocks. Must be called every few seconds.
     #[must_use]
     pub fn observed(&self, readings: Readings) -> (Self, Vec<ClockEvent>) {
         let mut events = Vec::new();
@@ -173,7 +170,7 @@ impl TimeGuard {
         }
     }
 
-    /// What to keep for the next start when this process stops.
+    /// What to store for the next start when this process stops.
     #[must_use]
     pub fn stopped(&self) -> Believed {
         Believed {
@@ -219,9 +216,9 @@ impl TimeGuard {
         }
     }
 
-    /// The high-water mark for a place that processes on several machines
-    /// share: without what only the wall clock of this one claims, so that a
-    /// bad clock moves the others by at most [`BELIEVED_LEAD`].
+    /// The high-water mark for a place that is shared by several machines: without what only this
+    /// machine's wall clock claims, so that a bad clock advances the others by at most
+    /// [`BELIEVED_LEAD`].
     #[must_use]
     pub fn shared_mark(&self) -> Mark {
         let mark = self.mark();
@@ -239,7 +236,7 @@ impl TimeGuard {
         self.awaits_validation
     }
 
-    /// Whether only this machine's wall clock says what time it is.
+    /// Whether the time is based only on this machine's wall clock.
     #[must_use]
     pub fn is_assumed(&self) -> bool {
         self.assumed > TimeDelta::zero()
@@ -251,7 +248,7 @@ impl TimeGuard {
         self.anchor.wall - self.at
     }
 
-    /// Whether the wall clock is too far ahead to be believed.
+    /// Whether the wall clock is too far ahead to be accepted.
     #[must_use]
     pub fn doubts(&self) -> bool {
         self.doubt.is_some()

@@ -70,21 +70,21 @@ pub struct Gauge {
     pub until: DateTime<Utc>,
 }
 
-/// Most sources whose reports count.
+/// Maximum number of sources whose reports count.
 pub const MAX_SOURCES: usize = 256;
 /// Maximum length of a source's name, in characters.
 pub const MAX_SOURCE_CHARS: usize = 100;
-/// How long a report counts at most.
+/// Maximum time for which a report counts.
 pub const MAX_EXPIRY: TimeDelta = TimeDelta::days(7);
 
 /// The reports by source, of at most [`MAX_SOURCES`] with names of at most [`MAX_SOURCE_CHARS`].
-/// What is read from a text beyond these bounds is left out.
+/// Anything beyond these limits is ignored when reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Gauges(BTreeMap<String, Gauge>);
 
 impl Gauges {
-    /// Takes a report, which replaces an older one of the same source; answers whether there is
+    /// Adds a report, which replaces an older one from the same source; returns whether there is
     /// room for it.
     pub fn insert(&mut self, source: String, gauge: Gauge) -> bool {
         let is_known = self.0.contains_key(&source);
@@ -96,7 +96,7 @@ impl Gauges {
         fits
     }
 
-    /// Drops the reports that have expired at `now`.
+    /// Removes the reports that have expired at `now`.
     pub fn expire(&mut self, now: DateTime<Utc>) {
         self.0.retain(|_, gauge| now <= gauge.until);
     }
@@ -133,8 +133,8 @@ impl<'de> Deserialize<'de> for Gauges {
 }
 
 /// The valid reports at `now` of this process and of others, which may have received different
-/// ones: the newer one of each source. Reports of others count as long as there is room beside our
-/// own, as made at `now` at the latest, and for [`MAX_EXPIRY`] at most.
+/// ones: the newer one of each source. Reports received by other processes count as long as there
+/// is room beside our own, are dated `now` at the latest, and expire after at most [`MAX_EXPIRY`].
 #[must_use]
 pub fn merged(own: Gauges, others: Gauges, now: DateTime<Utc>) -> Gauges {
     let mut merged = own;

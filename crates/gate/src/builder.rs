@@ -63,9 +63,9 @@ impl Gate {
 }
 
 impl GateBuilder {
-    /// Trusts only what the keys of this JWK Set have signed: the content of the file
-    /// that `license-server keys export` writes. Later vendor keys are verified along
-    /// their chain.
+    /// Trusts only what the keys of this JWK Set have signed: the content of the file that
+    /// `license-server keys export` writes. Later key sets of the vendor are verified along their
+    /// chain of signatures.
     ///
     /// The License Client sends signed licenses only to trusted callers: add the
     /// gateway to its `TRUSTED_NETWORKS`, or set a [token](Self::token).
@@ -83,12 +83,12 @@ impl GateBuilder {
 
     /// The License Client's `ADMIN_TOKEN`.
     ///
-    /// While the License Client does not run, any user of its machine can listen on its
-    /// port. So on Linux the token is sent to an `http` address of the gateway's own
-    /// machine only if root, the gateway's user, the owner of `/var/lib/license-client`,
-    /// or a [user that is named](Self::listener_user) listens there. On other systems it
-    /// is sent to whatever answers: use `https`, or add the gateway to the License
-    /// Client's `TRUSTED_NETWORKS` instead.
+    /// While the License Client is not running, any user of its machine can listen on its port. On
+    /// Linux, the token is therefore sent to an `http` address of the gateway's own machine only if
+    /// root, the gateway's user, the owner of `/var/lib/license-client`, or a [named
+    /// user](Self::listener_user) is listening there. On other systems it is sent to any program
+    /// that answers: use `https`, or add the gateway to the License Client's `TRUSTED_NETWORKS`
+    /// instead.
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(Secret::new(token));
         self

@@ -47,7 +47,9 @@ pub enum ContactError {
     Connection(String),
     /// A program of another user listens where the token would be sent.
     #[error(
-        "a program of the user with id {user} listens at {address}: the token is not sent. Stop that program; or, if it is the License Client, trust its user with GateBuilder::listener_user"
+        "a program run by the user with id {user} is listening on {address}: the token was not \
+         sent. Stop that program; or, if it is the License Client, trust its user with \
+         GateBuilder::listener_user"
     )]
     #[non_exhaustive]
     ForeignListener {
@@ -58,7 +60,8 @@ pub enum ContactError {
     },
     /// Signed licenses are sent only to trusted callers, or the token is wrong.
     #[error(
-        "the License Client does not trust this gateway (401): add its network to TRUSTED_NETWORKS of the License Client, or give the gate the ADMIN_TOKEN"
+        "the License Client does not trust this gateway (401): add its network to the License \
+         Client's TRUSTED_NETWORKS, or give the gate the ADMIN_TOKEN"
     )]
     Untrusted,
     /// The responder is not a License Client, or is overloaded.
@@ -74,14 +77,14 @@ pub enum ContactError {
     #[error("the License Client sent nothing within the idle timeout")]
     Silent,
     /// An event exceeds the maximum size.
-    #[error("an event of the License Client exceeds {max_bytes} bytes")]
+    #[error("an event from the License Client exceeds {max_bytes} bytes")]
     #[non_exhaustive]
     TooLong {
         /// The maximum size.
         max_bytes: usize,
     },
     /// An event is malformed.
-    #[error("cannot read an event of the License Client; is it version 2 or later? {0}")]
+    #[error("cannot read an event from the License Client; is it version 2 or later? {0}")]
     Unreadable(String),
     /// The announcement is not signed by the gate's keys. There is contact, but licensed
     /// features are off.

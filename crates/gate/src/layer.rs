@@ -1,4 +1,4 @@
-//! A tower layer that lets requests through or answers them itself.
+//! A tower layer that passes requests on or answers them itself.
 
 use std::fmt;
 use std::future::{Ready, ready};

@@ -171,7 +171,7 @@ enum Protocol {
 }
 
 impl Protocol {
-    /// Compares media types, ignoring case.
+    /// Compares media types case-insensitively.
     fn of(content_type: &[u8]) -> Self {
         let essence = content_type.split(|byte| *byte == b';').next();
         let essence = essence
@@ -192,7 +192,7 @@ impl Protocol {
     }
 }
 
-/// Omits values that no header can hold.
+/// Omits values that a header cannot contain.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);

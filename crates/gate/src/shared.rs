@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     number: AtomicU64,
     /// The table that threads copy.
     slot: usize,
-    /// How long the follower is considered alive.
+    /// The time until which the follower is considered alive.
     fresh_until: AtomicI64,
     pub(crate) options: Options,
     /// Incremented with every table.

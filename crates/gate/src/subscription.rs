@@ -1,4 +1,4 @@
-//! Hears what a License Client says, on one connection.
+//! Subscribes to the events of a License Client, on one connection.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -17,25 +17,25 @@ use sse_stream::SseByteStream;
 use crate::address::{Address, Secret};
 use crate::error::{ContactError, GateError};
 
-/// How long a connection may take to be made.
+/// Timeout for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection is taken for dead after a day at the latest.
+/// Maximum idle timeout of a connection: one day.
 const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum length of an event: 10,000 features with keys of maximum length take 8 MB.
 const MAX_EVENT_BYTES: usize = 32 * 1024 * 1024;
 
-/// Where to hear what.
+/// Where to subscribe, and to what.
 pub(crate) struct Subscription {
     http: reqwest::Client,
     address: Address,
     events: Url,
     token: Option<Secret>,
-    /// Additional users whose listeners may get the token.
+    /// Additional users whose listeners may receive the token.
     listener_users: BTreeSet<u32>,
     idle_timeout: Duration,
 }
 
-/// What the connection to a License Client behind https is made with, in PEM.
+/// The certificates for connections to a License Client behind https, in PEM.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TlsFiles {
     pub(crate) roots: Vec<Secret>,
@@ -43,7 +43,7 @@ pub(crate) struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// Why an HTTP client cannot be made: what is in a certificate is read last.
+    /// Why an HTTP client cannot be created: the content of certificates is read last.
     fn blame(&self, why: String) -> GateError {
         let what = match (self.roots.is_empty(), &self.client) {
             (true, None) => return GateError::Http(why),
@@ -56,7 +56,8 @@ impl TlsFiles {
 }
 
 impl Subscription {
-    /// Prepares to hear the License Client at `address`, with what is signed or without.
+    /// Prepares a subscription to the License Client at `address`, with or without signed
+    /// documents.
     pub(crate) fn new(
         address: Address,
         signed: bool,
@@ -90,15 +91,15 @@ impl Subscription {
         &self.address
     }
 
-    /// Whether a request carries a secret in the clear.
+    /// Whether a request carries a secret in plain text.
     #[cfg(target_os = "linux")]
     fn shows_a_secret(&self) -> bool {
         let has_token = self.token.is_some() && self.events.scheme() == "http";
         has_token || license_listening_users::shows_a_secret(self.address.expose())
     }
 
-    /// Where a secret would be sent to an address of this machine: the host and the
-    /// address at which only trusted users listen, for the connection.
+    /// If a secret would be sent to an address of this machine: the host, and the address on which
+    /// only trusted users listen, for the connection.
     #[cfg(target_os = "linux")]
     async fn proven_listener(
         &self,
@@ -124,7 +125,7 @@ impl Subscription {
         }
     }
 
-    /// Who listens is not known here.
+    /// The user who listens cannot be determined here.
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unused_async, reason = "on Linux a name is looked up")]
     async fn proven_listener(
@@ -134,7 +135,7 @@ impl Subscription {
         Ok(None)
     }
 
-    /// Connects, and passes on everything that is said until contact is lost.
+    /// Connects, and passes on all events until contact is lost.
     pub(crate) async fn hear(
         &self,
         mut said: impl FnMut(Announcement, &Envelope) -> Result<(), ContactError>,
@@ -176,7 +177,7 @@ impl Subscription {
             }
         });
         let mut events = SseByteStream::new(bounded);
-        // The state comes first, and immediately; after that comments will do.
+        // The state is sent first, and immediately; after that, comments are enough.
         let mut timeout = self.idle_timeout;
         loop {
             let event = tokio::time::timeout(timeout, events.next()).await;
@@ -197,7 +198,7 @@ impl Subscription {
     }
 }
 
-/// Users whose programs may have the token in any case.
+/// Users whose programs may always receive the token.
 fn always_trusted() -> BTreeSet<u32> {
     #[cfg(target_os = "linux")]
     {
@@ -208,13 +209,13 @@ fn always_trusted() -> BTreeSet<u32> {
     BTreeSet::new()
 }
 
-/// What every connection is made with.
+/// The settings of every connection.
 fn configured(idle_timeout: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(idle_timeout)
         .redirect(redirect::Policy::none())
-        // A License Client is next door, and no proxy is before it.
+        // A License Client is on the local network, so no proxy is used.
         .no_proxy()
 }
 
@@ -241,7 +242,7 @@ fn with_tls(
         }
         roots.extend(certificates);
     }
-    // A site with its own certificate authority trusts no other.
+    // A site with its own certificate authority trusts no other authority.
     let http = match roots.is_empty() {
         true => http,
         false => http.tls_certs_only(roots),
@@ -262,7 +263,7 @@ fn with_tls(
     Ok(http)
 }
 
-/// What broke a stream: the library wraps what we have said ourselves.
+/// The cause of a broken stream: the library wraps our own errors.
 fn broken(error: sse_stream::Error) -> ContactError {
     match error {
         sse_stream::Error::Body(inner) => match inner.downcast::<ContactError>() {
@@ -273,7 +274,7 @@ fn broken(error: sse_stream::Error) -> ContactError {
     }
 }
 
-/// An error with what has led to it: the outermost one says little.
+/// An error with its causes: the outermost error alone says little.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let errors = std::iter::successors(Some(error), |error| error.source());
     let texts: Vec<String> = errors.map(ToString::to_string).collect();
@@ -289,7 +290,7 @@ mod tests {
 
     use super::*;
 
-    /// Listens one time, answers 401, and hands back what was sent.
+    /// Accepts one connection, answers 401, and returns what was sent.
     fn listener() -> (u16, thread::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -332,10 +333,10 @@ mod tests {
                 request.contains("Bearer hunter2hunter2hunter2"),
                 "{request}"
             );
-            // Nothing listens there now, so nothing is connected to.
+            // Nothing listens there now, so no connection is made.
             let heard = subscription.hear(|_, _| Ok(())).await.unwrap_err();
             assert!(
-                heard.to_string().contains("no License Client listens"),
+                heard.to_string().contains("no License Client is listening"),
                 "{heard}"
             );
         }
@@ -354,7 +355,7 @@ mod tests {
             proven,
             Err(ContactError::ForeignListener { address, user: me })
         );
-        // A user who is named may have it.
+        // A named user may receive it.
         let mut named = subscription(&url);
         named.listener_users.insert(me);
         let proven = named.proven_listener(others.clone()).await;
@@ -366,7 +367,7 @@ mod tests {
             let proven = with_secret.proven_listener(others.clone()).await;
             assert!(proven.is_err(), "{proven:?}");
         }
-        // Without a secret, or where a certificate proves who answers, any may listen.
+        // Without a secret, or if a certificate proves the server's identity, any user may listen.
         let mut without = subscription(&url);
         without.token = None;
         assert_eq!(without.proven_listener(others.clone()).await, Ok(None));

@@ -9,7 +9,7 @@ use crate::clock::Ticks;
 use crate::decision::{Decision, Reason};
 use crate::without_contact::WithoutContact;
 
-/// The decisions from an instant on.
+/// The decisions from a given instant.
 pub(crate) struct Table {
     rows: Arc<Rows>,
     /// The last instant at which `current` is valid.
@@ -128,7 +128,7 @@ impl Table {
         step.or(self.steps.last()).unwrap_or(&NOTHING)
     }
 
-    /// Until when the decisions do not change.
+    /// The last instant at which the decisions do not change.
     pub(crate) fn until(&self) -> Ticks {
         self.until
     }
@@ -138,7 +138,7 @@ impl Table {
         self.rows.contains_key(feature)
     }
 
-    /// How many features are listed.
+    /// The number of listed features.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }

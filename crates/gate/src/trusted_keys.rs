@@ -17,7 +17,9 @@ pub(crate) struct TrustedKeys {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unproven {
     /// There is no signed license.
-    #[error("the License Client sends no signed license: it has no trusted keys, or no license")]
+    #[error(
+        "the License Client does not send a signed license: it has no trusted keys or no license"
+    )]
     Nothing,
     /// The document is not valid.
     #[error(transparent)]

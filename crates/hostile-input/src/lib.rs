@@ -1,7 +1,7 @@
-//! Every reader of untrusted bytes, as functions of bytes.
+//! All parsers of untrusted bytes, as functions of bytes.
 //!
-//! Each function panics when an invariant is broken: something unsigned was believed, or an
-//! answer is an internal error. The fuzzers in `fuzz/` drive them, and so does a small test here.
+//! Each function panics when an invariant is broken: something unsigned was accepted, or a response
+//! is an internal error. The fuzzers in `fuzz/` drive them, and so does a small test here.
 #![expect(clippy::unwrap_used, reason = "a panic is what a fuzzer looks for")]
 
 mod request;
@@ -23,10 +23,10 @@ use license_core::protocol::{
 use license_core::rotation::{follow, walk};
 use license_core::route::{MAX_PATH_BYTES, Otherwise, Pattern, PlainPath, Route, RouteTable};
 
-/// A function of bytes, by its name.
+/// A function of bytes and its name.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All functions.
 pub const TARGETS: [Target; 7] = [
     ("document", document),
     ("key_set", key_set),
@@ -37,13 +37,13 @@ pub const TARGETS: [Target; 7] = [
     ("path", path),
 ];
 
-/// Documents that are genuine, one a line; they are what mutations begin with.
+/// Genuine documents, one per line, with which mutations start.
 pub const SEEDS: &str = include_str!("../seeds.txt");
 
 /// A key without a known private part: what it verifies is in [`SEEDS`].
 const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}]}"#;
 
-/// A table in which much makes a difference.
+/// A table in which many details of a path make a difference.
 static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
     let patterns = ["/", "/a", "/a/b", "/a/**", "/*/b", "/a/*/é/**", "/b"];
     let routes = patterns.iter().enumerate().map(|(number, pattern)| Route {
@@ -62,7 +62,7 @@ fn is_a_seed(text: &str) -> bool {
     SEEDS.lines().any(|seed| seed == text)
 }
 
-/// Nothing but what was signed is believed.
+/// Only signed content is accepted.
 pub fn document(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -72,7 +72,7 @@ pub fn document(data: &[u8]) {
     assert!(!believed || is_a_seed(text), "{text}");
 }
 
-/// Sets that are read are sound, and nothing but what was signed is followed.
+/// Accepted sets are valid, and only signed sets are followed.
 pub fn key_set(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(keyring) = Keyring::from_json(&text) {
@@ -114,7 +114,7 @@ pub fn contact(data: &[u8]) {
                 Contact::Denied(_) => assert!((200..500).contains(&status)),
                 Contact::None(why) => assert!(!why.to_string().is_empty()),
             }
-            // The seeds are older than what is known: none of them counts.
+            // The seeds are older than what is known, so none of them counts.
             let counts = matches!(
                 judged,
                 Contact::Confirmed(_) | Contact::Denied(Denial::Signed(_))
@@ -130,7 +130,7 @@ pub fn contact(data: &[u8]) {
     ));
 }
 
-/// A file is read or refused; what was written is read again.
+/// A file is parsed or rejected; a file that was written can be parsed again.
 pub fn license_file(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(request) = OfflineRequest::from_file(&text) {
@@ -147,8 +147,8 @@ pub fn license_file(data: &[u8]) {
     }
 }
 
-/// A path is refused, or plain: no spelling is left that a service behind the gate might
-/// read otherwise. Without a method it needs what it needs with one.
+/// A path is refused, or plain: no spelling remains that a service behind the gate might read
+/// differently. Without a method it requires what it requires with one.
 pub fn path(data: &[u8]) {
     let any = ROUTES.needs_of_any_method(data);
     assert!(any.contains(&ROUTES.need("GET", data)));
@@ -188,7 +188,7 @@ struct Line {
     settings: Settings,
 }
 
-/// A setting is taken or refused in words; what is shown of it is no secret.
+/// A setting is accepted, or rejected with a message; its displayed value contains no secret.
 pub fn configuration(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut line = text.lines();

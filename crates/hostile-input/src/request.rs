@@ -59,7 +59,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     }
 });
 
-/// What can be asked without the License Server.
+/// The routes that can be called without the License Server.
 const ROUTES: [(&str, &str); 11] = [
     ("POST", "/ofrep/v1/evaluate/flags/module.map_view"),
     ("POST", "/ofrep/v1/evaluate/flags"),

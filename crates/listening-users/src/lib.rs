@@ -1,8 +1,8 @@
-//! Whose programs listen at an address of this machine (proc(5), `net/tcp`).
+//! Determines which users' programs listen on an address of this machine (proc(5), `net/tcp`).
 //!
-//! While the License Client does not run, any user can listen on its port. So its
-//! commands and the gates of gateways send a secret to an address of this machine only
-//! if a user listens there who may have it. Linux only.
+//! While the License Client is not running, any user can listen on its port. Its commands and the
+//! gates of gateways therefore send a secret to an address of this machine only if a user who may
+//! know it is listening there. Linux only.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -10,9 +10,9 @@ use std::path::Path;
 
 use url::Url;
 
-/// Where the packages keep the License Client's state.
+/// The directory in which packages keep the License Client's state.
 pub const PACKAGED_STATE_DIR: &str = "/var/lib/license-client";
-/// Listening sockets, by version of the protocol.
+/// The tables of listening sockets, by protocol version.
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 /// State of a listening socket (`TCP_LISTEN` of the kernel).
 const LISTENS: &str = "0A";
@@ -20,25 +20,27 @@ const LISTENS: &str = "0A";
 /// Why a secret is not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenerError {
-    /// No program listens.
-    #[error("no License Client listens at {0}; start it with 'license-client serve'")]
+    /// No program is listening.
+    #[error("no License Client is listening on {0}; start it with 'license-client serve'")]
     NoListener(SocketAddr),
-    /// A program of another user listens.
+    /// A program of another user is listening.
     #[error(
-        "a program of the user with id {user} listens at {address}, who neither runs this command nor owns STATE_DIR: no secret is sent. Stop that program; or, if it is the License Client, set STATE_DIR to its directory, or run this command as its user"
+        "a program is listening on {address}, but its user (id {user}) neither runs this command \
+         nor owns STATE_DIR: no secret was sent. Stop that program; or, if it is the License \
+         Client, set STATE_DIR to its directory, or run this command as its user"
     )]
     Foreign {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Who.
+        /// The user id of the listener.
         user: u32,
     },
-    /// The system does not say who listens.
-    #[error("cannot find out who listens at {address}: {error}")]
+    /// The system does not report who is listening.
+    #[error("cannot determine which user is listening on {address}: {error}")]
     Unknown {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         error: std::io::Error,
     },
 }
@@ -48,8 +50,9 @@ fn is_local(address: IpAddr) -> bool {
     address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// Whether a request to this address shows a secret to the program that listens there: a user name,
-/// which may be a token, a password or a query. With https the certificate proves which program that is.
+/// Whether a request to this address reveals a secret to the program that listens there: a user
+/// name, which may be a token, a password or a query. With https, the certificate proves the
+/// identity of the program.
 #[must_use]
 pub fn shows_a_secret(url: &Url) -> bool {
     let has_secret =
@@ -57,8 +60,8 @@ pub fn shows_a_secret(url: &Url) -> bool {
     has_secret && url.scheme() == "http"
 }
 
-/// Users that may have the secrets of the service: root, the one who runs this
-/// program, and the owner of each of these directories.
+/// Users that may receive the secrets of the service: root, the user who runs this program, and the
+/// owner of each of these directories.
 pub fn trusted_users<'a>(directories: impl IntoIterator<Item = &'a Path>) -> BTreeSet<u32> {
     use std::os::unix::fs::MetadataExt as _;
     let owners = directories.into_iter().filter_map(|it| {
@@ -71,11 +74,11 @@ pub fn trusted_users<'a>(directories: impl IntoIterator<Item = &'a Path>) -> BTr
         .collect()
 }
 
-/// Of the addresses that a name has, the first one of this machine where only `trusted`
-/// users listen: connect to this one and no other. `None` when none is of this machine.
+/// The first of the addresses of a name that belongs to this machine and on which only `trusted`
+/// users listen. Connect only to this address. `None` if no address belongs to this machine.
 ///
 /// # Errors
-/// When no address of this machine is safe; of several reasons, the one that names a user.
+/// If no address of this machine is safe; if there are several reasons, the one that names a user.
 pub fn first_trusted(
     addresses: impl IntoIterator<Item = SocketAddr>,
     trusted: &BTreeSet<u32>,
@@ -92,7 +95,7 @@ pub fn first_trusted(
     refusal.map_or(Ok(None), Err)
 }
 
-/// Whether only `trusted` users listen at an address of this machine.
+/// Checks that only `trusted` users listen on an address of this machine.
 ///
 /// # Errors
 /// One [`ListenerError`] for each reason.
@@ -120,7 +123,7 @@ fn check(address: SocketAddr, trusted: &BTreeSet<u32>) -> Result<(), ListenerErr
     }
 }
 
-/// The user of a line of the table, if its socket takes connections to `address`.
+/// The user of a line of the table, if its socket accepts connections to `address`.
 fn listening_user(line: &str, address: SocketAddr) -> Option<u32> {
     let fields: Vec<&str> = line.split_ascii_whitespace().take(8).collect();
     let &[_, local, _, state, _, _, _, user] = fields.as_slice() else {
@@ -129,8 +132,8 @@ fn listening_user(line: &str, address: SocketAddr) -> Option<u32> {
     let (ip, port) = local.split_once(':')?;
     let ip = ip_address(ip)?.to_canonical();
     let wanted = address.ip().to_canonical();
-    // A socket of IPv6 that listens at all addresses takes those of IPv4, too.
-    // A connection to the unspecified address goes to one that the kernel chooses.
+    // An IPv6 socket that listens on all addresses also accepts IPv4 connections. A connection to
+    // the unspecified address goes to an address that the kernel chooses.
     let takes = ip == wanted
         || wanted.is_unspecified()
         || ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
@@ -139,7 +142,7 @@ fn listening_user(line: &str, address: SocketAddr) -> Option<u32> {
     (is_listening && takes).then(|| user.parse().ok()).flatten()
 }
 
-/// An address as the kernel writes it: words of 32 bits in the order of this machine.
+/// An address in the kernel's notation: 32-bit words in the byte order of this machine.
 fn ip_address(text: &str) -> Option<IpAddr> {
     let word = |at: usize| {
         let digits = text.get(8 * at..8 * at + 8)?;

@@ -1,4 +1,4 @@
-//! Everything that the use cases share.
+//! State shared by all use cases.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,17 +28,17 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What is signed into a document.
     pub terms: Terms,
-    /// Calls of sites that were counted.
+    /// Counts of sites' calls.
     pub traffic: Arc<Traffic>,
-    /// How often sites may call.
+    /// The rate limits of sites' calls.
     pub rates: Rates,
-    /// Which calls of sites wait for others.
+    /// The queues of sites' calls.
     pub queues: CallQueues,
-    /// Whether to sign by this machine's clock.
+    /// Whether this machine's clock is trusted for signing.
     pub signing_clock: SigningClock,
-    /// Which sequence numbers the database accounts for.
+    /// The sequence numbers that the database accounts for.
     pub numbering: Numbering,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Metrics,
     pub(crate) keys: LoadedKeys,
 }
@@ -53,7 +53,7 @@ impl App {
         }
     }
 
-    /// Writes down the calls that were counted, if that can be done now.
+    /// Stores the counted calls, if possible.
     pub async fn write_traffic_down(&self) {
         let (traffic, store) = (self.traffic.clone(), self.store.clone());
         // Runs to completion even if the caller disconnects, because the counts were already
@@ -74,30 +74,30 @@ impl App {
         self.keys.directory()
     }
 
-    /// The keys that sign now.
+    /// The keys that are currently used for signing.
     #[must_use]
     pub fn keys(&self) -> arc_swap::Guard<Arc<SigningKeys>> {
         self.keys.current()
     }
 
-    /// Reloads the keys if their files have changed, or the last reload failed. Answers
-    /// whether they were reloaded.
+    /// Reloads the keys if their files have changed, or the last reload failed. Returns whether
+    /// they were reloaded.
     ///
     /// # Errors
     /// When a key cannot be used, or the files do not continue the loaded keys; the previous keys
-    /// then keep signing, and the service is not ready.
+    /// then stay in use, and the service is not ready.
     pub fn reload_changed_keys(&self) -> Result<bool, SigningError> {
         self.keys.reload_if_changed()
     }
 
-    /// Whether the keys that sign are those of the files, as far as is known.
+    /// Whether the keys in use are those of the files, as far as is known.
     #[must_use]
     pub fn are_keys_current(&self) -> bool {
         !self.keys.has_failed()
     }
 
-    /// Signs claims at `now`, which was read from the clock within the request, with the
-    /// key whose turn it is.
+    /// Signs claims at `now`, which was read from the clock within the request, with the key that
+    /// is active at that time.
     ///
     /// # Errors
     /// While the clock may be wrong, when no key may sign, and while the keys do not match
@@ -114,7 +114,7 @@ impl App {
         Ok(signed)
     }
 
-    /// Whether documents are signed now.
+    /// Whether documents can be signed now.
     ///
     /// # Errors
     /// As [`App::sign`].
@@ -126,7 +126,7 @@ impl App {
     /// Reloads the keys.
     ///
     /// # Errors
-    /// When a key cannot be used; the previous keys then keep signing.
+    /// When a key cannot be used; the previous keys then stay in use.
     pub fn reload_keys(&self) -> Result<(), SigningError> {
         self.keys.reload()
     }

@@ -1,5 +1,5 @@
-//! Who changes what, as recorded in the audit log: an entry is written in the same
-//! transaction as its change.
+//! The audit log of changes and their authors. An entry is written in the same transaction as its
+//! change.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::store::audit_log::{self, Entry};
 use crate::store::licenses::License;
 use crate::store::{StoreError, site_entries};
 
-/// Who makes a change.
+/// The author of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
     /// A user on the License Server's machine.
@@ -29,43 +29,43 @@ pub enum Actor {
     Service,
 }
 
-/// Who makes a change, and when.
+/// The author and time of a change.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
-    /// Who.
+    /// The author.
     pub by: Actor,
-    /// When.
+    /// The time.
     pub at: DateTime<Utc>,
 }
 
-/// What is done.
+/// The action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sea_orm::EnumIter)]
 pub enum Action {
     /// A license was issued.
     Issued,
-    /// Its end was set.
+    /// The end of the license was set.
     Renewed,
-    /// It was taken back for the time being.
+    /// The license was suspended.
     Suspended,
-    /// It was given back.
+    /// The license was reinstated.
     Reinstated,
-    /// It was revoked permanently.
+    /// The license was revoked permanently.
     Revoked,
     /// A machine has taken a seat.
     SeatTaken,
-    /// A machine has given its seat back.
+    /// A machine has freed its seat.
     SeatGivenBack,
-    /// Another installation has called for a machine that holds a seat.
+    /// Another installation has called from a machine that holds a seat.
     InstallationChanged,
-    /// The vendor has taken a machine's seat.
+    /// The vendor has freed a machine's seat.
     SeatFreed,
-    /// A machine has taken the place of another one whose lease still runs.
+    /// A machine has taken the place of another one whose lease is still valid.
     SeatMoved,
-    /// The vendor has released a freed seat while the machine's lease still runs.
+    /// The vendor has released a freed seat while the machine's lease is still valid.
     SeatReleased,
     /// Further entries of the license's sites on this day are only counted.
     SiteEntriesLimited,
-    /// How many entries of the license's sites on a day were only counted.
+    /// The number of entries of the license's sites on a day that were only counted.
     SiteEntriesCounted,
     /// A request file was answered.
     OfflineSigned,
@@ -77,14 +77,14 @@ pub enum Action {
     KeysUnchanged,
     /// The vendor accepted a key directory.
     KeysAccepted,
-    /// The vendor has found the server's clock to be right.
+    /// The vendor has confirmed that the server's clock is correct.
     ClockAccepted,
     /// A site was not denied because it knows more than the database.
     AnswerWithheld,
 }
 
 impl Action {
-    /// The text in the column.
+    /// The value in the column.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -113,7 +113,7 @@ impl Action {
 }
 
 impl Action {
-    /// Whether sites can do it as often as they like.
+    /// Whether sites can cause it any number of times.
     fn is_unbounded(self) -> bool {
         matches!(
             self,
@@ -138,7 +138,7 @@ impl Change {
     /// Records an action on a license.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn note(
         &self,
         db: &impl ConnectionTrait,
@@ -151,13 +151,13 @@ impl Change {
             .await
     }
 
-    /// Records an action on a machine's seat of a license, which must be locked.
-    /// What sites do beyond [`max_site_entries`] is counted, except that each machine's
-    /// first seat taken and first seat given back on a day are always written: seats and
-    /// moves bound how many machines there are.
+    /// Records an action on a machine's seat of a license, which must be locked. Actions of sites
+    /// beyond [`max_site_entries`] are only counted, except for each machine's first taken and
+    /// first freed seat of a day, which are always written: seats and moves limit the number of
+    /// machines.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn note_seat(
         &self,
         db: &impl ConnectionTrait,
@@ -194,7 +194,7 @@ impl Change {
             .await
     }
 
-    /// Whether a machine takes a seat, or gives one back, for the first time on this day.
+    /// Whether a machine takes or frees a seat for the first time on this day.
     async fn is_first_of_day(
         &self,
         db: &impl ConnectionTrait,
@@ -213,7 +213,7 @@ impl Change {
     /// Records an action on a signing key.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn note_key(
         &self,
         db: &impl ConnectionTrait,
@@ -224,10 +224,10 @@ impl Change {
         self.write(db, action, None, kid.to_owned(), details).await
     }
 
-    /// Notes that the server's clock was accepted.
+    /// Records that the server's clock was accepted.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn note_clock(
         &self,
         db: &impl ConnectionTrait,
@@ -238,10 +238,10 @@ impl Change {
             .await
     }
 
-    /// Notes that a site was not denied, with its masked license key.
+    /// Records that a site was not denied, with its masked license key.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn note_withheld(
         &self,
         db: &impl ConnectionTrait,

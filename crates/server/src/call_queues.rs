@@ -1,11 +1,11 @@
-//! Which calls of sites are worked on, and which wait, before any of them asks for a
-//! connection to the database.
+//! Decides which calls of sites are processed and which wait, before any of them requests a
+//! database connection.
 //!
-//! Calls about one license take turns, because they would wait for the same row. Machines that
-//! are not known to hold a seat wait in a queue of their own, one of them at a time for the
-//! license: however many there are, they keep no holder of a seat waiting. Keys that are not known
-//! to be valid share a few turns, however many callers send them. So none of these keeps another
-//! license from being answered.
+//! Calls about one license are processed one at a time, because they would wait for the same row.
+//! Machines that are not known to hold a seat wait in a separate queue, from which one at a time
+//! waits for the license: regardless of their number, they do not delay the holders of seats. Keys
+//! that are not known to be valid share a few turns, regardless of the number of callers. So none
+//! of these calls delays those about another license.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -29,7 +29,7 @@ const UNKNOWN_KEY_BOUNDS: QueueBounds = QueueBounds {
     max_waiting: 256,
     timeout: Duration::from_secs(2),
 };
-/// The same from addresses that have.
+/// The same from addresses that have failed too often.
 const FAILING_ADDRESS_BOUNDS: QueueBounds = QueueBounds {
     at_a_time: 2,
     max_waiting: 64,
@@ -78,11 +78,12 @@ impl CallQueues {
         }
     }
 
-    /// Waits for the turn of a call with this key from this machine, and from an address that has
-    /// failed too often or not. For a key that is known to be valid the address does not matter.
+    /// Waits for the turn of a call with this key from this machine; the last argument says whether
+    /// the address has failed too often. For a key that is known to be valid, the address is
+    /// irrelevant.
     ///
     /// # Errors
-    /// When too many are waiting.
+    /// If too many calls are waiting.
     pub async fn enter(
         &self,
         key: &LicenseKey,
@@ -108,7 +109,7 @@ impl CallQueues {
     /// license.
     ///
     /// # Errors
-    /// When too many are waiting.
+    /// If too many calls are waiting.
     pub async fn found(
         &self,
         key: &LicenseKey,
@@ -142,8 +143,8 @@ impl CallQueues {
     }
 }
 
-/// What was found in the database, each kept as a hash with a random seed: keys for which there
-/// was a license, which is never removed, and machines that held a seat.
+/// Entries that were found in the database, stored as hashes with a random seed: keys of licenses,
+/// which are never removed, and machines that held a seat.
 #[derive(Debug, Default)]
 struct Known {
     hasher: RandomState,
@@ -155,7 +156,7 @@ impl Known {
         self.lock().contains(&self.hasher.hash_one(what))
     }
 
-    /// When it is full, all are forgotten: those that call again are found again.
+    /// When the set is full, it is cleared: callers that call again are found again.
     fn add(&self, what: &(impl Hash + ?Sized)) {
         let what = self.hasher.hash_one(what);
         let mut found = self.lock();

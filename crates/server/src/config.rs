@@ -1,7 +1,7 @@
 //! Every setting: its name, default, meaning and bounds.
 //!
-//! A setting comes from its flag, else from its environment variable, else
-//! from `.env` in the current directory, else from its default.
+//! The value of a setting comes from the first of these sources that has it: its flag, its
+//! environment variable, `.env` in the current directory, its default.
 #![expect(
     clippy::doc_markdown,
     reason = "the comments on settings are the texts of --help"
@@ -20,7 +20,7 @@ use license_service::hosts::AllowedHost;
 use license_service::log_filter::LogFilter;
 use license_service::telemetry::LogFormat;
 
-/// Where licenses and keys are kept. Every command needs it.
+/// Where licenses and keys are stored. Every command needs these settings.
 #[derive(Clone, Debug, Args)]
 pub struct Storage {
     /// Database: postgresql://user:password@host:5432/name or sqlite:FILE;
@@ -42,7 +42,7 @@ pub struct Storage {
     #[arg(long, env, global = true, value_name = "DIR")]
     pub keys_dir: Option<PathBuf>,
 
-    /// How long the database may take. Not a setting; tests shorten the waits.
+    /// Timeouts of database operations. Not a setting; tests shorten the waits.
     #[arg(skip)]
     pub database_timeouts: Timeouts,
 }
@@ -97,7 +97,7 @@ pub struct Serve {
     #[command(flatten)]
     pub admin_token: AdminTokenSettings,
 
-    /// Host names of the console and the administration, in addition to addresses and
+    /// Host names of the console and the administration API, in addition to addresses and
     /// single-label names: licenses.example, or *.example for all names below it
     #[arg(long, env, value_delimiter = ',', value_name = "LIST")]
     pub allowed_hosts: Vec<AllowedHost>,

@@ -1,5 +1,5 @@
-//! What Prometheus scrapes. Counters are counted where things happen; the counts of
-//! what runs beside requests are read when they are scraped.
+//! Metrics for Prometheus. Counters are incremented where events happen; the counts of background
+//! activity are read during the scrape.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -79,8 +79,8 @@ impl Metrics {
         }
     }
 
-    /// Counts the answer to a request, and the time until it began. `route` is one of the
-    /// URL table, so that the number of series is bounded.
+    /// Counts the response to a request, and the time until it began. `route` is one of the URL
+    /// table, so that the number of series is bounded.
     pub fn answered(&self, route: &str, status: StatusCode, took: Duration) {
         let (route, status) = (route.to_owned(), status.as_u16());
         let labels = RouteLabels {
@@ -99,11 +99,11 @@ impl Metrics {
         self.withheld.inc();
     }
 
-    /// The text that is scraped, with the failures of each background job, the log lines
-    /// that were dropped, and the installations of all customers if they are known.
+    /// The scraped text, with the failures of each background job, the log lines that were dropped,
+    /// and the installations of all customers if they are known.
     ///
     /// # Errors
-    /// Never in practice: writing to a text does not fail.
+    /// Never in practice: writing to a string does not fail.
     pub fn text(
         &self,
         job_failures: &[(&'static str, u64)],

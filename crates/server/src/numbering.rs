@@ -9,14 +9,14 @@ use license_core::restored::{Continuity, Coverage, MAX_UNRECORDED, number_at};
 
 use crate::commit_proofs::CommitProofs;
 
-/// How often staff are alerted at most.
+/// Minimum interval between two alerts to staff.
 pub const ALERT_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// How many numbers of denials are remembered. With more of them, the machines that were denied
 /// with the oldest ones get no answer instead of a denial, if numbers around them are lost.
 const MAX_DENIALS: usize = 4096;
 
-/// What is known, in memory.
+/// The state in memory.
 #[derive(Debug, Default)]
 pub struct Numbering {
     known: Mutex<Known>,
@@ -34,19 +34,19 @@ struct Known {
     lost_after: Option<u64>,
     /// Numbers of the latest denials, which the database may not have.
     denials: VecDeque<u64>,
-    /// Until then another server may show that it runs, and that nothing is lost.
+    /// The time until which another server may show that it is running, and that nothing is lost.
     waits_until: Option<DateTime<Utc>>,
     /// What was recorded when this process started.
     started_at: Option<Coverage>,
-    /// What this process saw or recorded last.
+    /// The latest record that this process read or wrote.
     seen: Option<Coverage>,
-    /// When staff were alerted, in time of the running process.
+    /// When staff were last alerted, in running time of the process.
     alerted_at: Option<Duration>,
 }
 
 impl Numbering {
-    /// At the start of a process, with what is recorded. Beside a running server its record
-    /// counts.
+    /// The state at the start of a process, from the recorded coverage. If another server is
+    /// running, its record counts.
     #[must_use]
     pub fn started(recorded: Option<Coverage>, now: DateTime<Utc>) -> Self {
         let is_broken = recorded.is_none_or(|it| it.continuity(now) == Continuity::Broken);
@@ -62,8 +62,8 @@ impl Numbering {
         }
     }
 
-    /// At the start of a server: one that seems to run may have failed a moment ago. Numbers
-    /// count as lost until it shows that it runs.
+    /// The state at the start of a server: another server that seems to be running may have failed.
+    /// Numbers count as lost until it shows that it is running.
     pub fn wait_for_another(&self, now: DateTime<Utc>) {
         let mut known = self.lock();
         let seen = known.seen;
@@ -74,7 +74,7 @@ impl Numbering {
         }
     }
 
-    /// Whether another server still has time to show that it runs.
+    /// Whether another server still has time to show that it is running.
     #[must_use]
     pub fn waits(&self, recorded: Option<&Coverage>, now: DateTime<Utc>) -> bool {
         let may_be_lost = self.unstored_after(recorded).is_some();
@@ -112,9 +112,9 @@ impl Numbering {
         self.lock().denials.contains(&number)
     }
 
-    /// The number after which numbers may be lost without a stored range, by what the
-    /// database has recorded now. An older record than the one that was seen before means that a
-    /// backup was restored under this process.
+    /// The number after which numbers may be lost without a stored range, according to the current
+    /// record. A record older than the one seen before means that a backup was restored while this
+    /// process was running.
     #[must_use]
     pub fn unstored_after(&self, recorded: Option<&Coverage>) -> Option<u64> {
         let known = self.lock();
@@ -128,7 +128,8 @@ impl Numbering {
         [start, restored, lost].into_iter().flatten().min()
     }
 
-    /// This process has recorded how far the database is covered, and stored what may be lost.
+    /// This process has recorded the coverage of the database, and stored the numbers that may be
+    /// lost.
     /// `stored` is the number after which it stored that numbers may be lost.
     pub fn note_recorded(&self, recorded: Coverage, stored: Option<u64>) {
         let mut known = self.lock();
@@ -141,7 +142,7 @@ impl Numbering {
         known.seen = Some(recorded);
     }
 
-    /// Whether staff are to be alerted now; they are then, as far as this process knows.
+    /// Whether to alert staff now; if so, this counts as an alert of this process.
     pub fn take_alert(&self, now: Duration) -> bool {
         let mut known = self.lock();
         let is_due = known
@@ -187,7 +188,7 @@ mod tests {
             numbering.unstored_after(Some(&recorded(5, 10))),
             Some(10_000)
         );
-        // Another server that has checked only its own start.
+        // Another server that has only checked its own start.
         assert_eq!(
             numbering.unstored_after(Some(&recorded(6, 99))),
             Some(10_000)
@@ -196,7 +197,7 @@ mod tests {
         for (found, expected) in [
             (Some(recorded(6, 100)), None),
             (Some(recorded(7, 100)), None),
-            // The clock was set back, and nothing else.
+            // Only the clock was set back.
             (Some(recorded(7, 50)), None),
             (Some(recorded(5, 10)), Some(10_000)),
             (None, Some(0)),
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn a_server_that_seems_to_run_has_half_a_minute_to_show_it() {
         let open = recorded(5, 100);
-        // A command takes its word for it.
+        // A command trusts the record.
         let numbering = Numbering::started(Some(open), at(110));
         assert_eq!(numbering.unstored_after(Some(&open)), None);
         numbering.wait_for_another(at(110));

@@ -28,7 +28,7 @@ pub enum OpenError {
     Store {
         /// The database, without its password.
         url: String,
-        /// Why.
+        /// The cause.
         error: StoreError,
     },
     /// The signing keys cannot be used.
@@ -50,7 +50,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the database may be there soon.
+    /// Whether the database may become available soon.
     #[must_use]
     pub fn is_database_away(&self) -> bool {
         let Self::Store { error, .. } = self else {
@@ -61,11 +61,10 @@ impl OpenError {
 }
 
 impl App {
-    /// Opens the database and the keys. The first start makes a key.
+    /// Opens the database and the keys. The first start creates a key.
     ///
     /// # Errors
-    /// When the database or the keys cannot be used, or keys are gone that
-    /// there have been.
+    /// If the database or the keys cannot be used, or former keys are missing.
     pub async fn open(
         storage: &Storage,
         terms: Terms,
@@ -110,8 +109,7 @@ impl App {
     }
 }
 
-/// Makes the first key, and notes it; another process may be faster. Answers
-/// its id.
+/// Creates the first key, and records it; another process may be faster. Returns its id.
 ///
 /// # Errors
 /// When the directory or the database refuses.
@@ -131,7 +129,8 @@ pub async fn first_key(
     let nothing = serde_json::Value::Null;
     let noted = change.note_key(&transaction, Action::KeyMade, &kid, nothing);
     noted.await.map_err(refused)?;
-    // Where another directory is recorded, this one signs only after it was accepted.
+    // If a different directory is recorded, this one is used for signing only after it has been
+    // accepted.
     let record = SigningKeys::load(&keys_dir)?.record();
     let recorded = store::key_record::add(&transaction, &record);
     recorded.await.map_err(refused)?;
@@ -160,7 +159,7 @@ pub async fn make_missing_key(
 ) -> Result<(), OpenError> {
     let had_keys = had_keys(store).await;
     if had_keys.map_err(|error| refused(storage, error))? {
-        // A process that makes the first key writes its files before the entry.
+        // A process that creates the first key writes its files before the entry.
         return match SigningKeys::load(&storage.keys()) {
             Err(SigningError::None(directory)) => Err(OpenError::KeysLost { directory }),
             loaded => Ok(loaded.map(|_| ())?),
@@ -171,7 +170,7 @@ pub async fn make_missing_key(
     Ok(())
 }
 
-/// Whether the database knows of a key, or of what was signed with one.
+/// Whether the database has any record of a key, or of anything signed with one.
 async fn had_keys(store: &Store) -> Result<bool, StoreError> {
     let db = store.reader();
     Ok(audit_log::any_of(db, Action::KeyMade.as_str()).await?
@@ -204,7 +203,7 @@ fn unusable(storage: &Storage, error: KeysError) -> OpenError {
         KeysError::Store(error) => refused(storage, error),
         KeysError::Signing(error) => error.into(),
         KeysError::Clock(error) => error.into(),
-        // Nothing is changed here that could be interrupted.
+        // Nothing is changed here, so the check can be interrupted.
         KeysError::Interrupted(_) => OpenError::Signing(SigningError::NoneSignsNow),
     }
 }

@@ -1,7 +1,7 @@
-//! How often sites may call: what is left of each caller's rate, in memory.
+//! Rate limits of sites: the remaining allowance of each caller, in memory.
 //!
-//! Each process counts for itself, so with two processes twice as many calls are
-//! allowed. A restart forgets.
+//! Each process counts for itself, so with two processes twice as many calls are allowed. A restart
+//! resets the counts.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -18,25 +18,25 @@ use license_core::rate::{
 
 use crate::store::callers::CallerOfLicense;
 
-/// Callers of one kind that are kept apart; about 8 MB.
+/// Maximum number of callers of one kind that are tracked separately; about 8 MB.
 const MAX_CALLERS: usize = 200_000;
-/// How often callers whose allowance is full again are forgotten at most: it takes
-/// a look at all of them.
+/// Minimum interval between two removals of callers whose allowance is full again: it has to check
+/// all of them.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
-/// What all callers beyond [`MAX_CALLERS`] have together.
+/// The shared rate of all callers beyond [`MAX_CALLERS`].
 const OVERFLOW_RATE: Rate = Rate {
     burst: 1000,
     interval: Duration::from_millis(1),
 };
-/// The same for failures: that many networks that fail are an attack.
+/// The same for failures: failures from that many networks are an attack.
 const FAILURE_OVERFLOW_RATE: Rate = Rate {
     burst: 100,
     interval: Duration::from_millis(10),
 };
 
-/// What failures count for: prefix lengths of networks of IPv4 …
+/// The networks for which failures count: prefix lengths of IPv4 networks …
 const FAILURE_RATES_IPV4: &[(u8, Rate)] = &[(32, FAILURE_RATE), (24, FAILURE_RATE_OF_24)];
-/// … and of IPv6. A host has a /64 at least.
+/// … and of IPv6 networks. A host has at least a /64.
 const FAILURE_RATES_IPV6: &[(u8, Rate)] = &[
     (64, FAILURE_RATE),
     (56, FAILURE_RATE_OF_56),
@@ -73,16 +73,16 @@ impl Rates {
         self.failures.take_each(&counted_networks(address), now)
     }
 
-    /// Counts a failure whose answer is sent regardless of earlier ones. Beyond the rate there is
-    /// nothing left to take.
+    /// Counts a failure whose response is sent regardless of earlier failures. Beyond the rate,
+    /// nothing more is subtracted.
     pub fn note_failure(&self, address: IpAddr, now: Duration) {
         self.fail(address, now).unwrap_or_default();
     }
 
-    /// Counts a call about a license that exists. The address does not matter: a
-    /// thousand sites may stand behind one. Machines without a seat have one rate for
-    /// activations and another for everything else, so that machines whose seats were
-    /// freed keep no machine from activating.
+    /// Counts a call about a license that exists. The address does not matter: a thousand sites may
+    /// stand behind one. Machines without a seat have one rate for activations and another for
+    /// everything else, so that machines whose seats were freed do not prevent others from
+    /// activating.
     ///
     /// # Errors
     /// How long until a call is allowed again. It is not counted then.
@@ -101,7 +101,7 @@ impl Rates {
         if call == Call::Activate {
             return self.newcomer(license_id, caller.seats, now);
         }
-        // One machine in a loop takes nothing from the others.
+        // One machine in a loop does not use up the allowance of others.
         self.seatless.take(&machine, SEATLESS_RATE, now)?;
         let rate = all_seatless_rate(caller.seats);
         self.seatless_of_license.take(license_id, rate, now)
@@ -136,8 +136,8 @@ fn counted_networks(address: IpAddr) -> Vec<(IpNet, Rate)> {
         .collect()
 }
 
-/// What is left for callers of one kind. A caller is kept as a hash with a random
-/// seed, so that its size is fixed and no one can make two collide on purpose.
+/// The allowances of callers of one kind. A caller is stored as a hash with a random seed, so that
+/// its size is fixed and no one can make two collide on purpose.
 struct Allowances {
     max: usize,
     overflow: Rate,
@@ -163,7 +163,7 @@ impl Allowances {
         }
     }
 
-    /// Whether a call is allowed. Nothing is taken.
+    /// Whether a call is allowed. Subtracts nothing.
     fn look(&self, caller: &impl Hash, rate: Rate, now: Duration) -> bool {
         let kept = self.lock();
         let found = match kept.full_at.get(&self.hasher.hash_one(caller)) {
@@ -178,7 +178,7 @@ impl Allowances {
         self.take_each(&[(caller, rate)], now)
     }
 
-    /// Takes a call from each of these allowances, or from none.
+    /// Subtracts a call from all of these allowances, or from none.
     fn take_each(&self, callers: &[(impl Hash, Rate)], now: Duration) -> Result<(), Duration> {
         let mut kept = self.lock();
         let mut taken = Vec::with_capacity(callers.len());
@@ -220,7 +220,7 @@ impl Allowances {
 }
 
 impl Kept {
-    /// Forgets callers that are like callers that never called, if there is no room.
+    /// If there is no room, removes callers whose allowance is full again.
     fn make_room(&mut self, max: usize, now: Duration) {
         let is_due = now.saturating_sub(self.pruned_at) >= PRUNE_INTERVAL;
         if self.full_at.len() >= max && is_due {

@@ -24,7 +24,7 @@ use crate::licensing::{clock, history, key_record, restored};
 /// How often the key directory is checked.
 const KEY_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often the counts of calls are written down.
+/// How often the counts of calls are stored.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the clock is compared with the database's.
 const WATCH_CLOCK_INTERVAL: Duration = Duration::from_secs(15);
@@ -35,7 +35,7 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How often the fleet is evaluated for the metrics.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Where the vendor's own machines are: proxies, which connect for all sites behind them, and
+/// Networks of the vendor's own machines: proxies, which connect for all sites behind them, and
 /// monitoring. These addresses are not used on the internet.
 const PRIVATE_NETWORKS: [IpNet; 7] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8)),
@@ -53,17 +53,16 @@ const PRIVATE_NETWORKS: [IpNet; 7] = [
     )),
 ];
 
-/// The bounds of connections and request bodies.
+/// The limits of connections and request bodies.
 #[derive(Clone, Debug, Default)]
 pub struct Bounds {
-    /// Of connections. The private networks are added to the trusted ones.
+    /// The limits of connections. The private networks are added to the trusted ones.
     pub limits: Limits,
-    /// Of request bodies.
+    /// The limits of request bodies.
     pub bodies: BodyLimits,
 }
 
-/// Serves on `listener`, within the default bounds, until `shutdown` is
-/// cancelled.
+/// Serves on `listener`, with the default limits, until `shutdown` is cancelled.
 ///
 /// # Errors
 /// When the address of the listener is unknown.
@@ -76,7 +75,7 @@ pub async fn serve(
     serve_within(app, access, listener, Bounds::default(), shutdown).await
 }
 
-/// The same within other bounds.
+/// The same with other limits.
 ///
 /// # Errors
 /// When the address of the listener is unknown.
@@ -118,26 +117,26 @@ pub async fn serve_within(
     Ok(())
 }
 
-/// Records how far the database is covered, when this server starts and when it stops. A
-/// failure is logged.
+/// Records the time up to which the database is complete, when this server starts and when it
+/// stops. A failure is logged.
 async fn record_coverage(app: &App, is_closed: bool) {
     let recorded = restored::record(&app.store, &app.numbering, &app.signing_clock, is_closed);
     if let Err(error) = recorded.await {
-        tracing::warn!(%error, "failed to record until when the database is complete");
+        tracing::warn!(%error, "failed to record the time up to which the database is complete");
     }
 }
 
-/// Starts what runs beside the answers, under supervision.
+/// Starts the background jobs, under supervision.
 fn start_jobs(app: &Arc<App>, survey: &Arc<Survey>, shutdown: CancellationToken) -> Arc<Jobs> {
     let jobs = Arc::new(Jobs::new(app.clock.clone(), shutdown));
     let (watched, kept, compared) = (app.clone(), app.clone(), app.clone());
     let proven = app.clone();
     jobs.run("watch keys", move || watch_keys(watched.clone()));
-    jobs.run("keep history", move || keep_history(kept.clone()));
+    jobs.run("prune history", move || keep_history(kept.clone()));
     jobs.run("watch clock", move || watch_clock(compared.clone()));
     jobs.run("watch commits", move || watch_commits(proven.clone()));
     let (looking, survey) = (app.clone(), survey.clone());
-    jobs.run("look at the fleet", move || {
+    jobs.run("evaluate the fleet", move || {
         look_at_fleet(looking.clone(), survey.clone())
     });
     jobs.run("report log", telemetry::report_regularly);
@@ -166,7 +165,7 @@ async fn keep_history(app: Arc<App>) -> Infallible {
 async fn look_at_fleet(app: Arc<App>, survey: Arc<Survey>) -> Infallible {
     loop {
         if let Err(error) = survey.fleet(&app).await {
-            tracing::debug!(%error, "the fleet was not evaluated");
+            tracing::debug!(%error, "failed to evaluate the fleet");
         }
         tokio::time::sleep(SURVEY_INTERVAL).await;
     }
@@ -184,7 +183,7 @@ async fn watch_clock(app: Arc<App>) -> Infallible {
             Err(error) if could_sign => {
                 tracing::error!(security = true, %error, "signing stopped");
             }
-            Ok(()) if !could_sign => tracing::info!("signing again"),
+            Ok(()) if !could_sign => tracing::info!("signing resumed"),
             _ => {}
         }
         could_sign = can_sign.is_ok();

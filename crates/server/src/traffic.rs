@@ -1,5 +1,5 @@
-//! Calls of sites, counted in memory and written down every few seconds: a row
-//! that every call wanted would make them wait for each other.
+//! Counts calls of sites in memory, and stores the counts every few seconds: if every call updated
+//! a shared row, calls would wait for each other.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use crate::store::calls::{self, Calls};
 use crate::store::{Store, StoreError};
 
-/// Counts not stored yet, which are lost if the process is killed.
+/// Counts that are not stored yet. They are lost if the process is killed.
 #[derive(Debug, Default)]
 pub struct Traffic(Mutex<HashMap<Key, u64>>);
 
@@ -25,7 +25,7 @@ impl Traffic {
     /// Stores the counts. Counts that cannot be stored are kept.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn write_down(&self, store: &Store) -> Result<(), StoreError> {
         let taken = std::mem::take(&mut *self.lock());
         if taken.is_empty() {
@@ -47,7 +47,7 @@ impl Traffic {
 }
 
 async fn write(store: &Store, counts: &HashMap<Key, u64>) -> Result<(), StoreError> {
-    // In one order, so that two processes never wait for each other.
+    // In a fixed order, so that two processes never wait for each other.
     let mut counts: Vec<_> = counts.iter().collect();
     counts.sort();
     let transaction = store.begin().await?;

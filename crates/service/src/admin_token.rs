@@ -1,4 +1,4 @@
-//! The administrator's token. Only its hash is kept.
+//! The administrator's token. Only its hash is stored.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,12 +17,12 @@ use crate::presentable_url::presentable_path;
 use crate::trimmed::unquoted;
 use crate::{file_access, text_file};
 
-/// Fewest characters of a token.
+/// Minimum length of a token, in characters.
 const MIN_TOKEN_CHARS: usize = 16;
 /// Maximum size of a token file, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
-/// The settings that name it.
+/// The settings that specify the token.
 #[derive(Clone, Debug, Default, Args)]
 pub struct AdminTokenSettings {
     /// The token itself. Only the environment variable is accepted:
@@ -38,7 +38,7 @@ pub struct AdminTokenSettings {
 }
 
 impl AdminTokenSettings {
-    /// What is compared with the token, if one is set.
+    /// The token in the form for comparisons, if one is set.
     ///
     /// # Errors
     /// As [`AdminTokenSettings::read`].
@@ -47,18 +47,18 @@ impl AdminTokenSettings {
         Ok(token.as_ref().map(AdminToken::new))
     }
 
-    /// The token, if one is set. A file that every user of the machine can read is
-    /// warned of: some orchestrators make no others.
+    /// The token, if one is set. If every user of the machine can read the file, a warning is
+    /// logged, because some orchestrators create only such files.
     ///
     /// # Errors
-    /// When its file cannot be read, or it is no token.
+    /// If its file cannot be read, or does not contain a valid token.
     pub fn read(&self) -> anyhow::Result<Option<SecretString>> {
         let (name, token) = match (&self.admin_token_file, &self.admin_token) {
             (Some(file), _) => ("ADMIN_TOKEN_FILE", read(file)?),
             (None, Some(token)) => ("ADMIN_TOKEN", token.clone()),
             (None, None) => return Ok(None),
         };
-        // What is wrong with it is said without it.
+        // The message does not repeat the token.
         let text = token.expose_secret();
         let is_whole = text.bytes().all(|byte| byte.is_ascii_graphic());
         ensure!(
@@ -70,25 +70,25 @@ impl AdminTokenSettings {
     }
 }
 
-/// A token that can be compared with.
+/// A token for comparisons.
 #[derive(Clone, Copy)]
 pub struct AdminToken([u8; 32]);
 
 impl AdminToken {
-    /// Keeps the hash of a token.
+    /// Stores the hash of a token.
     #[must_use]
     pub fn new(token: &SecretString) -> Self {
         Self(hash(token.expose_secret()))
     }
 
-    /// Whether it is this text. Hashes are compared, so that the time it takes
-    /// tells nothing about the token.
+    /// Whether the token is this text. Hashes are compared, so that the duration reveals nothing
+    /// about the token.
     #[must_use]
     pub fn is(&self, text: &str) -> bool {
         self.0 == hash(text)
     }
 
-    /// A code over a text that only holders of the token can make (RFC 2104).
+    /// An authentication code (RFC 2104) of a text, which only holders of the token can create.
     fn mac(&self, text: &str) -> Hmac<Sha256> {
         // A key shorter than a block is padded with zeros.
         let mut key = [0; 64];
@@ -104,16 +104,16 @@ impl AdminToken {
         URL_SAFE_NO_PAD.encode(self.mac(text).finalize().into_bytes())
     }
 
-    /// Whether the code was made for this text with this token. The comparison takes the
-    /// same time for every code.
+    /// Whether the code was created for this text with this token. The comparison takes constant
+    /// time.
     #[must_use]
     pub fn is_sealed(&self, text: &str, code: &str) -> bool {
         let code = URL_SAFE_NO_PAD.decode(code).unwrap_or_default();
         self.mac(text).verify_slice(&code).is_ok()
     }
 
-    /// What token a request shows, as RFC 6750, section 2.1 says. A caller that reads
-    /// the same env file as the service may show it in quotation marks.
+    /// The token that a request carries (RFC 6750, section 2.1). A caller that reads the same env
+    /// file as the service may send it in quotation marks.
     #[must_use]
     pub fn shown_in(&self, headers: &HeaderMap) -> ShownToken {
         let value = headers.get(header::AUTHORIZATION);
@@ -130,17 +130,17 @@ impl AdminToken {
         }
     }
 
-    /// Whether a request shows it.
+    /// Whether a request carries this token.
     #[must_use]
     pub fn is_shown_in(&self, headers: &HeaderMap) -> bool {
         self.shown_in(headers) == ShownToken::Right
     }
 }
 
-/// What token a request shows.
+/// The token that a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShownToken {
-    /// No token, for example a health check or a browser. This is not a guess.
+    /// No token, as in a health check or from a browser. This does not count as a guess.
     None,
     /// Another token.
     Wrong,
@@ -168,7 +168,7 @@ fn read(file: &Path) -> anyhow::Result<SecretString> {
     Ok(unquoted(text.expose_secret()).into())
 }
 
-/// Anything is taken here: the library would show what is not.
+/// Any value is accepted here: the library would print a rejected one.
 #[expect(clippy::unnecessary_wraps, reason = "the form that the library calls")]
 fn secret(text: &str) -> Result<SecretString, String> {
     Ok(text.into())
@@ -253,7 +253,7 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             assert!(settings.load().unwrap().unwrap().is("0123456789abcdef"));
         }
-        // As Windows' editors and shells save it.
+        // In the encoding of Windows editors and shells.
         let utf_16 = "\u{feff}0123456789abcdef\r\n".encode_utf16();
         let utf_16: Vec<u8> = utf_16.flat_map(u16::to_le_bytes).collect();
         for bytes in [&b"\xef\xbb\xbf0123456789abcdef\r\n"[..], &utf_16] {

@@ -1,6 +1,6 @@
-//! Which peer gets a connection when there are not enough for all.
+//! Decides which peers get a connection when there are not enough for all.
 //!
-//! 1. There is a maximum of open connections. Peers of trusted networks may use
+//! 1. The number of open connections is limited. Peers of trusted networks may use
 //!    all of them, other peers all but a reserved share, so a gateway always
 //!    gets through, regardless of how many others there are.
 //! 2. Each address outside the trusted networks has its own maximum. The address of an IPv6 peer
@@ -11,7 +11,7 @@
 //!    `fair_share.rs`: a connection is closed only in a network that has more than the new one's
 //!    network would have, and in the network with the most. The connection that has been idle the
 //!    longest is closed or, if none is idle, the one whose peer has delayed its request the
-//!    longest (it is sending the body, or not reading the answer). A connection with a request
+//!    longest (it is sending the body, or not reading the response). A connection with a request
 //!    being processed is kept.
 //! 4. If no other network makes room, or if an address has reached its maximum, the same
 //!    address's longest-idle connection is closed. If it has none, the new one is refused.
@@ -27,16 +27,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::connection::activity::Activity;
 use crate::fair_share::{Census, Networks};
 
-/// Connections that have been told to close and have not closed yet take none
-/// of the places; so many of them there may be.
+/// Maximum number of connections that have been told to close and are not closed yet; they do not
+/// occupy a place.
 pub(crate) const MAX_LEAVING: usize = 256;
 
-/// In the place of an instant: a request is in flight, and the service works.
+/// Used instead of an instant: a request is in flight, and the service is processing it.
 const BUSY: u64 = u64::MAX;
-/// Added to an instant: a request is in flight, and its peer holds it up.
+/// Added to an instant: a request is in flight, and its peer delays it.
 const HELD_UP: u64 = 1 << 62;
 
-/// How many connections there may be.
+/// The limits on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Maxima {
     pub(crate) total: usize,
@@ -58,7 +58,8 @@ pub(crate) enum Refusal {
 pub(crate) struct Admission {
     maxima: Maxima,
     book: Mutex<Book>,
-    /// By place: since when the connection waits for its peer, in milliseconds.
+    /// By place: the instant since which the connection has been waiting for its peer, in
+    /// milliseconds.
     waiting_since: Box<[AtomicU64]>,
 }
 
@@ -66,7 +67,7 @@ pub(crate) struct Admission {
 struct Book {
     places: Vec<Option<Held>>,
     free: Vec<usize>,
-    /// Those that stay, in all, outside the trusted networks, and of these by
+    /// The connections that remain, outside the trusted networks: their total, and their number by
     /// network.
     staying: usize,
     others: usize,
@@ -82,16 +83,16 @@ struct Held {
     activity: Arc<Activity>,
 }
 
-/// What a connection waits for: the greater one goes first.
+/// What a connection is waiting for: the greater one is closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wait {
-    /// Otherwise a request is in flight, and its peer holds it up.
+    /// Otherwise a request is in flight, and its peer delays it.
     is_for_request: bool,
     since: Reverse<u64>,
 }
 
 impl Wait {
-    /// `None` where the service works for the connection.
+    /// `None` if the service is processing a request of the connection.
     fn of(since: u64) -> Option<Self> {
         (since != BUSY).then_some(Self {
             is_for_request: since < HELD_UP,
@@ -162,7 +163,7 @@ impl Admission {
         Ok(())
     }
 
-    /// The connection that makes room for a new one of `peer`.
+    /// The connection that is closed to make room for a new one of `peer`.
     fn first_to_give_way(&self, book: &Book, peer: IpAddr) -> Option<usize> {
         let newcomer = book.census.newcomer(peer);
         self.first(book, |held, wait| {
@@ -172,8 +173,8 @@ impl Admission {
         })
     }
 
-    /// The connection from outside the trusted networks that makes room for one of
-    /// these.
+    /// The connection from outside the trusted networks that is closed to make room for another one
+    /// from outside.
     fn first_of_others(&self, book: &Book) -> Option<usize> {
         self.first(book, |held, wait| {
             let networks = held.networks.as_ref()?;
@@ -196,8 +197,8 @@ impl Admission {
         })
     }
 
-    /// The connection with the greatest `rank`, of those that stay and wait for
-    /// their peer.
+    /// The connection with the greatest `rank` among those that remain and are waiting for their
+    /// peer.
     fn first<R: Ord>(&self, book: &Book, rank: impl Fn(&Held, Wait) -> Option<R>) -> Option<usize> {
         let waits = self.waiting_since.iter().enumerate();
         let ranked = waits.filter_map(|(index, since)| {
@@ -235,7 +236,7 @@ impl Book {
         });
     }
 
-    /// Tells a connection to close; its place counts no longer.
+    /// Tells a connection to close; its place no longer counts.
     fn dismiss(&mut self, index: usize) {
         let Some(held) = &mut self.places[index] else {
             return;
@@ -264,7 +265,7 @@ impl Book {
     }
 }
 
-/// The place of an open connection, given back when this is dropped.
+/// The place of an open connection, released when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     admission: Arc<Admission>,
@@ -272,18 +273,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The connection waits for a request since `now`, in milliseconds.
+    /// The connection has been waiting for a request since `now`, in milliseconds.
     pub(crate) fn waits_since(&self, now: u64) {
         self.admission.waiting_since[self.index].store(now, Ordering::Relaxed);
     }
 
-    /// A request has been held up by its peer since `now`, in milliseconds.
+    /// The peer has been delaying a request since `now`, in milliseconds.
     pub(crate) fn is_held_up_since(&self, now: u64) {
         let since = HELD_UP + now.min(HELD_UP - 1);
         self.admission.waiting_since[self.index].store(since, Ordering::Relaxed);
     }
 
-    /// A request is in flight, and the service works.
+    /// A request is in flight, and the service is processing it.
     pub(crate) fn is_busy(&self) {
         self.admission.waiting_since[self.index].store(BUSY, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! How many bytes callers may make the service hold at a time.
+//! Limits the number of bytes that callers can make the service hold at a time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,8 +23,8 @@ impl ByteBudget {
         }
     }
 
-    /// Takes `bytes`, to be returned with [`ByteBudget::give_back`]. False, with
-    /// nothing taken, where the budget does not have them.
+    /// Takes `bytes`, to be returned with [`ByteBudget::give_back`]. Returns false and takes
+    /// nothing if the budget does not have enough bytes.
     #[must_use]
     pub fn take(&self, bytes: usize, trusted: bool) -> bool {
         let limit = if trusted { self.total } else { self.open };

@@ -1,10 +1,9 @@
 //! How many bytes the callers of one network may make the service hold.
 //!
-//! A caller outside the trusted networks gets bytes only while its networks hold no
-//! more than a part of what is free: its IPv4 address or /64 an eighth, its /56 a
-//! quarter, its /48 half. So one address holds a ninth of all at most, and the more
-//! addresses hold their parts, the smaller these become. A network that holds nothing
-//! gets what is free.
+//! A caller outside the trusted networks gets bytes only while its networks hold no more than a
+//! part of what is free: its IPv4 address or /64 an eighth, its /56 a quarter, its /48 half. So one
+//! address holds at most a ninth of all bytes, and the more addresses hold bytes, the smaller their
+//! shares become. A network that holds nothing can take all free bytes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,8 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fair_share::{PREFIXES, networks};
 
-/// What is free, divided by this, is the most that a network may hold, widest
-/// network first.
+/// The free bytes divided by this are the maximum for a network, widest network first.
 const DIVISORS: [usize; PREFIXES.len()] = [2, 4, 8];
 
 /// A number of bytes that requests in flight share. Callers outside the trusted
@@ -28,7 +26,7 @@ pub(crate) struct ByteShares {
 #[derive(Debug, Default)]
 struct Book {
     used: usize,
-    /// By level and network; trusted networks are not in it.
+    /// By level and network; trusted networks are not included.
     by_network: HashMap<(usize, IpAddr), usize>,
 }
 
@@ -42,7 +40,7 @@ impl ByteShares {
         }
     }
 
-    /// Takes `bytes` for a caller; `None` where there are no more for it.
+    /// Takes `bytes` for a caller; `None` if there are not enough left for it.
     pub(crate) fn take(
         self: &Arc<Self>,
         bytes: usize,
@@ -106,7 +104,7 @@ impl Book {
     }
 }
 
-/// Bytes of [`ByteShares`], given back when this is dropped.
+/// Bytes of [`ByteShares`], returned when this is dropped.
 #[derive(Debug)]
 pub(crate) struct TakenBytes {
     shares: Arc<ByteShares>,

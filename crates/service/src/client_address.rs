@@ -1,4 +1,4 @@
-//! The address that a request comes from, where proxies stand in front.
+//! The address of a caller, if there are proxies in front of the service.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use clap::Args;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// How many proxies in front of the service are trusted to name their caller.
+/// The number of proxies in front of the service that are trusted to report their caller's address.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct TrustedProxies {
     /// Number of proxies in front of the service, each adding its caller's address to
@@ -23,7 +23,7 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// So many proxies.
+    /// This many proxies.
     #[must_use]
     pub fn new(number: u8) -> Self {
         Self {
@@ -31,7 +31,7 @@ impl TrustedProxies {
         }
     }
 
-    /// Whether the header is there and means nothing, because no proxy is trusted.
+    /// Whether the header is present but ignored, because no proxy is trusted.
     #[must_use]
     pub fn ignores_header(self, headers: &HeaderMap) -> bool {
         self.trusted_proxies == 0 && headers.contains_key(FORWARDED_FOR)
@@ -53,7 +53,7 @@ impl TrustedProxies {
     }
 }
 
-/// Most proxies that a request passes.
+/// Maximum number of proxies that a request passes.
 const MAX_PROXIES: u8 = 16;
 
 fn number(text: &str) -> Result<u8, String> {
@@ -63,7 +63,7 @@ fn number(text: &str) -> Result<u8, String> {
         .ok_or_else(|| format!("expected a number from 0 to {MAX_PROXIES}"))
 }
 
-/// The network that counts as one caller: a host is given a whole /64 of IPv6.
+/// The network that counts as one caller: a host is assigned a whole /64 of IPv6.
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -107,7 +107,7 @@ mod tests {
         for (proxies, expected) in [(0, PEER), (1, "3.3.3.3"), (2, "2.2.2.2"), (3, "1.1.1.1")] {
             assert_eq!(seen(proxies, list), expected, "{proxies}");
         }
-        // Several lines are one list.
+        // Several header lines form one list.
         let lines: &[&[u8]] = &[b"1.1.1.1", b"2.2.2.2,3.3.3.3", b"4.4.4.4"];
         for (proxies, expected) in [(1, "4.4.4.4"), (2, "3.3.3.3"), (4, "1.1.1.1")] {
             assert_eq!(seen(proxies, lines), expected, "{proxies}");
@@ -134,10 +134,10 @@ mod tests {
         ];
         for entry in malformed {
             assert_eq!(seen(1, &[entry]), PEER, "{entry:?}");
-            // An entry to its left is the caller's own word.
+            // Entries to the left of it are chosen by the caller.
             assert_eq!(seen(1, &[b"6.6.6.6", entry]), PEER, "{entry:?}");
         }
-        // What the caller wrote further left does not matter.
+        // Entries further left, written by the caller, are ignored.
         assert_eq!(seen(1, &[b"\xff, unknown", b"2.2.2.2"]), "2.2.2.2");
     }
 

@@ -1,4 +1,4 @@
-//! The time. This is the only file that may read it.
+//! Provides the time. This is the only file that may read it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
-/// What a clock's wait is.
+/// The future of a clock's wait.
 pub type Wait<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Where "now" comes from.
@@ -17,9 +17,8 @@ pub trait Clock: Send + Sync {
     /// The current instant, in whole microseconds: what a database column holds.
     fn now(&self) -> DateTime<Utc>;
 
-    /// How long the process has been running, for measuring waits: it does not
-    /// jump when the wall clock is set, and is real also where time is moved by
-    /// hand.
+    /// How long the process has been running, for measuring waits: it does not jump when the wall
+    /// clock is set, and is real even if a test moves the time.
     fn uptime(&self) -> Duration {
         BEGINNING.elapsed()
     }
@@ -27,7 +26,7 @@ pub trait Clock: Send + Sync {
     /// How long the process has been running, without suspends.
     fn running(&self) -> Duration;
 
-    /// The same and the current instant, of one moment.
+    /// The same together with the current instant, read at the same moment.
     fn running_and_now(&self) -> (Duration, DateTime<Utc>) {
         (self.running(), self.now())
     }
@@ -35,9 +34,9 @@ pub trait Clock: Send + Sync {
     /// The machine's boot clock.
     fn machine(&self) -> MachineClocks;
 
-    /// How far the wall clock is ahead of another machine's clock, which has just
-    /// shown `other`. Where time is moved by hand, the other machine's clock is
-    /// moved as well, and this is by how much the wall clock was set.
+    /// How far the wall clock is ahead of another machine's clock, which has just shown `other`. If
+    /// a test moves the time, the other machine's clock is moved as well, and the result is the
+    /// amount by which the wall clock was set.
     fn ahead_of(&self, other: DateTime<Utc>) -> TimeDelta {
         self.now() - other
     }
@@ -45,33 +44,32 @@ pub trait Clock: Send + Sync {
     /// Waits until the clock shows `instant`.
     fn sleep_until(&self, instant: DateTime<Utc>) -> Wait<'_>;
 
-    /// Waits for `duration`, or less where time is moved by hand.
+    /// Waits for `duration`, or less if a test moves the time.
     fn sleep(&self, duration: Duration) -> Wait<'_>;
 
-    /// The program's own date, before which it cannot be.
+    /// The date of the program, which the current time cannot precede.
     fn floor(&self) -> DateTime<Utc>;
 }
 
 /// The machine's boot clock, which cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineClocks {
-    /// How long ago the machine was started, with suspends (`CLOCK_BOOTTIME`).
+    /// The time since the machine was started, including suspends (`CLOCK_BOOTTIME`).
     pub since_boot: Duration,
-    /// Which start of the machine that was; `None` if unknown.
+    /// The boot id of the machine's current start; `None` if unknown.
     pub boot_id: Option<String>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Now, as the runtime's timers count, for deadlines of connections: they are
-/// about the machine's own network and pass in real time, also where time is
-/// moved by hand.
+/// Now, as the runtime's timers count, for deadlines of connections: these concern the machine's
+/// own network and pass in real time, even if a test moves the time.
 pub(crate) fn ticks() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
-/// How long this thread has used a processor (`CLOCK_THREAD_CPUTIME_ID`).
+/// The processor time that this thread has used (`CLOCK_THREAD_CPUTIME_ID`).
 pub(crate) fn thread_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime)
         .try_into()
@@ -131,21 +129,21 @@ static BOOT_ID: LazyLock<Option<String>> = LazyLock::new(|| {
     Some(text.trim().to_owned()).filter(|id| !id.is_empty())
 });
 
-/// How long a manual clock lets sleep.
+/// Maximum time for which a manual clock lets callers sleep.
 const MOMENT: Duration = Duration::from_millis(10);
 
 /// A clock that stands still until it is moved, for tests.
 #[derive(Debug)]
 pub struct ManualClock(watch::Sender<Shown>);
 
-/// What a manual clock shows.
+/// The time that a manual clock shows.
 #[derive(Clone, Debug)]
 struct Shown {
     wall: DateTime<Utc>,
     running: Duration,
     machine: MachineClocks,
     starts: u32,
-    /// What the clocks of other machines show.
+    /// The time that other machines' clocks show.
     others: DateTime<Utc>,
 }
 
@@ -165,7 +163,7 @@ impl ManualClock {
         }))
     }
 
-    /// Lets time go by, and wakes those who sleep.
+    /// Advances the time, and wakes sleepers.
     pub fn advance(&self, by: TimeDelta) {
         self.0.send_modify(|shown| {
             let passed = by.to_std().unwrap_or_default();
@@ -181,8 +179,8 @@ impl ManualClock {
         self.0.send_modify(|shown| shown.wall = to);
     }
 
-    /// The machine is switched off, and on again after `off`. Its battery
-    /// keeps the wall clock going.
+    /// Switches the machine off, and on again after `off`. The battery keeps the wall clock
+    /// running.
     pub fn restart_machine(&self, off: TimeDelta) {
         self.0.send_modify(|shown| {
             shown.starts += 1;

@@ -1,4 +1,4 @@
-//! Reading a command line without showing a secret in an error, in `--help`, or in the machine's
+//! Parses a command line without showing a secret in an error, in `--help`, or in the machine's
 //! list of processes.
 //!
 //! The type of an argument marks it as a secret, so that no setting can be forgotten.
@@ -22,18 +22,17 @@ use crate::stderr::say;
 use crate::trimmed::has_outer_quote;
 use crate::variables::{is_without_utf8, trimmed_argument, without_empty_variables};
 
-/// A mistake on the command line or in the environment.
+/// An error on the command line or in the environment.
 #[derive(Debug)]
 pub enum Mistake {
-    /// One line says all: the setting, its value unless it may be a secret,
-    /// and what is expected.
+    /// A single line: the setting, its value unless it may be a secret, and what is expected.
     Line(String),
-    /// Anything else, in the words of the library; also `--help`.
+    /// Any other error, in the library's wording; also `--help`.
     Usage(Box<clap::Error>),
 }
 
 impl Mistake {
-    /// Says what is wrong, and ends the process: with 2, or 0 after `--help`.
+    /// Prints the error, and exits with 2, or with 0 after `--help`.
     pub fn exit(self) -> ! {
         match self {
             Self::Line(line) => {
@@ -45,11 +44,11 @@ impl Mistake {
     }
 }
 
-/// Reads a command line and the environment. Answers also the warnings that
-/// the caller is to print.
+/// Parses a command line and the environment. Also returns the warnings that the caller has to
+/// print.
 ///
 /// # Errors
-/// One [`Mistake`], which shows no secret. A token as an argument is one.
+/// A [`Mistake`], which shows no secret. A token passed as an argument is one.
 pub fn read(
     command: Command,
     arguments: impl Iterator<Item = OsString>,
@@ -67,7 +66,7 @@ pub fn read(
     Ok((matches, warnings))
 }
 
-/// The value of a setting as it may be shown.
+/// The displayable value of a setting.
 #[must_use]
 pub fn presentable_argument(argument: &Arg, value: &str) -> String {
     let is = |id| argument.get_value_parser().type_id() == id;
@@ -85,7 +84,7 @@ pub fn presentable_argument(argument: &Arg, value: &str) -> String {
     }
 }
 
-/// Whether the values of an argument may hold a secret.
+/// Whether the values of an argument may be secrets.
 fn is_secret(argument: &Arg) -> bool {
     let parser = argument.get_value_parser();
     [
@@ -98,7 +97,7 @@ fn is_secret(argument: &Arg) -> bool {
     .any(|id| parser.type_id() == id)
 }
 
-/// `--help` shows values from the environment unless this is turned off.
+/// By default, `--help` shows values from the environment.
 fn without_secret_values(command: Command) -> Command {
     command
         .mut_args(|argument| {
@@ -152,7 +151,7 @@ fn look_at_arguments(
     }
 }
 
-/// Names what is not UTF-8: variables that are settings, and arguments. The library names none.
+/// Names the settings and arguments that are not UTF-8. The library does not name them.
 fn not_utf8(command: &Command, arguments: &[OsString]) -> String {
     let mut names = BTreeSet::new();
     note_variables_without_utf8(command, &mut names);
@@ -198,7 +197,7 @@ fn mistake(command: &Command, mut error: clap::Error) -> Mistake {
     if let Some(line) = setting(command, &error) {
         return Mistake::Line(line);
     }
-    // What was typed in the wrong place may be a secret all the same.
+    // A value typed in the wrong place may also be a secret.
     let is_extra_argument = error.kind() == ErrorKind::UnknownArgument;
     for kind in [
         ContextKind::InvalidArg,
@@ -214,8 +213,7 @@ fn mistake(command: &Command, mut error: clap::Error) -> Mistake {
     Mistake::Usage(Box::new(error))
 }
 
-/// One line that names the variable, the value, and what is accepted; `None`
-/// for other mistakes.
+/// One line that names the variable, the value, and the expected values; `None` for other errors.
 fn setting(command: &Command, error: &clap::Error) -> Option<String> {
     if !matches!(
         error.kind(),

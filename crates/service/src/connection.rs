@@ -5,9 +5,8 @@
 //! the next request, and for the peer to read. `request_body.rs` limits the wait for a body.
 //! While a handler works, or an event stream is open, the connection is not ended here.
 //!
-//! Where a request is answered before all of its body has been read, the rest of
-//! the body would follow on the connection, so the response closes it (RFC 9112,
-//! section 9.3).
+//! If a request is answered before all of its body has been read, the rest of the body would follow
+//! on the connection, so the response closes it (RFC 9112, section 9.3).
 
 pub(crate) mod activity;
 mod exchange;
@@ -39,15 +38,15 @@ use crate::clock;
 /// Maximum number of headers of a request. The HTTP library's default is 100.
 pub(crate) const MAX_HEADERS: usize = 256;
 
-/// The bounds of one connection.
+/// The limits of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeouts {
-    /// Timeout for the head of a request: for the first one since the connection was opened, for
-    /// others since their first byte.
+    /// Timeout for the head of a request. It starts when the connection is opened for the first
+    /// request, and at the first byte for the others.
     pub(crate) head: Duration,
     /// Timeout for the next request.
     pub(crate) idle: Duration,
-    /// Within this time a peer reads `min_write_bytes` or all there is.
+    /// The time within which a peer must read `min_write_bytes` or everything there is.
     pub(crate) write: Duration,
     pub(crate) min_write_bytes: u64,
 }
@@ -55,26 +54,26 @@ pub(crate) struct Timeouts {
 /// Why a connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The peer or the service closed it, or it was told to.
+    /// The peer or the service closed the connection, or it was told to close.
     Closed,
-    /// The peer has sent too little, or read too little, for too long.
+    /// The peer sent or read too little for too long.
     TimedOut,
     /// There was no memory for the head of a request.
     NoMemory,
 }
 
-/// What a connection waits for.
+/// What a connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// The first byte of a request.
     Waiting,
-    /// The rest of its head.
+    /// The rest of a request's head.
     Head,
-    /// The rest of its body.
+    /// The rest of a request's body.
     Body,
     /// A handler, or an event.
     Answering,
-    /// The peer, to read.
+    /// The peer reading the response.
     Writing,
 }
 
@@ -102,7 +101,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// `opened` is the instant that the milliseconds of `place` count from.
+    /// `opened` is the instant from which the milliseconds of `place` are counted.
     pub(crate) fn new(
         stream: TcpStream,
         peer: SocketAddr,
@@ -150,7 +149,7 @@ impl Connection {
         }
     }
 
-    /// Notes what the connection waits for now.
+    /// Records what the connection is waiting for now.
     fn observe(&mut self) {
         let requests = self.activity.requests.load(Ordering::Relaxed);
         let answers = self.activity.answers.load(Ordering::Relaxed);
@@ -217,7 +216,7 @@ impl Connection {
         };
         let parts = http.into_parts();
         let mut socket = parts.io.into_inner();
-        // A copy, because the bytes are a part of a large buffer.
+        // A copy, because the bytes are part of a large buffer.
         socket.unread = Bytes::copy_from_slice(&[&parts.read_buf[..], &socket.unread].concat());
         let is_partial = !socket.unread.is_empty();
         if is_partial {
@@ -229,8 +228,7 @@ impl Connection {
         is_partial
     }
 
-    /// When to look again if nothing happens; `None` while nothing bounds the
-    /// wait.
+    /// When to check again if nothing happens; `None` if there is no deadline.
     fn deadline(&self) -> Option<Instant> {
         let bound = match self.phase {
             Phase::Body | Phase::Answering => return None,
@@ -243,13 +241,13 @@ impl Connection {
         Some(self.since + bound)
     }
 
-    /// The deadline has passed: whether the connection ends.
+    /// Handles a passed deadline; returns whether the connection ends.
     fn has_stalled(&mut self) -> bool {
         match self.phase {
             Phase::Body | Phase::Answering => false,
             Phase::Head => true,
             Phase::Waiting if self.requests == 0 => true,
-            // What has waited for so long as a part of a request is a slow head.
+            // A part of a request that has waited for this long is a slow head.
             Phase::Waiting if !self.is_rested => self.rest(),
             Phase::Waiting => true,
             Phase::Writing => {
@@ -266,8 +264,7 @@ impl Connection {
         }
     }
 
-    /// Ends a connection whose peer does not read, with all that the system
-    /// keeps for it.
+    /// Ends a connection whose peer does not read, including the data in system buffers.
     fn reset(&mut self) {
         if let Some(http) = self.http.take() {
             let socket = http.into_parts().io.into_inner();
@@ -277,9 +274,8 @@ impl Connection {
         }
     }
 
-    /// Serves the connection until its end, and gives its place back. Where a
-    /// request was given up, the peer can still read why if the stream is closed
-    /// with `lingering_close.rs`.
+    /// Serves the connection until its end, and releases its place. If a request was abandoned, the
+    /// peer can still read why if the stream is closed with `lingering_close.rs`.
     pub(crate) async fn run(mut self) -> (End, Option<TcpStream>) {
         let end = (&mut self).await;
         let Self { http, activity, .. } = self;
@@ -343,8 +339,8 @@ impl Future for Connection {
             let Some(deadline) = this.deadline() else {
                 return Poll::Pending;
             };
-            // A later deadline leaves the timer alone: between two requests of a
-            // busy connection nothing is set.
+            // A later deadline does not reset the timer: between two requests of a busy connection,
+            // no timer is set.
             if deadline < this.timer.deadline() || this.timer.is_elapsed() {
                 this.timer.as_mut().reset(deadline);
             }

@@ -1,4 +1,4 @@
-//! The one door to a database, SQLite or PostgreSQL, for both services.
+//! The only access to a database, SQLite or PostgreSQL, for both services.
 //!
 //! Connections are private. Every statement has its own deadline, because the database library
 //! sets no socket options and waits on a dead connection for hours; a connection that may be bad
@@ -66,13 +66,13 @@ struct Inner {
     reading: Outage,
     writing: Outage,
     last_check: Arc<Mutex<Option<Check>>>,
-    /// When a change was stored last.
+    /// When a change was last stored.
     stored_at: StdMutex<Option<Instant>>,
-    /// Who may use a connection. Callers wait here and not in the pool, where waiting too
-    /// long and a database that is away look alike.
+    /// Limits the users of connections. Callers wait here and not in the pool, where a long wait
+    /// and an unavailable database cannot be distinguished.
     working: Turns,
-    /// Who may change an SQLite file: SQLite lets one do it, and others try again and
-    /// again, in no order, each with a connection.
+    /// Limits the writers of an SQLite file: SQLite allows only one, and the others would retry in
+    /// no particular order, each with a connection.
     changing_file: Turns,
     sequences: Sequences,
     sign_in: SignInBudget,
@@ -80,12 +80,12 @@ struct Inner {
     reopening: Mutex<()>,
 }
 
-/// What a transaction is for.
+/// The purpose of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Read,
     Change,
-    /// To find out whether changes can be stored.
+    /// To check whether changes can be stored.
     Check,
 }
 
@@ -101,7 +101,7 @@ impl Database {
     /// file that disappears later is never recreated.
     ///
     /// # Errors
-    /// When the URL cannot be used at all.
+    /// If the URL cannot be used at all.
     pub fn new(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, DbErr> {
         let bounds = QueueBounds {
             at_a_time: pool::MAX_WORKING as usize,
@@ -127,12 +127,12 @@ impl Database {
         })))
     }
 
-    /// Starts a transaction that changes things. On SQLite it has the file for itself.
-    /// On PostgreSQL the server ends it when this process is frozen or cut off.
+    /// Starts a transaction that changes data. On SQLite it has exclusive access to the file. On
+    /// PostgreSQL the server ends it if this process is frozen or loses its connection.
     ///
     /// # Errors
-    /// When the database refuses, can only be read, or others have not finished within
-    /// [`Timeouts::wait`].
+    /// If the database returns an error, is read-only, or other transactions have not finished
+    /// within [`Timeouts::wait`].
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
         self.begin_keeping(Vec::new()).await
     }
@@ -166,14 +166,14 @@ impl Database {
         turn.map(Some).map_err(|_| failure::busy())
     }
 
-    /// The transaction keeps the turns, and so does its beginning when the caller is gone.
+    /// The transaction keeps the turns, and so does its start if the caller disconnects.
     async fn begin_for(&self, purpose: Purpose, turns: Vec<Turn>) -> Result<Transaction, DbErr> {
         let database = self.clone();
         uninterrupted(async move {
             let begun = match database.try_begin(purpose).await {
-                // After a failover the pool still has sessions of the former primary. They
-                // are marked now, and nothing has been done yet: a new one may do better.
-                // So it is with one whose prepared statements are outdated.
+                // After a failover the pool still has sessions of the former primary. They are now
+                // marked, and nothing has been done yet, so a new connection may succeed. The same
+                // applies to a session with outdated prepared statements.
                 Err(error)
                     if matches!(
                         Failure::of(&error),
@@ -189,10 +189,10 @@ impl Database {
         .await
     }
 
-    /// Starts a transaction that can only read, for queries of others.
+    /// Starts a read-only transaction, for queries of others.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn begin_reading(&self) -> Result<Transaction, DbErr> {
         let turn = self.turn().await?;
         self.begin_for(Purpose::Read, vec![turn]).await
@@ -204,13 +204,14 @@ impl Database {
         let pool = self.pool().await?;
         let beginning = transaction::begin(&pool, &self.0.sequences, purpose, timeouts);
         let limit = match purpose {
-            // No caller waits longer than this, and the check continues after the caller has left.
+            // No caller waits longer than this, and the check continues after the caller has
+            // disconnected.
             Purpose::Check => timeouts.check.min(timeouts.statement),
             Purpose::Read | Purpose::Change => timeouts.statement,
         };
         let begun = self.connecting(limit, beginning).await;
         let begun = match begun {
-            // Only a commit says that changes can be stored.
+            // Only a commit proves that changes can be stored.
             Ok(begun) => begun,
             failed => self.judge(&pool, self.outage(purpose), failed)?,
         };
@@ -223,8 +224,7 @@ impl Database {
         ))
     }
 
-    /// Closes all connections, within [`Timeouts::check`]; SQLite folds its log into
-    /// the file.
+    /// Closes all connections, within [`Timeouts::check`]; SQLite writes its log to the file.
     pub async fn close(&self) {
         let pool = self.0.pool.load_full();
         let closing = tokio::time::timeout(self.0.timeouts.check, pool.close());
@@ -239,8 +239,8 @@ impl Database {
         }
     }
 
-    /// The pool that is used now. Where an SQLite file was moved, deleted or replaced,
-    /// what is at the path is opened instead, if that is safe.
+    /// The current pool. If an SQLite file was moved, deleted or replaced, the file at the path is
+    /// opened instead, if that is safe.
     async fn pool(&self) -> Result<Arc<Pool>, DbErr> {
         let pool = self.0.pool.load_full();
         if pool.check_file().is_ok() && !pool.is_abandoned() && !pool.may_change_now() {
@@ -252,14 +252,15 @@ impl Database {
             if pool.may_change_now() {
                 self.abandon(&pool).await?;
             }
-            // Put back while its connections were being closed, or no longer read-only.
+            // The file was put back while its connections were being closed, or is no longer
+            // read-only.
             if pool.is_abandoned() {
                 self.replace(&pool)?;
             }
         } else {
             pool.check_reopening()
                 .inspect_err(|error| self.0.writing.failed(error, ticks()))?;
-            // Closed first, SQLite writes what is left in the log to its file.
+            // If closed first, SQLite writes the rest of the log to its file.
             self.abandon(&pool).await?;
             self.replace(&pool)?;
         }
@@ -283,7 +284,7 @@ impl Database {
         Ok(())
     }
 
-    /// Waits for work that may begin with a new connection, but not for ever.
+    /// Waits for work that may start with a new connection, for a limited time.
     async fn connecting<T>(
         &self,
         timeout: Duration,
@@ -292,7 +293,7 @@ impl Database {
         within(timeout, self.0.sign_in.within(work)).await
     }
 
-    /// What an answer says about the connections, and about the database.
+    /// Evaluates what a result says about the connections, and about the database.
     fn judge<T>(
         &self,
         pool: &Arc<Pool>,
@@ -330,14 +331,14 @@ impl Database {
         Err(error)
     }
 
-    /// The error with an explanation where no TLS connection was made.
+    /// The error, with an explanation if no TLS connection was established.
     fn tls_explained(&self, error: DbErr) -> DbErr {
         let library_error = failure::library_error(&error);
         let why = library_error.and_then(|it| tls_explanation::of_postgres(it, &self.0.url));
         why.map_or(error, |why| failure::no_tls(&why))
     }
 
-    /// A transaction that can only read is for queries of others, which may be wrong.
+    /// A read-only transaction is for queries of others, which may be wrong.
     fn outage(&self, purpose: Purpose) -> Option<&Outage> {
         match purpose {
             Purpose::Read => None,
@@ -345,7 +346,7 @@ impl Database {
         }
     }
 
-    /// A change was stored.
+    /// Records that a change was stored.
     fn note_stored(&self) {
         let stored_at = &self.0.stored_at;
         let mut stored_at = stored_at.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Where the database is.
+//! The database that the service uses.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,7 @@ enum Place {
     Postgres(SecretUrl),
 }
 
-/// The parameters that the database library reads from a URL; it would log
-/// any other with its value.
+/// The parameters that the database library knows; it would log any other parameter with its value.
 const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
@@ -50,8 +49,7 @@ impl DatabaseUrl {
         Self(Place::File(file.to_owned()))
     }
 
-    /// The URL in the spelling of the database library. It may hold a
-    /// password: never log it.
+    /// The URL in the spelling of the database library. It may contain a password: never log it.
     #[must_use]
     pub fn expose(&self) -> String {
         match &self.0 {
@@ -92,7 +90,7 @@ impl DatabaseUrl {
         Ok(Self::of_file(Path::new(file)))
     }
 
-    /// Whether there is something in it that may be a secret.
+    /// Whether the URL contains anything that may be a secret.
     #[must_use]
     pub fn may_hold_a_secret(&self) -> bool {
         match &self.0 {
@@ -135,7 +133,7 @@ impl FromStr for DatabaseUrl {
         let url =
             SecretUrl::parse(&postgres, &["postgresql"]).map_err(|error| error.to_string())?;
         let url = with_known_parameters(url.expose().clone());
-        // The library's own words would repeat the value.
+        // The library's own message would repeat the value.
         PgConnectOptions::from_url(&url)
             .map_err(|_| "a parameter after the ? of the URL has an unexpected value")?;
         let url = SecretUrl::parse(url.as_str(), &["postgresql"]);
@@ -144,12 +142,12 @@ impl FromStr for DatabaseUrl {
     }
 }
 
-/// Whether a URL lists servers to choose from, as only libpq understands it: several hosts,
-/// or a condition that one of them has to meet.
+/// Whether a URL lists alternative servers, which only libpq supports: several hosts, or a
+/// condition that one of them has to meet.
 fn asks_for_several_hosts(text: &str) -> bool {
     let rest = text.split_once("://").map_or("", |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    // A comma in a password that ends the authority too early is no list.
+    // A comma in a password that ends the authority too early does not make a list.
     let is_whole = rest.matches('@').count() == authority.matches('@').count();
     let hosts = authority.rsplit('@').next().unwrap_or_default();
     let query = rest.split_once('?').map_or("", |(_, query)| query);
@@ -163,8 +161,8 @@ fn asks_for_several_hosts(text: &str) -> bool {
         })
 }
 
-/// The URL without the parameters that the database library does not know, such
-/// as those of libpq alone.
+/// The URL without the parameters that the database library does not know, such as those specific
+/// to libpq.
 fn with_known_parameters(mut url: Url) -> Url {
     let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
     let pairs = url.query_pairs().into_owned();

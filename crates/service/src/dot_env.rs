@@ -1,4 +1,4 @@
-//! Settings from a file.
+//! Reads settings from a file.
 
 use std::fs::{self, File, Metadata};
 use std::io::ErrorKind;
@@ -10,17 +10,17 @@ use anyhow::{Context as _, anyhow};
 use crate::trimmed::{trimmed, unquoted};
 use crate::{libpq_variables, text_file};
 
-/// What became of `.env`.
+/// The result of reading `.env`.
 #[derive(Clone, Debug, Default)]
 pub struct DotEnv {
     /// The variables that it has set.
     pub variables: Vec<String>,
-    /// Why it was ignored, and what to do.
+    /// Why the file was ignored, and what to do.
     pub ignored: Option<String>,
 }
 
 impl DotEnv {
-    /// For commands that would use another database.
+    /// For commands that would otherwise use another database.
     ///
     /// # Errors
     /// When the file was ignored.
@@ -39,7 +39,7 @@ impl DotEnv {
 /// Call it before any thread is started: it sets environment variables.
 ///
 /// # Errors
-/// When the file cannot be read or a line is no setting.
+/// If the file cannot be read, or a line is not a setting.
 pub(crate) fn load() -> anyhow::Result<DotEnv> {
     let text = match read(Path::new("."), rustix::process::geteuid().as_raw())? {
         Found::Nothing => return Ok(DotEnv::default()),
@@ -62,7 +62,7 @@ pub(crate) fn load() -> anyhow::Result<DotEnv> {
     let quoted: String = lines.collect();
     let missing = settings.into_iter().map(|(name, _)| name);
     let missing = missing.filter(|name| !is_set(name)).collect();
-    // The library's own words would repeat the line.
+    // The library's own message would repeat the line.
     dotenvy::from_read(quoted.as_bytes()).map_err(|_| anyhow!("the file .env cannot be read"))?;
     Ok(DotEnv {
         variables: missing,
@@ -70,7 +70,7 @@ pub(crate) fn load() -> anyhow::Result<DotEnv> {
     })
 }
 
-/// What is in a directory.
+/// The content of a directory.
 #[derive(Debug)]
 enum Found {
     Nothing,
@@ -79,9 +79,9 @@ enum Found {
     Text(String),
 }
 
-/// Reads `.env` if only root and `user` can have written it. It names the files to
-/// which secrets are compared, and the place to which they are sent: whoever writes it
-/// may do what the command may.
+/// Reads `.env` if only root and `user` can have written it. It names files with which secrets are
+/// compared and the address to which they are sent, so anyone who can write it can do whatever the
+/// command can.
 fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
     const UNREADABLE: &str = "the file .env cannot be read";
     let path = directory.join(".env");
@@ -110,7 +110,7 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
         return Ok(untrusted(why));
     }
     let file = match File::open(&path) {
-        // A link that leads nowhere.
+        // A dangling link.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
         opened => opened.context(UNREADABLE)?,
     };
@@ -122,8 +122,8 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
     Ok(Found::Text(text))
 }
 
-/// Why another user than root and `user` may have written it. A group that has the
-/// number of the owner is that user's own.
+/// Why a user other than root and `user` may have written the file. A group with the same id as the
+/// owner belongs to that user alone.
 fn distrust(what: &str, found: &Metadata, user: u32) -> Option<String> {
     const WRITABLE_BY_GROUP: u32 = 0o020;
     const WRITABLE_BY_OTHERS: u32 = 0o002;
@@ -143,8 +143,8 @@ fn distrust(what: &str, found: &Metadata, user: u32) -> Option<String> {
         .then(|| format!("group {} can write to {what}", found.gid()))
 }
 
-/// Reads lines as the Python service did: a value need not be quoted to hold
-/// spaces, and a `$` is a `$`.
+/// Parses lines as the Python service did: a value with spaces need not be quoted, and `$` has no
+/// special meaning.
 fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
     let mut settings = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -168,13 +168,13 @@ fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
     Ok(settings)
 }
 
-/// Whether a variable may have this name.
+/// Whether this is a valid name of a variable.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !name.is_empty() && name.chars().all(is_part) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// The value without its quotes, or without the remark behind it.
+/// The value without its quotes, or without the comment after it.
 fn value_of(text: &str) -> Option<String> {
     if let Some(rest) = text.strip_prefix('\'') {
         let (value, after) = rest.split_once('\'')?;
@@ -195,7 +195,7 @@ fn value_of(text: &str) -> Option<String> {
         }
     }
     let value = text.split_once(" #").map_or(text, |(value, _)| value);
-    // Straight quotation marks are read above, these are those of a desktop.
+    // Straight quotation marks are handled above; these are typographic ones.
     Some(unquoted(value).to_owned())
 }
 
@@ -204,12 +204,12 @@ fn is_remark(text: &str) -> bool {
     text.is_empty() || text.starts_with('#')
 }
 
-/// A line that the library which sets the environment reads to the letter.
+/// A line that the library which sets the environment reads literally.
 pub(crate) fn line(name: &str, value: &str) -> String {
     format!("{name}={}\n", quoted(value))
 }
 
-/// The value as the library that sets the environment reads it to the letter.
+/// The value in a form that the library which sets the environment reads literally.
 fn quoted(value: &str) -> String {
     let mut quoted = String::from('"');
     for c in value.chars() {

@@ -1,5 +1,5 @@
-//! Metrics in the format that the scraper reads: `OpenMetrics` 1.0, or
-//! Prometheus' older text format 0.0.4.
+//! Metrics in the format that the scraper prefers: `OpenMetrics` 1.0, or Prometheus' older text
+//! format 0.0.4.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
@@ -37,8 +37,8 @@ const MAX_RANGES: usize = 32;
 /// … and maximum number of parameters of an entry.
 const MAX_PARAMETERS: usize = 8;
 
-/// The format that is preferred (RFC 9110, section 12.5.1); of two that are as
-/// good, `OpenMetrics`. The most exact entry for a format counts.
+/// The preferred format (RFC 9110, section 12.5.1); `OpenMetrics` if both are equally preferred.
+/// The most specific entry for a format counts.
 fn format_for(asked: &HeaderMap) -> Format {
     let accepted = asked.get_all(header::ACCEPT).iter();
     let accepted = accepted
@@ -99,14 +99,14 @@ impl<'a> Range<'a> {
         range
     }
 
-    /// How exactly this names a format, and how much it is wanted; `None` where it is another
-    /// one.
+    /// How specifically the entry names a format, and its weight; `None` if it names another
+    /// format.
     fn rating(&self, kind: &str, subtype: &str, version: &str) -> Option<(u8, u16)> {
         let of_kind = self.kind.eq_ignore_ascii_case(kind);
         let of_subtype = self.subtype.eq_ignore_ascii_case(subtype);
         let specificity = match (self.subtype, self.version) {
             (_, Some(own_version)) if of_kind && of_subtype => {
-                // A scraper of a later version of the text format reads this one.
+                // A scraper of a later version of the text format can read this one.
                 (own_version == version || subtype == "plain").then_some(3)
             }
             (_, None) if of_kind && of_subtype => Some(2),

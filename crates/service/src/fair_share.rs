@@ -1,10 +1,10 @@
-//! Whose place a newcomer gets where places run out.
+//! Decides whose place a newcomer gets when all places are taken.
 //!
 //! Holders of places are counted by network: an IPv4 address, or the /48, /56 and /64 of an IPv6
 //! address, because providers give a customer any of these. A newcomer takes a place only from a
-//! network that has more places than the newcomer's own network would have then, and from the one
-//! with the most. So a network with few places never loses one to a network with many, regardless
-//! of how many of its addresses ask.
+//! network that has more places than the newcomer's own network would then have, and from the
+//! network with the most places. So a network with few places never loses one to a network with
+//! many, regardless of how many of its addresses ask.
 //!
 //! Two holders are compared at the widest network that they do not share. Within
 //! one network the same rule holds for the networks it consists of.
@@ -12,10 +12,10 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Bits of the IPv6 networks that are counted, widest first.
+/// Prefix lengths of the IPv6 networks that are counted, widest first.
 pub(crate) const PREFIXES: [u32; 3] = [48, 56, 64];
 
-/// How many places each network has.
+/// The number of places of each network.
 #[derive(Debug, Default)]
 pub struct Census {
     /// By level and network, where its count is.
@@ -28,14 +28,14 @@ pub struct Census {
 #[derive(Debug)]
 pub struct Networks([usize; PREFIXES.len()]);
 
-/// A newcomer: its networks, where they have places already.
+/// A newcomer: its networks that already have places.
 #[derive(Debug)]
 pub struct Newcomer([Option<usize>; PREFIXES.len()]);
 
-/// How far a holder has to give way: the highest does first.
+/// How strongly a holder has to give way: the highest does first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence {
-    /// The wider the network that has too many places, the earlier.
+    /// The wider the network with too many places, the earlier it gives way.
     shared: std::cmp::Reverse<usize>,
     /// The places of the holder's networks below what it shares with the newcomer,
     /// widest first.
@@ -76,7 +76,7 @@ impl Census {
         Networks(slots)
     }
 
-    /// Counts a holder of `address` no longer.
+    /// Stops counting a holder of `address`.
     pub fn leave(&mut self, address: IpAddr) {
         for key in networks(address).into_iter().enumerate() {
             let Some(slot) = self.by_network.get(&key).copied() else {
@@ -138,13 +138,13 @@ impl Census {
 }
 
 impl Newcomer {
-    /// Whether `holder` is of the same address.
+    /// Whether `holder` has the same address.
     #[must_use]
     pub fn is_of(&self, holder: &Networks) -> bool {
         self.shares(holder) == PREFIXES.len()
     }
 
-    /// How many networks both are in.
+    /// The number of networks that contain both.
     fn shares(&self, holder: &Networks) -> usize {
         let pairs = self.0.iter().zip(&holder.0);
         pairs
@@ -161,7 +161,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The one of `holders` that gives way to `newcomer` first.
+    /// The holder in `holders` that gives way to `newcomer` first.
     fn gives_way<'a>(newcomer: &str, holders: &[&'a str]) -> Option<&'a str> {
         let mut census = Census::default();
         let networks: Vec<_> = holders.iter().map(|it| census.enter(address(it))).collect();

@@ -1,4 +1,4 @@
-//! Which other users may read a file.
+//! Checks which other users may read a file.
 
 use std::fs::Metadata;
 use std::io;
@@ -9,18 +9,18 @@ const OTHERS: u32 = 0o007;
 /// The permissions of the group.
 const GROUP: u32 = 0o070;
 
-/// Whether every user of the machine may read or change the file.
+/// Whether every user of the machine may read or write the file.
 #[must_use]
 pub fn is_open_to_all(file: &Metadata) -> bool {
     file.permissions().mode() & OTHERS != 0
 }
 
-/// Whether others than the service's user and groups may read or change the
-/// file. Kubernetes gives the files of a volume to a group of the process
-/// (`fsGroup`) and makes their mode 0440 or 0660.
+/// Whether anyone other than the service's user and groups may read or write the file. Kubernetes
+/// gives the files of a volume to a group of the process (`fsGroup`) and makes their mode 0440 or
+/// 0660.
 ///
 /// # Errors
-/// When the system does not say which groups the process has.
+/// If the system does not report the groups of the process.
 pub fn is_open_to_others(file: &Metadata) -> io::Result<bool> {
     let mut groups = rustix::process::getgroups()?;
     groups.push(rustix::process::getegid());

@@ -1,4 +1,4 @@
-//! The names that a service may be called by.
+//! The host names under which a service may be called.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -11,31 +11,30 @@ use url::Host;
 /// Maximum length of a name, in characters (RFC 1035, section 2.3.4).
 const MAX_HOST_CHARS: usize = 253;
 
-/// Names that a page on the internet cannot point at this machine: an address,
-/// a name without dots, or a name on the list. This is what stops DNS
-/// rebinding.
+/// Names that a page on the internet cannot point at this machine: an address, a name without dots,
+/// or a name on the list. This prevents DNS rebinding.
 #[derive(Debug)]
 pub struct Hosts {
     allowed: Vec<AllowedHost>,
 }
 
-/// An entry of `ALLOWED_HOSTS`, as people write it: a name, a name with a port or
-/// as the address of a page, or `*.example` for every name below another. All
-/// names are in lower case and ASCII, without a dot at the end.
+/// An entry of `ALLOWED_HOSTS`, as people write it: a name, a name with a port, a URL, or
+/// `*.example` for every name below another. All names are in lower case and ASCII, without a dot
+/// at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedHost {
     /// This name.
     Name(String),
-    /// Every name that ends with this, which begins with a dot.
+    /// Every name with this suffix, which begins with a dot.
     Below(String),
-    /// Nothing that is not accepted anyway: an address, or no text at all.
+    /// An entry that has no effect: an address, which is always accepted, or an empty text.
     Nothing,
 }
 
-/// Why a text is no entry of `ALLOWED_HOSTS`.
+/// Why a text is not a valid entry of `ALLOWED_HOSTS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AllowedHostError {
-    /// It accepts every name.
+    /// It would accept every name.
     #[error(
         "'*' would accept every name, including any website that points its name at this \
          machine; expected names such as vms.example, or *.example for all names below it"
@@ -44,7 +43,7 @@ pub enum AllowedHostError {
     /// It contains a user name or a password.
     #[error("must not contain a user name or password")]
     User,
-    /// It is not the name of a host.
+    /// It is not a host name.
     #[error("expected a host name such as vms.example, or *.example for all names below it")]
     NotAName,
 }
@@ -97,7 +96,7 @@ fn ascii(name: &str) -> Result<String, AllowedHostError> {
 }
 
 impl Hosts {
-    /// The default names, and these.
+    /// The default names in addition to these.
     #[must_use]
     pub fn new(allowed: &[AllowedHost]) -> Self {
         Self {
@@ -105,9 +104,8 @@ impl Hosts {
         }
     }
 
-    /// The name that a request calls the service by if that is not accepted: in the
-    /// form in which `ALLOWED_HOSTS` lists it, without a port, and at most as much of it
-    /// as a name can have.
+    /// The host name in a request, if it is not accepted: in the form of `ALLOWED_HOSTS`, without a
+    /// port, and truncated to the maximum length of a name.
     #[must_use]
     pub fn unknown_host(&self, request: &Request) -> Option<String> {
         // HTTP/1.0 probes send no Host, and a browser always does. HTTP/2 and
@@ -143,7 +141,7 @@ fn name_of(host: &str) -> String {
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        // What is behind the last colon of an address without brackets is no port.
+        // The part after the last colon of an address without brackets is not a port.
         Some((name, port)) if !name.contains(':') || name.ends_with(']') => {
             let is_port = port.is_empty() || port.parse::<u16>().is_ok() || port == "*";
             if is_port { name } else { host }
@@ -152,7 +150,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// A dot at the end says that the name is complete (RFC 1034, section 3.1).
+/// A trailing dot marks a fully qualified name (RFC 1034, section 3.1).
 fn without_last_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }

@@ -16,12 +16,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 
-/// Wait before a job is started again after its first failure; it doubles with each
-/// further one …
+/// Delay before a job is restarted after its first failure; it doubles with each further failure …
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
-/// … up to this.
+/// … up to this maximum.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// A job that has run for so long after a failure is well again.
+/// A job that has run for this long after a failure counts as healthy again.
 const RECOVERY_TIME: Duration = Duration::from_secs(60);
 
 /// The jobs of one service.
@@ -32,22 +31,22 @@ pub struct Jobs {
     states: Mutex<BTreeMap<&'static str, State>>,
 }
 
-/// How it is with one job.
+/// The state of one job.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// Since the start.
+    /// Running since the start.
     failures: u64,
     health: Health,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Health {
-    /// It has not failed lately.
+    /// It has not failed recently.
     #[default]
     Well,
-    /// It waits to be started again.
+    /// It is waiting to be restarted.
     Down,
-    /// It was started again then, in running time.
+    /// When it was restarted, in running time.
     Recovering(Duration),
 }
 
@@ -63,7 +62,7 @@ impl Jobs {
         }
     }
 
-    /// Starts the job that `make` makes, and makes it again whenever it fails.
+    /// Starts the job that `make` creates, and creates it again whenever it fails.
     pub fn run<F, J>(self: &Arc<Self>, name: &'static str, make: F)
     where
         F: Fn() -> J + Send + Sync + 'static,
@@ -86,7 +85,8 @@ impl Jobs {
         self.tracker.wait().await;
     }
 
-    /// The jobs that do not run, or have not run for a minute since they failed.
+    /// The jobs that are not running, or have been running for less than a minute since they
+    /// failed.
     #[must_use]
     pub fn failing(&self) -> Vec<&'static str> {
         let now = self.clock.running();
@@ -100,7 +100,7 @@ impl Jobs {
         failing.map(|(name, _)| *name).collect()
     }
 
-    /// Whether every job runs, or waits to be started again.
+    /// Whether every job is running, or waiting to be restarted.
     pub(crate) fn are_alive(&self) -> bool {
         self.tracker.len() >= self.lock().len()
     }
@@ -154,15 +154,15 @@ impl Jobs {
     }
 }
 
-/// What a panic says, if it is a text.
+/// The message of a panic, if it has one.
 pub(crate) fn words(panic: &(dyn Any + Send)) -> Option<&str> {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
-/// The same, for an error that always needs one.
+/// The same, for an error that requires a message.
 pub(crate) fn text(panic: &(dyn Any + Send)) -> &str {
-    words(panic).unwrap_or("a panic without a text")
+    words(panic).unwrap_or("a panic without a message")
 }
 
 #[cfg(test)]
@@ -192,7 +192,7 @@ mod tests {
         let jobs = Arc::new(Jobs::new(clock.clone(), shutdown.clone()));
         let starts = Arc::new(AtomicU32::new(0));
         let counted = starts.clone();
-        // It panics when created, then while running, and then it works.
+        // It panics when created, then while running, and finally works.
         jobs.run("call home", move || {
             let start = counted.fetch_add(1, Ordering::Relaxed);
             assert_ne!(start, 0, "made wrongly");

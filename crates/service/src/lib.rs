@@ -1,8 +1,7 @@
-//! The ground that License Client and License Server stand on.
+//! The common basis of License Client and License Server.
 //!
-//! Nothing here knows about licenses: it is the clock, the logs, the settings
-//! of a database, a listener with its limits, who may come in, and how a process
-//! stops.
+//! Nothing here knows about licenses. It contains the clock, logging, database access, a listener
+//! with limits, access control, and shutdown.
 #![warn(clippy::print_stderr)]
 
 pub mod admin_token;

@@ -1,9 +1,8 @@
-//! The end of a connection whose peer may still be sending.
+//! Closes a connection whose peer may still be sending.
 //!
-//! The system resets a socket that is closed with unread bytes, and a reset can
-//! destroy an answer that the peer has not read. So the sending half is closed
-//! first, and what the peer sends is discarded for a short time (RFC 9112,
-//! section 9.6).
+//! The system resets a socket that is closed with unread bytes, and a reset can destroy a response
+//! that the peer has not read. The sending half is therefore closed first, and received data is
+//! discarded for a short time (RFC 9112, section 9.6).
 
 use std::future::poll_fn;
 use std::io;
@@ -15,11 +14,11 @@ use tokio::net::TcpStream;
 
 /// Timeout for the peer to close its end.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Most bytes that are discarded.
+/// Maximum number of bytes that are discarded.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Closes `stream` after its last answer: when the peer has closed its end, after
-/// one second, or after 64 KiB.
+/// Closes `stream` after its last response: when the peer has closed its end, after one second, or
+/// after 64 KiB.
 pub(crate) async fn close(mut stream: TcpStream) {
     let discarded = tokio::time::timeout(TIMEOUT, discard(&mut stream)).await;
     if let Ok(Err(error)) = discarded {

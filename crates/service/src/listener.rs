@@ -1,4 +1,4 @@
-//! A TCP port, with limits, and a way to close it.
+//! A TCP port with limits and graceful shutdown.
 
 mod bind;
 mod counts;
@@ -33,35 +33,35 @@ pub use bind::{bind, bind_port_of, why_not};
 pub use counts::ConnectionCounts;
 pub use limits::{DEFAULT_MAX_CONNECTIONS, Limits};
 
-/// Files that a service opens in addition to its connections.
+/// Number of files that a service opens in addition to its connections.
 const OTHER_FILES: usize = 256;
 /// Connections that are refused, or closed for others, and get an answer without a reset; more of
 /// them at the same time may be reset.
 const MAX_REFUSED: usize = 64;
-/// The system keeps so many bytes in each direction of a connection (and as many
-/// again for its own data, `socket(7)`). Without this, it lets a peer that sends
-/// or asks and does not read occupy several MiB.
+/// Size of the system's buffer for each direction of a connection (it uses the same amount again
+/// for its own data, `socket(7)`). Without this limit, a peer that sends requests and does not read
+/// can occupy several MiB.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
-/// How long to wait when the system has no connection to give.
+/// Delay after the system had no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is spoken on a port.
+/// The protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2 without TLS, which the peer knows in advance (RFC 9113, section 3.3).
+    /// HTTP/2 without TLS, with prior knowledge (RFC 9113, section 3.3).
     Http2,
 }
 
-/// A port, and what is served on it.
+/// A port, its protocol, and its router.
 #[derive(Debug)]
 pub struct Port {
     /// The open port.
     pub listener: TcpListener,
-    /// What is spoken on it.
+    /// Its protocol.
     pub protocol: Protocol,
-    /// What is served.
+    /// Its router.
     pub router: Router,
 }
 
@@ -82,7 +82,7 @@ pub async fn serve(
     serve_ports(vec![port], limits, counts, shutdown).await;
 }
 
-/// The same on several ports, whose connections `limits` bounds together.
+/// The same on several ports, whose connections share `limits`.
 pub async fn serve_ports(
     ports: Vec<Port>,
     limits: Limits,
@@ -90,7 +90,7 @@ pub async fn serve_ports(
     shutdown: CancellationToken,
 ) {
     let server = Server::new(limits, counts);
-    // The ports have been open since `bind`; what connects now is answered.
+    // The ports have been open since `bind`; connections from now on are answered.
     supervisor::tell(&[NotifyState::Ready]);
     let accepting = ports.iter().map(|port| server.accept_all(port));
     shutdown
@@ -239,7 +239,7 @@ impl Server {
     }
 
     fn refuse(&self, stream: TcpStream) {
-        // Nothing waits for it: an empty buffer takes it, or it is lost.
+        // Nothing waits for the write: an empty buffer takes it, or it is lost.
         if let Err(error) = stream.try_write(self.refusal.as_bytes()) {
             tracing::debug!(%error, "failed to send 503 on a refused connection");
         } else if let Ok(permit) = self.refused.clone().try_acquire_owned() {
@@ -250,7 +250,7 @@ impl Server {
         }
     }
 
-    /// Lets the requests in flight finish.
+    /// Lets requests in flight finish.
     async fn drain(&self) {
         self.connections.close();
         self.admission.for_each(Activity::close);
@@ -269,9 +269,8 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A connection is an open file, and the default limit of 1,024 is there for
-/// programs that know no more (`select(2)`). Raises it as far as is allowed, and
-/// answers how far that is.
+/// Raises the limit of open files as far as allowed, and returns the new limit. A connection is an
+/// open file, and the default limit of 1,024 exists for programs that use `select(2)`.
 fn max_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let all = Rlimit {

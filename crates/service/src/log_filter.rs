@@ -1,4 +1,4 @@
-//! What is logged, in the words that people use for it.
+//! Parses log levels, including common synonyms.
 
 use std::str::FromStr;
 
@@ -6,21 +6,20 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::trimmed::trimmed;
 
-/// The level where a list names only parts of the program: nothing is silenced
-/// without being named.
+/// The level if a list names only parts of the program: nothing is silenced without being named.
 const DEFAULT: LevelFilter = LevelFilter::INFO;
 
-/// The part of the program whose lines at the level `trace` contain the addresses of requests.
+/// The part of the program whose `trace` lines contain the addresses of requests.
 const ADDRESSES: &str = "tower_http";
 
-/// A level for all that is logged, and other levels for parts of the program.
+/// A general log level, and other levels for parts of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter {
     level: LevelFilter,
     parts: Vec<(String, LevelFilter)>,
 }
 
-/// The text is no filter. The message says what is expected.
+/// The text is not a valid filter. The message says what is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected trace, debug, info, warn, error or off, and levels for parts of the program as in 'info,license_client=debug'"
@@ -28,7 +27,7 @@ pub struct LogFilter {
 pub struct LogFilterError;
 
 impl LogFilter {
-    /// Only what reaches this level.
+    /// Only lines of this level or above.
     #[must_use]
     pub fn of(level: LevelFilter) -> Self {
         Self {
@@ -37,8 +36,7 @@ impl LogFilter {
         }
     }
 
-    /// Lines that contain the addresses of requests are never enabled: a license key may be a part
-    /// of an address.
+    /// Lines that contain request URLs are never enabled, because a URL may contain a license key.
     pub(crate) fn targets(&self) -> Targets {
         let without_addresses = |part: &str, level: LevelFilter| match part.starts_with(ADDRESSES) {
             true => level.min(LevelFilter::DEBUG),
@@ -83,14 +81,14 @@ impl FromStr for LogFilter {
     }
 }
 
-/// The words of other programs and systems, too: `syslog(3)`, Python, Java, .NET.
+/// Includes the names of other programs and systems: `syslog(3)`, Python, Java, .NET.
 fn level(word: &str) -> Result<LevelFilter, LogFilterError> {
     Ok(match trimmed(word).to_lowercase().as_str() {
         "trace" | "all" | "finest" => LevelFilter::TRACE,
         "debug" | "verbose" | "fine" => LevelFilter::DEBUG,
         "info" | "information" | "informational" | "notice" | "normal" => LevelFilter::INFO,
         "warn" | "warning" | "warnings" => LevelFilter::WARN,
-        // The highest level that there is.
+        // The highest level.
         "error" | "errors" | "err" | "critical" | "crit" | "fatal" | "severe" | "alert"
         | "emerg" | "emergency" | "panic" => LevelFilter::ERROR,
         "off" | "none" | "silent" | "disabled" => LevelFilter::OFF,

@@ -1,8 +1,8 @@
 //! Limits the log: repeated lines are written a few times and then counted.
 //!
-//! The bound is on log statements, of which a program has a fixed number, and
-//! holds for all of them, those of libraries and of later versions included: a
-//! caller cannot choose what is counted, and no statement can be forgotten.
+//! The limit applies to each log statement of a program, including those of libraries and of later
+//! versions; the number of statements is fixed: a caller cannot choose what is counted, and no
+//! statement can be forgotten.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -17,20 +17,19 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use crate::clock::Clock;
 
-/// So many lines of one log statement are written …
+/// This many lines of one log statement are written …
 pub const MAX_LINES: u32 = 5;
-/// … within this time; the others are counted, and their number is written at its
-/// end.
+/// … within this interval; further lines are counted, and their number is written at its end.
 pub const INTERVAL: Duration = Duration::from_secs(60);
-/// The target of the lines that say how many were left out.
+/// The target of the lines that report how many lines were left out.
 pub const TARGET: &str = "log_limit";
 /// Maximum length of a line, in bytes. It may contain text from another machine.
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
 /// Maximum length of a message quoted in such a line, in bytes.
 const MAX_MESSAGE_BYTES: usize = 200;
 
-/// The layer that does it. Lines of the levels `debug` and `trace`, which an
-/// operator has asked for, are not bounded.
+/// The layer that limits the log. `debug` and `trace` lines, which an operator has requested, are
+/// not limited.
 #[derive(Clone)]
 pub struct LogLimit {
     clock: Arc<dyn Clock>,
@@ -40,7 +39,7 @@ pub struct LogLimit {
 /// One log statement of the program.
 struct Statement {
     level: Level,
-    /// When the present interval began, in running time.
+    /// When the current interval began, in running time.
     since: Duration,
     written: u32,
     left_out: u64,
@@ -49,7 +48,7 @@ struct Statement {
 }
 
 impl LogLimit {
-    /// Bounds the log by this clock's running time.
+    /// Limits the log by this clock's running time.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -58,8 +57,8 @@ impl LogLimit {
         }
     }
 
-    /// Writes how many lines were left out since this was called last: one line
-    /// for each log statement, if there were any.
+    /// Writes how many lines were left out since the last call: one line for each log statement, if
+    /// there were any.
     pub fn report(&self) {
         for (level, count, message) in self.take_counts() {
             let seconds = INTERVAL.as_secs();
@@ -96,7 +95,7 @@ impl LogLimit {
             .collect()
     }
 
-    /// Whether this line is written; one that is not is counted.
+    /// Whether this line is written; otherwise it is counted.
     fn is_written(&self, metadata: &Metadata<'_>, message: String) -> bool {
         let now = self.clock.running();
         let mut statements = self.lock();
@@ -164,16 +163,15 @@ impl fmt::Write for Message {
 impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            // An error means that the message is longer than what is kept.
+            // An error means that the message is longer than the maximum.
             let _ = write!(self, "{value:?}");
         }
     }
 }
 
-/// Keeps each line, which is written by one call, a single line of limited length.
-/// A line break inside a line of text is escaped, so that no message can forge a
-/// line. JSON that is too long would be none after a cut, so only its length is
-/// written. What is written to `inner` in one call is a whole line.
+/// Keeps each line, which is written by one call, a single line of limited length. A line break
+/// inside a line of text is escaped, so that no message can forge a line. A truncated JSON line
+/// would be invalid, so only its length is written. Each call writes a whole line to `inner`.
 pub struct ShortLines<W> {
     /// Where lines are written.
     pub inner: W,

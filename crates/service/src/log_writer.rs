@@ -1,8 +1,8 @@
 //! Writes log lines without ever making the program wait for their reader.
 //!
-//! A thread writes them, one after the other. Lines that do not fit into its
-//! queue, and lines that cannot be written, are dropped and counted: the reader
-//! of a pipe may be gone or hang, and a file system may be full.
+//! A thread writes the lines, one after the other. Lines that do not fit into its queue, and lines
+//! that cannot be written, are dropped and counted: the reader of a pipe may be gone or hang, and a
+//! file system may be full.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// Maximum number of lines that wait to be written. A line has at most
-/// [`crate::log_limit::MAX_LINE_BYTES`].
+/// Maximum number of lines that wait to be written. A line is at most
+/// [`crate::log_limit::MAX_LINE_BYTES`] long.
 pub const MAX_WAITING_LINES: usize = 1024;
-/// How long the lines that still wait may take when the program ends.
+/// Timeout for writing the remaining lines when the program ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where log lines go. Each write is one whole line.
@@ -31,8 +31,8 @@ enum Entry {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to `output`. Where no thread can be started,
-    /// all lines are dropped.
+    /// Starts the thread that writes to `output`. If no thread can be started, all lines are
+    /// dropped.
     #[must_use]
     pub fn start(output: impl Write + Send + 'static) -> Self {
         let (queue, entries) = sync_channel(MAX_WAITING_LINES);
@@ -50,7 +50,7 @@ impl LogWriter {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until the lines so far are written or dropped, for at most a second.
+    /// Waits until all lines so far have been written or dropped, for at most a second.
     pub fn flush(&self) {
         let (done, is_done) = sync_channel(1);
         let queue = self.queue.clone();
@@ -82,7 +82,7 @@ fn write_all(mut output: impl Write, entries: &Receiver<Entry>, dropped: &Atomic
     while let Ok(entry) = entries.recv() {
         match entry {
             Entry::Line(line) => {
-                // A part of the line before may have been written.
+                // A part of the previous line may have been written.
                 let ended = match is_cut {
                     true => output.write_all(b"\n"),
                     false => Ok(()),
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes what there is room for.
+    /// Writes as much as there is room for.
     #[derive(Clone)]
     struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(written, "one\ntwo\nfour\n");
     }
 
-    /// Says when it begins to wait, and waits for ever.
+    /// Reports when it starts to wait, and then waits forever.
     struct Hanging(Sender<()>);
 
     impl Write for Hanging {

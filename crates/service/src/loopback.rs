@@ -6,9 +6,9 @@ use std::time::Duration;
 /// Timeout of connecting to an address of this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The address at which programs on the same machine reach a service that listens at
-/// `host`. For all addresses of IPv6 it is the loopback of IPv6 if something listens
-/// there, otherwise that of IPv4: a machine may have IPv6 disabled.
+/// The address at which programs on the same machine reach a service that listens on `host`. If
+/// `host` is the IPv6 wildcard, this is the IPv6 loopback address if something listens there,
+/// otherwise the IPv4 one: IPv6 may be disabled on the machine.
 #[must_use]
 pub fn reachable(host: IpAddr, port: u16) -> IpAddr {
     match host {

@@ -1,4 +1,4 @@
-//! The files that commands write for people: the only way in which they do.
+//! Writes the files that commands create for people. Commands write files only in this way.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
@@ -10,17 +10,17 @@ use tempfile::NamedTempFile;
 
 use crate::presentable_url::presentable_path;
 
-/// Who may read a file, besides root.
+/// Who may read a file, apart from root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
     /// Only the user who runs the command: license keys, hardware ids, settings.
     Owner,
-    /// Every user whom the umask allows: public keys.
+    /// Every user, as far as the umask allows: public keys.
     Everyone,
 }
 
-/// Writes a file, in full or not at all. A file that exists is replaced by a new one, which
-/// keeps neither its owner nor its mode. No link is followed. A command that changes something
+/// Writes a file, in full or not at all. An existing file is replaced by a new one with its own
+/// owner and mode. Links are not followed. A command that changes something
 /// first uses [`prepare`] instead.
 ///
 /// # Errors
@@ -119,7 +119,7 @@ mod tests {
         let public = directory.path().join("keys.json");
         write(&public, "{}", Readers::Everyone).unwrap();
         assert_eq!(mode(&public) & !0o044, 0o600);
-        // Nothing is left behind.
+        // Nothing remains.
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
     }
 

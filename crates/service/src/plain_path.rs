@@ -1,14 +1,14 @@
 //! Paths that every program divides into the same segments.
 //!
-//! A proxy may decide by a decoded and normalised path, and pass the original on. Such a path
-//! must not lead to a route of another path.
+//! A proxy may decide based on a decoded and normalized path, and pass on the original. The
+//! original must not match the route of a different path.
 
 use percent_encoding::percent_decode_str;
 
-/// Whether a path, as it was received, has the same segments when it is decoded and normalised,
-/// once or several times. Not plain are escaped slashes, backslashes, escaped escapes, parameters
-/// of segments, dot segments, empty segments other than the last one, escapes of `?` and `#`,
-/// control characters, and bytes that are not UTF-8. No route needs such a path.
+/// Whether a received path has the same segments when it is decoded and normalized, once or several
+/// times. The following are not plain: escaped slashes, backslashes, escaped escapes, parameters of
+/// segments, dot segments, empty segments other than the last one, escapes of `?` and `#`, control
+/// characters, and bytes that are not UTF-8. No route needs such a path.
 #[must_use]
 pub fn is_plain(path: &str) -> bool {
     let Ok(decoded) = percent_decode_str(path).decode_utf8() else {
@@ -70,7 +70,7 @@ mod tests {
             "/a//b",
             "/a//",
             "//",
-            // Decoded more than one time.
+            // Decoded more than once.
             "/a%252fb",
             "/a%25252fb",
             "/a%%32%66b",

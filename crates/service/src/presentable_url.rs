@@ -1,5 +1,4 @@
-//! How a URL is shown: scheme, host and port, and never anything that may be
-//! a secret.
+//! Shows URLs as scheme, host and port, and never anything that may be a secret.
 
 use std::fmt;
 use std::io;
@@ -7,10 +6,10 @@ use std::path::Path;
 
 use url::Url;
 
-/// What is shown instead of a URL that may be read in more than one way.
+/// Shown instead of a URL that can be read in more than one way.
 pub const HIDDEN: &str = "****";
 
-/// The schemes that settings of both programs may have.
+/// The schemes that are valid in settings of both programs.
 const SCHEMES: [&str; 9] = [
     "http",
     "https",
@@ -23,8 +22,8 @@ const SCHEMES: [&str; 9] = [
     "socks5h",
 ];
 
-/// A URL that may hold a user name, a password, or a secret in its path or
-/// query. `Display` and `Debug` show its scheme, host and port only.
+/// A URL that may contain a user name, a password, or a secret in its path or query. `Display` and
+/// `Debug` show its scheme, host and port only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl(Url);
 
@@ -32,20 +31,19 @@ pub struct SecretUrl(Url);
 /// message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretUrlError {
-    /// It is malformed, or may be read in more than one way.
+    /// It is malformed, or can be read in more than one way.
     #[error(
         "the URL is malformed or ambiguous; percent-encode special characters in the user name and \
          the password: # is %23, / is %2F, ? is %3F, @ is %40, : is %3A, \\ is %5C, % is %25"
     )]
     Ambiguous,
-    /// It has another scheme than those that are expected.
+    /// It has an unexpected scheme.
     #[error("the URL has an unexpected scheme")]
     Scheme,
 }
 
 impl SecretUrl {
-    /// Reads a URL with one of `schemes`, in lower case. Spaces around it do
-    /// not count.
+    /// Parses a URL with one of `schemes`, in lower case. Spaces around it are ignored.
     ///
     /// # Errors
     /// When the text is not such a URL, or when other programs may read another part of it as the
@@ -71,15 +69,14 @@ impl SecretUrl {
         &self.0
     }
 
-    /// Whether there is something in it that may be a secret: a password, or
-    /// a query.
+    /// Whether the URL contains anything that may be a secret: a password or a query.
     #[must_use]
     pub fn may_hold_a_secret(&self) -> bool {
         self.0.password().is_some() || self.0.query().is_some()
     }
 }
 
-/// Any URL of a setting as it may be shown.
+/// The displayable form of any URL in a setting.
 #[must_use]
 pub fn presentable(text: &str) -> String {
     SecretUrl::parse(text, &SCHEMES).map_or_else(|_| HIDDEN.to_owned(), |url| url.to_string())
@@ -92,7 +89,7 @@ pub fn presentable_value(text: &str) -> String {
     if !text.contains("://") {
         return text.to_owned();
     }
-    // A comma may be a part of a password, too.
+    // A comma may also be part of a password.
     if text.contains('@') {
         return HIDDEN.to_owned();
     }
@@ -113,7 +110,7 @@ pub fn presentable_path(path: &Path) -> String {
     presentable_value(&text)
 }
 
-/// The same for a path that is relative to the working directory, as an absolute one.
+/// The same for a path relative to the working directory, shown as an absolute path.
 #[must_use]
 pub fn presentable_absolute(path: &Path) -> String {
     let absolute = std::path::absolute(path);

@@ -1,4 +1,4 @@
-//! Randomness, from the operating system.
+//! Random numbers from the operating system.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,8 +1,8 @@
-//! Request bodies, bounded before a handler sees them: in length, in time, and
-//! in bytes that all requests hold together.
+//! Limits request bodies before a handler sees them: in length, in time, and in the bytes that all
+//! requests hold together.
 //!
-//! A handler reads a body that arrives whole or not at all. If it does not arrive, the caller
-//! gets the reason, regardless of how the handler treats the error.
+//! A handler receives a body completely or not at all. If it does not arrive, the caller gets the
+//! reason, regardless of how the handler treats the error.
 
 mod bound_body;
 mod receipt;
@@ -28,25 +28,23 @@ use crate::byte_budget::ByteBudget;
 /// Maximum size of a body on routes with long bodies, in bytes ([`allow_bytes`]).
 pub const MAX_LONG_BODY_BYTES: usize = 64 * 1024;
 
-/// The bounds of request bodies.
+/// The limits of request bodies.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
     /// Maximum size of a body, in bytes, unless a handler allows more ([`allow_bytes`]).
     pub max_bytes: usize,
-    /// The first bytes of a body are not counted: the bound on connections
-    /// bounds them.
+    /// The first bytes of a body, which are not counted: the limit on connections bounds them.
     pub uncounted_bytes: usize,
-    /// Bytes of bodies that all callers together may make the service hold …
+    /// Bytes of bodies that all callers together can make the service hold …
     pub open_bytes: usize,
-    /// … and how many more are for trusted callers alone.
+    /// … and how many more are reserved for trusted callers.
     pub reserved_bytes: usize,
     /// Timeout for the next bytes of a body.
     pub idle_timeout: Duration,
     /// Timeout for a whole body.
     pub total_timeout: Duration,
-    /// How much of a refused body is read and thrown away, in bytes, so that
-    /// its sender reads why it is refused instead of finding the connection
-    /// closed.
+    /// How much of a refused body is read and discarded, in bytes, so that its sender can read why
+    /// it is refused instead of finding the connection closed.
     pub max_discarded_bytes: usize,
 }
 
@@ -64,11 +62,11 @@ impl Default for BodyLimits {
     }
 }
 
-/// Why a body is not read.
+/// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyRefusal {
-    /// It is too long.
-    #[error("the body is too long; the limit is {max_bytes} bytes")]
+    /// It is too large.
+    #[error("the body is too large; the limit is {max_bytes} bytes")]
     TooLong {
         /// Maximum size of a body, in bytes.
         max_bytes: usize,
@@ -76,15 +74,15 @@ pub enum BodyRefusal {
     /// It did not arrive in time.
     #[error("the body did not arrive in time")]
     TimedOut,
-    /// It arrives in too many pieces, each of which costs as much as a large one.
+    /// It arrives in too many pieces, each of which is as expensive as a large one.
     #[error("the body arrives in too many pieces; send larger chunks")]
     TooManyPieces,
-    /// Other requests hold all the bytes there are for bodies.
+    /// Other requests use all the bytes that are available for bodies.
     #[error("too many requests are being received; try again later")]
     Busy,
 }
 
-/// Bounds the bodies of the requests that pass through it.
+/// Limits the bodies of the requests that pass through it.
 #[derive(Clone, Debug)]
 pub struct BoundBodies {
     limits: Arc<BodyLimits>,
@@ -94,9 +92,8 @@ pub struct BoundBodies {
 }
 
 impl BoundBodies {
-    /// `is_trusted` says from a request's extensions whether its caller may use
-    /// the reserved bytes, `refuse` makes the response to a body that is not
-    /// read.
+    /// `is_trusted` says from a request's extensions whether its caller may use the reserved bytes,
+    /// `refuse` creates the response to a body that is not read.
     #[must_use]
     pub fn new(
         limits: BodyLimits,
@@ -119,16 +116,15 @@ impl BoundBodies {
     }
 }
 
-/// Lets the body of this request be up to `max_bytes` long. Takes effect for a
-/// handler that has not read the body yet.
+/// Allows the body of this request to be up to `max_bytes` long. Has no effect after the body has
+/// been read.
 pub fn allow_bytes(extensions: &Extensions, max_bytes: usize) {
     if let Some(BodyHandle(receipt)) = extensions.get() {
         receipt.allow_bytes(max_bytes);
     }
 }
 
-/// Lets the body of this request use the reserved bytes: its caller has turned
-/// out to be trusted.
+/// Allows the body of this request to use the reserved bytes, because its caller is trusted.
 pub fn mark_trusted(extensions: &Extensions) {
     if let Some(BodyHandle(receipt)) = extensions.get() {
         receipt.mark_trusted();
@@ -182,8 +178,7 @@ where
         let budget = self.bounds.budget.clone();
         let receipt = Arc::new(Receipt::new(limits.max_bytes, is_trusted, budget));
         let (mut parts, inner) = request.into_parts();
-        // Short bodies need no handle: no handler allows them less, and they
-        // use no budget.
+        // Short bodies need no handle: no handler allows less, and they use no budget.
         let is_short = inner
             .size_hint()
             .upper()

@@ -1,5 +1,5 @@
-//! Request ids: the log lines that a request causes, its answer and the page or body of an error
-//! name the same id.
+//! Request ids: the log lines of a request, its response, and the page or body of an error contain
+//! the same id.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use tracing::{Instrument as _, Span};
 
 use crate::random;
 
-/// The header of requests and answers. The id of a request is kept, so that a proxy's log and ours
-/// can be read together.
+/// The header of requests and responses. The id in a request is kept, so that a proxy's log and
+/// ours can be correlated.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Maximum length of an id that a caller chooses, in bytes.
 const MAX_ID_BYTES: usize = 64;
@@ -34,8 +34,7 @@ impl RequestId {
         CURRENT.try_with(Clone::clone).ok()
     }
 
-    /// The caller's id if it is a valid one, otherwise a new one. An id that is sent twice is not
-    /// an id.
+    /// The caller's id if it is valid, otherwise a new one. A repeated header is not valid.
     fn of(headers: &HeaderMap) -> Self {
         let mut sent = headers.get_all(REQUEST_ID).iter();
         let sent = match (sent.next(), sent.next()) {
@@ -67,10 +66,10 @@ fn is_valid(id: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(is_allowed)
 }
 
-/// Gives the request an id and a span, as a middleware around all others.
+/// Assigns the request an id and a span; a middleware around all others.
 pub async fn trace(request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
-    // At this level, so that no log level removes the id from the lines that are written.
+    // At this level, so that every log level keeps the id in the lines that are written.
     let span = tracing::error_span!(
         "request",
         %id,
@@ -85,8 +84,8 @@ pub async fn trace(request: Request, next: Next) -> Response {
     response
 }
 
-/// Adds the route to the span, as a middleware of the router. The path itself may contain a
-/// license key, and anything else that a caller chooses.
+/// Adds the route to the span; a middleware of the router. The path itself may contain a license
+/// key, and other text that a caller chooses.
 pub async fn record_route(request: Request, next: Next) -> Response {
     if let Some(route) = request.extensions().get::<MatchedPath>() {
         Span::current().record("route", route.as_str());
@@ -94,7 +93,7 @@ pub async fn record_route(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// A caller may invent methods of any length.
+/// Callers may invent methods of any length.
 fn known(method: &Method) -> &str {
     match *method {
         Method::GET

@@ -1,4 +1,4 @@
-//! What every response is sent with, whichever part of a service makes it.
+//! Headers of every response, regardless of which part of a service creates it.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -17,7 +17,7 @@ pub(crate) const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
     (header::REFERRER_POLICY, "same-origin"),
 ];
 
-/// Adds those of [`SECURITY_HEADERS`] that are missing.
+/// Adds the headers of [`SECURITY_HEADERS`] that are missing.
 pub(crate) fn complete(headers: &mut HeaderMap) {
     for (name, value) in SECURITY_HEADERS {
         headers
@@ -26,8 +26,7 @@ pub(crate) fn complete(headers: &mut HeaderMap) {
     }
 }
 
-/// The same as lines of a response head, for responses that are written without
-/// a [`HeaderMap`].
+/// The same as header lines, for responses that are written without a [`HeaderMap`].
 pub(crate) fn lines() -> String {
     SECURITY_HEADERS
         .iter()

@@ -1,7 +1,7 @@
-//! Starting the runtime where threads are limited.
+//! Starts the runtime where threads may be limited.
 //!
-//! The library panics where the system refuses a thread, and a runtime with some of its threads
-//! then waits for the others for ever.
+//! The library panics if the system refuses a thread, and a runtime with only some of its threads
+//! then waits for the others forever.
 
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
@@ -12,17 +12,17 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::stderr::say;
 
-/// Threads in addition to the runtime's: for the log, for files, and for the connections to an SQLite
-/// file, each of which has one.
+/// Number of threads in addition to the runtime's: for the log, for files, and for SQLite
+/// connections, each of which has one.
 const OTHER_THREADS: usize = 24;
-/// What to do where a thread cannot be started.
+/// The advice if a thread cannot be started.
 pub const RAISE_THREADS: &str = "raise the limit of threads: pids_limit of the container, \
     TasksMax of the systemd unit, or 'ulimit -u' of the user";
 
 /// Starts the runtime.
 ///
 /// # Errors
-/// When the system refuses the threads that a program needs, with what to do about it.
+/// If the system refuses the threads that a program needs, with advice.
 pub fn start() -> anyhow::Result<Runtime> {
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = workers + OTHER_THREADS;

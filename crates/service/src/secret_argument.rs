@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::stderr::say;
 
-/// What stands for standard input.
+/// The argument that stands for standard input.
 const STDIN: &str = "-";
 /// Maximum size of a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 4096;
@@ -37,11 +37,11 @@ impl fmt::Debug for SecretArgument {
 }
 
 impl SecretArgument {
-    /// The secret, without the white space around it. `what` names it, such as
-    /// `license key`. A secret as an argument is warned of on standard error.
+    /// The secret, without the white space around it. `what` names it, such as `license key`. If
+    /// the secret is an argument, a warning is printed to standard error.
     ///
     /// # Errors
-    /// When standard input cannot be read, or holds no line or too long a one.
+    /// If standard input cannot be read, or its first line is missing or too long.
     pub fn read(self, what: &str) -> anyhow::Result<String> {
         if !self.is_stdin() {
             warn_of_argument(what);
@@ -49,7 +49,7 @@ impl SecretArgument {
         self.read_without_warning(what)
     }
 
-    /// The same for an argument that may also be something else than a secret.
+    /// The same for an argument that may be something other than a secret.
     ///
     /// # Errors
     /// As [`SecretArgument::read`].
@@ -66,8 +66,7 @@ impl SecretArgument {
         self.0.expose_secret() == STDIN
     }
 
-    /// The same, where the argument may be missing: then a terminal is asked,
-    /// and does not show what is typed.
+    /// The same for an optional argument: if it is missing, prompts on the terminal without echo.
     ///
     /// # Errors
     /// As [`SecretArgument::read`], and when there is no terminal to ask.
@@ -79,12 +78,12 @@ impl SecretArgument {
                 let typed = SecretString::from(asked.context("the terminal cannot be read")?);
                 first_line(typed.expose_secret().as_bytes(), what)
             }
-            None => bail!("no {what}: name one, or - to read it from standard input"),
+            None => bail!("no {what}: pass one, or - to read it from standard input"),
         }
     }
 }
 
-/// Warns on standard error of a secret that was given as an argument.
+/// Warns on standard error about a secret that was passed as an argument.
 pub fn warn_of_argument(what: &str) {
     say(format_args!(
         "warning: every user of this machine can see the {what} on the command line; \
@@ -92,10 +91,10 @@ pub fn warn_of_argument(what: &str) {
     ));
 }
 
-/// The first line in any encoding of text, and not more than that: a pipe may stay open.
+/// Reads only the first line, in any text encoding, because a pipe may stay open.
 fn first_line(input: impl Read, what: &str) -> anyhow::Result<String> {
     let mut line = Vec::new();
-    // A line feed of UTF-16 and UTF-32 has more bytes than one.
+    // A line feed in UTF-16 or UTF-32 has several bytes.
     let is_over = |line: &[u8]| {
         let is_wide = line.contains(&0);
         match line.last() {
@@ -149,7 +148,7 @@ mod tests {
         ] {
             assert_eq!(read(line), Ok("FXSGHT-1".to_owned()), "{line:x?}");
         }
-        // What follows the line is left unread: it may be of any kind.
+        // The rest after the line is not read: it may be anything.
         assert_eq!(read(b"FXSGHT-1\n\xff\0"), Ok("FXSGHT-1".to_owned()));
         assert_eq!(
             read(b"PK\x03\x04"),

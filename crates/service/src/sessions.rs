@@ -1,8 +1,8 @@
 //! Browser sessions: after sign-in the token is not needed for every request.
 //!
-//! [`Sessions`] keeps them in memory alone, where a restart ends them; a service whose
-//! processes share a database keeps [`SessionTimes`] there instead. What the browser keeps
-//! is a random name, of which only the hash is kept here.
+//! [`Sessions`] keeps them only in memory, so a restart ends them; a service whose processes share
+//! a database stores [`SessionTimes`] there instead. The browser has a random name, of which only
+//! the hash is stored here.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -18,13 +18,13 @@ use crate::client_address::network;
 use crate::clock::Clock;
 use crate::random;
 
-/// A session ends after so long without a request.
+/// Idle timeout of a session.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// And after so long in any case.
+/// Maximum duration of a session.
 const MAX_SESSION: Duration = Duration::from_secs(12 * 60 * 60);
 /// Maximum number of sessions; the longest-idle one is removed first.
 pub const MAX_SESSIONS: usize = 100;
-/// How far the clocks of processes that share sessions may differ.
+/// Maximum difference between the clocks of processes that share sessions.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
 /// Characters of a session's name: 32 random bytes in base64url.
 const NAME_CHARS: usize = 43;
@@ -33,12 +33,12 @@ const SEALED_NAME_CHARS: usize = 87;
 /// Wrong tokens from one network within [`FAILURE_WINDOW`], after which further
 /// wrong ones are answered with [`SignInError::TooMany`].
 const MAX_FAILURES: usize = 5;
-/// The same for all networks together. It bounds what is kept, too.
+/// The same for all networks together. This also bounds the memory.
 const MAX_FAILURES_OF_ALL: usize = 50;
 /// How long a wrong token counts.
 pub const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 
-/// What pages say that ask by themselves.
+/// The header that pages send with automatic requests.
 pub const REFRESH: &str = "x-refresh";
 
 /// Why sign-in failed.
@@ -47,26 +47,26 @@ pub enum SignInError {
     /// The token is wrong or missing.
     #[error("The administrator's token is incorrect.")]
     WrongToken,
-    /// It is another token, and there were too many wrong ones before it.
+    /// The token is wrong, and there were too many wrong ones before.
     #[error("Too many wrong tokens. Wait a minute, then try again.")]
     TooMany,
 }
 
-/// Where a wrong token was used. Each counts separately, so that calls to the API cannot lock the
-/// console.
+/// Where a wrong token was used. Each place counts separately, so that calls to the API cannot lock
+/// the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// The form to sign in.
+    /// The sign-in form.
     Console,
-    /// The header of a program.
+    /// The header of a program's request.
     Api,
 }
 
 /// Sessions, and callers that used a wrong token. Times are of the running process.
 ///
-/// The right token is never refused, however many wrong ones came before it: it is
-/// compared first, and only a wrong one is counted. What keeps guessing hopeless is
-/// the token itself, of 16 characters or more.
+/// The correct token is never refused, regardless of how many wrong ones came before: it is
+/// compared first, and only wrong tokens are counted. The token itself, of 16 characters or more,
+/// makes guessing infeasible.
 pub struct Sessions {
     cookie: &'static str,
     token: Option<AdminToken>,
@@ -87,8 +87,8 @@ struct Session {
 }
 
 impl Sessions {
-    /// No sessions yet, and none ever without a token. Browsers keep their names
-    /// in this cookie, with the port of the address added.
+    /// Starts without sessions; without a token there are never any. Browsers store the session
+    /// name in this cookie, whose name ends with the port of the address.
     #[must_use]
     pub fn new(cookie: &'static str, token: Option<AdminToken>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -105,11 +105,11 @@ impl Sessions {
         self.token.is_some()
     }
 
-    /// Begins a session for who shows the token; answers the cookie to set.
-    /// `headers` are those of the request, and `address` is where it comes from.
+    /// Starts a session for a caller with the correct token; returns the cookie to set. `headers`
+    /// are those of the request, and `address` is where it comes from.
     ///
     /// # Errors
-    /// One [`SignInError`] for each reason not to.
+    /// A [`SignInError`] with the reason.
     pub fn sign_in(
         &self,
         shown: &str,
@@ -120,7 +120,7 @@ impl Sessions {
         Ok(self.cookie(&self.begin(), headers))
     }
 
-    /// Whether this is the token. `address` is where it comes from.
+    /// Checks the token. `address` is the caller's address.
     ///
     /// # Errors
     /// One [`SignInError`] for each reason that it is not.
@@ -128,15 +128,15 @@ impl Sessions {
         if self.token.is_some_and(|token| token.is(shown)) {
             return Ok(());
         }
-        // A form that was sent empty is no guess.
+        // An empty form is not a guess.
         if shown.is_empty() || self.note_failure(Door::Console, address) {
             return Err(SignInError::WrongToken);
         }
         Err(SignInError::TooMany)
     }
 
-    /// Counts a wrong token that was shown at `door` from `address`. Answers whether
-    /// it is one of the first in a while: those that are not are answered with 429.
+    /// Counts a wrong token that was used at `door` from `address`. Returns whether it is below the
+    /// limit; tokens above the limit are answered with 429.
     pub fn note_failure(&self, door: Door, address: IpAddr) -> bool {
         let (network, now) = (network(address), self.clock.running());
         let mut kept = self.lock();
@@ -151,7 +151,7 @@ impl Sessions {
         is_new
     }
 
-    /// Begins a session; answers its name.
+    /// Starts a session; returns its name.
     fn begin(&self) -> String {
         let now = self.clock.running();
         let name = random::nonce();
@@ -191,8 +191,8 @@ impl Sessions {
         })
     }
 
-    /// A name for a session that is kept elsewhere, sealed with the token, and the id to
-    /// keep it under; `None` without a token. Another token ends it.
+    /// A name for a session that is stored elsewhere, sealed with the token, and the id under which
+    /// it is stored; `None` without a token. Changing the token ends the session.
     #[must_use]
     pub fn new_name(&self) -> Option<(String, String)> {
         let nonce = random::nonce();
@@ -214,7 +214,7 @@ impl Sessions {
         names.filter(is_ours).map(id).collect()
     }
 
-    /// The cookie that keeps a name. `headers` are those of the request.
+    /// The cookie that contains a name. `headers` are those of the request.
     #[must_use]
     pub fn cookie(&self, name: &str, headers: &HeaderMap) -> HeaderValue {
         let secure = if came_by_tls(headers) { "; Secure" } else { "" };
@@ -283,12 +283,12 @@ impl Session {
     }
 }
 
-/// When a session that several processes share was begun, and used last.
+/// When a session that several processes share was started, and when it was last used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionTimes {
-    /// When the token was shown.
+    /// When the token was entered.
     pub begun: DateTime<Utc>,
-    /// When a person did something last.
+    /// When a user last did something.
     pub used: DateTime<Utc>,
 }
 
@@ -305,9 +305,9 @@ impl SessionTimes {
     }
 }
 
-/// Whether a proxy says that the browser speaks TLS with it. A browser that is
-/// told so keeps the cookie from everything else. Behind several proxies the header is a
-/// list, and the browser's own connection comes first.
+/// Whether a proxy reports that the browser uses TLS. The cookie is then marked so that browsers
+/// send it only over TLS. Behind several proxies the header is a list, and the browser's own
+/// connection comes first.
 fn came_by_tls(headers: &HeaderMap) -> bool {
     let schemes = headers.get("x-forwarded-proto");
     let first = schemes.and_then(|schemes| schemes.as_bytes().split(|byte| *byte == b',').next());
@@ -323,7 +323,7 @@ fn text(cookie: &str) -> HeaderValue {
 fn id(name: &str) -> String {
     use std::fmt::Write as _;
     hash(name).iter().fold(String::new(), |mut id, byte| {
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         write!(id, "{byte:02x}").unwrap_or_default();
         id
     })

@@ -1,4 +1,4 @@
-//! Which signals stop a process, and which do not.
+//! Handles the signals that stop a process, and those that must not.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 /// A token that is cancelled by SIGTERM and SIGINT.
 ///
 /// # Errors
-/// When the process may not handle signals.
+/// If the process may not handle signals.
 pub fn on_signal() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -25,9 +25,9 @@ pub fn on_signal() -> io::Result<CancellationToken> {
     Ok(shutdown)
 }
 
-/// Keeps what the log does from ending the process: a terminal that is closed sends
-/// SIGHUP, and a log file that reaches the limit of file sizes SIGXFSZ. The write then
-/// fails instead. A broken pipe is ignored by the standard library.
+/// Prevents the log from ending the process: a closed terminal sends SIGHUP, and a log file that
+/// reaches the file size limit causes SIGXFSZ. The write then fails instead. A broken pipe is
+/// ignored by the standard library.
 ///
 /// # Errors
 /// When the process may not handle signals.

@@ -1,8 +1,8 @@
-//! The directory of what has to survive a restart: whether it can be written, and
-//! the temporary files in it.
+//! The directory of persistent data: checks whether it is writable, and manages its temporary
+//! files.
 //!
-//! A file that is replaced is written beside itself first. A process that is
-//! killed leaves such a file behind; [`remove_left_over`] finds it by its name.
+//! A file that is replaced is first written under a temporary name. A process that is killed leaves
+//! such a file behind; [`remove_left_over`] finds it by its name.
 //!
 //! A new file or directory gets the owner of the directory that it is in
 //! ([`give_to_owner`]): a command that root runs leaves nothing that the service
@@ -25,17 +25,17 @@ use tempfile::NamedTempFile;
 
 use crate::presentable_url::{presentable_path, reason_without_path};
 
-/// Opens a directory to create entries in it, without the right to read it.
+/// Opens a directory to create entries in it, without permission to read it.
 const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-/// What the names of temporary files begin with.
+/// Prefix of the names of temporary files.
 const PREFIX: &str = ".foxsight-tmp-";
-/// What earlier versions called them: `.tmp` and six letters and digits.
+/// Names of temporary files in earlier versions: `.tmp` and six letters and digits.
 const OLD_PREFIX: &str = ".tmp";
 const OLD_SUFFIX_CHARS: usize = 6;
-/// Earlier versions did not lock them: one that is older belongs to no process.
+/// Earlier versions did not lock them: an older file belongs to no process.
 const OLD_AGE: TimeDelta = TimeDelta::minutes(10);
 
-/// A file cannot be changed, or none be made in a directory.
+/// A file cannot be written, or cannot be created in a directory.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "'{path}' is not writable by user {user}: {reason}. Give this user write permission, or \
@@ -48,10 +48,10 @@ pub struct NotWritable {
     reason: String,
 }
 
-/// Makes the directory that `setting` names, if need be, and a file in it.
+/// Creates the directory that `setting` names, if necessary, and a file in it.
 ///
 /// # Errors
-/// When that is not possible, with what to do about it.
+/// If that is not possible, with advice.
 pub fn check_writable(setting: &'static str, directory: &Path) -> Result<(), NotWritable> {
     let made = make_directory(directory, 0o777).and_then(|()| temporary_file(directory));
     made.map(drop)
@@ -73,7 +73,7 @@ impl NotWritable {
 /// the owner of its parent directory.
 ///
 /// # Errors
-/// When one cannot be created, or its owner cannot be set.
+/// If one cannot be created, or its owner cannot be set.
 pub fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
     made_directory(directory, mode).map(drop)
 }
@@ -104,8 +104,8 @@ fn made_directory(directory: &Path, mode: u32) -> io::Result<OwnedFd> {
     }
 }
 
-/// Gives the directory that was just made in `place` to the owner of `place`, who may have
-/// put something else there.
+/// Changes the owner of the directory that was just created in `place` to the owner of `place`, who
+/// may have put something else there.
 fn give_directory(place: &OwnedFd, name: &OsStr, shown: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let given = openat(place, name, flags, Mode::empty())
@@ -117,7 +117,7 @@ fn give_directory(place: &OwnedFd, name: &OsStr, shown: &Path) -> io::Result<Own
             let owner = fstat(place)?;
             let found = fstat(&made)?;
             if is_given(&owner, &found) {
-                // What is in a directory would be given with it.
+                // The content of the directory would also change its owner.
                 let is_empty = Dir::read_from(&made)?.all(|entry| {
                     entry.is_ok_and(|it| matches!(it.file_name().to_bytes(), b"." | b".."))
                 });
@@ -129,18 +129,18 @@ fn give_directory(place: &OwnedFd, name: &OsStr, shown: &Path) -> io::Result<Own
             Ok(made)
         });
     if given.is_err() {
-        // One with something in it stays.
+        // A directory that is not empty remains.
         unlinkat(place, name, AtFlags::REMOVEDIR).ok();
     }
     given
 }
 
-/// Gives a new file to the owner of the directory that it is in, if it belongs to
-/// another user. Only root can do that. A directory of root says nothing about who uses
-/// its files: Kubernetes gives a volume to a group, and leaves root its owner.
+/// Changes the owner of a new file to the owner of its directory, if they differ. Only root can do
+/// that. A directory owned by root does not show who uses its files: Kubernetes assigns a volume to
+/// a group, and leaves root as its owner.
 ///
-/// `file` was opened by making it at `path`; the owner of the directory may have put
-/// something else at `path` since.
+/// `file` was created at `path`; the owner of the directory may have put something else at `path`
+/// since.
 ///
 /// # Errors
 /// When this process may not: the owner of the directory, which the service runs as,
@@ -165,13 +165,13 @@ pub fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
     })
 }
 
-/// Whether what was made is for another user than the one who made it.
+/// Whether the owner has to be changed to a different user.
 fn is_given(owner: &Stat, made: &Stat) -> bool {
     const ROOT: u32 = 0;
     owner.st_uid != ROOT && owner.st_uid != made.st_uid
 }
 
-/// Whether this process can have made it.
+/// Whether this process can have created it.
 fn is_own(made: &Stat, kind: FileType) -> bool {
     FileType::from_raw_mode(made.st_mode) == kind
         && made.st_uid == rustix::process::geteuid().as_raw()
@@ -179,7 +179,7 @@ fn is_own(made: &Stat, kind: FileType) -> bool {
 
 fn exchanged(directory: &Path) -> io::Error {
     let why = format!(
-        "another user has exchanged what was just made in '{}'",
+        "another user replaced a file or directory that was just created in '{}'",
         presentable_path(directory)
     );
     io::Error::new(io::ErrorKind::PermissionDenied, why)
@@ -214,11 +214,11 @@ fn parent(path: &Path) -> &Path {
     named(path.parent().unwrap_or(path))
 }
 
-/// Makes a file in the directory that only its owner may read, to be renamed. It is
-/// locked while this process has it open.
+/// Creates a file in the directory, readable only by its owner, to be renamed. It is locked while
+/// this process has it open.
 ///
 /// # Errors
-/// When it cannot be made, or not for the owner of the directory.
+/// If it cannot be created, or its owner cannot be set to the owner of the directory.
 pub fn temporary_file(directory: &Path) -> io::Result<NamedTempFile> {
     let directory = named(directory);
     let file = tempfile::Builder::new()
@@ -226,7 +226,7 @@ pub fn temporary_file(directory: &Path) -> io::Result<NamedTempFile> {
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(directory)?;
     give_to_owner(file.as_file(), file.path())?;
-    // A file system without locks keeps what is left over.
+    // A file system without locks keeps leftover files.
     if let Err(error) = flock(file.as_file(), FlockOperation::NonBlockingLockExclusive) {
         tracing::debug!(%error, "cannot lock a temporary file");
     }
@@ -235,7 +235,7 @@ pub fn temporary_file(directory: &Path) -> io::Result<NamedTempFile> {
 
 /// Removes the temporary files of processes that have ended.
 pub fn remove_left_over(directory: &Path, now: DateTime<Utc>) {
-    // A directory that is not there yet holds nothing.
+    // A directory that does not exist yet contains nothing.
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let is_left_over = |file: &PathBuf| is_left_over(file, now).unwrap_or(false);
     let mut files = 0;

@@ -9,9 +9,9 @@ use std::io::{self, Write};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// A pipe that can be written takes so many bytes without waiting (`pipe(7)`).
+/// A writable pipe accepts this many bytes without blocking (`pipe(7)`).
 const PIECE_BYTES: usize = 4096;
-/// How long a line waits for the reader of a pipe.
+/// Timeout for the reader of a pipe.
 const LINE_TIMEOUT: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
@@ -31,8 +31,8 @@ pub fn say(line: impl Display) {
     }
 }
 
-/// Standard error without a buffer and without the lock of the standard library:
-/// a thread that waits in a write keeps no other from going on.
+/// Standard error without a buffer and without the lock of the standard library: a thread that
+/// blocks in a write does not block others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StandardError;
 
@@ -40,7 +40,7 @@ impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::io::write(io::stderr(), bytes) {
-                // It may have been set so by a program that shares it.
+                // A program that shares standard error may have set it to non-blocking mode.
                 Err(Errno::AGAIN) => wait(None)?,
                 written => return Ok(written?),
             };
@@ -52,7 +52,7 @@ impl Write for StandardError {
     }
 }
 
-/// Waits until something can be written; answers whether it can.
+/// Waits until standard error is writable; returns whether it is.
 fn wait(timeout: Option<&Timespec>) -> io::Result<bool> {
     let stderr = io::stderr();
     let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];

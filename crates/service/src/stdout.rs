@@ -1,4 +1,4 @@
-//! Standard output whose reader stops early, or that cannot be written.
+//! Handles standard output whose reader stops early, or that cannot be written.
 
 use std::fmt::Display;
 use std::panic;

@@ -1,5 +1,5 @@
-//! What systemd, or another supervisor with its protocol, is told about this process
-//! (`sd_notify(3)`). The library writes the messages, and cannot send them to an abstract socket.
+//! Notifies systemd, or another supervisor with the same protocol, about this process
+//! (`sd_notify(3)`). The library composes the messages, but cannot send them to an abstract socket.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,10 +14,10 @@ use sd_notify::NotifyState;
 use crate::clock::{Clock as _, SystemClock};
 use crate::jobs::Jobs;
 
-/// Minimum time between two signs of life.
+/// Minimum time between two watchdog notifications.
 const MIN_WATCHDOG_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Tells the supervisor, where it has started us.
+/// Notifies the supervisor, if a supervisor has started this process.
 pub(crate) fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = send(states) {
         tracing::warn!(%error, "failed to notify the supervisor of this process");
@@ -40,7 +40,7 @@ fn send(states: &[NotifyState<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reloads settings with `reload`, as the supervisor has asked for.
+/// Reloads settings with `reload` when the supervisor requests it.
 pub fn reload(reload: impl FnOnce()) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -50,8 +50,8 @@ pub fn reload(reload: impl FnOnce()) {
     tell(&[NotifyState::Ready]);
 }
 
-/// Tells the supervisor regularly that this process is alive, where it wants to know
-/// (`WatchdogSec=`): a job that runs, and that all other jobs run or are about to be restarted.
+/// Notifies the supervisor's watchdog regularly, if it is enabled (`WatchdogSec=`), as long as all
+/// jobs are running or about to be restarted.
 pub fn start_watchdog(jobs: &Arc<Jobs>) {
     if let Some(timeout) = sd_notify::watchdog_enabled() {
         let interval = MIN_WATCHDOG_INTERVAL.max(timeout / 2);
@@ -66,7 +66,7 @@ async fn report_life(jobs: Arc<Jobs>, interval: Duration) -> Infallible {
             tell(&[NotifyState::Watchdog]);
         } else {
             tracing::error!(
-                "a background job has ended, the watchdog of the supervisor restarts this process"
+                "a background job has ended; the supervisor's watchdog will restart this process"
             );
         }
         SystemClock.sleep(interval).await;

@@ -1,4 +1,4 @@
-//! Logs: sentences that read alone, and fields to search by.
+//! Logging: messages that make sense on their own, and fields to search by.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::convert::Infallible;
@@ -18,16 +18,16 @@ use crate::log_writer::LogWriter;
 use crate::runtime::RAISE_THREADS;
 use crate::stderr::StandardError;
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The log of this process; the first start makes it.
+/// The log of this process, created by the first start.
 static LOG: OnceLock<Parts> = OnceLock::new();
 
 struct Parts {
@@ -35,7 +35,7 @@ struct Parts {
     writer: LogWriter,
 }
 
-/// Keeps the log. Its end writes what was counted and what still waits to be written.
+/// Keeps the log open. When dropped, it writes the pending counts and lines.
 #[must_use = "its end writes the last lines"]
 pub struct Log(());
 
@@ -48,9 +48,8 @@ impl Drop for Log {
     }
 }
 
-/// Sends the process's logs to standard error, bounded as [`log_limit`] says, and
-/// never waits for it: what cannot be written is dropped and counted. Only the
-/// first call counts.
+/// Sends the process's logs to standard error, limited by [`log_limit`], and never waits: lines
+/// that cannot be written are dropped and counted. Only the first call counts.
 pub fn start(filter: &LogFilter, format: LogFormat) -> Log {
     let log = LOG.get_or_init(|| Parts {
         limit: LogLimit::new(Arc::new(SystemClock)),
@@ -85,8 +84,8 @@ pub fn start(filter: &LogFilter, format: LogFormat) -> Log {
     Log(())
 }
 
-/// Whether a panic says that the system refused a thread, as the standard library and Tokio word
-/// it.
+/// Whether a panic reports that the system refused a thread, in the wording of the standard library
+/// and Tokio.
 #[must_use]
 pub(crate) fn is_refused_thread(what: &str) -> bool {
     what.contains("can't spawn worker thread") || what.contains("failed to spawn thread")
@@ -114,13 +113,13 @@ pub fn log_panics() {
     }));
 }
 
-/// Number of log lines that could not be written since the start.
+/// The number of log lines that could not be written since the start.
 #[must_use]
 pub fn dropped_lines() -> u64 {
     LOG.get().map_or(0, |log| log.writer.dropped())
 }
 
-/// Writes after every interval how many lines were left out or dropped, for ever.
+/// Writes the number of lines that were left out or dropped after every interval, forever.
 pub async fn report_regularly() -> Infallible {
     let Some(log) = LOG.get() else {
         return future::pending().await;

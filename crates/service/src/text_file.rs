@@ -1,5 +1,4 @@
-//! Text files that settings and commands name, in any encoding that a desktop
-//! produces.
+//! Reads text files that settings and commands name, in any encoding that a desktop produces.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,18 +9,18 @@ use license_core::text_encoding::decode;
 
 use crate::presentable_url::presentable_path;
 
-/// Largest file that is read, in bytes.
+/// Maximum size of a file, in bytes.
 pub(crate) const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Reads a text file.
 ///
 /// # Errors
-/// When it cannot be read, is longer than 16 MiB, or is no text.
+/// If it cannot be read, is larger than 16 MiB, or is not text.
 pub fn read(file: &Path) -> io::Result<String> {
     read_within(file, MAX_FILE_BYTES)
 }
 
-/// The same within another bound.
+/// The same with another maximum size.
 ///
 /// # Errors
 /// As [`read`].
@@ -29,7 +28,7 @@ pub fn read_within(file: &Path, max_bytes: u64) -> io::Result<String> {
     read_from(File::open(file)?, max_bytes)
 }
 
-/// The same for what is open.
+/// The same for an open file.
 ///
 /// # Errors
 /// As [`read`].

@@ -1,8 +1,8 @@
-//! Why a TLS connection was not made, and what to do about it: for calls to the License Server and
-//! for connections to PostgreSQL.
+//! Explains why a TLS connection failed, and what to do about it: for calls to the License Server
+//! and for connections to PostgreSQL.
 //!
-//! The TLS library names what it has met, and calls the certificate of this program that of the
-//! peer as well.
+//! The TLS library reports only the low-level error, and also calls this program's certificate that
+//! of the peer.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -17,13 +17,13 @@ use url::Url;
 use crate::database_url::DatabaseUrl;
 use crate::presentable_url::presentable_path;
 
-/// Maximum number of bytes that are read of a file to say what it is.
+/// Maximum number of bytes of a file that are read to identify its content.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// What a server has to offer.
 const OFFER: &str = "the server must offer TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or \
     ChaCha20-Poly1305";
 
-/// A server that is called with TLS.
+/// A server that is called over TLS.
 #[derive(Clone, Copy, Debug)]
 pub struct TlsServer<'a> {
     host: &'a str,
@@ -31,16 +31,16 @@ pub struct TlsServer<'a> {
     is_postgres: bool,
 }
 
-/// Why no TLS connection was made.
+/// Why a TLS connection failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// What it is about.
+    /// The subject of the explanation.
     pub subject: Subject,
-    /// What is wrong, and what to do about it.
+    /// The problem, and what to do about it.
     pub text: String,
 }
 
-/// What an [`Explanation`] is about.
+/// The subject of an [`Explanation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// The server's certificate.
@@ -60,7 +60,7 @@ impl<'a> TlsServer<'a> {
         }
     }
 
-    /// What an error of the TLS library means; `None` where it says all itself.
+    /// The explanation of an error of the TLS library; `None` if the error is clear enough.
     #[must_use]
     pub fn explain(&self, error: &rustls::Error) -> Option<Explanation> {
         if let rustls::Error::InvalidCertificate(why) = error {
@@ -93,7 +93,8 @@ impl<'a> TlsServer<'a> {
                 )
             }
             rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => format!(
-                "the server does not know the name {host}; correct {setting}, or add the name to the server"
+                "the server does not recognize the name {host}; correct {setting}, or add the name \
+                 to the server"
             ),
             rustls::Error::AlertReceived(
                 alert @ (AlertDescription::HandshakeFailure
@@ -166,7 +167,8 @@ impl<'a> TlsServer<'a> {
             }
             _ if other_cause(error) == Some(&webpki::Error::CaUsedAsEndEntity) => {
                 format!(
-                    "the server's certificate is an authority's own (self-signed), and not listed; {list}"
+                    "the server's certificate is that of an authority (self-signed), and is not \
+                     listed; {list}"
                 )
             }
             _ if is_version_1(error) => format!(
@@ -186,8 +188,8 @@ impl<'a> TlsServer<'a> {
     }
 }
 
-/// Why no TLS connection to the PostgreSQL server was made, and what to do about it; `None` where
-/// `error` has nothing to do with TLS.
+/// Why the TLS connection to the PostgreSQL server failed, and what to do about it; `None` if
+/// `error` is not related to TLS.
 #[must_use]
 pub(crate) fn of_postgres(error: &sqlx::Error, url: &DatabaseUrl) -> Option<String> {
     let url = Url::parse(&url.expose()).ok()?;
@@ -231,7 +233,7 @@ pub(crate) fn of_postgres(error: &sqlx::Error, url: &DatabaseUrl) -> Option<Stri
                      ca.key -days 825 -extfile <(echo extendedKeyUsage=clientAuth) -out client.crt"
                 )),
                 rustls::Error::InconsistentKeys(_) => Some(format!(
-                    "{certificate} and sslkey do not belong together; these print the same if they do: \
+                    "{certificate} and sslkey do not match; these commands print the same if they do: \
                      openssl x509 -pubkey -noout -in CERTIFICATE; openssl pkey -pubout -in KEY"
                 )),
                 rustls::Error::NoCertificatesPresented => {
@@ -253,7 +255,7 @@ fn unreadable(name: &str, file: &Option<Cow<'_, str>>, error: &io::Error) -> Opt
     Some(format!("{} cannot be read: {found}", named(name, file)))
 }
 
-/// Why the file of `sslkey` holds no key that can be used.
+/// Why the file of `sslkey` contains no usable key.
 fn unusable_key(file: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let opened = File::open(file).ok()?;
@@ -296,7 +298,7 @@ fn named(parameter: &str, value: &str) -> String {
     }
 }
 
-/// The error of the TLS library in another one.
+/// The error of the TLS library inside another error.
 #[must_use]
 pub fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     match error.downcast_ref::<io::Error>() {
@@ -305,7 +307,7 @@ pub fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Err
     }
 }
 
-/// What a verifier of certificates has met that the TLS library has no name for.
+/// An error of the certificate verifier for which the TLS library has no name.
 #[must_use]
 pub fn other_cause<T: Error + 'static>(error: &rustls::Error) -> Option<&T> {
     match error {
@@ -318,7 +320,7 @@ fn is_version_1(error: &rustls::Error) -> bool {
     other_cause(error) == Some(&webpki::Error::UnsupportedCertVersion)
 }
 
-/// The name in what the library calls `DnsName("name")`.
+/// The name in the library's notation `DnsName("name")`.
 fn name_in(presented: &str) -> &str {
     presented.split('"').nth(1).unwrap_or(presented)
 }

@@ -1,7 +1,7 @@
-//! Values of settings, without what is not meant to be part of them.
+//! Removes accidental characters around the values of settings.
 
-/// Quotation marks that enclose a value: the opening and the closing one. Desktops
-/// replace straight marks with those of the language.
+/// Quotation marks that enclose a value: the opening and the closing one. Desktops replace straight
+/// quotation marks with those of the language.
 const QUOTES: [(char, char); 11] = [
     ('"', '"'),
     ('\'', '\''),
@@ -16,12 +16,12 @@ const QUOTES: [(char, char); 11] = [
     ('\u{ab}', '\u{bb}'),
 ];
 
-/// A value without what is not meant to be part of it: Windows ends lines with
-/// a carriage return, and pasted text brings invisible marks.
+/// A value without accidental characters around it: Windows ends lines with a carriage return, and
+/// pasted text contains invisible characters.
 #[must_use]
 pub fn trimmed(value: &str) -> &str {
     value.trim_matches(|c: char| {
-        // DOS ended files with 1A.
+        // DOS ends files with the character 1A.
         c.is_whitespace()
             || matches!(
                 c,
@@ -30,9 +30,9 @@ pub fn trimmed(value: &str) -> &str {
     })
 }
 
-/// A trimmed value without the quotation marks that enclose all of it: container
-/// engines hand on those of an env file. One pair is removed. A mark without its
-/// partner stays, and so do marks that enclose parts of the value (`"a" and "b"`).
+/// A trimmed value without the quotation marks that enclose all of it: container engines pass on
+/// those of an env file. One pair is removed. An unpaired quotation mark is kept, and so are marks
+/// that enclose only parts of the value (`"a" and "b"`).
 #[must_use]
 pub fn unquoted(value: &str) -> &str {
     let value = trimmed(value);
@@ -70,7 +70,7 @@ mod tests {
             ("\"'/data'\"", "'/data'"),
             ("\"\"", ""),
             ("'it is \"quoted\"'", "it is \"quoted\""),
-            // No pair, or none that encloses all of the value.
+            // Not a pair, or not one that encloses the whole value.
             ("\"", "\""),
             ("\"/data", "\"/data"),
             ("/data\"", "/data\""),

@@ -1,4 +1,4 @@
-//! Taking turns: a few callers at a time, a bounded number waiting, for a bounded time.
+//! Queues: a few callers have a turn at a time, and a limited number wait for a limited time.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -8,19 +8,19 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// The bounds of one queue.
+/// The limits of one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueBounds {
-    /// Callers that have a turn at a time.
+    /// Maximum number of callers that have a turn at a time.
     pub at_a_time: usize,
-    /// Callers that may wait for one.
+    /// Maximum number of waiting callers.
     pub max_waiting: usize,
-    /// How long each of them waits.
+    /// How long each of them waits at most.
     pub timeout: Duration,
 }
 
-/// Queues with the same bounds, one for each key. A queue takes memory while it has
-/// callers. Clones share the queues.
+/// Queues with the same bounds, one for each key. A queue uses memory only while it has callers.
+/// Clones share the queues.
 #[derive(Clone, Debug)]
 pub struct Turns(Arc<Inner>);
 
@@ -42,7 +42,7 @@ struct Queue {
 /// A turn, until it is dropped.
 #[derive(Debug)]
 pub struct Turn {
-    // Given back first, so that the queue is removed only when it is unused.
+    // Released first, so that the queue is removed only when it is unused.
     _permit: OwnedSemaphorePermit,
     _place: Place,
 }
@@ -60,7 +60,7 @@ struct Place {
 pub struct QueueFull;
 
 impl Turns {
-    /// Queues with these bounds.
+    /// Creates queues with these limits.
     #[must_use]
     pub fn new(bounds: QueueBounds) -> Self {
         Self(Arc::new(Inner {
@@ -73,8 +73,7 @@ impl Turns {
     /// Waits for a turn in the queue of `key`, first come, first served.
     ///
     /// # Errors
-    /// Immediately where the queue is full, and otherwise after
-    /// [`QueueBounds::timeout`].
+    /// Immediately if the queue is full, otherwise after [`QueueBounds::timeout`].
     pub async fn take(&self, key: &(impl Hash + ?Sized)) -> Result<Turn, QueueFull> {
         let key = self.0.hasher.hash_one(key);
         let (place, turns) = self.enter(key)?;

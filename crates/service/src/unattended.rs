@@ -1,14 +1,14 @@
-//! Work that goes on when the caller who asked for it disconnects.
+//! Work that continues when the caller who requested it disconnects.
 
 use tracing::Instrument as _;
 
 use crate::jobs;
 
-/// The work ended in a panic, which the panic hook has logged, or the service stops.
+/// The task panicked, which the panic hook has logged, or the service is stopping.
 #[derive(Debug, thiserror::Error)]
-#[error("the work ended in a panic: {what}")]
+#[error("the task panicked: {what}")]
 pub struct Panicked {
-    /// What the panic says.
+    /// The message of the panic.
     pub what: String,
 }
 

@@ -1,8 +1,7 @@
 //! Settings from the environment and `.env`.
 //!
-//! [`load`] is the one reader: it cleans what people and tools leave around
-//! values before anything looks at the environment, so that all commands and
-//! libraries see the same.
+//! [`load`] is the only reader: it removes what people and tools leave around values before
+//! anything reads the environment, so that all commands and libraries see the same values.
 
 use std::ffi::{OsStr, OsString};
 
@@ -14,9 +13,8 @@ use crate::dot_env::{self, DotEnv};
 use crate::libpq_variables;
 use crate::trimmed::{trimmed, unquoted};
 
-/// Reads `.env` into the environment, and removes carriage returns, spaces, marks
-/// of the encoding, and enclosing quotation marks from around all values. Answers
-/// what became of `.env`. Variables of libpq are ignored.
+/// Reads `.env` into the environment, and removes carriage returns, spaces, byte order marks, and
+/// enclosing quotation marks around all values. Returns the result of reading `.env`. Variables of libpq are ignored.
 ///
 /// Call it before any thread is started: it sets environment variables.
 ///
@@ -30,7 +28,7 @@ pub fn load(command: &Command) -> anyhow::Result<DotEnv> {
     note_lists(command, &mut lists);
     let cleaned: String = std::env::vars_os()
         .filter_map(|(name, value)| {
-            // What is not UTF-8 is no setting, or is refused where it is read.
+            // A value that is not UTF-8 is not a setting, or is rejected where it is read.
             let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
             let delimiter = lists.iter().find(|(list, _)| *list == *name);
             // The reader of `.env` has removed quotation marks.
@@ -47,7 +45,7 @@ pub fn load(command: &Command) -> anyhow::Result<DotEnv> {
         })
         .collect();
     let set = dotenvy::from_read_override(cleaned.as_bytes());
-    // The library's own words would repeat the line.
+    // The library's own message would repeat the line.
     set.map_err(|_| anyhow!("the environment variables cannot be read"))?;
     Ok(from_file)
 }
@@ -75,7 +73,7 @@ fn trimmed_list(value: &str, delimiter: char) -> String {
     entries.join(&delimiter.to_string())
 }
 
-/// The variables that hold lists, and what stands between the entries.
+/// The variables that contain lists, and the separators between the entries.
 fn note_lists(command: &Command, lists: &mut Vec<(OsString, char)>) {
     for argument in command.get_arguments() {
         if let (Some(name), Some(delimiter)) = (argument.get_env(), argument.get_value_delimiter())
@@ -88,8 +86,7 @@ fn note_lists(command: &Command, lists: &mut Vec<(OsString, char)>) {
     }
 }
 
-/// Takes variables that are set to nothing as not set: compose files pass on
-/// what is not there.
+/// Treats empty variables as not set: compose files pass on variables that do not exist.
 #[must_use]
 pub fn without_empty_variables(command: Command) -> Command {
     command

@@ -28,7 +28,7 @@ pub(super) struct Doctor {
     #[command(flatten)]
     settings: Settings,
 
-    /// Also write the findings, the settings and the service's answers to this
+    /// Also write the findings, the settings and the service's responses to this
     /// file, without license keys, tokens and passwords
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,

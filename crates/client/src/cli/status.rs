@@ -40,7 +40,7 @@ fn print(answer: &Answer) {
         ("Grace ends", "gracePeriodExpires"),
         ("Offline until", "offlineUntil"),
         ("Clock ahead (s)", "clockAheadSeconds"),
-        ("Time not kept", "timeTrouble"),
+        ("Time not stored", "timeTrouble"),
         ("Why", "message"),
         ("Signatures", "trust"),
     ] {

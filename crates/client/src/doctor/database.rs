@@ -48,7 +48,7 @@ pub(super) async fn check(
         }
     };
     let findings = match store.within(store.missing_tables()).await {
-        // The database works, and some rights are missing.
+        // The database works, but some permissions are missing.
         Err(error) if !is_of_rights(error.trouble().failure) => trouble(&error.trouble()),
         missing => vec![
             Finding::ok(WHAT, format!("{url} answers")),
@@ -70,7 +70,7 @@ async fn rights(
     clock: &dyn Clock,
     missing: Result<Vec<&str>, StoreError>,
 ) -> Finding {
-    const WHAT: &str = "database rights";
+    const WHAT: &str = "database permissions";
     let refused = |doing: &str, error: &StoreError| {
         let trouble = error.trouble();
         let advice = trouble.advice().unwrap_or("see the log of the service");
@@ -86,7 +86,7 @@ async fn rights(
             return Finding::warning(
                 WHAT,
                 format!("missing tables: {}", missing.join(", ")),
-                "the service creates them when it starts, if the user may CREATE; if they \
+                "the service creates them at startup if its user has the CREATE privilege; if they \
                  existed before, restore the database",
             );
         }

@@ -7,7 +7,7 @@ use crate::config::Settings;
 
 const WHAT: &str = "effective time";
 
-/// Only the running service knows; there is no finding without it.
+/// Only the running service knows this; without it there is no finding.
 pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option<Finding> {
     let trouble = match examiner {
         Examiner::Service(app) => app.time.trouble().map(|trouble| trouble.to_string()),

@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::upstream::{CauseKind, MAX_ANSWER_BYTES, UpstreamError, cause, license_server_client};
 
 const WHAT: &str = "License Server";
-/// What clocks may differ by without anybody noticing.
+/// Maximum difference of the clocks that is not reported.
 const TOLERATED: TimeDelta = TimeDelta::minutes(5);
 
 pub(super) async fn check(
@@ -35,12 +35,12 @@ pub(super) async fn check(
     findings
 }
 
-/// The way that calls take. It is the one that the calls themselves look up.
+/// The route that calls take, determined in the same way as by the calls themselves.
 fn route(settings: &Settings) -> Vec<Finding> {
     const WHAT: &str = "proxy";
     let route = settings.proxies.route(settings.license_api_url.expose());
     let mut found = match route {
-        Ok(route) => format!("the License Server is called {route}"),
+        Ok(route) => format!("the License Server is contacted {route}"),
         Err(error) => {
             let advice = "correct it, or unset it to call the License Server directly";
             return vec![Finding::error(WHAT, error.to_string(), advice)];
@@ -58,7 +58,8 @@ fn route(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::warning(
             "NO_PROXY",
             format!("entries that match nothing: {}", unreadable.join(", ")),
-            "an entry is a host, .domain, address, network such as 10.0.0.0/8, each with or without :port, or *",
+            "an entry is a host, .domain, address or network such as 10.0.0.0/8, each with or \
+             without :port, or *",
         ));
     }
     findings
@@ -87,8 +88,7 @@ fn unknown(what: &'static str, host: &str, why: &str) -> Finding {
     )
 }
 
-/// With the client of the service's own calls, where that is running: what they meet is
-/// what matters.
+/// Uses the client of the running service's own calls, because its results are the relevant ones.
 async fn ask(settings: &Settings, examiner: Examiner<'_>) -> Result<Response, Finding> {
     let url = &settings.license_api_url;
     let broken = |error: reqwest::Error| {
@@ -109,7 +109,7 @@ async fn ask(settings: &Settings, examiner: Examiner<'_>) -> Result<Response, Fi
             CauseKind::Connection => "check LICENSE_API_URL, the network, and the proxy",
         };
         let found = match why.kind {
-            CauseKind::Head => format!("{url} sends an answer that cannot be read: {}", why.text),
+            CauseKind::Head => format!("{url} sent a response that cannot be read: {}", why.text),
             _ => format!("{url} cannot be reached: {}", why.text),
         };
         Finding::error(WHAT, found, advice)
@@ -162,7 +162,7 @@ async fn answered(settings: &Settings, answer: Response) -> Finding {
     if publishes_keys {
         return Finding::warning(
             WHAT,
-            format!("{url} answers, and publishes its keys, but its answers are not verified"),
+            format!("{url} answers, and publishes its keys, but its responses are not verified"),
             "set LICENSE_TRUSTED_KEYS to the vendor's public keys",
         );
     }
@@ -180,7 +180,7 @@ async fn answered(settings: &Settings, answer: Response) -> Finding {
         }
         _ => format!("{url} answers with HTTP {status}"),
     };
-    // A server that signs nothing need not publish keys.
+    // A server that does not sign need not publish keys.
     let may_do = !signed && (status.is_success() || status.as_u16() == 404);
     match may_do {
         true => Finding::warning(WHAT, found, advice),
@@ -188,7 +188,7 @@ async fn answered(settings: &Settings, answer: Response) -> Finding {
     }
 }
 
-/// What is most likely wrong with the address.
+/// The most likely mistake in the address.
 fn what_to_check(settings: &Settings) -> &'static str {
     let path = settings.license_api_url.expose().path();
     let path = path.trim_end_matches('/');
@@ -201,8 +201,8 @@ fn what_to_check(settings: &Settings) -> &'static str {
     }
 }
 
-/// Whether an answer is the keys of a License Server: JSON with a list of keys, or of
-/// signed key sets.
+/// Whether a response contains the keys of a License Server: JSON with a list of keys, or of signed
+/// key sets.
 async fn publishes_keys(mut answer: Response) -> bool {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {

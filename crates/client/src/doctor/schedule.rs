@@ -1,11 +1,11 @@
-//! Does some process make the scheduled calls?
+//! Is a process making the scheduled calls?
 
 use super::{Examiner, Finding, port};
 use crate::config::Settings;
 
 const WHAT: &str = "scheduled calls";
 
-/// Only the running service knows; without one nothing is found.
+/// Only the running service knows this; without it there is no finding.
 pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option<Finding> {
     let is_stopped = match examiner {
         Examiner::Service(app) => app.scheduler.is_stopped(),
@@ -15,11 +15,11 @@ pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option
         }
     };
     if !is_stopped {
-        return Some(Finding::ok(WHAT, "the responsible process makes them"));
+        return Some(Finding::ok(WHAT, "the responsible process is making them"));
     }
     Some(Finding::error(
         WHAT,
-        "no process makes them, although the License Server is reachable; overdue validations \
+        "no process is making them, although the License Server is reachable; overdue validations \
          are made instead",
         "check the row license_client.scheduler of system_config for triggers and for other \
          programs that write to it; end hanging processes that use this database",

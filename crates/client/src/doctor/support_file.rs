@@ -10,8 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Finding;
 use crate::running_service::ServiceArgs;
 
-/// The content of the file, apart from the service's answers. All settings are
-/// displayable.
+/// The content of the file, apart from the service's responses. All settings are displayable.
 #[derive(Clone, Copy)]
 pub(crate) struct Report<'a> {
     /// The findings.
@@ -22,7 +21,7 @@ pub(crate) struct Report<'a> {
     pub(crate) command: Option<&'a Value>,
 }
 
-/// The report, with the answers of the running service.
+/// The report, with the responses of the running service.
 pub(crate) async fn support_file(
     report: Report<'_>,
     service: &ServiceArgs,
@@ -38,7 +37,7 @@ pub(crate) async fn support_file(
     }))
 }
 
-/// The answers of the running service, or the reason that they are missing.
+/// The responses of the running service, or the reason why they are missing.
 async fn answers(service: &ServiceArgs) -> Value {
     let mut answers = Map::new();
     for path in [
@@ -68,7 +67,7 @@ fn without_secrets(value: Value) -> Value {
     redacted(value, &keys)
 }
 
-/// Masks the license keys in fields with such a name, in any format.
+/// Masks license keys in fields with such names, in any format.
 fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! The parts of this machine that stay with it.
+//! The hardware components that identify this machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::linux::fs::MetadataExt as _;
@@ -36,8 +36,8 @@ fn board_serial(root: &Path) -> Option<String> {
     line(root, "sys/class/dmi/id/board_serial").filter(|serial| !is_filler(serial))
 }
 
-/// The serial number or world-wide name of the disk that the root file system
-/// is on. A root without a disk, as in a container, has none.
+/// The serial number or world-wide name of the disk with the root file system. A root file system
+/// without a disk, as in a container, has none.
 fn root_disk(root: &Path) -> Option<String> {
     let device = std::fs::metadata(root).ok()?.st_dev();
     let (major, minor) = (
@@ -57,8 +57,8 @@ fn disk(root: &Path, device: &str) -> Option<String> {
         .filter(|serial| !is_filler(serial))
 }
 
-/// The addresses that the cards were made with. Addresses that software has
-/// set, such as those of bridges and containers, are not among them.
+/// The permanent addresses of the network cards. Addresses that were set by software, such as those
+/// of bridges and containers, are not included.
 fn network_cards(root: &Path) -> BTreeSet<String> {
     let permanent = |name: &String| {
         let file = |file: &str| line(root, &format!("sys/class/net/{name}/{file}"));
@@ -73,14 +73,14 @@ fn network_cards(root: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether a number is more than zeros or ones throughout.
+/// Whether a number contains anything other than zeros or ones.
 fn has_content(hexadecimal: &str) -> bool {
     let mut digits = hexadecimal.chars().filter(char::is_ascii_hexdigit);
     let first = digits.next();
     matches!(first, Some(first) if !"0f".contains(first) || digits.any(|digit| digit != first))
 }
 
-/// What makers leave in a field that they do not fill.
+/// Placeholders that manufacturers leave in a field that they do not fill in.
 fn is_filler(text: &str) -> bool {
     let text = text.to_lowercase();
     let known = [

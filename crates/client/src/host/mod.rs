@@ -1,8 +1,7 @@
 //! What this machine reports about itself.
 //!
-//! Everything is read from files of the kernel, below a root that tests
-//! replace. What cannot be read is absent, never an error: a locked-down
-//! container has little to say.
+//! Everything is read from files of the kernel, below a root that tests replace. Unreadable values
+//! are absent, never an error: a locked-down container can report little.
 
 pub mod components;
 pub mod system;
@@ -11,8 +10,7 @@ pub mod version_1;
 use std::fs;
 use std::path::Path;
 
-/// The text of a file without the space around it; `None` for an empty one,
-/// too.
+/// The text of a file without surrounding white space; `None` if it is empty.
 fn line(root: &Path, path: &str) -> Option<String> {
     let text = fs::read_to_string(root.join(path)).ok()?;
     let text = text.trim();

@@ -8,7 +8,7 @@ use license_core::hardware::version_1_id;
 use super::line;
 use super::system::online_cpus;
 
-/// The id; `None` where that version would draw a random one for each process.
+/// The id; `None` if that version would generate a random one for each process.
 #[must_use]
 pub fn hardware_id(root: &Path) -> Option<String> {
     let node = node(root)?;
@@ -16,10 +16,9 @@ pub fn hardware_id(root: &Path) -> Option<String> {
     Some(version_1_id(node, cpus, "Linux", std::env::consts::ARCH))
 }
 
-/// What `CPython`'s `uuid.getnode()` answers: the address of the first interface
-/// that has an IPv4 address and a hardware address other than zero. The kernel
-/// lists interfaces in the order in which they were registered, which is that
-/// of their numbers.
+/// The result of `CPython`'s `uuid.getnode()`: the address of the first interface that has an IPv4
+/// address and a hardware address other than zero. The kernel lists interfaces in the order in
+/// which they were registered, which is that of their numbers.
 #[must_use]
 pub fn node(root: &Path) -> Option<u64> {
     let interfaces = if_addrs::get_if_addrs().ok()?;

@@ -1,4 +1,4 @@
-//! Who may do what: networks and the token, host names, origins.
+//! Access control: networks and the token, host names, origins.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -36,14 +36,14 @@ pub struct Access {
     csrf: CsrfLayer<fn(ProtectionError) -> Response>,
     origins: Vec<HeaderValue>,
     proxies: TrustedProxies,
-    /// Browsers that have shown the token.
+    /// Browsers that have signed in with the token.
     pub sessions: Sessions,
 }
 
 /// Why the rules cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// An entry of `CORS_ALLOWED_ORIGINS` is no origin.
+    /// An entry of `CORS_ALLOWED_ORIGINS` is not an origin.
     #[error(
         "CORS_ALLOWED_ORIGINS: '{0}' is not an origin; expected an origin such as \
          https://vms.example or http://10.1.2.3:8080"
@@ -54,7 +54,7 @@ pub enum AccessError {
     Interfaces(std::io::Error),
 }
 
-/// Whether a request may change things, and see license keys.
+/// Whether a request may make changes, and see license keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// From a trusted network, with the token, or in a session.
@@ -64,7 +64,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A license key as this caller may see it.
+    /// A license key as displayed to this caller.
     #[must_use]
     pub fn sees(self, key: &str) -> String {
         if self.trusted {
@@ -76,7 +76,7 @@ impl Caller {
 }
 
 impl Access {
-    /// Makes the rules from the settings.
+    /// Creates the rules from the settings.
     ///
     /// # Errors
     /// One [`AccessError`] for each setting that makes no rule.
@@ -115,7 +115,7 @@ impl Access {
         })
     }
 
-    /// The same behind so many trusted proxies.
+    /// The same behind this many trusted proxies.
     #[must_use]
     pub fn behind(self, proxies: TrustedProxies) -> Self {
         Self { proxies, ..self }
@@ -128,13 +128,13 @@ impl Access {
         self.proxies.client_address(peer.ip(), headers)
     }
 
-    /// Refuses changes that a page of another site has sent.
+    /// Refuses changes sent by a page on another site.
     pub fn csrf_layer(&self) -> CsrfLayer<fn(ProtectionError) -> Response> {
         self.csrf.clone()
     }
 
-    /// Answers browsers of the allowed origins. Without any, no header is
-    /// added, and browsers keep the answers from other sites' pages.
+    /// Answers browsers of the allowed origins. If there are none, no header is added, and browsers
+    /// hide the responses from pages of other sites.
     #[must_use]
     pub fn cors_layer(&self) -> tower::util::Either<CorsLayer, tower::layer::util::Identity> {
         if self.origins.is_empty() {
@@ -144,10 +144,10 @@ impl Access {
             CorsLayer::new()
                 .allow_origin(AllowOrigin::list(self.origins.clone()))
                 .allow_methods([Method::GET, Method::POST, Method::PUT])
-                // Libraries of these pages add headers of their own, for tracing and
-                // for streams; none of them is worth more than the origin is.
+                // Libraries used by these pages add their own headers, for tracing and for streams;
+                // none of them matters more than the origin.
                 .allow_headers(AllowHeaders::mirror_request())
-                // What OpenFeature's provider for browsers compares.
+                // The header that OpenFeature's provider for browsers compares.
                 .expose_headers([header::ETAG]),
         )
     }
@@ -167,7 +167,7 @@ impl Access {
     }
 }
 
-/// Lets a request in by its `Host`, and notes who is calling.
+/// Checks the `Host` of a request, and records who is calling.
 pub(super) async fn identify(
     State(access): State<Arc<Access>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -187,8 +187,7 @@ pub(super) async fn identify(
     next.run(request).await
 }
 
-/// Notes who is calling, on a port where changes are impossible and names of hosts
-/// say nothing.
+/// Records who is calling, on a port where changes are impossible and host names are irrelevant.
 pub(super) async fn note_caller(
     State(access): State<Arc<Access>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -220,14 +219,14 @@ pub(super) async fn only_trusted(
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
-    /// Every request has passed `identify`; one that has not is a fault.
+    /// Every request has passed `identify`; a request that has not is a bug.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         parts.extensions.get().copied().ok_or(ApiError::Internal)
     }
 }
 
-/// An origin in the only form that browsers send: lower case, punycode, no default
-/// port, no slash at the end.
+/// An origin in the only form that browsers send: lower case, punycode, no default port, no
+/// trailing slash.
 fn as_browsers_write_it(origin: &str) -> Option<String> {
     let url = url::Url::parse(origin.trim()).ok()?;
     let is_origin = matches!(url.scheme(), "http" | "https")

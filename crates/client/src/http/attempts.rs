@@ -15,15 +15,15 @@ use crate::http::error::{ApiError, BodyErrors, ErrorResponse};
 use crate::http::instant::naive;
 use crate::store::local_license_validation_attempts::LoggedAttempt;
 
-/// Default number of lines in an answer.
+/// Default number of lines in a response.
 const DEFAULT_PAGE: usize = 50;
-/// Most lines in one answer.
+/// Maximum number of lines in one response.
 const MAX_PAGE: usize = 500;
 
-/// Most text in one answer, in bytes. A page that reaches it ends early.
+/// Maximum length of the text in one response, in bytes. A page that reaches it ends early.
 const MAX_PAGE_BYTES: usize = 256 * 1024;
 
-/// Which part of the log.
+/// The part of the log to return.
 #[derive(Deserialize)]
 pub(super) struct AttemptsQuery {
     limit: Option<usize>,
@@ -49,9 +49,9 @@ pub(super) struct Attempt {
 /// A page of the log.
 #[derive(Serialize, ToSchema)]
 pub(super) struct AttemptListResponse {
-    /// The newest first.
+    /// The lines, newest first.
     attempts: Vec<Attempt>,
-    /// For `before`, when there are more.
+    /// The value of `before` for the next page, if there is one.
     next: Option<i32>,
 }
 

@@ -1,8 +1,8 @@
 //! Forward authentication: may this request of the VMS pass?
 //!
-//! Gateways read only the status code: always 200 or 403, unless they declare that they pass a
-//! 400 on. An allowance has no body: nginx opens a new connection after every answer of a gate
-//! that has one.
+//! Gateways read only the status code: always 200 or 403, unless they declare that they pass a 400
+//! on. An allowing response has no body, because nginx opens a new connection after every response
+//! of a gate that has a body.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -21,9 +21,9 @@ use crate::app::App;
 use crate::http::gate_question::{AskedPath, Question, Verdict, judge, method_of};
 use crate::http::panicked;
 
-/// Where gateways ask, with any method; Envoy appends the path of the request.
+/// The path at which gateways ask, with any method; Envoy appends the path of the request.
 const PATH: &str = "/api/license/authorize";
-/// Below it, what stands before the feature, for gateways that can set only a path.
+/// The path before the feature, for gateways that can set only a path.
 const FEATURE_PATH: &str = "/feature";
 /// The feature, if the gateway sends it in a header.
 const FEATURE: &str = "x-license-feature";
@@ -35,20 +35,20 @@ const FORWARDED_METHOD: &str = "x-forwarded-method";
 const ORIGINAL_URI: &str = "x-original-uri";
 /// The URL of the request, as sent by ingress-nginx.
 const ORIGINAL_URL: &str = "x-original-url";
-/// The method of both.
+/// The method that belongs to both.
 const ORIGINAL_METHOD: &str = "x-original-method";
 
-/// In the query of a question: the gateway shows its visitor a 400. nginx does
-/// not; it takes everything but 401 and 403 for a failure of the gate.
+/// A query parameter that says that the gateway shows a 400 to its visitors. nginx does not: it
+/// treats everything but 401 and 403 as a failure of the gate.
 const SHOWS_400: (&str, &str) = ("unreadable", "=400");
 
-/// Most features in the query of one question.
+/// Maximum number of features in the query of one question.
 const MAX_FEATURES: usize = 4;
 
 /// Answers gateways, and passes on everything else.
 ///
-/// Gateways ask for every request of the VMS, and pass on what a visitor has sent: this one call,
-/// which changes nothing, skips the router and the rules about hosts and origins.
+/// Gateways ask for every request of the VMS, and pass on headers of visitors. This call changes
+/// nothing, so it skips the router and the rules about hosts and origins.
 #[derive(Clone)]
 pub(super) struct ForwardAuth<S> {
     app: Arc<App>,
@@ -84,8 +84,8 @@ where
     }
 }
 
-/// Every source that names what the request needs must allow it: a header that a
-/// visitor has slipped in can only close the gate.
+/// Every source that names a requirement must allow the request, so a header that a visitor has
+/// added can only close the gate.
 fn respond(app: &App, request: &Request) -> Response {
     let verdict = judge(app, &question(request));
     answer(app, &verdict, refusal_status(request, &verdict))
@@ -154,11 +154,10 @@ fn question(request: &Request) -> Question<'_> {
     }
 }
 
-/// The features that the gateway names; `None` where one cannot be read.
+/// The features that the gateway names; `None` if one cannot be read.
 fn features(request: &Request) -> Option<Vec<String>> {
     let mut features = Vec::new();
-    // Behind an appended path the query is the visitor's, who must not choose a
-    // feature.
+    // After an appended path the query is the visitor's, who must not choose a feature.
     let query = request
         .uri()
         .query()
@@ -180,8 +179,8 @@ fn features(request: &Request) -> Option<Vec<String>> {
     Some(features)
 }
 
-/// The pairs of a query that have this name. Gateways may pass a visitor's query on: one of 64 KiB
-/// is searched in less time than it takes to split it.
+/// The parameters of a query with this name. Gateways may pass on a visitor's query: searching one
+/// of 64 KiB is faster than splitting it.
 fn pairs<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     query.match_indices(name).filter_map(move |(start, _)| {
         let (before, pair) = query.split_at(start);
@@ -193,9 +192,8 @@ fn pairs<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     })
 }
 
-/// The feature in the path of the question. What follows it, after a slash, is
-/// the path of the request, which gateways append: the visitor's word, which is
-/// never a feature.
+/// The feature in the path of the question. The part after it, following a slash, is the path of
+/// the request, which gateways append. It is chosen by the visitor, and is never a feature.
 fn feature_in_path(request: &Request) -> Option<&str> {
     let rest = appended(request)?.strip_prefix(FEATURE_PATH)?;
     match rest.strip_prefix('/') {
@@ -214,8 +212,8 @@ fn paths(request: &Request) -> Result<Vec<AskedPath<'_>>, SentTwice> {
         (ORIGINAL_URI, ORIGINAL_METHOD),
         (ORIGINAL_URL, ORIGINAL_METHOD),
     ] {
-        // One of two may be the visitor's, and which one the gateway means is
-        // not known.
+        // If there are two, one may come from the visitor, and it is not known which one the
+        // gateway means.
         let value = only(headers, path)?.map(HeaderValue::as_bytes);
         paths.extend(value.map(|value| AskedPath {
             method: method_in(headers, method),
@@ -232,16 +230,16 @@ fn paths(request: &Request) -> Result<Vec<AskedPath<'_>>, SentTwice> {
     Ok(paths)
 }
 
-/// The method in a header. One that is there twice, or is not a method (RFC
-/// 9110, section 9.1), says nothing.
+/// The method in a header. A repeated header, or one that is not a method (RFC 9110, section 9.1),
+/// has no effect.
 fn method_in<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     method_of(only(headers, name).ok()??.to_str().ok()?)
 }
 
-/// A header is there more than one time.
+/// A header appears more than once.
 struct SentTwice;
 
-/// The value of a header that counts only if it is there one time.
+/// The value of a header that counts only if it appears exactly once.
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, SentTwice> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -257,7 +255,7 @@ fn appended(request: &Request) -> Option<&str> {
 }
 
 /// Caddy passes on the visitor's query by default: then the query can close the gate but not open
-/// it. It may arrive here without its end, which HTTP libraries cut off at `#`.
+/// it. It may arrive here truncated, because HTTP libraries cut it off at `#`.
 fn query_may_be_the_visitors(request: &Request, paths: &[AskedPath<'_>]) -> bool {
     request.uri().query().is_some_and(|query| {
         paths.iter().any(|asked| {
@@ -300,7 +298,7 @@ mod tests {
         ] {
             let pairs: Vec<&str> = pairs(query, "feature").collect();
             assert_eq!(pairs, found, "{query}");
-            // As a plain split finds them.
+            // In the order in which a plain split finds them.
             let split = query.split('&');
             let split = split.filter(|it| *it == "feature" || it.starts_with("feature="));
             assert_eq!(pairs, split.collect::<Vec<_>>(), "{query}");

@@ -1,5 +1,4 @@
-//! Request bodies, read as leniently and refused in the same words as by
-//! version 1.0.0.
+//! Request bodies, parsed as leniently as by version 1.0.0, and rejected with the same messages.
 
 pub(super) mod field;
 
@@ -20,11 +19,11 @@ use crate::http::error::{ApiError, Invalid};
 /// Maximum size of a body with a license file, in bytes: the largest file fits.
 const MAX_IMPORT_BYTES: usize = 1152 * 1024;
 
-/// Maximum size of an error's `input`, in bytes of JSON; of a longer one, the beginning is shown
-/// as text.
+/// Maximum size of an error's `input`, in bytes of JSON; if it is longer, its beginning is shown as
+/// text.
 const MAX_INPUT_BYTES: usize = 1024;
 
-/// The bounds of all bodies, with the errors of this API.
+/// The limits of all bodies, with the errors of this API.
 pub(crate) fn bounds(limits: BodyLimits) -> BoundBodies {
     let is_trusted = |extensions: &Extensions| {
         let caller = extensions.get::<Caller>();
@@ -80,11 +79,10 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
     }
 }
 
-/// The texts in the list `featureKeys`, at most [`FeatureKeys::MAX`]. The body may
-/// be long.
+/// The strings in the list `featureKeys`, at most [`FeatureKeys::MAX`]. The body may be long.
 pub(super) struct FeatureKeys(pub(super) Vec<String>);
 
-/// The same for a long body, of which nothing else is kept.
+/// The same for a long body; the rest of the body is not kept.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LongList {
@@ -103,9 +101,9 @@ impl FeatureKeys {
     /// Maximum number of keys in one request.
     const MAX: usize = 1000;
 
-    /// `None` where the text is something else.
+    /// `None` if the value is something else.
     fn of_long(text: &str) -> Option<Self> {
-        // Without this a list would do for an object.
+        // Without this, a list would be accepted as an object.
         let list: LongList = match text.trim_ascii_start().starts_with('{') {
             true => serde_json::from_str(text).ok()?,
             false => return None,
@@ -127,13 +125,13 @@ impl<S: Send + Sync> FromRequest<S> for FeatureKeys {
             let mut body = JsonObject(object(value)?);
             return body.read(&FEATURE_KEYS).map(Self);
         }
-        // What is wrong with a long body is not worth a copy of it in memory.
+        // An error about a long body is not worth a copy of it in memory.
         let text = std::str::from_utf8(&bytes).map_err(|_| ApiError::NotUtf8)?;
         let list = Self::of_long(text.strip_prefix('\u{feff}').unwrap_or(text));
         let list = list.filter(|_| is_json);
         list.ok_or_else(|| {
             let why = format!(
-                "'featureKeys' must be a list of at most {} texts",
+                "'featureKeys' must be a list of at most {} strings",
                 Self::MAX
             );
             let most = text.floor_char_boundary(MAX_INPUT_BYTES);
@@ -162,12 +160,12 @@ impl JsonObject {
     }
 }
 
-/// The error for a query that is not accepted.
+/// The error for an invalid query.
 pub(super) fn unacceptable_query(why: &str) -> ApiError {
     invalid("value_error", &["query"], why, Value::Null)
 }
 
-/// The error for a value of the right type that is not accepted.
+/// The error for an invalid value of the right type.
 pub(super) fn unacceptable(field: &'static str, why: &str, value: Value) -> ApiError {
     invalid(
         "value_error",
@@ -177,7 +175,7 @@ pub(super) fn unacceptable(field: &'static str, why: &str, value: Value) -> ApiE
     )
 }
 
-/// The error for a text that is longer than `most` characters.
+/// The error for a string that is longer than `most` characters.
 pub(super) fn too_long(field: &'static str, text: String, most: usize) -> ApiError {
     ApiError::Invalid(Box::new(Invalid {
         kind: "string_too_long",
@@ -188,14 +186,14 @@ pub(super) fn too_long(field: &'static str, text: String, most: usize) -> ApiErr
     }))
 }
 
-/// `None` for an empty body. What is not declared as JSON is a text, which is
-/// then refused for not being an object.
+/// A body that is not declared as JSON is a string, which is then rejected because it is not an
+/// object.
 async fn read(request: Request) -> Result<Option<Value>, ApiError> {
     let is_json = is_json(request.headers());
     parse(&collect(request).await?, is_json)
 }
 
-/// A body in one piece, within bounds.
+/// A body in one piece, within its limits.
 async fn collect(request: Request) -> Result<Bytes, ApiError> {
     let body = request.into_body().collect().await;
     Ok(body.map_err(|_| ApiError::BrokenOff)?.to_bytes())
@@ -215,8 +213,8 @@ fn parse(bytes: &[u8], is_json: bool) -> Result<Option<Value>, ApiError> {
         .map_err(|error| not_json(text, &error))
 }
 
-/// Like FastAPI: `application/json` and `application/*+json`; and, like its
-/// older releases, a body that does not say what it is.
+/// Like FastAPI: `application/json` and `application/*+json`; and, like its older releases, a body
+/// without a content type.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
         return true;
@@ -271,20 +269,20 @@ fn invalid(kind: &'static str, loc: &[&'static str], msg: &str, input: Value) ->
     }))
 }
 
-/// What was sent, as shown in an error: whole, or the beginning of its JSON.
+/// The input as shown in an error: complete, or the beginning of its JSON.
 fn shortened(input: Value) -> Value {
     let mut json = Beginning(Vec::new());
     if serde_json::to_writer(&mut json, &input).is_ok() {
         return input;
     }
     let mut beginning = String::from_utf8_lossy(&json.0).into_owned();
-    // The cut may be inside a character.
+    // The cut may be within a character.
     beginning.truncate(beginning.trim_end_matches('\u{fffd}').len());
     beginning.push('…');
     beginning.into()
 }
 
-/// Takes the first [`MAX_INPUT_BYTES`], and then fails.
+/// Takes the first [`MAX_INPUT_BYTES`], and then returns an error.
 struct Beginning(Vec<u8>);
 
 impl std::io::Write for Beginning {

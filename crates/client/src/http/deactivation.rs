@@ -1,4 +1,4 @@
-//! Giving the seat back.
+//! Deactivates the license.
 
 use std::sync::Arc;
 
@@ -41,18 +41,18 @@ pub(super) fn make_body_optional(document: &mut OpenApi) {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LicenseDeactivationResponse {
-    /// Always true; a failure is an error answer.
+    /// Always true; failures are returned as errors.
     success: bool,
     /// Whether the License Server has freed the seat.
     seat_freed: bool,
-    /// In words.
+    /// A message for people.
     message: String,
 }
 
 /// Deactivate License
 ///
-/// Gives the seat back to the License Server and forgets the license here.
-/// Fails if the License Server cannot be reached, unless forced.
+/// Frees the seat at the License Server and removes the license here. Fails if the License Server
+/// cannot be reached, unless forced.
 #[utoipa::path(
     post,
     path = PATH,

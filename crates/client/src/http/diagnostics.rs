@@ -1,4 +1,4 @@
-//! The service's own settings, and what it finds when it checks what it depends on.
+//! The service's own settings, and the results of its checks.
 
 use std::sync::Arc;
 
@@ -18,9 +18,8 @@ use crate::http::error::ApiError;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SettingsResponse {
-    /// By the name of its environment variable, each setting with its `value`, a
-    /// secret masked, and its `source`. Null where the service was not started by its
-    /// command.
+    /// Each setting by the name of its environment variable, with its `value` (secrets are masked)
+    /// and its `source`. Null if the service was not started by its command.
     settings: Value,
     /// The database in use, without its password.
     database: String,
@@ -44,11 +43,11 @@ pub(super) async fn show_settings(
     })
 }
 
-/// What the service has found.
+/// The results of the checks.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DiagnosticsResponse {
-    /// When the checks were made; results are shared for 5 seconds.
+    /// When the checks ran; results are shared for 5 seconds.
     checked_at: DateTime<Utc>,
     /// One finding per check.
     findings: Vec<Finding>,

@@ -1,4 +1,4 @@
-//! The OpenAPI document, and pages to read it. All of it is in the binary.
+//! The OpenAPI document, and pages that display it. All of them are compiled in.
 
 use axum::body::Bytes;
 use axum::http::header;
@@ -7,7 +7,7 @@ use license_console::page::reference;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// A handler with the document, written once.
+/// A handler with the document, serialized once.
 pub(super) fn openapi_json(
     openapi: &OpenApi,
 ) -> impl Fn() -> Answer + Clone + Send + Sync + 'static {

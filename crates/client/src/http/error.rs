@@ -1,7 +1,7 @@
 //! The only place where an error becomes a status code.
 //!
-//! Bodies keep the shape of version 1.0.0: `{"detail": …}`, which is a text,
-//! or for 422 a list of what is wrong where.
+//! Bodies keep the shape of version 1.0.0: `{"detail": …}`, where `detail` is a string, or for 422
+//! a list of problems.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -21,16 +21,16 @@ use crate::licensing::offline::OfflineError;
 use crate::licensing::switch::SwitchError;
 use crate::licensing::usage::ReportError;
 
-/// Why a request is not answered as hoped.
+/// Why a request failed.
 #[derive(Debug)]
 pub enum ApiError {
-    /// The body lacks something required.
+    /// The body lacks a required field.
     Invalid(Box<Invalid>),
     /// The body is not UTF-8.
     NotUtf8,
-    /// The body is not read.
+    /// The body was not read.
     Body(BodyRefusal),
-    /// The caller hung up within the body.
+    /// The caller disconnected while sending the body.
     BrokenOff,
     /// The license was not activated.
     Activate(Box<ActivateError>),
@@ -38,19 +38,19 @@ pub enum ApiError {
     Deactivate(Box<DeactivateError>),
     /// Licensing by file failed.
     Offline(Box<OfflineError>),
-    /// The feature was not switched.
+    /// The feature was not changed.
     Switch(Box<SwitchError>),
-    /// The report of usage was not taken.
+    /// The usage report was not accepted.
     Report(ReportError),
-    /// The log of attempts is in the database, which does not answer.
+    /// The log of attempts is in the database, which is unavailable.
     AttemptsUnavailable,
     /// Changes need a trusted network or the token.
     Untrusted,
     /// Sign-in failed.
     SignIn(SignInError),
-    /// A page of another site sent the request.
+    /// A page on another site sent the request.
     CrossSite,
-    /// The service is not called by this name.
+    /// The host name is not accepted.
     UnknownHost(String),
     /// There are too many subscribers to events.
     TooManySubscribers,
@@ -65,14 +65,14 @@ pub enum ApiError {
 /// One problem in a body, in the wording of version 1.0.0.
 #[derive(Debug, Serialize)]
 pub struct Invalid {
-    /// What kind of mistake.
+    /// The type of the problem.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Where: `body`, and the field or the position.
+    /// The location: `body`, and the field or the position.
     pub loc: Vec<Value>,
-    /// In words.
+    /// A message for people.
     pub msg: String,
-    /// What was sent.
+    /// The input.
     pub input: Value,
     /// Further details.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,14 +144,14 @@ impl ApiError {
         error.is_uncertain()
     }
 
-    /// What went wrong and what to do about it, in words.
+    /// A message that says what went wrong and what to do.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
             Self::Invalid(invalid) => invalid.msg.clone(),
             Self::NotUtf8 => "There was an error parsing the body".to_owned(),
             Self::Body(BodyRefusal::TooLong { max_bytes }) => {
-                format!("The request body is too long. The limit is {max_bytes} bytes.")
+                format!("The request body is too large. The limit is {max_bytes} bytes.")
             }
             Self::Body(BodyRefusal::TooManyPieces) => {
                 "The request body arrives in too many pieces. Send larger chunks.".to_owned()
@@ -168,20 +168,20 @@ impl ApiError {
             Self::Offline(error) => error.to_string(),
             Self::Switch(error) => error.to_string(),
             Self::Report(error) => error.to_string(),
-            // Anyone may read this: names of hosts and users are for the log.
+            // Anyone may read this: names of hosts and users are only written to the log.
             Self::AttemptsUnavailable => "The attempts log is unavailable because the database \
                 is unavailable; see the service log"
                 .to_owned(),
-            Self::Untrusted => "Changes need a caller in TRUSTED_NETWORKS, or the header \
+            Self::Untrusted => "Changes require a caller in TRUSTED_NETWORKS, or the header \
                 'Authorization: Bearer' with the ADMIN_TOKEN"
                 .to_owned(),
             Self::SignIn(error) => error.to_string(),
-            Self::CrossSite => "The request seems to come from a page of another site. A proxy \
+            Self::CrossSite => "The request seems to come from a page on another site. A proxy \
                 in front of the service must pass on the Host header with its port; list origins \
                 of other sites that may call the service in CORS_ALLOWED_ORIGINS."
                 .to_owned(),
             Self::UnknownHost(host) => {
-                format!("The service is not known as '{host}'. Add the name to ALLOWED_HOSTS.")
+                format!("Unknown host name '{host}'. Add the name to ALLOWED_HOSTS.")
             }
             Self::TooManySubscribers => "Too many subscribers; try again later".to_owned(),
             Self::NotFound => "Not Found".to_owned(),
@@ -269,7 +269,7 @@ impl From<DeactivateError> for ApiError {
     }
 }
 
-/// The body of every error but 422.
+/// The body of all errors except 422.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes JSON that is written by hand above")]
 pub struct ErrorResponse {
@@ -286,34 +286,34 @@ pub struct ErrorResponse {
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes JSON that is written by hand above")]
 pub struct HTTPValidationError {
-    /// What is wrong where.
+    /// The problems and their locations.
     detail: Vec<ValidationError>,
 }
 
-/// One entry of a 422.
+/// One problem in a 422.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes JSON that is written by hand above")]
 pub struct ValidationError {
-    /// Kind of mistake.
+    /// The type of the problem.
     #[schema(rename = "type")]
     kind: String,
-    /// `body`, and the field or the position.
+    /// The location: `body`, and the field or the position.
     loc: Vec<Value>,
-    /// In words.
+    /// A message for people.
     msg: String,
-    /// What was sent.
+    /// The input.
     input: Value,
     /// Further details.
     ctx: Option<Value>,
 }
 
-/// Errors of routes that change something.
+/// Errors of routes that make changes.
 #[derive(IntoResponses)]
 pub enum ChangeErrors {
     /// Neither from a trusted network nor with the token.
     #[response(status = 401)]
     Untrusted(ErrorResponse),
-    /// Sent by a page of another site.
+    /// Sent by a page on another site.
     #[response(status = 403)]
     CrossSite(ErrorResponse),
 }

@@ -28,22 +28,21 @@ use crate::http::body::unacceptable_query;
 use crate::http::error::{ApiError, BodyErrors};
 use crate::http::subscribers::Subscription;
 
-/// A comment is sent when nothing has changed for so long, so that proxies
-/// keep the connection.
+/// Interval of comments while nothing changes, so that proxies keep the connection open.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// That comment.
+/// The comment.
 const KEEP_ALIVE: &[u8] = b":\n\n";
 
-/// What a subscriber is sent for a state.
+/// The content that a subscriber receives for a state.
 #[derive(Clone, Copy, Debug)]
 enum Sent {
-    /// The state itself, with what proves it if need be.
+    /// The state itself, with its proof if requested.
     State { with_proof: bool },
-    /// That it is another one.
+    /// A notice that the state has changed.
     Refetch,
 }
 
-/// What may be asked for.
+/// The parameters of a subscription.
 #[derive(Debug, Deserialize)]
 pub(super) struct Wanted {
     #[serde(default)]
@@ -53,9 +52,9 @@ pub(super) struct Wanted {
 /// Subscribe To Events
 ///
 /// Sends the whole state, and again after every change: `standing`, `tier`, `features` with their
-/// reasons, `limits`, until when the state is valid if nothing else happens, and the states after
-/// that (`then`). With `Last-Event-ID` of the current state, only later changes are sent. With
-/// `signed=true`, trusted callers also get the signed license.
+/// reasons, `limits`, the time until which the state is valid if nothing else changes, and the
+/// later states (`then`). With `Last-Event-ID` of the current state, only later changes are sent.
+/// With `signed=true`, trusted callers also get the signed license.
 #[utoipa::path(
     get,
     path = "/api/license/events",
@@ -78,7 +77,7 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Query(wanted) = wanted.map_err(|error| unacceptable_query(&error.body_text()))?;
-    // The license key is in what is signed.
+    // The signed document contains the license key.
     if wanted.signed && !caller.trusted {
         return Err(ApiError::Untrusted);
     }
@@ -106,7 +105,7 @@ pub(super) async fn ofrep_events(
     subscribe(state, caller, peer, &headers, Sent::Refetch)
 }
 
-/// What one subscriber is sent.
+/// The stream of one subscriber.
 struct Stream {
     app: Arc<App>,
     announced: watch::Receiver<Option<Arc<Announced>>>,
@@ -115,7 +114,7 @@ struct Stream {
     known: Option<String>,
     first: bool,
     sent: Sent,
-    /// The rest of an event that has begun.
+    /// The rest of an event that has been started.
     rest: Option<Bytes>,
     place: Subscription,
 }
@@ -149,15 +148,15 @@ fn subscribe(
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-cache"),
-        // nginx would hold events back until they fill one of its buffers.
+        // nginx would buffer events until they fill a buffer.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, Body::from_stream(stream)).into_response())
 }
 
 impl Stream {
-    /// The next part of an event about a state that the subscriber does not know;
-    /// `None` when the service stops, or the place is another's.
+    /// The next part of an event about a state that the subscriber does not know; `None` if the
+    /// service stops, or another subscriber has taken the place.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(rest) = self.rest.take() {
             return Some(rest);

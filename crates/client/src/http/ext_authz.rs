@@ -1,8 +1,8 @@
 //! Forward authentication over gRPC: `envoy.service.auth.v3.Authorization`, on a separate port.
 //!
-//! The feature comes from the gateway's configuration, as the context extension
-//! `feature`, and the method and path from the request as Envoy routes it. Headers
-//! are the visitor's and say nothing here.
+//! The feature comes from the gateway's configuration, as the context extension `feature`, and the
+//! method and path from the request as Envoy routes it. Headers come from the visitor and are
+//! ignored.
 
 mod messages;
 
@@ -164,7 +164,7 @@ fn response(app: &App, verdict: &Verdict) -> CheckResponse {
     }
 }
 
-/// Replaces what the request has by this name.
+/// Replaces all values of this name in the request.
 fn header(name: &str, value: &[u8]) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(HeaderValue {

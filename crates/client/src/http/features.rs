@@ -33,16 +33,16 @@ body!(
     object("The feature to check", &[&FEATURE_KEY])
 );
 
-/// The answer.
+/// The result.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FeatureCheckResponse {
-    /// What was asked.
+    /// The requested key.
     feature_key: String,
-    /// Whether it may be used.
+    /// Whether the feature may be used.
     available: bool,
-    /// Why, or why not: `core`, `licensed`, `grace_period`, `no_license`,
-    /// `not_in_license`, `switched_off`, or why the license has lapsed.
+    /// The reason: `core`, `licensed`, `grace_period`, `no_license`, `not_in_license`,
+    /// `switched_off`, or why the license has lapsed.
     reason: String,
 }
 
@@ -72,10 +72,10 @@ body!(
     object("The features to check", &[&FEATURE_KEYS])
 );
 
-/// The answers.
+/// The results.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FeaturesCheckResponse {
-    /// One for each key, in the order of the request, all for the same instant.
+    /// One result for each key, in the order of the request, all for the same instant.
     features: Vec<FeatureCheckResponse>,
 }
 
@@ -116,9 +116,9 @@ fn decide(app: &App, feature_key: String, now: DateTime<Utc>) -> FeatureCheckRes
 #[serde(rename_all = "camelCase")]
 pub(super) struct Feature {
     feature_key: String,
-    /// Whether it may be used.
+    /// Whether the feature may be used.
     available: bool,
-    /// Why, or why not, as in a check.
+    /// The reason, as in a check.
     reason: String,
     /// Core features are always available.
     core: bool,
@@ -132,18 +132,18 @@ pub(super) struct Feature {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UnknownFeature {
-    /// Its first 100 characters.
+    /// The first 100 characters of the key.
     feature_key: String,
     /// Number of times it was asked about since the service started.
     checks: u64,
-    /// When last.
+    /// When it was last asked about.
     last_checked_at: String,
 }
 
 /// The features.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FeatureListResponse {
-    /// By key.
+    /// Sorted by key.
     features: Vec<Feature>,
     /// Features that gates have asked about and that are in neither the product nor the license,
     /// most frequent first.
@@ -185,7 +185,7 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], body)
 }
 
-/// A value of ours as JSON; it always has that form.
+/// One of our values as JSON; serialization always succeeds.
 pub(super) fn json_bytes(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }

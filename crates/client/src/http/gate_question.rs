@@ -1,4 +1,4 @@
-//! The question of a gateway, over HTTP or gRPC, and its answer.
+//! A gateway's question, over HTTP or gRPC, and the response.
 
 use std::borrow::Cow;
 
@@ -14,12 +14,11 @@ use crate::licensing::decide;
 
 /// Maximum length of a feature key that is looked up, in bytes.
 const MAX_FEATURE_BYTES: usize = 4 * FeatureKey::MAX_CHARS;
-/// Maximum length of a method that is looked up, in bytes; no registered one is
-/// as long.
+/// Maximum length of a method that is looked up, in bytes; no registered method is that long.
 const MAX_METHOD_BYTES: usize = 32;
 
-/// What a gateway sends about a request. Everything in it must allow the request, so what a
-/// visitor adds can only close the gate.
+/// The data that a gateway sends about a request. All of it must allow the request, so anything
+/// that a visitor adds can only close the gate.
 pub(super) struct Question<'a> {
     /// The features that the request needs; `None` if they cannot be read.
     pub(super) features: Option<Vec<String>>,
@@ -32,9 +31,9 @@ pub(super) struct Question<'a> {
 
 /// A path that the gateway asks about.
 pub(super) struct AskedPath<'a> {
-    /// `None` where the method is not known, and may be any.
+    /// `None` if the method is not known, and may be any.
     pub(super) method: Option<&'a str>,
-    /// With the query.
+    /// Includes the query.
     pub(super) path: Cow<'a, [u8]>,
 }
 
@@ -45,7 +44,7 @@ pub(super) struct Verdict {
     pub(super) feature: Option<String>,
 }
 
-/// Why a request may pass or not.
+/// Why a request may or may not pass.
 enum Why {
     /// The code of the decision about a feature.
     Decided(String),
@@ -101,7 +100,7 @@ impl Verdict {
         }
     }
 
-    /// The question cannot be read: no license would let the request through.
+    /// The question cannot be read, so no license would allow the request.
     pub(super) fn is_unreadable(&self) -> bool {
         matches!(
             self.reason,
@@ -116,8 +115,8 @@ impl Verdict {
         json!({"detail": detail, "reason": self.reason(), "feature": self.feature}).to_string()
     }
 
-    /// The headers of every answer; `None` for one without a value. A tier that
-    /// no header can hold is left out.
+    /// The headers of every response; `None` for a header without a value. A tier that a header
+    /// cannot contain is omitted.
     pub(super) fn headers(&self, app: &App) -> [(&'static str, Option<HeaderValue>); 2] {
         let snapshot = app.snapshot();
         let tier = snapshot.license().and_then(License::tier);

@@ -1,4 +1,4 @@
-//! What this machine is known by, and whether it is still the same.
+//! How this machine is identified, and whether it has changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 
-/// How this machine compares with the one that the license was activated on.
+/// The comparison of this machine with the one on which the license was activated.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HardwareResponse {
@@ -22,7 +22,7 @@ pub(super) struct HardwareResponse {
     /// Each current or recorded component: `same`, `changed`, `missing` or `new`. The values are
     /// never shown.
     components: BTreeMap<&'static str, &'static str>,
-    /// In words.
+    /// A message for people.
     message: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! A heartbeat by hand.
+//! Sends a heartbeat on request.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::app::App;
 use crate::http::error::ChangeErrors;
 use crate::licensing;
 
-/// What came of it.
+/// The result.
 #[derive(Serialize, ToSchema)]
 pub(super) struct HeartbeatResponse {
     /// Whether the License Server accepted it, or there was nothing to send.
     success: bool,
-    /// In words.
+    /// A message for people.
     message: String,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct HeartbeatResponse {
 )]
 pub(super) async fn heartbeat(State(app): State<Arc<App>>) -> Json<HeartbeatResponse> {
     let (success, message) = match licensing::heartbeat::heartbeat(&app).await {
-        // Version 1.0.0 says the same when there is nothing to send.
+        // Version 1.0.0 returns the same when there is nothing to send.
         None | Some(Contact::Confirmed(_)) => (true, "Heartbeat sent".to_owned()),
         Some(Contact::Denied(denial)) => {
             let message = denial.message();

@@ -42,11 +42,11 @@ body!(
 /// An activated license.
 #[derive(Serialize, ToSchema)]
 pub(super) struct LicenseActivationResponse {
-    /// Always true; a failure is an error answer.
+    /// Always true; failures are returned as errors.
     success: bool,
     /// The license, unmodified from the License Server.
     license: Option<Map<String, Value>>,
-    /// In words.
+    /// A message for people.
     message: Option<String>,
     /// Always null.
     error: Option<String>,
@@ -98,13 +98,13 @@ pub(super) fn read_key(body: &mut JsonObject) -> Result<String, ApiError> {
     }
 }
 
-/// What is licensed, until when, and why not.
+/// The current license, its validity, and the reason if it has lapsed.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LicenseStatusResponse {
     /// Whether a license is cached.
     has_license: bool,
-    /// `no_license`, `invalid` when it has lapsed, or the license's own word.
+    /// `no_license`, `invalid` if it has lapsed, or the license's own `status`.
     status: String,
     /// Masked for callers that may not make changes.
     license_key: Option<String>,
@@ -124,13 +124,13 @@ pub(super) struct LicenseStatusResponse {
     reason: Option<String>,
     /// `unlicensed`, `active`, `grace` or `lapsed`.
     standing: &'static str,
-    /// `signed` where keys are trusted; `adopted` there for an unsigned license of version 1.0.0;
-    /// `unsigned` if unsigned answers from the License Server are accepted.
+    /// `signed` if keys are trusted; `adopted` there for an unsigned license of version 1.0.0;
+    /// `unsigned` if unsigned responses from the License Server are accepted.
     trust: &'static str,
     /// End of the lease from an imported license file, valid without any contact; UTC.
     offline_until: Option<String>,
-    /// How far the wall clock is ahead of the effective time, in seconds,
-    /// when that is more than five minutes; negative is behind.
+    /// How far the wall clock is ahead of the effective time, in seconds, if that is more than five
+    /// minutes; negative means behind.
     clock_ahead_seconds: Option<i64>,
     /// Why the effective time cannot be stored for the next start; null if it can.
     time_trouble: Option<String>,
@@ -138,8 +138,8 @@ pub(super) struct LicenseStatusResponse {
     next_validation: Option<String>,
     /// The latest unconfirmed validation since the last confirmed one.
     last_failure: Option<LastFailure>,
-    /// `none`, `drifted` if this looks like a different machine from the one the license was
-    /// activated on, `unknown` if there are too few components to compare.
+    /// `none`, `drifted` if this appears to be a different machine from the one on which the
+    /// license was activated, `unknown` if there are too few components to compare.
     hardware_drift: &'static str,
     /// The hardware components that have changed.
     hardware_changed: Vec<&'static str>,
@@ -271,7 +271,7 @@ pub(super) struct LicenseValidationResponse {
 
 /// Validate License
 ///
-/// Validates the license with the License Server, and answers the resulting standing.
+/// Validates the license with the License Server, and returns the resulting standing.
 #[utoipa::path(
     post,
     path = "/api/license/validate",
@@ -303,7 +303,7 @@ pub(super) async fn validate(
     }))
 }
 
-/// What both answers show, in each standing.
+/// The common part of both responses, for each standing.
 struct View<'a> {
     license: Option<&'a License>,
     in_grace_period: bool,
@@ -334,8 +334,8 @@ impl<'a> View<'a> {
                 ..nothing
             },
             Standing::Grace { until } => {
-                // Without contact both are null, as they always were; a denial
-                // that is not signed gives its reason.
+                // Without contact both are null, as in version 1.0.0; an unsigned denial gives its
+                // reason.
                 let denial = evidence
                     .last_failure
                     .as_ref()

@@ -1,4 +1,4 @@
-//! "May this much more be put to use?"
+//! Checks whether more of a resource may be added.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ body!(
     object("How much more is to be used", &[&RESOURCE, &REQUESTED])
 );
 
-/// The answer.
+/// The result.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LimitCheckResponse {
@@ -35,20 +35,20 @@ pub(super) struct LimitCheckResponse {
     allowed: bool,
     /// `within_limit`, `limit_reached`, `over_limit`, `unlimited` or `no_license`.
     reason: &'static str,
-    /// In words.
+    /// A message for people.
     message: String,
     /// The license's limit; null if unlimited.
     limit: Option<u64>,
     /// Current usage; null if unknown.
     in_use: Option<u64>,
-    /// What may still be added; null if unlimited.
+    /// The number that may still be added; null if unlimited.
     remaining: Option<u64>,
 }
 
 /// Check Limit
 ///
-/// Checks whether this much more may be added. Being over a limit never switches off what already
-/// runs.
+/// Checks whether more of a resource may be added. Being over a limit never switches off what
+/// already runs.
 #[utoipa::path(
     post,
     path = "/api/license/limits/check",

@@ -1,4 +1,4 @@
-//! What Prometheus scrapes.
+//! Metrics for Prometheus.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -62,7 +62,7 @@ fn read_connections(state: &HttpState, readings: &mut Readings) {
     );
 }
 
-/// The counts of what runs beside requests.
+/// The counts of background activity.
 fn read_process(state: &HttpState, readings: &mut Readings) {
     readings.counted(
         "foxsight_license_job_failures",
@@ -77,7 +77,7 @@ fn read_process(state: &HttpState, readings: &mut Readings) {
     );
 }
 
-/// What is known now.
+/// Values from the current state.
 fn readings(app: &App) -> Readings {
     let mut readings = Readings::new();
     read_license(app, &mut readings);

@@ -1,4 +1,4 @@
-//! The URL table, and what stands before every route.
+//! The URL table, and the layers around all routes.
 
 pub mod access;
 mod attempts;
@@ -53,29 +53,29 @@ use crate::http::authorize::ForwardAuth;
 use crate::http::error::ApiError;
 use crate::http::subscribers::Subscribers;
 
-/// What handlers get.
+/// The state of handlers.
 #[derive(Clone)]
 pub struct HttpState {
     /// The service.
     pub app: Arc<App>,
-    /// Who may do what.
+    /// Access control.
     pub access: Arc<Access>,
-    /// Cancelled when the service stops: streams end then.
+    /// Cancelled when the service stops, which ends streams.
     pub shutdown: CancellationToken,
     /// Places for subscribers to events.
     pub subscribers: Arc<Subscribers>,
-    /// The bounds of request bodies.
+    /// The limits of request bodies.
     pub bodies: BoundBodies,
-    /// What the listener counts.
+    /// The counters of the listener.
     pub connections: Arc<ConnectionCounts>,
-    /// What runs in the background.
+    /// The background jobs.
     pub jobs: Arc<Jobs>,
-    /// The checks of what the service depends on.
+    /// The checks of the service's dependencies.
     pub diagnostics: Arc<Diagnostics>,
 }
 
 impl HttpState {
-    /// What handlers get, with all places free.
+    /// The state of handlers, with all places free.
     #[must_use]
     pub fn new(
         app: Arc<App>,
@@ -129,7 +129,8 @@ struct ApiDoc;
 /// Every route of the service.
 fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
-        // Changes, and what names hosts and users: from trusted networks, or with the token.
+        // Changes, and data with names of hosts and users: from trusted networks, or with the
+        // token.
         .routes(routes!(license::activate))
         .routes(routes!(license::validate))
         .routes(routes!(heartbeat::heartbeat))
@@ -180,8 +181,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .method_not_allowed_fallback(unrouted::method_not_allowed)
         .layer(middleware::from_fn(request_span::record_route))
         .with_state(state);
-    // Around the whole router and not its routes, so that the layers see the
-    // answer as it goes out.
+    // Around the whole router and not its routes, so that the layers see the final response.
     let service = Router::new()
         .fallback_service(router)
         .layer(middleware::map_response(unrouted::tidy_allow))
@@ -200,8 +200,8 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     Router::new().fallback_service(ForwardAuth::new(app, service))
 }
 
-/// Refuses paths that a proxy may have read differently, on every route. The key of a
-/// flag may contain anything: an odd one is unknown.
+/// Refuses paths that a proxy may have interpreted differently, on every route. The key of a flag
+/// may contain anything: an unusual key is unknown.
 async fn only_plain_paths(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     match path.starts_with(ofrep::FLAGS) || is_plain(path) {

@@ -37,9 +37,9 @@ body!(OfflineRequestRequest, {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OfflineRequestResponse {
-    /// What to save it as.
+    /// The suggested file name.
     file_name: String,
-    /// The file, which is text.
+    /// The text of the file.
     file: String,
 }
 
@@ -85,7 +85,7 @@ const FILE: Text = Text::new("file", "The unmodified license file");
 
 body!(OfflineImportRequest, object("What to import", &[&FILE]));
 
-/// What came of it.
+/// The result.
 #[derive(Serialize, ToSchema)]
 pub(super) struct OfflineImportResponse {
     /// False if the vendor denied the request.
@@ -94,7 +94,7 @@ pub(super) struct OfflineImportResponse {
     result: &'static str,
     /// The active license.
     license: Option<Map<String, Value>>,
-    /// In words.
+    /// A message for people.
     message: String,
 }
 

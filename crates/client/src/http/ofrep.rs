@@ -1,5 +1,5 @@
-//! The OpenFeature Remote Evaluation Protocol, version 0.3: features are
-//! booleans, limits are integers, of which -1 is no limit.
+//! The OpenFeature Remote Evaluation Protocol, version 0.3: features are booleans, limits are
+//! integers, where -1 means no limit.
 
 use std::sync::Arc;
 
@@ -21,15 +21,15 @@ use crate::http::error::ApiError;
 use crate::http::features::json_bytes;
 use crate::licensing::decide::note_unknown;
 
-/// What the keys of limits begin with: `limit.cameras`.
+/// The prefix of the keys of limits: `limit.cameras`.
 const LIMIT: &str = "limit.";
-/// After how long a hidden page closes its stream.
+/// The time after which a hidden page closes its stream.
 const INACTIVITY_SECONDS: u64 = 60;
 
 /// Maximum number of entries of `If-None-Match` that are compared; providers send one.
 const MAX_ETAGS: usize = 32;
 
-/// What stands before the key of a flag.
+/// The path before the key of a flag.
 pub(super) const FLAGS: &str = "/ofrep/v1/evaluate/flags/";
 /// The undocumented paths of [`evaluate`]: no key, and keys with unescaped slashes.
 pub(super) const FURTHER_FLAG_PATHS: [&str; 3] = [
@@ -65,13 +65,13 @@ pub(super) async fn evaluate(
     uri: Uri,
     body: Result<JsonObject, ApiError>,
 ) -> Response {
-    // All of the rest is the key, slashes included.
+    // The rest of the path is the key, including slashes.
     let escaped = uri.path().strip_prefix(FLAGS).unwrap_or_default();
     let Ok(key) = percent_decode_str(escaped).decode_utf8() else {
         return not_found("");
     };
     let mut key = key.into_owned();
-    // No feature has a longer key, and the answer repeats it.
+    // No feature has a longer key, and the response repeats the key.
     if let Some((end, _)) = key.char_indices().nth(FeatureKey::MAX_CHARS + 1) {
         key.truncate(end);
     }
@@ -211,7 +211,7 @@ fn limit_flag(common: &Map<String, Value>, resource: &str, limit: Option<u64>) -
     })
 }
 
-/// What is said of all flags. There are no nulls in it.
+/// The metadata of all flags. It contains no nulls.
 fn metadata(announcement: &Announcement) -> Map<String, Value> {
     [
         ("standing", json!(announcement.standing)),

@@ -1,4 +1,4 @@
-//! Is the service there, alive, ready?
+//! Health, liveness and readiness probes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::http::access::Caller;
 
-/// What the service is.
+/// The identity of the service.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HealthCheckResponse {
@@ -24,7 +24,7 @@ pub(super) struct HealthCheckResponse {
     version: String,
     /// Null until the database is reached for the first time.
     installation_id: Option<String>,
-    /// Likewise.
+    /// Null until the database is reached for the first time.
     hardware_id: Option<String>,
     /// Version of this program.
     release: &'static str,
@@ -54,13 +54,13 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Json<HealthCheckRespo
 
 /// Alive
 ///
-/// 200 while the process answers. An orchestrator restarts it otherwise.
+/// 200 while the process responds. Otherwise an orchestrator restarts it.
 #[utoipa::path(get, path = "/livez", responses((status = 200, description = "Alive")))]
 pub(super) async fn livez() -> &'static str {
     "ok"
 }
 
-/// What readiness depends on.
+/// The dependencies of readiness.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReadinessResponse {
@@ -71,7 +71,7 @@ pub(super) struct ReadinessResponse {
     database: String,
     /// Whether changes are waiting to be written to the database.
     unwritten: bool,
-    /// `ok`, or which background jobs have failed and not run for a minute since.
+    /// `ok`, or the background jobs that have failed and have not run for a minute since.
     jobs: String,
     /// `ok`, or why scheduled calls are not made as planned.
     schedule: &'static str,
@@ -106,7 +106,7 @@ pub(super) async fn readyz(
     };
     let database = match trouble {
         None => "ok".to_owned(),
-        // It may name hosts and users.
+        // The error may name hosts and users.
         Some(trouble) if caller.trusted => trouble.to_string(),
         Some(_) => "unavailable".to_owned(),
     };
@@ -122,7 +122,7 @@ pub(super) async fn readyz(
             },
             schedule: match app.scheduler.is_stopped() {
                 true => {
-                    "stopped: no process makes the scheduled calls; this process validates \
+                    "stopped: no process is making the scheduled calls; this process validates \
                     instead"
                 }
                 false => "ok",

@@ -1,9 +1,9 @@
 //! Places for subscribers to events.
 //!
-//! Event streams stay open until their subscribers disconnect, so when all
-//! places are in use, a stream of the network that has the most is ended for a new
-//! one: see [`license_service::fair_share`]. Some places are for trusted callers
-//! alone: gateways get through, however many others there are.
+//! Event streams stay open until their subscribers disconnect, so when all places are in use, a
+//! stream of the network that has the most is ended for a new one: see
+//! [`license_service::fair_share`]. Some places are reserved for trusted callers, so gateways get
+//! through, regardless of the number of others.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use license_service::fair_share::{Census, Networks};
 use tokio_util::sync::CancellationToken;
 
-/// Most subscribers at a time …
+/// Maximum number of subscribers at a time …
 const MAX_SUBSCRIBERS: usize = 4096;
-/// … of which so many are trusted.
+/// … of which this many are reserved for trusted ones.
 const RESERVED: usize = 1024;
 
 /// The current subscribers.
@@ -24,10 +24,10 @@ pub struct Subscribers(Mutex<Book>);
 
 #[derive(Debug, Default)]
 struct Book {
-    /// By number, which grows.
+    /// By number, in ascending order.
     held: HashMap<u64, Held>,
     newest: u64,
-    /// Those that are not trusted, and of these by network.
+    /// The number of untrusted subscribers, and their number by network.
     others: usize,
     census: Census,
 }
@@ -40,18 +40,18 @@ struct Held {
     ended: CancellationToken,
 }
 
-/// The place of a subscriber, given back when this is dropped.
+/// The place of a subscriber, released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Subscription {
     subscribers: Arc<Subscribers>,
     number: u64,
-    /// Cancelled when the place is another's.
+    /// Cancelled when another subscriber takes the place.
     pub(super) ended: CancellationToken,
 }
 
 impl Subscribers {
-    /// A place for a caller from `address`; `None` where all are in use, and no
-    /// network has more of them than the caller's would have.
+    /// A place for a caller from `address`; `None` if all are in use, and no network has more
+    /// places than the caller's network would have.
     pub(super) fn subscribe(
         self: &Arc<Self>,
         address: IpAddr,
@@ -80,7 +80,7 @@ impl Subscribers {
 }
 
 impl Book {
-    /// The oldest subscriber of the network that has the most.
+    /// The oldest subscriber of the network with the most places.
     fn first_to_give_way(&self, address: IpAddr, is_trusted: bool) -> Option<u64> {
         let newcomer = self.census.newcomer(address);
         let ranked = self.held.iter().filter_map(|(number, held)| {
@@ -181,7 +181,7 @@ mod tests {
                 scene.subscribe(&attacker(n), false);
             }
             assert!(!scene.ended().contains(&honest), "{network}");
-            // Each further one has a place, and no one of as few loses it.
+            // Each further one gets a place, and no network with as few loses one.
             for n in 0..100 {
                 assert!(scene.subscribe(&format!("198.51.100.{}", n + 2), false));
             }
@@ -201,7 +201,7 @@ mod tests {
             assert!(scene.subscribe("10.0.0.1", true));
         }
         assert!(scene.ended().is_empty());
-        // One more takes the place of a caller that is not trusted.
+        // Another trusted caller takes the place of an untrusted one.
         assert!(scene.subscribe("10.0.0.1", true));
         assert_eq!(scene.ended().len(), 1);
         scene.held.clear();

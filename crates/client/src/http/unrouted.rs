@@ -1,4 +1,4 @@
-//! Requests that no route takes.
+//! Requests that match no route.
 
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -44,8 +44,7 @@ pub(super) async fn tidy_allow(mut response: Response) -> Response {
 /// Maximum length of a redirect's address, in bytes.
 const MAX_LOCATION_BYTES: usize = 4 * 1024;
 
-/// The redirect is relative: which scheme and port the caller has used, only a
-/// proxy knows.
+/// The redirect is relative, because only a proxy knows the scheme and port that the caller used.
 fn without_slash(uri: &Uri) -> Option<String> {
     let path = uri.path().strip_suffix('/')?;
     if !KNOWN.contains(&path) {
@@ -56,7 +55,7 @@ fn without_slash(uri: &Uri) -> Option<String> {
     Some(location).filter(|location| location.len() <= MAX_LOCATION_BYTES)
 }
 
-/// Paths that version 1.0.0 redirects to.
+/// Paths that version 1.0.0 redirected.
 const KNOWN: [&str; 7] = [
     "/health",
     "/openapi.json",

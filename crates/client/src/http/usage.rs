@@ -1,4 +1,4 @@
-//! Reports of what is in use.
+//! Usage reports.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
 use crate::licensing;
 
-/// How long a report counts by default.
+/// Default time for which a report is valid.
 const DEFAULT_EXPIRY_SECONDS: u64 = 300;
-/// How long a report may count, in seconds.
+/// The allowed time for which a report is valid, in seconds.
 const MAX_EXPIRY_SECONDS: u64 = MAX_EXPIRY.num_seconds().unsigned_abs();
 
 const SOURCE: Text = Text::new(
@@ -48,7 +48,7 @@ body!(
     )
 );
 
-/// What is in use now.
+/// The current usage of the site.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UsageResponse {
@@ -56,7 +56,7 @@ pub(super) struct UsageResponse {
     cameras: Option<u64>,
     users: Option<u64>,
     storage_gb: Option<u64>,
-    /// Until when the report counts; UTC.
+    /// When the report expires; UTC.
     expires_at: String,
 }
 

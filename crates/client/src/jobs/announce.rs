@@ -1,6 +1,5 @@
-//! Notifies subscribers whenever what the site may use has changed:
-//! because something new is known, or because the clock alone has ended a
-//! lease, a grace period or a license.
+//! Notifies subscribers whenever what the site may use has changed: because there is new evidence,
+//! or because a lease, a grace period or a license has ended.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
         });
         let over = async {
             match app.snapshot().holds_until(now) {
-                // The end itself is included.
+                // The end is inclusive.
                 Some(end) => {
                     let after = end + TimeDelta::microseconds(1);
                     app.clock.sleep_until(after).await;

@@ -1,4 +1,4 @@
-//! Keeps the lease of the scheduled calls, or waits for it.
+//! Renews the lease of the scheduled calls, or waits for it.
 
 use std::convert::Infallible;
 use std::sync::Arc;

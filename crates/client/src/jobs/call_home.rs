@@ -11,10 +11,9 @@ use crate::licensing::due::due;
 use crate::licensing::heartbeat::heartbeat;
 use crate::licensing::validate::validate;
 
-/// How long to sleep when nothing is due.
+/// Maximum sleep when nothing is due.
 const IDLE: TimeDelta = TimeDelta::hours(1);
-/// How often a process that does not make the scheduled calls looks whether it
-/// does now.
+/// How often a process that does not make the scheduled calls checks whether it should.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
@@ -37,11 +36,10 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
     }
 }
 
-/// Makes the calls that are due, the heartbeat first: it may ask for a
-/// validation. A validation that is wanted here and now is made by every
-/// process, and so is one that is overdue: whose turn it is stands in the
-/// database, where others can write. Scheduled calls are made only by the
-/// process whose turn it is.
+/// Makes the calls that are due, the heartbeat first, because it may require a validation. A
+/// validation that was requested in this process, or that is overdue, is made by every process: the
+/// lease of the responsible process is in the database, where others can write. Scheduled calls are
+/// made only by the responsible process.
 async fn call_what_is_due(app: &App, ours: bool) {
     let now = app.clock.now();
     let has_come = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
@@ -56,7 +54,7 @@ async fn call_what_is_due(app: &App, ours: bool) {
     if is_for_us && has_come(due(app, now).validation) {
         let before = app.snapshot().evidence.newest_signed_at();
         validate(app).await;
-        // Without an answer, the process whose turn it is may have tried as well.
+        // Without a response, the responsible process may have tried as well.
         let is_answered = app.knowledge.calls().is_confirmed()
             || app.snapshot().evidence.newest_signed_at() > before;
         if stands_in && is_answered {

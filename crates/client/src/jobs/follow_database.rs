@@ -1,5 +1,4 @@
-//! Applies changes of other processes, and writes to the database what it
-//! could not take before.
+//! Applies changes of other processes, and writes pending changes to the database.
 
 use std::convert::Infallible;
 use std::sync::Arc;

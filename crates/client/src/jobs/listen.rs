@@ -15,7 +15,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(5);
 pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
         match listen(&app).await {
-            // Nothing is ever announced on SQLite.
+            // SQLite has no notifications.
             Ok(()) => return pending().await,
             Err(error) => tracing::debug!(%error, "cannot receive database notifications"),
         }

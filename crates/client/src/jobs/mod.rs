@@ -1,5 +1,4 @@
-//! The background loops. Each waits, and calls one step that can be tested
-//! alone.
+//! The background loops. Each waits, and then runs one step that can be tested separately.
 
 mod announce;
 mod attend_scheduler;

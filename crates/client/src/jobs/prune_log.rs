@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use crate::app::App;
 use crate::store::local_license_validation_attempts::prune;
 
-/// How often.
+/// The interval.
 const PRUNE_INTERVAL: TimeDelta = TimeDelta::hours(24);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {

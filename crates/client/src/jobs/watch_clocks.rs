@@ -1,5 +1,4 @@
-//! Looks at the machine's clocks, and has the effective time kept for the next
-//! start.
+//! Reads the machine's clocks, and has the effective time stored for the next start.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,14 +13,13 @@ use crate::app::App;
 use crate::knowledge::timekeeping::Occasion;
 use crate::knowledge::timekeeping::effective_clock::EffectiveClock;
 
-/// How often. Between two looks time passes with the running process alone.
+/// The interval. Between two readings, only the running time of the process advances the time.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the time is kept in all places. What moves it other than running
-/// is kept at the next look, and its file is written as often as
-/// [`keep_again_after`] asks.
+/// How often the time is stored in all places. Changes other than running time are stored at the
+/// next reading, and the file is written as often as [`keep_again_after`] requires.
 const KEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
-/// How often a process that has lapsed by its own wall clock alone asks the
-/// License Server, although another process makes the scheduled calls.
+/// How often a process that has lapsed only because of its own wall clock asks the License Server,
+/// although another process makes the scheduled calls.
 const ASK_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
@@ -41,13 +39,13 @@ async fn watch_effective_time(app: &App, clock: &EffectiveClock) -> Infallible {
         let awaits = clock.guard().awaits_validation();
         waits_since = waits_since.filter(|_| awaits).or(awaits.then_some(running));
         if waits_since.is_some_and(|since| running.saturating_sub(since) >= MAX_WAIT) {
-            // Delaying an answer does not delay the time.
+            // Delaying a response does not delay the time.
             app.knowledge.note_validation_tried();
         }
         let doubted = clock.guard().doubts();
         let is_notable = app.knowledge.observe_clocks();
         if clock.guard().doubts() && !doubted {
-            // The License Server settles it.
+            // The License Server decides.
             app.knowledge.note_call(Calls::validation_wanted);
         }
         let uptime = app.clock.uptime();
@@ -62,7 +60,7 @@ async fn watch_effective_time(app: &App, clock: &EffectiveClock) -> Infallible {
                 || clock.guard().has_moved_since(believed)
         });
         if is_old || is_notable {
-            // What may not be kept yet is due at the next look.
+            // A time that may not be stored yet is due at the next reading.
             kept = clock
                 .may_be_kept()
                 .then(|| (uptime, clock.believed(), answers));
@@ -78,7 +76,7 @@ async fn watch_effective_time(app: &App, clock: &EffectiveClock) -> Infallible {
     }
 }
 
-/// Looks whether the wall clock has jumped, and has the License Server asked then.
+/// Checks whether the wall clock has jumped, and asks the License Server if so.
 async fn watch_wall_clock(app: &App) -> Infallible {
     let mut was_ahead = false;
     let mut kept = app.clock.uptime();

@@ -10,8 +10,7 @@ use super::{Knowledge, lock};
 use crate::shared_reading::SharedReading;
 use crate::store::{Store, StoreError};
 
-/// How old an answer of the database may be. Anyone may ask, so all callers
-/// share one question in this time.
+/// Maximum age of a check's result. Anyone may ask, so all callers share one check in this time.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// The state of the database.
@@ -22,9 +21,9 @@ pub(super) struct DatabaseState {
 }
 
 struct Seen {
-    /// It has been reached since the start, and its tables are there.
+    /// It has been reached since the start, and its tables exist.
     is_open: bool,
-    /// What is wrong with it now.
+    /// Its current problem.
     trouble: Option<Trouble>,
 }
 
@@ -52,7 +51,7 @@ impl DatabaseState {
         }
     }
 
-    /// Logged one time, not every few seconds; `/readyz` always shows it.
+    /// Logged once, not every few seconds; `/readyz` always shows it.
     pub(super) async fn note_trouble(&self, store: &Store, error: &StoreError) {
         let trouble = store.why_not().await;
         let trouble = trouble.unwrap_or_else(|| error.trouble());
@@ -80,7 +79,7 @@ impl Knowledge {
         seen.is_open && seen.trouble.is_none()
     }
 
-    /// Why the database does not take changes; `None` when it does. It is asked, if nothing is
+    /// Why the database does not accept changes; `None` if it does. It is asked, if nothing is
     /// known to be wrong with it.
     pub async fn database_trouble(&self) -> Option<Trouble> {
         let seen = lock(&self.database.seen).trouble.clone();

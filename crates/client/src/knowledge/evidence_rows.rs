@@ -1,8 +1,7 @@
 //! Evidence ↔ rows.
 //!
-//! The columns of the license cache hold what version 1.0.0 kept; what they
-//! have no room for is the memo, one row of `system_config`. The local copy
-//! holds the same two. What the rows say is verified in [`super::verified_rows`].
+//! The columns of the license cache contain the data of version 1.0.0; additional data is in the
+//! memo, one row of `system_config`. The local copy contains the same two parts. What the rows say is verified in [`super::verified_rows`].
 
 use chrono::{DateTime, Utc};
 use license_core::contact::Trust;
@@ -18,31 +17,31 @@ use crate::store::local_license_cache::CachedLicense;
 use crate::store::{StoreError, local_license_cache, system_config};
 use crate::trusted_keys::TrustedKeys;
 
-/// What evidence is stored as.
+/// The stored form of evidence.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EvidenceRows {
     /// The current license.
     pub cached: Option<CachedLicense>,
-    /// What belongs to it.
+    /// The memo that belongs to it.
     pub memo: Option<Memo>,
-    /// The row is marked as invalid, although it is the license that is known.
+    /// The row is marked as invalid, although it is the known license.
     #[serde(skip)]
     pub is_marked_invalid: bool,
 }
 
-/// What the columns have no room for.
+/// The data that does not fit into the columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Memo {
-    /// Which activation the memo belongs to. Another one means that the
-    /// Python service has activated in the meantime.
+    /// The activation to which the memo belongs. A different one means that the Python service has
+    /// activated in the meantime.
     pub license_key: String,
     pub activated_at: Option<DateTime<Utc>>,
-    /// The signed denial, as it came.
+    /// The signed denial, unmodified.
     pub denial: Option<String>,
     pub last_failure: Option<Failure>,
-    /// Whether the license is signed: then one without a signature is not it.
+    /// Whether the license is signed; a license without a signature is then a different one.
     #[serde(default)]
     pub signed: bool,
     /// When the grace period of an unsigned license began.
@@ -51,11 +50,11 @@ pub(super) struct Memo {
 }
 
 impl EvidenceRows {
-    /// Reads them. The license of `known` is current although its row is marked as invalid,
+    /// Reads them. The license of `known` stays current even if its row is marked as invalid,
     /// because no signed document says so.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub(super) async fn load(
         db: &impl ConnectionTrait,
         known: &Evidence,
@@ -92,7 +91,7 @@ impl EvidenceRows {
     /// Writes them.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub(super) async fn save(
         &self,
         db: &impl ConnectionTrait,
@@ -142,7 +141,7 @@ impl EvidenceRows {
         }
     }
 
-    /// For whom the license is, if a trusted key has signed it.
+    /// The recipient of the license, if a trusted key has signed it.
     pub(super) fn addressee(&self, keys: &TrustedKeys) -> Option<Identity> {
         let cached = self.cached.as_ref()?;
         let trust = keys.trust();

@@ -1,11 +1,11 @@
-//! Keep the effective time for the next start: in its file, and as high-water
-//! marks in the local copy and in the database.
+//! Store the effective time for the next start: in its file, and as high-water marks in the local
+//! copy and in the database.
 
 use super::Knowledge;
 use super::timekeeping::Occasion;
 
 impl Knowledge {
-    /// Keeps the time in all three places. There is nothing to keep where no keys are trusted, and
+    /// Stores the time in all three places. There is nothing to keep where no keys are trusted, and
     /// before the time has a basis.
     pub async fn keep_time(&self, occasion: Occasion) {
         let time = &self.parts.time;
@@ -31,7 +31,7 @@ impl Knowledge {
         time.note_trouble(Some(troubles.join("; ")).filter(|troubles| !troubles.is_empty()));
     }
 
-    /// Keeps the time in its file alone, which costs little.
+    /// Stores the time only in its file, which costs little.
     pub async fn keep_time_in_file(&self) {
         let remembered = self.remembered();
         self.parts

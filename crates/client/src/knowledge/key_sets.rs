@@ -10,7 +10,7 @@ use super::Knowledge;
 use crate::store::{StoreError, system_config};
 
 impl Knowledge {
-    /// Advances along the chain; answers whether it reached a newer set.
+    /// Advances along the chain; returns whether it reached a newer set.
     pub fn advance_keys(&self, chain: &[String]) -> bool {
         let Some(walk) = self.parts.keys.advance(chain) else {
             return false;

@@ -38,7 +38,7 @@ impl Knowledge {
     /// is known. A license that version 1.0.0 activated is adopted.
     ///
     /// # Errors
-    /// When the database refuses; it can be tried again.
+    /// If the database returns an error; it can be retried.
     pub async fn open_database(&self) -> Result<(), StoreError> {
         let turn = self.turn().await;
         let reading = self.prepare_and_read(self.clock.now());

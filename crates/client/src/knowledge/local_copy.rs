@@ -15,7 +15,7 @@ use super::unwritten::Unwritten;
 use super::{Knowledge, lock};
 use crate::identity::{Identity, is_usable};
 
-/// What the local copy holds.
+/// The content of the local copy.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LocalCopy {
@@ -30,10 +30,10 @@ struct LocalCopy {
     /// The high-water mark of the effective time.
     #[serde(default)]
     effective_time: Option<Mark>,
-    /// What services have reported, while the database does not have it.
+    /// The usage reports of services, while the database does not have them.
     #[serde(default)]
     reported_usage: Gauges,
-    /// The time that counted when this was written, where no keys are trusted.
+    /// The time in effect when this was written, if no keys are trusted.
     #[serde(default)]
     unsigned_time: Option<DateTime<Utc>>,
     /// What is remembered about licenses, including former ones.
@@ -42,7 +42,7 @@ struct LocalCopy {
 }
 
 impl Knowledge {
-    /// Writes the local copy; answers whether it is written.
+    /// Writes the local copy; returns whether it was written.
     pub async fn write_local_copy(&self) -> bool {
         let Some(identity) = self.identity() else {
             return false;

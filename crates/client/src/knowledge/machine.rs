@@ -1,4 +1,4 @@
-//! Compare this machine with the ones that are known.
+//! Compare this machine with the known ones.
 
 use chrono::{DateTime, Utc};
 use license_core::hardware::{Change, Comparison, Component, Fingerprint, Verdict, compare};
@@ -10,7 +10,7 @@ use crate::host::components;
 use crate::identity;
 use crate::store::{StoreError, system_config};
 
-/// Most machines that are remembered: replicas share one database.
+/// Maximum number of machines that are remembered: replicas share one database.
 const MAX_MACHINES: usize = 16;
 
 impl Knowledge {

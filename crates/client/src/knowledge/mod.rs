@@ -154,8 +154,7 @@ impl Knowledge {
         self.identity.load_full()
     }
 
-    /// How this machine compares with the one that is known; `None` until the
-    /// database has been reached.
+    /// How this machine compares with the known one; `None` until the database has been reached.
     #[must_use]
     pub fn comparison(&self) -> Option<Arc<Comparison>> {
         self.comparison.load_full()
@@ -174,7 +173,7 @@ impl Knowledge {
         self.write_local_copy().await;
     }
 
-    /// Makes new knowledge the one that answers.
+    /// Replaces the snapshot from which callers are answered.
     fn show(&self, snapshot: Snapshot) {
         if let Some(signed) = snapshot.evidence.newest_signed_at() {
             self.parts.time.learn(signed);
@@ -189,8 +188,7 @@ impl Knowledge {
     }
 }
 
-/// What is locked here is replaced as a whole: a panic elsewhere cannot have
-/// left it half written.
+/// The locked values are replaced as a whole: a panic elsewhere cannot leave them half-written.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

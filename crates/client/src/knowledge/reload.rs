@@ -1,4 +1,4 @@
-//! Take over what another process has changed in the database.
+//! Apply changes that another process has made in the database.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::verified_rows::Verified;
 use super::{Knowledge, lock, reports};
 use crate::store::{StoreError, system_config};
 
-/// How long a row that others change again and again stays as they leave it.
+/// How long a row that others change repeatedly stays as they leave it.
 const MEND_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the database says at one moment.
@@ -43,7 +43,7 @@ impl Knowledge {
             return Ok(seen);
         };
         let turn = Turn::new(self, guard);
-        // What could not be written is newer than what is in the database.
+        // Pending changes are newer than the database.
         if self.unwritten().evidence {
             return Ok(seen);
         }
@@ -124,7 +124,7 @@ impl Knowledge {
         }
         tracing::info!(standing = ?loaded.standing(now), "applied a change from the database");
         let failed_at = evidence.last_failure.as_ref().map(Failure::at);
-        // Others could put calls off by what only the columns say.
+        // Others could delay calls by changing data that is only in the columns.
         let tried_at = if self.parts.keys.are_required() {
             let signed_at = evidence.newest_signed_at();
             signed_at.filter(|_| signed_at > known.newest_signed_at())

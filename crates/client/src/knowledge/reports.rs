@@ -53,7 +53,7 @@ impl Knowledge {
         Ok(())
     }
 
-    /// Joins the reports that this process has heard with those in the database.
+    /// Merges the reports that this process has received with those in the database.
     pub(super) async fn save_usage(
         &self,
         db: &impl ConnectionTrait,

@@ -1,4 +1,4 @@
-//! The requests by file that wait for an answer.
+//! The pending request files.
 
 use chrono::{DateTime, Utc};
 use license_core::offline::Pending;

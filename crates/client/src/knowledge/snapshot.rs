@@ -14,7 +14,7 @@ use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::standing::{Policy, Standing, grace_end, holds_until, standing};
 
-/// Evidence, and what follows from it at any instant.
+/// Evidence, and the conclusions from it at any instant.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// What is known.
@@ -24,7 +24,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Joins evidence with what the site has switched off.
+    /// Combines evidence with the features that the site has switched off.
     pub(super) fn new(
         evidence: Evidence,
         switched_off: BTreeSet<FeatureKey>,
@@ -47,7 +47,7 @@ impl Snapshot {
         Self::new(evidence, switched_off, self.policy)
     }
 
-    /// What the license lists, and what is switched off.
+    /// The features that the license lists, and those that are switched off.
     #[must_use]
     pub fn entitlements(&self) -> &Entitlements {
         &self.entitlements
@@ -65,14 +65,14 @@ impl Snapshot {
         standing(&self.evidence, now, &self.policy)
     }
 
-    /// Until when the standing of `now` holds if nothing new becomes known.
+    /// The last instant of the standing at `now`, if there is no new evidence.
     #[must_use]
     pub fn holds_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         holds_until(&self.evidence, now, &self.policy)
     }
 
-    /// Every feature that there is a reason to show: those of the product, those of the
-    /// license, and those that are switched off.
+    /// All features worth showing: those of the product, those of the license, and those that are
+    /// switched off.
     #[must_use]
     pub fn known_features(&self) -> BTreeSet<FeatureKey> {
         CORE_FEATURES
@@ -84,7 +84,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// The decisions about the known features at `now`, as sent to others.
+    /// The decisions about the known features at `now`, in the form in which they are sent.
     #[must_use]
     pub fn announce(&self, now: DateTime<Utc>) -> Announcement {
         let Self {
@@ -101,8 +101,8 @@ impl Snapshot {
         grace_end(&self.evidence, &self.policy)
     }
 
-    /// Decides about one feature at `now`, and hands the decision to `answer`:
-    /// its reason borrows from the standing, so that nothing is copied.
+    /// Decides about one feature at `now`, and passes the decision to `answer`: its reason borrows
+    /// from the standing, so nothing is copied.
     pub fn decide<T>(
         &self,
         key: &str,

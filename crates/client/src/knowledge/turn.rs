@@ -107,7 +107,7 @@ impl<'a> Turn<'a> {
     /// Writes what the database could not take before.
     ///
     /// # Errors
-    /// When the database still refuses.
+    /// If the database still returns an error.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let now = self.knowledge.clock.now();
         let snapshot = self.store(None, now, Evidence::clone).await?;
@@ -238,7 +238,7 @@ impl Knowledge {
         Ok(snapshot)
     }
 
-    /// Joins the evidence with the site's switches.
+    /// Combines the evidence with the site's switches.
     pub(super) async fn joined(
         &self,
         db: &impl ConnectionTrait,
@@ -249,9 +249,8 @@ impl Knowledge {
     }
 }
 
-/// Adds a line to the log of attempts. One that the database cannot hold, such
-/// as a text in another script than its own, is dropped: it must not keep the
-/// evidence from being written.
+/// Adds a line to the log of attempts. A line that the database cannot store, for example because
+/// of its encoding, is dropped, so that it does not prevent the evidence from being written.
 async fn append(
     transaction: &Transaction,
     attempt: &Attempt,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Knowledge, lock};
 use crate::store::local_license_validation_attempts::Attempt;
 
-/// Most lines for the log of attempts that wait for the database.
+/// Maximum number of pending lines for the log of attempts.
 const MAX_ATTEMPTS: usize = 1000;
 
 /// What the database does not have, kept in memory and in the local copy.
@@ -48,8 +48,8 @@ impl Knowledge {
         lock(&self.unwritten).clone()
     }
 
-    /// Notes what waits for the database, or does so no longer. Of too many
-    /// lines for the log, the oldest are dropped.
+    /// Updates the changes that are pending for the database. If there are too many log lines, the
+    /// oldest are dropped.
     pub(super) fn note_unwritten(&self, note: impl FnOnce(&mut Unwritten)) {
         let mut unwritten = lock(&self.unwritten);
         note(&mut unwritten);

@@ -29,8 +29,7 @@ use crate::trusted_keys::TrustedKeys;
 #[derive(Debug)]
 struct Stored {
     evidence: Evidence,
-    /// The license was activated by version 1.0.0, and this is the first time
-    /// that it is seen.
+    /// The license was activated by version 1.0.0, and is seen for the first time.
     is_adopted: bool,
     /// The rows were changed by hand.
     is_tampered: bool,
@@ -41,14 +40,14 @@ struct Stored {
 pub(super) struct Verified {
     /// The evidence that counts.
     pub evidence: Evidence,
-    /// What the rows say.
+    /// The content of the rows.
     pub stored: Evidence,
     /// The license was activated by version 1.0.0, and this is the first time that it is seen: it
     /// must be recorded and validated immediately.
     pub is_adopted: bool,
     /// The rows were changed by hand. They are ignored and must be rewritten.
     pub is_tampered: bool,
-    /// Why something else counts.
+    /// Why other evidence counts.
     pub not_taken_over: Option<NotTakenOver>,
 }
 
@@ -60,7 +59,7 @@ impl Verified {
             None => (stored.evidence.clone(), None),
         };
         match not_taken_over {
-            // Said where the rows were read.
+            // Reported when the rows are read.
             Some(NotTakenOver::Unsigned) if !stored.is_tampered => tracing::error!(
                 security = true,
                 "ignoring an unsigned license that replaced the signed one"
@@ -86,24 +85,24 @@ impl Verified {
     /// Whether the rows must be rewritten.
     pub(super) fn must_be_rewritten(&self) -> bool {
         let is_older = self.not_taken_over == Some(NotTakenOver::Older);
-        // A genuine document stays in its row, valid or not.
+        // A genuine document stays in its row, whether valid or not.
         self.is_adopted || self.is_tampered || (is_older && is_signed(&self.evidence))
     }
 }
 
-/// Why a cached license counts for nothing.
+/// Why a cached license is ignored.
 #[derive(Debug, thiserror::Error)]
 enum NotGenuine {
     /// Its document failed verification.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// It was signed once.
+    /// The license was signed before.
     #[error("its signature was removed")]
     SignatureRemoved,
     /// It is another's.
     #[error("it is for another installation or machine")]
     Foreign,
-    /// It is unsigned, and the time for adoption is over.
+    /// It is unsigned, and the period for adoption is over.
     #[error("it is unsigned, and unsigned licenses are no longer adopted")]
     AdoptionOver,
 }
@@ -218,7 +217,7 @@ fn is_for(document: &VerifiedLicense, identity: &Identity) -> bool {
     claims.installation_id == identity.installation_id && claims.hardware_id == identity.hardware_id
 }
 
-/// What a signed document says is taken from it alone.
+/// The content of a signed document is taken only from the document.
 fn signed(
     cached: &CachedLicense,
     memo: Option<Memo>,
@@ -228,8 +227,8 @@ fn signed(
     now: DateTime<Utc>,
 ) -> Stored {
     let claims = document.claims();
-    // No validation has failed before the document was made, and none begins a grace
-    // period after its end.
+    // No validation has failed before the document was created, and none starts a grace period
+    // after its end.
     let bounds = claims.iat..=claims.valid_until.max(claims.iat);
     let start = cached.grace_period_started_at;
     let is_possible = start.is_none_or(|start| {
@@ -293,10 +292,10 @@ fn unsigned(
     });
     let (is_adopted, grace_started_at) = match known {
         Some(start) if start.is_some() || !on_probation => (false, start),
-        // The keys are new here.
+        // Keys were configured for the first time.
         Some(_) => (true, Some(now)),
-        // Nothing proves when version 1.0.0 had contact last: one grace from
-        // now, or what is left of one that is already running.
+        // Nothing proves when version 1.0.0 last had contact, so the license gets one grace period
+        // from now, or the rest of one that is already running.
         None => {
             let start = cached
                 .grace_period_started_at

@@ -32,25 +32,25 @@ pub enum ActivateError {
     Refused {
         /// Its message, if it sent one.
         message: Option<String>,
-        /// Characters that hardly belong in the key that was entered.
+        /// Suspicious characters in the entered key.
         odd: OddCharacters,
     },
-    /// The License Server has not answered.
+    /// The License Server did not respond.
     #[error("The license was not activated: {0}")]
     NoContact(NoContact),
-    /// The License Server agreed, but the license could not be stored.
+    /// The License Server confirmed, but the license could not be stored.
     #[error(
         "{}",
         .0.of_change(
-            "The license was not activated, because it could not be stored (another try uses no \
+            "The license was not activated, because it could not be stored (retrying uses no \
              additional seat)"
         )
     )]
     NotStored(#[from] StoreError),
 }
 
-/// What the message says of odd characters in the key: they may look like others, or like
-/// nothing.
+/// The part of the message about suspicious characters in the key: they may look like others, or be
+/// invisible.
 fn contained(odd: &OddCharacters, message: Option<&str>) -> String {
     let odd = odd.to_string();
     if odd.is_empty() || message.is_some_and(|message| message.contains(&odd)) {

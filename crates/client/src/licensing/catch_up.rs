@@ -1,9 +1,9 @@
 //! Follow the vendor's key sets.
 //!
-//! Every signed answer of the License Server names its newest set.
-//! A client that has an older one, or meets a key that it does not know, asks
-//! for the signed sets in between, and follows them as far as they can be
-//! believed. One answer is bounded, so it asks again while it gets further.
+//! Every signed response of the License Server names its newest set. A client with an older set, or
+//! one that encounters an unknown key, requests the signed sets in between, and follows them as far
+//! as they are valid. The size of a response is limited, so the client repeats the request as long
+//! as it makes progress.
 
 use license_core::calls::Calls;
 use license_core::contact;
@@ -13,7 +13,7 @@ use crate::app::App;
 /// Maximum number of consecutive calls for key sets; the next call continues from there.
 const MAX_CALLS: usize = 16;
 
-/// Asks for newer key sets, and follows them; answers whether there were any.
+/// Requests newer key sets, and follows them; returns whether there were any.
 pub async fn catch_up(app: &App) -> bool {
     let mut has_advanced = false;
     for _ in 0..MAX_CALLS {

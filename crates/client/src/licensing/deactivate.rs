@@ -1,4 +1,4 @@
-//! Give the seat back, and forget the license.
+//! Free the seat, and remove the license.
 
 use license_core::contact::{Contact, NoContact};
 use license_core::license_key;
@@ -8,12 +8,12 @@ use crate::app::App;
 use crate::licensing::exchange::exchange;
 use crate::store::StoreError;
 
-/// What became of the seat.
+/// The result for the seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seat {
     /// The License Server has freed it.
     Freed,
-    /// The License Server answered that there is no seat to free.
+    /// The License Server responded that there is no seat to free.
     NotHeld,
     /// It could not be reached; the vendor must free the seat.
     Unknown,
@@ -25,22 +25,21 @@ pub enum DeactivateError {
     /// No license is active.
     #[error("No license activated")]
     Unlicensed,
-    /// The seat cannot be given back now, and that was not forced.
+    /// The seat cannot be freed now, and the deactivation was not forced.
     #[error(
-        "The license was not deactivated, because its seat cannot be given back: {0}. Try again \
+        "The license was not deactivated, because its seat could not be freed: {0}. Try again \
          later, or force the deactivation and ask the vendor to free the seat"
     )]
     NoContact(NoContact),
-    /// The database refuses.
+    /// The database returned an error.
     #[error("{}", .0.of_change("The license was not deactivated, because the database is unavailable"))]
     NotStored(#[from] StoreError),
 }
 
-/// Deactivates the license. With `force` also when the License Server cannot
-/// be told.
+/// Deactivates the license. With `force`, even if the License Server cannot be reached.
 ///
 /// # Errors
-/// One [`DeactivateError`] for each reason; the license still counts then.
+/// One [`DeactivateError`] for each reason; the license then stays active.
 pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError> {
     let turn = app.knowledge.turn().await;
     let evidence = app.snapshot().evidence.clone();
@@ -48,7 +47,7 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
         return Err(DeactivateError::Unlicensed);
     }
     let identity = app.identity().ok_or(StoreError::NotReached)?;
-    // Do not give back a seat that would immediately be needed again.
+    // Do not free a seat that would be needed again immediately.
     app.store.ping().await?;
     let request = DeactivateRequest {
         license_key: evidence.license_key().to_owned(),
@@ -56,7 +55,7 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
     };
     let seat = match exchange(app, &identity, &request).await {
         Contact::Confirmed(_) => Seat::Freed,
-        // Also when an earlier try freed it and its receipt was lost.
+        // Also if an earlier attempt freed the seat and its receipt was lost.
         Contact::Denied(_) => Seat::NotHeld,
         Contact::None(_) if force => Seat::Unknown,
         Contact::None(why) => return Err(DeactivateError::NoContact(why)),

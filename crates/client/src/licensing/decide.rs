@@ -1,4 +1,4 @@
-//! Decide about a feature for a gate, whichever way it asks.
+//! Decide about a feature for a gate, over any protocol.
 
 use chrono::{DateTime, Utc};
 use license_core::feature::FeatureKey;
@@ -8,8 +8,7 @@ use license_core::license_key::mask_within;
 use crate::app::App;
 use crate::unknown_features::UnknownFeature;
 
-/// Decides about one feature at `now`, counts the decision, and hands it to
-/// `answer`.
+/// Decides about one feature at `now`, counts the decision, and passes it to `answer`.
 pub fn decide<T>(
     app: &App,
     key: &str,
@@ -51,7 +50,7 @@ pub fn unknown_features(app: &App) -> Vec<UnknownFeature> {
     listed
 }
 
-/// The license key may have been sent in place of a feature.
+/// A license key may have been sent instead of a feature.
 fn presentable(app: &App, key: &str) -> String {
     mask_within(key, app.snapshot().evidence.license_key())
 }

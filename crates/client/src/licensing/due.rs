@@ -1,4 +1,4 @@
-//! What is due next.
+//! Determine which calls are due next.
 
 use chrono::{DateTime, Utc};
 use license_core::calls::Due;

@@ -14,7 +14,7 @@ use crate::licensing::catch_up::catch_up;
 use crate::random;
 use crate::upstream::Sender;
 
-/// Makes a call. What the answer changes is up to the caller.
+/// Makes a call. The caller applies the result.
 pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -> Contact<R::Yes> {
     let sent = app.clock.running();
     let nonce = random::nonce();

@@ -9,9 +9,9 @@ use crate::licensing::exchange::exchange;
 use crate::licensing::usage::{FRESH, measure};
 use crate::random;
 
-/// Sends a heartbeat, if there is a license. It is no evidence about the
-/// license, but a reason to validate: when it fails, and when it works while
-/// the validations did not. `None` without a license.
+/// Sends a heartbeat, if there is a license. It is not evidence about the license, but a reason to
+/// validate if it fails, or if it succeeds although validations have failed. `None` without a
+/// license.
 pub async fn heartbeat(app: &App) -> Option<Contact<Acknowledgement>> {
     let snapshot = app.snapshot().clone();
     let (identity, request) = (app.identity()?, measured_report(app).await?);

@@ -1,4 +1,4 @@
-//! Licensing by file: write a request, and read what answers it.
+//! Licensing by file: write a request, and import the license file.
 
 use license_core::calls::Calls;
 use license_core::contact::{Contact, Denial, Trust};
@@ -18,30 +18,30 @@ use crate::random;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
-/// Why there is no request, or a file is not taken.
+/// Why no request was written, or a file was not imported.
 #[derive(Debug, thiserror::Error)]
 pub enum OfflineError {
     /// Without keys a forged license file cannot be detected.
     #[error(
-        "Licensing by file needs the vendor's public keys; set LICENSE_TRUSTED_KEYS to the \
-         vendor's file"
+        "Licensing by file requires the vendor's public keys; set LICENSE_TRUSTED_KEYS to the \
+         file from your vendor"
     )]
     Unsigned,
-    /// There is no license to renew or to give up.
+    /// There is no license to renew or deactivate.
     #[error("No license activated")]
     Unlicensed,
-    /// The file does not count; nothing has changed.
+    /// The file is rejected; nothing was changed.
     #[error("The file was not imported: {0}")]
     File(#[from] ImportError),
-    /// The database refuses.
+    /// The database returned an error.
     #[error("{}", .0.of_change("Nothing was changed, because the database is unavailable"))]
     NotStored(#[from] StoreError),
 }
 
-/// What came of an import.
+/// The result of an import.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The license counts, until then.
+    /// The license is active; contains its end.
     Licensed(License),
     /// The vendor denied the request.
     Denied {
@@ -96,7 +96,7 @@ pub async fn request(
     };
     let waiting = request.pending();
     if purpose == Purpose::Deactivate && evidence.lease.is_some() {
-        // What else was asked for about it must not bring it back.
+        // Other pending requests about the license must not bring it back.
         turn.forget(&request.license_key, Some(waiting)).await?;
     } else {
         let remember = |pending: &mut Vec<Pending>| {
@@ -114,7 +114,7 @@ pub async fn request(
     Ok(request)
 }
 
-/// Reads a license file, and lets it count.
+/// Imports a license file.
 ///
 /// # Errors
 /// One [`OfflineError`] for each reason; nothing has changed then.
@@ -158,8 +158,8 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
         Imported::Deactivated => Outcome::Deactivated,
     };
     let forget = |pending: &mut Vec<Pending>| pending.retain(|it| it.nonce != answered.nonce);
-    // The document counts by now, and cannot be used again in any case: its
-    // sequence number is known.
+    // The document is in effect by now, and cannot be used again in any case: its sequence number
+    // is known.
     if let Err(error) = turn.change_requests(forget).await {
         tracing::warn!(%error, "failed to clear the answered request, which is still recorded as \
             pending");

@@ -5,7 +5,7 @@ use license_core::feature::{FeatureKey, is_core};
 use crate::app::App;
 use crate::store::StoreError;
 
-/// Why a feature was not switched.
+/// Why a feature was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SwitchError {
     /// Core features are always on.
@@ -14,13 +14,13 @@ pub enum SwitchError {
     /// The feature is unknown.
     #[error("Unknown feature '{0}'; GET /api/license/features lists the features")]
     Unknown(String),
-    /// The database refuses.
-    #[error("{}", .0.of_change("The feature was not switched, because the database is unavailable"))]
+    /// The database returned an error.
+    #[error("{}", .0.of_change("The feature was not changed, because the database is unavailable"))]
     NotStored(#[from] StoreError),
 }
 
-/// Switches a feature that the license lists, or may list, off or on. What is
-/// switched off stays off with the next license.
+/// Switches a feature that the license lists, or may list, off or on. A feature that is switched
+/// off stays off with the next license.
 ///
 /// # Errors
 /// One [`SwitchError`] for each reason; nothing has changed then.

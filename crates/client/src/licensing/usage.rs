@@ -7,12 +7,12 @@ use license_core::usage::{Gauge, MAX_SOURCES, Usage};
 use crate::app::App;
 use crate::knowledge::reports::NotKept;
 
-/// How old a count may be where an exact one is needed …
+/// Maximum age of a count if an exact one is needed …
 pub const FRESH: Duration = Duration::from_secs(1);
-/// … and where anyone may ask.
+/// … and if anyone may ask.
 pub const SHARED: Duration = Duration::from_secs(10);
 
-/// Why a report is not taken.
+/// Why a report is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// There are too many sources already.
@@ -29,9 +29,9 @@ pub enum ReportError {
     NotKept,
 }
 
-/// Accepts a service's usage report. It counts immediately, is in the database or the local copy
-/// before it is acknowledged, and is shared with the other processes as soon as the database is
-/// available.
+/// Accepts a service's usage report. It takes effect immediately, is stored in the database or the
+/// local copy before it is acknowledged, and is shared with the other processes as soon as the
+/// database is available.
 ///
 /// # Errors
 /// One [`ReportError`] for each reason.
@@ -45,7 +45,7 @@ pub async fn report(app: &App, source: String, gauge: Gauge) -> Result<Usage, Re
     Ok(app.meter.usage(now))
 }
 
-/// What is in use, counted less than `max_age` ago where the database answers.
+/// The current usage, counted less than `max_age` ago if the database is available.
 pub async fn measure(app: &App, max_age: Duration) -> Usage {
     if app.knowledge.is_database_available() {
         app.meter.count(app.store.db(), max_age).await;

@@ -1,4 +1,4 @@
-//! Ask whether the license is still good, and record the answer.
+//! Validate the license, and record the result.
 
 use chrono::{DateTime, Utc};
 use license_core::calls::Calls;
@@ -13,10 +13,9 @@ use crate::licensing::exchange::exchange;
 use crate::random;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
-/// Validates the license, if there is one. What came of it is in the snapshot
-/// afterwards. A caller who had to wait takes the result of a validation that
-/// began after this one was asked for, and of no earlier one: that could have
-/// failed for a reason that the caller has just removed.
+/// Validates the license, if there is one. The snapshot then contains the result. A caller who had
+/// to wait gets the result of a validation that began after this one was requested, never of an
+/// earlier one, which may have failed for a reason that the caller has just fixed.
 pub async fn validate(app: &App) {
     let earlier = app.knowledge.calls().validations();
     let turn = app.knowledge.turn().await;
@@ -40,8 +39,8 @@ pub async fn validate(app: &App) {
     let now = app.time.now_when_tried(begun);
     let validity = unsigned_validity(app.intervals.validation);
     let evidence = |current: &Evidence| {
-        // Another process may have activated another key in the meantime,
-        // about which this answer says nothing.
+        // Another process may have activated another key in the meantime, about which this response
+        // says nothing.
         if license_key::same(current.license_key(), asked.license_key()) {
             current.validated(&contact, now, validity)
         } else {

@@ -1,7 +1,7 @@
 //! The database that version 1.0.0 used by default.
 //!
-//! This version uses an SQLite file then. A site that upgrades without having set `DATABASE_URL`
-//! would start without its license, so this is logged.
+//! Without `DATABASE_URL`, this version uses an SQLite file. A site that upgrades without having
+//! set `DATABASE_URL` would start without its license, so this is logged.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use license_service::database::{Database, Timeouts};
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, DatabaseBackend, Statement};
 
-/// What version 1.0.0 connected to without `DATABASE_URL`, as its README says.
+/// The default `DATABASE_URL` of version 1.0.0, according to its README.
 pub const DEFAULT_OF_VERSION_1: &str =
     "postgresql://vms_user:vms_secure_password@localhost:5432/vms_db";
 
-/// How long to look.
+/// Timeout of the check.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How many licenses a database of the Python service holds; `None` if the database does not
+/// The number of licenses in a database of the Python service; `None` if the database does not
 /// exist or refuses access.
 pub async fn licenses(url: &str) -> Option<i64> {
     let url: DatabaseUrl = url.parse().ok()?;

@@ -1,5 +1,5 @@
-//! `local_feature_flags`: what the newest license lists, and what the site has
-//! switched off (`system_enabled`).
+//! `local_feature_flags`: the features of the newest license, and those that the site has switched
+//! off (`system_enabled`).
 
 use std::collections::BTreeSet;
 
@@ -31,11 +31,11 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Features that the site has switched off. A null switch counts as on. Of more than
+/// Features that the site has switched off. A null switch counts as on. If there are more than
 /// [`MAX_FEATURES`], the oldest rows count.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn switched_off(db: &impl ConnectionTrait) -> Result<BTreeSet<FeatureKey>, StoreError> {
     let rows = super::find::<Entity>(db, |_| super::MAX_TEXT_CHARS)
         .filter(Column::SystemEnabled.eq(false))
@@ -49,11 +49,10 @@ pub async fn switched_off(db: &impl ConnectionTrait) -> Result<BTreeSet<FeatureK
         .collect())
 }
 
-/// Updates the rows so that exactly `keys` are licensed. The site's switches
-/// stay as they are.
+/// Updates the rows so that exactly `keys` are licensed. The site's switches are not changed.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn license(
     db: &impl ConnectionTrait,
     keys: &BTreeSet<FeatureKey>,
@@ -91,7 +90,7 @@ pub async fn license(
 /// not.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn switch(
     db: &impl ConnectionTrait,
     key: &FeatureKey,

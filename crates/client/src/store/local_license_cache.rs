@@ -20,7 +20,7 @@ pub struct Model {
     id: i32,
     #[sea_orm(unique)]
     license_key: String,
-    // As text: what no parser reads must not hide the license.
+    // Stored as text, so that invalid JSON does not hide the license.
     #[sea_orm(column_type = "Json", select_as = "text")]
     license_data: String,
     cached_at: Option<NaiveDateTime>,
@@ -44,23 +44,23 @@ impl ActiveModelBehavior for ActiveModel {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CachedLicense {
-    /// The key that was activated.
+    /// The activated key.
     pub license_key: String,
-    /// The license object; empty where the column holds something else.
+    /// The license object; empty if the column contains something else.
     pub license_data: Map<String, Value>,
     /// When it was activated.
     pub cached_at: Option<DateTime<Utc>>,
-    /// When the next validation is due at the latest.
+    /// The latest instant at which the next validation is due.
     pub valid_until: DateTime<Utc>,
     /// The last confirmed validation.
     pub last_validated_at: Option<DateTime<Utc>>,
-    /// What came of the last validation, for people.
+    /// The result of the last validation, for people.
     pub validation_error: Option<String>,
-    /// Whether a grace period runs, ours or the License Server's.
+    /// Whether a grace period is running, ours or the License Server's.
     pub in_grace_period: bool,
     /// When grace started.
     pub grace_period_started_at: Option<DateTime<Utc>>,
-    /// When it ends. We compute it ourselves; the column is for readers of 1.0.0.
+    /// When grace ends. This service computes it; the column is for version 1.0.0.
     pub grace_period_expires_at: Option<DateTime<Utc>>,
     /// The signed document, or any other text that the License Server sent as the signature.
     pub license_signature: String,
@@ -69,7 +69,7 @@ pub struct CachedLicense {
 /// The current license.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn current(db: &impl ConnectionTrait) -> Result<Option<CachedLicense>, StoreError> {
     let row = super::find::<Entity>(db, |_| super::MAX_DOCUMENT_CHARS)
         .filter(
@@ -77,7 +77,7 @@ pub async fn current(db: &impl ConnectionTrait) -> Result<Option<CachedLicense>,
                 .add(Column::IsValid.eq(true))
                 .add(Column::IsValid.is_null()),
         )
-        // An activation without a time is older than any with one, on both engines.
+        // An activation without a time counts as older than any with one, on both engines.
         .order_by_desc(Expr::col(Column::CachedAt).is_not_null())
         .order_by_desc(Column::CachedAt)
         .order_by_desc(Column::Id)
@@ -87,10 +87,10 @@ pub async fn current(db: &impl ConnectionTrait) -> Result<Option<CachedLicense>,
     Ok(row.map(CachedLicense::from))
 }
 
-/// The row of this key, also where it is not the current license.
+/// The row of this key, even if it is not the current license.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn find(
     db: &impl ConnectionTrait,
     license_key: &str,
@@ -103,7 +103,7 @@ pub async fn find(
 /// Whether a license was ever activated here.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn is_empty(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
     let any = Query::select()
         .expr(Expr::val(1))
@@ -113,10 +113,10 @@ pub async fn is_empty(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
     Ok(db.query_one(&any).await?.is_none())
 }
 
-/// Makes or changes the row of this key, and makes it the current one.
+/// Creates or changes the row of this key, and makes it the current one.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn save(db: &impl ConnectionTrait, cached: &CachedLicense) -> Result<(), StoreError> {
     let others = Query::update()
         .table(Entity)
@@ -141,9 +141,9 @@ pub async fn save(db: &impl ConnectionTrait, cached: &CachedLicense) -> Result<(
     let data = Value::Object(cached.license_data.clone()).to_string();
     let values: [Expr; 11] = [
         Expr::val(&cached.license_key),
-        // Bound as a JSON value it would reach PostgreSQL as `jsonb`, which
-        // forgets the order of the fields. Both engines have a conversion
-        // from text of this name that keeps it.
+        // If it were bound as a JSON value, PostgreSQL would receive `jsonb`, which loses the order
+        // of fields. Both engines have a conversion function of this name from text, which keeps
+        // the order.
         Func::cust("json")
             .arg(Expr::val(data).cast_as("text"))
             .into(),
@@ -173,7 +173,7 @@ pub async fn save(db: &impl ConnectionTrait, cached: &CachedLicense) -> Result<(
 /// Removes the row of this key, after which no license is current.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn remove(db: &impl ConnectionTrait, license_key: &str) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::LicenseKey.eq(license_key))
@@ -186,7 +186,7 @@ impl From<Model> for CachedLicense {
     fn from(row: Model) -> Self {
         let license_data = match serde_json::from_str(&row.license_data) {
             Ok(Value::Object(data)) => data,
-            // Odd data of the Python service is left out.
+            // Invalid data of the Python service is omitted.
             Ok(_) | Err(_) => Map::new(),
         };
         Self {

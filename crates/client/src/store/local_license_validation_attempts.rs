@@ -15,14 +15,15 @@ use super::StoreError;
 
 /// Rows older than this are pruned.
 const KEPT_FOR: TimeDelta = TimeDelta::days(90);
-/// Most rows that are kept.
+/// Maximum number of rows that are kept.
 const KEPT_ROWS: u64 = 10_000;
-/// Rows of the log in one query.
+/// Number of rows of the log per query.
 const ROWS_AT_A_TIME: u64 = 500;
-/// Most memory for the displayed log, in bytes: all rows with messages of 1,000 ASCII characters.
+/// Maximum memory for the displayed log, in bytes: all rows with messages of 1,000 ASCII
+/// characters.
 const MAX_LOG_BYTES: usize = 16 * 1024 * 1024;
-/// Maximum length of a message that is read for display: the displayed 1,000 characters, and room
-/// for a license key that begins there, so that it is recognised and masked.
+/// Maximum length of a message that is read for display: the displayed 1,000 characters, plus room
+/// for a license key that begins there, so that it is recognized and masked.
 const MAX_MESSAGE_CHARS: i32 = 1_200;
 /// Maximum length of another text that is read for display.
 const MAX_NAME_CHARS: i32 = 255;
@@ -46,7 +47,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum AttemptResult {
@@ -56,7 +57,7 @@ pub enum AttemptResult {
     Failed,
     /// A validation without contact.
     Offline,
-    /// A validation that the License Server answered with no.
+    /// A validation that the License Server denied.
     Denied,
 }
 
@@ -71,24 +72,24 @@ impl AttemptResult {
     }
 }
 
-/// One call that was made.
+/// An attempted call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// When.
+    /// The time.
     pub at: DateTime<Utc>,
-    /// The key that it was about.
+    /// The key of the call.
     pub license_key: String,
-    /// What came of it.
+    /// The result.
     pub result: AttemptResult,
-    /// Why it did not succeed.
+    /// The reason for a failure.
     pub error_message: Option<String>,
 }
 
 /// Adds a row.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn append(
     db: &impl ConnectionTrait,
     attempt: &Attempt,
@@ -112,7 +113,7 @@ pub async fn append(
 /// License Server knows this machine by.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn newest_successful_hardware_id(
     db: &impl ConnectionTrait,
     license_key: &str,
@@ -135,20 +136,20 @@ pub async fn newest_successful_hardware_id(
 pub struct LoggedAttempt {
     /// Grows with each line.
     pub id: i32,
-    /// The key that it was about.
+    /// The key of the call.
     pub license_key: Option<String>,
     /// `success`, `failed`, `offline` or `denied`.
     pub result: String,
-    /// Why it did not succeed.
+    /// The reason for a failure.
     pub error_message: Option<String>,
-    /// The machine that called.
+    /// The machine that made the call.
     pub hardware_id: Option<String>,
-    /// When.
+    /// The time.
     pub attempted_at: Option<DateTime<Utc>>,
 }
 
 impl LoggedAttempt {
-    /// How much text the line has, in bytes.
+    /// The total length of the line's text, in bytes.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         let texts = [&self.license_key, &self.error_message, &self.hardware_id];
@@ -157,11 +158,10 @@ impl LoggedAttempt {
     }
 }
 
-/// The retained log, newest line first; without its oldest lines if it has more than
-/// 16 MiB.
+/// The retained log, newest line first; the oldest lines are omitted if it exceeds 16 MiB.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn newest(db: &impl ConnectionTrait) -> Result<Vec<LoggedAttempt>, StoreError> {
     let mut log: Vec<LoggedAttempt> = Vec::new();
     let mut bytes = 0;
@@ -170,7 +170,7 @@ pub async fn newest(db: &impl ConnectionTrait) -> Result<Vec<LoggedAttempt>, Sto
         let lines = lines(db).filter(Condition::all().add_option(older));
         let rows = lines.limit(ROWS_AT_A_TIME).all(db).await?;
         let is_last = (rows.len() as u64) < ROWS_AT_A_TIME;
-        // Other users of the database can write texts that take long to make presentable.
+        // Other users of the database can write texts that take long to sanitize.
         let part = tokio::task::spawn_blocking(|| logged(rows)).await;
         for line in part.map_err(|error| DbErr::Custom(error.to_string()))? {
             bytes += size_of::<LoggedAttempt>() + line.text_bytes();
@@ -186,26 +186,26 @@ pub async fn newest(db: &impl ConnectionTrait) -> Result<Vec<LoggedAttempt>, Sto
     Ok(log)
 }
 
-/// How many lines of the log there are on one day, by what came of the calls.
+/// The number of lines of the log on one day, by result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptsOfDay {
     /// The day, in UTC.
     pub day: NaiveDate,
     /// All lines.
     pub all: u64,
-    /// Calls that were confirmed.
+    /// Confirmed calls.
     pub confirmed: u64,
-    /// Validations that the License Server answered with no.
+    /// Validations that the License Server denied.
     pub denied: u64,
-    /// Activations that did not succeed.
+    /// Failed activations.
     pub failed: u64,
 }
 
-/// The lines of some days from an instant on, counted by the database: a row for each day that has
-/// some.
+/// The number of lines by day from an instant on, counted by the database: one row for each day
+/// with lines.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn count_by_day(
     db: &impl ConnectionTrait,
     from: DateTime<Utc>,
@@ -249,10 +249,10 @@ pub async fn count_by_day(
     rows.iter().map(of_day).collect()
 }
 
-/// The newest lines since an instant that are no success, at most `limit`.
+/// The newest lines since an instant that are not successes, at most `limit`.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn newest_failures(
     db: &impl ConnectionTrait,
     from: DateTime<Utc>,
@@ -265,7 +265,7 @@ pub async fn newest_failures(
     Ok(logged(lines.all(db).await?))
 }
 
-/// Lines with every text cut to what is displayed of it, newest first.
+/// Lines with every text truncated to its displayed part, newest first.
 fn lines(db: &impl ConnectionTrait) -> Select<Entity> {
     let rows = super::find::<Entity>(db, |column| match column {
         Column::ErrorMessage => MAX_MESSAGE_CHARS,
@@ -288,10 +288,10 @@ fn logged(rows: Vec<Model>) -> Vec<LoggedAttempt> {
         .collect()
 }
 
-/// Removes rows that are too old or too many; answers how many.
+/// Removes rows that are too old or too many; returns their number.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn prune(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let too_old = Entity::delete_many()
         .filter(Column::AttemptedAt.lt((now - KEPT_FOR).naive_utc()))

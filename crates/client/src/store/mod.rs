@@ -1,8 +1,8 @@
 //! The four tables, on SQLite or PostgreSQL, with one set of queries.
 //!
-//! One file a table, named as the table is named. Rows become domain values
-//! here and go no further up. The database is a cache, never an authority: a
-//! signed document is stored as it came and verified each time it is read.
+//! One file per table, with the name of the table. Rows are converted to domain values here, and
+//! are not used in upper layers. The database is a cache, never an authority: a signed document is
+//! stored unmodified, and verified each time it is read.
 
 pub mod left_behind;
 pub mod local_feature_flags;
@@ -27,10 +27,10 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-/// Where changes are announced on PostgreSQL.
+/// The channel for notifications on PostgreSQL.
 const CHANNEL: &str = "license_client";
 
-/// Maximum length of a document that is read from a row, 4 MiB. The longest that this program
+/// Maximum length of a document that is read from a row, 4 MiB. The longest one that this program
 /// writes is a signed document of at most 1 MiB, with a copy of its content.
 const MAX_DOCUMENT_CHARS: i32 = 4 * 1024 * 1024;
 /// Maximum length of another text that is read from a row.
@@ -39,9 +39,9 @@ const MAX_TEXT_CHARS: i32 = 16 * 1024;
 /// Maximum length of the text of a number, a boolean or an instant that is read from a row.
 const MAX_VALUE_CHARS: i32 = 64;
 
-/// Rows with every column cut, texts to `max_chars` of their column: other users of the database
-/// may write longer ones, and reading them would take as much memory. No other function reads
-/// columns of the four tables as they are.
+/// Rows with every column truncated, texts to `max_chars` of their column: other users of the
+/// database may write longer texts, and reading them would take as much memory. No other function
+/// reads untruncated columns of the four tables.
 #[expect(
     clippy::disallowed_methods,
     reason = "replaces all columns with cut ones"
@@ -58,8 +58,9 @@ fn find<E: EntityTrait>(
     })
 }
 
-/// The value of a column, whatever type another user of the database has given it. On PostgreSQL
-/// the names have their schema, because such a user may define others that would be found first.
+/// The value of a column, regardless of the type that another user of the database has given it. On
+/// PostgreSQL, function names include their schema, because such a user may define others that
+/// would be found first.
 fn cut(backend: DatabaseBackend, column: &impl ColumnTrait, max_chars: i32) -> Expr {
     let is_postgres = backend == DatabaseBackend::Postgres;
     let (substr, text) = match is_postgres {
@@ -87,38 +88,38 @@ fn readable(text: Expr) -> Expr {
     let at = text.clone().cast_as("timestamp");
     let not_before = Func::greatest([at, Expr::cust(first)]);
     let bounded = Func::least([Expr::from(not_before), Expr::cust(last)]);
-    // For a null, both functions answer the bound.
+    // For a null, both functions return the bound.
     CaseStatement::new()
         .case(text.is_not_null(), bounded)
         .into()
 }
 
-/// The database with the four tables. It may be away at any time, also at the
-/// start: every statement may fail, and nothing else does.
+/// The database with the four tables. It may be unavailable at any time, even at the start: every
+/// statement may fail, but nothing else does.
 #[derive(Debug)]
 pub struct Store {
     url: DatabaseUrl,
     db: Database,
-    /// How long anything may take that a request waits for.
+    /// Timeout of everything that a request waits for.
     timeout: Duration,
     /// The last [`Self::ping`] found no row, which has been logged.
     has_no_row: AtomicBool,
 }
 
-/// What can go wrong with a database.
+/// Errors of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be connected to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The database refuses a statement.
+    /// The database rejected a statement.
     #[error("{}", database::words(.0))]
     Database(#[from] DbErr),
-    /// A query of the settings, which counts usage, fails.
+    /// A query from the settings, which counts usage, failed.
     #[error("{0}")]
     UsageQuery(String),
-    /// The database has not been reached since the start, so that the service
-    /// does not know which installation it is.
+    /// The database has not been reached since the start, so the service does not know the identity
+    /// of its installation.
     #[error("the database has not been reached yet")]
     NotReached,
     /// The row that every database of this program has cannot be changed.
@@ -131,7 +132,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What is wrong.
+    /// The problem.
     #[must_use]
     pub fn trouble(&self) -> Trouble {
         match self {
@@ -150,8 +151,8 @@ impl StoreError {
         self.trouble().failure == Failure::Uncertain
     }
 
-    /// The message for a change that failed so: this one, and the reason, if it is certain that
-    /// nothing was stored.
+    /// The message for a change that failed in this way: this text and the reason, if it is certain
+    /// that nothing was stored.
     pub(crate) fn of_change(&self, not_stored: &str) -> String {
         match self.is_uncertain() {
             true => {
@@ -166,7 +167,7 @@ impl StoreError {
 }
 
 impl Store {
-    /// Names the database; it is connected to when it is used.
+    /// Creates a handle; the connection is established on first use.
     ///
     /// # Errors
     /// When the URL cannot be used at all.
@@ -179,11 +180,11 @@ impl Store {
         })
     }
 
-    /// Makes the tables that are missing. Existing tables are never altered. A database that
-    /// cannot hold every text is used and reported in the log, because version 1.0.0 used it.
+    /// Creates missing tables. Existing tables are never altered. A database that cannot store
+    /// every text is used, and reported in the log, because version 1.0.0 used it.
     ///
     /// # Errors
-    /// When the database cannot be reached or refuses to make a table.
+    /// If the database cannot be reached, or does not allow creating a table.
     pub async fn prepare(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         if let Some(file) = self.url.sqlite_file() {
             database::make_file(file)?;
@@ -220,7 +221,7 @@ impl Store {
     /// # Errors
     /// When they cannot: the database does not answer, or can only be read, or is full.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        // A row that every database of this program has, and that no change waits for.
+        // A row that exists in every database of this program, and that no change waits for.
         let unchanged = "UPDATE system_config SET updated_at = updated_at \
                          WHERE key = 'license_client.secret'";
         match self.db.check_writable(unchanged).await {
@@ -237,14 +238,13 @@ impl Store {
         }
     }
 
-    /// Why the database cannot be connected to, in its own words. A pool of
-    /// connections knows only that it has waited in vain.
+    /// Why connecting to the database fails, in its own words. A connection pool only reports a
+    /// timeout.
     pub async fn why_not(&self) -> Option<Trouble> {
         self.db.why_not().await
     }
 
-    /// A text that changes with every [`Store::begin`] that is committed, by
-    /// whichever process.
+    /// A text that changes with every committed [`Store::begin`], in any process.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -252,12 +252,12 @@ impl Store {
         system_config::get(&self.db, system_config::REVISION).await
     }
 
-    /// Starts a transaction that changes things. Changes take turns, also between processes: the
+    /// Starts a transaction that changes data. Changes are serialized, also between processes: the
     /// first statement changes the revision's row, and both engines let only one transaction at a
     /// time do that. Other processes on PostgreSQL are notified when it is committed.
     ///
     /// # Errors
-    /// When the database refuses, or others have not finished in 5 s.
+    /// If the database returns an error, or others have not finished in 5 s.
     pub async fn begin(&self, now: DateTime<Utc>) -> Result<Transaction, StoreError> {
         database::repeated(|| self.try_begin(now)).await
     }
@@ -272,8 +272,7 @@ impl Store {
         Ok(transaction)
     }
 
-    /// Hears the changes of other processes; `None` where they are not
-    /// announced.
+    /// Subscribes to changes of other processes; `None` if they are not announced.
     ///
     /// # Errors
     /// When the database cannot be reached.

@@ -11,8 +11,8 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{ConnectionTrait as _, DbErr};
 
-/// Makes each table that is missing, with its indexes. A table that exists is left alone, so
-/// that a database user without rights to make tables is enough.
+/// Creates each missing table with its indexes. Existing tables are not changed, so a database user
+/// without permission to create tables is sufficient.
 pub(super) async fn create_missing_tables(db: &Database) -> Result<(), DbErr> {
     for table in tables() {
         if exists(db, table.name).await? {
@@ -20,7 +20,7 @@ pub(super) async fn create_missing_tables(db: &Database) -> Result<(), DbErr> {
         }
         match create(db, &table).await {
             Ok(()) => tracing::info!(table = table.name, "created a missing table"),
-            // Of two processes that start together, one comes too late.
+            // If two processes start together, one of them comes too late.
             Err(error) => match exists(db, table.name).await {
                 Ok(true) => {}
                 Ok(false) | Err(_) => return Err(error),
@@ -52,7 +52,7 @@ fn tables() -> [Definition; 4] {
 /// Whether a table exists and can be read.
 ///
 /// # Errors
-/// When it cannot be read for another reason than that it does not exist.
+/// If it cannot be read for a reason other than that it does not exist.
 async fn exists(db: &Database, table: &'static str) -> Result<bool, DbErr> {
     let mut probe = Query::select();
     probe.expr(Expr::val(1)).from(table).limit(1);

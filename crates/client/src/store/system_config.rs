@@ -13,19 +13,19 @@ use super::StoreError;
 pub const INSTALLATION_ID: &str = "installation_id";
 /// Row with the hardware id.
 pub const HARDWARE_ID: &str = "license_client.hardware_id";
-/// Row that changes with every change.
+/// Row whose value changes with every change.
 pub const REVISION: &str = "license_client.revision";
-/// Row with what the columns of the license cache have no room for.
+/// Row with the data that does not fit into the columns of the license cache.
 pub const EVIDENCE: &str = "license_client.evidence";
 /// Row with the time of the last heartbeat.
 pub const HEARTBEAT_AT: &str = "license_client.heartbeat_at";
-/// Row with the installation's secret, which hashes of hardware are keyed with.
+/// Row with the installation's secret, the key of the hardware hashes.
 pub const SECRET: &str = "license_client.secret";
-/// Row with the fingerprints of the machines that are known.
+/// Row with the fingerprints of the known machines.
 pub const FINGERPRINTS: &str = "license_client.fingerprints";
 /// Row with the lease of the process that calls the License Server on schedule.
 pub const SCHEDULER: &str = "license_client.scheduler";
-/// Row with what services of the VMS have reported.
+/// Row with the usage reports of services of the VMS.
 pub const USAGE: &str = "license_client.usage";
 
 /// Row with the signed key sets that lead from the keys of this program to those
@@ -33,7 +33,7 @@ pub const USAGE: &str = "license_client.usage";
 pub const KEY_SETS: &str = "license_client.key_sets";
 /// Row with the high-water mark of the effective time.
 pub const EFFECTIVE_TIME: &str = "license_client.effective_time";
-/// Row with the requests by file that wait for an answer.
+/// Row with the pending request files.
 pub const OFFLINE_REQUESTS: &str = "license_client.offline_requests";
 
 /// A row as the database library sees it.
@@ -57,17 +57,17 @@ impl ActiveModelBehavior for ActiveModel {}
 /// The value of a row, `None` without that row.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn get(db: &impl ConnectionTrait, key: &str) -> Result<Option<String>, StoreError> {
     let row = super::find::<Entity>(db, |_| super::MAX_DOCUMENT_CHARS).filter(Column::Key.eq(key));
     let row = row.one(db).await?;
     Ok(row.map(|row| row.value))
 }
 
-/// Makes or changes a row.
+/// Creates or changes a row.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn set(
     db: &impl ConnectionTrait,
     key: &str,
@@ -85,11 +85,11 @@ pub async fn set(
     Ok(())
 }
 
-/// Makes a row unless there is one. Of two processes that start together, one
-/// wins, and both then read the same value.
+/// Creates a row unless it exists. If two processes start together, one wins, and both then read
+/// the same value.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn insert_if_missing(
     db: &impl ConnectionTrait,
     key: &str,
@@ -103,11 +103,11 @@ pub async fn insert_if_missing(
     Ok(())
 }
 
-/// Changes a row from one value to another; answers whether it had the former.
-/// Of two processes that try at the same time, one succeeds.
+/// Changes a row from one value to another; returns whether it had the old value. If two processes
+/// try at the same time, one succeeds.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn replace(
     db: &impl ConnectionTrait,
     key: &str,
@@ -128,7 +128,7 @@ pub async fn replace(
 /// Removes a row, if there is one.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn remove(db: &impl ConnectionTrait, key: &str) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::Key.eq(key))

@@ -1,5 +1,4 @@
-//! Numbers from the tables of the VMS, which are not ours: read only, and
-//! never for long.
+//! Reads numbers from the tables of the VMS, which belong to it: read-only, and with a timeout.
 
 use std::time::Duration;
 
@@ -8,14 +7,14 @@ use sea_orm::{ConnectionTrait as _, DatabaseBackend, Statement};
 
 use super::StoreError;
 
-/// How long a query may take.
+/// Timeout of a query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The number that `query` yields: the first column of its only row, rounded
 /// down. `None` for no row, null, or a number below zero.
 ///
 /// # Errors
-/// When the database refuses the query, or takes too long.
+/// If the database returns an error the query, or takes too long.
 pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreError> {
     let query = without_end(query);
     let backend = db.get_database_backend();
@@ -23,7 +22,7 @@ pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreErro
         DatabaseBackend::Postgres => "double precision",
         _ => "real",
     };
-    // A subquery can only read; the cast makes one type of all numbers.
+    // A subquery can only read; the cast converts all numbers to one type.
     // It may end with a comment, which ends with its line.
     let sql = format!("SELECT CAST(({query}\n) AS {number})");
     let asking = async {
@@ -36,7 +35,7 @@ pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreErro
         Ok(value.transpose()?.flatten())
     };
     let value: Result<Option<f64>, StoreError> = within(QUERY_TIMEOUT, asking).await;
-    // Its tables are the VMS's: advice about ours would mislead.
+    // The tables belong to the VMS, so advice about ours would mislead.
     let value = value.map_err(|error| StoreError::UsageQuery(error.trouble().what))?;
     #[expect(
         clippy::cast_possible_truncation,
@@ -76,7 +75,7 @@ fn is_without_sql(mut text: &str) -> bool {
 /// Whether there is a table of this name where the VMS has its tables.
 ///
 /// # Errors
-/// When the database refuses, or takes too long.
+/// If the database returns an error, or takes too long.
 pub async fn has_table(db: &Database, table: &'static str) -> Result<bool, StoreError> {
     let backend = db.get_database_backend();
     let sql = match backend {

@@ -182,8 +182,7 @@ async fn an_unlisted_name_is_shown_in_the_form_to_list() {
     ] {
         let (status, body) = get(host).await;
         assert_eq!(status, 421, "{host}");
-        let detail =
-            format!("The service is not known as '{name}'. Add the name to ALLOWED_HOSTS.");
+        let detail = format!("Unknown host name '{name}'. Add the name to ALLOWED_HOSTS.");
         assert_eq!(body["detail"], detail, "{host}");
     }
     site.end().await;

@@ -102,7 +102,7 @@ fn no_command_sends_what_is_in_its_address_to_another_users_listener() {
             let output = run(directory.path(), command, &[("LICENSE_CLIENT_URL", &url)]);
             let said = String::from_utf8(output.stderr).unwrap();
             assert!(
-                said.contains("a program of the user with id 54322 listens"),
+                said.contains("but its user (id 54322) neither runs"),
                 "{command:?}: {said}"
             );
             assert!(

@@ -89,7 +89,7 @@ async fn another_certificate_than_the_listed_one_is_refused_with_the_command() {
         "openssl s_client -connect localhost:{port} -servername localhost </dev/null | openssl x509 -out license-server.pem"
     );
     assert!(
-        detail.contains("an authority's own (self-signed), and not listed"),
+        detail.contains("that of an authority (self-signed), and is not listed"),
         "{detail}"
     );
     assert!(detail.contains(&command), "{detail}");

@@ -239,21 +239,21 @@ async fn doctor_says_which_way_calls_take_and_takes_it() {
         (
             "",
             format!(
-                "the License Server is called through socks5://{} (ALL_PROXY)",
+                "the License Server is contacted through socks5://{} (ALL_PROXY)",
                 proxy.address
             ),
             true,
         ),
         (
             "127.0.0.0/8",
-            "the License Server is called directly, because NO_PROXY lists '127.0.0.0/8'"
+            "the License Server is contacted directly, because NO_PROXY lists '127.0.0.0/8'"
                 .to_owned(),
             false,
         ),
         (
             "10.*",
             format!(
-                "the License Server is called through socks5://{} (ALL_PROXY)",
+                "the License Server is contacted through socks5://{} (ALL_PROXY)",
                 proxy.address
             ),
             true,

@@ -227,7 +227,7 @@ async fn a_license_key_is_not_sent_to_an_address_without_a_listener() {
     let output = run(&["activate", "-", "--port", &port], key).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said(&output).contains("no License Client listens"),
+        said(&output).contains("no License Client is listening"),
         "{}",
         said(&output)
     );

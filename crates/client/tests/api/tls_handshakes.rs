@@ -233,7 +233,7 @@ fn a_file_of_the_database_url_is_named_with_what_is_wrong() {
             file("missing.pem"),
             "missing.pem' cannot be read: No such file",
         ),
-        (certificate(), other.clone(), "do not belong together"),
+        (certificate(), other.clone(), "do not match"),
         (
             file("text.pem"),
             file("key.pem"),

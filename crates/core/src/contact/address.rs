@@ -5,7 +5,7 @@ use crate::document::{DenialClaims, DenialReason, LicenseClaims};
 use crate::foreign_text;
 use crate::protocol::Call;
 
-/// Which request a genuine document answers, as it says.
+/// The request that a genuine document states that it answers.
 pub(crate) struct Address<'a> {
     nonce: Option<&'a str>,
     installation_id: &'a str,
@@ -53,14 +53,14 @@ impl Address<'_> {
         self.seq
     }
 
-    /// Whether the document answers this call. A document of a server that does
-    /// not name the call counts only for calls that can have its answer: what
-    /// was rewritten on its way to such a server cannot lapse a site.
+    /// Whether the document answers this call. A document that does not name the call, because the
+    /// server is older, counts only for calls to which it can be the response: a request that was
+    /// rewritten on its way to such a server cannot make a site lapse.
     fn answers(&self, call: Call) -> bool {
         let possible = match self.denial {
-            // The only answer to a deactivation that is no refusal.
+            // The only response to a deactivation that is not a refusal.
             Some(DenialReason::Deactivated) => call == Call::Deactivate,
-            // A machine that holds a seat needs no other.
+            // A machine that holds a seat does not need another one.
             Some(DenialReason::SeatLimit) => call == Call::Activate,
             Some(_) => true,
             None => call != Call::Deactivate,
@@ -70,8 +70,7 @@ impl Address<'_> {
 }
 
 impl Question<'_> {
-    /// A genuine document counts only as the answer to this very request, which
-    /// made `call`.
+    /// A genuine document counts only as the response to this exact request, which made `call`.
     ///
     /// # Errors
     /// The first [`Mismatch`] that applies.

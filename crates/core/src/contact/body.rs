@@ -1,12 +1,12 @@
-//! What the body of an answer holds, before anything in it is believed.
+//! Parses the body of a response, before anything in it is trusted.
 
 use serde_json::{Map, Value};
 
 use super::{NoContact, Refusal, Reply, TransportFailure};
 use crate::{foreign_text, text_encoding, unambiguous_json};
 
-/// The answer as a JSON object, unless its status code says that it does not
-/// come from the License Server's rules at all.
+/// The response as a JSON object, unless its status code shows that the License Server did not
+/// decide anything.
 pub(super) fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact> {
     let (status, body) = match reply {
         Reply::Answer { status, body } => (*status, body),
@@ -41,8 +41,7 @@ pub(super) fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact
     }
 }
 
-/// The failure without raw text of the other side, which may be named in it, such as the names in
-/// its certificate.
+/// The failure without raw text from the other side, such as the names in its certificate.
 fn presentable(failure: &TransportFailure) -> TransportFailure {
     let mut presentable = failure.clone();
     match &mut presentable {
@@ -54,12 +53,12 @@ fn presentable(failure: &TransportFailure) -> TransportFailure {
     presentable
 }
 
-/// `data` where the answer is wrapped, the answer itself where it is bare.
+/// `data` if the response is wrapped, the response itself otherwise.
 pub(super) fn inner(answer: &Map<String, Value>) -> Option<&Map<String, Value>> {
     answer.get("data").map_or(Some(answer), Value::as_object)
 }
 
-/// The refusal in an answer about `license_key`, if it is one.
+/// The refusal in a response about `license_key`, if it is one.
 pub(super) fn refusal(answer: &Map<String, Value>, license_key: &str) -> Option<Refusal> {
     let inner = inner(answer);
     let is_false =
@@ -70,7 +69,7 @@ pub(super) fn refusal(answer: &Map<String, Value>, license_key: &str) -> Option<
         return None;
     }
     let error = answer.get("error");
-    // Texts are shown to many, logged and stored.
+    // The texts are shown to many people, logged and stored.
     let text = |value: Option<&Value>, shown: fn(&str, &str) -> String| {
         let text = shown(value?.as_str()?, license_key);
         Some(text).filter(|text| !text.is_empty())
@@ -84,7 +83,7 @@ pub(super) fn refusal(answer: &Map<String, Value>, license_key: &str) -> Option<
         message: message(of_inner("message"))
             .or_else(|| message(of_error("message")))
             .or_else(|| message(error)),
-        // Not shortened: a document is either whole or worthless.
+        // Not shortened: a partial document is worthless.
         signature: inner
             .and_then(|inner| inner.get("signature"))
             .and_then(Value::as_str)

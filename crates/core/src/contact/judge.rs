@@ -1,4 +1,4 @@
-//! How the answer to each call is read.
+//! Interprets the response to each call.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -16,19 +16,19 @@ use crate::protocol::{
     self, ActivateRequest, Call, DeactivateRequest, HeartbeatRequest, ValidateRequest,
 };
 
-/// A request to the License Server, with the way its answer is read.
+/// A request to the License Server, and how its response is read.
 pub trait Request: Serialize {
-    /// What it asks.
+    /// What the request asks.
     const CALL: Call;
-    /// Its path below `LICENSE_API_URL`.
+    /// The path below `LICENSE_API_URL`.
     const PATH: &'static str;
-    /// What a yes says.
+    /// What a confirmation contains.
     type Yes: Proven;
 
-    /// The license key that is sent.
+    /// The license key in the request.
     fn license_key(&self) -> &str;
 
-    /// What the answer means. `question` and `trust` are those of the request.
+    /// What the response means. `question` and `trust` are those of the request.
     fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Self::Yes>;
 }
 
@@ -90,11 +90,11 @@ impl Request for DeactivateRequest {
         &self.license_key
     }
 
-    /// Where keys are trusted, the receipt and the refusal are both signed:
-    /// nothing in between makes a site give its license up in vain.
+    /// If keys are trusted, the receipt and the refusal are both signed, so an attacker between
+    /// site and vendor cannot make a site give up its license without freeing the seat.
     fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Receipt> {
         classify(Self::CALL, reply, question, trust, |answer| {
-            // The license is forgotten because of it.
+            // The site forgets the license because of this response.
             if answer.get("success") != Some(&Value::Bool(true)) {
                 return Err(Unread::Unexpected("success is not true"));
             }
@@ -128,8 +128,7 @@ impl Request for HeartbeatRequest {
         &self.license_key
     }
 
-    /// A heartbeat proves nothing about the license, so its answer need not be
-    /// signed.
+    /// A heartbeat proves nothing about the license, so its response need not be signed.
     fn judge(reply: &Reply, question: &Question, _: &Trust) -> Contact<Acknowledgement> {
         classify(Self::CALL, reply, question, &Trust::Unsigned, |_| {
             Ok(Acknowledgement)
@@ -137,8 +136,8 @@ impl Request for HeartbeatRequest {
     }
 }
 
-/// Reads the answer to a question for key sets: the signed sets, in order.
-/// Whether they are to be followed is up to [`crate::rotation`].
+/// Reads the response to a request for key sets: the signed sets, in order. [`crate::rotation`]
+/// decides whether they are followed.
 ///
 /// # Errors
 /// One [`NoContact`] for each reason.
@@ -156,21 +155,21 @@ pub fn key_sets(reply: &Reply) -> Result<KeySetsAnswer, NoContact> {
     })
 }
 
-/// What a License Server answers about its key sets. Nothing is verified yet.
+/// A License Server's response about its key sets. Nothing is verified yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySetsAnswer {
     /// The signed sets, in order.
     pub documents: Vec<String>,
-    /// Version of the newest set, which the documents need not reach: one answer is
-    /// bounded.
+    /// Version of the newest set. The documents may end before it, because the size of a response
+    /// is bounded.
     pub newest: Option<u64>,
 }
 
-/// Why an answer that is no refusal is not the yes that was asked for.
+/// Why a response that is not a refusal is not the expected confirmation.
 enum Unread {
-    /// Its JSON does not have the form: what is missing.
+    /// The JSON does not have the expected form: what is missing.
     Unexpected(&'static str),
-    /// Its document does not count.
+    /// The document is not accepted.
     NoContact(NoContact),
 }
 
@@ -180,8 +179,7 @@ impl<E: Into<NoContact>> From<E> for Unread {
     }
 }
 
-/// What every answer goes through: its status code, the refusal that it may
-/// be, and then what `read_yes` makes of it.
+/// Processes every response: its status code, the refusal if it is one, and then `read_yes`.
 fn classify<Y>(
     call: Call,
     reply: &Reply,
@@ -197,7 +195,7 @@ fn classify<Y>(
         if !(200..300).contains(&status) {
             return Err(unexpected("neither success nor refusal"));
         }
-        // Some say nothing of success; who does, and does not say `true`, says no yes.
+        // Some servers omit `success`; if it is present, only `true` is a confirmation.
         if answer
             .get("success")
             .is_some_and(|it| *it != Value::Bool(true))
@@ -230,7 +228,7 @@ fn confirmation(
     })
 }
 
-/// A yes that repeats no license. Where keys are trusted, nothing vouches for it.
+/// A confirmation that does not repeat the license. If keys are trusted, nothing proves it.
 fn cached(server_in_grace: bool, trust: &Trust) -> Result<Confirmation, Unread> {
     match trust {
         Trust::Unsigned => Ok(Confirmation {
@@ -255,7 +253,7 @@ fn judge_license(
     }
     let document = verify_license(license.signature(), keyring)?;
     question.check(call, &Address::from(document.claims()))?;
-    // Leases of months without contact are not requested over the network.
+    // Leases of months without contact are never requested over the network.
     if document.claims().offline {
         return Err(Mismatch::ByFile.into());
     }
@@ -278,7 +276,7 @@ fn judge_refusal(
     let document = verify_denial(&signature, keyring)?;
     let claims = document.claims();
     question.check(call, &Address::from(claims))?;
-    // A man in the middle must not ask about another license with our nonce.
+    // An attacker in the middle must not be able to ask about another license with our nonce.
     let asked = license_key::fingerprint(question.license_key);
     if claims
         .license_key_hash

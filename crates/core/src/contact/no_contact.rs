@@ -6,11 +6,11 @@ use super::transport_failure::TransportFailure;
 use crate::document::DocumentError;
 use crate::foreign_text;
 
-/// Why an answer is no contact.
+/// Why a response counts as no contact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoContact {
-    /// There was no complete answer.
+    /// There was no complete response.
     #[error(transparent)]
     Transport(#[from] TransportFailure),
     /// 3xx: redirects are not followed.
@@ -36,34 +36,34 @@ pub enum NoContact {
         status: u16,
     },
     /// 5xx.
-    #[error("the License Server or a proxy reports a fault (HTTP {status}); retrying later")]
+    #[error("the License Server or a proxy returned an error (HTTP {status}); retrying later")]
     ServerFault {
         /// Status code.
         status: u16,
     },
     /// 408, 425, 429 or 5xx, and how long to wait.
     #[error(
-        "the License Server is busy (HTTP {status}) and asks to wait {} s; retrying then",
+        "the License Server is busy (HTTP {status}) and asks to wait {} s before the next attempt",
         retry_after.as_secs()
     )]
     Later {
         /// Status code.
         status: u16,
-        /// How long to wait, as the answer says.
+        /// How long to wait, according to the response.
         retry_after: Duration,
     },
     /// The body is not JSON: an HTML page, or nothing.
     #[error(
-        "the answer is not from a License Server (HTTP {status}, not JSON); check \
+        "the response is not from a License Server (HTTP {status}, not JSON); check \
          LICENSE_API_URL and captive portals"
     )]
     NotJson {
         /// Status code.
         status: u16,
     },
-    /// JSON, but not of a form that counts.
+    /// JSON, but not in an accepted form.
     #[error(
-        "the answer is not from a License Server (HTTP {status}, {what}); check LICENSE_API_URL"
+        "the response is not from a License Server (HTTP {status}, {what}); check LICENSE_API_URL"
     )]
     Unexpected {
         /// Status code.
@@ -71,16 +71,17 @@ pub enum NoContact {
         /// What is missing.
         what: &'static str,
     },
-    /// Keys are trusted, and the answer bears no signature.
+    /// Keys are trusted, but the response has no signature.
     #[error(
-        "the License Server does not sign its answers, but keys to check them are configured; use a server that signs, or remove LICENSE_TRUSTED_KEYS"
+        "the License Server does not sign its responses, but trusted keys are configured; use a \
+         server that signs, or remove LICENSE_TRUSTED_KEYS"
     )]
     ServerDoesNotSign,
-    /// A document that cannot be believed.
-    #[error("the answer is not genuine: {0}")]
+    /// A document that failed verification.
+    #[error("the response is not genuine: {0}")]
     NotGenuine(#[from] DocumentError),
     /// A genuine document that does not answer this request.
-    #[error("the answer is not meant for this request: {0}")]
+    #[error("the response is not meant for this request: {0}")]
     NotForUs(#[from] Mismatch),
 }
 
@@ -88,7 +89,7 @@ pub enum NoContact {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {
-    /// Another request's nonce, or none: a replayed answer.
+    /// The nonce of another request, or none: a replayed response.
     #[error("it answers another request (wrong nonce)")]
     Nonce,
     /// Another installation's document.
@@ -103,19 +104,19 @@ pub enum Mismatch {
     /// Another license's document.
     #[error("it is for another license key")]
     LicenseKey,
-    /// Another question's answer: the request was changed on its way.
+    /// The response to another call: the request was changed in transit.
     #[error("it answers another call ({answered} instead of {asked})")]
     Question {
         /// The call that was made.
         asked: &'static str,
-        /// The call that the document names; `unnamed` where it names none.
+        /// The call that the document names; `unnamed` if it names none.
         answered: &'static str,
     },
-    /// A lease for a site without internet, which is asked for by file.
-    #[error("it is a license file's document")]
+    /// A lease for a site without internet, which can only be requested by file.
+    #[error("it belongs to a license file")]
     ByFile,
     /// Not newer than what is already known.
-    #[error("its sequence number {found} is not above {newest}")]
+    #[error("its sequence number {found} is not greater than {newest}")]
     Sequence {
         /// What the document says.
         found: u64,
@@ -162,14 +163,14 @@ impl NoContact {
         }
     }
 
-    /// Whether the License Server signs with a key that is not known here: its
-    /// newer key sets may say that it may.
+    /// Whether the License Server signs with a key that is not known here: a newer key set may
+    /// allow that key.
     #[must_use]
     pub fn is_unknown_key(&self) -> bool {
         matches!(self, Self::NotGenuine(DocumentError::UnknownKeyId(_)))
     }
 
-    /// How long the answer asks to wait, where it does.
+    /// How long the response asks to wait, if it does.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -178,7 +179,7 @@ impl NoContact {
         }
     }
 
-    /// Whether this may be tampering, which belongs in the security log.
+    /// Whether this may be tampering, and belongs in the security log.
     #[must_use]
     pub fn is_suspicious(&self) -> bool {
         matches!(self, Self::NotGenuine(_) | Self::NotForUs(_))

@@ -1,6 +1,6 @@
 //! Why there was no complete answer.
 
-/// Why there was no complete answer.
+/// Why there was no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransportFailure {
     /// Name resolution, routing, connecting or reading failed.
@@ -12,30 +12,32 @@ pub enum TransportFailure {
         detail: String,
     },
     /// The server's certificate is not accepted, or the server offers no TLS that is supported.
-    #[error("no TLS connection to the License Server: {detail}")]
+    #[error("cannot establish a TLS connection to the License Server: {detail}")]
     Tls {
         /// What is wrong, and what to do.
         detail: String,
     },
-    /// The head of the answer is too large or malformed.
+    /// The head of the response is too large or malformed.
     #[error(
-        "the License Server's answer cannot be read ({detail}); check LICENSE_API_URL and proxies"
+        "cannot read the License Server's response ({detail}); check LICENSE_API_URL and proxies"
     )]
     MalformedHead {
         /// What is wrong.
         detail: String,
     },
-    /// The time allowed has passed.
+    /// The timeout has expired.
     #[error(
-        "the License Server did not answer within {seconds} s; check the network or raise LICENSE_API_TIMEOUT"
+        "the License Server did not respond within {seconds} s; check the network or raise \
+         LICENSE_API_TIMEOUT"
     )]
     TimedOut {
-        /// The time allowed.
+        /// The timeout.
         seconds: u64,
     },
-    /// The answer is longer than any real one.
+    /// The response is longer than any genuine one.
     #[error(
-        "the answer is longer than {limit} bytes; something other than the License Server is answering"
+        "the response is longer than {limit} bytes; something other than the License Server is \
+         responding"
     )]
     TooLong {
         /// The limit.

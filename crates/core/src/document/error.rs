@@ -12,7 +12,7 @@ use crate::keyring::KeyringError;
 #[non_exhaustive]
 pub enum DocumentError {
     /// Longer than [`MAX_BYTES`].
-    #[error("the document has {bytes} bytes, the maximum is {MAX_BYTES}")]
+    #[error("the document is {bytes} bytes long; the maximum is {MAX_BYTES}")]
     TooLong {
         /// The size.
         bytes: usize,
@@ -38,7 +38,7 @@ pub enum DocumentError {
         found: String,
     },
     /// The header has no `kid`.
-    #[error("the document names no key")]
+    #[error("the document does not name a key")]
     KeyIdMissing,
     /// No trusted key has this id.
     #[error("the document is signed by '{0}', which is not a trusted key")]
@@ -73,7 +73,7 @@ pub enum DocumentError {
     #[error("the document's license has an invalid expiresAt")]
     ExpiryUnreadable,
     /// A key set does not follow the known one.
-    #[error("the key set has version {found}, expected one above {known}")]
+    #[error("the key set has version {found}, expected one greater than {known}")]
     KeySetVersion {
         /// The version of the document.
         found: u64,

@@ -5,61 +5,61 @@ use crate::text_encoding::NotText;
 
 /// Maximum size of a file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
-/// What stands between the documents of a file; no document holds it.
+/// Separates the documents of a file; no document contains it.
 pub(super) const BETWEEN: char = '~';
-/// Characters in a line of a file.
+/// Number of characters in a line of a file.
 const LINE: usize = 64;
-/// What the label of a request says.
+/// The label of a request file.
 pub(super) const REQUEST: &str = "FOXSIGHT LICENSE REQUEST";
-/// What the label of an answer says.
+/// The label of a license file.
 pub(super) const ANSWER: &str = "FOXSIGHT LICENSE FILE";
 
-/// Why a text is not a file of ours.
+/// Why a text is not a license or request file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// Longer than [`MAX_FILE_BYTES`].
-    #[error("the file has {bytes} bytes, the maximum is {MAX_FILE_BYTES}")]
+    #[error("the file is {bytes} bytes long; the maximum is {MAX_FILE_BYTES}")]
     TooLong {
-        /// Length found.
+        /// The actual length.
         bytes: usize,
     },
     /// It is no text.
     #[error(transparent)]
     NotText(#[from] NotText),
-    /// There is no line that begins an armour.
+    /// There is no line that begins the armor.
     #[error("not a license or request file: line '-----BEGIN {expected}-----' is missing")]
     NotAFile {
-        /// The label that was looked for.
+        /// The expected label.
         expected: &'static str,
     },
     /// Something that people have at hand beside such files.
     #[error("the file is {found}, expected a '{expected}'")]
     SomethingElse {
-        /// The label that was looked for.
+        /// The expected label.
         expected: &'static str,
         /// What the file is.
         found: &'static str,
     },
-    /// A file of ours, but of the other kind.
+    /// A file of the other of the two kinds.
     #[error("the file is a '{found}', expected a '{expected}'")]
     OtherKind {
-        /// The label that was looked for.
+        /// The expected label.
         expected: &'static str,
         /// The label that was found.
         found: &'static str,
     },
-    /// The line that ends the armour is missing.
-    #[error("the file is cut off: the line '-----END {expected}-----' is missing; copy it again")]
+    /// The line that ends the armor is missing.
+    #[error("the file is truncated: the line '-----END {expected}-----' is missing; copy it again")]
     Truncated {
         /// The label.
         expected: &'static str,
     },
-    /// What is inside the armour cannot be read.
+    /// The content of the armor cannot be read.
     #[error("the file is damaged ({0}); copy it again")]
     Damaged(String),
 }
 
-/// No two hyphens stand together in a line: word processors make one dash of them.
+/// No line contains two adjacent hyphens: word processors turn them into one dash.
 pub(super) fn armour(label: &str, inside: &str) -> String {
     let mut text = format!("-----BEGIN {label}-----\n");
     let mut line = String::new();
@@ -76,7 +76,7 @@ pub(super) fn armour(label: &str, inside: &str) -> String {
     text
 }
 
-/// What is inside the armour, at most `max_chars`, without the signs that fill up base64.
+/// The content of the armor, at most `max_chars`, without base64 padding.
 pub(super) fn unarmour(
     label: &'static str,
     text: &str,
@@ -89,7 +89,8 @@ pub(super) fn unarmour(
         if !text.contains(['<', '&']) {
             return Err(error);
         }
-        // A page of a mail program. Only then: a text may contain signs of markup, too.
+        // An HTML page saved by a mail program. Only tried after other readings fail, because a
+        // plain text may contain `<`, too.
         let stripped = without_markup(text);
         within_armour(label, &stripped, max_chars).map_err(|_| error)
     })
@@ -113,8 +114,8 @@ fn within_armour(
     let (inside, _) = after
         .split_once(&line("END", expected))
         .ok_or(FileError::Truncated { expected })?;
-    // What is inside neither begins nor ends with a hyphen. `=3D` is how mail programs
-    // write the sign that fills up base64, and one at the end of a line is theirs.
+    // The content neither begins nor ends with a hyphen. `=3D` is how mail programs encode the
+    // padding of base64, and an equals sign at the end of a line is theirs.
     let inside = inside.trim_matches('-').replace("=3D", "=");
     let mut kept = String::new();
     for c in inside.chars().filter(|c| *c != '=') {
@@ -135,13 +136,13 @@ fn within_armour(
     Ok(kept)
 }
 
-/// A line of an armour as [`carried`] leaves it, with the least of its hyphens.
+/// A line of armor as [`carried`] returns it, with as few hyphens as it may have.
 fn line(word: &str, label: &str) -> String {
     format!("-{word}{}-", label.replace(' ', ""))
 }
 
-/// The text without what carrying it has added: white space, invisible characters and
-/// the marks of a quotation, and with hyphens for all dashes.
+/// The text without what was added in transit: white space, invisible characters and quotation
+/// markers; and with hyphens instead of all dashes.
 fn carried(text: &str) -> String {
     let mut carried = String::with_capacity(text.len());
     for c in text.chars().map(half_width) {
@@ -149,7 +150,7 @@ fn carried(text: &str) -> String {
             '!'..='=' | '?'..='~' => carried.push(c),
             '>' => {}
             c if c.is_whitespace() || is_invisible(c) => {}
-            // Made of two hyphens.
+            // A dash that replaces two hyphens.
             '\u{2013}'..='\u{2015}' => carried.push_str("--"),
             c if is_dash(c) => carried.push('-'),
             c => carried.push(c),

@@ -11,50 +11,49 @@ use crate::document::{
 use crate::keyring::Keyring;
 use crate::license_key;
 
-/// Why a license file does not count. Nothing has changed then.
+/// Why a license file is rejected. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// It is no license file.
+    /// It is not a license file.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It cannot be believed.
+    /// It failed verification.
     #[error("the license file is not genuine: {0}")]
     NotGenuine(#[from] DocumentError),
-    /// It is for another recipient.
+    /// It is for another site.
     #[error("the license file is not for this site: {0}")]
     Foreign(#[source] Mismatch),
-    /// It was imported before.
-    #[error("the license file was already used; each request has one answer")]
+    /// It was already imported.
+    #[error("the license file was already used; each license file can be imported only once")]
     Reused,
-    /// It answers no request of this site that still waits.
+    /// It does not match any pending request of this site.
     #[error(
-        "the license file answers none of this site's open requests; write a new request and have it signed"
+        "the license file does not match any pending request of this site; write a new request and \
+         have it signed"
     )]
     NotRequested,
-    /// Its lease has run out while it was on its way.
-    #[error(
-        "the license file has expired at {valid_until}; write a new request and have it signed"
-    )]
+    /// Its lease ended before the file was imported.
+    #[error("the license file expired at {valid_until}; write a new request and have it signed")]
     Expired {
-        /// Until when it was good.
+        /// The end of the lease.
         valid_until: DateTime<Utc>,
     },
-    /// It is an answer for a site with internet.
-    #[error("the license file holds no lease for a site without internet")]
+    /// It is a response for a site with internet.
+    #[error("the license file contains no lease for a site without internet")]
     NotOffline,
-    /// The license that it renews was given up or replaced.
+    /// The license that it renews was deactivated or replaced.
     #[error("the license file renews a license other than the active one")]
     NotCurrent,
-    /// It answers another question than the one that was asked.
-    #[error("the license file does not answer what was asked for")]
+    /// It answers a different request type than the pending request.
+    #[error("the license file does not match the request")]
     OtherPurpose,
 }
 
-/// A license file that counts.
+/// A license file that was accepted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Imported {
-    /// A lease, as answer to an activation or a renewal.
+    /// A lease, in response to an activation or a renewal.
     License(Box<VerifiedLicense>),
     /// The License Server denied the request.
     Denied(Box<VerifiedDenial>),
@@ -62,23 +61,22 @@ pub enum Imported {
     Deactivated,
 }
 
-/// Who reads a license file.
+/// The site that reads a license file.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     /// This installation.
     pub installation_id: &'a str,
     /// This machine.
     pub hardware_id: &'a str,
-    /// The requests that wait.
+    /// The pending requests.
     pub pending: &'a [Pending],
-    /// The license that is cached, and the highest sequence number seen for
-    /// it.
+    /// The cached license, and the highest sequence number seen for it.
     pub current: Option<(&'a str, Option<u64>)>,
 }
 
-/// Judges the document of a license file; answers what it says, and which
-/// request it answers. Whether it is still good is another question, once the
-/// time that it proves is known: [`Imported::is_still_good`].
+/// Verifies the document of a license file; returns its content, and the request that it answers.
+/// [`Imported::is_still_good`] checks whether it is still valid, once the time that it proves is
+/// known.
 ///
 /// # Errors
 /// One [`ImportError`] for each reason.
@@ -113,7 +111,7 @@ pub fn import(
             {
                 return Err(ImportError::Foreign(Mismatch::LicenseKey));
             }
-            // A receipt counts for a deactivation alone: `answered` has seen to that.
+            // A receipt is valid only for a deactivation, which `answered` has checked.
             if claims.reason == DenialReason::Deactivated {
                 return Ok((Imported::Deactivated, pending));
             }
@@ -124,8 +122,8 @@ pub fn import(
 }
 
 impl Imported {
-    /// When it was signed, where it proves the time. A receipt need not say; a
-    /// denied activation changes nothing, and can be asked for with any key.
+    /// When the file was signed, if it proves the time. A receipt need not contain the time. A
+    /// denied activation does not count as proof, because it can be requested with any key.
     #[must_use]
     pub fn signed_at(&self, answered: &Pending) -> Option<DateTime<Utc>> {
         match self {
@@ -137,7 +135,7 @@ impl Imported {
         }
     }
 
-    /// Whether its lease still holds at `now`.
+    /// Checks that its lease is still valid at `now`.
     ///
     /// # Errors
     /// [`ImportError::Expired`] when it does not.
@@ -153,7 +151,7 @@ impl Imported {
 }
 
 impl Reader<'_> {
-    /// The request that a document answers. A denial names no license key.
+    /// The request that a document answers. A denial does not name a license key.
     fn answered(
         &self,
         to: &Address<'_>,
@@ -185,7 +183,7 @@ impl Reader<'_> {
         Ok(pending.clone())
     }
 
-    /// No pending request for this document: it was already imported, or never requested.
+    /// There is no pending request for this document: it was already imported, or never requested.
     fn not_requested(&self, seq: u64, license_key: Option<&str>) -> ImportError {
         match self.current {
             Some((current, Some(newest)))

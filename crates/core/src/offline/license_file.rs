@@ -2,8 +2,8 @@
 
 use super::armour::{ANSWER, BETWEEN, FileError, MAX_FILE_BYTES, armour, unarmour};
 
-/// A signed document as a license file, with the signed key sets that the site
-/// may need for believing it.
+/// A signed document as a license file, with the signed key sets that the site may need to verify
+/// it.
 #[must_use]
 pub fn to_file(key_sets: &[impl AsRef<str>], jws: &str) -> String {
     let mut inside = String::new();

@@ -9,15 +9,15 @@ use super::armour::{FileError, REQUEST, armour, unarmour};
 use crate::protocol::Call;
 use crate::{foreign_text, unambiguous_json};
 
-/// Maximum length of what is inside the armour of a request, in characters. Six texts of 255
-/// characters of four bytes each, in JSON and base64, have less than 9,000.
+/// Maximum length of the text inside the armor of a request, in characters. Six texts of 255
+/// characters of four bytes each take less than 9,000 characters in JSON and base64.
 pub const MAX_REQUEST_CHARS: usize = 12 * 1024;
-/// By how much a request may be ahead of the vendor's clock.
+/// Maximum time by which a request may be ahead of the vendor's clock.
 pub const MAX_REQUEST_SKEW: TimeDelta = TimeDelta::minutes(10);
-/// Most requests that may wait for an answer.
+/// Maximum number of requests that can be pending.
 pub const MAX_PENDING: usize = 16;
 
-/// What a site asks for by file.
+/// What a site requests by file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
@@ -25,7 +25,7 @@ pub enum Purpose {
     Activate,
     /// A longer lease.
     Renew,
-    /// To give its seat back. The site has already given the license up.
+    /// To free its seat. The site has already given up the license.
     Deactivate,
 }
 
@@ -47,7 +47,7 @@ impl Purpose {
         all.find(|purpose| purpose.as_str() == word)
     }
 
-    /// The call that the request stands for.
+    /// The call that the request corresponds to.
     #[must_use]
     pub fn call(self) -> Call {
         match self {
@@ -70,43 +70,42 @@ pub struct OfflineRequest {
     pub hardware_id: String,
     /// The installation.
     pub installation_id: String,
-    /// What people call it.
+    /// The display name of the installation.
     #[serde(default)]
     pub installation_name: String,
     /// The VMS's version.
     #[serde(default)]
     pub installation_version: String,
-    /// 32 random bytes in base64url, which the answer must repeat.
+    /// 32 random bytes in base64url, which the response must repeat.
     pub nonce: String,
     /// When the request was written.
     pub created_at: DateTime<Utc>,
-    /// Version of the key set that the site has; newer ones come with the
-    /// answer.
+    /// Version of the key set that the site has; newer sets come with the response.
     #[serde(default)]
     pub key_set: u64,
-    /// The highest sequence number that the site knows for the license; `None` where it
-    /// knows none, and in the files of older versions.
+    /// The highest sequence number that the site knows for the license; `None` if it knows none,
+    /// and in files of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_seq: Option<u64>,
 }
 
-/// A request that waits for its answer.
+/// A pending request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pending {
-    /// What was asked for.
+    /// The purpose of the request.
     pub purpose: Purpose,
-    /// About which license.
+    /// The license of the request.
     pub license_key: String,
     /// The request's nonce.
     pub nonce: String,
     /// When the request was written.
     pub created_at: DateTime<Utc>,
-    /// The highest sequence number that was known then.
+    /// The highest sequence number that was known when the request was written.
     pub newest_seq: Option<u64>,
 }
 
-/// A request written in the future. Signing it would sign a future time.
+/// A request dated in the future. Signing it would sign a future time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the request was written at {}, but it is {} here: set the clock of the site's machine, then \
@@ -115,9 +114,9 @@ pub struct Pending {
     .now.format("%Y-%m-%d %H:%M UTC")
 )]
 pub struct WrittenAhead {
-    /// When it was written, by what it says.
+    /// When it was written, according to the request.
     pub written_at: DateTime<Utc>,
-    /// When it was to be signed.
+    /// The time at which it was to be signed.
     pub now: DateTime<Utc>,
 }
 
@@ -125,7 +124,7 @@ impl OfflineRequest {
     /// The request as a file.
     #[must_use]
     pub fn to_file(&self) -> String {
-        // A struct of texts always has a JSON form.
+        // A struct of strings can always be serialized as JSON.
         let json = serde_json::to_vec(self).unwrap_or_default();
         armour(REQUEST, &STANDARD.encode(json))
     }
@@ -145,9 +144,9 @@ impl OfflineRequest {
             .map_err(|error| FileError::Damaged(foreign_text::json_fault(&error)))
     }
 
-    /// Whether it was written before `now`, the vendor's time, by each of the two
-    /// times that it holds: `createdAt`, and that in its nonce. Up to
-    /// [`MAX_REQUEST_SKEW`] is forgiven.
+    /// Checks that it was written before `now`, the vendor's time, according to both times that it
+    /// contains: `createdAt` and the time in its nonce. A difference of up to [`MAX_REQUEST_SKEW`]
+    /// is accepted.
     ///
     /// # Errors
     /// [`WrittenAhead`].
@@ -160,7 +159,7 @@ impl OfflineRequest {
         )
     }
 
-    /// What the site keeps of it.
+    /// The part of the request that the site stores.
     #[must_use]
     pub fn pending(&self) -> Pending {
         Pending {
@@ -174,8 +173,8 @@ impl OfflineRequest {
 }
 
 impl Pending {
-    /// Whether its nonce can still be used at `now`. One that was made while the
-    /// clock was far ahead is refused by the vendor.
+    /// Checks that its nonce can still be used at `now`. The vendor refuses a nonce that was
+    /// created while the clock was far ahead.
     ///
     /// # Errors
     /// [`WrittenAhead`].
@@ -184,17 +183,16 @@ impl Pending {
     }
 }
 
-/// Whether a request to deactivate was written before the machine was activated last:
-/// it would free a seat that is in use. In whole seconds, as sites know the time of
-/// their documents.
+/// Whether a request to deactivate was written before the machine's last activation, and would free
+/// a seat that is in use. Compared in whole seconds, the precision with which sites know the times
+/// of their documents.
 #[must_use]
 pub fn is_outdated(written_at: DateTime<Utc>, last_activated_at: DateTime<Utc>) -> bool {
     written_at.timestamp() < last_activated_at.timestamp()
 }
 
-/// The nonce of a request that is written at `asked`: 24 random bytes and the
-/// time, for the vendor: it signs nothing that was asked for later than it is.
-/// The site itself does not go by it.
+/// The nonce of a request that is written at `asked`: 24 random bytes and the time. The vendor uses
+/// the time to refuse requests dated in the future; the site itself does not use it.
 #[must_use]
 pub fn nonce(random: [u8; 24], asked: DateTime<Utc>) -> String {
     let seconds = asked.timestamp().to_be_bytes();
@@ -208,7 +206,7 @@ fn check_written(written_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Wr
     Ok(())
 }
 
-/// When a question with this nonce was asked.
+/// When the request with this nonce was written.
 fn asked_at(nonce: &str) -> Option<DateTime<Utc>> {
     let bytes = URL_SAFE_NO_PAD.decode(nonce).ok()?;
     let seconds: [u8; 8] = bytes.get(24..32)?.try_into().ok()?;

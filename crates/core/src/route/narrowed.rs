@@ -1,6 +1,6 @@
-//! Texts as services read them that replace or remove characters of honest paths:
-//! those that bring Unicode to its compatibility form, those that replace what their
-//! character set lacks by what looks like it, and those that trim segments.
+//! Paths as read by services that replace or remove characters of ordinary paths: services that
+//! normalize Unicode to its compatibility form, that replace characters missing from their
+//! character set with similar ones, or that trim segments.
 
 use icu_normalizer::{
     ComposingNormalizerBorrowed as Composing, DecomposingNormalizerBorrowed as Decomposing,
@@ -8,10 +8,9 @@ use icu_normalizer::{
 
 use super::text::Text;
 
-/// Characters that a decomposition does not bring to ASCII, and what a service sees that
-/// looks for the best fit in ASCII: transliteration, and the tables `bestfit*.txt` that
-/// Unicode publishes for the character sets of Windows. In Japanese and Korean sets the
-/// backslash is a currency sign.
+/// Characters that decomposition does not turn into ASCII, and their replacements in services that
+/// use the best fit in ASCII: transliteration, and the tables `bestfit*.txt` that Unicode publishes
+/// for the character sets of Windows. In Japanese and Korean sets the backslash is a currency sign.
 const BEST_FIT: [(char, &str); 51] = [
     ('\u{a5}', "\\"),
     ('\u{ad}', "-"),
@@ -67,8 +66,8 @@ const BEST_FIT: [(char, &str); 51] = [
 ];
 
 impl Text {
-    /// How many characters cost something to bring to another form: those that are not
-    /// ASCII, in parts of segments where not all are letters that stay as they are.
+    /// The number of characters that are expensive to normalize: non-ASCII characters, in parts of
+    /// segments that do not consist only of letters that never change.
     pub(super) fn unstable_chars(&self) -> usize {
         if self.bytes().is_ascii() {
             return 0;
@@ -81,8 +80,8 @@ impl Text {
             .sum()
     }
 
-    /// The text in Unicode's compatibility form (NFKC: Unicode Standard Annex 15); `None`
-    /// where that is the same. It turns `／` and `ａ` into `/` and `a`.
+    /// The text in Unicode's compatibility form (NFKC: Unicode Standard Annex 15); `None` if it
+    /// does not change. It turns `／` and `ａ` into `/` and `a`.
     pub(super) fn compatible(&self) -> Option<Self> {
         self.with_runs(|run, out| out.push_str(&Composing::new_nfkc().normalize(run)))
     }
@@ -120,8 +119,8 @@ impl Text {
         is_changed.then_some(next)
     }
 
-    /// The text without spaces around its segments, and with `dots` also without dots at
-    /// their ends, as Windows opens files. `None` where that is the same.
+    /// The text without spaces around its segments and, with `dots`, without trailing dots, as
+    /// Windows opens files. `None` if it does not change.
     pub(super) fn trimmed(&self, dots: bool) -> Option<Self> {
         let mut next = Self::with_capacity(self.bytes().len());
         let mut start = 0;
@@ -161,8 +160,8 @@ fn is_segment_end(byte: &u8) -> bool {
     b"/\\;?#".contains(byte)
 }
 
-/// What ends a part of a text that is brought to another form as a whole. A percent sign
-/// may start an escape, or none.
+/// The characters at which a text is split into parts that are normalized as a whole. A percent
+/// sign may or may not start an escape.
 fn is_run_end(c: char) -> bool {
     "/\\;?#%".contains(c)
 }
@@ -212,7 +211,7 @@ fn push_best_fit(c: char, out: &mut String) {
     }
 }
 
-/// A part of a decomposition; answers whether it has a fit.
+/// Adds a part of a decomposition; returns whether it has an ASCII equivalent.
 fn push_part(part: char, out: &mut String) -> bool {
     if part.is_ascii() {
         out.push(part);

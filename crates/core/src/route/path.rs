@@ -8,10 +8,10 @@ use super::text::{MAX_ROUNDS, Text};
 pub struct PlainPath(pub(super) Vec<String>);
 
 impl PlainPath {
-    /// Brings a path, with or without a query, to its plainest form: escapes
-    /// are undone, also those of slashes and dots and those within escapes; an
-    /// escaped backslash is a slash; `.` and empty segments are left out, `..`
-    /// is followed; parameters behind a semicolon are cut off.
+    /// Converts a path, with or without a query, to its plainest form: escapes are decoded,
+    /// including those of slashes and dots and nested ones; an escaped backslash is a slash; `.`
+    /// and empty segments are left out, `..` is followed; parameters behind a semicolon are cut
+    /// off.
     ///
     /// # Errors
     /// One [`PathError`] for each reason to refuse it.
@@ -54,8 +54,7 @@ impl PlainPath {
     }
 }
 
-/// The path of a request target, without its query, if its raw bytes may be
-/// those of a path.
+/// The path of a request target, without its query, if its raw bytes are valid in a path.
 pub(super) fn path_of(raw: &[u8]) -> Result<&[u8], PathError> {
     // The query begins at the first question mark and nowhere else.
     let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();

@@ -2,11 +2,10 @@
 
 /// Maximum length of a path, in bytes, without its query.
 pub const MAX_PATH_BYTES: usize = 8 * 1024;
-/// Most segments of a path, empty ones included.
+/// Maximum number of segments of a path, including empty ones.
 pub const MAX_SEGMENTS: usize = 64;
-/// Most places of a path that services may read differently: escaped
-/// separators, parameters, and bytes that are not UTF-8. Adjacent bytes are one
-/// place.
+/// Maximum number of places in a path that services may read differently: escaped separators,
+/// parameters, and bytes that are not UTF-8. Adjacent bytes count as one place.
 pub const MAX_ODD_PLACES: usize = 32;
 
 /// Why a path is not one that a legitimate client sends.
@@ -21,28 +20,27 @@ pub enum PathError {
     /// More than [`MAX_SEGMENTS`].
     #[error("the path has more than {MAX_SEGMENTS} segments")]
     TooManySegments,
-    /// More than [`MAX_ODD_PLACES`], or so many ways to read the path that they
-    /// are not all compared.
+    /// More than [`MAX_ODD_PLACES`], or too many ways to read the path to compare all of them.
     #[error("the path can be read in too many ways")]
     TooOdd,
-    /// A percent sign is not followed by two hexadecimal digits, or the bytes
-    /// that the escapes stand for are not UTF-8.
+    /// A percent sign is not followed by two hexadecimal digits, or the decoded bytes are not
+    /// UTF-8.
     #[error("the path contains an invalid escape")]
     BadEscape,
-    /// Escapes stand for escapes, again and again.
-    #[error("the path is escaped too often")]
+    /// Escapes decode to escapes too many times.
+    #[error("the path is escaped too many times")]
     EscapedTooOften,
-    /// It holds a character that no path has.
+    /// It contains a character that no path has.
     #[error("the path contains a control character")]
     ControlCharacter,
-    /// It contains a character that has to be escaped in a path (RFC 3986,
-    /// section 3.3), and that some services cut the path at or replace.
+    /// It contains a character that has to be escaped in a path (RFC 3986, section 3.3), and at
+    /// which some services truncate the path, or which they replace.
     #[error("the path contains a space, '#' or '\\', which must be percent-encoded")]
     ForbiddenCharacter,
-    /// It leads out of the root.
+    /// It leads above the root.
     #[error("the path leads above the root")]
     AboveRoot,
-    /// Services read it differently, and that makes a difference.
+    /// Services read it differently, and their readings need different features.
     #[error("the path may be read in ways that need different features")]
     Ambiguous,
 }

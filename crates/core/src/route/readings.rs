@@ -1,11 +1,10 @@
-//! Every way in which a service may read a path, and the routes it then is for.
+//! Every way in which a service may read a path, and the routes that match in each.
 //!
-//! What is behind a gateway may undo escapes one time or several times, take a
-//! backslash for a slash, follow `..` or not, cut parameters off or not, leave
-//! out bytes that are not UTF-8 or read them leniently, leave out everything
-//! but ASCII, replace characters by those that look like them, or trim segments. A path
-//! without any of these is read one time. An odd one is read in each way that makes a
-//! difference for it, with a bound on the work in all.
+//! A service behind a gateway may decode escapes once or several times, treat a backslash as a
+//! slash, resolve `..` or not, remove parameters or not, drop bytes that are not UTF-8 or decode
+//! them leniently, drop everything but ASCII, replace characters with similar ones, or trim
+//! segments. A path without any of these is read once. An unusual path is read in each way that
+//! makes a difference for it, within a limit on the total work.
 
 mod texts;
 
@@ -17,19 +16,19 @@ use super::path_error::PathError;
 use super::text::{Kind, MAX_ROUNDS, Mark, Text};
 use super::tree::{Match, Piece, Tree, Walk, Work};
 
-/// Most work for the odd readings of one path, in units of [`Work`].
+/// Maximum work for the additional readings of one path, in units of [`Work`].
 pub(super) const MAX_WORK: u32 = 2_000;
 
-/// The routes for a path in each reading; no two in a list are the same.
+/// The matching routes in each reading, without duplicates.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Matches {
-    /// In the readings that all have to need the same.
+    /// In readings that must all need the same feature.
     pub(super) readings: Vec<Vec<Match>>,
-    /// In the readings of a service that replaces or removes characters of honest paths.
+    /// In the readings of a service that replaces or removes characters of ordinary paths.
     pub(super) narrowed: Vec<Vec<Match>>,
 }
 
-/// Finds the routes for the path in each reading.
+/// Finds the matching routes for the path in each reading.
 pub(super) fn matches(raw: &[u8], tree: &Tree) -> Result<Matches, PathError> {
     matches_within(raw, tree, &mut Work::at_most(MAX_WORK))
 }
@@ -56,15 +55,15 @@ struct Reading {
     separators: u8,
     /// A backslash is a slash.
     backslashes: bool,
-    /// `.` and `..` of this and earlier rounds are followed.
+    /// `.` and `..` of this and earlier rounds are resolved.
     dots: Option<u8>,
-    /// Parameters behind a semicolon are cut off.
+    /// Parameters after a semicolon are removed.
     cuts_parameters: bool,
     /// The path ends at an escaped question mark or `#`.
     cuts_query: bool,
-    /// Empty segments are left out. One at the end always is.
+    /// Empty segments are removed. An empty segment at the end always is.
     drops_empty: bool,
-    /// What follows two slashes at the beginning is the name of a host.
+    /// The text after two slashes at the beginning is a host name.
     drops_host: bool,
 }
 
@@ -73,9 +72,9 @@ struct Readings<'a> {
     text: &'a Text,
     marks: Vec<Mark>,
     plainest: Reading,
-    /// The values of [`Reading::separators`], without the greatest.
+    /// The values of [`Reading::separators`], except the greatest.
     separators: Vec<u8>,
-    /// The values of [`Reading::dots`], without the greatest.
+    /// The values of [`Reading::dots`], except the greatest.
     dots: Vec<Option<u8>>,
     has_backslashes: bool,
     has_parameters: bool,
@@ -87,8 +86,8 @@ struct Readings<'a> {
 /// A segment of a text.
 struct Found {
     range: Range<usize>,
-    /// The marks in it where the service may see something else, from the first to
-    /// the last; other marks may be among them.
+    /// The marks in the segment where services may see something else, from the first to the last;
+    /// other marks may be in between.
     unknown: Option<Range<usize>>,
     is_last: bool,
 }
@@ -164,7 +163,7 @@ impl<'a> Readings<'a> {
         let mut walk = Walk::new(tree);
         let is_odd = self.marks.iter().any(|mark| mark.kind == Kind::Unknown);
         if is_first && !is_odd {
-            // A path that can be read in one way alone is never too much work.
+            // A path that can be read in only one way is never too much work.
             let mut unbounded = Work::at_most(u32::MAX);
             self.read(self.plainest, &mut walk, &mut unbounded, found)?;
         } else {
@@ -244,8 +243,7 @@ impl<'a> Readings<'a> {
         Ok(())
     }
 
-    /// Hands over the segments of a reading, without dots followed and with
-    /// empty ones.
+    /// Passes on the segments of a reading, with unresolved dots and empty segments.
     fn segments(
         &self,
         reading: Reading,
@@ -281,8 +279,8 @@ impl<'a> Readings<'a> {
         each(found(start..end, unknown, true))
     }
 
-    /// Whether a segment is `.` or `..`: if it goes up, and the round of
-    /// unescaping that made it.
+    /// Whether a segment is `.` or `..`: whether it goes up, and the round of unescaping that
+    /// produced it.
     fn dots_of(&self, segment: &Found) -> Option<(bool, u8)> {
         let bytes = &self.text.bytes()[segment.range.clone()];
         let goes_up = match bytes {
@@ -303,8 +301,8 @@ impl<'a> Readings<'a> {
         let marks = self.marks[unknown.clone()].iter();
         let mut parts = Vec::with_capacity(unknown.len());
         for mark in marks.filter(|mark| mark.kind == Kind::Unknown) {
-            // Decoders may take what follows a percent sign for digits, but a
-            // slash ends the segment for all of them.
+            // Decoders may treat the characters after a percent sign as digits, but a slash ends
+            // the segment in all of them.
             let unknown_end = mark.end.min(end);
             parts.push((
                 &bytes[start..mark.start.max(start)],

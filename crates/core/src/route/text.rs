@@ -1,22 +1,21 @@
-//! What the bytes of a path stand for after so many rounds of unescaping, and
-//! where services may disagree about them.
+//! The decoded bytes of a path after several rounds of unescaping, and the places where services
+//! may disagree about them.
 
 use std::ops::Range;
 
 use super::path_error::{MAX_ODD_PLACES, MAX_SEGMENTS, PathError};
 
-/// How often escapes within escapes are undone before the path is refused.
+/// How many levels of nested escapes are decoded before the path is refused.
 pub(super) const MAX_ROUNDS: u8 = 4;
-/// Set in the origin of a byte whose meaning depends on the service: one that is
-/// not UTF-8, or a percent sign that starts no escape.
+/// Marks the origin of a byte whose meaning depends on the service: one that is not UTF-8, or a
+/// percent sign that starts no escape.
 const UNKNOWN: u8 = 0x80;
 
-/// A path whose escapes have been undone some times.
+/// A path after some rounds of decoding its escapes.
 #[derive(Clone)]
 pub(super) struct Text {
     bytes: Vec<u8>,
-    /// For each byte the round that produced it, 0 for a raw one, and
-    /// [`UNKNOWN`].
+    /// For each byte, the round that produced it: 0 for a raw one, and [`UNKNOWN`].
     origins: Vec<u8>,
 }
 
@@ -62,12 +61,12 @@ impl Text {
         &self.bytes
     }
 
-    /// Whether the bytes are those of another text.
+    /// Whether the bytes are the same as those of another text.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.bytes == other.bytes
     }
 
-    /// The latest round that one of these bytes needed.
+    /// The latest round that produced any of these bytes.
     pub(super) fn origin(&self, start: usize, end: usize) -> u8 {
         let origins = self.origins[start..end].iter();
         origins.map(|it| it & !UNKNOWN).max().unwrap_or_default()
@@ -78,7 +77,7 @@ impl Text {
         self.origins.iter().any(|origin| origin & UNKNOWN != 0)
     }
 
-    /// Decodes the escapes one more time; `None` if there are no escapes.
+    /// Decodes the escapes once more; `None` if there are no escapes.
     pub(super) fn unescaped(&self, round: u8) -> Option<Self> {
         let first = (0..self.bytes.len()).find(|at| self.escape_at(*at).is_some())?;
         let mut next = Self::with_capacity(self.bytes.len());
@@ -146,19 +145,19 @@ impl Text {
         }
     }
 
-    /// Whether there may be an escape `%uXXXX`.
+    /// Whether the text may contain an escape `%uXXXX`.
     pub(super) fn has_utf_16(&self) -> bool {
         let mut pairs = self.bytes.windows(2);
         pairs.any(|pair| matches!(pair, b"%u" | b"%U"))
     }
 
-    /// The text as a decoder reads it that accepts `%uXXXX`, and overlong UTF-8
-    /// as far as it stands for ASCII; `None` where there is nothing of the kind.
+    /// The text as read by a decoder that accepts `%uXXXX`, and overlong UTF-8 of ASCII characters;
+    /// `None` if the text contains neither.
     pub(super) fn read_leniently(&self) -> Option<Self> {
         let mut next = Self::with_capacity(self.bytes.len());
         let mut at = 0;
         while at < self.bytes.len() {
-            // A percent sign that was escaped itself may begin `%uXXXX` all the same.
+            // A percent sign that was itself escaped may also begin `%uXXXX`.
             let is_odd = self.origins[at] & UNKNOWN != 0 || self.bytes[at] == b'%';
             match lenient(&self.bytes[at..]).filter(|_| is_odd) {
                 Some((c, length)) => {
@@ -175,19 +174,19 @@ impl Text {
         (next.bytes.len() < self.bytes.len()).then_some(next)
     }
 
-    /// The text as a decoder reads it that leaves out what it does not
-    /// understand: only bytes that are not UTF-8, or percent signs as well.
+    /// The text as read by a decoder that drops what it does not understand: bytes that are not
+    /// UTF-8, and optionally percent signs.
     pub(super) fn without_unknown(&self, percent_signs: bool) -> Self {
         self.only(|byte, origin| origin & UNKNOWN == 0 || byte == b'%' && !percent_signs)
     }
 
-    /// The text as a decoder reads it that leaves out everything but ASCII;
-    /// `None` where there is nothing else.
+    /// The text as read by a decoder that drops everything but ASCII; `None` if everything is
+    /// ASCII.
     pub(super) fn ascii_only(&self) -> Option<Self> {
         (!self.bytes.is_ascii()).then(|| self.only(|byte, _| byte.is_ascii()))
     }
 
-    /// Whether a segment is `.` or `..` when everything but ASCII is left out.
+    /// Whether a segment is `.` or `..` when everything but ASCII is dropped.
     pub(super) fn covers_dots(&self) -> bool {
         let is_separator = |byte: &u8| b"/\\;?#".contains(byte);
         let is_covered = |segment: &[u8]| {
@@ -221,8 +220,8 @@ impl Text {
         }
     }
 
-    /// Everything that ends a segment or may be read differently, in order. The
-    /// first is the slash at the beginning.
+    /// All bytes that end a segment or may be read differently, in order. The first is the slash at
+    /// the beginning.
     pub(super) fn marks(&self) -> Result<Vec<Mark>, PathError> {
         let mut marks: Vec<Mark> = Vec::new();
         let (mut separators, mut odd) = (0, 0);
@@ -237,7 +236,7 @@ impl Text {
             };
             let mut end = at + 1;
             if kind == Kind::Unknown {
-                // Decoders may take up to two characters for digits.
+                // Decoders may treat up to two characters as digits.
                 if *byte == b'%' {
                     end = at + 3;
                 }
@@ -272,8 +271,8 @@ impl Text {
     }
 }
 
-/// The character that lenient decoders see at the beginning, and how many bytes it
-/// takes. Overlong forms, of ASCII alone: RFC 3629, section 3.
+/// The character that lenient decoders see at the beginning, and the number of its bytes. Overlong
+/// forms of ASCII only: RFC 3629, section 3.
 fn lenient(bytes: &[u8]) -> Option<(char, usize)> {
     let (code, length) = match *bytes {
         [lead @ 0xc0..=0xc1, last @ 0x80..=0xbf, ..] => {
@@ -298,7 +297,7 @@ fn lenient(bytes: &[u8]) -> Option<(char, usize)> {
 /// Bytes of an escape `%uXXXX`.
 const UNIT_BYTES: usize = 6;
 
-/// The unit of UTF-16 that an escape `%uXXXX` at the beginning stands for.
+/// The UTF-16 code unit of an escape `%uXXXX` at the beginning.
 fn unit(bytes: &[u8]) -> Option<u16> {
     let [b'%', b'u' | b'U', digits @ ..] = bytes else {
         return None;

@@ -7,8 +7,8 @@ use std::ops::Bound;
 use super::path_error::PathError;
 use super::{Pattern, Segment};
 
-/// Patterns by their segments, so that the cost of a lookup does not grow with
-/// the number of routes.
+/// Patterns, stored by segment, so that the cost of a lookup does not grow with the number of
+/// routes.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
@@ -20,39 +20,39 @@ struct Node {
     literals: BTreeMap<Box<[u8]>, usize>,
     /// The child for `*`.
     any: Option<usize>,
-    /// Numbers of the routes that end here.
+    /// Indexes of the routes that end here.
     exact: Vec<usize>,
-    /// Numbers of the routes that end here with `**`.
+    /// Indexes of the routes that end here with `**`.
     open: Vec<usize>,
 }
 
-/// A route whose paths a reading of a path is one of, or may be one of.
+/// A route that a reading of a path matches, or may match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Match {
-    /// The number of the route.
+    /// The index of the route.
     pub(super) route: usize,
-    /// Whether every service that reads the path this way agrees.
+    /// Whether the match is certain for every service that reads the path in this way.
     pub(super) certain: bool,
 }
 
 /// One segment of a reading.
 pub(super) enum Piece<'a> {
-    /// Its bytes.
+    /// The bytes of the segment.
     Plain(&'a [u8]),
-    /// Bytes that every service sees, each followed by a number of bytes that
-    /// services see differently; and the bytes after the last of those.
+    /// Sequences of bytes that every service sees, each followed by a number of bytes that services
+    /// see differently; and the bytes after the last of these.
     Unknown(Vec<(&'a [u8], usize)>, &'a [u8]),
 }
 
-/// Units of [`Work`] for a literal that is compared with an unknown segment,
-/// which is seldom in the cache.
+/// Units of [`Work`] for comparing a literal with an unknown segment; the literal is rarely in the
+/// CPU cache.
 const SCAN: usize = 8;
-/// Most characters that a service sees in place of one byte that is not UTF-8.
-/// Of the Latin letters, ß and ligatures become two where a service wants ASCII;
-/// all others become one or none, in whichever character set they are read.
+/// Maximum number of characters that a service sees in place of one byte that is not UTF-8. Of the
+/// Latin letters, ß and ligatures become two if a service converts to ASCII; all others become one
+/// or none, in any character set.
 const CHARS_PER_BYTE: usize = 2;
 
-/// How much work may still be done. One unit is some 10 ns.
+/// The remaining work budget. One unit is about 10 ns.
 pub(super) struct Work(u32);
 
 impl Work {
@@ -70,7 +70,7 @@ impl Work {
         Ok(())
     }
 
-    /// The units that are left.
+    /// The remaining units.
     #[cfg(test)]
     pub(super) fn left(&self) -> u32 {
         self.0
@@ -113,8 +113,8 @@ impl Tree {
     }
 }
 
-/// A walk through the tree, segment by segment. It is in several places at a
-/// time: a segment may be a literal one and `*`.
+/// A walk through the tree, segment by segment. It is in several places at the same time, because a
+/// segment may match both a literal and `*`.
 pub(super) struct Walk<'a> {
     tree: &'a Tree,
     /// The places after each segment, one after the other, and whether every
@@ -133,7 +133,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes back to the root.
+    /// Returns to the root.
     pub(super) fn restart(&mut self) {
         self.places.truncate(1);
         self.levels.clear();
@@ -143,7 +143,7 @@ impl<'a> Walk<'a> {
         self.levels.last().map_or(0, |(start, _)| *start)
     }
 
-    /// Goes into a segment.
+    /// Descends into a segment.
     pub(super) fn enter(&mut self, piece: &Piece<'_>, work: &mut Work) -> Result<(), PathError> {
         work.spend(1)?;
         let (from, to) = (self.here(), self.places.len());
@@ -193,7 +193,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Goes back out of the last segment; answers whether there was one.
+    /// Leaves the last segment; returns whether there was one.
     pub(super) fn leave(&mut self) -> bool {
         let Some((start, _)) = self.levels.pop() else {
             return false;
@@ -202,8 +202,8 @@ impl<'a> Walk<'a> {
         true
     }
 
-    /// The routes for the path that ends here, by their numbers. An empty
-    /// segment at the end does not count.
+    /// The indexes of the routes that match the path ending here. An empty segment at the end is
+    /// ignored.
     pub(super) fn matches(&mut self, work: &mut Work) -> Result<Vec<Match>, PathError> {
         if self.levels.last().is_some_and(|(_, is_empty)| *is_empty) {
             self.leave();
@@ -227,9 +227,9 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What follows the bytes that an unknown segment begins with.
+/// What follows the bytes at the beginning of an unknown segment.
 struct Rest<'a> {
-    /// How many characters a service may see at most, and what follows them.
+    /// The maximum number of characters that a service may see, and what follows them.
     parts: Vec<(usize, Cow<'a, [u8]>)>,
 }
 
@@ -259,11 +259,11 @@ impl<'a> Rest<'a> {
         {
             return Ok(false);
         }
-        // Character sets of two bytes have ASCII bytes within other characters.
+        // Two-byte character sets have ASCII bytes within other characters.
         if !bytes.is_ascii() {
             return Ok(true);
         }
-        // Where the parts so far may end.
+        // The positions where the parts so far may end.
         let mut ends = vec![0];
         for (chars, known) in &self.parts {
             work.spend(1 + (ends.len() * bytes.len() + known.len()) / 8)?;

@@ -1,14 +1,12 @@
 //! The path in the URL of a request, as a gateway states it.
 
-/// The path and query of a URL such as `https://vms.example/map/1?zoom=2`: what
-/// follows the host and port, `/` where nothing does. Everything else is returned
-/// unchanged: a path is one already, and other texts are not absolute paths, so
-/// [`crate::route::RouteTable::need`] refuses them.
+/// The path and query of a URL such as `https://vms.example/map/1?zoom=2`: the part after the host
+/// and port, or `/` if there is none. Everything else is returned unchanged: a path is one already,
+/// and other texts are not absolute paths, so [`crate::route::RouteTable::need`] refuses them.
 ///
-/// The host may be the visitor's word. It ends at the first slash, which no host
-/// contains, and a URL whose host has other characters than hosts and ports have
-/// (RFC 3986, section 3.2) is returned unchanged: a user name, or a query before
-/// the path, could hide where the path begins.
+/// The host may be chosen by the visitor. It ends at the first slash, which no host contains, and a
+/// URL whose host has other characters than hosts and ports have (RFC 3986, section 3.2) is
+/// returned unchanged: a user name, or a query before the path, could hide where the path begins.
 #[must_use]
 pub fn path_of_url(url: &[u8]) -> &[u8] {
     let Some(rest) = after_scheme(url) else {

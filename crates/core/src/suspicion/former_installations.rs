@@ -7,16 +7,16 @@ use super::Trail;
 use super::report::Report;
 use crate::short_hash::short_hash;
 
-/// More changes of the installation than this within [`INSTALLATION_CHANGES_WINDOW`] are several
-/// machines that take turns. A machine is reinstalled less often.
+/// More changes of the installation than this within [`INSTALLATION_CHANGES_WINDOW`] indicate
+/// several machines that take turns. A machine is reinstalled less often.
 pub const MAX_INSTALLATION_CHANGES: usize = 3;
-/// The time within which changes of the installation are counted together.
+/// The period in which changes of the installation are counted together.
 pub const INSTALLATION_CHANGES_WINDOW: TimeDelta = TimeDelta::days(30);
-/// Maximum number of former installations that are remembered, the newest ones. More
-/// machines than this that take turns change the installation often enough.
+/// Maximum number of former installations that are remembered; the newest are kept. If more
+/// machines than this take turns, the installation changes often enough to be detected.
 pub const MAX_FORMER_INSTALLATIONS: usize = 8;
 
-/// An installation that had the seat before another one.
+/// An installation that used the seat before another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FormerInstallation {
@@ -26,7 +26,7 @@ pub struct FormerInstallation {
     pub replaced_at: DateTime<Utc>,
 }
 
-/// A short hash of an installation id: as much of a hash as tells them apart.
+/// A short hash of an installation id, long enough to distinguish installations.
 #[must_use]
 pub fn installation_fingerprint(installation_id: &str) -> String {
     short_hash(installation_id)
@@ -57,7 +57,7 @@ impl Trail {
         former.any(|it| it.fingerprint == fingerprint)
     }
 
-    /// The former installations once another one takes over.
+    /// The former installations after another one has taken over.
     fn with_replaced(&self, at: DateTime<Utc>) -> Vec<FormerInstallation> {
         let mut former = self.former_installations.clone();
         if self.installation_id.is_empty() {
@@ -67,8 +67,8 @@ impl Trail {
             fingerprint: installation_fingerprint(&self.installation_id),
             replaced_at: at,
         };
-        // A call that was denied has not taken over. What calls again and again while the
-        // license is suspended is one change.
+        // An installation whose call was denied has not taken over. Repeated calls while the
+        // license is suspended are one change.
         former.pop_if(|newest| newest.fingerprint == replaced.fingerprint);
         former.push(replaced);
         let forgotten = former.len().saturating_sub(MAX_FORMER_INSTALLATIONS);

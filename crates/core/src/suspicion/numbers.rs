@@ -6,15 +6,15 @@ use super::Trail;
 use super::report::Report;
 use crate::file_trail::HeardCall;
 
-/// So many calls in a row that do not know the last answer, each another one,
-/// are two machines that share one identity.
+/// This many consecutive calls that do not know the last response, each missing a different one,
+/// indicate two machines that share one identity.
 pub const CALLS_BEHIND: u32 = 3;
 
-/// The time within which regressions are counted together, or three of the longest leases
-/// if that is longer: each machine has to call once in a lease.
+/// The period in which regressions are counted together, or three maximum leases if that is longer:
+/// each machine has to call once per lease.
 pub const REGRESSION_WINDOW: TimeDelta = TimeDelta::days(30);
 
-/// How often at most a number is counted again whose lease has ended.
+/// Minimum interval before a number whose lease has ended is counted again.
 pub const REPETITION_INTERVAL: TimeDelta = TimeDelta::days(1);
 
 impl Trail {
@@ -134,23 +134,22 @@ impl Trail {
         is_shared | self.files.hear(seq, call)
     }
 
-    /// The number that a call says, where a document that the site keeps can have had it.
+    /// The number that a call reports, if it can have been in a document that the site keeps.
     pub(super) fn credible_number(&self, report: &Report<'_>) -> Option<u64> {
         (report.newest_seq).filter(|seq| *seq <= self.issued && self.is_credible(*seq))
     }
 
-    /// Whether the site knows the newest number that it must know. A number between that
-    /// one and the last one issued was in an answer that sites do not keep.
-    /// A request file must also know the newest file.
+    /// Whether the site knows the newest number that it must know. Numbers between that one and the
+    /// last one issued were in responses that sites do not keep. A request file must also know the
+    /// newest file.
     fn is_up_to_date(&self, seq: u64, by_file: bool) -> bool {
         let is_of_file = self.answered == 0 || self.files.contains(seq);
         let is_known = seq == self.answered || (seq > self.answered && is_of_file);
         is_known && (!by_file || self.files.is_newest(seq))
     }
 
-    /// Whether a number that was issued can have been in a document that the site keeps,
-    /// as far as is remembered. Of files that were signed before there was a trail of them
-    /// nothing is.
+    /// Whether an issued number can have been in a document that the site keeps, as far as is
+    /// remembered. Nothing is remembered about files that were signed before the trail existed.
     fn is_credible(&self, seq: u64) -> bool {
         (seq <= self.acknowledged && !self.files.is_invented(seq))
             || seq == self.answered
@@ -175,14 +174,14 @@ impl Trail {
         self.behind_since = seq.map(|_| at);
     }
 
-    /// Answers whether it is one too many.
+    /// Returns whether it is one too many.
     fn count_regression(&mut self, seq: u64, report: &Report<'_>) -> bool {
         let leases = report.longest_lease.checked_mul(3).unwrap_or_default();
         let window = REGRESSION_WINDOW.max(leases);
         self.regressions.add(seq, report.at, window)
     }
 
-    /// Whether the last call said no number, although the site has said one before.
+    /// Whether the last call reported no number, although the site has reported one before.
     fn was_hidden(&self) -> bool {
         self.behind > 0 && self.behind_at.is_none()
     }

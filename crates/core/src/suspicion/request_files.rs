@@ -27,9 +27,9 @@ impl Trail {
         is_shared
     }
 
-    /// Notes the answer to a request file: its number, and the end of its lease. The trail
-    /// has to have followed the request. Answers what staff should review: more leases
-    /// are open than one machine has, whatever their requests said.
+    /// Records the response to a request file: its number, and the end of its lease. The request
+    /// must have been added to the trail before. Returns a suspicion for staff to review if more
+    /// leases are open than one machine has, regardless of what the requests reported.
     #[must_use]
     pub fn note_file(
         &mut self,
@@ -38,7 +38,7 @@ impl Trail {
         exp: DateTime<Utc>,
     ) -> Option<Suspicion> {
         let written_at = report.written_at()?;
-        // A renewal without a number may be one of an older program.
+        // A renewal without a number may come from an older version of the program.
         let may_tell = report.newest_seq.is_some() || report.is_activation;
         let has_to_know = may_tell && report.has_running_lease && !report.knows_lost_number;
         let said = self.credible_number(report);
@@ -60,9 +60,9 @@ impl Trail {
         (self.files.open.add(&lease)).then_some(Suspicion::SharedIdentity)
     }
 
-    /// Whether a request file asks for a lease without a number that a document of the site can
-    /// have had, while another lease by file is open. A machine that has one says its number;
-    /// one that was reinstalled cannot.
+    /// Whether a request file asks for a lease without a number that can have been in a document of
+    /// the site, while another lease by file is open. A machine that has such a lease reports its
+    /// number; a reinstalled machine cannot.
     fn is_blind(&self, report: &Report<'_>) -> bool {
         report.written_at.is_some()
             && report.asks_for_lease
@@ -71,11 +71,11 @@ impl Trail {
             && self.files.open.are_of_others(report.nonce, report.at)
     }
 
-    /// Whether a request file does not know what the seat has shown. One for a renewal
-    /// may: it was written before, and carried slowly. So were those that were written
-    /// before the last one of this kind arrived. One that was written after that, as far as
-    /// it is believed, and says a number that was old already then, is another machine's
-    /// or was written after a backup was restored.
+    /// Whether a request file does not know what the seat has shown. A renewal request may not know
+    /// it, if it was written before and carried slowly. The same applies to requests that were
+    /// written before the last one of this kind arrived. A request that was written later, as far
+    /// as its time can be trusted, and reports a number that was already old at that time, comes
+    /// from another machine or was written after a backup was restored.
     fn is_unaware(&self, report: &Report<'_>) -> bool {
         let Some(written_at) = report.written_at() else {
             return false;

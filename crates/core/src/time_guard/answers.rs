@@ -13,8 +13,8 @@ use super::readings::Readings;
 const ROUNDED: TimeDelta = TimeDelta::seconds(1);
 
 impl TimeGuard {
-    /// A signed answer to our own request was created at `signed`, after we had waited for
-    /// `waited`. Delaying an answer does not delay the time.
+    /// A signed response to our own request was created at `signed`, after we had waited for
+    /// `waited`. Delaying a response does not delay the time.
     #[must_use]
     pub fn proven(
         &self,
@@ -26,7 +26,7 @@ impl TimeGuard {
         let latest = add(signed, waited);
         let agrees = (signed - ANSWER_TOLERANCE..=latest + ANSWER_TOLERANCE).contains(&before);
         let at = match agrees {
-            // What a restart has counted although the process may not have run.
+            // Time that a restart has counted although the process may not have been running.
             true => before.min((latest + ROUNDED).max(before - self.charged)),
             false => latest,
         };
@@ -48,8 +48,8 @@ impl TimeGuard {
         (next, (!agrees).then_some(ClockEvent::Set { by }))
     }
 
-    /// A validation was attempted and proved nothing. Without a kept time the wall
-    /// clock counts from now on, as far as it is ahead.
+    /// A validation was attempted and proved nothing. If no time was stored, the wall clock is used
+    /// from now on, if it is ahead.
     #[must_use]
     pub fn unanswered(&self, readings: Readings) -> (Self, Vec<ClockEvent>) {
         let (mut next, mut events) = self.observed(readings);
@@ -64,8 +64,8 @@ impl TimeGuard {
         (next, events)
     }
 
-    /// A signed document that was made at `signed`, some time ago, has come by
-    /// hand: it is no earlier than that.
+    /// A signed document that was created at `signed`, some time ago, was imported: it is no
+    /// earlier than that.
     #[must_use]
     pub fn at_least(&self, signed: DateTime<Utc>, readings: Readings) -> Self {
         let mut next = Self {
@@ -77,12 +77,12 @@ impl TimeGuard {
         next
     }
 
-    /// A signed answer has come by hand, made at `signed`. It takes back what
-    /// was only claimed, as far as the wall clock says the same now: a time that
-    /// was far ahead comes back once the wall clock is set.
+    /// A license file that was signed at `signed` was imported. It takes back what was only
+    /// claimed, as far as the wall clock agrees now: a time that was far ahead is corrected once
+    /// the wall clock is set.
     ///
     /// The time stated in the request is ignored, because the licensee chooses it. Time in which
-    /// the machine was running is never taken back, and neither is what was signed.
+    /// the machine was running is never taken back, and neither are signed times.
     #[must_use]
     pub fn answered(
         &self,
@@ -94,7 +94,7 @@ impl TimeGuard {
             ..self.clone()
         };
         let before = next.at;
-        // Of two that a minute lies between, neither is the wrong one.
+        // If two clocks differ by less than a minute, neither is considered wrong.
         let shown = before.min(readings.wall.max(next.earliest()));
         let shown = Some(shown).filter(|shown| before - *shown > ANSWER_TOLERANCE);
         let at = shown.unwrap_or(before).max(signed);
@@ -114,10 +114,10 @@ impl TimeGuard {
         (next, event)
     }
 
-    /// What a request by file says when it is written: the wall clock's time,
-    /// where that is behind. So a site whose time was far ahead can ask as soon
-    /// as its clock is set, although only the answer brings its time back. A wall
-    /// clock that is before what was signed is certainly wrong.
+    /// The time that a request file states when it is written: the wall clock's time, if that is
+    /// behind. So a site whose time was far ahead can write a request as soon as its clock is set,
+    /// although only the license file corrects its time. A wall clock that is before a signed time
+    /// is certainly wrong.
     #[must_use]
     pub fn written_at(&self, readings: &Readings) -> DateTime<Utc> {
         let now = self.now(readings.running);
@@ -143,7 +143,7 @@ impl TimeGuard {
         };
         self.at = self.at.max(signed);
         if self.signed_at.is_none() {
-            // Until now only the wall clock has said what time it is.
+            // Until now, the time was based only on the wall clock.
             self.assumed = TimeDelta::MAX;
             self.shared_claim = TimeDelta::zero();
             self.lead = TimeDelta::zero();

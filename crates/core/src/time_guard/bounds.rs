@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// By how much claims may move the time forward between two proofs.
+/// Maximum time by which claims may advance the time between two proofs.
 pub const BELIEVED_LEAD: TimeDelta = TimeDelta::hours(24);
 /// After how much running time a claim that persists is believed.
 pub const DOUBT_DURATION: TimeDelta = TimeDelta::hours(72);
 /// A wall clock that is behind by no more than this is not reported.
 pub const MAX_UNREPORTED_LAG: TimeDelta = TimeDelta::minutes(5);
-/// A signed answer that differs by no more than this agrees: it was on its
-/// way, and its time is in whole seconds.
+/// A signed response that differs by at most this much agrees: it takes time in transit, and its
+/// time is in whole seconds.
 pub const ANSWER_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
-/// How much running time an answer of the License Server has before the wall clock
-/// counts without it.
+/// The running time within which the License Server must respond before the wall clock counts
+/// without a response.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
-/// No clock of ours shows more: what comes after has to be counted, too.
+/// Upper limit of clock readings, which leaves room to count further.
 pub(super) const LATEST: DateTime<Utc> = DateTime::from_timestamp(16_725_225_600, 0).unwrap();
 
-/// A time that is out of bounds stands still.
+/// A time that is out of bounds is not advanced.
 pub(super) fn add(at: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     at.checked_add_signed(delta(by)).unwrap_or(at).min(LATEST)
 }

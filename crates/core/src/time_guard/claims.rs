@@ -14,12 +14,12 @@ use super::kept::Doubt;
 use super::mark::Mark;
 use super::readings::Readings;
 
-/// Clocks of one machine are read one after the other.
+/// The clocks of one machine are read one after the other, so their readings may differ by this
+/// much.
 const JITTER: TimeDelta = TimeDelta::seconds(5);
 
 impl TimeGuard {
-    /// A mark raises the time. What it says of claims counts for what it adds,
-    /// and for nothing that is known without it.
+    /// A mark raises the time. What it says about claims applies only to the time that it adds.
     pub(super) fn raise_to_mark(&mut self, mark: Option<&Mark>) {
         let Some(mark) = mark.filter(|mark| mark.at >= self.at) else {
             return;
@@ -71,7 +71,7 @@ impl TimeGuard {
             if (ahead - off).abs() <= JITTER {
                 return;
             }
-            // It was set, which is a separate claim.
+            // The clock was set, which is a separate claim.
             self.refuted = None;
         }
         if self.awaits_validation {

@@ -14,21 +14,21 @@ use super::bounds::milliseconds;
 pub struct Mark {
     /// The effective time.
     pub at: DateTime<Utc>,
-    /// When the newest signed document was made that was known then. A newer
-    /// document replaces the mark: it may have set the time back.
+    /// When the newest signed document was created that was known at that time. A newer document
+    /// replaces the mark, because it may have set the time back.
     pub signed_at: Option<DateTime<Utc>>,
-    /// What claims had added since the last proof, in milliseconds.
+    /// The time that claims had added since the last proof, in milliseconds.
     pub lead_ms: i64,
-    /// How much of `at` only this machine's wall clock claims, in milliseconds.
+    /// The part of `at` that only this machine's wall clock claims, in milliseconds.
     #[serde(default)]
     pub assumed_ms: i64,
-    /// How much of `at` only a mark in a shared place claims, in milliseconds.
+    /// The part of `at` that only a mark in a shared place claims, in milliseconds.
     #[serde(default, rename = "toldMs")]
     pub shared_claim_ms: i64,
 }
 
 impl Mark {
-    /// A mark for what is not signed: any signed document replaces it.
+    /// A mark for a time that is not signed: any signed document replaces it.
     #[must_use]
     pub fn unsigned(at: DateTime<Utc>) -> Self {
         Self {
@@ -40,8 +40,7 @@ impl Mark {
         }
     }
 
-    /// The mark when it comes from a place that others can write to: what it adds is always a
-    /// claim.
+    /// The mark, if it comes from a place where others can write: what it adds is always a claim.
     #[must_use]
     pub fn as_claim(self) -> Self {
         Self {
@@ -50,8 +49,8 @@ impl Mark {
         }
     }
 
-    /// The one of two marks to keep in a place that several processes write
-    /// to: the one that knows the newer document, else the later one.
+    /// Which of two marks to keep in a place that several processes write to: the one that knows
+    /// the newer document, otherwise the later one.
     #[must_use]
     pub fn merged(self, other: Self) -> Self {
         let order = |mark: &Self| (mark.signed_at, mark.at);
@@ -68,8 +67,7 @@ impl Mark {
         at.filter(|at| *at <= self.at).unwrap_or(self.at)
     }
 
-    /// Whether no document that is newer than those known to the mark was made
-    /// at `signed`.
+    /// Whether the document created at `signed` is not newer than those known to the mark.
     pub(super) fn is_newest(&self, signed: Option<DateTime<Utc>>) -> bool {
         self.signed_at >= signed
     }

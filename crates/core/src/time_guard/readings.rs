@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-/// The clocks of a machine, read at one moment.
+/// The clocks of a machine, read at the same moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readings {
-    /// The wall clock: anybody may set it.
+    /// The wall clock, which anyone may set.
     pub wall: DateTime<Utc>,
-    /// How long this process has been running. It does not count suspends.
+    /// How long this process has been running, without suspends.
     pub running: Duration,
-    /// How long ago the machine was started (`CLOCK_BOOTTIME`), with suspends.
+    /// The time since the machine was started (`CLOCK_BOOTTIME`), including suspends.
     pub since_boot: Duration,
-    /// Which start of the machine that was; `None` if unknown.
+    /// The boot id of the current start of the machine; `None` if unknown.
     pub boot_id: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The behaviour of a gate with each policy, on clocks that the test controls.
+//! The behavior of a gate with each policy, on clocks that the test controls.
 
 use std::sync::Arc;
 

@@ -131,7 +131,7 @@ fn an_invalid_route_is_rejected_with_a_reason() {
     for (paths, feature, says) in [
         ("api/map", MAP_VIEW, "invalid route 'api/map'"),
         ("/api/**/map", MAP_VIEW, "must come last"),
-        ("/api/ma*", MAP_VIEW, "a star stands for a whole segment"),
+        ("/api/ma*", MAP_VIEW, "'*' must stand for a whole segment"),
         ("/api/map", "", "at least one character"),
     ] {
         let error = Routes::new().feature(paths, feature).unwrap_err();

@@ -60,8 +60,8 @@ pub(super) enum Keys {
         issuer: Issuer,
     },
 
-    /// Use this key directory from now on, even if it is older than the database's record or
-    /// a different one. For when the newest directory is lost
+    /// Use this key directory from now on, even if it is older than the database's record or a
+    /// different one. Use this only if the newest directory is lost
     #[command(after_help = "Example:\n  license-server keys accept\n\n\
         Stop all servers first, and start them afterwards. Revoked keys stay revoked.")]
     Accept,

@@ -229,7 +229,7 @@ pub(super) async fn set(
         println!("{}", escaped::json(&license)?);
     } else {
         println!(
-            "{} is {status}; its sites receive the change with their next validation, within a \
+            "{} is {status}; its sites receive the change at their next validation, within a \
              day by default, or immediately with 'license-client validate' at the site",
             license.license_key
         );
@@ -258,7 +258,7 @@ pub(super) async fn renew(
         println!("{}", escaped::json(&license)?);
     } else {
         println!(
-            "{} expires {}; its sites receive the change with their next validation, within a \
+            "{} expires {}; its sites receive the change at their next validation, within a \
              day by default, or immediately with 'license-client validate' at the site",
             license.license_key,
             table::time(license.expires_at, "never")

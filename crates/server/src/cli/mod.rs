@@ -36,7 +36,7 @@ use crate::store::licenses::Status;
 #[command(
     name = "license-server",
     version,
-    after_help = "Exit codes: 0 done, 1 error, 2 wrong usage.\n\
+    after_help = "Exit codes: 0 success, 1 error, 2 invalid usage.\n\
                   Settings are read from flags, the environment and .env."
 )]
 pub struct Cli {
@@ -177,8 +177,8 @@ impl Cli {
     }
 }
 
-/// Runs the subcommand. None runs with other settings than those of an ignored `.env`: it would
-/// use another database.
+/// Runs the subcommand. If `.env` was ignored, no subcommand runs, because it would use a different
+/// database.
 ///
 /// # Errors
 /// Any failure of the command, as a message for people.
@@ -225,7 +225,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(command) => audit::run(&storage, command, json).await,
         Command::Health(command) => health::run(&command, json).await,
         Command::Completions { shell } => {
-            // Into memory first: clap_complete panics where it cannot write.
+            // Written to memory first: clap_complete panics if it cannot write.
             let (mut command, mut script) = (Cli::command(), Vec::new());
             clap_complete::generate(shell, &mut command, "license-server", &mut script);
             println!("{}", String::from_utf8(script)?.trim_end());

@@ -62,8 +62,8 @@ pub(super) enum Seats {
         #[arg(allow_hyphen_values = true)]
         hardware_id: String,
 
-        /// Confirms until when the old machine may still run; without it, the command shows this
-        /// time and releases nothing
+        /// Confirms the time until which the old machine may still run; without it, the command
+        /// shows this time and releases nothing
         #[arg(long, value_name = "INSTANT")]
         confirm_until: Option<DateTime<Utc>>,
     },

@@ -14,9 +14,9 @@ use crate::http::access::Access;
 use crate::open::OpenError;
 use crate::serve::{self, Bounds};
 
-/// How long the service waits for a missing database at its start.
+/// Timeout for a database that is not available when the service starts.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time between two tries …
+/// Delay between two attempts …
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// … and between two log lines about them.
 const REPORT_INTERVAL: Duration = Duration::from_secs(15);
@@ -51,8 +51,8 @@ pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()
     serve::serve_within(Arc::new(app), access, listener, bounds, shutdown).await
 }
 
-/// Opens the service. A database that is starting together with this machine is waited
-/// for; where it refuses, the service does not start.
+/// Opens the service. If the database is not available yet, because it is starting together with
+/// this machine, this waits for it; if it returns an error, the service does not start.
 async fn open_when_there(
     storage: &Storage,
     terms: &Terms,

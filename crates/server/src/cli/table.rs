@@ -37,7 +37,7 @@ pub(super) fn limit(value: i64) -> String {
     }
 }
 
-/// A time to the minute, or a word if it is missing.
+/// A time to the minute, or a placeholder if it is missing.
 pub(super) fn time(time: Option<chrono::DateTime<chrono::Utc>>, none: &str) -> String {
     time.map_or_else(
         || none.to_owned(),

@@ -13,7 +13,7 @@ pub(super) struct Until {
     #[arg(long, value_parser = expiry, value_name = "DATE")]
     expires_at: Option<DateTime<Utc>>,
 
-    /// The end in days from now
+    /// Number of days from now until the license ends
     #[arg(long, conflicts_with = "expires_at", value_name = "DAYS")]
     expires_in_days: Option<u32>,
 }
@@ -23,7 +23,7 @@ impl Until {
     pub(super) fn end(&self, now: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
         let expires_in = self.expires_in_days.map(|days| {
             now.checked_add_signed(TimeDelta::days(days.into()))
-                .context("--expires-in-days is too far away")
+                .context("--expires-in-days is too large")
         });
         Ok(self.expires_at.or(expires_in.transpose()?))
     }

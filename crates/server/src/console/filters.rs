@@ -1,4 +1,4 @@
-//! Errors for invalid addresses.
+//! Errors for invalid filters in the URL.
 
 use axum::extract::rejection::QueryRejection;
 
@@ -9,7 +9,7 @@ pub(super) fn unknown(filter: &str, value: &str, expected: &str) -> ApiError {
     ApiError::BadRequest(format!("unknown {filter} '{value}': expected {expected}"))
 }
 
-/// The filters in the address are malformed.
+/// The filters in the URL are malformed.
 pub(super) fn unreadable(error: &QueryRejection) -> ApiError {
     ApiError::BadRequest(format!(
         "invalid filters in the address: {}",
@@ -17,7 +17,7 @@ pub(super) fn unreadable(error: &QueryRejection) -> ApiError {
     ))
 }
 
-/// The page number in the address; 1 by default.
+/// The page number in the URL; 1 by default.
 ///
 /// # Errors
 /// If it is not a number.

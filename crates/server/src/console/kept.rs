@@ -1,7 +1,7 @@
-//! What was typed into a form whose session had ended: it goes through signing in as hidden
-//! fields of the pages, and is sent again by a person.
+//! Keeps the input of a form whose session had ended: it passes through the sign-in pages in hidden
+//! fields, and is submitted again by the user.
 //!
-//! It is never stored, never in an address, and never sent without a click.
+//! It is never stored, never part of a URL, and never submitted without a click.
 
 use askama::Template;
 use axum::extract::{FromRequest as _, Multipart, Request};
@@ -15,16 +15,16 @@ use super::frame::Frame;
 
 /// Maximum number of fields of a form; the largest one of this console has 13.
 const MAX_FIELDS: usize = 32;
-/// What the names of kept fields begin with among those of the sign-in form.
+/// Prefix of the names of kept fields in the sign-in form.
 const PREFIX: char = '_';
-/// The only form that is sent with a file.
+/// The only form that includes a file.
 const WITH_FILE: &str = "/console/offline";
 
 /// The fields of a form, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kept(pub(super) Vec<(String, String)>);
 
-/// Shows what is sent, and sends it.
+/// Shows the kept input, and submits it.
 #[derive(Template)]
 #[template(path = "resume.html")]
 struct Resume<'a> {
@@ -35,8 +35,8 @@ struct Resume<'a> {
 }
 
 impl Kept {
-    /// The fields of a request that was not let in. None of a body that is longer than
-    /// anyone may send, or of another request than a form.
+    /// The fields of a request that was not authorized. Empty if the body is longer than any caller
+    /// may send, or if the request is not a form.
     pub(super) async fn of(request: Request) -> Self {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|it| it.to_str().ok()?.parse().ok());
@@ -54,7 +54,7 @@ impl Kept {
         Self::bounded(fields)
     }
 
-    /// The kept ones of the fields of the sign-in form.
+    /// The kept fields in the sign-in form.
     pub(super) fn of_sign_in(fields: Vec<(String, String)>) -> Self {
         let kept = |(name, value): (String, String)| {
             let name = name.strip_prefix(PREFIX)?.to_owned();
@@ -64,7 +64,7 @@ impl Kept {
     }
 
     fn bounded(fields: Vec<(String, String)>) -> Self {
-        // Part of a form would be worse than none.
+        // A partial form would be worse than none.
         let fits = fields.len() <= MAX_FIELDS;
         Self(if fits { fields } else { Vec::new() })
     }
@@ -79,7 +79,7 @@ impl Kept {
         fields.map(|(name, value)| (format!("{PREFIX}{name}"), value.as_str()))
     }
 
-    /// Asks whether to send the fields to `action`, after signing in.
+    /// Asks whether to submit the fields to `action`, after signing in.
     pub(super) fn resume(self, action: &str) -> Response {
         let page = Resume {
             frame: Frame::new("sign-in"),
@@ -90,7 +90,7 @@ impl Kept {
         show(StatusCode::OK, &page)
     }
 
-    /// The fields that a person reads before they are sent.
+    /// The fields that are displayed before they are submitted.
     fn shown(&self) -> impl Iterator<Item = (String, &str)> {
         let is_filled = |field: &&(String, String)| !field.1.trim().is_empty();
         let fields = self.0.iter().filter(is_filled);

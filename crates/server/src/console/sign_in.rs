@@ -26,7 +26,7 @@ struct SignIn {
     frame: Frame,
     possible: bool,
     next: String,
-    /// What was sent without a session.
+    /// The request that was sent without a session.
     kept: Kept,
     error: Option<String>,
 }
@@ -42,7 +42,7 @@ pub(super) struct SignInQuery {
 /// longer names.
 const MAX_FORM_BYTES: usize = 16 * 1024;
 
-/// Lets the sign-in form have the fields of another one.
+/// Allows the sign-in form to contain the fields of another form.
 pub(super) async fn with_kept_fields(request: Request, next: Next) -> Response {
     allow_bytes(request.extensions(), MAX_FORM_BYTES);
     next.run(request).await
@@ -122,8 +122,8 @@ pub(super) async fn sign_in(
     }
 }
 
-/// Lets browsers with a session through. All others are sent to the sign-in page, and
-/// back after signing in, with the form that they have sent.
+/// Lets browsers with a session through. All others are redirected to the sign-in page and, after
+/// signing in, back to their page with the form that they submitted.
 pub(super) async fn in_session(
     State(state): State<HttpState>,
     ClientAddress(address): ClientAddress,
@@ -141,7 +141,7 @@ pub(super) async fn in_session(
         if !kept.is_empty() {
             return form(&state.access, own_page(&wanted), kept, None, None);
         }
-        // A change without anything filled in is asked for again.
+        // A change without any input is requested again.
         let next: String = match method {
             Method::GET | Method::HEAD if wanted.len() <= MAX_NEXT_BYTES => {
                 url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect()
@@ -155,8 +155,8 @@ pub(super) async fn in_session(
     next.run(request).await
 }
 
-/// The page shown after signing in. Pages of other sites and texts longer than any
-/// address of ours are rejected.
+/// The page shown after signing in. Pages of other sites and texts longer than any of our URLs are
+/// rejected.
 fn own_page(next: &str) -> &str {
     let fits = next.len() <= MAX_NEXT_BYTES;
     let is_own = next == "/" || next.starts_with("/?") || next.starts_with("/console/");

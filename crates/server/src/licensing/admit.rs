@@ -1,9 +1,10 @@
-//! Whether a site's call is answered now, before anything is done for it.
+//! Decides whether a site's call is answered now, before any work is done for it.
 //!
-//! A key of the wrong form, or with a wrong check character, costs no query. For any
-//! other one query says whether the license exists and whether the machine holds a
-//! seat. Calls take turns for it, and until they are answered. A call about a license counts for that seat, or for the license's machines
-//! without one; every other call counts as a failure of its address.
+//! A malformed key, or one with a wrong check character, costs no query. For any other key, one
+//! query determines whether the license exists and whether the machine holds a seat. Calls wait for
+//! their turn before this query, and keep it until they are answered. A call about a license counts
+//! for that seat, or for the license's machines without one; every other call counts as a failure
+//! of its address.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,26 +23,26 @@ use crate::store::{StoreError, callers};
 /// Why a call is not answered now.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmitError {
-    /// The caller has used its allowance.
+    /// The caller has exceeded its rate limit.
     #[error("too many calls; the next one is allowed in {0:?}")]
     TooManyCalls(Duration),
-    /// Too many calls about the license, or with keys that are not known, are waiting.
+    /// Too many calls about the license, or with unknown keys, are waiting.
     #[error("too many calls are waiting")]
     Busy,
-    /// Nothing is signed.
+    /// Signing is suspended.
     #[error(transparent)]
     NotSigning(SignError),
-    /// The database refuses.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Where a call comes from, and what it is about.
+/// The origin and subject of a call.
 #[derive(Clone, Copy)]
 pub struct SiteCall<'a> {
-    /// The address, as trusted proxies tell it.
+    /// The address, as reported by trusted proxies.
     pub address: IpAddr,
-    /// What is asked.
+    /// The kind of call.
     pub call: Call,
     /// The license key, as it was sent.
     pub license_key: &'a str,
@@ -50,9 +51,9 @@ pub struct SiteCall<'a> {
 }
 
 impl SiteCall<'_> {
-    /// Lets the call in when it is its turn, and counts it. While nothing is signed none
-    /// is let in, and none is counted. The turn has to be kept until the call is answered;
-    /// a call that needs no database has none.
+    /// Admits the call when it is its turn, and counts it. While nothing is signed, no call is
+    /// admitted or counted. The turn has to be kept until the call is answered; a call that needs
+    /// no database has no turn.
     ///
     /// # Errors
     /// One [`AdmitError`] for each reason.
@@ -92,10 +93,10 @@ impl SiteCall<'_> {
         }
     }
 
-    /// Counts a refused activation against the address. The answer goes out all
-    /// the same: only unknown keys wait for it.
+    /// Counts a refused activation against the address. The response is sent regardless: only calls
+    /// with unknown keys are limited by the address.
     pub fn note(self, app: &App, answer: &SiteAnswer) {
-        // An unknown key was counted when the call was let in.
+        // An unknown key was counted when the call was admitted.
         let is_refused = match answer {
             SiteAnswer::Denied { reason, .. } => *reason != DenialReason::UnknownLicense,
             SiteAnswer::License(_) | SiteAnswer::Deactivated { .. } => false,

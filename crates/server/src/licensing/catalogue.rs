@@ -1,4 +1,4 @@
-//! The tiers that are sold.
+//! The tiers on sale.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -14,32 +14,31 @@ pub const UNLIMITED: i64 = -1;
 pub enum Tier {
     /// Map view; 16 cameras, 5 users, 2 TB, one machine.
     Standard,
-    /// Analytics and health monitoring as well; 64 cameras, 20 users, 20 TB,
-    /// one machine.
+    /// Adds analytics and health monitoring; 64 cameras, 20 users, 20 TB, one machine.
     Professional,
     /// Every feature, no limits, two machines.
     Enterprise,
 }
 
-/// What a tier holds.
+/// The content of a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bundle {
     /// The tier's name in a license.
     pub name: &'static str,
     /// Feature keys.
     pub features: &'static [&'static str],
-    /// Or [`UNLIMITED`].
+    /// Maximum number of cameras, or [`UNLIMITED`].
     pub max_cameras: i64,
-    /// Or [`UNLIMITED`].
+    /// Maximum number of users, or [`UNLIMITED`].
     pub max_users: i64,
-    /// In GB, or [`UNLIMITED`].
+    /// Maximum storage in GB, or [`UNLIMITED`].
     pub max_storage_gb: i64,
-    /// Machines.
+    /// The number of machines.
     pub seats: u32,
 }
 
 impl Tier {
-    /// What the tier holds.
+    /// The content of the tier.
     #[must_use]
     pub fn bundle(self) -> Bundle {
         match self {

@@ -11,21 +11,21 @@ use crate::store::licenses::License;
 use crate::store::seat_moves::{self, SeatMove};
 use crate::store::{StoreError, seats};
 
-/// Why a machine gets no place, and how many moves are left.
+/// Why a machine gets no place, and the number of moves left.
 #[derive(Clone, Copy, Debug)]
 pub struct NoPlace {
-    /// Why.
+    /// The reason.
     pub limit: SeatLimit,
     /// Moves left.
     pub moves_left: u32,
 }
 
-/// Claims a place for a machine that holds no seat. Where that needs the places of
-/// machines whose leases still run, it spends moves. `longest_move` is how long such a
-/// lease may still run. The license has to be held.
+/// Claims a place for a machine that holds no seat. If that needs the places of machines whose
+/// leases are still valid, it spends moves. `longest_move` is the maximum remaining time of such a
+/// lease. The license must be locked.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn claim(
     db: &impl ConnectionTrait,
     license: &License,
@@ -77,10 +77,10 @@ pub async fn claim(
     Ok(Ok(()))
 }
 
-/// How many moves a license has left.
+/// The number of moves that a license has left.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn moves_left(
     db: &impl ConnectionTrait,
     license: &License,

@@ -1,4 +1,4 @@
-//! Watch the clock that documents are signed by, show it, and accept it.
+//! Watch, show and accept the clock that is used for signing.
 
 use std::sync::Arc;
 
@@ -21,34 +21,32 @@ pub enum AcceptError {
     /// It does not agree with the database's clock.
     #[error(transparent)]
     Doubt(ClockDoubt),
-    /// The database refuses.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What a server sees of its clock.
+/// What a server knows about its clock.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClockStatus {
     /// The wall clock.
     pub clock: DateTime<Utc>,
-    /// How many seconds it is ahead of the database's clock; `null` where the
-    /// database has none.
+    /// How many seconds it is ahead of the database's clock; `null` if the database has none.
     pub seconds_ahead_of_database: Option<i64>,
-    /// The newest instant at which a server trusted its clock; `null` where nothing
-    /// was ever signed.
+    /// The newest instant at which a server trusted its clock; `null` if nothing was ever signed.
     pub recorded: Option<DateTime<Utc>>,
-    /// What the clock showed when it was accepted last.
+    /// The time that the clock showed when it was last accepted.
     pub accepted: Option<DateTime<Utc>>,
-    /// Why a server that starts now does not sign.
+    /// Why a server that starts now would not sign.
     pub doubt: Option<String>,
 }
 
-/// A clock at the start of a process: with what is recorded, and compared with the
+/// The state of a clock at the start of a process: with the recorded times, and compared with the
 /// database's clock.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn open(store: &Store, clock: Arc<dyn Clock>) -> Result<SigningClock, StoreError> {
     let recorded = signing_clock::find(store.reader()).await?;
     let recorded_at = recorded.map(|it| it.at);
@@ -58,7 +56,7 @@ pub async fn open(store: &Store, clock: Arc<dyn Clock>) -> Result<SigningClock, 
     Ok(opened)
 }
 
-/// Compares a clock with the database's; answers how far it is ahead, and `None` if the database
+/// Compares a clock with the database's; returns how far it is ahead, and `None` if the database
 /// has no clock.
 async fn compare(store: &Store, clock: &SigningClock) -> Result<Option<TimeDelta>, StoreError> {
     let shown = signing_clock::database_time(store.reader()).await?;
@@ -68,7 +66,7 @@ async fn compare(store: &Store, clock: &SigningClock) -> Result<Option<TimeDelta
 /// Records that a clock is trusted now, if it is.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn record(store: &Store, clock: &SigningClock) -> Result<(), StoreError> {
     match clock.to_record() {
         Some((at, may_begin)) => signing_clock::record(store.reader(), at, may_begin).await,
@@ -83,11 +81,11 @@ pub async fn record_if_trusted(app: &App) {
     }
 }
 
-/// Compares the clock with the database's, takes up that it was accepted, and
-/// records that it is trusted, if it is, and that the database is covered until now.
+/// Compares the clock with the database's and applies new acceptances. If the clock is trusted,
+/// records that, and that the database is complete up to now.
 ///
 /// # Errors
-/// When the database refuses; the previous result then still counts.
+/// If the database returns an error; the previous result then stays in effect.
 pub async fn watch(app: &App) -> Result<(), StoreError> {
     compare(&app.store, &app.signing_clock).await?;
     let recorded = signing_clock::find(app.store.reader()).await?;
@@ -97,10 +95,10 @@ pub async fn watch(app: &App) -> Result<(), StoreError> {
     restored::record(&app.store, &app.numbering, &app.signing_clock, false).await
 }
 
-/// What a process that starts now sees of its clock.
+/// The state of the clock for a process that starts now.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn status(store: &Store, clock: Arc<dyn Clock>) -> Result<ClockStatus, StoreError> {
     let recorded = signing_clock::find(store.reader()).await?;
     let seen = open(store, clock.clone()).await?;
@@ -116,8 +114,8 @@ pub async fn status(store: &Store, clock: Arc<dyn Clock>) -> Result<ClockStatus,
     })
 }
 
-/// Records that a person has found this machine's clock to be right, with an entry
-/// in the audit log. Running servers whose clock shows the same take it up.
+/// Records that a person has confirmed this machine's clock, with an entry in the audit log.
+/// Running servers whose clock shows the same time apply it.
 ///
 /// # Errors
 /// [`AcceptError::Doubt`] if the database's clock shows another time: one of the two is wrong,

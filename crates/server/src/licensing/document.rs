@@ -1,4 +1,4 @@
-//! Make the documents that sites are sent.
+//! Creates the documents that sites receive.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims};
@@ -17,33 +17,32 @@ use crate::store::licenses::License;
 pub struct Addressee {
     /// The request's nonce.
     pub nonce: Option<String>,
-    /// The license key that was sent.
+    /// The license key in the call.
     pub license_key: String,
-    /// The installation that asks.
+    /// The installation that calls.
     pub installation_id: String,
-    /// The machine that asks.
+    /// The machine that calls.
     pub hardware_id: String,
 }
 
-/// What every document says about the call that it answers.
+/// The part of every document that describes the call that it answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
     /// The recipient.
     pub to: &'a Addressee,
     /// The call.
     pub question: Call,
-    /// Its sequence number.
+    /// The sequence number.
     pub seq: u64,
     /// When it is signed.
     pub at: DateTime<Utc>,
 }
 
-/// The license object of an answer, with the signed document as `signature`, and
-/// for how long that is good. A lease for a site without internet ends with the
-/// license at the latest.
+/// The license object of a response, with the signed document as `signature`, and the end of its
+/// validity. A lease for a site without internet ends no later than the license.
 ///
 /// # Errors
-/// When the claims have no JSON form, which ours always have.
+/// If the claims cannot be serialized as JSON, which never happens with ours.
 pub fn signed_license(
     app: &App,
     license: &License,
@@ -92,10 +91,10 @@ pub fn signed_license(
     Ok((object, signed))
 }
 
-/// A no, and the receipt of a deactivation.
+/// A denial, and the receipt of a deactivation.
 #[derive(Clone, Debug)]
 pub struct Denied {
-    /// Why.
+    /// The code of the reason.
     pub reason: DenialReason,
     /// The reason, for the site's operator.
     pub message: String,
@@ -104,7 +103,7 @@ pub struct Denied {
 /// A signed denial.
 ///
 /// # Errors
-/// When the claims have no JSON form, which ours always have.
+/// If the claims cannot be serialized as JSON, which never happens with ours.
 pub fn signed_denial(
     app: &App,
     license: Option<&License>,

@@ -1,4 +1,4 @@
-//! How the installations of all customers stand.
+//! The standing of the installations of all customers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
@@ -22,18 +22,18 @@ use crate::store::licenses::{Search, Status};
 use crate::store::page::{PageStart, SortOrder};
 use crate::store::{StoreError, calls, licenses, suspicions};
 
-/// Suspicions that are older count no more.
+/// Suspicions older than this are not counted.
 const SUSPECTED_FOR: TimeDelta = TimeDelta::days(30);
 /// Versions that are counted separately; the rest are combined.
 const VERSIONS: usize = 12;
 
-/// How an installation stands, seen from here.
+/// The standing of an installation, as seen by the License Server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
-    /// Its lease is good.
+    /// Its lease is valid.
     Active,
-    /// It should have validated, and works until the end of grace.
+    /// Its validation is overdue, and it works until the end of grace.
     Grace,
     /// It has not validated for so long that its licensed features are off.
     Silent,
@@ -45,7 +45,7 @@ impl Seen {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Active, Self::Grace, Self::Silent, Self::Stopped];
 
-    /// By what its license is, and what was signed for it last.
+    /// Derived from the license's state and the last signed document.
     #[must_use]
     pub fn of(
         status: Status,
@@ -64,7 +64,7 @@ impl Seen {
         }
     }
 
-    /// The word in addresses and JSON.
+    /// The code in URLs and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -76,42 +76,42 @@ impl Seen {
     }
 }
 
-/// All installations together.
+/// A summary of all installations.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fleet {
-    /// When this was so.
+    /// When the summary was created.
     pub at: DateTime<Utc>,
     /// Licenses by their status: `active`, `expired`, `suspended`, `revoked`.
     pub licenses: BTreeMap<String, u64>,
     /// Machines that hold a seat.
     pub installations: u64,
-    /// Those by standing: `active`, `grace`, `silent`, `stopped`.
+    /// These machines by standing: `active`, `grace`, `silent`, `stopped`.
     pub standings: BTreeMap<String, u64>,
-    /// Those by the VMS's version, the most frequent first.
+    /// These machines by VMS version, most frequent first.
     pub versions: Vec<Version>,
-    /// Those by when they called last.
+    /// These machines by the time of their last call.
     pub last_seen: LastSeen,
-    /// How many use more than their license allows.
+    /// The number of installations that exceed a limit of their license.
     pub over_limit: u64,
-    /// How many are suspected of something, in the last 30 days.
+    /// The number of installations with a suspicion in the last 30 days.
     pub suspected: u64,
-    /// Calls of the last 24 hours that were not answered because the site knows more than
-    /// the database, which may be a restored backup.
+    /// Calls of the last 24 hours that were not answered because the site is newer than the
+    /// database, which may be a restored backup.
     pub withheld: u64,
 }
 
-/// How many installations have a version.
+/// The number of installations with a version.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Version {
-    /// As the site says it; empty for all further ones.
+    /// As reported by the site; empty for all other versions.
     pub version: String,
-    /// How many.
+    /// The number of installations.
     pub installations: u64,
 }
 
-/// How many installations have called last within …
+/// The number of installations whose last call was within …
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastSeen {
@@ -125,10 +125,10 @@ pub struct LastSeen {
     pub longer: u64,
 }
 
-/// Which installations.
+/// Filters of installations.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only those that stand so.
+    /// Only those with this standing.
     pub standing: Option<Seen>,
     /// Only those of this version.
     pub version: Option<String>,
@@ -138,21 +138,21 @@ pub struct Filter {
     pub suspected: Option<bool>,
 }
 
-/// One of them, and how it stands.
+/// An installation and its standing.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// What is known of it.
+    /// The data of the installation.
     pub installation: Installation,
-    /// How it stands.
+    /// Its standing.
     pub seen: Seen,
-    /// Whether it uses more than its license allows.
+    /// Whether it exceeds a limit of its license.
     pub over_limit: bool,
-    /// Whether it is suspected of something.
+    /// Whether there is a suspicion about it.
     pub suspected: bool,
 }
 
-/// How the fleet was seen last: looking at all of it takes some time, and pages
-/// that keep themselves up to date ask often.
+/// The latest evaluation of the fleet: evaluating all installations takes some time, and pages that
+/// update themselves ask often.
 #[derive(Debug, Default)]
 pub struct Survey(Mutex<Option<Looked>>);
 
@@ -165,18 +165,18 @@ struct Looked {
 }
 
 impl Survey {
-    /// The fleet as it was evaluated last, for callers that must not cause work.
+    /// The latest evaluation of the fleet, for callers that must not cause work.
     #[must_use]
     pub fn last(&self) -> Option<Arc<Fleet>> {
         let last = self.0.try_lock().ok()?;
         last.as_ref().map(|looked| looked.fleet.clone())
     }
 
-    /// The fleet, current or recent. Evaluating it takes at most a twentieth of the time, and
-    /// concurrent callers wait for the same result.
+    /// The current or a recent evaluation of the fleet. Evaluations take at most a twentieth of the
+    /// time, and concurrent callers wait for the same result.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn fleet(&self, app: &App) -> Result<Arc<Fleet>, StoreError> {
         let mut last = self.0.lock().await;
         let begun = app.clock.running();
@@ -196,7 +196,7 @@ impl Survey {
     }
 }
 
-/// Looks at every installation, one after the other.
+/// Evaluates every installation, one after the other.
 async fn look(app: &App) -> Result<Fleet, StoreError> {
     let db = app.store.reader();
     let now = app.clock.now();
@@ -241,7 +241,7 @@ async fn look(app: &App) -> Result<Fleet, StoreError> {
 /// Calls since an instant that were not answered because the database is older than the
 /// site.
 async fn withheld_since(app: &App, from: DateTime<Utc>) -> Result<u64, StoreError> {
-    // What cannot be written down is shown without it.
+    // Counts that cannot be stored are still included.
     app.write_traffic_down().await;
     let calls = calls::since(app.store.reader(), from).await?;
     let withheld = calls.iter().filter(|it| it.answer == "withheld");
@@ -252,7 +252,7 @@ async fn withheld_since(app: &App, from: DateTime<Utc>) -> Result<u64, StoreErro
 /// on; and how many match in all.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn installations(
     app: &App,
     filter: &Filter,
@@ -263,7 +263,7 @@ pub async fn installations(
     let now = app.clock.now();
     let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
     if filter.takes_all() {
-        // The database counts and skips what need not be judged.
+        // The database counts and skips installations whose standing need not be derived.
         let rows = all(db, order, Some(window)).await?;
         let page = rows.map_ok(|it| Member::of(it, &suspected, now));
         return Ok((page.try_collect().await?, count(db).await?));
@@ -289,7 +289,7 @@ pub async fn installations(
 }
 
 impl Fleet {
-    /// How many stand so.
+    /// The number of installations with this standing.
     #[must_use]
     pub fn of(&self, seen: Seen) -> u64 {
         self.standings

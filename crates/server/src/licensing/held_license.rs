@@ -172,7 +172,7 @@ impl<'a> HeldLicense<'a> {
         if !takes_seat(self.call, was_freed, self.lost.is_some()) {
             return Err(Refused::no_seat(was_freed).into());
         }
-        // An activation was counted when the call was let in.
+        // An activation was counted when the call was admitted.
         if self.call != Call::Activate {
             let running = app.clock.running();
             let counted = app.rates.newcomer(&license.id, license.seats, running);
@@ -311,7 +311,7 @@ impl<'a> HeldLicense<'a> {
     /// Gives the answer its sequence number.
     fn number(&self, seat: &mut Seat) {
         seat.last_seq = next_number(seat.last_seq, self.lost, self.now);
-        // Whether the answer to a request file reaches the site is not known.
+        // It is not known whether the response to a request file reaches the site.
         if self.details.offline.is_none() && self.call.answer_is_kept() {
             seat.note_answer(&self.report());
         }

@@ -1,4 +1,4 @@
-//! What was, over time: calls of the fleet, usage of a license.
+//! History: calls of the fleet, and usage of a license.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use license_core::restored::number_at;
@@ -15,17 +15,17 @@ use crate::store::{
     StoreError, calls, commit_proofs, licenses, lost_numbers, seats, site_entries, suspicions,
 };
 
-/// For so long history is kept.
+/// How long history is kept.
 pub const KEPT_FOR: TimeDelta = TimeDelta::days(400);
-/// For so long a freed seat is kept after its last lease has ended.
+/// How long a freed seat is kept after its last lease has ended.
 pub const FREED_KEPT_FOR: TimeDelta = TimeDelta::days(7);
 /// For so long the rows of a process are kept that writes no more: a running one records every
 /// 15 seconds.
 const PROOFS_KEPT_FOR: TimeDelta = TimeDelta::days(7);
-/// How many days of licenses are summed up together.
+/// The number of days of licenses that are summarized together.
 const AT_A_TIME: u64 = 100;
 
-/// How many calls of sites were answered on one day.
+/// The number of calls of sites that were answered on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallsOfDay {
@@ -34,29 +34,27 @@ pub struct CallsOfDay {
     pub day: NaiveDate,
     /// `activate`, `validate`, `heartbeat` or `deactivate`.
     pub kind: String,
-    /// Answered with a yes.
+    /// Confirmed.
     pub confirmed: u64,
-    /// Answered with a no.
+    /// Denied.
     pub denied: u64,
-    /// Not answered, because the caller had used its allowance (HTTP 429).
+    /// Refused because the caller had exceeded its rate limit (HTTP 429).
     pub throttled: u64,
-    /// Not answered, because the site knows a sequence number that the database does
-    /// not (HTTP 503).
+    /// Not answered because the site knows a sequence number that the database does not (HTTP 503).
     pub withheld: u64,
 }
 
-/// Calls of one kind on each of the last `days` days, the oldest first and today
-/// last.
+/// Calls of one kind on each of the last `days` days, oldest first.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn calls_by_day(
     app: &App,
     kind: &str,
     days: u32,
     now: DateTime<Utc>,
 ) -> Result<Vec<CallsOfDay>, StoreError> {
-    // What cannot be written down is shown without it.
+    // Counts that cannot be stored are still included.
     app.write_traffic_down().await;
     let today = now.date_naive();
     let first = today - TimeDelta::days(i64::from(days) - 1);
@@ -90,11 +88,11 @@ pub async fn calls_by_day(
     Ok(of_day)
 }
 
-/// What the machines of a license have used on each of the last `days` days, the newest
-/// first: those after a cursor, at most `limit`.
+/// The usage of the machines of a license on each of the last `days` days, newest first: the
+/// entries after a cursor, at most `limit`.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn usage_by_day(
     app: &App,
     license_id: &str,
@@ -106,11 +104,11 @@ pub async fn usage_by_day(
     usage_days::since(app.store.reader(), license_id, first, after, limit).await
 }
 
-/// On each of the last `days` days, the most that any one machine has used: limits are
-/// for a machine.
+/// The highest usage of any one machine on each of the last `days` days, because limits apply to
+/// each machine.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn greatest_by_day(
     app: &App,
     license_id: &str,
@@ -123,13 +121,12 @@ fn first_of(app: &App, days: u32) -> NaiveDate {
     app.clock.now().date_naive() - TimeDelta::days(i64::from(days) - 1)
 }
 
-/// Removes data older than [`KEPT_FOR`], and freed seats [`FREED_KEPT_FOR`] after
-/// their last lease has ended; sums up what sites did that was only counted. Does
-/// nothing while the clock may be wrong: a freed seat would be removed while its lease
-/// still runs.
+/// Removes data older than [`KEPT_FOR`], and freed seats [`FREED_KEPT_FOR`] after their last lease
+/// has ended; writes summaries of the site entries that were only counted. Does nothing while the
+/// clock may be wrong: a freed seat could be removed while its lease is still valid.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn forget(app: &App) -> Result<(), StoreError> {
     match app.signing_clock.permit(app.clock.now()) {
         Ok(now) => forget_at(app, now).await,
@@ -149,8 +146,7 @@ async fn forget_at(app: &App, now: SigningTime) -> Result<(), StoreError> {
     sum_up_site_entries(app, now).await
 }
 
-/// Writes, for each license and day that is over, how many entries of sites were only
-/// counted.
+/// Writes, for each license and past day, how many entries of sites were only counted.
 async fn sum_up_site_entries(app: &App, now: DateTime<Utc>) -> Result<(), StoreError> {
     let change = app.change(Actor::Service);
     loop {
@@ -160,7 +156,7 @@ async fn sum_up_site_entries(app: &App, now: DateTime<Utc>) -> Result<(), StoreE
             return Ok(());
         }
         for day in days {
-            // Of several servers, one removes the row.
+            // If several servers do this, one of them removes the row.
             let removed = site_entries::remove(&transaction, &day.license_id, day.day).await?;
             let license = licenses::find_by_id(&transaction, &day.license_id).await?;
             if let Some(license) = license.filter(|_| removed && day.counted > 0) {

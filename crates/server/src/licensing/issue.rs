@@ -17,28 +17,28 @@ use crate::licensing::document::license_object;
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
 
-/// What to issue: a tier, and what differs from it.
+/// The license to issue: a tier, and the differences from it.
 #[derive(Clone, Debug)]
 pub struct IssueRequest {
     /// The tier.
     pub tier: Tier,
-    /// Whose license it is.
+    /// The customer.
     pub customer: String,
-    /// Machines that may hold it at a time.
+    /// Maximum number of machines at the same time.
     pub seats: Option<u32>,
-    /// How often in a period a seat may move while the old machine's lease runs.
+    /// How many times in a period a seat may move while the old machine's lease is still valid.
     pub moves: Option<u32>,
-    /// Days of that period.
+    /// Length of that period in days.
     pub moves_period_days: Option<u32>,
-    /// -1 is unlimited.
+    /// Maximum number of cameras; -1 is unlimited.
     pub max_cameras: Option<i64>,
-    /// -1 is unlimited.
+    /// Maximum number of users; -1 is unlimited.
     pub max_users: Option<i64>,
-    /// In GB; -1 is unlimited.
+    /// Maximum storage in GB; -1 is unlimited.
     pub max_storage_gb: Option<i64>,
     /// Features in addition to the tier's.
     pub with: Vec<String>,
-    /// Features of the tier to leave out.
+    /// Features of the tier to exclude.
     pub without: Vec<String>,
     /// The last instant at which the license may be used.
     pub expires_at: Option<DateTime<Utc>>,
@@ -70,44 +70,44 @@ impl IssueRequest {
 /// Why a license was not issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// The key is not one of ours.
+    /// The key does not have our format.
     #[error(transparent)]
     Key(#[from] LicenseKeyError),
     /// There already is a license with this key.
     #[error("a license with the key {0} already exists")]
     Exists(String),
-    /// A feature key that cannot be.
+    /// An invalid feature key.
     #[error("'{key}' is not a feature key: {error}")]
     Feature {
-        /// Which one.
+        /// The feature key.
         key: String,
-        /// Why.
+        /// The reason.
         error: FeatureKeyError,
     },
     /// A feature to remove that the tier does not have.
     #[error("the tier has no feature '{0}' to remove")]
     NotInTier(String),
-    /// A limit below -1.
+    /// A limit is below -1.
     #[error("{name} is {value}; expected 0 or more, or -1 for unlimited")]
     Limit {
-        /// Which one.
+        /// The name of the limit.
         name: &'static str,
-        /// What it is.
+        /// The value.
         value: i64,
     },
-    /// No seats, or absurdly many.
-    #[error("{0} seats; expected 1 to 1000000")]
+    /// The number of seats is 0 or too large.
+    #[error("invalid number of seats {0}; expected 1 to 1000000")]
     Seats(u32),
-    /// More moves than anyone needs.
-    #[error("{0} moves; expected 0 to {MAX_MOVES}")]
+    /// The number of moves is too large.
+    #[error("invalid number of moves {0}; expected 0 to {MAX_MOVES}")]
     Moves(u32),
-    /// A period of moves that is empty or too long.
-    #[error("a period of {0} days for moves; expected 1 to {MAX_MOVES_PERIOD_DAYS}")]
+    /// The period of moves is 0 or too long.
+    #[error("invalid period of {0} days for moves; expected 1 to {MAX_MOVES_PERIOD_DAYS}")]
     MovesPeriod(u32),
-    /// The end cannot be.
+    /// The end is invalid.
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
-    /// The customer's name does not fit.
+    /// The customer's name is too long.
     #[error("the customer's name is limited to 255 characters")]
     Customer,
     /// No site could read the license's documents.
@@ -121,18 +121,18 @@ pub enum IssueError {
         /// Size of the license in a document, in bytes of JSON.
         bytes: usize,
     },
-    /// The operating system gives no randomness.
+    /// The operating system returned no random bytes.
     #[error("the operating system returned no random bytes: {0}")]
     NoRandomness(getrandom::Error),
-    /// The database refuses.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why a license cannot end at an instant.
+/// Why a license cannot end at a given instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpiryError {
-    /// It would have ended before.
+    /// The end has already passed.
     #[error("the license would expire at {0}, which has passed")]
     Passed(DateTime<Utc>),
     /// Programs write years with four digits (RFC 3339, section 1).
@@ -143,20 +143,20 @@ pub enum ExpiryError {
     TooFar,
 }
 
-/// Reads an instant or a day; a day means its end.
+/// Parses an instant or a day; a day means its end.
 #[must_use]
 pub fn end_of(text: &str) -> Option<DateTime<Utc>> {
     let day = text.parse::<NaiveDate>().ok();
     day.and_then(|day| day.and_hms_opt(23, 59, 59))
         .map(|end| end.and_utc())
         .or_else(|| text.parse().ok())
-        // Databases and documents have years of four digits, and no leap seconds.
+        // Databases and documents support years with four digits, and no leap seconds.
         .filter(|end: &DateTime<Utc>| (1..=9999).contains(&end.year()))
         .filter(|end| end.nanosecond() < 1_000_000_000)
         .map(|end| end.trunc_subsecs(0))
 }
 
-/// Whether a license may end at an instant, or never.
+/// Checks whether a license may end at an instant, or never.
 ///
 /// # Errors
 /// One [`ExpiryError`] for each reason that it may not.
@@ -319,8 +319,8 @@ fn features(tier: &[&str], with: &[String], without: &[String]) -> Result<Vec<St
     Ok(features)
 }
 
-/// Features of a license that this release of the product does not have: those
-/// of another one, or a mistake.
+/// Features of a license that this release of the product does not have: features of another
+/// release, or typing errors.
 #[must_use]
 pub fn unknown_features(license: &License) -> Vec<&str> {
     let keys = license.features.iter().map(String::as_str);
@@ -328,7 +328,7 @@ pub fn unknown_features(license: &License) -> Vec<&str> {
         .collect()
 }
 
-/// More bytes than a key needs: some are passed over.
+/// More bytes than a key needs, because some are skipped.
 fn random_key() -> Result<LicenseKey, IssueError> {
     loop {
         let mut bytes = [0; 32];

@@ -1,4 +1,4 @@
-//! May a license be used at all, and what is it called?
+//! Decides whether a license may be used, and its status.
 
 use chrono::{DateTime, Utc};
 use license_core::license_state::{Decided, LicenseState};
@@ -12,13 +12,13 @@ use crate::store::licenses::{License, Status};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum ShownStatus {
-    /// It may be used.
+    /// The license may be used.
     Active,
     /// Its end has passed.
     Expired,
-    /// Not for the time being.
+    /// Suspended.
     Suspended,
-    /// Never again.
+    /// Revoked permanently.
     Revoked,
 }
 
@@ -26,7 +26,7 @@ impl ShownStatus {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Active, Self::Expired, Self::Suspended, Self::Revoked];
 
-    /// What a license is called now.
+    /// The current status of a license.
     #[must_use]
     pub fn of(license: &License, now: DateTime<Utc>) -> Self {
         match state(license.status, license.expires_at, now) {
@@ -37,7 +37,7 @@ impl ShownStatus {
         }
     }
 
-    /// What the vendor decided about licenses that are called so.
+    /// The vendor's decision for licenses with this status.
     #[must_use]
     pub fn decided(self) -> Status {
         match self {
@@ -47,8 +47,8 @@ impl ShownStatus {
         }
     }
 
-    /// Whether the end of licenses that are called so has passed; `None` where it may or
-    /// may not have.
+    /// Whether the end of licenses with this status has passed; `None` if it may or may not have
+    /// passed.
     #[must_use]
     pub fn has_ended(self) -> Option<bool> {
         match self {
@@ -73,10 +73,10 @@ impl ShownStatus {
 /// A license as programs see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ShownLicense {
-    /// What was sold.
+    /// The license.
     #[serde(flatten)]
     pub license: License,
-    /// Whether it may be used.
+    /// Its current status.
     pub status: ShownStatus,
 }
 

@@ -1,8 +1,8 @@
 //! Compare the key directory with what the database records about it. The rules are
 //! [`license_core::key_record`]'s.
 //!
-//! Files are written before the record, so a record that was read before the files is
-//! never newer than the directory it was made for.
+//! Files are written before the record, so a record that was read before the files is never newer
+//! than its directory.
 
 use std::path::Path;
 
@@ -16,9 +16,8 @@ use crate::signing::SigningKeys;
 use crate::store::{Store, StoreError, key_record};
 use license_core::signing_clock::SigningTime;
 
-/// Reads the keys of a directory, and compares them with the record. A directory with
-/// newer sets is recorded, and so is the first one. Keys that the record knows as revoked
-/// do not sign.
+/// Reads the keys of a directory, and compares them with the record. A directory with newer sets is
+/// recorded, and so is the first directory. Keys that the record lists as revoked are not used.
 ///
 /// # Errors
 /// If the keys cannot be used, the directory is behind the record or another one, or the
@@ -53,19 +52,19 @@ async fn write(
     }
 }
 
-/// Takes up changed key files in a running service, and compares the keys with the record.
-/// Answers whether they were reloaded.
+/// Reloads changed key files in a running service, and compares the keys with the record. Returns
+/// whether they were reloaded.
 ///
 /// # Errors
-/// If the files cannot be used: the keys from before continue to sign. If the keys do not
-/// match the record: nothing is signed until they do.
+/// If the files cannot be used: the previous keys stay in use. If the keys do not match the record:
+/// nothing is signed until they do.
 pub async fn watch(app: &App) -> Result<bool, KeysError> {
     let recorded = key_record::find(app.store.reader()).await;
     let reloaded = app.keys.reload_if_changed();
     let recorded = recorded?;
     let is_newer = app.keys.note_record(recorded.as_ref())?;
     let reloaded = reloaded?;
-    // Only what is in the directory is recorded, never what was in it before.
+    // Only the content of the directory is recorded, never its former content.
     if is_newer {
         let keys = app.keys().clone();
         write(&app.store, recorded.as_ref(), &keys).await?;
@@ -73,9 +72,9 @@ pub async fn watch(app: &App) -> Result<bool, KeysError> {
     Ok(reloaded)
 }
 
-/// Records a directory that is behind the record or another one, because a person says
-/// that it is the one to use, with an entry in the audit log. Answers the version of its
-/// newest set. Keys that were revoked stay so.
+/// Records a directory that is behind the record or is a different one, because a person has
+/// confirmed it, with an entry in the audit log. Returns the version of its newest set. Revoked
+/// keys stay revoked.
 ///
 /// # Errors
 /// If the keys cannot be used, none may sign at `at`, or the database fails.

@@ -1,4 +1,4 @@
-//! Make the next signing key, and revoke one, with an entry in the audit log.
+//! Create the next signing key, and revoke keys, with an entry in the audit log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::store::{Store, StoreError};
 
 /// Default number of days until the next key signs: every site receives it before it is needed.
 pub const DEFAULT_OVERLAP_DAYS: u16 = 7;
-/// Most days until then.
+/// Maximum number of days until then.
 pub const MAX_OVERLAP_DAYS: u16 = 365;
 
-/// Makes the next key at `at`, which signs after `overlap`; answers its id and from
-/// when on it signs.
+/// Creates the next key at `at`, which signs after `overlap`; returns its id and the time from
+/// which it signs.
 ///
 /// # Errors
 /// One [`KeysError`] for each reason; the keys are then unchanged.
@@ -47,7 +47,7 @@ pub async fn rotate(
     Ok((kid, signs_from))
 }
 
-/// Revokes a key at `at`; answers the version of the set with the revocation.
+/// Revokes a key at `at`; returns the version of the set with the revocation.
 ///
 /// # Errors
 /// One [`KeysError`] for each reason; the keys are then unchanged.
@@ -71,8 +71,8 @@ pub async fn revoke(
     Ok(version)
 }
 
-/// Records the set that was just published. If the database fails now, the next look of a
-/// running server does it, or the next start.
+/// Records the set that was just published. If the database fails now, a running server records it
+/// with its next check, or at the next start.
 async fn record(store: &Store, directory: &Path) -> Result<(), KeysError> {
     match key_record::load(store, directory).await {
         Err(KeysError::Store(error)) => {

@@ -6,19 +6,19 @@ use license_service::unattended::Panicked;
 use crate::signing::SigningError;
 use crate::store::StoreError;
 
-/// Why the keys are unchanged.
+/// Why the keys were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The directory of the keys, or what is in it.
+    /// The key directory, or its content, cannot be used.
     #[error(transparent)]
     Signing(#[from] SigningError),
-    /// The database refuses.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The clock may be wrong: clients would take the date of the set for proof.
+    /// The clock may be wrong, and clients would treat the date of the set as proof.
     #[error(transparent)]
     Clock(#[from] ClockDoubt),
-    /// An internal error, or the service stops.
+    /// An internal error, or the service is stopping.
     #[error("the key change was interrupted; check with 'license-server keys list'")]
     Interrupted(#[from] Panicked),
 }

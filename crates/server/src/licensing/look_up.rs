@@ -1,4 +1,4 @@
-//! Find a license by the text that the caller entered.
+//! Find a license by the text that the user entered.
 
 use license_core::license_key::{LicenseKey, LicenseKeyError};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::store::licenses::{self, License};
 use crate::store::{Store, StoreError};
 
-/// Why a command finds no license.
+/// Why a license was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum LookUpError {
     /// The key is mistyped.
@@ -18,7 +18,7 @@ pub enum LookUpError {
     /// No license has this id.
     #[error("no license has the id {0}")]
     UnknownId(Uuid),
-    /// The database refuses.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,4 +1,4 @@
-//! The use cases: what the vendor does with licenses, and what sites ask.
+//! The use cases of the vendor and of sites.
 
 mod activate;
 pub mod admit;

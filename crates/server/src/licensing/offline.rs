@@ -1,4 +1,4 @@
-//! Answer a request that came by file, with a file.
+//! Answer a request file with a license file.
 
 use chrono::TimeDelta;
 use license_core::offline::{FileError, OfflineRequest, Purpose, WrittenAhead, to_file};
@@ -20,7 +20,7 @@ pub enum OfflineError {
     /// A text in the request is longer than any real one.
     #[error("the request is not from a License Client: {0} is empty or too long")]
     Field(&'static str),
-    /// It was written later than it is.
+    /// It is dated in the future.
     #[error(transparent)]
     WrittenAhead(#[from] WrittenAhead),
     /// The vendor answers no request files.
@@ -37,15 +37,15 @@ pub enum OfflineError {
         /// Version of the set that the site has.
         known: u64,
     },
-    /// There is no answer.
+    /// The request was not answered.
     #[error(transparent)]
     Answer(#[from] AnswerError),
 }
 
-/// A license file, and what is in it.
+/// A license file and its content.
 #[derive(Clone, Debug)]
 pub struct Signed {
-    /// The request.
+    /// The content of the request.
     pub request: OfflineRequest,
     /// The message for the site.
     pub answer: SiteAnswer,
@@ -78,7 +78,7 @@ pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
     Ok(request)
 }
 
-/// Whether the vendor answers request files with so long a lease.
+/// Checks whether the vendor answers request files with a lease of this duration.
 ///
 /// # Errors
 /// [`OfflineError::NotOffered`].
@@ -89,8 +89,8 @@ pub fn check_offered(lease: TimeDelta) -> Result<(), OfflineError> {
     }
 }
 
-/// Answers a request file: a lease of `days`, a denial, or the receipt of a
-/// deactivation. The key sets that the site does not have yet come along.
+/// Answers a request file: a lease of `days`, a denial, or the receipt of a deactivation. The file
+/// also contains the key sets that the site does not have yet.
 ///
 /// # Errors
 /// One [`OfflineError`] for each reason; nothing has changed then.
@@ -102,7 +102,7 @@ pub async fn sign(
 ) -> Result<Signed, OfflineError> {
     check_offered(lease)?;
     request.check_written(app.clock.now())?;
-    // Before anything changes: the site could not read the file.
+    // Checked before anything is changed: the site could not read the file.
     let known = request.key_set;
     if !app.keys().path_from(known).is_complete {
         return Err(OfflineError::TooFarBehind { known });

@@ -10,7 +10,7 @@ use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
 
-/// Why a license keeps its end.
+/// Why the end of a license was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RenewError {
     /// The license does not exist.
@@ -19,16 +19,16 @@ pub enum RenewError {
     /// Revocation is permanent.
     #[error("the license was revoked, which cannot be undone; issue a new one")]
     Revoked,
-    /// The end cannot be.
+    /// The end is invalid.
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
-    /// The database refuses.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Sets the last instant at which a license may be used; `None` is never.
-/// Sites receive the change at their next validation.
+/// Sets the last instant at which a license may be used; `None` means never. Sites receive the
+/// change at their next validation.
 ///
 /// # Errors
 /// One [`RenewError`] for each reason that it is unchanged.

@@ -19,11 +19,11 @@ use crate::store::{
     Store, StoreError, audit_log, commit_proofs, coverage, lost_numbers, signing_clock,
 };
 
-/// What is known at the start of a process. `has_keys` says whether there are signing
-/// keys: without them and with an empty database nothing was ever issued.
+/// The numbering at the start of a process. `has_keys` says whether there are signing keys: without
+/// them and with an empty database nothing was ever issued.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn open(
     store: &Store,
     has_keys: bool,
@@ -35,14 +35,14 @@ pub async fn open(
     })
 }
 
-/// Records that the database is covered until now, and that the clock is trusted; `is_closed`
-/// says that this server stops. Numbers that may have been lost before this process started,
-/// or under it, are stored in the same transaction: nothing that shows them is overwritten before.
-/// Does nothing while the clock may be wrong, when nothing is signed anyway, or while another
-/// server may show that nothing is lost.
+/// Records that the database is complete up to now, and that the clock is trusted; `is_closed`
+/// means that this server is stopping. Numbers that may have been lost, before this process started
+/// or while it runs, are stored in the same transaction, so that the evidence of the loss is not
+/// overwritten before. Does nothing while the clock may be wrong, when nothing is signed anyway, or
+/// while another server may still show that nothing is lost.
 ///
 /// # Errors
-/// When the database refuses; it is tried again with the next call.
+/// If the database returns an error; the next call tries again.
 pub async fn record(
     store: &Store,
     numbering: &Numbering,
@@ -64,7 +64,7 @@ pub async fn record(
     }
     let lost_after = numbering.unstored_after(recorded.as_ref());
     if let Some(after) = lost_after {
-        // This server's own numbers begin with the one of now.
+        // This server's own numbers start with the current one.
         let before = now - TimeDelta::milliseconds(1);
         lost_numbers::add(&transaction, LostNumbers::noticed(after, before)).await?;
     }
@@ -143,10 +143,10 @@ fn row(proof: &Moved, now: DateTime<Utc>) -> commit_proofs::Model {
     }
 }
 
-/// Begins the coverage of a database in which nothing was signed yet.
+/// Starts the coverage of a database in which nothing was signed yet.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn begin(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), StoreError> {
     match coverage::find(db).await? {
         Some(_) => Ok(()),
@@ -186,7 +186,7 @@ async fn is_lost(
     }
     check(db, numbering).await?;
     let mut recorded = coverage::find(db).await?;
-    // This process may have moved the record on since it was read.
+    // This process may have advanced the record since it was read.
     if numbering.unstored_after(recorded.as_ref()).is_some() {
         recorded = coverage::find(db).await?;
     }
@@ -199,7 +199,7 @@ async fn is_lost(
     Ok(lost.is_some_and(|lost| lost.contain(known, now)))
 }
 
-/// Counts an answer that was withheld, and alerts staff, at most once an hour.
+/// Counts a withheld response, and alerts staff at most once an hour.
 pub async fn alert(app: &App, license_key: &str, hardware_id: &str) {
     app.metrics.answer_withheld();
     let license_key = mask(license_key);
@@ -229,7 +229,7 @@ pub async fn alert(app: &App, license_key: &str, hardware_id: &str) {
     }
 }
 
-/// Writes the entry of the audit log, unless another server wrote one within the hour.
+/// Writes the audit log entry, unless another server wrote one within the hour.
 async fn note_alert(app: &App, license_key: &str, hardware_id: &str) -> Result<bool, StoreError> {
     let change = app.change(Actor::Service);
     let transaction = app.store.begin().await?;

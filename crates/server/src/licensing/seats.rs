@@ -54,10 +54,10 @@ pub enum FreeError {
     /// This machine holds no seat.
     #[error("the machine '{0}' holds no seat of this license")]
     NotHeld(String),
-    /// Several machines are meant.
+    /// Several machines match.
     #[error(transparent)]
     Ambiguous(#[from] AmbiguousMachine),
-    /// The database refuses.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -104,17 +104,17 @@ async fn try_free(
     Ok(seat)
 }
 
-/// The first characters of a hardware id fit several machines.
+/// Several machines match the first characters of a hardware id.
 #[derive(Debug, thiserror::Error)]
 #[error("several hardware ids begin with '{0}'; enter more characters")]
 pub struct AmbiguousMachine(String);
 
-/// Minimum number of characters that stand for a whole hardware id.
+/// Minimum number of characters that can stand for a whole hardware id.
 const MIN_PREFIX_CHARS: usize = 8;
 
-/// The seat of the machine with this hardware id, or of the only one whose hardware id
-/// begins so, among those that are held or those that are not, as asked. Lists and
-/// examples shorten with an ellipsis.
+/// The seat of the machine with this hardware id, or of the only machine whose hardware id begins
+/// with this text, among held or freed seats as requested. An ellipsis at the end, as in lists and
+/// examples, is ignored.
 async fn seat_of(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -141,7 +141,7 @@ pub enum ReleaseError {
     /// The license was not found.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
-    /// Several machines are meant.
+    /// Several machines match.
     #[error(transparent)]
     Ambiguous(#[from] AmbiguousMachine),
     /// The machine holds the seat.
@@ -150,7 +150,7 @@ pub enum ReleaseError {
     /// The machine's seat does not count.
     #[error("the seat of '{0}' does not count against the license; nothing to release")]
     NotWaiting(String),
-    /// The machine may run longer than the caller has seen.
+    /// The machine may run longer than the caller has confirmed.
     #[error("the machine '{hardware_id}' may run until {}; confirm this time to release the seat", in_seconds(*.until))]
     Unconfirmed {
         /// The machine.
@@ -158,7 +158,7 @@ pub enum ReleaseError {
         /// When its lease ends.
         until: DateTime<Utc>,
     },
-    /// The database refuses.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -169,9 +169,9 @@ pub fn in_seconds(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Releases a freed seat whose lease still runs, so that another machine may take its
-/// place without a move. `confirmed_until` is the instant until which the caller knows
-/// that the old machine may run beside the new one.
+/// Releases a freed seat whose lease is still valid, so that another machine can take its place
+/// without a move. `confirmed_until` is the instant until which, as the caller confirms, both
+/// machines may run.
 ///
 /// # Errors
 /// One [`ReleaseError`] for each reason; nothing has changed then.
@@ -206,7 +206,7 @@ async fn try_release(
     if seat.is_held() {
         return Err(ReleaseError::Held(hardware_id.to_owned()));
     }
-    // A person has seen whole seconds.
+    // The displayed and confirmed time is in whole seconds.
     let shown = until.trunc_subsecs(0);
     if confirmed_until.is_none_or(|confirmed| confirmed < shown) {
         let hardware_id = hardware_id.to_owned();

@@ -12,9 +12,9 @@ use crate::store::StoreError;
 /// The answer to a site.
 #[derive(Clone, Debug)]
 pub enum SiteAnswer {
-    /// Yes: the license with its signed document.
+    /// Confirmation: the license with its signed document.
     License(Map<String, Value>),
-    /// Yes: the seat is free.
+    /// Confirmation: the seat is free.
     Deactivated {
         /// The signed receipt: a denial with the reason `deactivated`.
         receipt: String,
@@ -30,7 +30,7 @@ pub enum SiteAnswer {
     },
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
     /// The database is unavailable or refuses the change.
@@ -38,16 +38,16 @@ pub enum AnswerError {
     Store(#[from] StoreError),
     /// A file asks for a deactivation, and the machine was activated after it was written.
     #[error(
-        "the request to deactivate is older than the activation of {0}, and would free a seat in \
-         use; write a new request there"
+        "the request to deactivate is older than the activation at {0}, and would free a seat that \
+         is in use; write a new request at the site"
     )]
     Outdated(DateTime<Utc>),
     /// The refusal rests on nothing that the database holds, and the site was answered
     /// by a server whose answers the database does not have.
     #[error("the database is older than the site")]
     OlderThanSite,
-    /// The machine would take a seat, and the license's machines without one have taken
-    /// or tried to take too many.
+    /// The machine would take a seat, but the license's machines without a seat have taken, or
+    /// tried to take, too many.
     #[error("too many machines have activated; the next activation is allowed in {0:?}")]
     TooManyCalls(Duration),
     /// A document could not be created.

@@ -5,7 +5,7 @@ use license_core::protocol::{ActivateRequest, Call, HeartbeatRequest};
 
 use crate::audit::Actor;
 
-/// What a site asks for.
+/// The kind of a site's call.
 #[derive(Clone, Debug)]
 pub enum SiteQuestion {
     /// A seat.
@@ -14,7 +14,7 @@ pub enum SiteQuestion {
     Validate,
     /// Whether the license is still valid; the site also reports what is in use.
     Heartbeat(Box<HeartbeatRequest>),
-    /// To give its seat back.
+    /// To free its seat.
     Deactivate,
 }
 

@@ -11,7 +11,7 @@ use crate::store::{Store, StoreError};
 /// Maximum length of the message for the site, in characters.
 pub const MAX_MESSAGE_CHARS: usize = 1000;
 
-/// Why a license keeps its status.
+/// Why the status of a license was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// The license does not exist.
@@ -23,13 +23,13 @@ pub enum StatusError {
     /// The message for the site is too long.
     #[error("the message is limited to {MAX_MESSAGE_CHARS} characters")]
     Message,
-    /// The database refuses.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Sets a license's status and the message for its sites; without a message, the default one.
-/// Setting the same status again changes nothing. Sites receive the change at their next
+/// Sets a license's status and the message for its sites; without a message, the default one is
+/// used. Setting the same status again changes nothing. Sites receive the change at their next
 /// validation.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The clock that documents are signed by.
+//! The clock that is used for signing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::signing_clock::{ClockDoubt, ClockWatch, Reading, SigningTime};
 use license_service::clock::Clock;
 
-/// What this process knows about its clock, in memory: asking costs no query.
+/// What this process knows about its clock, in memory: reading it costs no query.
 pub struct SigningClock {
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
@@ -49,12 +49,12 @@ impl SigningClock {
         self.lock().watch.permit(reading, now)
     }
 
-    /// Notes that something was signed.
+    /// Records that something was signed.
     pub fn note_signed(&self) {
         self.lock().has_signed = true;
     }
 
-    /// Compares this clock with what the database's has just shown; answers how far
+    /// Compares this clock with the time that the database's clock has just shown; returns how far
     /// this one is ahead.
     pub fn compare(&self, shown: DateTime<Utc>) -> TimeDelta {
         let ahead = self.clock.ahead_of(shown);
@@ -63,9 +63,9 @@ impl SigningClock {
         ahead
     }
 
-    /// Takes up that a person has accepted this clock since the last look, at the newest
-    /// recorded acceptance; answers whether that is so. Another server's clock, which shows another time, may
-    /// have been meant.
+    /// Applies a person's acceptance of this clock, if it is newer than the last applied one;
+    /// returns whether it was applied. The acceptance may have been meant for another server's
+    /// clock, which shows a different time.
     pub fn take_up(&self, accepted_at: Option<DateTime<Utc>>) -> bool {
         let reading = read(&*self.clock);
         let mut known = self.lock();
@@ -78,9 +78,9 @@ impl SigningClock {
         is_meant
     }
 
-    /// The instant at which to record that this clock is trusted, if it is, and whether
-    /// the first record may be made: none is made before anything was signed, so that a
-    /// server that has never signed may stay off for longer than a day.
+    /// The instant at which to record that this clock is trusted, if it is, and whether the first
+    /// record may be made: no record is created before anything was signed, so that a server that
+    /// has never signed may be off for longer than a day.
     #[must_use]
     pub fn to_record(&self) -> Option<(SigningTime, bool)> {
         let at = self.permit(self.clock.now()).ok()?;

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::key_sets::{Published, SignedSet, believed};
 use super::{Key, SigningError};
 
-/// The keys of a directory, in no order; never none.
+/// The keys of a directory, in no particular order; never empty.
 pub(super) fn read_keys(directory: &Path) -> Result<Vec<Key>, SigningError> {
     let mut keys = Vec::new();
     let entries = match fs::read_dir(directory) {
@@ -42,7 +42,7 @@ pub(super) fn read_keys(directory: &Path) -> Result<Vec<Key>, SigningError> {
     Ok(keys)
 }
 
-/// The set that is published now, and the chain that leads to it.
+/// The currently published set, and the chain that leads to it.
 pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
     let shown = || directory.display().to_string();
     let newest_version = newest_version(directory)?;
@@ -53,7 +53,7 @@ pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
                 error: KeyringError::NotAJwkSet(error.to_string()),
             })?
         }
-        // A key alone was left by a process that was ended in between.
+        // A lone key was left behind by a process that was terminated in between.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && newest_version == 0 => {
             return Err(SigningError::None(shown()));
         }
@@ -131,8 +131,8 @@ fn version_of(name: &str) -> Option<u64> {
     is_its_name.then_some(version)
 }
 
-/// A set that cannot be read, and must not be left out: with the sets before it, revoked
-/// keys would sign again.
+/// A set that cannot be read must not be skipped: with only the sets before it, revoked keys would
+/// sign again.
 fn missing(directory: &Path, version: u64) -> impl FnOnce(std::io::Error) -> SigningError {
     let path = set_file(directory, version);
     move |error| match error.kind() {
@@ -187,12 +187,12 @@ impl Key {
 /// them.
 pub(super) type DirectoryState = Vec<(OsString, u64, u32, [(i64, i64); 2])>;
 
-/// The state of a directory; `None` where it cannot be read.
+/// The state of a directory; `None` if it cannot be read.
 pub(super) fn directory_state(directory: &Path) -> Option<DirectoryState> {
     let mut state = DirectoryState::new();
     for entry in fs::read_dir(directory).ok()? {
         let entry = entry.ok()?;
-        // One that is gone again was a temporary file.
+        // A file that has disappeared was a temporary file.
         let Ok(file) = fs::metadata(entry.path()) else {
             continue;
         };
@@ -222,14 +222,14 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), SigningError> {
     state_dir::make_directory(directory, 0o700).map_err(io(directory))
 }
 
-/// Whether a file can be made in the directory, for its owner.
+/// Whether a file can be created in the directory, for its owner.
 pub(super) fn check_writable(directory: &Path) -> Result<(), SigningError> {
     let made = temporary_file(directory);
     made.map(drop).map_err(io(directory))
 }
 
-/// Whole or not at all, never over another file, and never readable by others,
-/// not for an instant.
+/// Writes a file completely or not at all, never over another file, and never readable by others,
+/// not even for an instant.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), SigningError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = temporary_file(directory).map_err(io(directory))?;

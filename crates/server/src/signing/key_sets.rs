@@ -1,4 +1,4 @@
-//! The key sets that are published, as sites are sent them.
+//! The published key sets, in the form in which sites receive them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,29 +16,28 @@ use super::Key;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedSet {
     jws: String,
-    /// The document in quotes, as it stands in an answer.
+    /// The document in quotes, as it appears in a response.
     json: Bytes,
 }
 
-/// What is published in a directory.
+/// The published sets of a directory.
 pub(super) struct Published {
     /// The newest set.
     pub(super) set: JwkSet,
-    /// What stands for the first set, for a fingerprint: its public keys, however the file
-    /// is written.
+    /// Represents the first set in a fingerprint: its public keys, regardless of how the file is
+    /// written.
     pub(super) first: String,
     /// The signed sets, from version 2 on.
     pub(super) chain: Vec<SignedSet>,
-    /// What the newest of them says.
+    /// The content of the newest of them.
     pub(super) newest: Option<KeySetClaims>,
-    /// The keys of each set, from version 1 on, that its sites still believed when it
-    /// was signed.
+    /// The keys of each set, from version 1 on, that its sites still trusted when it was signed.
     pub(super) believed: Vec<Vec<BelievedKey>>,
     /// Ids of all keys that were ever revoked.
     pub(super) revoked: Vec<String>,
 }
 
-/// A key of a set, and when what it signs is believed by the sites that have the set.
+/// A key of a set, and the times for which sites that have the set trust its signatures.
 pub(super) struct BelievedKey {
     kid: String,
     from: Option<DateTime<Utc>>,
@@ -47,7 +46,7 @@ pub(super) struct BelievedKey {
 
 impl SignedSet {
     pub(super) fn new(jws: String) -> Self {
-        // A JWS has no character that JSON escapes.
+        // A JWS contains no character that JSON escapes.
         let json = Bytes::from(format!("\"{jws}\""));
         Self { jws, json }
     }
@@ -59,7 +58,7 @@ impl AsRef<str> for SignedSet {
     }
 }
 
-/// The keys of a set that its sites believe at `iat` or later.
+/// The keys of a set that its sites trust at `iat` or later.
 pub(super) fn believed(keys: &[Jwk], iat: Option<DateTime<Utc>>) -> Vec<BelievedKey> {
     let has_ended = |key: &&Jwk| iat.is_some_and(|iat| key.exp.is_some_and(|exp| exp < iat));
     let believed = |key: &Jwk| {
@@ -76,9 +75,9 @@ pub(super) fn believed(keys: &[Jwk], iat: Option<DateTime<Utc>>) -> Vec<Believed
 /// The newest set once more for the sites to which the whole chain cannot be sent in one
 /// answer or file: by the version that they have, signed by a key of that set.
 ///
-/// A key that was revoked since may sign it as well. Only sites that do not know of the
-/// revocation believe it, and with this document they do. What is signed is what was
-/// published, date included, so that no clock takes part.
+/// A key that was revoked since may sign it as well. Only sites that do not know of the revocation
+/// accept that signature, and this document tells them. The signed content is exactly what was
+/// published, including the date, so that no clock is involved.
 pub(super) fn shortcuts(keys: &[Key], published: &Published) -> BTreeMap<u64, SignedSet> {
     let mut shortcuts = BTreeMap::new();
     let Some(newest) = &published.newest else {
@@ -114,17 +113,17 @@ pub(super) fn shortcuts(keys: &[Key], published: &Published) -> BTreeMap<u64, Si
     shortcuts
 }
 
-/// The sets that are published, as sites are sent them.
+/// The published sets, in the form in which sites receive them.
 #[derive(Clone)]
 pub(super) struct KeySets {
-    /// What stands for the first set.
+    /// Represents the first set.
     first: String,
     /// The signed sets, from version 2 on.
     chain: Vec<SignedSet>,
     shortcuts: BTreeMap<u64, SignedSet>,
     /// The newest set as JSON.
     set: Bytes,
-    /// The same with an open list of signed sets at its end.
+    /// The same with an unfinished list of signed sets at its end.
     set_with_chain: Bytes,
 }
 

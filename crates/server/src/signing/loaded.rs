@@ -1,7 +1,7 @@
-//! The keys that a running process signs with, and changes to their files since.
+//! The keys that a running process uses for signing, and later changes to their files.
 //!
-//! Keys never go back: files that do not continue what was loaded are refused, and while
-//! the database has recorded other sets, nothing is signed.
+//! Keys never go back: files that do not continue the loaded sets are refused, and while the
+//! database has recorded other sets, nothing is signed.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ pub struct LoadedKeys {
 }
 
 impl LoadedKeys {
-    /// Begins with these keys, which were loaded from the directory.
+    /// Starts with these keys, which were loaded from the directory.
     #[must_use]
     pub fn new(directory: &Path, keys: SigningKeys) -> Self {
         Self {
@@ -34,16 +34,16 @@ impl LoadedKeys {
         }
     }
 
-    /// The keys that sign now.
+    /// The keys that are currently in use.
     #[must_use]
     pub fn current(&self) -> Guard<Arc<SigningKeys>> {
         self.keys.load()
     }
 
-    /// The keys, to sign with.
+    /// The keys for signing.
     ///
     /// # Errors
-    /// While they do not match what the database has recorded.
+    /// While they do not match the database's record.
     pub fn to_sign(&self) -> Result<Guard<Arc<SigningKeys>>, SigningError> {
         match self.doubt.load().as_deref() {
             Some(doubt) => Err(self.doubtful(*doubt)),
@@ -51,8 +51,8 @@ impl LoadedKeys {
         }
     }
 
-    /// Compares the keys with what the database has recorded, which decides whether they
-    /// sign from now on. Answers whether there is something newer to record.
+    /// Compares the keys with the database's record, which decides whether they are used from now
+    /// on. Returns whether there is something newer to record.
     ///
     /// # Errors
     /// If they do not match.
@@ -81,7 +81,7 @@ impl LoadedKeys {
         &self.directory
     }
 
-    /// Whether the last reload failed: the keys that sign may be revoked by now.
+    /// Whether the last reload failed: the keys in use may have been revoked.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         *self.lock()
@@ -90,13 +90,13 @@ impl LoadedKeys {
     /// Reloads the keys.
     ///
     /// # Errors
-    /// When a key cannot be used; the previous keys then keep signing.
+    /// When a key cannot be used; the previous keys then stay in use.
     pub fn reload(&self) -> Result<(), SigningError> {
         self.reload_as(&mut self.lock())
     }
 
-    /// Reloads the keys if their files have changed since they were loaded, or the last
-    /// reload failed. Answers whether they were reloaded.
+    /// Reloads the keys if their files have changed since they were loaded, or the last reload
+    /// failed. Returns whether they were reloaded.
     ///
     /// # Errors
     /// As [`LoadedKeys::reload`].

@@ -1,12 +1,12 @@
 //! Signing keys, and the sets in which they are published.
 //!
-//! A key is a private JWK (RFC 8037) in a file of mode 0600. The sets are files beside it: the
-//! first one is what clients begin with, and each further one is signed by a key of the set
-//! before it (`license_core::rotation`). Each key signs from its start time until that of the
-//! next one.
+//! A key is a private JWK (RFC 8037) in a file of mode 0600. The sets are files in the same
+//! directory: clients start with the first one, and each further set is signed by a key of the set
+//! before it (`license_core::rotation`). Each key signs from its start time until that of the next
+//! one.
 //!
-//! Here is what signs; `rotate.rs` makes and revokes keys, `files.rs` reads and
-//! writes them, `key_sets.rs` has the sets as sites are sent them.
+//! This file signs; `rotate.rs` creates and revokes keys, `files.rs` reads and writes them, and
+//! `key_sets.rs` has the sets in the form in which sites receive them.
 
 pub mod clock;
 mod files;
@@ -35,18 +35,18 @@ use turn::{Turn, whose_turn};
 /// The keys of a directory.
 #[derive(Clone)]
 pub struct SigningKeys {
-    /// The one that signs last comes first; never empty.
+    /// The key with the latest start comes first; never empty.
     keys: Vec<Key>,
-    /// The set that is published now.
+    /// The currently published set.
     set: JwkSet,
     /// The directory.
     directory: PathBuf,
-    /// Its files before they were read: what changes meanwhile is noticed later.
+    /// The state of its files before they were read, so that concurrent changes are noticed later.
     files: Option<DirectoryState>,
-    /// Ids of all keys that were ever revoked; the set names the newest ones, and the
-    /// database those of lost directories.
+    /// Ids of all keys that were ever revoked; the set lists the newest of them, and the database
+    /// also those of lost directories.
     revoked: Vec<String>,
-    /// The sets as sites are sent them.
+    /// The sets in the form in which sites receive them.
     key_sets: KeySets,
 }
 
@@ -58,7 +58,7 @@ struct Key {
     secret: SigningKey,
 }
 
-/// What can go wrong with keys.
+/// Errors of signing keys.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
     /// A file or directory cannot be read or written.
@@ -72,22 +72,22 @@ pub enum SigningError {
     /// There is no key.
     #[error("no signing key in '{0}'; create one with 'license-server keys create'")]
     None(String),
-    /// There is a key already.
+    /// There is already a key.
     #[error(
         "'{0}' already contains a signing key; create the next one with 'license-server keys \
          rotate'"
     )]
     Exists(String),
-    /// No key may sign now.
-    #[error("no key may sign now; create one with 'license-server keys rotate --at-once'")]
+    /// No key may sign at present.
+    #[error("no key may sign at present; create one with 'license-server keys rotate --at-once'")]
     NoneSignsNow,
     /// The key is not in the published set.
     #[error("unknown key '{0}'; 'license-server keys list' shows the keys")]
     UnknownKey(String),
-    /// Nothing would be left to sign with.
+    /// No key for signing would be left.
     #[error(
-        "'{0}' is the only key that may sign now; create another one first: license-server keys \
-         rotate --at-once"
+        "'{0}' is the only key that may sign at present; create another one first: \
+         license-server keys rotate --at-once"
     )]
     OnlyKey(String),
     /// The published sets do not follow each other.
@@ -98,7 +98,7 @@ pub enum SigningError {
         /// Why.
         error: DocumentError,
     },
-    /// The first set holds no keys to trust.
+    /// The first set contains no keys to trust.
     #[error("cannot use the first key set in '{path}': {error}")]
     FirstSet {
         /// Which directory.
@@ -106,7 +106,7 @@ pub enum SigningError {
         /// Why.
         error: KeyringError,
     },
-    /// A set is missing, and later ones are there.
+    /// A set is missing, but later ones exist.
     #[error(
         "the key set '{0}' is missing, and without it no site can follow the later ones; restore the key directory from a backup"
     )]
@@ -121,16 +121,16 @@ pub enum SigningError {
         /// What differs.
         doubt: RecordDoubt,
     },
-    /// A set can hold no more keys.
+    /// The set cannot contain more keys.
     #[error(
         "the published set holds {MAX_KEYS} keys, the maximum that clients read; revoke a \
          retired one: license-server keys revoke KEY"
     )]
     TooManyKeys,
-    /// Clients would not follow the new set.
+    /// Clients would not accept the new set.
     #[error("the new key set was not published, because no client would accept it: {0}")]
     UnusableSet(DocumentError),
-    /// Two commands wanted to publish the same version.
+    /// Two commands tried to publish the same version.
     #[error(
         "the keys were changed by another process at the same time; check with 'license-server \
          keys list' and try again"
@@ -150,13 +150,13 @@ pub enum SigningError {
         /// Why.
         why: String,
     },
-    /// The operating system gives no randomness.
+    /// The operating system returned no random bytes.
     #[error("the operating system returned no random bytes: {0}")]
     NoRandomness(getrandom::Error),
 }
 
 impl SigningError {
-    /// Whether the directory was read, and what is in it is wrong.
+    /// Whether the directory was read, but its content is wrong.
     #[must_use]
     pub fn is_about_content(&self) -> bool {
         !matches!(self, Self::Io { .. } | Self::NoRandomness(_))
@@ -172,12 +172,12 @@ pub enum SignError {
     /// The clock may be wrong.
     #[error(transparent)]
     Clock(#[from] ClockDoubt),
-    /// The claims have no JSON form.
-    #[error("a document has no JSON form: {0}")]
+    /// The claims cannot be serialized as JSON.
+    #[error("cannot serialize a document as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
-/// What `keys list` shows.
+/// The information that `keys list` shows.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyInfo {
@@ -185,7 +185,7 @@ pub struct KeyInfo {
     pub kid: String,
     /// When it was created.
     pub created: DateTime<Utc>,
-    /// From when on it signs.
+    /// The time from which it signs.
     pub signs_from: DateTime<Utc>,
     /// `signs`, `next`, `retired` or `revoked`.
     pub state: &'static str,
@@ -213,8 +213,7 @@ impl SigningKeys {
         })
     }
 
-    /// The same keys, without the ones with these ids, which were revoked in a directory
-    /// that is lost.
+    /// The same keys without those with these ids, which were revoked in a directory that is lost.
     #[must_use]
     pub fn without(mut self, revoked: Vec<String>) -> Self {
         for kid in revoked {
@@ -231,7 +230,7 @@ impl SigningKeys {
         self.revoked.iter().any(|revoked| revoked == kid)
     }
 
-    /// What is to be recorded about these keys.
+    /// The record of these keys.
     #[must_use]
     pub fn record(&self) -> KeyRecord {
         let version = self.version();
@@ -243,8 +242,7 @@ impl SigningKeys {
         record.with_revoked(&self.revoked)
     }
 
-    /// Compares these keys with what is recorded. Answers whether there is something newer
-    /// to record.
+    /// Compares these keys with the record. Returns whether there is something newer to record.
     ///
     /// # Errors
     /// [`SigningError::Record`], if they do not match.
@@ -260,7 +258,7 @@ impl SigningKeys {
         })
     }
 
-    /// The id of the key whose turn it is at `now`.
+    /// The id of the key that signs at `now`.
     ///
     /// # Errors
     /// [`SigningError::NoneSignsNow`].
@@ -271,7 +269,7 @@ impl SigningKeys {
     /// Signs claims with the key that signs at `at`.
     ///
     /// # Errors
-    /// When there is no such key, or the claims have no JSON form.
+    /// If there is no such key, or the claims cannot be serialized as JSON.
     pub fn sign<C: Serialize>(
         &self,
         document_type: DocumentType,
@@ -299,8 +297,8 @@ impl SigningKeys {
         self.set.version.unwrap_or(1)
     }
 
-    /// The signed sets that lead a site from version `known` to the newest one, as many
-    /// as one answer or license file may have.
+    /// The signed sets that lead a site from version `known` to the newest one, as many as one
+    /// response or license file may contain.
     #[must_use]
     pub fn path_from(&self, known: u64) -> PathToNewest<'_, SignedSet> {
         self.key_sets.after(known)
@@ -337,7 +335,7 @@ impl SigningKeys {
         self.keys.iter().map(info).collect()
     }
 
-    /// Whether some other key may sign at `now`, so that this one may be revoked.
+    /// Whether another key may sign at `now`, so that this one can be revoked.
     #[must_use]
     pub fn can_do_without(&self, kid: &str, now: DateTime<Utc>) -> bool {
         let others = self.keys.iter().filter(|key| key.kid != kid);
@@ -352,19 +350,19 @@ impl SigningKeys {
         self.signer(now).map(|_| ())
     }
 
-    /// The key whose turn it is.
+    /// The key that signs now.
     fn signer(&self, now: DateTime<Utc>) -> Result<&Key, SigningError> {
         self.signer_of(self.keys.iter(), now)
             .ok_or(SigningError::NoneSignsNow)
     }
 
-    /// The key whose turn it would be if there were only these.
+    /// The key that would sign if there were only these keys.
     fn signer_of<'a>(
         &self,
         keys: impl Iterator<Item = &'a Key>,
         now: DateTime<Utc>,
     ) -> Option<&'a Key> {
-        // A revoked key is no longer published, unless the set with the revocation is lost.
+        // A revoked key is not published any more, unless the set with the revocation is lost.
         let keys = keys.filter(|key| !self.is_revoked(&key.kid));
         let turn = |key: &'a Key| {
             let mut published = self.set.keys.iter();
@@ -379,7 +377,7 @@ impl SigningKeys {
     }
 }
 
-/// Without the secrets.
+/// Does not show the secrets.
 impl std::fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()

@@ -1,5 +1,4 @@
-//! Make the first key, the next one, and revoke one: each with a set that says
-//! so.
+//! Create the first key and further ones, and revoke keys, each with a key set.
 
 use std::fs;
 use std::path::Path;
@@ -17,16 +16,15 @@ use super::files::{
 };
 use super::{Key, SigningError, SigningKeys};
 
-/// By how much the times of a published key are wider than those at which it
-/// signs: the clocks of several servers differ.
+/// The margin that is added to the signing period of a published key, because the clocks of several
+/// servers differ.
 const SLACK: TimeDelta = TimeDelta::hours(1);
 
 impl SigningKeys {
-    /// Makes the first key of a directory, which is made as well; answers its
-    /// id.
+    /// Creates the first key, and its directory; returns its id.
     ///
     /// # Errors
-    /// When there is a key already, or the directory cannot be written.
+    /// If a key already exists, or the directory cannot be written.
     pub fn create(directory: &Path, now: DateTime<Utc>) -> Result<String, SigningError> {
         make_directory(directory)?;
         check_writable(directory)?;
@@ -37,7 +35,7 @@ impl SigningKeys {
             version: Some(1),
             revoked: Vec::new(),
         };
-        // The key is written before the set that names it: where the set exists, its key does
+        // The key is written before the set that lists it, so if the set exists, its key exists
         // too.
         let path = write_key(directory, &file)?;
         let set = serde_json::to_vec_pretty(&first).map_err(not_json(directory))?;
@@ -53,8 +51,8 @@ impl SigningKeys {
         }
     }
 
-    /// Makes the next key, which signs after `overlap`, and publishes it in a
-    /// new set; answers its id and from when on it signs.
+    /// Creates the next key, which signs after `overlap`, and publishes it in a new set; returns
+    /// its id and the time from which it signs.
     ///
     /// # Errors
     /// When no key may sign the set, or the directory cannot be written.
@@ -144,7 +142,7 @@ impl SigningKeys {
         })
     }
 
-    /// From when on each published key signs.
+    /// The time from which each published key signs.
     fn turns(&self) -> Vec<(DateTime<Utc>, String)> {
         let is_published = |key: &&Key| {
             let mut published = self.set.keys.iter();
@@ -163,7 +161,7 @@ impl SigningKeys {
         now: DateTime<Utc>,
     ) -> Result<u64, SigningError> {
         let (version, directory) = (self.version() + 1, &self.directory);
-        // What is revoked stays so by not being among the keys.
+        // A revoked key stays revoked because it is not among the keys.
         let named = revoked.len().saturating_sub(MAX_NAMED_REVOKED);
         let revoked = revoked.into_iter().skip(named).collect();
         let claims = KeySetClaims {
@@ -176,8 +174,7 @@ impl SigningKeys {
         let sign = |input: &[u8]| signer.secret.sign(input).to_bytes();
         let jws = document::encode(DocumentType::KeySet, &signer.kid, &claims, sign)
             .map_err(not_json(directory))?;
-        // What clients would not follow must never be written: no later set
-        // could reach them.
+        // A set that clients would not accept must never be written: no later set could reach them.
         let unusable = |error| SigningError::UnusableSet(error);
         let known = Keyring::from_jwk_set(&self.set).map_err(|error| unusable(error.into()))?;
         follow(&known, &jws).map_err(unusable)?;
@@ -186,11 +183,11 @@ impl SigningKeys {
     }
 }
 
-/// A key change that is not yet published.
+/// A prepared key change that is not yet published.
 pub struct Prepared {
-    /// The key that it is about.
+    /// The id of the affected key.
     pub kid: String,
-    /// The key to write, if it is a new one.
+    /// The new key to write, if there is one.
     file: Option<KeyFile>,
     keys: Vec<Jwk>,
     revoked: Vec<String>,
@@ -199,7 +196,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Whether it can be written, by this process and for the owner of the directory.
+    /// Checks whether it can be written by this process for the owner of the directory.
     ///
     /// # Errors
     /// When it cannot.
@@ -207,7 +204,7 @@ impl Prepared {
         check_writable(&self.known.directory)
     }
 
-    /// Writes it; answers the version of the new set.
+    /// Writes it; returns the version of the new set.
     ///
     /// # Errors
     /// When the directory cannot be written, or another process was faster; the keys are then
@@ -216,7 +213,7 @@ impl Prepared {
         let mut keys = self.known.keys.iter();
         let signer = keys.find(|key| key.kid == self.signer);
         let signer = signer.ok_or(SigningError::NoneSignsNow)?;
-        // The key is written before the set that names it: where the set exists, its key does
+        // The key is written before the set that lists it, so if the set exists, its key exists
         // too.
         let path = match &self.file {
             Some(file) => Some(write_key(&self.known.directory, file)?),
@@ -231,8 +228,8 @@ impl Prepared {
     }
 }
 
-/// Each key is believed until the next one has begun to sign, and the last one
-/// for good. What has ended stays ended.
+/// Each key is trusted until the next one has started to sign, and the last one without an end.
+/// Ended periods stay ended.
 fn take_turns(
     mut keys: Vec<Jwk>,
     mut turns: Vec<(DateTime<Utc>, String)>,
@@ -269,7 +266,7 @@ fn new_key(
     Ok((file, kid))
 }
 
-/// What is published of a key.
+/// The published part of a key.
 fn public(file: &KeyFile, nbf: Option<DateTime<Utc>>, exp: Option<DateTime<Utc>>) -> Jwk {
     Jwk {
         kty: file.kty.clone(),

@@ -1,23 +1,22 @@
-//! Which key signs.
+//! Determines which key signs.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How far this server's clock may be behind that of the machine on which the
-/// next key was made. It is less than the slack of the published times, so that
-/// clients believe what the key signs then.
+/// How far this server's clock may be behind that of the machine on which the next key was made. It
+/// is less than the margin of the published times, so that clients accept what the key then signs.
 pub(super) const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
 
-/// When a published key signs.
+/// The signing period of a published key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
-    /// From when on.
+    /// The start of the period.
     pub(super) from: DateTime<Utc>,
-    /// Until when clients trust it; `None` means forever.
+    /// The end of trust by clients; `None` means forever.
     pub(super) until: Option<DateTime<Utc>>,
 }
 
-/// The key whose turn it is at `now`, of keys that are published and not revoked: the one that
-/// began last. While none has begun, it is the one that begins next, if that is within
+/// The key that signs at `now`, among the published and not revoked keys: the one that started
+/// last. While none has started, it is the one that starts next, if that is within
 /// [`MAX_CLOCK_SKEW`]: of two servers that share their keys, the one whose clock is behind keeps
 /// signing when a key that signs immediately was created on the other, and the previous one was
 /// revoked.

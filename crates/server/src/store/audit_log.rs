@@ -1,4 +1,4 @@
-//! `audit_log`: who changed what. Rows are only ever added.
+//! `audit_log`: changes and their authors. Rows are only added, never changed.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::entity::prelude::*;
@@ -29,7 +29,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Something that was changed.
+/// A change.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
@@ -37,16 +37,15 @@ pub struct Entry {
     pub number: i64,
     /// When.
     pub at: DateTime<Utc>,
-    /// `command line`, `console from 10.0.0.5`, `API from 10.0.0.5`, `site`,
-    /// or `service`.
+    /// The author: `command line`, `console from 10.0.0.5`, `API from 10.0.0.5`, `site`, or
+    /// `service`.
     pub actor: String,
-    /// What was done: `issued`, `renewed`, `suspended`, `reinstated`, `revoked`,
-    /// `seat_taken`, `seat_given_back`, `installation_changed`, `seat_freed`,
-    /// `seat_moved`, `seat_released`, `offline_signed`, `site_entries_limited`,
-    /// `site_entries_counted`, `key_made`, `key_revoked`, `keys_unchanged`,
-    /// `keys_accepted`, `clock_accepted` or `answer_withheld`.
+    /// The action: `issued`, `renewed`, `suspended`, `reinstated`, `revoked`, `seat_taken`,
+    /// `seat_given_back`, `installation_changed`, `seat_freed`, `seat_moved`, `seat_released`,
+    /// `offline_signed`, `site_entries_limited`, `site_entries_counted`, `key_made`, `key_revoked`,
+    /// `keys_unchanged`, `keys_accepted`, `clock_accepted` or `answer_withheld`.
     pub action: String,
-    /// About which license; `null` where it is about none.
+    /// The id of the license; `null` if the entry is not about a license.
     pub license_id: Option<String>,
     /// The masked license key, the hardware id, or the key id.
     pub subject: String,
@@ -63,7 +62,7 @@ pub struct AuditCursor {
     pub before: i64,
 }
 
-/// Which entries.
+/// Filters of entries.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only those about this license.
@@ -77,7 +76,7 @@ pub struct Filter {
 /// Adds an entry.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn append(db: &impl ConnectionTrait, entry: Entry) -> Result<(), StoreError> {
     let row = ActiveModel {
         id: ActiveValue::NotSet,
@@ -95,7 +94,7 @@ pub async fn append(db: &impl ConnectionTrait, entry: Entry) -> Result<(), Store
 /// The newest entries, newest first.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn newest(
     db: &impl ConnectionTrait,
     filter: &Filter,
@@ -108,7 +107,7 @@ pub async fn newest(
 /// The oldest entries, oldest first.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn oldest(
     db: &impl ConnectionTrait,
     filter: &Filter,
@@ -121,7 +120,7 @@ pub async fn oldest(
 /// Whether there is any entry about this.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn any_of(db: &impl ConnectionTrait, action: &str) -> Result<bool, StoreError> {
     let found = Entity::find().filter(Column::Action.eq(action));
     Ok(found.one(db).await?.is_some())
@@ -130,7 +129,7 @@ pub async fn any_of(db: &impl ConnectionTrait, action: &str) -> Result<bool, Sto
 /// Whether there is an entry about this and no license, at `from` or later.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn any_of_service(
     db: &impl ConnectionTrait,
     action: &str,
@@ -146,7 +145,7 @@ pub async fn any_of_service(
 /// Whether there is an entry about this and this machine of a license, at `from` or later.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn any_of_machine(
     db: &impl ConnectionTrait,
     action: &str,

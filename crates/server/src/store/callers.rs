@@ -1,4 +1,4 @@
-//! Who is calling: what the limits on calls need to know, in one query.
+//! Data about a caller that the limits on calls need, in one query.
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
@@ -6,12 +6,12 @@ use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, JoinType, QuerySele
 
 use super::{StoreError, licenses, seats};
 
-/// A machine that has shown a license key.
+/// A machine that called with a license key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallerOfLicense {
     /// The license.
     pub license_id: String,
-    /// How many machines it is for.
+    /// The number of machines that the license is for.
     pub seats: u32,
     /// Whether the machine holds one of its seats.
     pub holds_seat: bool,
@@ -24,10 +24,10 @@ struct Row {
     held: Option<String>,
 }
 
-/// The license with this key, and what this machine is to it; `None` if the key is unknown.
+/// The license with this key, and its relation to this machine; `None` if the key is unknown.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn find(
     db: &impl ConnectionTrait,
     license_key: &str,

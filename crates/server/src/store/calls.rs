@@ -1,4 +1,4 @@
-//! `calls`: how many calls of sites were answered in each hour, and how.
+//! `calls`: the number of calls of sites in each hour, by result.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::entity::prelude::*;
@@ -26,7 +26,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The calls of one kind that were answered alike in one hour.
+/// The calls of one kind with the same result in one hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calls {
     /// When the hour began.
@@ -39,10 +39,10 @@ pub struct Calls {
     pub times: u64,
 }
 
-/// Adds to what is counted already.
+/// Adds to the stored counts.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn add(db: &impl ConnectionTrait, calls: &Calls) -> Result<(), StoreError> {
     let times = i64::try_from(calls.times).unwrap_or(i64::MAX);
     let row = ActiveModel {
@@ -63,7 +63,7 @@ pub async fn add(db: &impl ConnectionTrait, calls: &Calls) -> Result<(), StoreEr
 /// Calls since an instant, the oldest first.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn since(
     db: &impl ConnectionTrait,
     from: DateTime<Utc>,
@@ -76,10 +76,10 @@ pub async fn since(
     Ok(rows.into_iter().map(Calls::from).collect())
 }
 
-/// Forgets what is older.
+/// Removes older rows.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn forget(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::Hour.lt(before.naive_utc()))

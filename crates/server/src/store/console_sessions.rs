@@ -1,5 +1,5 @@
-//! `console_sessions`: browsers that are signed in, shared by all servers on the
-//! database. A row has the hash of what the browser keeps.
+//! `console_sessions`: browsers that are signed in, shared by all servers on the database. A row
+//! contains the hash of the browser's session name.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// Adds a session that begins now.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn add(
     db: &impl ConnectionTrait,
     id: &str,
@@ -63,10 +63,10 @@ pub async fn find(
         .collect())
 }
 
-/// Notes that a session was used.
+/// Records that a session was used.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn note_used(
     db: &impl ConnectionTrait,
     id: &str,
@@ -92,11 +92,11 @@ pub async fn remove(db: &impl ConnectionTrait, ids: &BTreeSet<String>) -> Result
     Ok(())
 }
 
-/// Removes sessions that were used last before an instant, and all but the `keep` that
-/// were used last.
+/// Removes sessions that were last used before an instant, and all but the `keep` most recently
+/// used ones.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn prune(
     db: &impl ConnectionTrait,
     before: DateTime<Utc>,

@@ -1,5 +1,5 @@
-//! `coverage`: one row, until when this database is known to hold all that was issued. No row
-//! means that it is not known.
+//! `coverage`: one row with the time up to which this database is known to contain everything that
+//! was issued. No row means that this is not known.
 
 use chrono::NaiveDateTime;
 use license_core::restored::Coverage;
@@ -29,22 +29,22 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What is recorded.
+/// The recorded coverage.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn find(db: &impl ConnectionTrait) -> Result<Option<Coverage>, StoreError> {
     let row = Entity::find_by_id(ROW).one(db).await?;
     Ok(row.map(Coverage::from))
 }
 
-/// The same, and other processes that change it wait until the transaction ends.
+/// The same, but other processes that change it wait until the transaction ends.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn hold(db: &impl ConnectionTrait) -> Result<Option<Coverage>, StoreError> {
     let mut select = Entity::find_by_id(ROW);
-    // A transaction that changes things has an SQLite file for itself.
+    // A transaction that changes data has exclusive access to an SQLite file.
     if db.get_database_backend() == DbBackend::Postgres {
         select = select.lock_exclusive();
     }
@@ -52,11 +52,11 @@ pub async fn hold(db: &impl ConnectionTrait) -> Result<Option<Coverage>, StoreEr
     Ok(row.map(Coverage::from))
 }
 
-/// Records how far the database is covered. The caller has to hold the row, and to have checked
-/// that this continues what is recorded.
+/// Records the coverage of the database. The caller must have locked the row, and checked that this
+/// continues the recorded coverage.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn record(db: &impl ConnectionTrait, coverage: &Coverage) -> Result<(), StoreError> {
     let row = ActiveModel {
         id: ActiveValue::Set(ROW),

@@ -1,4 +1,4 @@
-//! Every seat that is held, with what its license says of it.
+//! All held seats with the data of their licenses.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use futures_util::{Stream, TryStreamExt as _};
@@ -23,7 +23,7 @@ pub struct Installation {
     pub license_id: String,
     /// Its key, in canonical spelling.
     pub license_key: String,
-    /// Whose it is.
+    /// The customer.
     pub customer: String,
     /// Whether it may be used …
     pub status: Status,
@@ -33,15 +33,15 @@ pub struct Installation {
     pub hardware_id: String,
     /// The installation on it.
     pub installation_id: String,
-    /// What people call it.
+    /// The display name.
     pub installation_name: String,
     /// The VMS's version.
     pub installation_version: String,
     /// When the machine called last.
     pub last_seen_at: DateTime<Utc>,
-    /// The newest lease; `None` when it is older than the column.
+    /// The newest lease; `None` if the last call is older than the column.
     pub signed: Option<Signed>,
-    /// What it has reported last.
+    /// The usage that it last reported.
     pub usage: Usage,
     limits: [i64; 3],
     seat: i64,
@@ -67,7 +67,7 @@ impl Installation {
         }
     }
 
-    /// What its license allows; negative without a limit.
+    /// The limits of its license; negative means unlimited.
     #[must_use]
     pub fn limit(&self, resource: Resource) -> i64 {
         let [cameras, users, storage_gb] = self.limits;
@@ -100,10 +100,10 @@ struct Row {
     usage: Option<Json>,
 }
 
-/// How many there are.
+/// The number of installations.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
     let held = seats::Entity::find().filter(seats::Column::FreedAt.is_null());
     Ok(held.count(db).await?)
@@ -155,7 +155,7 @@ pub struct Window {
 /// all.
 ///
 /// # Errors
-/// When the database refuses, at the start or in between.
+/// If the database returns an error, at the start or in between.
 pub async fn all<C: ConnectionTrait + StreamTrait>(
     db: &C,
     order: SortOrder,
@@ -229,14 +229,14 @@ impl TryFrom<Row> for Installation {
     }
 }
 
-/// What the newest heartbeat has reported.
+/// The report of the newest heartbeat.
 #[must_use]
 pub fn reported(usage: Option<Json>) -> Usage {
     let metrics = usage.and_then(|it| serde_json::from_value(it).ok());
     metrics.map(used).unwrap_or_default()
 }
 
-/// What a heartbeat reports.
+/// The content of a heartbeat's report.
 #[must_use]
 pub fn used(metrics: UsageMetrics) -> Usage {
     Usage {

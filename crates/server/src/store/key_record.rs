@@ -1,5 +1,5 @@
-//! `key_record`: one row, the newest key set that was used with this database, and the
-//! keys that were revoked. No row means that no server has recorded one yet.
+//! `key_record`: one row with the newest key set that was used with this database, and the revoked
+//! keys. No row means that no server has recorded one yet.
 
 use license_core::key_record::KeyRecord;
 use sea_orm::entity::prelude::*;
@@ -28,7 +28,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The recorded key set; `None` where none is.
+/// The recorded key set; `None` if there is none.
 ///
 /// # Errors
 /// When the database fails, or the row contains an unexpected value.
@@ -48,7 +48,7 @@ pub async fn find(db: &impl ConnectionTrait) -> Result<Option<KeyRecord>, StoreE
     }))
 }
 
-/// Records a key set where none is recorded.
+/// Records a key set if none is recorded.
 ///
 /// # Errors
 /// When the database fails.

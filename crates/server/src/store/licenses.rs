@@ -1,4 +1,4 @@
-//! `licenses`: what was sold.
+//! `licenses`: the issued licenses.
 
 mod search;
 
@@ -47,15 +47,15 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// A license as the vendor keeps it.
+/// A license in the vendor's database.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct License {
     /// UUID.
     pub id: String,
-    /// In canonical spelling.
+    /// The license key, in canonical spelling.
     pub license_key: String,
-    /// Whose it is; may be empty.
+    /// The customer; may be empty.
     pub customer: String,
     /// Name of the tier.
     pub tier: String,
@@ -67,40 +67,40 @@ pub struct License {
     pub max_users: i64,
     /// In GB; -1 is unlimited.
     pub max_storage_gb: i64,
-    /// How many machines may hold it at a time.
+    /// Maximum number of machines at the same time.
     pub seats: u32,
-    /// How often in a period a seat may move to another machine while the old
-    /// machine's lease runs …
+    /// How many times in a period a seat may move to another machine while the old machine's lease
+    /// is still valid …
     pub moves: u32,
-    /// … and how many days that period has.
+    /// … and the length of that period in days.
     pub moves_period_days: u32,
-    /// What the vendor decided. Programs are shown what has become of it.
+    /// The vendor's decision. Programs are shown the resulting status.
     #[serde(skip)]
     pub status: Status,
-    /// The vendor's reason.
+    /// The vendor's message.
     pub status_message: Option<String>,
-    /// The last instant at which it may be used.
+    /// The last instant at which the license may be used.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was issued.
     pub created_at: DateTime<Utc>,
-    /// When it was changed last.
+    /// When it was last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// Whether a license may be used.
+/// The vendor's decision about a license.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// It may.
+    /// The license may be used.
     Active,
-    /// Not for the time being.
+    /// Suspended.
     Suspended,
-    /// Never again.
+    /// Revoked permanently.
     Revoked,
 }
 
 impl License {
-    /// How often its seats may move.
+    /// The transfer budget of its seats.
     #[must_use]
     pub fn transfer_budget(&self) -> TransferBudget {
         TransferBudget {
@@ -111,7 +111,7 @@ impl License {
 }
 
 impl Status {
-    /// The text in the column.
+    /// The value in the column.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -145,7 +145,7 @@ impl FromStr for Status {
 /// Adds a license.
 ///
 /// # Errors
-/// When the database refuses, as it does for a key that is already there.
+/// If the database returns an error, for example because the key already exists.
 pub async fn insert(db: &impl ConnectionTrait, license: &License) -> Result<(), StoreError> {
     let row = ActiveModel {
         id: ActiveValue::Set(license.id.clone()),
@@ -175,7 +175,7 @@ pub async fn insert(db: &impl ConnectionTrait, license: &License) -> Result<(), 
 /// The license with this key, in canonical spelling.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn find(
     db: &impl ConnectionTrait,
     license_key: &str,
@@ -190,7 +190,7 @@ pub async fn find(
 /// The license with this id.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn find_by_id(
     db: &impl ConnectionTrait,
     id: &str,
@@ -199,14 +199,14 @@ pub async fn find_by_id(
     row.map(License::try_from).transpose()
 }
 
-/// Locks a license until the transaction ends, and answers its current state: other changes to it
-/// wait. [`super::Store::hold`] lets them wait without a connection.
+/// Locks a license until the transaction ends, and returns its current state: other changes to it
+/// wait. With [`super::Store::hold`], they wait without a connection.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub(super) async fn hold(db: &impl ConnectionTrait, known: License) -> Result<License, StoreError> {
-    // Changing a row to what it is takes its lock on PostgreSQL; SQLite's
-    // transaction has the whole file already.
+    // Writing the present value to a row locks it on PostgreSQL; on SQLite, the transaction already
+    // has exclusive access to the file.
     Entity::update_many()
         .col_expr(Column::Id, Expr::col(Column::Id))
         .filter(Column::LicenseKey.eq(&known.license_key))
@@ -218,7 +218,7 @@ pub(super) async fn hold(db: &impl ConnectionTrait, known: License) -> Result<Li
 /// Sets the last instant at which a license may be used.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn set_expiry(
     db: &impl ConnectionTrait,
     license_key: &str,
@@ -238,7 +238,7 @@ pub async fn set_expiry(
 /// Sets whether a license may be used.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn set_status(
     db: &impl ConnectionTrait,
     license_key: &str,

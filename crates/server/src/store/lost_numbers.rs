@@ -1,6 +1,6 @@
-//! `lost_numbers`: ranges of sequence numbers that this database may have lost, because
-//! it was not in use, or was restored from a backup. Rows are only added, and removed
-//! when no lease from that time runs any more.
+//! `lost_numbers`: ranges of sequence numbers that this database may have lost, because it was not
+//! in use, or was restored from a backup. Rows are never changed, and are removed when no lease
+//! from that time is valid any more.
 
 use license_core::restored::{LostNumbers, MAX_LEAD};
 use sea_orm::entity::prelude::*;
@@ -27,7 +27,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// Adds a range.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn add(db: &impl ConnectionTrait, lost: LostNumbers) -> Result<(), StoreError> {
     let row = ActiveModel {
         id: ActiveValue::NotSet,
@@ -41,13 +41,13 @@ pub async fn add(db: &impl ConnectionTrait, lost: LostNumbers) -> Result<(), Sto
 /// A range that a number is in, or one that ends up to [`MAX_LEAD`] before it.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn around(
     db: &impl ConnectionTrait,
     number: u64,
 ) -> Result<Option<LostNumbers>, StoreError> {
     let lead = MAX_LEAD.num_milliseconds();
-    // The one that ends last: if the number is in any range, it is in this one.
+    // The range that ends last: if the number is in any range, it is in this one.
     let row = Entity::find()
         .filter(Column::UntilNumber.gte(stored(number).saturating_sub(lead)))
         .filter(Column::AfterNumber.lt(stored(number)))
@@ -61,10 +61,10 @@ pub async fn around(
     }))
 }
 
-/// Forgets ranges that end before this number.
+/// Removes ranges that end before this number.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn forget(db: &impl ConnectionTrait, before: u64) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::UntilNumber.lt(stored(before)))

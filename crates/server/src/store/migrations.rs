@@ -23,12 +23,12 @@ use sea_orm_migration::prelude::*;
 
 use super::{Store, StoreError};
 
-/// Which migrations were applied.
+/// The table of applied migrations.
 pub(super) const TABLE: &str = "license_server_migrations";
 /// Its name in databases created before it was renamed.
 const FORMER_TABLE: &str = "seaql_migrations";
 
-/// Changes nothing, in a row that every database of this program has.
+/// Writes the present value to a row that every database of this program has.
 pub(super) const UNCHANGED: &str = "UPDATE license_server_migrations SET applied_at = applied_at \
      WHERE version = 'm0001_licenses_and_seats'";
 
@@ -38,7 +38,7 @@ pub struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
-    // Other programs on the same database keep the library's table for theirs.
+    // Other programs on the same database use the library's table for their own migrations.
     fn migration_table_name() -> DynIden {
         TABLE.into_iden()
     }
@@ -63,11 +63,11 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// Applies what is missing, all of it or nothing. Of several processes that
-/// start together one does it, and the others wait.
+/// Applies the missing migrations, all of them or none. If several processes start together, one
+/// does it, and the others wait.
 pub(super) async fn bring_up_to_date(store: &Store) -> Result<(), StoreError> {
-    // Commands open the database while the service runs: without need they
-    // take no lock, and need no right to make tables.
+    // Commands open the database while the service is running: if nothing is missing, they take no
+    // lock, and need no privilege to create tables.
     let db = &store.db;
     refuse_newer(db).await?;
     if table_exists(db, TABLE).await? && Migrator::get_pending_migrations(db).await?.is_empty() {
@@ -76,7 +76,7 @@ pub(super) async fn bring_up_to_date(store: &Store) -> Result<(), StoreError> {
     let migrating = tokio::time::timeout(MIGRATION_TIMEOUT, migrate(store));
     migrating.await.unwrap_or_else(|_| {
         let minutes = MIGRATION_TIMEOUT.as_secs() / 60;
-        let why = format!("the tables were not brought up to date within {minutes} minutes");
+        let why = format!("the database migration did not finish within {minutes} minutes");
         Err(DbErr::Custom(why).into())
     })
 }
@@ -98,8 +98,8 @@ async fn migrate(store: &Store) -> Result<(), StoreError> {
     Ok(migration.commit().await?)
 }
 
-/// The database was not brought up to date by a newer release, whose tables this one does
-/// not know.
+/// Checks that the database was not migrated by a newer release, whose tables this one does not
+/// know.
 async fn refuse_newer(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     if !table_exists(db, TABLE).await? {
         return Ok(());
@@ -110,7 +110,8 @@ async fn refuse_newer(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     let unknown = applied.into_iter().find(|version| !is_ours(version));
     unknown.map_or(Ok(()), |version| {
         Err(DbErr::Custom(format!(
-            "the database was made by a newer License Server ({version}): run that version, or restore the backup from before the upgrade"
+            "the database was created or migrated by a newer License Server ({version}): run that \
+             version, or restore the backup from before the upgrade"
         )))
     })
 }
@@ -122,7 +123,7 @@ async fn versions(db: &impl ConnectionTrait, table: &str) -> Result<Vec<String>,
     rows.iter().map(|row| row.try_get("", "version")).collect()
 }
 
-/// Whether the library's table is there, and has our migrations and no others.
+/// Whether the library's table exists, and contains our migrations and no others.
 async fn is_former_table_ours(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     if !table_exists(db, FORMER_TABLE).await? {
         return Ok(false);

@@ -1,6 +1,6 @@
 //! Licenses, seats and their history, on SQLite or PostgreSQL, with one set of queries.
 //!
-//! One file a table. Rows become domain values here and go no further up.
+//! One file per table. Rows are converted to domain values here, and are not used in upper layers.
 
 pub mod audit_log;
 pub mod callers;
@@ -32,15 +32,14 @@ use sea_orm::{DbErr, SqlErr};
 use licenses::License;
 pub use migrations::Migrator;
 
-/// More rows than any table has: what the databases take as a number of rows ends
-/// there.
+/// More rows than any table has; the databases limit row counts to this range.
 const MAX_ROWS: u64 = i32::MAX as u64;
 
-/// A database with the newest tables.
+/// A database with the latest tables.
 #[derive(Clone, Debug)]
 pub struct Store {
     db: Database,
-    /// Who may change a license.
+    /// Limits who may change a license.
     holding: Turns,
 }
 
@@ -51,7 +50,7 @@ const HOLD_BOUNDS: QueueBounds = QueueBounds {
     timeout: Duration::from_secs(5),
 };
 
-/// What can go wrong with a database.
+/// Errors of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be connected to.
@@ -63,24 +62,24 @@ pub enum StoreError {
          directory, or create one with 'license-server init'"
     )]
     Missing,
-    /// The database refuses a statement.
+    /// The database rejected a statement.
     #[error("{}", database::words(.0))]
     Database(#[from] DbErr),
     /// Others have not finished changing the license in time.
-    #[error("the license is being changed by too many others; try again")]
+    #[error("too many concurrent changes to the license; try again")]
     Held,
-    /// A row holds something that this program never writes.
+    /// A row contains a value that this program never writes.
     #[error("the column '{column}' contains the unexpected value '{value}'")]
     Value {
-        /// Which column.
+        /// The column.
         column: &'static str,
-        /// What it holds.
+        /// The value.
         value: String,
     },
 }
 
 impl StoreError {
-    /// Whether a row was refused because there is one like it.
+    /// Whether a row was rejected because of a duplicate.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         let Self::Database(error) = self else {
@@ -89,7 +88,7 @@ impl StoreError {
         matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
     }
 
-    /// Whether others have not finished in time, or changed the same again and again.
+    /// Whether others have not finished in time, or changed the same data again and again.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         match self {
@@ -107,7 +106,7 @@ impl StoreError {
         matches!(self, Self::Database(error) if Failure::of(error) == Failure::Uncertain)
     }
 
-    /// Whether the database as a whole fails, which its door has logged.
+    /// Whether the whole database fails, which the database module has logged.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
@@ -124,7 +123,7 @@ impl Store {
         Self { db, holding }
     }
 
-    /// Connects, and brings the tables up to date.
+    /// Connects, and applies missing migrations.
     ///
     /// # Errors
     /// When the database cannot be reached or changed.
@@ -162,18 +161,17 @@ impl Store {
         Ok(store)
     }
 
-    /// Starts a transaction that changes things. On SQLite it has the file
-    /// for itself.
+    /// Starts a transaction that changes data. On SQLite it has exclusive access to the file.
     ///
     /// # Errors
-    /// When the database refuses, or others have not finished in 5 s.
+    /// If the database returns an error, or others have not finished in 5 s.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
         Ok(self.db.begin().await?)
     }
 
-    /// Starts a transaction that changes a license or its seats, and answers the license's
-    /// current state: other changes to it wait until the transaction ends. In this process they
-    /// wait without a connection.
+    /// Starts a transaction that changes a license or its seats, and returns the license's current
+    /// state: other changes to it wait until the transaction ends. In this process they wait
+    /// without a connection.
     ///
     /// # Errors
     /// As [`Self::begin`].
@@ -194,7 +192,7 @@ impl Store {
     /// Whether changes can be stored, within 2 s. Anyone may ask.
     ///
     /// # Errors
-    /// When they cannot.
+    /// If they cannot.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         Ok(self.db.check_writable(migrations::UNCHANGED).await?)
     }

@@ -1,5 +1,4 @@
-//! `seat_moves`: the moves that were spent. The transfer budget of a license bounds
-//! its rows.
+//! `seat_moves`: the spent moves. The transfer budget of a license limits the rows.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::entity::prelude::*;
@@ -26,7 +25,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// A machine took the place of another one whose lease runs.
+/// A machine took the place of another one whose lease is still valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeatMove {
     /// The license.
@@ -37,14 +36,14 @@ pub struct SeatMove {
     pub from_hardware_id: String,
     /// The machine that took it.
     pub to_hardware_id: String,
-    /// When the lease of the first one ends.
+    /// When the lease of the former machine ends.
     pub overlap_until: DateTime<Utc>,
 }
 
 /// Adds a move.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn insert(db: &impl ConnectionTrait, seat_move: &SeatMove) -> Result<(), StoreError> {
     let row = ActiveModel {
         id: ActiveValue::NotSet,
@@ -58,10 +57,10 @@ pub async fn insert(db: &impl ConnectionTrait, seat_move: &SeatMove) -> Result<(
     Ok(())
 }
 
-/// How many moves a license spent after an instant.
+/// The number of moves that a license spent after an instant.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn count_after(
     db: &impl ConnectionTrait,
     license_id: &str,

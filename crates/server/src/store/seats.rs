@@ -59,7 +59,7 @@ pub struct Model {
     request_files: Option<Json>,
 }
 
-/// Whose seat it is.
+/// The license and machine of a seat.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// The license.
@@ -73,7 +73,7 @@ pub enum Relation {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// One machine's hold on one license.
+/// A machine's seat of a license.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Seat {
@@ -86,19 +86,18 @@ pub struct Seat {
     pub hardware_id: String,
     /// The installation on it.
     pub installation_id: String,
-    /// What people call it.
+    /// The display name of the installation.
     pub installation_name: String,
     /// The VMS's version.
     pub installation_version: String,
     /// When the machine took the seat.
     pub activated_at: DateTime<Utc>,
-    /// When an activation of the machine was answered last, whether or not it held
-    /// the seat before.
+    /// When an activation of the machine was last answered, whether or not it held the seat before.
     #[serde(skip)]
     pub last_activated_at: DateTime<Utc>,
-    /// When the machine called last.
+    /// When the machine last called.
     pub last_seen_at: DateTime<Utc>,
-    /// When the seat was given back; `None` while it is held.
+    /// When the seat was freed; `None` while it is held.
     pub freed_at: Option<DateTime<Utc>>,
     /// Sequence number of the newest document for this seat.
     pub last_seq: u64,
@@ -114,12 +113,11 @@ pub struct Seat {
     /// The greatest `exp` of any document ever signed for this seat: until then the machine may
     /// run, regardless of what happens to the seat.
     pub signed_until: Option<DateTime<Utc>>,
-    /// `moved` or `released` where the place of a freed seat was passed on before
-    /// its lease ended.
+    /// `moved` or `released` if the place of a freed seat was passed on before its lease ended.
     #[serde(serialize_with = "overlap_word")]
     #[schema(value_type = Option<String>)]
     pub overlap: Option<Overlap>,
-    /// What tells a copy from the machine itself.
+    /// The data that distinguishes a copy from the machine itself.
     #[serde(skip)]
     trail: Trail,
 }
@@ -149,7 +147,7 @@ impl Seat {
         }
     }
 
-    /// What the rules about seats need to know.
+    /// The data about seats that the rules need.
     #[must_use]
     pub fn state(&self) -> SeatState {
         SeatState {
@@ -165,13 +163,13 @@ impl Seat {
         self.row.map(|seat| SeatsCursor { seat })
     }
 
-    /// Notes that a lease was signed. One that ends sooner than another before it
-    /// changes nothing.
+    /// Records that a lease was signed. A lease that ends sooner than an earlier one changes
+    /// nothing.
     pub fn note_signed(&mut self, signed: Signed) {
         self.signed_until = self.signed_until.max(Some(signed.exp));
     }
 
-    /// What tells a copy of the machine from the machine itself.
+    /// The data that distinguishes a copy of the machine from the machine itself.
     #[must_use]
     pub fn trail(&self) -> Trail {
         Trail {
@@ -186,19 +184,19 @@ impl Seat {
         self.trail = trail;
     }
 
-    /// Notes that the site will know the newest sequence number.
+    /// Records that the site will know the newest sequence number.
     pub fn note_answer(&mut self, report: &Report<'_>) {
         self.trail.note_answer(report, self.last_seq);
     }
 
-    /// Notes the answer to a request file: the newest number, whose lease ends at `exp`.
-    /// Answers what staff should review.
+    /// Records the response to a request file: the newest number, whose lease ends at `exp`.
+    /// Returns suspicions for staff to review.
     #[must_use]
     pub fn note_file(&mut self, report: &Report<'_>, exp: DateTime<Utc>) -> Option<Suspicion> {
         self.trail.note_file(report, self.last_seq, exp)
     }
 
-    /// Notes the lost number by which a machine takes its seat.
+    /// Records the lost number with which a machine takes its seat.
     pub fn note_lost_claim(&mut self, lost: Option<u64>) {
         self.trail.lost_claim = lost;
     }
@@ -213,7 +211,7 @@ impl Seat {
 /// The seat of this machine, held or freed.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn find(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -230,15 +228,15 @@ pub async fn find(
 /// Whether there is any seat of any license, held or freed.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn any(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
     Ok(Entity::find().one(db).await?.is_some())
 }
 
-/// Removes freed seats whose last lease ended before an instant. Answers how many.
+/// Removes freed seats whose last lease ended before an instant. Returns their number.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn prune(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u64, StoreError> {
     // A seat that is taken again in the meantime stays: the condition is checked again when the
     // row is removed.
@@ -276,7 +274,7 @@ pub async fn prune(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u
 /// Adds or changes a seat.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreError> {
     let row = row::of(seat);
     if seat.row.is_some() {

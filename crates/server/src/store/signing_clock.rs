@@ -1,5 +1,5 @@
-//! `signing_clock`: one row, until when the License Server has run with a clock
-//! that could be trusted. No row means that it has never run.
+//! `signing_clock`: one row with the last time at which the License Server ran with a trusted
+//! clock. No row means that it has never run.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::signing_clock::SigningTime;
@@ -28,19 +28,19 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What is recorded about the clock.
+/// The record about the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
     /// The newest instant at which the License Server trusted its clock.
     pub at: DateTime<Utc>,
-    /// What the clock showed when a person accepted it last.
+    /// The time that the clock showed when a person last accepted it.
     pub accepted_at: Option<DateTime<Utc>>,
 }
 
-/// What is recorded; `None` where nothing was ever signed.
+/// The record; `None` if nothing was ever signed.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn find(db: &impl ConnectionTrait) -> Result<Option<Recorded>, StoreError> {
     let row = Entity::find_by_id(ROW).one(db).await?;
     Ok(row.map(|row| Recorded {
@@ -53,7 +53,7 @@ pub async fn find(db: &impl ConnectionTrait) -> Result<Option<Recorded>, StoreEr
 /// servers, the one that is ahead counts. The first record is created only if `may_begin` is set.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn record(
     db: &impl ConnectionTrait,
     at: SigningTime,
@@ -77,11 +77,11 @@ pub async fn record(
     Ok(())
 }
 
-/// Records that a person accepted a clock that showed `now`. This may go back: what
-/// was recorded by a wrong clock is corrected by it.
+/// Records that a person accepted a clock that showed `now`. This may go back, to correct a record
+/// made with a wrong clock.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn accept(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), StoreError> {
     let mut again = OnConflict::column(Column::Id);
     again.update_columns([Column::RecordedAt, Column::AcceptedAt]);
@@ -100,15 +100,15 @@ fn row(at: DateTime<Utc>, accepted_at: Option<DateTime<Utc>>) -> ActiveModel {
     }
 }
 
-/// What the database's own clock shows; `None` with SQLite, which has none.
+/// The time of the database's own clock; `None` with SQLite, which has none.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn database_time(db: &impl ConnectionTrait) -> Result<Option<DateTime<Utc>>, StoreError> {
     if db.get_database_backend() != DbBackend::Postgres {
         return Ok(None);
     }
-    // Not now(), which is when the transaction began.
+    // Not now(), which returns the start of the transaction.
     let ask = "SELECT clock_timestamp() AT TIME ZONE 'UTC' AS shown";
     let row = db
         .query_one_raw(Statement::from_string(DbBackend::Postgres, ask))

@@ -1,5 +1,5 @@
-//! `site_entries`: how many entries of the audit log the sites of a license caused on
-//! a day, and how many more were only counted. The summary of a day replaces its row.
+//! `site_entries`: the number of audit log entries that the sites of a license caused on a day, and
+//! the number that were only counted. The summary of a day replaces its row.
 
 use chrono::NaiveDate;
 use sea_orm::entity::prelude::*;
@@ -26,23 +26,23 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What the sites of one license did on one day.
+/// The entries of the sites of one license on one day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteEntries {
     /// The license.
     pub license_id: String,
     /// The day, in UTC.
     pub day: NaiveDate,
-    /// How many entries were written.
+    /// The number of entries that were written.
     pub written: u64,
-    /// How many more were only counted.
+    /// The number of entries that were only counted.
     pub counted: u64,
 }
 
-/// What the sites of a license did on a day so far.
+/// The entries of the sites of a license on a day so far.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn of_day(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -61,10 +61,10 @@ pub async fn of_day(
     ))
 }
 
-/// Stores what they did. The license has to be held since it was read.
+/// Stores the counts. The license must have been locked since they were read.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn save(db: &impl ConnectionTrait, entries: &SiteEntries) -> Result<(), StoreError> {
     let number = |times: u64| i64::try_from(times).unwrap_or(i64::MAX);
     let row = ActiveModel {
@@ -82,10 +82,10 @@ pub async fn save(db: &impl ConnectionTrait, entries: &SiteEntries) -> Result<()
     Ok(())
 }
 
-/// Rows of earlier days, the oldest first.
+/// Rows of earlier days, oldest first.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn before(
     db: &impl ConnectionTrait,
     day: NaiveDate,
@@ -101,10 +101,10 @@ pub async fn before(
     Ok(rows.into_iter().map(SiteEntries::from).collect())
 }
 
-/// Removes a row. Answers whether it was there.
+/// Removes a row. Returns whether it existed.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn remove(
     db: &impl ConnectionTrait,
     license_id: &str,

@@ -32,39 +32,38 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Something about one machine and one license.
+/// A suspicion about one machine and one license.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Suspected {
     /// The license.
     #[serde(skip)]
     pub license_id: String,
-    /// The machine; empty where it is about the license alone.
+    /// The machine; empty if the suspicion is only about the license.
     pub hardware_id: String,
     /// `shared_identity`, `impossible_sequence` or `hardware_drift`.
     pub kind: String,
-    /// When it was seen first.
+    /// When it was first seen.
     pub first_seen_at: DateTime<Utc>,
-    /// When it was seen last.
+    /// When it was last seen.
     pub last_seen_at: DateTime<Utc>,
-    /// How often it was seen.
+    /// How many times it was seen.
     pub times: u64,
 }
 
-/// Maximum number of suspicions of each kind about one license. Those seen last are kept.
+/// Maximum number of suspicions of each kind about one license. The most recently seen are kept.
 pub const MAX_OF_KIND: u64 = 100;
-/// Maximum number of suspicions about one license: of two kinds one for each machine, and
-/// of one kind one for the license.
+/// Maximum number of suspicions about one license: two kinds with one for each machine, and one
+/// kind with one for the license.
 pub const MAX_PER_LICENSE: u64 = 2 * MAX_OF_KIND + 1;
-/// Maximum number of suspicions in one answer.
+/// Maximum number of suspicions in one response.
 pub const MAX_LISTED: u64 = 10_000;
 
-/// Notes a suspicion, once more if it is known. A suspicion that does not accuse the
-/// machine is noted without it. Answers whether it is new today; the license has to be
-/// held.
+/// Records a suspicion, or another occurrence of a known one. A suspicion that does not concern the
+/// machine is recorded without it. Returns whether it is new today; the license must be locked.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn note(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -103,7 +102,7 @@ pub async fn note(
         .select_only()
         .column(Column::Id)
         .filter(Column::LicenseId.eq(license_id))
-        // What anyone can cause displaces no evidence of a copy.
+        // Suspicions that anyone can cause do not displace evidence of a copy.
         .filter(Column::Kind.eq(suspicion.as_str()))
         .order_by_desc(Column::LastSeenAt)
         .order_by_desc(Column::Id)
@@ -121,10 +120,10 @@ pub async fn note(
     Ok(known.is_none_or(|it| it.last_seen_at.date() != now.date_naive()))
 }
 
-/// Which machines were suspected since an instant: hardware ids by license id.
+/// The machines that were suspected since an instant: hardware ids by license id.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn suspected_since(
     db: &impl ConnectionTrait,
     from: DateTime<Utc>,
@@ -150,7 +149,7 @@ pub async fn suspected_since(
 /// The newest suspicions, of one license or of all.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn list(
     db: &impl ConnectionTrait,
     license_id: Option<&str>,
@@ -169,10 +168,10 @@ pub async fn list(
     Ok(rows.into_iter().map(Suspected::from).collect())
 }
 
-/// Forgets what was seen last before an instant.
+/// Removes suspicions that were last seen before an instant.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn forget(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::LastSeenAt.lt(before.naive_utc()))

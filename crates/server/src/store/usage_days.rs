@@ -1,4 +1,4 @@
-//! `usage_days`: the most that each machine has reported on each day.
+//! `usage_days`: the highest usage that each machine has reported on each day.
 
 use chrono::NaiveDate;
 use license_core::usage::Usage;
@@ -32,7 +32,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What one machine has used on one day.
+/// The usage of one machine on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageDay {
@@ -41,20 +41,20 @@ pub struct UsageDay {
     pub day: NaiveDate,
     /// The machine.
     pub hardware_id: String,
-    /// How often it has reported.
+    /// The number of its reports.
     pub heartbeats: u64,
-    /// Most cameras in use.
+    /// Maximum number of cameras in use.
     pub cameras: u64,
-    /// Most users.
+    /// Maximum number of users.
     pub users: u64,
-    /// Most recordings, in GB.
+    /// Maximum size of recordings, in GB.
     pub storage_gb: u64,
 }
 
-/// Notes a heartbeat of a machine.
+/// Records a heartbeat of a machine.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn note(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -91,7 +91,7 @@ pub async fn note(
     Ok(())
 }
 
-/// SQLite and PostgreSQL name the greater of two differently.
+/// SQLite and PostgreSQL have different names for the greater of two values.
 fn greater(column: Column, amount: i64) -> SimpleExpr {
     let known = || Expr::col((Entity, column));
     CaseStatement::new()
@@ -100,7 +100,7 @@ fn greater(column: Column, amount: i64) -> SimpleExpr {
         .into()
 }
 
-/// Maximum number of machines' days in one answer.
+/// Maximum number of entries, one per machine and day, in one response.
 pub const MAX_LISTED: u64 = 1000;
 
 /// A position in a list of usage.
@@ -122,11 +122,11 @@ impl UsageDay {
     }
 }
 
-/// What the machines of a license have used since a day, the newest day first: those
-/// after a cursor, at most `limit` and at most [`MAX_LISTED`].
+/// The usage of the machines of a license since a day, newest day first: the entries after a
+/// cursor, at most `limit` and at most [`MAX_LISTED`].
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn since(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -156,10 +156,10 @@ pub async fn since(
     Ok(rows.into_iter().map(UsageDay::from).collect())
 }
 
-/// On each day since one, the most that any one machine of a license has used.
+/// The highest usage of any one machine of a license, on each day since a given day.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn greatest_since(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -190,10 +190,10 @@ pub async fn greatest_since(
     Ok(rows.collect())
 }
 
-/// Forgets what is older.
+/// Removes older rows.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn forget(db: &impl ConnectionTrait, before: NaiveDate) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::Day.lt(before))

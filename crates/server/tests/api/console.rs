@@ -172,7 +172,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.click("#yes").await;
     notice(
         &browser,
-        "License suspended. The change reaches sites with their next validation.",
+        "License suspended. The change reaches sites at their next validation.",
     )
     .await;
     let body = json!({"licenseKey": key, "hardwareId": "machine"});
@@ -183,7 +183,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.click("#yes").await;
     notice(
         &browser,
-        "License reinstated. The change reaches sites with their next validation.",
+        "License reinstated. The change reaches sites at their next validation.",
     )
     .await;
     assert_eq!(
@@ -211,7 +211,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.click("#yes").await;
     notice(
         &browser,
-        "Seat freed. Licensed features on that machine are switched off with its next validation.",
+        "Seat freed. Licensed features on that machine are switched off at its next validation.",
     )
     .await;
     let told = server.site_asks("validate", body).await;
@@ -238,7 +238,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.click("#yes").await;
     notice(
         &browser,
-        "License revoked. The change reaches sites with their next validation.",
+        "License revoked. The change reaches sites at their next validation.",
     )
     .await;
     browser.page.switch_to_window(first).await.unwrap();

@@ -22,7 +22,7 @@ const DELAY: Duration = Duration::from_millis(6);
 const LONGEST_MS: u64 = 70;
 const STEP_MS: usize = 3;
 const INCOMPLETE: &str =
-    "a part of the transaction could not be begun, and all of it is taken back";
+    "part of the transaction could not be started; the whole transaction was rolled back";
 
 /// The database ends no transaction before the test has seen it.
 fn patient() -> Timeouts {

@@ -1,4 +1,4 @@
-//! What happens on a connection, counted by its socket and its requests.
+//! Events of a connection, counted by its socket and its requests.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,15 +12,15 @@ use futures_util::task::AtomicWaker;
 use crate::byte_budget::ByteBudget;
 use crate::byte_shares::{ByteShares, TakenBytes};
 
-/// A head up to so long is within the buffer that every connection has.
+/// A head of up to this size fits into the buffer that every connection has.
 pub(super) const COUNTED_FROM_BYTES: usize = 8 * 1024;
 
-/// So many bytes of an answer, or of a part of one that is sent in parts, are not
-/// counted: the bound on connections bounds them.
+/// This many bytes of a response, or of a part of a streamed response, are not counted: the limit
+/// on connections bounds them.
 pub(super) const UNCOUNTED_ANSWER_BYTES: usize = 16 * 1024;
 
-/// What happens on a connection: counted by its socket and its requests, read by
-/// the connection it belongs to.
+/// Events of a connection: counted by its socket and its requests, read by the connection to which
+/// it belongs.
 #[derive(Debug)]
 pub(crate) struct Activity {
     pub(super) requests: AtomicU64,
@@ -29,16 +29,16 @@ pub(crate) struct Activity {
     pub(super) has_unread_body: AtomicBool,
     /// Whether a handler waits for the latest request's body.
     pub(super) is_body_awaited: AtomicBool,
-    /// Whether a body was given up because the connection was told to.
+    /// Whether a body was abandoned because the connection was told to close.
     pub(super) is_body_cut: AtomicBool,
-    /// How many answers have been written completely.
+    /// The number of responses that have been written completely.
     pub(super) flushed: AtomicU64,
     pub(super) received: AtomicU64,
     pub(super) sent: AtomicU64,
     pub(super) is_write_blocked: AtomicBool,
     /// Bytes received while no request was in flight.
     head_bytes: AtomicUsize,
-    /// Bytes of `heads` for the head that arrives.
+    /// Bytes of `heads` for the head that is arriving.
     counted: Mutex<Option<TakenBytes>>,
     /// For long heads of HTTP/1, or for requests of HTTP/2.
     heads: Arc<ByteShares>,
@@ -55,7 +55,7 @@ pub(crate) struct Activity {
 
 /// The connection closes after the request in flight.
 pub(super) const CLOSE: u8 = 1;
-/// The same, and a request that its peer holds up is given up.
+/// The same, and a request that its peer delays is abandoned.
 pub(super) const DISMISS: u8 = 2;
 /// The connection ends now.
 pub(super) const END: u8 = 3;
@@ -110,8 +110,7 @@ impl Activity {
         self.give_order(CLOSE);
     }
 
-    /// Closes the connection for another one, although the peer may hold up a
-    /// request.
+    /// Closes the connection in favor of another one, even if the peer delays a request.
     pub(crate) fn dismiss(&self) {
         self.give_order(DISMISS);
     }
@@ -141,7 +140,7 @@ impl Activity {
         self.has_unread_body.load(Ordering::Relaxed)
     }
 
-    /// The head of the request is needed no longer.
+    /// The head of the request is no longer needed.
     pub(super) fn forget_head(&self) {
         drop(self.counted().take());
     }
@@ -150,13 +149,12 @@ impl Activity {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes of `heads` for this peer; `None` where there are no more for it.
+    /// Bytes of `heads` for this peer; `None` if there are none left for it.
     pub(super) fn take(&self, bytes: usize) -> Option<TakenBytes> {
         self.heads.take(bytes, self.peer, self.is_trusted)
     }
 
-    /// Counts bytes of a head; false where there is no memory for a head as
-    /// long as this.
+    /// Counts bytes of a head; returns false if there is no memory left for such a long head.
     pub(super) fn receive(&self, bytes: usize) -> bool {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
         if self.is_request_in_flight() {
@@ -184,9 +182,9 @@ impl Activity {
         }
     }
 
-    /// Part of an answer, whose bytes count until they are sent or given up; `None`
-    /// where there is no memory for it. Bytes that are shared, or part of the
-    /// program, are in memory for all callers, and do not count.
+    /// Part of a response, whose bytes count until they are sent or discarded; `None` if there is
+    /// no memory left for it. Bytes that are shared by all callers, or part of the program, do not
+    /// count.
     pub(super) fn count_answer(&self, bytes: Bytes) -> Option<Bytes> {
         let counted = bytes.len().saturating_sub(UNCOUNTED_ANSWER_BYTES);
         if counted == 0 || !bytes.is_unique() {
@@ -203,7 +201,7 @@ impl Activity {
     }
 }
 
-/// Bytes of an answer that wait for the peer to read.
+/// Bytes of a response that are waiting for the peer to read.
 struct CountedBytes {
     bytes: Bytes,
     counted: usize,

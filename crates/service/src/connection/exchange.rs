@@ -1,4 +1,4 @@
-//! The requests of a connection and their answers.
+//! The requests of a connection and their responses.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -49,8 +49,8 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     }
 }
 
-/// The body of a request, which notes when hyper has read all of it, and ends in
-/// an error where the connection is needed for another peer.
+/// The body of a request. It records when hyper has read all of it, and ends with an error if the
+/// connection is needed for another peer.
 struct RequestBody {
     incoming: Incoming,
     is_read: bool,
@@ -76,13 +76,13 @@ impl HttpBody for RequestBody {
             return Poll::Ready(Some(Err(error.into())));
         }
         let frame = ready!(polled);
-        // After an error the end of the body is unknown.
+        // After an error, the position of the body's end is unknown.
         let is_read = match &frame {
             Some(Ok(_)) => self.incoming.is_end_stream(),
             Some(Err(_)) => false,
             None => true,
         };
-        // Only one time: the next request may have begun.
+        // Only once: the next request may have started.
         if is_read && !self.is_read {
             self.is_read = true;
             self.activity
@@ -102,7 +102,7 @@ impl HttpBody for RequestBody {
 }
 
 pin_project! {
-    /// A response in the making.
+    /// A response that is being created.
     pub(super) struct Answering {
         #[pin]
         pub(super) response: RouteFuture<Infallible>,
@@ -134,7 +134,7 @@ impl Future for Answering {
     }
 }
 
-/// The response where the service has no room for a request or its answer.
+/// The response if the service has no memory left for a request or its response.
 pub(super) fn unavailable() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -145,7 +145,7 @@ pub(super) fn unavailable() -> Response<Body> {
 
 /// The body of a response; the request is answered when it is dropped.
 pub(super) struct Answer {
-    /// A first part that was read before the response began.
+    /// The first part, which was read before the response started.
     first: Option<Bytes>,
     body: Body,
     activity: Arc<Activity>,
@@ -160,8 +160,8 @@ impl Answer {
         }
     }
 
-    /// A response, counted before it begins; `None` where there is no memory for
-    /// it. A body that is made in parts is counted part by part.
+    /// A response, counted before it starts; `None` if there is no memory left for it. A streamed
+    /// body is counted part by part.
     fn begin(
         response: Response<Body>,
         activity: Arc<Activity>,
@@ -203,7 +203,7 @@ impl HttpBody for Answer {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         Poll::Ready(frame.map(|frame| match frame?.into_data() {
             Ok(bytes) => {
-                let error = || axum::Error::new("no memory for the answer");
+                let error = || axum::Error::new("no memory left for the response");
                 let counted = self.activity.count_answer(bytes).ok_or_else(error);
                 counted.map(Frame::data)
             }

@@ -1,10 +1,9 @@
 //! One HTTP/2 connection, from its first byte to its end.
 //!
-//! For services whose handlers do not wait for anything but a request's body,
-//! which `request_body.rs` bounds: a connection waits for its peer within the same
-//! bounds as one of HTTP/1. Requests share memory until their answers are sent,
-//! whichever connection they are on, and the oldest of them bounds the time of its
-//! connection.
+//! For services whose handlers wait only for a request's body, which `request_body.rs` bounds: a
+//! connection waits for its peer within the same limits as an HTTP/1 connection. Requests on all
+//! connections share memory until their responses are sent, and the oldest request limits the
+//! lifetime of its connection.
 
 mod answers;
 mod socket;
@@ -41,18 +40,18 @@ pub(crate) const MAX_HEADER_LIST_BYTES: u32 = 8 * 1024;
 const WINDOW_BYTES: u32 = 64 * 1024;
 /// Maximum number of bytes of one response that wait for the connection.
 const MAX_SEND_BUFFER_BYTES: usize = 16 * 1024;
-/// How long a peer has to acknowledge that its connection closes.
+/// Timeout for a peer to acknowledge that its connection closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a connection waits for.
+/// What a connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// A request.
     Waiting,
-    /// The rest of a request, or the peer's leave to send the response (flow control);
-    /// handlers take no time.
+    /// The rest of a request, or the peer's flow control credit to send the response; handlers take
+    /// no time.
     Reading,
-    /// The peer, to read.
+    /// The peer reading the response.
     Writing,
 }
 
@@ -65,9 +64,9 @@ pub(crate) struct Http2Connection {
     timeouts: Arc<Timeouts>,
     opened: Instant,
     phase: Phase,
-    /// When `phase` began; the oldest request where it is [`Phase::Reading`].
+    /// When `phase` began; for [`Phase::Reading`], when the oldest request began.
     since: Instant,
-    /// When the oldest request began whose answer has not been sent.
+    /// When the oldest request without a complete response began.
     oldest: Option<Instant>,
     finished: u64,
     /// Bytes sent when the wait for the peer to read began.
@@ -77,7 +76,7 @@ pub(crate) struct Http2Connection {
 }
 
 impl Http2Connection {
-    /// `opened` is the instant that the milliseconds of `place` count from.
+    /// `opened` is the instant from which the milliseconds of `place` are counted.
     pub(crate) fn new(
         stream: TcpStream,
         peer: SocketAddr,
@@ -119,7 +118,7 @@ impl Http2Connection {
         }
     }
 
-    /// Notes what the connection waits for now.
+    /// Records what the connection is waiting for now.
     fn observe(&mut self) {
         let book = self.streams.book();
         let (finished, oldest) = (book.finished(), book.oldest());
@@ -134,7 +133,7 @@ impl Http2Connection {
         let is_same = phase == self.phase && finished == self.finished;
         self.oldest = oldest;
         self.finished = finished;
-        // Answers that end do not restart the wait for a peer that does not read.
+        // Responses that end do not restart the timeout of a peer that does not read.
         if is_same || phase == Phase::Writing && self.phase == Phase::Writing {
             return;
         }
@@ -156,7 +155,7 @@ impl Http2Connection {
         }
     }
 
-    /// When to look again if nothing happens.
+    /// When to check again if nothing happens.
     fn deadline(&self, order: u8) -> Instant {
         let bound = match self.phase {
             Phase::Waiting if self.finished == 0 => self.timeouts.head,
@@ -178,7 +177,7 @@ impl Http2Connection {
         self.oldest.map(|since| since + self.timeouts.write)
     }
 
-    /// The deadline has passed: how the connection ends, if it does.
+    /// Handles a passed deadline; returns how the connection ends, if it does.
     fn stalled(&mut self) -> Option<End> {
         let now = clock::ticks();
         if self
@@ -189,8 +188,8 @@ impl Http2Connection {
         }
         let sent = self.activity.sent.load(Ordering::Relaxed);
         match self.phase {
-            // Bodies have arrived by now, and handlers do not wait: the peer has not
-            // let the responses be sent.
+            // Bodies have arrived by now, and handlers do not wait: the peer has not allowed the
+            // responses to be sent.
             Phase::Waiting | Phase::Reading => Some(End::TimedOut),
             Phase::Writing
                 if sent - self.sent < self.timeouts.min_write_bytes

@@ -1,8 +1,8 @@
-//! Connections that begin with another protocol than HTTP.
+//! Detects connections that begin with a protocol other than HTTP.
 
 use std::net::IpAddr;
 
-/// How PROXY protocol version 2 begins (haproxy.org, proxy-protocol.txt, section 2.2).
+/// The first bytes of PROXY protocol version 2 (haproxy.org, proxy-protocol.txt, section 2.2).
 const PROXY_V2: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The first bytes of a connection.
@@ -12,7 +12,7 @@ pub(super) struct Opening {
     length: usize,
 }
 
-/// Another protocol than HTTP.
+/// A protocol other than HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     Proxy,
@@ -20,7 +20,7 @@ enum Protocol {
 }
 
 impl Opening {
-    /// Notes received bytes, and logs what they show.
+    /// Records received bytes, and logs a detected protocol.
     pub(super) fn receive(&mut self, bytes: &[u8], peer: IpAddr) {
         let fits = bytes.len().min(self.bytes.len() - self.length);
         let was_known = self.protocol().is_some();
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// What is known after each byte, received alone.
+    /// The result after each byte, received alone.
     fn known(bytes: &[u8]) -> Option<Protocol> {
         let mut opening = Opening::default();
         for byte in bytes {

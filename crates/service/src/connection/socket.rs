@@ -1,4 +1,4 @@
-//! The TCP stream of a connection, which counts what is received and sent.
+//! The TCP stream of a connection, which counts received and sent bytes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,23 +15,22 @@ use super::activity::Activity;
 use super::opening::Opening;
 use crate::response_headers;
 
-/// Most bytes read at a time. hyper makes room for more after a read of 8 KiB, and
+/// Maximum number of bytes read at a time. hyper enlarges its buffer after a read of 8 KiB, and
 /// keeps it for as long as the connection is open.
 const MAX_READ_BYTES: usize = 4 * 1024;
 
-/// A TCP stream that counts.
+/// A TCP stream that counts bytes.
 pub(super) struct Socket {
     pub(super) stream: TcpStream,
-    /// Received by the connection before its buffers were released.
+    /// Bytes received by the connection before its buffers were released.
     pub(super) unread: Bytes,
     pub(super) opening: Opening,
     pub(super) activity: Arc<Activity>,
 }
 
 impl Socket {
-    /// hyper itself answers a request that it cannot read, without the headers
-    /// that every response is sent with, and without saying why. Where `head` is such an
-    /// answer, this is it with both.
+    /// hyper itself answers a malformed request, without the headers that every response has, and
+    /// without a reason. If `head` is such a response, returns it with the headers and a reason.
     fn refusal(&self, head: &[u8]) -> Option<Vec<u8>> {
         let answers = self.activity.answers.load(Ordering::Relaxed);
         if self.activity.is_request_in_flight()
@@ -95,7 +94,7 @@ impl AsyncWrite for Socket {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         if let Some(refusal) = self.refusal(buf) {
-            // The connection ends after it, and its buffer has room.
+            // The connection ends after this response, and its buffer has room.
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &refusal))?;
             return Poll::Ready(Ok(written.min(buf.len())));
         }

@@ -1,4 +1,4 @@
-//! Connecting to a database for the first time, and why that is not possible.
+//! Connects to a database for the first time, and explains why that is not possible.
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -16,31 +16,31 @@ use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 use crate::state_dir::{NotWritable, check_writable, give_to_owner};
 
-/// Between two tries to open an SQLite file that another process has.
+/// Delay between two attempts to open an SQLite file that another process has locked.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
-/// Databases that are like PostgreSQL may not know the setting.
+/// PostgreSQL-compatible databases may not know the setting.
 const ASK_ENCODING: &str = "SELECT current_setting('server_encoding', true)";
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The SQLite file or its directory cannot be made or changed.
+    /// The SQLite file or its directory cannot be created or written.
     #[error(transparent)]
     NotWritable(#[from] NotWritable),
-    /// The database is not there now: it is starting, or cannot be reached.
+    /// The database is not available now: it is starting, or cannot be reached.
     #[error("cannot reach the database: {0}")]
     NotReached(Trouble),
-    /// The database does not answer, or not to us.
+    /// The database does not respond, or not to this client.
     #[error("{0}")]
     Refused(Trouble),
 }
 
 impl ConnectError {
-    /// What is wrong.
+    /// The problem.
     #[must_use]
     pub fn trouble(&self) -> Trouble {
         match self {
-            // It says itself what to do.
+            // The error itself says what to do.
             Self::NotWritable(error) => Trouble {
                 what: error.to_string(),
                 failure: Failure::Refused,
@@ -60,8 +60,8 @@ impl Database {
     /// Connects. A missing SQLite file is created, with its directory.
     ///
     /// # Errors
-    /// [`ConnectError::NotReached`] where the database may be back soon; otherwise when the
-    /// file cannot be made, or the database refuses, has another encoding than UTF8, or is
+    /// [`ConnectError::NotReached`] if the database may be back soon; other errors if the file
+    /// cannot be created, or the database returns an error, has an encoding other than UTF8, or is
     /// behind a pooler that this program cannot work with.
     pub async fn connect(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, ConnectError> {
         if let Some(file) = url.sqlite_file() {
@@ -79,7 +79,7 @@ impl Database {
         loop {
             match database.execute_unprepared("SELECT 1").await {
                 Ok(_) => return Ok(database),
-                // Another process has the file for itself. When a file is changed to write-ahead
+                // Another process has locked the file. When a file is switched to write-ahead
                 // logging, SQLite fails immediately, regardless of its busy timeout
                 // (sqlite.org/wal.html, section 8).
                 Err(error) if failure::is_locked(&error) && ticks() < deadline => {
@@ -90,12 +90,12 @@ impl Database {
         }
     }
 
-    /// Why a PostgreSQL database cannot be used, in its own words; `None` when it can,
-    /// and for SQLite. A pool waits and says only that it has waited too long.
+    /// Why a PostgreSQL database cannot be used, in its own words; `None` if it can, and for
+    /// SQLite. A pool only reports a timeout.
     ///
-    /// Statements are always prepared by name. A pooler that gives each transaction
-    /// another session, and does not keep prepared statements, mixes the names up: the
-    /// second of two connections meets the statement of the first.
+    /// Statements are always prepared by name. A pooler that gives each transaction a different
+    /// session, and does not keep prepared statements, confuses the names: the second of two
+    /// connections finds the statement of the first.
     pub async fn why_not(&self) -> Option<Trouble> {
         if self.0.url.sqlite_file().is_some() {
             return None;
@@ -124,10 +124,10 @@ impl Database {
         Some(Trouble::of(&error))
     }
 
-    /// Why a database that can be connected to cannot hold every text; `None` when it can.
+    /// Why a reachable database cannot store every text; `None` if it can.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn wrong_encoding(&self) -> Result<Option<String>, DbErr> {
         if self.0.url.sqlite_file().is_some() {
             return Ok(None);
@@ -143,16 +143,16 @@ impl Database {
     }
 }
 
-/// Makes the file of an SQLite database and its directory, if need be.
+/// Creates the file of an SQLite database and its directory, if necessary.
 ///
 /// # Errors
-/// When one cannot be made or changed. SQLite itself would not say which.
+/// If one of them cannot be created or written. SQLite itself would not say which.
 pub fn make_file(file: &Path) -> Result<(), ConnectError> {
     const SETTING: &str = "STATE_DIR or DATABASE_URL";
     let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
     check_writable(SETTING, directory)?;
-    // License keys are in it: only its owner may read a file that is made here.
+    // The file contains license keys, so a file that is created here is readable only by its owner.
     let made = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -160,7 +160,7 @@ pub fn make_file(file: &Path) -> Result<(), ConnectError> {
         .open(file);
     let is_writable = match made {
         Ok(made) => give_to_owner(&made, file),
-        // It is not opened: closing it would free the locks of SQLite (fcntl(2)).
+        // The file is not opened, because closing it would release SQLite's locks (fcntl(2)).
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             access(file, Access::READ_OK | Access::WRITE_OK).map_err(Into::into)
         }
@@ -169,7 +169,7 @@ pub fn make_file(file: &Path) -> Result<(), ConnectError> {
     is_writable.map_err(|error| NotWritable::new(SETTING, file, &error).into())
 }
 
-/// Spellings of databases that are like PostgreSQL included.
+/// Includes the spellings of PostgreSQL-compatible databases.
 fn is_utf8(encoding: &str) -> bool {
     ["UTF8", "UTF-8", "UNICODE"]
         .iter()

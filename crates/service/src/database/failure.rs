@@ -1,4 +1,4 @@
-//! What an error of the database library says about the database.
+//! Classifies the errors of the database library.
 
 mod trouble;
 
@@ -12,26 +12,27 @@ use super::sign_in_budget::EXHAUSTED;
 use crate::telemetry::is_refused_thread;
 pub use trouble::{Trouble, words};
 
-/// What is said of a pooler that mixes prepared statements up.
+/// The message about a pooler that mixes up prepared statements.
 const POOLER: &str = "DATABASE_URL points to a connection pooler in transaction mode that does not \
     keep prepared statements";
 pub(super) const UNREADABLE: &str =
     "a row contains an unreadable value, such as the time 'infinity'; correct it";
 const READ_ONLY: &str = "the database is read-only";
 const FILE_GONE: &str = "the SQLite file was moved, deleted or replaced while it was in use";
-/// SQLite keeps a file that it could open only for reading so, whoever owns it later.
+/// If SQLite could open a file only for reading, it keeps it read-only, even if the owner changes
+/// later.
 const FILE_READ_ONLY: &str = "the SQLite file, its directory, or its -wal or -shm file is \
     read-only for the user of this service";
 const TIMED_OUT: &str = "the database has not answered within";
-const BUSY: &str = "the database is busy, too many calls are waiting for a connection; try again";
+const BUSY: &str = "the database is busy: too many calls are waiting for a connection; try again";
 const INCOMPLETE: &str =
-    "a part of the transaction could not be begun, and all of it is taken back";
+    "part of the transaction could not be started; the whole transaction was rolled back";
 const PANICKED: &str = "a database call failed in this program";
 const NO_TLS: &str = "no TLS connection to the database:";
 const WRONG_ENCODING: &str = "the database has the encoding";
 const UNCERTAIN: &str = "the change may have been stored";
-/// What PostgreSQL says of a statement that was prepared before its table was changed,
-/// with a code that it uses for much else (plancache.c).
+/// PostgreSQL's message about a statement that was prepared before its table was changed; the code
+/// is also used for many other errors (plancache.c).
 const STALE_PLAN: &str = "cached plan must not change result type";
 /// What PostgreSQL says of a policy, with the code of a missing right (rls.c, execMain.c).
 const ROW_POLICY: &str = "row-level security";
@@ -39,35 +40,35 @@ const ROW_POLICY: &str = "row-level security";
 /// What failed. [`Self::advice`] says what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The statement failed for a reason of its own, such as a duplicate row. The database works.
+    /// The statement failed for its own reason, such as a duplicate row. The database works.
     Refused,
     /// The database user may not do this. The database works.
     Rights,
     /// A row-level security policy forbids it to the database user. The database works.
     RowPolicy,
-    /// Others have not finished in time with a connection or a row. The database is well.
+    /// Others did not release a connection or a row in time. The database works.
     Busy,
-    /// The transaction lost against another one, and nothing of it is done: it succeeds
-    /// when it is done again. The database is well.
+    /// The transaction was rolled back because of a conflict with another one: a retry succeeds.
+    /// The database works.
     Conflict,
-    /// The id that a sequence gave to a new row exists already. Nothing is done; the
-    /// sequence is advanced before the next try.
+    /// The id that a sequence issued for a new row already exists. Nothing was done; the sequence
+    /// is advanced before the retry.
     Sequence,
-    /// The connection's prepared statements, which the database no longer accepts, such as
-    /// after a change of a table. Nothing is done; a new connection prepares them again.
+    /// The database no longer accepts the connection's prepared statements, for example after a
+    /// change of a table. Nothing was done; a new connection prepares them again.
     Stale,
-    /// The connection, and probably all that were made before now. With `true` it
-    /// leads to a server that takes no changes; another one may.
+    /// The connection failed, and probably all older connections. With `true` it leads to a
+    /// read-only server; another server may accept changes.
     Connection(bool),
-    /// A commit was sent, and the connection failed before its answer arrived.
+    /// A commit was sent, and the connection failed before the response arrived.
     Uncertain,
     /// A library panicked. The connection is not used again.
     Panicked,
-    /// The system refused a thread.
+    /// The system refused to create a thread.
     Threads,
-    /// The SQLite file is not at its path any more.
+    /// The SQLite file is no longer at its path.
     File,
-    /// The SQLite file could not be opened for changes; it may be possible now.
+    /// The SQLite file was opened read-only; it may be writable now.
     FileReadOnly,
     /// The SQLite file cannot be opened.
     CannotOpen,
@@ -81,7 +82,7 @@ pub enum Failure {
     NoTable,
     /// The database does not exist.
     NoDatabase,
-    /// The user or the password is refused.
+    /// The user or the password was rejected.
     Login,
     /// All connections of the server are in use.
     TooManyConnections,
@@ -89,18 +90,18 @@ pub enum Failure {
     Tls,
     /// The database cannot be used, and the text of the error says what to do.
     Explained,
-    /// The database cannot hold every text.
+    /// The database cannot store every text.
     Encoding,
-    /// A connection pooler mixes prepared statements up.
+    /// A connection pooler mixes up prepared statements.
     Pooler,
     /// The database returned an error that is not known here.
     Unknown,
-    /// The database cannot do what it is asked.
+    /// The database cannot do what was requested.
     Unavailable,
 }
 
 impl Failure {
-    /// What an error says.
+    /// Classifies an error.
     #[must_use]
     pub fn of(error: &DbErr) -> Self {
         if let DbErr::Custom(text) = error {
@@ -132,7 +133,7 @@ impl Failure {
         }
     }
 
-    /// Whether the database as a whole fails, and not one call.
+    /// Whether the whole database fails, and not just one call.
     #[must_use]
     pub fn is_outage(self) -> bool {
         !matches!(
@@ -147,14 +148,14 @@ impl Failure {
         )
     }
 
-    /// Whether it counts until a change is stored that is as large: a smaller one may find room.
+    /// Whether it counts until a change of the same size is stored: a smaller one may still fit.
     pub(super) fn is_remembered(self) -> bool {
         self.is_outage()
             && !self.is_of_connection()
             && !matches!(self, Self::File | Self::FileReadOnly)
     }
 
-    /// Whether another connection may do better.
+    /// Whether another connection may succeed.
     pub(super) fn is_of_connection(self) -> bool {
         matches!(
             self,
@@ -162,8 +163,8 @@ impl Failure {
         )
     }
 
-    /// Whether the database may be back soon: it is starting, stopping or cut off, or has no
-    /// connection to spare.
+    /// Whether the database may be back soon: it is starting, stopping or disconnected, or has no
+    /// free connections.
     pub(super) fn is_temporary(self) -> bool {
         self.is_of_connection() || self == Self::TooManyConnections
     }
@@ -230,7 +231,7 @@ impl Failure {
             // data_corrupted, index_corrupted
             "XX001" | "XX002" => Self::Damaged,
             _ if sequences::duplicate_id(error).is_some() => Self::Sequence,
-            // Syntax, names and rights; values; constraints; conflicts with others.
+            // Syntax, names and privileges; values; constraints; conflicts with others.
             code if ["42", "22", "23", "40"]
                 .iter()
                 .any(|class| code.starts_with(class)) =>
@@ -244,19 +245,19 @@ impl Failure {
     }
 }
 
-/// Why no TLS connection could be made, with what to do about it.
+/// Why no TLS connection could be established, and what to do about it.
 pub(super) fn no_tls(why: &str) -> DbErr {
     DbErr::Custom(format!("{NO_TLS} {why}"))
 }
 
-/// Why a database with this encoding cannot be used. PostgreSQL converts to LATIN1 and
-/// the like, and refuses what does not exist there; with `SQL_ASCII` it counts bytes for
-/// characters.
+/// Why a database with this encoding cannot be used. PostgreSQL converts to encodings such as
+/// LATIN1, and rejects characters that do not exist there; with `SQL_ASCII` it counts bytes instead
+/// of characters.
 pub(super) fn wrong_encoding(encoding: &str) -> DbErr {
     DbErr::Custom(format!("{WRONG_ENCODING} {encoding}, but UTF8 is required"))
 }
 
-/// The error in words of ours, where there are better ones.
+/// The error with our own message, if there is a better one.
 pub(super) fn in_words(error: DbErr) -> DbErr {
     match library_error(&error) {
         // duplicate_prepared_statement
@@ -269,7 +270,7 @@ pub(super) fn in_words(error: DbErr) -> DbErr {
     }
 }
 
-/// The error where a new connection has not helped against [`Failure::Stale`].
+/// The error if a new connection has not helped with [`Failure::Stale`].
 pub(super) fn still_stale(error: DbErr) -> DbErr {
     match library_error(&error) {
         Some(it) if is_mixed_up(it) => pooler(),
@@ -277,8 +278,8 @@ pub(super) fn still_stale(error: DbErr) -> DbErr {
     }
 }
 
-/// Whether a statement, or a whole transaction, that failed so is worth another try:
-/// nothing of it is done.
+/// Whether a statement, or a whole transaction, that failed in this way can be retried: nothing was
+/// done.
 pub(super) fn may_be_repeated(error: &DbErr) -> bool {
     matches!(
         Failure::of(error),
@@ -286,8 +287,8 @@ pub(super) fn may_be_repeated(error: &DbErr) -> bool {
     )
 }
 
-/// The error of a commit that failed so: only an answer of the database says that nothing was
-/// stored.
+/// The error of a commit that failed in this way: only a response of the database proves that
+/// nothing was stored.
 pub(super) fn of_commit(error: DbErr) -> DbErr {
     let is_answered = match library_error(&error) {
         Some(it) => match database_code(it).as_deref() {
@@ -303,7 +304,7 @@ pub(super) fn of_commit(error: DbErr) -> DbErr {
     }
 }
 
-/// A commit failed so after it was sent.
+/// A commit failed in this way after it was sent.
 pub(super) fn uncertain(error: &DbErr) -> DbErr {
     let what = Trouble::of(error).what;
     DbErr::Custom(format!("{UNCERTAIN}: {what}"))
@@ -323,13 +324,13 @@ pub(super) fn incomplete() -> DbErr {
     DbErr::Custom(INCOMPLETE.to_owned())
 }
 
-/// Others wait for a connection already.
+/// Others are already waiting for a connection.
 pub(super) fn busy() -> DbErr {
     DbErr::Custom(BUSY.to_owned())
 }
 
-/// A prepared statement that another session has, or that this one has lost. We
-/// prepare each once, under a name that is ours.
+/// A prepared statement that exists in another session, or that this session has lost. We prepare
+/// each statement once, under a unique name.
 pub(super) fn is_mixed_up(error: &sqlx::Error) -> bool {
     // duplicate_prepared_statement, invalid_sql_statement_name
     matches!(database_code(error).as_deref(), Some("42P05" | "26000"))
@@ -341,7 +342,7 @@ fn is_missing_table(error: &sqlx::Error) -> bool {
     said.is_some_and(|it| it.message().starts_with("no such table"))
 }
 
-/// Whether another process has an SQLite file for itself.
+/// Whether another process has locked an SQLite file.
 pub(super) fn is_locked(error: &DbErr) -> bool {
     const SQLITE_BUSY: u32 = 5;
     let code = library_error(error).and_then(|it| sqlite_code(it, &database_code(it)?));
@@ -393,7 +394,7 @@ fn sqlite_code(error: &sqlx::Error, code: &str) -> Option<u32> {
     Some(code.parse::<u32>().ok()? & 0xff)
 }
 
-/// An error of the library outside of its own pool.
+/// An error that the library raises outside of its own pool.
 pub(super) fn db_error(error: sqlx::Error) -> DbErr {
     DbErr::Conn(RuntimeErr::SqlxError(error.into()))
 }

@@ -1,4 +1,4 @@
-//! Whether an SQLite file that is open is still the one at its path.
+//! Checks whether an open SQLite file is still the one at its path.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,7 +16,7 @@ pub(super) struct OpenFile {
     path: PathBuf,
     log: PathBuf,
     identity: Option<Identity>,
-    /// `None` until there is one; some file systems allow none.
+    /// `None` until there is one; some file systems do not allow one.
     log_identity: Mutex<Option<Identity>>,
 }
 
@@ -47,8 +47,8 @@ impl OpenFile {
             && (log.is_none() || identity(&self.log) == log)
     }
 
-    /// Whether the file at the path may be opened. The log of a moved file stays, and would be
-    /// used as the log of the file that replaced it.
+    /// Whether the file at the path may be opened. The log of a moved file remains, and would be
+    /// used as the log of its replacement.
     pub(super) fn may_be_reopened(&self) -> bool {
         let log = *self.lock();
         match identity(&self.path) {
@@ -58,7 +58,7 @@ impl OpenFile {
         }
     }
 
-    /// Whether this process may change the file, its directory, and what SQLite keeps
+    /// Whether this process may write the file, its directory, and the files that SQLite keeps
     /// beside it.
     pub(super) fn is_writable(&self) -> bool {
         let beside = |suffix: &str| {

@@ -1,4 +1,4 @@
-//! Notifications of other processes.
+//! Receives notifications from other processes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use sqlx::postgres::PgListener;
 use super::failure::{self, db_error};
 use super::{Database, address, pool};
 
-/// Hears the notifications of other processes on a PostgreSQL database.
+/// Receives the notifications of other processes on a PostgreSQL database.
 pub struct Listener {
     listener: PgListener,
     database: Database,
@@ -56,15 +56,14 @@ impl Listener {
         }
     }
 
-    /// Waits for the next notification, or for the moment at which the
-    /// connection is back after it was lost: something may have been missed
-    /// then.
+    /// Waits for the next notification, or until the connection is restored after it was lost,
+    /// because notifications may have been missed.
     ///
     /// # Errors
-    /// When the connection is lost and cannot be made again, or is silent for
-    /// [`Timeouts::max_age`].
+    /// If the connection is lost and cannot be restored, or is silent for
+    /// [`max_age`](super::Timeouts::max_age).
     pub async fn heard(&mut self) -> Result<(), DbErr> {
-        // It may connect again.
+        // It may reconnect.
         let hearing = self.listener.try_recv().map_err(db_error);
         let hearing = self.database.0.sign_in.within(hearing);
         match tokio::time::timeout(self.max_silence, hearing).await {

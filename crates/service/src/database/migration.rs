@@ -1,4 +1,4 @@
-//! Changes of the tables.
+//! Changes to the tables.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::Database;
 use super::pool::Pool;
 use super::work::uninterrupted;
 
-/// How long a change of the tables may take.
+/// Timeout of a change to the tables.
 pub const MIGRATION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// A change of the tables. Dropped without a commit it is taken back.
+/// A change to the tables. It is rolled back if it is dropped without a commit.
 pub struct Migration {
     pool: Arc<Pool>,
     transaction: DatabaseTransaction,
@@ -28,10 +28,10 @@ impl Migration {
         &self.transaction
     }
 
-    /// Makes the change last.
+    /// Commits the change.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn commit(self) -> Result<(), DbErr> {
         self.pool.check_file()?;
         self.transaction.commit().await?;
@@ -40,11 +40,11 @@ impl Migration {
 }
 
 impl Database {
-    /// Starts a change of the tables. Only this provides a plain connection, which the migrations
-    /// need; they may take [`MIGRATION_TIMEOUT`].
+    /// Starts a change to the tables. Only this function provides a plain connection, which the
+    /// migrations need; they may take [`MIGRATION_TIMEOUT`].
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn begin_migration(&self) -> Result<Migration, DbErr> {
         let pool = self.pool().await?;
         let is_postgres = self.0.url.sqlite_file().is_none();

@@ -1,4 +1,4 @@
-//! Says that the database fails: the first time, then how often, then that it is over.
+//! Logs database failures: the first one, then how many there were, then the end of the outage.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl Outage {
         }
     }
 
-    /// The database has failed.
+    /// Records that the database has failed.
     pub(super) fn failed(&self, error: &DbErr, now: Instant) {
         let access = self.access;
         let mut state = self.lock();
@@ -71,8 +71,8 @@ impl Outage {
         );
     }
 
-    /// A small change has just been stored. Whether others would be: the disk may be so
-    /// full that they find no room. With no such failure for so long, they would.
+    /// Whether larger changes would also be stored, after a small change was just stored: the disk
+    /// may be too full for them. If no such failure occurred for long enough, they would.
     ///
     /// # Errors
     /// The last failure.
@@ -87,7 +87,7 @@ impl Outage {
         Ok(())
     }
 
-    /// The database has done what it was asked.
+    /// Records that the database has completed a request.
     pub(super) fn is_over(&self, now: Instant) {
         let Some(outage) = self.lock().take() else {
             return;
@@ -180,7 +180,7 @@ mod tests {
         assert!(outage.check_recent(limit, now).is_err());
         now += limit;
         assert!(outage.check_recent(limit, now).is_ok());
-        // What was the connection's fault, another one has disproved.
+        // A failure of the connection alone, which another connection has disproved.
         outage.failed(&super::super::failure::timed_out(limit), now);
         assert!(outage.check_recent(limit, now).is_ok());
     }

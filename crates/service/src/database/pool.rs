@@ -1,4 +1,4 @@
-//! Connections that are handed out, and when they are not handed out any more.
+//! Hands out connections, and decides when they are no longer handed out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,10 +20,10 @@ use super::sign_in_budget::note_signed_in;
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 
-/// Maximum number of connections to one database that work at a time.
+/// Maximum number of connections to one database that are in use at a time.
 pub(super) const MAX_WORKING: u32 = 9;
-/// Maximum number of connections to one database: one is left for the check whether
-/// changes can be stored, which waits for no other call.
+/// Maximum number of connections to one database: one is reserved for the check whether changes can
+/// be stored, which does not wait for other calls.
 const MAX_CONNECTIONS: u32 = MAX_WORKING + 1;
 
 /// Connections to one database, or to one SQLite file.
@@ -35,16 +35,16 @@ pub(super) struct Pool {
     file: Option<Arc<OpenFile>>,
     allows_user_timeout: OnceLock<bool>,
     is_abandoned: AtomicBool,
-    /// The SQLite file could not be changed. Its connections share what is open
-    /// (`-shm`), so only closing all of them opens it anew.
+    /// The SQLite file could not be written. Its connections share open files (`-shm`), so only
+    /// closing all of them reopens it.
     is_read_only: AtomicBool,
 }
 
-/// What is known of the connections, by what became of them.
+/// What is known about the connections from their results.
 pub(super) struct Health(Mutex<State>);
 
 struct State {
-    /// When a connection was handed out last; at first, when the pool was made.
+    /// When a connection was last handed out; initially, when the pool was created.
     handed_out_at: Instant,
     /// Older connections are no longer used.
     renewed_at: Option<Instant>,
@@ -53,7 +53,7 @@ struct State {
 }
 
 impl Pool {
-    /// Connects with the first statement.
+    /// Creates the pool; the first statement connects.
     pub(super) fn new(url: &DatabaseUrl, timeouts: &Timeouts) -> Result<Self, DbErr> {
         let health = Arc::new(Health(Mutex::new(State {
             handed_out_at: ticks(),
@@ -90,7 +90,7 @@ impl Pool {
                 .create_if_missing(false)
                 .foreign_keys(true)
                 .journal_mode(SqliteJournalMode::Wal)
-                // What was acknowledged survives a power cut.
+                // Acknowledged changes survive a power failure.
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(timeouts.wait)
                 .disable_statement_logging();
@@ -131,7 +131,7 @@ impl Pool {
         })
     }
 
-    /// For a single statement, or the start of a transaction.
+    /// A connection for a single statement, or for the start of a transaction.
     pub(super) fn connection(&self) -> &DatabaseConnection {
         &self.connection
     }
@@ -153,7 +153,7 @@ impl Pool {
         &self.health
     }
 
-    /// Whether the server knows `tcp_user_timeout`; not set until it was asked.
+    /// Whether the server knows `tcp_user_timeout`; not set until the server was asked.
     pub(super) fn allows_user_timeout(&self) -> &OnceLock<bool> {
         &self.allows_user_timeout
     }
@@ -166,7 +166,7 @@ impl Pool {
         }
     }
 
-    /// Whether another SQLite file that is at the path may be opened.
+    /// Whether a different SQLite file at the path may be opened.
     pub(super) fn check_reopening(&self) -> Result<(), DbErr> {
         match &self.file {
             Some(file) if !file.may_be_reopened() => Err(failure::file_gone()),
@@ -185,26 +185,26 @@ impl Pool {
             && self.file.as_ref().is_some_and(|file| file.is_writable())
     }
 
-    /// Whether [`Self::abandon`] has begun: it hands out no connections.
+    /// Whether [`Self::abandon`] has started: no connections are handed out.
     pub(super) fn is_abandoned(&self) -> bool {
         self.is_abandoned.load(Ordering::Relaxed)
     }
 
-    /// Closes all connections, because another pool is to be used.
+    /// Closes all connections, because another pool will be used.
     pub(super) async fn abandon(&self) -> Result<(), DbErr> {
         self.is_abandoned.store(true, Ordering::Relaxed);
         self.close().await
     }
 
-    /// Waits until all connections are given back, and closes them.
+    /// Waits until all connections are returned, and closes them.
     pub(super) async fn close(&self) -> Result<(), DbErr> {
         self.connection.close_by_ref().await
     }
 }
 
 impl Health {
-    /// Connections that there are now are not handed out again: one of them is
-    /// broken, or at a server that has become read-only, and it is seldom alone.
+    /// The present connections are not handed out again: one of them is broken, or leads to a
+    /// server that has become read-only, and it is rarely the only one.
     pub(super) fn renew(&self) {
         let mut state = self.lock();
         state.renewed_at = Some(ticks());
@@ -238,16 +238,16 @@ impl Health {
     }
 }
 
-/// How a PostgreSQL database is connected to. Poolers refuse `extra_float_digits`,
-/// which the library would ask for, and which only values sent as text need.
+/// The options of a connection to PostgreSQL. Poolers reject `extra_float_digits`, which the
+/// library would set, and which only values sent as text need.
 pub(super) fn postgres_options(url: &DatabaseUrl) -> Result<PgConnectOptions, Error> {
     let options: PgConnectOptions = url.expose().parse()?;
     Ok(options.extra_float_digits(None).disable_statement_logging())
 }
 
 /// The library's maintenance of idle connections has been seen to count below zero and never end
-/// (sqlx-core 0.9.0, `spawn_maintenance_tasks`). So the library gets no lifetimes to manage: a
-/// connection's age and state are checked when it is requested.
+/// (sqlx-core 0.9.0, `spawn_maintenance_tasks`). The library is therefore not given lifetimes to
+/// manage: a connection's age and state are checked when it is requested.
 fn pool_options<DB: sqlx::Database>(
     timeouts: &Timeouts,
     health: &Arc<Health>,
@@ -278,13 +278,13 @@ fn pool_options<DB: sqlx::Database>(
         })
 }
 
-/// A connection that is given back in the middle of something answers a ping soon, or is closed
-/// hard. One whose transaction has not ended is closed. If the disk is full, SQLite ends a
-/// transaction itself, and the library, whose own ROLLBACK then fails, would treat everything
-/// that follows as part of that transaction (`sqlx-sqlite` 0.9.0, `transaction_depth`):
+/// A connection that is returned in the middle of an operation must answer a ping in time, or is
+/// closed immediately. A connection whose transaction has not ended is closed. If the disk is full,
+/// SQLite ends a transaction itself, and the library, whose own ROLLBACK then fails, would treat
+/// everything that follows as part of that transaction (`sqlx-sqlite` 0.9.0, `transaction_depth`):
 /// acknowledged, and never written.
 async fn is_sqlite_clean(connection: &mut SqliteConnection, ping: Duration) -> Result<bool, Error> {
-    // A rollback that is still to come comes before the answer to this.
+    // A rollback that is still pending is executed before the response to this.
     answer_to_ping(connection, ping).await?;
     Ok(!connection.is_in_transaction())
 }
@@ -297,7 +297,7 @@ async fn is_postgres_clean(connection: &mut PgConnection, ping: Duration) -> Res
     match within(ping, connection.begin_with("SELECT 1")).await {
         Err(Error::BeginFailed) => Ok(true),
         Ok(_) | Err(Error::InvalidSavePointStatement) => Ok(false),
-        // One that has failed and not ended refuses the statement.
+        // A transaction that has failed and not ended rejects the statement.
         Err(error) => Err(error),
     }
 }

@@ -1,14 +1,14 @@
-//! Rows that can be read. PostgreSQL has times that the library's types have not,
-//! such as `infinity`; it panics at them, where the caller reads the row.
+//! Checks whether rows can be read. PostgreSQL has times that the library's types cannot represent,
+//! such as `infinity`; the library panics when the caller reads such a row.
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::failure;
 
-/// Microseconds around 2000-01-01 that a time may be: some 260,000 years.
+/// Range of a time in microseconds around 2000-01-01: about 260,000 years.
 const MAX_MICROSECONDS: u64 = 8_200_000_000_000_000_000;
-/// The same in days.
+/// The same range in days.
 const MAX_DAYS: u32 = 95_000_000;
 
 pub(super) async fn checked_one(
@@ -29,7 +29,7 @@ pub(super) async fn checked_all(
     Ok(rows)
 }
 
-/// Whether all times of a row can be read.
+/// Whether all times in a row can be read.
 pub(super) fn check(row: &QueryResult) -> Result<(), DbErr> {
     let Some(row) = row.try_as_pg_row() else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! PostgreSQL sequences that are behind the ids of their tables, as after a restore of the
-//! rows alone (`pg_dump --data-only`, COPY): every new row would get an id that exists.
+//! Advances PostgreSQL sequences that are behind the ids of their tables, as after a restore of
+//! only the rows (`pg_dump --data-only`, COPY): every new row would get an existing id.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ const MAX_TABLES: usize = 32;
 /// A table, with its schema.
 type Table = (String, String);
 
-/// The tables whose sequences have issued an id that exists.
+/// The tables whose sequences have issued an existing id.
 #[derive(Default)]
 pub(super) struct Sequences(Mutex<BTreeSet<Table>>);
 
@@ -28,11 +28,11 @@ impl Sequences {
         }
     }
 
-    /// Moves the sequences of the remembered tables past the greatest id. What `setval` does
-    /// is not undone with the transaction, and never moves a sequence back.
+    /// Advances the sequences of the remembered tables past the greatest id. `setval` is not rolled
+    /// back with the transaction, and never moves a sequence back here.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub(super) async fn advance(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
         let tables = std::mem::take(&mut *self.lock());
         for (schema, table) in tables {
@@ -46,7 +46,7 @@ impl Sequences {
     }
 }
 
-/// The table of a row whose primary key exists already.
+/// The table of a row whose primary key already exists.
 pub(super) fn duplicate_id(error: &sqlx::Error) -> Option<Table> {
     let error = error.as_database_error()?;
     let error = error.try_downcast_ref::<PgDatabaseError>()?;
@@ -70,7 +70,7 @@ async fn advance(db: &impl ConnectionTrait, schema: &str, table: &str) -> Result
              AND has_sequence_privilege(pg_get_serial_sequence($1, a.attname), 'UPDATE')"))
         .await?;
     let Some(row) = row else {
-        // Another kind of key, or another user's sequence.
+        // A different kind of key, or another user's sequence.
         return Ok(());
     };
     let (column, sequence): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);

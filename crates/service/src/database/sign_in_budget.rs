@@ -1,10 +1,10 @@
-//! How much this process computes to sign in to a database.
+//! Limits the processor time for signing in to a database.
 //!
 //! With SCRAM (RFC 5802) the database chooses how often a password is hashed, up to four billion
-//! times, and the library does it (`sqlx-postgres` 0.9.0, `hi`). A user of the database can
-//! choose that for the own password, and end the connections that exist. So the processor time
-//! until a connection is handed out is limited. Waiting costs nothing: a database that is away
-//! or slow is tried as often as ever.
+//! times, and the library does it (`sqlx-postgres` 0.9.0, `hi`). A user of the database can choose
+//! the number for their own password, and end the existing connections. The processor time until a
+//! connection is handed out is therefore limited. Waiting costs nothing: a database that is
+//! unavailable or slow is retried as often as usual.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -21,9 +21,9 @@ use crate::clock::{thread_time, ticks};
 /// The default of the processor time that may be used without a pause: ten connections with
 /// 250 times the usual number of iterations.
 pub(super) const DEFAULT_BURST: Duration = Duration::from_secs(10);
-/// It grows again by one part in so many of the time that passes.
+/// The budget grows by this fraction of the elapsed time.
 const SHARE: u32 = 10;
-/// What each call may use in any case: it is enough to be handed a connection that exists.
+/// The minimum for each call: it is enough to be handed an existing connection.
 const FREE: Duration = Duration::from_millis(1);
 pub(super) const EXHAUSTED: &str = "signing in to the database takes too much computation: the password was \
     stored with too many SCRAM iterations, or another program answers in its place; set the \
@@ -34,14 +34,14 @@ thread_local! {
     static IS_SIGNED_IN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What is left of it.
+/// The remaining budget.
 pub(super) struct SignInBudget {
     burst: Duration,
     left: Mutex<(Duration, Instant)>,
 }
 
-/// The call that this thread is polling has its connection: what it computes from now on is its
-/// own work.
+/// The call that this thread is polling has its connection: further computation is not part of
+/// signing in.
 pub(super) fn note_signed_in() {
     IS_SIGNED_IN.set(true);
 }
@@ -54,7 +54,7 @@ impl SignInBudget {
         }
     }
 
-    /// Does work that may begin with signing in.
+    /// Runs work that may start with signing in.
     ///
     /// # Errors
     /// Those of the work, and one where the budget is used up.
@@ -83,7 +83,7 @@ impl SignInBudget {
         .await
     }
 
-    /// Uses processor time up; answers whether there was as much.
+    /// Consumes processor time; returns whether there was enough.
     fn take(&self, used: Duration, now: Instant) -> bool {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let (before, at) = *left;
@@ -129,7 +129,7 @@ mod tests {
         let used = thread_time() - began;
         let allowed = burst + (ticks() - at) / SHARE;
         assert!(used < allowed + 20 * FREE, "{used:?} {allowed:?}");
-        // A connection that exists is used all the same.
+        // An existing connection is still used.
         let signed_in = async {
             note_signed_in();
             compute(2 * burst).await

@@ -22,10 +22,9 @@ type Run<T> = for<'a> fn(
 ) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
 
 impl Database {
-    /// Runs one statement outside of a transaction. It is run again where nothing was
-    /// done and another connection may do better.
-    /// It ends with its turn when the caller is gone: the library would clean the connection
-    /// without one.
+    /// Runs one statement outside of a transaction. It is retried if nothing was done and another
+    /// connection may succeed. If the caller disconnects, the statement ends before its turn is
+    /// released: otherwise the library would clean up the connection without a turn.
     async fn single<T: Send + 'static>(
         &self,
         statement: Statement,
@@ -58,7 +57,7 @@ impl Database {
         again.map_err(|error| self.not_helped(error))
     }
 
-    /// What is said when another connection has not helped.
+    /// The error if another connection has not helped.
     fn not_helped(&self, error: DbErr) -> DbErr {
         let is_stale = Failure::of(&error) == Failure::Stale;
         let error = failure::still_stale(error);
@@ -76,7 +75,7 @@ impl Database {
         let running = async {
             pool.choose_address().await?;
             let answer = run.await?;
-            // It may have been a change.
+            // The statement may have been a change.
             pool.check_file()?;
             Ok(answer)
         };
@@ -84,7 +83,7 @@ impl Database {
         self.judge(pool, Some(&self.0.reading), answer)
     }
 
-    /// Starts a query, with its first row: an outdated statement is refused only there.
+    /// Starts a query, and reads its first row: an outdated statement is rejected only there.
     async fn start_stream(
         &self,
         pool: &Arc<Pool>,
@@ -142,7 +141,7 @@ impl ConnectionTrait for Database {
     }
 }
 
-/// Rows one after the other, each within [`Timeouts::statement`].
+/// Returns rows one after the other, each within [`statement`](super::Timeouts::statement).
 impl StreamTrait for Database {
     type Stream<'a> = Pin<Box<dyn Stream<Item = Result<QueryResult, DbErr>> + Send + 'a>>;
 

@@ -1,32 +1,31 @@
-//! How long what is done on a database may take.
+//! Timeouts of database operations.
 
 use std::time::Duration;
 
 use super::sign_in_budget;
 
-/// How long what is done on a database may take. Only tests use other values than
-/// the defaults.
+/// Timeouts of database operations. Only tests use values other than the defaults.
 #[derive(Clone, Debug)]
 pub struct Timeouts {
-    /// A caller's wait for a connection, and a statement's for a lock that others
-    /// hold.
+    /// For a caller waiting for a connection, and for a statement waiting for a lock held by
+    /// others.
     pub wait: Duration,
-    /// A connection's answer to a ping, before it is used and after.
+    /// For a connection's response to a ping, before and after it is used.
     pub ping: Duration,
-    /// One statement, with the wait for a connection.
+    /// For one statement, including the wait for a connection.
     pub statement: Duration,
-    /// A whole transaction.
+    /// For a whole transaction.
     pub transaction: Duration,
-    /// A transaction that has not asked for anything: the database ends it, so that
-    /// a process that is frozen or cut off blocks no other one.
+    /// For an idle transaction: the database ends it, so that a frozen or disconnected process does
+    /// not block others.
     pub idle_transaction: Duration,
-    /// The check whether changes can be stored.
+    /// For the check whether changes can be stored.
     pub check: Duration,
-    /// A pool that has not handed out a connection for so long is replaced; and for so
-    /// long a change that failed counts as a sign that others would.
+    /// A pool that has not handed out a connection for this long is replaced; and for this long, a
+    /// failed change counts as a sign that other changes would fail.
     pub starved: Duration,
-    /// Age at which a PostgreSQL connection is replaced: after a failover, none
-    /// stays at the former primary.
+    /// Age at which a PostgreSQL connection is replaced, so that none remains connected to the
+    /// former primary after a failover.
     pub max_age: Duration,
     /// Processor time for signing in that may be used without a pause.
     pub sign_in: Duration,

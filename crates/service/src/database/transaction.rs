@@ -1,4 +1,4 @@
-//! Statements that are done together or not at all.
+//! Statements that are executed together or not at all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,22 +17,23 @@ use super::{Database, Purpose, Timeouts, failure, rows};
 use crate::clock::ticks;
 use crate::turns::Turn;
 
-/// A transaction. Dropped without a commit it is rolled back.
+/// A transaction. It is rolled back if it is dropped without a commit.
 pub struct Transaction {
     database: Database,
     pool: Arc<Pool>,
     transaction: Arc<DatabaseTransaction>,
     purpose: Purpose,
     deadline: Instant,
-    /// It is a part of another one, with which it is stored.
+    /// It is a part of another transaction, with which it is stored.
     is_part: bool,
-    /// A part is being begun, or could not be begun; of the transaction and all its parts.
+    /// A part is being started, or could not be started; applies to the transaction and all its
+    /// parts.
     is_incomplete: Arc<AtomicBool>,
-    /// What is kept until it ends.
+    /// Turns that are kept until the transaction ends.
     turns: Arc<Vec<Turn>>,
 }
 
-/// Starts a transaction on a connection that can do what it is for.
+/// Starts a transaction on a connection that is suitable for its purpose.
 pub(super) async fn begin(
     pool: &Pool,
     sequences: &Sequences,
@@ -41,14 +42,14 @@ pub(super) async fn begin(
 ) -> Result<DatabaseTransaction, DbErr> {
     let is_postgres = pool.connection().get_database_backend() == DbBackend::Postgres;
     let options = TransactionOptions {
-        // What is read is as it was at one moment; SQLite has nothing else. Changes hold the
-        // rows that they change. The default of a database or a user may be a level at which
-        // others' changes end them.
+        // Reads see a consistent snapshot; SQLite offers nothing else. Changes lock the rows that
+        // they change. The default of a database or a user may be an isolation level at which
+        // concurrent changes abort them.
         isolation_level: is_postgres.then_some(match purpose {
             Purpose::Read => IsolationLevel::RepeatableRead,
             Purpose::Check | Purpose::Change => IsolationLevel::ReadCommitted,
         }),
-        // SQLite has no mode for reading, and needs none.
+        // SQLite has no read-only mode, and needs none.
         access_mode: (is_postgres && purpose == Purpose::Read).then_some(AccessMode::ReadOnly),
         sqlite_transaction_mode: (purpose != Purpose::Read)
             .then_some(SqliteTransactionMode::Immediate),
@@ -64,9 +65,9 @@ pub(super) async fn begin(
     Ok(transaction)
 }
 
-/// Lets PostgreSQL end what this process can no longer end, and asks whether it takes
-/// changes. The settings hold for this transaction alone, as with SET LOCAL: poolers
-/// refuse them at the start of a connection, and would pass others' on.
+/// Lets PostgreSQL end a transaction that this process can no longer end, and asks whether it
+/// accepts changes. The settings apply only to this transaction, as with SET LOCAL: poolers reject
+/// them at the start of a connection, and would pass on those of others.
 async fn set_up(
     pool: &Pool,
     transaction: &DatabaseTransaction,
@@ -76,7 +77,7 @@ async fn set_up(
     let quoted = |timeout: Duration| format!("'{}'", timeout.as_millis());
     let idle = quoted(timeouts.idle_transaction);
     let user_timeout = format!("set_config('tcp_user_timeout', {idle}, true)");
-    // A check that others hold up has to end in time to say so.
+    // A check that is delayed by others has to end in time to report that.
     let wait = match purpose {
         Purpose::Check => timeouts.wait.min(timeouts.check / 2),
         Purpose::Read | Purpose::Change => timeouts.wait,
@@ -85,8 +86,7 @@ async fn set_up(
     let allows_user_timeout = match pool.allows_user_timeout().get() {
         Some(allows) => *allows,
         None => {
-            // Unknown to some servers that are like PostgreSQL; a refusal must not end
-            // the transaction.
+            // Unknown to some PostgreSQL-compatible servers; an error must not end the transaction.
             let savepoint = transaction.begin().await?;
             let set = savepoint.query_one_raw(ask(format!("SELECT {user_timeout}")));
             let allows = match set.await {
@@ -106,7 +106,7 @@ async fn set_up(
         quoted(timeouts.statement),
     );
     if allows_user_timeout {
-        // What is sent to a host that has vanished is given up as soon.
+        // Data sent to a host that has vanished is given up after the same time.
         settings = format!("{settings}, {user_timeout}");
     }
     let row = transaction.query_one_raw(ask(settings)).await?;
@@ -147,15 +147,15 @@ impl Transaction {
         Self { turns, ..self }
     }
 
-    /// Starts a part that can be rolled back alone. Without one that was asked for, the
-    /// transaction does nothing any more.
+    /// Starts a part that can be rolled back separately. If a requested part cannot be started, the
+    /// transaction executes nothing more.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn begin(&self) -> Result<Self, DbErr> {
         self.check_complete()?;
-        // If this fails, the library rolls back all of the transaction, and what came
-        // later would be written immediately (`sqlx-postgres` 0.9.0, `Rollback`).
+        // If this fails, the library rolls back the whole transaction, and later statements would
+        // be written immediately (`sqlx-postgres` 0.9.0, `Rollback`).
         self.is_incomplete.store(true, Ordering::Relaxed);
         let (transaction, turns) = (self.transaction.clone(), self.turns.clone());
         let (database, left) = (self.database.clone(), left(&self.database, self.deadline));
@@ -190,12 +190,13 @@ impl Transaction {
         }
     }
 
-    /// Makes the changes last. Without an error they are in the database that
-    /// `DATABASE_URL` names.
+    /// Commits the changes. If there is no error, they are in the database that `DATABASE_URL`
+    /// names.
     ///
     /// # Errors
-    /// When the database refuses, or an SQLite file is not at its path any more.
-    /// [`Failure::Uncertain`](super::Failure::Uncertain) where it is unknown whether they are.
+    /// If the database returns an error, or an SQLite file is no longer at its path.
+    /// [`Failure::Uncertain`](super::Failure::Uncertain) if it is unknown whether the changes were
+    /// stored.
     pub async fn commit(self) -> Result<(), DbErr> {
         self.check_complete()?;
         let Self {
@@ -212,7 +213,7 @@ impl Transaction {
         let committing = async {
             pool.check_file()?;
             transaction.commit().await?;
-            // It may have been moved in between, and back again later.
+            // The file may have been moved in between, and back again later.
             let checked = pool.check_file();
             checked.map_err(|error| failure::uncertain(&error))
         };
@@ -226,7 +227,7 @@ impl Transaction {
             false => committed,
         };
         match committed {
-            // What is written to find out may be less than others want to write.
+            // The check may write less than others want to write.
             Ok(()) if is_part || purpose == Purpose::Check => Ok(()),
             Ok(()) => {
                 database.note_stored();
@@ -236,10 +237,10 @@ impl Transaction {
         }
     }
 
-    /// Takes the changes back.
+    /// Rolls the changes back.
     ///
     /// # Errors
-    /// When the database does not answer; they are taken back all the same.
+    /// If the database does not respond; the changes are rolled back nevertheless.
     pub async fn rollback(self) -> Result<(), DbErr> {
         let Self {
             database,
@@ -266,7 +267,7 @@ impl Transaction {
 
     fn judged<T>(&self, answer: Result<T, DbErr>) -> Result<T, DbErr> {
         match answer {
-            // Only a commit says that changes can be stored.
+            // Only a commit proves that changes can be stored.
             Ok(answer) => Ok(answer),
             failed => {
                 let outage = self.database.outage(self.purpose);
@@ -276,7 +277,7 @@ impl Transaction {
     }
 }
 
-/// How long the next statement may take.
+/// The timeout of the next statement.
 fn left(database: &Database, deadline: Instant) -> Duration {
     let left = deadline.saturating_duration_since(ticks());
     left.min(database.0.timeouts.statement)

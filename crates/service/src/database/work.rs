@@ -1,4 +1,4 @@
-//! How work on a database is bounded, survives its caller, and is done again.
+//! Bounds work on a database, lets it outlive its caller, and retries it.
 
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
@@ -13,25 +13,25 @@ use super::failure;
 use crate::jobs;
 use crate::unattended::finish_even_if_disconnected;
 
-/// How often work is done that each time loses against other work.
+/// Maximum number of attempts of work that fails because of conflicts with other work.
 const MAX_TRIES: u32 = 3;
 
 tokio::task_local! {
-    /// Whether a commit was sent whose answer has not arrived.
+    /// Whether a commit was sent whose response has not arrived.
     static IS_COMMITTING: Arc<AtomicBool>;
 }
 
-/// Notes for [`within`] whether a commit is being made.
+/// Records for [`within`] whether a commit is in progress.
 pub(super) fn note_committing(is_committing: bool) {
-    // Without a timeout around it, the commit's own answer says it.
+    // Without a timeout around it, the commit's own result is returned.
     let _ = IS_COMMITTING.try_with(|it| it.store(is_committing, Ordering::Relaxed));
 }
 
 /// Waits for work on a database, up to `timeout`, and survives its panics.
 ///
 /// # Errors
-/// Those of the work. If it has not ended in time or panicked, an error that says so:
-/// [`Failure::Uncertain`] if it was waiting for the answer to a commit.
+/// Those of the work. If it timed out or panicked, an error that says so:
+/// [`Failure::Uncertain`](super::Failure::Uncertain) if it was waiting for the result of a commit.
 pub async fn within<T, E: From<DbErr>>(
     timeout: Duration,
     work: impl Future<Output = Result<T, E>>,
@@ -50,10 +50,10 @@ pub async fn within<T, E: From<DbErr>>(
     })
 }
 
-/// Does work that continues when the caller is gone, such as one that hangs up: what it would
-/// answer is dropped then. Interrupted while it begins a transaction, the library would take
-/// the connection for one outside of a transaction (`sqlx-postgres` 0.9.0,
-/// `PgTransactionManager::begin`). The work bounds its own time.
+/// Runs work that continues if the caller disconnects; its result is then dropped. If the library
+/// is interrupted while it starts a transaction, it treats the connection as one outside of a
+/// transaction (`sqlx-postgres` 0.9.0, `PgTransactionManager::begin`). The work bounds its own
+/// time.
 pub(super) fn uninterrupted<T: Send + 'static>(
     work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
 ) -> impl Future<Output = Result<T, DbErr>> + Send {
@@ -64,9 +64,8 @@ pub(super) fn uninterrupted<T: Send + 'static>(
     }
 }
 
-/// Does work with transactions, and does it again where nothing of it is done because
-/// it lost against other work, or because of the connection alone. What it waits for is
-/// waited for again.
+/// Runs work with transactions, and retries it if nothing was done because of a conflict with other
+/// work or a failed connection. All waits start again.
 ///
 /// # Errors
 /// Those of the last try.
@@ -84,7 +83,7 @@ where
     }
 }
 
-/// Whether work that failed so has done nothing, and may succeed when it is done again.
+/// Whether work that failed in this way has done nothing, and may succeed if it is retried.
 #[must_use]
 pub fn is_for_another_try(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source())

@@ -1,4 +1,4 @@
-//! Whether changes can be stored.
+//! Checks whether changes can be stored.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::work::uninterrupted;
 use super::{Database, Purpose};
 use crate::clock::ticks;
 
-/// How long all callers share one answer to whether changes can be stored.
+/// How long all callers share one result of the check.
 const SHARED_CHECK_MAX_AGE: Duration = Duration::from_secs(1);
 
-/// What the last check has found.
+/// The result of the last check.
 #[derive(Clone)]
 pub(super) struct Check {
     at: Instant,
@@ -21,12 +21,12 @@ pub(super) struct Check {
 }
 
 impl Database {
-    /// Whether changes can be stored: `statement` changes a row to what it is already,
-    /// and is committed. Answers within [`Timeouts::check`]; all callers within a
-    /// second share one answer, so that anyone may ask.
+    /// Whether changes can be stored: `statement` writes the present value to a row, and is
+    /// committed. Returns within [`check`](super::Timeouts::check); all callers within a second share one result,
+    /// so that anyone may ask.
     ///
     /// # Errors
-    /// When they cannot, and when the row does not exist.
+    /// If they cannot, or if the row does not exist.
     pub async fn check_writable(&self, statement: &'static str) -> Result<(), DbErr> {
         let mut last = self.0.last_check.clone().lock_owned().await;
         if let Some(check) = &*last
@@ -35,7 +35,7 @@ impl Database {
             return check.failure.clone().map_or(Ok(()), Err);
         }
         let database = self.clone();
-        // A caller who hangs up must not start another check.
+        // A caller who disconnects must not start another check.
         uninterrupted(async move {
             let failure = database.write_unchanged(statement).await.err();
             let at = ticks();
@@ -59,7 +59,7 @@ impl Database {
                 return Err(DbErr::RecordNotUpdated);
             }
             transaction.commit().await?;
-            // On a disk that is nearly full, a small change finds room.
+            // On a disk that is nearly full, a small change may still fit.
             self.0
                 .writing
                 .check_recent(self.0.timeouts.starved, ticks())
@@ -71,8 +71,8 @@ impl Database {
             Ok(Err(error)) => Failure::of(error) == Failure::Busy,
             Err(_) => true,
         };
-        // Others were in front, and what they changed is stored; or PostgreSQL, which takes
-        // changes, answers that others hold the row.
+        // Other changes came first, and were stored; or PostgreSQL, which accepts changes, reports
+        // that the row is locked by others.
         let is_answered = self.0.url.sqlite_file().is_none() && written.is_ok();
         if is_held_up && (is_answered || self.has_stored_since(began_at)) {
             return self

@@ -10,15 +10,15 @@ use tokio::net::TcpListener;
 /// Opens a port.
 ///
 /// # Errors
-/// When it cannot be opened, with what to do about it.
+/// If it cannot be opened, with advice.
 pub async fn bind(host: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     bind_port_of("PORT", host, port).await
 }
 
-/// The same for a port that another setting than `PORT` names.
+/// The same for a port that is set with a variable other than `PORT`.
 ///
 /// # Errors
-/// When it cannot be opened, with what to do about it.
+/// If it cannot be opened, with advice.
 pub async fn bind_port_of(setting: &str, host: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(host, port);
     let bound = TcpListener::bind(address).await;

@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::admission::Refusal;
 use crate::connection::End;
 
-/// What a listener counts.
+/// The counters of a listener.
 #[derive(Debug, Default)]
 pub struct ConnectionCounts {
     open: AtomicU64,
     refused: [AtomicU64; REASONS.len()],
 }
 
-/// Why connections are refused or ended, as metrics name it: all are in use, all
-/// of an address are, no memory for a long head, too slow.
+/// The reasons for refused or ended connections in the metrics: all are in use, all of an address
+/// are in use, no memory for a long head, too slow.
 const REASONS: [&str; 4] = ["total", "address", "memory", "timeout"];
 
 impl ConnectionCounts {
-    /// Connections that are open now.
+    /// The number of open connections.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)

@@ -7,43 +7,41 @@ use ipnet::IpNet;
 
 use crate::admission::Maxima;
 
-/// The bounds of a listener.
+/// The limits of a listener.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Maximum number of open connections. A quarter of them is reserved for
-    /// `trusted_networks`, and another address may have a sixteenth.
+    /// Maximum number of open connections. A quarter of them is reserved for `trusted_networks`,
+    /// and any other address may use a sixteenth.
     pub max_connections: usize,
-    /// Where gateways and proxies connect from: one address for many callers.
+    /// Networks of gateways and proxies: one address for many callers.
     pub trusted_networks: Vec<IpNet>,
     /// Timeout for the head of a request.
     pub head_timeout: Duration,
     /// Timeout for the next request on a connection: longer than any gateway keeps its own end
     /// (nginx 60 s, Envoy an hour), so that no gateway sends a request into a closing connection.
     pub idle_timeout: Duration,
-    /// Within this time a caller reads `min_write_bytes` of an answer, or all
+    /// The time within which a caller must read `min_write_bytes` of a response, or everything
     /// there is.
     pub write_timeout: Duration,
     /// In bytes.
     pub min_write_bytes: u64,
     /// Maximum size of a request's head, in bytes.
     pub max_head_bytes: usize,
-    /// Bytes for heads longer than 8 KiB, of all connections together; as many
-    /// again are for `trusted_networks`. Another address may have a ninth.
+    /// Bytes for heads longer than 8 KiB, of all connections together; `trusted_networks` have as
+    /// many again. Any other address may use a ninth.
     pub large_heads_bytes: usize,
-    /// Bytes for requests of HTTP/2 until their answers are sent, of all connections
-    /// together; as many again are for `trusted_networks`. Another address may have a
-    /// ninth.
+    /// Bytes for HTTP/2 requests until their responses are sent, of all connections together;
+    /// `trusted_networks` have as many again. Any other address may use a ninth.
     pub http2_requests_bytes: usize,
-    /// Bytes for what is longer than 16 KiB of answers that wait for their callers
-    /// to read, of all connections together; as many again are for
-    /// `trusted_networks`.
+    /// Bytes for the parts beyond 16 KiB of responses that are waiting for their callers to read,
+    /// of all connections together; `trusted_networks` have as many again.
     pub large_answers_bytes: usize,
     /// Requests in flight get this long to finish when the service stops;
     /// SIGTERM to exit takes at most 10 s.
     pub drain_timeout: Duration,
 }
 
-/// Connections that a service accepts unless told otherwise.
+/// Default maximum number of connections.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
 
 impl Default for Limits {

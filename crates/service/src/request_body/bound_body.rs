@@ -14,7 +14,7 @@ use super::receipt::{BUSY, Receipt, TIMED_OUT, TOO_LONG, TOO_MANY_PIECES};
 use super::{BodyLimits, BodyRefusal};
 use crate::clock;
 
-/// A body that is handed on as one piece, when all of it is there.
+/// A body that is passed on as one piece, when it is complete.
 pub(super) struct BoundBody {
     inner: Body,
     receipt: Arc<Receipt>,
@@ -31,20 +31,20 @@ pub(super) struct BoundBody {
     has_ended: bool,
 }
 
-/// Pieces of any body that are accepted …
+/// Number of pieces that are accepted in any body …
 const MAX_PIECES: usize = 1024;
-/// … and the mean size of further ones, in bytes. A segment of TCP has at least twice as many.
+/// … and the mean size of further pieces, in bytes. A TCP segment is at least twice as long.
 const MIN_MEAN_PIECE_BYTES: usize = 256;
 
 /// Runs while a body is waited for.
 struct Timer {
     sleep: Pin<Box<Sleep>>,
     ends_at: tokio::time::Instant,
-    /// What had been received when the wait began.
+    /// The number of bytes received when the wait began.
     received: usize,
 }
 
-/// What a handler finds in the place of a body that is refused.
+/// What a handler receives instead of a refused body.
 #[derive(Debug)]
 struct NotRead(BodyRefusal);
 
@@ -94,7 +94,7 @@ impl BoundBody {
                 }
                 Poll::Ready(None) => return self.end(),
                 Poll::Pending => {
-                    // The piece is a part of a larger buffer, which would stay.
+                    // The piece is part of a larger buffer, which would otherwise be kept.
                     let first = std::mem::take(&mut self.first);
                     self.collected.extend_from_slice(&first);
                     if self.has_timed_out(cx) {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use super::BodyRefusal;
 use crate::byte_budget::ByteBudget;
 
-/// What is known about one body. It lives as long as the request, so the bytes
-/// count until the response is made.
+/// What is known about one body. It lives as long as the request, so the bytes count until the
+/// response is created.
 #[derive(Debug)]
 pub(super) struct Receipt {
     max_bytes: AtomicUsize,
@@ -59,13 +59,13 @@ impl Receipt {
     }
 
     pub(super) fn refuse(&self, why: u8) {
-        // The first reason stays, and one task reads the body.
+        // The first reason is kept, and one task reads the body.
         if self.refusal.load(Ordering::Relaxed) == 0 {
             self.refusal.store(why, Ordering::Relaxed);
         }
     }
 
-    /// Counts `bytes` in all; false where the budget does not have them.
+    /// Counts `bytes`; returns false if the budget does not have enough.
     pub(super) fn count(&self, bytes: usize) -> bool {
         let counted = self.counted.load(Ordering::Relaxed);
         let more = bytes.saturating_sub(counted);

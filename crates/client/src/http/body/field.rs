@@ -70,7 +70,7 @@ impl Text {
         self
     }
 
-    /// Accepts at most so many characters.
+    /// Limits the number of characters.
     pub(in crate::http) const fn max_chars(mut self, max: usize) -> Self {
         self.max_chars = Some(max);
         self
@@ -142,7 +142,7 @@ impl Field for Text {
 /// `a, b or c`.
 fn listed(values: &[&str]) -> String {
     match values {
-        [first @ .., before, last] if first.is_empty() => format!("{before} or {last}"),
+        [before, last] => format!("{before} or {last}"),
         [first @ .., before, last] => format!("{}, {before} or {last}", first.join(", ")),
         _ => values.concat(),
     }

@@ -1,7 +1,6 @@
-//! The messages of Envoy's external authorization that are read and written: those
-//! fields that count here, with the numbers of Envoy's API v3. Texts of a visitor
-//! are bytes, which are the same on the wire, so that none of them is refused for
-//! not being UTF-8.
+//! The messages of Envoy's external authorization that are read and written, reduced to the
+//! relevant fields, with the field numbers of Envoy's API v3. Strings from visitors are declared as
+//! bytes, which are the same on the wire, so that none is rejected for not being UTF-8.
 
 use std::collections::HashMap;
 
@@ -36,7 +35,7 @@ pub(super) struct AttributeRequest {
 pub(super) struct HttpRequest {
     #[prost(bytes = "vec", tag = "2")]
     pub(super) method: Vec<u8>,
-    /// With the query. Envoy writes `!` for each byte that is not UTF-8.
+    /// Includes the query. Envoy writes `!` for each byte that is not UTF-8.
     #[prost(bytes = "vec", tag = "4")]
     pub(super) path: Vec<u8>,
     /// The headers as they came, with `encode_raw_headers`.

@@ -1,8 +1,8 @@
 //! The time for deadlines when keys are trusted.
 //!
-//! The rules are in `license_core::time_guard`. Here they are fed with the
-//! machine's clocks. Asking for the time takes no lock: between two
-//! observations it passes with the running process alone.
+//! The rules are in `license_core::time_guard`. This module supplies them with the machine's
+//! clocks. Reading the time takes no lock: between two observations, only the running time of the
+//! process advances it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,14 +23,13 @@ pub struct EffectiveClock {
     guard: ArcSwap<TimeGuard>,
     /// Held while the guard is replaced.
     turn: Mutex<()>,
-    /// Rung when the time was set.
+    /// Notified when the time was set.
     was_set: Notify,
-    /// The time that an earlier run stored elsewhere has been read, or is not needed: the time
-    /// has a basis.
+    /// The time that an earlier run stored elsewhere has been read, or is not needed.
     has_begun: AtomicBool,
-    /// How many signed answers have set the time …
+    /// The number of signed responses that have set the time …
     answers: AtomicU64,
-    /// … and how many of them the database knows of.
+    /// … and the number of them that the database knows of.
     stored_answers: AtomicU64,
 }
 
@@ -55,13 +54,12 @@ impl EffectiveClock {
         (clock, events)
     }
 
-    /// Reads the machine's clocks; answers what is notable.
+    /// Reads the machine's clocks; returns notable events.
     pub(super) fn observe(&self) -> Vec<ClockEvent> {
         self.replace(TimeGuard::observed)
     }
 
-    /// A signed answer to our own question, which was `waited` for, says what
-    /// time it is.
+    /// A signed response to our own request, for which we `waited`, proves the time.
     pub(super) fn prove(&self, signed: DateTime<Utc>, waited: Duration) -> Vec<ClockEvent> {
         self.set(|guard, readings| guard.proven(signed, waited, readings))
     }
@@ -81,7 +79,7 @@ impl EffectiveClock {
         &self,
         next: impl FnOnce(&TimeGuard, Readings) -> (TimeGuard, Option<ClockEvent>),
     ) -> Vec<ClockEvent> {
-        // What is counted here is counted while the guard is held.
+        // The counter is incremented while the guard is held.
         let events = self.replace(|guard, readings| {
             self.has_begun.store(true, Ordering::SeqCst);
             self.answers.fetch_add(1, Ordering::SeqCst);
@@ -94,9 +92,9 @@ impl EffectiveClock {
         events
     }
 
-    /// An earlier run has kept this high-water mark and these documents, the
-    /// newest of them made at `signed`. Without a kept time, time begins here. A
-    /// signed answer that came first replaces the mark.
+    /// Restores a high-water mark and documents that an earlier run stored, the newest of them
+    /// created at `signed`. Without a stored time, the time starts here. A signed response that
+    /// came first replaces the mark.
     pub(super) fn restore(
         &self,
         mark: Option<&Mark>,
@@ -113,13 +111,12 @@ impl EffectiveClock {
         })
     }
 
-    /// A signed document that was made at `signed` is here: it is no earlier
-    /// than that.
+    /// A signed document that was created at `signed` was found: the time is no earlier than that.
     pub(super) fn learn(&self, signed: DateTime<Utc>) {
         self.replace(|guard, readings| (guard.at_least(signed, readings), Vec::new()));
     }
 
-    /// A validation was tried and may have proved nothing.
+    /// A validation was attempted and may have proved nothing.
     pub(super) fn validation_tried(&self) -> Vec<ClockEvent> {
         let events = self.replace(TimeGuard::unanswered);
         if !events.is_empty() {
@@ -128,20 +125,20 @@ impl EffectiveClock {
         events
     }
 
-    /// Whether there is a time to be kept for the next run.
+    /// Whether there is a time to store for the next run.
     #[must_use]
     pub fn may_be_kept(&self) -> bool {
         self.has_begun.load(Ordering::SeqCst)
     }
 
-    /// How many signed answers have set the time since the start.
+    /// The number of signed responses that have set the time since the start.
     #[must_use]
     pub fn answers(&self) -> u64 {
         self.answers.load(Ordering::SeqCst)
     }
 
-    /// The value to write to the database when it contains `stored` and `answers` have set the
-    /// time. A signed answer that it does not include replaces any value.
+    /// The value to write to the database if it contains `stored`, and `answers` signed responses
+    /// have set the time. A signed response that it does not include yet replaces any value.
     pub(super) fn mark_beside(&self, stored: Option<Mark>, answers: u64) -> Mark {
         let ours = self.guard.load().shared_mark();
         match stored {
@@ -152,7 +149,7 @@ impl EffectiveClock {
         }
     }
 
-    /// The database knows of so many answers now.
+    /// The database now knows of this many responses.
     pub(super) fn note_stored(&self, answers: u64) {
         self.stored_answers.store(answers, Ordering::SeqCst);
     }
@@ -163,7 +160,7 @@ impl EffectiveClock {
         self.guard.load().believed()
     }
 
-    /// What to keep for the next run when this one stops.
+    /// What to store for the next run when this one stops.
     #[must_use]
     pub fn stopped(&self) -> Believed {
         self.guard.load().stopped()

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use license_core::time_guard::ClockEvent;
 
-/// Logs what is notable about the machine's clocks.
+/// Logs notable events of the machine's clocks.
 pub(super) fn log(events: &[ClockEvent]) {
     events.iter().for_each(log_one);
 }

@@ -10,10 +10,10 @@ use crate::store::{Store, StoreError, system_config};
 
 const KEY: &str = system_config::EFFECTIVE_TIME;
 
-/// Whether the database holds what was written to it.
+/// Whether the database contains what was written to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
-    /// It does, or holds what another process has written since.
+    /// It does, or contains what another process has written since.
     Yes,
     /// It accepted the write, but still contains the old value.
     No,
@@ -45,7 +45,7 @@ pub(super) async fn store(store: &Store, clock: &EffectiveClock) -> Result<Store
             return Ok(Stored::No);
         }
         if held.as_ref() != Some(&new) {
-            // Another process was faster: its mark is joined with the next time.
+            // Another process was faster: its mark is merged with the next time.
             return Ok(Stored::Yes);
         }
     }

@@ -181,7 +181,7 @@ impl Timekeeping {
                     );
                     self.metrics.security_event();
                 }
-                // An unsigned license at least says when its grace period began.
+                // An unsigned license at least states when its grace period began.
                 let grace = evidence
                     .grace_started_at
                     .map(Mark::unsigned)
@@ -210,8 +210,8 @@ impl Timekeeping {
         self.unsigned().map(Clock::now)
     }
 
-    /// What the machine shows as a call begins that can confirm the license; `None` where
-    /// keys are trusted.
+    /// The machine's clocks at the start of a call that can confirm the license; `None` if keys are
+    /// trusted.
     #[must_use]
     pub fn wall_reading(&self) -> Option<WallReading> {
         self.unsigned().map(UnsignedClock::reading)
@@ -250,7 +250,7 @@ impl Timekeeping {
         self.unsigned().and_then(UnsignedClock::observe)
     }
 
-    /// Whether the time waits for one validation to be tried.
+    /// Whether the time is waiting for one attempted validation.
     #[must_use]
     pub fn awaits_validation(&self) -> bool {
         match &self.source {
@@ -308,7 +308,7 @@ impl Timekeeping {
         };
         match store.within(mark_row::store(store, clock)).await {
             Ok(stored) => stored == Stored::Yes,
-            // The next time is in a few minutes, and the file has it.
+            // The next attempt is in a few minutes, and the file has the time.
             Err(error) => {
                 tracing::debug!(%error, "failed to store the effective time in the database");
                 true
@@ -316,8 +316,8 @@ impl Timekeeping {
         }
     }
 
-    /// Why the effective time cannot be stored reliably; `None` when it is,
-    /// and where no keys are trusted.
+    /// Why the effective time cannot be stored reliably; `None` if it can, and if no keys are
+    /// trusted.
     #[must_use]
     pub fn trouble(&self) -> Option<Arc<String>> {
         self.trouble.load_full()

@@ -15,7 +15,7 @@ pub(super) struct TimeFile {
     file: SealedFile,
     /// There was no file at the start, and it was not checked yet whether one was expected.
     was_missing: AtomicBool,
-    /// `time.key` was there at the start.
+    /// `time.key` existed at the start.
     had_key: bool,
 }
 

@@ -17,15 +17,15 @@ use tokio::sync::Notify;
 /// Maximum sleep before the time is checked again: it may have been set.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
-/// The wall clock, whose jumps count only when a validation has been tried after them.
+/// The wall clock, whose jumps take effect only after an attempted validation.
 pub(super) struct UnsignedClock {
     machine: Arc<dyn Clock>,
     wall: ArcSwap<WallClock>,
     /// Held while the clock is replaced.
     turn: Mutex<()>,
-    /// Rung when a jump begins to count.
+    /// Notified when a jump takes effect.
     was_set: Notify,
-    /// Until when an earlier process ran, as the local copy says.
+    /// The time until which an earlier process ran, according to the local copy.
     ran_until: Mutex<Option<DateTime<Utc>>>,
 }
 
@@ -42,31 +42,31 @@ impl UnsignedClock {
         }
     }
 
-    /// What the machine shows now.
+    /// The current readings of the machine's clocks.
     pub(super) fn reading(&self) -> WallReading {
         reading(&*self.machine)
     }
 
-    /// By how much the wall clock has jumped ahead of the time that counts; `None` where
-    /// it counts itself.
+    /// By how much the wall clock has jumped ahead of the time in effect; `None` if the wall clock
+    /// is in effect.
     pub(super) fn ahead(&self) -> Option<TimeDelta> {
         self.wall.load().ahead(self.reading())
     }
 
-    /// Looks at the wall clock; answers by how much it has jumped ahead.
+    /// Reads the wall clock; returns by how much it has jumped ahead.
     pub(super) fn observe(&self) -> Option<TimeDelta> {
         let reading = self.reading();
         self.replace(|wall| wall.observed(reading));
         self.wall.load().ahead(reading)
     }
 
-    /// The time that will count when a call that began at `begun` was tried.
+    /// The time that will be in effect after an attempted call that began at `begun`.
     pub(super) fn now_when_tried(&self, begun: WallReading) -> DateTime<Utc> {
         self.wall.load().tried(begun).now(self.reading())
     }
 
-    /// A call that can confirm the license was tried, and began at `begun`. Answers by
-    /// how much the time has been set by that.
+    /// A call that can confirm the license was attempted, and began at `begun`. Returns by how much
+    /// that has set the time.
     pub(super) fn tried(&self, begun: WallReading) -> Option<TimeDelta> {
         let before = self.now();
         self.replace(|wall| wall.tried(begun));
@@ -75,7 +75,7 @@ impl UnsignedClock {
         Some(set).filter(|set| *set > TOLERANCE)
     }
 
-    /// An earlier process ran until then.
+    /// Restores the time until which an earlier process ran.
     pub(super) fn note_ran_until(&self, instant: Option<DateTime<Utc>>) {
         *self
             .ran_until
@@ -83,7 +83,7 @@ impl UnsignedClock {
             .unwrap_or_else(PoisonError::into_inner) = instant;
     }
 
-    /// An earlier run has left this evidence.
+    /// Restores the evidence of an earlier run.
     pub(super) fn restore(&self, evidence: &Evidence, policy: &Policy) {
         let reading = self.reading();
         let ran_until = *self

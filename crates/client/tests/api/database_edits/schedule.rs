@@ -58,7 +58,7 @@ async fn run_overdue(site: &Site, vendor: &Vendor, held_up: &str) {
     let (status, readiness) = site.get("/readyz").await;
     assert_eq!((status.as_u16(), &readiness["ready"]), (200, &json!(true)));
     let said = readiness["schedule"].as_str().unwrap();
-    assert!(said.starts_with("stopped: no process makes"), "{said}");
+    assert!(said.starts_with("stopped: no process is making"), "{said}");
     assert_eq!(security_events(site).await, 1);
     let (_, metrics) = site.get("/metrics").await;
     let metric = "foxsight_license_schedule_stopped 1";

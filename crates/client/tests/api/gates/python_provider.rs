@@ -185,7 +185,7 @@ async fn a_license_client_may_be_absent_at_the_start_refuse_hang_and_restart() {
         ),
         (
             "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n",
-            "the answer is not an event stream; is this a License Client?",
+            "the response is not an event stream; is this a License Client?",
         ),
         (
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {}\n\n",

@@ -132,7 +132,7 @@ async fn long_bodies_are_for_trusted_imports() {
         let detail = answer["detail"].as_str().unwrap();
         assert_eq!(
             detail,
-            format!("The request body is too long. The limit is {most} bytes.")
+            format!("The request body is too large. The limit is {most} bytes.")
         );
     }
     let form = site.http.post(format!("{}/console/sign-in", site.url));

@@ -170,7 +170,7 @@ async fn a_commit_whose_answer_is_lost_may_have_stored_the_license() {
     assert_eq!(answer["code"], Value::Null, "{answer}");
     let detail = answer["detail"].as_str().unwrap();
     assert!(
-        detail.starts_with("The feature was not switched, because"),
+        detail.starts_with("The feature was not changed, because"),
         "{detail}"
     );
     gate.set(Way::Open);

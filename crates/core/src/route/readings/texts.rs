@@ -4,9 +4,8 @@ use super::super::path_error::PathError;
 use super::super::text::{MAX_ROUNDS, Mark, Text};
 use super::super::tree::Work;
 
-/// What the path stands for: with its escapes undone one time, two times and so
-/// on, without the bytes that services disagree about, and as narrowed services
-/// read it.
+/// All texts that the path may stand for: with its escapes decoded once, twice and so on, without
+/// the bytes that services disagree about, and as read by services that narrow it.
 pub(super) fn texts(
     path: &[u8],
     work: &mut Work,
@@ -86,40 +85,40 @@ pub(super) fn texts(
     Ok(texts)
 }
 
-/// What a text is made of.
+/// The basis of a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// All bytes of the path.
     AsSent,
-    /// The path without bytes that services disagree about, or with these bytes
-    /// read leniently.
+    /// The path without the bytes that services disagree about, or with lenient decoding of these
+    /// bytes.
     Changed,
-    /// The path as a service reads it that replaces or removes characters of honest
-    /// paths: all but ASCII, those that look like others, or the ends of segments.
+    /// The path as read by a service that replaces or removes characters of ordinary paths:
+    /// everything but ASCII, characters that look like others, or the ends of segments.
     Narrowed,
 }
 
-/// A text of the path that is not read yet.
+/// A text of the path that has not been read yet.
 struct Candidate {
     text: Text,
-    /// How often escapes have been undone.
+    /// How many times escapes have been decoded.
     rounds: u8,
     source: Source,
     /// Its segments have been trimmed.
     is_trimmed: bool,
 }
 
-/// Units of [`Work`] for a character that is brought to its other forms.
+/// Units of [`Work`] for normalizing a character.
 const UNITS_PER_CHAR: usize = 6;
-/// Bytes of a further text that are made and searched for one unit of work.
+/// The number of bytes of an additional text that are created and searched for one unit of work.
 const BYTES_PER_UNIT: usize = 4;
 
-/// The text without anything but ASCII, and what it counts as.
+/// The text with only its ASCII characters, and its basis.
 fn ascii_only(text: &Text, work: &mut Work) -> Result<Option<(Text, Source)>, PathError> {
     let Some(ascii) = text.ascii_only() else {
         return Ok(None);
     };
-    // Copying takes one pass, and what is left takes several.
+    // Copying takes one pass, and processing the rest takes several.
     let bytes = text.bytes().len() / 4 + 4 * ascii.bytes().len();
     work.spend(bytes / BYTES_PER_UNIT)?;
     let source = match text.covers_dots() {
@@ -129,10 +128,10 @@ fn ascii_only(text: &Text, work: &mut Work) -> Result<Option<(Text, Source)>, Pa
     Ok(Some((ascii, source)))
 }
 
-/// The texts of services that replace characters by others: by those that they are
-/// compatible with, or by the best fit in ASCII, each with and without what else there is.
+/// The texts of services that replace characters with compatible ones, or with the best fit in
+/// ASCII, each with and without the remaining characters.
 fn look_alikes(text: &Text, work: &mut Work) -> Result<Vec<Text>, PathError> {
-    // One look at each character.
+    // Each character is examined once.
     work.spend(text.bytes().len() / 20)?;
     let chars = text.unstable_chars();
     if chars == 0 {

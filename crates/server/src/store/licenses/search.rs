@@ -16,8 +16,8 @@ use crate::store::{StoreError, seats};
 /// Which licenses.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
-    /// Of whom: part of the customer's name, of the license key, or of an
-    /// installation's name; or a whole hardware id. Empty for all.
+    /// Part of the customer's name, of the license key, or of an installation's name; or a complete
+    /// hardware id. Empty for all.
     pub text: String,
     /// Only those with this decision of the vendor.
     pub status: Option<Status>,
@@ -25,7 +25,7 @@ pub struct Search {
     pub ended: Option<(bool, DateTime<Utc>)>,
     /// Only those of this tier.
     pub tier: Option<String>,
-    /// Only those that end at this instant at the latest …
+    /// Only those that end at this instant or before …
     pub expires_until: Option<DateTime<Utc>>,
     /// … and after this one.
     pub expires_after: Option<DateTime<Utc>>,
@@ -209,7 +209,7 @@ pub async fn list(
     rows.into_iter().map(License::try_from).collect()
 }
 
-/// No text in the table is longer, in characters.
+/// Maximum length of any text in the table, in characters.
 const MAX_TEXT_CHARS: usize = 255;
 /// Maximum number of licenses on one page.
 pub const MAX_LISTED: u64 = 10_000;
@@ -217,7 +217,7 @@ pub const MAX_LISTED: u64 = 10_000;
 /// How many there are.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn count(db: &impl ConnectionTrait, search: &Search) -> Result<u64, StoreError> {
     Ok(found(search).count(db).await?)
 }
@@ -244,15 +244,15 @@ fn found(search: &Search) -> Select<Entity> {
     if let Some(end) = search.expires_after {
         query = query.filter(Column::ExpiresAt.gt(end.naive_utc()));
     }
-    // PostgreSQL takes no NUL, and no text here holds one.
+    // PostgreSQL does not accept NUL, and no text here contains one.
     let text: String = search.text.trim().chars().take(MAX_TEXT_CHARS).collect();
     let text = text.replace('\0', "");
-    // A whole key is searched for however it was pasted.
+    // A complete key is found in any spelling.
     let text = LicenseKey::parse(&text).map_or(text, |key| key.to_string());
     if text.is_empty() {
         return query;
     }
-    // What a database makes of capitals depends on the engine and the locale.
+    // How a database converts to lower case depends on the engine and the locale.
     let matches = |column: Expr, text: &str| {
         ExprTrait::like(column, LikeExpr::new(containing(text)).escape('\\'))
     };

@@ -17,7 +17,7 @@ impl MigrationTrait for Migration {
             .col(column("accepted_at").timestamp())
             .to_owned();
         manager.create_table(signing_clock).await?;
-        // A machine is seen when something is signed for it.
+        // A machine counts as seen when something is signed for it.
         let newest = "INSERT INTO signing_clock (id, recorded_at) SELECT 1, newest FROM \
                       (SELECT MAX(last_seen_at) AS newest FROM seats) AS seen \
                       WHERE newest IS NOT NULL";

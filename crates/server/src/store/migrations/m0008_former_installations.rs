@@ -15,7 +15,8 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let former = ColumnDef::new("former_installations").json().take();
         add_column(manager, "seats", former).await?;
-        // One was remembered, and not when it was replaced: not before the seat was taken.
+        // One former installation was stored, but not when it was replaced: no earlier than the
+        // seat was taken.
         let db = manager.get_connection();
         let backend = manager.get_database_backend();
         let known = "SELECT id, former_installation_id, activated_at FROM seats \

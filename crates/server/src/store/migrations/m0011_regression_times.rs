@@ -13,7 +13,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let times = ColumnDef::new("regressed_at").json().take();
         add_column(manager, "seats", times).await?;
-        // Of several, only the time of the first was recorded.
+        // If there were several, only the time of the first was recorded.
         let times = match manager.get_database_backend() {
             DbBackend::Postgres => {
                 "json_build_array(to_char(regressed_since, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))"

@@ -18,7 +18,7 @@ impl MigrationTrait for Migration {
             .col(column("is_closed").boolean().not_null())
             .to_owned();
         manager.create_table(coverage).await?;
-        // Until then a server has run.
+        // Until then, a server has been running.
         let recorded = "INSERT INTO coverage (id, version, covered_until, is_closed) \
                         SELECT 1, 1, recorded_at, FALSE FROM signing_clock";
         let db = manager.get_connection();

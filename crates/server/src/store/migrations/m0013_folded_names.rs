@@ -24,7 +24,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Folds the names of a table, some rows at a time.
+/// Folds the names in a table, in batches of rows.
 async fn fold_names(
     db: &impl ConnectionTrait,
     table: &'static str,
@@ -63,7 +63,7 @@ async fn fold_names(
             _ => "(?, ?)".to_owned(),
         });
         let places = places.collect::<Vec<_>>().join(", ");
-        // Both engines name the columns of VALUES so.
+        // Both engines give the columns of VALUES these names.
         let update = format!(
             "UPDATE {table} SET {added} = v.column2 FROM (VALUES {places}) AS v \
              WHERE {table}.id = v.column1"

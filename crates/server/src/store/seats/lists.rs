@@ -16,19 +16,20 @@ pub struct SeatsCursor {
     pub(super) seat: i64,
 }
 
-/// Which seats of a license.
+/// Filters of the seats of a license.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SeatsQuery {
-    /// Only those that are held, or only those that are freed.
+    /// Only held seats, or only freed ones.
     pub held: Option<bool>,
     /// Where the page begins.
     pub start: PageStart<SeatsCursor>,
-    /// Those freed last come first; otherwise those taken first.
+    /// Sorts by the time of freeing, latest first; otherwise in the order in which they were first
+    /// taken.
     pub freed_last_first: bool,
 }
 
 impl SeatsQuery {
-    /// All that are held.
+    /// All held seats.
     #[must_use]
     pub fn held() -> Self {
         Self {
@@ -65,10 +66,10 @@ pub async fn list(
     rows.into_iter().map(Seat::try_from).collect()
 }
 
-/// How many seats of a license match, wherever a page begins.
+/// The number of matching seats of a license, regardless of the page.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn count(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -81,11 +82,10 @@ pub async fn count(
     Ok(filtered(license_id, &query).count(db).await?)
 }
 
-/// Seats of a license whose hardware ids begin with a text, two at most: held, freed or
-/// either.
+/// Seats of a license whose hardware ids begin with a text, at most two: held, freed or both.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn beginning_with(
     db: &impl ConnectionTrait,
     license_id: &str,

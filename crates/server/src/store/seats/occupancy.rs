@@ -10,10 +10,10 @@ use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use super::{Column, Entity, MAX_LISTED, Seat};
 use crate::store::StoreError;
 
-/// How many seats of each of these licenses are held. Licenses without held seats are omitted.
+/// The number of held seats of each of these licenses. Licenses without held seats are omitted.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn count_held_of(
     db: &impl ConnectionTrait,
     license_ids: Vec<String>,
@@ -32,10 +32,10 @@ pub async fn count_held_of(
     Ok(counts.map(|(id, held)| (id, held.unsigned_abs())).collect())
 }
 
-/// How many seats of a license machines other than this one hold.
+/// The number of seats of a license that machines other than this one hold.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn count_held_by_others(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -53,7 +53,7 @@ pub async fn count_held_by_others(
 /// which [`license_core::seat::SeatState::is_waiting`] is true.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn count_waiting(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -65,10 +65,10 @@ pub async fn count_waiting(
         .await?)
 }
 
-/// Those of them whose leases end soonest.
+/// The seats among them whose leases end soonest.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn waiting(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -94,11 +94,11 @@ fn waiting_seats(license_id: &str, hardware_id: &str, now: DateTime<Utc>) -> Sel
         .filter(Column::SignedUntil.gte(now.naive_utc()))
 }
 
-/// Freed seats whose leases still run: first those that wait, then those whose place
-/// was passed on. Of either, those that end last come first.
+/// Freed seats whose leases are still valid: first those that wait, then those whose place was
+/// passed on. In both groups, those that end last come first.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn running_freed(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -115,10 +115,10 @@ pub async fn running_freed(
     rows.into_iter().map(Seat::try_from).collect()
 }
 
-/// How many of them there are.
+/// The number of such seats.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn count_running_freed(
     db: &impl ConnectionTrait,
     license_id: &str,

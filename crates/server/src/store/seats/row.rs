@@ -93,19 +93,19 @@ impl TryFrom<Model> for Seat {
     }
 }
 
-/// `None` for none: most seats have none.
+/// `None` for an empty value: most seats have none.
 fn former_installations_json(trail: &Trail) -> Option<Value> {
     let former = Some(&trail.former_installations).filter(|former| !former.is_empty());
     former.and_then(|former| serde_json::to_value(former).ok())
 }
 
-/// `None` for none: most seats are answered over the network alone.
+/// `None` for an empty value: most seats are answered only over the network.
 fn request_files_json(trail: &Trail) -> Option<Value> {
     let files = Some(&trail.files).filter(|files| **files != FileTrail::default());
     files.and_then(|files| serde_json::to_value(files).ok())
 }
 
-/// `None` for none: no honest site has any.
+/// `None` for an empty value: no honest site has any.
 fn regression_times_json(trail: &Trail) -> Option<Value> {
     let times = Some(&trail.regressions.times).filter(|times| !times.is_empty());
     times.and_then(|times| serde_json::to_value(times).ok())

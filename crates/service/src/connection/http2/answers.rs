@@ -18,7 +18,7 @@ use super::streams::{InFlight, Streams};
 use crate::connection::exchange::{Answer, Answering, unavailable};
 use crate::response_headers;
 
-/// What answers the requests of one connection.
+/// Answers the requests of one connection.
 pub(super) struct Requests {
     pub(super) router: Router,
     pub(super) peer: SocketAddr,
@@ -45,9 +45,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 }
 
 pin_project! {
-    /// A response in the making.
+    /// A response that is being created.
     pub(super) struct StreamAnswering {
-        // Nothing where there is no memory for the request.
+        // `None` if there is no memory left for the request.
         #[pin]
         answering: Option<Answering>,
         in_flight: Arc<InFlight>,
@@ -80,7 +80,7 @@ pub(super) struct StreamAnswer {
     in_flight: Arc<InFlight>,
 }
 
-/// Part of a response: it waits in the connection until the peer lets it be sent.
+/// Part of a response: it waits in the connection until the peer allows it to be sent.
 struct UnsentBytes {
     bytes: Bytes,
     _in_flight: Arc<InFlight>,

@@ -30,7 +30,7 @@ impl Socket {
 }
 
 impl Drop for Socket {
-    /// A peer that does not read is reset, with all that the system keeps for it.
+    /// The connection to a peer that does not read is reset, including the data in system buffers.
     fn drop(&mut self) {
         if self.activity.is_reset.load(Ordering::Relaxed)
             && let Err(error) = self.stream.set_zero_linger()

@@ -9,11 +9,11 @@ use crate::byte_shares::TakenBytes;
 use crate::clock;
 use crate::connection::activity::Activity;
 
-/// What a request takes until its answer is sent, in bytes: its headers, and the part
+/// The memory that a request takes until its response is sent, in bytes: its headers, and the part
 /// of its body that `request_body.rs` does not count.
 const REQUEST_BYTES: usize = 12 * 1024;
 
-/// The requests of one connection whose answers have not been sent.
+/// The requests of one connection whose responses have not been sent.
 pub(super) struct Streams {
     activity: Arc<Activity>,
     book: Mutex<Book>,
@@ -22,7 +22,7 @@ pub(super) struct Streams {
 #[derive(Default)]
 pub(super) struct Book {
     begun: u64,
-    /// By number: when it began.
+    /// By request number: when the request began.
     unfinished: BTreeMap<u64, Instant>,
 }
 
@@ -66,11 +66,11 @@ impl Streams {
     }
 }
 
-/// A request until its answer is sent or given up. Its connection looks again then,
-/// because other tasks than the connection's make responses.
+/// A request until its response is sent or abandoned. Its connection then checks again, because
+/// tasks other than the connection's create responses.
 pub(super) struct InFlight {
     number: u64,
-    /// Nothing where there is no memory for the request.
+    /// `None` if there is no memory left for the request.
     pub(super) bytes: Option<TakenBytes>,
     pub(super) streams: Arc<Streams>,
 }

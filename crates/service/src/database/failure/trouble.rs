@@ -1,4 +1,4 @@
-//! What is wrong with a database and what to do about it, for people.
+//! Describes what is wrong with a database and what to do about it.
 
 use std::fmt::{self, Write as _};
 
@@ -10,7 +10,7 @@ use sqlx::postgres::PgDatabaseError;
 use super::{Failure, is_mixed_up, library_error, pooler};
 use crate::runtime::RAISE_THREADS;
 
-/// What is wrong with a database, for people.
+/// A problem with a database, described for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// What the database says, cut and made safe to display, or what we say of it.
@@ -20,15 +20,15 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// What an error says. All errors of databases are shown and logged through this. Users of the
+    /// Describes an error. All errors of databases are shown and logged through this. Users of the
     /// database decide what it says, for example in a trigger.
     #[must_use]
     pub fn of(error: &DbErr) -> Self {
         let failure = Failure::of(error);
         let what = match (error, library_error(error)) {
             (DbErr::Custom(text), _) => text.clone(),
-            // A transaction that has lost a statement; a new one would prepare it again if it
-            // had its own session.
+            // A transaction that has lost a statement; a new transaction would prepare it again if
+            // it had its own session.
             (_, Some(error)) if is_mixed_up(error) => return Self::of(&pooler()),
             (_, Some(error)) => match error.as_database_error() {
                 Some(said) => format!("the database returned an error: {}", whole(said)),
@@ -78,7 +78,7 @@ pub fn words(error: &DbErr) -> String {
 }
 
 impl Failure {
-    /// What to do, where more can be said than the error says.
+    /// What to do, if more can be said than the error message contains.
     #[must_use]
     pub fn advice(self) -> Option<&'static str> {
         Some(match self {
