@@ -8,7 +8,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use crate::presentable_url::SecretUrl;
+use crate::presentable_url::{SecretUrl, presentable_path};
 
 /// A database that the service can use. `Display` and `Debug` show no secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -186,7 +186,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Place::Postgres(url) => fmt::Display::fmt(url, f),
-            Place::File(file) => write!(f, "sqlite:{}", file.display()),
+            Place::File(file) => write!(f, "sqlite:{}", presentable_path(file)),
         }
     }
 }
