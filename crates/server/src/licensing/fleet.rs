@@ -30,6 +30,7 @@ const VERSIONS: usize = 12;
 /// How an installation stands, seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = InstallationStanding)]
 pub enum Seen {
     /// Its lease is good.
     Active,
@@ -104,6 +105,7 @@ pub struct Fleet {
 /// How many installations have a version.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = VersionCount)]
 pub struct Version {
     /// As the site says it; empty for all further ones.
     pub version: String,
@@ -114,6 +116,7 @@ pub struct Version {
 /// How many installations have called last within …
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = LastSeenCounts)]
 pub struct LastSeen {
     /// … a day,
     pub day: u64,

@@ -13,8 +13,10 @@ use crate::audit::{Action, Actor};
 use crate::store::usage_days::{self, UsageCursor, UsageDay};
 use crate::store::{StoreError, calls, licenses, lost_numbers, seats, site_entries, suspicions};
 
+/// For so many days history is kept.
+pub const KEPT_DAYS: u32 = 400;
 /// For so long history is kept.
-pub const KEPT_FOR: TimeDelta = TimeDelta::days(400);
+pub const KEPT_FOR: TimeDelta = TimeDelta::days(KEPT_DAYS as i64);
 /// For so long a freed seat is kept after its last lease has ended.
 pub const FREED_KEPT_FOR: TimeDelta = TimeDelta::days(7);
 /// How many days of licenses are summed up together.

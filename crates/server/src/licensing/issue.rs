@@ -15,6 +15,11 @@ use crate::licensing::catalogue::{Tier, UNLIMITED};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
 
+/// Maximum number of seats of a license.
+pub const MAX_SEATS: u32 = 1_000_000;
+/// Maximum length of a customer's name, in characters: the width of its column.
+pub const MAX_CUSTOMER_CHARS: usize = 255;
+
 /// What to issue: a tier, and what differs from it.
 #[derive(Clone, Debug)]
 pub struct IssueRequest {
@@ -94,7 +99,7 @@ pub enum IssueError {
         value: i64,
     },
     /// No seats, or absurdly many.
-    #[error("{0} seats; expected 1 to 1000000")]
+    #[error("{0} seats; expected 1 to {MAX_SEATS}")]
     Seats(u32),
     /// More moves than anyone needs.
     #[error("{0} moves; expected 0 to {MAX_MOVES}")]
@@ -106,7 +111,7 @@ pub enum IssueError {
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
     /// The customer's name does not fit.
-    #[error("the customer's name is limited to 255 characters")]
+    #[error("the customer's name is limited to {MAX_CUSTOMER_CHARS} characters")]
     Customer,
     /// The operating system gives no randomness.
     #[error("the operating system returned no random bytes: {0}")]
@@ -224,7 +229,7 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
         Ok(value)
     };
     let seats = request.seats.unwrap_or(bundle.seats);
-    if !(1..=1_000_000).contains(&seats) {
+    if !(1..=MAX_SEATS).contains(&seats) {
         return Err(IssueError::Seats(seats));
     }
     let moves = request.moves.unwrap_or(DEFAULT_MOVES);
@@ -237,7 +242,7 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
     if !(1..=MAX_MOVES_PERIOD_DAYS).contains(&moves_period_days) {
         return Err(IssueError::MovesPeriod(moves_period_days));
     }
-    if request.customer.chars().count() > 255 || request.customer.contains('\0') {
+    if request.customer.chars().count() > MAX_CUSTOMER_CHARS || request.customer.contains('\0') {
         return Err(IssueError::Customer);
     }
     check_expiry(request.expires_at, now)?;

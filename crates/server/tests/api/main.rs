@@ -44,6 +44,7 @@ mod lists;
 mod log_growth;
 mod migrations;
 mod offline;
+mod openapi;
 mod outage;
 mod pages;
 #[path = "../../../client/tests/api/pgbouncer.rs"]
