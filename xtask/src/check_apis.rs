@@ -20,6 +20,10 @@ pub(crate) struct CheckApis {
     #[arg(long, default_value_t = 100)]
     examples: u32,
 
+    /// Selects the generated requests: the same requests for the same number
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
     /// Check the existing build
     #[arg(long)]
     no_build: bool,
@@ -30,6 +34,7 @@ impl CheckApis {
     pub(crate) fn on_tested_programs() -> Self {
         Self {
             examples: 15,
+            seed: 1,
             no_build: true,
         }
     }
@@ -41,16 +46,16 @@ pub(crate) fn run(command: &CheckApis) -> Result<()> {
         Profile::Dev.build()?;
     }
     let stage = Stage::new(Size::Small, Profile::Dev)?;
-    let server = stage.server(&[])?;
+    let server = stage.server(&[("TRUSTED_PROXIES", "1")])?;
     let client = stage.client(server.port, "client", &[])?;
     client.activate(&stage.issue(&[])?)?;
     for (name, program) in [("License Client", &client), ("License Server", &server)] {
-        check(&stage, name, program, command.examples)?;
+        check(&stage, name, program, command)?;
     }
     Ok(())
 }
 
-fn check(stage: &Stage, name: &str, program: &Running, examples: u32) -> Result<()> {
+fn check(stage: &Stage, name: &str, program: &Running, command: &CheckApis) -> Result<()> {
     let folder = root().join("xtask/schemathesis");
     let mut schemathesis = Command::new("/usr/bin/python3");
     schemathesis
@@ -59,9 +64,11 @@ fn check(stage: &Stage, name: &str, program: &Running, examples: u32) -> Result<
         .arg("run")
         .arg(format!("http://127.0.0.1:{}/openapi.json", program.port))
         .args(["--header", &format!("Authorization: Bearer {TOKEN}")])
-        .args(["--max-examples", &examples.to_string()])
-        // The same requests in each run; Debug builds are slow.
-        .args(["--seed", "1", "--request-timeout", "20"])
+        .args(["--max-examples", &command.examples.to_string()])
+        .args(["--seed", &command.seed.to_string()])
+        // Debug builds are slow.
+        .args(["--request-timeout", "20"])
+        .env("SCHEMATHESIS_HOOKS", folder.join("callers.py"))
         .env("PYTHONPATH", root().join("target/gateways/schemathesis"))
         .env("NO_PROXY", "127.0.0.1")
         // It keeps a cache in its directory.

@@ -331,8 +331,9 @@ impl From<LookUpError> for ApiError {
     fn from(error: LookUpError) -> Self {
         match error {
             LookUpError::Store(error) => error.into(),
-            LookUpError::Key(_) => Self::BadRequest(error.to_string()),
-            LookUpError::Unknown(_) | LookUpError::UnknownId(_) => Self::Unknown(error.to_string()),
+            LookUpError::Key(_) | LookUpError::Unknown(_) | LookUpError::UnknownId(_) => {
+                Self::Unknown(error.to_string())
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies and parameters, with our own error messages.
+//! Bodies and parameters, with our own error messages, and their schemas in the document.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -7,7 +7,11 @@ use axum::http::request::Parts;
 use bytes::Buf as _;
 use chrono::{DateTime, Utc};
 use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize as _, Deserializer};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Number, Value};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::error::ApiError;
 use crate::licensing::issue::end_of;
@@ -25,8 +29,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = json_text(Bytes::from_request(request, state).await)?;
         let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
-        let body = serde_json::from_slice(text);
-        body.map(Self)
+        from_json(text)
+            .map(Self)
             .map_err(|error| ApiError::BadRequest(format!("invalid request body: {error}")))
     }
 }
@@ -48,6 +52,94 @@ pub(super) fn json_text(received: Result<Bytes, BytesRejection>) -> Result<Bytes
     }
     Ok(bytes)
 }
+
+/// Reads JSON. A whole number may have any spelling: 7.0 is an integer, too (JSON Schema
+/// 2020-12, validation, section 6.1.1).
+///
+/// # Errors
+/// When the text is not the JSON of a `T`.
+pub(super) fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(text).or_else(|error| {
+        let mut value = serde_json::from_slice(text)?;
+        match respell_whole_numbers(&mut value) {
+            true => serde_json::from_value(value).map_err(|_| error),
+            false => Err(error),
+        }
+    })
+}
+
+/// Makes 7.0 a 7; answers whether there was such a number.
+fn respell_whole_numbers(value: &mut Value) -> bool {
+    let of_all = |found, value| respell_whole_numbers(value) || found;
+    match value {
+        Value::Number(number) => match respelled(number) {
+            Some(whole) => {
+                *number = whole;
+                true
+            }
+            None => false,
+        },
+        Value::Array(values) => values.iter_mut().fold(false, of_all),
+        Value::Object(fields) => fields.values_mut().fold(false, of_all),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
+fn respelled(number: &Number) -> Option<Number> {
+    if number.is_i64() || number.is_u64() {
+        return None;
+    }
+    let float = number.as_f64().filter(|float| float.fract() == 0.0)?;
+    // The sum makes -0 a 0.
+    let digits = format!("{:.0}", float + 0.0);
+    let negative = || digits.parse::<i64>().map(Number::from);
+    digits
+        .parse::<u64>()
+        .map(Number::from)
+        .or_else(|_| negative())
+        .ok()
+}
+
+/// A parameter from 1 to `MAX`; `DEFAULT` if it is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct UpTo<const MAX: u32, const DEFAULT: u32>(u32);
+
+impl<const MAX: u32, const DEFAULT: u32> UpTo<MAX, DEFAULT> {
+    pub(super) fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<const MAX: u32, const DEFAULT: u32> Default for UpTo<MAX, DEFAULT> {
+    fn default() -> Self {
+        Self(DEFAULT)
+    }
+}
+
+impl<const MAX: u32, const DEFAULT: u32> TryFrom<u32> for UpTo<MAX, DEFAULT> {
+    type Error = String;
+
+    fn try_from(number: u32) -> Result<Self, String> {
+        match (1..=MAX).contains(&number) {
+            true => Ok(Self(number)),
+            false => Err(format!("expected 1 to {MAX}, not {number}")),
+        }
+    }
+}
+
+impl<const MAX: u32, const DEFAULT: u32> PartialSchema for UpTo<MAX, DEFAULT> {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(MAX))
+            .default(Some(DEFAULT.into()))
+            .into()
+    }
+}
+
+impl<const MAX: u32, const DEFAULT: u32> ToSchema for UpTo<MAX, DEFAULT> {}
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
@@ -77,4 +169,94 @@ pub(super) fn until<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTim
         let expected = "expected 2030-12-31 or 2030-12-31T12:00:00Z";
         D::Error::custom(format!("invalid time '{text}': {expected}"))
     })
+}
+
+/// The schema of what [`until`] reads in the query.
+pub(super) fn until_schema() -> OneOfBuilder {
+    let text = |format| {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(format)))
+    };
+    OneOfBuilder::new()
+        .item(text(KnownFormat::DateTime))
+        .item(text(KnownFormat::Date))
+}
+
+/// The schema of the end of a license in a body.
+pub(super) fn expiry_schema() -> OneOfBuilder {
+    until_schema()
+        .item(ObjectBuilder::new().schema_type(Type::Null))
+        .description(Some(
+            "An instant, or a day, which means the end of that day in UTC; `null` means never",
+        ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        #[serde(default)]
+        limit: Option<i64>,
+        #[serde(default)]
+        amounts: Vec<u64>,
+    }
+
+    #[test]
+    fn a_whole_number_is_read_in_every_spelling() {
+        let read = |limit: &str| {
+            let text = format!("{{\"limit\": {limit}}}");
+            from_json::<Asked>(text.as_bytes())
+                .ok()
+                .and_then(|it| it.limit)
+        };
+        for (text, number) in [
+            ("218", Some(218)),
+            ("218.0", Some(218)),
+            ("1e3", Some(1000)),
+            ("-1.0", Some(-1)),
+            ("-0.0", Some(0)),
+            ("1.5", None),
+            ("1e30", None),
+            ("1e999", None),
+            ("\"1\"", None),
+            ("true", None),
+        ] {
+            assert_eq!(read(text), number, "{text}");
+        }
+        let inside: Asked = from_json(b"{\"amounts\": [7.0, 18446744073709551615]}").unwrap();
+        assert_eq!(inside.amounts, [7, u64::MAX]);
+    }
+
+    #[test]
+    fn an_invalid_body_is_refused_with_its_position() {
+        for (text, expected) in [
+            ("{\"limit\": 1, \"limit\": 2}", "duplicate field"),
+            ("{\"limit\": 1.5}", "line 1 column 13"),
+            ("{\"offset\": 1}", "unknown field"),
+        ] {
+            let error = from_json::<Asked>(text.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_within_the_bounds_of_its_schema() {
+        type Rows = UpTo<500, 50>;
+        let read = |number: u32| serde_json::from_value::<Rows>(json!(number)).ok();
+        for (number, accepted) in [(0, false), (1, true), (500, true), (501, false)] {
+            assert_eq!(read(number).is_some(), accepted, "{number}");
+        }
+        assert_eq!(Rows::default().get(), 50);
+        let schema = serde_json::to_value(Rows::schema()).unwrap();
+        assert_eq!(
+            schema,
+            json!({"type": "integer", "minimum": 1, "maximum": 500, "default": 50})
+        );
+    }
 }

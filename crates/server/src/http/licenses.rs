@@ -2,14 +2,18 @@
 //!
 //! A refusal is answered with 200: sites of version 1.0.0 show its message
 //! only then.
+#![expect(
+    unused_qualifications,
+    reason = "written by the macro that describes parameters"
+)]
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::IntoResponse;
@@ -25,12 +29,19 @@ use license_service::unattended::finish_even_if_disconnected;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::access::ClientAddress;
-use crate::http::error::ApiError;
-use crate::http::given::json_text;
+use crate::http::answered_errors::{BodyErrors, QueryErrors, SiteErrors};
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::given::{Params, from_json, json_text};
+use crate::http::site_messages::{
+    self, ActivateAnswer, DeactivateAnswer, KeySet, OfflineAnswer, OfflineRequest, SiteHeaders,
+    ValidateAnswer,
+};
 use crate::licensing::admit::SiteCall;
 use crate::licensing::answer::answer;
 use crate::licensing::document::Addressee;
@@ -39,14 +50,24 @@ use crate::licensing::site_answer::SiteAnswer;
 use crate::licensing::site_question::{CallDetails, SiteQuestion};
 
 /// Maximum length of an id, name or key, in characters: the width of its column.
-const MAX_TEXT_CHARS: usize = 255;
+pub(super) const MAX_TEXT_CHARS: usize = 255;
 /// Maximum length of a nonce, in characters; ours have 43.
 const MAX_NONCE_CHARS: usize = 128;
 
 type ReceivedBody = Result<Bytes, BytesRejection>;
 type Reply = Result<Json<Value>, ApiError>;
 
-/// Takes a seat for a machine; free of charge when it holds one already.
+/// Take a seat for a machine.
+///
+/// A machine that holds a seat already keeps it.
+#[utoipa::path(
+    post, path = "/activate", operation_id = "activate", tag = "sites",
+    request_body = site_messages::ActivateRequest, params(SiteHeaders),
+    responses(
+        (status = 200, description = "The license, or a signed denial", body = ActivateAnswer),
+        BodyErrors, SiteErrors,
+    )
+)]
 pub(super) async fn activate(
     State(app): State<Arc<App>>,
     address: ClientAddress,
@@ -70,7 +91,15 @@ pub(super) async fn activate(
     ))
 }
 
-/// Confirms or denies that a machine may keep using a license.
+/// Confirm or deny that a machine may keep using a license.
+#[utoipa::path(
+    post, path = "/validate", operation_id = "validate", tag = "sites",
+    request_body = site_messages::ValidateRequest, params(SiteHeaders),
+    responses(
+        (status = 200, description = "The license, or a signed denial", body = ValidateAnswer),
+        BodyErrors, SiteErrors,
+    )
+)]
 pub(super) async fn validate(
     State(app): State<Arc<App>>,
     address: ClientAddress,
@@ -83,7 +112,15 @@ pub(super) async fn validate(
     Ok(Json(confirmation(answer)))
 }
 
-/// The same, and notes what the machine reports.
+/// Note the usage that a machine reports, and confirm or deny as for a validation.
+#[utoipa::path(
+    post, path = "/heartbeat", operation_id = "heartbeat", tag = "sites",
+    request_body = site_messages::HeartbeatRequest, params(SiteHeaders),
+    responses(
+        (status = 200, description = "The license, or a signed denial", body = ValidateAnswer),
+        BodyErrors, SiteErrors,
+    )
+)]
 pub(super) async fn heartbeat(
     State(app): State<Arc<App>>,
     address: ClientAddress,
@@ -101,7 +138,15 @@ pub(super) async fn heartbeat(
     Ok(Json(confirmation(answer)))
 }
 
-/// Frees a machine's seat.
+/// Free the seat of a machine.
+#[utoipa::path(
+    post, path = "/deactivate", operation_id = "deactivate", tag = "sites",
+    request_body = site_messages::DeactivateRequest, params(SiteHeaders),
+    responses(
+        (status = 200, description = "A signed receipt or denial", body = DeactivateAnswer),
+        BodyErrors, SiteErrors,
+    )
+)]
 pub(super) async fn deactivate(
     State(app): State<Arc<App>>,
     address: ClientAddress,
@@ -114,7 +159,18 @@ pub(super) async fn deactivate(
     Ok(Json(refusal(answer)))
 }
 
-/// Answers the request file of a site without internet.
+/// Answer the request file of a site without internet.
+#[utoipa::path(
+    post, path = "/offline", operation_id = "answer_request_file", tag = "sites",
+    request_body = OfflineRequest,
+    responses(
+        (status = 200, description = "The license file", body = OfflineAnswer),
+        BodyErrors, SiteErrors,
+        (status = 403, body = ErrorBody, description = "`not_offered`: OFFLINE_DAYS is 0"),
+        (status = 409, body = ErrorBody,
+            description = "The key sets that the site lacks do not fit into a file"),
+    )
+)]
 pub(super) async fn offline(
     State(app): State<Arc<App>>,
     address: ClientAddress,
@@ -168,19 +224,34 @@ struct OfflineBody {
 }
 
 /// Which signed sets to add.
-#[derive(Deserialize)]
-pub(super) struct After {
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct KeysParams {
+    /// The version that is known: the answer has the signed sets that follow it.
+    #[param(schema_with = version_schema)]
     after: Option<u64>,
 }
 
-/// The public keys that documents are signed with, newest first; and on demand
-/// the signed sets that follow a version.
+fn version_schema() -> ObjectBuilder {
+    let number = ObjectBuilder::new().schema_type(Type::Integer);
+    number.minimum(Some(0)).maximum(Some(u64::MAX))
+}
+
+/// Get the public keys that documents are signed with.
+#[utoipa::path(
+    get, path = "/keys", operation_id = "get_public_keys", tag = "sites",
+    params(KeysParams),
+    responses(
+        (status = 200, description = "The keys", body = KeySet),
+        QueryErrors, SiteErrors,
+    )
+)]
 pub(super) async fn keys(
     State(app): State<Arc<App>>,
-    Query(query): Query<After>,
+    Params(params): Params<KeysParams>,
 ) -> impl IntoResponse {
     // All callers share the bytes: what they leave unread takes no memory.
-    let parts = app.keys().answer(query.after);
+    let parts = app.keys().answer(params.after);
     let length = parts.iter().map(Bytes::len).sum::<usize>();
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -247,7 +318,7 @@ fn deactivated(receipt: &str) -> Value {
 /// Sites always send JSON, regardless of the content type.
 fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
     let bytes = json_text(body)?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    from_json(&bytes).map_err(|error| {
         let why = json_fault(&error);
         ApiError::BadRequest(format!("Invalid request body: {why}"))
     })

@@ -2,6 +2,8 @@
 
 pub mod access;
 pub(crate) mod admin;
+mod answered_errors;
+mod document;
 pub mod error;
 mod given;
 mod licenses;
@@ -9,16 +11,18 @@ mod measured;
 mod metrics;
 mod probes;
 pub(crate) mod sessions;
+mod site_messages;
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::{FromRef, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Router, middleware};
 use license_console::page::reference;
 use license_console::refusal::readable;
@@ -31,6 +35,8 @@ use license_service::request_body::{
 use license_service::request_span;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::app::App;
@@ -116,15 +122,12 @@ impl FromRef<HttpState> for Arc<Access> {
 /// Every route of the service, with `pages` for people.
 pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let access = state.access.clone();
-    let (admin, openapi) = admin::routes().split_for_parts();
-    let document = openapi.to_json().unwrap_or_default();
-    let document = ([(header::CONTENT_TYPE, "application/json")], document);
     let docs: Router<HttpState> = SwaggerUi::new("/docs")
         .config(Config::from("/openapi.json"))
         .into();
     let docs = docs.layer(middleware::map_response(reference));
     let known = || middleware::from_fn_with_state(access.clone(), access::by_known_host);
-    let admin = admin
+    let admin = admin::routes()
         .layer(middleware::from_fn(trusted_body))
         .layer(middleware::from_fn_with_state(
             access.clone(),
@@ -132,18 +135,21 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         ))
         .layer(known());
     let pages = pages.layer(access::csrf_layer()).layer(known());
-    let licenses = Router::new()
-        .route("/activate", post(licenses::activate))
-        .route("/validate", post(licenses::validate))
-        .route("/heartbeat", post(licenses::heartbeat))
-        .route("/deactivate", post(licenses::deactivate))
-        .route("/offline", post(licenses::offline))
+    let licenses = OpenApiRouter::new()
+        .routes(routes!(licenses::activate))
+        .routes(routes!(licenses::validate))
+        .routes(routes!(licenses::heartbeat))
+        .routes(routes!(licenses::deactivate))
+        .routes(routes!(licenses::offline))
         .route_layer(middleware::from_fn(long_body))
-        .route("/keys", get(licenses::keys));
-    Router::new()
+        .routes(routes!(licenses::keys));
+    let (api, openapi) = OpenApiRouter::with_openapi(document::empty())
         .nest("/api/licenses", licenses)
-        .merge(admin)
-        .merge(pages)
+        .nest("/api/admin", admin)
+        .split_for_parts();
+    let document = Bytes::from(document::to_json(&openapi));
+    let document = ([(header::CONTENT_TYPE, "application/json")], document);
+    api.merge(pages)
         .merge(docs)
         .route("/openapi.json", get(async move || document.clone()))
         .route("/livez", get(probes::livez))

@@ -30,6 +30,7 @@ const VERSIONS: usize = 12;
 /// The standing of an installation, as seen by the License Server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = InstallationStanding)]
 pub enum Seen {
     /// Its lease is valid.
     Active,
@@ -104,6 +105,7 @@ pub struct Fleet {
 /// The number of installations with a version.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = VersionCount)]
 pub struct Version {
     /// As reported by the site; empty for all other versions.
     pub version: String,
@@ -114,6 +116,7 @@ pub struct Version {
 /// The number of installations whose last call was within …
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = LastSeenCounts)]
 pub struct LastSeen {
     /// … a day,
     pub day: u64,

@@ -15,8 +15,10 @@ use crate::store::{
     StoreError, calls, commit_proofs, licenses, lost_numbers, seats, site_entries, suspicions,
 };
 
+/// How long history is kept, in days.
+pub const KEPT_DAYS: u32 = 400;
 /// How long history is kept.
-pub const KEPT_FOR: TimeDelta = TimeDelta::days(400);
+pub const KEPT_FOR: TimeDelta = TimeDelta::days(KEPT_DAYS as i64);
 /// How long a freed seat is kept after its last lease has ended.
 pub const FREED_KEPT_FOR: TimeDelta = TimeDelta::days(7);
 /// For so long the rows of a process are kept that writes no more: a running one records every

@@ -17,6 +17,11 @@ use crate::licensing::document::license_object;
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
 
+/// Maximum number of seats of a license.
+pub const MAX_SEATS: u32 = 1_000_000;
+/// Maximum length of a customer's name, in characters: the width of its column.
+pub const MAX_CUSTOMER_CHARS: usize = 255;
+
 /// The license to issue: a tier, and the differences from it.
 #[derive(Clone, Debug)]
 pub struct IssueRequest {
@@ -96,7 +101,7 @@ pub enum IssueError {
         value: i64,
     },
     /// The number of seats is 0 or too large.
-    #[error("invalid number of seats {0}; expected 1 to 1000000")]
+    #[error("invalid number of seats {0}; expected 1 to {MAX_SEATS}")]
     Seats(u32),
     /// The number of moves is too large.
     #[error("invalid number of moves {0}; expected 0 to {MAX_MOVES}")]
@@ -108,7 +113,7 @@ pub enum IssueError {
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
     /// The customer's name is too long.
-    #[error("the customer's name is limited to 255 characters")]
+    #[error("the customer's name is limited to {MAX_CUSTOMER_CHARS} characters")]
     Customer,
     /// No site could read the license's documents.
     #[error(
@@ -237,7 +242,7 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
         Ok(value)
     };
     let seats = request.seats.unwrap_or(bundle.seats);
-    if !(1..=1_000_000).contains(&seats) {
+    if !(1..=MAX_SEATS).contains(&seats) {
         return Err(IssueError::Seats(seats));
     }
     let moves = request.moves.unwrap_or(DEFAULT_MOVES);
@@ -250,7 +255,7 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
     if !(1..=MAX_MOVES_PERIOD_DAYS).contains(&moves_period_days) {
         return Err(IssueError::MovesPeriod(moves_period_days));
     }
-    if request.customer.chars().count() > 255 || request.customer.contains('\0') {
+    if request.customer.chars().count() > MAX_CUSTOMER_CHARS || request.customer.contains('\0') {
         return Err(IssueError::Customer);
     }
     check_expiry(request.expires_at, now)?;

@@ -11,6 +11,7 @@ use crate::store::licenses::{License, Status};
 /// The status of a license: the vendor's decision, or its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = LicenseStatus)]
 pub enum ShownStatus {
     /// The license may be used.
     Active,

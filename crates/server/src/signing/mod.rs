@@ -180,6 +180,7 @@ pub enum SignError {
 /// The information that `keys list` shows.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = SigningKey)]
 pub struct KeyInfo {
     /// Key id.
     pub kid: String,

@@ -32,6 +32,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// A change.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AuditEntry)]
 pub struct Entry {
     /// Grows with every entry. 0 until it is stored.
     pub number: i64,

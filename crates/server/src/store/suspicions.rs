@@ -35,6 +35,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// A suspicion about one machine and one license.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Suspicion)]
 pub struct Suspected {
     /// The license.
     #[serde(skip)]

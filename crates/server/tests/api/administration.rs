@@ -201,6 +201,12 @@ async fn what_cannot_be_done_is_named_and_changes_nothing() {
         ),
         (
             "/licenses".to_owned(),
+            json!({"tier": "standard", "seats": 1_000_001.0}),
+            400,
+            "1 to 1000000",
+        ),
+        (
+            "/licenses".to_owned(),
             json!({"tier": "standard", "seat": 1}),
             400,
             "unknown field",
@@ -250,7 +256,7 @@ async fn what_cannot_be_done_is_named_and_changes_nothing() {
         (
             "/licenses/FXSGHT-AAAA/revoke".to_owned(),
             json!({}),
-            400,
+            404,
             "license key",
         ),
         (
@@ -303,32 +309,6 @@ async fn a_change_that_cannot_be_logged_is_not_made() {
     assert_eq!(
         (&license["status"], &license["expiresAt"]),
         (&json!("active"), &Value::Null)
-    );
-    vendor.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_openapi_document_describes_every_call() {
-    let vendor = Vendor::start(Engine::Sqlite).await;
-    let document = vendor.http.get(format!("{}/openapi.json", vendor.url));
-    let document: Value = document.send().await.unwrap().json().await.unwrap();
-    let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 19, "{:?}", paths.keys());
-    for (path, methods) in paths {
-        assert!(path.starts_with("/api/admin/"), "{path}");
-        for (method, operation) in methods.as_object().unwrap() {
-            assert!(operation["summary"].is_string(), "{method} {path}");
-            assert!(operation["responses"]["401"].is_object(), "{method} {path}");
-            // Each is really there, and closed.
-            let address = format!("{}{}", vendor.url, path.replace(['{', '}'], ""));
-            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-            let answer = vendor.http.request(method, &address).send().await.unwrap();
-            assert_eq!(answer.status(), 401, "{path}");
-        }
-    }
-    assert_eq!(
-        document["components"]["securitySchemes"]["token"]["scheme"],
-        "bearer"
     );
     vendor.end().await;
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
 use crate::harness::Vendor;
+use crate::lists::assert_refused;
 
 on_both_engines! {
     usage_and_calls_are_kept_day_by_day_and_forgotten_in_time;
@@ -52,6 +53,12 @@ async fn usage_and_calls_are_kept_day_by_day_and_forgotten_in_time(engine: Engin
     twin.stop().await;
     let calls = vendor.look("/heartbeats?days=1").await;
     assert_eq!(calls, json!([day("2026-11-25", 2, 1)]));
+    let usage = format!("/licenses/{key}/usage");
+    for path in ["/heartbeats", &usage] {
+        for days in ["0", "401", "many"] {
+            assert_refused(&vendor, &format!("{path}?days={days}")).await;
+        }
+    }
     vendor.clock.advance(TimeDelta::days(399));
     license_server::licensing::history::forget(&vendor.app)
         .await

@@ -257,12 +257,13 @@ async fn seats_are_shown_in_pages_however_many_there_are(engine: Engine) {
         }
     }
     // An answer always has an end.
-    let most = vendor
-        .look(&format!("/licenses/{key}/seats?limit=100000000"))
-        .await;
-    assert_eq!(most["seats"].as_array().unwrap().len(), 500);
-    assert!(most["nextCursor"].is_string());
-    let none = vendor.look(&format!("/licenses/{key}/seats?limit=0")).await;
-    assert_eq!(none["seats"].as_array().unwrap().len(), 1);
+    for (limit, rows) in [("", 50), ("?limit=1", 1), ("?limit=500", 500)] {
+        let page = vendor.look(&format!("/licenses/{key}/seats{limit}")).await;
+        assert_eq!(page["seats"].as_array().unwrap().len(), rows);
+        assert!(page["nextCursor"].is_string());
+    }
+    for limit in ["0", "501", "100000000", "5000000000"] {
+        assert_refused(&vendor, &format!("/licenses/{key}/seats?limit={limit}")).await;
+    }
     vendor.end().await;
 }

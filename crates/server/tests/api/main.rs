@@ -48,6 +48,7 @@ mod lost_commits;
 mod lost_output;
 mod migrations;
 mod offline;
+mod openapi;
 mod outage;
 mod pages;
 #[path = "../../../client/tests/api/pgbouncer.rs"]

@@ -11,10 +11,11 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::paging::{page_size, page_start};
+use super::paging::{PageSize, page_start};
 use crate::app::App;
 use crate::cursor::next_cursor;
-use crate::http::error::{ApiError, ErrorBody};
+use crate::http::answered_errors::{AdminErrors, LicenseErrors, QueryErrors};
+use crate::http::error::ApiError;
 use crate::http::given::Params;
 use crate::licensing::look_up::look_up;
 use crate::store::StoreError;
@@ -32,8 +33,10 @@ pub(in crate::http) struct AuditParams {
     license: Option<String>,
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
-    /// At most 500; default 50.
-    limit: Option<u64>,
+    /// Maximum number of rows on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageSize,
 }
 
 /// Some of the entries.
@@ -46,9 +49,14 @@ pub(in crate::http) struct AuditPage {
 }
 
 /// List changes, newest first.
-#[utoipa::path(get, path = "/audit", tag = "audit", params(AuditParams),
-    responses((status = 200, body = AuditPage), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 422, body = ErrorBody)))]
+#[utoipa::path(
+    get, path = "/audit", operation_id = "list_audit_entries", tag = "audit",
+    params(AuditParams),
+    responses(
+        (status = 200, description = "A page of entries", body = AuditPage),
+        AdminErrors, LicenseErrors, QueryErrors,
+    )
+)]
 pub(in crate::http) async fn list(
     State(app): State<Arc<App>>,
     Params(params): Params<AuditParams>,
@@ -63,7 +71,7 @@ pub(in crate::http) async fn list(
         before: start.after().map(|cursor| cursor.before),
         after: None,
     };
-    let size = page_size(params.limit);
+    let size = u64::from(params.limit.get());
     let mut entries = newest(app.store.reader(), &filter, size + 1).await?;
     let cursor = |entry: &Entry| AuditCursor {
         before: entry.number,
@@ -75,8 +83,14 @@ pub(in crate::http) async fn list(
 }
 
 /// Export the whole audit log as JSON Lines, the oldest first.
-#[utoipa::path(get, path = "/audit/export", tag = "audit",
-    responses((status = 200, content_type = "application/jsonl", body = String), (status = 401, body = ErrorBody)))]
+#[utoipa::path(
+    get, path = "/audit/export", operation_id = "export_audit_log", tag = "audit",
+    responses(
+        (status = 200, content_type = "application/jsonl", body = String,
+            description = "One entry per line"),
+        AdminErrors,
+    )
+)]
 pub(in crate::http) async fn export(State(app): State<Arc<App>>) -> Response {
     jsonl(app)
 }

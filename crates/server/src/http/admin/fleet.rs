@@ -9,21 +9,26 @@ use license_core::usage::Usage;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::paging::{page_size, page_start};
-use super::usage::DaysParams;
+use super::paging::{PageSize, page_start};
 use crate::app::App;
 use crate::cursor::next_cursor;
-use crate::http::error::{ApiError, ErrorBody};
-use crate::http::given::Params;
+use crate::http::answered_errors::{AdminErrors, QueryErrors};
+use crate::http::error::ApiError;
+use crate::http::given::{Params, UpTo};
 use crate::licensing;
 use crate::licensing::fleet::{Filter, Fleet, Member, Seen, Survey};
-use crate::licensing::history::{CallsOfDay, calls_by_day};
+use crate::licensing::history::{CallsOfDay, KEPT_DAYS, calls_by_day};
 use crate::store::installations::{InstallationsCursor, Window};
 use crate::store::page::SortOrder;
 
 /// Show all installations together.
-#[utoipa::path(get, path = "/fleet", tag = "fleet",
-    responses((status = 200, body = Fleet), (status = 401, body = ErrorBody)))]
+#[utoipa::path(
+    get, path = "/fleet", operation_id = "show_fleet", tag = "fleet",
+    responses(
+        (status = 200, description = "All installations, counted", body = Fleet),
+        AdminErrors,
+    )
+)]
 pub(in crate::http) async fn fleet(
     State(app): State<Arc<App>>,
     State(survey): State<Arc<Survey>>,
@@ -56,11 +61,14 @@ pub(in crate::http) struct InstallationsParams {
     #[serde(default, rename = "sort")]
     _sort: InstallationsSort,
     /// Default is `asc`: those that have been silent the longest come first.
+    #[param(inline)]
     order: Option<SortOrder>,
     /// The `nextCursor` of the page before, which has the same `order`.
     cursor: Option<String>,
-    /// At most 500; default 50.
-    limit: Option<u64>,
+    /// Maximum number of rows on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageSize,
 }
 
 /// Some of the installations that match.
@@ -111,8 +119,14 @@ impl From<Member> for ListedInstallation {
 }
 
 /// List installations.
-#[utoipa::path(get, path = "/installations", tag = "fleet", params(InstallationsParams),
-    responses((status = 200, body = InstallationsPage), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[utoipa::path(
+    get, path = "/installations", operation_id = "list_installations", tag = "fleet",
+    params(InstallationsParams),
+    responses(
+        (status = 200, description = "A page of installations", body = InstallationsPage),
+        AdminErrors, QueryErrors,
+    )
+)]
 pub(in crate::http) async fn installations(
     State(app): State<Arc<App>>,
     Params(params): Params<InstallationsParams>,
@@ -124,7 +138,7 @@ pub(in crate::http) async fn installations(
         suspected: params.suspected,
     };
     let order = params.order.unwrap_or(SortOrder::Asc);
-    let size = page_size(params.limit);
+    let size = u64::from(params.limit.get());
     let is_of_list = |cursor: &InstallationsCursor| cursor.is_of(order);
     let window = Window {
         start: page_start(params.cursor.as_deref(), is_of_list)?,
@@ -138,14 +152,34 @@ pub(in crate::http) async fn installations(
     }))
 }
 
+/// 30 days by default.
+type HeartbeatsDays = UpTo<KEPT_DAYS, 30>;
+
+/// How far back.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct HeartbeatsParams {
+    /// How many days back, today included.
+    #[serde(default)]
+    #[param(inline)]
+    days: HeartbeatsDays,
+}
+
 /// Count the heartbeats of all sites, day by day.
-#[utoipa::path(get, path = "/heartbeats", tag = "fleet", params(DaysParams),
-    responses((status = 200, body = Vec<CallsOfDay>), (status = 401, body = ErrorBody)))]
+#[utoipa::path(
+    get, path = "/heartbeats", operation_id = "count_heartbeats", tag = "fleet",
+    params(HeartbeatsParams),
+    responses(
+        (status = 200, description = "One entry per day, the oldest first", body = Vec<CallsOfDay>),
+        AdminErrors, QueryErrors,
+    )
+)]
 pub(in crate::http) async fn calls(
     State(app): State<Arc<App>>,
-    Params(days): Params<DaysParams>,
+    Params(params): Params<HeartbeatsParams>,
 ) -> Result<Json<Vec<CallsOfDay>>, ApiError> {
     let now = app.clock.now();
-    let counted = calls_by_day(&app, "heartbeat", days.or(30), now).await?;
+    let counted = calls_by_day(&app, "heartbeat", params.days.get(), now).await?;
     Ok(Json(counted))
 }

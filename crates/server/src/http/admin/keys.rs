@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::audit::Actor;
+use crate::http::answered_errors::{AdminErrors, BodyErrors};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Body;
 use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke_in, rotate_in};
@@ -18,18 +19,23 @@ use crate::signing::KeyInfo;
 /// The signing keys, without private parts.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::http) struct Keys {
+pub(in crate::http) struct SigningKeys {
     /// Version of the published set.
     key_set: u64,
     keys: Vec<KeyInfo>,
 }
 
 /// List the signing keys.
-#[utoipa::path(get, path = "/keys", tag = "keys",
-    responses((status = 200, body = Keys), (status = 401, body = ErrorBody)))]
-pub(in crate::http) async fn list(State(app): State<Arc<App>>) -> Json<Keys> {
+#[utoipa::path(
+    get, path = "/keys", operation_id = "list_signing_keys", tag = "keys",
+    responses(
+        (status = 200, description = "The keys", body = SigningKeys),
+        AdminErrors,
+    )
+)]
+pub(in crate::http) async fn list(State(app): State<Arc<App>>) -> Json<SigningKeys> {
     let keys = app.keys();
-    Json(Keys {
+    Json(SigningKeys {
         key_set: keys.version(),
         keys: keys.list(app.clock.now()),
     })
@@ -38,52 +44,65 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>) -> Json<Keys> {
 /// When the next key signs.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::http) struct Overlap {
-    /// Days until the new key signs, 0 to 365; 0 when the old one is not safe
-    /// any more. 7 if nothing is said.
-    #[serde(default = "usual_overlap")]
+pub(in crate::http) struct RotateBody {
+    /// Days until the new key signs; 0 if the old one has been compromised.
+    #[serde(default = "default_overlap")]
     overlap_days: u16,
 }
 
-fn usual_overlap() -> u16 {
+fn default_overlap() -> u16 {
     DEFAULT_OVERLAP_DAYS
 }
 
 /// A created key.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::http) struct Made {
+pub(in crate::http) struct NewSigningKey {
     kid: String,
     signs_from: DateTime<Utc>,
 }
 
 /// Make the next signing key, and publish it.
-#[utoipa::path(post, path = "/keys/rotate", tag = "keys", request_body = Overlap,
-    responses((status = 200, body = Made), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 409, body = ErrorBody)))]
+#[utoipa::path(
+    post, path = "/keys/rotate", operation_id = "rotate_signing_keys", tag = "keys",
+    request_body = RotateBody,
+    responses(
+        (status = 200, description = "The new key", body = NewSigningKey),
+        AdminErrors, BodyErrors,
+        (status = 409, body = ErrorBody, description = "The keys cannot be changed now"),
+    )
+)]
 pub(in crate::http) async fn rotate(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
-    Body(wanted): Body<Overlap>,
-) -> Result<Json<Made>, ApiError> {
-    if wanted.overlap_days > MAX_OVERLAP_DAYS {
+    Body(body): Body<RotateBody>,
+) -> Result<Json<NewSigningKey>, ApiError> {
+    if body.overlap_days > MAX_OVERLAP_DAYS {
         let message = format!("overlapDays is at most {MAX_OVERLAP_DAYS}");
         return Err(ApiError::BadRequest(message));
     }
-    let overlap = TimeDelta::days(wanted.overlap_days.into());
+    let overlap = TimeDelta::days(body.overlap_days.into());
     let (kid, signs_from) = rotate_in(&app, overlap, actor).await?;
-    Ok(Json(Made { kid, signs_from }))
+    Ok(Json(NewSigningKey { kid, signs_from }))
 }
 
 /// Revoke a signing key: nothing that it has signed counts any more.
-#[utoipa::path(post, path = "/keys/{kid}/revoke", tag = "keys", params(("kid" = String, Path)),
-    responses((status = 200, body = Keys), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+#[utoipa::path(
+    post, path = "/keys/{kid}/revoke", operation_id = "revoke_signing_key", tag = "keys",
+    params(("kid" = String, Path)),
+    responses(
+        (status = 200, description = "The keys", body = SigningKeys),
+        AdminErrors,
+        (status = 404, body = ErrorBody, description = "No key has this id"),
+        (status = 409, body = ErrorBody,
+            description = "It is the only key, or the keys cannot be changed now"),
+    )
+)]
 pub(in crate::http) async fn revoke(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
     Path(kid): Path<String>,
-) -> Result<Json<Keys>, ApiError> {
+) -> Result<Json<SigningKeys>, ApiError> {
     revoke_in(&app, kid, actor).await?;
     Ok(list(State(app)).await)
 }

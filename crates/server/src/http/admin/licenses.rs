@@ -9,12 +9,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::paging::{page_size, page_start};
+use super::paging::{PageSize, page_start};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::cursor::next_cursor;
+use crate::http::answered_errors::{
+    AdminErrors, BodyErrors, LicenseErrors, QueryErrors, RevokedErrors,
+};
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::given::{Body, Params, until};
+use crate::http::given::{Body, Params, expiry_schema, until, until_schema};
 use crate::licensing;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::claim::moves_left;
@@ -37,24 +40,31 @@ pub(in crate::http) struct LicensesParams {
     /// a whole hardware id.
     #[serde(default)]
     search: String,
+    #[param(inline)]
     status: Option<ShownStatus>,
     tier: Option<String>,
     /// Only those that end at this instant, or on this day, at the latest.
     #[serde(default, deserialize_with = "until")]
+    #[param(schema_with = until_schema)]
     expires_until: Option<DateTime<Utc>>,
     /// Only those that end later.
     #[serde(default, deserialize_with = "until")]
+    #[param(schema_with = until_schema)]
     expires_after: Option<DateTime<Utc>>,
     /// Default is `createdAt`.
     #[serde(default)]
+    #[param(inline)]
     sort: Sort,
     /// Default is `desc` for `createdAt` and `updatedAt`, and `asc` for `customer` and
     /// `expiresAt`. Licenses without an end are last in either order.
+    #[param(inline)]
     order: Option<SortOrder>,
     /// The `nextCursor` of the page before, which has the same `sort` and `order`.
     cursor: Option<String>,
-    /// At most 500; default 50.
-    limit: Option<u64>,
+    /// Maximum number of rows on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageSize,
 }
 
 /// Some of the licenses that match.
@@ -78,8 +88,14 @@ struct ListedLicense {
 }
 
 /// List licenses.
-#[utoipa::path(get, path = "/licenses", tag = "licenses", params(LicensesParams),
-    responses((status = 200, body = LicensesPage), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[utoipa::path(
+    get, path = "/licenses", operation_id = "list_licenses", tag = "licenses",
+    params(LicensesParams),
+    responses(
+        (status = 200, description = "A page of licenses", body = LicensesPage),
+        AdminErrors, QueryErrors,
+    )
+)]
 pub(in crate::http) async fn list(
     State(app): State<Arc<App>>,
     Params(params): Params<LicensesParams>,
@@ -99,7 +115,7 @@ pub(in crate::http) async fn list(
     if let Some(status) = params.status {
         search = search.called(status.decided(), status.has_ended(), now);
     }
-    let size = page_size(params.limit);
+    let size = u64::from(params.limit.get());
     let start = page_start(params.cursor.as_deref(), |cursor| search.has(cursor))?;
     let mut found = licenses::list(db, &search, &start, size + 1).await?;
     let next_cursor = next_cursor(&mut found, size, |license| search.cursor(license));
@@ -125,9 +141,9 @@ pub(in crate::http) struct IssueBody {
     customer: String,
     seats: Option<u32>,
     /// How often in a period a seat may move to another machine while the old
-    /// machine's lease runs; default 3, at most 1000.
+    /// machine's lease runs.
     moves: Option<u32>,
-    /// Days of that period; default 365, at most 3650.
+    /// Days of that period.
     moves_period_days: Option<u32>,
     /// -1 is unlimited.
     max_cameras: Option<i64>,
@@ -141,8 +157,8 @@ pub(in crate::http) struct IssueBody {
     /// Features of the tier to leave out.
     #[serde(default)]
     without: Vec<String>,
-    /// An instant, or a day, which is meant with its end; `null` is never.
     #[serde(default, deserialize_with = "until")]
+    #[schema(schema_with = expiry_schema)]
     expires_at: Option<DateTime<Utc>>,
     /// A key that was sold already, or that makes a repeated call recognisable;
     /// otherwise one is made.
@@ -150,9 +166,15 @@ pub(in crate::http) struct IssueBody {
 }
 
 /// Issue a license.
-#[utoipa::path(post, path = "/licenses", tag = "licenses", request_body = IssueBody,
-    responses((status = 201, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "A license with this key already exists")))]
+#[utoipa::path(
+    post, path = "/licenses", operation_id = "issue_license", tag = "licenses",
+    request_body = IssueBody,
+    responses(
+        (status = 201, description = "The new license", body = ShownLicense),
+        AdminErrors, BodyErrors,
+        (status = 409, body = ErrorBody, description = "A license with this key already exists"),
+    )
+)]
 pub(in crate::http) async fn issue(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
@@ -198,8 +220,14 @@ pub(in crate::http) struct LicenseDetails {
 }
 
 /// Show a license, by its id or its key.
-#[utoipa::path(get, path = "/licenses/{license}", tag = "licenses", params(("license" = String, Path)),
-    responses((status = 200, body = LicenseDetails), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[utoipa::path(
+    get, path = "/licenses/{license}", operation_id = "show_license", tag = "licenses",
+    params(("license" = String, Path)),
+    responses(
+        (status = 200, description = "The license", body = LicenseDetails),
+        AdminErrors, LicenseErrors,
+    )
+)]
 pub(in crate::http) async fn show(
     State(app): State<Arc<App>>,
     Path(license): Path<String>,
@@ -210,7 +238,13 @@ pub(in crate::http) async fn show(
         seats,
         total,
         next_cursor,
-    } = seats_page(db, &license.id, &SeatsQuery::default(), page_size(None)).await?;
+    } = seats_page(
+        db,
+        &license.id,
+        &SeatsQuery::default(),
+        PageSize::default().get().into(),
+    )
+    .await?;
     Ok(Json(LicenseDetails {
         moves_left: moves_left(db, &license, app.clock.now()).await?,
         seats_held: seats::count(db, &license.id, &SeatsQuery::held()).await?,
@@ -226,17 +260,20 @@ pub(in crate::http) async fn show(
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct RenewBody {
-    /// An instant, or a day, which is meant with its end; `null` is never.
     #[serde(deserialize_with = "until")]
-    #[schema(required)]
+    #[schema(required, schema_with = expiry_schema)]
     expires_at: Option<DateTime<Utc>>,
 }
 
 /// Set the end of a license.
-#[utoipa::path(post, path = "/licenses/{license}/renew", tag = "licenses", request_body = RenewBody,
-    params(("license" = String, Path)),
-    responses((status = 200, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+#[utoipa::path(
+    post, path = "/licenses/{license}/renew", operation_id = "renew_license", tag = "licenses",
+    request_body = RenewBody, params(("license" = String, Path)),
+    responses(
+        (status = 200, description = "The license", body = ShownLicense),
+        AdminErrors, BodyErrors, LicenseErrors, RevokedErrors,
+    )
+)]
 pub(in crate::http) async fn renew(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
@@ -252,15 +289,19 @@ pub(in crate::http) async fn renew(
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct StatusMessage {
-    /// At most 1,000 characters.
+    /// Without it, the sites get a default message.
     message: Option<String>,
 }
 
 /// Take a license back for the time being.
-#[utoipa::path(post, path = "/licenses/{license}/suspend", tag = "licenses", request_body = StatusMessage,
-    params(("license" = String, Path)),
-    responses((status = 200, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+#[utoipa::path(
+    post, path = "/licenses/{license}/suspend", operation_id = "suspend_license", tag = "licenses",
+    request_body = StatusMessage, params(("license" = String, Path)),
+    responses(
+        (status = 200, description = "The license", body = ShownLicense),
+        AdminErrors, BodyErrors, LicenseErrors, RevokedErrors,
+    )
+)]
 pub(in crate::http) async fn suspend(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
@@ -271,10 +312,15 @@ pub(in crate::http) async fn suspend(
 }
 
 /// Give a suspended license back.
-#[utoipa::path(post, path = "/licenses/{license}/reinstate", tag = "licenses",
+#[utoipa::path(
+    post, path = "/licenses/{license}/reinstate", operation_id = "reinstate_license",
+    tag = "licenses",
     params(("license" = String, Path)),
-    responses((status = 200, body = ShownLicense), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses(
+        (status = 200, description = "The license", body = ShownLicense),
+        AdminErrors, LicenseErrors, RevokedErrors,
+    )
+)]
 pub(in crate::http) async fn reinstate(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
@@ -291,10 +337,14 @@ pub(in crate::http) async fn reinstate(
 }
 
 /// Revoke a license permanently.
-#[utoipa::path(post, path = "/licenses/{license}/revoke", tag = "licenses", request_body = StatusMessage,
-    params(("license" = String, Path)),
-    responses((status = 200, body = ShownLicense), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody)))]
+#[utoipa::path(
+    post, path = "/licenses/{license}/revoke", operation_id = "revoke_license", tag = "licenses",
+    request_body = StatusMessage, params(("license" = String, Path)),
+    responses(
+        (status = 200, description = "The license", body = ShownLicense),
+        AdminErrors, BodyErrors, LicenseErrors,
+    )
+)]
 pub(in crate::http) async fn revoke(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,

@@ -15,38 +15,14 @@ mod seats;
 mod usage;
 
 pub(crate) use audit::jsonl;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi, openapi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::HttpState;
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Foxsight License Server, administration",
-        description = "Licenses, seats, the fleet, signing keys and the audit log. Every call \
-            needs the ADMIN_TOKEN as a bearer token."
-    ),
-    modifiers(&Token),
-    security(("token" = []))
-)]
-struct ApiDoc;
-
-struct Token;
-
-impl Modify for Token {
-    fn modify(&self, document: &mut openapi::OpenApi) {
-        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("token", SecurityScheme::Http(token));
-    }
-}
-
 /// Every route.
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
-    let routes = OpenApiRouter::new()
+    OpenApiRouter::new()
         .routes(routes!(licenses::list, licenses::issue))
         .routes(routes!(licenses::show))
         .routes(routes!(seats::list))
@@ -65,6 +41,5 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::list))
-        .routes(routes!(audit::export));
-    OpenApiRouter::with_openapi(ApiDoc::openapi()).nest("/api/admin", routes)
+        .routes(routes!(audit::export))
 }

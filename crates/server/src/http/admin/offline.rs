@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::audit::Actor;
+use crate::http::answered_errors::{AdminErrors, BodyErrors};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Body;
 use crate::licensing::offline;
@@ -35,9 +36,19 @@ pub(in crate::http) struct LicenseFile {
 }
 
 /// Answer a request file.
-#[utoipa::path(post, path = "/offline", tag = "offline", request_body = RequestFile,
-    responses((status = 200, body = LicenseFile), (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody), (status = 403, body = ErrorBody)))]
+#[utoipa::path(
+    post, path = "/offline", operation_id = "sign_license_file", tag = "offline",
+    request_body = RequestFile,
+    responses(
+        (status = 200, description = "The license file", body = LicenseFile),
+        AdminErrors,
+        (status = 403, body = ErrorBody,
+            description = "`no_admin_token` or `not_offered`: OFFLINE_DAYS is 0"),
+        BodyErrors,
+        (status = 409, body = ErrorBody,
+            description = "The key sets that the site lacks do not fit into a file"),
+    )
+)]
 pub(in crate::http) async fn sign(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,

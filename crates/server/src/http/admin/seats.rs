@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::paging::{page_size, page_start};
+use super::paging::{PageSize, page_start};
 use crate::app::App;
 use crate::audit::Actor;
+use crate::http::answered_errors::{AdminErrors, BodyErrors, LicenseErrors, QueryErrors};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{Body, Params};
 use crate::licensing;
@@ -36,15 +37,21 @@ pub(in crate::http) struct SeatsParams {
     state: Option<SeatsState>,
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
-    /// At most 500; default 50.
-    limit: Option<u64>,
+    /// Maximum number of rows on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageSize,
 }
 
 /// List the seats of a license.
-#[utoipa::path(get, path = "/licenses/{license}/seats", tag = "licenses",
+#[utoipa::path(
+    get, path = "/licenses/{license}/seats", operation_id = "list_seats", tag = "licenses",
     params(("license" = String, Path), SeatsParams),
-    responses((status = 200, body = SeatsPage), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 422, body = ErrorBody)))]
+    responses(
+        (status = 200, description = "A page of seats", body = SeatsPage),
+        AdminErrors, LicenseErrors, QueryErrors,
+    )
+)]
 pub(in crate::http) async fn list(
     State(app): State<Arc<App>>,
     Path(license): Path<String>,
@@ -56,7 +63,7 @@ pub(in crate::http) async fn list(
         start: page_start(params.cursor.as_deref(), |_| true)?,
         ..SeatsQuery::default()
     };
-    let (db, size) = (app.store.reader(), page_size(params.limit));
+    let (db, size) = (app.store.reader(), params.limit.get().into());
     Ok(Json(seats_page(db, &license.id, &query, size).await?))
 }
 
@@ -68,10 +75,15 @@ pub(in crate::http) struct FreeSeatBody {
 }
 
 /// Take a machine's seat, so that another machine may have it.
-#[utoipa::path(post, path = "/licenses/{license}/free-seat", tag = "licenses", request_body = FreeSeatBody,
-    params(("license" = String, Path)),
-    responses((status = 200, body = Seat), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The machine holds no seat")))]
+#[utoipa::path(
+    post, path = "/licenses/{license}/free-seat", operation_id = "free_seat", tag = "licenses",
+    request_body = FreeSeatBody, params(("license" = String, Path)),
+    responses(
+        (status = 200, description = "The freed seat", body = Seat),
+        AdminErrors, BodyErrors, LicenseErrors,
+        (status = 409, body = ErrorBody, description = "The machine holds no seat"),
+    )
+)]
 pub(in crate::http) async fn free(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
@@ -95,12 +107,17 @@ pub(in crate::http) struct ReleaseSeatBody {
 
 /// Release a freed seat before its lease has ended, so that another machine may take
 /// its place without a move.
-#[utoipa::path(post, path = "/licenses/{license}/release-seat", tag = "licenses", request_body = ReleaseSeatBody,
-    params(("license" = String, Path)),
-    responses((status = 200, body = Seat), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "The seat is held, no longer counts, or \
-            its machine may run longer than confirmed")))]
+#[utoipa::path(
+    post, path = "/licenses/{license}/release-seat", operation_id = "release_seat",
+    tag = "licenses",
+    request_body = ReleaseSeatBody, params(("license" = String, Path)),
+    responses(
+        (status = 200, description = "The released seat", body = Seat),
+        AdminErrors, BodyErrors, LicenseErrors,
+        (status = 409, body = ErrorBody,
+            description = "The seat is held or no longer counts, or `confirmedUntil` is too early"),
+    )
+)]
 pub(in crate::http) async fn release(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,

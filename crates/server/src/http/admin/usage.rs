@@ -7,40 +7,33 @@ use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::paging::{page_size, page_start};
+use super::paging::{PageSize, page_start};
 use crate::app::App;
 use crate::cursor::next_cursor;
-use crate::http::error::{ApiError, ErrorBody};
-use crate::http::given::Params;
-use crate::licensing::history::usage_by_day;
+use crate::http::answered_errors::{AdminErrors, LicenseErrors, QueryErrors};
+use crate::http::error::ApiError;
+use crate::http::given::{Params, UpTo};
+use crate::licensing::history::{KEPT_DAYS, usage_by_day};
 use crate::licensing::look_up::look_up;
 use crate::store::usage_days::UsageDay;
 
-/// How far back.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(in crate::http) struct DaysParams {
-    /// 1 to 400; default 90.
-    days: Option<u32>,
-}
-
-impl DaysParams {
-    pub(in crate::http) fn or(&self, default: u32) -> u32 {
-        self.days.unwrap_or(default).clamp(1, 400)
-    }
-}
+/// 90 days by default.
+type UsageDays = UpTo<KEPT_DAYS, 90>;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct UsageParams {
-    /// 1 to 400; default 90.
-    days: Option<u32>,
+    /// How many days back, today included.
+    #[serde(default)]
+    #[param(inline)]
+    days: UsageDays,
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
-    /// At most 500; default 50.
-    limit: Option<u64>,
+    /// Maximum number of rows on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageSize,
 }
 
 /// Some of what machines have used, the newest day first.
@@ -54,20 +47,30 @@ pub(in crate::http) struct UsagePage {
 }
 
 /// What each machine has used, day by day.
-#[utoipa::path(get, path = "/licenses/{license}/usage", tag = "licenses",
+#[utoipa::path(
+    get, path = "/licenses/{license}/usage", operation_id = "list_usage", tag = "licenses",
     params(("license" = String, Path), UsageParams),
-    responses((status = 200, body = UsagePage), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 422, body = ErrorBody)))]
+    responses(
+        (status = 200, description = "A page of daily usage", body = UsagePage),
+        AdminErrors, LicenseErrors, QueryErrors,
+    )
+)]
 pub(in crate::http) async fn list(
     State(app): State<Arc<App>>,
     Path(license): Path<String>,
     Params(params): Params<UsageParams>,
 ) -> Result<Json<UsagePage>, ApiError> {
-    let days = DaysParams { days: params.days }.or(90);
     let start = page_start(params.cursor.as_deref(), |_| true)?;
     let license = look_up(&app.store, &license).await?;
-    let size = page_size(params.limit);
-    let mut usage = usage_by_day(&app, &license.id, days, start.after(), size + 1).await?;
+    let size = u64::from(params.limit.get());
+    let mut usage = usage_by_day(
+        &app,
+        &license.id,
+        params.days.get(),
+        start.after(),
+        size + 1,
+    )
+    .await?;
     Ok(Json(UsagePage {
         next_cursor: next_cursor(&mut usage, size, UsageDay::cursor),
         usage,

@@ -81,6 +81,7 @@ impl Search {
 /// What licenses are sorted by: the field that they have in answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = LicensesSort)]
 pub enum Sort {
     /// When they were issued.
     #[default]

@@ -1,0 +1,310 @@
+//! What sites send and get, as the `OpenAPI` document describes it. The messages themselves are
+//! in `license_core::protocol`, which does not know about documents.
+#![expect(dead_code, reason = "describes messages, which are made elsewhere")]
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+/// Headers of a call about a license.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct SiteHeaders {
+    /// The installation that makes the call, at most 255 characters. Without it, the
+    /// `installationId` of the body counts.
+    #[param(
+        rename = "X-Installation-ID",
+        pattern = r"^[\t -~]*$",
+        max_length = 255,
+        nullable = false
+    )]
+    installation_id: Option<String>,
+    /// 32 random bytes in base64url, which the signed answer repeats; at most 128 characters.
+    #[param(
+        rename = "X-License-Nonce",
+        pattern = r"^[\t -~]*$",
+        max_length = 128,
+        nullable = false
+    )]
+    nonce: Option<String>,
+    /// The highest sequence number that the site knows. A text that is no whole number is
+    /// ignored.
+    #[param(rename = "X-License-Seq", nullable = false)]
+    seq: Option<String>,
+    /// The names of the changed hardware components, if the machine may be another one.
+    #[param(rename = "X-License-Drift", nullable = false)]
+    drift: Option<String>,
+}
+
+/// Requests a seat for a machine.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ActivateRequest {
+    /// The key as typed by the customer.
+    license_key: String,
+    /// The machine that requests a seat.
+    hardware_id: String,
+    /// The installation that makes the call.
+    installation_id: String,
+    /// Its display name.
+    installation_name: String,
+    /// The version of the VMS.
+    installation_version: String,
+}
+
+/// Asks whether a machine may keep using a license.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ValidateRequest {
+    /// The activated key.
+    license_key: String,
+    /// The machine that holds the seat.
+    hardware_id: String,
+}
+
+/// Reports the usage of a site.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HeartbeatRequest {
+    /// The activated key.
+    license_key: String,
+    /// The machine that holds the seat.
+    hardware_id: String,
+    /// The installation that reports.
+    installation_id: String,
+    usage_metrics: UsageMetrics,
+    system_info: SystemInfo,
+}
+
+/// The current usage of a site.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UsageMetrics {
+    /// Cameras.
+    cameras_in_use: u64,
+    /// Users.
+    users_active: u64,
+    /// Recordings, in GB.
+    storage_used_gb: u64,
+}
+
+/// The platform of a site.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SystemInfo {
+    /// `Linux`.
+    os_platform: String,
+    /// Kernel release.
+    os_release: String,
+    /// Kernel version.
+    os_version: String,
+    /// Logical processors.
+    cpu_count: u64,
+    /// Memory in GiB, two decimals.
+    total_memory_gb: f64,
+    /// Host name.
+    hostname: String,
+    /// Machine, the output of `uname -m`.
+    architecture: String,
+}
+
+/// Gives up the seat of a machine.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeactivateRequest {
+    /// The activated key.
+    license_key: String,
+    /// The machine that gives up its seat.
+    hardware_id: String,
+}
+
+/// A license as sites get it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SiteLicense {
+    /// UUID.
+    id: String,
+    /// In canonical spelling.
+    license_key: String,
+    /// May be empty.
+    customer: String,
+    /// Name of the tier.
+    tier: String,
+    /// Always `active`: other licenses are denied.
+    status: String,
+    /// The last instant at which the license may be used; `null` is never.
+    expires_at: Option<DateTime<Utc>>,
+    /// -1 is unlimited.
+    max_cameras: i64,
+    /// -1 is unlimited.
+    max_users: i64,
+    /// In GB; -1 is unlimited.
+    max_storage_gb: i64,
+    /// How many machines may hold the license at the same time.
+    seats: u32,
+    /// Feature keys.
+    enabled_features: Vec<String>,
+    /// When the license was issued.
+    issued_at: DateTime<Utc>,
+    /// How many times a seat may still move to another machine while the lease of the old
+    /// machine runs.
+    moves_left: u32,
+    /// The signed license, a JWS. Only this counts where the site has trusted keys.
+    signature: String,
+}
+
+/// The answer to an activation.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum ActivateAnswer {
+    Activated(Activated),
+    Refused(Refused),
+}
+
+/// The machine has a seat.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Activated {
+    /// Always true.
+    success: bool,
+    data: ActivatedData,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ActivatedData {
+    license: SiteLicense,
+}
+
+/// The License Server refuses an activation or a deactivation.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Refused {
+    /// Always false.
+    success: bool,
+    error: RefusedError,
+    data: RefusedData,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct RefusedError {
+    /// Why, such as `seat_limit`.
+    code: String,
+    /// In words, for the operator of the site.
+    message: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct RefusedData {
+    /// The signed denial, a JWS.
+    signature: String,
+}
+
+/// The answer to a validation or a heartbeat.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum ValidateAnswer {
+    Confirmed(Confirmed),
+    Denied(Denied),
+}
+
+/// The machine may keep using the license.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Confirmed {
+    /// Always true.
+    success: bool,
+    data: ConfirmedData,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConfirmedData {
+    /// Always true.
+    is_valid: bool,
+    license: SiteLicense,
+    /// Always false; version 1.0.0 of the client reads it.
+    grace_period_active: bool,
+}
+
+/// The machine may not use the license.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Denied {
+    /// Always true: the question was answered.
+    success: bool,
+    data: DeniedData,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeniedData {
+    /// Always false.
+    is_valid: bool,
+    /// Why, such as `revoked`.
+    reason: String,
+    /// In words, for the operator of the site.
+    message: String,
+    /// The signed denial, a JWS.
+    signature: String,
+}
+
+/// The answer to a deactivation.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum DeactivateAnswer {
+    Deactivated(Deactivated),
+    Refused(Refused),
+}
+
+/// The seat is free.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Deactivated {
+    /// Always true.
+    success: bool,
+    data: DeactivatedData,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct DeactivatedData {
+    /// Always true.
+    deactivated: bool,
+    /// The signed receipt, a JWS.
+    signature: String,
+}
+
+/// A request file of a site without internet.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OfflineRequest {
+    /// The unmodified file.
+    request: String,
+}
+
+/// The answer to a request file.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OfflineAnswer {
+    /// Always true.
+    success: bool,
+    data: OfflineData,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct OfflineData {
+    /// Whether the license file contains a lease or a receipt, and no denial.
+    granted: bool,
+    /// In words, for the operator of the site.
+    message: String,
+    /// The license file.
+    file: String,
+}
+
+/// The public keys that documents are signed with.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeySet {
+    /// The keys, newest first, as JSON Web Keys.
+    #[schema(value_type = Vec<Object>)]
+    keys: Vec<()>,
+    /// Version of the newest set.
+    version: u64,
+    /// Ids of keys that must never be trusted again; absent if there are none.
+    #[schema(nullable = false)]
+    revoked: Option<Vec<String>>,
+    /// With `after`: signed key sets that lead from that version to the newest one, the oldest
+    /// first. If the last one is older than `version`, ask again from there.
+    #[schema(nullable = false)]
+    chain: Option<Vec<String>>,
+}
