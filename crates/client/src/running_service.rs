@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use license_console::escaped::{self, escape_texts};
-use license_listening_users::{PACKAGED_STATE_DIR, first_trusted, shows_a_secret, trusted_users};
+use license_listening_users::{PACKAGED_STATE_DIR, first_trusted, sends_secret, trusted_users};
 use license_service::admin_token::AdminTokenSettings;
 use license_service::loopback;
 use license_service::presentable_url::SecretUrl;
@@ -195,7 +195,7 @@ impl ServiceArgs {
         let base = self.base_url();
         let url = Url::parse(&base).context("the address of the service is not a URL")?;
         let proven = match secrets {
-            Secrets::None if !shows_a_secret(&url) => None,
+            Secrets::None if !sends_secret(&url) => None,
             _ => self.prove(&url).await?,
         };
         // No proxy: the service is on this machine or the local network. The timeout leaves time

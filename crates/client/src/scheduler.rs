@@ -193,7 +193,7 @@ impl Scheduler {
         let holder = lease.and_then(|lease| lease.holder);
         let next = match holder {
             Some(holder) if holder == self.process => fence,
-            Some(_) if !self.has_stood_still(&text, uptime) => return Ok(false),
+            Some(_) if !self.is_stale(&text, uptime) => return Ok(false),
             Some(_) | None => fence + 1,
         };
         let ours = write(Some(&self.process), next, renewals + 1, now);
@@ -205,7 +205,7 @@ impl Scheduler {
     }
 
     /// Whether another holder's row has been unchanged for long enough.
-    fn has_stood_still(&self, text: &str, uptime: Duration) -> bool {
+    fn is_stale(&self, text: &str, uptime: Duration) -> bool {
         let mut state = self.lock();
         match &state.seen {
             Some((seen, since)) if seen == text => {

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::evidence::{Evidence, Failure};
 use crate::schedule::{
-    Jitter, MAX_RETRY_DELAY, next_heartbeat, next_validation, stands_in_at, wait_as_asked,
+    Jitter, MAX_RETRY_DELAY, next_heartbeat, next_validation, retry_after_delay, takeover_at,
 };
 use crate::standing::Standing;
 
@@ -166,7 +166,7 @@ impl Calls {
         now: DateTime<Utc>,
         jitter: Jitter,
     ) {
-        self.not_before = retry_after.map(|asked| now + wait_as_asked(asked, jitter));
+        self.not_before = retry_after.map(|asked| now + retry_after_delay(asked, jitter));
     }
 
     /// The clock was set: a recorded time in the future counts as now.
@@ -242,7 +242,7 @@ impl Calls {
         Due {
             validation: validation.map(no_earlier),
             planned_validation: planned,
-            overdue_validation: planned.map(|at| stands_in_at(at, self.validation_jitter)),
+            overdue_validation: planned.map(|at| takeover_at(at, self.validation_jitter)),
             heartbeat: heartbeat.map(no_earlier),
         }
     }

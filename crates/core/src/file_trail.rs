@@ -218,7 +218,7 @@ impl FileTrail {
     /// seat.
     pub fn hear(&mut self, seq: u64, call: HeardCall) -> bool {
         let asked_with = self.find(seq).map(|it| it.said);
-        let is_open = |it: &UnawareCaller| !it.is_settled_by(seq, asked_with, call.written_at);
+        let is_open = |it: &UnawareCaller| !it.identifies_caller(seq, asked_with, call.written_at);
         let shared = (self.unaware.iter()).any(|it| !is_open(it) && seq < it.answer);
         self.unaware.retain(is_open);
         let mut is_of_another = false;
@@ -332,7 +332,7 @@ impl UnawareCaller {
     ///
     /// `asked_with` is the number that the request reported, if the number is that of a file. Such
     /// a file may have been imported late, but never by a site that has forgotten the request.
-    fn is_settled_by(
+    fn identifies_caller(
         &self,
         seq: u64,
         asked_with: Option<u64>,

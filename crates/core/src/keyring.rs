@@ -132,7 +132,7 @@ impl Keyring {
     /// [`KeyringError`] if the set cannot be trusted.
     pub fn from_json(text: &str) -> Result<Self, KeyringError> {
         let read = |text: &str| unambiguous_json::from_str::<JwkSet>(text);
-        let set = read(&straightened(text)).or_else(|_| read(text));
+        let set = read(&with_straight_quotes(text)).or_else(|_| read(text));
         Self::from_jwk_set(&set.map_err(|error| {
             let why = match kind_of_text(text) {
                 None | Some("JSON" | "a set of public keys (JWK Set)") => {
@@ -274,7 +274,7 @@ impl Jwk {
 
 /// The text with straight quotes, hyphens and spaces, and without invisible
 /// characters.
-fn straightened(text: &str) -> String {
+fn with_straight_quotes(text: &str) -> String {
     let mut straight = String::with_capacity(text.len());
     for c in text.chars().map(half_width).filter(|c| !is_invisible(*c)) {
         match c {

@@ -169,7 +169,7 @@ impl Refusal {
     /// have changed after the backup: a key may have been issued, a license renewed, or a seat
     /// taken or moved.
     #[must_use]
-    pub fn rests_on_a_decision(self) -> bool {
+    pub fn is_recorded_decision(self) -> bool {
         match self {
             Self::MalformedKey | Self::Suspended | Self::Revoked | Self::SeatFreed => true,
             Self::UnknownKey | Self::Expired | Self::NoSeat | Self::SeatLimit => false,
@@ -179,7 +179,7 @@ impl Refusal {
     /// Whether it may be signed for a site that may know a lost number.
     #[must_use]
     pub fn may_be_signed(self, knows_lost_number: bool) -> bool {
-        self.rests_on_a_decision() || !knows_lost_number
+        self.is_recorded_decision() || !knows_lost_number
     }
 }
 

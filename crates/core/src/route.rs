@@ -17,7 +17,7 @@ mod url;
 use std::collections::BTreeSet;
 
 pub use path::PlainPath;
-pub use path_error::{MAX_ODD_PLACES, MAX_PATH_BYTES, MAX_SEGMENTS, PathError};
+pub use path_error::{MAX_AMBIGUOUS_PLACES, MAX_PATH_BYTES, MAX_SEGMENTS, PathError};
 pub use url::path_of_url;
 
 use crate::feature::FeatureKey;

@@ -18,7 +18,7 @@ pub const MAX_RETRY_DELAY: TimeDelta = TimeDelta::hours(1);
 /// Interval of validations while lapsed, so that a reinstated site recovers soon.
 pub const LAPSED_RETRY: TimeDelta = TimeDelta::minutes(15);
 /// Minimum time by which a validation is overdue before another process makes it.
-pub const STANDS_IN_AFTER: TimeDelta = TimeDelta::minutes(15);
+pub const VALIDATION_TAKEOVER_DELAY: TimeDelta = TimeDelta::minutes(15);
 /// Minimum interval of regular validations, so that a site does not call continuously if
 /// its lease ends immediately.
 pub const MIN_INTERVAL: TimeDelta = TimeDelta::seconds(1);
@@ -90,14 +90,14 @@ pub fn next_heartbeat(
 /// When a process makes a validation that another one should have made at `planned`:
 /// 15 to 20 minutes later, so that not all of them do.
 #[must_use]
-pub fn stands_in_at(planned: DateTime<Utc>, jitter: Jitter) -> DateTime<Utc> {
-    planned + scale(STANDS_IN_AFTER, 1.0 + jitter.0 / 3.0)
+pub fn takeover_at(planned: DateTime<Utc>, jitter: Jitter) -> DateTime<Utc> {
+    planned + scale(VALIDATION_TAKEOVER_DELAY, 1.0 + jitter.0 / 3.0)
 }
 
 /// How long to wait after a response that asks to wait: at least as long as requested, but at most
 /// [`MAX_RETRY_DELAY`]. Random jitter spreads the calls of a fleet that received the same response.
 #[must_use]
-pub fn wait_as_asked(retry_after: Duration, jitter: Jitter) -> TimeDelta {
+pub fn retry_after_delay(retry_after: Duration, jitter: Jitter) -> TimeDelta {
     match TimeDelta::from_std(retry_after) {
         Ok(asked) if asked < MAX_RETRY_DELAY => {
             scale(asked, 1.0 + SHORTENED_BY * jitter.0).min(MAX_RETRY_DELAY)

@@ -24,7 +24,7 @@ use crate::license_key;
 const MAX_KEYS: usize = 64;
 
 /// A start of the grace period that is so early that the period has ended.
-const LONG_AGO: DateTime<Utc> = DateTime::UNIX_EPOCH;
+const EXPIRED_GRACE_START: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 /// What an installation remembers about its former licenses. It is stored where users of the
 /// database cannot write.
@@ -70,7 +70,9 @@ impl Remembered {
                 }
             }
             Some(Lease::Adopted(_)) => {
-                let began = evidence.grace_started_at.filter(|began| *began > LONG_AGO);
+                let began = evidence
+                    .grace_started_at
+                    .filter(|began| *began > EXPIRED_GRACE_START);
                 self.adopted_at = self.adopted_at.into_iter().chain(began).min();
             }
             Some(Lease::Unsigned { .. }) | None => {}
@@ -161,7 +163,7 @@ pub fn take_over(
     if !is_signed(&stored) {
         return if knows_signed {
             stays(Some(NotTakenOver::Unsigned))
-        } else if remembered.has_signed() && stored.grace_started_at > Some(LONG_AGO) {
+        } else if remembered.has_signed() && stored.grace_started_at > Some(EXPIRED_GRACE_START) {
             TakenOver::discredited(&stored, NotTakenOver::Unsigned, now)
         } else {
             TakenOver::stored(stored)
@@ -227,13 +229,13 @@ pub fn discredited(evidence: &Evidence, why: &str, now: DateTime<Utc>) -> Eviden
         lease: Some(Lease::adopted(
             evidence.license_key(),
             license,
-            LONG_AGO,
-            LONG_AGO,
+            EXPIRED_GRACE_START,
+            EXPIRED_GRACE_START,
         )),
         denial: None,
         activated_at: evidence.activated_at,
         confirmed_at: evidence.confirmed_at,
-        grace_started_at: Some(LONG_AGO),
+        grace_started_at: Some(EXPIRED_GRACE_START),
         last_failure: Some(Failure::new(
             now,
             "not_genuine",

@@ -93,9 +93,9 @@ impl Subscription {
 
     /// Whether a request carries a secret in plain text.
     #[cfg(target_os = "linux")]
-    fn shows_a_secret(&self) -> bool {
+    fn sends_secret(&self) -> bool {
         let has_token = self.token.is_some() && self.events.scheme() == "http";
-        has_token || license_listening_users::shows_a_secret(self.address.expose())
+        has_token || license_listening_users::sends_secret(self.address.expose())
     }
 
     /// If a secret would be sent to an address of this machine: the host, and the address on which
@@ -107,7 +107,7 @@ impl Subscription {
     ) -> Result<Option<(String, SocketAddr)>, ContactError> {
         use license_listening_users::{ListenerError, first_trusted};
         let (host, port) = (self.events.host_str(), self.events.port_or_known_default());
-        let (true, Some(host), Some(port)) = (self.shows_a_secret(), host, port) else {
+        let (true, Some(host), Some(port)) = (self.sends_secret(), host, port) else {
             return Ok(None);
         };
         let failed = ContactError::Connection;

@@ -54,7 +54,7 @@ fn is_local(address: IpAddr) -> bool {
 /// name, which may be a token, a password or a query. With https, the certificate proves the
 /// identity of the program.
 #[must_use]
-pub fn shows_a_secret(url: &Url) -> bool {
+pub fn sends_secret(url: &Url) -> bool {
     let has_secret =
         !url.username().is_empty() || url.password().is_some() || url.query().is_some();
     has_secret && url.scheme() == "http"
@@ -241,7 +241,7 @@ mod tests {
             ("http://@h/api", false),
             ("https://me:hunter2@h", false),
         ] {
-            assert_eq!(shows_a_secret(&url.parse().unwrap()), shows, "{url}");
+            assert_eq!(sends_secret(&url.parse().unwrap()), shows, "{url}");
         }
     }
 

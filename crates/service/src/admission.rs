@@ -152,7 +152,7 @@ impl Admission {
             let leaves = other.or_else(|| self.longest_waiting_trusted(book));
             (Refusal::Total, leaves)
         } else if is_full {
-            let other = self.first_to_give_way(book, peer);
+            let other = self.eviction_candidate(book, peer);
             let leaves = other.or_else(|| self.longest_waiting(book, peer));
             (Refusal::Total, leaves)
         } else {
@@ -164,7 +164,7 @@ impl Admission {
     }
 
     /// The connection that is closed to make room for a new one of `peer`.
-    fn first_to_give_way(&self, book: &Book, peer: IpAddr) -> Option<usize> {
+    fn eviction_candidate(&self, book: &Book, peer: IpAddr) -> Option<usize> {
         let newcomer = book.census.newcomer(peer);
         self.first(book, |held, wait| {
             let networks = held.networks.as_ref()?;

@@ -133,8 +133,8 @@ fn look_at_arguments(
         }
         let url = matches.try_get_one::<SecretUrl>(id).ok().flatten();
         let database = matches.try_get_one::<DatabaseUrl>(id).ok().flatten();
-        if url.is_some_and(SecretUrl::may_hold_a_secret)
-            || database.is_some_and(DatabaseUrl::may_hold_a_secret)
+        if url.is_some_and(SecretUrl::may_contain_secret)
+            || database.is_some_and(DatabaseUrl::may_contain_secret)
         {
             warnings.push(format!(
                 "warning: every user of this machine can see the password in --{flag}; \

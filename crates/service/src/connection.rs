@@ -95,7 +95,7 @@ pub(crate) struct Connection {
     /// Bytes sent when the wait for the peer to read began.
     sent: u64,
     /// Whether hyper's buffers have been released since the last request.
-    is_rested: bool,
+    buffers_released: bool,
     is_closing: bool,
     timer: Pin<Box<Sleep>>,
 }
@@ -143,7 +143,7 @@ impl Connection {
             answers: 0,
             received: 0,
             sent: 0,
-            is_rested: false,
+            buffers_released: false,
             is_closing: false,
             timer,
         }
@@ -158,7 +158,7 @@ impl Connection {
         let was_at = self.received;
         if is_next {
             self.received = received;
-            self.is_rested = false;
+            self.buffers_released = false;
         }
         let phase = if self.activity.is_write_blocked.load(Ordering::Relaxed) {
             Phase::Writing
@@ -207,7 +207,7 @@ impl Connection {
         if self.activity.has_unread_body() {
             return true;
         }
-        self.is_rested = true;
+        self.buffers_released = true;
         if self.is_closing {
             return false;
         }
@@ -234,7 +234,7 @@ impl Connection {
             Phase::Body | Phase::Answering => return None,
             Phase::Head => self.timeouts.head,
             Phase::Waiting if self.requests == 0 => self.timeouts.head,
-            Phase::Waiting if !self.is_rested => self.timeouts.head.min(self.timeouts.idle),
+            Phase::Waiting if !self.buffers_released => self.timeouts.head.min(self.timeouts.idle),
             Phase::Waiting => self.timeouts.idle,
             Phase::Writing => self.timeouts.write,
         };
@@ -248,7 +248,7 @@ impl Connection {
             Phase::Head => true,
             Phase::Waiting if self.requests == 0 => true,
             // A part of a request that has waited for this long is a slow head.
-            Phase::Waiting if !self.is_rested => self.rest(),
+            Phase::Waiting if !self.buffers_released => self.rest(),
             Phase::Waiting => true,
             Phase::Writing => {
                 let sent = self.activity.sent.load(Ordering::Relaxed);
@@ -322,7 +322,7 @@ impl Future for Connection {
                     false => End::Closed,
                 });
             }
-            let was_rested = this.is_rested;
+            let was_rested = this.buffers_released;
             this.observe();
             if this.is_closing
                 && (this.phase == Phase::Waiting || this.phase == Phase::Head && order >= DISMISS)
@@ -333,7 +333,7 @@ impl Future for Connection {
                 this.reset();
                 return Poll::Ready(End::Closed);
             }
-            if this.is_rested && !was_rested {
+            if this.buffers_released && !was_rested {
                 continue;
             }
             let Some(deadline) = this.deadline() else {

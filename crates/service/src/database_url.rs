@@ -92,10 +92,10 @@ impl DatabaseUrl {
 
     /// Whether the URL contains anything that may be a secret.
     #[must_use]
-    pub fn may_hold_a_secret(&self) -> bool {
+    pub fn may_contain_secret(&self) -> bool {
         match &self.0 {
             Place::File(_) => false,
-            Place::Postgres(url) => url.may_hold_a_secret(),
+            Place::Postgres(url) => url.may_contain_secret(),
         }
     }
 }

@@ -25,10 +25,10 @@ pub fn is_open_to_others(file: &Metadata) -> io::Result<bool> {
     let mut groups = rustix::process::getgroups()?;
     groups.push(rustix::process::getegid());
     let is_ours = groups.iter().any(|group| group.as_raw() == file.gid());
-    Ok(lets_others_in(file.permissions().mode(), is_ours))
+    Ok(is_accessible_by_others(file.permissions().mode(), is_ours))
 }
 
-fn lets_others_in(mode: u32, is_own_group: bool) -> bool {
+fn is_accessible_by_others(mode: u32, is_own_group: bool) -> bool {
     mode & OTHERS != 0 || mode & GROUP != 0 && !is_own_group
 }
 
@@ -49,8 +49,16 @@ mod tests {
             (0o100_602, true, true),
             (0o100_661, true, true),
         ] {
-            assert_eq!(lets_others_in(mode, false), open_to_other_group, "{mode:o}");
-            assert_eq!(lets_others_in(mode, true), open_to_own_group, "{mode:o}");
+            assert_eq!(
+                is_accessible_by_others(mode, false),
+                open_to_other_group,
+                "{mode:o}"
+            );
+            assert_eq!(
+                is_accessible_by_others(mode, true),
+                open_to_own_group,
+                "{mode:o}"
+            );
         }
     }
 }

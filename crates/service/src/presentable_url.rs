@@ -71,7 +71,7 @@ impl SecretUrl {
 
     /// Whether the URL contains anything that may be a secret: a password or a query.
     #[must_use]
-    pub fn may_hold_a_secret(&self) -> bool {
+    pub fn may_contain_secret(&self) -> bool {
         self.0.password().is_some() || self.0.query().is_some()
     }
 }

@@ -174,7 +174,7 @@ impl Sessions {
     /// Whether the request belongs to a session, which it then extends, unless the page sent it
     /// automatically, without a user.
     #[must_use]
-    pub fn goes_on(&self, headers: &HeaderMap) -> bool {
+    pub fn touch(&self, headers: &HeaderMap) -> bool {
         let now = self.clock.running();
         let by_itself = headers.contains_key(REFRESH);
         let hashes: Vec<_> = self.names(headers, NAME_CHARS).map(hash).collect();

@@ -31,7 +31,7 @@ pub fn on_signal() -> io::Result<CancellationToken> {
 ///
 /// # Errors
 /// When the process may not handle signals.
-pub fn outlive_the_log() -> io::Result<()> {
+pub fn ignore_log_signals() -> io::Result<()> {
     for kind in [Signal::HUP, Signal::XFSZ] {
         // The handler stays when this is dropped.
         drop(signal(SignalKind::from_raw(kind.as_raw()))?);

@@ -17,7 +17,7 @@ pub(super) async fn run(
     from_file: &[String],
 ) -> anyhow::Result<ExitCode> {
     settings.shown = own_settings::settings(matches, from_file);
-    shutdown::outlive_the_log()?;
+    shutdown::ignore_log_signals()?;
     let _log = telemetry::start(&settings.log, settings.log_format);
     telemetry::log_panics();
     settings.proxies = proxies();

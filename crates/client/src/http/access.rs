@@ -178,7 +178,7 @@ pub(super) async fn identify(
         return ApiError::UnknownHost(host).into_response();
     }
     let headers = request.headers();
-    let signed_in = access.sessions.goes_on(headers);
+    let signed_in = access.sessions.touch(headers);
     let caller = Caller {
         trusted: signed_in || access.trusts(peer.ip(), headers),
         signed_in,

@@ -61,7 +61,7 @@ impl Subscribers {
         let is_full = book.held.len() >= MAX_SUBSCRIBERS
             || !is_trusted && book.others >= MAX_SUBSCRIBERS - RESERVED;
         if is_full {
-            let victim = book.first_to_give_way(address, is_trusted)?;
+            let victim = book.eviction_candidate(address, is_trusted)?;
             book.remove(victim);
         }
         let ended = CancellationToken::new();
@@ -81,7 +81,7 @@ impl Subscribers {
 
 impl Book {
     /// The oldest subscriber of the network with the most places.
-    fn first_to_give_way(&self, address: IpAddr, is_trusted: bool) -> Option<u64> {
+    fn eviction_candidate(&self, address: IpAddr, is_trusted: bool) -> Option<u64> {
         let newcomer = self.census.newcomer(address);
         let ranked = self.held.iter().filter_map(|(number, held)| {
             let networks = held.networks.as_ref()?;

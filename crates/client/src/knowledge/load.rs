@@ -51,7 +51,7 @@ impl Knowledge {
         }
         // The loaded data may have changed the time.
         let now = self.clock.now();
-        self.settle_identity(opened.identity);
+        self.set_identity(opened.identity);
         let has_drifted = opened.comparison.verdict == Verdict::Drifted;
         self.comparison.store(Some(opened.comparison.into()));
         let snapshot = turn.store(None, now, Evidence::clone).await?;
@@ -119,7 +119,7 @@ impl Knowledge {
 
     /// A local copy of this installation may know more than the database: it was away, or is a
     /// restored backup. One of another installation does not apply to this one.
-    fn settle_identity(&self, identity: Identity) {
+    fn set_identity(&self, identity: Identity) {
         let is_ours = self
             .identity()
             .is_some_and(|known| known.installation_id == identity.installation_id);

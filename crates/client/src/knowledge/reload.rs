@@ -15,7 +15,7 @@ use super::{Knowledge, lock, reports};
 use crate::store::{StoreError, system_config};
 
 /// How long a row that others change repeatedly stays as they leave it.
-const MEND_INTERVAL: Duration = Duration::from_secs(60);
+const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the database says at one moment.
 struct Contents {
@@ -51,12 +51,12 @@ impl Knowledge {
         let known = self.trusted_evidence();
         let mut contents = store.within(self.read(&known, now)).await?;
         if contents.verified.must_be_rewritten() {
-            if self.may_mend() {
+            if self.may_repair() {
                 contents.snapshot = turn.store(None, now, Evidence::clone).await?;
             } else {
                 contents.revision = seen;
             }
-        } else if contents.verified.not_taken_over.is_some() && self.may_mend() {
+        } else if contents.verified.not_taken_over.is_some() && self.may_repair() {
             self.report_changed_rows(&contents.verified, &known);
         }
         self.parts.meter.join(contents.gauges, now);
@@ -90,11 +90,11 @@ impl Knowledge {
     }
 
     /// Whether rows that others have changed may be rewritten: not again within
-    /// [`MEND_INTERVAL`], because a trigger can change them each time.
-    fn may_mend(&self) -> bool {
+    /// [`REPAIR_INTERVAL`], because a trigger can change them each time.
+    fn may_repair(&self) -> bool {
         let now = self.clock.running();
         let mut repaired_at = lock(&self.repaired_at);
-        let is_due = repaired_at.is_none_or(|at| now.saturating_sub(at) >= MEND_INTERVAL);
+        let is_due = repaired_at.is_none_or(|at| now.saturating_sub(at) >= REPAIR_INTERVAL);
         if is_due {
             *repaired_at = Some(now);
         }

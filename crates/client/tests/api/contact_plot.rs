@@ -19,16 +19,17 @@ on_both_engines! {
     ten_thousand_lines_are_counted_by_the_database_and_refused_keys_are_no_lost_contact;
 }
 
-/// 10,000 lines, 250 on each of 40 days.
+/// 10,000 lines, 250 on each of 40 days. The first one, which may be removed for a later line, is
+/// older than what the plot shows.
 fn lines(engine: Engine) -> String {
     let (numbers, at) = match engine {
         Engine::Sqlite => (
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)",
-            "datetime('2026-11-23 20:00:00', '-' || (i % 40) || ' days')",
+            "datetime('2026-11-23 20:00:00', '-' || ((i + 33) % 40) || ' days')",
         ),
         Engine::Postgres => (
             "WITH n(i) AS (SELECT generate_series(1, 10000))",
-            "TIMESTAMP '2026-11-23 20:00:00' - (i % 40) * INTERVAL '1 day'",
+            "TIMESTAMP '2026-11-23 20:00:00' - ((i + 33) % 40) * INTERVAL '1 day'",
         ),
     };
     format!(
@@ -59,9 +60,9 @@ async fn ten_thousand_lines_are_counted_by_the_database_and_refused_keys_are_no_
         for expected in [
             "confirmed (2001)",
             "no contact (1750)",
-            "denied (1750)",
-            "failed activations (2000)",
-            "cause 9989",
+            "denied (2000)",
+            "failed activations (1750)",
+            "cause 9995",
         ] {
             assert!(page.contains(expected), "{expected}: {page}");
         }

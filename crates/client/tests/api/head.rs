@@ -12,7 +12,12 @@ use crate::scripted_cloud::ScriptedCloud;
 /// Status and headers, without what differs from one moment to the next.
 fn head_of(response: &Response) -> (u16, BTreeMap<String, String>) {
     let headers = response.headers().iter();
-    let passing = ["date", "content-length", "transfer-encoding"];
+    let passing = [
+        "date",
+        "content-length",
+        "transfer-encoding",
+        "x-request-id",
+    ];
     let headers = headers.filter(|(name, _)| !passing.contains(&name.as_str()));
     let headers = headers.map(|(name, value)| (name.to_string(), format!("{value:?}")));
     (response.status().as_u16(), headers.collect())

@@ -120,7 +120,7 @@ async fn a_site_without_internet_is_licensed_renewed_and_given_up_by_file(engine
     assert_eq!(answer["result"], "deactivated", "{answer}");
     // The old lease does not come back. It may run for long, though: the seat is free for
     // another when the vendor's staff have seen that.
-    assert!(refusal(&site, &renewal).await.contains("open requests"));
+    assert!(refusal(&site, &renewal).await.contains("pending request"));
     let other = TestDatabase::new(engine).await;
     let keys = vendor.trusted_keys();
     let flags = [
@@ -150,7 +150,7 @@ async fn a_file_that_does_not_count_changes_nothing_and_says_why(engine: Engine)
     let request = write_request(&site, "activate", Some(&key)).await;
     let file = signed(&vendor, &request).await;
     let cut_off = &file[..file.len() / 2];
-    assert!(refusal(&site, cut_off).await.contains("cut off"));
+    assert!(refusal(&site, cut_off).await.contains("truncated"));
     assert!(refusal(&site, &request).await.contains("expected a"));
     assert!(
         refusal(&site, "hello")
@@ -180,7 +180,7 @@ async fn a_file_that_does_not_count_changes_nothing_and_says_why(engine: Engine)
     ];
     let database = TestDatabase::new(engine).await;
     let other = Site::start_on(database, NOWHERE, &flags).await;
-    assert!(refusal(&other, &file).await.contains("open requests"));
+    assert!(refusal(&other, &file).await.contains("pending request"));
 
     // Too late; and once, and never again.
     let month = TimeDelta::days(30);
@@ -196,7 +196,7 @@ async fn a_file_that_does_not_count_changes_nothing_and_says_why(engine: Engine)
     assert!(refusal(&site, &short).await.contains("expired"));
     assert_eq!(import(&site, &file).await.0, StatusCode::OK);
     assert!(refusal(&site, &file).await.contains("already used"));
-    assert!(refusal(&site, &short).await.contains("open requests"));
+    assert!(refusal(&site, &short).await.contains("pending request"));
     assert_eq!(site.standing().await, "active");
 
     // A site that trusts no keys cannot tell what is genuine.
@@ -282,11 +282,11 @@ async fn a_license_that_was_given_up_does_not_come_back_by_a_file_that_was_kept(
     }
     let receipt = signed(&vendor, &write_request(&site, "deactivate", None).await).await;
     for file in &kept {
-        assert!(refusal(&site, file).await.contains("open requests"));
+        assert!(refusal(&site, file).await.contains("pending request"));
     }
     assert_eq!(import(&site, &receipt).await.0, StatusCode::OK);
     for file in &kept {
-        assert!(refusal(&site, file).await.contains("open requests"));
+        assert!(refusal(&site, file).await.contains("pending request"));
     }
 
     // Nor does a renewal count for a license that has taken its place.

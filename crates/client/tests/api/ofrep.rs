@@ -214,7 +214,7 @@ async fn a_body_that_is_too_long_is_not_called_a_mistake_in_it() {
     ] {
         let (status, error) = site.post(&path, Some(long.clone())).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{path}: {error}");
-        assert!(error["detail"].as_str().unwrap().contains("too long"));
+        assert!(error["detail"].as_str().unwrap().contains("too large"));
         let (status, _) = site.post(&path, Some(fits.clone())).await;
         let expected = if path.ends_with("a/b") { 404 } else { 200 };
         assert_eq!(status, expected, "{path}");

@@ -6,7 +6,7 @@ pub const MAX_PATH_BYTES: usize = 8 * 1024;
 pub const MAX_SEGMENTS: usize = 64;
 /// Maximum number of places in a path that services may read differently: escaped separators,
 /// parameters, and bytes that are not UTF-8. Adjacent bytes count as one place.
-pub const MAX_ODD_PLACES: usize = 32;
+pub const MAX_AMBIGUOUS_PLACES: usize = 32;
 
 /// Why a path is not one that a legitimate client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,9 +20,9 @@ pub enum PathError {
     /// More than [`MAX_SEGMENTS`].
     #[error("the path has more than {MAX_SEGMENTS} segments")]
     TooManySegments,
-    /// More than [`MAX_ODD_PLACES`], or too many ways to read the path to compare all of them.
+    /// More than [`MAX_AMBIGUOUS_PLACES`], or too many ways to read the path to compare all of them.
     #[error("the path can be read in too many ways")]
-    TooOdd,
+    TooAmbiguous,
     /// A percent sign is not followed by two hexadecimal digits, or the decoded bytes are not
     /// UTF-8.
     #[error("the path contains an invalid escape")]

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::path_error::{MAX_ODD_PLACES, MAX_SEGMENTS, PathError};
+use super::path_error::{MAX_AMBIGUOUS_PLACES, MAX_SEGMENTS, PathError};
 
 /// How many levels of nested escapes are decoded before the path is refused.
 pub(super) const MAX_ROUNDS: u8 = 4;
@@ -257,8 +257,8 @@ impl Text {
             if separators > MAX_SEGMENTS {
                 return Err(PathError::TooManySegments);
             }
-            if odd > MAX_ODD_PLACES {
-                return Err(PathError::TooOdd);
+            if odd > MAX_AMBIGUOUS_PLACES {
+                return Err(PathError::TooAmbiguous);
             }
             marks.push(Mark {
                 kind,

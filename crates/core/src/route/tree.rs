@@ -63,10 +63,10 @@ impl Work {
     /// Does `units` of work.
     ///
     /// # Errors
-    /// [`PathError::TooOdd`] when that is more than there is left.
+    /// [`PathError::TooAmbiguous`] when that is more than there is left.
     pub(super) fn spend(&mut self, units: usize) -> Result<(), PathError> {
-        let units = u32::try_from(units).map_err(|_| PathError::TooOdd)?;
-        self.0 = self.0.checked_sub(units).ok_or(PathError::TooOdd)?;
+        let units = u32::try_from(units).map_err(|_| PathError::TooAmbiguous)?;
+        self.0 = self.0.checked_sub(units).ok_or(PathError::TooAmbiguous)?;
         Ok(())
     }
 

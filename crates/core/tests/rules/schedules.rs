@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::evidence::Evidence;
 use license_core::schedule::{
-    Jitter, LAPSED_RETRY, MAX_RETRY_DELAY, STANDS_IN_AFTER, next_heartbeat, next_validation,
-    stands_in_at, unsigned_validity, wait_as_asked,
+    Jitter, LAPSED_RETRY, MAX_RETRY_DELAY, VALIDATION_TAKEOVER_DELAY, next_heartbeat,
+    next_validation, retry_after_delay, takeover_at, unsigned_validity,
 };
 use license_core::standing::{LapseReason, Standing};
 
@@ -242,7 +242,7 @@ fn a_requested_delay_is_respected_up_to_one_hour() {
     ] {
         let mut waits = Vec::new();
         for bits in [0, 1 << 30, 1 << 31, 3 << 30, u32::MAX] {
-            let wait = wait_as_asked(Duration::from_secs(asked), Jitter::from_bits(bits));
+            let wait = retry_after_delay(Duration::from_secs(asked), Jitter::from_bits(bits));
             assert!(wait <= MAX_RETRY_DELAY);
             let seconds = wait.num_milliseconds().div_euclid(1000);
             assert!(
@@ -261,9 +261,9 @@ fn a_requested_delay_is_respected_up_to_one_hour() {
 
 #[test]
 fn a_process_stands_in_for_another_after_fifteen_to_twenty_minutes() {
-    assert_eq!(STANDS_IN_AFTER, TimeDelta::minutes(15));
-    assert_eq!(stands_in_at(T0, least()), T0 + TimeDelta::minutes(15));
-    let latest = stands_in_at(T0, most());
+    assert_eq!(VALIDATION_TAKEOVER_DELAY, TimeDelta::minutes(15));
+    assert_eq!(takeover_at(T0, least()), T0 + TimeDelta::minutes(15));
+    let latest = takeover_at(T0, most());
     assert!(latest <= T0 + TimeDelta::minutes(20), "{latest}");
     assert!(latest > T0 + TimeDelta::minutes(19), "{latest}");
 }

@@ -22,7 +22,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()> {
-    shutdown::outlive_the_log()?;
+    shutdown::ignore_log_signals()?;
     let _log = telemetry::start(&settings.log, settings.log_format);
     telemetry::log_panics();
     let token = settings.admin_token.load()?;

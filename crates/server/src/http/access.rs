@@ -21,8 +21,7 @@ use tower_http::csrf::{CsrfLayer, ProtectionError};
 use crate::audit::Actor;
 use crate::http::error::ApiError;
 
-/// Maximum length of the address of a page shown after sign-in, in bytes; longer ones are
-/// ignored.
+/// Maximum length of the URL of a page shown after sign-in, in bytes; longer ones are ignored.
 pub(crate) const MAX_NEXT_BYTES: usize = 2 * 1024;
 
 /// The rules, built at start.
@@ -30,7 +29,7 @@ pub struct Access {
     token: Option<AdminToken>,
     hosts: Hosts,
     proxies: TrustedProxies,
-    /// Logged only one time, because anyone can send the header.
+    /// Logged only once, because anyone can send the header.
     warned_of_proxy: Once,
     /// Callers that used a wrong token, and the names of sessions, which are in the database.
     pub sessions: Sessions,
@@ -53,8 +52,8 @@ impl Access {
         }
     }
 
-    /// Whether a request shows the token. Health checks and browsers come without one, and
-    /// guess nothing; a wrong one is logged and counted.
+    /// Whether a request carries the token. Health checks and browsers send none, which does not
+    /// count as a guess; a wrong token is logged and counted.
     ///
     /// # Errors
     /// For a wrong token: 401, or 429 for too many.
@@ -76,14 +75,14 @@ impl Access {
         }
     }
 
-    /// The same behind so many trusted proxies.
+    /// The same behind this many trusted proxies.
     #[must_use]
     pub fn behind(self, proxies: TrustedProxies) -> Self {
         Self { proxies, ..self }
     }
 }
 
-/// The address that a request comes from: the peer's, or what trusted proxies say.
+/// The address that a request comes from: the peer's, or the one that trusted proxies report.
 /// Nothing else here uses the peer's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
@@ -94,7 +93,7 @@ where
 {
     type Rejection = ApiError;
 
-    /// The listener notes the peer of every request; one without is a fault.
+    /// The listener records the peer of every request; a request without one is a bug.
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let access = Arc::<Access>::from_ref(state);
         let peer: Option<&ConnectInfo<SocketAddr>> = parts.extensions.get();
@@ -112,13 +111,13 @@ where
     }
 }
 
-/// Refuses changes that a page of another site has sent.
+/// Refuses changes sent by a page on another site.
 pub(super) fn csrf_layer() -> CsrfLayer<fn(ProtectionError) -> Response> {
     let reject: fn(ProtectionError) -> Response = |_| ApiError::CrossSite.into_response();
     CsrfLayer::new().with_rejection_response(reject)
 }
 
-/// Lets a request in by its `Host`.
+/// Accepts or refuses a request by its `Host`.
 pub(super) async fn by_known_host(
     State(access): State<Arc<Access>>,
     request: Request,
@@ -130,7 +129,7 @@ pub(super) async fn by_known_host(
     }
 }
 
-/// Lets programs in that show the token.
+/// Lets programs with the token through.
 pub(super) async fn with_token(
     State(access): State<Arc<Access>>,
     ClientAddress(address): ClientAddress,
@@ -148,7 +147,7 @@ pub(super) async fn with_token(
     let actor = Actor::Api(address);
     request.extensions_mut().insert(actor);
     let mut response = next.run(request).await;
-    // There are license keys in it.
+    // The response may contain license keys.
     let kept = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, kept);
     response

@@ -1,7 +1,7 @@
 //! The only place where an error becomes a status code.
 //!
-//! Errors have no `success` field: a site takes `success: false` for the
-//! License Server's "no", and none of these is one.
+//! Errors have no `success` field: a site interprets `success: false` as a denial by the License
+//! Server, and none of these errors is a denial.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::licensing::status::StatusError;
 use crate::signing::{SignError, SigningError};
 use crate::store::StoreError;
 
-/// How a program is asked for the token (RFC 6750, section 3).
+/// The challenge for a missing token (RFC 6750, section 3).
 const CHALLENGE: (HeaderName, HeaderValue) = (
     header::WWW_AUTHENTICATE,
     HeaderValue::from_static("Bearer realm=\"license-server\""),
@@ -42,38 +42,38 @@ pub enum ApiError {
     BadRequest(String),
     /// A parameter of the address is unknown or has an invalid value.
     InvalidParameter(String),
-    /// The body cannot be read: too long, or broken off.
+    /// The body cannot be read: it is too large, or ended early.
     Body(StatusCode, String),
-    /// The body is not read.
+    /// The body was not read.
     BodyRefused(BodyRefusal),
     /// The vendor has switched this off.
     NotOffered(String),
     /// Not found.
     Unknown(String),
-    /// It cannot be done as things stand.
+    /// The request conflicts with the current state.
     Conflict(String),
-    /// The token is needed.
+    /// The token is required.
     Unauthorized,
-    /// There is no token to show.
+    /// No token is set, so none can be used.
     NoToken,
     /// Sign-in failed.
     SignIn(SignInError),
-    /// A page of another site has sent it.
+    /// A page on another site sent the request.
     CrossSite,
     /// The service is called by an unknown host name.
     UnknownHost(String),
-    /// The caller has used its allowance of calls; how long until the next one.
+    /// The caller has exceeded its rate limit; contains the time until the next allowed call.
     TooManyCalls(Duration),
     /// Nothing is signed now: the clock may be wrong, or no key may sign.
     NotSigning,
-    /// The site knows more than the database does, which may be a restored backup.
+    /// The site is newer than the database, which may be a restored backup.
     OlderThanSite,
     /// Not found.
     NotFound,
     /// Method not allowed.
     MethodNotAllowed,
-    /// Others are waiting already: for the same license, the same row or a connection to the
-    /// database, which is well.
+    /// Too many others are waiting for the same license, the same row or a database connection. The
+    /// database itself works.
     Busy,
     /// The database is unavailable; the log has the reason.
     Unavailable,
@@ -150,11 +150,11 @@ impl ApiError {
                               or ADMIN_TOKEN_FILE, and restart it"
                     .to_owned()
             }
-            Self::CrossSite => "The request seems to come from a page of another site. A proxy \
+            Self::CrossSite => "The request seems to come from a page on another site. A proxy \
                 in front of the License Server must pass on the Host header with its port."
                 .to_owned(),
             Self::UnknownHost(host) => {
-                format!("The service is not known as '{host}'. Add the name to ALLOWED_HOSTS.")
+                format!("Unknown host name '{host}'. Add the name to ALLOWED_HOSTS.")
             }
             Self::TooManyCalls(wait) => {
                 format!("Too many calls; wait {} s, then try again", seconds(*wait))
@@ -205,7 +205,7 @@ impl ApiError {
     }
 }
 
-/// Whole seconds that are never too few.
+/// Whole seconds, rounded up.
 fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
@@ -214,14 +214,14 @@ fn seconds(wait: Duration) -> u64 {
 /// accepted at any time.
 const NOT_SIGNING_WAIT: Duration = Duration::from_secs(60);
 
-/// How long a caller is asked to wait where too many others do.
+/// How long a caller is asked to wait if too many others are waiting.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a caller is asked to wait while the database refuses.
+/// How long a caller is asked to wait while the database returns errors.
 const UNAVAILABLE_WAIT: Duration = Duration::from_secs(10);
 
 impl ApiError {
-    /// How long to wait before the same is asked again, where waiting helps.
+    /// How long to wait before retrying the same request, if waiting helps.
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyCalls(wait) => Some(*wait),
@@ -292,7 +292,7 @@ impl From<AdmitError> for ApiError {
 impl From<AnswerError> for ApiError {
     fn from(error: AnswerError) -> Self {
         match error {
-            // The job that watches the clock, and readiness, say so.
+            // The job that watches the clock reports it, and so does readiness.
             AnswerError::Document(
                 SignError::Clock(_)
                 | SignError::Key(SigningError::NoneSignsNow | SigningError::Record { .. }),
@@ -316,7 +316,7 @@ impl From<StoreError> for ApiError {
             return Self::Busy;
         }
         let is_uncertain = error.is_uncertain();
-        // The database module logs a failure one time, and then counts.
+        // The database module logs a failure once, and then counts.
         if !error.is_outage() || is_uncertain {
             tracing::error!(%error, "failed to answer a request");
         }
@@ -434,8 +434,7 @@ impl From<KeysError> for ApiError {
     }
 }
 
-/// Errors of programs begin with a small letter, because they stand after a
-/// colon.
+/// Errors of programs start with a lower-case letter, because they follow a colon.
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(char::to_uppercase);

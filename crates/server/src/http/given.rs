@@ -35,11 +35,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// The JSON text of a body, of sites and of the vendor's staff alike, without the byte order
-/// mark that some programs begin it with.
+/// The JSON text of a body from sites or the vendor's staff, without a byte order mark.
 ///
 /// # Errors
-/// When the body was not received, or contains a NUL, which no database keeps in a text.
+/// If the body was not received, or contains a NUL, which databases cannot store in text.
 pub(super) fn json_text(received: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
     let mut bytes = received.map_err(|error| ApiError::Body(error.status(), error.body_text()))?;
@@ -160,7 +159,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// An instant, or the end of a day; or nothing.
+/// Parses an optional instant, or a day, which means its end.
 pub(super) fn until<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     let Some(text) = Option::<String>::deserialize(from)? else {
         return Ok(None);

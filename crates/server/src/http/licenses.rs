@@ -1,4 +1,4 @@
-//! What sites ask: `docs/api.md`, "Cloud protocol".
+//! The calls of sites: `docs/api.md`, "Cloud protocol".
 //!
 //! A refusal is answered with 200: sites of version 1.0.0 show its message
 //! only then.
@@ -179,7 +179,8 @@ pub(super) async fn offline(
     let body: OfflineBody = read(body)?;
     let lease = app.terms.offline_days;
     offline::check_offered(lease)?;
-    // A plain request file is short: an address that has failed too often gets no longer text read.
+    // A normal request file is short: longer texts are not read from an address that has failed too
+    // often.
     let is_long = body.request.len() > MAX_REQUEST_CHARS;
     if is_long && app.rates.is_failing(address.0, app.clock.running()) {
         return Err(ApiError::TooManyCalls(FAILURE_RATE.interval));
@@ -223,7 +224,7 @@ struct OfflineBody {
     request: String,
 }
 
-/// Which signed sets to add.
+/// The version after which signed sets are added.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct KeysParams {
@@ -250,7 +251,7 @@ pub(super) async fn keys(
     State(app): State<Arc<App>>,
     Params(params): Params<KeysParams>,
 ) -> impl IntoResponse {
-    // All callers share the bytes: what they leave unread takes no memory.
+    // All callers share the bytes, so unread responses use no additional memory.
     let parts = app.keys().answer(params.after);
     let length = parts.iter().map(Bytes::len).sum::<usize>();
     let headers = [
@@ -261,8 +262,8 @@ pub(super) async fn keys(
     (headers, Body::from_stream(stream::iter(parts)))
 }
 
-/// Answers a call in its turn. A caller who hangs up keeps the turn until the call has ended:
-/// otherwise those who do would take the connections of the others.
+/// Answers a call in its turn. If a caller disconnects, its turn is kept until the call has ended:
+/// otherwise disconnected callers could use up the connections of others.
 async fn ask(
     app: Arc<App>,
     address: ClientAddress,
@@ -324,7 +325,7 @@ fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
     })
 }
 
-/// What the headers say about the sender. Unreadable ones are ignored.
+/// The information about the sender in the headers. Unreadable headers are ignored.
 fn call(headers: &HeaderMap) -> CallDetails {
     let text = |name: &'static str| headers.get(name)?.to_str().ok();
     CallDetails {

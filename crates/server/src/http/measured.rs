@@ -1,4 +1,4 @@
-//! Counts requests and measures how long their answers take, by route.
+//! Counts requests and measures the time until their responses begin, by route.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use axum::response::Response;
 
 use crate::app::App;
 
-/// The route of requests that no route is for: their paths are chosen by callers.
+/// The route of requests that match no route: their paths are chosen by callers.
 const UNMATCHED: &str = "unmatched";
 
-/// Stands before every route. An answer counts when it begins.
+/// Wraps every route. A request counts when its response begins.
 pub(super) async fn measure(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let begun = app.clock.running();

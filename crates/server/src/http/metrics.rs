@@ -1,4 +1,4 @@
-//! What Prometheus scrapes.
+//! Metrics for Prometheus.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(super) async fn metrics(
     address: ClientAddress,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    // How many licenses and installations there are is for the vendor alone.
+    // The numbers of licenses and installations are only for the vendor.
     let is_vendor = access.is_administrator(&headers, address.0)?;
     let fleet = survey.last().filter(|_| is_vendor);
     let text = app.metrics.text(

@@ -1,4 +1,4 @@
-//! The URL table, and what stands before every route.
+//! The URL table, and the layers around all routes.
 
 pub mod access;
 pub(crate) mod admin;
@@ -47,18 +47,18 @@ use crate::licensing::fleet::Survey;
 /// Timeout for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What handlers get.
+/// The state of handlers.
 #[derive(Clone)]
 pub struct HttpState {
     /// The service.
     pub app: Arc<App>,
-    /// Who may do what the vendor's staff do.
+    /// Access control for the vendor's staff.
     pub access: Arc<Access>,
-    /// How the fleet was seen last.
+    /// The latest evaluation of the fleet.
     pub survey: Arc<Survey>,
-    /// The bounds of request bodies.
+    /// The limits of request bodies.
     pub bodies: BoundBodies,
-    /// What runs in the background.
+    /// The background jobs.
     pub jobs: Arc<Jobs>,
 }
 
@@ -72,22 +72,22 @@ pub(crate) fn bounds(limits: BodyLimits) -> BoundBodies {
     )
 }
 
-/// Lets the bodies of the vendor's staff in while those of other callers wait, and
-/// lets them be long. Stands behind what checks the token or the session.
+/// Gives the bodies of the vendor's staff precedence over those of other callers, and allows them
+/// to be long. Placed inside the layer that checks the token or the session.
 pub(crate) async fn trusted_body(request: Request, next: Next) -> Response {
     mark_trusted(request.extensions());
     allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);
     next.run(request).await
 }
 
-/// Lets the bodies of sites be long: some tell more than we read, and a request
-/// file may have long texts.
+/// Allows the bodies of sites to be long: some sites send more than is read, and a request file may
+/// contain long texts.
 async fn long_body(request: Request, next: Next) -> Response {
     allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);
     next.run(request).await
 }
 
-/// Refuses paths that a proxy may have read differently, on every route.
+/// Refuses paths that a proxy may have interpreted differently, on every route.
 async fn only_plain_paths(request: Request, next: Next) -> Response {
     match is_plain(request.uri().path()) {
         true => next.run(request).await,

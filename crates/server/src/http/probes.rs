@@ -1,4 +1,4 @@
-//! Is the service alive, ready?
+//! Liveness and readiness probes.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::signing::SigningError;
 
-/// 200 while the process answers at all.
+/// 200 while the process responds at all.
 pub(super) async fn livez() -> &'static str {
     "ok"
 }
 
-/// 200 while changes can be stored, a key may sign, the keys are those of the files and of
-/// the database's record, the clock is trusted, and no background job fails.
+/// 200 while changes can be stored, a key may sign, the keys match the files and the database's
+/// record, the clock is trusted, and no background job fails.
 pub(super) async fn readyz(
     State(app): State<Arc<App>>,
     State(jobs): State<Arc<Jobs>>,
@@ -92,14 +92,14 @@ mod tests {
         };
         jobs.run("watch keys", pending);
         assert_eq!(ask().await, (StatusCode::OK, json!("ok")));
-        jobs.run("keep history", || async { panic!("a bug") });
+        jobs.run("prune history", || async { panic!("a bug") });
         for _ in 0..1000 {
-            if !jobs.failures().contains(&("keep history", 0)) {
+            if !jobs.failures().contains(&("prune history", 0)) {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let failing = json!("failing: keep history");
+        let failing = json!("failing: prune history");
         assert_eq!(ask().await, (StatusCode::SERVICE_UNAVAILABLE, failing));
     }
 }

@@ -1,6 +1,5 @@
-//! Sessions of browsers. They are in the database, so that every server knows them, a
-//! session that was ended is over everywhere, and the time without a request is the same
-//! for all.
+//! Browser sessions. They are stored in the database, so that every server knows them, sign-out
+//! applies to all servers, and the idle timeout is shared.
 
 use axum::http::{HeaderMap, HeaderValue};
 use chrono::TimeDelta;
@@ -9,14 +8,14 @@ use license_service::sessions::{IDLE_TIMEOUT, MAX_SESSIONS, REFRESH};
 use crate::http::HttpState;
 use crate::store::{StoreError, console_sessions};
 
-/// How often the use of a session is written down at most.
+/// Minimum interval between two updates of a session's last use.
 const NOTE_INTERVAL: TimeDelta = TimeDelta::seconds(30);
 
-/// Begins a session for a browser that has shown the token; answers the cookie to set,
-/// and `None` where there is no token.
+/// Starts a session for a browser with the correct token; returns the cookie to set, or `None` if
+/// no token is configured.
 ///
 /// # Errors
-/// When the database refuses; no session has begun then.
+/// If the database returns an error; no session has begun then.
 pub(crate) async fn begin(
     state: &HttpState,
     headers: &HeaderMap,
@@ -34,11 +33,11 @@ pub(crate) async fn begin(
     Ok(Some(sessions.cookie(&name, headers)))
 }
 
-/// Whether the request belongs to a session. Its idle timeout starts again then, unless a
-/// page asks without a person in front of it.
+/// Whether the request belongs to a session. If so, its idle timeout restarts, unless a page sent
+/// the request automatically.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub(crate) async fn is_signed_in(
     state: &HttpState,
     headers: &HeaderMap,

@@ -13,7 +13,7 @@ use crate::store::{StoreError, seats};
 
 /// Why a machine gets no place, and the number of moves left.
 #[derive(Clone, Copy, Debug)]
-pub struct NoPlace {
+pub struct SeatRefusal {
     /// The reason.
     pub limit: SeatLimit,
     /// Moves left.
@@ -32,7 +32,7 @@ pub async fn claim(
     hardware_id: &str,
     longest_move: TimeDelta,
     change: &Change,
-) -> Result<Result<(), NoPlace>, StoreError> {
+) -> Result<Result<(), SeatRefusal>, StoreError> {
     let (id, now) = (&license.id, change.at);
     let moves_left = moves_left(db, license, now).await?;
     let mut occupancy = Occupancy {
@@ -47,7 +47,7 @@ pub async fn claim(
     occupancy.waiting_until = &until;
     let moved = match occupancy.take(now + longest_move) {
         Ok(moved) => moved,
-        Err(limit) => return Ok(Err(NoPlace { limit, moves_left })),
+        Err(limit) => return Ok(Err(SeatRefusal { limit, moves_left })),
     };
     for ((mut seat, overlap_until), left) in waiting
         .into_iter()

@@ -6,7 +6,7 @@ use license_core::restored::Refusal;
 use license_core::seat::SeatLimit;
 
 use crate::app::App;
-use crate::licensing::claim::NoPlace;
+use crate::licensing::claim::SeatRefusal;
 use crate::licensing::document::{Denied, Envelope, signed_denial};
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
 use crate::store::StoreError;
@@ -84,9 +84,9 @@ impl Refused {
     }
 
     /// No seat of the license is free for the machine.
-    pub(super) fn seat_limit(license: &License, no_place: NoPlace) -> Self {
+    pub(super) fn seat_limit(license: &License, no_place: SeatRefusal) -> Self {
         let time = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S UTC");
-        let NoPlace { limit, moves_left } = no_place;
+        let SeatRefusal { limit, moves_left } = no_place;
         let (moves, days) = (license.moves, license.moves_period_days);
         let message = match (limit, license.seats) {
             (SeatLimit::AllHeld, 1) => {

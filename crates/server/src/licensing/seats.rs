@@ -15,7 +15,7 @@ use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::seats::{self, Seat, SeatsQuery};
 use crate::store::{Store, StoreError};
 
-/// Some of the seats of a license, in the order in which they were taken first.
+/// One page of the seats of a license, in the order in which they were first taken.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SeatsPage {

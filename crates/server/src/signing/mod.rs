@@ -30,7 +30,7 @@ use utoipa::ToSchema;
 
 use files::{DirectoryState, directory_state, not_json, published, read_keys};
 use key_sets::{KeySets, SignedSet};
-use turn::{Turn, whose_turn};
+use turn::{Turn, active_key};
 
 /// The keys of a directory.
 #[derive(Clone)]
@@ -374,7 +374,7 @@ impl SigningKeys {
             };
             Some((key, turn))
         };
-        whose_turn(keys.filter_map(turn), now)
+        active_key(keys.filter_map(turn), now)
     }
 }
 

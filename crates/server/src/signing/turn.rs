@@ -20,7 +20,7 @@ pub(super) struct Turn {
 /// [`MAX_CLOCK_SKEW`]: of two servers that share their keys, the one whose clock is behind keeps
 /// signing when a key that signs immediately was created on the other, and the previous one was
 /// revoked.
-pub(super) fn whose_turn<K: Copy>(
+pub(super) fn active_key<K: Copy>(
     keys: impl IntoIterator<Item = (K, Turn)>,
     now: DateTime<Utc>,
 ) -> Option<K> {
@@ -113,7 +113,7 @@ mod tests {
             ),
         ];
         for (case, keys, expected) in table {
-            assert_eq!(whose_turn(keys, DateTime::UNIX_EPOCH), expected, "{case}");
+            assert_eq!(active_key(keys, DateTime::UNIX_EPOCH), expected, "{case}");
         }
     }
 }

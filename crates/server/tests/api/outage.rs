@@ -13,7 +13,7 @@ use license_core::evidence::Evidence;
 use license_core::license_key::LicenseKey;
 use license_core::protocol::{self, ValidateRequest};
 use license_core::schedule::{
-    Jitter, next_heartbeat, next_validation, unsigned_validity, wait_as_asked,
+    Jitter, next_heartbeat, next_validation, retry_after_delay, unsigned_validity,
 };
 use license_core::standing::{Policy, Standing, standing};
 use license_server::rates::Rates;
@@ -178,7 +178,7 @@ impl Site {
     fn heed(&mut self, contact: &Contact, now: DateTime<Utc>, dice: &mut Dice) {
         if let Contact::None(why) = contact {
             let asked = why.retry_after();
-            let bound = asked.map(|asked| now + wait_as_asked(asked, dice.jitter()));
+            let bound = asked.map(|asked| now + retry_after_delay(asked, dice.jitter()));
             self.not_before = bound.or(self.not_before);
         }
     }

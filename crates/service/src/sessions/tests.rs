@@ -22,11 +22,11 @@ fn sent(name: &str) -> HeaderMap {
 fn a_session_goes_on_while_it_is_used_and_not_for_ever() {
     let (sessions, clock) = sessions();
     let headers = sent(&sessions.begin());
-    assert!(!sessions.goes_on(&HeaderMap::new()));
+    assert!(!sessions.touch(&HeaderMap::new()));
     for step in 1..=36 {
         clock.advance(TimeDelta::minutes(20));
         assert_eq!(
-            sessions.goes_on(&headers),
+            sessions.touch(&headers),
             step < 36,
             "after {} min",
             step * 20
@@ -38,9 +38,9 @@ fn a_session_goes_on_while_it_is_used_and_not_for_ever() {
     refresh.insert(REFRESH, HeaderValue::from_static("1"));
     for minute in 1..=30 {
         clock.advance(TimeDelta::minutes(1));
-        assert_eq!(sessions.goes_on(&refresh), minute < 30);
+        assert_eq!(sessions.touch(&refresh), minute < 30);
     }
-    assert!(!sessions.goes_on(&headers));
+    assert!(!sessions.touch(&headers));
 }
 
 #[test]
@@ -48,11 +48,11 @@ fn an_ended_session_is_over_and_a_name_that_nobody_gave_is_none() {
     let (sessions, clock) = sessions();
     let name = sessions.begin();
     let others = Sessions::new("another_service", None, clock);
-    assert!(!sessions.goes_on(&sent("AAAA")));
-    assert!(!others.goes_on(&sent(&name)));
-    assert!(sessions.goes_on(&sent(&name)));
+    assert!(!sessions.touch(&sent("AAAA")));
+    assert!(!others.touch(&sent(&name)));
+    assert!(sessions.touch(&sent(&name)));
     let _ = sessions.end(&sent(&name));
-    assert!(!sessions.goes_on(&sent(&name)));
+    assert!(!sessions.touch(&sent(&name)));
 }
 
 #[test]
@@ -183,9 +183,9 @@ fn services_on_several_ports_of_a_host_have_their_own_sessions() {
     let mut headers = HeaderMap::new();
     let cookies = format!("a_session_8001=other; a_session_8000={name}");
     headers.insert(header::COOKIE, cookies.parse().unwrap());
-    for (host, goes_on) in [("localhost:8000", true), ("localhost:8001", false)] {
+    for (host, touch) in [("localhost:8000", true), ("localhost:8001", false)] {
         headers.insert(header::HOST, HeaderValue::from_static(host));
-        assert_eq!(sessions.goes_on(&headers), goes_on, "{host}");
+        assert_eq!(sessions.touch(&headers), touch, "{host}");
     }
 }
 
@@ -197,7 +197,7 @@ fn there_are_never_too_many() {
         clock.advance(TimeDelta::seconds(1));
         sessions.begin();
     }
-    assert!(!sessions.goes_on(&first));
+    assert!(!sessions.touch(&first));
     assert_eq!(sessions.lock().sessions.len(), MAX_SESSIONS);
 }
 
@@ -243,12 +243,12 @@ fn a_session_is_found_and_ended_behind_any_number_of_other_cookies() {
             HeaderMap::from_iter([(header::COOKIE, value)])
         };
         let (first, second) = (sessions.begin(), sessions.begin());
-        assert!(sessions.goes_on(&after(&first)), "{other}");
+        assert!(sessions.touch(&after(&first)), "{other}");
         // In one request with an earlier session.
         let both = after(&format!("{second}; {SESSION}={first}"));
         let _ = sessions.end(&both);
-        assert!(!sessions.goes_on(&sent(&first)), "{other}");
-        assert!(!sessions.goes_on(&sent(&second)), "{other}");
+        assert!(!sessions.touch(&sent(&first)), "{other}");
+        assert!(!sessions.touch(&sent(&second)), "{other}");
         let (name, id) = sessions.new_name().unwrap();
         assert_eq!(sessions.ids(&after(&name)), [id].into(), "{other}");
     }

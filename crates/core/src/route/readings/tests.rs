@@ -114,7 +114,7 @@ fn a_path_that_would_take_more_work_than_is_allowed_is_refused() {
                 let (unbounded, work) = work(&path, &tree);
                 let bounded = matches(path.as_bytes(), &tree).map(|found| count(&found));
                 if work > MAX_WORK {
-                    assert_eq!(bounded, Err(PathError::TooOdd), "{path}");
+                    assert_eq!(bounded, Err(PathError::TooAmbiguous), "{path}");
                     refused += 1;
                 } else {
                     assert_eq!(bounded, unbounded, "{path}");

@@ -1,7 +1,7 @@
 //! Every spelling of a path that a service may read as another.
 
 use license_core::route::{
-    MAX_ODD_PLACES, MAX_PATH_BYTES, MAX_SEGMENTS, Otherwise, PathError, PlainPath, RouteTable,
+    MAX_AMBIGUOUS_PLACES, MAX_PATH_BYTES, MAX_SEGMENTS, Otherwise, PathError, PlainPath, RouteTable,
 };
 
 use super::{need, plain, route, table};
@@ -351,13 +351,13 @@ fn a_path_with_too_many_segments_or_ambiguous_places_is_refused() {
             let more = format!("/{}", slash.repeat(MAX_SEGMENTS));
             let need = need(table, "GET", &more);
             assert!(
-                ["TooManySegments", "TooOdd"].contains(&need.as_str()),
+                ["TooManySegments", "TooAmbiguous"].contains(&need.as_str()),
                 "{need}"
             );
         }
         for odd in [";x", "%3bx", "%23x", "%zzx", "%E9x", "x%2f"] {
-            let path = format!("/a{}", odd.repeat(MAX_ODD_PLACES + 1));
-            assert_eq!(need(table, "GET", &path), "TooOdd", "{odd}");
+            let path = format!("/a{}", odd.repeat(MAX_AMBIGUOUS_PLACES + 1));
+            assert_eq!(need(table, "GET", &path), "TooAmbiguous", "{odd}");
         }
         // Adjacent places count as one; places that every service reads in the same way do
         // not count.
@@ -366,7 +366,7 @@ fn a_path_with_too_many_segments_or_ambiguous_places_is_refused() {
         let name = format!("/files/{}", "%E9%97%A8".repeat(300));
         assert_eq!(need(table, "GET", &name), "-");
         let everything = "/a;x//b/../%2e%2e/c%2f%252e/%5c;%3f%23%zz%25252f/\u{e9}%c0%ae";
-        assert_eq!(need(table, "GET", everything), "TooOdd");
+        assert_eq!(need(table, "GET", everything), "TooAmbiguous");
     }
 }
 

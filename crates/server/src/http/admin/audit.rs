@@ -21,7 +21,7 @@ use crate::licensing::look_up::look_up;
 use crate::store::StoreError;
 use crate::store::audit_log::{AuditCursor, Entry, Filter, newest, oldest};
 
-/// So many entries of an export are read at a time.
+/// Number of entries of an export that are read at a time.
 const AT_A_TIME: u64 = 1000;
 
 /// Which entries.
@@ -29,7 +29,7 @@ const AT_A_TIME: u64 = 1000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct AuditParams {
-    /// Only what was done with this license: its id or its key.
+    /// Only entries about this license: its id or its key.
     license: Option<String>,
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
@@ -82,7 +82,7 @@ pub(in crate::http) async fn list(
     }))
 }
 
-/// Export the whole audit log as JSON Lines, the oldest first.
+/// Export the whole audit log as JSON Lines, oldest first.
 #[utoipa::path(
     get, path = "/audit/export", operation_id = "export_audit_log", tag = "audit",
     responses(
@@ -95,7 +95,7 @@ pub(in crate::http) async fn export(State(app): State<Arc<App>>) -> Response {
     jsonl(app)
 }
 
-/// The whole log, read while it is sent. If the database fails in between, the connection is
+/// The whole log, read while it is being sent. If the database fails in between, the connection is
 /// aborted, so a partial log is not mistaken for the whole.
 pub(crate) fn jsonl(app: Arc<App>) -> Response {
     let lines = stream::try_unfold((app, Filter::default()), async |(app, mut filter)| {

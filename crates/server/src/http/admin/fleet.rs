@@ -21,7 +21,7 @@ use crate::licensing::history::{CallsOfDay, KEPT_DAYS, calls_by_day};
 use crate::store::installations::{InstallationsCursor, Window};
 use crate::store::page::SortOrder;
 
-/// Show all installations together.
+/// Show a summary of all installations.
 #[utoipa::path(
     get, path = "/fleet", operation_id = "show_fleet", tag = "fleet",
     responses(
@@ -71,12 +71,12 @@ pub(in crate::http) struct InstallationsParams {
     limit: PageSize,
 }
 
-/// Some of the installations that match.
+/// One page of the matching installations.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct InstallationsPage {
     installations: Vec<ListedInstallation>,
-    /// How many match.
+    /// The number of matching installations.
     total: u64,
     /// The `cursor` of the next page; `null` on the last one.
     next_cursor: Option<String>,
@@ -166,7 +166,7 @@ pub(in crate::http) struct HeartbeatsParams {
     days: HeartbeatsDays,
 }
 
-/// Count the heartbeats of all sites, day by day.
+/// Count the heartbeats of all sites by day.
 #[utoipa::path(
     get, path = "/heartbeats", operation_id = "count_heartbeats", tag = "fleet",
     params(HeartbeatsParams),

@@ -16,7 +16,7 @@ use crate::http::given::Body;
 use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke_in, rotate_in};
 use crate::signing::KeyInfo;
 
-/// The signing keys, without private parts.
+/// The signing keys, without their private parts.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct SigningKeys {
@@ -41,7 +41,7 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>) -> Json<SigningKe
     })
 }
 
-/// When the next key signs.
+/// When the next key becomes active.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct RotateBody {
@@ -62,7 +62,7 @@ pub(in crate::http) struct NewSigningKey {
     signs_from: DateTime<Utc>,
 }
 
-/// Make the next signing key, and publish it.
+/// Create the next signing key, and publish it.
 #[utoipa::path(
     post, path = "/keys/rotate", operation_id = "rotate_signing_keys", tag = "keys",
     request_body = RotateBody,
@@ -78,7 +78,7 @@ pub(in crate::http) async fn rotate(
     Body(body): Body<RotateBody>,
 ) -> Result<Json<NewSigningKey>, ApiError> {
     if body.overlap_days > MAX_OVERLAP_DAYS {
-        let message = format!("overlapDays is at most {MAX_OVERLAP_DAYS}");
+        let message = format!("overlapDays must be at most {MAX_OVERLAP_DAYS}");
         return Err(ApiError::BadRequest(message));
     }
     let overlap = TimeDelta::days(body.overlap_days.into());
@@ -86,7 +86,7 @@ pub(in crate::http) async fn rotate(
     Ok(Json(NewSigningKey { kid, signs_from }))
 }
 
-/// Revoke a signing key: nothing that it has signed counts any more.
+/// Revoke a signing key: everything that it has signed becomes invalid.
 #[utoipa::path(
     post, path = "/keys/{kid}/revoke", operation_id = "revoke_signing_key", tag = "keys",
     params(("kid" = String, Path)),

@@ -36,18 +36,17 @@ use crate::store::{licenses, seats, suspicions};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct LicensesParams {
-    /// Part of the customer's name, of the key or of an installation's name; or
-    /// a whole hardware id.
+    /// Part of the customer's name, the key or an installation's name; or a complete hardware id.
     #[serde(default)]
     search: String,
     #[param(inline)]
     status: Option<ShownStatus>,
     tier: Option<String>,
-    /// Only those that end at this instant, or on this day, at the latest.
+    /// Only those that end by this instant or day.
     #[serde(default, deserialize_with = "until")]
     #[param(schema_with = until_schema)]
     expires_until: Option<DateTime<Utc>>,
-    /// Only those that end later.
+    /// Only those that end after this instant or day.
     #[serde(default, deserialize_with = "until")]
     #[param(schema_with = until_schema)]
     expires_after: Option<DateTime<Utc>>,
@@ -67,12 +66,12 @@ pub(in crate::http) struct LicensesParams {
     limit: PageSize,
 }
 
-/// Some of the licenses that match.
+/// One page of the matching licenses.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct LicensesPage {
     licenses: Vec<ListedLicense>,
-    /// How many match.
+    /// The number of matching licenses.
     total: u64,
     /// The `cursor` of the next page; `null` on the last one.
     next_cursor: Option<String>,
@@ -83,7 +82,7 @@ pub(in crate::http) struct LicensesPage {
 struct ListedLicense {
     #[serde(flatten)]
     license: ShownLicense,
-    /// How many machines hold it now.
+    /// The number of machines that currently hold a seat.
     seats_held: u64,
 }
 
@@ -132,7 +131,7 @@ pub(in crate::http) async fn list(
     }))
 }
 
-/// What to issue: a tier, and what differs from it.
+/// The license to issue: a tier, and the differences from it.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct IssueBody {
@@ -145,23 +144,23 @@ pub(in crate::http) struct IssueBody {
     moves: Option<u32>,
     /// Days of that period.
     moves_period_days: Option<u32>,
-    /// -1 is unlimited.
+    /// Maximum number of cameras; -1 is unlimited.
     max_cameras: Option<i64>,
-    /// -1 is unlimited.
+    /// Maximum number of users; -1 is unlimited.
     max_users: Option<i64>,
-    /// -1 is unlimited.
+    /// Maximum storage in GB; -1 is unlimited.
     max_storage_gb: Option<i64>,
     /// Features in addition to the tier's.
     #[serde(default)]
     with: Vec<String>,
-    /// Features of the tier to leave out.
+    /// Features of the tier to exclude.
     #[serde(default)]
     without: Vec<String>,
     #[serde(default, deserialize_with = "until")]
     #[schema(schema_with = expiry_schema)]
     expires_at: Option<DateTime<Utc>>,
-    /// A key that was sold already, or that makes a repeated call recognisable;
-    /// otherwise one is made.
+    /// A key that has already been sold, or that makes a repeated call recognizable. By default, a
+    /// key is generated.
     license_key: Option<String>,
 }
 
@@ -207,15 +206,15 @@ pub(in crate::http) struct LicenseDetails {
     license: ShownLicense,
     /// Moves left in the period that ends now.
     moves_left: u32,
-    /// How many machines hold it now.
+    /// The number of machines that currently hold a seat.
     seats_held: u64,
-    /// The first seats, held and freed, 50 at most; `…/seats` has all of them.
+    /// The first seats, held and freed, at most 50; `…/seats` lists all.
     seats: Vec<Seat>,
-    /// How many there are.
+    /// The number of seats.
     seats_total: u64,
     /// The `cursor` of the next page of `…/seats`; `null` if these are all.
     next_cursor: Option<String>,
-    /// Those seen last, 100 at most.
+    /// The latest suspicions, at most 100.
     suspicions: Vec<Suspected>,
 }
 
@@ -293,7 +292,7 @@ pub(in crate::http) struct StatusMessage {
     message: Option<String>,
 }
 
-/// Take a license back for the time being.
+/// Suspend a license temporarily.
 #[utoipa::path(
     post, path = "/licenses/{license}/suspend", operation_id = "suspend_license", tag = "licenses",
     request_body = StatusMessage, params(("license" = String, Path)),
@@ -311,7 +310,7 @@ pub(in crate::http) async fn suspend(
     set(&app, actor, &license, Status::Suspended, body).await
 }
 
-/// Give a suspended license back.
+/// Reinstate a suspended license.
 #[utoipa::path(
     post, path = "/licenses/{license}/reinstate", operation_id = "reinstate_license",
     tag = "licenses",

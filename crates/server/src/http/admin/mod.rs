@@ -1,5 +1,5 @@
-//! What the vendor's programs do, below `/api/admin`: as the console and the
-//! commands, and with the same use cases.
+//! The API for the vendor's programs, below `/api/admin`. It uses the same use cases as the console
+//! and the commands.
 #![expect(
     unused_qualifications,
     reason = "written by the macro that describes parameters"

@@ -27,9 +27,9 @@ pub(in crate::http) struct RequestFile {
 /// A license file.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct LicenseFile {
-    /// Whether it holds a yes.
+    /// Whether the request was granted.
     granted: bool,
-    /// Why not; `null` with a yes.
+    /// The reason for a denial; `null` if the request was granted.
     reason: Option<String>,
     /// The file.
     file: String,

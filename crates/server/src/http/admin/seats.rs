@@ -19,13 +19,13 @@ use crate::licensing::look_up::look_up;
 use crate::licensing::seats::{SeatsPage, seats_page};
 use crate::store::seats::{Seat, SeatsQuery};
 
-/// Whether a seat is held.
+/// The state of a seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum SeatsState {
     /// A machine holds it.
     Held,
-    /// It was given back or freed.
+    /// It was freed.
     Freed,
 }
 
@@ -35,7 +35,7 @@ enum SeatsState {
 pub(in crate::http) struct SeatsParams {
     #[param(inline)]
     state: Option<SeatsState>,
-    /// The `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     cursor: Option<String>,
     /// Maximum number of rows on the page.
     #[serde(default)]
@@ -74,7 +74,7 @@ pub(in crate::http) struct FreeSeatBody {
     hardware_id: String,
 }
 
-/// Take a machine's seat, so that another machine may have it.
+/// Free a machine's seat, so that another machine can take it.
 #[utoipa::path(
     post, path = "/licenses/{license}/free-seat", operation_id = "free_seat", tag = "licenses",
     request_body = FreeSeatBody, params(("license" = String, Path)),
@@ -100,13 +100,13 @@ pub(in crate::http) async fn free(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct ReleaseSeatBody {
     hardware_id: String,
-    /// The `signedUntil` of the seat: until then the machine may run beside the one
-    /// that takes its place. Without it, the answer (409) names it.
+    /// The `signedUntil` of the seat: until then, both the old and the new machine may run. If it
+    /// is missing, the response (409) states the required value.
     confirmed_until: Option<DateTime<Utc>>,
 }
 
-/// Release a freed seat before its lease has ended, so that another machine may take
-/// its place without a move.
+/// Release a freed seat before its lease has ended, so that another machine can take its place
+/// without a move.
 #[utoipa::path(
     post, path = "/licenses/{license}/release-seat", operation_id = "release_seat",
     tag = "licenses",

@@ -36,17 +36,17 @@ pub(in crate::http) struct UsageParams {
     limit: PageSize,
 }
 
-/// Some of what machines have used, the newest day first.
+/// One page of the daily usage of machines, newest day first.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct UsagePage {
-    /// One for each day on which a machine has reported.
+    /// One entry for each machine and day with a report.
     usage: Vec<UsageDay>,
     /// The `cursor` of the next page; `null` on the last one.
     next_cursor: Option<String>,
 }
 
-/// What each machine has used, day by day.
+/// List the daily usage of each machine.
 #[utoipa::path(
     get, path = "/licenses/{license}/usage", operation_id = "list_usage", tag = "licenses",
     params(("license" = String, Path), UsageParams),

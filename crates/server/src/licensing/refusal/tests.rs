@@ -96,7 +96,7 @@ fn a_seat_that_was_freed_is_told_from_one_that_never_was() {
 fn a_machine_without_a_place_learns_what_would_help() {
     let until = NOW + TimeDelta::hours(12);
     let refused = |seats, limit| {
-        let no_place = NoPlace {
+        let no_place = SeatRefusal {
             limit,
             moves_left: 2,
         };

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::connection::activity::Activity;
 use crate::connection::opening::Opening;
 
-/// A TCP stream that counts.
+/// A TCP stream that counts bytes.
 pub(super) struct Socket {
     stream: TcpStream,
     opening: Opening,
