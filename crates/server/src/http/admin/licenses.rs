@@ -17,7 +17,7 @@ use crate::http::answered_errors::{
     AdminErrors, BodyErrors, LicenseErrors, QueryErrors, RevokedErrors,
 };
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::given::{Body, Params, expiry_schema, until, until_schema};
+use crate::http::given::{Body, Params, UntilText, expiry_schema, until};
 use crate::licensing;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::claim::moves_left;
@@ -45,11 +45,11 @@ pub(in crate::http) struct LicensesParams {
     tier: Option<String>,
     /// Only those that end at this instant, or on this day, at the latest.
     #[serde(default, deserialize_with = "until")]
-    #[param(schema_with = until_schema)]
+    #[param(inline, value_type = UntilText)]
     expires_until: Option<DateTime<Utc>>,
     /// Only those that end later.
     #[serde(default, deserialize_with = "until")]
-    #[param(schema_with = until_schema)]
+    #[param(inline, value_type = UntilText)]
     expires_after: Option<DateTime<Utc>>,
     /// Default is `createdAt`.
     #[serde(default)]

@@ -71,6 +71,7 @@ pub(in crate::http) async fn list(
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct FreeSeatBody {
+    /// The first 8 characters or more are enough.
     hardware_id: String,
 }
 
@@ -99,6 +100,7 @@ pub(in crate::http) async fn free(
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct ReleaseSeatBody {
+    /// The first 8 characters or more are enough.
     hardware_id: String,
     /// The `signedUntil` of the seat: until then the machine may run beside the one
     /// that takes its place. Without it, the answer (409) names it.
