@@ -20,6 +20,7 @@ import json
 import logging
 import math
 import os
+import random
 import socket
 import ssl
 import threading
@@ -31,12 +32,17 @@ from urllib.parse import urlsplit
 
 # Timeout in seconds for connecting and for each read of the response headers.
 CONNECT_TIMEOUT = 5.0
+# The head of the response, which may begin with any number of 100 Continue.
+HEAD_TIMEOUT = 10.0
+# A connection is renewed after this time, or after six idle timeouts: another program that was
+# listening for a moment could otherwise keep it.
+MAX_AGE = 300.0
 # The License Client sends a comment every 15 s.
 IDLE_TIMEOUT = 45.0
 FIRST_WAIT = 0.1
 MAX_WAIT = 5.0
 # 10,000 features with keys of the maximum length take 8 MB.
-MAX_EVENT_BYTES = 32 * 1024 * 1024
+MAX_EVENT_BYTES = 12 * 1024 * 1024
 READ_BYTES = 64 * 1024
 # Streams check the clock at this interval, because the machine may have been suspended.
 CLOCK_INTERVAL = 5.0
@@ -373,6 +379,10 @@ class Follower:
     def stop(self):
         """Wakes the thread, which ends."""
         self._stopping.set()
+        self._shut()
+
+    def _shut(self):
+        """Ends all waiting for the connection."""
         connection = self._socket
         if connection:
             try:
@@ -395,6 +405,8 @@ class Follower:
                 self._follow()
             except Exception as error:  # the thread must survive any error
                 why = str(error)[:MAX_ERROR_CHARS] or type(error).__name__
+            else:
+                continue  # renewed: the decisions stay until the new connection has sent its own
             if self._stopping.is_set():
                 return
             self._log(why)
@@ -405,7 +417,7 @@ class Follower:
             wait = min(2 * wait, MAX_WAIT)
 
     def _follow(self):
-        """Connects and passes on events; raises when contact is lost."""
+        """Connects and passes on events until the connection is to be renewed; raises when contact is lost."""
         connection, response = self._address.connection(), None
         try:
             self._connect(min(CONNECT_TIMEOUT, self._idle_timeout))
@@ -413,8 +425,15 @@ class Follower:
             if self._stopping.is_set():
                 return
             connection.request("GET", self._address.path, headers=self._address.headers)
-            response = connection.getresponse()
+            late = threading.Timer(HEAD_TIMEOUT, self._shut)
+            late.daemon = True
+            late.start()
+            try:
+                response = connection.getresponse()
+            finally:
+                late.cancel()
             check_answer(response)
+            ends = boot_clock() + min(MAX_AGE, 6 * self._idle_timeout) * random.uniform(0.9, 1)
             self._socket.settimeout(self._idle_timeout)
             for line in lines(response, self._idle_timeout):
                 if self._stopping.is_set():
@@ -423,6 +442,8 @@ class Follower:
                 if line.startswith(b"data:"):
                     self._gate._announced(self, read(line[5:]))
                     self._logged.clear()
+                if boot_clock() > ends:
+                    return
             raise ContactError("the License Client has closed the connection")
         finally:
             with _forking:

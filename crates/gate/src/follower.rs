@@ -18,7 +18,7 @@ use crate::clock::{self, Ticks, in_ticks};
 use crate::error::{ContactError, GateError};
 use crate::known::Known;
 use crate::shared::Shared;
-use crate::subscription::Subscription;
+use crate::subscription::{Renewal, Subscription};
 
 /// The delay after the first failure; it doubles after each failure.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -121,7 +121,11 @@ impl Follower {
                 wait = FIRST_WAIT;
                 Ok(())
             });
-            let Err(error) = heard.await;
+            let error = match heard.await {
+                // The decisions stay until the new connection has sent its own.
+                Ok(Renewal) => continue,
+                Err(error) => error,
+            };
             self.lose_contact(error);
             sleep(wait).await;
             wait = (wait * 2).min(MAX_WAIT);

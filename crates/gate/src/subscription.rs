@@ -1,7 +1,9 @@
 //! Subscribes to the events of a License Client, on one connection.
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
 use std::convert::Infallible;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +13,7 @@ use futures_util::StreamExt as _;
 use http::{StatusCode, header};
 use http_body_util::BodyDataStream;
 use license_core::announcement::{Announcement, Envelope};
-use reqwest::{Url, redirect};
+use reqwest::{Response, Url, redirect};
 use sse_stream::SseByteStream;
 
 use crate::address::{Address, Secret};
@@ -19,10 +21,20 @@ use crate::error::{ContactError, GateError};
 
 /// Timeout for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for the head of the response.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection is renewed after this many idle timeouts …
+const MAX_AGE_IN_IDLE_TIMEOUTS: u32 = 6;
+/// … and after this time at the latest.
+const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// Maximum idle timeout of a connection: one day.
 const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum length of an event: 10,000 features with keys of maximum length take 8 MB.
 const MAX_EVENT_BYTES: usize = 32 * 1024 * 1024;
+
+/// A connection has reached its maximum age.
+#[derive(Debug)]
+pub(crate) struct Renewal;
 
 /// Where to subscribe, and to what.
 pub(crate) struct Subscription {
@@ -135,11 +147,28 @@ impl Subscription {
         Ok(None)
     }
 
-    /// Connects, and passes on all events until contact is lost.
+    /// Connects, and passes on all events until contact is lost or the connection is to be renewed.
+    /// Another program that was listening for a moment could otherwise keep the connection.
     pub(crate) async fn hear(
         &self,
-        mut said: impl FnMut(Announcement, &Envelope) -> Result<(), ContactError>,
-    ) -> Result<Infallible, ContactError> {
+        said: impl FnMut(Announcement, &Envelope) -> Result<(), ContactError>,
+    ) -> Result<Renewal, ContactError> {
+        let events = self.connect().await?;
+        match tokio::time::timeout(self.max_age(), self.pass_on(events, said)).await {
+            Ok(lost) => lost.map(|never| match never {}),
+            Err(_) => Ok(Renewal),
+        }
+    }
+
+    /// After how long a connection is renewed: up to a tenth less at random, so that many gates do
+    /// not reconnect together.
+    fn max_age(&self) -> Duration {
+        let max_age = MAX_AGE.min(self.idle_timeout * MAX_AGE_IN_IDLE_TIMEOUTS);
+        let random = RandomState::new().build_hasher().finish() % 1_000;
+        max_age - max_age / 10 * u32::try_from(random).unwrap_or_default() / 1_000
+    }
+
+    async fn connect(&self) -> Result<Response, ContactError> {
         let http = match self.proven_listener(always_trusted()).await? {
             Some((host, address)) => configured(self.idle_timeout)
                 .resolve(&host, address)
@@ -153,13 +182,22 @@ impl Subscription {
             request = request.bearer_auth(token.expose());
         }
         // The library's errors would repeat the URL.
-        let sent = request.send().await.map_err(reqwest::Error::without_url);
+        let sent = tokio::time::timeout(HEAD_TIMEOUT, request.send()).await;
+        let sent = sent.map_err(|_| ContactError::Silent)?;
+        let sent = sent.map_err(reqwest::Error::without_url);
         let response = sent.map_err(|error| ContactError::Connection(chain(&error)))?;
         match response.status() {
-            StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => return Err(ContactError::Untrusted),
-            status => return Err(ContactError::Status(status.as_u16())),
+            StatusCode::OK => Ok(response),
+            StatusCode::UNAUTHORIZED => Err(ContactError::Untrusted),
+            status => Err(ContactError::Status(status.as_u16())),
         }
+    }
+
+    async fn pass_on(
+        &self,
+        response: Response,
+        mut said: impl FnMut(Announcement, &Envelope) -> Result<(), ContactError>,
+    ) -> Result<Infallible, ContactError> {
         let unread = Arc::new(AtomicUsize::new(0));
         let body = http::Response::from(response).into_body();
         let bounded = BodyDataStream::new(body).map({

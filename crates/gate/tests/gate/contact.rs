@@ -49,6 +49,23 @@ async fn before_the_first_contact_the_policy_decides() {
     }
 }
 
+/// A program that took the License Client's port for a moment could keep its connections.
+#[tokio::test]
+async fn a_connection_is_renewed_without_losing_contact() {
+    let client = ScriptedClient::start(Manner::Says(licensed()));
+    let gate = with(&client, WithoutContact::Deny).start().unwrap();
+    until(&gate, MAP_VIEW, "licensed").await;
+    for _ in 0..500 {
+        assert!(gate.is_in_contact());
+        assert_eq!(gate.check(MAP_VIEW).reason.code(), "licensed");
+        if client.asked().len() == 3 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the connection is not renewed");
+}
+
 #[tokio::test]
 async fn features_stay_available_without_contact_until_the_announced_end() {
     let mut client = ScriptedClient::start(Manner::Says(licensed()));

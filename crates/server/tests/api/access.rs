@@ -123,7 +123,7 @@ async fn people_get_pages_and_programs_json() {
             "other.example:8443",
             "/",
             421,
-            "known as &#39;other.example&#39;. Add the name to ALLOWED_HOSTS.",
+            "host name &#39;other.example&#39;. Add the name to ALLOWED_HOSTS.",
         ),
         (
             Method::POST,

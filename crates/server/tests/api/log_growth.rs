@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use license_core::license_key::LicenseKey;
 use license_core::restored::number_at;
@@ -130,6 +131,25 @@ async fn ids_of_callers_are_short_in_the_log_and_invented_numbers_reach_no_line(
     );
 }
 
+/// The log, and the lines of this request, as soon as there are any: they are written by another
+/// thread than the one that answers.
+async fn lines_of(log: &Path, id: &str) -> (String, Vec<Value>) {
+    for _ in 0..250 {
+        let text = std::fs::read_to_string(log).unwrap();
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let lines: Vec<Value> = lines
+            .filter(|line: &Value| line["span"]["id"] == id)
+            .collect();
+        if !lines.is_empty() {
+            return (text, lines);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no line names the request {id}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_and_the_log_name_the_same_request() {
     let directory = tempfile::tempdir().unwrap();
@@ -151,12 +171,7 @@ async fn an_error_and_the_log_name_the_same_request() {
         let id = id.to_owned();
         let body: Value = response.json().await.unwrap();
         assert_eq!(body["error"]["requestId"], id.as_str());
-        let log = std::fs::read_to_string(&log).unwrap();
-        let lines: Vec<Value> = log
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .filter(|line: &Value| line["span"]["id"] == id.as_str())
-            .collect();
+        let (log, lines) = lines_of(&log, &id).await;
         assert_eq!(lines.len(), 1, "{log}");
         // The path holds a license key; the route does not.
         let route = "/api/admin/licenses/{license}";

@@ -76,7 +76,7 @@ async fn a_request_is_answered_with_a_lease_as_long_as_the_vendor_allows(engine:
 
     for (wrong, why) in [
         ("hello", "a license or request file"),
-        ("-----BEGIN FOXSIGHT LICENSE REQUEST-----\nabc", "cut off"),
+        ("-----BEGIN FOXSIGHT LICENSE REQUEST-----\nabc", "truncated"),
         (
             "-----BEGIN FOXSIGHT LICENSE REQUEST-----\nabc\n-----END FOXSIGHT LICENSE REQUEST-----",
             "damaged",

@@ -121,6 +121,12 @@ impl Licensed {
             "..%253balarms",
             "%252e%252e",
             "..%253fx",
+            "..%u2215alarms",
+            "..%uff0falarms",
+            "..%/alarms",
+            "..%g/alarms",
+            ".%2./alarms",
+            "%.%./alarms",
         ] {
             let answer = raw_answer(gateway, &format!("/map/{odd}/1")).await;
             assert_eq!(answer.get(9..12), Some("400"), "{odd}: {answer}");
