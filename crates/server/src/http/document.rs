@@ -50,10 +50,7 @@ pub(super) fn to_json(document: &openapi::OpenApi) -> String {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let mut paths = document["paths"].take();
     if let Some(schemas) = document.pointer_mut("/components/schemas") {
-        for (schema, field, bounds) in bounds() {
-            let is_known = set(schemas, schema, field, bounds);
-            debug_assert!(is_known, "{schema} has no field {field}");
-        }
+        set_bounds(schemas);
         for (path, item) in paths.as_object_mut().into_iter().flatten() {
             let operations = item.as_object_mut().into_iter().flat_map(Map::values_mut);
             operations.for_each(|operation| complete(operation, path, schemas));
@@ -117,85 +114,73 @@ fn is_free_text(schema: &Value) -> bool {
     is_text && schema.get("format").is_none()
 }
 
-/// What the rules accept, for fields of bodies: schema, pointer and bounds.
-fn bounds() -> Vec<(&'static str, &'static str, Value)> {
-    let whole = |min: i64, max: u64| json!({"minimum": min, "maximum": max});
-    let up_to = |max: usize| json!({"maxLength": max});
-    let filled_up_to = |max: usize| json!({"minLength": 1, "maxLength": max});
-    let default = |number: u32| json!({"default": number});
-    let limit = whole(UNLIMITED, i64::MAX.unsigned_abs());
-    let amount = whole(0, u64::MAX);
-    let mut bounds = vec![
-        ("IssueBody", "customer", up_to(MAX_CUSTOMER_CHARS)),
-        ("IssueBody", "seats", whole(1, MAX_SEATS.into())),
-        ("IssueBody", "moves", whole(0, MAX_MOVES.into())),
-        ("IssueBody", "moves", default(DEFAULT_MOVES)),
-        (
-            "IssueBody",
-            "movesPeriodDays",
-            whole(1, MAX_MOVES_PERIOD_DAYS.into()),
-        ),
-        (
-            "IssueBody",
-            "movesPeriodDays",
-            default(DEFAULT_MOVES_PERIOD_DAYS),
-        ),
-        ("IssueBody", "maxCameras", limit.clone()),
-        ("IssueBody", "maxUsers", limit.clone()),
-        ("IssueBody", "maxStorageGb", limit),
-        (
-            "IssueBody",
-            "with/items",
-            filled_up_to(FeatureKey::MAX_CHARS),
-        ),
-        ("StatusMessage", "message", up_to(MAX_MESSAGE_CHARS)),
-        (
-            "RotateBody",
-            "overlapDays",
-            whole(0, MAX_OVERLAP_DAYS.into()),
-        ),
-        (
-            "RotateBody",
-            "overlapDays",
-            default(DEFAULT_OVERLAP_DAYS.into()),
-        ),
-        ("UsageMetrics", "camerasInUse", amount.clone()),
-        ("UsageMetrics", "usersActive", amount.clone()),
-        ("UsageMetrics", "storageUsedGb", amount.clone()),
-        ("SystemInfo", "cpu_count", amount),
-    ];
-    for schema in [
-        "ActivateRequest",
-        "ValidateRequest",
-        "HeartbeatRequest",
-        "DeactivateRequest",
-    ] {
-        bounds.push((schema, "licenseKey", up_to(MAX_TEXT_CHARS)));
-        bounds.push((schema, "hardwareId", filled_up_to(MAX_TEXT_CHARS)));
-    }
-    for (schema, field) in [
-        ("ActivateRequest", "installationId"),
-        ("ActivateRequest", "installationName"),
-        ("ActivateRequest", "installationVersion"),
-        ("HeartbeatRequest", "installationId"),
-    ] {
-        bounds.push((schema, field, up_to(MAX_TEXT_CHARS)));
-    }
-    bounds
+/// What the rules accept, by schema and by pointer from its fields.
+fn bounds() -> Value {
+    let limit = json!({"minimum": UNLIMITED, "maximum": i64::MAX});
+    let amount = json!({"minimum": 0, "maximum": u64::MAX});
+    let text = json!({"maxLength": MAX_TEXT_CHARS});
+    let hardware_id = json!({"minLength": 1, "maxLength": MAX_TEXT_CHARS});
+    json!({
+        "IssueBody": {
+            "customer": {"maxLength": MAX_CUSTOMER_CHARS},
+            "seats": {"minimum": 1, "maximum": MAX_SEATS},
+            "moves": {"minimum": 0, "maximum": MAX_MOVES, "default": DEFAULT_MOVES},
+            "movesPeriodDays": {
+                "minimum": 1,
+                "maximum": MAX_MOVES_PERIOD_DAYS,
+                "default": DEFAULT_MOVES_PERIOD_DAYS,
+            },
+            "maxCameras": limit,
+            "maxUsers": limit,
+            "maxStorageGb": limit,
+            "with/items": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS},
+        },
+        "StatusMessage": {"message": {"maxLength": MAX_MESSAGE_CHARS}},
+        "RotateBody": {
+            "overlapDays": {
+                "minimum": 0,
+                "maximum": MAX_OVERLAP_DAYS,
+                "default": DEFAULT_OVERLAP_DAYS,
+            },
+        },
+        "ActivateRequest": {
+            "licenseKey": text,
+            "hardwareId": hardware_id,
+            "installationId": text,
+            "installationName": text,
+            "installationVersion": text,
+        },
+        "ValidateRequest": {"licenseKey": text, "hardwareId": hardware_id},
+        "HeartbeatRequest": {
+            "licenseKey": text,
+            "hardwareId": hardware_id,
+            "installationId": text,
+        },
+        "DeactivateRequest": {"licenseKey": text, "hardwareId": hardware_id},
+        "UsageMetrics": {
+            "camerasInUse": amount,
+            "usersActive": amount,
+            "storageUsedGb": amount,
+        },
+        "SystemInfo": {"cpu_count": amount},
+    })
 }
 
-/// Adds to the schema of a field; answers whether there is such a field.
-fn set(schemas: &mut Value, schema: &str, field: &str, bounds: Value) -> bool {
-    let field = schemas.pointer_mut(&format!("/{schema}/properties/{field}"));
-    match (field.and_then(Value::as_object_mut), bounds) {
-        (Some(field), Value::Object(bounds)) => {
+/// Adds the bounds to the schemas.
+fn set_bounds(schemas: &mut Value) {
+    for (schema, fields) in bounds().as_object().into_iter().flatten() {
+        for (field, bounds) in fields.as_object().into_iter().flatten() {
+            let described = schemas.pointer_mut(&format!("/{schema}/properties/{field}"));
+            let described = described.and_then(Value::as_object_mut);
+            debug_assert!(described.is_some(), "{schema} has no field {field}");
+            let (Some(described), Some(bounds)) = (described, bounds.as_object()) else {
+                continue;
+            };
             if bounds.contains_key("maximum") {
                 // It would be a second bound.
-                field.shift_remove("format");
+                described.shift_remove("format");
             }
-            field.extend(bounds);
-            true
+            described.extend(bounds.clone());
         }
-        _ => false,
     }
 }

@@ -170,8 +170,18 @@ pub(super) fn until<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTim
     })
 }
 
-/// The schema of what [`until`] reads in the query.
-pub(super) fn until_schema() -> OneOfBuilder {
+/// What [`until`] reads in the query, as the document describes it.
+pub(super) struct UntilText;
+
+impl PartialSchema for UntilText {
+    fn schema() -> RefOr<Schema> {
+        until_schema().into()
+    }
+}
+
+impl ToSchema for UntilText {}
+
+fn until_schema() -> OneOfBuilder {
     let text = |format| {
         ObjectBuilder::new()
             .schema_type(Type::String)

@@ -29,8 +29,9 @@ use license_service::unattended::finish_even_if_disconnected;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use utoipa::IntoParams;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::app::App;
 use crate::audit::Actor;
@@ -52,7 +53,7 @@ use crate::licensing::site_question::{CallDetails, SiteQuestion};
 /// Maximum length of an id, name or key, in characters: the width of its column.
 pub(super) const MAX_TEXT_CHARS: usize = 255;
 /// Maximum length of a nonce, in characters; ours have 43.
-const MAX_NONCE_CHARS: usize = 128;
+pub(super) const MAX_NONCE_CHARS: usize = 128;
 
 type ReceivedBody = Result<Bytes, BytesRejection>;
 type Reply = Result<Json<Value>, ApiError>;
@@ -229,14 +230,21 @@ struct OfflineBody {
 #[into_params(parameter_in = Query)]
 pub(super) struct KeysParams {
     /// The version that is known: the answer has the signed sets that follow it.
-    #[param(schema_with = version_schema)]
+    #[param(inline, value_type = KeySetVersion, required = false)]
     after: Option<u64>,
 }
 
-fn version_schema() -> ObjectBuilder {
-    let number = ObjectBuilder::new().schema_type(Type::Integer);
-    number.minimum(Some(0)).maximum(Some(u64::MAX))
+/// The document would otherwise say that a version fits into 63 bits.
+struct KeySetVersion;
+
+impl PartialSchema for KeySetVersion {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new().schema_type(Type::Integer);
+        number.minimum(Some(0)).maximum(Some(u64::MAX)).into()
+    }
 }
+
+impl ToSchema for KeySetVersion {}
 
 /// Get the public keys that documents are signed with.
 #[utoipa::path(

@@ -1,31 +1,29 @@
 //! What sites send and get, as the `OpenAPI` document describes it. The messages themselves are
 //! in `license_core::protocol`, which does not know about documents.
-#![expect(dead_code, reason = "describes messages, which are made elsewhere")]
+#![expect(
+    dead_code,
+    unused_qualifications,
+    reason = "describes messages, which are made elsewhere; the macro writes the paths"
+)]
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use crate::http::licenses::{MAX_NONCE_CHARS, MAX_TEXT_CHARS};
 
 /// Headers of a call about a license.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(super) struct SiteHeaders {
-    /// The installation that makes the call, at most 255 characters. Without it, the
-    /// `installationId` of the body counts.
-    #[param(
-        rename = "X-Installation-ID",
-        pattern = r"^[\t -~]*$",
-        max_length = 255,
-        nullable = false
-    )]
+    /// The installation that makes the call. Without it, the `installationId` of the body
+    /// counts.
+    #[param(rename = "X-Installation-ID", inline, value_type = InstallationIdHeader, required = false)]
     installation_id: Option<String>,
-    /// 32 random bytes in base64url, which the signed answer repeats; at most 128 characters.
-    #[param(
-        rename = "X-License-Nonce",
-        pattern = r"^[\t -~]*$",
-        max_length = 128,
-        nullable = false
-    )]
+    /// 32 random bytes in base64url, which the signed answer repeats.
+    #[param(rename = "X-License-Nonce", inline, value_type = NonceHeader, required = false)]
     nonce: Option<String>,
     /// The highest sequence number that the site knows. A text that is no whole number is
     /// ignored.
@@ -35,6 +33,23 @@ pub(super) struct SiteHeaders {
     #[param(rename = "X-License-Drift", nullable = false)]
     drift: Option<String>,
 }
+
+type InstallationIdHeader = HeaderText<MAX_TEXT_CHARS>;
+type NonceHeader = HeaderText<MAX_NONCE_CHARS>;
+
+/// A header of at most `MAX` characters.
+struct HeaderText<const MAX: usize>;
+
+impl<const MAX: usize> PartialSchema for HeaderText<MAX> {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        text.pattern(Some(r"^[\t -~]*$"))
+            .max_length(Some(MAX))
+            .into()
+    }
+}
+
+impl<const MAX: usize> ToSchema for HeaderText<MAX> {}
 
 /// Requests a seat for a machine.
 #[derive(Serialize, ToSchema)]

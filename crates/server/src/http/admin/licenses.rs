@@ -17,7 +17,7 @@ use crate::http::answered_errors::{
     AdminErrors, BodyErrors, LicenseErrors, QueryErrors, RevokedErrors,
 };
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::given::{Body, Params, expiry_schema, until, until_schema};
+use crate::http::given::{Body, Params, UntilText, expiry_schema, until};
 use crate::licensing;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::claim::moves_left;
@@ -44,11 +44,11 @@ pub(in crate::http) struct LicensesParams {
     tier: Option<String>,
     /// Only those that end by this instant or day.
     #[serde(default, deserialize_with = "until")]
-    #[param(schema_with = until_schema)]
+    #[param(inline, value_type = UntilText)]
     expires_until: Option<DateTime<Utc>>,
     /// Only those that end after this instant or day.
     #[serde(default, deserialize_with = "until")]
-    #[param(schema_with = until_schema)]
+    #[param(inline, value_type = UntilText)]
     expires_after: Option<DateTime<Utc>>,
     /// Default is `createdAt`.
     #[serde(default)]

@@ -71,6 +71,7 @@ pub(in crate::http) async fn list(
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct FreeSeatBody {
+    /// The first 8 characters or more are enough.
     hardware_id: String,
 }
 
@@ -99,6 +100,7 @@ pub(in crate::http) async fn free(
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct ReleaseSeatBody {
+    /// The first 8 characters or more are enough.
     hardware_id: String,
     /// The `signedUntil` of the seat: until then, both the old and the new machine may run. If it
     /// is missing, the response (409) states the required value.
