@@ -104,7 +104,7 @@ fn another_server_runs_while_it_records_and_has_not_stopped() {
         (written(another.take(), 100), false),
         (written(proofs.take_for_record(false), 100), false),
     ] {
-        let is_running = proofs.is_another_running(&[found.clone()], 100);
+        let is_running = proofs.is_another_running(std::slice::from_ref(&found), 100);
         assert_eq!(is_running, expected, "{found:?}");
     }
 }
