@@ -49,7 +49,18 @@ pub fn escape_texts(value: &mut Value) {
 /// # Errors
 /// When the value has no JSON form.
 pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
-    let json = serde_json::to_string_pretty(value)?;
+    Ok(escaped_json(&serde_json::to_string_pretty(value)?))
+}
+
+/// The same on one line, for JSON Lines.
+///
+/// # Errors
+/// When the value has no JSON form.
+pub fn json_line(value: &impl Serialize) -> serde_json::Result<String> {
+    Ok(escaped_json(&serde_json::to_string(value)?))
+}
+
+fn escaped_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
         match is_escaped(c) && c != '\n' {
@@ -60,7 +71,7 @@ pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
             false => escaped.push(c),
         }
     }
-    Ok(escaped)
+    escaped
 }
 
 /// How every text is written into a page (`askama.toml`): escaped for HTML, and as
@@ -114,6 +125,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value);
         assert!(json.chars().all(|c| c == '\n' || !is_escaped(c)), "{json}");
         assert!(json.contains("é門"), "{json}");
+        let line = json_line(&value).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);
+        assert!(!line.contains(is_escaped), "{line}");
 
         let mut shown = value;
         escape_texts(&mut shown);

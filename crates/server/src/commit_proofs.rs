@@ -1,8 +1,9 @@
 //! Proofs that the database still has what this process has committed.
 //!
-//! Every transaction that answers a site writes a new random token into a row of this process,
-//! and this process remembers the token. A database that loses the transaction loses the token
-//! with it, and no other history of the database can have the same one.
+//! Every transaction that answers a site writes the next token into a row of this process, and this
+//! process remembers the token. A database that loses the transaction loses the token with it, and
+//! no other history of the database can have the same one: only this process writes the row, and it
+//! uses no token twice. Other servers remember the tokens that they see ([`others`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +12,15 @@ use license_service::database::Transaction;
 use license_service::random;
 use sea_orm::DbErr;
 
+use crate::store::commit_proofs::Model;
+
+pub mod others;
+
 /// The row that is written with every record of the coverage, and with nothing else.
 const RECORD: usize = 0;
+
+/// The last token of a record: the server has stopped. It is larger than all others.
+const STOPPED: i64 = i64::MAX;
 
 /// What this process remembers. There is one row for each transaction at a time, so that
 /// transactions never wait for the row of another one.
@@ -22,6 +30,8 @@ pub struct CommitProofs(Arc<Mutex<Vec<Proof>>>);
 #[derive(Debug)]
 struct Proof {
     row: i64,
+    /// How many transactions have taken the row, which is the token of the newest one.
+    taken: i64,
     /// The row has one of these tokens. There are several only after a commit with an unknown
     /// outcome; without any, nothing is known about the row.
     tokens: Vec<i64>,
@@ -64,7 +74,9 @@ enum Outcome {
 
 impl Default for CommitProofs {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(vec![Proof::new()])))
+        // The sign shows other processes which rows belong to records.
+        let record = Proof::new(!positive_number());
+        Self(Arc::new(Mutex::new(vec![record])))
     }
 }
 
@@ -83,23 +95,26 @@ impl CommitProofs {
         let free = answers.position(|proof| proof.pending.is_none());
         let index = free.map_or(proofs.len(), |free| RECORD + 1 + free);
         if index == proofs.len() {
-            proofs.push(Proof::new());
+            proofs.push(Proof::new(positive_number()));
         }
-        self.taken(&mut proofs, index)
+        self.taken(&mut proofs, index, false)
     }
 
-    /// Takes the row for a record of the coverage, of which there is one at a time.
+    /// Takes the row for a record of the coverage, of which there is one at a time. With the last
+    /// one, other processes see that this server has stopped.
     #[must_use]
-    pub fn take_for_record(&self) -> Moved {
-        self.taken(&mut self.lock(), RECORD)
+    pub fn take_for_record(&self, is_last: bool) -> Moved {
+        self.taken(&mut self.lock(), RECORD, is_last)
     }
 
-    fn taken(&self, proofs: &mut [Proof], index: usize) -> Moved {
-        let token = number();
-        let (row, expected) = proofs.get_mut(index).map_or((0, Vec::new()), |proof| {
+    fn taken(&self, proofs: &mut [Proof], index: usize, is_last: bool) -> Moved {
+        let taken = proofs.get_mut(index).map(|proof| {
+            proof.taken += 1;
+            let token = if is_last { STOPPED } else { proof.taken };
             proof.pending = Some(token);
-            (proof.row, proof.tokens.clone())
+            (proof.row, proof.tokens.clone(), token)
         });
+        let (row, expected, token) = taken.unwrap_or_default();
         Moved {
             proofs: self.clone(),
             index,
@@ -108,6 +123,22 @@ impl CommitProofs {
             token,
             outcome: Outcome::NotTried,
         }
+    }
+
+    /// Whether this process writes the row.
+    #[must_use]
+    pub fn has_row(&self, row: i64) -> bool {
+        self.lock().iter().any(|proof| proof.row == row)
+    }
+
+    /// Whether one of these rows shows that another server is running: it has recorded the
+    /// coverage since this number, and has not stopped.
+    #[must_use]
+    pub fn is_another_running(&self, found: &[Model], since: u64) -> bool {
+        let is_running = |it: &Model| it.id < 0 && it.token < STOPPED && it.number() >= since;
+        found
+            .iter()
+            .any(|it| is_running(it) && !self.has_row(it.id))
     }
 
     /// What the database has to have. Look the rows up after this.
@@ -158,9 +189,10 @@ impl CommitProofs {
 }
 
 impl Proof {
-    fn new() -> Self {
+    fn new(row: i64) -> Self {
         Self {
-            row: number(),
+            row,
+            taken: 0,
             tokens: Vec::new(),
             pending: None,
             commits: 0,
@@ -205,8 +237,8 @@ impl Drop for Moved {
 }
 
 /// A random number that no other process has.
-fn number() -> i64 {
-    i64::from_le_bytes(random::bytes())
+fn positive_number() -> i64 {
+    i64::from_le_bytes(random::bytes()) & i64::MAX
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use license_core::restored::{Continuity, Coverage, MAX_UNRECORDED, number_at};
 
 use crate::commit_proofs::CommitProofs;
+use crate::commit_proofs::others::OtherProofs;
 
 /// Minimum interval between two alerts to staff.
 pub const ALERT_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -22,6 +23,8 @@ pub struct Numbering {
     known: Mutex<Known>,
     /// That the database still has what this process has committed.
     pub proofs: CommitProofs,
+    /// What this process has seen of what others have committed.
+    pub other_proofs: OtherProofs,
     /// Held by the one who records how far the database is covered.
     pub recording: tokio::sync::Mutex<()>,
 }
@@ -30,7 +33,7 @@ pub struct Numbering {
 struct Known {
     /// Numbers after this one may be lost, and the range is not stored yet.
     unstored_after: Option<u64>,
-    /// The same, because the database lacks what this process has committed.
+    /// The same, because the database lacks what this or another process has committed.
     lost_after: Option<u64>,
     /// Numbers of the latest denials, which the database may not have.
     denials: VecDeque<u64>,
@@ -83,7 +86,7 @@ impl Numbering {
         may_be_lost && known.lost_after.is_none() && is_in_time
     }
 
-    /// The database lacks what this process has committed. `proven` is the sequence number of the
+    /// The database lacks what this or another process has committed. `proven` is the sequence number of the
     /// newest record of this process that the database has; `None` where it has none.
     pub fn note_lost(&self, proven: Option<u64>) {
         let mut known = self.lock();
@@ -91,7 +94,7 @@ impl Numbering {
         known.lost_after = Some(known.lost_after.map_or(after, |lost| lost.min(after)));
     }
 
-    /// Whether the database lacks what this process has committed, and no range is stored yet.
+    /// Whether the database lacks what a process has committed, and no range is stored yet.
     #[must_use]
     pub fn has_lost(&self) -> bool {
         self.lock().lost_after.is_some()

@@ -1,7 +1,7 @@
 //! `license-server audit`
 
 use clap::Args;
-use license_console::escaped::escaped;
+use license_console::escaped::{self, escaped};
 use license_service::secret_argument::SecretArgument;
 
 use crate::cli::{license_key, table};
@@ -46,7 +46,7 @@ pub(super) async fn run(storage: &Storage, command: Audit, json: bool) -> anyhow
 /// Prints one line per entry: JSON Lines for programs.
 fn print(entry: &Entry, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string(entry)?);
+        println!("{}", escaped::json_line(entry)?);
         return Ok(());
     }
     let details = entry.details.as_ref().map(ToString::to_string);

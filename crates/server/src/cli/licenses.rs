@@ -197,7 +197,7 @@ pub(super) async fn show(
             "nextCursor": listed.next_cursor,
             "suspicions": suspected,
         });
-        println!("{whole:#}");
+        println!("{}", escaped::json(&whole)?);
         return Ok(());
     }
     println!("{}\n", license.license_key);

@@ -12,7 +12,7 @@ fn ended(mut moved: Moved, outcome: Outcome, is_written: bool, database: &mut Ha
 fn every_lost_commit_is_noticed() {
     let (proofs, mut database) = (CommitProofs::default(), HashMap::new());
     ended(
-        proofs.take_for_record(),
+        proofs.take_for_record(false),
         Outcome::Committed,
         true,
         &mut database,
@@ -75,7 +75,7 @@ fn a_record_replaces_the_proofs_of_earlier_answers_only() {
     ended(proofs.take(), Outcome::Committed, true, &mut database);
     let expected = proofs.expected();
     ended(
-        proofs.take_for_record(),
+        proofs.take_for_record(false),
         Outcome::Committed,
         true,
         &mut database,
@@ -86,4 +86,25 @@ fn a_record_replaces_the_proofs_of_earlier_answers_only() {
     proofs.forget(&proofs.expected());
     assert_eq!(proofs.expected().len(), 1, "the record");
     assert!(proofs.are_lost(&proofs.expected(), &HashMap::new()));
+}
+
+#[test]
+fn another_server_runs_while_it_records_and_has_not_stopped() {
+    let (proofs, another) = (CommitProofs::default(), CommitProofs::default());
+    let written = |moved: Moved, number: i64| Model {
+        id: moved.row,
+        token: moved.token,
+        number,
+    };
+    for (found, expected) in [
+        (written(another.take_for_record(false), 100), true),
+        (written(another.take_for_record(false), 99), false),
+        (written(another.take_for_record(true), 100), false),
+        // A command records nothing.
+        (written(another.take(), 100), false),
+        (written(proofs.take_for_record(false), 100), false),
+    ] {
+        let is_running = proofs.is_another_running(std::slice::from_ref(&found), 100);
+        assert_eq!(is_running, expected, "{found:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Errors for invalid filters in the URL.
+//! Errors for invalid filters in the URL and invalid fields of forms.
 
 use axum::extract::rejection::QueryRejection;
 
@@ -25,6 +25,19 @@ pub(super) fn page_number(text: &str) -> Result<u64, ApiError> {
     match text {
         "" => Ok(1),
         text => text.parse().map_err(|_| unknown("page", text, "a number")),
+    }
+}
+
+/// A text with which PostgreSQL can compare.
+///
+/// # Errors
+/// If it contains a NUL character.
+pub(super) fn without_nul<'a>(name: &str, text: &'a str) -> Result<&'a str, ApiError> {
+    match text.contains('\0') {
+        true => Err(ApiError::BadRequest(format!(
+            "{name} contains a NUL character"
+        ))),
+        false => Ok(text),
     }
 }
 

@@ -19,7 +19,7 @@ use license_core::usage::{Resource, Usage};
 use serde::Deserialize;
 
 use super::audit::{Entry, entry};
-use super::filters::unreadable;
+use super::filters::{unreadable, without_nul};
 use super::frame::{Confirmation, Done, Fact, Frame, Said, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
@@ -287,6 +287,9 @@ pub(super) async fn ask(
     about: Result<Query<About>, QueryRejection>,
 ) -> Response {
     let machine = about.map(|Query(about)| about.machine).unwrap_or_default();
+    if let Err(error) = without_nul("machine", &machine) {
+        return trouble("licenses", error);
+    }
     match look_up(&app.store, &license).await {
         Ok(license) => {
             let day = license.expires_at.map(|end| end.format("%Y-%m-%d"));
@@ -351,12 +354,14 @@ async fn carry_out(
             Ok(Done::Revoked)
         }
         What::Free => {
-            freeing::free(store, &license.id, &given.machine, &change).await?;
+            let machine = without_nul("machine", &given.machine)?;
+            freeing::free(store, &license.id, machine, &change).await?;
             Ok(Done::SeatFreed)
         }
         What::Release => {
+            let machine = without_nul("machine", &given.machine)?;
             let until = given.may_run_until.parse().ok();
-            freeing::release(store, &license.id, &given.machine, until, &change).await?;
+            freeing::release(store, &license.id, machine, until, &change).await?;
             Ok(Done::SeatReleased)
         }
     }

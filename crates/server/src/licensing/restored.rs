@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::foreign_text;
 use license_core::license_key::mask;
-use license_core::restored::{Coverage, LostNumbers, number_at};
+use license_core::restored::{Coverage, LostNumbers, MAX_UNRECORDED, number_at};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
@@ -18,6 +18,11 @@ use crate::signing::clock::SigningClock;
 use crate::store::{
     Store, StoreError, audit_log, commit_proofs, coverage, lost_numbers, signing_clock,
 };
+
+/// How long the newest proofs of other processes are remembered. Older losses reach back to before
+/// the newest record of this process, which notices them by its own proof. Longer than clocks
+/// differ, and shorter than the rows are kept.
+const SEEN_FOR: TimeDelta = TimeDelta::minutes(10);
 
 /// The numbering at the start of a process. `has_keys` says whether there are signing keys: without
 /// them and with an empty database nothing was ever issued.
@@ -35,8 +40,9 @@ pub async fn open(
     })
 }
 
-/// Records that the database is complete up to now, and that the clock is trusted; `is_closed`
-/// means that this server is stopping. Numbers that may have been lost, before this process started
+/// Records that the database is complete up to now, and that the clock is trusted; `is_stopping`
+/// means that this server is stopping, which closes the record unless another one is running.
+/// Numbers that may have been lost, before this process started
 /// or while it runs, are stored in the same transaction, so that the evidence of the loss is not
 /// overwritten before. Does nothing while the clock may be wrong, when nothing is signed anyway, or
 /// while another server may still show that nothing is lost.
@@ -47,7 +53,7 @@ pub async fn record(
     store: &Store,
     numbering: &Numbering,
     clock: &SigningClock,
-    is_closed: bool,
+    is_stopping: bool,
 ) -> Result<(), StoreError> {
     let _turn = numbering.recording.lock().await;
     let Some((at, may_begin)) = clock.to_record() else {
@@ -57,10 +63,12 @@ pub async fn record(
     let transaction = store.begin().await?;
     let recorded = coverage::hold(&transaction).await?;
     signing_clock::record(&transaction, at, may_begin).await?;
-    let next = Coverage::next(recorded.as_ref(), now, is_closed);
-    let expected = check(&transaction, numbering).await?;
-    if !is_closed && numbering.waits(recorded.as_ref(), now) {
-        return Ok(transaction.commit().await?);
+    let Checked { expected, found } = check(&transaction, numbering, now).await?;
+    // The check has compared its row.
+    let proof = numbering.proofs.take_for_record(is_stopping);
+    commit_proofs::write(&transaction, &row(&proof, now), &[]).await?;
+    if !is_stopping && numbering.waits(recorded.as_ref(), now) {
+        return Ok(proof.commit(transaction).await?);
     }
     let lost_after = numbering.unstored_after(recorded.as_ref());
     if let Some(after) = lost_after {
@@ -68,23 +76,24 @@ pub async fn record(
         let before = now - TimeDelta::milliseconds(1);
         lost_numbers::add(&transaction, LostNumbers::noticed(after, before)).await?;
     }
+    let running_since = number_at(now - MAX_UNRECORDED);
+    let is_closed = is_stopping && !numbering.proofs.is_another_running(&found, running_since);
+    let next = Coverage::next(recorded.as_ref(), now, is_closed);
     coverage::record(&transaction, &next).await?;
-    // The check has compared its row.
-    let proof = numbering.proofs.take_for_record();
-    commit_proofs::write(&transaction, &row(&proof, now), &[]).await?;
     proof.commit(transaction).await?;
     numbering.note_recorded(next, lost_after);
     numbering.proofs.forget(&expected);
     Ok(())
 }
 
-/// Looks whether the database still has what this process has committed. What it has lost is
-/// recorded immediately, so that other servers know it as well.
+/// Looks whether the database still has what this process has committed, and what it has seen of
+/// other processes. What the database has lost is recorded immediately, so that other servers know
+/// it as well.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn watch(app: &App) -> Result<(), StoreError> {
-    check(app.store.reader(), &app.numbering).await?;
+    check(app.store.reader(), &app.numbering, app.clock.now()).await?;
     match app.numbering.has_lost() {
         true => record(&app.store, &app.numbering, &app.signing_clock, false).await,
         false => Ok(()),
@@ -110,29 +119,44 @@ pub async fn prove(
     Ok(proof)
 }
 
-/// Looks whether the database still has what this process has committed.
+/// What a check has compared.
+struct Checked {
+    /// The rows of this process.
+    expected: Vec<Expected>,
+    /// These rows and the new ones of other processes, as the database has them.
+    found: Vec<commit_proofs::Model>,
+}
+
+/// Looks whether the database still has what this process has committed, and what it has seen of
+/// other processes.
 async fn check(
     db: &impl ConnectionTrait,
     numbering: &Numbering,
-) -> Result<Vec<Expected>, StoreError> {
-    let expected = numbering.proofs.expected();
+    now: DateTime<Utc>,
+) -> Result<Checked, StoreError> {
+    let (proofs, others) = (&numbering.proofs, &numbering.other_proofs);
+    let since = number_at(now - SEEN_FOR);
+    let (expected, of_others) = (proofs.expected(), others.expected(since));
     let rows: Vec<i64> = expected.iter().map(|it| it.row).collect();
-    if rows.is_empty() {
-        return Ok(expected);
-    }
-    let found = commit_proofs::find(db, &rows).await?;
+    let found = commit_proofs::find_since(db, &rows, since).await?;
     let tokens: HashMap<_, _> = found.iter().map(|it| (it.id, it.token)).collect();
-    if numbering.proofs.are_lost(&expected, &tokens) {
+    if proofs.are_lost(&expected, &tokens) {
         note_lost(numbering, &found);
     }
-    Ok(expected)
+    let found_of_others = found.iter().filter(|it| !proofs.has_row(it.id));
+    if let Some(lost) = others.compare(&of_others, found_of_others) {
+        note_lost(numbering, &found);
+        // The clock of the other process may be behind.
+        numbering.note_lost(Some(lost.saturating_sub(1)));
+    }
+    Ok(Checked { expected, found })
 }
 
 /// Nothing that was committed before the newest record of this process is lost.
 fn note_lost(numbering: &Numbering, found: &[commit_proofs::Model]) {
     let record = numbering.proofs.record_row();
     let record = found.iter().find(|it| it.id == record);
-    numbering.note_lost(record.map(|it| u64::try_from(it.number).unwrap_or_default()));
+    numbering.note_lost(record.map(commit_proofs::Model::number));
 }
 
 fn row(proof: &Moved, now: DateTime<Utc>) -> commit_proofs::Model {
@@ -184,7 +208,7 @@ async fn is_lost(
     if numbering.has_denied(known) {
         return Ok(false);
     }
-    check(db, numbering).await?;
+    check(db, numbering, now).await?;
     let mut recorded = coverage::find(db).await?;
     // This process may have advanced the record since it was read.
     if numbering.unstored_after(recorded.as_ref()).is_some() {

@@ -1,9 +1,8 @@
-//! `commit_proofs`: rows of running processes, each with the random token of the newest
-//! transaction that wrote it.
+//! `commit_proofs`: rows of processes, each with the token of the newest transaction that wrote it.
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
+use sea_orm::{ActiveValue, Condition, ConnectionTrait, EntityTrait};
 
 use super::StoreError;
 
@@ -11,13 +10,21 @@ use super::StoreError;
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "commit_proofs")]
 pub struct Model {
-    /// Which row: a random number of the process.
+    /// Which row: a random number of the process; negative for the row of a server's records.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
-    /// The newest token.
+    /// The newest token, larger than those before.
     pub token: i64,
     /// The sequence number of the moment at which it was written.
     pub number: i64,
+}
+
+impl Model {
+    /// The sequence number of the moment at which the row was written.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        u64::try_from(self.number).unwrap_or_default()
+    }
 }
 
 /// There are no relations.
@@ -69,6 +76,22 @@ pub async fn write(
 pub async fn find(db: &impl ConnectionTrait, rows: &[i64]) -> Result<Vec<Model>, StoreError> {
     let found = Entity::find().filter(Column::Id.is_in(rows.iter().copied()));
     Ok(found.all(db).await?)
+}
+
+/// Those of these rows that exist, and all rows that were written since this number.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn find_since(
+    db: &impl ConnectionTrait,
+    rows: &[i64],
+    since: u64,
+) -> Result<Vec<Model>, StoreError> {
+    let since = i64::try_from(since).unwrap_or(i64::MAX);
+    let found = Condition::any()
+        .add(Column::Id.is_in(rows.iter().copied()))
+        .add(Column::Number.gte(since));
+    Ok(Entity::find().filter(found).all(db).await?)
 }
 
 /// Removes rows that were written before this number.

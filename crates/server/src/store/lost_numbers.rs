@@ -1,10 +1,12 @@
 //! `lost_numbers`: ranges of sequence numbers that this database may have lost, because it was not
-//! in use, or was restored from a backup. Rows are never changed, and are removed when no lease
-//! from that time is valid any more.
+//! in use, or was restored from a backup. Rows are removed when no lease from that time is valid any
+//! more.
 
 use license_core::restored::{LostNumbers, MAX_LEAD};
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use sea_orm::{
+    ActiveValue, Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _,
+};
 
 use super::StoreError;
 
@@ -24,15 +26,24 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Adds a range.
+/// Adds a range. Ranges that overlap become one: several servers may notice the same loss.
 ///
 /// # Errors
 /// If the database returns an error.
 pub async fn add(db: &impl ConnectionTrait, lost: LostNumbers) -> Result<(), StoreError> {
+    let (mut after, mut until) = (stored(lost.after), stored(lost.until));
+    let overlap = Condition::all()
+        .add(Column::UntilNumber.gte(after))
+        .add(Column::AfterNumber.lte(until));
+    for row in Entity::find().filter(overlap.clone()).all(db).await? {
+        after = after.min(row.after_number);
+        until = until.max(row.until_number);
+    }
+    Entity::delete_many().filter(overlap).exec(db).await?;
     let row = ActiveModel {
         id: ActiveValue::NotSet,
-        after_number: ActiveValue::Set(stored(lost.after)),
-        until_number: ActiveValue::Set(stored(lost.until)),
+        after_number: ActiveValue::Set(after),
+        until_number: ActiveValue::Set(until),
     };
     Entity::insert(row).exec_without_returning(db).await?;
     Ok(())

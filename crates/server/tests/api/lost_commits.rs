@@ -4,19 +4,26 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use license_core::restored::number_at;
+use license_core::offline::{OfflineRequest, Purpose};
+use license_core::restored::{MAX_UNRECORDED, number_at};
+use license_server::app::App;
+use license_server::audit::Actor;
 use license_server::licensing::clock::watch;
+use license_server::licensing::offline::sign;
 use license_server::licensing::restored;
 use license_service::clock::Clock as _;
 
-use crate::database::{Engine, on_both_engines};
-use crate::harness::Vendor;
+use crate::database::{Engine, TestDatabase, on_both_engines};
+use crate::harness::{INSTALLATION, NONCE, Vendor};
 use crate::restored::{OLDER, alerts, issue, ranges, seq, suspected, word};
 
 on_both_engines! {
     what_is_lost_between_two_records_is_not_denied;
     a_lost_record_whose_version_another_server_uses_again_is_noticed;
     concurrent_answers_records_and_hang_ups_lose_nothing;
+    what_another_process_has_answered_is_not_denied;
+    what_a_killed_server_has_answered_is_not_hidden_by_one_that_stopped_before;
+    only_the_last_server_that_stops_closes_the_record;
 }
 
 /// All tables with rows that the tests write; those that refer to others come first.
@@ -200,4 +207,176 @@ async fn concurrent_answers_records_and_hang_ups_lose_nothing(engine: Engine) {
     assert_eq!((ranges(&vendor).await, alerts(&vendor).await), (0, 0));
     second.stop().await;
     vendor.end().await;
+}
+
+/// Another process on the same database: a command, or a server that never does anything without
+/// being told.
+async fn another_process(vendor: &Vendor) -> App {
+    let terms = vendor.app.terms.clone();
+    let opened = App::open(&vendor.storage(), terms, vendor.clock.clone()).await;
+    opened.unwrap()
+}
+
+async fn record(app: &App, is_stopping: bool) {
+    restored::record(&app.store, &app.numbering, &app.signing_clock, is_stopping)
+        .await
+        .unwrap();
+}
+
+/// Signs a request file for the machine `m`.
+async fn sign_by_file(app: &App, key: &str) {
+    let request = OfflineRequest {
+        purpose: Purpose::Activate,
+        license_key: key.to_owned(),
+        hardware_id: "m".to_owned(),
+        installation_id: INSTALLATION.to_owned(),
+        installation_name: "Site".to_owned(),
+        installation_version: "1".to_owned(),
+        nonce: NONCE.to_owned(),
+        created_at: app.clock.now(),
+        key_set: 1,
+        newest_seq: None,
+    };
+    let lease = app.terms.offline_days;
+    let signed = sign(app, request, lease, Actor::CommandLine).await;
+    signed.unwrap();
+}
+
+async fn what_another_process_has_answered_is_not_denied(engine: Engine) {
+    for kind in ["a command", "a killed server", "a server that stops"] {
+        for servers in [1, 2] {
+            let vendor = Vendor::start(engine).await;
+            let second = match servers {
+                2 => Some(vendor.twin().await),
+                _ => None,
+            };
+            vendor.clock.advance(TimeDelta::seconds(1));
+            watch(&vendor.app).await.unwrap();
+            let another = another_process(&vendor).await;
+            if kind != "a command" {
+                record(&another, false).await;
+            }
+            let seat_lost = issue(&vendor, 1, None).await;
+            restored::watch(&vendor.app).await.unwrap();
+            copy_rows(&vendor).await;
+            vendor.clock.advance(TimeDelta::seconds(1));
+            let license_lost = issue(&vendor, 1, None).await;
+            let mut numbers = Vec::new();
+            for key in [&seat_lost, &license_lost] {
+                sign_by_file(&another, key).await;
+                numbers.push(seq(&vendor, key, "m").await);
+            }
+            if kind == "a server that stops" {
+                record(&another, true).await;
+            }
+            another.store.clone().close().await;
+            // The servers see it before it is lost.
+            let running: Vec<_> = [Some(&vendor), second.as_ref()]
+                .into_iter()
+                .flatten()
+                .collect();
+            for server in &running {
+                restored::watch(&server.app).await.unwrap();
+            }
+            assert_eq!(ranges(&vendor).await, 0, "{kind}");
+            lose_newer_rows(&vendor).await;
+            vendor.clock.advance(TimeDelta::seconds(1));
+
+            // Another machine takes the seat that is free again.
+            assert_eq!(vendor.activate(&seat_lost, "another").await.word(), "yes");
+            let mut invented = None;
+            for wait in [TimeDelta::zero(), TimeDelta::hours(3), TimeDelta::days(2)] {
+                vendor.clock.advance(wait);
+                for server in &running {
+                    for (key, number) in [&seat_lost, &license_lost].into_iter().zip(&numbers) {
+                        let answered = word(server, "validate", key, "m", Some(*number)).await;
+                        assert_eq!(answered, OLDER, "{kind} {servers} {wait}");
+                    }
+                    watch(&server.app).await.unwrap();
+                    if let Some(invented) = invented {
+                        let key = &license_lost;
+                        let answered = word(server, "validate", key, "m", Some(invented)).await;
+                        assert_eq!(answered, "unknown_license", "{kind} {servers} {wait}");
+                    }
+                }
+                invented = Some(number_at(vendor.clock.now() + TimeDelta::minutes(11)));
+            }
+            assert_eq!((ranges(&vendor).await, suspected(&vendor).await), (1, 0));
+            assert!(alerts(&vendor).await >= 1);
+            if let Some(second) = second {
+                second.stop().await;
+            }
+            vendor.end().await;
+        }
+    }
+}
+
+async fn what_a_killed_server_has_answered_is_not_hidden_by_one_that_stopped_before(
+    engine: Engine,
+) {
+    // Without another server, nothing is issued after the record that the stop closes.
+    for (has_another, expected) in [(true, OLDER), (false, "unknown_license")] {
+        let vendor = Vendor::start(engine).await;
+        watch(&vendor.app).await.unwrap();
+        if has_another {
+            let another = another_process(&vendor).await;
+            record(&another, false).await;
+            another.store.clone().close().await;
+        }
+        let (vendor, copy) = vendor.backed_up().await;
+        vendor.clock.advance(TimeDelta::seconds(1));
+        let key = issue(&vendor, 1, None).await;
+        assert_eq!(vendor.activate(&key, "m").await.word(), "yes");
+        let number = seq(&vendor, &key, "m").await;
+        let vendor = vendor.restored(copy).await;
+        for wait in [TimeDelta::zero(), MAX_UNRECORDED, TimeDelta::hours(3)] {
+            vendor.clock.advance(wait);
+            watch(&vendor.app).await.unwrap();
+            let answered = word(&vendor, "validate", &key, "m", Some(number)).await;
+            assert_eq!(answered, expected, "{wait}");
+        }
+        assert_eq!(ranges(&vendor).await, usize::from(has_another));
+        vendor.end().await;
+    }
+}
+
+async fn is_closed(database: &TestDatabase) -> bool {
+    let closed = "SELECT CAST(version AS TEXT) FROM coverage WHERE is_closed";
+    !database.texts(closed).await.is_empty()
+}
+
+async fn only_the_last_server_that_stops_closes_the_record(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let database = vendor.database.clone();
+    let second = vendor.twin().await;
+    for server in [&vendor, &second] {
+        vendor.clock.advance(TimeDelta::seconds(1));
+        watch(&server.app).await.unwrap();
+    }
+    second.stop().await;
+    assert!(!is_closed(&database).await, "the first one is running");
+    // A server is running even while it waits for another one to show itself.
+    let third = vendor.twin().await;
+    vendor.stop().await;
+    assert!(!is_closed(&database).await, "the third one is running");
+    third.clock.advance(TimeDelta::seconds(15));
+    watch(&third.app).await.unwrap();
+    let command = another_process(&third).await;
+    let key = issue(&third, 1, None).await;
+    sign_by_file(&command, &key).await;
+    command.store.clone().close().await;
+    let clock = third.clock.clone();
+    let third = third.restarted().await;
+    assert_eq!(ranges(&third).await, 0);
+    // A killed server counts as running until its record is old.
+    let killed = another_process(&third).await;
+    record(&killed, false).await;
+    killed.store.clone().close().await;
+    clock.advance(MAX_UNRECORDED);
+    let fourth = third.restarted().await;
+    assert!(!is_closed(&database).await);
+    clock.advance(TimeDelta::milliseconds(1));
+    fourth.stop().await;
+    assert!(is_closed(&database).await, "no other one is running");
+    database.drop_database().await;
 }

@@ -393,3 +393,19 @@ async fn marks_that_change_the_direction_of_text_are_visible() {
     assert!(page.contains("value=\"A\u{202e}B\""), "{page}");
     staff.vendor.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_with_a_nul_character_is_refused() {
+    let staff = Staff::signed_in().await;
+    let key = staff.vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    for action in ["free", "release"] {
+        let path = format!("/console/licenses/{key}/{action}");
+        let asked = staff.get(&format!("{path}?machine=a%00b")).await;
+        let confirmed = staff.post(&path, "machine=a%00b").await;
+        for (status, page) in [asked, confirmed] {
+            assert_eq!(status, 400, "{action}");
+            assert!(page.contains("machine contains a NUL character"), "{page}");
+        }
+    }
+    staff.vendor.end().await;
+}
