@@ -53,15 +53,18 @@ async fn before_the_first_contact_the_policy_decides() {
 #[tokio::test]
 async fn a_connection_is_renewed_without_losing_contact() {
     let client = ScriptedClient::start(Manner::Says(licensed()));
-    let gate = with(&client, WithoutContact::Deny).start().unwrap();
+    let gate = with(&client, WithoutContact::Deny).idle_timeout(Duration::from_millis(300));
+    let gate = gate.start().unwrap();
     until(&gate, MAP_VIEW, "licensed").await;
-    for _ in 0..500 {
+    for _ in 0..100 {
         assert!(gate.is_in_contact());
         assert_eq!(gate.check(MAP_VIEW).reason.code(), "licensed");
         if client.asked().len() == 3 {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        // It is never idle.
+        client.now(Manner::Says(licensed()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("the connection is not renewed");
 }
