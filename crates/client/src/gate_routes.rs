@@ -38,15 +38,24 @@ pub enum GateRoutesError {
         /// The problem.
         why: String,
     },
+    /// The file contains neither a route nor a `default`: it may have been emptied by mistake, and
+    /// must not open all gates.
+    #[error(
+        "GATE_ROUTES: '{file}' contains neither a [[route]] nor a default. Restore the table, or \
+         write default = \"deny\" to refuse every path, or default = \"allow\" to allow every path"
+    )]
+    Empty {
+        /// The file.
+        file: String,
+    },
 }
 
 /// The file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// What happens to a request that matches no route.
-    #[serde(default)]
-    default: Default,
+    /// What happens to a request that matches no route. Optional only beside routes.
+    default: Option<Default>,
     /// Whether to compare paths case-insensitively.
     #[serde(default)]
     ignore_case: bool,
@@ -54,10 +63,9 @@ struct File {
     route: Vec<Line>,
 }
 
-#[derive(Deserialize, Default, Clone, Copy)]
+#[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 enum Default {
-    #[default]
     Allow,
     Deny,
 }
@@ -85,16 +93,15 @@ impl GateRoutes {
         })
     }
 
-    /// Reloads it; returns the number of routes.
+    /// Reloads the table, if a file is set.
     ///
     /// # Errors
     /// As [`GateRoutes::load`]; the previous table then stays in effect.
-    pub fn reload(&self) -> Result<usize, GateRoutesError> {
-        let table = self.file.as_deref().map(read).transpose()?;
-        let table = table.unwrap_or_default();
-        let routes = table.len();
-        self.table.store(Arc::new(table));
-        Ok(routes)
+    pub fn reload(&self) -> Result<(), GateRoutesError> {
+        if let Some(file) = &self.file {
+            self.table.store(Arc::new(read(file)?));
+        }
+        Ok(())
     }
 
     /// The table; `None` if none is configured.
@@ -110,15 +117,20 @@ fn read(file: &Path) -> Result<RouteTable, GateRoutesError> {
         file: shown.clone(),
         error,
     })?;
-    parse(&text).map_err(|(at, why)| GateRoutesError::Line {
-        file: shown,
-        line: text[..at.min(text.len())].matches('\n').count() + 1,
-        why,
-    })
+    match parse(&text) {
+        Ok(Some(table)) => Ok(table),
+        Ok(None) => Err(GateRoutesError::Empty { file: shown }),
+        Err((at, why)) => Err(GateRoutesError::Line {
+            file: shown,
+            line: text[..at.min(text.len())].matches('\n').count() + 1,
+            why,
+        }),
+    }
 }
 
-/// The table, or the position and reason of the error.
-fn parse(text: &str) -> Result<RouteTable, (usize, String)> {
+/// The table, or the position and reason of the error. `None` if the text contains neither a route
+/// nor a `default`.
+fn parse(text: &str) -> Result<Option<RouteTable>, (usize, String)> {
     let file: File = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         (at, error.message().to_owned())
@@ -150,10 +162,12 @@ fn parse(text: &str) -> Result<RouteTable, (usize, String)> {
         });
     }
     let otherwise = match file.default {
-        Default::Allow => Otherwise::Allow,
-        Default::Deny => Otherwise::Deny,
+        Some(Default::Allow) => Otherwise::Allow,
+        Some(Default::Deny) => Otherwise::Deny,
+        None if routes.is_empty() => return Ok(None),
+        None => Otherwise::default(),
     };
-    Ok(RouteTable::new(routes, otherwise, file.ignore_case))
+    Ok(Some(RouteTable::new(routes, otherwise, file.ignore_case)))
 }
 
 #[cfg(test)]
@@ -164,8 +178,8 @@ mod tests {
     fn a_table_is_read_and_a_wrong_line_is_named() {
         let good = "default = \"deny\"\n\n[[route]]\npath = \"/api/map/**\"\nmethods = [\"get\", \"version-control\"]\n\
                     feature = \"module.map_view\"\n\n[[route]]\npath = \"/free\"\n";
-        assert_eq!(parse(good).unwrap().len(), 2);
-        assert!(parse("").unwrap().is_empty());
+        let table = parse(good).unwrap().unwrap();
+        assert_eq!((table.len(), table.otherwise()), (2, Otherwise::Deny));
         for (wrong, line, why) in [
             ("default = \"perhaps\"", 1, "perhaps"),
             ("[[route]]\npaht = \"/x\"", 2, "paht"),
@@ -190,6 +204,38 @@ mod tests {
             let number = wrong[..at].matches('\n').count() + 1;
             assert_eq!(number, line, "{wrong}: {found}");
             assert!(found.contains(why), "{wrong}: {found}");
+        }
+    }
+
+    #[test]
+    fn an_emptied_table_is_refused_unless_its_default_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("routes.toml");
+        let write = |text: &str| std::fs::write(&file, text).unwrap();
+        write("[[route]]\npath = \"/map\"\nfeature = \"module.map_view\"\n");
+        let routes = GateRoutes::load(Some(&file)).unwrap();
+        for empty in [
+            "",
+            "\u{feff}",
+            "\n \n",
+            "# [[route]]\n# path = \"/map\"\n",
+            "ignore_case = true",
+            "route = []",
+        ] {
+            write(empty);
+            let error = GateRoutes::load(Some(&file)).err().unwrap();
+            assert!(matches!(error, GateRoutesError::Empty { .. }), "{empty:?}");
+            assert!(routes.reload().is_err(), "{empty:?}");
+            assert_eq!(routes.table().unwrap().len(), 1, "{empty:?}");
+        }
+        for (text, otherwise) in [
+            ("default = \"allow\"", Otherwise::Allow),
+            ("default = \"deny\"", Otherwise::Deny),
+        ] {
+            write(text);
+            routes.reload().unwrap();
+            let table = routes.table().unwrap();
+            assert_eq!((table.len(), table.otherwise()), (0, otherwise));
         }
     }
 }

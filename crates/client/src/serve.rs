@@ -132,6 +132,10 @@ fn announce(
              LICENSE_TRUSTED_KEYS to the vendor's public keys"
         ),
     }
+    if let Some(table) = app.gate_routes.table() {
+        let default = table.otherwise().as_str();
+        tracing::info!(routes = table.len(), default, "gate routes loaded");
+    }
     tracing::info!(
         address = %listener.local_addr()?,
         ext_authz = ext_authz.map(tracing::field::display),

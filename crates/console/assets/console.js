@@ -5,6 +5,9 @@
 (() => {
   const live = () => document.getElementById('live');
   if (!live()) return;
+  const { events: address, every } = document.body.dataset;
+  const interval = 1000 * Number(every);
+  const updateTimeout = 30000;
 
   // Fields that the user is editing are not replaced.
   const isBusy = () => {
@@ -12,23 +15,44 @@
     return at && live().contains(at) && /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName);
   };
 
-  let asking = null;
+  // 'fresh', 'signed-out' or 'lost': how the last update ended.
+  function show(state) {
+    for (const notice of ['signed-out', 'lost']) document.getElementById(notice).hidden = state !== notice;
+    live().classList.toggle('outdated', state !== 'fresh');
+    if (state !== 'lost') expected = performance.now() + 3 * interval;
+  }
+
+  // By then an update must have ended, or the page counts as lost.
+  let expected = performance.now() + 3 * interval;
+
+  async function update() {
+    const headers = { accept: 'text/html', 'x-refresh': '1' };
+    const answer = await fetch(location.href, { headers, signal: AbortSignal.timeout(updateTimeout) });
+    if (!answer.ok) return 'lost';
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const fresh = page.getElementById('live');
+    if (answer.redirected || !fresh) return 'signed-out';
+    if (isBusy()) return 'fresh';
+    const focused = document.activeElement && document.activeElement.id;
+    live().replaceWith(document.adoptNode(fresh));
+    document.title = page.title;
+    begin();
+    if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
+    return 'fresh';
+  }
+
+  // One update at a time; what happens during an update leads to another one.
+  let isUpdating = false;
+  let isOutdated = false;
   async function refresh() {
-    if (isBusy() || asking) return asking;
-    asking = (async () => {
-      const answer = await fetch(location.href, { headers: { accept: 'text/html', 'x-refresh': '1' } });
-      if (!answer.ok) return;
-      lost(false);
-      const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
-      const fresh = page.getElementById('live');
-      if (!fresh || isBusy()) return;
-      const focused = document.activeElement && document.activeElement.id;
-      live().replaceWith(document.adoptNode(fresh));
-      document.title = page.title;
-      begin();
-      if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
-    })();
-    try { await asking; } catch { lost(true); } finally { asking = null; }
+    isOutdated = true;
+    if (isUpdating) return;
+    isUpdating = true;
+    while (isOutdated) {
+      isOutdated = false;
+      show(await update().catch(() => 'lost'));
+    }
+    isUpdating = false;
   }
 
   // Countdowns use this machine's monotonic clock, starting from the value of the service.
@@ -46,22 +70,45 @@
       it.textContent = words(Math.max(0, left));
       if (left <= 0 && !ended) { ended = true; setTimeout(() => { ended = false; refresh(); }, 300); }
     }
+    if (!document.hidden && performance.now() > expected) show('lost');
   }
   setInterval(tick, 1000);
 
-  function lost(is) {
-    const banner = document.getElementById('lost');
-    if (banner) banner.hidden = !is;
+  // Browsers allow six connections to one HTTP/1.1 host in all tabs together: a hidden tab has none.
+  const [minDelay, maxDelay] = [1000, 60000];
+  let events = null;
+  let reconnecting = 0;
+  let delay = minDelay;
+  let isFirstSnapshot = true;
+  function connect() {
+    if (!address || document.hidden || events) return;
+    events = new EventSource(address);
+    events.onopen = () => { delay = minDelay; };
+    // Each connection begins with a snapshot. The first one is what the page already shows.
+    events.addEventListener('snapshot', () => { if (!isFirstSnapshot) refresh(); isFirstSnapshot = false; });
+    events.addEventListener('changed', refresh);
+    events.onerror = () => {
+      refresh();
+      // The browser itself reconnects, unless the answer was an error.
+      if (events.readyState !== EventSource.CLOSED) return;
+      disconnect();
+      reconnecting = setTimeout(connect, delay);
+      delay = Math.min(2 * delay, maxDelay);
+    };
   }
-  const { events: address, every } = document.body.dataset;
-  if (address) {
-    const events = new EventSource(address);
-    events.addEventListener('snapshot', () => { lost(false); if (events.known) refresh(); events.known = true; });
-    events.addEventListener('changed', () => { lost(false); refresh(); });
-    events.onopen = () => lost(false);
-    events.onerror = () => lost(true);
+  function disconnect() {
+    clearTimeout(reconnecting);
+    if (events) events.close();
+    events = null;
   }
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return disconnect();
+    expected = performance.now() + 3 * interval;
+    connect();
+    refresh();
+  });
+  connect();
   // Changes without an event are picked up by polling.
-  setInterval(() => { if (!document.hidden) refresh(); }, 1000 * Number(every));
+  setInterval(() => { if (!document.hidden) refresh(); }, interval);
   begin();
 })();

@@ -100,6 +100,17 @@ pub enum Otherwise {
     Deny,
 }
 
+impl Otherwise {
+    /// The value as it is written in a table: `allow` or `deny`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
 /// What a request requires, according to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need<'a> {
@@ -153,6 +164,12 @@ impl RouteTable {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.routes.is_empty()
+    }
+
+    /// What happens to a request that matches no route.
+    #[must_use]
+    pub fn otherwise(&self) -> Otherwise {
+        self.otherwise
     }
 
     /// What a request requires, by its method and its path, with or without a query. HEAD requires

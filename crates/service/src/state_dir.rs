@@ -23,6 +23,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
+use crate::dangling_link::DanglingLink;
 use crate::presentable_url::{presentable_path, reason_without_path};
 
 /// Opens a directory to create entries in it, without permission to read it.
@@ -37,15 +38,25 @@ const OLD_AGE: TimeDelta = TimeDelta::minutes(10);
 
 /// A file cannot be written, or cannot be created in a directory.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "'{path}' is not writable by user {user}: {reason}. Give this user write permission, or \
-     choose another path with {setting}"
-)]
-pub struct NotWritable {
-    setting: &'static str,
-    path: String,
-    user: u32,
-    reason: String,
+pub enum NotWritable {
+    /// The path leads to something that does not exist.
+    #[error(transparent)]
+    DanglingLink(#[from] DanglingLink),
+    /// The system refuses it.
+    #[error(
+        "'{path}' is not writable by user {user}: {reason}. Give this user write permission, or \
+         choose another path with {setting}"
+    )]
+    Refused {
+        /// The setting that names the path.
+        setting: &'static str,
+        /// The path.
+        path: String,
+        /// The user of this process.
+        user: u32,
+        /// The reason.
+        reason: String,
+    },
 }
 
 /// Creates the directory that `setting` names, if necessary, and a file in it.
@@ -60,7 +71,10 @@ pub fn check_writable(setting: &'static str, directory: &Path) -> Result<(), Not
 
 impl NotWritable {
     pub(crate) fn new(setting: &'static str, path: &Path, error: &io::Error) -> Self {
-        Self {
+        if let Some(link) = DanglingLink::on(path) {
+            return link.into();
+        }
+        Self::Refused {
             setting,
             path: presentable_path(path),
             user: rustix::process::geteuid().as_raw(),
@@ -92,14 +106,17 @@ fn made_directory(directory: &Path, mode: u32) -> io::Result<OwnedFd> {
     let place = made_directory(parent, mode)?;
     match mkdirat(&place, name.as_os_str(), Mode::from_raw_mode(mode)) {
         Ok(()) => give_directory(&place, name.as_os_str(), parent),
-        // Another process was faster.
+        // Another process was faster, or it is a link.
         Err(Errno::EXIST) => openat(
             &place,
             name.as_os_str(),
             PLACE | OFlags::NOFOLLOW,
             Mode::empty(),
         )
-        .map_err(|_| io::ErrorKind::AlreadyExists.into()),
+        .map_err(|_| match DanglingLink::on(directory) {
+            Some(link) => io::Error::new(io::ErrorKind::NotFound, link),
+            None => io::ErrorKind::AlreadyExists.into(),
+        }),
         Err(error) => Err(error.into()),
     }
 }

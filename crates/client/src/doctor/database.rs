@@ -1,6 +1,7 @@
 //! Is the database reachable, with the required permissions?
 
 use license_service::clock::Clock;
+use license_service::dangling_link::DanglingLink;
 use license_service::database::{Failure, Trouble};
 
 use super::{Examiner, Finding};
@@ -14,6 +15,9 @@ pub(super) async fn check(
     examiner: Examiner<'_>,
 ) -> Vec<Finding> {
     let url = settings.database();
+    if let Some(link) = url.sqlite_file().and_then(DanglingLink::on) {
+        return vec![Finding::error(WHAT, link.what(), DanglingLink::ADVICE)];
+    }
     if let Some(file) = url.sqlite_file()
         && !file.exists()
     {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use license_service::dangling_link::DanglingLink;
 use license_service::presentable_url::{presentable_absolute, reason_without_path};
 use license_service::state_dir::temporary_file;
 
@@ -13,6 +14,9 @@ const LITTLE: u64 = 100 * 1024 * 1024;
 
 pub(super) fn check(directory: &Path) -> Finding {
     let shown = presentable_absolute(directory);
+    if let Some(link) = DanglingLink::on(directory) {
+        return Finding::error(WHAT, link.what(), DanglingLink::ADVICE);
+    }
     if !directory.exists() {
         let found = format!("'{shown}' does not exist yet; it is created at the first start");
         return Finding::ok(WHAT, found);

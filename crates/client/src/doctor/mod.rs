@@ -6,6 +6,7 @@ pub mod diagnostics;
 mod disk;
 mod effective_time;
 mod features;
+mod gate_routes;
 mod license;
 mod license_server;
 mod machine;
@@ -135,6 +136,9 @@ pub async fn examine(
         add(finding);
     }
     add(port::check(settings).await);
+    if let Some(finding) = gate_routes::check(settings.gate_routes.as_deref()) {
+        add(finding);
+    }
     if let Some(finding) = features::check(settings, examiner).await {
         add(finding);
     }

@@ -26,11 +26,10 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
 
 fn reload(app: &App) {
     app.upstream.renew();
-    match app.gate_routes.reload() {
-        Ok(routes) => tracing::info!(routes, "gate routes reloaded"),
-        Err(error) => tracing::error!(
-            %error,
-            "failed to reload the gate routes, keeping the previous ones"
-        ),
+    if let Err(error) = app.gate_routes.reload() {
+        tracing::error!(%error, "failed to reload the gate routes, keeping the previous ones");
+    } else if let Some(table) = app.gate_routes.table() {
+        let default = table.otherwise().as_str();
+        tracing::info!(routes = table.len(), default, "gate routes reloaded");
     }
 }

@@ -24,8 +24,10 @@ pub mod usage_days;
 use std::path::Path;
 use std::time::Duration;
 
+use license_service::dangling_link::DanglingLink;
 use license_service::database::{self, ConnectError, Database, Failure, Timeouts, Transaction};
 use license_service::database_url::DatabaseUrl;
+use license_service::state_dir::NotWritable;
 use license_service::turns::{QueueBounds, Turns};
 use sea_orm::{DbErr, SqlErr};
 
@@ -148,8 +150,11 @@ impl Store {
     /// [`StoreError::Missing`] if it does not exist, and as [`Store::open`].
     pub async fn open_existing(url: &DatabaseUrl) -> Result<Self, StoreError> {
         let is_empty = |file: &Path| std::fs::metadata(file).map_or(true, |it| it.len() == 0);
-        if url.sqlite_file().is_some_and(is_empty) {
-            return Err(StoreError::Missing);
+        if let Some(file) = url.sqlite_file().filter(|file| is_empty(file)) {
+            return Err(match DanglingLink::on(file) {
+                Some(link) => ConnectError::from(NotWritable::from(link)).into(),
+                None => StoreError::Missing,
+            });
         }
         let db = Database::connect(url, Timeouts::default()).await?;
         let store = Self::of(db);

@@ -495,6 +495,23 @@ async fn a_page_keeps_itself_up_to_date_and_says_when_it_cannot() {
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
     vendor.activate(&key, "machine").await;
     browser.shows("All sites are OK").await;
+
+    // The session ends, and the page is marked as outdated.
+    let shown = "return ['lost', 'signed-out'].filter((id) => !document.getElementById(id).hidden).join() \
+         + (document.querySelector('#live.outdated') ? ' outdated' : '')";
+    browser.until(shown, &json!("")).await;
+    let cookies = browser.page.get_all_cookies().await.unwrap();
+    browser.page.delete_all_cookies().await.unwrap();
+    browser.until(shown, &json!("signed-out outdated")).await;
+    let link = "return document.querySelector('#signed-out a').getAttribute('href')";
+    assert_eq!(browser.run(link).await, json!("/console/sign-in"));
+    assert!(browser.text().await.contains("You have been signed out"));
+    browser.shows("All sites are OK").await;
+    for cookie in cookies {
+        browser.page.add_cookie(cookie).await.unwrap();
+    }
+    browser.until(shown, &json!("")).await;
+
     vendor.stop().await;
     browser
         .until(

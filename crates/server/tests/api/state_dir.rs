@@ -1,5 +1,6 @@
-//! A directory of state that cannot be written.
+//! A directory of state that cannot be used.
 
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 #[test]
@@ -24,5 +25,43 @@ fn it_is_named_with_what_to_do() {
             said.contains("choose another path with STATE_DIR"),
             "{said}"
         );
+    }
+}
+
+#[test]
+fn a_link_to_something_missing_is_named_by_the_service_and_by_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link");
+    symlink("volume", &link).unwrap();
+    let (link, below) = (
+        link.display().to_string(),
+        format!("{}/state", link.display()),
+    );
+    let url = format!("sqlite:{link}");
+    let named = format!(
+        "'{link}' is a link to 'volume', which does not exist; mount its file system or correct \
+         the link"
+    );
+    for setting in [
+        ["--state-dir", &link],
+        ["--state-dir", &below],
+        ["--database-url", &url],
+    ] {
+        for command in [
+            &["serve", "--port", "0"][..],
+            &["init"],
+            &["licenses", "list"],
+        ] {
+            let output = Command::new(env!("CARGO_BIN_EXE_license-server"))
+                .args(command)
+                .args(setting)
+                .current_dir(directory.path())
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(1), "{command:?} {setting:?}");
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(said.contains(&named), "{command:?} {setting:?}: {said}");
+            assert!(!said.contains("write permission"), "{said}");
+        }
     }
 }

@@ -43,7 +43,10 @@ impl ConnectError {
             // The error itself says what to do.
             Self::NotWritable(error) => Trouble {
                 what: error.to_string(),
-                failure: Failure::Refused,
+                failure: match error {
+                    NotWritable::DanglingLink(_) => Failure::DanglingLink,
+                    NotWritable::Refused { .. } => Failure::Refused,
+                },
             },
             Self::NotReached(trouble) | Self::Refused(trouble) => trouble.clone(),
         }

@@ -3,12 +3,14 @@
 mod trouble;
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::{DbErr, RuntimeErr};
 
 use super::sequences;
 use super::sign_in_budget::EXHAUSTED;
+use crate::dangling_link::DanglingLink;
 use crate::telemetry::is_refused_thread;
 pub use trouble::{Trouble, words};
 
@@ -19,6 +21,7 @@ pub(super) const UNREADABLE: &str =
     "a row contains an unreadable value, such as the time 'infinity'; correct it";
 const READ_ONLY: &str = "the database is read-only";
 const FILE_GONE: &str = "the SQLite file was moved, deleted or replaced while it was in use";
+const FILE_MISSING: &str = "the SQLite file does not exist";
 /// If SQLite could open a file only for reading, it keeps it read-only, even if the owner changes
 /// later.
 const FILE_READ_ONLY: &str = "the SQLite file, its directory, or its -wal or -shm file is \
@@ -68,6 +71,8 @@ pub enum Failure {
     Threads,
     /// The SQLite file is no longer at its path.
     File,
+    /// The path of the SQLite file leads through a link to something that does not exist.
+    DanglingLink,
     /// The SQLite file was opened read-only; it may be writable now.
     FileReadOnly,
     /// The SQLite file cannot be opened.
@@ -107,12 +112,13 @@ impl Failure {
         if let DbErr::Custom(text) = error {
             return match text.as_str() {
                 READ_ONLY => Self::Connection(true),
-                FILE_GONE => Self::File,
+                FILE_GONE | FILE_MISSING => Self::File,
                 FILE_READ_ONLY => Self::FileReadOnly,
                 POOLER => Self::Pooler,
                 UNREADABLE | INCOMPLETE => Self::Refused,
                 BUSY => Self::Busy,
                 EXHAUSTED => Self::Explained,
+                text if text.ends_with(DanglingLink::ADVICE) => Self::DanglingLink,
                 text if text.starts_with(NO_TLS) => Self::Explained,
                 text if text.starts_with(UNCERTAIN) => Self::Uncertain,
                 text if text.starts_with(TIMED_OUT) => Self::Connection(false),
@@ -152,7 +158,7 @@ impl Failure {
     pub(super) fn is_remembered(self) -> bool {
         self.is_outage()
             && !self.is_of_connection()
-            && !matches!(self, Self::File | Self::FileReadOnly)
+            && !matches!(self, Self::File | Self::DanglingLink | Self::FileReadOnly)
     }
 
     /// Whether another connection may succeed.
@@ -370,6 +376,14 @@ pub(super) fn read_only() -> DbErr {
 
 pub(super) fn file_gone() -> DbErr {
     DbErr::Custom(FILE_GONE.to_owned())
+}
+
+/// Why an SQLite file that this process has never opened cannot be opened: it does not exist.
+pub(super) fn file_missing(file: &Path) -> DbErr {
+    DbErr::Custom(match DanglingLink::on(file) {
+        Some(link) => link.to_string(),
+        None => FILE_MISSING.to_owned(),
+    })
 }
 
 pub(super) fn library_error(error: &DbErr) -> Option<&sqlx::Error> {

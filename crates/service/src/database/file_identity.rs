@@ -7,6 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
+use sea_orm::DbErr;
+
+use super::failure;
 
 /// The identity of a file, independent of its name: device and inode.
 type Identity = (u64, u64);
@@ -30,6 +33,15 @@ impl OpenFile {
             log: log.into(),
             identity: identity(path),
             log_identity: Mutex::default(),
+        }
+    }
+
+    /// Why the file at the path cannot be used, if [`Self::is_in_place`] or
+    /// [`Self::may_be_reopened`] says so.
+    pub(super) fn why_not(&self) -> DbErr {
+        match self.identity {
+            Some(_) => failure::file_gone(),
+            None => failure::file_missing(&self.path),
         }
     }
 
@@ -93,6 +105,9 @@ fn identity(path: &Path) -> Option<Identity> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::Failure;
     use super::*;
 
     #[test]
@@ -112,7 +127,14 @@ mod tests {
         assert!(!open.is_in_place(), "replaced");
         fs::remove_file(&path).unwrap();
         assert!(!open.is_in_place(), "deleted");
-        assert!(!OpenFile::at(&path).is_in_place(), "never there");
+        assert!(open.why_not().to_string().contains("was moved, deleted"));
+        let never = OpenFile::at(&path);
+        assert!(!never.is_in_place(), "never there");
+        assert!(never.why_not().to_string().contains("does not exist"));
+        symlink("volume/db", &path).unwrap();
+        let error = OpenFile::at(&path).why_not();
+        assert!(error.to_string().contains("is a link to 'volume/db'"));
+        assert_eq!(Failure::of(&error), Failure::DanglingLink);
     }
 
     #[test]

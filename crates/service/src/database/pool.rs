@@ -161,7 +161,7 @@ impl Pool {
     /// Whether the SQLite file that is open is the one at the path.
     pub(super) fn check_file(&self) -> Result<(), DbErr> {
         match &self.file {
-            Some(file) if !file.is_in_place() => Err(failure::file_gone()),
+            Some(file) if !file.is_in_place() => Err(file.why_not()),
             _ => Ok(()),
         }
     }
@@ -169,7 +169,7 @@ impl Pool {
     /// Whether a different SQLite file at the path may be opened.
     pub(super) fn check_reopening(&self) -> Result<(), DbErr> {
         match &self.file {
-            Some(file) if !file.may_be_reopened() => Err(failure::file_gone()),
+            Some(file) if !file.may_be_reopened() => Err(file.why_not()),
             _ => Ok(()),
         }
     }

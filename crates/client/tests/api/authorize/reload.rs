@@ -45,7 +45,29 @@ async fn the_table_is_reloaded_on_sighup_and_an_invalid_one_is_refused_with_its_
     let log = program.log();
     assert!(log.contains("line 5: '**' stands for the rest"), "{log}");
     assert_eq!(status(&program, "/y").await, 403);
+
+    write("# [[route]]\n");
+    program.hang_up();
+    for _ in 0..200 {
+        if program.log().contains("neither a [[route]] nor a default") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let log = program.log();
+    assert!(log.contains("neither a [[route]] nor a default"), "{log}");
+    assert_eq!(status(&program, "/y").await, 403);
+    assert!(log.contains("gate routes loaded"), "{log}");
     program.kill();
+    let doctor = std::process::Command::new(env!("CARGO_BIN_EXE_license-client"))
+        .args(["doctor", "--port", "1", "--gate-routes"])
+        .arg(&shown)
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("ERROR    GATE_ROUTES: "), "{said}");
+    write("[[route]]\npath = \"/z\"\n\n[[route]]\npath = \"/a/**/b\"\n");
 
     // At the start it is a reason not to start.
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_license-client"))

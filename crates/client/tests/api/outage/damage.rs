@@ -1,7 +1,7 @@
 //! Files, tables and commits that are moved, lost or damaged.
 
 use std::fs::Permissions;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -264,5 +264,64 @@ async fn a_damaged_file_is_no_missing_table() {
                 "{port}: {advice}"
             );
         }
+    }
+}
+
+/// The link that a volume leaves behind that is not mounted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_to_something_missing_is_named_until_it_is_there() {
+    for setting in ["--state-dir", "--database-url"] {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        symlink("volume", &link).unwrap();
+        let what = format!(
+            "'{}' is a link to 'volume', which does not exist",
+            link.display()
+        );
+        let value = match setting {
+            "--state-dir" => link.display().to_string(),
+            _ => format!("sqlite:{}", link.display()),
+        };
+        let program = Program::start(&[setting, &value]).await;
+        let readiness = program.json("/readyz").await;
+        let found = readiness["database"].as_str().unwrap();
+        assert!(
+            found.contains(&format!(
+                "{what}; mount its file system or correct the link"
+            )),
+            "{readiness}"
+        );
+        assert!(!found.contains("write permission"), "{readiness}");
+        let port = program.port.to_string();
+        for port in [&port, "1"] {
+            let doctor = Command::new(env!("CARGO_BIN_EXE_license-client"))
+                .args(["doctor", "--json", "--port", port, setting, &value])
+                .current_dir(program.file(""))
+                .output()
+                .unwrap();
+            let findings: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+            let findings = findings.as_array().unwrap();
+            let named = findings.iter().filter(|it| it["found"] == json!(what));
+            let named: Vec<&Value> = named.map(|it| &it["what"]).collect();
+            let expected = match setting {
+                "--state-dir" => &["STATE_DIR", "database"][..],
+                _ => &["database"],
+            };
+            assert_eq!(named, expected, "{port}: {findings:?}");
+        }
+        // The database is opened again after a while. Once is enough for a test.
+        if setting != "--state-dir" {
+            continue;
+        }
+        std::fs::create_dir(directory.path().join("volume")).unwrap();
+        let mut readiness = Value::Null;
+        for _ in 0..1500 {
+            readiness = program.json("/readyz").await["database"].clone();
+            if readiness == "ok" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(readiness, "ok", "{setting}");
     }
 }

@@ -87,7 +87,8 @@ impl Failure {
             | Self::Conflict
             | Self::Sequence
             | Self::Stale
-            | Self::Explained => {
+            | Self::Explained
+            | Self::DanglingLink => {
                 return None;
             }
             Self::Rights => {
