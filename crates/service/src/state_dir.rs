@@ -114,7 +114,7 @@ fn made_directory(directory: &Path, mode: u32) -> io::Result<OwnedFd> {
             Mode::empty(),
         )
         .map_err(|_| match DanglingLink::on(directory) {
-            Some(link) => io::Error::new(io::ErrorKind::NotFound, link),
+            Some(link) => io::Error::new(io::ErrorKind::AlreadyExists, link),
             None => io::ErrorKind::AlreadyExists.into(),
         }),
         Err(error) => Err(error.into()),

@@ -109,7 +109,7 @@ fn what_the_owner_puts_in_place_of_a_new_directory_is_not_given_away() {
             "{case}: {error}"
         );
         assert!(
-            error.to_string().starts_with("another user has exchanged"),
+            error.to_string().starts_with("another user replaced"),
             "{case}"
         );
         for path in [&secrets, &secrets.join("empty"), &file] {
@@ -156,7 +156,7 @@ fn only_a_new_file_in_the_directory_is_given_to_its_owner() {
         put();
         let error = give_to_owner(&file, &new).unwrap_err();
         assert!(
-            error.to_string().starts_with("another user has exchanged"),
+            error.to_string().starts_with("another user replaced"),
             "{case}"
         );
         assert_eq!(file.metadata().unwrap().uid(), 0, "{case}");
