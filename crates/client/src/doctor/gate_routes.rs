@@ -7,7 +7,7 @@ use license_service::presentable_url::presentable_path;
 use super::Finding;
 use crate::gate_routes::GateRoutes;
 
-const WHAT: &str = "GATE_ROUTES";
+const WHAT: &str = "gate routes";
 
 /// Reads the file, which a running service uses after the next reload. `None` if none is set.
 pub(super) fn check(file: Option<&Path>) -> Option<Finding> {

@@ -11,7 +11,7 @@ use crate::scripted_cloud::ScriptedCloud;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allowance_has_no_body_and_a_refusal_one_that_can_be_shown() {
-    let gate = gate("").await;
+    let gate = gate("default = \"allow\"\n").await;
     let yes = gate
         .ask(Method::GET, &format!("{PATH}?feature=module.map_view"), &[])
         .await;
@@ -111,7 +111,7 @@ async fn a_visitor_does_not_choose_the_feature() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feature_is_named_in_one_header_and_a_few_parameters() {
-    let gate = gate("").await;
+    let gate = gate("default = \"allow\"\n").await;
     let map = ("x-license-feature", "module.map_view");
     assert_eq!(reason(&gate, PATH, &[map]).await, "licensed");
     assert_eq!(reason(&gate, PATH, &[map, map]).await, "bad_feature");

@@ -66,7 +66,10 @@ async fn the_table_is_reloaded_on_sighup_and_an_invalid_one_is_refused_with_its_
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    assert!(said.contains("ERROR    GATE_ROUTES: "), "{said}");
+    assert!(
+        said.contains("ERROR    gate routes: GATE_ROUTES: "),
+        "{said}"
+    );
     write("[[route]]\npath = \"/z\"\n\n[[route]]\npath = \"/a/**/b\"\n");
 
     // At the start it is a reason not to start.
