@@ -52,6 +52,10 @@ pub(super) fn json_text(received: Result<Bytes, BytesRejection>) -> Result<Bytes
     Ok(bytes)
 }
 
+/// Maximum length of JSON that is read again for the spelling of its numbers, in bytes: building
+/// its values costs several times as much as reading it.
+const MAX_RESPELLED_BYTES: usize = 8 * 1024;
+
 /// Reads JSON. A whole number may have any spelling: 7.0 is an integer, too (JSON Schema
 /// 2020-12, validation, section 6.1.1).
 ///
@@ -59,6 +63,9 @@ pub(super) fn json_text(received: Result<Bytes, BytesRejection>) -> Result<Bytes
 /// When the text is not the JSON of a `T`.
 pub(super) fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(text).or_else(|error| {
+        if text.len() > MAX_RESPELLED_BYTES {
+            return Err(error);
+        }
         let mut value = serde_json::from_slice(text)?;
         match respell_whole_numbers(&mut value) {
             true => serde_json::from_value(value).map_err(|_| error),

@@ -3,16 +3,29 @@
 /// A request and its maximum cost.
 pub(super) struct Case {
     pub(super) name: String,
+    /// For a usual size, in µs.
     pub(super) max_us: f64,
     pub(super) request: Vec<u8>,
 }
 
 /// Size of a request head in bytes: the maximum of both services.
 pub(super) const SIZE: usize = 64 * 1024;
-/// Maximum CPU time of a gateway check or a probe, in µs.
+/// A request up to this size is a usual one, in bytes …
+pub(super) const SMALL: usize = 4 * 1024;
+/// … and this is the maximum CPU time of a gateway check or a probe with it, in µs.
 pub(super) const MAX_GATE_US: f64 = 200.0;
-/// Maximum CPU time of any other open route, in µs.
+/// Maximum CPU time of any other request, in µs.
 pub(super) const MAX_OPEN_US: f64 = 2_000.0;
+
+impl Case {
+    /// The maximum CPU time, in µs.
+    pub(super) fn limit_us(&self) -> f64 {
+        match self.request.len() > SMALL + 300 {
+            true => MAX_OPEN_US,
+            false => self.max_us,
+        }
+    }
+}
 
 /// `text` repeated to `length` bytes.
 pub(super) fn fill(text: &str, length: usize) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! The checks that gateways ask for.
 
-use super::case::{Case, MAX_GATE_US, SIZE, fill, request};
+use super::case::{Case, MAX_GATE_US, SIZE, SMALL, fill, request};
 
 /// The path of the check.
 const PATH: &[u8] = b"/api/license/authorize";
@@ -55,7 +55,7 @@ const ODD: [&str; 32] = [
 /// Paths of odd parts, in one place and in several.
 fn add_paths(cases: &mut Vec<Case>) {
     for odd in ODD {
-        for length in [40, 120, 400, 1_300, 3_900, ROOM] {
+        for length in [40, 120, 400, 1_300, SMALL, ROOM] {
             let path = [b"/", &*fill(odd, length)].concat();
             let shown = format!("'{odd}' for {length} bytes");
             cases.push(check(
@@ -86,15 +86,15 @@ fn add_queries(cases: &mut Vec<Case>) {
         "feature=%E9",
         "+",
     ] {
-        let query = [PATH, b"?", &*fill(odd, ROOM)].concat();
-        let mirrored = [b"/?", &*fill(odd, ROOM / 2)].concat();
-        cases.push(check(format!("query of '{odd}'"), &query, &[]));
-        let query = [PATH, b"?", &*fill(odd, ROOM / 2)].concat();
-        cases.push(check(
-            format!("mirrored query of '{odd}'"),
-            &query,
-            &[("X-Original-URI", &mirrored)],
-        ));
+        for room in [SMALL, ROOM] {
+            let query = [PATH, b"?", &*fill(odd, room)].concat();
+            let mirrored = [b"/?", &*fill(odd, room / 2)].concat();
+            let shown = format!("query of '{odd}' for {room} bytes");
+            cases.push(check(shown.clone(), &query, &[]));
+            let query = [PATH, b"?", &*fill(odd, room / 2)].concat();
+            let headers = [("X-Original-URI", &*mirrored)];
+            cases.push(check(format!("mirrored {shown}"), &query, &headers));
+        }
     }
 }
 

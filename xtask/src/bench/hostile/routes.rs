@@ -1,12 +1,21 @@
 //! The probes and all other open routes.
 
 use super::bodies::json_bodies;
-use super::case::{Case, MAX_GATE_US, MAX_OPEN_US, SIZE, fill, request};
+use super::case::{Case, MAX_GATE_US, MAX_OPEN_US, SIZE, SMALL, fill, request};
 
 pub(super) fn probes() -> Vec<Case> {
-    let paths = ["/health", "/livez", "/readyz"];
-    let cases = paths.map(|path| heads("GET", path, b"", MAX_GATE_US));
-    cases.into_iter().flatten().collect()
+    let mut cases = Vec::new();
+    for path in ["/health", "/livez", "/readyz"] {
+        for size in [SMALL, SIZE] {
+            let heads = heads("GET", path, b"", size).into_iter();
+            cases.extend(heads.map(|case| Case {
+                name: format!("{} in {size} bytes", case.name),
+                max_us: MAX_GATE_US,
+                ..case
+            }));
+        }
+    }
+    cases
 }
 
 pub(super) fn open() -> Vec<Case> {
@@ -22,7 +31,7 @@ pub(super) fn open() -> Vec<Case> {
         "/nowhere",
         "/",
     ] {
-        cases.extend(heads("GET", path, b"", MAX_OPEN_US));
+        cases.extend(heads("GET", path, b"", SIZE));
     }
     let one = br#"{"featureKey":"x","resource":"cameras","context":{}}"#;
     for (path, size) in [
@@ -32,7 +41,7 @@ pub(super) fn open() -> Vec<Case> {
         ("/ofrep/v1/evaluate/flags", BODY_SIZE),
         ("/ofrep/v1/evaluate/flags/module.map_view", BODY_SIZE),
     ] {
-        cases.extend(heads("POST", path, one, MAX_OPEN_US));
+        cases.extend(heads("POST", path, one, SIZE));
         cases.extend(json_bodies(path, size));
     }
     for odd in ["a&", "token=x&", "token=%zz&", "%E9=%E9&", "token=+"] {
@@ -71,7 +80,7 @@ pub(super) fn server_routes() -> Vec<Case> {
         "/nowhere",
         "/",
     ];
-    let heads = paths.map(|path| heads("GET", path, b"", MAX_OPEN_US));
+    let heads = paths.map(|path| heads("GET", path, b"", SIZE));
     bodies.into_iter().chain(heads).flatten().collect()
 }
 
@@ -80,9 +89,9 @@ const BODY_SIZE: usize = 8 * 1024;
 /// … and of routes with large bodies.
 const LONG_BODY_SIZE: usize = 64 * 1024;
 
-/// Request heads of the maximum size, on a path.
-fn heads(method: &str, path: &str, body: &[u8], max_us: f64) -> Vec<Case> {
-    let room = SIZE - 200;
+/// Request heads of this size, on a path.
+fn heads(method: &str, path: &str, body: &[u8], size: usize) -> Vec<Case> {
+    let room = size - 200;
     let long = fill("a=b; license_session=x, W/\"y\", ", room);
     let commas = fill(",", room);
     let ranges = fill("text/plain;version=1;q=0.5,", room);
@@ -125,7 +134,7 @@ fn heads(method: &str, path: &str, body: &[u8], max_us: f64) -> Vec<Case> {
         };
         Case {
             name: format!("{method} {path}: {name}"),
-            max_us,
+            max_us: MAX_OPEN_US,
             request: request(method, &target, &headers, body),
         }
     })
