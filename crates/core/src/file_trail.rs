@@ -7,7 +7,7 @@
 //! have reported that number, or would have lost it permanently: a machine that was reinstalled or
 //! restored from a backup never reports it again.
 //!
-//! A request that is carried slowly proves nothing by itself. But its number may have been skipped:
+//! A late request alone proves nothing. But its number may have been skipped:
 //! one call did not know the number, the next call knew the newer response to that call, and no
 //! call has reported an older number since. A request with the skipped number that was written
 //! later comes from another machine.

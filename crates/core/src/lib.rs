@@ -59,3 +59,4 @@ pub mod time_guard;
 mod unambiguous_json;
 pub mod usage;
 pub mod wall_clock;
+pub mod whole_number;

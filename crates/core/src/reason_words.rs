@@ -1,5 +1,5 @@
-//! What people are told about the reason of a decision, by its code: operators in the console,
-//! users who are refused at a gate, and what an operator can do.
+//! The messages for each reason code: for operators in the console, for users whom a gate refuses,
+//! and what an operator can do about it.
 //!
 //! Codes are of [`crate::gate::Reason`], of a gateway's question that no license decides, and of
 //! later versions, which have no words here.

@@ -37,8 +37,8 @@ pub enum Suspicion {
 }
 
 impl Suspicion {
-    /// Whether it concerns the machine, and not just the license: anyone who knows the key can
-    /// cause the latter.
+    /// Whether it concerns the machine. Anyone who knows the license key can raise a suspicion
+    /// that concerns only the license.
     #[must_use]
     pub fn accuses_machine(self) -> bool {
         match self {

@@ -11,13 +11,17 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::access::Caller;
-use crate::http::body::field::{Number, Text, body, object};
-use crate::http::body::{JsonObject, unacceptable};
+use crate::http::body::JsonObject;
+use crate::http::body::field::{Choice, Number, body, object};
 use crate::http::error::{ApiError, BodyErrors};
 use crate::licensing::usage::{FRESH, SHARED, measure};
 
-const RESOURCE: Text =
-    Text::new("resource", "What is limited").one_of(&["cameras", "users", "storage_gb"]);
+const RESOURCE: Choice<Resource> = Choice::new(
+    "resource",
+    "What is limited",
+    &Resource::ALL,
+    Resource::as_str,
+);
 const REQUESTED: Number = Number::new("requested", "How much more").default(1);
 
 body!(
@@ -64,10 +68,7 @@ pub(super) async fn check(
     mut body: JsonObject,
 ) -> Result<Json<LimitCheckResponse>, ApiError> {
     let requested = body.read(&REQUESTED)?.unwrap_or_default();
-    let name = body.read(&RESOURCE)?;
-    let Some(resource) = Resource::ALL.into_iter().find(|r| r.as_str() == name) else {
-        return Err(unacceptable("resource", "unknown resource", name.into()));
-    };
+    let resource = body.read(&RESOURCE)?;
     let max_age = if caller.trusted { FRESH } else { SHARED };
     let in_use = measure(&app, max_age).await.of(resource);
     let snapshot = app.snapshot();

@@ -11,22 +11,23 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::body::field::{Text, body, object, one_of};
-use crate::http::body::{Import, JsonObject, unacceptable};
+use crate::http::body::field::{Choice, Text, body, object, one_of};
+use crate::http::body::{Import, JsonObject};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::license::{LICENSE_KEY, read_key};
 use crate::licensing;
 use crate::licensing::offline::Outcome;
 
-const PURPOSE: Text = Text::new(
+const PURPOSE: Choice<Purpose> = Choice::new(
     "purpose",
     "What the request is for; 'deactivate' gives up the license immediately",
-)
-.one_of(&["activate", "renew", "deactivate"]);
+    &Purpose::ALL,
+    Purpose::as_str,
+);
 
 body!(OfflineRequestRequest, {
-    let activate = PURPOSE.one_of(&["activate"]);
-    let others = PURPOSE.one_of(&["renew", "deactivate"]);
+    let activate = PURPOSE.only(&[Purpose::Activate]);
+    let others = PURPOSE.only(&[Purpose::Renew, Purpose::Deactivate]);
     one_of([
         object("A request to activate", &[&activate, &LICENSE_KEY]),
         object("Any other request", &[&others]),
@@ -63,10 +64,7 @@ pub(super) async fn request(
     State(app): State<Arc<App>>,
     mut body: JsonObject,
 ) -> Result<Json<OfflineRequestResponse>, ApiError> {
-    let word = body.read(&PURPOSE)?;
-    let Some(purpose) = Purpose::parse(&word) else {
-        return Err(unacceptable("purpose", "unknown purpose", word.into()));
-    };
+    let purpose = body.read(&PURPOSE)?;
     let license_key = match purpose {
         Purpose::Activate => Some(read_key(&mut body)?),
         Purpose::Renew | Purpose::Deactivate => None,
@@ -76,7 +74,7 @@ pub(super) async fn request(
     });
     let request = writing.await??;
     Ok(Json(OfflineRequestResponse {
-        file_name: format!("foxsight-{word}-request.txt"),
+        file_name: format!("foxsight-{}-request.txt", purpose.as_str()),
         file: request.to_file(),
     }))
 }

@@ -9,10 +9,10 @@ use license_core::time_guard::Mark;
 use license_core::usage::Gauges;
 use serde::{Deserialize, Serialize};
 
+use super::Knowledge;
 use super::evidence_rows::EvidenceRows;
 use super::snapshot::Snapshot;
 use super::unwritten::Unwritten;
-use super::{Knowledge, lock};
 use crate::identity::{Identity, is_usable};
 
 /// The content of the local copy.
@@ -98,10 +98,7 @@ impl Knowledge {
             installation_id: prescribed.installation_id.unwrap_or(copy.installation_id),
             hardware_id: prescribed.hardware_id.unwrap_or(copy.hardware_id),
         };
-        {
-            let mut remembered = lock(&self.remembered);
-            *remembered = copy.remembered.joined(std::mem::take(&mut *remembered));
-        }
+        self.remember(|remembered| copy.remembered.joined(remembered));
         let evidence = self.verify_local_copy(copy.rows, &identity, now);
         if evidence.is_tampered {
             parts.metrics.security_event();

@@ -166,6 +166,12 @@ impl Knowledge {
         lock(&self.remembered).clone()
     }
 
+    /// Changes what is remembered.
+    fn remember(&self, change: impl FnOnce(Remembered) -> Remembered) {
+        let mut remembered = lock(&self.remembered);
+        *remembered = change(std::mem::take(&mut *remembered));
+    }
+
     /// Makes new knowledge the one that answers, also after a restart without the
     /// database.
     async fn publish(&self, snapshot: Snapshot) {
@@ -178,10 +184,7 @@ impl Knowledge {
         if let Some(signed) = snapshot.evidence.newest_signed_at() {
             self.parts.time.learn(signed);
         }
-        {
-            let mut remembered = lock(&self.remembered);
-            *remembered = std::mem::take(&mut *remembered).with(&snapshot.evidence);
-        }
+        self.remember(|remembered| remembered.with(&snapshot.evidence));
         self.snapshot.store(Arc::new(snapshot));
         self.changed.notify_one();
         self.calls_changed.notify_one();

@@ -17,7 +17,7 @@ use tokio::sync::MutexGuard;
 use super::evidence_rows::EvidenceRows;
 use super::snapshot::Snapshot;
 use super::unwritten::Unwritten;
-use super::{Knowledge, lock, reports, requests};
+use super::{Knowledge, reports, requests};
 use crate::store::local_license_validation_attempts::Attempt;
 use crate::store::{
     StoreError, local_feature_flags, local_license_cache, local_license_validation_attempts,
@@ -163,10 +163,7 @@ impl<'a> Turn<'a> {
         };
         let snapshot = store.within(forgetting).await?;
         knowledge.note_unwritten(|unwritten| unwritten.evidence = false);
-        {
-            let mut remembered = lock(&knowledge.remembered);
-            *remembered = std::mem::take(&mut *remembered).without(license_key);
-        }
+        knowledge.remember(|remembered| remembered.without(license_key));
         knowledge.publish(snapshot).await;
         Ok(())
     }

@@ -7,8 +7,8 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-/// Starts a program that answers each request with these bytes, then with the last of them for
-/// as long as it is read.
+/// Starts a program that answers each request with these bytes. If `is_endless`, it repeats the
+/// last byte until the client disconnects.
 fn impostor(answer: Vec<u8>, is_endless: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -30,6 +30,9 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Activate, Self::Renew, Self::Deactivate];
+
     /// The word for it in requests, file names and the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -43,7 +46,7 @@ impl Purpose {
     /// The purpose that a word stands for.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        let mut all = [Self::Activate, Self::Renew, Self::Deactivate].into_iter();
+        let mut all = Self::ALL.into_iter();
         all.find(|purpose| purpose.as_str() == word)
     }
 

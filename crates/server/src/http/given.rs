@@ -6,9 +6,10 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use bytes::Buf as _;
 use chrono::{DateTime, Utc};
+use license_core::whole_number::whole_number;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Number, Value};
+use serde_json::Value;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -78,7 +79,7 @@ pub(super) fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_jso
 fn respell_whole_numbers(value: &mut Value) -> bool {
     let of_all = |found, value| respell_whole_numbers(value) || found;
     match value {
-        Value::Number(number) => match respelled(number) {
+        Value::Number(number) if number.is_f64() => match whole_number(number) {
             Some(whole) => {
                 *number = whole;
                 true
@@ -87,23 +88,8 @@ fn respell_whole_numbers(value: &mut Value) -> bool {
         },
         Value::Array(values) => values.iter_mut().fold(false, of_all),
         Value::Object(fields) => fields.values_mut().fold(false, of_all),
-        Value::Null | Value::Bool(_) | Value::String(_) => false,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
-}
-
-fn respelled(number: &Number) -> Option<Number> {
-    if number.is_i64() || number.is_u64() {
-        return None;
-    }
-    let float = number.as_f64().filter(|float| float.fract() == 0.0)?;
-    // The sum makes -0 a 0.
-    let digits = format!("{:.0}", float + 0.0);
-    let negative = || digits.parse::<i64>().map(Number::from);
-    digits
-        .parse::<u64>()
-        .map(Number::from)
-        .or_else(|_| negative())
-        .ok()
 }
 
 /// A parameter from 1 to `MAX`; `DEFAULT` if it is missing.

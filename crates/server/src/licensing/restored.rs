@@ -42,10 +42,10 @@ pub async fn open(
 
 /// Records that the database is complete up to now, and that the clock is trusted; `is_stopping`
 /// means that this server is stopping, which closes the record unless another one is running.
-/// Numbers that may have been lost, before this process started
-/// or while it runs, are stored in the same transaction, so that the evidence of the loss is not
-/// overwritten before. Does nothing while the clock may be wrong, when nothing is signed anyway, or
-/// while another server may still show that nothing is lost.
+/// Numbers that may have been lost, before this process started or since, are stored in the same
+/// transaction, so that the evidence of the loss is not overwritten first. Does nothing while the
+/// clock may be wrong, when nothing is signed anyway, or while another server may still show that
+/// nothing is lost.
 ///
 /// # Errors
 /// If the database returns an error; the next call tries again.

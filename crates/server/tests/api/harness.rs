@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::{verify_denial, verify_license};
 use license_core::keyring::Keyring;
 use license_core::license_key::fingerprint;
+use license_core::offline::{OfflineRequest, Purpose};
 use license_server::app::App;
 use license_server::audit::Actor;
 use license_server::config::{Storage, Terms};
@@ -385,6 +386,22 @@ async fn copy_of(database: &TestDatabase) -> TestDatabase {
     other.execute(&create).await;
     other.drop_database().await;
     copy
+}
+
+/// A request by file of `machine`, on which this installation runs.
+pub fn offline_request(purpose: Purpose, key: &str, now: DateTime<Utc>) -> OfflineRequest {
+    OfflineRequest {
+        purpose,
+        license_key: key.to_owned(),
+        hardware_id: "machine".to_owned(),
+        installation_id: INSTALLATION.to_owned(),
+        installation_name: "Site".to_owned(),
+        installation_version: "1".to_owned(),
+        nonce: NONCE.to_owned(),
+        created_at: now,
+        key_set: 1,
+        newest_seq: None,
+    }
 }
 
 /// What a heartbeat says of its machine.

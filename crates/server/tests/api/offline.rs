@@ -1,6 +1,6 @@
 //! Requests submitted as files.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use license_core::document::verify_license;
 use license_core::offline::{OfflineRequest, Purpose, from_file, nonce};
 use license_core::rotation::walk;
@@ -15,7 +15,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{INSTALLATION, NONCE, Vendor};
+use crate::harness::{NONCE, Vendor, offline_request};
 
 on_both_engines! {
     a_request_is_answered_with_a_lease_as_long_as_the_vendor_allows;
@@ -26,27 +26,12 @@ on_both_engines! {
     a_request_from_the_future_is_not_signed;
 }
 
-fn request(purpose: Purpose, key: &str, now: DateTime<Utc>) -> OfflineRequest {
-    OfflineRequest {
-        purpose,
-        license_key: key.to_owned(),
-        hardware_id: "machine".to_owned(),
-        installation_id: INSTALLATION.to_owned(),
-        installation_name: "Site".to_owned(),
-        installation_version: "1".to_owned(),
-        nonce: NONCE.to_owned(),
-        created_at: now,
-        key_set: 1,
-        newest_seq: None,
-    }
-}
-
 async fn bring(vendor: &Vendor, file: &str) -> (StatusCode, Value) {
     vendor.post("offline", json!({ "request": file })).await
 }
 
 async fn answered(vendor: &Vendor, purpose: Purpose, key: &str) -> Value {
-    let file = request(purpose, key, vendor.clock.now()).to_file();
+    let file = offline_request(purpose, key, vendor.clock.now()).to_file();
     let (status, answer) = bring(vendor, &file).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     answer["data"].clone()
@@ -87,7 +72,7 @@ async fn a_request_is_answered_with_a_lease_as_long_as_the_vendor_allows(engine:
         let message = answer["error"]["message"].as_str().unwrap();
         assert!(message.contains(why), "{message}");
     }
-    let mut nobody = request(Purpose::Activate, &key, now);
+    let mut nobody = offline_request(Purpose::Activate, &key, now);
     nobody.hardware_id = String::new();
     let (status, answer) = bring(&vendor, &nobody.to_file()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
@@ -97,7 +82,7 @@ async fn a_request_is_answered_with_a_lease_as_long_as_the_vendor_allows(engine:
             .unwrap()
             .contains("hardwareId")
     );
-    let mut other = request(Purpose::Renew, &key, now);
+    let mut other = offline_request(Purpose::Renew, &key, now);
     other.hardware_id = "another".to_owned();
     let (_, answer) = bring(&vendor, &other.to_file()).await;
     assert_eq!(answer["data"]["granted"], false);
@@ -145,7 +130,7 @@ async fn a_request_that_was_kept_does_not_free_the_seat_of_a_later_activation(en
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
     answered(&vendor, Purpose::Activate, &key).await;
     vendor.clock.advance(TimeDelta::hours(1));
-    let kept = request(Purpose::Deactivate, &key, vendor.clock.now());
+    let kept = offline_request(Purpose::Deactivate, &key, vendor.clock.now());
     let (status, answer) = bring(&vendor, &kept.to_file()).await;
     assert_eq!(
         (status, &answer["data"]["granted"]),
@@ -181,7 +166,7 @@ async fn a_request_that_was_kept_does_not_free_a_seat_that_was_activated_again_w
     let taken = vendor.seat(&key, "machine").await.unwrap().activated_at;
     for by_file in [false, true] {
         vendor.clock.advance(TimeDelta::hours(1));
-        let kept = request(Purpose::Deactivate, &key, vendor.clock.now());
+        let kept = offline_request(Purpose::Deactivate, &key, vendor.clock.now());
         vendor.clock.advance(TimeDelta::hours(1));
         if by_file {
             answered(&vendor, Purpose::Activate, &key).await;
@@ -197,7 +182,7 @@ async fn a_request_that_was_kept_does_not_free_a_seat_that_was_activated_again_w
         assert_eq!(seat.activated_at, taken, "it was held all the time");
     }
     // A validation is no activation: what was written before it still counts.
-    let kept = request(Purpose::Deactivate, &key, vendor.clock.now());
+    let kept = offline_request(Purpose::Deactivate, &key, vendor.clock.now());
     vendor.clock.advance(TimeDelta::hours(1));
     assert_eq!(vendor.validate(&key, "machine").await.word(), "yes");
     let (status, answer) = bring(&vendor, &kept.to_file()).await;
@@ -212,7 +197,7 @@ async fn a_request_that_was_kept_does_not_free_a_seat_that_was_activated_again_w
 async fn a_vendor_may_answer_no_request_files() {
     let vendor = Vendor::start_with_leases(Engine::Sqlite, TimeDelta::zero()).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    let request = request(Purpose::Activate, &key, vendor.clock.now());
+    let request = offline_request(Purpose::Activate, &key, vendor.clock.now());
     // It costs no query.
     let away = "ALTER TABLE licenses RENAME TO away";
     vendor.database.execute(away).await;
@@ -248,7 +233,7 @@ async fn a_request_from_the_future_is_not_signed(engine: Engine) {
             let ahead = OfflineRequest {
                 nonce: nonce([7; 24], asked),
                 created_at,
-                ..request(purpose, &key, now)
+                ..offline_request(purpose, &key, now)
             };
             let (status, answer) = bring(&vendor, &ahead.to_file()).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
@@ -267,7 +252,7 @@ async fn a_request_from_the_future_is_not_signed(engine: Engine) {
     // A few minutes are no reason; and nothing has happened to the seat.
     let file = OfflineRequest {
         nonce: nonce([7; 24], now + TimeDelta::minutes(9)),
-        ..request(Purpose::Activate, &key, now + TimeDelta::minutes(9))
+        ..offline_request(Purpose::Activate, &key, now + TimeDelta::minutes(9))
     };
     let (status, answer) = bring(&vendor, &file.to_file()).await;
     assert_eq!(

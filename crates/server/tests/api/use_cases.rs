@@ -1,7 +1,7 @@
 //! What each call of a site does with the machine's seat, and what it leaves alone.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use license_core::offline::{OfflineRequest, Purpose};
+use chrono::TimeDelta;
+use license_core::offline::Purpose;
 use license_core::protocol::Call;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
@@ -14,7 +14,7 @@ use license_service::clock::Clock as _;
 use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{INSTALLATION, NONCE, Vendor};
+use crate::harness::{INSTALLATION, Vendor, offline_request};
 
 on_both_engines! {
     only_an_activation_takes_a_seat_and_only_a_held_seat_is_given_back;
@@ -229,21 +229,6 @@ async fn a_suspended_license_is_given_back_and_not_used(engine: Engine) {
     vendor.end().await;
 }
 
-fn request(purpose: Purpose, key: &str, now: DateTime<Utc>) -> OfflineRequest {
-    OfflineRequest {
-        purpose,
-        license_key: key.to_owned(),
-        hardware_id: "machine".to_owned(),
-        installation_id: INSTALLATION.to_owned(),
-        installation_name: "Site".to_owned(),
-        installation_version: "1".to_owned(),
-        nonce: NONCE.to_owned(),
-        created_at: now,
-        key_set: 1,
-        newest_seq: None,
-    }
-}
-
 async fn the_audit_log_says_who_signed_which_request_file(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
@@ -254,7 +239,7 @@ async fn the_audit_log_says_who_signed_which_request_file(engine: Engine) {
         (Purpose::Deactivate, Actor::Site, true),
     ] {
         vendor.clock.advance(TimeDelta::minutes(1));
-        let file = request(purpose, &key, vendor.clock.now());
+        let file = offline_request(purpose, &key, vendor.clock.now());
         let signed = sign(&vendor.app, file, TimeDelta::days(90), by)
             .await
             .unwrap();

@@ -24,6 +24,7 @@ use license_core::time_guard::{ClockEvent, Mark};
 use license_core::wall_clock::WallReading;
 use license_service::clock::Clock;
 use sea_orm::ConnectionTrait;
+use tokio::sync::Notify;
 
 use self::effective_clock::EffectiveClock;
 use self::mark_row::Stored;
@@ -31,6 +32,9 @@ use self::time_file::{KeptTime, TimeFile};
 use self::unsigned_clock::UnsignedClock;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
+
+/// Maximum sleep before the time is checked again: it may have been set.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
 
 /// The time that counts.
 pub struct Timekeeping {
@@ -336,6 +340,18 @@ impl Timekeeping {
             }
             (Some(_), None) => tracing::info!("the effective time is stored reliably again"),
             _ => {}
+        }
+    }
+}
+
+/// Waits until the clock shows this instant, also when it is set meanwhile.
+async fn sleep_until(clock: &dyn Clock, was_set: &Notify, instant: DateTime<Utc>) {
+    while let Ok(wait) = (instant - clock.now()).to_std()
+        && !wait.is_zero()
+    {
+        tokio::select! {
+            () = clock.sleep(wait.min(MAX_SLEEP)) => {}
+            () = was_set.notified() => {}
         }
     }
 }

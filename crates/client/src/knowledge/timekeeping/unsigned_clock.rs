@@ -14,8 +14,7 @@ use license_core::wall_clock::{TOLERANCE, WallClock, WallReading};
 use license_service::clock::{Clock, MachineClocks, Wait};
 use tokio::sync::Notify;
 
-/// Maximum sleep before the time is checked again: it may have been set.
-const MAX_SLEEP: Duration = Duration::from_secs(30);
+use super::sleep_until;
 
 /// The wall clock, whose jumps take effect only after an attempted validation.
 pub(super) struct UnsignedClock {
@@ -118,16 +117,7 @@ impl Clock for UnsignedClock {
     }
 
     fn sleep_until(&self, instant: DateTime<Utc>) -> Wait<'_> {
-        Box::pin(async move {
-            while let Ok(wait) = (instant - self.now()).to_std()
-                && !wait.is_zero()
-            {
-                tokio::select! {
-                    () = self.machine.sleep(wait.min(MAX_SLEEP)) => {}
-                    () = self.was_set.notified() => {}
-                }
-            }
-        })
+        Box::pin(sleep_until(self, &self.was_set, instant))
     }
 
     fn sleep(&self, duration: Duration) -> Wait<'_> {

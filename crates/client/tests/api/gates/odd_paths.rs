@@ -160,7 +160,7 @@ impl Licensed {
         }
     }
 
-    /// Rules about paths also hold for the longest paths that pass, with any content.
+    /// Paths of almost the maximum length follow the same rules.
     pub(super) async fn refuses_dots_in_long_paths(&self, gateway: &str) {
         for piece in ["%E9", "%25", "%2525", "a/", "%2f", "%C3%A9", ".", "%2e"] {
             let long = piece.repeat(1_900 / piece.len());

@@ -110,7 +110,7 @@ fn a_start_after_one_that_was_ended_while_it_waited_goes_by_the_wall_clock() {
         // A signed answer sets it, as always.
         let (guard, _) = guard.proven(at(1), Duration::ZERO, machine.read());
         assert_eq!(guard.now(machine.running), at(1));
-        // A wall clock that is not ahead any more claims nothing.
+        // Once the wall clock is no longer ahead, there is nothing to report.
         let mut right = machine.clone();
         right.wall = at(1);
         let (guard, events) = start(Some(&kept), &right);
