@@ -5,9 +5,9 @@
 //! the grace period applies.
 
 mod address;
-mod body;
 mod judge;
 mod no_contact;
+mod read_body;
 mod transport_failure;
 
 use std::time::Duration;

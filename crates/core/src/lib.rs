@@ -32,6 +32,7 @@ pub mod hardware;
 mod iso_8601;
 pub mod key_record;
 pub mod keyring;
+pub mod lapse_words;
 pub mod lease;
 pub mod license;
 pub mod license_key;

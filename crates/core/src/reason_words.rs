@@ -1,5 +1,5 @@
-//! The messages for each reason code: for operators in the console, for users whom a gate refuses,
-//! and what an operator can do about it.
+//! The messages for each reason code: for operators in the console, and for users whom a gate
+//! refuses.
 //!
 //! Codes are of [`crate::gate::Reason`], of a gateway's question that no license decides, and of
 //! later versions, which have no words here.
@@ -43,34 +43,6 @@ pub fn for_refused_user(code: &str, feature: &str) -> String {
         "not_listed" => "No route matches this path".to_owned(),
         "bad_path" | "bad_feature" => "The path or feature of the request is invalid".to_owned(),
         _ => "The license is not valid; contact the operator".to_owned(),
-    }
-}
-
-/// What an operator can do about a license that has lapsed for this reason.
-#[must_use]
-pub fn advice(code: &str) -> &'static str {
-    match code {
-        "license_expired" | "expired" => {
-            "Ask your vendor to renew it. The License Client picks up the renewal automatically."
-        }
-        "grace_period_expired" => {
-            "Restore the connection to the License Server, or renew by file. Licensed features \
-             return as soon as the license is confirmed."
-        }
-        "revoked" => "Contact your vendor. You can activate another license at any time.",
-        "suspended" => {
-            "Contact your vendor. Licensed features return as soon as the license is reinstated."
-        }
-        "hardware_mismatch" => {
-            "If this machine replaces another one, activate the license key again. Your vendor \
-             can free the old seat."
-        }
-        "seat_limit" => {
-            "Deactivate the license on a machine that no longer needs it, or ask your vendor to \
-             free a seat."
-        }
-        "unknown_license" => "Check the license key, or ask your vendor for the right one.",
-        _ => "Contact your vendor, and activate the license key again.",
     }
 }
 

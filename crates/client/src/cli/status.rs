@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use license_core::lapse_words;
 use serde_json::Value;
 
 use crate::cli::NO;
@@ -25,7 +26,7 @@ fn print(answer: &Answer) {
     let headline = match answer.text("standing") {
         "active" => "Active: the license is confirmed.",
         "grace" => "Grace period: everything works, but the license is not being confirmed.",
-        "lapsed" => "Lapsed: licensed features are off, core features stay on.",
+        "lapsed" => lapse_words::SUMMARY,
         _ => "No license is activated. Activate one with 'license-client activate'.",
     };
     println!("{headline}");

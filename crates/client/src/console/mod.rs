@@ -1,7 +1,7 @@
 //! The web console: the standing of the site, the reason, the deadline, and what to do.
 //!
 //! Pages are rendered here and work without JavaScript, which only keeps them up to
-//! date. The words of reasons are in `license_core::reason_words`, all other texts in
+//! date. The words of reasons and lapses are in `license_core`, all other texts in
 //! `templates/`; style, script, plots and display names are those of `license_console`.
 
 mod activate;

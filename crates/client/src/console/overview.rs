@@ -15,11 +15,12 @@ use license_console::page::show;
 use license_core::evidence::Failure;
 use license_core::feature::is_core;
 use license_core::hardware::{Change, Comparison, Verdict};
+use license_core::lapse_words;
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::limits::limit;
 use license_core::reason_words::for_operator;
-use license_core::standing::{LapseReason, Standing};
+use license_core::standing::Standing;
 use license_core::usage::{Resource, Usage};
 
 use super::frame::{Frame, Said};
@@ -41,7 +42,7 @@ const MAX_SHOWN_FEATURES: usize = 500;
 struct Overview {
     frame: Frame,
     standing: Standing,
-    title: &'static str,
+    title: String,
     /// The vendor's message.
     message: Option<String>,
     failure: Option<Failure>,
@@ -113,7 +114,7 @@ pub(super) async fn page(
     let (features, hidden_features) = features(&snapshot, now);
     let overview = Overview {
         frame,
-        title: title(&standing),
+        title: title(&standing).to_owned(),
         standing,
         message: evidence
             .denial
@@ -156,14 +157,12 @@ pub(super) async fn page(
     show(StatusCode::OK, &overview)
 }
 
-fn title(standing: &Standing) -> &'static str {
+fn title(standing: &Standing) -> &str {
     match standing {
         Standing::Unlicensed => "No license",
         Standing::Active => "Everything is OK",
         Standing::Grace { .. } => "The License Server cannot confirm the license",
-        Standing::Lapsed(LapseReason::Denied(_)) => "The vendor has withdrawn the license",
-        Standing::Lapsed(LapseReason::LicenseExpired) => "The license has expired",
-        Standing::Lapsed(LapseReason::GracePeriodExpired) => "The grace period has ended",
+        Standing::Lapsed(why) => lapse_words::headline(why),
     }
 }
 

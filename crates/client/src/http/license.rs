@@ -6,10 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use license_core::hardware::{Component, Verdict};
+use license_core::lapse_words;
 use license_core::lease::Lease;
-use license_core::license::{Expiry, License};
+use license_core::license::License;
 use license_core::license_key::{MAX_KEY_CHARS, normalize};
-use license_core::standing::{LapseReason, Standing};
+use license_core::standing::Standing;
 use license_core::time_guard::MAX_UNREPORTED_LAG;
 use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
@@ -350,35 +351,16 @@ impl<'a> View<'a> {
             }
             Standing::Lapsed(why) => View {
                 reason: Some(why.code().to_owned()),
-                message: Some(lapse_message(snapshot, why)),
+                message: Some(lapse_words::message(
+                    why,
+                    evidence.denial.as_ref(),
+                    evidence
+                        .lease
+                        .as_ref()
+                        .map(|lease| lease.license().expiry()),
+                )),
                 ..nothing
             },
-        }
-    }
-}
-
-fn lapse_message(snapshot: &Snapshot, why: &LapseReason) -> String {
-    let evidence = &snapshot.evidence;
-    match why {
-        LapseReason::GracePeriodExpired => {
-            "License validation failed and grace period has expired".to_owned()
-        }
-        LapseReason::Denied(reason) => match &evidence.denial {
-            Some(denial) => denial.claims().message.clone(),
-            None => reason.as_str().to_owned(),
-        },
-        LapseReason::LicenseExpired => {
-            let expiry = evidence
-                .lease
-                .as_ref()
-                .map(|lease| lease.license().expiry());
-            match expiry {
-                Some(Expiry::At(at)) => format!(
-                    "The license expired on {}; renew it with your vendor",
-                    at.format("%Y-%m-%d")
-                ),
-                _ => "The license has expired; renew it with your vendor".to_owned(),
-            }
         }
     }
 }

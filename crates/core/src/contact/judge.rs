@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::address::Address;
-use super::body::{inner, read, refusal};
+use super::read_body::{inner, read, refusal};
 use super::{
     Acknowledgement, Confirmation, ConfirmedLicense, Contact, Denial, Mismatch, NoContact, Proven,
     Question, Receipt, Refusal, Reply, Trust,

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::audit::Actor;
 use crate::cli::{cli_change, table};
 use crate::config::Storage;
-use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke, rotate};
+use crate::licensing::key_changes::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke, rotate};
 use crate::licensing::{clock, key_record};
 use crate::open::{first_key, make_missing_key, open_store};
 use crate::signing::{SigningError, SigningKeys};

@@ -17,7 +17,7 @@ use super::frame::{Confirmation, Done, Fact, Frame, Said, trouble};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
-use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke_in, rotate_in};
+use crate::licensing::key_changes::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke_in, rotate_in};
 use crate::licensing::keys_error::KeysError;
 use crate::signing::SigningError;
 

@@ -12,7 +12,7 @@ use utoipa::{Modify, OpenApi, openapi};
 use crate::http::licenses::MAX_TEXT_CHARS;
 use crate::licensing::catalogue::UNLIMITED;
 use crate::licensing::issue::{MAX_CUSTOMER_CHARS, MAX_SEATS};
-use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS};
+use crate::licensing::key_changes::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS};
 use crate::licensing::status::MAX_MESSAGE_CHARS;
 
 /// No text in a body may contain a NUL, which no database stores.

@@ -1,4 +1,7 @@
 //! Create the first key and further ones, and revoke keys, each with a key set.
+//!
+//! The service and the commands change keys with `licensing::key_changes`, which also writes the
+//! audit log and records the set in the database.
 
 use std::fs;
 use std::path::Path;

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
-use license_server::licensing::keys::rotate;
+use license_server::licensing::key_changes::rotate;
 use license_server::signing::SigningKeys;
 use license_server::store::Store;
 use reqwest::{Method, StatusCode};

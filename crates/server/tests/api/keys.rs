@@ -1,17 +1,16 @@
 //! Signing keys: safe where they are, and taken up while the service runs.
 
+mod long_history;
+mod rotation;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ed25519_dalek::SigningKey;
-use license_core::document::{DocumentType, MAX_BYTES, key_id};
-use license_core::keyring::{Jwk, JwkSet, Keyring, MAX_KEYS};
-use license_core::offline::{MAX_FILE_BYTES, OfflineRequest, Purpose};
-use license_core::rotation::{MAX_KEY_SETS_BYTES, MAX_NAMED_REVOKED, follow, walk};
-use license_core::signing_clock::{ClockWatch, Reading};
+use license_core::keyring::{JwkSet, Keyring, MAX_KEYS};
+use license_core::rotation::walk;
 use license_server::app::App;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -19,8 +18,7 @@ use license_server::signing::{SigningError, SigningKeys};
 use license_service::clock::Clock as _;
 
 use crate::database::Engine;
-use crate::harness::{INSTALLATION, NONCE, Vendor};
-use crate::told::Told;
+use crate::harness::Vendor;
 
 fn key_file(directory: &Path) -> PathBuf {
     let mut files = std::fs::read_dir(directory).unwrap().flatten();
@@ -82,116 +80,6 @@ fn keys_overlap_when_they_are_rotated_and_a_revoked_one_is_gone_for_good() {
     let walk = walk(root, &sets_after(&keys, 0));
     assert_eq!((walk.keyring.version(), walk.error), (3, None));
     assert!(walk.keyring.is_revoked(&first) && walk.keyring.get(&second).is_some());
-}
-
-/// Every minute from `from` to `to` some key signs, and clients believe it.
-fn signs_throughout(directory: &Path, root: &Keyring, from: DateTime<Utc>, to: DateTime<Utc>) {
-    let keys = SigningKeys::load(directory).unwrap();
-    let walk = walk(root.clone(), &sets_after(&keys, 0));
-    assert_eq!(walk.error, None);
-    let mut now = from;
-    while now <= to {
-        keys.check(now).unwrap();
-        let claims = serde_json::json!({"iat": now.timestamp()});
-        let reading = Reading {
-            wall: now,
-            since_boot: Duration::ZERO,
-        };
-        let at = ClockWatch::started(reading, None)
-            .permit(reading, now)
-            .unwrap();
-        let jws = keys.sign(DocumentType::License, &claims, at).unwrap();
-        let kid = key_id(&jws).unwrap();
-        let key = walk.keyring.get(&kid).unwrap();
-        assert!(key.covers(now), "{now}");
-        now += TimeDelta::minutes(10);
-    }
-}
-
-#[test]
-fn some_key_signs_whichever_is_revoked_or_added() {
-    let directory = tempfile::tempdir().unwrap();
-    let directory = directory.path();
-    let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
-    SigningKeys::create(directory, now).unwrap();
-    let root = Keyring::from_jwk_set(SigningKeys::load(directory).unwrap().public()).unwrap();
-    let week = TimeDelta::days(7);
-    let end = now + week * 2;
-
-    // The next one is revoked before it has signed anything.
-    let (next, _) = SigningKeys::rotate(directory, "test", now, week).unwrap();
-    signs_throughout(directory, &root, now, end);
-    SigningKeys::revoke(directory, "test", &next, now).unwrap();
-    signs_throughout(directory, &root, now, end);
-
-    // A key that signs immediately comes before the next one, which keeps its start time.
-    let (next, _) = SigningKeys::rotate(directory, "test", now, week).unwrap();
-    let soon = now + TimeDelta::hours(2);
-    let (hurried, _) = SigningKeys::rotate(directory, "test", soon, TimeDelta::zero()).unwrap();
-    signs_throughout(directory, &root, now, end);
-    let keys = SigningKeys::load(directory).unwrap();
-    let signer = |now| keys.list(now).into_iter().find(|key| key.state == "signs");
-    assert_eq!(signer(soon).unwrap().kid, hurried);
-    assert_eq!(signer(end).unwrap().kid, next);
-    SigningKeys::revoke(directory, "test", &hurried, soon).unwrap();
-    signs_throughout(directory, &root, soon, end);
-
-    // What has ended stays ended: the first key's last hour is over.
-    let later = now + week + TimeDelta::hours(2);
-    let (_, _) = SigningKeys::rotate(directory, "test", later, TimeDelta::zero()).unwrap();
-    SigningKeys::revoke(directory, "test", &next, later).unwrap();
-    let keys = SigningKeys::load(directory).unwrap();
-    assert_eq!(
-        states(&keys, later),
-        ["signs", "revoked", "revoked", "revoked", "retired"]
-    );
-    let first = keys.public().keys.last().unwrap();
-    assert_eq!(first.exp, Some(now + week + TimeDelta::hours(1)));
-}
-
-/// Of two servers that share their keys, the one whose clock is behind keeps signing after the
-/// other has created a key that signs immediately.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_two_minutes_behind_a_rotation_keeps_signing() {
-    let vendor = Vendor::start(Engine::Sqlite).await;
-    let directory = vendor.keys_dir();
-    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
-    let first = vendor.app.keys().list(vendor.clock.now())[0].kid.clone();
-    let ahead = vendor.clock.now() + TimeDelta::minutes(2);
-    let (second, _) = SigningKeys::rotate(&directory, "test", ahead, TimeDelta::zero()).unwrap();
-    SigningKeys::revoke(&directory, "test", &first, ahead).unwrap();
-    vendor.app.reload_keys().unwrap();
-
-    // The documents are genuine to a client that trusts the newest set.
-    let told = vendor.validate(&key, "machine").await;
-    let Told::License(license, _) = told else {
-        panic!("{told:?}");
-    };
-    let trusted = vendor.keyring();
-    assert!(trusted.get(&second).unwrap().covers(license.claims().iat));
-    let denied = vendor.validate(&key, "a stranger").await;
-    assert_eq!(denied.word(), "hardware_mismatch");
-    let url = format!("{}/readyz", vendor.url);
-    assert_eq!(vendor.http.get(&url).send().await.unwrap().status(), 200);
-    // It makes and revokes keys as well.
-    let now = vendor.clock.now();
-    let (third, _) = SigningKeys::rotate(&directory, "test", now, TimeDelta::zero()).unwrap();
-    assert!(matches!(
-        SigningKeys::revoke(&directory, "test", &first, now),
-        Err(SigningError::UnknownKey(_))
-    ));
-    SigningKeys::revoke(&directory, "test", &third, now).unwrap();
-    vendor.app.reload_keys().unwrap();
-    assert_eq!(vendor.validate(&key, "machine").await.word(), "yes");
-
-    // Beyond ten minutes nothing is signed, and sites must retry.
-    vendor.clock.advance(-TimeDelta::minutes(9));
-    let body = serde_json::json!({"licenseKey": key, "hardwareId": "machine"});
-    let (status, answer) = vendor.post("validate", body).await;
-    assert_eq!(status, 503);
-    assert_eq!(answer["error"]["code"], "not_signing");
-    vendor.end().await;
 }
 
 #[test]
@@ -437,211 +325,4 @@ fn secrets_are_not_shown() {
     let keys = SigningKeys::load(directory.path()).unwrap();
     let shown = format!("{keys:?}{:?}", keys.public());
     assert!(!shown.contains(secret["d"].as_str().unwrap()));
-}
-
-#[test]
-fn a_rotation_that_is_killed_leaves_keys_that_sign_and_a_chain_that_is_followed() {
-    let directory = tempfile::tempdir().unwrap();
-    let state = directory.path().display().to_string();
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_license-server"));
-        command.args(arguments).args(["--state-dir", &state]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
-    assert!(run(&["init"]).status().unwrap().success());
-    let keys_dir = directory.path().join("keys");
-    let root = Keyring::from_jwk_set(SigningKeys::load(&keys_dir).unwrap().public()).unwrap();
-    for delay in 0..12 {
-        let mut rotation = run(&["keys", "rotate", "--at-once"]).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(4 * delay));
-        rotation.kill().unwrap();
-        rotation.wait().unwrap();
-        let keys = SigningKeys::load(&keys_dir).unwrap();
-        let walk = walk(root.clone(), &sets_after(&keys, 1));
-        assert!(walk.error.is_none(), "{:?}", walk.error);
-        assert_eq!(walk.keyring.version(), keys.version());
-    }
-    // After any killed command, the next one works.
-    assert!(
-        run(&["keys", "rotate", "--at-once"])
-            .status()
-            .unwrap()
-            .success()
-    );
-    SigningKeys::load(&keys_dir).unwrap();
-}
-
-/// Adds keys without private parts to the first set, with ids of this length: sets are as long as
-/// after a long history.
-fn fill_first_set(directory: &Path, keys: usize, id_chars: usize, revoked: usize) {
-    let file = directory.join("set-000001.json");
-    let mut set: JwkSet = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    for number in 0..keys {
-        let secret = SigningKey::from_bytes(&[u8::try_from(number).unwrap() + 1; 32]);
-        let mut key = Jwk::from_verifying_key(&secret.verifying_key());
-        key.kid = key.kid.map(|kid| format!("{kid:_<id_chars$}"));
-        set.keys.push(key);
-    }
-    set.revoked = (0..revoked)
-        .map(|number| format!("{number:_<43}"))
-        .collect();
-    std::fs::write(&file, serde_json::to_vec(&set).unwrap()).unwrap();
-}
-
-/// So many rotations, each of which may revoke the key before; answers when they end.
-fn rotations(
-    directory: &Path,
-    rounds: usize,
-    revokes: bool,
-    start: DateTime<Utc>,
-) -> DateTime<Utc> {
-    let mut now = start;
-    for _ in 0..rounds {
-        now += TimeDelta::days(1);
-        let keys = SigningKeys::load(directory).unwrap();
-        let before = keys.list(now).into_iter().find(|key| key.state == "signs");
-        SigningKeys::rotate(directory, "test", now, TimeDelta::zero()).unwrap();
-        if revokes {
-            SigningKeys::revoke(directory, "test", &before.unwrap().kid, now).unwrap();
-        }
-    }
-    now
-}
-
-/// The keys after each published set.
-fn keyrings(directory: &Path) -> Vec<Keyring> {
-    let first = std::fs::read_to_string(directory.join("set-000001.json")).unwrap();
-    let mut keyrings = vec![Keyring::from_json(&first).unwrap()];
-    let newest = SigningKeys::load(directory).unwrap().version();
-    for version in 2..=newest {
-        let file = directory.join(format!("set-{version:06}.jws"));
-        let jws = std::fs::read_to_string(file).unwrap();
-        keyrings.push(follow(keyrings.last().unwrap(), &jws).unwrap().0);
-    }
-    keyrings
-}
-
-#[test]
-fn a_site_with_any_set_follows_a_history_longer_than_an_answer() {
-    for revokes in [false, true] {
-        let directory = tempfile::tempdir().unwrap();
-        let directory = directory.path();
-        let start: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
-        let first = SigningKeys::create(directory, start).unwrap();
-        let (keys, rounds) = if revokes { (61, 10) } else { (45, 18) };
-        fill_first_set(directory, keys, 500, 0);
-        let end = rotations(directory, rounds, revokes, start);
-
-        let loaded = SigningKeys::load(directory).unwrap();
-        let newest = loaded.version();
-        let keyrings = keyrings(directory);
-        let published = std::fs::read_dir(directory).unwrap().flatten();
-        let bytes: u64 = published.map(|file| file.metadata().unwrap().len()).sum();
-        assert!(bytes > 600_000, "{bytes}");
-        let reaches = |loaded: &SigningKeys, root: &Keyring| {
-            let path = loaded.path_from(root.version());
-            let documents = sets_after(loaded, root.version());
-            let bytes: usize = documents.iter().map(String::len).sum();
-            assert!(bytes <= MAX_KEY_SETS_BYTES, "{bytes}");
-            let walk = walk(root.clone(), &documents);
-            assert_eq!(walk.error, None, "from {}", root.version());
-            assert!(walk.keyring.version() > root.version() || documents.is_empty());
-            let is_there = walk.keyring.version() == newest;
-            assert_eq!(path.is_complete, is_there);
-            is_there.then_some(documents)
-        };
-        for root in &keyrings {
-            let documents = reaches(&loaded, root).unwrap();
-            let answer: Vec<u8> = loaded.answer(Some(root.version())).concat();
-            assert!(answer.len() < 1024 * 1024 - 100_000, "{}", answer.len());
-            let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
-            assert_eq!(answer["chain"], serde_json::json!(documents));
-            assert_eq!(answer["version"], newest);
-        }
-        // Where a key that is still trusted can sign it, no revoked one does.
-        let shortcut = key_id(&sets_after(&loaded, 1)[0]).unwrap();
-        assert_eq!(shortcut, first);
-        assert_eq!(keyrings.last().unwrap().is_revoked(&first), revokes);
-
-        // Whose private keys are gone gets there in more than one answer.
-        for key in loaded.list(end).iter().filter(|key| key.state != "signs") {
-            std::fs::remove_file(directory.join(format!("{}.jwk", key.kid))).unwrap();
-        }
-        let loaded = SigningKeys::load(directory).unwrap();
-        assert_eq!(reaches(&loaded, &keyrings[0]), None);
-        assert!(reaches(&loaded, &keyrings[keyrings.len() - 5]).is_some());
-    }
-}
-
-#[test]
-fn a_key_can_be_revoked_after_any_number_of_others() {
-    let directory = tempfile::tempdir().unwrap();
-    let directory = directory.path();
-    let start: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
-    let first = SigningKeys::create(directory, start).unwrap();
-    fill_first_set(directory, MAX_KEYS - 3, 43, 1000);
-    let now = rotations(directory, 2, false, start);
-    let before = SigningKeys::load(directory).unwrap();
-    assert_eq!(before.public().keys.len(), MAX_KEYS);
-
-    SigningKeys::revoke(directory, "test", &first, now).unwrap();
-    let loaded = SigningKeys::load(directory).unwrap();
-    assert_eq!(loaded.list(now).last().unwrap().state, "revoked");
-    let set = loaded.public();
-    assert_eq!(set.revoked.len(), MAX_NAMED_REVOKED);
-    assert_eq!(set.revoked.last(), Some(&first));
-    let jws = &sets_after(&loaded, loaded.version() - 1)[0];
-    assert!(jws.len() < MAX_BYTES * 3 / 4, "{}", jws.len());
-    // A site that has followed knows of the others as well.
-    let keyrings = keyrings(directory);
-    let newest = keyrings.last().unwrap();
-    assert!(newest.get(&first).is_none() && newest.is_revoked(&first));
-    assert_eq!(newest.revoked().count(), 1001);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_the_site_could_not_read_is_refused_before_it_takes_a_seat() {
-    let vendor = Vendor::start(Engine::Sqlite).await;
-    let directory = vendor.keys_dir();
-    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    let fill = |directory: &Path| fill_first_set(directory, 61, 500, 0);
-    let vendor = vendor.with_other_keys(fill).await;
-    let start = vendor.clock.now();
-    vendor.clock.advance(TimeDelta::days(10));
-    let now = rotations(&directory, 10, true, start);
-    let loaded = SigningKeys::load(&directory).unwrap();
-    for gone in loaded.list(now).iter().filter(|key| key.state != "signs") {
-        std::fs::remove_file(directory.join(format!("{}.jwk", gone.kid))).unwrap();
-    }
-    vendor.app.reload_keys().unwrap();
-    let newest = vendor.app.keys().version();
-    let request = |key_set| OfflineRequest {
-        purpose: Purpose::Activate,
-        license_key: key.clone(),
-        hardware_id: "machine".to_owned(),
-        installation_id: INSTALLATION.to_owned(),
-        installation_name: String::new(),
-        installation_version: String::new(),
-        nonce: NONCE.to_owned(),
-        created_at: now,
-        key_set,
-        newest_seq: None,
-    };
-    for key_set in [0, 1, 5] {
-        let body = serde_json::json!({"request": request(key_set).to_file()});
-        let (status, answer) = vendor.post("offline", body).await;
-        assert_eq!(status, 409, "{answer}");
-        let message = answer["error"]["message"].as_str().unwrap();
-        assert!(
-            message.contains(&format!("version {key_set} of the key set")),
-            "{message}"
-        );
-        assert!(vendor.seat(&key, "machine").await.is_none());
-    }
-    let body = serde_json::json!({"request": request(newest - 5).to_file()});
-    let (status, answer) = vendor.post("offline", body).await;
-    assert_eq!(status, 200, "{answer}");
-    assert!(answer["data"]["file"].as_str().unwrap().len() < MAX_FILE_BYTES);
-    vendor.end().await;
 }

@@ -13,7 +13,7 @@ use license_server::licensing::catalogue::Tier;
 use license_server::licensing::clock::{AcceptError, accept, status, watch};
 use license_server::licensing::history::forget;
 use license_server::licensing::issue::IssueRequest;
-use license_server::licensing::keys::rotate_in;
+use license_server::licensing::key_changes::rotate_in;
 use license_server::licensing::keys_error::KeysError;
 use license_server::licensing::offline::sign;
 use license_server::open::OpenError;

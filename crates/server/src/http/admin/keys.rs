@@ -13,7 +13,7 @@ use crate::audit::Actor;
 use crate::http::answered_errors::{AdminErrors, BodyErrors};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Body;
-use crate::licensing::keys::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke_in, rotate_in};
+use crate::licensing::key_changes::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke_in, rotate_in};
 use crate::signing::KeyInfo;
 
 /// The signing keys, without their private parts.

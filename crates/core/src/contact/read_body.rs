@@ -1,4 +1,5 @@
-//! Parses the body of a response, before anything in it is trusted.
+//! Parses the body of a response, before anything in it is trusted. A body that is no JSON, such
+//! as the HTML page of a captive portal, is no contact.
 
 use serde_json::{Map, Value};
 
