@@ -132,7 +132,7 @@ fn key(file: &Path) -> Key {
             tracing::warn!(
                 file,
                 error,
-                "cannot use the stored MAC key, data sealed now will be ignored after a restart"
+                "cannot use the stored MAC key; data sealed now will be ignored after a restart"
             );
             of(new, false)
         }

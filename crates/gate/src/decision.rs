@@ -64,7 +64,7 @@ reasons! {
     Suspended = "suspended",
     /// The License Server reports that the license has expired.
     Expired = "expired",
-    /// This machine holds no seat of the license.
+    /// This machine does not hold a seat.
     HardwareMismatch = "hardware_mismatch",
     /// All seats are taken by other machines.
     SeatLimit = "seat_limit",

@@ -12,7 +12,6 @@ pub mod cli;
 pub mod commit_proofs;
 pub mod config;
 pub mod console;
-pub mod cursor;
 pub mod http;
 pub mod licensing;
 pub mod metrics;

@@ -234,7 +234,7 @@ impl Database {
                 tracing::warn!(error = words(&error), "the database was not closed cleanly");
             }
             Err(_) => {
-                tracing::warn!("the database hangs, abandoning its connections");
+                tracing::warn!("the database is not responding; its connections are abandoned");
             }
         }
     }

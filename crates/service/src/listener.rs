@@ -124,7 +124,7 @@ impl Server {
             tracing::warn!(
                 connections = maxima.total,
                 configured = limits.max_connections,
-                "fewer connections than MAX_CONNECTIONS; raise the limit of open files"
+                "fewer connections than MAX_CONNECTIONS; raise the limit on open files"
             );
         }
         let large_heads = ByteShares::new(limits.large_heads_bytes, limits.large_heads_bytes);
@@ -269,7 +269,7 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Raises the limit of open files as far as allowed, and returns the new limit. A connection is an
+/// Raises the limit on open files as far as allowed, and returns the new limit. A connection is an
 /// open file, and the default limit of 1,024 exists for programs that use `select(2)`.
 fn max_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
@@ -279,7 +279,7 @@ fn max_files() -> usize {
     };
     let is_raised = setrlimit(Resource::Nofile, all);
     if let Err(error) = &is_raised {
-        tracing::warn!(%error, ?limit, "failed to raise the limit of open files");
+        tracing::warn!(%error, ?limit, "failed to raise the limit on open files");
     }
     let limit = is_raised.map_or(limit.current, |()| limit.maximum);
     limit.map_or(usize::MAX, |limit| {

@@ -16,7 +16,7 @@ use crate::stderr::say;
 /// connections, each of which has one.
 const OTHER_THREADS: usize = 24;
 /// The advice if a thread cannot be started.
-pub const RAISE_THREADS: &str = "raise the limit of threads: pids_limit of the container, \
+pub const RAISE_THREADS: &str = "raise the limit on threads: pids_limit of the container, \
     TasksMax of the systemd unit, or 'ulimit -u' of the user";
 
 /// Starts the runtime.

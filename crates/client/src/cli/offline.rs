@@ -104,7 +104,9 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
             "the license is deactivated on this machine; repeat the command to get the request \
              file that frees its seat"
         }
-        Purpose::Activate | Purpose::Renew => "the request was made; repeat the command",
+        Purpose::Activate | Purpose::Renew => {
+            "the request was created; repeat the command to get the request file"
+        }
     });
     if command.service.print_json(&answer) {
         return Ok(ExitCode::SUCCESS);

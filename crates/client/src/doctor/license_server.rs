@@ -102,7 +102,9 @@ async fn ask(settings: &Settings, examiner: Examiner<'_>) -> Result<Response, Fi
                 "check LICENSE_API_URL, and the TLS settings of the License Server or of the proxy in \
                  front of it"
             }
-            CauseKind::Head => "check what answers: the License Server, or a proxy in front of it",
+            CauseKind::Head => {
+                "check what is answering: the License Server, or a proxy in front of it"
+            }
             CauseKind::Connection if error.is_timeout() => {
                 "a firewall may be in between: allow this machine to call the License Server, or set HTTPS_PROXY"
             }
@@ -136,7 +138,7 @@ fn client(
         None => None,
         Some(file) => Some(std::fs::read(file).map_err(|error| {
             let found = format!("'{}' cannot be read: {error}", presentable_path(file));
-            let advice = "name a file with certificates as PEM or DER";
+            let advice = "name a file of PEM or DER certificates";
             Finding::error("LICENSE_CA_FILE", found, advice)
         })?),
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use license_service::cursor::{from_text, to_text};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -27,7 +28,7 @@ const MAX_PAGE_BYTES: usize = 256 * 1024;
 #[derive(Deserialize)]
 pub(super) struct AttemptsQuery {
     limit: Option<usize>,
-    before: Option<i32>,
+    cursor: Option<String>,
 }
 
 /// A line of the log.
@@ -48,11 +49,12 @@ pub(super) struct Attempt {
 
 /// A page of the log.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct AttemptListResponse {
     /// The lines, newest first.
     attempts: Vec<Attempt>,
-    /// The value of `before` for the next page, if there is one.
-    next: Option<i32>,
+    /// The `cursor` of the next page; `null` on the last one.
+    next_cursor: Option<String>,
 }
 
 /// List Attempts
@@ -63,7 +65,7 @@ pub(super) struct AttemptListResponse {
     path = "/api/license/attempts",
     params(
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 500, description = "Maximum number of lines, 1 to 500; default 50; long messages make a page shorter"),
-        ("before" = Option<i32>, Query, description = "Only lines before this one: `next` of the previous page"),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the previous page"),
     ),
     responses(
         (status = 200, description = "One page of the log", body = AttemptListResponse),
@@ -82,6 +84,8 @@ pub(super) async fn list(
         let why = format!("limit: expected 1 to {MAX_PAGE}");
         return Err(unacceptable_query(&why));
     }
+    let cursor = query.cursor.as_deref().map(from_text::<i32>).transpose();
+    let cursor = cursor.map_err(|error| unacceptable_query(&format!("cursor: {error}")))?;
     let log = app
         .attempts
         .newest()
@@ -89,7 +93,7 @@ pub(super) async fn list(
         .ok_or(ApiError::AttemptsUnavailable)?;
     let mut lines = log
         .iter()
-        .filter(|line| query.before.is_none_or(|before| line.id < before))
+        .filter(|line| cursor.is_none_or(|last| line.id < last))
         .peekable();
     let mut attempts = Vec::new();
     let mut bytes = 0;
@@ -100,8 +104,12 @@ pub(super) async fn list(
         bytes += line.text_bytes();
         attempts.push(shown_to(caller, line));
     }
-    let next = lines.peek().and(attempts.last()).map(|line| line.id);
-    Ok(Json(AttemptListResponse { attempts, next }))
+    let last = lines.peek().and(attempts.last());
+    let next_cursor = last.map(|line| to_text(&line.id));
+    Ok(Json(AttemptListResponse {
+        attempts,
+        next_cursor,
+    }))
 }
 
 fn shown_to(caller: Caller, line: &LoggedAttempt) -> Attempt {

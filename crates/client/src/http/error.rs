@@ -177,8 +177,8 @@ impl ApiError {
                 .to_owned(),
             Self::SignIn(error) => error.to_string(),
             Self::CrossSite => "The request seems to come from a page on another site. A proxy \
-                in front of the service must pass on the Host header with its port; list origins \
-                of other sites that may call the service in CORS_ALLOWED_ORIGINS."
+                in front of the service must pass on the Host header with its port; if other \
+                sites may call the service, list their origins in CORS_ALLOWED_ORIGINS."
                 .to_owned(),
             Self::UnknownHost(host) => {
                 format!("Unknown host name '{host}'. Add the name to ALLOWED_HOSTS.")

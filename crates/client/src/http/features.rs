@@ -208,7 +208,10 @@ const SYSTEM_ENABLED: Flag =
 
 body!(
     FeatureSwitchRequest,
-    object("How to switch", &[&SYSTEM_ENABLED])
+    object(
+        "Whether to switch the feature on or off",
+        &[&SYSTEM_ENABLED]
+    )
 );
 
 /// Switch Feature

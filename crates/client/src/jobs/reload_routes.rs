@@ -13,7 +13,7 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
     let mut hangup = match signal(SignalKind::hangup()) {
         Ok(hangup) => hangup,
         Err(error) => {
-            tracing::warn!(%error, "cannot listen for SIGHUP, GATE_ROUTES will not reload");
+            tracing::warn!(%error, "cannot listen for SIGHUP; GATE_ROUTES will not be reloaded");
             return pending().await;
         }
     };

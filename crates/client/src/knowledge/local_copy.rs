@@ -86,7 +86,7 @@ impl Knowledge {
         if !is_usable(&copy.installation_id) || !is_usable(&copy.hardware_id) {
             tracing::error!(
                 security = true,
-                "ignoring the local copy, its id was changed by hand"
+                "ignoring the local copy, because its id was changed by hand"
             );
             parts.metrics.security_event();
             return;

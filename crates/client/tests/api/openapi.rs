@@ -10,8 +10,10 @@ use crate::scripted_cloud::ScriptedCloud;
 async fn the_openapi_document_is_the_reviewed_one() {
     let cloud = ScriptedCloud::start().await;
     let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
-    let (_, document) = site.get("/openapi.json").await;
-    insta::assert_json_snapshot!("openapi", document, {".info.version" => "[version]"});
+    let (_, mut document) = site.get("/openapi.json").await;
+    document["info"]["version"] = "[version]".into();
+    // `assert_json_snapshot!` would show how numbers of arbitrary precision are represented.
+    insta::assert_snapshot!("openapi", format!("{document:#}"));
 
     // Everything that a generated client of version 1.0.0 uses still exists.
     let recorded = include_str!("../fixtures/contract/openapi.json");

@@ -105,16 +105,17 @@ async fn the_log_is_shown_page_by_page(engine: Engine) {
     };
     assert_eq!(results(&first), ["offline", "success"]);
     assert_eq!(first["attempts"][0]["licenseKey"], KEY);
-    let next = format!("/api/license/attempts?before={}", first["next"]);
+    let next = first["nextCursor"].as_str().unwrap();
+    let next = format!("/api/license/attempts?cursor={next}");
     let (_, rest) = site.get(&next).await;
     assert_eq!(results(&rest), ["success", "success", "success"]);
-    assert_eq!(rest["next"], Value::Null);
+    assert_eq!(rest["nextCursor"], Value::Null);
     for wrong in [
         "limit=0",
         "limit=501",
         "limit=x",
-        "before=x",
-        "before=99999999999",
+        "cursor=x",
+        "cursor=OTk5OTk5OTk5OTk",
     ] {
         let (status, answer) = site.get(&format!("/api/license/attempts?{wrong}")).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong} {answer}");

@@ -1,4 +1,4 @@
-//! A user with a limit of threads: the program serves, or ends and says why.
+//! A user with a limit on threads: the program serves, or ends and says why.
 
 use std::fs::{self, File};
 use std::net::TcpStream;
@@ -51,7 +51,7 @@ fn serves(threads: u32) -> bool {
         if let Some(status) = child.0.try_wait().unwrap() {
             let said = fs::read_to_string(&log).unwrap();
             assert_eq!(status.code(), Some(1), "{threads}: {said}");
-            let expected = "raise the limit of threads: pids_limit of the container, TasksMax";
+            let expected = "raise the limit on threads: pids_limit of the container, TasksMax";
             assert!(said.contains(expected), "{threads}: {said}");
             assert_eq!(said.lines().count(), 1, "{threads}: {said}");
             return false;

@@ -123,7 +123,7 @@ fn an_answer_with_too_many_or_malformed_headers_is_said() {
     ] {
         let found = finding(&head(&headers), &[]);
         let expected = "the server or a proxy sends more than 256 headers, or a malformed head";
-        assert_says(&found, "error", expected, "check what answers");
+        assert_says(&found, "error", expected, "check what is answering");
         let text = found["found"].as_str().unwrap();
         assert!(!text.contains("cannot be reached"), "{text}");
         assert!(!text.contains("https://"), "{text}");

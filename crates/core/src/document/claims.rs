@@ -99,7 +99,7 @@ pub enum DenialReason {
     Suspended,
     /// The license's `expiresAt` has passed.
     Expired,
-    /// This machine holds no seat of the license.
+    /// This machine does not hold a seat.
     HardwareMismatch,
     /// All seats are taken by other machines.
     SeatLimit,

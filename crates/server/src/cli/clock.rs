@@ -22,8 +22,8 @@ pub(super) enum Clock {
 
     /// Confirm that this machine's clock is correct, so that the License Server signs again
     #[command(
-        after_help = "Compare the clock with another source first: if the clock is ahead, the licenses\n\
-                      that are signed now end too late.\n\n\
+        after_help = "Compare the clock with another source first: if the clock is ahead,\n\
+                      licenses signed from now on will end too late.\n\n\
                       Example:\n  license-server clock status && license-server clock accept"
     )]
     Accept,

@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::cli::until::Until;
 use crate::cli::{cli_change, seats, table};
 use crate::config::Storage;
-use crate::cursor::{InvalidCursor, cut, from_text, next_cursor, to_text};
 use crate::licensing;
 use crate::licensing::claim::moves_left;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
@@ -27,6 +26,7 @@ use crate::store::licenses::{
 use crate::store::page::PageStart;
 use crate::store::seats::SeatsQuery;
 use crate::store::suspicions;
+use license_service::cursor::{InvalidCursor, cut, from_text, next_cursor, to_text};
 
 #[derive(Debug, Args)]
 pub(super) struct List {

@@ -9,13 +9,13 @@ use serde_json::json;
 
 use crate::cli::{cli_change, license_key, table};
 use crate::config::Storage;
-use crate::cursor::from_text;
 use crate::licensing;
 use crate::licensing::look_up::look_up;
 use crate::licensing::seats::{ReleaseError, SeatsPage, in_seconds, seats_page};
 use crate::open::open_store;
 use crate::store::page::PageStart;
 use crate::store::seats::{MAX_LISTED, SeatsCursor, SeatsQuery};
+use license_service::cursor::from_text;
 
 /// Default number of seats in a list.
 pub(super) const DEFAULT_LIMIT: u64 = 100;

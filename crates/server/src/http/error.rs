@@ -16,7 +16,6 @@ use license_service::unattended::Panicked;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::cursor::InvalidCursor;
 use crate::licensing::admit::AdmitError;
 use crate::licensing::issue::IssueError;
 use crate::licensing::keys_error::KeysError;
@@ -28,6 +27,7 @@ use crate::licensing::site_answer::AnswerError;
 use crate::licensing::status::StatusError;
 use crate::signing::{SignError, SigningError};
 use crate::store::StoreError;
+use license_service::cursor::InvalidCursor;
 
 /// The challenge for a missing token (RFC 6750, section 3).
 const CHALLENGE: (HeaderName, HeaderValue) = (

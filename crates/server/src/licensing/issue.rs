@@ -263,14 +263,10 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
         id: Uuid::new_v4().to_string(),
         license_key: key.to_string(),
         tier: bundle.name.to_owned(),
-        max_cameras: limit(
-            "the limit of cameras",
-            request.max_cameras,
-            bundle.max_cameras,
-        )?,
-        max_users: limit("the limit of users", request.max_users, bundle.max_users)?,
+        max_cameras: limit("the camera limit", request.max_cameras, bundle.max_cameras)?,
+        max_users: limit("the user limit", request.max_users, bundle.max_users)?,
         max_storage_gb: limit(
-            "the limit of storage",
+            "the storage limit",
             request.max_storage_gb,
             bundle.max_storage_gb,
         )?,

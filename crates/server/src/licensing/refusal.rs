@@ -76,7 +76,7 @@ impl Refused {
             true => Refusal::SeatFreed,
             false => Refusal::NoSeat,
         };
-        let message = "This machine holds no seat of the license; activate it here again";
+        let message = "This machine does not hold a seat; activate the license here again";
         Self {
             refusal,
             message: message.to_owned(),

@@ -10,10 +10,10 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::audit::{Action, Change};
-use crate::cursor::next_cursor;
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::seats::{self, Seat, SeatsQuery};
 use crate::store::{Store, StoreError};
+use license_service::cursor::next_cursor;
 
 /// One page of the seats of a license, in the order in which they were first taken.
 #[derive(Debug, Serialize, ToSchema)]

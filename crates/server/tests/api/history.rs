@@ -2,12 +2,12 @@
 
 use chrono::TimeDelta;
 use license_core::usage::Usage;
-use license_server::cursor::to_text;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::look_up::look_up;
 use license_server::store::usage_days;
 use license_service::clock::Clock as _;
+use license_service::cursor::to_text;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use license_core::seat::Overlap;
-use license_server::cursor::to_text;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::look_up::look_up;
 use license_server::store::seats::{Seat, count_running_freed, running_freed, save};
 use license_service::clock::Clock as _;
+use license_service::cursor::to_text;
 use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};

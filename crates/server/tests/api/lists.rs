@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use license_server::cursor::to_text;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::store::Store;
+use license_service::cursor::to_text;
 use reqwest::Method;
 use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};

@@ -53,7 +53,7 @@ async fn only_an_activation_takes_a_seat_and_only_a_held_seat_is_given_back(engi
         vendor.deactivate(&key, "machine").await,
     ] {
         assert_eq!(told.word(), "hardware_mismatch");
-        let message = "This machine holds no seat of the license; activate it here again";
+        let message = "This machine does not hold a seat; activate the license here again";
         assert_eq!(told.message(), message);
     }
     assert_eq!(vendor.seat(&key, "machine").await, None);

@@ -34,12 +34,12 @@ pub fn why_not(setting: &str, address: SocketAddr, error: &io::Error) -> String 
         ),
         ErrorKind::AddrNotAvailable => {
             "this machine does not have the address; set HOST to one of its addresses or to \
-             0.0.0.0, or start the program after the network"
+             0.0.0.0, or start the program once the network is up"
                 .to_owned()
         }
         ErrorKind::PermissionDenied => format!(
-            "the user of the program may not open this port; set {setting} to a port above 1023, \
-             or grant CAP_NET_BIND_SERVICE"
+            "the user that runs the program is not allowed to open this port; set {setting} to a \
+             port above 1023, or grant CAP_NET_BIND_SERVICE"
         ),
         _ if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
             "this machine does not support addresses of this kind; set HOST to another one"

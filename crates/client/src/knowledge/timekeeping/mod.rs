@@ -181,7 +181,7 @@ impl Timekeeping {
                 if signed.is_some() && file.was_removed(remembered) {
                     tracing::error!(
                         security = true,
-                        "time.json is missing beside a signed license; was it removed?"
+                        "there is a signed license but no time.json; was it removed?"
                     );
                     self.metrics.security_event();
                 }

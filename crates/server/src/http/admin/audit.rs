@@ -13,13 +13,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::paging::{PageSize, page_start};
 use crate::app::App;
-use crate::cursor::next_cursor;
 use crate::http::answered_errors::{AdminErrors, LicenseErrors, QueryErrors};
 use crate::http::error::ApiError;
 use crate::http::given::Params;
 use crate::licensing::look_up::look_up;
 use crate::store::StoreError;
 use crate::store::audit_log::{AuditCursor, Entry, Filter, newest, oldest};
+use license_service::cursor::next_cursor;
 
 /// Number of entries of an export that are read at a time.
 const AT_A_TIME: u64 = 1000;

@@ -11,7 +11,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::paging::{PageSize, page_start};
 use crate::app::App;
-use crate::cursor::next_cursor;
 use crate::http::answered_errors::{AdminErrors, QueryErrors};
 use crate::http::error::ApiError;
 use crate::http::given::{Params, UpTo};
@@ -20,12 +19,13 @@ use crate::licensing::fleet::{Filter, Fleet, Member, Seen, Survey};
 use crate::licensing::history::{CallsOfDay, KEPT_DAYS, calls_by_day};
 use crate::store::installations::{InstallationsCursor, Window};
 use crate::store::page::SortOrder;
+use license_service::cursor::next_cursor;
 
 /// Show a summary of all installations.
 #[utoipa::path(
     get, path = "/fleet", operation_id = "show_fleet", tag = "fleet",
     responses(
-        (status = 200, description = "All installations, counted", body = Fleet),
+        (status = 200, description = "Counts of all installations", body = Fleet),
         AdminErrors,
     )
 )]

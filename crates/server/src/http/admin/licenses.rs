@@ -12,7 +12,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::paging::{PageSize, page_start};
 use crate::app::App;
 use crate::audit::Actor;
-use crate::cursor::next_cursor;
 use crate::http::answered_errors::{
     AdminErrors, BodyErrors, LicenseErrors, QueryErrors, RevokedErrors,
 };
@@ -30,6 +29,7 @@ use crate::store::page::SortOrder;
 use crate::store::seats::{Seat, SeatsQuery};
 use crate::store::suspicions::Suspected;
 use crate::store::{licenses, seats, suspicions};
+use license_service::cursor::next_cursor;
 
 /// Which licenses, and in what order.
 #[derive(Deserialize, IntoParams)]

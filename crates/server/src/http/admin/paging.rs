@@ -2,9 +2,9 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::cursor::{InvalidCursor, from_text};
 use crate::http::given::UpTo;
 use crate::store::page::PageStart;
+use license_service::cursor::{InvalidCursor, from_text};
 
 /// The number of rows on a page: at most 500; 50 by default.
 pub(super) type PageSize = UpTo<500, 50>;
@@ -30,7 +30,7 @@ pub(super) fn page_start<C: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cursor::to_text;
+    use license_service::cursor::to_text;
 
     #[test]
     fn the_cursor_of_another_list_is_refused() {

@@ -9,13 +9,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::paging::{PageSize, page_start};
 use crate::app::App;
-use crate::cursor::next_cursor;
 use crate::http::answered_errors::{AdminErrors, LicenseErrors, QueryErrors};
 use crate::http::error::ApiError;
 use crate::http::given::{Params, UpTo};
 use crate::licensing::history::{KEPT_DAYS, usage_by_day};
 use crate::licensing::look_up::look_up;
 use crate::store::usage_days::UsageDay;
+use license_service::cursor::next_cursor;
 
 /// 90 days by default.
 type UsageDays = UpTo<KEPT_DAYS, 90>;
