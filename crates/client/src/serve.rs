@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use license_core::contact::Trust;
 use license_service::clock::Clock;
+use license_service::direct::NoDirect;
 use license_service::jobs::Jobs;
 use license_service::listener::{self, Limits, Port, Protocol};
 use license_service::presentable_url::presentable_absolute;
@@ -17,6 +18,7 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::console;
 use crate::http::access::Access;
+use crate::http::direct::Questions;
 use crate::http::{self, HttpState, body, ext_authz};
 use crate::jobs;
 use crate::knowledge::timekeeping::Occasion;
@@ -78,11 +80,13 @@ pub async fn serve(
     ports.extend(ext_authz.map(|listener| Port {
         listener,
         protocol: Protocol::Http2,
+        direct: Arc::new(NoDirect),
         router: ext_authz::router(state.clone()),
     }));
     ports.push(Port {
         listener,
         protocol: Protocol::Http1,
+        direct: Arc::new(Questions::new(app.clone(), state.access.clone())),
         router: http::router(state, console::pages()),
     });
     listener::serve_ports(ports, limits, connections, shutdown).await;

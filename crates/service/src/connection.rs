@@ -9,7 +9,7 @@
 //! on the connection, so the response closes it (RFC 9112, section 9.3).
 
 pub(crate) mod activity;
-mod exchange;
+pub(crate) mod exchange;
 pub(crate) mod http2;
 mod opening;
 mod socket;
@@ -21,7 +21,6 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -29,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use self::activity::{Activity, COUNTED_FROM_BYTES, DISMISS, END};
-use self::exchange::Requests;
+use self::exchange::{Answers, Requests};
 use self::opening::Opening;
 use self::socket::Socket;
 use crate::admission::Place;
@@ -105,7 +104,7 @@ impl Connection {
     pub(crate) fn new(
         stream: TcpStream,
         peer: SocketAddr,
-        router: Router,
+        answers: Arc<Answers>,
         activity: Arc<Activity>,
         place: Place,
         timeouts: Arc<Timeouts>,
@@ -124,7 +123,7 @@ impl Connection {
             activity: activity.clone(),
         };
         let requests = Requests {
-            router,
+            answers,
             peer,
             activity: activity.clone(),
         };

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use axum::extract::Request;
-use axum::http::header;
 use axum::http::uri::Authority;
+use axum::http::{HeaderValue, header};
 use url::Host;
 
 /// Maximum length of a name, in characters (RFC 1035, section 2.3.4).
@@ -116,6 +116,12 @@ impl Hosts {
         let mut names = named.chain(address).map(name_of);
         let unknown = names.find(|name| !self.accepts(name))?;
         Some(unknown.chars().take(MAX_HOST_CHARS).collect())
+    }
+
+    /// Whether the value of a `Host` header is accepted.
+    #[must_use]
+    pub fn accepts_header(&self, host: &HeaderValue) -> bool {
+        host.to_str().is_ok_and(|host| self.accepts(&name_of(host)))
     }
 
     fn accepts(&self, name: &str) -> bool {

@@ -16,6 +16,7 @@ pub mod cursor;
 pub mod dangling_link;
 pub mod database;
 pub mod database_url;
+pub mod direct;
 pub mod dot_env;
 pub mod exposition;
 pub mod fair_share;

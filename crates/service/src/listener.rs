@@ -25,8 +25,10 @@ use crate::admission::{Admission, MAX_LEAVING, Refusal};
 use crate::byte_budget::ByteBudget;
 use crate::byte_shares::ByteShares;
 use crate::connection::activity::Activity;
+use crate::connection::exchange::Answers;
 use crate::connection::http2::Http2Connection;
 use crate::connection::{Connection, Timeouts};
+use crate::direct::{Direct, NoDirect};
 use crate::{clock, jobs, lingering_close, response_headers, supervisor};
 
 pub use bind::{bind, bind_port_of, why_not};
@@ -61,6 +63,8 @@ pub struct Port {
     pub listener: TcpListener,
     /// Its protocol.
     pub protocol: Protocol,
+    /// Answers the requests that need no router.
+    pub direct: Arc<dyn Direct>,
     /// Its router.
     pub router: Router,
 }
@@ -77,6 +81,7 @@ pub async fn serve(
     let port = Port {
         listener,
         protocol: Protocol::Http1,
+        direct: Arc::new(NoDirect),
         router,
     };
     serve_ports(vec![port], limits, counts, shutdown).await;
@@ -157,10 +162,14 @@ impl Server {
     }
 
     async fn accept_all(&self, port: &Port) {
+        let answers = Arc::new(Answers {
+            direct: port.direct.clone(),
+            router: port.router.clone(),
+        });
         loop {
             match port.listener.accept().await {
                 Ok((stream, peer)) => {
-                    if let Err(refusal) = self.start(stream, peer, port.protocol, &port.router) {
+                    if let Err(refusal) = self.start(stream, peer, port.protocol, &answers) {
                         self.counts.refuse(refusal);
                         tracing::warn!(
                             "connection refused: too many are open; raise MAX_CONNECTIONS if this load is expected"
@@ -180,7 +189,7 @@ impl Server {
         stream: TcpStream,
         peer: SocketAddr,
         protocol: Protocol,
-        router: &Router,
+        answers: &Arc<Answers>,
     ) -> Result<(), Refusal> {
         let is_trusted = self.limits.trusts(peer.ip());
         let heads = match protocol {
@@ -209,14 +218,16 @@ impl Server {
             tracing::warn!(%error, "cannot limit the buffers of a connection");
             return Ok(());
         }
-        let (router, timeouts) = (router.clone(), self.timeouts.clone());
+        let timeouts = self.timeouts.clone();
         let opened = self.started;
         let open = Open::new(self.counts.clone());
         let connection = match protocol {
             Protocol::Http1 => {
-                Connection::new(stream, peer, router, activity, place, timeouts, opened)
+                let answers = answers.clone();
+                Connection::new(stream, peer, answers, activity, place, timeouts, opened)
             }
             Protocol::Http2 => {
+                let router = answers.router.clone();
                 let connection =
                     Http2Connection::new(stream, peer, router, activity, place, timeouts, opened);
                 self.connections.spawn(async move {

@@ -158,6 +158,21 @@ impl Access {
         &self.networks
     }
 
+    /// Who calls, if the request is in no session.
+    #[must_use]
+    pub fn caller_without_session(&self, peer: SocketAddr, headers: &HeaderMap) -> Caller {
+        Caller {
+            trusted: self.trusts(peer.ip(), headers),
+            signed_in: false,
+        }
+    }
+
+    /// Whether the service answers under this `Host`.
+    #[must_use]
+    pub fn accepts_host(&self, host: &HeaderValue) -> bool {
+        self.hosts.accepts_header(host)
+    }
+
     fn trusts(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
         // Behind a proxy the peer is the proxy, not the caller.
@@ -194,10 +209,7 @@ pub(super) async fn note_caller(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = Caller {
-        trusted: access.trusts(peer.ip(), request.headers()),
-        signed_in: false,
-    };
+    let caller = access.caller_without_session(peer, request.headers());
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

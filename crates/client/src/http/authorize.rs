@@ -4,22 +4,13 @@
 //! on. An allowing response has no body, because nginx opens a new connection after every response
 //! of a gate that has a body.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
-use futures_util::future::Either;
+use axum::body::Bytes;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use license_core::route::path_of_url;
-use tower::Service;
 
 use crate::app::App;
 use crate::http::gate_question::{AskedPath, Question, Verdict, judge, method_of};
-use crate::http::panicked;
 
 /// The path at which gateways ask, with any method; Envoy appends the path of the request.
 const PATH: &str = "/api/license/authorize";
@@ -45,48 +36,15 @@ const SHOWS_400: (&str, &str) = ("unreadable", "=400");
 /// Maximum number of features in the query of one question.
 const MAX_FEATURES: usize = 4;
 
-/// Answers gateways, and passes on everything else.
-///
-/// Gateways ask for every request of the VMS, and pass on headers of visitors. This call changes
-/// nothing, so it skips the router and the rules about hosts and origins.
-#[derive(Clone)]
-pub(super) struct ForwardAuth<S> {
-    app: Arc<App>,
-    behind: S,
-}
-
-impl<S> ForwardAuth<S> {
-    pub(super) fn new(app: Arc<App>, behind: S) -> Self {
-        Self { app, behind }
-    }
-}
-
-impl<S> Service<Request> for ForwardAuth<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Either<Ready<Result<Response, Infallible>>, S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.behind.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let rest = request.uri().path().strip_prefix(PATH);
-        if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-            return Either::Right(self.behind.call(request));
-        }
-        let answer = AssertUnwindSafe(|| respond(&self.app, &request));
-        let answer = std::panic::catch_unwind(answer).unwrap_or_else(panicked);
-        Either::Left(ready(Ok(answer)))
-    }
+/// Whether gateways ask at this path.
+pub(super) fn is_asked_at(path: &str) -> bool {
+    let rest = path.strip_prefix(PATH);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Every source that names a requirement must allow the request, so a header that a visitor has
 /// added can only close the gate.
-fn respond(app: &App, request: &Request) -> Response {
+pub(super) fn respond(app: &App, request: &Parts) -> Response<Bytes> {
     let verdict = judge(app, &question(request));
     answer(app, &verdict, refusal_status(request, &verdict))
 }
@@ -107,7 +65,7 @@ fn respond(app: &App, request: &Request) -> Response {
         (status = 403, description = "The request may not pass: `detail`, `reason`, `feature`"),
     )
 )]
-#[expect(dead_code, reason = "describes what `ForwardAuth` answers")]
+#[expect(dead_code, reason = "describes what `respond` answers")]
 pub(super) fn authorize() {}
 
 /// Authorize Feature
@@ -125,13 +83,13 @@ pub(super) fn authorize() {}
         (status = 403, description = "The request may not pass: `detail`, `reason`, `feature`"),
     )
 )]
-#[expect(dead_code, reason = "describes what `ForwardAuth` answers")]
+#[expect(dead_code, reason = "describes what `respond` answers")]
 pub(super) fn authorize_feature() {}
 
 /// An invalid request is refused regardless of the license: with 400 if the gateway passes that
 /// on.
-fn refusal_status(request: &Request, verdict: &Verdict) -> StatusCode {
-    let query = request.uri().query().unwrap_or_default();
+fn refusal_status(request: &Parts, verdict: &Verdict) -> StatusCode {
+    let query = request.uri.query().unwrap_or_default();
     let (name, value) = SHOWS_400;
     let asks_for_400 = || pairs(query, name).any(|pair| pair.strip_prefix(name) == Some(value));
     let shows_400 = appended(request).is_some() || asks_for_400();
@@ -141,10 +99,10 @@ fn refusal_status(request: &Request, verdict: &Verdict) -> StatusCode {
     }
 }
 
-fn question(request: &Request) -> Question<'_> {
+fn question(request: &Parts) -> Question<'_> {
     let paths = paths(request).ok();
     let is_named_by_gateway =
-        request.headers().contains_key(FEATURE) || feature_in_path(request).is_some();
+        request.headers.contains_key(FEATURE) || feature_in_path(request).is_some();
     let asked = paths.as_deref().unwrap_or_default();
     Question {
         features: features(request),
@@ -155,13 +113,10 @@ fn question(request: &Request) -> Question<'_> {
 }
 
 /// The features that the gateway names; `None` if one cannot be read.
-fn features(request: &Request) -> Option<Vec<String>> {
+fn features(request: &Parts) -> Option<Vec<String>> {
     let mut features = Vec::new();
     // After an appended path the query is the visitor's, who must not choose a feature.
-    let query = request
-        .uri()
-        .query()
-        .filter(|_| appended(request).is_none());
+    let query = request.uri.query().filter(|_| appended(request).is_none());
     for pair in pairs(query.unwrap_or_default(), "feature") {
         if features.len() == MAX_FEATURES {
             return None;
@@ -169,7 +124,7 @@ fn features(request: &Request) -> Option<Vec<String>> {
         let values = url::form_urlencoded::parse(pair.as_bytes());
         features.extend(values.map(|(_, value)| value.into_owned()));
     }
-    if let Some(value) = only(request.headers(), FEATURE).ok()? {
+    if let Some(value) = only(&request.headers, FEATURE).ok()? {
         features.push(value.to_str().ok()?.trim().to_owned());
     }
     if let Some(key) = feature_in_path(request) {
@@ -194,7 +149,7 @@ fn pairs<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
 
 /// The feature in the path of the question. The part after it, following a slash, is the path of
 /// the request, which gateways append. It is chosen by the visitor, and is never a feature.
-fn feature_in_path(request: &Request) -> Option<&str> {
+fn feature_in_path(request: &Parts) -> Option<&str> {
     let rest = appended(request)?.strip_prefix(FEATURE_PATH)?;
     match rest.strip_prefix('/') {
         Some(rest) => rest.split('/').next(),
@@ -204,8 +159,8 @@ fn feature_in_path(request: &Request) -> Option<&str> {
 
 /// Methods and paths of the request, as sent by gateways: at most four, one for
 /// each header that names a path, and the appended one.
-fn paths(request: &Request) -> Result<Vec<AskedPath<'_>>, SentTwice> {
-    let headers = request.headers();
+fn paths(request: &Parts) -> Result<Vec<AskedPath<'_>>, SentTwice> {
+    let headers = &request.headers;
     let mut paths = Vec::new();
     for (path, method) in [
         (FORWARDED_URI, FORWARDED_METHOD),
@@ -224,7 +179,7 @@ fn paths(request: &Request) -> Result<Vec<AskedPath<'_>>, SentTwice> {
         }));
     }
     paths.extend(appended(request).map(|path| AskedPath {
-        method: Some(request.method().as_str()),
+        method: Some(request.method.as_str()),
         path: path.as_bytes().into(),
     }));
     Ok(paths)
@@ -249,15 +204,15 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue
 }
 
 /// The path of the request, as sent by Envoy.
-fn appended(request: &Request) -> Option<&str> {
-    let rest = request.uri().path().strip_prefix(PATH)?;
+fn appended(request: &Parts) -> Option<&str> {
+    let rest = request.uri.path().strip_prefix(PATH)?;
     Some(rest).filter(|rest| !rest.is_empty())
 }
 
 /// Caddy passes on the visitor's query by default: then the query can close the gate but not open
 /// it. It may arrive here truncated, because HTTP libraries cut it off at `#`.
-fn query_may_be_the_visitors(request: &Request, paths: &[AskedPath<'_>]) -> bool {
-    request.uri().query().is_some_and(|query| {
+fn query_may_be_the_visitors(request: &Parts, paths: &[AskedPath<'_>]) -> bool {
+    request.uri.query().is_some_and(|query| {
         paths.iter().any(|asked| {
             let mut parts = asked.path.splitn(2, |byte| *byte == b'?');
             let sent = parts.nth(1).unwrap_or_default();
@@ -266,13 +221,14 @@ fn query_may_be_the_visitors(request: &Request, paths: &[AskedPath<'_>]) -> bool
     })
 }
 
-fn answer(app: &App, verdict: &Verdict, refusal: StatusCode) -> Response {
-    let mut response = if verdict.allowed {
-        StatusCode::OK.into_response()
-    } else {
+fn answer(app: &App, verdict: &Verdict, refusal: StatusCode) -> Response<Bytes> {
+    let mut response = Response::default();
+    if !verdict.allowed {
+        *response.status_mut() = refusal;
+        *response.body_mut() = verdict.body().into();
         let json = HeaderValue::from_static("application/json");
-        (refusal, [(header::CONTENT_TYPE, json)], verdict.body()).into_response()
-    };
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+    }
     let headers = response.headers_mut();
     for (name, value) in verdict.headers(app) {
         headers.extend(value.map(|value| (HeaderName::from_static(name), value)));

@@ -1,5 +1,6 @@
 //! Request bodies, parsed as leniently as by version 1.0.0, and rejected with the same messages.
 
+pub(super) mod checked;
 pub(super) mod field;
 
 use axum::body::Bytes;
@@ -99,7 +100,7 @@ pub(super) const FEATURE_KEYS: Texts = Texts {
 
 impl FeatureKeys {
     /// Maximum number of keys in one request.
-    const MAX: usize = 1000;
+    pub(super) const MAX: usize = 1000;
 
     /// `None` if the value is something else.
     fn of_long(text: &str) -> Option<Self> {
@@ -215,7 +216,7 @@ fn parse(bytes: &[u8], is_json: bool) -> Result<Option<Value>, ApiError> {
 
 /// Like FastAPI: `application/json` and `application/*+json`; and, like its older releases, a body
 /// without a content type.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
         return true;
     };

@@ -1,26 +1,31 @@
 //! "May this feature be used?"
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use license_core::feature::is_core;
 use license_service::unattended::finish_even_if_disconnected;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::body::field::{Flag, Text, body, object};
 use crate::http::body::{FEATURE_KEYS, FeatureKeys, JsonObject};
+use crate::http::direct::json;
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
 use crate::knowledge::snapshot::Snapshot;
 use crate::licensing;
+
+/// Room for a result beside its key, in bytes.
+const RESPONSE_BYTES: usize = 80;
 
 const FEATURE_KEY: Text = Text::new(
     "featureKey",
@@ -36,15 +41,20 @@ body!(
 /// The result.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct FeatureCheckResponse {
+pub(super) struct FeatureCheckResponse<'a> {
     /// The requested key.
-    feature_key: String,
+    feature_key: &'a str,
     /// Whether the feature may be used.
     available: bool,
     /// The reason: `core`, `licensed`, `grace_period`, `no_license`, `not_in_license`,
     /// `switched_off`, or why the license has lapsed.
-    reason: String,
+    reason: &'a str,
 }
+
+/// The path of [`check`].
+pub(super) const CHECK: &str = "/api/license/feature/check";
+/// The path of [`check_many`].
+pub(super) const CHECK_MANY: &str = "/api/license/features/check";
 
 /// Check Feature
 ///
@@ -62,9 +72,30 @@ pub(super) struct FeatureCheckResponse {
 pub(super) async fn check(
     State(app): State<Arc<App>>,
     mut body: JsonObject,
-) -> Result<Json<FeatureCheckResponse>, ApiError> {
-    let feature_key = body.read(&FEATURE_KEY)?;
-    Ok(Json(decide(&app, feature_key, app.clock.now())))
+) -> Result<Response, ApiError> {
+    let key = body.read(&FEATURE_KEY)?;
+    Ok(json(decided(&app, &key)).map(Body::from))
+}
+
+/// A body with nothing but the field, whose text has no NUL character.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OneKey<'a> {
+    #[serde(borrow)]
+    feature_key: Cow<'a, str>,
+}
+
+/// The same as [`check`]; `None` if the body is not a [`OneKey`].
+pub(super) fn check_text(app: &App, body: &str) -> Option<Bytes> {
+    let OneKey { feature_key } = serde_json::from_str(body).ok()?;
+    (!feature_key.contains('\0')).then(|| decided(app, &feature_key))
+}
+
+/// A [`FeatureCheckResponse`].
+fn decided(app: &App, key: &str) -> Bytes {
+    let mut response = Vec::with_capacity(RESPONSE_BYTES + key.len());
+    write_decision(app, key, app.clock.now(), &mut response);
+    response.into()
 }
 
 body!(
@@ -73,10 +104,11 @@ body!(
 );
 
 /// The results.
-#[derive(Serialize, ToSchema)]
-pub(super) struct FeaturesCheckResponse {
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `all_decided` writes")]
+pub(super) struct FeaturesCheckResponse<'a> {
     /// One result for each key, in the order of the request, all for the same instant.
-    features: Vec<FeatureCheckResponse>,
+    features: Vec<FeatureCheckResponse<'a>>,
 }
 
 /// Check Features
@@ -94,21 +126,55 @@ pub(super) struct FeaturesCheckResponse {
 pub(super) async fn check_many(
     State(app): State<Arc<App>>,
     FeatureKeys(keys): FeatureKeys,
-) -> Result<Json<FeaturesCheckResponse>, ApiError> {
-    let now = app.clock.now();
-    let features = keys.into_iter().map(|key| decide(&app, key, now)).collect();
-    Ok(Json(FeaturesCheckResponse { features }))
+) -> Response {
+    let keys = keys.iter().map(String::as_str);
+    json(all_decided(&app, keys)).map(Body::from)
 }
 
-fn decide(app: &App, feature_key: String, now: DateTime<Utc>) -> FeatureCheckResponse {
-    let (available, reason) = licensing::decide::decide(app, &feature_key, now, |decision| {
-        (decision.available, decision.reason.code().to_owned())
-    });
-    FeatureCheckResponse {
-        feature_key,
-        available,
-        reason,
+/// A body with nothing but the list of keys.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ManyKeys<'a> {
+    #[serde(borrow)]
+    feature_keys: Vec<Key<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The same as [`check_many`]; `None` if the body is not [`ManyKeys`].
+pub(super) fn check_many_text(app: &App, body: &str) -> Option<Bytes> {
+    let ManyKeys { feature_keys: keys } = serde_json::from_str(body).ok()?;
+    let is_accepted = keys.len() <= FeatureKeys::MAX && !keys.iter().any(|it| it.0.contains('\0'));
+    is_accepted.then(|| all_decided(app, keys.iter().map(|it| &*it.0)))
+}
+
+/// A [`FeaturesCheckResponse`].
+fn all_decided<'a>(app: &App, keys: impl Iterator<Item = &'a str>) -> Bytes {
+    let now = app.clock.now();
+    let mut response = b"{\"features\":[".to_vec();
+    for (index, key) in keys.enumerate() {
+        if index > 0 {
+            response.push(b',');
+        }
+        write_decision(app, key, now, &mut response);
     }
+    response.extend_from_slice(b"]}");
+    response.into()
+}
+
+/// Writes a [`FeatureCheckResponse`].
+fn write_decision(app: &App, feature_key: &str, now: DateTime<Utc>, response: &mut Vec<u8>) {
+    licensing::decide::decide(app, feature_key, now, |decision| {
+        let answer = FeatureCheckResponse {
+            feature_key,
+            available: decision.available,
+            reason: decision.reason.code(),
+        };
+        // Writing into memory does not fail.
+        let _ = serde_json::to_writer(response, &answer);
+    });
 }
 
 /// A feature of the product or the license.

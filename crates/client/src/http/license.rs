@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use license_core::hardware::{Component, Verdict};
 use license_core::lapse_words;
@@ -21,7 +23,9 @@ use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::body::field::{Text, body, object};
 use crate::http::body::{JsonObject, too_long};
+use crate::http::direct::json;
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
+use crate::http::features::json_bytes;
 use crate::http::hardware::drift;
 use crate::http::instant::naive;
 use crate::knowledge::snapshot::Snapshot;
@@ -166,12 +170,17 @@ pub(super) struct LastFailure {
     operation_id = "get_license_status_api_license_status_get",
     responses((status = 200, description = "The status", body = LicenseStatusResponse))
 )]
-pub(super) async fn status(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-) -> Json<LicenseStatusResponse> {
+pub(super) async fn status(State(app): State<Arc<App>>, caller: Caller) -> Response {
+    json(status_json(&app, caller)).map(Body::from)
+}
+
+/// The path of [`status`].
+pub(super) const STATUS: &str = "/api/license/status";
+
+/// A [`LicenseStatusResponse`].
+pub(super) fn status_json(app: &App, caller: Caller) -> Bytes {
     let now = app.clock.now();
-    let next_validation = due(&app, now).validation.map(naive);
+    let next_validation = due(app, now).validation.map(naive);
     let mut status = status_of(&app.snapshot(), now);
     status.next_validation = next_validation;
     if let Some(comparison) = app.knowledge.comparison() {
@@ -191,7 +200,7 @@ pub(super) async fn status(
         .map(|ahead| ahead.num_seconds());
     status.time_trouble = app.time.trouble().map(|trouble| trouble.to_string());
     status.license_key = status.license_key.map(|key| caller.sees(&key));
-    Json(status)
+    json_bytes(&status)
 }
 
 fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {

@@ -1,4 +1,4 @@
-//! The URL table, and the layers around all routes.
+//! The URL table, and the layers around all routes. `direct.rs` answers gateways before them.
 
 pub mod access;
 mod attempts;
@@ -6,6 +6,7 @@ mod authorize;
 pub(crate) mod body;
 mod deactivation;
 mod diagnostics;
+pub mod direct;
 mod docs;
 pub mod error;
 mod events;
@@ -49,7 +50,6 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::doctor::diagnostics::Diagnostics;
 use crate::http::access::Access;
-use crate::http::authorize::ForwardAuth;
 use crate::http::error::ApiError;
 use crate::http::subscribers::Subscribers;
 
@@ -169,7 +169,6 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .merge(docs::pages())
         .merge(pages);
     let access = state.access.clone();
-    let app = state.app.clone();
     let bodies = state.bodies.clone();
     let router = ofrep::FURTHER_FLAG_PATHS
         .into_iter()
@@ -182,7 +181,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .layer(middleware::from_fn(request_span::record_route))
         .with_state(state);
     // Around the whole router and not its routes, so that the layers see the final response.
-    let service = Router::new()
+    Router::new()
         .fallback_service(router)
         .layer(middleware::map_response(unrouted::tidy_allow))
         .layer(middleware::from_fn(only_plain_paths))
@@ -196,8 +195,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .layer(middleware::from_fn(readable))
         .layer(access.cors_layer())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(request_span::trace));
-    Router::new().fallback_service(ForwardAuth::new(app, service))
+        .layer(middleware::from_fn(request_span::trace))
 }
 
 /// Refuses paths that a proxy may have interpreted differently, on every route. The key of a flag

@@ -1,22 +1,27 @@
 //! The OpenFeature Remote Evaluation Protocol, version 0.3: features are booleans, limits are
 //! integers, where -1 means no limit.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+use axum::response::IntoResponse as _;
+use chrono::{DateTime, Utc};
 use license_core::announcement::{Announcement, Told};
 use license_core::feature::FeatureKey;
 use license_core::gate::Reason;
 use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::http::body::JsonObject;
+use crate::http::body::checked::Checked;
 use crate::http::body::field::{AnyObject, body, object};
+use crate::http::direct;
 use crate::http::error::ApiError;
 use crate::http::features::json_bytes;
 use crate::licensing::decide::note_unknown;
@@ -29,6 +34,8 @@ const INACTIVITY_SECONDS: u64 = 60;
 /// Maximum number of entries of `If-None-Match` that are compared; providers send one.
 const MAX_ETAGS: usize = 32;
 
+/// The path of [`evaluate_all`].
+pub(super) const ALL_FLAGS: &str = "/ofrep/v1/evaluate/flags";
 /// The path before the key of a flag.
 pub(super) const FLAGS: &str = "/ofrep/v1/evaluate/flags/";
 /// The undocumented paths of [`evaluate`]: no key, and keys with unescaped slashes.
@@ -64,7 +71,7 @@ pub(super) async fn evaluate(
     State(app): State<Arc<App>>,
     uri: Uri,
     body: Result<JsonObject, ApiError>,
-) -> Response {
+) -> Response<Body> {
     // The rest of the path is the key, including slashes.
     let escaped = uri.path().strip_prefix(FLAGS).unwrap_or_default();
     let Ok(key) = percent_decode_str(escaped).decode_utf8() else {
@@ -79,15 +86,31 @@ pub(super) async fn evaluate(
         let error = json!({"key": key, "errorCode": code, "errorDetails": why});
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
-    let now = app.clock.now();
-    let entitled = app.entitled.at(&app.snapshot(), now);
-    match flag(&entitled.announced.announcement, &key) {
-        Some(flag) => Json(flag).into_response(),
-        None => {
-            note_unknown(&app, &key, now);
-            not_found(&key)
-        }
+    if let Some(flag) = evaluated(&app, &key) {
+        return direct::json(flag).map(Body::from);
     }
+    note_unknown(&app, &key, app.clock.now());
+    not_found(&key)
+}
+
+/// The same as [`evaluate`]; `None` if the key is unusual or unknown, or the body is not an
+/// [`Evaluation`].
+pub(super) fn evaluate_text(app: &App, path: &str, body: &str) -> Option<Bytes> {
+    let key = path.strip_prefix(FLAGS)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_accepted = key.len() <= FeatureKey::MAX_CHARS && key.bytes().all(is_plain);
+    (is_accepted && has_context(body)).then(|| evaluated(app, key))?
+}
+
+/// The flag; `None` if it is unknown.
+fn evaluated(app: &App, key: &str) -> Option<Bytes> {
+    let entitled = app.entitled.at(&app.snapshot(), app.clock.now());
+    let announcement = &entitled.announced.announcement;
+    if let Some(told) = announcement.features.get(key) {
+        return Some(json_bytes(&Flag::of_feature(announcement, key, told)));
+    }
+    let limit = announcement.limits.get(key.strip_prefix(LIMIT)?)?;
+    Some(json_bytes(&Flag::of_limit(announcement, key, *limit)))
 }
 
 /// Evaluate All Flags
@@ -110,11 +133,25 @@ pub(super) async fn evaluate_all(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Result<JsonObject, ApiError>,
-) -> Response {
+) -> Response<Body> {
     if let Err((code, why)) = context(body) {
         let error = json!({"errorCode": code, "errorDetails": why});
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
+    all_evaluated(&app, &headers).map(Body::from)
+}
+
+/// The same as [`evaluate_all`]; `None` if the body is not an [`Evaluation`].
+pub(super) fn evaluate_all_text(
+    app: &App,
+    headers: &HeaderMap,
+    body: &str,
+) -> Option<Response<Bytes>> {
+    has_context(body).then(|| all_evaluated(app, headers))
+}
+
+/// All flags, or 304 if the caller has them.
+fn all_evaluated(app: &App, headers: &HeaderMap) -> Response<Bytes> {
     let entitled = app.entitled.at(&app.snapshot(), app.clock.now());
     let state = &entitled.announced;
     let etag = format!("\"{}\"", state.id);
@@ -126,10 +163,12 @@ pub(super) async fn evaluate_all(
         .map(|tag| tag.trim().trim_start_matches("W/"))
         .any(|tag| tag == etag || tag == state.id || tag == "*");
     let mut response = if is_known {
-        StatusCode::NOT_MODIFIED.into_response()
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
     } else {
         let flags = entitled.flags.get_or_init(|| all(&state.announcement));
-        ([(header::CONTENT_TYPE, "application/json")], flags.clone()).into_response()
+        direct::json(flags.clone())
     };
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         response.headers_mut().insert(header::ETAG, etag);
@@ -146,7 +185,7 @@ fn context(body: Result<JsonObject, ApiError>) -> Result<(), (&'static str, Stri
     }
 }
 
-fn not_found(key: &str) -> Response {
+fn not_found(key: &str) -> Response<Body> {
     let error = json!({
         "key": key, "errorCode": "FLAG_NOT_FOUND",
         "errorDetails": format!("Unknown feature or limit '{key}'"),
@@ -155,71 +194,119 @@ fn not_found(key: &str) -> Response {
 }
 
 /// All flags, and the event stream for changes.
-fn all(announcement: &Announcement) -> Bytes {
-    let common = metadata(announcement);
-    let features = announcement.features.iter();
-    let features = features.map(|(key, told)| feature_flag(&common, key, told));
-    let limits = announcement.limits.iter();
-    let limits = limits.map(|(resource, limit)| limit_flag(&common, resource, *limit));
-    let flags: Vec<Value> = features.chain(limits).collect();
-    json_bytes(&json!({
-        "flags": flags,
-        "metadata": common,
-        "eventStreams": [{
-            "type": "sse",
-            "endpoint": {"requestUri": "/ofrep/v1/events"},
-            "inactivityDelaySec": INACTIVITY_SECONDS,
-        }],
-    }))
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AllFlags<'a> {
+    flags: Vec<Flag<'a>>,
+    metadata: Metadata<'a>,
+    event_streams: Value,
 }
 
 /// The flag of a feature or a limit.
-fn flag(announcement: &Announcement, key: &str) -> Option<Value> {
-    let common = metadata(announcement);
-    if let Some(told) = announcement.features.get(key) {
-        return Some(feature_flag(&common, key, told));
+#[derive(Serialize)]
+struct Flag<'a> {
+    key: Cow<'a, str>,
+    value: FlagValue,
+    reason: &'static str,
+    variant: &'static str,
+    metadata: Metadata<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum FlagValue {
+    Feature(bool),
+    Limit(u64),
+    Unlimited(i64),
+}
+
+/// The metadata of all flags, and the reason of a feature. It contains no nulls.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    standing: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grace_until: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl<'a> Metadata<'a> {
+    fn of(announcement: &'a Announcement, reason: Option<&'a str>) -> Self {
+        Self {
+            standing: &announcement.standing,
+            tier: announcement.tier.as_deref(),
+            grace_until: announcement.grace_until,
+            reason,
+        }
     }
-    let resource = key.strip_prefix(LIMIT)?;
-    let limit = announcement.limits.get(resource)?;
-    Some(limit_flag(&common, resource, *limit))
 }
 
-fn feature_flag(common: &Map<String, Value>, key: &str, told: &Told) -> Value {
-    let mut metadata = common.clone();
-    metadata.insert("reason".to_owned(), json!(told.reason));
-    let is_switched_off = told.reason == Reason::SwitchedOff.code();
-    let reason = if is_switched_off {
-        "DISABLED"
-    } else {
-        "STATIC"
-    };
-    let variant = if told.available { "on" } else { "off" };
-    json!({
-        "key": key, "value": told.available, "reason": reason, "variant": variant,
-        "metadata": metadata,
+impl<'a> Flag<'a> {
+    fn of_feature(announcement: &'a Announcement, key: &'a str, told: &'a Told) -> Self {
+        let is_switched_off = told.reason == Reason::SwitchedOff.code();
+        Self {
+            key: key.into(),
+            value: FlagValue::Feature(told.available),
+            reason: if is_switched_off {
+                "DISABLED"
+            } else {
+                "STATIC"
+            },
+            variant: if told.available { "on" } else { "off" },
+            metadata: Metadata::of(announcement, Some(&told.reason)),
+        }
+    }
+
+    /// `key` with its prefix.
+    fn of_limit(
+        announcement: &'a Announcement,
+        key: impl Into<Cow<'a, str>>,
+        limit: Option<u64>,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            value: limit.map_or(FlagValue::Unlimited(-1), FlagValue::Limit),
+            reason: "STATIC",
+            variant: if limit.is_some() {
+                "limited"
+            } else {
+                "unlimited"
+            },
+            metadata: Metadata::of(announcement, None),
+        }
+    }
+}
+
+fn all(announcement: &Announcement) -> Bytes {
+    let features = announcement.features.iter();
+    let features = features.map(|(key, told)| Flag::of_feature(announcement, key, told));
+    let limits = announcement.limits.iter();
+    let limits = limits.map(|(resource, limit)| {
+        Flag::of_limit(announcement, format!("{LIMIT}{resource}"), *limit)
+    });
+    json_bytes(&AllFlags {
+        flags: features.chain(limits).collect(),
+        metadata: Metadata::of(announcement, None),
+        event_streams: json!([{
+            "type": "sse",
+            "endpoint": {"requestUri": "/ofrep/v1/events"},
+            "inactivityDelaySec": INACTIVITY_SECONDS,
+        }]),
     })
 }
 
-fn limit_flag(common: &Map<String, Value>, resource: &str, limit: Option<u64>) -> Value {
-    let (value, variant) = match limit {
-        Some(limit) => (json!(limit), "limited"),
-        None => (json!(-1), "unlimited"),
-    };
-    json!({
-        "key": format!("{LIMIT}{resource}"), "value": value, "reason": "STATIC",
-        "variant": variant, "metadata": common,
-    })
+/// A body with nothing but a context.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Evaluation {
+    #[serde(rename = "context")]
+    _context: Checked,
 }
 
-/// The metadata of all flags. It contains no nulls.
-fn metadata(announcement: &Announcement) -> Map<String, Value> {
-    [
-        ("standing", json!(announcement.standing)),
-        ("tier", json!(announcement.tier)),
-        ("graceUntil", json!(announcement.grace_until)),
-    ]
-    .into_iter()
-    .filter(|(_, value)| value.is_string())
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
+/// Whether the body is an [`Evaluation`].
+fn has_context(body: &str) -> bool {
+    serde_json::from_str::<Evaluation>(body).is_ok()
 }

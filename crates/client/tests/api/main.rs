@@ -24,6 +24,7 @@ mod database_edits;
 mod database_edits_put_back;
 mod database_gate;
 mod deployment;
+mod direct_answers;
 mod durability;
 mod events;
 mod ext_authz;

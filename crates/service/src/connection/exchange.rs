@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Request, Response, StatusCode, header, response};
 use axum::routing::future::RouteFuture;
 use axum::{BoxError, Router};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -17,11 +18,34 @@ use pin_project_lite::pin_project;
 use tower_service::Service as _;
 
 use super::activity::{Activity, DISMISS, UNCOUNTED_ANSWER_BYTES};
+use crate::direct::{ByHead, Direct, MAX_BODY_BYTES};
 use crate::response_headers;
+
+/// What answers the requests of a port.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// Asked first.
+    pub(crate) direct: Arc<dyn Direct>,
+    /// Answers everything else.
+    pub(crate) router: Router,
+}
+
+impl Answers {
+    fn route(
+        &self,
+        peer: SocketAddr,
+        mut head: Parts,
+        body: RequestBody,
+    ) -> RouteFuture<Infallible> {
+        head.extensions.insert(ConnectInfo(peer));
+        let request = Request::from_parts(head, Body::new(body));
+        self.router.clone().call(request)
+    }
+}
 
 /// The requests of one connection.
 pub(super) struct Requests {
-    pub(super) router: Router,
+    pub(super) answers: Arc<Answers>,
     pub(super) peer: SocketAddr,
     pub(super) activity: Arc<Activity>,
 }
@@ -32,18 +56,31 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        let mut request = request.map(|incoming| {
-            let is_read = incoming.is_end_stream();
-            self.activity.begin_request(!is_read);
-            Body::new(RequestBody {
-                incoming,
-                is_read,
-                activity: self.activity.clone(),
-            })
-        });
-        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let (head, incoming) = request.into_parts();
+        let is_read = incoming.is_end_stream();
+        self.activity.begin_request(!is_read);
+        let body = RequestBody {
+            first: None,
+            incoming,
+            is_read,
+            activity: self.activity.clone(),
+        };
+        let state = match self.answers.direct.by_head(&head, self.peer) {
+            ByHead::Response(response) => State::Direct {
+                response: Some(response),
+            },
+            ByHead::Body if body.is_short() => State::Body {
+                request: Some((head, body)),
+                was_polled: false,
+                answers: self.answers.clone(),
+                peer: self.peer,
+            },
+            ByHead::Body | ByHead::Router => State::Routed {
+                response: self.answers.route(self.peer, head, body),
+            },
+        };
         Answering {
-            response: self.router.clone().call(request),
+            state,
             activity: self.activity.clone(),
         }
     }
@@ -52,9 +89,19 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 /// The body of a request. It records when hyper has read all of it, and ends with an error if the
 /// connection is needed for another peer.
 struct RequestBody {
+    /// What was read before the router was asked.
+    first: Option<Result<Frame<Bytes>, BoxError>>,
     incoming: Incoming,
     is_read: bool,
     activity: Arc<Activity>,
+}
+
+impl RequestBody {
+    /// Whether a direct response may wait for it.
+    fn is_short(&self) -> bool {
+        let bytes = self.size_hint().exact();
+        bytes.is_some_and(|bytes| bytes <= MAX_BODY_BYTES)
+    }
 }
 
 impl HttpBody for RequestBody {
@@ -65,6 +112,9 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         let activity = &self.activity;
         activity
@@ -93,11 +143,13 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.first.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let first = self.first.as_ref().and_then(|first| first.as_ref().ok());
+        let first = first.and_then(Frame::data_ref).map_or(0, Bytes::len);
+        longer(self.incoming.size_hint(), first)
     }
 }
 
@@ -105,8 +157,99 @@ pin_project! {
     /// A response that is being created.
     pub(super) struct Answering {
         #[pin]
-        pub(super) response: RouteFuture<Infallible>,
-        pub(super) activity: Arc<Activity>,
+        state: State,
+        activity: Arc<Activity>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State {
+        /// The response exists.
+        Direct { response: Option<Response<Bytes>> },
+        /// The body decides whether there is a direct response.
+        Body {
+            request: Option<(Parts, RequestBody)>,
+            was_polled: bool,
+            answers: Arc<Answers>,
+            peer: SocketAddr,
+        },
+        /// The router answers.
+        Routed { #[pin] response: RouteFuture<Infallible> },
+    }
+}
+
+impl State {
+    /// A response, and what it has as a body.
+    fn poll_response(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<(response::Parts, ResponseBody)> {
+        loop {
+            let routed = match self.as_mut().project() {
+                StateProjection::Direct { response } => {
+                    let (head, body) = response.take().unwrap_or_default().into_parts();
+                    return Poll::Ready((head, ResponseBody::Whole(body)));
+                }
+                StateProjection::Routed { response } => {
+                    let (head, body) = match ready!(response.poll(cx)) {
+                        Ok(response) => response.into_parts(),
+                        Err(never) => match never {},
+                    };
+                    return Poll::Ready((head, ResponseBody::Streamed(body)));
+                }
+                StateProjection::Body {
+                    request,
+                    was_polled,
+                    answers,
+                    peer,
+                } => {
+                    let Some((head, body)) = request else {
+                        return Poll::Pending;
+                    };
+                    match Pin::new(&mut *body).poll_frame(cx) {
+                        // The library reads what has arrived with the head when it is asked.
+                        Poll::Pending if !*was_polled => {
+                            *was_polled = true;
+                            return Poll::Pending;
+                        }
+                        Poll::Pending => {}
+                        Poll::Ready(first) => {
+                            if body.incoming.is_end_stream()
+                                && let Some(Ok(frame)) = &first
+                                && let Some(bytes) = frame.data_ref()
+                                && let Some(response) = answers.direct.by_body(head, bytes)
+                            {
+                                let (head, body) = response.into_parts();
+                                return Poll::Ready((head, ResponseBody::Whole(body)));
+                            }
+                            body.first = first;
+                        }
+                    }
+                    let Some((head, body)) = request.take() else {
+                        return Poll::Pending;
+                    };
+                    answers.route(*peer, head, body)
+                }
+            };
+            self.set(Self::Routed { response: routed });
+        }
+    }
+}
+
+/// The body of a response, before its bytes are counted.
+enum ResponseBody {
+    Whole(Bytes),
+    Streamed(Body),
+}
+
+impl Answering {
+    /// A response that the router is creating.
+    pub(super) fn routed(response: RouteFuture<Infallible>, activity: Arc<Activity>) -> Self {
+        Self {
+            state: State::Routed { response },
+            activity,
+        }
     }
 }
 
@@ -115,28 +258,27 @@ impl Future for Answering {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.response.poll(cx))?;
-        this.activity.forget_head();
-        if this.activity.is_body_cut.load(Ordering::Relaxed) {
-            response = unavailable();
+        let (mut head, body) = ready!(this.state.poll_response(cx));
+        let activity = this.activity;
+        activity.forget_head();
+        let is_body_cut = activity.is_body_cut.load(Ordering::Relaxed);
+        let begun = (!is_body_cut).then(|| Answer::begin(body, activity, cx));
+        let answer = begun.flatten().unwrap_or_else(|| {
+            (head, ()) = unavailable().into_parts();
+            Answer::empty(activity.clone())
+        });
+        response_headers::complete(&mut head.headers);
+        if activity.has_unread_body() {
+            let close = HeaderValue::from_static("close");
+            head.headers.insert(header::CONNECTION, close);
         }
-        let activity = this.activity.clone();
-        let mut response = match Answer::begin(response, activity.clone(), cx) {
-            Some(response) => response,
-            None => unavailable().map(|body| Answer::new(body, activity)),
-        };
-        let headers = response.headers_mut();
-        response_headers::complete(headers);
-        if this.activity.has_unread_body() {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        Poll::Ready(Ok(response))
+        Poll::Ready(Ok(Response::from_parts(head, answer)))
     }
 }
 
 /// The response if the service has no memory left for a request or its response.
-pub(super) fn unavailable() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+pub(super) fn unavailable() -> Response<()> {
+    let mut response = Response::new(());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let seconds = HeaderValue::from_static("1");
     response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -145,47 +287,46 @@ pub(super) fn unavailable() -> Response<Body> {
 
 /// The body of a response; the request is answered when it is dropped.
 pub(super) struct Answer {
-    /// The first part, which was read before the response started.
+    /// The whole body, or its first part if that was read before the response started.
     first: Option<Bytes>,
-    body: Body,
+    rest: Option<Body>,
     activity: Arc<Activity>,
 }
 
 impl Answer {
-    pub(super) fn new(body: Body, activity: Arc<Activity>) -> Self {
+    pub(super) fn empty(activity: Arc<Activity>) -> Self {
         Self {
             first: None,
-            body,
+            rest: None,
             activity,
         }
     }
 
-    /// A response, counted before it starts; `None` if there is no memory left for it. A streamed
-    /// body is counted part by part.
-    fn begin(
-        response: Response<Body>,
-        activity: Arc<Activity>,
-        cx: &mut Context<'_>,
-    ) -> Option<Response<Self>> {
-        let (parts, mut body) = response.into_parts();
-        let length = body.size_hint().exact().unwrap_or_default();
-        let mut first = None;
-        if length > UNCOUNTED_ANSWER_BYTES as u64
-            && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(cx)
-            && let Ok(bytes) = frame.into_data()
-        {
-            let Some(bytes) = activity.count_answer(bytes) else {
-                // The request is not answered yet: another response follows.
-                return None;
-            };
-            first = Some(bytes);
-        }
-        let answer = Self {
-            first,
-            body,
-            activity,
+    /// A body, counted before the response starts; `None` if there is no memory left for it: the
+    /// request is then not answered yet. A streamed body is counted part by part.
+    fn begin(body: ResponseBody, activity: &Arc<Activity>, cx: &mut Context<'_>) -> Option<Self> {
+        let (first, rest) = match body {
+            ResponseBody::Whole(bytes) => (Some(bytes), None),
+            ResponseBody::Streamed(mut body) => {
+                let length = body.size_hint().exact().unwrap_or_default();
+                let mut first = None;
+                if length > UNCOUNTED_ANSWER_BYTES as u64
+                    && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(cx)
+                {
+                    first = frame.into_data().ok();
+                }
+                (first, Some(body))
+            }
         };
-        Some(Response::from_parts(parts, answer))
+        let first = match first.filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => Some(activity.count_answer(bytes)?),
+            None => None,
+        };
+        Some(Self {
+            first,
+            rest,
+            activity: activity.clone(),
+        })
     }
 }
 
@@ -200,7 +341,10 @@ impl HttpBody for Answer {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(rest).poll_frame(cx));
         Poll::Ready(frame.map(|frame| match frame?.into_data() {
             Ok(bytes) => {
                 let error = || axum::Error::new("no memory left for the response");
@@ -212,16 +356,22 @@ impl HttpBody for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.body.is_end_stream()
+        let is_end = |rest: &Body| rest.is_end_stream();
+        self.first.is_none() && self.rest.as_ref().is_none_or(is_end)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.body.size_hint();
-        let first = self.first.as_ref().map_or(0, Bytes::len) as u64;
-        match rest.exact() {
-            Some(rest) => SizeHint::with_exact(rest.saturating_add(first)),
-            None => rest,
-        }
+        let rest = self.rest.as_ref().map(HttpBody::size_hint);
+        let rest = rest.unwrap_or_else(|| SizeHint::with_exact(0));
+        longer(rest, self.first.as_ref().map_or(0, Bytes::len))
+    }
+}
+
+/// The length of a body with so many more bytes, if it is known.
+fn longer(rest: SizeHint, bytes: usize) -> SizeHint {
+    match rest.exact() {
+        Some(rest) => SizeHint::with_exact(rest.saturating_add(bytes as u64)),
+        None => rest,
     }
 }
 

@@ -23,7 +23,7 @@ fn parts() -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
 
 struct Scene {
     server: Server,
-    router: Router,
+    answers: Arc<Answers>,
     listener: TcpListener,
     big_answers: Arc<AtomicU64>,
 }
@@ -46,7 +46,10 @@ impl Scene {
             .route("/body", post(|_: Bytes| std::future::ready("read")));
         Self {
             server: Server::new(limits, Arc::default()),
-            router,
+            answers: Arc::new(Answers {
+                direct: Arc::new(NoDirect),
+                router,
+            }),
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             big_answers,
         }
@@ -70,7 +73,7 @@ impl Scene {
         client.write_all(bytes).await.unwrap();
         let (stream, _) = self.listener.accept().await.unwrap();
         let peer = SocketAddr::new(peer.parse().unwrap(), 1);
-        let started = self.server.start(stream, peer, protocol, &self.router);
+        let started = self.server.start(stream, peer, protocol, &self.answers);
         (client, started)
     }
 

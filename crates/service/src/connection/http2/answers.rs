@@ -35,9 +35,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let in_flight = self.streams.begin();
         StreamAnswering {
-            answering: in_flight.bytes.as_ref().map(|_| Answering {
-                response: self.router.clone().call(request),
-                activity: self.streams.activity().clone(),
+            answering: in_flight.bytes.as_ref().map(|_| {
+                let response = self.router.clone().call(request);
+                Answering::routed(response, self.streams.activity().clone())
             }),
             in_flight,
         }
@@ -65,7 +65,7 @@ impl Future for StreamAnswering {
                 let mut response = unavailable();
                 response_headers::complete(response.headers_mut());
                 let activity = this.in_flight.streams.activity().clone();
-                response.map(|body| Answer::new(body, activity))
+                response.map(|()| Answer::empty(activity))
             }
         };
         this.answering.set(None);
