@@ -4,14 +4,15 @@
     verify_license.py KEYS.json [license|denial|keyset] < document
     verify_license.py --vectors vectors.json
 
-KEYS.json is the trusted JWK Set. The script verifies the document itself, not whether it has expired
-(`exp`), for whom it is, or whether `nonce` and `seq` have the expected values. Any exception means
-that the document is refused: one from need(), or one of Python's own if the document is malformed.
+KEYS.json is the trusted JWK Set. The script verifies the document itself. It does not check whether
+the document has expired (`exp`), for whom it is, or whether `nonce` and `seq` have the expected
+values. Any exception means that the document is refused: need() raises one, and Python raises its
+own if the document is malformed.
 """
 import base64, datetime, hashlib, json, re, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-CLAIMS = {  # texts and whole numbers; those with "?" may be absent
+CLAIMS = {  # strings and integers; those with "?" may be absent
     "license": ("iss sub jti nonce? installationId hardwareId", "iat nbf validUntil exp seq keySet?"),
     "denial": ("iss sub nonce? installationId hardwareId reason message", "iat seq keySet?"),
     "keyset": ("iss", "iat version")}
@@ -29,7 +30,7 @@ def check(value, texts, wholes):
     for kind, names in (str, texts), (int, wholes):
         for name in names.split():
             absent = kind() if name.endswith("?") else None  # and type(), as True is an instance of int
-            need(type(value.get(name.rstrip("?"), absent)) is kind, f"{name} has to be {kind.__name__}")
+            need(type(value.get(name.rstrip("?"), absent)) is kind, f"{name} must be {kind.__name__}")
 
 
 def encode(data):
@@ -43,7 +44,7 @@ def decode(text):
 
 
 def unique(pairs):
-    need(len(dict(pairs)) == len(pairs), "a member is there twice")
+    need(len(dict(pairs)) == len(pairs), "duplicate member")
     return dict(pairs)
 
 
@@ -52,7 +53,7 @@ def parse(data):
 
 
 def sound(point):
-    """A point of the curve, and not of order 1 or 2 (where x = 0), 4 (y = 0) or 8 (x² + y² = 0)."""
+    """A point on the curve, and not of order 1 or 2 (where x = 0), 4 (y = 0) or 8 (x² + y² = 0)."""
     y = int.from_bytes(point, "little") % 2**255  # the bit above is the sign of x
     xx = (y * y - 1) * pow(D * y * y + 1, -1, P) % P  # must be a square and not 0
     return len(point) == 32 and y < P and pow(xx, P // 2, P) == 1 and y * (xx + y * y) % P != 0
@@ -60,24 +61,24 @@ def sound(point):
 
 def trust(key_set, revoked):
     """The keys of the set by id, without revoked ones."""
-    need(type(key_set["keys"]) is list and len(key_set["keys"]) <= 64, "no list of keys, or a too long one")
-    need(type(revoked) is list and all(type(kid) is str for kid in revoked), "revoked is no list of ids")
+    need(type(key_set["keys"]) is list and len(key_set["keys"]) <= 64, "keys is not a list, or is too long")
+    need(type(revoked) is list and all(type(kid) is str for kid in revoked), "revoked is not a list of ids")
     trusted = {}
     for key in key_set["keys"]:
-        need("d" not in key, "a private key")
+        need("d" not in key, "the set contains a private key")
         if (key.get("kty"), key.get("crv"), key.get("use", "sig")) == ("OKP", "Ed25519", "sig"):
             check(key, "x kid?", "nbf? exp?")
-            need(sound(decode(key["x"])), "an unsound key")
+            need(sound(decode(key["x"])), "the key is not a sound point")
             thumbprint = hashlib.sha256(b'{"crv":"Ed25519","kty":"OKP","x":"%s"}' % key["x"].encode())
             kid = key.get("kid", encode(thumbprint.digest()))
-            need(kid not in trusted, "two keys with one id")
+            need(kid not in trusted, "two keys have the same id")
             trusted[kid] = key
     need(trusted.keys() - revoked, "no key is left")
     return {kid: key for kid, key in trusted.items() if kid not in revoked}
 
 
 def split(document):
-    need(len(document) <= 65536 and document.count(".") == 2, "too long, or not of three parts")
+    need(len(document) <= 65536 and document.count(".") == 2, "too long, or not three parts")
     return map(decode, document.split("."))
 
 
@@ -85,17 +86,17 @@ def verify(trusted, kind, document):
     """The payload of a document signed by one of the trusted keys."""
     header, payload, signature = split(document)
     header = parse(header)
-    need(header.get("typ") == f"foxsight-{kind}+jwt" and "crit" not in header, f"no {kind}, or with crit")
-    need(header.get("alg") in ("EdDSA", "Ed25519"), "another algorithm")
-    need(header.get("kid") in trusted, "signed by no trusted key")
+    need(header.get("typ") == f"foxsight-{kind}+jwt" and "crit" not in header, f"not a {kind}, or has crit")
+    need(header.get("alg") in ("EdDSA", "Ed25519"), "unexpected algorithm")
+    need(header.get("kid") in trusted, "not signed by a trusted key")
     key, signed = trusted[header["kid"]], document.rpartition(".")[0].encode()
-    need(sound(signature[:32]), "an unsound signature")  # OpenSSL checks the rest of RFC 8032, 5.1.7
+    need(sound(signature[:32]), "the signature's R is not a sound point")  # OpenSSL checks the rest of RFC 8032, 5.1.7
     Ed25519PublicKey.from_public_bytes(decode(key["x"])).verify(signature, signed)
     payload = parse(payload)
     check(payload, *CLAIMS[kind])
     iat = payload["iat"]
     need(payload.get("seq", 0) >= 0, "seq is below zero")
-    need(key.get("nbf", iat) <= iat <= key.get("exp", iat), "the key was not in use")
+    need(key.get("nbf", iat) <= iat <= key.get("exp", iat), "the key was not in use at iat")
     if kind == "license":
         need(iat <= payload["validUntil"] <= payload["exp"], "the times are out of order")
         need(type(payload.get("offline", True)) is bool, "offline is not true or false")
@@ -144,7 +145,7 @@ def main(first="", second="license"):
         print(f"{right} of {len(cases)} vectors have the expected result", *wrong, sep="\n")
         return 1 if wrong else 0
     try:
-        need(second in CLAIMS, "the kind is license, denial or keyset")
+        need(second in CLAIMS, "the kind must be license, denial or keyset")
         with open(first, "rb") as file:
             keys = parse(file.read())
         document = sys.stdin.read().removesuffix("\n")  # the newline that ends a text file

@@ -1,5 +1,5 @@
--- Asks the License Client before Apache httpd passes a request on; license.conf selects the
--- requests. Apache answers 500 if a script fails, so no request passes in that case.
+-- Asks the License Client before Apache httpd passes on a request; license.conf selects the
+-- requests. If a script fails, Apache answers 500, so no request passes in that case.
 
 local socket = require("socket")
 local plain_path = require("plain_path")
@@ -26,7 +26,7 @@ local function answer(r, status, detail, reason)
         body = '{"detail": "' .. detail .. '", "reason": "' .. reason .. '"}'
         r.err_headers_out["X-License-Reason"] = reason
     end
-    -- Sets the content type in license.conf.
+    -- Tells license.conf to set the content type.
     r.subprocess_env["license_answer"] = "1"
     r:custom_response(status, body)
     return status
@@ -63,10 +63,10 @@ local function ask(address, question)
     return text, failure == "timeout"
 end
 
--- Visitors' headers that are removed: statements about licensing, and overrides of the method
--- or path, which some services accept. Services that map headers to variables treat an
--- underscore like a dash. If a proxy of yours in front of Apache sets one of the X-Forwarded
--- headers, remove its line.
+-- Visitors' headers to remove: statements about licensing, and overrides of the method or
+-- path, which some services accept. Services that map headers to variables treat an underscore
+-- like a dash. If your own proxy in front of Apache sets one of the X-Forwarded headers,
+-- delete its line.
 local VISITOR_HEADERS = {
     ["http2-settings"] = true,
     ["x-http-method-override"] = true,

@@ -1,4 +1,4 @@
--- Asks the License Client before HAProxy passes a request on. haproxy.cfg loads this file and
+-- Asks the License Client before HAProxy passes on a request. haproxy.cfg loads this file and
 -- selects the requests.
 --
 -- HAProxy continues with a request if a script fails. Therefore this script only marks

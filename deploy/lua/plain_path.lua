@@ -1,5 +1,5 @@
 -- Checks whether every service reads a path in the same way. HAProxy and Apache httpd match a
--- request by its path and pass the path on unchanged, so both refuse ambiguous paths. Their
+-- request by its path and pass on the path unchanged, so both must refuse ambiguous paths. Their
 -- license.lua loads this file.
 --
 -- The time is linear in the length of the path, which is limited.
@@ -22,7 +22,7 @@ local function contains_any(text, patterns)
     return false
 end
 
--- Reduces a percent sign that is escaped any number of times: '%25252e' becomes '%2e'.
+-- Unescapes a percent sign that is escaped any number of times: '%25252e' becomes '%2e'.
 local function unescape_percent_signs(text)
     return (text:gsub("%%([25]*)", function(run)
         local start = 1
@@ -33,7 +33,7 @@ local function unescape_percent_signs(text)
     end))
 end
 
--- Only dots, or two dots between bytes that a decoder may skip.
+-- Whether a name consists only of dots, or of two dots and bytes that a decoder may drop.
 local function is_dot_segment(name)
     if name:find("^%.+$") then
         return true
@@ -53,11 +53,11 @@ function M.refusal(path)
     if not path:find("^/") or path:find("^//") then
         return 400
     end
-    -- Services and gateways read an incomplete escape in different ways, or not at all.
+    -- Services and gateways read an incomplete escape in different ways, or refuse it.
     if path:gsub("%%%x%x", ""):find("%", 1, true) then
         return 400
     end
-    -- Non-ASCII bytes have to be escaped.
+    -- Non-ASCII bytes must be escaped.
     if path:find("[^\x21-\x7e]") or path:find("[#\\]") then
         return 400
     end

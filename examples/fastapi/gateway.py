@@ -2,9 +2,9 @@
 
     LICENSE_CLIENT_URL=http://license-client:8010 uvicorn gateway:app
 
-Everything that serves ASGI will do, with any number of workers: `fastapi run gateway.py`,
+Any ASGI server works, with any number of workers: `fastapi run gateway.py`, or
 `gunicorn --worker-class uvicorn_worker.UvicornWorker gateway:app`, also with `--preload`.
-For a short try:
+For a quick try:
 
     gateway.py PORT LICENSE_CLIENT_URL
 """

@@ -1,4 +1,4 @@
-"""Decides in the process what a site may use, by subscribing to a License Client.
+"""Decides in-process what a site may use, by subscribing to a License Client.
 
     gate = LicenseGate("http://license-client:8010")
     with gate:
@@ -13,7 +13,7 @@ Python 3.11, standard library only. `licensed.py` gates FastAPI routes with it, 
 """
 
 import asyncio
-# By name resolution. A fork while another thread imports it would block the child.
+# Name resolution imports this. A fork while another thread imports it would block the child.
 import encodings.idna
 import http.client
 import json
@@ -32,10 +32,10 @@ from urllib.parse import urlsplit
 
 # Timeout in seconds for connecting and for each read of the response headers.
 CONNECT_TIMEOUT = 5.0
-# The head of the response, which may begin with any number of 100 Continue.
+# Timeout in seconds for all response headers; any number of 100 Continue may come first.
 HEAD_TIMEOUT = 10.0
-# A connection is renewed after this time, or after six idle timeouts: another program that was
-# listening for a moment could otherwise keep it.
+# A connection is renewed after this time in seconds, or after six idle timeouts. Otherwise,
+# another program that listened on the port for a moment could keep the connection.
 MAX_AGE = 300.0
 # The License Client sends a comment every 15 s.
 IDLE_TIMEOUT = 45.0
@@ -80,7 +80,7 @@ class ContactError(Exception):
 
 
 class State(NamedTuple):
-    """What the site may use until an instant of `boot_clock`, that instant included."""
+    """What the site may use up to and including an instant of `boot_clock`."""
 
     until: float
     standing: str
@@ -156,9 +156,9 @@ class LicenseGate:
         self.stop()
 
     def check(self, feature):
-        """The decision about a feature. It only reads memory, so an event loop may call it."""
+        """The decision about a feature. This only reads memory, so an event loop may call it."""
         self._ensure_following()
-        # Followers replace announcements and never modify them.
+        # Followers replace announcements but never modify them.
         announcement, now = self._announcement, boot_clock()
         if announcement is None:
             return CORE if feature in CORE_FEATURES else NO_CONTACT
@@ -252,7 +252,7 @@ class LicenseGate:
 
     def _ensure_following(self):
         follower = self._follower
-        # The thread does not exist after a fork, however the process was forked.
+        # After a fork of any kind, the thread does not exist.
         if self._is_stopped or (follower and follower.is_alive()):
             return
         with self._lock:
@@ -328,7 +328,7 @@ class LicenseGate:
 
 
 class FixedGate(LicenseGate):
-    """For tests of a service: `features` and core features are available. It needs no License Client.
+    """For tests of a service: only `features` and core features are available. Needs no License Client.
 
         gateway.licensed.gate = FixedGate({"module.map_view"})
     """
@@ -377,7 +377,7 @@ class Follower:
         return self._pid == os.getpid() and self._thread.is_alive()
 
     def stop(self):
-        """Wakes the thread, which ends."""
+        """Wakes the thread, which then ends."""
         self._stopping.set()
         self._shut()
 
@@ -406,18 +406,18 @@ class Follower:
             except Exception as error:  # the thread must survive any error
                 why = str(error)[:MAX_ERROR_CHARS] or type(error).__name__
             else:
-                continue  # renewed: the decisions stay until the new connection has sent its own
+                continue  # renewal: the decisions stay until the new connection has sent new ones
             if self._stopping.is_set():
                 return
             self._log(why)
             self._gate._lost(self, why)
-            # Reconnect immediately only if the connection had lasted.
+            # Reset the wait only if the connection had lasted for some time.
             wait = FIRST_WAIT if boot_clock() - begun > MAX_WAIT else wait
             self._stopping.wait(wait)
             wait = min(2 * wait, MAX_WAIT)
 
     def _follow(self):
-        """Connects and passes on events until the connection is to be renewed; raises when contact is lost."""
+        """Connects and passes on events. Returns when the connection is due for renewal; raises if contact is lost."""
         connection, response = self._address.connection(), None
         try:
             self._connect(min(CONNECT_TIMEOUT, self._idle_timeout))
@@ -476,13 +476,13 @@ class Follower:
             self._socket.do_handshake()
 
     def _close(self):
-        """`_forking` is held."""
+        """The caller must hold `_forking`."""
         connection, self._socket = self._socket, None
         if connection:
             connection.close()
 
     def _log(self, why):
-        """Logs a reason when it is new, and every hour."""
+        """Logs a reason as a warning if it is new, and every hour."""
         now = boot_clock()
         is_new = why not in self._logged and len(self._logged) < MAX_LOGGED
         is_due = is_new or now - self._logged_at > REMINDER_INTERVAL
@@ -525,7 +525,7 @@ class Address:
         return self._text
 
     def connection(self):
-        """HTTP for a socket that is still to be connected."""
+        """An HTTP connection whose socket the caller connects."""
         # The License Client is on the local network, so proxy environment variables are ignored.
         connection = http.client.HTTPConnection(self.host, self.port)
         connection.default_port = 443 if self.tls else 80
@@ -612,10 +612,10 @@ async def cancel(*tasks):
 
 
 _gates = weakref.WeakSet()
-# Also those that were stopped and have not ended.
+# Includes followers that were stopped but have not ended yet.
 _followers = weakref.WeakSet()
-# Held while a socket is opened or closed, for an instant. A fork waits for it, so that the
-# child knows every copy of a connection that it has to close.
+# Held briefly while a socket is opened or closed. A fork waits for it, so that the child knows
+# every copy of a connection that it must close.
 _forking = threading.Lock()
 
 

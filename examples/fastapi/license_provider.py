@@ -1,10 +1,10 @@
-"""An OpenFeature provider that decides in the process.
+"""An OpenFeature provider that decides in-process.
 
     api.set_provider_and_wait(LicenseProvider("http://license-client:8010"))
     api.get_client().get_boolean_value("module.map_view", False)
 
-`set_provider_and_wait` does not wait for the License Client, and `set_provider` would
-leave OpenFeature without core features for a moment.
+`set_provider_and_wait` does not wait for the License Client. With `set_provider`, core
+features would be unavailable for a moment.
 
 Python 3.11, openfeature-sdk 0.10.
 """

@@ -8,7 +8,7 @@
     @app.get("/map", dependencies=[Depends(licensed("module.map_view"))])
 
 A dependency belongs to the route that runs, so no spelling of a path, no `root_path` and
-no mount leads around it. For a whole sub-application:
+no mount can bypass it. For a whole sub-application:
 `FastAPI(dependencies=[Depends(licensed("module.analytics_advanced"))])`.
 
 Core features need no gate.

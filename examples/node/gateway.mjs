@@ -1,4 +1,4 @@
-// A VMS gateway on Node that asks through OpenFeature.
+// A VMS gateway on Node that asks the License Client through OpenFeature.
 //
 //   node gateway.mjs PORT LICENSE_CLIENT_URL
 

@@ -20,7 +20,7 @@ pub(crate) struct CheckApis {
     #[arg(long, default_value_t = 100)]
     examples: u32,
 
-    /// Selects the generated requests: the same requests for the same number
+    /// Seed of the generated requests: the same seed generates the same requests
     #[arg(long, default_value_t = 1)]
     seed: u64,
 

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the main use case end to end, with the real programs.
 //!
-//! Every step prints the action and the answer of the service, and fails unless the answer
+//! Every step prints the action and the answer from the service, and fails unless the answer
 //! is as expected.
 
 mod stage;

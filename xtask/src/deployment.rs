@@ -55,7 +55,8 @@ pub(crate) fn run(command: &Deployment) -> Result<()> {
     }
     ensure!(
         is_root(),
-        "running in a bare directory requires root; use --only-files to check only the files"
+        "running the programs in an empty directory requires root; use --only-files to check only \
+         the files"
     );
     let programs = static_programs()?;
     unit(&deploy, Some(&programs))?;

@@ -35,8 +35,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Play the main use case end to end: issue, activate, gate, lose the License
-    /// Server, recover, revoke
+    /// Run the main use case end to end: issue, activate, gate, lose the License Server, recover,
+    /// revoke
     #[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --keep")]
     Demo(demo::Demo),
 
@@ -54,7 +54,7 @@ enum Command {
         cargo xtask setup --dry-run    # says what is missing")]
     Setup(setup::Setup),
 
-    /// Run attacks that once worked against the real programs; fails if one works
+    /// Run attacks that once succeeded against the real programs; fails if any of them succeeds
     #[command(after_help = "Examples:\n  \
         cargo xtask attack\n  \
         cargo xtask attack --only cpu --only memory --size full\n  \
@@ -91,8 +91,8 @@ enum Command {
         cargo xtask fuzz\n  cargo xtask fuzz document contact --runs 10000000")]
     Fuzz(fuzz::Fuzz),
 
-    /// Check everything that a release needs: version, changelog, licenses, bills of
-    /// materials, and two builds that are the same
+    /// Check everything that a release needs: version, changelog, licenses, bills of materials, and
+    /// two identical builds
     #[command(after_help = "Examples:\n  \
         cargo xtask release --dry-run\n  \
         cargo xtask release --dry-run --skip-builds")]

@@ -8,7 +8,7 @@ use crate::program::{cargo, step};
 /// The size.
 #[derive(Args)]
 pub(crate) struct Prove {
-    /// Hours of simulated sites
+    /// Number of simulated hours of sites
     #[arg(long, default_value_t = 1_000_000)]
     hours: u64,
 

@@ -17,7 +17,7 @@ const PROGRAMS: [&str; 2] = ["license-client", "license-server"];
 /// What to check.
 #[derive(Args)]
 pub(crate) struct Release {
-    /// Check, and publish nothing; publishing follows CONTRIBUTING.md, "Releasing"
+    /// Only check, and do not publish; to publish, follow CONTRIBUTING.md, "Releasing"
     #[arg(long, required = true)]
     dry_run: bool,
 

@@ -29,7 +29,7 @@ pub(crate) fn search(logs: &Path) -> Result<()> {
         }
     }
     if lines == 0 {
-        bail!("the tests have logged nothing, so there is nothing to search");
+        bail!("the tests did not log anything, so there is nothing to search");
     }
     println!("── no license key, token or password in {lines} lines logged by the tests");
     Ok(())

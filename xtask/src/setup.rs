@@ -16,7 +16,7 @@ pub(crate) struct Setup {
     #[arg(long)]
     fast: bool,
 
-    /// Say what is missing, and install nothing; fails if anything is
+    /// List what is missing without installing it; fails if anything is missing
     #[arg(long)]
     dry_run: bool,
 }

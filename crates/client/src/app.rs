@@ -28,11 +28,11 @@ use crate::usage::{Meter, Queries};
 
 /// The running service, shared by requests and jobs.
 pub struct App {
-    /// What this installation knows, and where it is kept.
+    /// What this installation knows, and where it is stored.
     pub knowledge: Knowledge,
-    /// The time that counts, and what moves it.
+    /// The time used for decisions, and what changes it.
     pub time: Arc<Timekeeping>,
-    /// The same time, to be read.
+    /// The same time, read-only.
     pub clock: Arc<dyn Clock>,
     /// The database.
     pub store: Arc<Store>,
@@ -93,8 +93,8 @@ pub enum OpenError {
 }
 
 impl App {
-    /// Makes the service of the settings. It knows nothing yet:
-    /// [`Knowledge::load`] must be called next.
+    /// Builds the service from the settings. It has no state yet: [`Knowledge::load`] must be
+    /// called next.
     ///
     /// # Errors
     /// One [`OpenError`] for each setting that cannot be used.
@@ -162,7 +162,7 @@ impl App {
         })
     }
 
-    /// What is known of the license, and what follows from it.
+    /// What is known about the license, and what follows from it.
     #[must_use]
     pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.knowledge.snapshot()

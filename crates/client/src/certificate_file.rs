@@ -15,7 +15,7 @@ pub enum CertificatesError {
     #[error("it contains a damaged PEM certificate: {0}")]
     Damaged(String),
     /// Possibly certificates, but in an unsupported format.
-    #[error("it is {format}; convert it with: {command}")]
+    #[error("it is {format}; to get the certificates, run: {command}")]
     OtherFormat {
         /// The format.
         format: &'static str,
@@ -70,7 +70,7 @@ fn der(file: &[u8]) -> Result<Option<CertificateDer<'static>>, CertificatesError
         ),
         [0x02, ..] => (
             "a private key, which does not belong here",
-            "openssl s_client -connect HOST:443 -showcerts </dev/null, and copy the last certificate",
+            "openssl s_client -connect HOST:443 -showcerts </dev/null; copy the last certificate",
         ),
         _ => return Ok(None),
     };

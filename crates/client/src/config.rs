@@ -54,7 +54,7 @@ pub struct Settings {
     #[arg(skip)]
     pub database_timeouts: Timeouts,
 
-    /// License Server, the part before `/licenses/…`
+    /// Address of the License Server: the part before `/licenses/…`
     #[arg(long, env, default_value = "http://localhost:4000/api", value_parser = http_url, value_name = "URL")]
     pub license_api_url: SecretUrl,
 
@@ -80,7 +80,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "license-client-data", value_name = "DIR")]
     pub state_dir: PathBuf,
 
-    /// Id of this installation; default is the stored id, created at the first start
+    /// Id of this installation; default is the stored id, created on the first start
     #[arg(long, env, value_parser = id, value_name = "ID")]
     pub installation_id: Option<String>,
 
@@ -88,7 +88,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "Foxsight Central Command VMS", value_parser = text, value_name = "NAME")]
     pub installation_name: String,
 
-    /// Id of this machine; default is the stored id, created at the first start
+    /// Id of this machine; default is the stored id, created on the first start
     #[arg(long, env, value_parser = id, value_name = "ID")]
     pub license_hardware_id: Option<String>,
 
@@ -100,7 +100,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "4", value_parser = interval, value_name = "HOURS")]
     pub heartbeat_interval_hours: TimeDelta,
 
-    /// Hours between validations; a lease that is shorter is validated sooner
+    /// Hours between validations; a shorter lease is validated sooner
     #[arg(long, env, default_value = "24", value_parser = interval, value_name = "HOURS")]
     pub validation_interval_hours: TimeDelta,
 
@@ -113,12 +113,13 @@ pub struct Settings {
     #[arg(long, env, default_value = "true", value_parser = truth, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub allow_unlicensed_core_features: bool,
 
-    /// Query on the VMS's database that returns the number of cameras; default counts the table
-    /// `cameras`, if it exists
+    /// Query on the VMS's database that returns the number of cameras; by default, the rows of the
+    /// table `cameras` are counted, if it exists
     #[arg(long, env, value_parser = query, value_name = "SQL")]
     pub usage_cameras_query: Option<String>,
 
-    /// Query that returns the number of users; default counts the table `users`, if it exists
+    /// Query that returns the number of users; by default, the rows of the table `users` are
+    /// counted, if it exists
     #[arg(long, env, value_parser = query, value_name = "SQL")]
     pub usage_users_query: Option<String>,
 
@@ -126,8 +127,8 @@ pub struct Settings {
     #[arg(long, env, value_parser = query, value_name = "SQL")]
     pub usage_storage_gb_query: Option<String>,
 
-    /// Table of the features that paths of the VMS need, for gateways that ask by path (TOML);
-    /// reloaded on SIGHUP
+    /// TOML file that maps paths of the VMS to the features they need, for gateways that ask by
+    /// path; reloaded on SIGHUP
     #[arg(long, env, value_name = "FILE")]
     pub gate_routes: Option<PathBuf>,
 
@@ -183,8 +184,8 @@ pub struct Settings {
     #[arg(long, env, hide_env_values = true, value_parser = without_user, value_delimiter = ',', value_name = "LIST")]
     pub cors_allowed_origins: Vec<String>,
 
-    /// What to log: `trace`, `debug`, `info`, `warn`, `error` or `off`; a list may
-    /// also name levels of parts of the program: `info,license_service=debug`
+    /// What to log: `trace`, `debug`, `info`, `warn`, `error` or `off`; a list may also set levels
+    /// for parts of the program: `info,license_service=debug`
     #[arg(long, env, default_value = "info", value_name = "LEVELS")]
     pub log: LogFilter,
 
@@ -249,7 +250,7 @@ pub(crate) fn http_url(text: &str) -> Result<SecretUrl, String> {
     // Docker does not remove comments from the values of an env file.
     if url.expose().fragment().is_some() {
         return Err(format!(
-            "a '#' and what follows is not part of it; {accepted}"
+            "must not contain a '#' or anything after it; {accepted}"
         ));
     }
     Ok(url)

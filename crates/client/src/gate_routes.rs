@@ -41,7 +41,7 @@ pub enum GateRoutesError {
     /// The file contains neither a route nor a `default`: it may have been emptied by mistake, and
     /// must not open all gates.
     #[error(
-        "GATE_ROUTES: '{file}' contains neither a [[route]] nor a default. Restore the table, or \
+        "GATE_ROUTES: '{file}' contains neither a [[route]] nor a default. Restore the file, or \
          write default = \"deny\" to refuse every path, or default = \"allow\" to allow every path"
     )]
     Empty {

@@ -144,7 +144,8 @@ impl Found {
             tracing::error!(
                 security = true,
                 key,
-                "the row of an id in system_config was changed or removed by hand, rewriting it"
+                "the row of an id in system_config was changed or removed by hand and is being \
+                 rewritten"
             );
         }
         Ok(found)

@@ -59,7 +59,7 @@ enum Secrets {
 /// Maximum size of an answer, in bytes: another program may listen where the service should.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-/// A response of the service.
+/// A response from the service.
 pub(crate) struct Answer {
     pub(crate) ok: bool,
     /// For people: texts are escaped.
@@ -178,7 +178,7 @@ impl ServiceArgs {
         while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
                 let place = self.presentable_url();
-                bail!("the program at {place} is not a License Client: its answer does not end");
+                bail!("the program at {place} is not a License Client: its response is too long");
             }
             body.extend_from_slice(&chunk);
         }
@@ -224,7 +224,10 @@ impl ServiceArgs {
         let sent = request.send().await.map_err(reqwest::Error::without_url);
         sent.with_context(|| {
             let place = self.presentable_url();
-            format!("no License Client answers at {place}; start it with 'license-client serve', or name another with --url")
+            format!(
+                "no License Client responds at {place}; start it with 'license-client serve', or \
+                 pass another address with --url"
+            )
         })
     }
 
@@ -292,7 +295,7 @@ impl Answer {
                 anyhow::anyhow!("{}", words.join("; "))
             }
             Some(detail) => anyhow::anyhow!("{detail}"),
-            None => anyhow::anyhow!("the service refuses: {}", self.body),
+            None => anyhow::anyhow!("the service refused the command: {}", self.body),
         }
     }
 }

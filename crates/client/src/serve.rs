@@ -32,7 +32,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Serves on `listener` until `shutdown` is cancelled.
 ///
 /// # Errors
-/// When the service cannot start: an unusable setting, file or database.
+/// If the service cannot start: an unusable setting, file or database.
 pub async fn serve(
     settings: &Settings,
     clock: Arc<dyn Clock>,
@@ -93,7 +93,7 @@ pub async fn serve(
 
     supervised.ended().await;
     if let Some(opening) = opening {
-        // What came of it is noted in `Knowledge`.
+        // The result is recorded in `Knowledge`.
         let _ = opening.await;
     }
     keep_at_stop(&app).await;
@@ -157,9 +157,9 @@ async fn warn_of_left_behind() {
     if let Some(licenses) = left_behind::licenses(left_behind::DEFAULT_OF_VERSION_1).await {
         tracing::error!(
             licenses,
-            "DATABASE_URL is not set, using an SQLite file; but the Python service's default \
-             database exists on this machine: to keep using it, set DATABASE_URL to the default \
-             in its README (vms_db on localhost), and restart"
+            "DATABASE_URL is not set, so an SQLite file is used, but the Python service's default \
+             database exists on this machine; to keep using that database, set DATABASE_URL to the \
+             default in its README (vms_db on localhost) and restart"
         );
     }
 }

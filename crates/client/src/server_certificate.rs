@@ -28,7 +28,7 @@ use rustls_platform_verifier::Verifier;
 /// also be valid at that time.
 ///
 /// # Errors
-/// When there is no authority at all to trust.
+/// If there is no authority at all to trust.
 pub fn tls_config(
     listed: Vec<CertificateDer<'static>>,
     effective: Option<Arc<dyn Clock>>,
@@ -274,10 +274,11 @@ pub fn explain(error: &Error, host: &str, port: u16) -> Option<Explanation> {
     if other_cause::<IncompleteChain>(error).is_some() {
         return Some(Explanation {
             subject: Subject::Certificate,
-            text: "the server's certificate is not signed by a trusted authority, and the server sends \
-                 no intermediate certificate; have the server send the whole chain (its own \
-                 certificate, then those between it and the authority: often fullchain.pem), or, if a \
-                 private authority has issued it, list that authority's certificate in LICENSE_CA_FILE"
+            text: "the server's certificate is not signed by a trusted authority, and the server \
+                   sends no intermediate certificate; have the server send the whole chain (its \
+                   own certificate, then the intermediate ones; often in fullchain.pem), or, if a \
+                   private authority has issued it, list that authority's certificate in \
+                   LICENSE_CA_FILE"
                 .to_owned(),
         });
     }

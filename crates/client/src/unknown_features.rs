@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(unknown.checks(), 10_004);
         let others = unknown.list(|key| key != "module.typo");
         assert_eq!(others.len(), MAX_KEYS - 1);
-        // If every key is asked about repeatedly, the first ones stay.
+        // If every key is asked about repeatedly, the first ones are kept.
         for number in 0..2 * MAX_KEYS {
             let key = format!("gate.{number}");
             unknown.note(&key, now);

@@ -94,7 +94,7 @@ pub enum UpstreamError {
 /// and HTTPS fails when it is used.
 ///
 /// # Errors
-/// When TLS or proxy settings are unusable.
+/// If TLS or proxy settings are unusable.
 pub fn http_client(
     configure: impl Fn() -> ClientBuilder,
     extra_roots: Vec<Certificate>,
@@ -149,7 +149,7 @@ pub fn license_server_client(
             None => builder,
         }
     };
-    // A system without any authority gets a client without: plain HTTP works, and HTTPS
+    // A system without any authority gets a client without authorities: plain HTTP works, and HTTPS
     // fails when it is used.
     let client = match tls_config(listed, effective) {
         Ok(tls) => configure().tls_backend_preconfigured(tls).build(),
@@ -208,7 +208,7 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> Cause {
                     CauseKind::Head,
                     format!(
                         "{innermost}: the server or a proxy sends more than {MAX_HEADERS} headers, \
-                         or a malformed head"
+                         or malformed ones"
                     ),
                 );
             }

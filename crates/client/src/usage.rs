@@ -1,4 +1,4 @@
-//! Usage: reports of services, and counts from the VMS database.
+//! Usage: reports from services, and counts from the VMS database.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -64,14 +64,14 @@ impl Meter {
         in_use(&known.gauges, &known.counted, now)
     }
 
-    /// The reports of services.
+    /// The reports from services.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         self.lock().gauges.clone()
     }
 
-    /// Adds a report; returns whether there is room for it. Reports of other processes are removed
-    /// to make room.
+    /// Adds a report; returns whether there is room for it. Reports from other processes are
+    /// removed to make room.
     #[must_use]
     pub fn report(&self, source: String, gauge: Gauge) -> bool {
         let mut known = self.lock();
@@ -117,7 +117,7 @@ impl Meter {
                 };
             }
         };
-        // After a panic the last numbers stay.
+        // After a panic, the last numbers are kept.
         self.counting.get(max_age, counting).await;
     }
 

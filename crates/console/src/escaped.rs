@@ -47,7 +47,7 @@ pub fn escape_texts(value: &mut Value) {
 /// terminal.
 ///
 /// # Errors
-/// When the value has no JSON form.
+/// If the value has no JSON form.
 pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
     Ok(escaped_json(&serde_json::to_string_pretty(value)?))
 }
@@ -55,7 +55,7 @@ pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
 /// The same on one line, for JSON Lines.
 ///
 /// # Errors
-/// When the value has no JSON form.
+/// If the value has no JSON form.
 pub fn json_line(value: &impl Serialize) -> serde_json::Result<String> {
     Ok(escaped_json(&serde_json::to_string(value)?))
 }

@@ -1,4 +1,4 @@
-//! The calls of a site, by their names in documents, metrics and logs.
+//! The calls from a site, by their names in documents, metrics and logs.
 
 use serde::{Deserialize, Serialize};
 

@@ -27,7 +27,7 @@ pub use transport_failure::TransportFailure;
 /// Which responses are trusted.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// No keys are known: responses of the License Server are trusted over TLS, as in version
+    /// No keys are known: responses from the License Server are trusted over TLS, as in version
     /// 1.0.0.
     Unsigned,
     /// Only responses signed by one of these keys are trusted.
@@ -189,8 +189,8 @@ impl Proven for Acknowledgement {
 }
 
 impl Confirmation {
-    /// The lease that the answer to a call about `license_key` amounts to. An unsigned one is
-    /// good for `unsigned_validity` from `now`. `None` where the answer to a validation confirms
+    /// The lease that results from the response to a call about `license_key`. An unsigned one is
+    /// valid for `unsigned_validity` from `now`. `None` if the response to a validation confirms
     /// the cached license without repeating it, as version 1.0.0 accepted.
     #[must_use]
     pub fn lease(

@@ -177,7 +177,7 @@ pub fn fingerprint(key: &str) -> String {
 }
 
 /// A key that was stored where others can write: unchanged, unless it is longer than any key that
-/// is activated. A longer one is normalised, and what is then still too long is cut.
+/// is activated. A longer key is normalized, and truncated if it is still too long.
 #[must_use]
 pub fn bounded(stored: &str) -> String {
     match stored.chars().nth(MAX_KEY_CHARS) {

@@ -1,10 +1,10 @@
 //! Licensing by file, for sites without internet: the site writes a request, the vendor answers it
 //! with a license file, and the site imports the license file.
 //!
-//! Files are text in an armour like PEM's (RFC 7468), and survive an e-mail: what stands
-//! around the armour, line endings, marks of quoting, markup, invisible characters and
-//! what word processors make of hyphens do not matter. An answer is a signed document like
-//! any other; it counts once, for the request whose nonce it bears.
+//! Files are text in an armour like PEM's (RFC 7468), and survive an e-mail: text around the
+//! armour, line endings, quotation marks, markup, invisible characters and changed hyphens do not
+//! matter. A response is a signed document like any other; it is accepted only once, for the
+//! request whose nonce it contains.
 
 mod armour;
 mod import;

@@ -114,7 +114,7 @@ pub struct SystemInfo {
     pub total_memory_gb: f64,
     /// Host name.
     pub hostname: String,
-    /// Machine, the output of `uname -m`.
+    /// Machine type, the output of `uname -m`.
     pub architecture: String,
 }
 

@@ -49,7 +49,7 @@ pub const FAILURE_RATE_OF_24: Rate = Rate {
     interval: Duration::from_millis(500),
 };
 
-/// The limit for calls of a machine without a seat, except activations. A machine whose
+/// The limit for calls from a machine without a seat, except activations. A machine whose
 /// seat was freed keeps calling like a healthy one.
 pub const SEATLESS_RATE: Rate = SEAT_RATE;
 

@@ -1,4 +1,4 @@
-//! Counts how often calls of a site reported a lower number than before.
+//! Counts how often calls from a site reported a lower number than before.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};

@@ -95,7 +95,8 @@ pub fn takeover_at(planned: DateTime<Utc>, jitter: Jitter) -> DateTime<Utc> {
 }
 
 /// How long to wait after a response that asks to wait: at least as long as requested, but at most
-/// [`MAX_RETRY_DELAY`]. Random jitter spreads the calls of a fleet that received the same response.
+/// [`MAX_RETRY_DELAY`]. Random jitter spreads the calls from a fleet that received the same
+/// response.
 #[must_use]
 pub fn retry_after_delay(retry_after: Duration, jitter: Jitter) -> TimeDelta {
     match TimeDelta::from_std(retry_after) {

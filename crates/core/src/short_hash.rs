@@ -1,4 +1,4 @@
-//! Short hashes, to recognise a text without storing it.
+//! Short hashes, to recognize a text without storing it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

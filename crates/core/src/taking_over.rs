@@ -183,7 +183,7 @@ pub fn take_over(
         _ if remembered.is_given_up(key) && !knows_signed => {
             TakenOver::discredited(&stored, NotTakenOver::GivenUp, now)
         }
-        // It was seen before, and disappeared. What stands beside it now may be anyone's.
+        // It was seen before, and disappeared. The data stored beside it now may come from anyone.
         Ordering::Equal if !knows_signed => TakenOver::stored(stored.proven()),
         Ordering::Equal | Ordering::Less if knows_signed => stays(Some(NotTakenOver::Older)),
         Ordering::Equal | Ordering::Less => {
@@ -193,7 +193,7 @@ pub fn take_over(
 }
 
 /// What counts when `stored` is found by a process that has just started, where only this service
-/// can write. As [`take_over`] decides, but what stands beside a document counts as well.
+/// can write. Decides like [`take_over`], but also accepts the data stored beside a document.
 #[must_use]
 pub fn take_up(stored: Evidence, remembered: &Remembered, now: DateTime<Utc>) -> TakenOver {
     let taken = take_over(&Evidence::default(), stored.clone(), remembered, now);

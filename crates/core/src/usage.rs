@@ -57,7 +57,7 @@ impl Usage {
     }
 }
 
-/// A usage report of one service of the VMS.
+/// A usage report from one service of the VMS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gauge {

@@ -11,7 +11,7 @@ pub fn whole_number(number: &Number) -> Option<Number> {
         return Some(number.clone());
     }
     let float = number.as_f64().filter(|float| float.fract() == 0.0)?;
-    // The sum makes -0 a 0.
+    // The sum turns -0 into 0.
     let digits = format!("{:.0}", float + 0.0);
     let negative = || digits.parse::<i64>().map(Number::from);
     digits

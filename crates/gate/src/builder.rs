@@ -29,7 +29,7 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Settings of a gate: see [`Gate::builder`]. `Debug` does not show its secrets.
 #[derive(Clone)]
-#[must_use = "a gate has to be started"]
+#[must_use = "a gate does nothing until it is started"]
 pub struct GateBuilder {
     url: Secret,
     token: Option<Secret>,

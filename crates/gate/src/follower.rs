@@ -98,7 +98,8 @@ struct Exit(Weak<Shared>);
 impl Drop for Exit {
     fn drop(&mut self) {
         tracing::error!(
-            "the thread that follows the License Client has ended, which is a bug: contact is lost"
+            "contact is lost because the thread that follows the License Client has ended; this is \
+             a bug"
         );
         if let Some(shared) = self.0.upgrade() {
             shared.stop();

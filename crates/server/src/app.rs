@@ -84,7 +84,7 @@ impl App {
     /// they were reloaded.
     ///
     /// # Errors
-    /// When a key cannot be used, or the files do not continue the loaded keys; the previous keys
+    /// If a key cannot be used, or the files do not continue the loaded keys; the previous keys
     /// then stay in use, and the service is not ready.
     pub fn reload_changed_keys(&self) -> Result<bool, SigningError> {
         self.keys.reload_if_changed()
@@ -126,7 +126,7 @@ impl App {
     /// Reloads the keys.
     ///
     /// # Errors
-    /// When a key cannot be used; the previous keys then stay in use.
+    /// If a key cannot be used; the previous keys then stay in use.
     pub fn reload_keys(&self) -> Result<(), SigningError> {
         self.keys.reload()
     }

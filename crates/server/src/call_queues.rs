@@ -1,4 +1,4 @@
-//! Decides which calls of sites are processed and which wait, before any of them requests a
+//! Decides which calls from sites are processed and which wait, before any of them requests a
 //! database connection.
 //!
 //! Calls about one license are processed one at a time, because they would wait for the same row.

@@ -208,7 +208,7 @@ impl Moved {
     /// Commits the transaction that wrote the token.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn commit(mut self, transaction: Transaction) -> Result<(), DbErr> {
         self.outcome = Outcome::Uncertain;
         transaction.commit().await?;

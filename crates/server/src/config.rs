@@ -106,8 +106,8 @@ pub struct Serve {
     #[command(flatten)]
     pub trusted_proxies: TrustedProxies,
 
-    /// What to log: `trace`, `debug`, `info`, `warn`, `error` or `off`; a list may
-    /// also name levels of parts of the program: `info,license_service=debug`
+    /// What to log: `trace`, `debug`, `info`, `warn`, `error` or `off`; a list may also set levels
+    /// for parts of the program: `info,license_service=debug`
     #[arg(long, env, default_value = "info", value_name = "LEVELS")]
     pub log: LogFilter,
 

@@ -56,7 +56,7 @@ impl Metrics {
         registry.register(
             "foxsight_license_server_answers_withheld",
             "Calls not answered because the site knows a sequence number that the database does \
-             not: it may have been restored from a backup",
+             not contain; the database may have been restored from a backup",
             withheld.clone(),
         );
         let requests = Family::<RequestLabels, Counter>::default();
@@ -68,7 +68,7 @@ impl Metrics {
         let durations = Family::new_with_constructor(Buckets);
         registry.register(
             "foxsight_license_server_request_duration_seconds",
-            "Time until an answer begins, by route",
+            "Time until a response begins, by route",
             durations.clone(),
         );
         Self {
@@ -124,7 +124,8 @@ impl Metrics {
         );
         process.register(
             "foxsight_license_server_log_lines_dropped",
-            "Log lines that could not be written: standard error was closed, full or not read",
+            "Log lines that could not be written because standard error was closed, full or not \
+             being read",
             dropped,
         );
         if let Some(fleet) = fleet {
@@ -166,7 +167,7 @@ fn register(fleet: &Fleet, registry: &mut Registry) {
         ),
         (
             "foxsight_license_server_installations_suspected",
-            "Installations that are suspected of something, in the last 30 days",
+            "Installations with suspicions in the last 30 days",
             fleet.suspected,
         ),
     ] {

@@ -86,8 +86,8 @@ impl Numbering {
         may_be_lost && known.lost_after.is_none() && is_in_time
     }
 
-    /// The database lacks what this or another process has committed. `proven` is the sequence number of the
-    /// newest record of this process that the database has; `None` where it has none.
+    /// The database lacks what this or another process has committed. `proven` is the sequence
+    /// number of the newest record of this process that the database has; `None` where it has none.
     pub fn note_lost(&self, proven: Option<u64>) {
         let mut known = self.lock();
         let after = proven.unwrap_or_else(|| number_of(known.started_at.as_ref()));
@@ -238,7 +238,7 @@ mod tests {
         let other = recorded(7, 110);
         assert_eq!(numbering.unstored_after(Some(&other)), Some(100_000));
         assert!(!numbering.waits(Some(&other), at(110)));
-        // What is noticed after the range was stored stays.
+        // A loss that is noticed after the range was stored is kept.
         numbering.note_recorded(recorded(8, 112), Some(100_001));
         let next = recorded(8, 112);
         assert_eq!(numbering.unstored_after(Some(&next)), Some(100_000));

@@ -112,7 +112,7 @@ impl App {
 /// Creates the first key, and records it; another process may be faster. Returns its id.
 ///
 /// # Errors
-/// When the directory or the database refuses.
+/// If the directory or the database returns an error.
 pub async fn first_key(
     store: &Store,
     storage: &Storage,
@@ -181,7 +181,7 @@ async fn had_keys(store: &Store) -> Result<bool, StoreError> {
 /// Opens only the database, for commands that need no key. It is not created.
 ///
 /// # Errors
-/// When it does not exist or cannot be used.
+/// If it does not exist or cannot be used.
 pub async fn open_store(storage: &Storage) -> Result<Store, OpenError> {
     let opened = Store::open_existing(&storage.database()).await;
     opened.map_err(|error| refused(storage, error))
@@ -190,7 +190,7 @@ pub async fn open_store(storage: &Storage) -> Result<Store, OpenError> {
 /// Opens the database, and creates it if it does not exist.
 ///
 /// # Errors
-/// When the database cannot be used.
+/// If the database cannot be used.
 pub async fn create_store(storage: &Storage) -> Result<Store, OpenError> {
     let timeouts = storage.database_timeouts.clone();
     let opened = Store::open_within(&storage.database(), timeouts).await;

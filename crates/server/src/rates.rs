@@ -353,13 +353,13 @@ mod tests {
         assert_eq!(taken(100..200, now), 5);
         assert_eq!(allowances.lock().full_at.len(), 100);
         assert!(!allowances.look(&1000, rate, now));
-        // Those that are kept have their own rate still.
+        // Callers that are kept still have their own rate.
         assert_eq!(taken(0..100, now), 0);
-        // Later they are like new ones, and make room.
+        // Later they count as new callers, and make room.
         now += 60 * SECOND;
         assert_eq!(taken(200..300, now), 100);
         assert_eq!(allowances.lock().full_at.len(), 100);
-        // Looking at all of them is not done for each call.
+        // Not all of them are checked at every call.
         assert_eq!(allowances.lock().pruned_at, now);
         assert_eq!(taken(300..400, now + SECOND / 2), 5);
         assert_eq!(allowances.lock().pruned_at, now);

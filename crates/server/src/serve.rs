@@ -65,7 +65,7 @@ pub struct Bounds {
 /// Serves on `listener`, with the default limits, until `shutdown` is cancelled.
 ///
 /// # Errors
-/// When the address of the listener is unknown.
+/// If the address of the listener is unknown.
 pub async fn serve(
     app: Arc<App>,
     access: Access,
@@ -78,7 +78,7 @@ pub async fn serve(
 /// The same with other limits.
 ///
 /// # Errors
-/// When the address of the listener is unknown.
+/// If the address of the listener is unknown.
 pub async fn serve_within(
     app: Arc<App>,
     access: Access,
@@ -88,7 +88,7 @@ pub async fn serve_within(
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, keys = ?app.keys(), "listening");
     if !access.sessions.can_begin() {
-        tracing::info!("ADMIN_TOKEN is not set, the console and /api/admin are disabled");
+        tracing::info!("ADMIN_TOKEN is not set; the console and /api/admin are disabled");
     }
     app.numbering.wait_for_another(app.clock.now());
     record_coverage(&app, false).await;
@@ -191,13 +191,13 @@ async fn watch_clock(app: Arc<App>) -> Infallible {
     }
 }
 
-/// Notices that the database has lost what this server has committed.
+/// Detects that the database has lost what this server has committed.
 async fn watch_commits(app: Arc<App>) -> Infallible {
     loop {
         tokio::time::sleep(WATCH_COMMITS_INTERVAL).await;
         if let Err(error) = restored::watch(&app).await {
-            // Its door logs that the database fails.
-            tracing::debug!(%error, "cannot check what the database has");
+            // The database module logs failures of the database.
+            tracing::debug!(%error, "cannot check whether the database is complete");
         }
     }
 }
@@ -214,7 +214,7 @@ async fn watch_keys(app: Arc<App>) -> Infallible {
                 }
                 reported = None;
             }
-            // Its door logs that the database fails.
+            // The database module logs failures of the database.
             Err(KeysError::Store(error)) if error.is_outage() => {}
             Err(error) => {
                 // It is retried each time, but logged only once.

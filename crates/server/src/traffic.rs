@@ -1,5 +1,5 @@
-//! Counts calls of sites in memory, and stores the counts every few seconds: if every call updated
-//! a shared row, calls would wait for each other.
+//! Counts calls from sites in memory, and stores the counts every few seconds: if every call
+//! updated a shared row, calls would wait for each other.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

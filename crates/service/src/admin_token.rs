@@ -169,7 +169,10 @@ fn read(file: &Path) -> anyhow::Result<SecretString> {
 }
 
 /// Any value is accepted here: the library would print a rejected one.
-#[expect(clippy::unnecessary_wraps, reason = "the form that the library calls")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature that the library requires"
+)]
 fn secret(text: &str) -> Result<SecretString, String> {
     Ok(text.into())
 }

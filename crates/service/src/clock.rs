@@ -123,7 +123,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The kernel draws it at every start.
+/// The kernel generates it at every boot.
 static BOOT_ID: LazyLock<Option<String>> = LazyLock::new(|| {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().to_owned()).filter(|id| !id.is_empty())

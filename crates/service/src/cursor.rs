@@ -20,7 +20,7 @@ pub fn to_text<T: Serialize>(position: &T) -> String {
 /// Reads what [`to_text`] has written.
 ///
 /// # Errors
-/// When it is something else, or contains a NUL, which no database keeps in a text.
+/// If it is something else, or contains a NUL, which no database can store in text.
 pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, InvalidCursor> {
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
     if json.windows(6).any(|part| part == b"\\u0000") {
@@ -38,7 +38,7 @@ pub fn cut<T>(found: &mut Vec<T>, size: u64) -> bool {
     has_more
 }
 
-/// The same, and answers the cursor of the next page; `None` on the last page.
+/// The same, and returns the cursor of the next page; `None` on the last page.
 pub fn next_cursor<T, C: Serialize>(
     found: &mut Vec<T>,
     size: u64,

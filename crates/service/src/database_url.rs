@@ -265,7 +265,7 @@ mod tests {
                 "postgresql://u:hunter2@h/d?target_session_attrs=read-write",
                 "target_session_attrs",
             ),
-            // A password with a comma in it is no list.
+            // A password that contains a comma is not a list.
             ("postgresql://u:p,/hunter2@h/d", "/ is %2F"),
             ("sqlite://vms:hunter2@db/vms", "no user and no host"),
             ("sqlite:vms:hunter2@db/vms", "no user and no host"),

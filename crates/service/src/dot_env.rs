@@ -23,7 +23,7 @@ impl DotEnv {
     /// For commands that would otherwise use another database.
     ///
     /// # Errors
-    /// When the file was ignored.
+    /// If the file was ignored.
     pub fn check(&self) -> anyhow::Result<()> {
         match &self.ignored {
             Some(why) => Err(anyhow!("{why}")),
@@ -99,10 +99,10 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
     let place = fs::metadata(directory).context(UNREADABLE)?;
     let untrusted = |why: String| {
         Found::Untrusted(format!(
-            "the file .env of the working directory is not read, because {why}. Use it as the \
-             user who owns it, or run this command in another directory; to have it read, give \
-             the file and its directory to root or to user {user}, and take the write permission \
-             from all others (chmod go-w)"
+            "the file .env of the working directory is not read, because {why}. Use it as the user \
+             who owns it, or run this command in another directory; to have it read, make root or \
+             user {user} the owner of the file and its directory, and remove the write permission \
+             of all others (chmod go-w)"
         ))
     };
     // Checked before it is opened: opening a pipe would wait for its writer.

@@ -32,7 +32,7 @@ pub struct Networks([usize; PREFIXES.len()]);
 #[derive(Debug)]
 pub struct Newcomer([Option<usize>; PREFIXES.len()]);
 
-/// How strongly a holder has to give way: the highest does first.
+/// How strongly a holder has to give way: the holder with the highest value does so first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence {
     /// The wider the network with too many places, the earlier it gives way.

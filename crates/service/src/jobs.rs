@@ -136,7 +136,7 @@ impl Jobs {
                 job = name,
                 what = words(&*panic),
                 seconds = backoff.as_secs(),
-                "a background job failed, restarting it after a delay"
+                "a background job failed; restarting it after a delay"
             );
             self.clock.sleep(backoff).await;
             backoff = MAX_BACKOFF.min(backoff * 2);

@@ -40,7 +40,7 @@ pub(crate) fn warn(names: &[&str]) {
     if !names.is_empty() {
         let names = names.join(", ");
         say(format_args!(
-            "warning: ignoring {names}: only DATABASE_URL says how to connect to the database"
+            "warning: ignoring {names}: only DATABASE_URL determines how to connect to the database"
         ));
     }
 }
@@ -48,7 +48,7 @@ pub(crate) fn warn(names: &[&str]) {
 /// Starts the program again, as the same process, if one of the variables is set.
 ///
 /// # Errors
-/// When it cannot be started again.
+/// If it cannot be started again.
 #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
 pub(crate) fn restart_without() -> anyhow::Result<()> {
     let set = VARIABLES.into_iter();

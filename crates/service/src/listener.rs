@@ -129,7 +129,7 @@ impl Server {
             tracing::warn!(
                 connections = maxima.total,
                 configured = limits.max_connections,
-                "fewer connections than MAX_CONNECTIONS; raise the limit on open files"
+                "the limit on open files allows fewer connections than MAX_CONNECTIONS; raise it"
             );
         }
         let large_heads = ByteShares::new(limits.large_heads_bytes, limits.large_heads_bytes);

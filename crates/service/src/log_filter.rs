@@ -22,7 +22,8 @@ pub struct LogFilter {
 /// The text is not a valid filter. The message says what is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected trace, debug, info, warn, error or off, and levels for parts of the program as in 'info,license_client=debug'"
+    "expected trace, debug, info, warn, error or off, optionally with levels for parts of the \
+     program, as in 'info,license_client=debug'"
 )]
 pub struct LogFilterError;
 
@@ -56,7 +57,7 @@ impl FromStr for LogFilter {
     type Err = LogFilterError;
 
     /// A list of levels, `info`, and of levels for parts of the program,
-    /// `license_client=debug`. A part includes everything whose path begins so.
+    /// `license_client=debug`. A part includes everything whose path begins with its name.
     fn from_str(text: &str) -> Result<Self, LogFilterError> {
         let mut all = None;
         let mut parts = Vec::new();

@@ -69,7 +69,7 @@ impl LogLimit {
                         target: TARGET,
                         count,
                         event = message,
-                        "left out repeated log lines: at most {MAX_LINES} within {seconds} s are written"
+                        "left out repeated log lines; the limit is {MAX_LINES} within {seconds} s"
                     )
                 };
             }

@@ -24,7 +24,7 @@ pub enum Readers {
 /// first uses [`prepare`] instead.
 ///
 /// # Errors
-/// When the file cannot be written, or when something other than a regular file has this name.
+/// If the file cannot be written, or when something other than a regular file has this name.
 pub fn write(file: &Path, text: &str, readers: Readers) -> anyhow::Result<()> {
     prepare(file, readers)?.write(text)
 }
@@ -54,7 +54,7 @@ impl PreparedFile {
     /// Writes the file.
     ///
     /// # Errors
-    /// When it cannot be written, such as on a full disk.
+    /// If it cannot be written, such as on a full disk.
     pub fn write(self, text: &str) -> anyhow::Result<()> {
         let Self { mut opened, file } = self;
         let mut written = || {

@@ -46,7 +46,7 @@ impl SecretUrl {
     /// Parses a URL with one of `schemes`, in lower case. Spaces around it are ignored.
     ///
     /// # Errors
-    /// When the text is not such a URL, or when other programs may read another part of it as the
+    /// If the text is not such a URL, or when other programs may read another part of it as the
     /// host: the host shown could then be part of the password.
     pub fn parse(text: &str, schemes: &[&str]) -> Result<Self, SecretUrlError> {
         let text = text.trim();

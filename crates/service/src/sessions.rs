@@ -224,7 +224,7 @@ impl Sessions {
         ))
     }
 
-    /// Ends every session that the request names; answers the cookie that removes its name.
+    /// Ends every session that the request names; returns the cookie that removes its name.
     #[must_use]
     pub fn end(&self, headers: &HeaderMap) -> HeaderValue {
         let hashes: Vec<_> = self.names(headers, NAME_CHARS).map(hash).collect();

@@ -30,7 +30,7 @@ pub fn on_signal() -> io::Result<CancellationToken> {
 /// ignored by the standard library.
 ///
 /// # Errors
-/// When the process may not handle signals.
+/// If the process may not handle signals.
 pub fn ignore_log_signals() -> io::Result<()> {
     for kind in [Signal::HUP, Signal::XFSZ] {
         // The handler stays when this is dropped.

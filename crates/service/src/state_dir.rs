@@ -160,7 +160,7 @@ fn give_directory(place: &OwnedFd, name: &OsStr, shown: &Path) -> io::Result<Own
 /// since.
 ///
 /// # Errors
-/// When this process may not: the owner of the directory, which the service runs as,
+/// If this process may not: the owner of the directory, which the service runs as,
 /// could not read the file. It is removed then, before anything is in it. Also when it is
 /// not a new file of this process in that directory, and nowhere else.
 pub fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {

@@ -133,7 +133,8 @@ pub async fn report_regularly() -> Infallible {
             reported += lines;
             tracing::warn!(
                 lines,
-                "dropped log lines that could not be written: standard error was closed, full or not read"
+                "dropped log lines that could not be written because standard error was closed, \
+                 full or not being read"
             );
         }
     }

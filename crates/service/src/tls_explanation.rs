@@ -80,7 +80,7 @@ impl<'a> TlsServer<'a> {
         let setting = self.setting();
         let client_certificate = match self.is_postgres {
             true => {
-                "if it requires a client certificate, name one that it accepts with sslcert and sslkey"
+                "if it requires a client certificate, set sslcert and sslkey to one that it accepts"
             }
             false => "require no client certificate",
         };
@@ -89,12 +89,13 @@ impl<'a> TlsServer<'a> {
                 if !self.is_postgres =>
             {
                 format!(
-                    "{host}:{port} speaks HTTP, not TLS; write http:// in {setting}, or name the port that speaks TLS"
+                    "{host}:{port} speaks HTTP, not TLS; write http:// in {setting}, or use the \
+                     port that speaks TLS"
                 )
             }
             rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => format!(
                 "the server does not recognize the name {host}; correct {setting}, or add the name \
-                 to the server"
+                 to the server's configuration"
             ),
             rustls::Error::AlertReceived(
                 alert @ (AlertDescription::HandshakeFailure
@@ -133,8 +134,9 @@ impl<'a> TlsServer<'a> {
         );
         let list = match self.is_postgres {
             true => format!(
-                "name the certificate of its authority with sslrootcert; this shows the server's: \
-                 openssl s_client -starttls postgres -connect {host}:{port} -showcerts </dev/null"
+                "set sslrootcert to the certificate of its authority; to see the server's \
+                 certificates, run: openssl s_client -starttls postgres -connect {host}:{port} \
+                 -showcerts </dev/null"
             ),
             false => format!(
                 "if it is the vendor's, list that exact certificate in LICENSE_CA_FILE: openssl s_client \
@@ -152,10 +154,13 @@ impl<'a> TlsServer<'a> {
                     .to_owned()
             }
             CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-                format!("the server's certificate does not name {bare}; make one that does: {make}")
+                format!(
+                    "the server's certificate is not valid for {bare}; create one that is: {make}"
+                )
             }
             CertificateError::NotValidForNameContext { presented, .. } => format!(
-                "the server's certificate is for {}, not for {bare}; correct {setting}, or make one for it: {make}",
+                "the server's certificate is for {}, not for {bare}; correct {setting}, or create \
+                 one for {bare}: {make}",
                 presented
                     .iter()
                     .map(|name| name_in(name))
@@ -167,15 +172,15 @@ impl<'a> TlsServer<'a> {
             }
             _ if other_cause(error) == Some(&webpki::Error::CaUsedAsEndEntity) => {
                 format!(
-                    "the server's certificate is that of an authority (self-signed), and is not \
-                     listed; {list}"
+                    "the server's certificate is self-signed and is not listed as trusted; {list}"
                 )
             }
             _ if is_version_1(error) => format!(
-                "the server's certificate, or one that it sends with it, is of X.509 version 1; make one of version 3: {make}"
+                "the server's certificate, or one sent with it, uses X.509 version 1; create a \
+                 version 3 certificate: {make}"
             ),
             why => format!(
-                "the server's certificate is not accepted ({why}); make another one: {make}"
+                "the server's certificate is not accepted ({why}); create a new one: {make}"
             ),
         }
     }
@@ -227,14 +232,16 @@ pub(crate) fn of_postgres(error: &sqlx::Error, url: &DatabaseUrl) -> Option<Stri
             let certificate = named("sslcert", certificate.as_deref()?);
             match error {
                 _ if is_version_1(error) => Some(format!(
-                    "{certificate} is of X.509 version 1; make one of version 3, with the certificate and \
-                     key of your authority: openssl req -newkey rsa:2048 -nodes -subj /CN=USER -keyout \
-                     client.key -out client.csr && openssl x509 -req -in client.csr -CA ca.crt -CAkey \
-                     ca.key -days 825 -extfile <(echo extendedKeyUsage=clientAuth) -out client.crt"
+                    "{certificate} uses X.509 version 1; create a version 3 certificate with the \
+                     certificate and key of your authority: openssl req -newkey rsa:2048 -nodes \
+                     -subj /CN=USER -keyout client.key -out client.csr && openssl x509 -req -in \
+                     client.csr -CA ca.crt -CAkey ca.key -days 825 -extfile <(echo \
+                     extendedKeyUsage=clientAuth) -out client.crt"
                 )),
                 rustls::Error::InconsistentKeys(_) => Some(format!(
-                    "{certificate} and sslkey do not match; these commands print the same if they do: \
-                     openssl x509 -pubkey -noout -in CERTIFICATE; openssl pkey -pubout -in KEY"
+                    "{certificate} and sslkey do not match; if they matched, these commands would \
+                     print the same: openssl x509 -pubkey -noout -in CERTIFICATE; openssl pkey \
+                     -pubout -in KEY"
                 )),
                 rustls::Error::NoCertificatesPresented => {
                     Some(format!("{certificate} contains no PEM certificate"))
@@ -269,7 +276,7 @@ fn unusable_key(file: &str) -> Option<String> {
         )
     } else if has("BEGIN OPENSSH PRIVATE KEY") {
         (
-            "a key of OpenSSH",
+            "an OpenSSH key",
             "convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY",
         )
     } else if has("PRIVATE KEY-----") {
@@ -278,14 +285,20 @@ fn unusable_key(file: &str) -> Option<String> {
             "check it: openssl pkey -check -noout -in FILE",
         )
     } else if has("BEGIN CERTIFICATE-----") {
-        ("a certificate", "name the private key that belongs to it")
+        (
+            "a certificate",
+            "set sslkey to the private key that belongs to it",
+        )
     } else if bytes.first() == Some(&0x30) {
         (
             "in DER, or PKCS #12",
             "convert it: openssl pkey -in FILE -out client.key",
         )
     } else {
-        ("no PEM private key", "name the private key of sslcert")
+        (
+            "no PEM private key",
+            "set sslkey to the private key of sslcert",
+        )
     };
     Some(format!("{} is {kind}; {action}", named("sslkey", file)))
 }

@@ -14,13 +14,14 @@ use crate::libpq_variables;
 use crate::trimmed::{trimmed, unquoted};
 
 /// Reads `.env` into the environment, and removes carriage returns, spaces, byte order marks, and
-/// enclosing quotation marks around all values. Returns the result of reading `.env`. Variables of libpq are ignored.
+/// enclosing quotation marks around all values. Returns the result of reading `.env`. Variables of
+/// libpq are ignored.
 ///
 /// Call it before any thread is started: it sets environment variables.
 ///
 /// # Errors
-/// When `.env` cannot be read or a line is no setting, and when the program cannot be started
-/// again without the variables of libpq.
+/// If `.env` cannot be read or a line is not a setting, and if the program cannot be started again
+/// without the variables of libpq.
 pub fn load(command: &Command) -> anyhow::Result<DotEnv> {
     libpq_variables::restart_without()?;
     let from_file = dot_env::load()?;

@@ -231,7 +231,7 @@ pub(crate) fn run(command: &Attack) -> Result<()> {
         return Ok(());
     }
     if chosen.is_empty() {
-        bail!("no attack has that name; use --list to show all");
+        bail!("no attack has that name; use --list to list all attacks");
     }
     if !command.no_build {
         command.profile.build()?;
@@ -260,7 +260,7 @@ pub(crate) fn run(command: &Attack) -> Result<()> {
     }
     println!("\n{:.0} s", begun.elapsed().as_secs_f64());
     if worked > 0 {
-        bail!("{worked} of the attacks work");
+        bail!("{worked} attacks succeeded");
     }
     Ok(())
 }

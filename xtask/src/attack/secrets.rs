@@ -114,7 +114,7 @@ pub(super) fn odd_urls(stage: &Stage) -> Result<Outcome> {
         };
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
         for worker in workers {
-            worker.join().ok().context("a worker has failed")??;
+            worker.join().ok().context("a worker thread failed")??;
         }
         anyhow::Ok(())
     })?;

@@ -77,7 +77,8 @@ pub(super) fn open_routes(stage: &Stage) -> Result<Outcome> {
     let vendor = (now.1 - after.1).saturating_sub(own.1 * times);
     let held = database <= MAX_CONNECTIONS && vendor == 0 && told.is_empty();
     let seen = format!(
-        "{} requests: {database} connections to the database, {vendor} calls of the License Server, details exposed by: {told:?}",
+        "{} requests: {database} connections to the database, {vendor} calls to the License \
+         Server, details exposed by: {told:?}",
         rounds * OPEN.len()
     );
     Ok(Outcome::new(held, seen))

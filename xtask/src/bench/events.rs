@@ -62,7 +62,8 @@ pub(super) fn run(command: &Bench) -> Result<()> {
         for switch in ["false", "true"] {
             let (soonest, latest) = change(&mut subscribers, client.port, switch)?;
             println!(
-                "round {round}  one change: the first hears after {soonest:.1} ms, the last after {latest:.1} ms"
+                "round {round}  one change: the first subscriber gets it after {soonest:.1} ms, \
+                 the last after {latest:.1} ms"
             );
             first.push(soonest);
             last.push(latest);
@@ -96,12 +97,12 @@ fn change(subscribers: &mut [TcpStream], port: u16, on: &str) -> Result<(f64, f6
         )?;
         let mut heard = Vec::new();
         for listener in listeners {
-            let listener = listener.join().ok().context("a listener has failed")?;
+            let listener = listener.join().ok().context("a subscriber failed")?;
             heard.extend(listener?);
         }
         heard.sort_by(f64::total_cmp);
         let ends = heard.first().zip(heard.last());
-        let (first, last) = ends.context("there are no subscribers")?;
+        let (first, last) = ends.context("no subscribers are connected")?;
         Ok((*first, *last))
     })
 }

@@ -176,7 +176,7 @@ impl Stage {
     }
 
     pub(super) fn stop_server(&mut self) -> Result<()> {
-        let mut server = self.server.take().context("no License Server runs")?;
+        let mut server = self.server.take().context("no License Server is running")?;
         let took = stop(&mut server)?;
         self.answer(&format!("stopped in {} ms", took.as_millis()));
         Ok(())
@@ -193,7 +193,7 @@ impl Stage {
     }
 
     pub(super) fn kill_client(&mut self) -> Result<()> {
-        let mut client = self.client.take().context("no License Client runs")?;
+        let mut client = self.client.take().context("no License Client is running")?;
         client.kill()?;
         client.wait()?;
         Ok(())

@@ -54,7 +54,7 @@ impl Browser {
         let session = browser.tell("POST", "/session", &wanted)?;
         browser.session = session["sessionId"]
             .as_str()
-            .context("the browser has not started")?
+            .context("the browser did not start")?
             .to_owned();
         Ok(browser)
     }
@@ -89,7 +89,9 @@ impl Browser {
         let rect = json!({"width": WIDTH, "height": height});
         self.of_session("POST", "window/rect", &rect)?;
         let picture = self.of_session("GET", "screenshot", &Value::Null)?;
-        let picture = picture.as_str().context("the browser has no picture")?;
+        let picture = picture
+            .as_str()
+            .context("the browser returned no picture")?;
         std::fs::write(file, STANDARD.decode(picture)?)?;
         println!("   {}", file.display());
         Ok(())

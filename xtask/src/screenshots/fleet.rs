@@ -1,5 +1,5 @@
-//! A vendor with some dozens of sites that call for a month, simulated with the License
-//! Server's wall clock (libfaketime).
+//! A vendor with dozens of sites that make calls for a month, simulated with the License Server's
+//! wall clock (libfaketime).
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -13,7 +13,7 @@ use crate::program::{ask_for, free_port, root, stop};
 
 const TOKEN: &str = "a-token-for-the-pictures-alone";
 const DAYS: u32 = 30;
-/// Calls of a site per day.
+/// Calls from a site per day.
 const HEARTBEATS: u32 = 3;
 const TIERS: [&str; 3] = ["standard", "professional", "enterprise"];
 const VERSIONS: [&str; 4] = ["4.2.0", "4.2.0", "4.1.3", "3.9.1"];

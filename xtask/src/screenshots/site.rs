@@ -103,7 +103,7 @@ impl Site {
     }
 
     fn stop_server(&mut self) -> Result<()> {
-        let mut server = self.server.take().context("no License Server runs")?;
+        let mut server = self.server.take().context("no License Server is running")?;
         stop(&mut server).map(|_| ())
     }
 

@@ -90,7 +90,7 @@ enum Command {
         license-client features on module.map_view")]
     Features(features::Features),
 
-    /// Check whether more cameras, users or storage are within the license
+    /// Check whether the license allows more cameras, users or storage
     #[command(after_help = "Examples:\n  \
         license-client limits\n  \
         license-client limits cameras 8")]
@@ -118,7 +118,7 @@ enum Command {
     #[command(subcommand)]
     Offline(offline::Offline),
 
-    /// Exit with 0 if the service is running, for container probes
+    /// Exit with 0 if the service is running; for container probes
     #[command(
         after_help = "Examples:\n  license-client health\n  HEALTHCHECK CMD [\"license-client\", \"health\"]"
     )]
@@ -130,7 +130,7 @@ enum Command {
         license-client config --port 8010 --json")]
     Config(Box<config::Config>),
 
-    /// Check everything that the service depends on, with advice
+    /// Check everything that the service depends on, and give advice
     #[command(after_help = "Examples:\n  \
         license-client doctor\n  \
         license-client doctor --bundle support.json   (contains no license key, token or password)")]

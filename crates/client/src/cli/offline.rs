@@ -35,8 +35,8 @@ pub(super) struct Request {
     /// Purpose of the request
     purpose: Purpose,
 
-    /// License key, to activate; - reads it from standard input. Without this
-    /// argument you are prompted, so that other users cannot see the key
+    /// License key, for an activation; - reads it from standard input. Without this argument you
+    /// are prompted, so that other users cannot see the key
     key: Option<SecretArgument>,
 
     /// File to write; default is standard output

@@ -21,11 +21,11 @@ pub(super) async fn check(
     if let Some(file) = url.sqlite_file()
         && !file.exists()
     {
-        let found = format!("{url} does not exist yet; it is created at the first start");
+        let found = format!("{url} does not exist yet; it will be created on the first start");
         return vec![Finding::ok(WHAT, found)];
     }
     let trouble = |trouble: &Trouble| {
-        let advice = trouble.advice().unwrap_or("see the log of the service");
+        let advice = trouble.advice().unwrap_or("see the service log");
         vec![Finding::error(
             WHAT,
             format!("{url}: {}", trouble.what),
@@ -77,7 +77,7 @@ async fn rights(
     const WHAT: &str = "database permissions";
     let refused = |doing: &str, error: &StoreError| {
         let trouble = error.trouble();
-        let advice = trouble.advice().unwrap_or("see the log of the service");
+        let advice = trouble.advice().unwrap_or("see the service log");
         Finding::error(
             WHAT,
             format!("cannot {doing} the tables: {}", trouble.what),

@@ -18,7 +18,7 @@ pub(super) fn check(directory: &Path) -> Finding {
         return Finding::error(WHAT, link.what(), DanglingLink::ADVICE);
     }
     if !directory.exists() {
-        let found = format!("'{shown}' does not exist yet; it is created at the first start");
+        let found = format!("'{shown}' does not exist yet; it will be created on the first start");
         return Finding::ok(WHAT, found);
     }
     if let Err(error) = temporary_file(directory) {

@@ -36,6 +36,7 @@ pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option
             "unreadable fields, treated as absent: {}",
             unreadable.join(", ")
         ),
-        "contact your vendor: with an unreadable expiresAt the license never ends, and an unreadable limit does not apply",
+        "contact your vendor: a license with an unreadable expiresAt never expires, and an \
+         unreadable limit is not enforced",
     ))
 }

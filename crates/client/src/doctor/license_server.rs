@@ -99,14 +99,16 @@ async fn ask(settings: &Settings, examiner: Examiner<'_>) -> Result<Response, Fi
                  also be the cause"
             }
             CauseKind::Handshake => {
-                "check LICENSE_API_URL, and the TLS settings of the License Server or of the proxy in \
-                 front of it"
+                "check LICENSE_API_URL and the TLS settings of the License Server or of the proxy \
+                 in front of it"
             }
             CauseKind::Head => {
-                "check what is answering: the License Server, or a proxy in front of it"
+                "check whether the response comes from the License Server or from a proxy in front \
+                 of it"
             }
             CauseKind::Connection if error.is_timeout() => {
-                "a firewall may be in between: allow this machine to call the License Server, or set HTTPS_PROXY"
+                "a firewall may be blocking the connection: allow this machine to call the License \
+                 Server, or set HTTPS_PROXY"
             }
             CauseKind::Connection => "check LICENSE_API_URL, the network, and the proxy",
         };
@@ -138,7 +140,7 @@ fn client(
         None => None,
         Some(file) => Some(std::fs::read(file).map_err(|error| {
             let found = format!("'{}' cannot be read: {error}", presentable_path(file));
-            let advice = "name a file of PEM or DER certificates";
+            let advice = "set it to a file that contains PEM or DER certificates";
             Finding::error("LICENSE_CA_FILE", found, advice)
         })?),
     };
@@ -147,7 +149,8 @@ fn client(
     client.map_err(|error| match error {
         UpstreamError::Client(error) => broken(error),
         other => {
-            let advice = "name a file with PEM certificates, and correct the proxy variables";
+            let advice = "set LICENSE_CA_FILE to a file that contains PEM certificates, and \
+                          correct the proxy variables";
             Finding::error(WHAT, other.to_string(), advice)
         }
     })
@@ -159,28 +162,29 @@ async fn answered(settings: &Settings, answer: Response) -> Finding {
     let signed = settings.license_trusted_keys.is_some();
     let publishes_keys = status.is_success() && publishes_keys(answer).await;
     if publishes_keys && signed {
-        return Finding::ok(WHAT, format!("{url} answers, and publishes its keys"));
+        return Finding::ok(WHAT, format!("{url} responds and publishes its keys"));
     }
     if publishes_keys {
         return Finding::warning(
             WHAT,
-            format!("{url} answers, and publishes its keys, but its responses are not verified"),
+            format!("{url} responds and publishes its keys, but its responses are not verified"),
             "set LICENSE_TRUSTED_KEYS to the vendor's public keys",
         );
     }
     let advice = format!(
-        "something else may be answering, such as a proxy, a sign-in page or another service: {}",
+        "the response may come from something else, such as a proxy, a sign-in page or another \
+         service: {}",
         what_to_check(settings)
     );
     let found = match status.as_u16() {
         404 => format!(
-            "{url} answers with HTTP 404 where a License Server publishes its keys: it does not \
-             sign, or it is not a License Server"
+            "{url} responds with HTTP 404 where a License Server publishes its keys: it does not \
+             sign its responses, or it is not a License Server"
         ),
         _ if status.is_success() => {
-            format!("{url} answers, but not as a License Server: it publishes no keys as JSON")
+            format!("{url} responds, but not as a License Server: it does not publish keys as JSON")
         }
-        _ => format!("{url} answers with HTTP {status}"),
+        _ => format!("{url} responds with HTTP {status}"),
     };
     // A server that does not sign need not publish keys.
     let may_do = !signed && (status.is_success() || status.as_u16() == 404);
@@ -195,7 +199,8 @@ fn what_to_check(settings: &Settings) -> &'static str {
     let path = settings.license_api_url.expose().path();
     let path = path.trim_end_matches('/');
     if path.ends_with("/licenses") {
-        "remove /licenses from the end of LICENSE_API_URL, which is the part before it"
+        "remove /licenses from the end of LICENSE_API_URL, which must contain only the part before \
+         it"
     } else if path.is_empty() {
         "LICENSE_API_URL is the part before /licenses, which usually ends with /api"
     } else {

@@ -33,7 +33,8 @@ fn hardware() -> Finding {
         return Finding::warning(
             WHAT,
             found,
-            "with fewer than two, a change of machine is not detected; this is normal in a container",
+            "with fewer than two components, a change of machine cannot be detected; this is \
+             normal in a container",
         );
     }
     Finding::ok(WHAT, found)
@@ -54,7 +55,7 @@ fn keys(file: Option<&Path>, examiner: Examiner<'_>) -> Option<Finding> {
             match examiner {
                 Examiner::Service(app) if !app.keys.began_with(&keyring) => Finding::warning(
                     WHAT,
-                    format!("{found}, but has changed since the service was started"),
+                    format!("{found}, but the file has changed since the service was started"),
                     "restart the License Client to use it",
                 ),
                 Examiner::Service(_) | Examiner::Command => Finding::ok(WHAT, found),

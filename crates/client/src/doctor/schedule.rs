@@ -15,13 +15,13 @@ pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option
         }
     };
     if !is_stopped {
-        return Some(Finding::ok(WHAT, "the responsible process is making them"));
+        return Some(Finding::ok(WHAT, "a process is making them"));
     }
     Some(Finding::error(
         WHAT,
         "no process is making them, although the License Server is reachable; overdue validations \
          are made instead",
-        "check the row license_client.scheduler of system_config for triggers and for other \
-         programs that write to it; end hanging processes that use this database",
+        "check whether triggers or other programs change the row license_client.scheduler of \
+         system_config; stop any unresponsive process that uses this database",
     ))
 }

@@ -59,7 +59,7 @@ pub(super) fn respond(app: &App, request: &Parts) -> Response<Bytes> {
     operation_id = "authorize",
     params(("feature" = Option<String>, Query, description = "The feature that the request needs; may be repeated up to four times")),
     responses(
-        (status = 200, description = "The request may pass; no body"),
+        (status = 200, description = "The request may pass; the response has no body"),
         (status = 400, description = "The request is invalid, and the gateway asked for this \
             status"),
         (status = 403, description = "The request may not pass: `detail`, `reason`, `feature`"),
@@ -78,7 +78,7 @@ pub(super) fn authorize() {}
     operation_id = "authorize_feature",
     params(("key" = String, Path, pattern = "^[A-Za-z0-9_~-][A-Za-z0-9._~-]*$", max_length = 255, description = "The feature that the request needs, not percent-encoded")),
     responses(
-        (status = 200, description = "The request may pass; no body"),
+        (status = 200, description = "The request may pass; the response has no body"),
         (status = 400, description = "`reason` is `bad_feature` or `bad_path`"),
         (status = 403, description = "The request may not pass: `detail`, `reason`, `feature`"),
     )

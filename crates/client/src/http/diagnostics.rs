@@ -61,7 +61,7 @@ pub(super) struct DiagnosticsResponse {
 #[utoipa::path(
     post,
     path = "/api/license/diagnostics",
-    responses((status = 200, description = "What was found", body = DiagnosticsResponse))
+    responses((status = 200, description = "The findings", body = DiagnosticsResponse))
 )]
 pub(super) async fn run_diagnostics(
     State(app): State<Arc<App>>,

@@ -51,10 +51,10 @@ pub(super) struct Wanted {
 
 /// Subscribe To Events
 ///
-/// Sends the whole state, and again after every change: `standing`, `tier`, `features` with their
-/// reasons, `limits`, the time until which the state is valid if nothing else changes, and the
-/// later states (`then`). With `Last-Event-ID` of the current state, only later changes are sent.
-/// With `signed=true`, trusted callers also get the signed license.
+/// Sends the whole state, immediately and after every change: `standing`, `tier`, `features` with
+/// their reasons, `limits`, the time until which the state is valid if nothing else changes, and
+/// the later states (`then`). If `Last-Event-ID` names the current state, only later changes are
+/// sent. With `signed=true`, trusted callers also get the signed license.
 #[utoipa::path(
     get,
     path = "/api/license/events",

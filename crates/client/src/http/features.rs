@@ -107,13 +107,13 @@ body!(
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `all_decided` writes")]
 pub(super) struct FeaturesCheckResponse<'a> {
-    /// One result for each key, in the order of the request, all for the same instant.
+    /// One result for each key, in the order of the request. All results are for the same instant.
     features: Vec<FeatureCheckResponse<'a>>,
 }
 
 /// Check Features
 ///
-/// Answers about several features in one call.
+/// Checks several features in one call.
 #[utoipa::path(
     post,
     path = "/api/license/features/check",
@@ -200,9 +200,9 @@ pub(super) struct Feature {
 pub(super) struct UnknownFeature {
     /// The first 100 characters of the key.
     feature_key: String,
-    /// Number of times it was asked about since the service started.
+    /// How many times gates have asked about it since the service started.
     checks: u64,
-    /// When it was last asked about.
+    /// When a gate last asked about it.
     last_checked_at: String,
 }
 

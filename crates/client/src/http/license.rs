@@ -117,8 +117,8 @@ pub(super) struct LicenseStatusResponse {
     expires_at: Option<String>,
     max_cameras: Option<i64>,
     max_users: Option<i64>,
-    /// License fields with invalid values, such as an `expiresAt` that is not a time. They count
-    /// as absent.
+    /// License fields with invalid values, such as an `expiresAt` that is not a time. They are
+    /// treated as absent.
     unreadable_fields: Vec<&'static str>,
     in_grace_period: Option<bool>,
     /// UTC.
@@ -134,8 +134,8 @@ pub(super) struct LicenseStatusResponse {
     trust: &'static str,
     /// End of the lease from an imported license file, valid without any contact; UTC.
     offline_until: Option<String>,
-    /// How far the wall clock is ahead of the effective time, in seconds, if that is more than five
-    /// minutes; negative means behind.
+    /// How many seconds the wall clock is ahead of the effective time (negative: behind), if more
+    /// than five minutes.
     clock_ahead_seconds: Option<i64>,
     /// Why the effective time cannot be stored for the next start; null if it can.
     time_trouble: Option<String>,

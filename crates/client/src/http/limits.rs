@@ -16,17 +16,16 @@ use crate::http::body::field::{Choice, Number, body, object};
 use crate::http::error::{ApiError, BodyErrors};
 use crate::licensing::usage::{FRESH, SHARED, measure};
 
-const RESOURCE: Choice<Resource> = Choice::new(
-    "resource",
-    "What is limited",
-    &Resource::ALL,
-    Resource::as_str,
-);
-const REQUESTED: Number = Number::new("requested", "How much more").default(1);
+const RESOURCE: Choice<Resource> =
+    Choice::new("resource", "The resource", &Resource::ALL, Resource::as_str);
+const REQUESTED: Number = Number::new("requested", "The additional amount").default(1);
 
 body!(
     LimitCheckRequest,
-    object("How much more is to be used", &[&RESOURCE, &REQUESTED])
+    object(
+        "The resource, and how much more of it is needed",
+        &[&RESOURCE, &REQUESTED]
+    )
 );
 
 /// The result.
@@ -45,14 +44,14 @@ pub(super) struct LimitCheckResponse {
     limit: Option<u64>,
     /// Current usage; null if unknown.
     in_use: Option<u64>,
-    /// The number that may still be added; null if unlimited.
+    /// How much may still be added; null if unlimited.
     remaining: Option<u64>,
 }
 
 /// Check Limit
 ///
-/// Checks whether more of a resource may be added. Being over a limit never switches off what
-/// already runs.
+/// Checks whether more of a resource may be added. Exceeding a limit never switches off anything
+/// that is already running.
 #[utoipa::path(
     post,
     path = "/api/license/limits/check",

@@ -50,8 +50,8 @@ fn read_connections(state: &HttpState, readings: &mut Readings) {
     );
     readings.counted(
         "foxsight_license_connections_refused",
-        "Connections refused or ended: too many in total or from one address, no memory for a \
-         long request head, a timeout",
+        "Connections refused or closed because of too many connections in total or from one \
+         address, a lack of memory for a long request head, or a timeout",
         "reason",
         state.connections.refused(),
     );
@@ -72,7 +72,8 @@ fn read_process(state: &HttpState, readings: &mut Readings) {
     );
     readings.count(
         "foxsight_license_log_lines_dropped",
-        "Log lines that could not be written: standard error was closed, full or not read",
+        "Log lines that could not be written because standard error was closed, full or not being \
+         read",
         telemetry::dropped_lines(),
     );
 }
@@ -103,7 +104,7 @@ fn read_license(app: &App, readings: &mut Readings) {
     });
     readings.number(
         "foxsight_license_expiry_timestamp_seconds",
-        "When the license ends",
+        "When the license expires",
         expiry.map(seconds),
     );
     readings.number(
@@ -114,7 +115,7 @@ fn read_license(app: &App, readings: &mut Readings) {
     let lease = snapshot.evidence.lease.as_ref();
     readings.number(
         "foxsight_license_lease_end_timestamp_seconds",
-        "When the lease ends unless it is validated",
+        "When the lease expires unless the license is validated",
         lease.map(Lease::valid_until).map(seconds),
     );
     readings.number(
@@ -131,7 +132,7 @@ fn read_license(app: &App, readings: &mut Readings) {
     let unreadable = license.map(License::unreadable).unwrap_or_default();
     readings.labelled(
         "foxsight_license_unreadable_field",
-        "License fields that cannot be read and count as absent",
+        "License fields that cannot be read and are treated as absent",
         "field",
         unreadable.into_iter().map(|field| (field, Some(1.0))),
     );
@@ -226,7 +227,7 @@ fn read_usage(app: &App, readings: &mut Readings) {
     let usage = app.meter.usage(app.clock.now());
     readings.labelled(
         "foxsight_license_usage",
-        "What is in use",
+        "Cameras, users and storage in use",
         "resource",
         Resource::ALL.map(|r| (r.as_str(), usage.of(r).map(|n| n as f64))),
     );
@@ -234,7 +235,7 @@ fn read_usage(app: &App, readings: &mut Readings) {
     let license = snapshot.license();
     readings.labelled(
         "foxsight_license_limit",
-        "Limits of the license",
+        "Limits set by the license",
         "resource",
         Resource::ALL.map(|r| {
             let limit = license.and_then(|license| limit(license, r));

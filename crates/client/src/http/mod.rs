@@ -210,7 +210,7 @@ async fn only_plain_paths(request: Request, next: Next) -> Response {
 
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "the form that the layer calls"
+    reason = "the signature that the layer requires"
 )]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     listener::log_panic(&*panic);

@@ -46,8 +46,7 @@ pub(super) struct OfflineRequestResponse {
 
 /// Write Offline Request
 ///
-/// Creates the request file that the vendor answers with a license file, for a site without
-/// internet.
+/// Creates a request file for a site without internet. The vendor answers it with a license file.
 #[utoipa::path(
     post,
     path = "/api/license/offline/request",

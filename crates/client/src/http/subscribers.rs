@@ -181,7 +181,7 @@ mod tests {
                 scene.subscribe(&attacker(n), false);
             }
             assert!(!scene.ended().contains(&honest), "{network}");
-            // Each further one gets a place, and no network with as few loses one.
+            // Each additional caller gets a place, and no network with as few places loses one.
             for n in 0..100 {
                 assert!(scene.subscribe(&format!("198.51.100.{}", n + 2), false));
             }

@@ -41,7 +41,7 @@ body!(
     UsageReportRequest,
     with_one_of(
         object(
-            "What a service of the VMS uses; usage is the sum over all services",
+            "What one service of the VMS uses; usage is the sum over all services",
             &[&SOURCE, &CAMERAS, &USERS, &STORAGE_GB, &EXPIRES_IN_SECONDS]
         ),
         &[CAMERAS, USERS, STORAGE_GB]

@@ -1,4 +1,4 @@
-//! Applies changes of other processes, and writes pending changes to the database.
+//! Applies changes made by other processes, and writes pending changes to the database.
 
 use std::convert::Infallible;
 use std::sync::Arc;

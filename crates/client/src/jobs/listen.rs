@@ -1,5 +1,5 @@
-//! Receives the database's notifications of changes by other processes. Missed ones are found by
-//! polling.
+//! Receives the database's notifications of changes made by other processes. Missed ones are found
+//! by polling.
 
 use std::convert::Infallible;
 use std::future::pending;

@@ -96,7 +96,7 @@ async fn watch_wall_clock(app: &App) -> Infallible {
                 let minutes = ahead.num_minutes();
                 tracing::warn!(
                     minutes,
-                    "the wall clock has jumped ahead, asking the License Server before trusting it"
+                    "the wall clock has jumped ahead; asking the License Server before trusting it"
                 );
             }
             app.knowledge.note_call(Calls::validation_wanted);

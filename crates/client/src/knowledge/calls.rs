@@ -1,4 +1,4 @@
-//! The calls to the License Server so far, and what the clocks say of them.
+//! The calls to the License Server so far, and how clock changes affect them.
 
 use std::time::Duration;
 
@@ -21,18 +21,18 @@ impl Knowledge {
         self.calls_changed.notify_one();
     }
 
-    /// The next call may be due at another time than before, or at another process.
+    /// The next call may now be due at a different time, or in a different process.
     pub fn wake_calls(&self) {
         self.calls_changed.notify_one();
     }
 
-    /// Waits until the next call may be due at another time than before.
+    /// Waits until the next call may be due at a different time.
     pub async fn calls_changed(&self) {
         self.calls_changed.notified().await;
     }
 
-    /// A signed answer to our own question, sent when the process had been running for `sent`,
-    /// says what time it is.
+    /// A signed response proves the time. Our request was sent when the process had been running
+    /// for `sent`.
     pub fn prove_time(&self, signed: DateTime<Utc>, sent: Duration) {
         if self.parts.time.prove(signed, sent) {
             self.note_clock_set();
@@ -60,7 +60,7 @@ impl Knowledge {
         }
     }
 
-    /// Has the machine's clocks read; answers whether there was something notable.
+    /// Reads the machine's clocks; returns whether there were notable events.
     pub fn observe_clocks(&self) -> bool {
         let is_notable = self.parts.time.observe();
         if is_notable {

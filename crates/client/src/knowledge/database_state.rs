@@ -66,7 +66,7 @@ impl DatabaseState {
 }
 
 impl Knowledge {
-    /// Whether the database has been reached since the start, and its tables are there.
+    /// Whether the database has been reached since the start, and its tables exist.
     #[must_use]
     pub fn is_database_open(&self) -> bool {
         lock(&self.database.seen).is_open
@@ -79,8 +79,8 @@ impl Knowledge {
         seen.is_open && seen.trouble.is_none()
     }
 
-    /// Why the database does not accept changes; `None` if it does. It is asked, if nothing is
-    /// known to be wrong with it.
+    /// Why the database does not accept changes; `None` if it does. If no problem is known, the
+    /// database is checked.
     pub async fn database_trouble(&self) -> Option<Trouble> {
         let seen = lock(&self.database.seen).trouble.clone();
         if seen.is_some() {

@@ -1,7 +1,8 @@
 //! Evidence ↔ rows.
 //!
 //! The columns of the license cache contain the data of version 1.0.0; additional data is in the
-//! memo, one row of `system_config`. The local copy contains the same two parts. What the rows say is verified in [`super::verified_rows`].
+//! memo, one row of `system_config`. The local copy contains the same two parts. What the rows say
+//! is verified in [`super::verified_rows`].
 
 use chrono::{DateTime, Utc};
 use license_core::contact::Trust;
@@ -76,8 +77,11 @@ impl EvidenceRows {
         let memo = text.and_then(|text| {
             serde_json::from_str(&text)
                 .inspect_err(|error| {
-                    tracing::error!(security = true, %error, "ignoring the memo in \
-                        system_config, it cannot be read");
+                    tracing::error!(
+                        security = true,
+                        %error,
+                        "ignoring the memo in system_config because it cannot be read"
+                    );
                 })
                 .ok()
         });

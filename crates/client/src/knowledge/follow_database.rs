@@ -1,12 +1,13 @@
-//! Follow the database: open it, write what it could not take before, and take over changes.
+//! Follows the database: opens it, writes pending changes, and applies the changes of other
+//! processes.
 
 use super::Knowledge;
 use crate::store::StoreError;
 
 impl Knowledge {
-    /// Opens the database if that has not succeeded yet, writes what it could not take before, and
-    /// reloads the state if the revision differs from `seen`. Answers the loaded revision. Notes
-    /// whether the database is available.
+    /// Opens the database if that has not succeeded yet, writes pending changes, and reloads the
+    /// state if the revision differs from `seen`. Returns the loaded revision. Notes whether the
+    /// database is available.
     pub async fn follow_database(&self, seen: Option<String>) -> Option<String> {
         match self.try_to_follow(seen.clone()).await {
             Ok(revision) => {

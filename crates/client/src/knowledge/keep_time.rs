@@ -5,8 +5,8 @@ use super::Knowledge;
 use super::timekeeping::Occasion;
 
 impl Knowledge {
-    /// Stores the time in all three places. There is nothing to keep where no keys are trusted, and
-    /// before the time has a basis.
+    /// Stores the time in all three places. There is nothing to store if no keys are trusted, or as
+    /// long as the time is unknown.
     pub async fn keep_time(&self, occasion: Occasion) {
         let time = &self.parts.time;
         let Some(is_in_file) = time.write_file(occasion, self.remembered()).await else {

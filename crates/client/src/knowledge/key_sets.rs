@@ -32,7 +32,7 @@ impl Knowledge {
     /// Stores the chain.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn store_key_sets(&self) -> Result<(), StoreError> {
         let chain = serde_json::to_string(&self.parts.keys.chain());
         let chain = chain.map_err(|error| DbErr::Json(error.to_string()))?;
@@ -70,8 +70,8 @@ impl Knowledge {
         }
     }
 
-    /// What this process knows, as it counts beside what is stored: a license whose key
-    /// was revoked in the meantime is worth no more than its row.
+    /// What this process knows, for comparison with what is stored: a license whose key was revoked
+    /// in the meantime counts no more than its row.
     pub(super) fn trusted_evidence(&self) -> Evidence {
         let evidence = self.snapshot().evidence.clone();
         if self.is_revoked(&evidence) {

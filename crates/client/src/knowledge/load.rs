@@ -1,4 +1,4 @@
-//! Load at the start what earlier runs have kept.
+//! Loads what earlier runs have stored.
 
 use chrono::{DateTime, Utc};
 use license_core::calls::Calls;
@@ -14,7 +14,7 @@ use super::{Knowledge, reports};
 use crate::identity::{self, Identity};
 use crate::store::StoreError;
 
-/// What the database says besides the evidence.
+/// What the database contains besides the evidence.
 struct Opened {
     identity: Identity,
     comparison: Comparison,
@@ -28,14 +28,14 @@ impl Knowledge {
     /// [`Knowledge::open_database`] must be retried.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn load(&self) -> Result<(), StoreError> {
         self.load_local_copy();
         self.open_database().await
     }
 
-    /// Makes the missing tables, settles who this installation is, and loads what
-    /// is known. A license that version 1.0.0 activated is adopted.
+    /// Creates the missing tables, determines the identity of this installation, and loads what is
+    /// known. A license that version 1.0.0 activated is adopted.
     ///
     /// # Errors
     /// If the database returns an error; it can be retried.
@@ -46,7 +46,7 @@ impl Knowledge {
         if let Some(license_key) = opened.adopted {
             tracing::info!(
                 license_key = license_key::mask(&license_key),
-                "adopted the license of the Python service, validating it now"
+                "adopted the license of the Python service; validating it now"
             );
         }
         // The loaded data may have changed the time.
@@ -102,8 +102,8 @@ impl Knowledge {
         })
     }
 
-    /// Who this installation is by what this process knows without the database,
-    /// where it knows of a license, and the database of no other.
+    /// The identity of this installation according to what this process knows without the database,
+    /// if it knows a license and the database contains no other one.
     fn known_identity(&self, rows: &EvidenceRows) -> Option<Identity> {
         let snapshot = self.snapshot();
         let evidence = &snapshot.evidence;
@@ -133,7 +133,7 @@ impl Knowledge {
         }
     }
 
-    /// An earlier run has left this high-water mark beside this evidence.
+    /// An earlier run has stored this high-water mark together with this evidence.
     pub(super) fn restore_time(&self, mark: Option<&Mark>, evidence: &Evidence) {
         let parts = &self.parts;
         let remembered = self.remembered();

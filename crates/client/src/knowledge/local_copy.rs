@@ -30,7 +30,7 @@ struct LocalCopy {
     /// The high-water mark of the effective time.
     #[serde(default)]
     effective_time: Option<Mark>,
-    /// The usage reports of services, while the database does not have them.
+    /// The usage reports from services, while the database does not have them.
     #[serde(default)]
     reported_usage: Gauges,
     /// The time in effect when this was written, if no keys are trusted.
@@ -76,8 +76,7 @@ impl Knowledge {
         }
     }
 
-    /// Loads the local copy, if there is one, which needs no database. What is signed is
-    /// verified.
+    /// Loads the local copy, if there is one, which needs no database. Signed content is verified.
     pub fn load_local_copy(&self) {
         let parts = &self.parts;
         let Some(copy) = parts.local_copy.read::<LocalCopy>() else {
@@ -86,7 +85,7 @@ impl Knowledge {
         if !is_usable(&copy.installation_id) || !is_usable(&copy.hardware_id) {
             tracing::error!(
                 security = true,
-                "ignoring the local copy, because its id was changed by hand"
+                "ignoring the local copy because its id was changed by hand"
             );
             parts.metrics.security_event();
             return;

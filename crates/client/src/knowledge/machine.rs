@@ -1,4 +1,4 @@
-//! Compare this machine with the known ones.
+//! Compares this machine with the known ones.
 
 use chrono::{DateTime, Utc};
 use license_core::hardware::{Change, Comparison, Component, Fingerprint, Verdict, compare};
@@ -14,8 +14,8 @@ use crate::store::{StoreError, system_config};
 const MAX_MACHINES: usize = 16;
 
 impl Knowledge {
-    /// Makes this machine a known one: an activation binds the license to its current hardware.
-    /// A failure is logged.
+    /// Records this machine as known: an activation binds the license to its current hardware. A
+    /// failure is logged.
     pub async fn accept_machine(&self, now: DateTime<Utc>) {
         let accepting = self.parts.store.within(self.remember_machine(now));
         match accepting.await {
@@ -39,9 +39,8 @@ impl Knowledge {
         Ok(comparison)
     }
 
-    /// Compares this machine with the known ones. The first one, and one that
-    /// joins others that are alive, becomes known. Drift is only noted: it denies
-    /// nothing.
+    /// Compares this machine with the known ones. The first machine is recorded as known, and so is
+    /// one that joins others that are alive. Drift is only recorded; it never denies anything.
     pub(super) async fn examine_machine(
         &self,
         db: &Database,
@@ -71,7 +70,10 @@ fn log(comparison: &Comparison) {
              this is intended, activate the license key again"
         ),
         Verdict::Same if !changed.is_empty() => {
-            tracing::info!(?changed, "the same machine, with changes");
+            tracing::info!(
+                ?changed,
+                "some hardware has changed, but this is still the same machine"
+            );
         }
         Verdict::Same | Verdict::Unknown => {}
     }

@@ -1,15 +1,17 @@
-//! What this installation knows, and where it is kept.
+//! What this installation knows, and where it is stored.
 //!
-//! [`Knowledge`] has one value in memory for each thing that is known: the evidence about the
-//! license with the site's switches ([`Snapshot`]), who the installation is, the calls so far, and
-//! what is remembered of former licenses. It keeps them in the database and in the local copy:
+//! [`Knowledge`] has one value in memory for everything that is known: the evidence about the
+//! license with the site's switches ([`Snapshot`]), the identity of the installation, the calls so
+//! far, and what is remembered about former licenses. It stores them in the database and in the
+//! local copy:
 //!
 //! - load: [`Knowledge::load_local_copy`] and [`Knowledge::open_database`] at the start (`load`);
 //! - change: the methods of a [`Turn`], of which there is one at a time (`turn`);
-//! - flush: [`Turn::flush`] writes what the database could not take before (`unwritten`);
-//! - reload: [`Knowledge::reload`] takes over what other processes have changed (`reload`).
+//! - flush: [`Turn::flush`] writes the changes that the database could not store before
+//!   (`unwritten`);
+//! - reload: [`Knowledge::reload`] applies the changes made by other processes (`reload`).
 //!
-//! Its fields are private: nothing that is known can be changed without being kept.
+//! Its fields are private, so that nothing can be changed without being stored.
 
 mod calls;
 mod database_state;
@@ -68,7 +70,7 @@ pub struct Knowledge {
     /// Notified when what the site may use may have changed.
     changed: Notify,
     calls: Mutex<Calls>,
-    /// Notified when the next call may be due at another time than before.
+    /// Notified when the next call may be due at a different time.
     calls_changed: Notify,
     identity: ArcSwapOption<Identity>,
     comparison: ArcSwapOption<Comparison>,
@@ -79,7 +81,7 @@ pub struct Knowledge {
     repaired_at: Mutex<Option<Duration>>,
 }
 
-/// The parts of the service that knowledge is kept in, verified with, or made of.
+/// The parts of the service that store, verify or create knowledge.
 pub struct Parts {
     /// The database.
     pub store: Arc<Store>,
@@ -89,25 +91,25 @@ pub struct Parts {
     pub time: Arc<Timekeeping>,
     /// The keys that documents are verified with.
     pub keys: Arc<TrustedKeys>,
-    /// What the site's settings decide.
+    /// The settings that affect decisions.
     pub policy: Policy,
     /// The ids that settings prescribe.
     pub prescribed: Prescribed,
-    /// Where the machine's own files are: `/`.
+    /// The root of the machine's own files: `/`.
     pub root: PathBuf,
     /// Which process makes the scheduled calls.
     pub scheduler: Arc<Scheduler>,
     /// What services have reported.
     pub meter: Arc<Meter>,
-    /// The log of attempts, read for others.
+    /// The log of attempts, read for all callers.
     pub attempts: Arc<AttemptsLog>,
     /// Counts security events.
     pub metrics: Arc<Metrics>,
 }
 
 impl Knowledge {
-    /// Knows nothing yet but what `time.json` remembers of licenses. [`Knowledge::load`] comes
-    /// next.
+    /// Initially knows only what `time.json` contains about licenses. [`Knowledge::load`] must be
+    /// called next.
     #[must_use]
     pub fn new(parts: Parts, remembered: Remembered) -> Self {
         let clock = parts.time.clock();
@@ -136,19 +138,20 @@ impl Knowledge {
         Turn::new(self, self.turn.lock().await)
     }
 
-    /// What is known of the license, and what follows from it.
+    /// What is known about the license, and what follows from it.
     #[must_use]
     pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }
 
-    /// Waits until what the site may use may have changed, other than because time has passed.
+    /// Waits until what the site may use may have changed for a reason other than the passage of
+    /// time.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Who this installation is; `None` until the database has been reached
-    /// for the first time.
+    /// The identity of this installation; `None` until the database has been reached for the first
+    /// time.
     #[must_use]
     pub fn identity(&self) -> Option<Arc<Identity>> {
         self.identity.load_full()
@@ -172,8 +175,7 @@ impl Knowledge {
         *remembered = change(std::mem::take(&mut *remembered));
     }
 
-    /// Makes new knowledge the one that answers, also after a restart without the
-    /// database.
+    /// Puts new knowledge into effect, also for a restart without the database.
     async fn publish(&self, snapshot: Snapshot) {
         self.show(snapshot);
         self.write_local_copy().await;

@@ -1,4 +1,4 @@
-//! Apply changes that another process has made in the database.
+//! Applies changes that another process has made in the database.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::verified_rows::Verified;
 use super::{Knowledge, lock, reports};
 use crate::store::{StoreError, system_config};
 
-/// How long a row that others change repeatedly stays as they leave it.
+/// How long a row that others change repeatedly is left unrepaired.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What the database says at one moment.
+/// The content of the database at one moment.
 struct Contents {
     revision: Option<String>,
     verified: Verified,
@@ -27,12 +27,12 @@ struct Contents {
 }
 
 impl Knowledge {
-    /// Reloads the state if the database's revision differs from `seen`; answers the loaded
-    /// revision. While this process is making a change itself, this is left for the next time, and
-    /// so are rows that cannot be repaired yet.
+    /// Reloads the state if the database's revision differs from `seen`; returns the loaded
+    /// revision. While this process is making a change, the reload is postponed, and so is the
+    /// repair of rows that cannot be repaired yet.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn reload(&self, seen: Option<String>) -> Result<Option<String>, StoreError> {
         let store = &self.parts.store;
         let revision = store.within(store.revision()).await?;
@@ -111,12 +111,12 @@ impl Knowledge {
             tracing::warn!(
                 switched_off = ?after.difference(&before).collect::<Vec<_>>(),
                 switched_on = ?before.difference(&after).collect::<Vec<_>>(),
-                "took over changed feature switches from the database"
+                "applied changed feature switches from the database"
             );
         }
     }
 
-    /// Evidence that differs from what this process knows is from a call of another process.
+    /// Evidence that differs from what this process knows comes from a call by another process.
     fn note_validation_elsewhere(&self, loaded: &Snapshot, known: &Evidence, now: DateTime<Utc>) {
         let evidence = &loaded.evidence;
         if *evidence == self.snapshot().evidence {

@@ -12,7 +12,7 @@ impl Knowledge {
     /// The requests that wait for an answer, newest first. An unreadable row counts as missing.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub async fn requests(&self) -> Result<Vec<Pending>, StoreError> {
         let db = self.parts.store.db();
         self.parts.store.within(load(&db)).await
@@ -23,7 +23,7 @@ impl Turn<'_> {
     /// Changes the requests that wait for an answer, in a transaction of their own.
     ///
     /// # Errors
-    /// When the database refuses; then nothing is changed.
+    /// If the database returns an error; nothing is changed then.
     pub async fn change_requests(
         &self,
         change: impl FnOnce(&mut Vec<Pending>),

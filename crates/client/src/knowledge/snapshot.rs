@@ -1,7 +1,7 @@
 //! What the service knows, as one value in memory.
 //!
-//! Every answer is derived from the snapshot and the time: no database, no
-//! network and no lock is on the way of a request.
+//! Every answer is derived from the snapshot and the time: a request never waits for the database,
+//! the network or a lock.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
-//! Change what is known, in the database and in memory.
+//! Changes what is known, in the database and in memory.
 //!
-//! Evidence, features and the log of attempts change in one transaction. What the database cannot
-//! take now is kept as unwritten, and written with the next change that it takes.
+//! Evidence, features and the log of attempts change in one transaction. A change that the database
+//! cannot store now is kept as unwritten, and written with the next change that it can store.
 
 use std::collections::BTreeSet;
 
@@ -38,15 +38,16 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Changes the evidence at `now`, together with a line in the log of attempts and what was
-    /// unwritten. When it is stored, `calls` is noted and the result answers requests.
+    /// Changes the evidence at `now`, together with a line in the log of attempts and all unwritten
+    /// changes. When everything is stored, `calls` is recorded and requests are answered from the
+    /// result.
     ///
-    /// `evidence` gets what counts at that moment: another process may have changed the database
-    /// since the License Server was asked, and so may others, whose changes count for nothing
-    /// where keys are trusted.
+    /// `evidence` receives the state at that moment: another process may have changed the database
+    /// since the License Server was called, and so may others, whose changes are ignored if keys
+    /// are trusted.
     ///
     /// # Errors
-    /// When the database refuses; then nothing is changed.
+    /// If the database returns an error; nothing is changed then.
     pub async fn change(
         &self,
         attempt: Attempt,
@@ -55,14 +56,14 @@ impl<'a> Turn<'a> {
         calls: impl FnOnce(&mut Calls),
     ) -> Result<(), StoreError> {
         let snapshot = self.store(Some(attempt), now, evidence).await?;
-        // Before the license is there to be called about.
+        // Recorded before the new license becomes visible to callers.
         self.knowledge.note_call(calls);
         self.knowledge.publish(snapshot).await;
         Ok(())
     }
 
-    /// The same for what counts even if it cannot be stored now. It is written when the database
-    /// is available.
+    /// The same for a change that takes effect even if it cannot be stored now. It is written when
+    /// the database is available.
     pub async fn change_even_unstored(
         &self,
         attempt: Attempt,
@@ -73,8 +74,11 @@ impl<'a> Turn<'a> {
         let knowledge = self.knowledge;
         let stored = self.store(Some(attempt.clone()), now, &evidence).await;
         let snapshot = stored.unwrap_or_else(|error| {
-            tracing::error!(%error, "failed to store an answer of the License Server, keeping it \
-                until the database is available");
+            tracing::error!(
+                %error,
+                "failed to store a response from the License Server, keeping it until the database \
+                 is available"
+            );
             knowledge.note_unwritten(|unwritten| {
                 unwritten.evidence = true;
                 unwritten.attempts.push(attempt);
@@ -104,7 +108,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Writes what the database could not take before.
+    /// Writes the changes that the database could not store before.
     ///
     /// # Errors
     /// If the database still returns an error.
@@ -118,7 +122,7 @@ impl<'a> Turn<'a> {
     /// Switches a feature off or on for this site.
     ///
     /// # Errors
-    /// When the database refuses; then nothing is changed.
+    /// If the database returns an error; nothing is changed then.
     pub async fn switch(&self, key: &FeatureKey, on: bool) -> Result<(), StoreError> {
         let knowledge = self.knowledge;
         let store = &knowledge.parts.store;
@@ -136,12 +140,12 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    /// Removes the license and what is known about it, with all requests by file
-    /// that wait for an answer: none of them must bring it back. `request` is the
-    /// one that gives it up. The site's switches stay.
+    /// Removes the license and what is known about it, with all pending requests by file, so that
+    /// none of them can bring it back. `request` is the one that gives up the license. The site's
+    /// switches are kept.
     ///
     /// # Errors
-    /// When the database refuses; then nothing is changed.
+    /// If the database returns an error; nothing is changed then.
     pub async fn forget(
         &self,
         license_key: &str,
@@ -168,7 +172,7 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    /// Stores a change with everything that is unwritten; answers what counts then, which is to
+    /// Stores a change together with all unwritten changes; returns the resulting state, which must
     /// be published.
     pub(super) async fn store(
         &self,
@@ -182,7 +186,8 @@ impl<'a> Turn<'a> {
         let storing = repeated(|| knowledge.try_to_store(&unwritten, &attempts, now, &change));
         let snapshot = knowledge.parts.store.within(storing).await?;
         knowledge.note_unwritten(|waiting| waiting.remove(&unwritten));
-        // Lines of others are read when the log is due again, however often others make changes.
+        // Lines of other processes are read at the next regular reading, regardless of how often
+        // they make changes.
         if !attempts.is_empty() {
             knowledge.parts.attempts.invalidate();
         }

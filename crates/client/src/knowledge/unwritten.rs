@@ -27,7 +27,7 @@ impl Unwritten {
         !self.evidence && !self.heartbeat && !self.usage && self.attempts.is_empty()
     }
 
-    /// `written` was written in the meantime, in which more may have come.
+    /// Removes what was written in the meantime. More changes may have been added since.
     pub(super) fn remove(&mut self, written: &Self) {
         self.evidence = false;
         self.heartbeat &= !written.heartbeat;

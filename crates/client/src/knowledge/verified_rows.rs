@@ -1,7 +1,7 @@
-//! What rows count for: everything signed is verified again.
+//! Determines which stored rows are accepted: everything signed is verified again.
 //!
-//! Others can write to the database, and the rows may belong to another installation. Without
-//! keys, the rows count as they are.
+//! Others can write to the database, and the rows may belong to another installation. Without keys,
+//! the rows are accepted unchanged.
 
 use chrono::{DateTime, Utc};
 use license_core::calls::Calls;
@@ -35,7 +35,7 @@ struct Stored {
     is_tampered: bool,
 }
 
-/// What counts, now that rows were read and verified.
+/// The result of reading and verifying rows.
 #[derive(Debug)]
 pub(super) struct Verified {
     /// The evidence that counts.
@@ -47,12 +47,12 @@ pub(super) struct Verified {
     pub is_adopted: bool,
     /// The rows were changed by hand. They are ignored and must be rewritten.
     pub is_tampered: bool,
-    /// Why other evidence counts.
+    /// Why different evidence is used.
     pub not_taken_over: Option<NotTakenOver>,
 }
 
 impl Verified {
-    /// `taken` is missing where no keys are trusted: then the rows count.
+    /// `taken` is missing if no keys are trusted: then the rows are used.
     fn of(stored: Stored, taken: Option<TakenOver>) -> Self {
         let (evidence, not_taken_over) = match taken {
             Some(taken) => (taken.evidence, taken.error),
@@ -99,7 +99,7 @@ enum NotGenuine {
     /// The license was signed before.
     #[error("its signature was removed")]
     SignatureRemoved,
-    /// It is another's.
+    /// It belongs to another installation or machine.
     #[error("it is for another installation or machine")]
     Foreign,
     /// It is unsigned, and the period for adoption is over.
@@ -108,7 +108,7 @@ enum NotGenuine {
 }
 
 impl Knowledge {
-    /// What applies to `identity` with these rows, beside what is `known`.
+    /// What applies to `identity` with these rows, given what is `known`.
     pub(super) fn verify(
         &self,
         rows: EvidenceRows,
@@ -150,7 +150,8 @@ impl Knowledge {
         if is_another {
             tracing::error!(
                 security = true,
-                "another unsigned license; it gets the rest of the first one's grace period"
+                "another unsigned license appeared; it gets what remains of the first one's grace \
+                 period"
             );
         }
         if verified.is_tampered || is_another || (is_lost && is_other) {
@@ -312,7 +313,7 @@ fn unsigned(
         tracing::error!(
             security = true,
             license_key = license_key::mask(&license_key),
-            "the stored license key is longer than any valid key, using its normalised beginning"
+            "the stored license key is longer than any valid key; using its normalized beginning"
         );
     }
     let license = License::new(cached.license_data);
@@ -341,8 +342,8 @@ fn unsigned(
     }
 }
 
-/// A license that counts for nothing. The License Server is asked about the key of its document,
-/// if a trusted key has signed that, and otherwise about the one in the row.
+/// A license that is not accepted. The License Server is asked about the key of its document, if a
+/// trusted key has signed that, and otherwise about the one in the row.
 fn not_genuine(
     cached: CachedLicense,
     document: Option<&VerifiedLicense>,

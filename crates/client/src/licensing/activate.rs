@@ -1,4 +1,4 @@
-//! Ask for a seat with a license key, and cache the license.
+//! Requests a seat with a license key, and caches the license.
 
 use chrono::{DateTime, Utc};
 use license_core::calls::Calls;
@@ -101,8 +101,7 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
         error_message: Some(error.to_string()),
     })
     .await;
-    // A refused activation is no evidence about the cached license,
-    // but a reason to ask about it.
+    // A refused activation is not evidence about the cached license, but a reason to validate it.
     let is_cached = license_key::same(license_key, &cached_key);
     if is_cached && matches!(error, ActivateError::Refused { .. }) {
         app.knowledge.note_call(Calls::validation_wanted);

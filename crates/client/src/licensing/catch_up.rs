@@ -1,9 +1,9 @@
-//! Follow the vendor's key sets.
+//! Follows the vendor's key sets.
 //!
-//! Every signed response of the License Server names its newest set. A client with an older set, or
-//! one that encounters an unknown key, requests the signed sets in between, and follows them as far
-//! as they are valid. The size of a response is limited, so the client repeats the request as long
-//! as it makes progress.
+//! Every signed response from the License Server names its newest set. A client with an older set,
+//! or one that encounters an unknown key, requests the signed sets in between, and follows them as
+//! far as they are valid. The size of a response is limited, so the client repeats the request as
+//! long as it makes progress.
 
 use license_core::calls::Calls;
 use license_core::contact;

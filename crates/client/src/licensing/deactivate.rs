@@ -1,4 +1,4 @@
-//! Free the seat, and remove the license.
+//! Frees the seat, and removes the license.
 
 use license_core::contact::{Contact, NoContact};
 use license_core::license_key;

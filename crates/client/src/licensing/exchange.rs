@@ -1,7 +1,8 @@
 //! One call to the License Server, from the request to what its answer means.
 //!
 //! Every call goes through [`exchange`], so that none of them forgets a step:
-//! send, judge, follow newer key sets, note the time that is proven and how long to wait, count, log.
+//! send, judge, follow newer key sets, note the time that is proven and how long to wait, count,
+//! log.
 
 use license_core::contact::{Contact, Question, Request};
 use license_core::hardware::Verdict;
@@ -69,7 +70,7 @@ fn log<Y>(call: Call, license_key: &str, contact: &Contact<Y>) {
     let license_key = license_key::mask(license_key);
     match contact {
         Contact::Confirmed(_) => {
-            tracing::info!(call, license_key, "the License Server confirmed the call");
+            tracing::info!(call, license_key, "the License Server accepted the call");
         }
         Contact::Denied(denial) => tracing::warn!(
             call,

@@ -1,4 +1,4 @@
-//! The use cases, one verb a file.
+//! The use cases, one verb per file.
 //!
 //! Each asks the License Server or the database, lets `license_core` decide,
 //! and changes what is known. The rules themselves are not here.

@@ -44,7 +44,7 @@ const MAX_VALUE_CHARS: i32 = 64;
 /// reads untruncated columns of the four tables.
 #[expect(
     clippy::disallowed_methods,
-    reason = "replaces all columns with cut ones"
+    reason = "replaces all columns with truncated ones"
 )]
 fn find<E: EntityTrait>(
     db: &impl ConnectionTrait,
@@ -125,8 +125,8 @@ pub enum StoreError {
     /// The row that every database of this program has cannot be changed.
     #[error(
         "the row 'license_client.secret' of the table system_config is missing or hidden; restore \
-         the database, or if row-level security hides it, give the tables to the user in \
-         DATABASE_URL, add a policy for this user, or give it BYPASSRLS"
+         the database, or if row-level security hides the row, make the user in DATABASE_URL the \
+         owner of the tables, add a policy for this user, or give it BYPASSRLS"
     )]
     NoRow,
 }
@@ -170,7 +170,7 @@ impl Store {
     /// Creates a handle; the connection is established on first use.
     ///
     /// # Errors
-    /// When the URL cannot be used at all.
+    /// If the URL cannot be used at all.
     pub fn new(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, StoreError> {
         Ok(Self {
             url: url.clone(),
@@ -200,7 +200,7 @@ impl Store {
     /// Which of the four tables are missing.
     ///
     /// # Errors
-    /// When one cannot be read for another reason.
+    /// If one cannot be read for another reason.
     pub async fn missing_tables(&self) -> Result<Vec<&'static str>, StoreError> {
         Ok(schema::missing_tables(&self.db).await?)
     }
@@ -219,7 +219,7 @@ impl Store {
     /// Whether changes can be stored, within 2 s. Anyone may ask.
     ///
     /// # Errors
-    /// When they cannot: the database does not answer, or can only be read, or is full.
+    /// If they cannot: the database does not answer, or can only be read, or is full.
     pub async fn ping(&self) -> Result<(), StoreError> {
         // A row that exists in every database of this program, and that no change waits for.
         let unchanged = "UPDATE system_config SET updated_at = updated_at \
@@ -247,7 +247,7 @@ impl Store {
     /// A text that changes with every committed [`Store::begin`], in any process.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// If the database does not answer.
     pub async fn revision(&self) -> Result<Option<String>, StoreError> {
         system_config::get(&self.db, system_config::REVISION).await
     }
@@ -272,10 +272,10 @@ impl Store {
         Ok(transaction)
     }
 
-    /// Subscribes to changes of other processes; `None` if they are not announced.
+    /// Subscribes to changes made by other processes; `None` if they are not announced.
     ///
     /// # Errors
-    /// When the database cannot be reached.
+    /// If the database cannot be reached.
     pub async fn listen(&self) -> Result<Option<Listener>, StoreError> {
         Ok(Listener::start(&self.db, CHANNEL).await?)
     }

@@ -25,7 +25,7 @@ pub const SECRET: &str = "license_client.secret";
 pub const FINGERPRINTS: &str = "license_client.fingerprints";
 /// Row with the lease of the process that calls the License Server on schedule.
 pub const SCHEDULER: &str = "license_client.scheduler";
-/// Row with the usage reports of services of the VMS.
+/// Row with the usage reports from services of the VMS.
 pub const USAGE: &str = "license_client.usage";
 
 /// Row with the signed key sets that lead from the keys of this program to those

@@ -14,7 +14,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// down. `None` for no row, null, or a number below zero.
 ///
 /// # Errors
-/// If the database returns an error the query, or takes too long.
+/// If the database rejects the query, or takes too long.
 pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreError> {
     let query = without_end(query);
     let backend = db.get_database_backend();
@@ -40,7 +40,7 @@ pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreErro
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "not below zero, and a number too great becomes the greatest"
+        reason = "the number is not negative, and one that is too large becomes the maximum"
     )]
     Ok(value.filter(|v| *v >= 0.0).map(|v| v as u64))
 }

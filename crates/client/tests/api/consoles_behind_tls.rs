@@ -217,7 +217,7 @@ async fn slow_requests_of_one_address_leave_connections_for_others() {
     assert_eq!(keys.send().await.unwrap().status(), 200);
 }
 
-/// Paths from the calls of sites to the administration, in every spelling.
+/// Paths that lead from the calls of sites to the administration, in every spelling.
 fn detours(key: &str) -> Vec<String> {
     let mut detours = Vec::new();
     for up in [

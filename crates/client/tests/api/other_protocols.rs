@@ -40,7 +40,7 @@ async fn a_proxy_with_the_proxy_protocol_and_tls_on_a_plain_port_are_logged() {
     let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xc3\x50\0\x50";
     let version_2 = [&header[..], request].concat();
     let proxy = "peer=127.0.0.1";
-    let text = "the proxy sends the PROXY protocol, which is not supported";
+    let text = "the proxy uses the PROXY protocol, which is not supported";
     for (times, bytes) in [&version_1, &version_2].into_iter().enumerate() {
         let answered = answer(program.port, bytes);
         assert!(answered.starts_with("HTTP/1.1 400 "), "{answered}");
@@ -56,7 +56,7 @@ async fn a_proxy_with_the_proxy_protocol_and_tls_on_a_plain_port_are_logged() {
         program.port,
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n",
     );
-    is_logged(&program, "a caller speaks TLS on a port without TLS", 1).await;
+    is_logged(&program, "a caller uses TLS on a port without TLS", 1).await;
     assert!(program.log().contains(proxy), "{}", program.log());
     assert!(answer(program.port, request).starts_with("HTTP/1.1 200 "));
     is_logged(&program, text, 3).await;

@@ -272,7 +272,7 @@ async fn doctor_says_which_way_calls_take_and_takes_it() {
         assert_eq!(warned, no_proxy == "10.*", "{shown:?}");
         let answers = shown
             .iter()
-            .any(|it| it.contains("License Server: ") && it.contains(" answers"));
+            .any(|it| it.contains("License Server: ") && it.contains(" responds"));
         assert!(answers, "{shown:?}");
     }
     let mut checked = site.settings().clone();

@@ -192,7 +192,8 @@ fn a_word_that_is_no_level_stops_the_start() {
         assert_eq!(output.status.code(), Some(2), "{word}");
         let said = String::from_utf8(output.stderr).unwrap();
         let expected = format!(
-            "error: LOG (--log) is '{word}': expected trace, debug, info, warn, error or off, and levels for parts of the program as in 'info,license_client=debug'\n"
+            "error: LOG (--log) is '{word}': expected trace, debug, info, warn, error or off, \
+             optionally with levels for parts of the program, as in 'info,license_client=debug'\n"
         );
         assert_eq!(said, expected);
     }

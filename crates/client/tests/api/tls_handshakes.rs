@@ -175,15 +175,15 @@ fn a_postgresql_certificate_is_explained_in_every_mode() {
         "sslmode=verify-full",
     ] {
         let found = database(port, mode);
-        let expected = "the server's certificate, or one that it sends with it, is of X.509 version \
-                        1; make one of version 3: openssl req -x509";
+        let expected = "the server's certificate, or one sent with it, uses X.509 version 1; \
+                        create a version 3 certificate: openssl req -x509";
         assert!(found.contains(expected), "{mode}: {found}");
     }
     let new = made("rsa:2048");
     let server = Server::start(new.path(), "");
     let found = database(server.behind_postgres(), "sslmode=verify-full");
     assert!(
-        found.contains("name the certificate of its authority with sslrootcert"),
+        found.contains("set sslrootcert to the certificate of its authority"),
         "{found}"
     );
     let weak = Server::start(new.path(), "-tls1_2 -cipher AES128-SHA");
@@ -225,7 +225,7 @@ fn a_file_of_the_database_url_is_named_with_what_is_wrong() {
         (
             certificate(),
             certificate(),
-            "is a certificate; name the private key",
+            "is a certificate; set sslkey to the private key",
         ),
         (certificate(), file("text.pem"), "is no PEM private key"),
         (
@@ -242,7 +242,7 @@ fn a_file_of_the_database_url_is_named_with_what_is_wrong() {
         (
             old.path().join("certificate.pem"),
             other,
-            "certificate.pem' is of X.509 version 1",
+            "certificate.pem' uses X.509 version 1",
         ),
     ] {
         let parameters = format!("sslcert={}&sslkey={}", certificate.display(), key.display());

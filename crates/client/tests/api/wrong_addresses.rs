@@ -79,8 +79,13 @@ fn the_doctor_warns_of_an_address_that_is_no_license_server() {
         (not_found, "/api/licenses", no_server, "remove /licenses"),
         (not_found, "/licenses/", no_server, "remove /licenses"),
         (other_service, "/api", no_server, "another service"),
-        (sign_in, "/api", "publishes no keys", "a sign-in page"),
-        (other_json, "/api", "publishes no keys", "another service"),
+        (sign_in, "/api", "does not publish keys", "a sign-in page"),
+        (
+            other_json,
+            "/api",
+            "does not publish keys",
+            "another service",
+        ),
         (
             publishes,
             "/api",
@@ -122,8 +127,8 @@ fn an_answer_with_too_many_or_malformed_headers_is_said() {
         "x y: 1\r\n".to_owned(),
     ] {
         let found = finding(&head(&headers), &[]);
-        let expected = "the server or a proxy sends more than 256 headers, or a malformed head";
-        assert_says(&found, "error", expected, "check what is answering");
+        let expected = "the server or a proxy sends more than 256 headers, or malformed ones";
+        assert_says(&found, "error", expected, "check whether the response");
         let text = found["found"].as_str().unwrap();
         assert!(!text.contains("cannot be reached"), "{text}");
         assert!(!text.contains("https://"), "{text}");

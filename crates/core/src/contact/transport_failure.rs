@@ -36,7 +36,7 @@ pub enum TransportFailure {
     },
     /// The response is longer than any genuine one.
     #[error(
-        "the response is longer than {limit} bytes; something other than the License Server is \
+        "the response is longer than {limit} bytes; something other than the License Server may be \
          responding"
     )]
     TooLong {

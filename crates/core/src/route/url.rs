@@ -1,8 +1,9 @@
 //! The path in the URL of a request, as a gateway states it.
 
 /// The path and query of a URL such as `https://vms.example/map/1?zoom=2`: the part after the host
-/// and port, or `/` if there is none. Everything else is returned unchanged: a path is one already,
-/// and other texts are not absolute paths, so [`crate::route::RouteTable::need`] refuses them.
+/// and port, or `/` if there is none. Everything else is returned unchanged: a path needs no
+/// conversion, and other texts are not absolute paths, so [`crate::route::RouteTable::need`]
+/// refuses them.
 ///
 /// The host may be chosen by the visitor. It ends at the first slash, which no host contains, and a
 /// URL whose host has other characters than hosts and ports have (RFC 3986, section 3.2) is

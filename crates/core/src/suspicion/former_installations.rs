@@ -33,8 +33,8 @@ pub fn installation_fingerprint(installation_id: &str) -> String {
 }
 
 impl Trail {
-    /// Adds the installation that calls to the trail, which was `before`. Answers whether it
-    /// looks like several machines.
+    /// Adds the calling installation to the trail; `before` is the trail's previous state. Returns
+    /// whether this indicates several machines.
     pub(super) fn follow_installation(&mut self, before: &Self, report: &Report<'_>) -> bool {
         if !before.is_replaced_by(report) {
             return false;

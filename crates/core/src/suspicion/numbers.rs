@@ -18,8 +18,8 @@ pub const REGRESSION_WINDOW: TimeDelta = TimeDelta::days(30);
 pub const REPETITION_INTERVAL: TimeDelta = TimeDelta::days(1);
 
 impl Trail {
-    /// The number that counts as what the site says. An activation may carry that of another
-    /// license.
+    /// The number that counts as reported by the site. An activation may contain the number of
+    /// another license.
     pub(super) fn relevant_number(&self, report: &Report<'_>) -> Option<u64> {
         let number = report.newest_seq;
         match report.is_activation {
@@ -33,8 +33,8 @@ impl Trail {
         seq > self.issued && !report.knows_lost_number
     }
 
-    /// Adds what a call says of its number to the trail, which was `before`. Answers whether
-    /// that looks like several machines.
+    /// Adds the number that a call reports to the trail; `before` is the trail's previous state.
+    /// Returns whether this indicates several machines.
     pub(super) fn follow_number(
         &mut self,
         before: &Self,
@@ -60,8 +60,8 @@ impl Trail {
             return false;
         }
         self.count_behind(None, report.at);
-        // A machine that lost its data activates without a number: what is said
-        // next tells whether it was that one.
+        // A machine that lost its data activates without a number: its next report shows whether it
+        // was that machine.
         !report.is_activation && self.count_regression(0, report)
     }
 
@@ -77,7 +77,7 @@ impl Trail {
             self.says_seq |= !by_file;
         } else if by_file {
             let is_behind = |at| before.files.is_behind(seq, at);
-            // Requests that overtake each other say smaller numbers again.
+            // Requests that overtake each other report smaller numbers again.
             if before.behind_at < Some(seq) && written_at.is_some_and(is_behind) {
                 self.count_behind(Some(seq), report.at);
             }
@@ -85,8 +85,8 @@ impl Trail {
             self.count_behind(Some(seq), report.at);
         } else if before.is_past_its_lease(seq, report) {
             self.count_behind(Some(seq), report.at);
-            // The next one counts a day later: a site that was switched off needs time
-            // to hear an answer.
+            // The next one counts a day later: a site that was switched off needs time to receive a
+            // response.
             self.behind_since = Some(report.at - report.longest_lease + REPETITION_INTERVAL);
         } else {
             self.behind_since = before.behind_since.or(Some(report.at));
@@ -94,10 +94,9 @@ impl Trail {
         false
     }
 
-    /// A restored database has lost what it issued; the number says nothing
-    /// about the seat then, neither for it nor against it. But the answer to it was
-    /// the last one that was needed. Another one counts although the machine itself is up
-    /// to date in between.
+    /// If a restored database has lost the number, the number proves nothing about the seat. But
+    /// after the response to it, no further lost number should be reported. Another one counts,
+    /// even if the machine itself is up to date in between.
     fn note_lost_number(&mut self, before: &Self, seq: u64, report: &Report<'_>) -> bool {
         let is_another = before.lost_claim.is_some_and(|it| it != seq);
         self.lost_claim = Some(seq);

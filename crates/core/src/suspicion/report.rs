@@ -1,4 +1,4 @@
-//! What a call says of its sender.
+//! What a call says about its sender.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -9,8 +9,8 @@ use crate::offline::MAX_REQUEST_SKEW;
 use crate::open_leases::{BLIND_REQUESTS_WINDOW, SignedLease};
 
 impl Trail {
-    /// Adds a request file to the trail, which was `before`. Answers whether it looks like
-    /// several machines.
+    /// Adds a request file to the trail; `before` is the trail's previous state. Returns whether
+    /// this indicates several machines.
     pub(super) fn follow_request_file(&mut self, before: &Self, report: &Report<'_>) -> bool {
         let mut is_shared = false;
         if before.is_unaware(report) {

@@ -1,4 +1,4 @@
-//! What answers of the License Server and other signed documents say about the time.
+//! What answers from the License Server and other signed documents say about the time.
 
 use std::time::Duration;
 

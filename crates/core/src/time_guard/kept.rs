@@ -1,4 +1,4 @@
-//! What one process keeps of the effective time for the next.
+//! What a process stores about the effective time for the next start.
 
 use std::time::Duration;
 

@@ -37,7 +37,7 @@ pub(super) async fn run(command: &Health, json: bool) -> anyhow::Result<()> {
         .build()?;
     let asked = client.get(format!("http://{address}/readyz")).send().await;
     let mut answer = asked.with_context(|| {
-        format!("no License Server answers at {address}; start it with 'license-server serve'")
+        format!("no License Server responds at {address}; start it with 'license-server serve'")
     })?;
     let status = answer.status();
     let mut text = Vec::new();
@@ -45,7 +45,7 @@ pub(super) async fn run(command: &Health, json: bool) -> anyhow::Result<()> {
         text.extend_from_slice(&chunk);
         ensure!(
             text.len() <= MAX_ANSWER_BYTES,
-            "the program at {address} is not a License Server: its answer does not end"
+            "the program at {address} is not a License Server: its response is too long"
         );
     }
     let text = String::from_utf8_lossy(&text);

@@ -48,11 +48,11 @@ pub(super) enum Keys {
         license-server keys rotate                    (signs in 7 days)\n  \
         license-server keys rotate --at-once          (the old key is compromised)")]
     Rotate {
-        /// Days until the new key signs; until then the old key does
+        /// Days until the new key is used for signing; until then the old key is used
         #[arg(long, default_value_t = DEFAULT_OVERLAP_DAYS, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(..=i64::from(MAX_OVERLAP_DAYS)))]
         overlap_days: u16,
 
-        /// The new key signs immediately
+        /// Use the new key for signing immediately
         #[arg(long, conflicts_with = "overlap_days")]
         at_once: bool,
 
@@ -62,8 +62,10 @@ pub(super) enum Keys {
 
     /// Use this key directory from now on, even if it is older than the database's record or a
     /// different one. Use this only if the newest directory is lost
-    #[command(after_help = "Example:\n  license-server keys accept\n\n\
-        Stop all servers first, and start them afterwards. Revoked keys stay revoked.")]
+    #[command(
+        after_help = "Example:\n  license-server keys accept\n\nStop all servers first, and start \
+                      them again afterwards. Revoked keys stay revoked."
+    )]
     Accept,
 
     /// Revoke a key: everything that it has signed becomes invalid
@@ -134,9 +136,11 @@ async fn create(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Re
             "Back up this directory, and export the public keys for clients with 'license-server keys export'."
         );
     }
-    // Where another directory was in use, its keys may be what all sites trust.
+    // If another directory was in use, all sites may trust its keys.
     if let Err(error) = loaded {
-        say(format_args!("note: nothing is signed with it yet: {error}"));
+        say(format_args!(
+            "note: the key cannot sign anything yet: {error}"
+        ));
     }
     Ok(())
 }
@@ -211,7 +215,8 @@ async fn accept(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Re
     } else {
         println!("Accepted {} with key set {version}", directory.display());
         println!(
-            "Start all servers again. Give sites that do not trust this key set the public keys: license-server keys export"
+            "Start all servers again. Export the public keys with 'license-server keys export' for \
+             sites that do not trust this key set."
         );
     }
     Ok(())

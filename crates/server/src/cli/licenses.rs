@@ -130,7 +130,7 @@ pub(super) async fn list(
     Ok(())
 }
 
-/// Prints an array of licenses page by page, so that it can be arbitrarily long. Answers where the
+/// Prints an array of licenses page by page, so that it can be arbitrarily long. Returns where the
 /// next page begins, if there are more licenses.
 async fn print_json(
     db: &impl ConnectionTrait,
@@ -246,7 +246,7 @@ pub(super) async fn renew(
     let end = command.until.end(now)?;
     anyhow::ensure!(
         end.is_some() || command.never,
-        "missing end; expected --expires-at 2030-12-31, --expires-in-days 365, or --never"
+        "missing end date; expected --expires-at 2030-12-31, --expires-in-days 365, or --never"
     );
     let key = super::license_key(command.key)?;
     let store = open_store(storage).await?;

@@ -61,8 +61,10 @@ enum Command {
     Serve(Serve),
 
     /// Create the database and the first signing key if they are missing
-    #[command(after_help = "Example:\n  license-server init\n\n\
-        'serve' does the same at its first start. No other command creates a database.")]
+    #[command(
+        after_help = "Example:\n  license-server init\n\n'serve' does the same when it is first \
+                      started. No other command creates a database."
+    )]
     Init,
 
     /// Create, list, export, rotate and revoke signing keys
@@ -147,7 +149,7 @@ enum Command {
         license-server audit\n  license-server audit --json > audit.jsonl")]
     Audit(audit::Audit),
 
-    /// Check whether the service is ready, for container probes
+    /// Check whether the service is ready; for container probes
     #[command(after_help = "Example:\n  license-server health --port 4000")]
     Health(health::Health),
 

@@ -23,7 +23,7 @@ use crate::store::{StoreError, licenses, suspicions};
 /// Days of the plot.
 const DAYS: u32 = 30;
 /// The text alternative of the plot.
-const SUMMARY: &str = "Heartbeats of all sites on each of the last 30 days";
+const SUMMARY: &str = "Heartbeats from all sites on each of the last 30 days";
 /// Licenses that end within this time are highlighted.
 const SOON: TimeDelta = TimeDelta::days(30);
 /// Maximum number of suspicions on the page.

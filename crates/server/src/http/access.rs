@@ -1,7 +1,6 @@
-//! Who may do what the vendor's staff do: programs with the token, browsers in a
-//! session.
+//! Who may perform administration: programs with the token, and browsers with a session.
 //!
-//! Sites need neither: what they may do is decided by the license key.
+//! Sites need neither: their license key decides what they may do.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Once};

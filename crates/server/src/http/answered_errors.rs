@@ -27,7 +27,7 @@ pub(super) enum AdminErrors {
     /// `internal`: see the log of the License Server.
     #[response(status = 500)]
     Internal(ErrorBody),
-    /// `unavailable` or `busy`: the database cannot be used now. `outcome_unknown`: a change
+    /// `unavailable` or `busy`: the database cannot be used at present. `outcome_unknown`: a change
     /// may have been stored.
     #[response(status = 503)]
     Unavailable(ErrorBody),
@@ -36,7 +36,8 @@ pub(super) enum AdminErrors {
 /// Errors of every operation that sites use.
 #[derive(IntoResponses)]
 pub(super) enum SiteErrors {
-    /// `too_many_calls`: the caller has used its allowance; `Retry-After` has the wait.
+    /// `too_many_calls`: the caller has exceeded its rate limit; `Retry-After` says how long to
+    /// wait.
     #[response(status = 429)]
     TooManyCalls(ErrorBody),
     /// `internal`: see the log of the License Server.
@@ -56,7 +57,7 @@ pub(super) enum BodyErrors {
     /// `timeout`: the body did not arrive in time.
     #[response(status = 408)]
     TimedOut(ErrorBody),
-    /// `body_too_long`: the body is longer than the License Server reads.
+    /// `body_too_long`: the body exceeds the License Server's limit.
     #[response(status = 413)]
     TooLong(ErrorBody),
 }

@@ -22,9 +22,9 @@ const NO_NUL: &str = r"^[^\u0000]*$";
 #[openapi(
     info(
         title = "Foxsight License Server",
-        description = "What License Clients ask, and the administration of licenses, seats, the \
-            fleet, signing keys and the audit log. The administration needs the ADMIN_TOKEN as \
-            a bearer token."
+        description = "The API for License Clients, and for the administration of licenses, seats, \
+                       the fleet, signing keys and the audit log. Administration requires the \
+                       ADMIN_TOKEN as a bearer token."
     ),
     modifiers(&Token)
 )]
@@ -60,7 +60,7 @@ pub(super) fn to_json(document: &openapi::OpenApi) -> String {
     document.to_string()
 }
 
-/// Adds who may use an operation, and what its body has to be.
+/// Adds who may use an operation, and the type of its body.
 fn complete(operation: &mut Value, path: &str, schemas: &mut Value) {
     let is_administration = path.starts_with("/api/admin/");
     if is_administration {
@@ -84,7 +84,7 @@ fn name_of(reference: &str) -> &str {
     reference.rsplit('/').next().unwrap_or_default()
 }
 
-/// Says of all texts in a body that they contain no NUL.
+/// Declares that texts in bodies contain no NUL.
 fn forbid_nul(schemas: &mut Value, reference: &str) {
     let fields = schemas[name_of(reference)].get_mut("properties");
     let mut nested = Vec::new();

@@ -159,9 +159,7 @@ impl ApiError {
             Self::TooManyCalls(wait) => {
                 format!("Too many calls; wait {} s, then try again", seconds(*wait))
             }
-            Self::NotSigning => {
-                "The License Server is currently not signing; see its log".to_owned()
-            }
+            Self::NotSigning => "The License Server cannot sign at present; see its log".to_owned(),
             Self::OlderThanSite => "The License Server's database is older than this site's \
                                     license; the vendor has been alerted"
                 .to_owned(),

@@ -61,7 +61,7 @@ const MAX_RESPELLED_BYTES: usize = 8 * 1024;
 /// 2020-12, validation, section 6.1.1).
 ///
 /// # Errors
-/// When the text is not the JSON of a `T`.
+/// If the text is not the JSON of a `T`.
 pub(super) fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(text).or_else(|error| {
         if text.len() > MAX_RESPELLED_BYTES {
@@ -75,7 +75,7 @@ pub(super) fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_jso
     })
 }
 
-/// Makes 7.0 a 7; answers whether there was such a number.
+/// Converts 7.0 to 7; returns whether there was such a number.
 fn respell_whole_numbers(value: &mut Value) -> bool {
     let of_all = |found, value| respell_whole_numbers(value) || found;
     match value {

@@ -1,4 +1,4 @@
-//! The calls of sites: `docs/api.md`, "Cloud protocol".
+//! The calls from sites: `docs/api.md`, "Cloud protocol".
 //!
 //! A refusal is answered with 200: sites of version 1.0.0 show its message
 //! only then.
@@ -60,7 +60,7 @@ type Reply = Result<Json<Value>, ApiError>;
 
 /// Take a seat for a machine.
 ///
-/// A machine that holds a seat already keeps it.
+/// A machine that already has a seat keeps it.
 #[utoipa::path(
     post, path = "/activate", operation_id = "activate", tag = "sites",
     request_body = site_messages::ActivateRequest, params(SiteHeaders),
@@ -113,7 +113,7 @@ pub(super) async fn validate(
     Ok(Json(confirmation(answer)))
 }
 
-/// Note the usage that a machine reports, and confirm or deny as for a validation.
+/// Record the usage that a machine reports, and confirm or deny the license as in a validation.
 #[utoipa::path(
     post, path = "/heartbeat", operation_id = "heartbeat", tag = "sites",
     request_body = site_messages::HeartbeatRequest, params(SiteHeaders),
@@ -211,8 +211,8 @@ pub(super) async fn offline(
     });
     let signed = signed.await??;
     let (granted, message) = match &signed.answer {
-        SiteAnswer::License(_) => (true, "The license file holds a lease"),
-        SiteAnswer::Deactivated { .. } => (true, "The license file holds the receipt"),
+        SiteAnswer::License(_) => (true, "The license file contains a lease"),
+        SiteAnswer::Deactivated { .. } => (true, "The license file contains the receipt"),
         SiteAnswer::Denied { message, .. } => (false, message.as_str()),
     };
     let data = json!({"granted": granted, "message": message, "file": signed.file});
@@ -229,7 +229,7 @@ struct OfflineBody {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct KeysParams {
-    /// The version that is known: the answer has the signed sets that follow it.
+    /// The version that the site has; the response contains the signed sets that follow it.
     #[param(inline, value_type = KeySetVersion, required = false)]
     after: Option<u64>,
 }
@@ -270,8 +270,8 @@ pub(super) async fn keys(
     (headers, Body::from_stream(stream::iter(parts)))
 }
 
-/// Answers a call in its turn. If a caller disconnects, its turn is kept until the call has ended:
-/// otherwise disconnected callers could use up the connections of others.
+/// Answers a call when it is its turn. If a caller disconnects, its turn is kept until the call has
+/// ended: otherwise disconnected callers could use up the connections of others.
 async fn ask(
     app: Arc<App>,
     address: ClientAddress,

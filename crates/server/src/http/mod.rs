@@ -176,7 +176,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
 
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "the form that the layer calls"
+    reason = "the signature that the layer requires"
 )]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     listener::log_panic(&*panic);

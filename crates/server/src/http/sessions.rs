@@ -43,7 +43,7 @@ pub(crate) async fn is_signed_in(
     headers: &HeaderMap,
 ) -> Result<bool, StoreError> {
     let (db, now) = (state.app.store.reader(), state.app.clock.now());
-    // Names that no server made cost no query.
+    // Names that no server has created need no query.
     let ids = state.access.sessions.ids(headers);
     if ids.is_empty() {
         return Ok(false);
@@ -59,10 +59,11 @@ pub(crate) async fn is_signed_in(
     Ok(true)
 }
 
-/// Ends every session that the request names, on every server; answers the cookie that removes its name.
+/// Ends every session that the request names, on every server; returns the cookie that removes its
+/// name.
 ///
 /// # Errors
-/// When the database refuses; no session has ended then.
+/// If the database returns an error; no session has ended then.
 pub(crate) async fn end(state: &HttpState, headers: &HeaderMap) -> Result<HeaderValue, StoreError> {
     let ids = state.access.sessions.ids(headers);
     if !ids.is_empty() {

@@ -25,11 +25,10 @@ pub(super) struct SiteHeaders {
     /// 32 random bytes in base64url, which the signed answer repeats.
     #[param(rename = "X-License-Nonce", inline, value_type = NonceHeader, required = false)]
     nonce: Option<String>,
-    /// The highest sequence number that the site knows. A text that is no whole number is
-    /// ignored.
+    /// The highest sequence number that the site knows. Text that is not a whole number is ignored.
     #[param(rename = "X-License-Seq", nullable = false)]
     seq: Option<String>,
-    /// The names of the changed hardware components, if the machine may be another one.
+    /// The names of the changed hardware components, if this may be a different machine.
     #[param(rename = "X-License-Drift", nullable = false)]
     drift: Option<String>,
 }
@@ -118,7 +117,7 @@ pub(super) struct SystemInfo {
     total_memory_gb: f64,
     /// Host name.
     hostname: String,
-    /// Machine, the output of `uname -m`.
+    /// Machine type, the output of `uname -m`.
     architecture: String,
 }
 
@@ -132,7 +131,7 @@ pub(super) struct DeactivateRequest {
     hardware_id: String,
 }
 
-/// A license as sites get it.
+/// A license as sent to sites.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SiteLicense {
@@ -146,7 +145,7 @@ pub(super) struct SiteLicense {
     tier: String,
     /// Always `active`: other licenses are denied.
     status: String,
-    /// The last instant at which the license may be used; `null` is never.
+    /// The last instant at which the license may be used; `null` if it never expires.
     expires_at: Option<DateTime<Utc>>,
     /// -1 is unlimited.
     max_cameras: i64,
@@ -154,16 +153,16 @@ pub(super) struct SiteLicense {
     max_users: i64,
     /// In GB; -1 is unlimited.
     max_storage_gb: i64,
-    /// How many machines may hold the license at the same time.
+    /// How many machines may use the license at the same time.
     seats: u32,
     /// Feature keys.
     enabled_features: Vec<String>,
     /// When the license was issued.
     issued_at: DateTime<Utc>,
-    /// How many times a seat may still move to another machine while the lease of the old
-    /// machine runs.
+    /// How many more times a seat may move to another machine before the old machine's lease has
+    /// ended.
     moves_left: u32,
-    /// The signed license, a JWS. Only this counts where the site has trusted keys.
+    /// The signed license, a JWS. Sites with trusted keys use only this.
     signature: String,
 }
 
@@ -199,9 +198,9 @@ pub(super) struct Refused {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct RefusedError {
-    /// Why, such as `seat_limit`.
+    /// The reason, such as `seat_limit`.
     code: String,
-    /// In words, for the operator of the site.
+    /// A message for the operator of the site.
     message: String,
 }
 
@@ -250,9 +249,9 @@ pub(super) struct Denied {
 pub(super) struct DeniedData {
     /// Always false.
     is_valid: bool,
-    /// Why, such as `revoked`.
+    /// The reason, such as `revoked`.
     reason: String,
-    /// In words, for the operator of the site.
+    /// A message for the operator of the site.
     message: String,
     /// The signed denial, a JWS.
     signature: String,
@@ -299,9 +298,9 @@ pub(super) struct OfflineAnswer {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct OfflineData {
-    /// Whether the license file contains a lease or a receipt, and no denial.
+    /// Whether the license file contains a lease or a receipt rather than a denial.
     granted: bool,
-    /// In words, for the operator of the site.
+    /// A message for the operator of the site.
     message: String,
     /// The license file.
     file: String,
@@ -318,8 +317,8 @@ pub(super) struct KeySet {
     /// Ids of keys that must never be trusted again; absent if there are none.
     #[schema(nullable = false)]
     revoked: Option<Vec<String>>,
-    /// With `after`: signed key sets that lead from that version to the newest one, the oldest
-    /// first. If the last one is older than `version`, ask again from there.
+    /// With `after`: signed key sets that lead from that version to the newest one, oldest first.
+    /// If the last one is older than `version`, ask again from there.
     #[schema(nullable = false)]
     chain: Option<Vec<String>>,
 }

@@ -1,4 +1,4 @@
-//! Give a machine a seat of a license. A machine that holds one keeps it.
+//! Gives a machine a seat of a license. A machine that already has one keeps it.
 
 use license_core::protocol::ActivateRequest;
 

@@ -1,4 +1,4 @@
-//! Answer a site, over the network or by file.
+//! Answers a site, over the network or by file.
 //!
 //! There is one use case for each call: `activate`, `validate`, `heartbeat` and `deactivate`, made
 //! from the steps of `HeldLicense`.

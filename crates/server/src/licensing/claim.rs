@@ -1,4 +1,4 @@
-//! Find a place for a machine among the seats of a license. The rules are
+//! Finds a place for a machine among the seats of a license. The rules are
 //! [`license_core::seat`]'s.
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -1,5 +1,5 @@
-//! Take a machine's seat back at its request. A seat may be given back regardless of the
-//! license's status.
+//! Takes a machine's seat back at its request. A seat may be given back regardless of the license's
+//! status.
 
 use license_core::document::DenialReason;
 use serde_json::json;

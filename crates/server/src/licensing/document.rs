@@ -96,7 +96,7 @@ pub fn signed_license(
 pub struct Denied {
     /// The code of the reason.
     pub reason: DenialReason,
-    /// The reason, for the site's operator.
+    /// The message for the site's operator.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! Record what a machine reports, and confirm that it may keep using the license.
+//! Records what a machine reports, and confirms that it may keep using the license.
 
 use license_core::protocol::{HeartbeatRequest, SystemInfo};
 

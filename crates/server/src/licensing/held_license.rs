@@ -1,4 +1,4 @@
-//! A license that is locked while one call of a site is answered.
+//! A license that is locked while one call from a site is answered.
 //!
 //! [`HeldLicense`] has the steps from which the four use cases are made. Its transaction locks the
 //! license's row: the seat limit and the sequence numbers are correct regardless of concurrent
@@ -34,7 +34,7 @@ pub(super) struct HeldLicense<'a> {
     /// Shows later that the transaction is not lost.
     proof: Moved,
     license: License,
-    /// The machine's seat, held or freed, whose trail has followed the call. A use case takes it
+    /// The machine's seat, held or freed; its trail already contains the call. A use case takes it
     /// out to change it.
     seat: Option<Seat>,
     /// Whether the seat was claimed in this call.
@@ -50,11 +50,11 @@ pub(super) struct HeldLicense<'a> {
 }
 
 impl<'a> HeldLicense<'a> {
-    /// Locks a license and reads the seat of the machine that calls. The seat's trail follows the
-    /// call.
+    /// Locks a license and reads the seat of the machine that calls. Adds the call to the seat's
+    /// trail.
     ///
     /// # Errors
-    /// [`AnswerError::Outdated`], or when the database refuses.
+    /// [`AnswerError::Outdated`], or if the database returns an error.
     pub(super) async fn hold(
         app: &'a App,
         known: License,
@@ -114,7 +114,7 @@ impl<'a> HeldLicense<'a> {
         Ok(())
     }
 
-    /// What the call says of its sender.
+    /// What the call says about its sender.
     fn report(&self) -> Report<'_> {
         let terms = &self.app.terms;
         Report {
@@ -149,7 +149,7 @@ impl<'a> HeldLicense<'a> {
     ///
     /// # Errors
     /// [`Stopped::Refused`] if the machine gets no seat, and [`Stopped::Failed`] when too many
-    /// machines have activated or the database refuses.
+    /// machines have activated or the database returns an error.
     pub(super) async fn take_seat(&mut self) -> Result<Seat, Stopped> {
         let mut seat = match self.seat.take_if(|seat| seat.is_held()) {
             Some(seat) => seat,
@@ -198,7 +198,7 @@ impl<'a> HeldLicense<'a> {
     /// Signs the license for the machine, and stores its seat.
     ///
     /// # Errors
-    /// When nothing can be signed, or the database refuses.
+    /// If nothing can be signed, or the database returns an error.
     pub(super) async fn sign_license(&self, mut seat: Seat) -> Result<SiteAnswer, AnswerError> {
         self.confirm(&mut seat).await?;
         let left = moves_left(&self.transaction, &self.license, self.now).await?;
@@ -218,7 +218,7 @@ impl<'a> HeldLicense<'a> {
     /// Signs the receipt for a seat that was given back, and stores the seat.
     ///
     /// # Errors
-    /// When nothing can be signed, or the database refuses.
+    /// If nothing can be signed, or the database returns an error.
     pub(super) async fn sign_receipt(
         &self,
         mut seat: Seat,
@@ -234,7 +234,8 @@ impl<'a> HeldLicense<'a> {
     /// Signs a refusal, and stores the machine's seat if it has one.
     ///
     /// # Errors
-    /// [`AnswerError::OlderThanSite`], when nothing can be signed, or when the database refuses.
+    /// [`AnswerError::OlderThanSite`], when nothing can be signed, or if the database returns an
+    /// error.
     pub(super) async fn sign_refusal(
         &mut self,
         refused: Refused,
@@ -260,7 +261,7 @@ impl<'a> HeldLicense<'a> {
     /// Stores everything.
     ///
     /// # Errors
-    /// When the database refuses; nothing has changed then.
+    /// If the database returns an error; nothing has changed then.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         Ok(self.proof.commit(self.transaction).await?)
     }
@@ -268,7 +269,7 @@ impl<'a> HeldLicense<'a> {
     /// Adds an entry about the machine to the audit log.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub(super) async fn log(&self, action: Action, details: Value) -> Result<(), StoreError> {
         self.log_as(&self.change(), action, details).await
     }
@@ -333,7 +334,7 @@ impl<'a> HeldLicense<'a> {
     }
 }
 
-/// A site that does not say which installation it is, is the one that took the seat.
+/// A site that does not name its installation counts as the one that took the seat.
 fn completed(to: Addressee, seat: Option<&Seat>) -> Addressee {
     match seat {
         Some(seat) if to.installation_id.is_empty() => Addressee {

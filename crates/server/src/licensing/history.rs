@@ -1,4 +1,4 @@
-//! History: calls of the fleet, and usage of a license.
+//! History: calls from the fleet, and usage of a license.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use license_core::restored::number_at;
@@ -21,13 +21,13 @@ pub const KEPT_DAYS: u32 = 400;
 pub const KEPT_FOR: TimeDelta = TimeDelta::days(KEPT_DAYS as i64);
 /// How long a freed seat is kept after its last lease has ended.
 pub const FREED_KEPT_FOR: TimeDelta = TimeDelta::days(7);
-/// For so long the rows of a process are kept that writes no more: a running one records every
-/// 15 seconds.
+/// How long the rows of a process that no longer writes are kept: a running process writes every 15
+/// seconds.
 const PROOFS_KEPT_FOR: TimeDelta = TimeDelta::days(7);
 /// The number of days of licenses that are summarized together.
 const AT_A_TIME: u64 = 100;
 
-/// The number of calls of sites that were answered on one day.
+/// The number of calls from sites that were answered on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallsOfDay {

@@ -117,8 +117,8 @@ pub enum IssueError {
     Customer,
     /// No site could read the license's documents.
     #[error(
-        "{features} features make the license {bytes} bytes long, the maximum is \
-         {MAX_LICENSE_BYTES}; add fewer features, or features with shorter keys"
+        "with {features} features, the license is {bytes} bytes long; the maximum is \
+         {MAX_LICENSE_BYTES}: add fewer features, or features with shorter keys"
     )]
     TooLong {
         /// How many features it has.
@@ -142,7 +142,7 @@ pub enum ExpiryError {
     Passed(DateTime<Utc>),
     /// Programs write years with four digits (RFC 3339, section 1).
     #[error(
-        "the license would expire after the year 9999; omit the end for a license that never \
+        "the license would expire after the year 9999; omit the end date for a license that never \
          expires"
     )]
     TooFar,

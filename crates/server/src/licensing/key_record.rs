@@ -1,4 +1,4 @@
-//! Compare the key directory with what the database records about it. The rules are
+//! Compares the key directory with what the database records about it. The rules are
 //! [`license_core::key_record`]'s.
 //!
 //! Files are written before the record, so a record that was read before the files is never newer

@@ -1,4 +1,4 @@
-//! Find a license by the text that the user entered.
+//! Finds a license by the text that the user entered.
 
 use license_core::license_key::{LicenseKey, LicenseKeyError};
 use uuid::Uuid;

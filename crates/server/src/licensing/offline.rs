@@ -1,4 +1,4 @@
-//! Answer a request file with a license file.
+//! Answers a request file with a license file.
 
 use chrono::TimeDelta;
 use license_core::offline::{FileError, OfflineRequest, Purpose, WrittenAhead, to_file};
@@ -59,7 +59,7 @@ const MAX_TEXT_CHARS: usize = 255;
 /// Reads a request file, without answering it.
 ///
 /// # Errors
-/// When it is not a request file.
+/// If it is not a request file.
 pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
     let request = OfflineRequest::from_file(file)?;
     for (field, text, may_be_empty) in [

@@ -19,10 +19,10 @@ pub(super) struct Refused {
     message: String,
 }
 
-/// Why a use case stops before it has confirmed anything.
+/// Why a use case stops before it confirms anything.
 #[derive(Debug)]
 pub(super) enum Stopped {
-    /// The site is refused, and gets a signed denial.
+    /// The request is refused with a signed denial.
     Refused(Refused),
     /// The site gets no answer.
     Failed(AnswerError),
@@ -69,14 +69,14 @@ impl Refused {
         Self { refusal, message }
     }
 
-    /// The machine holds no seat, and the call does not take one. `was_freed` says whether it had
-    /// one before.
+    /// The machine has no seat, and the call does not take one. `was_freed` says whether it had one
+    /// before.
     pub(super) fn no_seat(was_freed: bool) -> Self {
         let refusal = match was_freed {
             true => Refusal::SeatFreed,
             false => Refusal::NoSeat,
         };
-        let message = "This machine does not hold a seat; activate the license here again";
+        let message = "This machine has no seat; activate the license here again";
         Self {
             refusal,
             message: message.to_owned(),
@@ -90,24 +90,25 @@ impl Refused {
         let (moves, days) = (license.moves, license.moves_period_days);
         let message = match (limit, license.seats) {
             (SeatLimit::AllHeld, 1) => {
-                "The license is for one machine, and another one holds it; deactivate it there, or \
-                 ask your vendor to free the seat or sell another"
+                "The license is for one machine, and another machine is using it; deactivate it \
+                 there, or ask your vendor to free the seat or sell you another one"
                     .to_owned()
             }
             (SeatLimit::AllHeld, n) => format!(
-                "The license is for {n} machines, and others hold all of its seats; deactivate it \
-                 on one of them, or ask your vendor to free a seat or sell another"
+                "The license is for {n} machines, and other machines are using all of its seats; \
+                 deactivate it on one of them, or ask your vendor to free a seat or sell you \
+                 another one"
             ),
             (SeatLimit::NoMovesLeft { until }, _) => format!(
                 "A seat of the license is free, but the machine that had it may run until {}, and \
-                 no moves are left ({moves} in {days} days); activate it here after that, or ask \
-                 your vendor to release the seat",
+                 no moves are left ({moves} in {days} days); activate the license here after that, \
+                 or ask your vendor to release the seat",
                 time(until)
             ),
             (SeatLimit::LongLease { until }, _) => format!(
                 "A seat of the license is free, but the machine that had it may run until {}, \
-                 which is too long for one of the {moves_left} moves left; activate it here after \
-                 that, or ask your vendor to release the seat",
+                 which is too long for one of the {moves_left} moves left; activate the license \
+                 here after that, or ask your vendor to release the seat",
                 time(until)
             ),
         };

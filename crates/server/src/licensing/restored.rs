@@ -1,4 +1,4 @@
-//! Notice that the database was restored from a backup, and alert staff. The rules are
+//! Detects that the database was restored from a backup, and alerts staff. The rules are
 //! [`license_core::restored`]'s.
 
 use std::collections::HashMap;
@@ -86,12 +86,12 @@ pub async fn record(
     Ok(())
 }
 
-/// Looks whether the database still has what this process has committed, and what it has seen of
-/// other processes. What the database has lost is recorded immediately, so that other servers know
-/// it as well.
+/// Checks whether the database still contains what this process has committed and what it has seen
+/// of other processes. What the database has lost is recorded immediately, so that other servers
+/// know it as well.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn watch(app: &App) -> Result<(), StoreError> {
     check(app.store.reader(), &app.numbering, app.clock.now()).await?;
     match app.numbering.has_lost() {
@@ -104,7 +104,7 @@ pub async fn watch(app: &App) -> Result<(), StoreError> {
 /// database lacks an earlier one, it has lost what this process has committed.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn prove(
     db: &impl ConnectionTrait,
     numbering: &Numbering,
@@ -127,8 +127,8 @@ struct Checked {
     found: Vec<commit_proofs::Model>,
 }
 
-/// Looks whether the database still has what this process has committed, and what it has seen of
-/// other processes.
+/// Checks whether the database still contains what this process has committed and what it has seen
+/// of other processes.
 async fn check(
     db: &impl ConnectionTrait,
     numbering: &Numbering,
@@ -179,11 +179,11 @@ pub async fn begin(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), 
 }
 
 /// The sequence number that a site knows, if it was answered by a server whose answers this
-/// database does not have. `issued` is the newest number of the machine's seat: a seat that was
-/// issued a newer one has all that the site knows.
+/// database does not have. `issued` is the newest number of the machine's seat: if the seat was
+/// issued a newer number, the database has everything that the site knows.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn lost_number(
     db: &impl ConnectionTrait,
     numbering: &Numbering,

@@ -1,4 +1,4 @@
-//! Record suspicions for the vendor's staff to review. The rules are
+//! Records suspicions for the vendor's staff to review. The rules are
 //! [`license_core::suspicion`]'s.
 
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use crate::store::{StoreError, suspicions};
 /// Records suspicions about the machine of a seat, and logs those that are new.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub(super) async fn record_suspicions(
     db: &impl ConnectionTrait,
     seat: &Seat,
@@ -28,7 +28,8 @@ pub(super) async fn record_suspicions(
     Ok(())
 }
 
-/// The number of log lines is limited for each statement, so copies have a statement of their own.
+/// The number of log lines is limited for each statement, so copies are logged by a separate
+/// statement.
 fn log_suspicion(suspicion: Suspicion, hardware_id: &str) {
     let hardware_id = &*foreign_text::identifier(hardware_id);
     match suspicion {

@@ -1,5 +1,5 @@
-//! Who holds a license: listing seats, taking a seat from them, and releasing it before their lease
-//! has ended.
+//! The machines that use a license: lists their seats, frees a seat, and releases it before its
+//! lease has ended.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use license_core::seat::Overlap;
@@ -30,7 +30,7 @@ pub struct SeatsPage {
 /// A page of `size` seats of a license.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn seats_page(
     db: &impl ConnectionTrait,
     license_id: &str,
@@ -52,7 +52,7 @@ pub enum FreeError {
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// This machine holds no seat.
-    #[error("the machine '{0}' holds no seat of this license")]
+    #[error("the machine '{0}' has no seat of this license")]
     NotHeld(String),
     /// Several machines match.
     #[error(transparent)]
@@ -145,7 +145,7 @@ pub enum ReleaseError {
     #[error(transparent)]
     Ambiguous(#[from] AmbiguousMachine),
     /// The machine holds the seat.
-    #[error("the machine '{0}' holds its seat; free the seat first")]
+    #[error("the machine '{0}' still has its seat; free the seat first")]
     Held(String),
     /// The machine's seat does not count.
     #[error("the seat of '{0}' does not count against the license; nothing to release")]
@@ -169,8 +169,8 @@ pub fn in_seconds(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Releases a freed seat whose lease is still valid, so that another machine can take its place
-/// without a move. `confirmed_until` is the instant until which, as the caller confirms, both
+/// Releases a freed seat whose lease is still valid, so that another machine can take the seat
+/// without using a move. `confirmed_until` is the instant until which, as the caller confirms, both
 /// machines may run.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! What a site is answered, and why it may get no answer.
+//! The answer to a site, and why a site may get none.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub enum SiteAnswer {
     Denied {
         /// Why.
         reason: DenialReason,
-        /// The reason, for the site's operator.
+        /// The message for the site's operator.
         message: String,
         /// The signed denial.
         signature: String,
@@ -42,8 +42,8 @@ pub enum AnswerError {
          is in use; write a new request at the site"
     )]
     Outdated(DateTime<Utc>),
-    /// The refusal rests on nothing that the database holds, and the site was answered
-    /// by a server whose answers the database does not have.
+    /// The refusal is not based on anything in the database, and the site was answered by a server
+    /// whose answers the database does not contain.
     #[error("the database is older than the site")]
     OlderThanSite,
     /// The machine would take a seat, but the license's machines without a seat have taken, or

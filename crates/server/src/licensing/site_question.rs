@@ -19,7 +19,7 @@ pub enum SiteQuestion {
 }
 
 impl SiteQuestion {
-    /// The call, as documents and statistics name it.
+    /// The name of the call in documents and statistics.
     #[must_use]
     pub fn call(&self) -> Call {
         match self {
@@ -34,7 +34,7 @@ impl SiteQuestion {
 /// How a site asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallDetails {
-    /// Set where the request came by file.
+    /// Set if the request came by file.
     pub offline: Option<ByFile>,
     /// The highest sequence number that the site reports.
     pub newest_seq: Option<u64>,

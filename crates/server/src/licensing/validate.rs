@@ -1,4 +1,4 @@
-//! Confirm that a machine may keep using a license, for the length of another lease.
+//! Confirms that a machine may keep using a license, for the length of another lease.
 
 use crate::licensing::held_license::HeldLicense;
 use crate::licensing::refusal::Stopped;

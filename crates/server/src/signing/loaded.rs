@@ -90,7 +90,7 @@ impl LoadedKeys {
     /// Reloads the keys.
     ///
     /// # Errors
-    /// When a key cannot be used; the previous keys then stay in use.
+    /// If a key cannot be used; the previous keys then stay in use.
     pub fn reload(&self) -> Result<(), SigningError> {
         self.reload_as(&mut self.lock())
     }

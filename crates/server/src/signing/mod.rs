@@ -123,8 +123,8 @@ pub enum SigningError {
     },
     /// The set cannot contain more keys.
     #[error(
-        "the published set holds {MAX_KEYS} keys, the maximum that clients read; revoke a \
-         retired one: license-server keys revoke KEY"
+        "the published set contains {MAX_KEYS} keys, the maximum that clients accept; revoke a \
+         retired key: license-server keys revoke KEY"
     )]
     TooManyKeys,
     /// Clients would not accept the new set.

@@ -58,7 +58,7 @@ impl SigningKeys {
     /// its id and the time from which it signs.
     ///
     /// # Errors
-    /// When no key may sign the set, or the directory cannot be written.
+    /// If no key may sign the set, or the directory cannot be written.
     pub fn rotate(
         directory: &Path,
         issuer: &str,
@@ -75,7 +75,7 @@ impl SigningKeys {
     /// Publishes a set in which a key is revoked: everything it has signed becomes invalid.
     ///
     /// # Errors
-    /// When the key does not exist, or no key would be left.
+    /// If the key does not exist, or no key would be left.
     pub fn revoke(
         directory: &Path,
         issuer: &str,
@@ -88,7 +88,7 @@ impl SigningKeys {
     /// The next key after these, not yet published.
     ///
     /// # Errors
-    /// When no key may sign the set, or the set is full.
+    /// If no key may sign the set, or the set is full.
     pub fn prepare_next(
         known: Self,
         now: DateTime<Utc>,
@@ -117,7 +117,7 @@ impl SigningKeys {
     /// The set in which one of these keys is revoked, not yet published.
     ///
     /// # Errors
-    /// When the key does not exist, or no key would be left.
+    /// If the key does not exist, or no key would be left.
     pub fn prepare_revocation(
         known: Self,
         kid: &str,
@@ -202,7 +202,7 @@ impl Prepared {
     /// Checks whether it can be written by this process for the owner of the directory.
     ///
     /// # Errors
-    /// When it cannot.
+    /// If it cannot.
     pub fn check_writable(&self) -> Result<(), SigningError> {
         check_writable(&self.known.directory)
     }
@@ -210,7 +210,7 @@ impl Prepared {
     /// Writes it; returns the version of the new set.
     ///
     /// # Errors
-    /// When the directory cannot be written, or another process was faster; the keys are then
+    /// If the directory cannot be written, or another process was faster; the keys are then
     /// unchanged.
     pub fn publish(self, issuer: &str, now: DateTime<Utc>) -> Result<u64, SigningError> {
         let mut keys = self.known.keys.iter();

@@ -1,4 +1,4 @@
-//! `calls`: the number of calls of sites in each hour, by result.
+//! `calls`: the number of calls from sites in each hour, by result.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::entity::prelude::*;

@@ -33,11 +33,11 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Writes a row. Answers whether it had one of the `expected` tokens before; without any, nothing
+/// Writes a row. Returns whether it had one of the `expected` tokens before; without any, nothing
 /// is expected of it.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn write(
     db: &impl ConnectionTrait,
     row: &Model,
@@ -72,7 +72,7 @@ pub async fn write(
 /// Those of these rows that exist.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn find(db: &impl ConnectionTrait, rows: &[i64]) -> Result<Vec<Model>, StoreError> {
     let found = Entity::find().filter(Column::Id.is_in(rows.iter().copied()));
     Ok(found.all(db).await?)
@@ -81,7 +81,7 @@ pub async fn find(db: &impl ConnectionTrait, rows: &[i64]) -> Result<Vec<Model>,
 /// Those of these rows that exist, and all rows that were written since this number.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn find_since(
     db: &impl ConnectionTrait,
     rows: &[i64],
@@ -97,7 +97,7 @@ pub async fn find_since(
 /// Removes rows that were written before this number.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn forget(db: &impl ConnectionTrait, before: u64) -> Result<(), StoreError> {
     let before = i64::try_from(before).unwrap_or(i64::MAX);
     Entity::delete_many()

@@ -47,7 +47,7 @@ pub async fn add(
 /// Those of these sessions that were not ended.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn find(
     db: &impl ConnectionTrait,
     ids: &BTreeSet<String>,
@@ -83,7 +83,7 @@ pub async fn note_used(
 /// Ends these sessions.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn remove(db: &impl ConnectionTrait, ids: &BTreeSet<String>) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::Id.is_in(ids))

@@ -37,7 +37,7 @@ pub struct Installation {
     pub installation_name: String,
     /// The VMS's version.
     pub installation_version: String,
-    /// When the machine called last.
+    /// When the machine last called.
     pub last_seen_at: DateTime<Utc>,
     /// The newest lease; `None` if the last call is older than the column.
     pub signed: Option<Signed>,

@@ -31,7 +31,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// The recorded key set; `None` if there is none.
 ///
 /// # Errors
-/// When the database fails, or the row contains an unexpected value.
+/// If the database fails, or the row contains an unexpected value.
 pub async fn find(db: &impl ConnectionTrait) -> Result<Option<KeyRecord>, StoreError> {
     let Some(row) = Entity::find_by_id(ROW).one(db).await? else {
         return Ok(None);
@@ -51,7 +51,7 @@ pub async fn find(db: &impl ConnectionTrait) -> Result<Option<KeyRecord>, StoreE
 /// Records a key set if none is recorded.
 ///
 /// # Errors
-/// When the database fails.
+/// If the database fails.
 pub async fn add(db: &impl ConnectionTrait, record: &KeyRecord) -> Result<(), StoreError> {
     let mut is_there = OnConflict::column(Column::Id);
     Entity::insert(row(record))
@@ -64,7 +64,7 @@ pub async fn add(db: &impl ConnectionTrait, record: &KeyRecord) -> Result<(), St
 /// Replaces one record by the next, unless another process was faster.
 ///
 /// # Errors
-/// When the database fails.
+/// If the database fails.
 pub async fn advance(
     db: &impl ConnectionTrait,
     from: &KeyRecord,
@@ -83,7 +83,7 @@ pub async fn advance(
 /// Replaces the record unconditionally.
 ///
 /// # Errors
-/// When the database fails.
+/// If the database fails.
 pub async fn replace(db: &impl ConnectionTrait, record: &KeyRecord) -> Result<(), StoreError> {
     let mut again = OnConflict::column(Column::Id);
     again.update_columns([Column::Version, Column::Fingerprint, Column::Revoked]);

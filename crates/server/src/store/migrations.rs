@@ -1,6 +1,5 @@
-//! The tables, as they came to be: one file for each migration, whose name is the name of the
-//! file. Migrations are only ever added; each has sample data in `tests/migrations/` that all
-//! later ones must keep.
+//! The history of the tables: one file per migration, named after the migration. Migrations are
+//! only ever added; each has sample data in `tests/migrations/` that all later ones must keep.
 
 mod m0001_licenses_and_seats;
 mod m0002_suspicions;
@@ -28,7 +27,7 @@ pub(super) const TABLE: &str = "license_server_migrations";
 /// Its name in databases created before it was renamed.
 const FORMER_TABLE: &str = "seaql_migrations";
 
-/// Writes the present value to a row that every database of this program has.
+/// Writes the current value back to a row that every database of this program has.
 pub(super) const UNCHANGED: &str = "UPDATE license_server_migrations SET applied_at = applied_at \
      WHERE version = 'm0001_licenses_and_seats'";
 

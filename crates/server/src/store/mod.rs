@@ -128,7 +128,7 @@ impl Store {
     /// Connects, and applies missing migrations.
     ///
     /// # Errors
-    /// When the database cannot be reached or changed.
+    /// If the database cannot be reached or changed.
     pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
         Self::open_within(url, Timeouts::default()).await
     }

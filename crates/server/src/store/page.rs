@@ -38,7 +38,7 @@ impl From<SortOrder> for Order {
 /// Where a page of a list begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageStart<C> {
-    /// After so many rows: for pages with numbers.
+    /// After this many rows, for numbered pages.
     Offset(u64),
     /// After the row at this position, even if rows were added or removed before it.
     After(C),
@@ -71,7 +71,7 @@ impl<C> Default for PageStart<C> {
     }
 }
 
-/// Whether both engines keep an instant and compare it. A cursor may have been altered.
+/// Whether both engines can store and compare an instant. A cursor may have been altered.
 #[must_use]
 pub fn is_storable(at: DateTime<Utc>) -> bool {
     (0..=9999).contains(&at.year())

@@ -245,7 +245,7 @@ async fn what_cannot_be_done_is_named_and_changes_nothing() {
             format!("/licenses/{key}/free-seat"),
             json!({"hardwareId": "none"}),
             409,
-            "holds no seat",
+            "has no seat",
         ),
         (
             format!("/licenses/{unknown}/revoke"),

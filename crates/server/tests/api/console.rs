@@ -311,7 +311,7 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
     browser.click("#yes").await;
     notice(
         &browser,
-        "License file signed. Send it to the site, where it is imported in the console.",
+        "License file signed. Send it to the site and import it in the site's console.",
     )
     .await;
     let answer = browser
@@ -346,7 +346,7 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
     browser.click("#yes").await;
     let notice_bad = "return !!document.querySelector('.notice.bad[role=status]')";
     browser.until(notice_bad, &json!(true)).await;
-    assert!(browser.text().await.contains("holds no seat"));
+    assert!(browser.text().await.contains("has no seat"));
 
     // An address that is made of a key id leads to no other change.
     let led_astray = "%2e%2e%2flicenses%2fx%2freinstate%3f";

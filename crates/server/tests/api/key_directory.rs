@@ -334,7 +334,7 @@ fn a_key_that_is_made_beside_the_one_in_use_signs_after_it_was_accepted() {
     assert_eq!(run(&["init"], None).0, Some(0));
     let (code, said) = run(&["keys", "create"], Some(&other));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("nothing is signed with it yet"), "{said}");
+    assert!(said.contains("the key cannot sign anything yet"), "{said}");
     for refused in [&["init"][..], &["keys", "rotate"]] {
         let (code, said) = run(refused, Some(&other));
         assert_eq!(code, Some(1), "{refused:?}");

@@ -32,8 +32,8 @@ async fn only_the_url_says_how_to_connect() {
     assert!(done.status.success(), "{said}");
     assert_eq!(
         said,
-        "warning: ignoring PGOPTIONS, PGSSLMODE, PGSSLROOTCERT: only DATABASE_URL says how to \
-         connect to the database\n"
+        "warning: ignoring PGOPTIONS, PGSSLMODE, PGSSLROOTCERT: only DATABASE_URL determines how \
+         to connect to the database\n"
     );
     std::fs::write(
         directory.path().join(".env"),

@@ -60,7 +60,7 @@ async fn the_longest_license_is_confirmed_with_a_document_that_sites_read() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_license_that_no_site_could_use_is_not_issued() {
     let vendor = Vendor::start(Engine::Sqlite).await;
-    let reason = format!("the maximum is {MAX_LICENSE_BYTES}; add fewer features");
+    let reason = format!("the maximum is {MAX_LICENSE_BYTES}: add fewer features");
     let wanted = json!({"tier": "standard", "with": features(600)});
     let (status, answer) = vendor.admin(Method::POST, "/licenses", wanted).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);

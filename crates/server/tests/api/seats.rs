@@ -123,8 +123,8 @@ async fn a_seat_moves_within_the_budget_and_no_more(engine: Engine) {
     let refused = vendor.activate(&key, "machine-4").await;
     assert_eq!(refused.word(), "seat_limit");
     let message = "A seat of the license is free, but the machine that had it may run until \
-        2026-11-28 12:15:00 UTC, and no moves are left (3 in 365 days); activate it here after \
-        that, or ask your vendor to release the seat";
+        2026-11-28 12:15:00 UTC, and no moves are left (3 in 365 days); activate the license here \
+        after that, or ask your vendor to release the seat";
     assert_eq!(refused.message(), message);
 
     // Its own place is a machine's own: no move is spent.

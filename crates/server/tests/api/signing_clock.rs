@@ -42,7 +42,7 @@ async fn ready(vendor: &Vendor) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// Every call of a site must be retried, and nothing has changed.
+/// Every call from a site must be retried, and nothing has changed.
 async fn nothing_is_signed(vendor: &Vendor, key: &str) {
     let body = json!({
         "licenseKey": key, "hardwareId": "machine", "installationId": INSTALLATION,

@@ -1,4 +1,4 @@
-//! What each call of a site does with the machine's seat, and what it leaves alone.
+//! What each call from a site does with the machine's seat, and what it leaves alone.
 
 use chrono::TimeDelta;
 use license_core::offline::Purpose;
@@ -53,7 +53,7 @@ async fn only_an_activation_takes_a_seat_and_only_a_held_seat_is_given_back(engi
         vendor.deactivate(&key, "machine").await,
     ] {
         assert_eq!(told.word(), "hardware_mismatch");
-        let message = "This machine does not hold a seat; activate the license here again";
+        let message = "This machine has no seat; activate the license here again";
         assert_eq!(told.message(), message);
     }
     assert_eq!(vendor.seat(&key, "machine").await, None);

@@ -122,7 +122,7 @@ impl HttpBody for RequestBody {
             .store(polled.is_pending(), Ordering::Relaxed);
         if polled.is_pending() && activity.order.load(Ordering::Acquire) == DISMISS {
             activity.is_body_cut.store(true, Ordering::Relaxed);
-            let error = "the connection was closed in favour of another caller";
+            let error = "the connection was closed in favor of another caller";
             return Poll::Ready(Some(Err(error.into())));
         }
         let frame = ready!(polled);

@@ -32,11 +32,13 @@ impl Opening {
         match self.protocol() {
             Some(Protocol::Proxy) => tracing::warn!(
                 %peer,
-                "the proxy sends the PROXY protocol, which is not supported; turn it off in the proxy and use X-Forwarded-For"
+                "the proxy uses the PROXY protocol, which is not supported; turn it off in the \
+                 proxy and use X-Forwarded-For"
             ),
             Some(Protocol::Tls) => tracing::warn!(
                 %peer,
-                "a caller speaks TLS on a port without TLS; let it use http://, or put a proxy with TLS in front of this port"
+                "a caller uses TLS on a port without TLS; change the caller's URL to http://, or \
+                 put a proxy with TLS in front of this port"
             ),
             None => {}
         }

@@ -30,8 +30,8 @@ const MAX_DELAY: Duration = Duration::from_millis(250);
 /// The options with the address to connect to, if the name must not be used.
 ///
 /// # Errors
-/// When the name is unknown. When no address accepts a connection and one is silent, with what
-/// became of each.
+/// If the name is unknown. If no address accepts a connection and one is silent, with the result
+/// for each.
 pub(super) async fn choose(options: &PgConnectOptions) -> Result<PgConnectOptions, Error> {
     let (host, port) = (options.get_host(), options.get_port());
     let is_fixed = options.get_socket().is_some()
@@ -90,7 +90,7 @@ async fn unless_all_answer(
                 (address, format!("no answer within {seconds} s"))
             }
         };
-        // A String takes every text.
+        // Writing to a String cannot fail.
         let _ = write!(failures, "; {address}: {failure}");
     }
     if first.is_none() && is_any_silent {

@@ -37,7 +37,8 @@ const UNCERTAIN: &str = "the change may have been stored";
 /// PostgreSQL's message about a statement that was prepared before its table was changed; the code
 /// is also used for many other errors (plancache.c).
 const STALE_PLAN: &str = "cached plan must not change result type";
-/// What PostgreSQL says of a policy, with the code of a missing right (rls.c, execMain.c).
+/// PostgreSQL's message about a policy, which has the code of a missing permission (rls.c,
+/// execMain.c).
 const ROW_POLICY: &str = "row-level security";
 
 /// What failed. [`Self::advice`] says what to do about it.
@@ -293,7 +294,7 @@ pub(super) fn may_be_repeated(error: &DbErr) -> bool {
     )
 }
 
-/// The error of a commit that failed in this way: only a response of the database proves that
+/// The error of a commit that failed in this way: only a response from the database proves that
 /// nothing was stored.
 pub(super) fn of_commit(error: DbErr) -> DbErr {
     let is_answered = match library_error(&error) {

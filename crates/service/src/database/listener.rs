@@ -9,7 +9,7 @@ use sqlx::postgres::PgListener;
 use super::failure::{self, db_error};
 use super::{Database, address, pool};
 
-/// Receives the notifications of other processes on a PostgreSQL database.
+/// Receives the notifications from other processes on a PostgreSQL database.
 pub struct Listener {
     listener: PgListener,
     database: Database,
@@ -21,14 +21,14 @@ impl Listener {
     /// notifications.
     ///
     /// # Errors
-    /// When the database cannot be reached.
+    /// If the database cannot be reached.
     pub async fn start(database: &Database, channel: &str) -> Result<Option<Self>, DbErr> {
         if ConnectionTrait::get_database_backend(database) != DbBackend::Postgres {
             return Ok(None);
         }
         let url = &database.0.url;
         let listening = async {
-            // Its pool must not be the one that may be replaced.
+            // It needs a separate pool, because the main one may be replaced.
             let options = address::choose(&pool::postgres_options(url)?).await?;
             let own = sqlx::postgres::PgPoolOptions::new()
                 .max_connections(1)

@@ -86,8 +86,8 @@ async fn advance(db: &impl ConnectionTrait, schema: &str, table: &str) -> Result
     db.query_one_raw(advanced).await?;
     tracing::warn!(
         sequence,
-        "the sequence was behind the ids of its table, as after a restore of the rows alone, and \
-         has been advanced"
+        "the sequence was behind the ids of its table, which happens if only the rows are \
+         restored, and has been advanced"
     );
     Ok(())
 }

@@ -33,8 +33,8 @@ pub struct EffectiveClock {
 }
 
 impl EffectiveClock {
-    /// Begins with what an earlier run has kept in its file; answers what there
-    /// is to say. Without that, [`EffectiveClock::restore`] is where time begins.
+    /// Starts with what an earlier run has stored in its file; returns the events to log. Without
+    /// the file, time starts with [`EffectiveClock::restore`].
     pub(super) fn start(
         machine: Arc<dyn Clock>,
         kept: Option<&Believed>,

@@ -28,20 +28,20 @@ fn log_one(event: &ClockEvent) {
         ),
         ClockEvent::BootClockLeapt { by } => tracing::warn!(
             minutes = minutes(*by),
-            "the boot clock has jumped ahead by more than is accepted"
+            "the boot clock has jumped ahead by more than the accepted maximum"
         ),
         ClockEvent::Set { by } => tracing::info!(
             minutes = minutes(*by),
-            "a signed answer set the effective time"
+            "a signed response set the effective time"
         ),
         ClockEvent::AwaitsValidation { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "no effective time is stored and the wall clock is far ahead of the newest signed \
-             document, asking the License Server first"
+            "no effective time is stored, and the wall clock is far ahead of the newest signed \
+             document; asking the License Server first"
         ),
         ClockEvent::Assumed { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "no effective time is stored and the License Server did not confirm the time, using \
+            "no effective time is stored, and the License Server did not confirm the time; using \
              the wall clock"
         ),
     }

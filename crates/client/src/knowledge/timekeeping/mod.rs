@@ -1,8 +1,9 @@
-//! The time that counts: which clock it is, what moves it, and how it reaches the next start.
+//! The time used for decisions: which clock provides it, what changes it, and how it is stored for
+//! the next start.
 //!
-//! Where keys are trusted it is the [`EffectiveClock`], else the `UnsignedClock`. Other modules
+//! If keys are trusted, it is the [`EffectiveClock`], otherwise the `UnsignedClock`. Other modules
 //! read the time from a [`Clock`], and tell [`super::Knowledge`] what proves it; only this module
-//! changes the clocks. The time is kept in `time.json` (`time_file`), and as a high-water mark in
+//! changes the clocks. The time is stored in `time.json` (`time_file`), and as a high-water mark in
 //! the database (`mark_row`) and in the local copy.
 
 pub mod effective_clock;
@@ -36,14 +37,14 @@ use crate::store::{Store, StoreError};
 /// Maximum sleep before the time is checked again: it may have been set.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
-/// The time that counts.
+/// The time used for decisions.
 pub struct Timekeeping {
     source: Source,
     metrics: Arc<Metrics>,
     trouble: ArcSwapOption<String>,
 }
 
-/// Which clock counts.
+/// The clock that is used.
 enum Source {
     /// Keys are trusted.
     Effective {
@@ -54,7 +55,7 @@ enum Source {
     Unsigned(Arc<UnsignedClock>),
 }
 
-/// When the time is stored: its file also says whether the process was stopped in order.
+/// When the time is stored: its file also says whether the process stopped cleanly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
     /// The process continues.
@@ -64,8 +65,8 @@ pub enum Occasion {
 }
 
 impl Timekeeping {
-    /// Starts with what an earlier run has stored in `state_dir`. Also answers what `time.json`
-    /// remembers of licenses.
+    /// Starts with what an earlier run has stored in `state_dir`. Also returns what `time.json`
+    /// contains about licenses.
     #[must_use]
     pub fn start(
         machine: Arc<dyn Clock>,
@@ -128,26 +129,26 @@ impl Timekeeping {
         }
     }
 
-    /// A signed answer to our own question, sent when the process had been running for `sent`,
-    /// says what time it is.
+    /// A signed response proves the time. Our request was sent when the process had been running
+    /// for `sent`.
     #[must_use = "calls recorded in the future must be corrected if the time was set"]
     pub(super) fn prove(&self, signed: DateTime<Utc>, sent: Duration) -> bool {
         self.was_set(|clock| clock.prove(signed, clock.running().saturating_sub(sent)))
     }
 
-    /// A signed answer was imported from a file. Answers whether it has set the time.
+    /// A signed answer was imported from a file. Returns whether it has set the time.
     #[must_use = "calls recorded in the future must be corrected if the time was set"]
     pub(super) fn answer(&self, signed: DateTime<Utc>) -> bool {
         self.was_set(|clock| clock.answer(signed))
     }
 
-    /// A validation was attempted, with any result. Answers whether that has set the time.
+    /// A validation was attempted, with any result. Returns whether that has set the time.
     #[must_use = "calls recorded in the future must be corrected if the time was set"]
     pub(super) fn validation_tried(&self) -> bool {
         self.was_set(EffectiveClock::validation_tried)
     }
 
-    /// Reads the machine's clocks. Answers whether there was something notable, which is logged.
+    /// Reads the machine's clocks. Returns whether there were notable events, which are logged.
     #[must_use = "the standing may have changed"]
     pub(super) fn observe(&self) -> bool {
         self.was_set(EffectiveClock::observe)
@@ -160,14 +161,14 @@ impl Timekeeping {
         !noticed.is_empty()
     }
 
-    /// A signed document that was made at `signed` is here: it is no earlier than that.
+    /// A signed document that was created at `signed` was found: the time is no earlier than that.
     pub(super) fn learn(&self, signed: DateTime<Utc>) {
         if let Some(clock) = self.effective() {
             clock.learn(signed);
         }
     }
 
-    /// An earlier run has left this high-water mark beside this evidence.
+    /// An earlier run has stored this high-water mark together with this evidence.
     pub(super) fn restore(
         &self,
         mark: Option<&Mark>,
@@ -197,7 +198,7 @@ impl Timekeeping {
         }
     }
 
-    /// Until when an earlier process ran without keys, as the local copy says.
+    /// The time until which an earlier process ran without keys, according to the local copy.
     pub(super) fn note_ran_until(&self, instant: Option<DateTime<Utc>>) {
         if let Some(clock) = self.unsigned() {
             clock.note_ran_until(instant);
@@ -209,7 +210,7 @@ impl Timekeeping {
         self.effective().map(|clock| clock.guard().mark())
     }
 
-    /// The time that counts now where no keys are trusted, for the local copy.
+    /// The current time if no keys are trusted, for the local copy.
     pub(super) fn unsigned_now(&self) -> Option<DateTime<Utc>> {
         self.unsigned().map(Clock::now)
     }
@@ -221,9 +222,9 @@ impl Timekeeping {
         self.unsigned().map(UnsignedClock::reading)
     }
 
-    /// The time at which such a call ends that began at `begun`. It counts for everything
-    /// after [`super::Knowledge::note_confirmation_tried`], which has to come when what the call has
-    /// changed is known: otherwise the site would have lapsed in between.
+    /// The time at which such a call, which began at `begun`, ends. It takes effect with
+    /// [`super::Knowledge::note_confirmation_tried`], which must not be called before the result of
+    /// the call is known: otherwise the site would lapse in between.
     #[must_use]
     pub fn now_when_tried(&self, begun: Option<WallReading>) -> DateTime<Utc> {
         match (&self.source, begun) {
@@ -233,7 +234,7 @@ impl Timekeeping {
         }
     }
 
-    /// A call that can confirm the license was tried, and began at `begun`. Answers whether that
+    /// A call that can confirm the license was tried, and began at `begun`. Returns whether that
     /// has set the time.
     #[must_use = "the standing may have changed"]
     pub(super) fn confirmation_tried(&self, begun: Option<WallReading>) -> bool {
@@ -248,8 +249,7 @@ impl Timekeeping {
         ahead.is_some()
     }
 
-    /// Looks at the wall clock where no keys are trusted; answers by how much it has jumped
-    /// ahead.
+    /// Reads the wall clock if no keys are trusted; returns by how much it has jumped ahead.
     pub fn observe_wall(&self) -> Option<TimeDelta> {
         self.unsigned().and_then(UnsignedClock::observe)
     }
@@ -263,8 +263,8 @@ impl Timekeeping {
         }
     }
 
-    /// How far the wall clock is ahead of the time that counts; negative is behind. `None` where
-    /// the wall clock counts itself.
+    /// How far the wall clock is ahead of the time used for decisions; negative means behind.
+    /// `None` if the wall clock itself is used.
     #[must_use]
     pub fn wall_ahead(&self) -> Option<TimeDelta> {
         match &self.source {
@@ -273,8 +273,8 @@ impl Timekeeping {
         }
     }
 
-    /// Writes `time.json`, with what is remembered of licenses. Answers whether it counts at the
-    /// next start; `None` while there is no time to store.
+    /// Writes `time.json`, with what is remembered about licenses. Returns whether the next start
+    /// can use it; `None` while there is no time to store.
     pub(super) async fn write_file(
         &self,
         occasion: Occasion,
@@ -300,12 +300,12 @@ impl Timekeeping {
     /// it is only a claim.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database returns an error.
     pub(super) async fn load_mark(db: &impl ConnectionTrait) -> Result<Option<Mark>, StoreError> {
         mark_row::load(db).await
     }
 
-    /// Stores the mark in the database. Answers whether the database has kept it.
+    /// Stores the mark in the database. Returns whether the database has kept it.
     pub(super) async fn store_mark(&self, store: &Store) -> bool {
         let Some(clock) = self.effective() else {
             return true;
@@ -344,7 +344,7 @@ impl Timekeeping {
     }
 }
 
-/// Waits until the clock shows this instant, also when it is set meanwhile.
+/// Waits until the clock shows this instant, even if the clock is set in the meantime.
 async fn sleep_until(clock: &dyn Clock, was_set: &Notify, instant: DateTime<Utc>) {
     while let Ok(wait) = (instant - clock.now()).to_std()
         && !wait.is_zero()

@@ -19,7 +19,7 @@ pub(super) struct TimeFile {
     had_key: bool,
 }
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct KeptTime {
     /// The effective time.
@@ -49,13 +49,13 @@ impl TimeFile {
         })
     }
 
-    /// Answers whether what is written counts at the next start.
+    /// Returns whether the next start can use what was written.
     pub(super) async fn write(&self, content: impl FnOnce() -> KeptTime) -> bool {
         self.file.write(content).await
     }
 
-    /// There is a signed license: whether the file that belongs beside it was removed. A new
-    /// installation has none; an earlier one has left other files. Answered one time.
+    /// For a site with a signed license: whether its file was removed. A new installation has no
+    /// file, but an earlier run leaves other files behind. Reported only once.
     pub(super) fn was_removed(&self, remembered: &Remembered) -> bool {
         let was_here = self.had_key || remembered.has_signed();
         self.was_missing.swap(false, Ordering::SeqCst) && was_here

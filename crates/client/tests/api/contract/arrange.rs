@@ -35,7 +35,7 @@ fn down() -> Option<Scripted> {
     Some(Scripted::new(502, "Bad Gateway"))
 }
 
-/// C: one answer of the License Server, on a site without a license.
+/// C: one answer from the License Server, on a site without a license.
 async fn arrange_answer(number: u64, note: &str, site: &Site, cloud: &ScriptedCloud) {
     match number {
         93 => cloud.always(down()),

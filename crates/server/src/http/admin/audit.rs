@@ -31,7 +31,7 @@ const AT_A_TIME: u64 = 1000;
 pub(in crate::http) struct AuditParams {
     /// Only entries about this license: its id or its key.
     license: Option<String>,
-    /// The `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     cursor: Option<String>,
     /// Maximum number of rows on the page.
     #[serde(default)]
@@ -39,7 +39,7 @@ pub(in crate::http) struct AuditParams {
     limit: PageSize,
 }
 
-/// Some of the entries.
+/// One page of the entries.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct AuditPage {

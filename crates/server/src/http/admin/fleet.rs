@@ -36,11 +36,11 @@ pub(in crate::http) async fn fleet(
     Ok(Json(survey.fleet(&app).await?))
 }
 
-/// What installations are sorted by: the field that they have in answers.
+/// The field by which installations are sorted, named as in responses.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 enum InstallationsSort {
-    /// When they called last.
+    /// When they last called.
     #[default]
     LastSeenAt,
 }
@@ -52,18 +52,18 @@ enum InstallationsSort {
 pub(in crate::http) struct InstallationsParams {
     standing: Option<Seen>,
     installation_version: Option<String>,
-    /// Only those that use more than their license allows, or only the others.
+    /// Only installations that use more than their license allows, or only the others.
     over_limit: Option<bool>,
-    /// Only those that were suspected of something in the last 30 days, or only the others.
+    /// Only installations with suspicions in the last 30 days, or only the others.
     suspected: Option<bool>,
     /// Default is `lastSeenAt`.
     #[param(inline)]
     #[serde(default, rename = "sort")]
     _sort: InstallationsSort,
-    /// Default is `asc`: those that have been silent the longest come first.
+    /// Default is `asc`: the installations that have been silent longest come first.
     #[param(inline)]
     order: Option<SortOrder>,
-    /// The `nextCursor` of the page before, which has the same `order`.
+    /// The `nextCursor` of the previous page, requested with the same `order`.
     cursor: Option<String>,
     /// Maximum number of rows on the page.
     #[serde(default)]
@@ -160,18 +160,18 @@ type HeartbeatsDays = UpTo<KEPT_DAYS, 30>;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct HeartbeatsParams {
-    /// How many days back, today included.
+    /// The number of days, including today.
     #[serde(default)]
     #[param(inline)]
     days: HeartbeatsDays,
 }
 
-/// Count the heartbeats of all sites by day.
+/// Count the heartbeats from all sites by day.
 #[utoipa::path(
     get, path = "/heartbeats", operation_id = "count_heartbeats", tag = "fleet",
     params(HeartbeatsParams),
     responses(
-        (status = 200, description = "One entry per day, the oldest first", body = Vec<CallsOfDay>),
+        (status = 200, description = "One entry per day, oldest first", body = Vec<CallsOfDay>),
         AdminErrors, QueryErrors,
     )
 )]

@@ -69,7 +69,7 @@ pub(in crate::http) struct NewSigningKey {
     responses(
         (status = 200, description = "The new key", body = NewSigningKey),
         AdminErrors, BodyErrors,
-        (status = 409, body = ErrorBody, description = "The keys cannot be changed now"),
+        (status = 409, body = ErrorBody, description = "The keys cannot be changed at present"),
     )
 )]
 pub(in crate::http) async fn rotate(
@@ -95,7 +95,7 @@ pub(in crate::http) async fn rotate(
         AdminErrors,
         (status = 404, body = ErrorBody, description = "No key has this id"),
         (status = 409, body = ErrorBody,
-            description = "It is the only key, or the keys cannot be changed now"),
+            description = "It is the only key, or the keys cannot be changed at present"),
     )
 )]
 pub(in crate::http) async fn revoke(

@@ -42,11 +42,11 @@ pub(in crate::http) struct LicensesParams {
     #[param(inline)]
     status: Option<ShownStatus>,
     tier: Option<String>,
-    /// Only those that end by this instant or day.
+    /// Only licenses that end by this instant or day.
     #[serde(default, deserialize_with = "until")]
     #[param(inline, value_type = UntilText)]
     expires_until: Option<DateTime<Utc>>,
-    /// Only those that end after this instant or day.
+    /// Only licenses that end after this instant or day.
     #[serde(default, deserialize_with = "until")]
     #[param(inline, value_type = UntilText)]
     expires_after: Option<DateTime<Utc>>,
@@ -58,7 +58,7 @@ pub(in crate::http) struct LicensesParams {
     /// `expiresAt`. Licenses without an end are last in either order.
     #[param(inline)]
     order: Option<SortOrder>,
-    /// The `nextCursor` of the page before, which has the same `sort` and `order`.
+    /// The `nextCursor` of the previous page, requested with the same `sort` and `order`.
     cursor: Option<String>,
     /// Maximum number of rows on the page.
     #[serde(default)]
@@ -82,7 +82,7 @@ pub(in crate::http) struct LicensesPage {
 struct ListedLicense {
     #[serde(flatten)]
     license: ShownLicense,
-    /// The number of machines that currently hold a seat.
+    /// The number of machines that currently have a seat.
     seats_held: u64,
 }
 
@@ -139,10 +139,10 @@ pub(in crate::http) struct IssueBody {
     #[serde(default)]
     customer: String,
     seats: Option<u32>,
-    /// How often in a period a seat may move to another machine while the old
-    /// machine's lease runs.
+    /// How many times per period a seat may move to another machine before the old machine's lease
+    /// has ended.
     moves: Option<u32>,
-    /// Days of that period.
+    /// Length of that period, in days.
     moves_period_days: Option<u32>,
     /// Maximum number of cameras; -1 is unlimited.
     max_cameras: Option<i64>,
@@ -159,8 +159,8 @@ pub(in crate::http) struct IssueBody {
     #[serde(default, deserialize_with = "until")]
     #[schema(schema_with = expiry_schema)]
     expires_at: Option<DateTime<Utc>>,
-    /// A key that has already been sold, or that makes a repeated call recognizable. By default, a
-    /// key is generated.
+    /// The license key: one that has already been sold, or one chosen by the caller, so that
+    /// repeating the call does not issue a second license. By default, a key is generated.
     license_key: Option<String>,
 }
 
@@ -206,7 +206,7 @@ pub(in crate::http) struct LicenseDetails {
     license: ShownLicense,
     /// Moves left in the period that ends now.
     moves_left: u32,
-    /// The number of machines that currently hold a seat.
+    /// The number of machines that currently have a seat.
     seats_held: u64,
     /// The first seats, held and freed, at most 50; `…/seats` lists all.
     seats: Vec<Seat>,

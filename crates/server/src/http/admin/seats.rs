@@ -23,7 +23,7 @@ use crate::store::seats::{Seat, SeatsQuery};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum SeatsState {
-    /// A machine holds it.
+    /// A machine is using it.
     Held,
     /// It was freed.
     Freed,
@@ -82,7 +82,7 @@ pub(in crate::http) struct FreeSeatBody {
     responses(
         (status = 200, description = "The freed seat", body = Seat),
         AdminErrors, BodyErrors, LicenseErrors,
-        (status = 409, body = ErrorBody, description = "The machine holds no seat"),
+        (status = 409, body = ErrorBody, description = "The machine has no seat"),
     )
 )]
 pub(in crate::http) async fn free(
@@ -107,8 +107,8 @@ pub(in crate::http) struct ReleaseSeatBody {
     confirmed_until: Option<DateTime<Utc>>,
 }
 
-/// Release a freed seat before its lease has ended, so that another machine can take its place
-/// without a move.
+/// Release a freed seat before its lease has ended, so that another machine can take the seat
+/// without using a move.
 #[utoipa::path(
     post, path = "/licenses/{license}/release-seat", operation_id = "release_seat",
     tag = "licenses",
@@ -117,7 +117,8 @@ pub(in crate::http) struct ReleaseSeatBody {
         (status = 200, description = "The released seat", body = Seat),
         AdminErrors, BodyErrors, LicenseErrors,
         (status = 409, body = ErrorBody,
-            description = "The seat is held or no longer counts, or `confirmedUntil` is too early"),
+            description = "The seat has not been freed or no longer counts, or `confirmedUntil` is \
+                           too early"),
     )
 )]
 pub(in crate::http) async fn release(

@@ -24,11 +24,11 @@ type UsageDays = UpTo<KEPT_DAYS, 90>;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct UsageParams {
-    /// How many days back, today included.
+    /// The number of days, including today.
     #[serde(default)]
     #[param(inline)]
     days: UsageDays,
-    /// The `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     cursor: Option<String>,
     /// Maximum number of rows on the page.
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! The licenses that match, some at a time.
+//! The matching licenses, one page at a time.
 
 use chrono::{DateTime, Utc};
 use license_core::folded_text::folded;
@@ -78,7 +78,7 @@ impl Search {
     }
 }
 
-/// What licenses are sorted by: the field that they have in answers.
+/// The field by which licenses are sorted, named as in responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = LicensesSort)]
@@ -86,7 +86,7 @@ pub enum Sort {
     /// When they were issued.
     #[default]
     CreatedAt,
-    /// When they were changed last.
+    /// When they were last changed.
     UpdatedAt,
     /// The customer's name.
     Customer,
@@ -95,7 +95,7 @@ pub enum Sort {
 }
 
 impl Sort {
-    /// The newest first, or what ends soonest, or names by the alphabet.
+    /// Newest first, soonest end first, or names in alphabetical order.
     #[must_use]
     pub fn default_order(self) -> SortOrder {
         match self {
@@ -185,7 +185,7 @@ fn beyond(column: Column, order: SortOrder, value: impl Into<Value>) -> Expr {
 /// another page.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn list(
     db: &impl ConnectionTrait,
     search: &Search,

@@ -1,4 +1,4 @@
-//! What staff should review, and what it is judged by.
+//! Suspicions for staff to review, and the data on which they are based.
 
 use sea_orm_migration::prelude::*;
 

@@ -92,7 +92,7 @@ async fn create_tables(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
 
 /// Before this, the end of a heartbeat's lease was not stored: with the default `LEASE_HOURS` and
 /// `GRACE_HOURS` it was signed for 96 hours at most after the machine called last.
-/// docs/operations.md names what follows from other values.
+/// docs/operations.md describes the consequences of other values.
 async fn bound_leases(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     let (bound, greatest) = match manager.get_database_backend() {
         DbBackend::Postgres => ("last_seen_at + INTERVAL '96 hours'", "GREATEST"),
@@ -104,7 +104,7 @@ async fn bound_leases(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// Gives the ids that count up 64 bits, which they always have on SQLite.
+/// Widens ascending ids to 64 bits, which they always have on SQLite.
 async fn widen_ids(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     if manager.get_database_backend() != DbBackend::Postgres {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The seats of a license, some at a time.
+//! The seats of a license, one page at a time.
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Func;
@@ -46,7 +46,7 @@ pub const MAX_LISTED: u64 = 1000;
 /// there is another page.
 ///
 /// # Errors
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn list(
     db: &impl ConnectionTrait,
     license_id: &str,

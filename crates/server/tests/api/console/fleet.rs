@@ -37,7 +37,7 @@ async fn the_fleet_is_seen_at_a_glance_and_found_by_filters() {
     let tiles = "return [...document.querySelectorAll('.tiles b')].map((it) => it.textContent)";
     assert_eq!(browser.run(tiles).await, json!(["2", "1", "0", "0"]));
     let plot = "return [document.querySelectorAll('.plot svg rect').length, document.querySelector('.plot svg').getAttribute('aria-label')]";
-    let summary = "Heartbeats of all sites on each of the last 30 days";
+    let summary = "Heartbeats from all sites on each of the last 30 days";
     assert_eq!(browser.run(plot).await[1], json!(summary));
     assert!(browser.text().await.contains("1 over a limit"));
     vendor.clock.advance(TimeDelta::days(3));

@@ -65,7 +65,7 @@ fn whole(said: &dyn DatabaseError) -> String {
     };
     let mut text = said.message().to_owned();
     for (label, more) in [("detail", said.detail()), ("hint", said.hint())] {
-        // A String takes every text.
+        // Writing to a String cannot fail.
         let _ = more.map(|more| write!(text, "; {label}: {more}"));
     }
     text
@@ -112,7 +112,9 @@ impl Failure {
                  default_transaction_read_only"
             }
             Self::Uncertain => "check whether it was stored before you repeat it",
-            Self::Panicked => "the log line of the panic says where; report it to the vendor",
+            Self::Panicked => {
+                "the log line of the panic says where it happened; report it to the vendor"
+            }
             Self::Threads => RAISE_THREADS,
             Self::File => {
                 "restore it; to use another file, stop the service and remove the old file's -wal \
