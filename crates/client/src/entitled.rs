@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use axum::body::Bytes;
 use chrono::{DateTime, Utc};
 use license_core::announcement::{Envelope, Signed};
@@ -49,22 +50,31 @@ impl Entitled {
 
 /// The newest [`Entitled`].
 #[derive(Debug, Default)]
-pub struct LatestEntitled(Mutex<Option<Arc<Entitled>>>);
+pub struct LatestEntitled {
+    latest: ArcSwapOption<Entitled>,
+    computing: Mutex<()>,
+}
 
 impl LatestEntitled {
     /// What the site of `snapshot` may use at `now` and later.
     #[must_use]
     pub fn at(&self, snapshot: &Arc<Snapshot>, now: DateTime<Utc>) -> Arc<Entitled> {
-        // One computation for which all callers wait, instead of one for each.
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*latest {
-            Some(entitled) if entitled.is_of(snapshot, now) => entitled.clone(),
-            _ => {
+        let latest = || {
+            let latest = self.latest.load_full();
+            latest.filter(|entitled| entitled.is_of(snapshot, now))
+        };
+        latest().unwrap_or_else(|| {
+            // One computation for which all callers wait, instead of one for each.
+            let _computing = self
+                .computing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            latest().unwrap_or_else(|| {
                 let entitled = Arc::new(Entitled::new(snapshot.clone(), now));
-                *latest = Some(entitled.clone());
+                self.latest.store(Some(entitled.clone()));
                 entitled
-            }
-        }
+            })
+        })
     }
 }
 
