@@ -24,7 +24,7 @@ async fn licensed(routes: &str) -> (Licensed, u16, TempDir) {
 }
 
 /// What we ship, at other addresses.
-async fn envoy(licensed: &Licensed, license_client: u16) -> (Process, TempDir) {
+pub(super) async fn envoy(licensed: &Licensed, license_client: u16) -> (Process, TempDir) {
     let port = free_port();
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("access.log").display().to_string();

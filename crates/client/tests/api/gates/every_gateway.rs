@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::fastapi;
 use super::process::{Process, free_port};
-use super::{Licensed, apache, caddy, envoy, get, haproxy, nginx, shipped};
+use super::{Licensed, apache, caddy, envoy, envoy_grpc, get, haproxy, nginx, shipped};
 
 /// A gateway before the site and its service.
 struct Gateway {
@@ -68,10 +68,17 @@ fn listening_sockets(pid: u32) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_configuration_opens_an_interface_for_administration() {
     let licensed = Licensed::by_path().await;
-    for gateway in every_gateway(&licensed).await {
+    let mut gateways = every_gateway(&licensed).await;
+    let (process, _directory) = envoy_grpc::envoy(&licensed, free_port()).await;
+    gateways.push(Gateway {
+        name: "Envoy over gRPC",
+        process,
+        _directory,
+    });
+    for gateway in gateways {
         let name = gateway.name;
         let listening = listening_sockets(gateway.process.id());
-        // HAProxy asks the License Client through a listener of its own.
+        // HAProxy also listens for its own authorization calls.
         let expected = if name == "HAProxy" { 2 } else { 1 };
         assert_eq!(listening.len(), expected, "{name}: {listening:?}");
         for socket in listening {
@@ -100,14 +107,14 @@ async fn strips_no_prefix_for_visitors(
     let mut licensed = Licensed::by_path().await;
     licensed.backend.address = SocketAddr::from(([127, 0, 0, 1], port));
 
-    let claim = [(header, "/map")];
-    let direct = get(&service.url, "/map/alarms/1", &claim).await;
+    let claim = [(header, "/health")];
+    let direct = get(&service.url, "/health/alarms/1", &claim).await;
     assert_eq!(direct.text().await.unwrap(), stripped);
     for gateway in every_gateway(&licensed).await {
-        let answer = get(&gateway.process.url, "/map/alarms/1", &claim).await;
+        let answer = get(&gateway.process.url, "/health/alarms/1", &claim).await;
         let name = gateway.name;
         assert_eq!(answer.status(), 200, "{name}");
-        assert_eq!(answer.text().await.unwrap(), " /map/alarms/1", "{name}");
+        assert_eq!(answer.text().await.unwrap(), " /health/alarms/1", "{name}");
     }
     licensed.end().await;
 }
@@ -115,13 +122,13 @@ async fn strips_no_prefix_for_visitors(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_visitor_names_no_prefix_for_daphne() {
     let arguments = ["daphne", "-b", "127.0.0.1", "-p", "PORT", "prefix:asgi"];
-    let stripped = "/map /map/alarms/1";
+    let stripped = "/health /health/alarms/1";
     strips_no_prefix_for_visitors("daphne", &arguments, "daphne-root-path", stripped).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_visitor_names_no_prefix_for_gunicorn() {
     let arguments = ["gunicorn", "-b", "127.0.0.1:PORT", "prefix:wsgi"];
-    let stripped = "/map /alarms/1";
+    let stripped = "/health /alarms/1";
     strips_no_prefix_for_visitors(fastapi::CURRENT, &arguments, "script_name", stripped).await;
 }

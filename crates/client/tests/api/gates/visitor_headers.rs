@@ -3,12 +3,12 @@
 use super::requests::{send_raw, sent_headers};
 use super::{Licensed, shipped};
 
-/// What is left for names besides letters, digits and dashes (RFC 9110, section 5.6.2). CGI
-/// turns each of these characters into an underscore.
+/// The characters that names may have besides letters, digits, dashes and underscores (RFC 9110,
+/// section 5.6.2). CGI turns each of them into an underscore.
 const OTHER_CHARACTERS: &str = "!#$%&'*+.^`|~";
 /// Gateways accept about 100 headers.
 const HEADERS_PER_REQUEST: usize = 60;
-/// Headers that are no claims, and pass.
+/// Headers that state nothing about the license, the method or the path, and pass.
 const HONEST: [&str; 4] = [
     "accept-language",
     "access-control-request-method",
